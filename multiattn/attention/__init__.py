@@ -1,0 +1,25 @@
+"""The attention core: masks, positions, scoring, the tap, and the one `Attention` everything uses. Knows only torch."""
+
+from .mask import Mask
+from .multihead import Attention
+from .positions import LearnedPositions, Rotary, apply_rotary, rotary_2d, sinusoidal, sinusoidal_2d
+from .score import AdditiveScore, DotProductScore, attention_weights
+from .tap import Probe, Site, Tap, probe_at
+
+__all__ = [
+    "AdditiveScore",
+    "Attention",
+    "DotProductScore",
+    "LearnedPositions",
+    "Mask",
+    "Probe",
+    "Rotary",
+    "Site",
+    "Tap",
+    "apply_rotary",
+    "attention_weights",
+    "probe_at",
+    "rotary_2d",
+    "sinusoidal",
+    "sinusoidal_2d",
+]

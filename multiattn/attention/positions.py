@@ -1,0 +1,101 @@
+"""Where a token stands: sinusoidal and learned tables to add, and rotary angles to turn q and k by.
+
+Notation: b batch, h heads, n tokens, d width, r rows and c columns of a patch grid.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+MAX_PERIOD = 10_000.0  # the longest wavelength is 2 pi times this many positions
+
+
+def _angles(positions: Tensor, count: int, max_period: float) -> Tensor:
+    """Each position times `count` frequencies, falling geometrically from 1 towards 1 / max_period: (n, count)."""
+    exponent = torch.arange(count, dtype=torch.float64, device=positions.device) / count
+    return positions.double()[:, None] * max_period**-exponent
+
+
+def sinusoidal(length: int, dim: int, *, max_period: float = MAX_PERIOD) -> Float[Tensor, "n d"]:
+    """Fixed positions of a sequence, [sin | cos]. Source: Vaswani et al. 2017, section 3.5."""
+    if dim % 2:
+        raise ValueError(f"`dim` must be even for sinusoidal positions, but is {dim} instead.")
+    angles = _angles(torch.arange(length), dim // 2, max_period)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).float()
+
+
+def sinusoidal_2d(rows: int, cols: int, dim: int, *, max_period: float = MAX_PERIOD) -> Float[Tensor, "rc d"]:
+    """Fixed positions of a grid, row by row: half the width tells the column, half the row.
+
+    Source: MoCo v3 (Chen et al. 2021), `build_2d_sincos_position_embedding`.
+    """
+    if dim % 4:
+        raise ValueError(f"`dim` must be a multiple of 4 for 2-D sinusoidal positions, but is {dim} instead.")
+    across = sinusoidal(cols, dim // 2, max_period=max_period).repeat(rows, 1)  # (r c, d / 2)
+    down = sinusoidal(rows, dim // 2, max_period=max_period).repeat_interleave(cols, 0)  # (r c, d / 2)
+    return torch.cat([across, down], dim=-1)
+
+
+class LearnedPositions(nn.Module):
+    """A learned table for a grid of tokens, after `prefix` rows for tokens that stand outside the grid."""
+
+    def __init__(self, grid: tuple[int, int], dim: int, *, prefix: int = 0) -> None:
+        super().__init__()
+        self.grid = grid
+        self.prefix = prefix
+        self.weight = nn.Parameter(torch.empty(1, prefix + grid[0] * grid[1], dim))
+        nn.init.trunc_normal_(self.weight, std=0.02)
+
+    def forward(self, grid: tuple[int, int]) -> Float[Tensor, "1 n d"]:
+        """The table, resampled where the grid is another than the one it was learned on."""
+        return self.weight if grid == self.grid else resample_positions(self.weight, self.grid, grid, self.prefix)
+
+
+def resample_positions(
+    weight: Float[Tensor, "1 n d"], old: tuple[int, int], new: tuple[int, int], prefix: int
+) -> Float[Tensor, "1 m d"]:
+    """A learned table for another grid: bicubic with antialiasing, as timm's `resample_abs_pos_embed`."""
+    fixed, table = weight[:, :prefix], weight[:, prefix:]
+    picture = table.float().reshape(1, *old, -1).permute(0, 3, 1, 2)  # (1, d, r, c)
+    picture = F.interpolate(picture, size=new, mode="bicubic", antialias=True)
+    table = picture.permute(0, 2, 3, 1).flatten(1, 2)  # (1, r c, d)
+    return torch.cat([fixed, table.to(weight.dtype)], dim=1)
+
+
+class Rotary(NamedTuple):
+    """The cosines and sines that turn q and k, one row a token. Made once a forward, shared by all blocks."""
+
+    cos: Float[Tensor, "n d"]
+    sin: Float[Tensor, "n d"]
+
+
+def rotary_2d(
+    rows: int,
+    cols: int,
+    head_dim: int,
+    *,
+    prefix: int = 0,
+    max_period: float = 100.0,
+    device: torch.device | None = None,
+) -> Rotary:
+    """Axial rotary positions: half of a head's width turns with the row, half with the column; a prefix does not turn.
+
+    The longest wavelength is short because a grid is tens of patches wide, not thousands.
+    Source: RoPE-ViT (Heo et al. 2024), section 3.2, the axial form.
+    """
+    if head_dim % 4:
+        raise ValueError(f"`head_dim` must be a multiple of 4 for 2-D rotary positions, but is {head_dim} instead.")
+    down = _angles(torch.arange(rows, device=device), head_dim // 4, max_period).repeat_interleave(cols, 0)
+    across = _angles(torch.arange(cols, device=device), head_dim // 4, max_period).repeat(rows, 1)  # (r c, d / 4)
+    angles = F.pad(torch.cat([down, across], dim=-1), (0, 0, prefix, 0))  # (n, d / 2)
+    angles = torch.cat([angles, angles], dim=-1).float()  # (n, d): a pair is (i, i + d / 2)
+    return Rotary(angles.cos(), angles.sin())
+
+
+def apply_rotary(x: Float[Tensor, "b h n d"], rotary: Rotary) -> Float[Tensor, "b h n d"]:
+    """Turn each pair (i, i + d / 2) by its token's angle. Source: RoFormer (Su et al. 2021), equation 34."""
+    left, right = x.chunk(2, dim=-1)
+    return (x * rotary.cos + torch.cat([-right, left], dim=-1) * rotary.sin).to(x.dtype)

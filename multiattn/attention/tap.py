@@ -1,0 +1,164 @@
+"""What to capture of the attention, and the sink that holds it.
+
+A `Tap` is made for one call, handed to a model's `forward`, and read afterwards. It receives the q and k that the
+fused kernel gets, with the same mask, and computes the softmax weights in fp32 for the sites, heads and query rows
+asked for, nothing else. It hands nothing back to the model: the output is bitwise the same with and without it.
+
+    tap = Tap(model.attention_sites(), select="blocks.*", rows=[0])
+    logits = model(images, tap=tap)
+    tap.weights["blocks.11.self"]  # (b, heads, 1, k)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import ModelError
+from .mask import Mask
+from .score import Score
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention of a model, and how large its weights are for one item of a batch."""
+
+    name: str
+    """Where it is, e.g. `blocks.3.self`."""
+
+    num_heads: int
+    q_len: int
+    """Query rows it computes."""
+
+    k_len: int
+    """Keys each row sees."""
+
+
+class Tap:
+    """A request for attention weights, and what came of it. Owned by the caller, made per call.
+
+    Args:
+        sites: The attentions there are, as the model names them (`model.attention_sites()`).
+        select: Names or shell-style patterns of the sites to capture.
+        heads: Indices of the heads; all where None.
+        rows: Indices of the query rows, negative from the end; all where None.
+        gradients: Also keep what `gradients` needs. Costs no extra copies: the tensors are the ones autograd saves.
+
+    Raises:
+        ModelError: A pattern matches no site, or a head or row does not exist at a selected site.
+    """
+
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        *,
+        select: str | Sequence[str] = "*",
+        heads: Sequence[int] | None = None,
+        rows: Sequence[int] | None = None,
+        gradients: bool = False,
+    ) -> None:
+        patterns = (select,) if isinstance(select, str) else tuple(select)
+        for pattern in patterns:
+            if not any(fnmatchcase(site.name, pattern) for site in sites):
+                there_are = ", ".join(site.name for site in sites) or "none"
+                raise ModelError(f"no attention site matches {pattern!r}; there are: {there_are}")
+        self.sites = tuple(site for site in sites if any(fnmatchcase(site.name, pattern) for pattern in patterns))
+        self.heads = None if heads is None else tuple(heads)
+        self.rows = None if rows is None else tuple(rows)
+        self.keeps_gradients = gradients
+        for site in self.sites:
+            for what, asked, there in (("head", self.heads, site.num_heads), ("row", self.rows, site.q_len)):
+                lowest = -there if what == "row" else 0
+                for index in asked or ():
+                    if not lowest <= index < there:
+                        raise ModelError(f"{what} {index} does not exist at {site.name}, which has {there} {what}s")
+        self._names = frozenset(site.name for site in self.sites)
+        self._all_names = frozenset(site.name for site in sites)
+        self._weights: dict[str, Tensor] = {}
+        self._outputs: dict[str, Tensor] = {}  # (b, h, q, d) before the heads are joined, in the autograd graph
+        self._values: dict[str, Tensor] = {}  # (b, h, k, d)
+
+    def nbytes(self, batch_size: int = 1) -> int:
+        """Bytes the weights will take, in fp32, known before anything runs."""
+        total = 0
+        for site in self.sites:
+            heads = site.num_heads if self.heads is None else len(self.heads)
+            rows = site.q_len if self.rows is None else len(self.rows)
+            total += 4 * batch_size * heads * rows * site.k_len
+        return total
+
+    @property
+    def weights(self) -> Mapping[str, Float[Tensor, "b heads rows k"]]:
+        """The captured weights by site, in the model's order; rows sum to 1, or to 0 where a row may attend to nothing.
+
+        Raises:
+            ModelError: A requested site did not run, as when another model, or none, was given this tap.
+        """
+        silent = [site.name for site in self.sites if site.name not in self._weights]
+        if silent:
+            raise ModelError(f"the tap was not reached at {', '.join(silent)}: give it to the model it was made for")
+        return {site.name: self._weights[site.name] for site in self.sites}
+
+    def gradients(self, score: Float[Tensor, ""]) -> dict[str, Float[Tensor, "b heads rows k"]]:
+        """The derivative of `score` by each captured weight, as if the weights were free variables.
+
+        The fused kernel never holds its weights A, but O = A V gives the derivative exactly: dS/dA = dS/dO V^T.
+
+        Args:
+            score: A scalar computed from the tapped call, under autograd.
+        """
+        if not self.keeps_gradients:
+            raise ModelError("the tap kept nothing to differentiate: make it with gradients=True")
+        names = list(self.weights)
+        by_output = torch.autograd.grad(score, [self._outputs[name] for name in names])
+        found = {}
+        for name, gradient in zip(names, by_output, strict=True):
+            values = self._values[name].detach()
+            if self.rows is not None:
+                gradient = gradient[:, :, list(self.rows)]
+            if self.heads is not None:
+                gradient, values = gradient[:, list(self.heads)], values[:, list(self.heads)]
+            found[name] = gradient.float() @ values.float().transpose(-2, -1)  # (b, heads, rows, k)
+        return found
+
+    def at(self, name: str) -> "Probe":
+        """The probe for the part of the model called `name`."""
+        return Probe(self, name)
+
+    def record(self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score) -> None:
+        """Called by `Attention` with what its kernel got; q, k, v and output are (b, h, len, d)."""
+        if name not in self._names:
+            if name not in self._all_names:
+                raise ModelError(f"the tap was made for another model: it does not know the site {name}")
+            return
+        q_len, k_len = q.shape[-2], k.shape[-2]
+        # autocast would turn the fp32 products back into half precision
+        with torch.no_grad(), torch.autocast(device_type=q.device.type, enabled=False):
+            allowed = None
+            if not mask.is_open:
+                rows = None if self.rows is None else torch.tensor(self.rows) % q_len
+                allowed = mask.dense(q_len, k_len, rows=rows, device=q.device)
+            asked = q if self.rows is None else q[:, :, list(self.rows)]
+            self._weights[name] = score.weights(asked, k, heads=self.heads, allowed=allowed)
+        if self.keeps_gradients:
+            self._outputs[name], self._values[name] = output, v
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A tap on its way down the model: it knows the name of the part it has come to."""
+
+    tap: Tap
+    path: str
+
+    def at(self, name: str) -> "Probe":
+        """The probe for a part of this part."""
+        return Probe(self.tap, f"{self.path}.{name}")
+
+
+def probe_at(parent: Tap | Probe | None, name: str) -> Probe | None:
+    """`parent.at(name)`, or None where nobody looks."""
+    return None if parent is None else parent.at(name)

@@ -1,0 +1,31 @@
+"""The feedforward half of a transformer block."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class QuickGELU(nn.Module):
+    """x sigmoid(1.702 x), the approximation of GELU that OpenAI's CLIP weights were trained with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Element by element."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with an activation between, applied to each token alone."""
+
+    def __init__(self, dim: int, hidden_dim: int, *, activation: nn.Module | None = None, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.activation = nn.GELU() if activation is None else activation
+        self.dropout = nn.Dropout(dropout) if dropout else None
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Float[Tensor, "*b D"]) -> Float[Tensor, "*b D"]:
+        """Widen, activate, narrow."""
+        x = self.activation(self.fc1(x))
+        if self.dropout is not None:
+            x = self.dropout(x)
+        return self.fc2(x)  # type: ignore[no-any-return]

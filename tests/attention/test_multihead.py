@@ -1,0 +1,88 @@
+import pytest
+import torch
+from torch import nn
+
+from multiattn.attention import AdditiveScore, Attention, Mask, rotary_2d
+from tests.reference import naive_attention
+
+B, N, M, D, C, H = 2, 7, 5, 15, 11, 3
+
+
+def heads(x):
+    return x.unflatten(-1, (H, D // H)).transpose(1, 2)
+
+
+def joined(x):
+    return x.transpose(1, 2).flatten(2)
+
+
+def normals(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_self_attention_is_projection_oracle_projection():
+    attention, x = Attention(D, H), normals(B, N, D)
+    q, k, v = (heads(part) for part in attention.qkv(x).chunk(3, dim=-1))
+    expected = attention.out(joined(naive_attention(q, k, v, causal=True)).float())
+    torch.testing.assert_close(attention(x, mask=Mask(causal=True)), expected, atol=1e-6, rtol=0)
+
+
+def test_cross_attention_to_a_context_of_another_width():
+    attention, x, context = Attention(D, H, kv_dim=C), normals(B, N, D), normals(B, M, C, seed=1)
+    keys = torch.tensor([[True] * 5, [True, False, True, True, False]])
+    k, v = (heads(part) for part in attention.kv(context).chunk(2, dim=-1))
+    expected = attention.out(joined(naive_attention(heads(attention.q(x)), k, v, keys=keys)).float())
+    torch.testing.assert_close(attention(x, context, mask=Mask(keys=keys)), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_some_rows_of_self_attention_are_rows_of_the_whole(bias):
+    attention, x = Attention(D, H, bias=bias), normals(B, N, D)
+    torch.testing.assert_close(attention(x[:, :2], x), attention(x)[:, :2], atol=1e-6, rtol=0)
+    last = attention(x[:, -2:], x, mask=Mask(causal=True))
+    torch.testing.assert_close(last, attention(x, mask=Mask(causal=True))[:, -2:], atol=1e-6, rtol=0)
+
+
+def test_a_key_bias_cannot_be_seen():
+    """Why a checkpoint without one loads as one that is zero, and why it may be dropped on the way back."""
+    attention, x = Attention(D, H), normals(B, N, D)
+    before = attention(x)
+    with torch.no_grad():
+        attention.qkv.bias[D : 2 * D] += normals(D, seed=2)
+    torch.testing.assert_close(attention(x), before, atol=1e-6, rtol=0)
+
+
+def test_q_and_k_are_normalised_then_turned():
+    attention = Attention(24, 3, q_norm=nn.LayerNorm(8), k_norm=nn.LayerNorm(8))
+    x, rotary = normals(B, 6, 24), rotary_2d(2, 3, 8)
+    q, k, v = (part.unflatten(-1, (3, 8)).transpose(1, 2) for part in attention.qkv(x).chunk(3, dim=-1))
+    q, k = (
+        norm(part) * rotary.cos + torch.cat([-norm(part)[..., 4:], norm(part)[..., :4]], -1) * rotary.sin
+        for norm, part in ((attention.q_norm, q), (attention.k_norm, k))
+    )
+    expected = attention.out(joined(naive_attention(q, k, v)).float())
+    torch.testing.assert_close(attention(x, rotary=rotary), expected, atol=1e-6, rtol=0)
+
+
+def test_additive_score_takes_the_place_of_the_dot_product():
+    attention = Attention(D, H, score=AdditiveScore(H, D // H))
+    x = normals(B, N, D)
+    q, k, v = (heads(part) for part in attention.qkv(x).chunk(3, dim=-1))
+    expected = attention.out(joined(attention.score.weights(q, k) @ v))
+    torch.testing.assert_close(attention(x), expected)
+    assert {"score.query", "score.key", "score.energy"} < set(dict(attention.named_parameters()))
+
+
+def test_dropout_is_for_training_only():
+    attention, x = Attention(D, H, dropout=0.5), normals(B, N, D)
+    attention.eval()
+    assert torch.equal(attention(x), attention(x))
+    attention.train()
+    assert not torch.equal(attention(x), attention(x))
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r"`dim` must be a multiple of `num_heads` \(4\), but is 15"):
+        Attention(15, 4)
+    with pytest.raises(ValueError, match="`context` must be given to cross-attention"):
+        Attention(D, H, kv_dim=C)(normals(B, N, D))

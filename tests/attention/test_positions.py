@@ -1,0 +1,71 @@
+import math
+
+import pytest
+import torch
+
+from multiattn.attention import LearnedPositions, Rotary, apply_rotary, rotary_2d, sinusoidal, sinusoidal_2d
+
+
+def test_sinusoidal_is_the_formula():
+    table = sinusoidal(11, 6)
+    for n in range(11):
+        for i in range(3):
+            angle = n / 10_000 ** (i / 3)
+            assert table[n, i].item() == pytest.approx(math.sin(angle), abs=1e-6)
+            assert table[n, 3 + i].item() == pytest.approx(math.cos(angle), abs=1e-6)
+
+
+def test_sinusoidal_2d_tells_columns_then_rows():
+    table = sinusoidal_2d(3, 5, 8).unflatten(0, (3, 5))
+    assert torch.equal(table[:, :, :4], sinusoidal(5, 4).expand(3, 5, 4))
+    assert torch.equal(table[:, :, 4:], sinusoidal(3, 4)[:, None].expand(3, 5, 4))
+
+
+def test_learned_positions_resample_as_timm_does():
+    timm = pytest.importorskip("timm.layers.pos_embed")
+    positions = LearnedPositions((5, 7), 11, prefix=3)
+    ours = positions((13, 3))
+    theirs = timm.resample_abs_pos_embed(positions.weight, (13, 3), old_size=(5, 7), num_prefix_tokens=3)
+    assert torch.equal(ours, theirs)
+    assert positions((5, 7)) is positions.weight
+
+
+def test_rotary_turns_each_pair_and_keeps_lengths():
+    rotary = rotary_2d(3, 5, 8, prefix=2)
+    x = torch.randn(2, 3, 17, 8, generator=torch.Generator().manual_seed(0))
+    turned = apply_rotary(x, rotary)
+    assert torch.equal(turned[:, :, :2], x[:, :, :2]), "prefix tokens do not turn"
+    torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
+    row, col = 2, 4  # the second pair turns with the row, the fourth with the column
+    token = 2 + row * 5 + col
+    for pair, steps in ((1, row), (3, col)):
+        angle = steps * 100 ** -(1 / 2)
+        a, b = x[0, 0, token, pair], x[0, 0, token, pair + 4]
+        expected = a * math.cos(angle) - b * math.sin(angle)
+        torch.testing.assert_close(turned[0, 0, token, pair], expected)
+
+
+def test_rotary_scores_depend_on_distance_alone():
+    """Source: RoFormer, equation 11."""
+    rotary = rotary_2d(7, 7, 12)
+    q, k = torch.randn(2, 12, generator=torch.Generator().manual_seed(3)).double()
+    spread = [x.expand(1, 1, 49, 12) for x in (q, k)]
+    angles = Rotary(rotary.cos.double(), rotary.sin.double())
+    turned_q, turned_k = (apply_rotary(x, angles)[0, 0].unflatten(0, (7, 7)) for x in spread)
+    near = turned_q[1, 2] @ turned_k[3, 5]
+    far = turned_q[3, 1] @ turned_k[5, 4]
+    torch.testing.assert_close(near, far, atol=1e-5, rtol=0)
+    assert not torch.isclose(near, turned_q[1, 2] @ turned_k[5, 3], atol=1e-3), "row and column are told apart"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sinusoidal(3, 5), "`dim` must be even for sinusoidal positions, but is 5"),
+        (lambda: sinusoidal_2d(3, 3, 6), "`dim` must be a multiple of 4 for 2-D sinusoidal positions, but is 6"),
+        (lambda: rotary_2d(3, 3, 6), "`head_dim` must be a multiple of 4 for 2-D rotary positions, but is 6"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,129 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multiattn.attention import AdditiveScore, DotProductScore, Mask
+from multiattn.attention.window import windowed_attention
+from tests.reference import dot_product_scores, naive_attention, naive_weights
+
+B, H, Q, K, D = 2, 3, 5, 11, 7
+
+
+def qkv(q_len=Q, k_len=K, seed=0, heads=H, dim=D):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = (q_len, k_len, k_len)
+    return [torch.randn(B, heads, n, dim, generator=generator) for n in lengths]
+
+
+def padding(k_len):
+    keys = torch.ones(B, k_len, dtype=torch.bool)
+    keys[0, :3] = False
+    keys[1, -2:] = False
+    return keys
+
+
+RULES = [
+    {},
+    {"causal": True},
+    {"window": 2},
+    {"causal": True, "window": 3},
+    {"keys": padding(K)},
+    {"causal": True, "keys": padding(K)},
+    {"causal": True, "window": 1, "keys": padding(K)},
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: "+".join(rule) or "open")
+@pytest.mark.parametrize("q_len", [1, Q, K])
+def test_dot_product_equals_the_oracle(rule, q_len):
+    q, k, v = qkv(q_len)
+    score, mask = DotProductScore(D), Mask(**rule)
+    expected = naive_attention(q, k, v, **rule)
+    torch.testing.assert_close(score(q, k, v, mask=mask).double(), expected, atol=1e-6, rtol=0)
+    weights = score.weights(q, k, allowed=mask.dense(q_len, K))
+    assert weights.dtype == torch.float32
+    expected = naive_weights(dot_product_scores(q, k), **rule)
+    torch.testing.assert_close(weights.double(), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: "+".join(rule) or "open")
+def test_additive_equals_the_formula_written_out(rule):
+    q, k, v = qkv()
+    score, mask = AdditiveScore(H, D), Mask(**rule)
+    scores = torch.empty(B, H, Q, K)
+    with torch.no_grad():
+        for b in range(B):
+            for h in range(H):
+                for i in range(Q):
+                    for j in range(K):
+                        hidden = torch.tanh(q[b, h, i] @ score.query[h] + k[b, h, j] @ score.key[h] + score.bias[h, 0])
+                        scores[b, h, i, j] = hidden @ score.energy[h]
+        expected = torch.einsum("bhqk,bhkd->bhqd", naive_weights(scores, **rule), v.double())
+        torch.testing.assert_close(score(q, k, v, mask=mask).double(), expected, atol=1e-6, rtol=0)
+        some = score.weights(q, k, heads=[2, 0], allowed=mask.dense(Q, K))
+    torch.testing.assert_close(some.double(), naive_weights(scores, **rule)[:, [2, 0]], atol=1e-6, rtol=0)
+
+
+def test_a_row_that_may_attend_to_nothing_is_zero_not_nan():
+    q, k, v = qkv()
+    nothing = Mask(keys=torch.zeros(B, K, dtype=torch.bool))
+    for score in (DotProductScore(D), AdditiveScore(H, D)):
+        assert score(q, k, v, mask=nothing).abs().max() == 0
+        assert score.weights(q, k, allowed=nothing.dense(Q, K)).abs().max() == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    q_len=st.integers(1, 150),
+    extra=st.integers(0, 60),
+    window=st.integers(0, 40),
+    causal=st.booleans(),
+    padded=st.booleans(),
+)
+def test_windowed_blocks_equal_the_dense_mask(q_len, extra, window, causal, padded):
+    k_len = q_len + extra
+    q, k, v = qkv(q_len, k_len)
+    keys = None
+    if padded:
+        keys = torch.rand(B, k_len, generator=torch.Generator().manual_seed(k_len)) < 0.7
+    mask = Mask(causal=causal, window=window, keys=keys)
+    blocks = windowed_attention(q, k, v, mask, scale=D**-0.5, dropout_p=0.0)
+    dense = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.dense(q_len, k_len))
+    torch.testing.assert_close(blocks, dense, atol=2e-6, rtol=0)
+
+
+def test_more_queries_than_keys_under_a_window_equal_the_dense_mask():
+    q, k, v = qkv(97, 61)
+    mask = Mask(window=5)
+    blocks = windowed_attention(q, k, v, mask, scale=D**-0.5, dropout_p=0.0)
+    dense = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.dense(97, 61))
+    torch.testing.assert_close(blocks, dense, atol=2e-6, rtol=0)
+
+
+def test_a_long_window_goes_through_blocks_and_costs_linear_work(monkeypatch):
+    """Counted, not timed: four times the length is four times the pairs compared, not sixteen."""
+    pairs = []
+    kernel = torch.nn.functional.scaled_dot_product_attention
+
+    def counting(q, k, v, **options):
+        pairs.append(q.shape[0] * q.shape[2] * k.shape[2])
+        return kernel(q, k, v, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counting)
+    for length in (512, 2048):
+        DotProductScore(D)(*qkv(length, length), mask=Mask(window=32))
+    assert pairs[1] == 4 * pairs[0]
+    assert pairs[0] == B * 512 * 3 * 32
+
+
+def test_windowed_blocks_have_the_dense_gradients():
+    q, k, v = (x.requires_grad_() for x in qkv(131, 131))
+    mask = Mask(window=7, causal=True)
+    cotangent = torch.randn(B, H, 131, D, generator=torch.Generator().manual_seed(1))
+    blocks = windowed_attention(q, k, v, mask, scale=D**-0.5, dropout_p=0.0)
+    dense = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.dense(131, 131))
+    for ours, theirs in zip(
+        torch.autograd.grad(blocks, (q, k, v), cotangent), torch.autograd.grad(dense, (q, k, v), cotangent), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=5e-6, rtol=0)
