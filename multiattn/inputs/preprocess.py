@@ -1,0 +1,251 @@
+"""A picture to a model's input, and the geometry that leads from the input's pixels back to the picture's.
+
+Dimensions: h, w = height and width of the model's input in pixels.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from PIL import Image
+from torch import Tensor
+
+from ..errors import InputError, ModelError
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a model's input lies in its source picture: the source was resized, then a box was cut out."""
+
+    source_size: tuple[int, int]
+    """Height and width of the upright source picture, in pixels."""
+    resized_size: tuple[int, int]
+    """Height and width after the resize, in pixels."""
+    crop: tuple[int, int, int, int]
+    """Top, left, height and width of the box, in pixels of the resized picture; it reaches outside where the input
+    was padded, so top and left may be negative."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError where a size is not positive."""
+        sizes = {"source_size": self.source_size, "resized_size": self.resized_size, "crop": self.crop[2:]}
+        for name, size in sizes.items():
+            if min(size) < 1:
+                raise InputError(f"`{name}` must have a height and width of at least 1, but has {size} instead.")
+
+    def to_source(self, x: float, y: float) -> tuple[float, float]:
+        """Map a point of the model's input to the source picture.
+
+        Both are measured in pixels from the top left corner of their picture, so that the centre of the first pixel
+        is at (0.5, 0.5) and the lower right corner of an input of `[h, w]` at (w, h).
+
+        Returns:
+            x and y in the source picture; outside of it for a point in the padding.
+        """
+        top, left = self.crop[:2]
+        scale_y = self.source_size[0] / self.resized_size[0]
+        scale_x = self.source_size[1] / self.resized_size[1]
+        return (x + left) * scale_x, (y + top) * scale_y
+
+    def source_box(self) -> tuple[float, float, float, float]:
+        """The part of the source picture that the model saw.
+
+        Returns:
+            Left, top, right and bottom in source pixels, not clipped: where the input was padded, the box reaches
+            outside of the picture.
+        """
+        _, _, height, width = self.crop
+        return *self.to_source(0.0, 0.0), *self.to_source(float(width), float(height))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON has them: lists for tuples."""
+        return _as_json(asdict(self))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Geometry":
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: A field is missing, unknown or wrong.
+        """
+        problem = _problem(cls, data, required=("source_size", "resized_size", "crop"))
+        problem = problem or _not_ints(data, {"source_size": 2, "resized_size": 2, "crop": 4})
+        if problem:
+            raise InputError(f"`geometry` {problem}")
+        return cls(**{name: tuple(value) for name, value in data.items()})
+
+
+@dataclass(frozen=True)
+class ImagePreprocessing:
+    """Resize, crop from the centre, rescale and normalise, with PIL's own numbers.
+
+    Equal to timm's evaluation transform (`resize_to` an integer, `floor(size / crop_pct)`) and to transformers'
+    ViTImageProcessor on PIL (`resize_to` the size itself).
+
+    Source: torchvision.transforms.functional (`resize`, `center_crop`), whose rounding is kept; timm.data.
+    """
+
+    size: tuple[int, int]
+    """Height and width of the model's input, in pixels."""
+    resize_to: tuple[int, int] | int
+    """Height and width the picture is resized to, whatever its proportions; or the length of its shorter side, which
+    keeps them. What is then larger than `size` is cropped, what is smaller is padded with black."""
+    interpolation: Interpolation
+    """The filter of the resize; all but "nearest" widen it when the picture shrinks (antialias)."""
+    mean: tuple[float, float, float]
+    """Subtracted from red, green and blue after `rescale`."""
+    std: tuple[float, float, float]
+    """Divides red, green and blue after `mean` is subtracted."""
+    rescale: float = 1 / 255
+    """Multiplies the 8-bit values first."""
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where a field cannot be used."""
+        sides = {"size": self.size, "resize_to": self.resize_to}
+        for name, side in sides.items():
+            if (side if isinstance(side, int) else min(side)) < 1:
+                raise ModelError(f"`{name}` must be at least 1 pixel, but is {side} instead.")
+        _require_known(self.interpolation)
+        if not all(map(math.isfinite, self.mean)):
+            raise ModelError(f"`mean` must be finite, but is {self.mean} instead.")
+        if not all(math.isfinite(value) and value > 0 for value in self.std):
+            raise ModelError(f"`std` must be finite and above 0, but is {self.std} instead.")
+        if not (math.isfinite(self.rescale) and self.rescale > 0):
+            raise ModelError(f"`rescale` must be finite and above 0, but is {self.rescale} instead.")
+
+    def __call__(self, picture: Image.Image) -> tuple[Float32[Tensor, "3 h w"], Geometry]:
+        """Turn one picture into the model's input.
+
+        Args:
+            picture: Upright RGB, as `load_image` gives it.
+
+        Returns:
+            The input, and where it lies in `picture`.
+
+        Raises:
+            InputError: The picture is not RGB, or so long and thin that it would be resized beyond PIL's limit.
+        """
+        if picture.mode != "RGB":
+            raise InputError(f"`picture` must be in mode RGB, but is {picture.mode} instead. Use `load_image`.")
+        geometry = self.geometry((picture.height, picture.width))
+        height, width = geometry.resized_size
+        if Image.MAX_IMAGE_PIXELS is not None and height * width > Image.MAX_IMAGE_PIXELS:
+            raise InputError(
+                f"`picture` must not be so long and thin, but is {picture.width} x {picture.height} instead and would "
+                f"be resized to {width} x {height}. Crop it."
+            )
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), _RESAMPLING[self.interpolation])
+        top, left, height, width = geometry.crop
+        picture = picture.crop((left, top, left + width, top + height))  # PIL fills what lies outside with black
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)  # [3, h, w]
+        # in float64 the product rounds to the same float32 as the division by 255 that torchvision does
+        values = (pixels.double() * self.rescale).float()
+        mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (self.mean, self.std))
+        return values.sub_(mean).div_(std).contiguous(), geometry
+
+    def geometry(self, source_size: tuple[int, int]) -> Geometry:
+        """Where the model's input will lie in a picture of this height and width; computed, nothing is resized."""
+        resized_size = self._resized_size(source_size)
+        (top, height), (left, width) = map(_centre, resized_size, self.size)
+        return Geometry(source_size=source_size, resized_size=resized_size, crop=(top, left, height, width))
+
+    def _resized_size(self, source_size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width after the resize. The long side is cut down to an integer, as torchvision does it."""
+        if not isinstance(self.resize_to, int):
+            return self.resize_to
+        height, width = source_size
+        if width <= height:
+            return int(self.resize_to * height / width), self.resize_to
+        return self.resize_to, int(self.resize_to * width / height)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON has them: lists for tuples."""
+        return _as_json(asdict(self))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "ImagePreprocessing":
+        """The inverse of `to_dict`.
+
+        Raises:
+            ModelError: A field is missing, unknown or wrong.
+        """
+        problem = _problem(cls, data, required=("size", "resize_to", "interpolation", "mean", "std"))
+        pairs = {"size": 2} if isinstance(data.get("resize_to"), int) else {"size": 2, "resize_to": 2}
+        problem = problem or _not_ints(data, pairs) or _not_numbers(data)
+        if problem:
+            raise ModelError(f"`preprocessing` {problem}")
+        _require_known(data["interpolation"])
+        values = dict(data)
+        values["size"] = tuple(data["size"])
+        if not isinstance(data["resize_to"], int):
+            values["resize_to"] = tuple(data["resize_to"])
+        for name in ("mean", "std"):
+            values[name] = tuple(map(float, data[name]))
+        values["rescale"] = float(data.get("rescale", cls.rescale))
+        return cls(**values)
+
+
+def _centre(resized: int, wanted: int) -> tuple[int, int]:
+    """Start and length of the centred box along one side; the odd pixel falls as torchvision's `center_crop` has it."""
+    if resized < wanted:
+        return -((wanted - resized) // 2), wanted
+    return round((resized - wanted) / 2), wanted  # Python rounds halves to the even number
+
+
+def _require_known(interpolation: Any) -> None:
+    """Raise ModelError unless this filter exists."""
+    if interpolation not in get_args(Interpolation):
+        names = ", ".join(get_args(Interpolation))
+        raise ModelError(f"`interpolation` must be one of {names}, but is {interpolation!r} instead.")
+
+
+def _as_json(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
+
+
+def _problem(cls: type, data: Mapping[str, Any], *, required: tuple[str, ...]) -> str:
+    """What is wrong with the names of `data`, as the end of a sentence; empty when nothing is."""
+    known = [field.name for field in fields(cls)]
+    unknown = sorted(set(data) - set(known))
+    missing = [name for name in required if name not in data]
+    if missing:
+        return f"must have `{'`, `'.join(missing)}`, but lacks it instead."
+    if unknown:
+        return f"must have only {', '.join(known)}, but has `{'`, `'.join(unknown)}` instead."
+    return ""
+
+
+def _not_ints(data: Mapping[str, Any], lengths: Mapping[str, int]) -> str:
+    """The same for fields that must be lists of so many integers."""
+    for name, length in lengths.items():
+        value = data[name]
+        if not (_is_list(value, length) and all(type(number) is int for number in value)):
+            return f"must have {length} integers in `{name}`, but has {value!r} instead."
+    return ""
+
+
+def _not_numbers(data: Mapping[str, Any]) -> str:
+    """The same for the fields of `ImagePreprocessing` that must be numbers."""
+    for name in ("mean", "std"):
+        if not (_is_list(data[name], 3) and all(type(number) in (int, float) for number in data[name])):
+            return f"must have 3 numbers in `{name}`, but has {data[name]!r} instead."
+    if type(data.get("rescale", 1.0)) not in (int, float):
+        return f"must have a number in `rescale`, but has {data['rescale']!r} instead."
+    return ""
+
+
+def _is_list(value: Any, length: int) -> bool:
+    return isinstance(value, list | tuple) and len(value) == length
