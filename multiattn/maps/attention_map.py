@@ -1,0 +1,208 @@
+"""The one map type: an array with named axes that knows what it shows, how it was made and where in the source it lies.
+
+A map over a picture has the axes (y, x), both in patches, and the geometry that leads back to source pixels. A stack
+of them has the axes (layer, head, y, x). Captions give (word, y, x), speech (token, time), questions (word, y, x): the
+same type with other axes, so that every exporter reads all of them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from ..inputs import Geometry
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a map: what its positions mean, and where they lie in its unit."""
+
+    name: str
+    """What it runs over: `y`, `x`, `layer`, `head`, `token`, `time`, `word`."""
+
+    unit: str
+    """What one position is, or is measured in: `patch`, `index`, `second`, `word`."""
+
+    start: float = 0.0
+    """Where position 0 begins, in `unit`."""
+
+    step: float = 1.0
+    """The distance from one position to the next, in `unit`; above 0."""
+
+    labels: tuple[str, ...] | None = None
+    """A name for each position, or None. Those of a text are its consecutive pieces, spaces included: put together they
+    are the text again, and their running lengths are the character spans."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ValueError: A field has the wrong type, `start` is not finite, or `step` is not above 0.
+        """
+        for field in ("name", "unit"):
+            _check_text(field, getattr(self, field))
+        for field in ("start", "step"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"`{field}` must be a finite number, but is {value!r} instead.")
+        if self.step <= 0:
+            raise ValueError(f"`step` must be above 0, but is {self.step} instead.")
+        if self.labels is not None:
+            _check_texts("labels", self.labels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        labels = None if self.labels is None else list(self.labels)
+        return {"name": self.name, "unit": self.unit, "start": self.start, "step": self.step, "labels": labels}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> "Axis":
+        """The axis that `to_dict` described.
+
+        Raises:
+            KeyError: A field is missing.
+            ValueError: A field is wrong.
+        """
+        labels = fields["labels"]
+        return cls(
+            name=fields["name"],
+            unit=fields["unit"],
+            start=fields["start"],
+            step=fields["step"],
+            labels=None if labels is None else tuple(labels),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
+    """How much each place of the input counts, by one method. Immutable: the values are a read-only copy.
+
+    Maps compare with `equals`; `==` asks whether they are the same object, as for arrays.
+    """
+
+    values: Float32[np.ndarray, "..."]
+    """Finite numbers, one dimension for each of `axes`."""
+
+    axes: tuple[Axis, ...]
+    """The axes in the order of the dimensions; no name twice."""
+
+    method: str
+    """How it was made: `attention`, `rollout`, `relevance`, ..."""
+
+    sites: tuple[str, ...]
+    """The attentions it was made from, e.g. `blocks.11.self`; at least one."""
+
+    heads: tuple[int, ...] | None
+    """The heads it was made from; None where all were fused, or stand along an axis of their own."""
+
+    geometry: Geometry | None
+    """The way back to source pixels; None where the input is no picture."""
+
+    target: str | None
+    """What it explains: a label, a word; None where it explains nothing in particular."""
+
+    note: str = ""
+    """One line on how to read it."""
+
+    def __post_init__(self) -> None:
+        """Check the fields and take a read-only copy of the values.
+
+        Raises:
+            ValueError: A field has the wrong type, or the values do not fit the axes.
+        """
+        self._check_values()
+        _check_text("method", self.method)
+        _check_texts("sites", self.sites)
+        if not self.sites:
+            raise ValueError("`sites` must name at least one attention, but is empty instead.")
+        if self.heads is not None and not (
+            isinstance(self.heads, tuple) and self.heads and all(type(h) is int and h >= 0 for h in self.heads)
+        ):
+            raise ValueError(f"`heads` must be None or a tuple of indices from 0, but is {self.heads!r} instead.")
+        if self.geometry is not None and not isinstance(self.geometry, Geometry):
+            raise ValueError(f"`geometry` must be None or a Geometry, but is {self.geometry!r} instead.")
+        if self.target is not None and not isinstance(self.target, str):
+            raise ValueError(f"`target` must be None or text, but is {self.target!r} instead.")
+        if not isinstance(self.note, str):
+            raise ValueError(f"`note` must be text, but is {self.note!r} instead.")
+        values = self.values.copy(order="C")
+        values.setflags(write=False)
+        object.__setattr__(self, "values", values)
+
+    def _check_values(self) -> None:
+        if not isinstance(self.axes, tuple) or not all(isinstance(axis, Axis) for axis in self.axes):
+            raise ValueError(f"`axes` must be a tuple of Axis, but is {self.axes!r} instead.")
+        names = tuple(axis.name for axis in self.axes)
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"`axes` must have one name each, at least one, but are {names} instead.")
+        if not isinstance(self.values, np.ndarray) or self.values.dtype != np.float32:
+            kind = self.values.dtype if isinstance(self.values, np.ndarray) else type(self.values).__name__
+            raise ValueError(f"`values` must be a float32 array, but is {kind} instead.")
+        if self.values.ndim != len(names):
+            raise ValueError(f"`values` must have the dimensions {names}, but has shape {self.values.shape} instead.")
+        if self.values.size == 0:
+            raise ValueError(f"`values` must not be empty, but has shape {self.values.shape} instead.")
+        if not np.isfinite(self.values).all():
+            bad = int(np.count_nonzero(~np.isfinite(self.values)))
+            raise ValueError(f"`values` must be finite, but has {bad} NaN or infinite values instead.")
+        for axis, size in zip(self.axes, self.values.shape, strict=True):
+            if axis.labels is not None and len(axis.labels) != size:
+                raise ValueError(
+                    f"`labels` of axis `{axis.name}` must be as many as its positions ({size}), "
+                    f"but are {len(axis.labels)} instead."
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the axes, in the order of the dimensions."""
+        return tuple(axis.name for axis in self.axes)
+
+    def equals(self, other: "AttentionMap") -> bool:
+        """Whether every field is the same, the values bit for bit."""
+        return self.to_dict() == other.to_dict() and self.values.tobytes() == other.values.tobytes()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the values, as JSON values; their shape is there to be checked."""
+        return {
+            "shape": list(self.values.shape),
+            "axes": [axis.to_dict() for axis in self.axes],
+            "method": self.method,
+            "sites": list(self.sites),
+            "heads": None if self.heads is None else list(self.heads),
+            "geometry": None if self.geometry is None else self.geometry.to_dict(),
+            "target": self.target,
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any], values: np.ndarray) -> "AttentionMap":
+        """The map that `to_dict` described, with its values.
+
+        Raises:
+            KeyError: A field is missing.
+            ValueError: A field is wrong, or the values have another shape.
+        """
+        if list(values.shape) != fields["shape"]:
+            raise ValueError(f"`values` must have shape {fields['shape']}, but has {list(values.shape)} instead.")
+        return cls(
+            values=values,
+            axes=tuple(Axis.from_dict(axis) for axis in fields["axes"]),
+            method=fields["method"],
+            sites=tuple(fields["sites"]),
+            heads=None if fields["heads"] is None else tuple(fields["heads"]),
+            geometry=None if fields["geometry"] is None else Geometry.from_dict(fields["geometry"]),
+            target=fields["target"],
+            note=fields["note"],
+        )
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{field}` must be a text that is not empty, but is {value!r} instead.")
+
+
+def _check_texts(field: str, value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"`{field}` must be a tuple of texts, but is {value!r} instead.")

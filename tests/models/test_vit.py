@@ -1,0 +1,120 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from multiattn.errors import ModelError
+from multiattn.models import PRESETS, ViT, ViTConfig
+
+SIZES = {
+    "image_size": (15, 21),
+    "patch_size": 3,
+    "num_classes": 5,
+    "dim": 24,
+    "depth": 2,
+    "num_heads": 3,
+    "mlp_dim": 29,
+}
+CONV = SIZES | {"image_size": (12, 20), "patch_size": 4}
+CONFIGS = {
+    "learned": ViTConfig(**SIZES),
+    "no prefix rows, registers": ViTConfig(**SIZES, position_prefix=False, num_registers=2),
+    "sinusoidal": ViTConfig(**SIZES, positions="sinusoidal"),
+    "sinusoidal_2d, mean": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean"),
+    "rotary_2d, q/k norm": ViTConfig(**SIZES, positions="rotary_2d", qk_norm=True, qkv_bias=False),
+    "clip": ViTConfig(**SIZES, stem_norm=True, stem_bias=False, activation="gelu_quick"),
+    "layer scale, pool norm": ViTConfig(**SIZES, layer_scale=0.1, pool="mean", pool_norm=True, final_norm=False),
+    "conv stem": ViTConfig(**CONV, stem="conv", stem_channels=(5, 7), stem_strides=(2, 2)),
+}
+
+
+@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
+def model(request):
+    torch.manual_seed(0)
+    return ViT(request.param).eval()
+
+
+def pictures(model, batch=2):
+    return torch.randn(batch, 3, *model.config.image_size, generator=torch.Generator().manual_seed(1))
+
+
+def test_forward_is_the_head_on_the_features(model):
+    """The shortcut of the last block's one row changes nothing."""
+    c, images = model.config, pictures(model)
+    tokens = model.features(images)
+    assert tokens.shape == (2, model.num_prefix_tokens + model.grid(c.image_size)[0] * model.grid(c.image_size)[1], 24)
+    pooled = tokens[:, 0] if c.pool == "class" else tokens[:, model.num_prefix_tokens :].mean(1)
+    if model.pool_norm is not None:
+        pooled = model.pool_norm(pooled)
+    torch.testing.assert_close(model(images), model.head(pooled), atol=1e-6, rtol=0)
+
+
+def test_any_input_size_of_whole_patches_runs(model):
+    p = model.config.patch_size
+    assert model(torch.randn(2, 3, 7 * p, 3 * p)).shape == (2, 5)
+    with pytest.raises(ModelError, match=rf"multiples of the patch size \({p}\), but are {p + 1} x {p} instead"):
+        model(torch.randn(2, 3, p + 1, p))
+
+
+def test_every_parameter_gets_a_gradient(model):
+    model.train()
+    model(pictures(model)).square().sum().backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    # a key bias adds the same number to every score of a query; its gradient is rounding noise or zero
+    assert idle == []
+
+
+def test_items_of_a_batch_do_not_meet(model):
+    images = pictures(model, 3)
+    torch.testing.assert_close(model(images)[1:2], model(images[1:2]), atol=1e-6, rtol=0)
+
+
+def test_positions_matter(model):
+    """Patches in another order are another picture."""
+    images = pictures(model)
+    assert not torch.allclose(model(images), model(images.flip(-1)), atol=1e-5)
+
+
+def test_stochastic_depth_and_dropout_are_for_training_only():
+    model = ViT(replace(CONFIGS["learned"], stochastic_depth=0.5, dropout=0.3, attention_dropout=0.3))
+    images = pictures(model)
+    model.eval()
+    assert torch.equal(model(images), model(images))
+    model.train()
+    assert not torch.equal(model(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("tiny", 5.717), ("small", 22.051), ("base", 86.568), ("large", 304.327)]
+)
+def test_presets_have_the_published_numbers_of_parameters(name, millions):
+    """Source: timm's results table, column param_count, for vit_*_patch16_224."""
+    with torch.device("meta"):
+        count = sum(p.numel() for p in ViT(PRESETS[name]).parameters())
+    assert count / 1e6 == pytest.approx(millions, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_built(name):
+    with torch.device("meta"):
+        model = ViT(PRESETS[name])
+        assert model(torch.empty(1, 3, *PRESETS[name].image_size)).shape == (1, PRESETS[name].num_classes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"class_token": False}, "`class_token` must be true where `pool` is 'class'"),
+        ({"stem": "conv"}, "`stem_channels` must name the stages of a conv stem"),
+        ({"stem_channels": (3,)}, "`stem_channels` must name the stages of a conv stem and only of one"),
+        (
+            {"stem": "conv", "stem_channels": (5,), "stem_strides": (2,)},
+            r"`stem_strides` must multiply to `patch_size`",
+        ),
+        ({"num_heads": 5}, r"`dim` must be a multiple of `num_heads` \(5\), but is 24"),
+        ({"stochastic_depth": 1.0}, "`probability` must be at least 0 and below 1, but is 1.0"),
+    ],
+)
+def test_refusals(fields, message):
+    with pytest.raises(ValueError, match=message):
+        ViT(ViTConfig(**SIZES | fields))
