@@ -33,6 +33,8 @@ METHOD_NOTES = {
 METHODS = tuple(METHOD_NOTES)
 """The names `explain` knows."""
 
+_BY_CLASS = ("relevance", "gradient_x_input")  # the others are the same map whichever class one asks about
+
 
 def explain(
     model: ViT,
@@ -53,7 +55,7 @@ def explain(
         method: One of `METHODS`.
         target: The class to explain for each picture; the predicted one where None.
         geometries: How each picture was cut from its source.
-        labels: The names of all classes, for the maps' `target`; their numbers where None.
+        labels: The names of all classes, for the `target` of maps that have one; their numbers where None.
         layer: For `attention`: which block, negative from the end; the last where None.
         head: For `attention`: which head, the `sharpest` of each picture, or the mean where None.
 
@@ -82,7 +84,7 @@ def explain(
             sites=sites,
             heads=heads[i],
             geometry=None if geometries is None else geometries[i],
-            target=str(chosen[i]) if labels is None else labels[chosen[i]],
+            target=(str(chosen[i]) if labels is None else labels[chosen[i]]) if method in _BY_CLASS else None,
             note=METHOD_NOTES[method],
         )
         for i, grid in enumerate(grids)

@@ -1,0 +1,36 @@
+"""What a map is called where people read it: its method, what its values are, where it comes from."""
+
+from ..maps.attention_map import AttentionMap
+
+_MEANINGS = {
+    "attention": "attention weight",
+    "rollout": "attention through all layers",
+    "relevance": "relevance",
+    "gradient_x_input": "gradient × input",
+}
+
+
+def readable(method: str) -> str:
+    """A method's name in prose: `gradient × input` for `gradient_x_input`."""
+    return method.replace("_x_", " × ").replace("_", " ")
+
+
+def title(attention_map: AttentionMap) -> str:
+    """The method and what it explains: `relevance for “tabby cat”`."""
+    method = readable(attention_map.method)
+    return method if attention_map.target is None else f"{method} for “{attention_map.target}”"
+
+
+def meaning(attention_map: AttentionMap) -> str:
+    """What the values are, with their unit, as it stands beside a colour bar: `relevance per patch`."""
+    method = attention_map.method
+    return f"{_MEANINGS.get(method, readable(method))} per {attention_map.axes[-1].unit}"
+
+
+def origin(attention_map: AttentionMap) -> str:
+    """Which attentions and heads a map was made from: `blocks.11.self · all heads`."""
+    sites, heads = attention_map.sites, attention_map.heads
+    where = sites[0] if len(sites) == 1 else f"{sites[0]} to {sites[-1]}"
+    if heads is None:
+        return f"{where} · all heads"
+    return f"{where} · {'head' if len(heads) == 1 else 'heads'} {', '.join(map(str, heads))}"

@@ -1,0 +1,28 @@
+"""`python -m tests.benchmarks [forward training capture memory window] [--rounds N]`."""
+
+import argparse
+import platform
+
+import torch
+
+from .memory import memory
+from .vit import capture, forward, training
+from .window import window
+
+BENCHMARKS = {"forward": forward, "training": training, "capture": capture, "memory": memory, "window": window}
+
+
+def main() -> None:
+    """Run the chosen benchmarks, all where none is named."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--rounds", type=int, default=40, help="rounds of the quickest benchmark (default: 40)")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, one thread")
+    for name in args.names or BENCHMARKS:
+        BENCHMARKS[name](args.rounds)
+
+
+if __name__ == "__main__":
+    main()
