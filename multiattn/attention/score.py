@@ -80,12 +80,15 @@ class DotProductScore(nn.Module):
         heads: Sequence[int] | None = None,
         allowed: Tensor | None = None,
     ) -> Float[Tensor, "b heads q k"]:
-        """The weights of the rows in `q`, in fp32."""
+        """The weights of the rows in `q`, in fp32, outside autograd."""
         if heads is not None:
             q, k = q[:, list(heads)], k[:, list(heads)]
-        # scaling q rather than the scores touches d numbers a row instead of k
-        scores = (q.float() * self.scale) @ k.float().transpose(-2, -1)  # (b, h, q, k)
-        return attention_weights(scores, allowed)
+        rows, keys = q.float().flatten(0, 1), k.float().flatten(0, 1)  # (b heads, len, d)
+        with torch.no_grad():
+            # one product with the scale inside it: a full capture is bound by the memory it touches
+            scores = rows.new_empty(len(rows), rows.shape[1], keys.shape[1])
+            scores = torch.baddbmm(scores, rows, keys.transpose(-2, -1), beta=0, alpha=self.scale)
+        return attention_weights(scores.reshape(*q.shape[:3], k.shape[2]), allowed)
 
 
 class AdditiveScore(nn.Module):

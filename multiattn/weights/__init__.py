@@ -1,0 +1,26 @@
+"""Model directories and published weights: our own layout, and a key table, used both ways, for each published one."""
+
+from .adapt import adapt
+from .bundle import ModelBundle
+from .directory import LAYOUTS, convert, load_bundle, save_bundle
+from .hub import TASKS, locate
+from .state import load_into
+from .table import CONCAT, SAME, Drop, KeyTable, Row, Transform
+
+__all__ = [
+    "CONCAT",
+    "LAYOUTS",
+    "SAME",
+    "TASKS",
+    "Drop",
+    "KeyTable",
+    "ModelBundle",
+    "Row",
+    "Transform",
+    "adapt",
+    "convert",
+    "load_bundle",
+    "load_into",
+    "locate",
+    "save_bundle",
+]

@@ -1,0 +1,88 @@
+"""From what a user calls a model to the directory that holds it."""
+
+from pathlib import Path
+
+from ..errors import ModelError
+from ..resources import shipped
+
+TASKS = ("classify",)
+"""The tasks that a model ships with the package for."""
+
+# the files any layout needs: repositories often hold the same weights in three formats
+_FILES = ["config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json"]
+
+
+def locate(name: str | Path, *, revision: str | None = None) -> Path:
+    """The directory of a model, downloaded first where it is one of the Hugging Face Hub.
+
+    Args:
+        name: A task, a directory, or a hub id such as `timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k`. A task wins
+            over a directory of the same name: write `./classify` for the directory.
+        revision: Branch, tag or commit of a hub id.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be reached.
+    """
+    text = str(name)
+    is_task, path = text in TASKS, Path(name).expanduser()
+    if revision is not None and (is_task or path.exists()):
+        raise ModelError(
+            f"`revision` must be None unless the model is a hub id, but is {revision!r} for {text} instead"
+        )
+    if is_task:
+        path = shipped("models", text)
+        if not path.is_dir():
+            raise ModelError(f"the model for {text} is missing from this installation: install multiattn again")
+        return path
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise ModelError(f"{text} must be a model's directory, but is a file instead: name the directory it lies in")
+    if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
+        raise ModelError(
+            f"there is no model {text}: it is no directory here, no task ({', '.join(TASKS)}) and no hub id"
+        )
+    return _download(text, revision)
+
+
+def _download(name: str, revision: str | None) -> Path:
+    # imported here: half a second that a local model need not pay
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+    except GatedRepoError as error:
+        reason = f"{name} is gated: accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`"
+        cause: Exception = error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        reason = (
+            f"there is no model {name}: it is no directory here and not on the Hugging Face Hub: "
+            "check the spelling; if it is private, log in with `hf auth login`"
+        )
+        cause = error
+    except RevisionNotFoundError as error:
+        reason = f"{name} has no revision {revision}: see https://huggingface.co/{name}/tree/main for those it has"
+        cause = error
+    except LocalEntryNotFoundError as error:
+        if constants.HF_HUB_OFFLINE:
+            reason = (
+                f"{name} is no directory here and not in the local cache, and HF_HUB_OFFLINE is set: unset it, or "
+                "download the model once beforehand"
+            )
+        else:
+            reason = (
+                f"{name} is no directory here and not in the local cache, and the Hugging Face Hub cannot be reached: "
+                "check the spelling and the network"
+            )
+        cause = error
+    except Exception as error:  # a full disk, or whatever the HTTP library beneath the Hub's raises in mid-download
+        reason = f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"
+        cause = error
+    raise ModelError(reason) from cause

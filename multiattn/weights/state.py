@@ -1,0 +1,137 @@
+"""Tensors from and to a file, and into a model: strictly, with a `-`/`+` diff where they do not fit."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from .table import KeyTable
+
+WEIGHTS = "model.safetensors"
+_MAX_LINES = 20  # of a diff: a wrong architecture differs everywhere, and the first lines tell
+
+
+def read_tensors(directory: Path) -> dict[str, Tensor]:
+    """The tensors of a model directory, floating ones as float32.
+
+    Raises:
+        ModelError: There is no safetensors file, or it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = directory / WEIGHTS
+    if not path.is_file():
+        raise ModelError(_no_weights(directory))
+    state: dict[str, Tensor] = {}
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            for key in file.keys():  # noqa: SIM118 - not a dict
+                tensor = file.get_tensor(key)
+                # a copy: the file's own memory is mapped, and changes when the file does
+                state[key] = tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is damaged ({error}): download or save it again") from error
+    return state
+
+
+def _no_weights(directory: Path) -> str:
+    if (directory / f"{WEIGHTS}.index.json").is_file():
+        return f"{directory} has its weights in several files, which is not supported: save it as one {WEIGHTS}"
+    pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern))
+    found = f", only {pickled[0]}, which is never unpickled because that can run any code" if pickled else ""
+    return (
+        f"{directory} has no {WEIGHTS}{found}: save it as safetensors first, e.g. with transformers' or timm's "
+        "own export"
+    )
+
+
+def write_tensors(state: Mapping[str, Tensor], directory: Path, *, dtype: torch.dtype) -> None:
+    """Write a model's tensors, floating ones as `dtype`. The file is there whole or not at all.
+
+    Raises:
+        ModelError: A tensor has values that `dtype` cannot hold, or that no model should have.
+    """
+    from safetensors.torch import save_file
+
+    if dtype not in (torch.float32, torch.float16):
+        raise ModelError(f"`dtype` must be float32 or float16, but is {dtype} instead")
+    result: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        tensor = tensor.detach().cpu()
+        check_finite(key, tensor, where="the model")
+        if tensor.is_floating_point():
+            tensor = tensor.to(dtype)
+            if not _is_finite(tensor):  # it was, so it has overflowed
+                raise ModelError(f"{key} has values too large for {dtype}: save with `dtype` float32")
+        result[key] = tensor.contiguous()
+    part = directory / f".{WEIGHTS}.{os.getpid()}.part"
+    try:
+        save_file(result, part, metadata={"format": "pt"})  # without which transformers refuses it
+        part.replace(directory / WEIGHTS)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_finite(key: str, tensor: Tensor, *, where: str) -> None:
+    """Raise where a tensor has NaN or infinite values."""
+    if not _is_finite(tensor):
+        bad = int((~tensor.isfinite()).sum())
+        raise ModelError(f"{where}: {key} has {bad} NaN or infinite of {tensor.numel()} values; the file is unusable")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    # NaN wins both, and one pass without a mask in memory is several times as fast as `isfinite().all()`
+    return all(math.isfinite(bound.item()) for bound in tensor.aminmax())
+
+
+def load_into(
+    model: nn.Module, state: Mapping[str, Tensor], *, table: KeyTable | None = None, where: str = "the weights"
+) -> None:
+    """Put a state into a model, all of it: nothing may be missing, left over, of another shape, NaN or infinite.
+
+    The tensors become the model's own, so that a model built on the meta device holds real ones afterwards.
+
+    Args:
+        model: Takes the tensors.
+        state: Under our keys, or under those of `table`.
+        table: The layout `state` is in; our own where None.
+        where: What the state was read from, for messages.
+
+    Raises:
+        ModelError: With a diff in the keys of the file: `-` is needed, `+` is there.
+    """
+    ours = model.state_dict()
+    needed = ours if table is None else table.to_theirs(ours)
+    found = {key: tensor for key, tensor in state.items() if table is None or not table.drops(key)}
+    if diff := difference(needed, found):
+        raise ModelError("\n".join([f"{where} does not fit its config.json (- needed, + found):", *diff]))
+    for key, tensor in found.items():
+        check_finite(key, tensor, where=where)
+    tensors = dict(found) if table is None else table.to_ours(found, ours)
+    model.load_state_dict(tensors, strict=True, assign=True)
+
+
+def difference(needed: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Sequence[str]:
+    """How two states differ in keys, shapes and kinds: `-` is needed, `+` is found. None where equal."""
+    lines: list[str] = []
+    for key in sorted(needed.keys() | found.keys()):
+        ours, theirs = (_describe(key, state) for state in (needed, found))
+        if ours != theirs:
+            lines += [f"  {sign} {text}" for sign, text in (("-", ours), ("+", theirs)) if text]
+    if len(lines) > _MAX_LINES:
+        lines = [*lines[:_MAX_LINES], f"  ... and {len(lines) - _MAX_LINES} more lines"]
+    return lines
+
+
+def _describe(key: str, state: Mapping[str, Tensor]) -> str:
+    if key not in state:
+        return ""
+    tensor = state[key]
+    kind = "" if tensor.is_floating_point() else f" {str(tensor.dtype).removeprefix('torch.')}"
+    return f"{key} {list(tensor.shape)}{kind}"

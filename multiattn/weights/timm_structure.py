@@ -1,0 +1,170 @@
+"""What a vision transformer of timm's is made of, in terms of our configuration, and back.
+
+Read off timm's own model, built without memory on the meta device, and not guessed from names or keys. What our model
+cannot be is refused by name.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from ..models.vit import ViTConfig
+
+_POOLS = {"token": "class", "avg": "mean"}  # theirs to ours
+_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_tanh", "gelu_quick": "quick_gelu"}  # ours to theirs
+# timm's model arguments cannot say another epsilon than that of the architecture they vary
+_ARCHITECTURES = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch32_clip_224"}
+
+
+def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
+    """The model timm builds, without memory for its weights."""
+    import timm  # seconds, which only this layout pays
+
+    try:
+        with torch.device("meta"):
+            return timm.create_model(name, pretrained=False, **arguments)
+    except (RuntimeError, AssertionError, TypeError, ValueError, KeyError) as error:
+        raise ModelError(f"{where}: timm cannot build this model ({error})") from error
+
+
+def read_structure(model: Any, *, where: str) -> ViTConfig:
+    """Our configuration for a vision transformer of timm's.
+
+    Raises:
+        ModelError: It has a part that our model has not; the message names it.
+    """
+    from timm.models.vision_transformer import VisionTransformer
+
+    if type(model) is not VisionTransformer:
+        raise ModelError(f"{where}: timm's {type(model).__name__} is not supported, only its VisionTransformer")
+    if lacking := _unsupported(model):
+        raise ModelError(f"{where}: this timm model has {', '.join(lacking)}, which is not supported")
+    block: Any = model.blocks[0]
+    return ViTConfig(
+        image_size=tuple(model.patch_embed.img_size),
+        patch_size=model.patch_embed.patch_size[0],
+        in_channels=model.in_chans,
+        num_classes=model.num_classes,
+        dim=model.embed_dim,
+        depth=len(model.blocks),
+        num_heads=block.attn.num_heads,
+        mlp_dim=block.mlp.fc1.out_features,
+        stem_bias=model.patch_embed.proj.bias is not None,
+        stem_norm=isinstance(model.norm_pre, nn.LayerNorm),
+        position_prefix=not model.no_embed_class,
+        class_token=model.has_class_token,
+        num_registers=model.num_reg_tokens,
+        pool=_POOLS[model.global_pool],  # type: ignore[arg-type]
+        final_norm=isinstance(model.norm, nn.LayerNorm),
+        pool_norm=isinstance(model.fc_norm, nn.LayerNorm),
+        qkv_bias=block.attn.qkv.bias is not None,
+        qk_norm=isinstance(block.attn.q_norm, nn.LayerNorm),
+        # the start value matters to nobody who has trained factors
+        layer_scale=None if isinstance(block.ls1, nn.Identity) else 1e-5,
+        activation=_activation(block.mlp.act),  # type: ignore[arg-type]
+        norm_eps=block.norm1.eps,
+    )
+
+
+def _activation(module: nn.Module) -> str:
+    from timm.layers.activations import GELU, GELUTanh, QuickGELU
+
+    if isinstance(module, nn.GELU):
+        return "gelu" if module.approximate == "none" else "gelu_tanh"
+    return {GELU: "gelu", GELUTanh: "gelu_tanh", QuickGELU: "gelu_quick"}.get(type(module), "")
+
+
+def _unsupported(model: Any) -> list[str]:
+    """What timm's model has that ours has not, in words."""
+    from timm.layers.attention import Attention
+    from timm.layers.mlp import Mlp
+    from timm.layers.patch_embed import PatchEmbed
+    from timm.models.vision_transformer import Block
+
+    found: list[str] = []
+
+    def refuse(condition: bool, what: str) -> None:
+        if condition and what not in found:
+            found.append(what)
+
+    stem = model.patch_embed
+    refuse(type(stem) is not PatchEmbed, f"a {type(stem).__name__} stem")
+    if type(stem) is PatchEmbed:
+        refuse(not isinstance(stem.norm, nn.Identity), "a norm inside the stem")
+        refuse(len(set(stem.patch_size)) != 1, "patches that are not square")
+        refuse(bool(stem.dynamic_img_pad), "padding to whole patches")
+        refuse(any(side % stem.patch_size[0] for side in stem.img_size), "a picture size of no whole patches")
+    refuse(model.pos_embed is None, "no positions")
+    refuse(model.attn_pool is not None, "attention pooling")
+    refuse(model.attn_pool is None and model.global_pool not in _POOLS, f"{model.global_pool or 'no'} pooling")
+    refuse(model.pool_include_prefix, "pooling over prefix tokens")
+    for block in model.blocks:
+        if type(block) is not Block:
+            refuse(True, f"blocks of type {type(block).__name__}")
+            continue
+        refuse(type(block.attn) is not Attention, f"attention of type {type(block.attn).__name__}")
+        refuse(type(block.mlp) is not Mlp, f"a feedforward of type {type(block.mlp).__name__}")
+        if type(block.attn) is Attention:
+            refuse(block.attn.attn_dim != model.embed_dim, "heads whose widths do not add up to the model's")
+            refuse(not isinstance(block.attn.norm, nn.Identity), "a norm after attention")
+            refuse(getattr(block.attn, "gate", None) is not None, "gated attention")
+            refuse(block.attn.proj.bias is None, "an attention projection without bias")
+        if type(block.mlp) is Mlp:
+            activation = block.mlp.act
+            refuse(not _activation(activation), f"the activation {type(activation).__name__}")
+            refuse(not isinstance(block.mlp.norm, nn.Identity), "a norm inside the feedforward")
+            refuse(block.mlp.fc1.bias is None, "a feedforward without bias")
+    norms = [module for name, module in model.named_modules() if "norm" in name.rpartition(".")[2]]
+    norms = [module for module in norms if not isinstance(module, nn.Identity)]
+    for norm in norms:
+        refuse(not isinstance(norm, nn.LayerNorm), f"norms of type {type(norm).__name__}")
+    epsilons = {norm.eps for norm in norms if isinstance(norm, nn.LayerNorm)}
+    refuse(len(epsilons) > 1, f"norms of different epsilon ({', '.join(map(str, sorted(epsilons)))})")
+    return found
+
+
+def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:
+    """The architecture and arguments from which timm builds this model; timm is asked whether it does."""
+    if config.norm_eps not in _ARCHITECTURES:
+        known = " or ".join(f"{eps:g}" for eps in _ARCHITECTURES)
+        raise ModelError(f"the timm layout needs `norm_eps` to be {known}, but it is {config.norm_eps:g} instead")
+    name = _ARCHITECTURES[config.norm_eps]
+    arguments: dict[str, Any] = {
+        "img_size": list(config.image_size),
+        "patch_size": config.patch_size,
+        "embed_dim": config.dim,
+        "depth": config.depth,
+        "num_heads": config.num_heads,
+        "mlp_ratio": (config.mlp_dim + 0.5) / config.dim,  # timm cuts the product down to an integer
+        "global_pool": {ours: theirs for theirs, ours in _POOLS.items()}[config.pool],
+        "qkv_bias": config.qkv_bias,
+        "qk_norm": config.qk_norm,
+        "init_values": config.layer_scale,
+        "class_token": config.class_token,
+        "no_embed_class": not config.position_prefix,
+        "reg_tokens": config.num_registers,
+        "pre_norm": config.stem_norm,
+        "final_norm": config.final_norm or config.pool_norm,
+        "fc_norm": config.pool_norm,
+        "act_layer": _ACTIVATIONS[config.activation],
+    }
+    arguments = {key: value for key, value in arguments.items() if value is not None}
+    extra = {"num_classes": config.num_classes, "in_chans": config.in_channels}
+    built = read_structure(on_meta(name, where="saving", **arguments, **extra), where="saving")
+    # what only training reads stands in no published layout
+    wanted = replace(
+        config,
+        dropout=0.0,
+        attention_dropout=0.0,
+        stochastic_depth=0.0,
+        layer_scale=None if config.layer_scale is None else built.layer_scale,
+    )
+    if differing := [key for key, value in vars(wanted).items() if value != getattr(built, key)]:
+        key = differing[0]
+        raise ModelError(
+            f"the timm layout needs `{key}` to be {getattr(built, key)!r}, but it is {getattr(wanted, key)!r} instead"
+        )
+    return name, arguments

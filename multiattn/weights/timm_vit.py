@@ -1,0 +1,166 @@
+"""timm's layout for vision transformers, both ways.
+
+`config.json` names one of timm's architectures and its arguments; `timm_structure` says what that is in our terms.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ModelError
+from ..inputs import ImagePreprocessing
+from .bundle import CONFIG, Layout, ModelBundle, build_vit, check_labels
+from .table import KeyTable, Row
+from .timm_structure import on_meta, read_structure, write_structure
+
+NAME = "timm"
+
+TABLE = KeyTable(
+    NAME,
+    (
+        Row("stem.proj.{p}", "patch_embed.proj.{p}"),
+        Row("class_token", "cls_token"),
+        Row("registers", "reg_token"),
+        Row("positions.weight", "pos_embed"),
+        Row("stem_norm.{p}", "norm_pre.{p}"),
+        Row("blocks.{i}.norm1.{p}", "blocks.{i}.norm1.{p}"),
+        Row("blocks.{i}.attention.qkv.{p}", "blocks.{i}.attn.qkv.{p}"),
+        Row("blocks.{i}.attention.q_norm.{p}", "blocks.{i}.attn.q_norm.{p}"),
+        Row("blocks.{i}.attention.k_norm.{p}", "blocks.{i}.attn.k_norm.{p}"),
+        Row("blocks.{i}.attention.out.{p}", "blocks.{i}.attn.proj.{p}"),
+        Row("blocks.{i}.scale1.gamma", "blocks.{i}.ls1.gamma"),
+        Row("blocks.{i}.norm2.{p}", "blocks.{i}.norm2.{p}"),
+        Row("blocks.{i}.feedforward.fc1.{p}", "blocks.{i}.mlp.fc1.{p}"),
+        Row("blocks.{i}.feedforward.fc2.{p}", "blocks.{i}.mlp.fc2.{p}"),
+        Row("blocks.{i}.scale2.gamma", "blocks.{i}.ls2.gamma"),
+        Row("norm.{p}", "norm.{p}"),
+        Row("pool_norm.{p}", "fc_norm.{p}"),
+        Row("head.{p}", "head.{p}"),
+    ),
+)
+
+
+def recognises(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` is of this layout."""
+    return isinstance(config.get("architecture"), str)
+
+
+def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
+    """Read a directory that timm saved, or one of its models on the hub.
+
+    Raises:
+        ModelError: timm does not know the architecture, or ours cannot be it, or the weights do not fit.
+    """
+    arguments = config.get("model_args") or {}
+    pool = config.get("global_pool")
+    # older exports say the pooling only here, where timm itself does not look
+    overrides = {"global_pool": pool} if pool and "global_pool" not in arguments else {}
+    reference = on_meta(f"local-dir:{directory}", where=str(directory), **overrides)
+    architecture = read_structure(reference, where=str(directory))
+    pretrained_cfg = dict(reference.pretrained_cfg)
+    return ModelBundle(
+        task="classify",
+        model=build_vit(architecture, directory, table=TABLE),
+        preprocessing=_read_preprocessing(pretrained_cfg, architecture.image_size, where=str(directory / CONFIG)),
+        labels=_read_labels(pretrained_cfg, architecture.num_classes, where=str(directory / CONFIG)),
+        card={"architecture": config["architecture"], "tag": pretrained_cfg.get("tag") or ""},
+    )
+
+
+def _read_preprocessing(config: Mapping[str, Any], size: tuple[int, int], *, where: str) -> ImagePreprocessing:
+    """The evaluation transform. Source: timm.data.transforms_factory.transforms_imagenet_eval."""
+    from timm.data.config import resolve_data_config
+
+    data = resolve_data_config(pretrained_cfg=dict(config))  # type: ignore[no-untyped-call]
+    mode, share = data["crop_mode"], data["crop_pct"]
+    scaled = tuple(math.floor(side / share) for side in size)
+    resize_to: tuple[int, int] | int
+    if mode == "squash":
+        resize_to = (scaled[0], scaled[1])
+    elif mode == "center" and scaled[0] == scaled[1]:
+        resize_to = scaled[0]
+    else:
+        raise ModelError(
+            f"{where}: `crop_mode` must be squash, or center with a square input, but is {mode} with an input of "
+            f"{size[0]} x {size[1]} instead"
+        )
+    return ImagePreprocessing(
+        size=size,
+        resize_to=resize_to,
+        interpolation=data["interpolation"],
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+    )
+
+
+def _read_labels(config: Mapping[str, Any], num_classes: int, *, where: str) -> tuple[str, ...]:
+    names = config.get("label_names")
+    if names:
+        if isinstance(names, Mapping):  # of the index as a string, where there are gaps
+            names = [names.get(str(index), names.get(index, str(index))) for index in range(num_classes)]
+        texts = config.get("label_descriptions") or {}
+        return check_labels(tuple(str(texts.get(name, name)) for name in names), num_classes, where=where)
+    if num_classes == 1000 and "in1k" in str(config.get("tag") or ""):
+        # timm's own models do not say their labels; this tag says that they are ImageNet's
+        from timm.data.imagenet_info import ImageNetInfo
+
+        return tuple(ImageNetInfo("imagenet-1k").label_descriptions())
+    return tuple(str(index) for index in range(num_classes))
+
+
+def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+    """The JSON files of a bundle in this layout.
+
+    Raises:
+        ModelError: timm cannot express the model or its preprocessing.
+    """
+    del dtype  # timm reads it off the weights
+    architecture = bundle.model.config
+    name, arguments = write_structure(architecture)
+    description: dict[str, Any] = {
+        "architecture": name,
+        "num_classes": architecture.num_classes,
+        "num_features": architecture.dim,
+        "global_pool": arguments["global_pool"],
+        "label_names": list(bundle.labels),
+        "model_args": arguments,
+        "pretrained_cfg": {
+            **_write_preprocessing(bundle.preprocessing),
+            "num_classes": architecture.num_classes,
+            "fixed_input_size": True,
+            "pool_size": None,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+        },
+    }
+    return {CONFIG: description}
+
+
+def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
+    size, resize_to = preprocessing.size, preprocessing.resize_to
+    if not math.isclose(preprocessing.rescale, 1 / 255):
+        raise ModelError(f"the timm layout needs `rescale` to be 1/255, but it is {preprocessing.rescale} instead")
+    scaled = (resize_to, resize_to) if isinstance(resize_to, int) else resize_to
+    share = min(1.0, size[0] / (scaled[0] + 0.5)) if scaled != size else 1.0
+    result = {
+        "input_size": [3, *size],
+        "interpolation": preprocessing.interpolation,
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "crop_pct": share,
+        "crop_mode": "center" if isinstance(resize_to, int) else "squash",
+    }
+    try:
+        says = _read_preprocessing(result, size, where="saving")
+    except ModelError:
+        says = None
+    if says != replace(preprocessing, rescale=1 / 255):
+        raise ModelError(f"the {NAME} layout has no way to say a resize to {resize_to} for an input of {size}")
+    return result
+
+
+LAYOUT = Layout(NAME, '"architecture": a timm model', recognises, load, describe, TABLE)

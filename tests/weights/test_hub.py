@@ -1,0 +1,116 @@
+"""Names to directories. Nothing here uses the network: the Hub's answers are played."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+
+from multiattn.errors import ModelError
+from multiattn.weights import load_bundle, locate, save_bundle
+from tests.fixtures import tiny_bundle
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, result: Any) -> list[dict[str, Any]]:
+    """Let the Hub answer with a path, or raise; returns the requests made."""
+    requests: list[dict[str, Any]] = []
+
+    def play(repo_id: str, **arguments: Any) -> str:
+        requests.append({"repo_id": repo_id, **arguments})
+        if isinstance(result, Exception):
+            raise result
+        return str(result)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", play)
+    return requests
+
+
+def refusal(kind: type[errors.HfHubHTTPError], status: int) -> Exception:
+    # no real response: which library makes those differs between versions of huggingface_hub
+    response: Any = SimpleNamespace(headers={}, request=None, status_code=status)
+    return kind("Client Error.\n\nRead the docs.", response=response)
+
+
+def test_a_hub_id_is_downloaded_without_what_is_not_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    save_bundle(tiny_bundle(), tmp_path / "cache")
+    requests = answer(monkeypatch, tmp_path / "cache")
+    bundle = load_bundle("some/model", revision="v1")
+    assert bundle.source == "some/model"
+    assert [(request["repo_id"], request["revision"]) for request in requests] == [("some/model", "v1")]
+    assert not any(name.endswith((".bin", ".msgpack", ".h5")) for name in requests[0]["allow_patterns"])
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            refusal(errors.RepositoryNotFoundError, 401),
+            "there is no model some/model: .*check the spelling; .*hf auth login",
+        ),
+        (
+            refusal(errors.GatedRepoError, 403),
+            "some/model is gated: accept its terms at https://.*some/model, then log in",
+        ),
+        (refusal(errors.RevisionNotFoundError, 404), "some/model has no revision v1: see https://"),
+        (errors.LocalEntryNotFoundError("no"), "not in the local cache, and the Hugging Face Hub cannot be reached"),
+        (refusal(errors.HfHubHTTPError, 500), r"some/model could not be downloaded \(.*\): try again"),
+        (
+            RuntimeError("peer closed the\nconnection"),
+            r"some/model could not be downloaded \(peer closed the connection\)",
+        ),
+        (OSError("No space left on device"), r"some/model could not be downloaded \(No space left on device\)"),
+    ],
+    ids=["not found", "gated", "revision", "unreachable", "server", "connection", "disk"],
+)
+def test_one_clear_line(error: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    answer(monkeypatch, error)
+    with pytest.raises(ModelError, match=message) as caught:
+        load_bundle("some/model", revision="v1")
+    assert "\n" not in str(caught.value)
+
+
+def test_offline_without_a_copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="not in the local cache, and HF_HUB_OFFLINE is set: unset it") as caught:
+        load_bundle("some/model")
+    assert "\n" not in str(caught.value)
+
+
+def test_not_even_an_id() -> None:
+    with pytest.raises(ModelError, match="there is no model --/..: .*check the spelling"):
+        locate("--/..")
+
+
+@pytest.mark.parametrize("name", ["clasify", "./some/model", "/no/where", "a/b/c", Path("some/model")], ids=str)
+def test_what_cannot_be_an_id_is_not_looked_up(name: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = answer(monkeypatch, AssertionError("looked up"))
+    with pytest.raises(ModelError, match=r"no directory here, no task \(classify\) and no hub id"):
+        locate(name)
+    assert not requests
+
+
+def test_a_file_is_not_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ModelError, match="must be a model's directory, but is a file instead"):
+        locate(tmp_path / "model.safetensors")
+
+
+def test_revision_is_for_hub_ids(tmp_path: Path) -> None:
+    for name in ("classify", str(tmp_path)):
+        with pytest.raises(ModelError, match="`revision` must be None unless the model is a hub id, but is 'v1' for"):
+            locate(name, revision="v1")
+
+
+def test_a_task_is_the_shipped_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from multiattn.weights import hub
+
+    save_bundle(tiny_bundle(), tmp_path / "classify")
+    monkeypatch.setattr(hub, "shipped", lambda kind, name: tmp_path / name)
+    assert load_bundle("classify").source == "classify"
+    monkeypatch.setattr(hub, "shipped", lambda kind, name: tmp_path / "absent")
+    with pytest.raises(ModelError, match="the model for classify is missing from this installation"):
+        locate("classify")
