@@ -1,0 +1,30 @@
+"""One attention block, four tasks, and a true picture of where the model looked.
+
+    import multiattn
+
+    classify = multiattn.load("classify")
+    result = classify("cat.jpg", maps="rollout")
+    result.label, result.score
+    result.maps[0].save_png("cat.png")
+
+Importing the package is quick: torch is imported when `load` is first asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .pipelines import load
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "load":
+        from .pipelines import load  # imports torch, which a mere `import multiattn` should not wait for
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

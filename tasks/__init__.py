@@ -1,0 +1,20 @@
+"""The application on top of `multiattn`: training with Lightning, and the command line.
+
+The names below are imported when they are first asked for: `tasks.cli` answers `--help` without waiting for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .classify import ClassifyTask
+
+__all__ = ["ClassifyTask"]
+
+_HOMES = {"ClassifyTask": "tasks.classify"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,179 @@
+"""`multiattn evaluate`: how good is a model on labelled data?"""
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from multiattn.errors import InputError, ModelError
+
+from .console import Report, say, spinner
+from .options import Parser, add_compute, add_format, add_model
+
+_DESCRIPTION = """\
+Measure a classifier on labelled pictures. The data's classes are matched to the
+model's labels by name.
+"""
+
+_EPILOG = """\
+what is measured
+  top1   share of the pictures whose label is the model's first choice
+  top5   share of the pictures whose label is among its first five
+  ece    expected calibration error: how far the stated probability is from the
+         share that is right, in the mean over 15 bins (Guo et al. 2017); 0 is a
+         model that can be taken at its word
+
+data
+  FOLDER/SPLIT/CLASS/*.jpg, or FOLDER/SPLIT/metadata.jsonl (or metadata.csv)
+  with the columns file_name and label
+
+examples
+  multiattn evaluate classify --data .data/cifar10
+  multiattn evaluate classify --data pets --split test --model runs/pets/model
+
+with --format json, one object
+  {"top1": 0.84, "top5": 0.99, "ece": 0.02, "items": 10000, "skipped": 0,
+   "model": "classify", "data": "pets", "split": "test"}
+
+A picture that cannot be read is named on standard error, left out and counted
+as skipped, and the exit status is 1.
+"""
+
+_BINS = 15
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `multiattn evaluate classify` prints."""
+
+    top1: float
+    """Share of the items whose label came first, 0 to 1."""
+
+    top5: float
+    """Share of the items whose label was among the first five, 0 to 1."""
+
+    ece: float
+    """Expected calibration error, 0 to 1."""
+
+    items: int
+    """Pictures that were classified."""
+
+    skipped: int
+    """Pictures that could not be used."""
+
+    model: str
+    """As it was asked for."""
+
+    data: str
+    """As it was asked for."""
+
+    split: str
+    """The sub-folder of the data."""
+
+
+def parser() -> Parser:
+    """The command's options."""
+    parser = Parser(prog="multiattn evaluate", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("task", metavar="TASK", choices=("classify",), help="classify")
+    parser.add_argument("--data", metavar="FOLDER", required=True, help="the labelled pictures (see below)")
+    parser.add_argument("--split", metavar="NAME", default="validation", help="sub-folder to use (default: validation)")
+    add_model(parser)
+    add_format(parser, json_help="json: one object")
+    add_compute(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates; returns 0 when every picture could be used."""
+    with spinner("loading the model"):
+        import multiattn
+
+        from ..data.folder import read_folder
+
+        records = read_folder(args.data, args.split)
+        classifier = multiattn.load(args.model, device=args.device)
+    check_labels(records.class_names, classifier.labels)
+    ranks: list[int | None] = []  # of each picture's label among the five first choices
+    scores: list[float] = []  # of each picture's first choice
+    skipped = 0
+    with Report(len(records.items)) as report:
+        truths = (records.class_names[index] for _, index in records.items)
+        results = classifier.stream((path for path, _ in records.items), top_k=5, batch_size=args.batch_size)
+        for truth, result in zip(truths, results, strict=True):
+            if result.error is not None:
+                skipped += 1
+                report.message(f"skipped: {result.error}")
+            else:
+                labels = [prediction.label for prediction in result.predictions]
+                ranks.append(labels.index(truth) if truth in labels else None)
+                scores.append(result.score)
+            report.advance()
+        if not ranks:
+            raise InputError(f"{args.data}: none of the {skipped} pictures of the split {args.split!r} could be read")
+        correct = [rank == 0 for rank in ranks]
+        measured = Evaluation(
+            top1=sum(correct) / len(ranks),
+            top5=sum(rank is not None for rank in ranks) / len(ranks),
+            ece=expected_calibration_error(scores, correct),
+            items=len(ranks),
+            skipped=skipped,
+            model=args.model,
+            data=args.data,
+            split=args.split,
+        )
+        report.result(json.dumps(asdict(measured)) if args.format == "json" else as_text(measured))
+    if skipped:
+        say(f"{skipped} of {len(records.items)} pictures could not be used")
+    return 1 if skipped else 0
+
+
+def check_labels(classes: Sequence[str], labels: Sequence[str]) -> None:
+    """Makes sure that the model can give the right answer for every class of the data.
+
+    Raises:
+        ModelError: A class of the data is no label of the model.
+    """
+    unknown = [name for name in classes if name not in set(labels)]
+    if unknown:
+        raise ModelError(
+            f"the data's classes must be labels of the model, but {len(unknown)} of {len(classes)} are not: "
+            f"{_some(unknown)}; the model's {len(labels)} labels are: {_some(labels)}; "
+            "rename the classes, or give a --model trained on them"
+        )
+
+
+def expected_calibration_error(scores: Sequence[float], correct: Sequence[bool], *, bins: int = _BINS) -> float:
+    """The mean distance between what the model claims and what is right, over equally wide bins of its claim.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+
+    Args:
+        scores: Probability of the first choice, 0 to 1, for each item.
+        correct: Whether the first choice was right, for each item.
+        bins: How many.
+    """
+    claimed, right = [0.0] * bins, [0] * bins
+    for score, is_right in zip(scores, correct, strict=True):
+        index = min(int(score * bins), bins - 1)
+        claimed[index] += score
+        right[index] += is_right
+    # |right/n - claimed/n| weighted by n/N: the bin's own n cancels
+    return sum(abs(right[i] - claimed[i]) for i in range(bins)) / len(scores)
+
+
+def as_text(measured: Evaluation) -> str:
+    """A few lines to read."""
+    return "\n".join(
+        (
+            f"top-1  {measured.top1:6.2%}",
+            f"top-5  {measured.top5:6.2%}",
+            f"ECE    {measured.ece:6.2%}",
+            f"on {measured.items} pictures of {measured.data} ({measured.split}) with {measured.model}"
+            + (f"; {measured.skipped} skipped" if measured.skipped else ""),
+        )
+    )
+
+
+def _some(names: Iterable[str], most: int = 5) -> str:
+    listed = list(names)
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")

@@ -1,0 +1,197 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import multiattn
+from tests.fixtures import LABELS, draw, save_drawing
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_is_one_object_a_line_in_order(run, model, photos) -> None:
+    outcome = run("classify", photos / "deep/c.png", photos, "--model", model, "--format", "json", "--top-k", "3")
+    assert (outcome.status, outcome.err) == (0, "")
+    found = lines(outcome.out)
+    names = ("deep/c.png", "a.png", "b.jpg", "deep/c.png")
+    assert [line["file"] for line in found] == [str(photos / name) for name in names]
+    assert all(line.keys() == {"file", "predictions"} for line in found)
+    classify = multiattn.load(model, device="cpu")
+    for line in found:
+        theirs = classify(line["file"], top_k=3).predictions
+        assert [p["label"] for p in line["predictions"]] == [p.label for p in theirs]
+        assert [p["score"] for p in line["predictions"]] == pytest.approx([p.score for p in theirs], abs=1e-5)
+
+
+def test_text_is_a_block_a_picture(run, model, photos) -> None:
+    outcome = run("classify", photos / "a.png", photos / "b.jpg", "--model", model, "--top-k", "2")
+    assert (outcome.status, outcome.err) == (0, "")
+    blocks = outcome.out.splitlines()
+    assert len(blocks) == 6
+    first = multiattn.load(model, device="cpu")(photos / "a.png").predictions
+    assert blocks[:4] == [
+        str(photos / "a.png"),
+        f"  {first[0].score:6.1%}  {first[0].label}",
+        f"  {first[1].score:6.1%}  {first[1].label}",
+        str(photos / "b.jpg"),
+    ]
+
+
+def test_more_labels_than_there_are_gives_all(run, model, photos) -> None:
+    (line,) = lines(run("classify", photos / "a.png", "--model", model, "--format", "json", "--top-k", "99").out)
+    assert sorted(p["label"] for p in line["predictions"]) == sorted(LABELS)
+    assert sum(p["score"] for p in line["predictions"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_pattern(run, model, photos) -> None:
+    outcome = run("classify", f"{photos}/**/*.png", "--model", model, "--format", "json")
+    assert [line["file"] for line in lines(outcome.out)] == [str(photos / "a.png"), str(photos / "deep/c.png")]
+
+
+@pytest.mark.parametrize("batch_size", ["1", "2", "7"])
+def test_the_batch_size_changes_nothing(run, model, photos, batch_size) -> None:
+    expected = lines(run("classify", photos, "--model", model, "--format", "json").out)
+    found = lines(run("classify", photos, "--model", model, "--format", "json", "--batch-size", batch_size).out)
+    assert [line["file"] for line in found] == [line["file"] for line in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert [p["score"] for p in ours["predictions"]] == pytest.approx(
+            [p["score"] for p in theirs["predictions"]], abs=1e-5
+        )
+
+
+def test_out_takes_the_results(run, model, photos, tmp_path) -> None:
+    to_stdout = run("classify", photos, "--model", model, "--format", "json").out
+    outcome = run("classify", photos, "--model", model, "--format", "json", "--out", tmp_path / "r.jsonl")
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+    assert (tmp_path / "r.jsonl").read_text() == to_stdout
+
+
+def test_out_that_cannot_be_written(run, model, photos, tmp_path) -> None:
+    outcome = run("classify", photos, "--model", model, "--out", tmp_path / "no/r.txt")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == f"multiattn: --out {tmp_path}/no/r.txt: cannot be written: No such file or directory\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk(run, model, photos) -> None:
+    outcome = run("classify", photos, "--model", model, "--out", "/dev/full")
+    assert (outcome.status, outcome.out, outcome.err) == (1, "", "multiattn: cannot write: No space left on device\n")
+
+
+def test_a_memory_that_is_too_small(run, model, photos, monkeypatch) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr("multiattn.models.vit.ViT.forward", exhausted)
+    outcome = run("classify", photos, "--model", model)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == (
+        "multiattn: the device's memory is too small for this; try a smaller --batch-size, or --device cpu\n"
+    )
+
+
+def test_maps_are_written_and_named(run, model, photos, tmp_path) -> None:
+    maps = tmp_path / "new" / "maps"
+    outcome = run(
+        "classify", photos / "a.png", "--model", model, "--format", "json", "--maps", maps, "--map-method", "rollout"
+    )
+    (line,) = lines(outcome.out)
+    assert line["maps"] == {
+        "rollout": {
+            "html": str(maps / "a.html"),
+            "png": str(maps / "a.rollout.png"),
+            "npz": str(maps / "a.rollout.npz"),
+            "json": str(maps / "a.rollout.json"),
+        }
+    }
+    assert sorted(path.name for path in maps.iterdir()) == [
+        "a.html",
+        "a.rollout.json",
+        "a.rollout.npz",
+        "a.rollout.png",
+    ]
+    with Image.open(maps / "a.rollout.png") as overlay:
+        assert overlay.size > (53, 37)
+    values = np.load(maps / "a.rollout.npz", allow_pickle=False)["values"]
+    np.testing.assert_allclose(
+        values, multiattn.load(model)(photos / "a.png", maps="rollout").maps[0].map.values, atol=1e-6
+    )
+    assert "a.png" in (maps / "a.html").read_text(encoding="utf-8")
+
+
+def test_map_methods_add_up(run, model, photos, tmp_path) -> None:
+    arguments = ("classify", photos / "a.png", "--model", model, "--format", "json", "--maps", tmp_path / "m")
+    (default,) = lines(run(*arguments).out)
+    assert list(default["maps"]) == ["relevance"]
+    (several,) = lines(run(*arguments, "--map-method", "rollout,attention", "--map-method", "relevance").out)
+    assert list(several["maps"]) == ["rollout", "attention", "relevance"]
+    (all_of_them,) = lines(run(*arguments, "--map-method", "all").out)
+    assert list(all_of_them["maps"]) == ["attention", "rollout", "relevance", "gradient_x_input"]
+
+
+def test_the_text_says_where_the_page_is(run, model, photos, tmp_path) -> None:
+    outcome = run("classify", photos / "a.png", "--model", model, "--maps", tmp_path / "m")
+    assert outcome.out.splitlines()[-1] == f"    maps  {tmp_path}/m/a.html"
+
+
+def test_pictures_of_one_name_keep_their_maps_apart(run, model, tmp_path) -> None:
+    names = ("x/cat.png", "y/cat.png", "y/CAT.jpg", "y/cat-2.png", "cat.jpg")
+    files = [save_drawing(tmp_path / name, seed) for seed, name in enumerate(names)]
+    outcome = run("classify", *files, "--model", model, "--format", "json", "--maps", tmp_path / "m")
+    pages = [Path(line["maps"]["relevance"]["html"]) for line in lines(outcome.out)]
+    assert [page.name for page in pages] == ["cat.html", "cat-2.html", "CAT-3.html", "cat-2-2.html", "cat-4.html"]
+    contents = {page.read_bytes() for page in pages}
+    assert len(contents) == 5
+    assert len(list((tmp_path / "m").iterdir())) == 20
+
+
+@pytest.mark.parametrize("maps", ["maps", "."])
+def test_maps_of_an_earlier_run_are_no_inputs(run, model, photos, maps) -> None:
+    arguments = ("classify", photos, "--model", model, "--format", "json", "--maps", photos / maps)
+    first, second = run(*arguments), run(*arguments)
+    assert first.out == second.out
+    assert len(first.out.splitlines()) == 3
+
+
+def test_a_map_of_an_earlier_run_is_an_input_where_it_is_named(run, model, photos) -> None:
+    overlay = save_drawing(photos / "maps/a.relevance.png", 3)
+    options = ("--model", model, "--format", "json", "--maps", photos / "maps")
+    named = run("classify", overlay, *options)
+    assert [line["file"] for line in lines(named.out)] == [str(overlay)]
+    searched = run("classify", photos / "maps", *options)
+    (photos / "maps/a.relevance.relevance.png").unlink()
+    assert (searched.status, searched.out) == (1, "")
+    assert (
+        searched.err
+        == f"multiattn: `{photos}/maps` must hold at least one picture, but holds only maps of ours instead.\n"
+    )
+
+
+def test_a_maps_folder_that_is_a_file(run, model, photos) -> None:
+    outcome = run("classify", photos, "--model", model, "--maps", photos / "a.png")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == f"multiattn: {photos}/a.png: File exists\n"
+
+
+def test_cuda_asked_for_and_not_there(run, model, photos, monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    outcome = run("classify", photos, "--model", model, "--device", "cuda")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "finds no CUDA device here; use cpu or auto" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes only there")
+def test_a_file_name_that_is_no_text_comes_out_as_it_went_in(run, model, tmp_path) -> None:
+    name = str(tmp_path / "caf\udce9.png")  # a Latin-1 name, as Python holds it
+    draw(1).save(name, format="PNG")
+    (line,) = lines(run("classify", name, "--model", model, "--format", "json").out)
+    assert line["file"] == name
+    assert run("classify", name, "--model", model, "--out", tmp_path / "o.txt").status == 0
+    assert b"caf\xe9.png\n" in (tmp_path / "o.txt").read_bytes()

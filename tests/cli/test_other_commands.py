@@ -1,0 +1,90 @@
+"""info, convert, demo."""
+
+import json
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+import multiattn
+from tasks.commands import demo
+from tests.fixtures import CONFIG, LABELS, save_drawing, tiny_bundle
+
+
+def test_info_as_json(run, model) -> None:
+    outcome = run("info", model, "--format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    facts = json.loads(outcome.out)
+    assert facts["model"] == model
+    assert (facts["task"], facts["layout"]) == ("classify", "multiattn")
+    assert facts["parameters"] == sum(parameter.numel() for parameter in tiny_bundle().model.parameters())
+    assert facts["input_size"] == [15, 35]
+    assert facts["labels"] == list(LABELS)
+    assert (facts["architecture"]["dim"], facts["architecture"]["depth"]) == (CONFIG.dim, CONFIG.depth)
+    assert facts["preprocessing"]["interpolation"] == "bilinear"
+    sites = [{"name": f"blocks.{i}.self", "heads": 2, "queries": q, "keys": 22} for i, q in enumerate((22, 22, 1))]
+    assert facts["attention_sites"] == sites
+
+
+def test_info_to_read(run, model) -> None:
+    outcome = run("info", model)
+    assert (outcome.status, outcome.err) == (0, "")
+    found = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
+    assert found["model"] == model
+    assert found["input"] == "15 x 35 pixels (height x width)"
+    assert found["labels"] == "7: ant, bee, cow, dog, elk, fox, gnu"
+    assert (
+        found["attention"] == "3 sites of 2 heads: blocks.0.self to blocks.2.self, 22 tokens of which 3 x 7 are patches"
+    )
+    assert found["preprocessing"] == "resize to 15 x 35 (bilinear), crop the centre, mean 0.5 0.4 0.3, std 0.2 0.3 0.4"
+
+
+def test_convert_writes_a_model_that_says_the_same(run, model, photos, tmp_path) -> None:
+    outcome = run("convert", model, tmp_path / "copy", "--to", "multiattn")
+    assert (outcome.status, outcome.out) == (0, f"{tmp_path}/copy\n")
+    assert outcome.err == f"multiattn: {model} written in the layout multiattn\n"
+    ours, theirs = multiattn.load(model)(photos / "a.png"), multiattn.load(tmp_path / "copy")(photos / "a.png")
+    assert ours.predictions == theirs.predictions
+
+
+def test_demo_writes_an_index_that_links_a_page_for_each(run, model, tmp_path, monkeypatch) -> None:
+    drawn = {name: save_drawing(tmp_path / f"{name}.png", seed) for seed, name in enumerate(("ship", "truck"))}
+    photo = save_drawing(tmp_path / "chelsea.png", 5, size=(61, 83))
+    monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
+    monkeypatch.setattr(demo, "photographs", lambda: {"cat": photo})
+    outcome = run("demo", "--out", tmp_path / "pages", "--model", model)
+    assert outcome.status == 0
+    printed = outcome.out.splitlines()
+    assert printed[-1] == f"{tmp_path}/pages/index.html"
+    index = (tmp_path / "pages/index.html").read_text(encoding="utf-8")
+    for name, file in {"cat": photo, **drawn}.items():
+        said = multiattn.load(model, device="cpu")(file)
+        line = next(line for line in printed if line.startswith(f"{name} "))
+        assert line.split()[1:3] == [f"{said.score:.1%}", said.label]
+        assert line.endswith(f"  {tmp_path}/pages/{name}.html")
+        assert f'href="{name}.html"' in index
+        assert said.label in (tmp_path / "pages" / f"{name}.html").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "pages").iterdir())) == 4
+    assert "this model knows only ant, bee, cow, dog, elk, fox, gnu" in outcome.err
+    assert "without the photographs coffee, astronaut, motorcycle, rocket: pip install 'multiattn[demo]'" in outcome.err
+
+
+def test_demo_photographs_are_those_in_the_wheel() -> None:
+    pytest.importorskip("skimage")
+    found = demo.photographs()
+    assert list(found) == ["cat", "coffee", "astronaut", "motorcycle", "rocket"]
+    assert all(path.is_file() for path in found.values())
+
+
+def test_demo_without_scikit_image_has_no_photographs(monkeypatch) -> None:
+    monkeypatch.setattr(demo, "find_spec", lambda name: None)
+    assert demo.photographs() == {}
+    empty = ModuleSpec("skimage", None, is_package=True)
+    monkeypatch.setattr(demo, "find_spec", lambda name: empty)
+    assert demo.photographs() == {}
+
+
+def test_demo_has_drawn_pictures() -> None:
+    drawn = demo.drawn_pictures()
+    assert len(drawn) >= 3
+    assert all(isinstance(path, Path) and path.is_file() for path in drawn.values())

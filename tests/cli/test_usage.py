@@ -1,0 +1,112 @@
+"""Help and wrong usage: quick, on the right stream, with the right status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("classify", "evaluate", "info", "convert", "demo")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command(run, command) -> None:
+    outcome = run(command, "--help")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"usage: multiattn {command} ")
+    assert f"multiattn {command} " in outcome.out.partition("\nexamples\n")[2]
+    assert max(map(len, outcome.out.splitlines())) <= 80  # unbroken in any terminal
+
+
+def test_help_of_the_program_names_every_command(run) -> None:
+    outcome = run("--help")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert max(map(len, outcome.out.splitlines())) <= 80
+    for command in (*COMMANDS, "fit", "validate", "test", "predict"):
+        assert f"\n  {command} " in outcome.out
+
+
+def test_version(run) -> None:
+    outcome = run("--version")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith("multiattn 0.")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
+    # the processor's time, not the clock's: other processes on the machine are not what is tested
+    code = (
+        "import sys, time; from tasks.cli import main; status = main([*sys.argv[1:], '--help']); "
+        "heavy = {'torch', 'lightning', 'numpy', 'PIL', 'rich'} & set(sys.modules); "
+        "assert not heavy, heavy; assert time.process_time() < 0.5; sys.exit(status)"
+    )
+    subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "multiattn: a command is needed: classify, evaluate, info, convert, demo, fit, validate, test, predict"),
+        ("clasify cat.jpg", "multiattn: there is no command 'clasify'; did you mean classify?"),
+        ("xyz", "multiattn: there is no command 'xyz'; there are: classify, evaluate, "),
+        ("--modl", "multiattn: unrecognized arguments: --modl"),
+        ("classify", "multiattn classify: the following arguments are required: PATH"),
+        ("classify x.png --top-k 0", "--top-k: must be a whole number of at least 1, but is '0' instead"),
+        ("classify x.png --top-k=-3", "--top-k: must be a whole number of at least 1, but is '-3' instead"),
+        ("classify x.png --top-k many", "--top-k: must be a whole number of at least 1, but is 'many' instead"),
+        ("classify x.png --batch-size 0", "--batch-size: must be a whole number of at least 1, but is '0' instead"),
+        ("classify x.png --top 3", "unrecognized arguments: --top 3"),
+        ("classify x.png --device tpu", "--device: invalid choice: 'tpu'"),
+        ("classify x.png --format xml", "--format: invalid choice: 'xml'"),
+        (
+            "classify x.png --maps out --map-method rolout",
+            "--map-method: must be of attention, rollout, relevance, gradient_x_input or all, but is 'rolout' instead",
+        ),
+        ("classify x.png --maps out --map-method rollout,", "or all, but is '' instead"),
+        ("classify x.png --map-method rollout", "--map-method says how to make maps, and needs --maps DIR"),
+        ("evaluate", "the following arguments are required: TASK, --data"),
+        ("evaluate caption --data x", "argument TASK: invalid choice: 'caption'"),
+        ("convert a b", "the following arguments are required: --to"),
+        ("convert a b --to onnx", "argument --to: invalid choice: 'onnx'"),
+        ("info a b", "unrecognized arguments: b"),
+        ("demo cat.jpg", "unrecognized arguments: cat.jpg"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(run, arguments, message) -> None:
+    outcome = run(*arguments.split())
+    assert (outcome.status, outcome.out) == (2, "")
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert "--help tells more)" in outcome.err
+
+
+def test_the_light_constants_are_those_of_the_library() -> None:
+    from multiattn.maps import METHODS
+    from multiattn.weights import LAYOUTS
+    from tasks.commands import options
+
+    assert options.MAP_METHODS == METHODS
+    assert options.LAYOUTS == LAYOUTS
+
+
+def test_what_the_yaml_names_is_found_when_it_is_asked_for() -> None:
+    import tasks
+    from tasks.classify import ClassifyTask
+
+    assert tasks.ClassifyTask is ClassifyTask
+    with pytest.raises(AttributeError, match="module 'tasks' has no attribute 'CaptionTask'"):
+        tasks.CaptionTask  # noqa: B018
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
+def test_the_lightning_verbs_get_all_that_was_typed(monkeypatch, verb) -> None:
+    import types
+
+    from tasks.cli import main
+
+    seen = []
+    training = types.SimpleNamespace(main=lambda arguments: seen.append(arguments) or 5)
+    monkeypatch.setitem(sys.modules, "tasks.training", training)  # the real one takes ten seconds to import
+    assert main([verb, "--config", "x.yaml", "--help", "--data.batch_size", "3"]) == 5
+    assert seen == [[verb, "--config", "x.yaml", "--help", "--data.batch_size", "3"]]

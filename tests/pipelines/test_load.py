@@ -1,0 +1,74 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import multiattn
+from multiattn.errors import ModelError
+from multiattn.pipelines.device import find_device
+from tests.fixtures import LABELS, draw, save_tiny_model, tiny_bundle
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_load_takes_a_directory(tmp_path) -> None:
+    classify = multiattn.load(save_tiny_model(tmp_path / "model"), device="cpu")
+    assert classify.labels == LABELS
+    assert classify.device == torch.device("cpu")
+    picture = draw(3)
+    pixels, _ = tiny_bundle().preprocessing(picture)
+    with torch.no_grad():
+        best = tiny_bundle().model(pixels[None]).argmax().item()
+    assert classify(picture).label == LABELS[best]
+
+
+def test_an_unknown_model_is_named() -> None:
+    with pytest.raises(ModelError, match="no-such-model"):
+        multiattn.load("no-such-model", device="cpu")
+
+
+def test_auto_is_what_there_is(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert find_device("auto") == torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert find_device("auto") == torch.device("cpu")
+
+
+def test_cuda_where_there_is_none(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="`device` is 'cuda', but torch .* finds no CUDA device here; use cpu or auto"):
+        multiattn.load("no-such-model", device="cuda")  # told before the model is looked for
+
+
+def test_a_gpu_that_is_not_there(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert find_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(
+        ModelError, match="`device` must be below cuda:2, as many as there are, but is 'cuda:2' instead"
+    ):
+        find_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "meta", "mps"])
+def test_a_device_that_is_none(name) -> None:
+    with pytest.raises(ModelError, match=f"`device` must be auto, cpu or cuda .* but is '{name}' instead"):
+        find_device(name)
+
+
+def test_importing_the_package_is_light() -> None:
+    code = (
+        "import sys, multiattn; heavy = {'torch', 'lightning', 'timm', 'transformers', 'torchvision', 'matplotlib'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules); "
+        "assert 'load' in dir(multiattn); multiattn.load; "
+        "assert 'torch' in sys.modules; heavy.remove('torch'); "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_package_has_no_other_names() -> None:
+    with pytest.raises(AttributeError, match="module 'multiattn' has no attribute 'unload'"):
+        multiattn.unload  # noqa: B018
