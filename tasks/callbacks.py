@@ -1,0 +1,260 @@
+"""What happens beside the steps: averaged weights, checkpoints, Ctrl-C, the model directory, lines for a log."""
+
+import json
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, WeightAveraging
+from torch import Tensor
+
+from multiattn.weights import save_bundle
+
+
+class Stopped(BaseException):
+    """The user pressed Ctrl-C. No `Exception`: nothing on the way out may take it for a failure."""
+
+
+class EMA(WeightAveraging):
+    """An exponential moving average of the weights: validated, exported and saved in place of the raw ones.
+
+    The decay grows with the number of updates, as `min(decay, (1 + n) / (10 + n))`, so that the first, random weights
+    are soon forgotten also in a short training. Source: TensorFlow's `ExponentialMovingAverage`, `num_updates`.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        @torch.no_grad()
+        def average(averages: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
+            n = int(updates)
+            torch._foreach_lerp_(list(averages), list(current), 1 - min(decay, (1 + n) / (10 + n)))
+
+        # buffers are constants here: copied, not averaged
+        super().__init__(use_buffers=False, multi_avg_fn=average)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Copy the weights, on their device."""
+        with warnings.catch_warnings():  # of `configure_model`, which builds the same model on every device here
+            warnings.filterwarnings("ignore", "You're using the WeightAveraging callback with a model that overrides")
+            super().setup(trainer, pl_module, stage)
+
+
+class ResumeCheckpoint(Checkpoint):
+    """Whole states of a training, for `--ckpt_path last`: every so many steps, after each epoch, and at Ctrl-C.
+
+    Not Lightning's `ModelCheckpoint`: what that saves after the last batch of an epoch resumes without the validation
+    that should follow it. Here the last batch is left to the end of the epoch, when validation is done.
+    """
+
+    def __init__(self, every_n_steps: int = 500, keep: int = 2) -> None:
+        """Set how often to save.
+
+        Args:
+            every_n_steps: Optimiser steps between two states; 0 for only after each epoch.
+            keep: How many states are kept, the newest ones.
+        """
+        self.every_n_steps, self.keep = every_n_steps, keep
+        self._seen_step = 0
+        self._interrupted = self._leaving = False
+        self._before: Any = None
+
+    @staticmethod
+    def folder(run: str | Path) -> Path:
+        """Where the states of a run lie."""
+        return Path(run) / "checkpoints"
+
+    @classmethod
+    def newest(cls, run: str | Path) -> Path | None:
+        """The newest state of a run."""
+        return max(cls.folder(run).glob("step-*.ckpt"), default=None)  # names have the steps with leading zeros
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over Ctrl-C."""
+        self._seen_step = trainer.global_step
+        self._before = signal.signal(signal.SIGINT, self._note_interrupt)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give Ctrl-C back."""
+        self._give_back()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give Ctrl-C back."""
+        self._give_back()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when it is time, or when Ctrl-C was pressed in any process."""
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
+        if trainer.global_step == self._seen_step:  # a gradient is being accumulated, and no state has it
+            return
+        self._seen_step = trainer.global_step
+        self._leaving = self._interrupted_anywhere(trainer)
+        if self._leaving or (self.every_n_steps and trainer.global_step % self.every_n_steps == 0):
+            self._save(trainer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Leave after Ctrl-C: only now, when the loggers have what belongs to the last batch."""
+        if self._leaving:
+            raise Stopped
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save."""
+        self._save(trainer)
+        if self._interrupted_anywhere(trainer):
+            raise Stopped
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if trainer.fast_dev_run:
+            return
+        folder = self.folder(trainer.default_root_dir)
+        path = folder / f"step-{trainer.global_step:09d}.ckpt"
+        unfinished = folder / "unfinished.tmp"
+        trainer.save_checkpoint(unfinished, weights_only=False)  # all processes take part
+        if trainer.is_global_zero:
+            unfinished.replace(path)  # a state with a name is whole, whenever the process is killed
+            for old in sorted(folder.glob("step-*.ckpt"))[: -self.keep]:
+                old.unlink()
+
+    def _interrupted_anywhere(self, trainer: pl.Trainer) -> bool:
+        if trainer.world_size == 1:
+            return self._interrupted
+        return trainer.strategy.reduce_boolean_decision(self._interrupted, all=False)
+
+    def _note_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._interrupted:
+            raise Stopped
+        self._interrupted = True
+        print("Stopping after this batch. Press Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
+
+    def _give_back(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """The state that validates best, in `RUN/best/best.ckpt`: what `ModelDirectory` exports."""
+
+    def __init__(self, monitor: str = "val/top1", mode: Literal["min", "max"] = "max") -> None:
+        super().__init__(filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Stay in the run's folder: Lightning's default changes with each start, and the best would be lost."""
+        self.dirpath = str((Path(trainer.default_root_dir) / "best").resolve())
+        super().setup(trainer, pl_module, stage)
+
+
+class ModelDirectory(Callback):
+    """Write what was trained to `RUN/model`, which `multiattn classify --model` and `multiattn.load` take."""
+
+    def __init__(self, weights: Literal["best", "final"] = "best", half: bool = False) -> None:
+        """Choose the weights.
+
+        Args:
+            weights: `best`: of the checkpoint with the best monitored value, where the trainer has such a callback.
+                `final`: of the end of the training, so that the validation split has chosen nothing.
+            half: Store them in float16.
+        """
+        self.weights, self.half = weights, half
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the directory; averaged weights are in the module by now."""
+        if trainer.fast_dev_run or not trainer.is_global_zero:
+            return
+        best = self._best(trainer)
+        if best is not None:
+            state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+            pl_module.load_state_dict(state)
+        directory = Path(trainer.default_root_dir) / "model"
+        bundle = pl_module.bundle()  # type: ignore[operator]
+        metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        bundle.card = {
+            "data": str(getattr(trainer.datamodule, "root", "")),  # type: ignore[attr-defined]
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "weights": "final" if best is None else "best",
+            "last_validation": metrics,
+        }
+        save_bundle(bundle, directory, dtype=torch.float16 if self.half else torch.float32)
+        print(f"The model is in {directory}. Try it: multiattn classify PICTURE --model {directory}", file=sys.stderr)
+
+    def _best(self, trainer: pl.Trainer) -> str | None:
+        if self.weights == "final":
+            return None
+        paths = [
+            c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor
+        ]
+        return next((path for path in paths if path), None)
+
+
+class EpochLines(Callback):
+    """One line after each validation, for runs whose progress is written to a file and not to a terminal."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the line."""
+        if not trainer.is_global_zero or trainer.state.fn != "fit":
+            return
+        shown = (f"{k} {float(v):.4f}" for k, v in sorted(trainer.callback_metrics.items()) if k.startswith("val/"))
+        print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {trainer.global_step}: {', '.join(shown)} "
+            f"({time.monotonic() - self._start:.0f} s)",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+class PredictionLines(Callback):
+    """Write `RUN/predictions.jsonl` for the verb `predict`: one line a picture, as `multiattn classify` has it."""
+
+    _TOP = 5
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the file; of several processes each has its own."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self._files = [str(path) for path, _ in data.records(data.predict_split).items]
+        name = "predictions.jsonl" if trainer.world_size == 1 else f"predictions-{trainer.global_rank}.jsonl"
+        self._path = Path(trainer.default_root_dir) / name
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text("")
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write a batch."""
+        labels: Any = pl_module.labels
+        with self._path.open("a", encoding="utf-8") as lines:
+            for index, scores in zip(*outputs, strict=True):
+                top = scores.topk(min(self._TOP, len(scores)))
+                found = [
+                    {"label": labels[i], "score": round(score, 6)}
+                    for score, i in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+                ]
+                line = {"file": self._files[int(index)], "predictions": found}
+                lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say where they are."""
+        print(f"The predictions are in {self._path}.", file=sys.stderr)

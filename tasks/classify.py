@@ -1,0 +1,228 @@
+"""Train or fine-tune a vision transformer that names what a picture shows."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import torch
+from timm.data import Mixup
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from multiattn.errors import ModelError
+from multiattn.inputs import ImagePreprocessing
+from multiattn.models.vit import PRESETS, ViT, ViTConfig
+from multiattn.weights import ModelBundle, adapt, load_bundle
+
+from .base import BaseTask
+from .data.pictures import ImageBatch
+from .optim import Optimisation
+
+_TRAINING_ONLY = ("dropout", "attention_dropout", "stochastic_depth")
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How the pictures of a training batch are mixed with each other, and their labels with them."""
+
+    mixup: float = 0.0
+    """Alpha of the Beta distribution that a blend's share is drawn from; 0 for none."""
+
+    cutmix: float = 0.0
+    """Alpha of the Beta distribution that a pasted box's area is drawn from; 0 for none."""
+
+    probability: float = 1.0
+    """That a batch is mixed at all."""
+
+
+class ClassificationLoss(nn.Module):
+    """Cross-entropy with label smoothing and a weight for each class; labels may be indices or shares."""
+
+    def __init__(self, *, label_smoothing: float, weights: Tensor | None) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        self.weights: Tensor | None
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The mean over the batch, in float32."""
+        smoothing = self.label_smoothing if self.training else 0.0
+        return F.cross_entropy(logits.float(), target, weight=self.weights, label_smoothing=smoothing)
+
+
+class ClassifyTask(BaseTask):
+    """A vision transformer with one score a class, from scratch or from published weights."""
+
+    model: ViT
+
+    def __init__(
+        self,
+        *,
+        architecture: str = "tiny",
+        overrides: dict[str, Any] | None = None,
+        pretrained: str | None = None,
+        image_size: int | None = None,
+        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+        crop_share: float = 1.0,
+        label_smoothing: float = 0.0,
+        class_weights: Literal["balanced"] | list[float] | None = None,
+        mixing: Mixing | None = None,
+        optimisation: Optimisation | None = None,
+        compile: bool = False,
+    ) -> None:
+        """Describe the model and its training; the number of classes comes from the data.
+
+        Args:
+            architecture: A preset of `multiattn.models.vit`; unused with `pretrained`.
+            overrides: Fields of `ViTConfig` that differ from the preset; with `pretrained`, those that only matter in
+                training (dropout, attention_dropout, stochastic_depth).
+            pretrained: Start from these weights: a model directory or a hub id in any layout that `multiattn` loads.
+                Their preprocessing is kept, the head starts anew where the number of classes differs.
+            image_size: Side of the square input in pixels, where it is not the preset's or the pretrained model's.
+            mean: Subtracted from red, green and blue (0 to 1); unused with `pretrained`.
+            std: Divides them; unused with `pretrained`.
+            crop_share: Share of the picture's shorter side that evaluation sees; unused with `pretrained`.
+            label_smoothing: Share of each label that is spread over all classes.
+            class_weights: `balanced` weighs each class by the inverse of its frequency; or one number a class, in the
+                order of the labels.
+            mixing: Mixup and CutMix.
+            optimisation: AdamW and its schedule.
+            compile: Compile the model with torch.compile.
+        """
+        super().__init__(optimisation=optimisation, compile=compile)
+        if not 0 <= label_smoothing < 1:
+            raise ModelError(f"`label_smoothing` must be at least 0 and below 1, but is {label_smoothing} instead.")
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+        self.mixing = mixing or Mixing()
+        self.labels: tuple[str, ...] = ()
+        # YAML has lists for tuples
+        self._overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in (overrides or {}).items()}
+        self._start: ModelBundle | None = None
+        if pretrained is None:
+            self._config = _config(architecture, self._overrides, image_size)
+            size = self._config.image_size
+            resize_to = math.floor(min(size) / crop_share)
+            self.preprocessing = ImagePreprocessing(size, resize_to, "bicubic", tuple(mean), tuple(std))
+        else:
+            self._start = load_bundle(pretrained)
+            wrong = sorted(set(self._overrides) - set(_TRAINING_ONLY))
+            if wrong:
+                raise ModelError(
+                    f"`overrides` must be among {', '.join(_TRAINING_ONLY)} where there is `pretrained`, but has "
+                    f"{', '.join(wrong)}: the weights decide about it."
+                )
+            self.preprocessing = _at_size(self._start.preprocessing, image_size)
+
+    def build_model(self, data: Any) -> ViT:
+        """A ViT with a score for each label of the data."""
+        self.labels = data.class_names
+        if self._start is None:
+            return ViT(replace(self._config, num_classes=len(self.labels)))
+        adapted = adapt(self._start.model, num_classes=len(self.labels), image_size=self.preprocessing.size)
+        self._start = None  # its weights are no longer needed
+        model = ViT(replace(adapted.config, **self._overrides))
+        model.load_state_dict(adapted.state_dict())
+        return model
+
+    def build_loss(self, data: Any) -> nn.Module:
+        """Cross-entropy."""
+        weights: Sequence[float] | None = None
+        if self.class_weights == "balanced":
+            counts = data.training_records.counts()
+            weights = [sum(counts) / (len(counts) * count) for count in counts]
+        elif self.class_weights is not None:
+            weights = [float(w) for w in self.class_weights]
+            if len(weights) != len(self.labels):
+                raise ModelError(
+                    f"`class_weights` must have a number for each of the {len(self.labels)} classes, but has "
+                    f"{len(weights)} instead."
+                )
+        tensor = None if weights is None else torch.tensor(weights)
+        return ClassificationLoss(label_smoothing=self.label_smoothing, weights=tensor)
+
+    def build_metrics(self, data: Any) -> MetricCollection:
+        """Share of pictures whose label is the first, and among the first five."""
+        classes = len(data.class_names)
+        return MetricCollection(
+            {
+                f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro", validate_args=False)
+                for k in (1, 5)
+            }
+        )
+
+    def shared_step(self, batch: ImageBatch, split: str) -> Tensor | None:
+        """Loss of a batch; logs it with the metrics of the split."""
+        size = len(batch.labels)
+        if size == 0:
+            return None
+        training = split == "train"
+        images, target = batch.images, batch.labels
+        if training and (self.mixing.mixup or self.mixing.cutmix):
+            images, target = self._mix(images, target)
+        logits = self.model(images)
+        loss: Tensor = self.loss(logits, target)
+        metrics = self.metrics[f"{split}_metrics"]
+        metrics.update(logits.detach(), batch.labels)
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size, prog_bar=not training)
+        self.log_loss(loss, split, size=size)
+        return loss
+
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Places in the split, and probabilities (b, classes)."""
+        del batch_idx
+        return batch.indices.cpu(), self.model(batch.images).float().softmax(dim=-1).cpu()
+
+    def bundle(self) -> ModelBundle:
+        """The weights as they are now, with labels and preprocessing, on the CPU."""
+        config = replace(self.model.config, **dict.fromkeys(_TRAINING_ONLY, 0.0))
+        model = ViT(config)
+        model.load_state_dict({k: v.detach().cpu().float() for k, v in copy.copy(self.model.state_dict()).items()})
+        return ModelBundle("classify", model.eval(), self.preprocessing, self.labels)
+
+    def _mix(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix a batch with itself in reverse order; its size must be even."""
+        mix = Mixup(
+            mixup_alpha=self.mixing.mixup,
+            cutmix_alpha=self.mixing.cutmix,
+            prob=self.mixing.probability,
+            label_smoothing=0.0,  # the loss does it
+            num_classes=len(self.labels),
+        )
+        return mix(images, target)  # type: ignore[no-any-return]
+
+
+def _config(architecture: str, overrides: dict[str, Any], image_size: int | None) -> ViTConfig:
+    if architecture not in PRESETS:
+        raise ModelError(f"`architecture` must be one of {', '.join(PRESETS)}, but is {architecture!r} instead.")
+    known = [f.name for f in fields(ViTConfig) if f.name != "num_classes"]  # the data decides about the classes
+    unknown = sorted(set(overrides) - set(known))
+    if unknown:
+        raise ModelError(f"`overrides` must be among {', '.join(known)}, but has {', '.join(unknown)} instead.")
+    if image_size is not None:
+        overrides = overrides | {"image_size": (image_size, image_size)}
+    try:
+        config = replace(PRESETS[architecture], **overrides)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"`overrides` cannot be used: {error}") from error
+    if any(side % config.patch_size for side in config.image_size):
+        raise ModelError(
+            f"`image_size` must be a multiple of the patch size ({config.patch_size}), but is {config.image_size} "
+            "instead."
+        )
+    return config
+
+
+def _at_size(preprocessing: ImagePreprocessing, image_size: int | None) -> ImagePreprocessing:
+    """The same preprocessing for another input size: the share of the picture that the model sees stays."""
+    if image_size is None:
+        return preprocessing
+    share = image_size / min(preprocessing.size)
+    old = preprocessing.resize_to
+    resize_to = round(old * share) if isinstance(old, int) else (image_size, image_size)
+    return replace(preprocessing, size=(image_size, image_size), resize_to=resize_to)

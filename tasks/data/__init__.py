@@ -1,0 +1,22 @@
+"""Data sets for training and evaluation. Reading a folder needs neither torch nor Lightning, so the rest is lazy."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .classification import ClassificationData
+    from .folder import ClassificationRecords, read_folder
+
+__all__ = ["ClassificationData", "ClassificationRecords", "read_folder"]
+
+_HOMES = {
+    "ClassificationData": "tasks.data.classification",
+    "ClassificationRecords": "tasks.data.folder",
+    "read_folder": "tasks.data.folder",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,120 @@
+"""Loaders that name what cannot be read, and that a training can leave and enter in the middle of an epoch."""
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.utils.data import DataLoader
+
+from multiattn.errors import InputError
+
+from .pictures import ImageBatch
+from .sampler import EpochBatches
+
+
+class UnreadablePictures:
+    """Names each picture that cannot be read once, counts them, and stops past a share of the split."""
+
+    def __init__(self, split: str, size: int, *, max_share: float) -> None:
+        self.split, self.size, self.max_share = split, size, max_share
+        self.files: set[str] = set()
+
+    def note(self, batch: ImageBatch) -> None:
+        """Take up what a batch reports.
+
+        Raises:
+            InputError: More than the share of the split cannot be read.
+        """
+        for file, reason in batch.unreadable:
+            if file in self.files:
+                continue
+            self.files.add(file)
+            rank_zero_warn(f"Skipped, {len(self.files)} of {self.size} pictures in {self.split}: {reason}")
+            if len(self.files) > self.max_share * self.size:
+                raise InputError(
+                    f"{len(self.files)} of {self.size} pictures in {self.split} cannot be read, more than the share of "
+                    f"{self.max_share:g} that `max_bad_share` allows; the last one is {file}. Repair or remove them, "
+                    "or raise `max_bad_share`."
+                )
+
+
+def ignore_interrupt(worker: int) -> None:
+    """Leave Ctrl-C to the main process, which finishes its batch first and then ends the workers."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Cursor:
+    """The batches still to come: the part of the loader that Lightning and the workers' loader look at."""
+
+    def __init__(self, batches: EpochBatches) -> None:
+        self.batches = batches
+        self.epoch = 0
+        self.start = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return self.batches.batches(self.epoch, start=self.start)
+
+
+class TrainingLoader:
+    """Batches of a training split, with Lightning's protocol for a loader that resumes (`state_dict`)."""
+
+    def __init__(self, dataset: Any, batches: EpochBatches, unreadable: UnreadablePictures, **options: Any) -> None:
+        """Wrap a `DataLoader`.
+
+        Args:
+            dataset: Items by the keys of `batches`.
+            batches: Which items make up which batch.
+            unreadable: Told of each batch.
+            options: Of `DataLoader`.
+        """
+        self.sampler = _Cursor(batches)  # the name under which Lightning looks for `set_epoch`
+        self._unreadable = unreadable
+        self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_interrupt, **options)
+        self._done = (0, 0)  # epoch, and batches of it that were handed out
+        self._resume = (0, 0)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[ImageBatch]:
+        # A generator, so that nothing runs before the first batch is asked for: Lightning makes the iterator before
+        # it says which epoch it is.
+        epoch = self.sampler.epoch
+        start = self.sampler.start = self._resume[1] if self._resume[0] == epoch else 0
+        for number, batch in enumerate(self._loader, start=start):
+            self._unreadable.note(batch)
+            self._done = (epoch, number + 1)
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the training is: the epoch and how many of its batches were handed out."""
+        return {"epoch": self._done[0], "batch": self._done[1]}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there, as soon as that epoch is asked for."""
+        self._resume = (state["epoch"], state["batch"])
+        self._done = self._resume
+
+
+class EvaluationLoader:
+    """Batches of an evaluation split."""
+
+    def __init__(self, loader: DataLoader[Any], unreadable: UnreadablePictures) -> None:
+        self._loader, self._unreadable = loader, unreadable
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[ImageBatch]:
+        for batch in self._loader:
+            self._unreadable.note(batch)
+            yield batch

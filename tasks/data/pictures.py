@@ -1,0 +1,152 @@
+"""Labelled pictures as items and batches. One that cannot be read is not an error here: its name travels along."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from multiattn.errors import InputError
+from multiattn.inputs import ImagePreprocessing, load_image
+
+from ..seeding import seed_for, seed_item
+from .folder import ClassificationRecords
+from .transforms import Transform
+
+_TRIES = 20
+"""Replacements tried in a row for one unreadable picture; at a share of 5 % unreadable, all fail once in 1e26."""
+
+
+class Sample(NamedTuple):
+    """One picture, ready for the model."""
+
+    image: Float32[Tensor, "3 h w"] | None
+    """`None` where the picture cannot be read."""
+
+    label: int
+    place: int
+    """Its index in the records; a replacement has its own."""
+
+    unreadable: tuple[tuple[str, str], ...]
+    """File and reason of each picture that could not be read on the way to this one."""
+
+
+class ImageBatch(NamedTuple):
+    """What a step of the classification task gets."""
+
+    images: Float32[Tensor, "b 3 h w"]
+    labels: Int64[Tensor, " b"]
+    indices: Int64[Tensor, " b"]
+    """Place of each picture in the split's records."""
+
+    unreadable: tuple[tuple[str, str], ...]
+    """File and reason of each picture that could not be read while this batch was made."""
+
+
+class Collate:
+    """Stack samples into a batch, without those that could not be read."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+
+    def __call__(self, samples: Sequence[Sample]) -> ImageBatch:
+        """Stack the samples; the batch is empty where none of them could be read."""
+        readable = [s for s in samples if s.image is not None]
+        images = [s.image for s in readable if s.image is not None]
+        return ImageBatch(
+            torch.stack(images) if images else torch.zeros(0, 3, *self.size),
+            torch.tensor([s.label for s in readable], dtype=torch.int64),
+            torch.tensor([s.place for s in readable], dtype=torch.int64),
+            tuple(entry for s in samples for entry in s.unreadable),
+        )
+
+
+class TrainingPictures(Dataset[Sample]):
+    """Augmented pictures, each a pure function of the seed, the epoch and its index."""
+
+    def __init__(
+        self, records: ClassificationRecords, transform: Transform, *, seed: int, cache_side: int | None = None
+    ) -> None:
+        """Prepare the pictures.
+
+        Args:
+            records: The split.
+            transform: The random way to the model's input.
+            seed: Of the augmentation.
+            cache_side: Decode every picture now and keep it in memory, shrunk to this shorter side in pixels.
+        """
+        self.records, self.transform, self.seed = records, transform, seed
+        self._cache = None if cache_side is None else _decode_all(records, cache_side)
+
+    def __len__(self) -> int:
+        return len(self.records.items)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """The picture `index` as epoch `epoch` sees it; another one, drawn by both, where it cannot be read."""
+        epoch, wanted = key
+        index = wanted
+        unreadable: list[tuple[str, str]] = []
+        for attempt in range(_TRIES):
+            picture = self._picture(index)
+            if isinstance(picture, Image.Image):
+                seed_item(self.seed, epoch, index)
+                image = self.transform(picture)
+                return Sample(image, self.records.items[index][1], index, tuple(unreadable))
+            unreadable.append((str(self.records.items[index][0]), picture))
+            index = seed_for(self.seed, epoch, wanted, attempt + 1) % len(self)
+        raise InputError(
+            f"{_TRIES} pictures in a row cannot be read, the last one is {unreadable[-1][0]}: {unreadable[-1][1]}"
+        )
+
+    def _picture(self, index: int) -> Image.Image | str:
+        """The decoded picture, or the reason why there is none."""
+        if self._cache is None:
+            return _read(self.records.items[index][0])
+        kept = self._cache[index]
+        return kept if isinstance(kept, str) else Image.fromarray(kept)
+
+
+class EvaluationPictures(Dataset[Sample]):
+    """Pictures as inference sees them."""
+
+    def __init__(self, records: ClassificationRecords, preprocessing: ImagePreprocessing) -> None:
+        self.records, self.preprocessing = records, preprocessing
+
+    def __len__(self) -> int:
+        return len(self.records.items)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The picture at a place; without an image where it cannot be read."""
+        path, label = self.records.items[index]
+        picture = _read(path)
+        if isinstance(picture, str):
+            return Sample(None, label, index, ((str(path), picture),))
+        return Sample(self.preprocessing(picture)[0], label, index, ())
+
+
+def _read(path: Path) -> Image.Image | str:
+    try:
+        return load_image(path)
+    except InputError as error:
+        return str(error)
+
+
+def _decode_all(records: ClassificationRecords, side: int) -> list[np.ndarray | str]:
+    def decode(item: tuple[Path, int]) -> np.ndarray | str:
+        picture = _read(item[0])
+        if isinstance(picture, str):
+            return picture
+        share = side / min(picture.size)
+        if share < 1:
+            size = (max(1, round(picture.width * share)), max(1, round(picture.height * share)))
+            picture = picture.resize(size, Image.Resampling.BICUBIC)
+        return np.array(picture)
+
+    with ThreadPoolExecutor() as pool:  # PIL lets other threads run while it decodes
+        return list(pool.map(decode, records.items))

@@ -1,0 +1,163 @@
+"""LightningCLI with this project's defaults, one-line errors, and `--ckpt_path last` that finds the newest state."""
+
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lightning.pytorch as pl
+import yaml
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from multiattn.errors import ModelError
+from multiattn.resources import shipped
+
+from .base import BaseTask
+from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
+
+
+def run(args: Sequence[str]) -> None:
+    """Run a verb with its options."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).addFilter(_is_news)
+    with warnings.catch_warnings():
+        for message in _NO_NEWS_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        args = _with_shipped_configs(args)
+        _require_yaml(args)
+        TaskCLI(args)
+
+
+# What Lightning says in every run and what nobody here can act on.
+_NO_NEWS = ("\N{ELECTRIC LIGHT BULB} Tip", "TPU available", "`weights_only` was not set", "Seed set to")
+_NO_NEWS_WARNINGS = (
+    "LightningCLI's args parameter is intended",  # for a program that would read sys.argv: they are the same here
+    "Experiment logs directory .* exists",  # both loggers write into one directory, which is new for each start
+    ".*treespec, LeafSpec.* is deprecated",  # Lightning 2.6 on torch 2.14
+    ".*was deprecated in v4",  # jsonargparse's names that LightningCLI 2.6 still uses
+    ".*JSONARGPARSE_DEPRECATION_WARNINGS",
+    ".*does not have many workers which may be a bottleneck",  # `num_workers: 0` with `cache_side` is a choice
+)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_NO_NEWS)
+
+
+class OneLineParser(LightningArgumentParser):
+    """A parser whose errors are one line that names the key."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print what is wrong and exit with status 2."""
+        lines = [line.strip() for line in message.splitlines()]
+        text = " ".join(line for line in lines if line)
+        print(f"error: {re.sub(r' +', ' ', text)}", file=sys.stderr)
+        self.exit(2)
+
+
+class TaskCLI(LightningCLI):
+    """One program for every task: the YAML names the task and the data module by `class_path`."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        super().__init__(
+            BaseTask,
+            pl.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=OneLineParser,
+            seed_everything_default=0,
+            trainer_defaults={
+                "use_distributed_sampler": False,  # the data modules divide the items among processes
+                "num_sanity_val_steps": 0,  # a data set is checked as it is read; and Ctrl-C waits for no validation
+                "log_every_n_steps": 20,
+                "enable_model_summary": False,
+            },
+            args=list(args),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What every training has, beside the trainer's own callbacks."""
+        parser.add_lightning_class_args(ResumeCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(ModelDirectory, "model_directory")
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration as it is typed.
+
+        LightningCLI would lay the checkpoint's hyperparameters over it, among them values that were linked or that
+        have changed since (Lightning issues 20801 and 21262). Here the same command resumes the same training.
+        """
+
+    def after_instantiate_classes(self) -> None:
+        """Hand the seed to those that draw, and find the state that is asked for."""
+        seed = self._get(self.config, "seed_everything")
+        for part in (self.model, self.datamodule):
+            if hasattr(part, "seed"):
+                part.seed = int(seed)
+        options = self.config_init[self.subcommand]
+        asked = options.get("ckpt_path")
+        if asked == "last":
+            options["ckpt_path"] = self._last()
+        elif asked and not Path(asked).is_file():
+            raise ModelError(f"{asked}: there is no such file. `--ckpt_path last` finds the newest state of the run.")
+        if self.subcommand == "predict":
+            options["return_predictions"] = False  # they are written as they come, not kept
+
+    def _last(self) -> str:
+        run = self.trainer.default_root_dir
+        path = ResumeCheckpoint.newest(run)
+        if path is None:
+            raise ModelError(
+                f"{ResumeCheckpoint.folder(run)}: there is no state to go on from. Leave `--ckpt_path last` out, or "
+                "give the `--trainer.default_root_dir` of the training."
+            )
+        print(f"From {path}", file=sys.stderr)
+        return str(path)
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """A trainer that logs to `RUN/logs` and shows its progress where someone is looking."""
+        config = self._get(self.config_init, "trainer")
+        run = config.get("default_root_dir") or "."
+        if config.get("logger") is None:
+            board = TensorBoardLogger(run, name="logs", default_hp_metric=False)
+            kwargs["logger"] = [board, CSVLogger(run, name="logs", version=board.version)]
+        callbacks = list(config.get("callbacks") or [])
+        if sys.stderr.isatty():
+            callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+        else:
+            kwargs["enable_progress_bar"] = False
+            callbacks.append(EpochLines())
+        callbacks.append(PredictionLines())
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+
+
+def _require_yaml(args: Sequence[str]) -> None:
+    """Exit with status 2 and one line that names the file where a configuration is no YAML: the parser names none."""
+    for before, arg in zip(["", *args], args, strict=False):
+        option, _, value = arg.partition("=")
+        path = arg if before in ("-c", "--config") else value if option == "--config" else ""
+        if not Path(path).is_file():
+            continue
+        try:
+            yaml.safe_load(Path(path).read_bytes())
+        except yaml.YAMLError as error:
+            text = " ".join(str(error).replace('"<byte string>"', "the file").split())
+            print(f"error: {path} is no YAML: {text}", file=sys.stderr)
+            sys.exit(2)
+
+
+def _with_shipped_configs(args: Sequence[str]) -> list[str]:
+    """Let `configs/...` mean the shipped file where there is none in the working directory."""
+    found = []
+    for arg in args:
+        option, equals, value = arg.rpartition("=")
+        path = Path(value)
+        if path.suffix == ".yaml" and path.parts[:1] == ("configs",) and not path.exists():
+            there = shipped("configs", str(Path(*path.parts[1:])))
+            value = str(there) if there.exists() else value
+        found.append(option + equals + value)
+    return found

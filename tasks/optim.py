@@ -1,0 +1,90 @@
+"""The optimiser all tasks share: AdamW, layer-wise decay of the learning rate, warm-up and cosine by the step."""
+
+import math
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights are updated. Every value can be set in the YAML under `model.init_args.optimisation`."""
+
+    lr: float = 1e-3
+    """Learning rate at the end of the warm-up, of the last layer."""
+
+    weight_decay: float = 0.05
+    """Of matrices; biases, norms and position tables have none."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of AdamW's averages of the gradient and of its square."""
+
+    layer_decay: float = 1.0
+    """Each layer learns at this share of the rate of the one above it; below 1 for fine-tuning, e.g. 0.75."""
+
+    warmup_epochs: float = 1.0
+    """Epochs over which the learning rate grows from 0 in a straight line; at most half of the training."""
+
+    final_lr_share: float = 0.01
+    """Learning rate at the end of the cosine, as a share of `lr`."""
+
+
+def lr_factor(step: int, *, warmup_steps: int, total_steps: int, final: float) -> float:
+    """Learning rate of a step (from 0) as a share of the highest: linear warm-up, then half a cosine down to `final`.
+
+    Source: Loshchilov & Hutter 2017, without restarts.
+    """
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _group_matcher(coarse: bool) -> dict[str, Any]:
+    """The layers of a model with a stem, numbered blocks and a head, as timm asks for them.
+
+    No group but the block's number may capture: timm takes every captured group for a number.
+    """
+    del coarse
+    stem = r"^(?:stem|stem_norm|class_token|registers|positions)\b"
+    return {"stem": stem, "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(?:norm|pool_norm|head)\b", (99_999,))]}
+
+
+def configure(
+    model: nn.Module, optimisation: Optimisation, *, steps_per_epoch: float, total_steps: int
+) -> dict[str, Any]:
+    """AdamW and its schedule for a model, as Lightning's `configure_optimizers` returns them.
+
+    Args:
+        model: With timm's `no_weight_decay`; its layers are `stem`, `blocks.N` and `head`.
+        optimisation: The numbers.
+        steps_per_epoch: Optimiser steps an epoch.
+        total_steps: Optimiser steps of the whole training.
+    """
+    no_decay = getattr(model, "no_weight_decay", set)()
+    if optimisation.layer_decay < 1:
+        layered = SimpleNamespace(named_parameters=model.named_parameters, group_matcher=_group_matcher)
+        groups = param_groups_layer_decay(
+            layered,
+            weight_decay=optimisation.weight_decay,
+            no_weight_decay_list=no_decay,
+            layer_decay=optimisation.layer_decay,
+        )
+        for group in groups:
+            group["lr"] = optimisation.lr * group.pop("lr_scale")
+    else:
+        groups = param_groups_weight_decay(model, optimisation.weight_decay, no_weight_decay_list=no_decay)
+    optimizer = AdamW(groups, lr=optimisation.lr, betas=optimisation.betas)
+    warmup_steps = min(round(optimisation.warmup_epochs * steps_per_epoch), total_steps // 2)
+
+    def factor(step: int) -> float:
+        final = optimisation.final_lr_share
+        return lr_factor(step, warmup_steps=warmup_steps, total_steps=total_steps, final=final)
+
+    scheduler = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+    return {"optimizer": optimizer, "lr_scheduler": scheduler}

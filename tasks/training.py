@@ -1,0 +1,94 @@
+"""`fit`, `validate`, `test` and `predict`: one program for all tasks, made of a YAML file by LightningCLI.
+
+    python -m tasks.training fit --config configs/classify/smoke.yaml
+    python -m tasks.training fit --config configs/classify/smoke.yaml --ckpt_path last      goes on where it was stopped
+
+Lightning takes seconds to import, so what can be said without it is said before.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from multiattn.errors import MultiattnError
+
+VERBS = ("fit", "validate", "test", "predict")
+
+_HELP_FLAGS = {"-h", "--help", "--print_config"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a Lightning verb and return the exit status.
+
+    Args:
+        argv: The verb and its options; the arguments of the process where not given.
+
+    Returns:
+        0 when all is done, 1 for an error that the user can mend, 2 for wrong usage, 130 after Ctrl-C.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    problem = _usage_problem(args)
+    if problem:
+        print(problem, file=sys.stderr)
+        return 2
+    try:
+        from .lightning_cli import run  # imports Lightning
+
+        run(args)
+    except SystemExit as leaving:  # of the parser: 2 for wrong usage, 0 for --help
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except BaseException as error:
+        from .callbacks import Stopped
+
+        if isinstance(error, Stopped):
+            print(f"Stopped. To go on: {_again(args)}", file=sys.stderr)
+            return 130
+        mendable = _user_error(error)
+        if mendable is None:
+            raise
+        print(f"error: {mendable}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _user_error(error: BaseException) -> MultiattnError | None:
+    """The error that the user can mend, also where jsonargparse wraps what a constructor raises."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, MultiattnError):
+        found = found.__cause__
+    return found
+
+
+def _usage_problem(args: list[str]) -> str:
+    """What to type instead, where it is clear without Lightning that these arguments cannot work."""
+    if not args or args[0] not in (*VERBS, *_HELP_FLAGS):
+        given = f"not {args[0]!r}" if args else "for example: multiattn fit --config configs/classify/cifar10.yaml"
+        return f"error: the first argument must be one of {', '.join(VERBS)}, {given}"
+    flags = {arg.split("=")[0] for arg in args[1:]}
+    if args[0] in VERBS and not flags & (_HELP_FLAGS | {"-c", "--config"}):
+        return (
+            f"error: `{args[0]}` needs a configuration, for example: "
+            f"multiattn {args[0]} --config configs/classify/cifar10.yaml"
+        )
+    return ""
+
+
+def _again(args: list[str]) -> str:
+    """The command that resumes, as it was typed."""
+    kept, skip = [], False
+    for arg in args:
+        if skip or arg.startswith("--ckpt_path="):
+            skip = False
+            continue
+        if arg == "--ckpt_path":
+            skip = True
+            continue
+        kept.append(arg)
+    return shlex.join(["multiattn", *kept, "--ckpt_path", "last"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""A small data set of our own drawing, and a training small enough to be run many times."""
+
+import csv
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).resolve().parents[2]
+COLOURS = {"blue": (40, 60, 200), "green": (30, 160, 60), "red": (210, 40, 30)}
+
+
+def draw_folder(root: Path, *, sizes: dict[str, int], seed: int = 0) -> Path:
+    """Class folders with discs of the class's colour on grey, `sizes[split]` pictures a class."""
+    rng = random.Random(seed)
+    for split, count in sizes.items():
+        for name, colour in COLOURS.items():
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                grey = rng.randint(90, 160)
+                picture = Image.new("RGB", (rng.choice((17, 19, 23)), rng.choice((17, 19, 23))), (grey, grey, grey))
+                x, y, r = rng.randint(5, 11), rng.randint(5, 11), rng.randint(3, 6)
+                ImageDraw.Draw(picture).ellipse((x - r, y - r, x + r, y + r), fill=colour)
+                picture.save(folder / f"{i:02d}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """These models are so small that a second thread costs more than it brings."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folder(tmp_path_factory.mktemp("pictures"), sizes={"train": 23, "validation": 5, "test": 2})
+
+
+# every source of randomness is on: order, augmentation, mixing, dropout, stochastic depth
+TINY_YAML = """
+seed_everything: 3
+model:
+  class_path: tasks.ClassifyTask
+  init_args:
+    architecture: compact
+    overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], dim: 20, depth: 2, num_heads: 2, mlp_dim: 30,
+                 dropout: 0.1, stochastic_depth: 0.2}}
+    label_smoothing: 0.1
+    class_weights: [1.0, 2.0, 3.0]
+    mixing: {{mixup: 0.2, cutmix: 1.0}}
+    optimisation: {{lr: 3.0e-3, layer_decay: 0.8}}
+data:
+  class_path: tasks.data.ClassificationData
+  init_args:
+    root: {root}
+    batch_size: 6
+    num_workers: {workers}
+    augmentation: {{rand_augment: rand-m9-n2-mstd0.5, erasing: 0.3}}
+trainer:
+  default_root_dir: {run}
+  accelerator: cpu
+  devices: 1
+  max_epochs: 3
+  gradient_clip_val: 1.0
+  log_every_n_steps: 1
+  callbacks:
+    - class_path: tasks.callbacks.EMA
+      init_args: {{decay: 0.9}}
+    - class_path: tasks.callbacks.BestCheckpoint
+checkpoint: {{every_n_steps: 7}}
+"""
+
+
+def write_config(path: Path, *, root: Path, run: Path, workers: int = 0) -> Path:
+    path.write_text(TINY_YAML.format(root=root, run=run, workers=workers))
+    return path
+
+
+def train(*args: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """The real program in a process of its own, on one thread."""
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tasks.training", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout)
+
+
+def logged(run: Path, key: str) -> dict[int, float]:
+    """A logged value by the step, over all starts of a run."""
+    values = {}
+    for file in sorted(run.glob("logs/version_*/metrics.csv")):
+        with file.open(newline="") as lines:
+            values |= {int(row["step"]): float(row[key]) for row in csv.DictReader(lines) if row.get(key)}
+    return values

@@ -1,0 +1,86 @@
+"""Reading a folder of labelled pictures, and what is said when it cannot be read."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from multiattn.errors import InputError
+from tasks.data.folder import read_folder
+
+from .conftest import ROOT
+
+
+def touch(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    files = [tmp_path / "train" / name for name in ("cat/2.JPG", "cat/sub/1.png", "dog/1.webp")]
+    touch(*files, tmp_path / "train/cat/notes.txt", tmp_path / "train/.hidden/1.png")
+    records = read_folder(tmp_path, "train")
+    assert records.class_names == ("cat", "dog")
+    assert records.items == ((files[0], 0), (files[1], 0), (files[2], 1))
+    assert records.counts() == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.jsonl", '{"file_name": "a/1.png", "label": 10}\n\n{"file_name": "2.png", "label": 9, "more": 1}\n'),
+        ("metadata.csv", "\ufefffile_name,label,more\na/1.png,10,x\n2.png,9,y\n"),
+    ],
+)
+def test_metadata(name: str, text: str, tmp_path: Path) -> None:
+    touch(tmp_path / "test" / name)
+    (tmp_path / "test" / name).write_text(text, encoding="utf-8")
+    records = read_folder(tmp_path, "test")
+    assert records.class_names == ("9", "10")  # as numbers
+    assert records.items == ((tmp_path / "test/a/1.png", 1), (tmp_path / "test/2.png", 0))
+
+
+def test_the_classes_of_training_are_kept(tmp_path: Path) -> None:
+    touch(tmp_path / "validation/dog/1.png")
+    assert read_folder(tmp_path, "validation", class_names=("cat", "dog", "eel")).items[0][1] == 1
+    with pytest.raises(InputError, match=r"dog/1\.png: the label 'dog' is unknown: the model has cat\. Correct"):
+        read_folder(tmp_path, "validation", class_names=["cat"], named_in="the model")
+
+
+JSONL = "train/metadata.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (JSONL, b'{"file_name": "1.png", "label": "a"}\n{"file', r"metadata\.jsonl, line 2: this is not a JSON object"),
+        (JSONL, b'{"file_name": "1.png", "label": "\xff"}', r"metadata\.jsonl, line 1: this is not a JSON object"),
+        (JSONL, b"\n[1]", r"line 2: `file_name` must be the path of a picture, but is None instead\."),
+        (JSONL, b'{"file_name": "1.png"}', r"line 1: `label` must be a name or a whole number, but is None instead\."),
+        (JSONL, b'{"file_name": "1.png", "label": true}', r"line 1: `label` must be a name .* but is True instead\."),
+        (JSONL, b"\n", r"metadata\.jsonl: the file names no picture\."),
+        ("train/metadata.csv", b"name,label\n1.png,a\n", r"metadata\.csv, line 2: `file_name` must be the path"),
+        ("train/metadata.csv", b"file_name,label\n1.png,\n", r"metadata\.csv, line 2: `label` must be a name"),
+        ("train/metadata.csv", b"file_name,label\n\xff.png,a\n", r"metadata\.csv, line \d: this cannot be read as CSV"),
+        ("train/cat/notes.txt", b"", r"train/cat: the class folder has no picture\. Fill it, or remove it\."),
+        ("train/1.png", b"", r"train: there is no class in this folder\."),
+        ("other/cat/1.png", b"", r"there is no split 'train': it has other\. Make"),
+    ],
+)
+def test_what_is_wrong_is_named(file: str, content: bytes, message: str, tmp_path: Path) -> None:
+    touch(tmp_path / file)
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_folder(tmp_path, "train")
+
+
+def test_a_missing_root(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: there is no such folder\. Give one with train/ in it"):
+        read_folder(tmp_path / "nowhere", "train")
+
+
+def test_reading_imports_neither_torch_nor_lightning() -> None:
+    code = "import sys, tasks.data.folder; sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

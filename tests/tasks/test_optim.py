@@ -1,0 +1,45 @@
+"""The schedule and the parameter groups."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multiattn.models.vit import ViT, ViTConfig
+from tasks.optim import Optimisation, configure, lr_factor
+
+
+@given(warmup=st.integers(0, 29), rest=st.integers(1, 53), final=st.floats(0, 1))
+def test_the_rate_rises_then_falls(warmup: int, rest: int, final: float) -> None:
+    total = warmup + rest
+    factors = [lr_factor(s, warmup_steps=warmup, total_steps=total, final=final) for s in range(total + 1)]
+    assert all(0 < f <= 1 for f in factors[:total])
+    assert factors[warmup] == 1
+    assert all(a < b for a, b in zip(factors[:warmup], factors[1 : warmup + 1], strict=True))
+    assert all(a >= b - 1e-12 for a, b in zip(factors[warmup:], factors[warmup + 1 :], strict=False))
+    assert factors[total] == pytest.approx(final)
+    middle = lr_factor(warmup + 1, warmup_steps=warmup, total_steps=total, final=final)
+    assert middle == pytest.approx(final + (1 - final) * 0.5 * (1 + math.cos(math.pi / rest)))
+
+
+def test_lower_layers_learn_less_and_vectors_do_not_decay() -> None:
+    torch.manual_seed(3)
+    config = ViTConfig(image_size=(14, 14), patch_size=7, num_classes=5, dim=12, depth=3, num_heads=2, mlp_dim=13)
+    model = ViT(config)
+    names = {id(p): name for name, p in model.named_parameters()}
+    numbers = Optimisation(lr=0.7, weight_decay=0.11, layer_decay=0.5, warmup_epochs=0)
+    optimizer = configure(model, numbers, steps_per_epoch=11, total_steps=31)["optimizer"]
+    rates, decays = {}, {}
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            rates[names[id(p)]], decays[names[id(p)]] = group["initial_lr"], group["weight_decay"]
+    assert rates.keys() == set(names.values())
+    assert rates["head.weight"] == pytest.approx(0.7)
+    assert rates["blocks.2.norm1.weight"] == pytest.approx(0.7)  # of timm's order: the head goes with the last block
+    assert rates["blocks.0.attention.qkv.weight"] == pytest.approx(0.7 / 4)
+    assert rates["stem.proj.weight"] == rates["class_token"] == rates["positions.weight"] == pytest.approx(0.7 / 8)
+    assert {name for name, decay in decays.items() if decay == 0.11} == {
+        name for name, p in model.named_parameters() if p.ndim > 1 and name not in ("class_token", "positions.weight")
+    }

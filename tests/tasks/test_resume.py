@@ -1,0 +1,51 @@
+"""A training that is cut off, in whatever way, ends as one that was left alone."""
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from .conftest import logged, train, write_config
+
+
+def accident(step: int, name: str) -> list[str]:
+    return [
+        "--trainer.callbacks+=tests.tasks.accidents.SignalAt",
+        f"--trainer.callbacks.step={step}",
+        f"--trainer.callbacks.name={name}",
+    ]
+
+
+@pytest.mark.slow
+def test_killed_then_interrupted_is_bitwise_the_same(pictures: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    config = write_config(tmp_path / "whole.yaml", root=pictures, run=whole, workers=0)
+    done = train("fit", "--config", config)
+    assert done.returncode == 0, done.stderr
+
+    # with two workers, which prepare batches ahead: what they prepared must not count as seen
+    config = write_config(tmp_path / "broken.yaml", root=pictures, run=broken, workers=2)
+    # 11 batches an epoch, a state every 7: killed at step 17, goes on from 14, in the middle of the second epoch
+    killed = train("fit", "--config", config, *accident(17, "SIGKILL"))
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(p.name for p in (broken / "checkpoints").glob("*.ckpt"))[-1] == "step-000000014.ckpt"
+    stopped = train("fit", "--config", config, "--ckpt_path", "last", *accident(26, "SIGINT"))
+    assert stopped.returncode == 130, stopped.stderr
+    assert "step-000000014.ckpt" in stopped.stderr
+    assert stopped.stderr.splitlines()[-1].startswith("Stopped. To go on: multiattn fit --config")
+    assert "Traceback" not in stopped.stderr
+    assert (broken / "checkpoints" / "step-000000027.ckpt").exists()
+    done = train("fit", "--config", config, "--ckpt_path", "last")
+    assert done.returncode == 0, done.stderr
+
+    ours, theirs = (torch.load(run / "checkpoints" / "step-000000033.ckpt") for run in (broken, whole))
+    for part in ("state_dict", "current_model_state"):  # averaged, raw
+        assert ours[part].keys() == theirs[part].keys()
+        assert all(torch.equal(ours[part][k], theirs[part][k]) for k in theirs[part])
+    assert logged(broken, "train/loss") == logged(whole, "train/loss")
+    assert len(logged(whole, "train/loss")) == 33
+    assert logged(broken, "val/loss") == logged(whole, "val/loss")
+    one, other = (load_file(run / "model" / "model.safetensors") for run in (broken, whole))
+    assert all(torch.equal(one[k], other[k]) for k in other)

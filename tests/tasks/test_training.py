@@ -1,0 +1,243 @@
+"""The training program in this process: each configuration, each option, and each thing a user can get wrong."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from multiattn.inputs import ImagePreprocessing
+from multiattn.models.vit import ViT, ViTConfig
+from multiattn.weights import ModelBundle, load_bundle, save_bundle
+from tasks.training import main
+
+from .conftest import ROOT, draw_folder, write_config
+
+# Lightning's own warnings on this torch are no failure of ours
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+TINY = "--model.overrides.dim=20 --model.overrides.depth=2 --model.overrides.num_heads=2 --model.overrides.mlp_dim=30"
+ONE_PROCESS = (
+    "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.num_workers=0 --data.batch_size=6"
+)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands for published weights: eleven classes, 32 px."""
+    torch.manual_seed(5)
+    config = ViTConfig(image_size=(32, 32), patch_size=8, num_classes=11, dim=20, depth=2, num_heads=2, mlp_dim=30)
+    preprocessing = ImagePreprocessing((32, 32), 36, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    bundle = ModelBundle("classify", ViT(config).eval(), preprocessing, tuple(f"label {i}" for i in range(11)))
+    directory = tmp_path_factory.mktemp("published")
+    save_bundle(bundle, directory)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("smoke", TINY),
+        ("cifar10", TINY),
+        ("finetune", "--model.pretrained={published}"),
+        ("imagenet", f"{TINY} --model.image_size=32 --model.compile=false"),
+    ],
+)
+def test_each_configuration_is_fitted(name: str, options: str, pictures: Path, published: Path, tmp_path: Path) -> None:
+    config = ROOT / "configs" / "classify" / f"{name}.yaml"
+    opening = config.read_text()
+    assert all(f"# {word}" in opening for word in ("Purpose:", "Command:", "Data:", "Expected:"))
+    options = f"{options} {ONE_PROCESS} --data.root={pictures} --trainer.default_root_dir={tmp_path}"
+    arguments = options.format(published=published).split()
+    assert main(["fit", "--config", str(config), "--trainer.fast_dev_run=2", *arguments]) == 0
+
+
+def test_the_model_directory_is_the_average_that_validated_best(pictures: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
+    options = ["--trainer.callbacks+=tasks.callbacks_maps.MapsWhileTraining", "--trainer.callbacks.method=relevance"]
+    assert main(["fit", "--config", str(config), *options]) == 0
+    bundle = load_bundle(tmp_path / "model")
+    assert bundle.labels == ("blue", "green", "red")
+    best = torch.load(tmp_path / "best" / "best.ckpt", weights_only=True)
+    for key, value in bundle.model.state_dict().items():
+        assert torch.equal(value, best["state_dict"][f"model.{key}"])
+    raw = best["current_model_state"]["model.head.weight"]
+    assert not torch.equal(raw, best["state_dict"]["model.head.weight"])
+    # three epochs of four pictures
+    assert len(list((tmp_path / "maps").glob("*-epoch000[012].png"))) == 12
+    assert len(list((tmp_path / "logs").glob("version_0/events.*"))) == 1
+
+
+def test_compile_and_mixed_precision_are_accepted(pictures: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
+    options = "--trainer.max_epochs=1 --trainer.limit_train_batches=2 --trainer.limit_val_batches=0"
+    fast = [*options.split(), "--model.overrides.depth=1", "--model.compile=true", "--trainer.precision=bf16-mixed"]
+    assert main(["fit", "--config", str(config), *fast]) == 0
+    assert load_bundle(tmp_path / "model").model.head.weight.dtype == torch.float32
+
+
+def test_published_weights_start_with_other_classes_and_another_size(
+    pictures: Path, published: Path, tmp_path: Path
+) -> None:
+    options = f"--model.pretrained={published} --model.image_size=48 {ONE_PROCESS} --trainer.max_epochs=1"
+    arguments = f"{options} --data.root={pictures} --trainer.default_root_dir={tmp_path} --model.optimisation.lr=0"
+    assert main(["fit", "--config", str(ROOT / "configs/classify/finetune.yaml"), *arguments.split()]) == 0
+    ours, theirs = load_bundle(tmp_path / "model"), load_bundle(published)
+    assert ours.labels == ("blue", "green", "red")
+    assert ours.model.config.image_size == (48, 48)
+    assert ours.preprocessing == ImagePreprocessing((48, 48), 54, "bilinear", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    block = "blocks.1.attention.qkv.weight"
+    assert torch.equal(ours.model.state_dict()[block], theirs.model.state_dict()[block])
+
+
+def test_validate_test_and_predict_use_a_state(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
+    assert main(["fit", "--config", str(config), "--trainer.max_epochs=1"]) == 0
+    for verb in ("validate", "test", "predict"):
+        assert main([verb, "--config", str(config), "--ckpt_path", "last"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert [Path(line["file"]).parent.name for line in lines] == ["blue"] * 2 + ["green"] * 2 + ["red"] * 2
+    for line in lines:
+        assert sum(p["score"] for p in line["predictions"]) == pytest.approx(1, abs=1e-4)
+        assert {p["label"] for p in line["predictions"]} == {"blue", "green", "red"}
+
+
+def damage(folder: Path, count: int) -> list[Path]:
+    files = sorted((folder / "train" / "green").iterdir())[:count]
+    for file in files:
+        file.write_bytes(file.read_bytes()[:40])
+    return files
+
+
+@pytest.mark.parametrize("options", ["--data.num_workers=2", "--data.cache_side=20"])
+def test_damaged_pictures_are_named_and_skipped(
+    options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    root = draw_folder(tmp_path / "data", sizes={"train": 23, "validation": 5})
+    files = damage(root, 3)
+    config = write_config(tmp_path / "c.yaml", root=root, run=tmp_path)
+    arguments = ["fit", "--config", str(config), "--data.max_bad_share=0.05", options]
+    assert main(arguments) == 0
+    messages = [str(w.message) for w in recwarn if "Skipped" in str(w.message)]
+    assert len(messages) == 3  # each once in three epochs
+    assert all(any(str(file) in message for message in messages) for file in files)
+
+    assert main([*arguments, "--data.max_bad_share=0.03"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: 3 of 69 pictures in train cannot be read, more than the share of 0.03")
+
+
+def test_damaged_validation_pictures_do_not_count(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    root = draw_folder(tmp_path / "data", sizes={"train": 7, "validation": 5})
+    for file in (root / "validation" / "blue").iterdir():  # fills more than one batch: an empty one is met, too
+        file.write_bytes(b"")
+    config = write_config(tmp_path / "c.yaml", root=root, run=tmp_path)
+    options = ["--data.max_bad_share=0.5", "--data.eval_batch_size=2", "--trainer.max_epochs=1"]
+    assert main(["fit", "--config", str(config), *options]) == 0
+    assert len([w for w in recwarn if "of 15 pictures in validation" in str(w.message)]) == 5
+
+
+USAGE = [
+    ("no_such: 1", "no_such"),
+    ("model: {class_path: tasks.ClassifyTask, init_args: {label_smothing: 0.1}}", "label_smothing"),
+    ("model: {class_path: tasks.ClassifyTask, init_args: {optimisation: {lrr: 0.1}}}", "lrr"),
+    ("model: {class_path: tasks.ClassifyTask, init_args: {label_smoothing: much}}", "label_smoothing"),
+    ("trainer: {max_epoch: 3}", "max_epoch"),
+    ("trainer: [", "typo.yaml is no YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "key"), USAGE)
+def test_a_typo_in_the_yaml_is_one_line(
+    text: str, key: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
+    typo = tmp_path / "typo.yaml"
+    typo.write_text(text)
+    assert main(["fit", "--config", str(config), "--config", str(typo)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("error: ")
+    assert key in err
+
+
+def test_what_to_type_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit"]) == 2
+    expected = "error: `fit` needs a configuration, for example: multiattn fit --config configs/classify/cifar10.yaml\n"
+    assert capsys.readouterr().err == expected
+    assert main(["fi"]) == 2
+    assert (
+        capsys.readouterr().err == "error: the first argument must be one of fit, validate, test, predict, not 'fi'\n"
+    )
+
+
+def corrupt_line(root: Path) -> str:
+    rows = [json.dumps({"file_name": f"blue/{i:02d}.png", "label": "blue"}) for i in range(3)]
+    (root / "train" / "metadata.jsonl").write_text("\n".join([*rows, '{"file_name": "x.png", "label"']))
+    return f"error: {root}/train/metadata.jsonl, line 4: this is not a JSON object"
+
+
+def empty_class(root: Path) -> str:
+    shutil.rmtree(root / "train" / "red")
+    (root / "train" / "red").mkdir()
+    return f"error: {root}/train/red: the class folder has no picture."
+
+
+def unknown_label(root: Path) -> str:
+    (root / "validation" / "red").rename(root / "validation" / "violet")
+    file = root / "validation" / "violet" / "00.png"
+    return f"error: {file}: the label 'violet' is unknown: the training split has blue, green, red"
+
+
+def missing_split(root: Path) -> str:
+    (root / "validation").rename(root / "val")
+    return f"error: {root}: there is no split 'validation': it has train, val"
+
+
+def too_few(root: Path) -> str:
+    for file in sorted(root.glob("train/*/*.png"))[5:-2]:
+        file.unlink()
+    shutil.rmtree(root / "train" / "green")
+    return f"error: {root}: a training batch has 19 x 1 pictures, but the training split only 7."
+
+
+@pytest.mark.parametrize("breakage", [corrupt_line, empty_class, unknown_label, missing_split, too_few])
+def test_a_data_set_that_cannot_be_used(breakage, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = draw_folder(tmp_path / "data", sizes={"train": 7, "validation": 2})
+    if breakage is too_few:
+        shutil.rmtree(root / "validation" / "green")
+    expected = breakage(root)
+    config = write_config(tmp_path / "c.yaml", root=root, run=tmp_path)
+    assert main(["fit", "--config", str(config), "--model.class_weights=null", "--data.batch_size=19"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--model.architecture=huge", "error: `architecture` must be one of tiny, small"),
+        ("--model.overrides.dimension=3", "error: `overrides` must be among image_size, patch_size"),
+        (
+            "--model.image_size=30",
+            "error: `image_size` must be a multiple of the patch size (4), but is (30, 30) instead",
+        ),
+        ("--model.class_weights=[1.0,2.0]", "error: `class_weights` must have a number for each of the 3 classes"),
+        ("--model.label_smoothing=1", "error: `label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
+        ("--data.batch_size=0", "error: `batch_size` must be at least 1, but is 0 instead."),
+        ("--data.max_bad_share=2", "error: `max_bad_share` must be from 0 to 1, but is 2.0 instead."),
+        ("--model.pretrained=/no/such/model", "error: "),
+        ("--ckpt_path=last", "error: {run}/checkpoints: there is no state to go on from."),
+        ("--ckpt_path=nowhere.ckpt", "error: nowhere.ckpt: there is no such file."),
+        ("--trainer.max_epochs=-1", "error: `trainer.max_epochs` or `trainer.max_steps` must say when training ends"),
+    ],
+)
+def test_an_option_that_cannot_be_used(
+    options: str, message: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
+    assert main(["fit", "--config", str(config), *options.split()]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message.format(run=tmp_path))
