@@ -99,6 +99,7 @@ class TaskCLI(LightningCLI):
             if hasattr(part, "seed"):
                 part.seed = int(seed)
         options = self.config_init[self.subcommand]
+        options["weights_only"] = True  # a state is tensors and plain values: nothing in it is ever unpickled
         asked = options.get("ckpt_path")
         if asked == "last":
             options["ckpt_path"] = self._last()

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
@@ -45,32 +44,21 @@ def lr_factor(step: int, *, warmup_steps: int, total_steps: int, final: float) -
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _group_matcher(coarse: bool) -> dict[str, Any]:
-    """The layers of a model with a stem, numbered blocks and a head, as timm asks for them.
-
-    No group but the block's number may capture: timm takes every captured group for a number.
-    """
-    del coarse
-    stem = r"^(?:stem|stem_norm|class_token|registers|positions)\b"
-    return {"stem": stem, "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(?:norm|pool_norm|head)\b", (99_999,))]}
-
-
 def configure(
     model: nn.Module, optimisation: Optimisation, *, steps_per_epoch: float, total_steps: int
 ) -> dict[str, Any]:
     """AdamW and its schedule for a model, as Lightning's `configure_optimizers` returns them.
 
     Args:
-        model: With timm's `no_weight_decay`; its layers are `stem`, `blocks.N` and `head`.
+        model: With timm's `group_matcher` and `no_weight_decay`.
         optimisation: The numbers.
         steps_per_epoch: Optimiser steps an epoch.
         total_steps: Optimiser steps of the whole training.
     """
     no_decay = getattr(model, "no_weight_decay", set)()
     if optimisation.layer_decay < 1:
-        layered = SimpleNamespace(named_parameters=model.named_parameters, group_matcher=_group_matcher)
         groups = param_groups_layer_decay(
-            layered,
+            model,
             weight_decay=optimisation.weight_decay,
             no_weight_decay_list=no_decay,
             layer_decay=optimisation.layer_decay,

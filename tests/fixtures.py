@@ -1,6 +1,5 @@
 """Small things that several test folders make: a tiny random model directory, and drawn pictures."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,6 @@ from multiattn.weights import ModelBundle, save_bundle
 LABELS = ("ant", "bee", "cow", "dog", "elk", "fox", "gnu")
 
 CONFIG = ViTConfig(image_size=(15, 35), patch_size=5, num_classes=len(LABELS), dim=22, depth=3, num_heads=2, mlp_dim=13)
-
-
-def one_thread() -> Iterator[None]:
-    """For a fixture: computes in one thread; with sizes like these several are slower, far slower on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tiny_bundle(*, labels: tuple[str, ...] = LABELS) -> ModelBundle:

@@ -291,8 +291,9 @@ class ViT(nn.Module):
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """How parameters group into layers, as timm's layer-wise learning-rate decay asks."""
         del coarse  # part of timm's protocol; the blocks are the only grouping here
-        stem = r"^(stem|stem_norm|class_token|registers|positions)\b"
-        return {"stem": stem, "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(norm|pool_norm|head)\b", (99_999,))]}
+        # only the block's number may be a group that captures: timm takes each for a number
+        stem = r"^(?:stem|stem_norm|class_token|registers|positions)\b"
+        return {"stem": stem, "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(?:norm|pool_norm|head)\b", (99_999,))]}
 
 
 def _initialise(module: nn.Module) -> None:

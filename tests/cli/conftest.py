@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cli import main
-from tests.fixtures import one_thread, save_drawing, save_tiny_model
-
-quiet = pytest.fixture(scope="package", autouse=True)(one_thread)
+from tests.fixtures import save_drawing, save_tiny_model
 
 
 @dataclass(frozen=True)

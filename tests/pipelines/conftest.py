@@ -1,9 +1,7 @@
 import pytest
 
 from multiattn.pipelines import Classifier
-from tests.fixtures import one_thread, tiny_bundle
-
-quiet = pytest.fixture(scope="package", autouse=True)(one_thread)
+from tests.fixtures import tiny_bundle
 
 
 @pytest.fixture(scope="session")

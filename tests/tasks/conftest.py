@@ -5,11 +5,9 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,15 +28,6 @@ def draw_folder(root: Path, *, sizes: dict[str, int], seed: int = 0) -> Path:
                 ImageDraw.Draw(picture).ellipse((x - r, y - r, x + r, y + r), fill=colour)
                 picture.save(folder / f"{i:02d}.png")
     return root
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """These models are so small that a second thread costs more than it brings."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
