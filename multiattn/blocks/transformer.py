@@ -84,19 +84,36 @@ class TransformerBlock(nn.Module):
         """
         if self.cross_attention is not None and context is None:
             raise ValueError("`context` must be given to a block with cross-attention, but is None instead.")
-        seen = self.norm1(x) if self.pre_norm else x
-        asked, x = (seen, x) if rows is None else (seen[:, rows], x[:, rows])  # (b, r, D)
-        branch = self.attention(
-            asked, None if rows is None else seen, mask=mask, rotary=rotary, probe=probe_at(probe, "self")
+        # no branch is given a name here, so that each is freed as soon as it is added
+        x = self._add(
+            x if rows is None else x[:, rows],  # (b, r, D)
+            self._self_attention(x, rows, mask, rotary, probe_at(probe, "self")),
+            self.scale1,
+            self.norm1,
         )
-        x = self._add(x, branch, self.scale1, self.norm1)
         if self.cross_attention is not None:
             assert self.cross_norm is not None
-            asked = self.cross_norm(x) if self.pre_norm else x
-            branch = self.cross_attention(asked, context, mask=context_mask, probe=probe_at(probe, "cross"))
-            x = self._add(x, branch, self.cross_scale, self.cross_norm)
-        branch = self.feedforward(self.norm2(x) if self.pre_norm else x)
-        return self._add(x, branch, self.scale2, self.norm2)
+            x = self._add(
+                x,
+                self.cross_attention(
+                    self.cross_norm(x) if self.pre_norm else x,
+                    context,
+                    mask=context_mask,
+                    probe=probe_at(probe, "cross"),
+                ),
+                self.cross_scale,
+                self.cross_norm,
+            )
+        return self._add(x, self.feedforward(self.norm2(x) if self.pre_norm else x), self.scale2, self.norm2)
+
+    def _self_attention(
+        self, x: Tensor, rows: slice | None, mask: Mask, rotary: Rotary | None, probe: Probe | None
+    ) -> Tensor:
+        """The branch, for all rows or for some of them, which then are the queries and all of `x` the keys."""
+        x = self.norm1(x) if self.pre_norm else x
+        if rows is None:
+            return self.attention(x, mask=mask, rotary=rotary, probe=probe)  # type: ignore[no-any-return]
+        return self.attention(x[:, rows], x, mask=mask, rotary=rotary, probe=probe)  # type: ignore[no-any-return]
 
     def _add(self, x: Tensor, branch: Tensor, scale: LayerScale | None, norm: nn.LayerNorm) -> Tensor:
         """Join a branch to its residual."""

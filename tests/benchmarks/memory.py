@@ -1,49 +1,41 @@
-"""Peak memory of one forward pass, each way to look in a process of its own: allocators remember.
+"""Peak memory of one forward pass for each way to look, counted by torch's own allocator: exact, and repeatable."""
 
-`python -m tests.benchmarks.memory WAY BATCH` prints the bytes by which the process's peak grew in the pass.
-"""
-
-import subprocess
-import sys
+import json
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
-WAYS = ("multiattn", "multiattn, class row", "multiattn, all maps", "timm", "timm extract, all maps")
-WAYS += ("transformers sdpa", "transformers eager, all maps")
-
-
-def measure(way: str, batch: int) -> int:
-    """Bytes from before the first pass to its peak."""
-    from .vit import captures
-
-    torch.set_num_threads(1)
-    images = torch.randn(batch, 3, 224, 224)
-    run = captures(images)[way]
-    with torch.inference_mode():
-        run()  # the first pass also loads kernels
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-        before = _status("VmRSS")
-        run()
-    return _status("VmHWM") - before
+from .vit import captures
 
 
-def _status(field: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) * 1024
+def peak_bytes(run: Callable[[], object]) -> int:
+    """The most that a call holds at once beyond what was held before it, its result included."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        result = run()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profiled.export_chrome_trace(str(path))
+        events = [e for e in json.loads(path.read_text())["traceEvents"] if e.get("name") == "[memory]"]
+    del result
+    events.sort(key=lambda event: event["ts"])
+    held, peak = 0, 0
+    for event in events:
+        held += event["args"]["Bytes"]
+        peak = max(peak, held)
+    return peak
 
 
 def memory(rounds: int) -> None:
-    """Peak growth and the whole process's peak, for batch 8."""
+    """ViT-Ti/16, batch 8: the peak above the weights and the input, and against our plain pass with its weights."""
     del rounds
-    print("\npeak memory of a pass, vit_tiny_patch16_224, batch 8 (a process each)")
-    for way in WAYS:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.memory", way, "8"], capture_output=True, text=True, check=True
-        )
-        print(f"  {way:34} {done.stdout.strip()}", flush=True)
-
-
-if __name__ == "__main__":
-    grown = measure(sys.argv[1], int(sys.argv[2]))
-    print(f"{grown / 2**20:7.1f} MiB above rest, {_status('VmHWM') / 2**20:7.1f} MiB in all")
+    print("\npeak memory of a pass, vit_tiny_patch16_224, batch 8 (weights are 21.8 MiB more)")
+    plain = 0
+    with torch.inference_mode():
+        for name, run in captures(torch.randn(8, 3, 224, 224)).items():
+            run()
+            peak = peak_bytes(run)
+            plain = plain or peak
+            print(f"  {name:34} {peak / 2**20:7.1f} MiB   {peak / plain:5.2f} of the plain pass", flush=True)
