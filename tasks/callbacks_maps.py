@@ -47,18 +47,21 @@ class MapsWhileTraining(Callback):
         if not inputs:
             return
         images = torch.stack([image for image, _ in inputs]).to(task.device)
-        with torch.enable_grad():  # some methods follow the score's gradient, and validation runs without
-            maps = explain(
-                task.model,
-                images,
-                method=self.method,
-                geometries=[geometry for _, geometry in inputs],
-                labels=task.labels,
-            )
+        scores, labels = task.model(images).float().softmax(dim=-1).max(dim=-1)  # (b,)
+        maps = explain(
+            task.model,
+            images,
+            method=self.method,
+            target=labels.tolist(),
+            geometries=[geometry for _, geometry in inputs],
+            labels=task.labels,
+        )
         for number, (attention_map, (path, picture)) in enumerate(zip(maps, self._chosen, strict=True)):
+            said = f"{task.labels[labels[number]]} {scores[number]:.0%}"
+            caption = f"{said} · {self.method.replace('_', ' ')} · epoch {trainer.current_epoch + 1}"
             name = f"{number}-{path.parent.name}-{path.stem}"
             file = Path(trainer.default_root_dir) / "maps" / f"{name}-epoch{trainer.current_epoch:04d}.png"
-            overlay_png(attention_map, picture, file)
+            overlay_png(attention_map, picture, file, caption=caption)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     pixels = np.asarray(Image.open(file).convert("RGB"))

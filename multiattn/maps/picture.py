@@ -133,17 +133,16 @@ def _rollout(model: ViT, images: Tensor, targets: list[int]) -> Tensor:
 
 def _relevance(model: ViT, images: Tensor, targets: list[int]) -> Tensor:
     tap = Tap(model.attention_sites(_size(images)), gradients=True)
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         # weights may all be frozen; the pictures then carry the graph
-        score = _score_of(model(images.detach().requires_grad_(), tap=tap), targets)
-        gradients = tap.gradients(score)
+        gradients = tap.gradients(_score_of(model(_leaf(images), tap=tap), targets))
     weights = list(tap.weights.values())
     return relevance(_start(model, weights), weights, list(gradients.values()))
 
 
 def _gradient_x_input(model: ViT, images: Tensor, targets: list[int]) -> Tensor:
-    with torch.enable_grad():
-        images = images.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        images = _leaf(images)
         (gradient,) = torch.autograd.grad(_score_of(model(images), targets), images)
     product = (gradient * images.detach()).sum(dim=1).abs()  # (b, H, W)
     patch = model.config.patch_size
@@ -159,6 +158,11 @@ _METHODS: dict[str, Callable[[ViT, Tensor, list[int]], Tensor]] = {
 
 def _start(model: ViT, weights: list[Tensor]) -> Tensor:
     return readout_row(model, weights[0].shape[-1], weights[0])
+
+
+def _leaf(images: Tensor) -> Tensor:
+    """A copy that a graph can start from, also where the caller's own was made in inference mode."""
+    return images.detach().clone().requires_grad_()
 
 
 def _score_of(logits: Tensor, targets: list[int]) -> Tensor:

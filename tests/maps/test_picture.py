@@ -163,10 +163,12 @@ def test_a_picture_has_the_same_map_alone_and_in_a_batch(model, images, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_frozen_weights_and_inference_mode_do_not_matter(model, images, method):
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_frozen_weights_and_inference_mode_do_not_matter(model, images, method, mode):
     before = explain(model, images, method=method)[0].values
     model.requires_grad_(False)
-    with torch.no_grad():
+    with mode():
+        images = images.clone()  # in inference mode a tensor that autograd refuses
         assert np.array_equal(explain(model, images, method=method)[0].values, before)
 
 
