@@ -1,6 +1,7 @@
 """Every test runs with the library's shape annotations checked at each call, and on one thread."""
 
 import os
+import signal
 
 # The models of the tests are so small that a second thread costs more than it brings, on a busy machine eight times
 # more. Set before torch is imported, and for the processes that tests start.
@@ -10,3 +11,6 @@ from jaxtyping import install_import_hook  # noqa: E402
 
 # before the first import of the package: the hook rewrites modules as they are loaded
 install_import_hook("multiattn", "beartype.beartype")
+
+# a job in the background starts with Ctrl-C ignored and hands that on; the programs under test must not inherit it
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -65,6 +65,9 @@ class Tap:
             if not any(fnmatchcase(site.name, pattern) for site in sites):
                 there_are = ", ".join(site.name for site in sites) or "none"
                 raise ModelError(f"no attention site matches {pattern!r}; there are: {there_are}")
+        for name, asked in (("select", patterns), ("heads", heads), ("rows", rows)):
+            if asked is not None and not len(asked):
+                raise ModelError(f"`{name}` must ask for at least one, but is empty instead; leave it out for all")
         self.sites = tuple(site for site in sites if any(fnmatchcase(site.name, pattern) for pattern in patterns))
         self.heads = None if heads is None else tuple(heads)
         self.rows = None if rows is None else tuple(rows)
@@ -109,11 +112,21 @@ class Tap:
 
         Args:
             score: A scalar computed from the tapped call, under autograd.
+
+        Raises:
+            ModelError: The tap was made without `gradients`, or the model was compiled: a compiled call is one node
+                of the graph, and what lies inside it cannot be differentiated by.
         """
         if not self.keeps_gradients:
             raise ModelError("the tap kept nothing to differentiate: make it with gradients=True")
         names = list(self.weights)
-        by_output = torch.autograd.grad(score, [self._outputs[name] for name in names])
+        try:
+            by_output = torch.autograd.grad(score, [self._outputs[name] for name in names])
+        except RuntimeError as error:
+            raise ModelError(
+                "the score does not depend on what the tap kept: compute it from the tapped call, under autograd, and "
+                "with the model uncompiled"
+            ) from error
         found = {}
         for name, gradient in zip(names, by_output, strict=True):
             values = self._values[name].detach()

@@ -135,7 +135,8 @@ def _relevance(model: ViT, images: Tensor, targets: list[int]) -> Tensor:
     tap = Tap(model.attention_sites(_size(images)), gradients=True)
     with torch.inference_mode(False), torch.enable_grad():
         # weights may all be frozen; the pictures then carry the graph
-        gradients = tap.gradients(_score_of(model(_leaf(images), tap=tap), targets))
+        # `forward` and not a call, which may be compiled: a tap's gradients need the graph of the eager pass
+        gradients = tap.gradients(_score_of(model.forward(_leaf(images), tap=tap), targets))
     weights = list(tap.weights.values())
     return relevance(_start(model, weights), weights, list(gradients.values()))
 

@@ -214,6 +214,19 @@ def test_a_request_that_matches_nothing_lists_what_there_is(model):
         Tap(model.attention_sites(), rows=[1])
 
 
+@pytest.mark.parametrize("name", ["select", "heads", "rows"])
+def test_an_empty_request_is_refused(model, name):
+    with pytest.raises(ModelError, match=f"`{name}` must ask for at least one, but is empty"):
+        Tap(model.attention_sites(), **{name: []})
+
+
+def test_a_score_from_elsewhere_has_no_gradients(model, images):
+    tap = Tap(model.attention_sites(), gradients=True)
+    model(images, tap=tap)
+    with pytest.raises(ModelError, match="the score does not depend on what the tap kept"):
+        tap.gradients(model(images).sum())
+
+
 def test_a_tap_that_was_not_reached_says_so(model, images):
     tap = Tap(model.attention_sites())
     with pytest.raises(ModelError, match="the tap was not reached at blocks.0.self"):
