@@ -12,8 +12,8 @@ from ..maps.attention_map import AttentionMap
 _OPACITY = 0.88
 """Of the highest value: the picture stays visible below it."""
 
-_SATURATION = 0.4
-"""Of the picture below a map: its own warm colours must not pass for heat. The page's script has the same number."""
+SATURATION = 0.4
+"""Of the picture below a map: its own warm colours must not pass for heat."""
 
 _UNSEEN = 0.3
 """Brightness of what lay outside the model's crop."""
@@ -54,7 +54,7 @@ def blend(picture: Image.Image, attention_map: AttentionMap) -> Image.Image:
     columns = np.flatnonzero((across >= 0) & (across < 1))
     rows = np.flatnonzero((down >= 0) & (down < 1))
 
-    pixels = np.asarray(ImageEnhance.Color(picture.convert("RGB")).enhance(_SATURATION), dtype=np.float32)
+    pixels = np.asarray(ImageEnhance.Color(picture.convert("RGB")).enhance(SATURATION), dtype=np.float32)
     canvas = pixels * _UNSEEN
     if len(rows) and len(columns):
         values = scaled(attention_map.values)

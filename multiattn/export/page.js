@@ -17,10 +17,9 @@ function unpack(map) {
   // the grids of all layers and heads, back from 16-bit steps; once for each map
   const steps = new Uint16Array(bytes(map.steps).buffer);
   const cells = map.rows * map.columns;
-  map.grids = map.low.map((low, i) => {
-    const size = (map.high[i] - low) / 65535;
-    return Float64Array.from(steps.subarray(i * cells, (i + 1) * cells), (step) => low + step * size);
-  });
+  map.grids = map.low.map((low, i) =>
+    Float64Array.from(steps.subarray(i * cells, (i + 1) * cells), (count) => low + count * map.step[i]),
+  );
 }
 
 function valuesOf(map, layer, head) {
@@ -138,7 +137,7 @@ function drawLegend() {
   element("unit").textContent = map.meaning;
   element("opacity-value").textContent = `${element("opacity").value} %`;
   element("stage").style.setProperty("--opacity", opacity);
-  element("stage").style.setProperty("--saturation", 1 - 0.6 * opacity);
+  element("stage").style.setProperty("--saturation", 1 - (1 - data.saturation) * opacity);
 }
 
 // --- reading a patch ---

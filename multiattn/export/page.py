@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ..maps.attention_map import AttentionMap
-from .heat import blend, palette, placed
+from .heat import SATURATION, blend, palette, placed
 from .picture import for_display
 from .words import meaning, origin, readable
 
@@ -118,15 +118,11 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture], title: str)
     data = {
         "title": title,
         "palette": _base64(palette().tobytes()),
+        "saturation": SATURATION,
         "pictures": [_picture(picture) for picture in pictures],
     }
-    fields = {
-        "title": html.escape(title),
-        "style": _part("page.css"),
-        "script": _part("page.js"),
-        "data": _embedded(data),
-    }
-    _write(path, _fill(_part("page.html"), fields))
+    body = {"title": html.escape(title), "script": _part("page.js"), "data": _embedded(data)}
+    _write(path, title, _fill(_part("page.html"), body), scripts="; script-src 'unsafe-inline'")
 
 
 def write_index(path: str | Path, entries: Sequence[IndexEntry], *, title: str) -> None:
@@ -137,13 +133,12 @@ def write_index(path: str | Path, entries: Sequence[IndexEntry], *, title: str) 
         entries: In the order shown.
         title: Of the page.
     """
-    fields = {
+    body = {
         "title": html.escape(title),
-        "style": _part("page.css"),
         "count": f"{len(entries)} picture{'' if len(entries) == 1 else 's'}",
         "cards": "\n".join(_card(entry) for entry in entries),
     }
-    _write(path, _fill(_part("index.html"), fields))
+    _write(path, title, _fill(_part("index.html"), body))
 
 
 def _card(entry: IndexEntry) -> str:
@@ -182,7 +177,8 @@ def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, Any]:
     rows, columns = attention_map.values.shape[-2:]
     grids = attention_map.values.reshape(-1, rows * columns).astype(np.float64)  # [layers * heads, cells]
     low, high = grids.min(axis=1, keepdims=True), grids.max(axis=1, keepdims=True)
-    steps = np.round((grids - low) / np.where(high > low, high - low, 1) * _STEPS).astype("<u2")
+    step = (high - low) / _STEPS
+    steps = np.round((grids - low) / np.where(step > 0, step, 1)).astype("<u2")
     name = readable(attention_map.method)
     facts: dict[str, Any] = {
         "name": f"{name}: {attention_map.target}" if with_target and attention_map.target else name,
@@ -194,7 +190,7 @@ def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, Any]:
         "rows": rows,
         "columns": columns,
         "low": low.ravel().tolist(),
-        "high": high.ravel().tolist(),
+        "step": step.ravel().tolist(),
         "steps": _base64(steps.tobytes()),
         "layers": None,
         "heads": 1,
@@ -233,7 +229,9 @@ def _fill(template: str, fields: Mapping[str, str]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda place: fields[place[1]], template)
 
 
-def _write(path: str | Path, text: str) -> None:
+def _write(path: str | Path, title: str, body: str, *, scripts: str = "") -> None:
+    """Write a page; `scripts` is what its security policy says of them, by default that there may be none."""
+    fields = {"title": html.escape(title), "style": _part("page.css"), "body": body, "scripts": scripts}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(_fill(_part("shell.html"), fields), encoding="utf-8")

@@ -34,15 +34,22 @@ class Classifier:
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is of another task, or the device is not there.
+        ModelError: The model is of another task, has no labels or reads no colour pictures, or the device is not there.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         if bundle.task != "classify" or not isinstance(bundle.model, ViT):
             raise ModelError(f"{bundle.source}: the model's task must be 'classify', but is {bundle.task!r} instead.")
-        if not bundle.labels:
+        if not bundle.labels or bundle.model.head is None:
             raise ModelError(
-                f"{bundle.source} must have labels, but is a model without a head instead: fine-tune it first."
+                f"{bundle.source} must have labels, but is a model without a head instead: fine-tune it first, with "
+                "`multiattn fit --config configs/classify/finetune.yaml`."
+            )
+        channels = bundle.model.config.in_channels
+        if channels != 3:
+            raise ModelError(
+                f"{bundle.source}: the model's `in_channels` must be 3 (red, green and blue), but is {channels} "
+                "instead: use or fine-tune a model for colour pictures."
             )
         self.device = find_device(device)
         self.bundle = bundle

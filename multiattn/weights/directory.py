@@ -1,5 +1,7 @@
 """Load and save model directories, whichever layout they are in."""
 
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -8,7 +10,7 @@ from ..errors import ModelError
 from . import hf_vit, own, timm_vit
 from .bundle import CONFIG, Layout, ModelBundle, check_labels, read_json, write_json
 from .hub import locate
-from .state import write_tensors
+from .state import WEIGHTS, write_tensors
 
 _LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (own.LAYOUT, timm_vit.LAYOUT, hf_vit.LAYOUT)}
 
@@ -53,7 +55,7 @@ def save_bundle(
 
     Args:
         bundle: What to write.
-        directory: Where to; a model that lies there already is replaced.
+        directory: Where to; a model that lies there already is replaced once all of the new one is on disk.
         layout: One of `LAYOUTS`.
         dtype: Of the weights on disk: float32, or float16 for half the size (loads as float32 again).
 
@@ -68,13 +70,21 @@ def save_bundle(
     state = bundle.model.state_dict()
     if chosen.table is not None:
         state = chosen.table.to_theirs(state)
+    parts = {name: directory / f".{name}.{os.getpid()}.part" for name in (WEIGHTS, *files)}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        write_tensors(state, directory, dtype=dtype)
-        for name, data in files.items():
-            write_json(directory / name, data)
+        try:
+            write_tensors(state, parts[WEIGHTS], dtype=dtype)
+            for name, data in files.items():
+                write_json(parts[name], data)
+            shutil.copymode(parts[CONFIG], parts[WEIGHTS])  # safetensors makes files that only their owner can read
+            for name, part in parts.items():  # only now that all are whole
+                part.replace(directory / name)
+        finally:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
     except OSError as error:
-        raise ModelError(f"{directory} cannot be written ({error}): choose another directory") from error
+        raise ModelError(f"{directory} cannot be written ({error.strerror or error}): choose another directory") from error
 
 
 def convert(source: str | Path, directory: str | Path, *, to: str) -> ModelBundle:

@@ -1,7 +1,6 @@
 """Tensors from and to a file, and into a model: strictly, with a `-`/`+` diff where they do not fit."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -49,8 +48,8 @@ def _no_weights(directory: Path) -> str:
     )
 
 
-def write_tensors(state: Mapping[str, Tensor], directory: Path, *, dtype: torch.dtype) -> None:
-    """Write a model's tensors, floating ones as `dtype`. The file is there whole or not at all.
+def write_tensors(state: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype) -> None:
+    """Write a model's tensors, floating ones as `dtype`.
 
     Raises:
         ModelError: A tensor has values that `dtype` cannot hold, or that no model should have.
@@ -62,32 +61,24 @@ def write_tensors(state: Mapping[str, Tensor], directory: Path, *, dtype: torch.
     result: dict[str, Tensor] = {}
     for key, tensor in state.items():
         tensor = tensor.detach().cpu()
-        check_finite(key, tensor, where="the model")
+        if bad := _not_finite(tensor):
+            raise ModelError(f"the model cannot be saved, for its training has diverged: {key} has {bad}; lower `lr`")
         if tensor.is_floating_point():
             tensor = tensor.to(dtype)
-            if not _is_finite(tensor):  # it was, so it has overflowed
+            if _not_finite(tensor):  # it was finite, so it has overflowed
                 raise ModelError(f"{key} has values too large for {dtype}: save with `dtype` float32")
         result[key] = tensor.contiguous()
-    part = directory / f".{WEIGHTS}.{os.getpid()}.part"
-    try:
-        save_file(result, part, metadata={"format": "pt"})  # without which transformers refuses it
-        part.replace(directory / WEIGHTS)
-    finally:
-        part.unlink(missing_ok=True)
+    save_file(result, path, metadata={"format": "pt"})  # without which transformers refuses it
 
 
-def check_finite(key: str, tensor: Tensor, *, where: str) -> None:
-    """Raise where a tensor has NaN or infinite values."""
-    if not _is_finite(tensor):
-        bad = int((~tensor.isfinite()).sum())
-        raise ModelError(f"{where}: {key} has {bad} NaN or infinite of {tensor.numel()} values; the file is unusable")
-
-
-def _is_finite(tensor: Tensor) -> bool:
+def _not_finite(tensor: Tensor) -> str:
+    """How many values are NaN or infinite, in words; empty where none is."""
     if not tensor.is_floating_point() or not tensor.numel():
-        return True
+        return ""
     # NaN wins both, and one pass without a mask in memory is several times as fast as `isfinite().all()`
-    return all(math.isfinite(bound.item()) for bound in tensor.aminmax())
+    if all(math.isfinite(bound.item()) for bound in tensor.aminmax()):
+        return ""
+    return f"{int((~tensor.isfinite()).sum())} NaN or infinite of {tensor.numel()} values"
 
 
 def load_into(
@@ -112,13 +103,14 @@ def load_into(
     if diff := difference(needed, found):
         raise ModelError("\n".join([f"{where} does not fit its config.json (- needed, + found):", *diff]))
     for key, tensor in found.items():
-        check_finite(key, tensor, where=where)
+        if bad := _not_finite(tensor):
+            raise ModelError(f"{where}: {key} has {bad}; the file is unusable")
     tensors = dict(found) if table is None else table.to_ours(found, ours)
     model.load_state_dict(tensors, strict=True, assign=True)
 
 
 def difference(needed: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Sequence[str]:
-    """How two states differ in keys, shapes and kinds: `-` is needed, `+` is found. None where equal."""
+    """How two states differ in keys, shapes and kinds: `-` is needed, `+` is found. Empty where they agree."""
     lines: list[str] = []
     for key in sorted(needed.keys() | found.keys()):
         ours, theirs = (_describe(key, state) for state in (needed, found))

@@ -26,7 +26,7 @@ def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
     try:
         with torch.device("meta"):
             return timm.create_model(name, pretrained=False, **arguments)
-    except (RuntimeError, AssertionError, TypeError, ValueError, KeyError) as error:
+    except (RuntimeError, AssertionError, ArithmeticError, TypeError, ValueError, KeyError) as error:
         raise ModelError(f"{where}: timm cannot build this model ({error})") from error
 
 
@@ -97,6 +97,7 @@ def _unsupported(model: Any) -> list[str]:
         refuse(len(set(stem.patch_size)) != 1, "patches that are not square")
         refuse(bool(stem.dynamic_img_pad), "padding to whole patches")
         refuse(any(side % stem.patch_size[0] for side in stem.img_size), "a picture size of no whole patches")
+    refuse(not len(model.blocks), "no blocks")
     refuse(model.pos_embed is None, "no positions")
     refuse(model.attn_pool is not None, "attention pooling")
     refuse(model.attn_pool is None and model.global_pool not in _POOLS, f"{model.global_pool or 'no'} pooling")

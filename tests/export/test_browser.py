@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from multiattn.export import IndexEntry, PagePicture, write_index, write_page
+from multiattn.export import page as page_module
 from multiattn.export.heat import palette
 from tests.export.pictures import CASES, make_salient, picture_map, whole
 from tests.export.test_page import NASTY, stack
@@ -235,6 +236,17 @@ def test_opacity_shows_the_picture(visit, path):
     slide(page, "Opacity", 50)
     assert page.evaluate("getComputedStyle(document.getElementById('map')).opacity") == "0.5"
     assert page.locator("#opacity-value").inner_text() == "50 %"
+
+
+def test_the_picture_is_muted_as_in_the_png(visit, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "SATURATION", 0.25)
+    photo = Image.new("RGB", (211, 127), (90, 120, 90))
+    picture = PagePicture(photo, "photo.png", [], [picture_map(RELEVANCE, whole(photo))])
+    write_page(tmp_path / "page.html", pictures=[picture], title="photo.png")
+    page = visit(tmp_path / "page.html")
+    assert page.evaluate("getComputedStyle(document.getElementById('picture')).filter") == "saturate(0.25)"
+    slide(page, "Opacity", 50)
+    assert page.evaluate("getComputedStyle(document.getElementById('picture')).filter") == "saturate(0.625)"
 
 
 def test_pictures_follow_each_other(visit, path):

@@ -103,8 +103,8 @@ def test_values_come_back_to_a_65535th_of_their_range(tmp_path, photo):
 
     def unpack(stored):
         steps = np.frombuffer(base64.b64decode(stored["steps"]), dtype="<u2").reshape(len(stored["low"]), -1)
-        low, high = (np.array(stored[end])[:, None] for end in ("low", "high"))
-        return low + steps / 65535 * (high - low)
+        low, step = (np.array(stored[name])[:, None] for name in ("low", "step"))
+        return low + steps * step
 
     assert (stored["rows"], stored["columns"], stored["heads"], len(stored["layers"])) == (5, 7, 3, 2)
     ranges = values.reshape(6, 35).max(axis=1, keepdims=True)
@@ -176,6 +176,8 @@ def test_index_links_a_page_for_each_picture(tmp_path, photo):
     assert [attributes["href"] for tag, attributes in elements if tag == "a"] == ["cat.html", 'a "b".html']
     assert "2 pictures" in text and "<span>71%</span>" in text
     assert not [tag for tag, _ in elements if tag == "script"]
+    policy = next(attributes["content"] for _, attributes in elements if "http-equiv" in attributes)
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     images = [attributes for tag, attributes in elements if tag == "img"]
     assert len(images) == 4
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in images)

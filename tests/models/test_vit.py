@@ -1,5 +1,7 @@
+import math
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 import torch
 
@@ -112,9 +114,49 @@ def test_every_preset_can_be_built(name):
             r"`stem_strides` must multiply to `patch_size`",
         ),
         ({"num_heads": 5}, r"`dim` must be a multiple of `num_heads` \(5\), but is 24"),
-        ({"stochastic_depth": 1.0}, "`probability` must be at least 0 and below 1, but is 1.0"),
+        ({"dim": 21, "positions": "sinusoidal"}, "`dim` must be a multiple of 2 for sinusoidal positions"),
+        ({"dim": 18, "positions": "sinusoidal_2d"}, "`dim` must be a multiple of 4 for sinusoidal_2d positions"),
+        ({"dim": 18, "positions": "rotary_2d"}, "`dim` must be a multiple of 12 for rotary_2d positions with 3 heads"),
+        ({"image_size": (15, 2)}, r"`image_size` must be a .* of at least a patch \(3\), but is \(15, 2\) instead"),
+        (
+            {"stem": "conv", "stem_channels": (5, 0), "stem_strides": (3, 1)},
+            r"`stem_channels` must each be at least 1, but are \(5, 0\) instead",
+        ),
+        (
+            {"stem": "conv", "stem_channels": (5, 7), "stem_strides": (-3, -1)},
+            r"`stem_strides` must each be at least 1, but are \(-3, -1\) instead",
+        ),
+        *(
+            ({name: value}, f"`{name}` must be at least 1, but is {value} instead")
+            for name in ("patch_size", "in_channels", "dim", "depth", "num_heads", "mlp_dim")
+            for value in (0, -2)
+        ),
+        *(({name: -1}, f"`{name}` must be at least 0, but is -1 instead") for name in ("num_classes", "num_registers")),
+        *(
+            ({"norm_eps": value}, f"`norm_eps` must be above 0 and finite, but is {value} instead")
+            for value in (0.0, -1.0, math.inf, math.nan)
+        ),
+        *(
+            ({name: value}, f"`{name}` must be at least 0 and below 1, but is {value} instead")
+            for name in ("dropout", "attention_dropout", "stochastic_depth")
+            for value in (1.0, -0.1, math.nan)
+        ),
     ],
 )
 def test_refusals(fields, message):
     with pytest.raises(ValueError, match=message):
-        ViT(ViTConfig(**SIZES | fields))
+        ViTConfig(**SIZES | fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"positions": "odd"}, "`positions` must be one of learned, sinusoidal, .*, but is 'odd' instead"),
+        ({"image_size": [15]}, r"`image_size` must be a height and a width .*, but is \(15,\) instead"),
+    ],
+)
+def test_refusals_of_what_no_type_checker_sees(fields, message, monkeypatch):
+    """A YAML file has any value; the tests' own checker of types would come first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=message):
+        ViTConfig(**SIZES | fields)

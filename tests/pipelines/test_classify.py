@@ -12,8 +12,9 @@ from PIL import Image
 
 from multiattn.errors import InputError, ModelError
 from multiattn.maps import METHODS
+from multiattn.models import ViT
 from multiattn.pipelines import Classifier, ClassifyResult, Failure
-from tests.fixtures import LABELS, draw, save_drawing, tiny_bundle
+from tests.fixtures import CONFIG, LABELS, draw, save_drawing, tiny_bundle
 
 SIZES = [(53, 37), (31, 71), (13, 11), (101, 3), (1, 1), (35, 15), (61, 61)]
 
@@ -217,6 +218,14 @@ def test_a_model_of_another_task_is_refused() -> None:
         Classifier(replace(tiny_bundle(), task="caption"))
 
 
-def test_a_model_without_a_head_is_refused() -> None:
-    with pytest.raises(ModelError, match="tiny must have labels"):
-        Classifier(replace(tiny_bundle(), labels=()))
+@pytest.mark.parametrize("headless", [{"labels": ()}, {"model": ViT(replace(CONFIG, num_classes=0))}])
+def test_a_model_without_a_head_is_refused(headless) -> None:
+    with pytest.raises(ModelError, match="tiny must have labels, .*: fine-tune it first, with `multiattn fit --config"):
+        Classifier(replace(tiny_bundle(), **headless))
+
+
+def test_a_model_of_grey_pictures_is_refused() -> None:
+    grey = ViT(replace(CONFIG, in_channels=1))
+    message = r"tiny: the model's `in_channels` must be 3 \(red, green and blue\), but is 1 instead: use or fine-tune"
+    with pytest.raises(ModelError, match=message):
+        Classifier(replace(tiny_bundle(), model=grey))

@@ -1,5 +1,6 @@
 """Our own directory: what is saved comes back, and what is not as we write it is refused by name."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
 from multiattn.models.vit import PRESETS, ViT, ViTConfig
-from multiattn.weights import LAYOUTS, ModelBundle, convert, load_bundle, save_bundle
+from multiattn.weights import LAYOUTS, ModelBundle, convert, directory, load_bundle, save_bundle
+from multiattn.weights.state import difference
 from tests.fixtures import LABELS, tiny_bundle
 
 CONFIGS = {
@@ -92,6 +94,38 @@ def test_saving_again_replaces(saved: Path) -> None:
     assert load_bundle(saved).model.class_token.unique().tolist() == [0.25]
 
 
+@pytest.mark.parametrize("layout", ["multiattn", "timm", "hf-vit"])
+def test_others_may_read_the_weights_as_they_may_read_the_description(tmp_path, layout):
+    save_bundle(tiny_bundle(), tmp_path, layout=layout)
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "config.json").stat().st_mode
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_full_disk_leaves_the_model_that_was_there(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tiny_bundle()
+    save_bundle(bundle, tmp_path, layout=layout)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def fill_the_disk(path: Path, data: Any) -> None:
+        path.write_text("{")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(directory, "write_json", fill_the_disk)
+    with torch.no_grad():
+        bundle.model.class_token.fill_(0.25)
+    with pytest.raises(ModelError, match="cannot be written .*No space left on device"):
+        save_bundle(bundle, tmp_path, layout=layout)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_states_that_agree_have_no_difference() -> None:
+    state = {"weight": torch.ones(2, 3)}
+    assert difference(state, {"weight": torch.zeros(2, 3)}) == []
+    assert difference(state, {}) == ["  - weight [2, 3]"]
+
+
 def test_the_loaded_model_does_not_hang_on_the_file(saved: Path) -> None:
     model = load_bundle(saved).model
     before = model.class_token.clone()
@@ -133,7 +167,10 @@ def test_a_long_diff_is_cut(saved: Path) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_nan_and_infinity_are_refused(value: float, saved: Path) -> None:
     change_tensors(saved, lambda state: state["blocks.2.feedforward.fc1.weight"].view(-1)[5:7].fill_(value))
-    with pytest.raises(ModelError, match=r"blocks\.2\.feedforward\.fc1\.weight has 2 NaN or infinite of 286 values"):
+    with pytest.raises(
+        ModelError,
+        match=r"blocks\.2\.feedforward\.fc1\.weight has 2 NaN or infinite of 286 values; the file is unusable$",
+    ):
         load_bundle(saved)
 
 
@@ -148,7 +185,11 @@ def test_nan_and_overflow_are_not_saved(tmp_path: Path) -> None:
     save_bundle(bundle, tmp_path)
     with torch.no_grad():
         bundle.model.head.bias[3] = float("nan")
-    with pytest.raises(ModelError, match=r"head\.bias has 1 NaN"):
+    with pytest.raises(
+        ModelError,
+        match=r"^the model cannot be saved, for its training has diverged: "
+        r"head\.bias has 1 NaN or infinite of 7 values; lower `lr`$",
+    ):
         save_bundle(bundle, tmp_path)
     assert load_bundle(tmp_path).model.head.bias[3] == 1e6, "the directory that was there is left whole"
 
@@ -173,6 +214,12 @@ def test_nan_and_overflow_are_not_saved(tmp_path: Path) -> None:
         ({"architecture": {"pool": "max"}}, r"`pool` must be Literal\['class', 'mean'\], but is 'max' instead"),
         ({"architecture": {"class_token": False}}, "`class_token` must be true where `pool` is 'class'"),
         ({"architecture": {"dim": 23, "num_heads": 2}}, "`dim` must be a multiple of `num_heads`"),
+        ({"architecture": {"num_heads": -2}}, "config.json: `num_heads` must be at least 1, but is -2 instead"),
+        ({"architecture": {"depth": 0}}, "config.json: `depth` must be at least 1, but is 0 instead"),
+        (
+            {"architecture": {"norm_eps": -1.0}},
+            "config.json: `norm_eps` must be above 0 and finite, but is -1.0 instead",
+        ),
         (
             {"format": "other"},
             r"of a layout that is not known \(\"format\": 'other'\); known are multiattn .*timm .*hf-vit",

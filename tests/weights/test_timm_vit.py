@@ -48,6 +48,7 @@ def test_presets_are_what_timm_calls_so(preset: str, architecture: str) -> None:
         ("vit_base_patch16_rpn_224", {"depth": 1}, "blocks of type ResPostBlock"),
         ("vit_small_patch16_18x2_224", {"depth": 1}, "blocks of type ParallelThingsBlock"),
         ("vit_tiny_patch16_224", {"pos_embed": "none"}, "no positions"),
+        ("vit_tiny_patch16_224", {"depth": 0}, "no blocks"),
         ("vit_tiny_patch16_224", {"dynamic_img_pad": True}, "padding to whole patches"),
         ("vit_tiny_patch16_224", {"img_size": 230, "dynamic_img_size": True}, "a picture size of no whole patches"),
         ("vit_tiny_patch16_224", {"patch_size": (16, 8)}, "patches that are not square"),
@@ -174,6 +175,12 @@ def test_older_exports_name_the_pooling_outside_the_arguments(tmp_path: Path) ->
 def test_an_architecture_timm_does_not_know(tmp_path: Path) -> None:
     save_theirs(tmp_path, architecture="vit_minuscule")
     with pytest.raises(ModelError, match=r"timm cannot build this model \(.*vit_minuscule"):
+        load_bundle(tmp_path)
+    save_theirs(tmp_path, model_args={"num_heads": 0})
+    with pytest.raises(ModelError, match=r"timm cannot build this model \(.*modulo by zero"):
+        load_bundle(tmp_path)
+    save_theirs(tmp_path, model_args={"embed_dim": 24, "depth": 2, "num_heads": -2})
+    with pytest.raises(ModelError, match="its timm files cannot be used .*`num_heads` must be at least 1, but is -2"):
         load_bundle(tmp_path)
     save_theirs(tmp_path, model_args={"odd": 3})
     with pytest.raises(ModelError, match=r"timm cannot build this model \(.*odd"):
