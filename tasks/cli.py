@@ -9,10 +9,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from multiattn.errors import MultiattnError
+from multiattn.errors import ModelError, MultiattnError
 
 from .commands import classify, convert, demo, evaluate, info
-from .commands.console import say
+from .commands.console import say, say_lines
 from .commands.options import Parser
 
 _COMMANDS = {"classify": classify, "evaluate": evaluate, "info": info, "convert": convert, "demo": demo}
@@ -55,6 +55,7 @@ exit status
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (the process's own where None) and returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # a file name that is no valid text comes out as it went in
     try:
@@ -63,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("interrupted; what was finished is kept")
         status = 130
+    except ModelError as error:
+        say_lines(str(error))  # it may list weights, one a line
+        status = 1
     except MultiattnError as error:
         say(str(error))
         status = 1
@@ -80,6 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = 1
     _let_go_of_stdout()
     return status
+
+
+def _open_closed_streams() -> None:
+    """Makes streams that were closed before the start (`>&-`, `2>&-`), for which Python has None, lead nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
 
 
 def _let_go_of_stdout() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from multiattn.errors import InputError
 
-from .console import Report, say, spinner
+from .console import Report, printable, say, spinner
 from .map_files import MapFiles, Written
-from .options import MAP_METHODS, Parser, add_compute, add_format, add_model, at_least_one, map_methods
+from .options import MAP_METHODS, Parser, add_compute, add_format, add_model, at_least_one, map_methods, not_empty
 
 if TYPE_CHECKING:
     from multiattn.pipelines import ClassifyResult
@@ -40,8 +40,9 @@ files in the --maps folder, for a picture NAME.jpg
   NAME.METHOD.png   the map over the picture
   NAME.METHOD.npz   the map's numbers; NAME.METHOD.json says what they are and
                     where they lie on the picture
-A second picture of the same name becomes NAME-2. Files that an earlier run left
-there are replaced.
+A second picture of the same name becomes NAME-2; what means something to a
+browser or a shell (#, %, ?, a leading -, ...) becomes _. Files that an earlier
+run left there are replaced.
 
 examples
   multiattn classify cat.jpg
@@ -66,6 +67,7 @@ def parser() -> Parser:
     parser.add_argument(
         "paths",
         metavar="PATH",
+        type=not_empty,
         nargs="+",
         help="a picture, a folder (searched through), or a pattern such as 'photos/*.jpg'",
     )
@@ -74,8 +76,15 @@ def parser() -> Parser:
         "--top-k", metavar="K", type=at_least_one, default=5, help="labels to give for each picture (default: 5)"
     )
     add_format(parser, json_help="json: one object a line")
-    parser.add_argument("--out", metavar="FILE", help="write the results to FILE instead of standard output")
-    parser.add_argument("--maps", metavar="DIR", help="write attention maps to DIR, which is made where it is missing")
+    parser.add_argument(
+        "--out", metavar="FILE", type=not_empty, help="write the results to FILE instead of standard output"
+    )
+    parser.add_argument(
+        "--maps",
+        metavar="DIR",
+        type=not_empty,
+        help="write attention maps to DIR, which is made where it is missing",
+    )
     parser.add_argument(
         "--map-method",
         metavar="NAME",
@@ -97,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         import multiattn
 
         pictures, unusable = find_pictures(args.paths, leave_out=args.maps)
+        if args.out and (reason := why_not_replace(args.out, pictures)):
+            parser().error(f"--out {args.out} {reason}")
         for error in unusable:
             say(str(error))
         if not pictures:
@@ -146,12 +157,26 @@ def find_pictures(paths: Iterable[str], *, leave_out: str | None = None) -> tupl
     return pictures, errors
 
 
+def why_not_replace(out: str, pictures: Iterable[Path]) -> str | None:
+    """What speaks against writing results to `out`: a picture lies there; None where nothing does."""
+    from multiattn.inputs.files import SUFFIXES
+
+    file = Path(out)
+    if not file.is_file():
+        return None
+    if any(picture.exists() and picture.samefile(file) for picture in pictures):
+        return "must not be one of the pictures, which it would replace; give another file"
+    if file.suffix.lower() in SUFFIXES:
+        return "must not be a picture, which it would replace; give another file, or remove it first"
+    return None
+
+
 def as_text(result: "ClassifyResult", written: Written | None) -> str:
     """A block to read: the file, its labels, and where the page lies."""
-    lines = [str(result.file)]
-    lines += [f"  {prediction.score:6.1%}  {prediction.label}" for prediction in result.predictions]
+    lines = [printable(result.file)]
+    lines += [f"  {prediction.score:6.1%}  {printable(prediction.label)}" for prediction in result.predictions]
     if written:
-        lines.append(f"    maps  {written.page}")
+        lines.append(f"    maps  {printable(written.page)}")
     return "\n".join(lines)
 
 

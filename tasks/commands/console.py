@@ -2,6 +2,7 @@
 
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,60 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+_JOINERS = "\u200c\u200d"  # without them, names in Persian or Hindi, and some emoji, are others
+
+
+def printable(text: object) -> str:
+    r"""`text` with what could break a line or command a terminal written as in Python source, such as `\n`, `\x1b`.
+
+    Bytes of a file name that are no valid text (Python holds them as U+DC80 to U+DCFF) are kept: they come out as they
+    went in.
+    """
+    return "".join(
+        character.encode("unicode_escape").decode() if _is_unsafe(character) else character for character in str(text)
+    )
+
+
+def _is_unsafe(character: str) -> bool:
+    if character.isprintable() or character in _JOINERS or "\udc80" <= character <= "\udcff":
+        return False
+    # control, format (it can turn the direction of writing), half a character, and the two separators of lines; other
+    # spaces, and characters younger than Python's table, harm nobody
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
 def say(message: str) -> None:
-    """A message for the person at the terminal, in the program's name."""
-    print(f"multiattn: {message}", file=sys.stderr, flush=True)
+    """A message of one line for the person at the terminal, in the program's name."""
+    print(f"multiattn: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def say_lines(message: str) -> None:
+    """A message that may have several lines, otherwise as `say`."""
+    lines = "\n".join(printable(line) for line in message.split("\n"))
+    print(f"multiattn: {lines}", file=sys.stderr, flush=True)
+
+
+def make_folder(path: str | Path, *, subject: str) -> Path:
+    """Makes a folder, and those above it, where they are missing.
+
+    Args:
+        path: Where.
+        subject: What the user calls it, such as `--maps out`; an error begins with it.
+
+    Raises:
+        MultiattnError: A file is in the way, or the system refuses.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        in_the_way = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        which = "" if in_the_way == folder else f"{in_the_way} "
+        kind = "a file" if in_the_way.exists() else "a link that leads nowhere"
+        raise MultiattnError(f"{subject} must be a folder, but {which}is {kind} instead") from None
+    except OSError as error:
+        raise MultiattnError(f"{subject} cannot be made: {error.strerror}") from None
+    return folder
 
 
 @contextmanager
@@ -36,7 +88,8 @@ class Report:
 
     Args:
         total: How many steps the bar has.
-        out: The file to write the results to; standard output where None. An existing file is replaced.
+        out: The file to write the results to, in a folder that is made where it is missing; standard output where
+            None. An existing file is replaced.
 
     Raises:
         MultiattnError: The file cannot be written.
@@ -45,6 +98,7 @@ class Report:
     def __init__(self, total: int, *, out: str | None = None) -> None:
         self._file: TextIO | None = None
         if out is not None:
+            make_folder(Path(out).parent, subject=f"the parent of --out {out}")
             try:
                 self._file = Path(out).open("w", encoding="utf-8", errors="surrogateescape")
             except OSError as error:
@@ -78,9 +132,9 @@ class Report:
             print(text, flush=True)
 
     def message(self, text: str) -> None:
-        """Writes a message to standard error."""
+        """Writes a message of one line to standard error."""
         if self._bar is not None:
-            self._print_above_bar(f"multiattn: {text}")
+            self._print_above_bar(f"multiattn: {printable(text)}")
         else:
             say(text)
 

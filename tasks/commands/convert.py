@@ -1,9 +1,12 @@
 """`multiattn convert`: the same weights in another layout."""
 
 import argparse
+from pathlib import Path
 
-from .console import say, spinner
-from .options import LAYOUTS, MODEL_HELP, Parser
+from multiattn.errors import InputError
+
+from .console import printable, say, spinner
+from .options import LAYOUTS, MODEL_HELP, Parser, not_empty
 
 _DESCRIPTION = """\
 Rewrite a model in another layout, with its preprocessing and labels. The
@@ -22,22 +25,49 @@ examples
   multiattn convert runs/mine/model mine-hf --to hf-vit
 """
 
+_FEW = 3  # names to tell of what is in the way
+
 
 def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn convert", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("source", metavar="SRC", help=MODEL_HELP.partition(";")[0] + ", or a task's name")
-    parser.add_argument("target", metavar="DST", help="the directory to write, made where it is missing")
+    parser.add_argument("source", metavar="SRC", type=not_empty, help=MODEL_HELP.partition(";")[0])
+    parser.add_argument(
+        "target",
+        metavar="DST",
+        type=not_empty,
+        help="the directory to write, made where it is missing; one that is there must be empty",
+    )
     parser.add_argument("--to", metavar="LAYOUT", choices=LAYOUTS, required=True, help=f"one of {', '.join(LAYOUTS)}")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Converts; prints where the model lies."""
+    check_target(args.target)
     with spinner("converting"):
         from multiattn.weights import convert
 
         convert(args.source, args.target, to=args.to)
     say(f"{args.source} written in the layout {args.to}")
-    print(args.target)
+    print(printable(args.target))
     return 0
+
+
+def check_target(target: str) -> None:
+    """Makes sure that the model will lie there alone: beside files of another layout, it could be read as that.
+
+    Raises:
+        InputError: The target is a file, or a directory with something in it.
+    """
+    path = Path(target)
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"DST {target} must be a directory, but is a file instead: give another")
+    names = sorted(entry.name for entry in path.iterdir())
+    if names:
+        found = ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
+        raise InputError(
+            f"DST {target} must be empty or not exist yet, but holds {found} instead: empty it first, or give another"
+        )

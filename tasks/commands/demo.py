@@ -7,8 +7,8 @@ from pathlib import Path
 from multiattn.errors import InputError
 from multiattn.resources import shipped
 
-from .console import Report, say, spinner
-from .options import MAP_METHODS, MODEL_HELP, Parser
+from .console import Report, make_folder, printable, say, spinner
+from .options import MAP_METHODS, Parser, add_model, not_empty
 
 _DESCRIPTION = """\
 Classify a few pictures and write pages that show where the model looked. Needs
@@ -40,14 +40,15 @@ _PHOTOGRAPHS = {
 def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn demo", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("--out", metavar="DIR", default="demo", help="where to write the pages (default: demo)")
-    parser.add_argument("--model", metavar="M", default="classify", help=MODEL_HELP)
+    parser.add_argument(
+        "--out", metavar="DIR", type=not_empty, default="demo", help="where to write the pages (default: demo)"
+    )
+    add_model(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Classifies the demo's pictures and writes the pages; returns 0 when all went well."""
-    out = Path(args.out)
     photographs_there = photographs()
     if len(photographs_there) < len(_PHOTOGRAPHS):
         missing = [name for name in _PHOTOGRAPHS if name not in photographs_there]
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         import multiattn
         from multiattn.export import IndexEntry, write_index
 
-        out.mkdir(parents=True, exist_ok=True)
+        out = make_folder(args.out, subject=f"--out {args.out}")
         classifier = multiattn.load(args.model)
     if len(classifier.labels) <= _FEW:
         say(
@@ -81,14 +82,15 @@ def run(args: argparse.Namespace) -> int:
             else:
                 page = out / f"{name}.html"
                 result.save_html(page)
-                report.result(f"{name:{width}}  {result.score:6.1%}  {result.label:{_LABEL_WIDTH}}  {page}")
+                label = printable(result.label)
+                report.result(f"{name:{width}}  {result.score:6.1%}  {label:{_LABEL_WIDTH}}  {printable(page)}")
                 shown = result.maps[0]
                 entries.append(IndexEntry(shown.picture, name, page.name, result.label, result.score, shown.map))
             report.advance()
     index = out / "index.html"
     write_index(index, entries, title="Where the model looked")
     say("each picture has a page with its maps; open this one first:")
-    print(index)
+    print(printable(index))
     return 1 if failures else 0
 
 

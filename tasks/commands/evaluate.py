@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 
 from multiattn.errors import InputError, ModelError
 
-from .console import Report, say, spinner
-from .options import Parser, add_compute, add_format, add_model
+from .console import Report, printable, say, spinner
+from .options import Parser, add_compute, add_format, add_model, not_empty
 
 _DESCRIPTION = """\
 Measure a classifier on labelled pictures. The data's classes are matched to the
@@ -75,8 +75,16 @@ def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn evaluate", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("task", metavar="TASK", choices=("classify",), help="classify")
-    parser.add_argument("--data", metavar="FOLDER", required=True, help="the labelled pictures (see below)")
-    parser.add_argument("--split", metavar="NAME", default="validation", help="sub-folder to use (default: validation)")
+    parser.add_argument(
+        "--data", metavar="FOLDER", type=not_empty, required=True, help="the labelled pictures (see below)"
+    )
+    parser.add_argument(
+        "--split",
+        metavar="NAME",
+        type=not_empty,
+        default="validation",
+        help="sub-folder to use (default: validation)",
+    )
     add_model(parser)
     add_format(parser, json_help="json: one object")
     add_compute(parser)
@@ -168,7 +176,7 @@ def as_text(measured: Evaluation) -> str:
             f"top-1  {measured.top1:6.2%}",
             f"top-5  {measured.top5:6.2%}",
             f"ECE    {measured.ece:6.2%}",
-            f"on {measured.items} pictures of {measured.data} ({measured.split}) with {measured.model}"
+            printable(f"on {measured.items} pictures of {measured.data} ({measured.split}) with {measured.model}")
             + (f"; {measured.skipped} skipped" if measured.skipped else ""),
         )
     )

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from .console import spinner
-from .options import MODEL_HELP, Parser, add_format
+from .console import printable, spinner
+from .options import MODEL_HELP, Parser, add_format, not_empty
 
 if TYPE_CHECKING:
     from multiattn.weights import ModelBundle
@@ -30,7 +30,7 @@ examples
 def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn info", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("model", metavar="M", nargs="?", default="classify", help=MODEL_HELP)
+    parser.add_argument("model", metavar="M", type=not_empty, nargs="?", default="classify", help=MODEL_HELP)
     add_format(parser, json_help="json: one object, with all labels and settings")
     return parser
 
@@ -90,8 +90,8 @@ def as_text(bundle: "ModelBundle") -> str:
     for key, value in bundle.card.items():
         if isinstance(value, str | int | float):
             lines.setdefault(key, str(value))  # what we say of it ourselves stands
-    width = max(map(len, lines))
-    return "\n".join(f"{name:{width}}  {value}" for name, value in lines.items())
+    width = max(len(printable(name)) for name in lines)
+    return "\n".join(f"{printable(name):{width}}  {printable(value)}" for name, value in lines.items())
 
 
 def _by(size: tuple[int, int]) -> str:

@@ -1,11 +1,18 @@
 """The files of attention maps that a run leaves behind."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .console import make_folder, printable
+
 if TYPE_CHECKING:
     from multiattn.pipelines import ClassifyResult
+
+
+# what an address cannot hold as it is (# % ?), a page or a shell reads as more than a name, or Windows does not take
+_AWKWARD = re.compile(r'[#%?<>&:"|*\\]|^-')
 
 
 @dataclass(frozen=True)
@@ -23,17 +30,20 @@ class MapFiles:
     """Writes the maps of a run's pictures into one folder, each picture under a name of its own.
 
     Args:
-        directory: Made where it is missing. Files of an earlier run with the same names are replaced.
+        directory: What `--maps` names. Made where it is missing; files of an earlier run with the same names are
+            replaced.
+
+    Raises:
+        MultiattnError: The directory cannot be made.
     """
 
     def __init__(self, directory: str | Path) -> None:
-        self._directory = Path(directory)
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory = make_folder(directory, subject=f"--maps {directory}")
         self._taken: set[str] = set()
 
     def write(self, result: "ClassifyResult") -> Written:
         """Writes a page, and a picture and the numbers for each method, of a result with maps."""
-        stem = self._free(Path(str(result.file)).stem)
+        stem = self._free(_plain(Path(str(result.file)).stem))
         page = str(self._directory / f"{stem}.html")
         by_method = {}
         for picture_map in result.maps:
@@ -53,3 +63,8 @@ class MapFiles:
             name, number = f"{stem}-{number}", number + 1
         self._taken.add(name.casefold())
         return name
+
+
+def _plain(stem: str) -> str:
+    """A name that may stand in an address and in a command, on any system."""
+    return _AWKWARD.sub("_", "".join(character if printable(character) == character else "_" for character in stem))

@@ -3,6 +3,8 @@
 import argparse
 from typing import NoReturn
 
+from .console import printable
+
 MAP_METHODS = ("attention", "rollout", "relevance", "gradient_x_input")
 """`multiattn.maps.METHODS`, repeated here because importing that imports torch; a test holds the two together."""
 
@@ -30,7 +32,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line on standard error, exit status 2."""
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help tells more)\n")
+        self.exit(2, f"{self.prog}: {printable(message)} ({self.prog} --help tells more)\n")
+
+
+def not_empty(text: str) -> str:
+    """Reads a name or path; nothing at all, which would mean the current folder, comes of a shell variable not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty, but is '' instead; is a variable of the shell not set?")
+    return text
 
 
 def at_least_one(text: str) -> int:
@@ -55,7 +64,7 @@ def map_methods(text: str) -> list[str]:
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """`--model`."""
-    parser.add_argument("--model", metavar="M", default="classify", help=MODEL_HELP)
+    parser.add_argument("--model", metavar="M", type=not_empty, default="classify", help=MODEL_HELP)
 
 
 def add_format(parser: argparse.ArgumentParser, *, json_help: str) -> None:

@@ -149,6 +149,31 @@ def test_a_damaged_model(run, photos, tmp_path, change, parts) -> None:
             assert part in outcome.err
 
 
+def change_architecture(directory: Path, **fields: int) -> Path:
+    path = directory / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"architecture": config["architecture"] | fields}))
+    return directory
+
+
+@pytest.mark.parametrize("field", ["depth", "num_heads", "patch_size"])
+def test_a_model_that_cannot_be(run, photos, tmp_path, field) -> None:
+    broken = change_architecture(save_tiny_model(tmp_path / "broken"), **{field: 0})
+    for command in (("classify", photos, "--model"), ("info",)):
+        outcome = run(*command, broken)
+        assert (outcome.status, outcome.out) == (1, "")
+        assert outcome.err == f"multiattn: {broken}/config.json: `{field}` must be at least 1, but is 0 instead.\n"
+
+
+def test_a_model_of_grey_pictures(run, photos, tmp_path) -> None:
+    grey = change_architecture(save_tiny_model(tmp_path / "grey"), in_channels=1)
+    spoil(grey, lambda tensors: tensors.update({"stem.proj.weight": torch.zeros(22, 1, 5, 5)}))
+    outcome = run("classify", photos, "--model", grey)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.startswith(f"multiattn: {grey}: the model's `in_channels` must be 3 ")
+    assert outcome.err.count("\n") == 1
+
+
 def test_a_directory_that_is_no_model(run, photos) -> None:
     outcome = run("classify", photos, "--model", photos)
     assert (outcome.status, outcome.out) == (1, "")

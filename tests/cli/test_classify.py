@@ -72,10 +72,47 @@ def test_out_takes_the_results(run, model, photos, tmp_path) -> None:
     assert (tmp_path / "r.jsonl").read_text() == to_stdout
 
 
+def test_out_in_a_folder_that_is_missing(run, model, photos, tmp_path) -> None:
+    outcome = run("classify", photos / "a.png", "--model", model, "--out", tmp_path / "new/deep/r.txt")
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+    assert (tmp_path / "new/deep/r.txt").read_text().startswith(f"{photos}/a.png\n")
+
+
 def test_out_that_cannot_be_written(run, model, photos, tmp_path) -> None:
-    outcome = run("classify", photos, "--model", model, "--out", tmp_path / "no/r.txt")
+    outcome = run("classify", photos, "--model", model, "--out", photos)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == f"multiattn: --out {tmp_path}/no/r.txt: cannot be written: No such file or directory\n"
+    assert outcome.err == f"multiattn: --out {photos}: cannot be written: Is a directory\n"
+    outcome = run("classify", photos, "--model", model, "--out", photos / "a.png/r.txt")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == (
+        f"multiattn: the parent of --out {photos}/a.png/r.txt must be a folder, but is a file instead\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["own.png", "own", "link.txt", "hard.txt", "sub/../own.png"])
+def test_out_replaces_no_picture_that_is_classified(run, model, tmp_path, name) -> None:
+    content = save_drawing(tmp_path / "own.png", 1).read_bytes()
+    (tmp_path / "own").write_bytes(content)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link.txt").symlink_to("own.png")
+    (tmp_path / "hard.txt").hardlink_to(tmp_path / "own.png")
+    out = tmp_path / name
+    outcome = run("classify", tmp_path / "gone", tmp_path / "own", tmp_path / "own.png", "--model", model, "--out", out)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err == (
+        f"multiattn classify: --out {out} must not be one of the pictures, which it would replace; "
+        "give another file (multiattn classify --help tells more)\n"
+    )
+    assert out.read_bytes() == content
+
+
+def test_out_replaces_no_other_picture(run, model, photos) -> None:
+    content = (photos / "b.jpg").read_bytes()
+    outcome = run("classify", photos / "a.png", "--model", model, "--out", photos / "b.jpg")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"--out {photos}/b.jpg must not be a picture, which it would replace; give another file, or" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert (photos / "b.jpg").read_bytes() == content
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
@@ -176,7 +213,52 @@ def test_a_map_of_an_earlier_run_is_an_input_where_it_is_named(run, model, photo
 def test_a_maps_folder_that_is_a_file(run, model, photos) -> None:
     outcome = run("classify", photos, "--model", model, "--maps", photos / "a.png")
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == f"multiattn: {photos}/a.png: File exists\n"
+    assert outcome.err == f"multiattn: --maps {photos}/a.png must be a folder, but is a file instead\n"
+    outcome = run("classify", photos, "--model", model, "--maps", photos / "a.png/deep/maps")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == (
+        f"multiattn: --maps {photos}/a.png/deep/maps must be a folder, but {photos}/a.png is a file instead\n"
+    )
+    (photos / "broken").symlink_to("nowhere")
+    outcome = run("classify", photos, "--model", model, "--maps", photos / "broken")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "/broken must be a folder, but is a link that leads nowhere instead\n" in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names cannot hold these there")
+def test_map_files_have_names_that_are_safe_in_an_address(run, model, tmp_path) -> None:
+    names = ('-a#b%c?d<e>f&g:h"i|j*k\\l\n.png', "-a.png", "_a.png", "a-b c.png")
+    files = [save_drawing(tmp_path / "in" / name, seed) for seed, name in enumerate(names)]
+    outcome = run("classify", *files, "--model", model, "--format", "json", "--maps", tmp_path / "m")
+    found = lines(outcome.out)
+    assert [line["file"] for line in found] == [str(file) for file in files]
+    pages = [Path(line["maps"]["relevance"]["html"]).name for line in found]
+    assert pages == ["_a_b_c_d_e_f_g_h_i_j_k_l_.html", "_a.html", "_a-2.html", "a-b c.html"]
+    assert sorted(path.name for path in (tmp_path / "m").glob("*.html")) == sorted(pages)
+
+
+def test_a_name_that_commands_a_terminal_is_made_harmless(run, model, tmp_path) -> None:
+    name = "a\nb\x1b[2Jc\u202ed\u2028e\u200d\u202fé"
+    harmless = str(tmp_path / r"a\nb\x1b[2Jc\u202ed\u2028e") + "\u200d\u202fé"
+    save_drawing(tmp_path / f"{name}.png", 1)
+    maps = tmp_path / f"{name} maps"
+    (tmp_path / f"{name}.jpg").touch()
+    outcome = run("classify", tmp_path / f"{name}.png", tmp_path / f"{name}.jpg", "--model", model, "--maps", maps)
+    assert outcome.status == 1
+    assert outcome.out.split("\n")[0] == f"{harmless}.png"
+    assert outcome.out.split("\n")[-2].startswith(f"    maps  {harmless} maps/")
+    assert len(outcome.out.split("\n")) == 8
+    named, _, end = outcome.err.split("\n")
+    assert named.startswith(f"multiattn: `{harmless}.jpg` must be ")
+    assert end == ""
+    alone = run("classify", tmp_path / f"{name}.gone", "--model", model)
+    assert alone.err.startswith(f"multiattn: `{harmless}.gone` must match ")
+    assert alone.err.count("\n") == 1
+    usage = run("classify", "x.png", f"--{name}")
+    assert r"a\nb\x1b[2Jc\u202ed\u2028e" in usage.err
+    assert usage.err.count("\n") == 1
+    (exact,) = lines(run("classify", tmp_path / f"{name}.png", "--model", model, "--format", "json").out)
+    assert exact["file"] == str(tmp_path / f"{name}.png")
 
 
 def test_cuda_asked_for_and_not_there(run, model, photos, monkeypatch) -> None:

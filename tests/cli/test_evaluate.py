@@ -57,6 +57,13 @@ def test_text_says_the_same(run, model, data) -> None:
     ]
 
 
+def test_text_makes_names_harmless(run, model, data) -> None:
+    renamed = data.rename(data.parent / "da\nta\x1b")
+    text = run("evaluate", "classify", "--data", renamed, "--model", model).out
+    assert text.count("\n") == 4
+    assert f"on 13 pictures of {data.parent}" + r"/da\nta\x1b (validation) with " in text
+
+
 def test_labels_are_matched_by_name_not_by_place(run, model, tmp_path) -> None:
     classify = multiattn.load(model, device="cpu")
     for seed in range(5):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import multiattn
+from multiattn.weights import save_bundle
 from tasks.commands import demo
 from tests.fixtures import CONFIG, LABELS, save_drawing, tiny_bundle
 
@@ -45,6 +46,64 @@ def test_convert_writes_a_model_that_says_the_same(run, model, photos, tmp_path)
     assert outcome.err == f"multiattn: {model} written in the layout multiattn\n"
     ours, theirs = multiattn.load(model)(photos / "a.png"), multiattn.load(tmp_path / "copy")(photos / "a.png")
     assert ours.predictions == theirs.predictions
+
+
+@pytest.mark.parametrize(
+    ("names", "listed"),
+    [
+        (["config.json"], "config.json"),
+        (["model.safetensors", ".hidden", "config.json", "z"], ".hidden, config.json, model.safetensors, ..."),
+    ],
+)
+def test_convert_leaves_a_directory_with_something_in_it_alone(run, model, tmp_path, names, listed) -> None:
+    (tmp_path / "there").mkdir()
+    for name in names:
+        (tmp_path / "there" / name).write_text(name)
+    outcome = run("convert", model, tmp_path / "there", "--to", "timm")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == (
+        f"multiattn: DST {tmp_path}/there must be empty or not exist yet, but holds {listed} instead: "
+        "empty it first, or give another\n"
+    )
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == sorted(names)
+
+
+def test_convert_into_an_empty_directory(run, model, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run("convert", model, tmp_path / "empty", "--to", "multiattn").status == 0
+    assert (tmp_path / "empty/model.safetensors").is_file()
+
+
+def test_convert_to_a_file(run, model, photos) -> None:
+    content = (photos / "a.png").read_bytes()
+    outcome = run("convert", model, photos / "a.png", "--to", "multiattn")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == f"multiattn: DST {photos}/a.png must be a directory, but is a file instead: give another\n"
+    assert (photos / "a.png").read_bytes() == content
+
+
+def test_convert_names_what_a_source_can_be_once(run) -> None:
+    outcome = run("convert", "--help")
+    assert " ".join(outcome.out.split()).count("or a task's name") == 1
+
+
+def test_names_and_labels_are_made_harmless(run, tmp_path) -> None:
+    labels = ("a\nb", "c\x1b[2J", *LABELS[2:])
+    directory = tmp_path / "tiny\n"
+    save_bundle(tiny_bundle(labels=labels), directory)
+    outcome = run("info", directory)
+    found = dict(line.split(maxsplit=1) for line in outcome.out.split("\n") if line)
+    assert found["model"] == str(tmp_path / r"tiny\n")
+    assert found["labels"].startswith(r"7: a\nb, c\x1b[2J, cow, ")
+    outcome = run("convert", directory, tmp_path / "b\n", "--to", "multiattn")
+    assert outcome.out == str(tmp_path / r"b\n") + "\n"
+    assert outcome.err == f"multiattn: {tmp_path}" + r"/tiny\n written in the layout multiattn" + "\n"
+
+
+def test_demo_into_a_file(run, model, photos) -> None:
+    outcome = run("demo", "--out", photos / "a.png", "--model", model)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.endswith(f"multiattn: --out {photos}/a.png must be a folder, but is a file instead\n")
 
 
 def test_demo_writes_an_index_that_links_a_page_for_each(run, model, tmp_path, monkeypatch) -> None:

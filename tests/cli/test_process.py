@@ -112,6 +112,20 @@ def test_ctrl_c_keeps_what_was_finished(model, photos, tmp_path) -> None:
     assert 1 <= len([json.loads(line) for line in kept.splitlines()]) < 5003
 
 
+@pytest.mark.slow
+def test_a_typo_in_the_yaml_is_wrong_usage(tmp_path) -> None:
+    typo = tmp_path / "typo.yaml"
+    typo.write_text("trainer: {max_epoch: 3}")
+    process = start(
+        "fit", "--config", "configs/classify/smoke.yaml", "--config", str(typo),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    out, err = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    assert "max_epoch" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("arguments", [["classify", "gone.jpg"], ["info", "./no-such-model"]])
 def test_no_traceback(arguments) -> None:
     process = start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

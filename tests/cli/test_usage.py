@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tasks.cli import main
+
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("classify", "evaluate", "info", "convert", "demo")
 
@@ -81,6 +83,48 @@ def test_wrong_usage_is_one_line_and_status_2(run, arguments, message) -> None:
     assert "--help tells more)" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["classify", ""], "PATH"),
+        (["classify", "x.png", ""], "PATH"),
+        (["classify", "x.png", "--maps", ""], "--maps"),
+        (["classify", "x.png", "--maps="], "--maps"),
+        (["classify", "x.png", "--out", ""], "--out"),
+        (["classify", "x.png", "--model", ""], "--model"),
+        (["evaluate", "classify", "--data", ""], "--data"),
+        (["evaluate", "classify", "--data", "x", "--split", ""], "--split"),
+        (["evaluate", "classify", "--data", "x", "--model", ""], "--model"),
+        (["info", ""], "M"),
+        (["convert", "", "x", "--to", "timm"], "SRC"),
+        (["convert", "x", "", "--to", "timm"], "DST"),
+        (["demo", "--out", ""], "--out"),
+        (["demo", "--model", ""], "--model"),
+    ],
+)
+def test_an_empty_argument_is_not_the_current_folder(run, monkeypatch, tmp_path, arguments, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f": argument {name}: must not be empty, but is '' instead; is a variable of the shell not set? (" in (
+        outcome.err
+    )
+    assert outcome.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_stream_that_was_closed_is_like_one_that_leads_nowhere(monkeypatch, capsys, model, photos, stream) -> None:
+    monkeypatch.setattr(sys, stream, None)  # what Python makes of `>&-` and `2>&-`
+    status = main(["classify", str(photos / "a.png"), str(photos / "gone.png"), "--model", model])
+    getattr(sys, stream).close()
+    monkeypatch.undo()
+    captured = capsys.readouterr()
+    assert status == 1
+    assert captured.out.startswith(f"{photos}/a.png\n") if stream == "stderr" else captured.out == ""
+    assert captured.err == "" if stream == "stderr" else "gone.png" in captured.err
+
+
 def test_the_light_constants_are_those_of_the_library() -> None:
     from multiattn.maps import METHODS
     from multiattn.weights import LAYOUTS
@@ -102,8 +146,6 @@ def test_what_the_yaml_names_is_found_when_it_is_asked_for() -> None:
 @pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])
 def test_the_lightning_verbs_get_all_that_was_typed(monkeypatch, verb) -> None:
     import types
-
-    from tasks.cli import main
 
     seen = []
     training = types.SimpleNamespace(main=lambda arguments: seen.append(arguments) or 5)
