@@ -25,6 +25,9 @@ class BaseTask(pl.LightningModule, ABC):
     preprocessing: ImagePreprocessing
     """The way from a file to the model's input."""
 
+    from_scratch: bool = True
+    """Whether the weights are random before training: then they cannot be measured without a state."""
+
     def __init__(self, *, optimisation: Optimisation | None = None, compile: bool = False) -> None:
         super().__init__()
         self.optimisation = optimisation or Optimisation()

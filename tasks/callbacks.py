@@ -15,11 +15,11 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, WeightAveraging
 from torch import Tensor
 
+from multiattn.errors import ModelError
 from multiattn.weights import save_bundle
 
-
-class Stopped(BaseException):
-    """The user pressed Ctrl-C. No `Exception`: nothing on the way out may take it for a failure."""
+from .checks import require
+from .stopping import Stopped
 
 
 class EMA(WeightAveraging):
@@ -30,13 +30,18 @@ class EMA(WeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
+        require(0 <= decay < 1, "decay", must="at least 0 and below 1", value=decay)
+
         @torch.no_grad()
         def average(averages: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
-            n = int(updates)
-            torch._foreach_lerp_(list(averages), list(current), 1 - min(decay, (1 + n) / (10 + n)))
+            if averages[0].is_floating_point():
+                n = int(updates)
+                torch._foreach_lerp_(list(averages), list(current), 1 - min(decay, (1 + n) / (10 + n)))
+            else:
+                torch._foreach_copy_(list(averages), list(current))  # counters
 
-        # buffers are constants here: copied, not averaged
-        super().__init__(use_buffers=False, multi_avg_fn=average)
+        # buffers too: the running statistics of a BatchNorm must be those of the averaged weights, not of the raw ones
+        super().__init__(use_buffers=True, multi_avg_fn=average)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Copy the weights, on their device."""
@@ -59,8 +64,11 @@ class ResumeCheckpoint(Checkpoint):
             every_n_steps: Optimiser steps between two states; 0 for only after each epoch.
             keep: How many states are kept, the newest ones.
         """
+        require(every_n_steps >= 0, "every_n_steps", must="at least 0", value=every_n_steps)
+        require(keep >= 1, "keep", must="at least 1", value=keep)
         self.every_n_steps, self.keep = every_n_steps, keep
         self._seen_step = 0
+        self._run: Path | None = None  # of the training that is under way, where it keeps states
         self._interrupted = self._leaving = False
         self._before: Any = None
 
@@ -74,9 +82,28 @@ class ResumeCheckpoint(Checkpoint):
         """The newest state of a run."""
         return max(cls.folder(run).glob("step-*.ckpt"), default=None)  # names have the steps with leading zeros
 
+    @classmethod
+    def require_own(cls, run: str | Path, *, start: str | None) -> None:
+        """Make sure that the states in a run's folder belong to the training that is about to start.
+
+        Args:
+            run: The run's folder.
+            start: The state to go on from.
+
+        Raises:
+            ModelError: They do not: there are states, and `start` is not one of this run's.
+        """
+        if cls.newest(run) is None or (start and Path(start).resolve().is_relative_to(Path(run).resolve())):
+            return
+        raise ModelError(
+            f"{cls.folder(run)}: another training has its states here, and this one would replace them. Go on with it "
+            "by `--ckpt_path last`, or give this one a folder by `--trainer.default_root_dir`, or remove that one."
+        )
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take over Ctrl-C."""
         self._seen_step = trainer.global_step
+        self._run = None if trainer.fast_dev_run else Path(trainer.default_root_dir)
         self._before = signal.signal(signal.SIGINT, self._note_interrupt)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -105,24 +132,30 @@ class ResumeCheckpoint(Checkpoint):
     ) -> None:
         """Leave after Ctrl-C: only now, when the loggers have what belongs to the last batch."""
         if self._leaving:
-            raise Stopped
+            raise self._stopped()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save."""
         self._save(trainer)
         if self._interrupted_anywhere(trainer):
-            raise Stopped
+            raise self._stopped()
+
+    def _stopped(self) -> Stopped:
+        return Stopped(None if self._run is None else self.newest(self._run))
 
     def _save(self, trainer: pl.Trainer) -> None:
-        if trainer.fast_dev_run:
+        if self._run is None:
             return
-        folder = self.folder(trainer.default_root_dir)
+        folder = self.folder(self._run)
         path = folder / f"step-{trainer.global_step:09d}.ckpt"
         unfinished = folder / "unfinished.tmp"
         trainer.save_checkpoint(unfinished, weights_only=False)  # all processes take part
         if trainer.is_global_zero:
             unfinished.replace(path)  # a state with a name is whole, whenever the process is killed
-            for old in sorted(folder.glob("step-*.ckpt"))[: -self.keep]:
+            states = sorted(folder.glob("step-*.ckpt"))
+            here = states.index(path) + 1
+            # later ones are of a training that went on from where this one started: `last` must not find them
+            for old in states[: max(0, here - self.keep)] + states[here:]:
                 old.unlink()
 
     def _interrupted_anywhere(self, trainer: pl.Trainer) -> bool:
@@ -132,7 +165,7 @@ class ResumeCheckpoint(Checkpoint):
 
     def _note_interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._interrupted:
-            raise Stopped
+            raise self._stopped()
         self._interrupted = True
         print("Stopping after this batch. Press Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
 

@@ -12,8 +12,10 @@ from PIL import Image
 
 from multiattn.errors import InputError, ModelError
 from multiattn.export import overlay_png
-from multiattn.inputs import load_image
+from multiattn.inputs import ImagePreprocessing, load_image
 from multiattn.maps import METHODS, explain
+
+from .checks import require
 
 
 class MapsWhileTraining(Callback):
@@ -29,6 +31,8 @@ class MapsWhileTraining(Callback):
         """
         if method not in METHODS:
             raise ModelError(f"`method` must be one of {', '.join(METHODS)}, but is {method!r} instead.")
+        require(every_n_epochs >= 1, "every_n_epochs", must="at least 1", value=every_n_epochs)
+        require(pictures >= 1, "pictures", must="at least 1", value=pictures)
         self.every_n_epochs, self.pictures, self.method = every_n_epochs, pictures, method
         self._chosen: list[tuple[Path, Image.Image]] | None = None
 
@@ -42,10 +46,11 @@ class MapsWhileTraining(Callback):
 
     def _draw(self, trainer: pl.Trainer, task: Any) -> None:
         if self._chosen is None:
-            self._chosen = _readable(trainer.datamodule.records("validation").items, self.pictures)  # type: ignore[attr-defined]
-        inputs = [task.preprocessing(picture) for _, picture in self._chosen]
-        if not inputs:
+            items = trainer.datamodule.records("validation").items  # type: ignore[attr-defined]
+            self._chosen = _readable(items, self.pictures, task.preprocessing)
+        if not self._chosen:
             return
+        inputs = [task.preprocessing(picture) for _, picture in self._chosen]
         images = torch.stack([image for image, _ in inputs]).to(task.device)
         scores, labels = task.model(images).float().softmax(dim=-1).max(dim=-1)  # (b,)
         maps = explain(
@@ -68,14 +73,18 @@ class MapsWhileTraining(Callback):
                     logger.experiment.add_image(f"maps/{name}", pixels, trainer.global_step, dataformats="HWC")
 
 
-def _readable(items: tuple[tuple[Path, int], ...], wanted: int) -> list[tuple[Path, Image.Image]]:
+def _readable(
+    items: tuple[tuple[Path, int], ...], wanted: int, preprocessing: ImagePreprocessing
+) -> list[tuple[Path, Image.Image]]:
     """Up to `wanted` pictures at even distances; one that cannot be read is left out, the loader names it."""
     wanted = min(wanted, len(items))
     found = []
     for i in range(wanted):
         path = items[i * len(items) // wanted][0]
         try:
-            found.append((path, load_image(path)))
+            picture = load_image(path)
+            preprocessing.geometry((picture.height, picture.width))  # raises for one that is too long and thin
         except InputError:
             continue
+        found.append((path, picture))
     return found

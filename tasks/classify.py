@@ -19,6 +19,7 @@ from multiattn.models.vit import PRESETS, ViT, ViTConfig
 from multiattn.weights import ModelBundle, adapt, load_bundle
 
 from .base import BaseTask
+from .checks import require
 from .data.pictures import ImageBatch
 from .optim import Optimisation
 
@@ -37,6 +38,13 @@ class Mixing:
 
     probability: float = 1.0
     """That a batch is mixed at all."""
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where a value is out of range."""
+        for name in ("mixup", "cutmix"):
+            value = getattr(self, name)
+            require(0 <= value < math.inf, name, must="at least 0 and finite", value=value)
+        require(0 <= self.probability <= 1, "probability", must="from 0 to 1", value=self.probability)
 
 
 class ClassificationLoss(nn.Module):
@@ -95,8 +103,10 @@ class ClassifyTask(BaseTask):
             compile: Compile the model with torch.compile.
         """
         super().__init__(optimisation=optimisation, compile=compile)
-        if not 0 <= label_smoothing < 1:
-            raise ModelError(f"`label_smoothing` must be at least 0 and below 1, but is {label_smoothing} instead.")
+        require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
+        require(0 < crop_share <= 1, "crop_share", must="above 0 and up to 1", value=crop_share)
+        require(image_size is None or image_size >= 1, "image_size", must="at least 1", value=image_size)
+        self.from_scratch = pretrained is None
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
         self.mixing = mixing or Mixing()
@@ -121,6 +131,11 @@ class ClassifyTask(BaseTask):
 
     def build_model(self, data: Any) -> ViT:
         """A ViT with a score for each label of the data."""
+        if (self.mixing.mixup or self.mixing.cutmix) and data.batch_size % 2:
+            raise ModelError(
+                f"`batch_size` must be even with `mixing`, which pairs the pictures of a batch, but is "
+                f"{data.batch_size} instead."
+            )
         self.labels = data.class_names
         if self._start is None:
             return ViT(replace(self._config, num_classes=len(self.labels)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
+import torch
 import yaml
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -76,6 +77,9 @@ class TaskCLI(LightningCLI):
                 "num_sanity_val_steps": 0,  # a data set is checked as it is read; and Ctrl-C waits for no validation
                 "log_every_n_steps": 20,
                 "enable_model_summary": False,
+                # processes share the statistics of their batches, as one with all of them has it; torch can do it
+                # only on a GPU
+                "sync_batchnorm": torch.cuda.is_available(),
             },
             args=list(args),
         )
@@ -101,10 +105,17 @@ class TaskCLI(LightningCLI):
         options = self.config_init[self.subcommand]
         options["weights_only"] = True  # a state is tensors and plain values: nothing in it is ever unpickled
         asked = options.get("ckpt_path")
+        if not asked and self.subcommand != "fit" and self.model.from_scratch:
+            raise ModelError(
+                f"`{self.subcommand}` must have a state of the training, but has random weights instead. Give "
+                "`--ckpt_path last` (or a file)."
+            )
         if asked == "last":
             options["ckpt_path"] = self._last()
         elif asked and not Path(asked).is_file():
             raise ModelError(f"{asked}: there is no such file. `--ckpt_path last` finds the newest state of the run.")
+        if self.subcommand == "fit" and not self.trainer.fast_dev_run:
+            ResumeCheckpoint.require_own(self.trainer.default_root_dir, start=options.get("ckpt_path"))
         if self.subcommand == "predict":
             options["return_predictions"] = False  # they are written as they come, not kept
 
@@ -133,6 +144,8 @@ class TaskCLI(LightningCLI):
             kwargs["enable_progress_bar"] = False
             callbacks.append(EpochLines())
         callbacks.append(PredictionLines())
+        if config.get("accelerator") == "cpu":
+            kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
 

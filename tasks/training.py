@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from multiattn.errors import MultiattnError
 
+from .stopping import Stopped, stopping_at_interrupt
+
 VERBS = ("fit", "validate", "test", "predict")
 
 _HELP_FLAGS = {"-h", "--help", "--print_config"}
@@ -32,20 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 2
     try:
-        from .lightning_cli import run  # imports Lightning
+        with stopping_at_interrupt():
+            from .lightning_cli import run  # imports Lightning
 
-        run(args)
+            run(args)
     except SystemExit as leaving:  # of the parser: 2 for wrong usage, 0 for --help
         return leaving.code if isinstance(leaving.code, int) else 1
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+    except Stopped as stop:
+        print("Stopped." if stop.state is None else f"Stopped. To go on: {_again(args)}", file=sys.stderr)
         return 130
-    except BaseException as error:
-        from .callbacks import Stopped
-
-        if isinstance(error, Stopped):
-            print(f"Stopped. To go on: {_again(args)}", file=sys.stderr)
-            return 130
+    except Exception as error:
         mendable = _user_error(error)
         if mendable is None:
             raise

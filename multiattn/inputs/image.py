@@ -3,7 +3,8 @@
 import glob
 import io
 import os
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import InputError
+from .files import SUFFIXES, is_picture, pictures_under
 from .pixels import from_array, from_tensor, to_rgb
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | Tensor
@@ -19,7 +21,6 @@ ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | Tensor
 
 # Named rather than left to PIL: its other decoders are little exercised, and one (EPS) starts a foreign program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-SUFFIXES = frozenset({".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 PICTURE = "a picture (BMP, GIF, JPEG, PNG, TIFF or WebP)"
 
 # What people pass by mistake, told by its first bytes (offset, bytes, name).
@@ -86,7 +87,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     Args:
         paths: Each a file (taken whatever its name ends in), a folder (searched through with its sub-folders) or a
             pattern such as `photos/**/*.jpg`. Folders and patterns give the files with a picture's suffix, sorted,
-            without hidden ones (macOS leaves `._photo.jpg` beside `photo.jpg`).
+            without hidden ones and, in a folder, without what lies in hidden folders.
 
     Returns:
         The files, in the order of `paths`; one that is named twice comes twice.
@@ -103,24 +104,17 @@ def _expand(path: str | Path) -> list[Path]:
     """The files one argument of `find_images` stands for."""
     pattern, path = str(path), Path(path)
     if not os.path.lexists(path) and glob.has_magic(pattern):  # a file may well be called `cat[1].jpg`
-        found = _pictures_among(Path(match) for match in glob.glob(pattern, recursive=True))
+        found = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if is_picture(file))
         if not found:
             raise InputError(f"`{pattern}` must match at least one picture, but matches none instead. {_mend()}")
         return found
     _require_present(path)
     if not path.is_dir():
         return [path]
-    found = _pictures_among(path.rglob("*"))
+    found = pictures_under(path)
     if not found:
         raise InputError(f"`{path}` must hold at least one picture, but holds none instead. {_mend()}")
     return found
-
-
-def _pictures_among(files: Iterable[Path]) -> list[Path]:
-    """Those that are visible files with a picture's suffix, sorted."""
-    return sorted(
-        file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-    )
 
 
 def _mend() -> str:
@@ -143,8 +137,11 @@ def _decode(stream: io.BufferedReader | io.BytesIO, head: bytes, name: str) -> I
     if not head:
         raise InputError(f"{name} must be {PICTURE}, but is empty instead.")
     try:
-        picture = Image.open(stream, formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with warnings.catch_warnings():
+            # from the limit on PIL warns and goes on; here that is an error, which `_upright` raises
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(stream, formats=FORMATS)
+    except Image.DecompressionBombError as error:
         raise _too_large(name) from error
     except UnidentifiedImageError as error:
         raise InputError(f"{name} must be {PICTURE}, but is {_describe(head)} instead.") from error
@@ -174,7 +171,7 @@ def _too_large(name: str) -> InputError:
     limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
     return InputError(
         f"{name} must have at most {limit} million pixels (a small file can unpack to more than the memory holds), "
-        "but has more instead. Scale it down, or raise `PIL.Image.MAX_IMAGE_PIXELS` if you trust the file."
+        "but has more instead. Shrink it first."
     )
 
 

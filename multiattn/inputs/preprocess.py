@@ -140,25 +140,42 @@ class ImagePreprocessing:
         if picture.mode != "RGB":
             raise InputError(f"`picture` must be in mode RGB, but is {picture.mode} instead. Use `load_image`.")
         geometry = self.geometry((picture.height, picture.width))
-        height, width = geometry.resized_size
-        if Image.MAX_IMAGE_PIXELS is not None and height * width > Image.MAX_IMAGE_PIXELS:
-            raise InputError(
-                f"`picture` must not be so long and thin, but is {picture.width} x {picture.height} instead and would "
-                f"be resized to {width} x {height}. Crop it."
-            )
-        if picture.size != (width, height):
-            picture = picture.resize((width, height), _RESAMPLING[self.interpolation])
-        top, left, height, width = geometry.crop
-        picture = picture.crop((left, top, left + width, top + height))  # PIL fills what lies outside with black
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)  # [3, h, w]
+        pixels = torch.from_numpy(np.array(self.resized(picture))).permute(2, 0, 1)  # [3, h, w]
         # in float64 the product rounds to the same float32 as the division by 255 that torchvision does
         values = (pixels.double() * self.rescale).float()
         mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (self.mean, self.std))
         return values.sub_(mean).div_(std).contiguous(), geometry
 
+    def resized(self, picture: Image.Image) -> Image.Image:
+        """The part that the model sees, at the size of its input and still in 8 bits.
+
+        Returns:
+            A picture of `[h, w]`; the one that was given where there is nothing to do.
+
+        Raises:
+            InputError: The picture is so long and thin that it would be resized beyond PIL's limit.
+        """
+        geometry = self.geometry((picture.height, picture.width))
+        height, width = geometry.resized_size
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), _RESAMPLING[self.interpolation])
+        top, left, height, width = geometry.crop
+        if (top, left, width, height) == (0, 0, *picture.size):
+            return picture
+        return picture.crop((left, top, left + width, top + height))  # PIL fills what lies outside with black
+
     def geometry(self, source_size: tuple[int, int]) -> Geometry:
-        """Where the model's input will lie in a picture of this height and width; computed, nothing is resized."""
+        """Where the model's input will lie in a picture of this height and width; computed, nothing is resized.
+
+        Raises:
+            InputError: The picture is so long and thin that it would be resized beyond PIL's limit.
+        """
         resized_size = self._resized_size(source_size)
+        if Image.MAX_IMAGE_PIXELS is not None and math.prod(resized_size) > Image.MAX_IMAGE_PIXELS:
+            raise InputError(
+                f"`picture` must not be so long and thin, but is {source_size[1]} x {source_size[0]} instead and would "
+                f"be resized to {resized_size[1]} x {resized_size[0]}. Crop it."
+            )
         (top, height), (left, width) = map(_centre, resized_size, self.size)
         return Geometry(source_size=source_size, resized_size=resized_size, crop=(top, left, height, width))
 

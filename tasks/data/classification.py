@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Subset
 from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing
 
+from ..checks import require
 from .folder import ClassificationRecords, read_folder
 from .loader import EvaluationLoader, TrainingLoader, UnreadablePictures, ignore_interrupt
 from .pictures import Collate, EvaluationPictures, TrainingPictures
@@ -47,14 +48,15 @@ class ClassificationData(pl.LightningDataModule):
             num_workers: Processes that prepare pictures, beside each training process.
             cache_side: Keep the decoded training pictures in memory, shrunk to this shorter side in pixels.
             max_bad_share: A picture that cannot be read is named, skipped and counted; past this share of the split the
-                run stops. Each process counts what it has met itself.
+                run stops. Each process counts what it has met itself, in evaluation of its own part of the split.
             predict_split: The split that `predict` goes through.
         """
         super().__init__()
-        if batch_size < 1:
-            raise InputError(f"`batch_size` must be at least 1, but is {batch_size} instead.")
-        if not 0 <= max_bad_share <= 1:
-            raise InputError(f"`max_bad_share` must be from 0 to 1, but is {max_bad_share} instead.")
+        sizes = {"batch_size": batch_size, "eval_batch_size": eval_batch_size, "cache_side": cache_side}
+        for name, value in sizes.items():
+            require(value is None or value >= 1, name, must="at least 1", value=value, error=InputError)
+        require(num_workers >= 0, "num_workers", must="at least 0", value=num_workers, error=InputError)
+        require(0 <= max_bad_share <= 1, "max_bad_share", must="from 0 to 1", value=max_bad_share, error=InputError)
         self.root = Path(root)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
@@ -138,7 +140,9 @@ class ClassificationData(pl.LightningDataModule):
             worker_init_fn=ignore_interrupt,
             **self._options(),
         )
-        return EvaluationLoader(loader, self._unreadable(split, len(pictures)))
+        world = self.trainer.world_size
+        part = split if world == 1 else f"the part of {split} that falls to process {self.trainer.global_rank}"
+        return EvaluationLoader(loader, self._unreadable(part, len(mine)))
 
     def _options(self) -> dict[str, Any]:
         return {

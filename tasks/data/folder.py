@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multiattn.errors import InputError
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+from multiattn.inputs.files import pictures_under
 
 _LAYOUT = "a folder for each class with its pictures in it, or a metadata.jsonl with `file_name` and `label`"
 
@@ -36,16 +35,13 @@ class ClassificationRecords:
         return tuple(found[i] for i in range(len(self.class_names)))
 
 
-def read_folder(
-    root: str | Path, split: str, *, class_names: Sequence[str] | None = None, named_in: str = "the training split"
-) -> ClassificationRecords:
+def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | None = None) -> ClassificationRecords:
     """List the pictures of `root/split` with their labels.
 
     Args:
         root: The folder that holds the splits.
         split: The sub-folder to read: `train`, `validation` or `test`, or any other name.
-        class_names: The classes there are, in their order; `None` takes those that are found.
-        named_in: Where `class_names` come from, for the message about a label that is not among them.
+        class_names: The classes of the training split, in their order; `None` takes those that are found.
 
     Raises:
         InputError: The folder or the split is missing, a class folder has no picture, a line of the metadata cannot be
@@ -59,8 +55,8 @@ def read_folder(
     for _, label, place in labelled:
         if label not in index:
             raise InputError(
-                f"{place}: the label {label!r} is unknown: {named_in} has {_some(known)}. Correct the label, or give "
-                f"{named_in} pictures of it."
+                f"{place}: the label {label!r} is unknown: the training split has {_some(known)}. Correct the label, "
+                "or give the training split pictures of it."
             )
     return ClassificationRecords(tuple((path, index[label]) for path, label, _ in labelled), known)
 
@@ -90,7 +86,7 @@ def _labelled(folder: Path) -> Iterator[tuple[Path, str, str]]:
     if not classes:
         raise InputError(f"{folder}: there is no class in this folder. Put into it {_LAYOUT}.")
     for class_folder in classes:
-        pictures = sorted(p for p in class_folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+        pictures = pictures_under(class_folder)
         if not pictures:
             raise InputError(f"{class_folder}: the class folder has no picture. Fill it, or remove it.")
         for path in pictures:

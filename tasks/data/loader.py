@@ -1,10 +1,10 @@
 """Loaders that name what cannot be read, and that a training can leave and enter in the middle of an epoch."""
 
 import signal
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
 
 from multiattn.errors import InputError
@@ -17,26 +17,44 @@ class UnreadablePictures:
     """Names each picture that cannot be read once, counts them, and stops past a share of the split."""
 
     def __init__(self, split: str, size: int, *, max_share: float) -> None:
+        """Count for one split.
+
+        Args:
+            split: What to call it.
+            size: How many pictures of it this process may meet.
+            max_share: Of them, that may be unreadable.
+        """
         self.split, self.size, self.max_share = split, size, max_share
         self.files: set[str] = set()
 
-    def note(self, batch: ImageBatch) -> None:
+    def note(self, batch: ImageBatch, *, wanted: int = 0) -> None:
         """Take up what a batch reports.
 
+        Args:
+            batch: With the pictures that could be read.
+            wanted: How many it must have.
+
         Raises:
-            InputError: More than the share of the split cannot be read.
+            InputError: More than the share of the split cannot be read, or the batch lacks pictures.
         """
         for file, reason in batch.unreadable:
             if file in self.files:
                 continue
             self.files.add(file)
-            rank_zero_warn(f"Skipped, {len(self.files)} of {self.size} pictures in {self.split}: {reason}")
+            # in every process: the others have not met this one
+            warnings.warn(f"Skipped, {len(self.files)} of {self.size} pictures in {self.split}: {reason}", stacklevel=2)
             if len(self.files) > self.max_share * self.size:
                 raise InputError(
                     f"{len(self.files)} of {self.size} pictures in {self.split} cannot be read, more than the share of "
                     f"{self.max_share:g} that `max_bad_share` allows; the last one is {file}. Repair or remove them, "
                     "or raise `max_bad_share`."
                 )
+        if len(batch.labels) < wanted:
+            file, reason = batch.unreadable[-1]
+            raise InputError(
+                f"Too many pictures in a row cannot be read in {self.split}, the last one is {file}: {reason} "
+                "Repair or remove them."
+            )
 
 
 def ignore_interrupt(worker: int) -> None:
@@ -91,7 +109,7 @@ class TrainingLoader:
         epoch = self.sampler.epoch
         start = self.sampler.start = self._resume[1] if self._resume[0] == epoch else 0
         for number, batch in enumerate(self._loader, start=start):
-            self._unreadable.note(batch)
+            self._unreadable.note(batch, wanted=self.sampler.batches.batch_size)
             self._done = (epoch, number + 1)
             yield batch
 

@@ -88,28 +88,33 @@ class TrainingPictures(Dataset[Sample]):
         return len(self.records.items)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The picture `index` as epoch `epoch` sees it; another one, drawn by both, where it cannot be read."""
+        """The picture `index` as epoch `epoch` sees it; another one, drawn by both, where it cannot be read.
+
+        Without an image where many in a row cannot be read.
+        """
         epoch, wanted = key
         index = wanted
         unreadable: list[tuple[str, str]] = []
         for attempt in range(_TRIES):
-            picture = self._picture(index)
-            if isinstance(picture, Image.Image):
+            path, label = self.records.items[index]
+            try:
+                picture = self._picture(index)
                 seed_item(self.seed, epoch, index)
-                image = self.transform(picture)
-                return Sample(image, self.records.items[index][1], index, tuple(unreadable))
-            unreadable.append((str(self.records.items[index][0]), picture))
+                return Sample(self.transform(picture), label, index, tuple(unreadable))
+            except InputError as error:
+                unreadable.append((str(path), str(error)))
             index = seed_for(self.seed, epoch, wanted, attempt + 1) % len(self)
-        raise InputError(
-            f"{_TRIES} pictures in a row cannot be read, the last one is {unreadable[-1][0]}: {unreadable[-1][1]}"
-        )
+        # no error, which a worker process would wrap in a traceback: `UnreadablePictures` raises it
+        return Sample(None, self.records.items[wanted][1], wanted, tuple(unreadable))
 
-    def _picture(self, index: int) -> Image.Image | str:
-        """The decoded picture, or the reason why there is none."""
+    def _picture(self, index: int) -> Image.Image:
+        """The decoded picture; raises InputError where there is none."""
         if self._cache is None:
-            return _read(self.records.items[index][0])
+            return load_image(self.records.items[index][0])
         kept = self._cache[index]
-        return kept if isinstance(kept, str) else Image.fromarray(kept)
+        if isinstance(kept, str):
+            raise InputError(kept)
+        return Image.fromarray(kept)
 
 
 class EvaluationPictures(Dataset[Sample]):
@@ -124,24 +129,18 @@ class EvaluationPictures(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """The picture at a place; without an image where it cannot be read."""
         path, label = self.records.items[index]
-        picture = _read(path)
-        if isinstance(picture, str):
-            return Sample(None, label, index, ((str(path), picture),))
-        return Sample(self.preprocessing(picture)[0], label, index, ())
-
-
-def _read(path: Path) -> Image.Image | str:
-    try:
-        return load_image(path)
-    except InputError as error:
-        return str(error)
+        try:
+            return Sample(self.preprocessing(load_image(path))[0], label, index, ())
+        except InputError as error:
+            return Sample(None, label, index, ((str(path), str(error)),))
 
 
 def _decode_all(records: ClassificationRecords, side: int) -> list[np.ndarray | str]:
     def decode(item: tuple[Path, int]) -> np.ndarray | str:
-        picture = _read(item[0])
-        if isinstance(picture, str):
-            return picture
+        try:
+            picture = load_image(item[0])
+        except InputError as error:
+            return str(error)
         share = side / min(picture.size)
         if share < 1:
             size = (max(1, round(picture.width * share)), max(1, round(picture.height * share)))

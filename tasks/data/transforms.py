@@ -12,12 +12,15 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from PIL import Image
-from timm.data.auto_augment import rand_augment_transform
+from timm.data.auto_augment import RandAugment, rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing
+
+from ..checks import require
 
 Transform = Callable[[Image.Image], Float32[Tensor, "3 h w"]]
 
@@ -45,6 +48,20 @@ class Augmentation:
     erasing: float = 0.0
     """Probability that a rectangle is replaced by noise."""
 
+    def __post_init__(self) -> None:
+        """Raise InputError where a value is out of range."""
+        low, high = self.scale
+        require(
+            0 < low <= high <= 1, "scale", must="two rising shares above 0, up to 1", value=self.scale, error=InputError
+        )
+        require(self.padding >= 0, "padding", must="at least 0", value=self.padding, error=InputError)
+        for name in ("flip", "erasing"):
+            require(
+                0 <= getattr(self, name) <= 1, name, must="from 0 to 1", value=getattr(self, name), error=InputError
+            )
+        if self.rand_augment:
+            _rand_augment(self.rand_augment, size=(1, 1), grey=(0, 0, 0))
+
 
 def training_transform(augmentation: Augmentation, preprocessing: ImagePreprocessing) -> Transform:
     """The random way from a picture (upright RGB) to the model's input, normalised as `preprocessing` does it.
@@ -60,18 +77,14 @@ def training_transform(augmentation: Augmentation, preprocessing: ImagePreproces
             v2.RandomResizedCrop((height, width), scale=augmentation.scale, interpolation=interpolation, antialias=True)
         )
     else:
-        steps.append(_Resize(preprocessing))
+        steps.append(preprocessing.resized)
         if augmentation.crop == "padded":
             steps.append(_Shift(augmentation.padding))
     if augmentation.flip:
         steps.append(_Flip(augmentation.flip))
     if augmentation.rand_augment:
         grey = tuple(min(255, round(255 * m)) for m in preprocessing.mean)
-        steps.append(
-            rand_augment_transform(
-                augmentation.rand_augment, {"translate_const": int(min(height, width) * 0.45), "img_mean": grey}
-            )
-        )
+        steps.append(_rand_augment(augmentation.rand_augment, size=(height, width), grey=grey))
     erase = RandomErasing(augmentation.erasing, mode="pixel", device="cpu") if augmentation.erasing else None
     # (value * rescale - mean) / std as one multiplication and one addition
     std = torch.tensor(preprocessing.std).view(3, 1, 1)
@@ -88,22 +101,18 @@ def training_transform(augmentation: Augmentation, preprocessing: ImagePreproces
     return transform
 
 
-class _Resize:
-    """To the input's size by the rules of evaluation, left in 8 bits; nothing to do where the size is right."""
+def _rand_augment(notation: str, *, size: tuple[int, int], grey: tuple[int, ...]) -> RandAugment:
+    """RandAugment for an input of `size`, with `grey` for what comes in from outside.
 
-    def __init__(self, preprocessing: ImagePreprocessing) -> None:
-        self.preprocessing = preprocessing
-        self.filter = getattr(Image.Resampling, preprocessing.interpolation.upper())
-
-    def __call__(self, picture: Image.Image) -> Image.Image:
-        geometry = self.preprocessing.geometry((picture.height, picture.width))
-        height, width = geometry.resized_size
-        if picture.size != (width, height):
-            picture = picture.resize((width, height), self.filter)
-        top, left, height, width = geometry.crop
-        if (top, left, width, height) == (0, 0, *picture.size):
-            return picture
-        return picture.crop((left, top, left + width, top + height))
+    Raises:
+        InputError: The notation is not timm's.
+    """
+    try:
+        return rand_augment_transform(notation, {"translate_const": int(min(size) * 0.45), "img_mean": grey})
+    except (AssertionError, KeyError, ValueError) as error:  # timm asserts, where it does not merely convert
+        raise InputError(
+            f"`rand_augment` must be in timm's notation, for example 'rand-m9-n2-mstd0.5', but is {notation!r} instead."
+        ) from error
 
 
 class _Shift:

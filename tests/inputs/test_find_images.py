@@ -10,7 +10,8 @@ from multiattn.inputs import find_images
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("b.PNG", "a.jpg", "sub/deep/c.webp", "notes.txt", "._a.jpg", "sub/d.tif", "cat[1].jpg"):
+    hidden = ("._a.jpg", ".ipynb_checkpoints/a.jpg", "sub/.trash/deep/a.jpg")
+    for name in ("b.PNG", "a.jpg", "sub/deep/c.webp", "notes.txt", *hidden, "sub/d.tif", "cat[1].jpg"):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"x")

@@ -228,3 +228,16 @@ def test_a_picture_that_is_not_rgb_or_too_thin_is_refused() -> None:
         preprocessing()(Image.new("L", (5, 7)))
     with pytest.raises(InputError, match="`picture` must not be so long and thin, but is 50000 x 1 instead"):
         preprocessing(resize_to=211)(Image.new("RGB", (50_000, 1)))
+    with pytest.raises(InputError, match="but is 50000 x 1 instead and would be resized to 10550000 x 211. Crop it."):
+        preprocessing(resize_to=211).geometry((1, 50_000))
+
+
+def test_the_resized_picture_is_the_input_in_8_bits() -> None:
+    rng = np.random.default_rng(3)
+    picture = Image.fromarray(rng.integers(0, 256, (43, 31, 3), dtype=np.uint8))
+    ours = preprocessing(resize_to=29, size=(23, 19), mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    seen = ours.resized(picture)
+    assert seen.size == (19, 23)
+    assert np.array_equal(np.rint(ours(picture)[0].numpy() * 255).transpose(1, 2, 0), np.asarray(seen))
+    same = preprocessing(size=(23, 19), resize_to=(23, 19))
+    assert same.resized(seen) is seen  # nothing to do

@@ -76,8 +76,8 @@ def write_config(path: Path, *, root: Path, run: Path, workers: int = 0) -> Path
 
 
 def train(*args: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """The real program in a process of its own, on one thread."""
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    """The real program in a process of its own."""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tasks.training", *map(str, args)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout)
 

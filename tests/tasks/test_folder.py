@@ -19,8 +19,10 @@ def touch(*files: Path) -> None:
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    files = [tmp_path / "train" / name for name in ("cat/2.JPG", "cat/sub/1.png", "dog/1.webp")]
+    files = [tmp_path / "train" / name for name in ("cat/2.JPG", "cat/sub/1.png", "dog/1.jfif")]
     touch(*files, tmp_path / "train/cat/notes.txt", tmp_path / "train/.hidden/1.png")
+    touch(tmp_path / "train/cat/._2.JPG", tmp_path / "train/cat/.ipynb_checkpoints/1.png")
+    (tmp_path / "train/dog/folder.jpg").mkdir()
     records = read_folder(tmp_path, "train")
     assert records.class_names == ("cat", "dog")
     assert records.items == ((files[0], 0), (files[1], 0), (files[2], 1))
@@ -45,8 +47,10 @@ def test_metadata(name: str, text: str, tmp_path: Path) -> None:
 def test_the_classes_of_training_are_kept(tmp_path: Path) -> None:
     touch(tmp_path / "validation/dog/1.png")
     assert read_folder(tmp_path, "validation", class_names=("cat", "dog", "eel")).items[0][1] == 1
-    with pytest.raises(InputError, match=r"dog/1\.png: the label 'dog' is unknown: the model has cat\. Correct"):
-        read_folder(tmp_path, "validation", class_names=["cat"], named_in="the model")
+    with pytest.raises(
+        InputError, match=r"dog/1\.png: the label 'dog' is unknown: the training split has cat\. Correct"
+    ):
+        read_folder(tmp_path, "validation", class_names=["cat"])
 
 
 JSONL = "train/metadata.jsonl"

@@ -7,6 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tasks.training import main
+
 from .conftest import logged, train, write_config
 
 
@@ -49,3 +51,27 @@ def test_killed_then_interrupted_is_bitwise_the_same(pictures: Path, tmp_path: P
     assert logged(broken, "val/loss") == logged(whole, "val/loss")
     one, other = (load_file(run / "model" / "model.safetensors") for run in (broken, whole))
     assert all(torch.equal(one[k], other[k]) for k in other)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Lightning's own on this torch
+def test_going_on_from_an_earlier_state_replaces_the_later_ones(pictures: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
+    folder = tmp_path / "checkpoints"
+    fit = ["fit", "--config", str(config), "--checkpoint.keep=9", "--trainer.max_epochs=2"]
+    assert main(fit) == 0
+    steps = [7, 11, 14, 21, 22]
+    assert sorted(p.name for p in folder.iterdir()) == [f"step-{step:09d}.ckpt" for step in steps]
+    theirs, losses = torch.load(folder / "step-000000022.ckpt"), logged(tmp_path, "train/loss")
+
+    # from the end of an epoch, validation included
+    assert main([*fit, f"--ckpt_path={folder}/step-000000011.ckpt"]) == 0
+    ours = torch.load(folder / "step-000000022.ckpt")
+    for part in ("state_dict", "current_model_state"):  # averaged, raw
+        assert all(torch.equal(ours[part][k], theirs[part][k]) for k in theirs[part])
+    assert logged(tmp_path, "train/loss") == losses
+    assert (tmp_path / "logs" / "version_1").is_dir()
+
+    # a training that ends earlier: `last` finds its end, and not that of the one it came from
+    assert main([*fit, f"--ckpt_path={folder}/step-000000007.ckpt", "--trainer.max_epochs=1"]) == 0
+    assert sorted(p.name for p in folder.iterdir()) == ["step-000000007.ckpt", "step-000000011.ckpt"]

@@ -1,7 +1,9 @@
 """The training program in this process: each configuration, each option, and each thing a user can get wrong."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -125,7 +127,7 @@ def test_damaged_pictures_are_named_and_skipped(
     assert len(messages) == 3  # each once in three epochs
     assert all(any(str(file) in message for message in messages) for file in files)
 
-    assert main([*arguments, "--data.max_bad_share=0.03"]) == 1
+    assert main([*arguments, "--data.max_bad_share=0.03", f"--trainer.default_root_dir={tmp_path}/second"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: 3 of 69 pictures in train cannot be read, more than the share of 0.03")
 
@@ -202,7 +204,7 @@ def too_few(root: Path) -> str:
     for file in sorted(root.glob("train/*/*.png"))[5:-2]:
         file.unlink()
     shutil.rmtree(root / "train" / "green")
-    return f"error: {root}: a training batch has 19 x 1 pictures, but the training split only 7."
+    return f"error: {root}: a training batch has 20 x 1 pictures, but the training split only 7."
 
 
 @pytest.mark.parametrize("breakage", [corrupt_line, empty_class, unknown_label, missing_split, too_few])
@@ -212,8 +214,11 @@ def test_a_data_set_that_cannot_be_used(breakage, tmp_path: Path, capsys: pytest
         shutil.rmtree(root / "validation" / "green")
     expected = breakage(root)
     config = write_config(tmp_path / "c.yaml", root=root, run=tmp_path)
-    assert main(["fit", "--config", str(config), "--model.class_weights=null", "--data.batch_size=19"]) == 1
+    assert main(["fit", "--config", str(config), "--model.class_weights=null", "--data.batch_size=20"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith(expected)
+
+
+MAPS = "--trainer.callbacks+=tasks.callbacks_maps.MapsWhileTraining"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +234,30 @@ def test_a_data_set_that_cannot_be_used(breakage, tmp_path: Path, capsys: pytest
         ("--model.label_smoothing=1", "error: `label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
         ("--data.batch_size=0", "error: `batch_size` must be at least 1, but is 0 instead."),
         ("--data.max_bad_share=2", "error: `max_bad_share` must be from 0 to 1, but is 2.0 instead."),
-        ("--model.pretrained=/no/such/model", "error: "),
+        ("--model.pretrained=/no/such/model", "error: there is no model /no/such/model"),
+        ("--model.crop_share=0", "error: `crop_share` must be above 0 and up to 1, but is 0.0 instead."),
+        ("--model.crop_share=1.5", "error: `crop_share` must be above 0 and up to 1, but is 1.5 instead."),
+        ("--model.image_size=0", "error: `image_size` must be at least 1, but is 0 instead."),
+        ("--model.mixing.mixup=-1", "error: `mixup` must be at least 0 and finite, but is -1.0 instead."),
+        ("--model.mixing.probability=2", "error: `probability` must be from 0 to 1, but is 2.0 instead."),
+        ("--model.optimisation.lr=-1", "error: `lr` must be at least 0 and finite, but is -1.0 instead."),
+        ("--model.optimisation.betas=[0.9,1]", "error: `betas` must be at least 0 and below 1, but is (0.9, 1.0)"),
+        ("--model.optimisation.layer_decay=0", "error: `layer_decay` must be above 0 and up to 1, but is 0.0 instead."),
+        ("--model.optimisation.final_lr_share=2", "error: `final_lr_share` must be from 0 to 1, but is 2.0 instead."),
+        ("--data.batch_size=7", "error: `batch_size` must be even with `mixing`, which pairs"),
+        ("--data.eval_batch_size=-3", "error: `eval_batch_size` must be at least 1, but is -3 instead."),
+        ("--data.cache_side=0", "error: `cache_side` must be at least 1, but is 0 instead."),
+        ("--data.num_workers=-1", "error: `num_workers` must be at least 0, but is -1 instead."),
+        ("--data.augmentation.rand_augment=m9", "error: `rand_augment` must be in timm's notation, for example"),
+        ("--data.augmentation.rand_augment=rand-q9", "error: `rand_augment` must be in timm's notation, for example"),
+        ("--data.augmentation.scale=[0.5,0.1]", "error: `scale` must be two rising shares above 0, up to 1, but is"),
+        ("--data.augmentation.padding=-1", "error: `padding` must be at least 0, but is -1 instead."),
+        ("--data.augmentation.flip=2", "error: `flip` must be from 0 to 1, but is 2.0 instead."),
+        ("--checkpoint.keep=0", "error: `keep` must be at least 1, but is 0 instead."),
+        ("--checkpoint.every_n_steps=-1", "error: `every_n_steps` must be at least 0, but is -1 instead."),
+        (f"{MAPS} --trainer.callbacks.every_n_epochs=0", "error: `every_n_epochs` must be at least 1, but is 0"),
+        (f"{MAPS} --trainer.callbacks.pictures=0", "error: `pictures` must be at least 1, but is 0 instead."),
+        ("--trainer.callbacks+=tasks.callbacks.EMA --trainer.callbacks.decay=1", "error: `decay` must be at least 0"),
         ("--ckpt_path=last", "error: {run}/checkpoints: there is no state to go on from."),
         ("--ckpt_path=nowhere.ckpt", "error: nowhere.ckpt: there is no such file."),
         ("--trainer.max_epochs=-1", "error: `trainer.max_epochs` or `trainer.max_steps` must say when training ends"),
@@ -241,3 +269,51 @@ def test_an_option_that_cannot_be_used(
     config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
     assert main(["fit", "--config", str(config), *options.split()]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith(message.format(run=tmp_path))
+
+
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+def test_random_weights_are_not_measured(
+    verb: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
+    assert main([verb, "--config", str(config)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: `{verb}` must have a state of the training, but has random weights instead. "
+        "Give `--ckpt_path last` (or a file)."
+    )
+
+
+def test_a_training_is_not_begun_on_top_of_another(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=run)
+    state, foreign = run / "checkpoints" / "step-000000999.ckpt", tmp_path / "best.ckpt"
+    state.parent.mkdir(parents=True)
+    state.touch()
+    foreign.touch()
+    for options in ([], [f"--ckpt_path={foreign}"]):
+        assert main(["fit", "--config", str(config), *options]) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error.startswith(f"error: {run}/checkpoints: another training has its states here")
+        assert "--ckpt_path last" in error
+        assert "--trainer.default_root_dir" in error
+    assert main(["fit", "--config", str(config), "--trainer.fast_dev_run=1"]) == 0  # keeps no states
+    assert list(state.parent.iterdir()) == [state]
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate"])
+def test_ctrl_c_outside_of_training_steps(
+    verb: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("tasks.data.classification.read_folder", interrupted)
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path / "run")
+    state = tmp_path / "state.ckpt"
+    state.touch()
+    before = signal.getsignal(signal.SIGINT)
+    assert main([verb, "--config", str(config), f"--ckpt_path={state}"]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "Stopped."  # there is nothing to go on from
+    assert signal.getsignal(signal.SIGINT) is before
