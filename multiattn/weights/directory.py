@@ -84,7 +84,9 @@ def save_bundle(
             for part in parts.values():
                 part.unlink(missing_ok=True)
     except OSError as error:
-        raise ModelError(f"{directory} cannot be written ({error.strerror or error}): choose another directory") from error
+        raise ModelError(
+            f"{directory} cannot be written ({error.strerror or error}): choose another directory"
+        ) from error
 
 
 def convert(source: str | Path, directory: str | Path, *, to: str) -> ModelBundle:
