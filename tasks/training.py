@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Stopped." if stop.state is None else f"Stopped. To go on: {_again(args)}", file=sys.stderr)
         return 130
     except Exception as error:
-        mendable = _user_error(error)
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+        mendable = error if isinstance(error, MisconfigurationException) else _user_error(error)
         if mendable is None:
             raise
         print(f"error: {mendable}", file=sys.stderr)

@@ -101,17 +101,30 @@ def _jsonl_rows(metadata: Path) -> Iterator[tuple[Path, str, str]]:
             place = f"{metadata}, line {number}"
             try:
                 row = json.loads(line)
-            except ValueError as error:  # of JSON, and of UTF-8
+            except (ValueError, RecursionError) as error:  # of JSON, of UTF-8, of brackets without end
                 raise InputError(f"{place}: this is not a JSON object: {error}.") from error
-            yield _row(row if isinstance(row, dict) else {}, metadata, place)
+            if not isinstance(row, dict):
+                raise InputError(f"{place}: this is not a JSON object, but {type(row).__name__}.")
+            yield _row(row, metadata, place)
 
 
 def _csv_rows(metadata: Path) -> Iterator[tuple[Path, str, str]]:
     # utf-8-sig: spreadsheet programs put a byte-order mark before the first column's name
     with metadata.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines)
+        reader = csv.DictReader(lines, skipinitialspace=True)
         try:
+            columns = reader.fieldnames or ()
+            if columns and not {"file_name", "label"} <= set(columns):
+                raise InputError(
+                    f"{metadata}: the first line must name the columns `file_name` and `label`, separated by commas, "
+                    f"but names {_some(list(columns))} instead."
+                )
             for row in reader:
+                if None in row:
+                    raise InputError(
+                        f"{metadata}, line {reader.line_num}: there are more values than the {len(columns)} columns of "
+                        "the first line. Put a value with a comma in quotes."
+                    )
                 yield _row(row, metadata, f"{metadata}, line {reader.line_num}")
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f"{metadata}, line {reader.line_num + 1}: this cannot be read as CSV: {error}.") from error

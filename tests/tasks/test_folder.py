@@ -33,6 +33,7 @@ def test_class_folders(tmp_path: Path) -> None:
     ("name", "text"),
     [
         ("metadata.jsonl", '{"file_name": "a/1.png", "label": 10}\n\n{"file_name": "2.png", "label": 9, "more": 1}\n'),
+        ("metadata.csv", "file_name, label\na/1.png, 10\n2.png, 9\n"),
         ("metadata.csv", "\ufefffile_name,label,more\na/1.png,10,x\n2.png,9,y\n"),
     ],
 )
@@ -61,11 +62,15 @@ JSONL = "train/metadata.jsonl"
     [
         (JSONL, b'{"file_name": "1.png", "label": "a"}\n{"file', r"metadata\.jsonl, line 2: this is not a JSON object"),
         (JSONL, b'{"file_name": "1.png", "label": "\xff"}', r"metadata\.jsonl, line 1: this is not a JSON object"),
-        (JSONL, b"\n[1]", r"line 2: `file_name` must be the path of a picture, but is None instead\."),
+        (JSONL, b"\n[1]", r"line 2: this is not a JSON object, but list\."),
+        (JSONL, b"[" * 100_000, r"metadata\.jsonl, line 1: this is not a JSON object"),
+        (JSONL, b'{"label": "a"}', r"line 1: `file_name` must be the path of a picture, but is None instead\."),
         (JSONL, b'{"file_name": "1.png"}', r"line 1: `label` must be a name or a whole number, but is None instead\."),
         (JSONL, b'{"file_name": "1.png", "label": true}', r"line 1: `label` must be a name .* but is True instead\."),
         (JSONL, b"\n", r"metadata\.jsonl: the file names no picture\."),
-        ("train/metadata.csv", b"name,label\n1.png,a\n", r"metadata\.csv, line 2: `file_name` must be the path"),
+        ("train/metadata.csv", b"name,label\n1.png,a\n", r"first line must name .* but names name, label instead\."),
+        ("train/metadata.csv", b"file_name;label\n1.png;a\n", r"separated by commas, but names file_name;label"),
+        ("train/metadata.csv", b"file_name,label\na,b.png,x\n", r"line 2: there are more values than the 2 columns"),
         ("train/metadata.csv", b"file_name,label\n1.png,\n", r"metadata\.csv, line 2: `label` must be a name"),
         ("train/metadata.csv", b"file_name,label\n\xff.png,a\n", r"metadata\.csv, line \d: this cannot be read as CSV"),
         ("train/cat/notes.txt", b"", r"train/cat: the class folder has no picture\. Fill it, or remove it\."),
