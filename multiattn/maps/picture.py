@@ -21,7 +21,7 @@ from .propagate import relevance, rollout, sharpness
 from .readout import readout_row, to_grid
 
 METHOD_NOTES = {
-    "attention": "The share of the head's last look that went to each patch, averaged over heads. "
+    "attention": "The share of the classifier's last look that went to each patch, mean of the attention heads. "
     "It says where the model looked, not for which class.",
     "rollout": "The share of each patch in what reached the head, were attention all that moves information. "
     "It is the same for every class.",
@@ -105,7 +105,7 @@ def attention_stack(
             heads=None,
             geometry=None if geometries is None else geometries[i],
             target=None,
-            note="The share of each head's look, from where the head of the model reads, that went to each patch.",
+            note="The share of each attention head's look, from where the classifier reads, that went to each patch.",
         )
         for i, grid in enumerate(grids)
     ]
