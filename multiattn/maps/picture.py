@@ -66,7 +66,9 @@ def explain(
         raise ModelError(f"there is no map method {method!r}; there are: {', '.join(METHODS)}")
     if method != "attention" and (layer is not None or head is not None):
         raise ModelError(f"a layer or head can be chosen for the method 'attention', not for {method!r}")
-    chosen = _targets(model, images, target)
+    chosen: list[int] = []
+    if target is not None or method in _BY_CLASS:  # the other maps need no class, and so no pass to predict one
+        chosen = _targets(model, images, target)
     sites = tuple(site.name for site in model.attention_sites())
     heads: list[tuple[int, ...] | None] = [None] * len(images)
     if method == "attention":

@@ -60,3 +60,16 @@ def make_salient(case: str) -> Salient:
     rows, columns = size[0] // 8, size[1] // 8
     values = dark.reshape(rows, 8, columns, 8).mean(axis=(1, 3))  # [rows, columns]
     return Salient(picture=picture, box=box, map=picture_map(values, geometry))
+
+
+def time_map() -> AttentionMap:
+    """A map that lies on no picture."""
+    return AttentionMap(
+        values=np.ones((5, 7), dtype=np.float32),
+        axes=(Axis("token", "index"), Axis("time", "second", step=0.02)),
+        method="attention",
+        sites=("decoder.0.cross",),
+        heads=None,
+        geometry=None,
+        target=None,
+    )

@@ -5,8 +5,7 @@ from PIL import Image, ImageEnhance
 from multiattn.export import blend
 from multiattn.export.heat import interpolate, palette
 from multiattn.inputs import Geometry
-from multiattn.maps.attention_map import AttentionMap, Axis
-from tests.export.pictures import picture_map, whole
+from tests.export.pictures import picture_map, time_map, whole
 
 
 def muted(picture):
@@ -104,14 +103,5 @@ def test_blend_names_what_does_not_fit(photo):
         blend(Image.new("RGB", (43, 61)), picture_map(values, whole(photo)))
     with pytest.raises(ValueError, match="`geometry` of the map must say where it lies in the picture, but is None"):
         blend(photo, picture_map(values, None))
-    over_time = AttentionMap(
-        values=np.ones((5, 7), dtype=np.float32),
-        axes=(Axis("token", "index"), Axis("time", "second", step=0.02)),
-        method="attention",
-        sites=("decoder.0.cross",),
-        heads=None,
-        geometry=None,
-        target=None,
-    )
     with pytest.raises(ValueError, match=r"must have the axes \('y', 'x'\), but has \('token', 'time'\) instead"):
-        blend(photo, over_time)
+        blend(photo, time_map())

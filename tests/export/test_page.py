@@ -11,7 +11,7 @@ from PIL import Image
 
 from multiattn.export import IndexEntry, PagePicture, write_index, write_page
 from multiattn.maps.attention_map import AttentionMap, Axis
-from tests.export.pictures import picture_map, whole
+from tests.export.pictures import picture_map, time_map, whole
 
 NASTY = "</script><!--<script>alert(1)</script> & \"quotes\" 'more' {{data}} {{style}} \u2028 ünï"
 
@@ -146,17 +146,8 @@ def test_wrong_fields_are_named(tmp_path, photo):
         page_picture(photo, maps=[])
     with pytest.raises(ValueError, match="`geometry` of the map must say where it lies"):
         page_picture(photo, maps=[picture_map(np.eye(5), None)])
-    over_time = AttentionMap(
-        values=np.ones((5, 7), dtype=np.float32),
-        axes=(Axis("token", "index"), Axis("time", "second", step=0.02)),
-        method="attention",
-        sites=("decoder.0.cross",),
-        heads=None,
-        geometry=None,
-        target=None,
-    )
     with pytest.raises(ValueError, match=r"`maps` must have the axes .* but have \('token', 'time'\) instead."):
-        page_picture(photo, maps=[over_time])
+        page_picture(photo, maps=[time_map()])
     for score in (1.2, -0.1, float("nan")):
         with pytest.raises(ValueError, match=f"`score` of 'cat' must be between 0 and 1, but is {score} instead."):
             page_picture(photo, predictions=[("cat", score)])
