@@ -1,4 +1,4 @@
-"""Run as a program by `test_compile.py`: the models compile to one graph, with the tap off and on.
+"""Run as a program by `test_compile.py`: the models compile to one graph, with the tap off and on, and in many steps.
 
 A process of its own because the shape checker that pytest installs is no part of what is compiled.
 """
@@ -8,7 +8,7 @@ import torch
 
 from multiattn.attention import Tap
 from multiattn.maps import explain
-from multiattn.models import PRESETS, ViT, ViTConfig
+from multiattn.models import PRESETS, Captioner, CaptionerConfig, TextDecoderConfig, ViT, ViTConfig
 
 SIZES = {"image_size": (15, 21), "patch_size": 3, "num_classes": 5, "dim": 24, "depth": 2, "num_heads": 3}
 VARIANTS = {
@@ -17,6 +17,11 @@ VARIANTS = {
     "plain": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean", layer_scale=0.1),
     "clip": ViTConfig(**SIZES, stem_norm=True, activation="gelu_quick", pool="mean", pool_norm=True, final_norm=False),
     "compact": PRESETS["compact"],
+}
+TEXT = {"vocab_size": 31, "dim": 24, "depth": 2, "num_heads": 3, "mlp_dim": 29, "max_length": 11, "context_dim": 24}
+DECODERS = {
+    "pre-norm": TextDecoderConfig(**TEXT),
+    "bert": TextDecoderConfig(**TEXT, pre_norm=False, embed_norm=True, final_norm=False, head="transform"),
 }
 
 
@@ -44,6 +49,34 @@ def main() -> None:
         model.compile(backend="eager")  # in place, as a training does it
         for before, after in zip(relevance, explain(model, images, method="relevance", target=[1, 2]), strict=True):
             np.testing.assert_allclose(after.values, before.values, atol=1e-6)
+    for name, config in DECODERS.items():
+        captioner(name, config)
+
+
+def captioner(name: str, config: TextDecoderConfig) -> None:
+    """A whole pass with a tap, and a decode of several cached steps, are one graph each."""
+    torch.manual_seed(0)
+    encoder = ViTConfig(**SIZES | {"num_classes": 0})
+    model = Captioner(CaptionerConfig(encoder, config)).eval()
+    images, tokens = torch.randn(2, 3, *encoder.image_size), torch.randint(31, (4, 7))
+
+    def looked(images, tokens, tap):
+        return model(images, tokens, tap=tap), tap.weights["decoder.blocks.1.cross"]
+
+    def decoded(images, tokens, _):
+        cache = model.start(images, rows=4, capacity=7)
+        parts = [model.decoder(tokens[:, :3], cache=cache)]
+        cache.select(torch.tensor([1, 0, 3, 2]))
+        return torch.cat([*parts, *(model.decoder(tokens[:, i : i + 1], cache=cache) for i in range(3, 7))], dim=1)
+
+    with torch.no_grad():
+        for function in (looked, decoded):
+            torch.compiler.reset()
+            compiled = torch.compile(function, fullgraph=True, backend="eager")
+            taps = [Tap(model.attention_sites(tokens=7), select="decoder.*.cross") for _ in range(2)]
+            expected = function(images, tokens, taps[0])
+            torch.testing.assert_close(compiled(images, tokens, taps[1]), expected, atol=1e-5, rtol=0)
+            print(f"captioner, {name}, {function.__name__}: one graph")
 
 
 if __name__ == "__main__":

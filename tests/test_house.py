@@ -11,10 +11,12 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "errors": -1,
     "resources": -1,
+    "metrics": 0,
     "attention": 0,
     "blocks": 1,
     "inputs": 1,
     "models": 2,
+    "generation": 3,
     "weights": 3,
     "maps": 3,
     "export": 4,

@@ -1,15 +1,20 @@
-"""The attention core: masks, positions, scoring, the tap, and the one `Attention` everything uses. Knows only torch."""
+"""The attention core: masks, positions, scoring, the cache, the tap, and the one `Attention`. Knows only torch."""
 
-from .mask import Mask
+from .cache import DecoderCache, GrowingCache, KeysValues
+from .mask import OPEN, Mask
 from .multihead import Attention
 from .positions import LearnedPositions, Rotary, apply_rotary, rotary_2d, sinusoidal, sinusoidal_2d
 from .score import AdditiveScore, DotProductScore, attention_weights
 from .tap import Probe, Site, Tap, probe_at
 
 __all__ = [
+    "OPEN",
     "AdditiveScore",
     "Attention",
+    "DecoderCache",
     "DotProductScore",
+    "GrowingCache",
+    "KeysValues",
     "LearnedPositions",
     "Mask",
     "Probe",

@@ -1,12 +1,16 @@
-"""The one attention everything uses: self and cross, causal, windowed and padded, tapped.
+"""The one attention everything uses: self and cross, causal, windowed and padded, cached and tapped.
 
-Notation: b batch, h heads, n query tokens, m key tokens, d head width, D = h d model width.
+Notation: b batch, h heads, n query tokens, m key tokens, d head width, D = h d model width. In cross-attention r rows
+of queries may share b contexts: rows of one context stand together, g = r / b of them.
 """
+
+from dataclasses import replace
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .cache import GrowingCache, KeysValues
 from .mask import OPEN, Mask
 from .positions import Rotary, apply_rotary
 from .score import DotProductScore, Score
@@ -61,53 +65,90 @@ class Attention(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "b n D"],
-        context: Float[Tensor, "b m C"] | None = None,
+        x: Float[Tensor, "r n D"],
+        context: Float[Tensor, "b m C"] | KeysValues | None = None,
         *,
         mask: Mask = OPEN,
         rotary: Rotary | None = None,
+        cache: GrowingCache | None = None,
         probe: Probe | None = None,
-    ) -> Float[Tensor, "b n D"]:
+    ) -> Float[Tensor, "r n D"]:
         """Attend from `x` to `context`.
 
         Args:
             x: The queries' tokens.
-            context: The keys' tokens. Required for cross-attention. For self-attention it is `x` itself where None;
-                given, `x` must be the rows of it that are to be computed.
+            context: The keys' tokens, or the keys and values that `keys_values` made of them. Required for
+                cross-attention, where several consecutive rows of `x` may share a context. For self-attention it is `x`
+                itself where None; given, `x` must be the rows of it that are to be computed.
             mask: Which query may attend to which key.
-            rotary: Angles for every token of the context; `x` stands at the first of them.
+            rotary: Angles for every token of the context; `x` stands at the first of them. With a cache, of the new
+                tokens alone.
+            cache: For self-attention: the positions before `x`, to which those of `x` are added.
             probe: Whoever looks at the weights.
+
+        Raises:
+            ValueError: Cross-attention has no context, or one whose batch does not divide the rows of `x`.
+            ModelError: The cache has no room for `x`.
         """
         if context is None and self.is_cross:
             raise ValueError("`context` must be given to cross-attention, but is None instead.")
+        r, n, _ = x.shape
+        if self.is_cross and context is not None:
+            b = len(context.keys) if isinstance(context, KeysValues) else len(context)
+            if b != r:
+                if b == 0 or r % b:
+                    raise ValueError(f"`context` must have a batch that divides the rows of `x` ({r}), but has {b}.")
+                x = x.reshape(b, -1, x.shape[-1])  # (b, g n, D): rows of one context are queries side by side
         q, k, v = self._project(x, context)
         if self.q_norm is not None:
             q = self.q_norm(q)
-        if self.k_norm is not None:
-            k = self.k_norm(k)
         if rotary is not None:
-            n = q.shape[-2]
-            q = apply_rotary(q, Rotary(rotary.cos[:n], rotary.sin[:n]))
+            q = apply_rotary(q, Rotary(rotary.cos[: q.shape[-2]], rotary.sin[: q.shape[-2]]))
             k = apply_rotary(k, rotary)
+        if cache is not None:
+            so_far = cache.append(k, v)
+            k, v = so_far.keys, so_far.values
         dropout_p = self.dropout if self.training else 0.0  # the kernel's own dropout ignores eval()
-        mixed = self.score(q, k, v, mask=mask, dropout_p=dropout_p)  # (b, h, n, d)
+        mixed = self.score(q, k, v, mask=mask, dropout_p=dropout_p)  # (b, h, g n, d)
         if probe is not None:
+            group = r // len(q)
+            if group > 1:  # each row has weights of its own for those who look
+                q, mixed = _ungroup(q, group), _ungroup(mixed, group)  # (r, h, n, d)
+                k, v = k.repeat_interleave(group, dim=0), v.repeat_interleave(group, dim=0)
+                if mask.keys is not None:
+                    mask = replace(mask, keys=mask.keys.repeat_interleave(group, dim=0))
             probe.tap.record(probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=self.score)
-        joined = mixed.transpose(1, 2).flatten(2)  # (b, n, D)
-        return self.out(joined)  # type: ignore[no-any-return]
+        joined = mixed.transpose(1, 2).flatten(2)  # (b, g n, D)
+        return self.out(joined).reshape(r, n, -1)  # type: ignore[no-any-return]
 
-    def _project(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """The q, k and v of every head, (b, h, len, d)."""
+    def keys_values(self, context: Float[Tensor, "b m C"]) -> KeysValues:
+        """What cross-attention makes of a context, for many calls with the same one."""
+        k, v = self.kv(context).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return KeysValues(k if self.k_norm is None else self.k_norm(k), v)  # (b, h, m, d)
+
+    def _project(self, x: Tensor, context: Tensor | KeysValues | None) -> tuple[Tensor, Tensor, Tensor]:
+        """The q, k and v of every head, (b, h, len, d); k is normalised already."""
+        if isinstance(context, KeysValues):
+            return self._heads(self.q(x)), context.keys, context.values
+        if self.is_cross:
+            assert context is not None
+            made = self.keys_values(context)
+            return self._heads(self.q(x)), made.keys, made.values
         if context is None:
             q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-            return q, k, v
-        if self.is_cross:
-            q, kv = self.q(x), self.kv(context)
         else:
             dim = x.shape[-1]
             weight, bias = self.qkv.weight, self.qkv.bias
-            q = F.linear(x, weight[:dim], None if bias is None else bias[:dim])
+            q = self._heads(F.linear(x, weight[:dim], None if bias is None else bias[:dim]))
             kv = F.linear(context, weight[dim:], None if bias is None else bias[dim:])
-        q = q.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        k, v = kv.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return q, k, v
+            k, v = kv.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k if self.k_norm is None else self.k_norm(k), v
+
+    def _heads(self, q: Tensor) -> Tensor:
+        return q.reshape(*q.shape[:2], self.num_heads, -1).transpose(1, 2)  # (b, h, n, d)
+
+
+def _ungroup(x: Tensor, group: int) -> Tensor:
+    """Queries that stand side by side, (b, h, g n, d), as rows again: (b g, h, n, d)."""
+    b, h, _, d = x.shape
+    return x.reshape(b, h, group, -1, d).transpose(1, 2).flatten(0, 1)

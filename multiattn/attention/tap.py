@@ -105,13 +105,16 @@ class Tap:
             raise ModelError(f"the tap was not reached at {', '.join(silent)}: give it to the model it was made for")
         return {site.name: self._weights[site.name] for site in self.sites}
 
-    def gradients(self, score: Float[Tensor, ""]) -> dict[str, Float[Tensor, "b heads rows k"]]:
+    def gradients(
+        self, score: Float[Tensor, ""], *, keep_graph: bool = False
+    ) -> dict[str, Float[Tensor, "b heads rows k"]]:
         """The derivative of `score` by each captured weight, as if the weights were free variables.
 
         The fused kernel never holds its weights A, but O = A V gives the derivative exactly: dS/dA = dS/dO V^T.
 
         Args:
             score: A scalar computed from the tapped call, under autograd.
+            keep_graph: Leave the graph for the gradients of another score of the same call.
 
         Raises:
             ModelError: The tap was made without `gradients`, or the model was compiled: a compiled call is one node
@@ -121,7 +124,7 @@ class Tap:
             raise ModelError("the tap kept nothing to differentiate: make it with gradients=True")
         names = list(self.weights)
         try:
-            by_output = torch.autograd.grad(score, [self._outputs[name] for name in names])
+            by_output = torch.autograd.grad(score, [self._outputs[name] for name in names], retain_graph=keep_graph)
         except RuntimeError as error:
             raise ModelError(
                 "the score does not depend on what the tap kept: compute it from the tapped call, under autograd, and "

@@ -1,13 +1,12 @@
 """The transformer block: attention, cross-attention where there is a context, feedforward, each on a residual branch.
 
-Notation: b batch, n tokens, r rows computed, m context tokens, D width, C the context's width.
+Notation: b batch, n tokens, r rows computed, c contexts, m context tokens, D width, C the context's width.
 """
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..attention import Attention, Mask, Probe, Rotary, probe_at
-from ..attention.mask import OPEN
+from ..attention import OPEN, Attention, GrowingCache, KeysValues, Mask, Probe, Rotary, probe_at
 from .feedforward import FeedForward
 from .residual import LayerScale, StochasticDepth
 
@@ -62,24 +61,26 @@ class TransformerBlock(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "b n D"],
-        context: Float[Tensor, "b m C"] | None = None,
+        context: Float[Tensor, "c m C"] | KeysValues | None = None,
         *,
         rows: slice | None = None,
         mask: Mask = OPEN,
         context_mask: Mask = OPEN,
         rotary: Rotary | None = None,
+        cache: GrowingCache | None = None,
         probe: Probe | None = None,
     ) -> Float[Tensor, "b r D"]:
         """Run the block.
 
         Args:
             x: The tokens.
-            context: What the cross-attention attends to.
+            context: What the cross-attention attends to; consecutive items of `x` may share one.
             rows: Compute only these rows of the result, all of them attending to all of `x`. With rotary positions
                 they must be the first rows; with a causal mask or a window, the last.
             mask: For the self-attention.
             context_mask: For the cross-attention.
             rotary: Angles for the self-attention.
+            cache: The self-attention's positions before `x`; not together with `rows`.
             probe: Sees the sites `self` and `cross`.
         """
         if self.cross_attention is not None and context is None:
@@ -87,7 +88,7 @@ class TransformerBlock(nn.Module):
         # no branch is given a name here, so that each is freed as soon as it is added
         x = self._add(
             x if rows is None else x[:, rows],  # (b, r, D)
-            self._self_attention(x, rows, mask, rotary, probe_at(probe, "self")),
+            self._self_attention(x, rows, mask, rotary, cache, probe_at(probe, "self")),
             self.scale1,
             self.norm1,
         )
@@ -107,12 +108,18 @@ class TransformerBlock(nn.Module):
         return self._add(x, self.feedforward(self.norm2(x) if self.pre_norm else x), self.scale2, self.norm2)
 
     def _self_attention(
-        self, x: Tensor, rows: slice | None, mask: Mask, rotary: Rotary | None, probe: Probe | None
+        self,
+        x: Tensor,
+        rows: slice | None,
+        mask: Mask,
+        rotary: Rotary | None,
+        cache: GrowingCache | None,
+        probe: Probe | None,
     ) -> Tensor:
         """The branch, for all rows or for some of them, which then are the queries and all of `x` the keys."""
         x = self.norm1(x) if self.pre_norm else x
         if rows is None:
-            return self.attention(x, mask=mask, rotary=rotary, probe=probe)  # type: ignore[no-any-return]
+            return self.attention(x, mask=mask, rotary=rotary, cache=cache, probe=probe)  # type: ignore[no-any-return]
         return self.attention(x[:, rows], x, mask=mask, rotary=rotary, probe=probe)  # type: ignore[no-any-return]
 
     def _add(self, x: Tensor, branch: Tensor, scale: LayerScale | None, norm: nn.LayerNorm) -> Tensor:

@@ -1,5 +1,7 @@
 """The models: for each a frozen configuration, its presets, and the module."""
 
+from .captioner import Captioner, CaptionerConfig
+from .text_decoder import TextDecoder, TextDecoderConfig
 from .vit import PRESETS, ViT, ViTConfig
 
-__all__ = ["PRESETS", "ViT", "ViTConfig"]
+__all__ = ["PRESETS", "Captioner", "CaptionerConfig", "TextDecoder", "TextDecoderConfig", "ViT", "ViTConfig"]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..attention import (
     Attention,
     LearnedPositions,
+    Probe,
     Rotary,
     Site,
     Tap,
@@ -21,14 +22,11 @@ from ..attention import (
     sinusoidal,
     sinusoidal_2d,
 )
-from ..blocks import ConvStem, FeedForward, PatchStem, QuickGELU, TransformerBlock
+from ..blocks import ConvStem, FeedForward, PatchStem, TransformerBlock, activation
+from .initial import initialise
 from .vit_config import PRESETS, ViTConfig
 
 __all__ = ["PRESETS", "ViT", "ViTConfig"]
-
-
-def _activation(name: str) -> nn.Module:
-    return {"gelu": nn.GELU(), "gelu_tanh": nn.GELU(approximate="tanh"), "gelu_quick": QuickGELU()}[name]
 
 
 class ViT(nn.Module):
@@ -53,7 +51,7 @@ class ViT(nn.Module):
         self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.final_norm else None
         self.pool_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.pool_norm else None
         self.head = nn.Linear(c.dim, c.num_classes) if c.num_classes else None
-        self.apply(_initialise)
+        self.apply(initialise)
         for token in (self.class_token, self.registers):
             if token is not None:
                 nn.init.normal_(token, std=0.02)
@@ -72,7 +70,7 @@ class ViT(nn.Module):
         return TransformerBlock(
             c.dim,
             attention=attention,
-            feedforward=FeedForward(c.dim, c.mlp_dim, activation=_activation(c.activation), dropout=c.dropout),
+            feedforward=FeedForward(c.dim, c.mlp_dim, activation=activation(c.activation), dropout=c.dropout),
             norm_eps=c.norm_eps,
             layer_scale=c.layer_scale,
             stochastic_depth=c.stochastic_depth * index / max(c.depth - 1, 1),
@@ -124,11 +122,11 @@ class ViT(nn.Module):
             pooled = self.pool_norm(pooled)
         return pooled if self.head is None else self.head(pooled)
 
-    def features(self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None) -> Float[Tensor, "b n D"]:
+    def features(self, images: Float[Tensor, "b c H W"], *, tap: Tap | Probe | None = None) -> Float[Tensor, "b n D"]:
         """All tokens after the last block and the final norm."""
         return self._tokens(images, tap)
 
-    def _tokens(self, images: Tensor, tap: Tap | None, *, last_rows: slice | None = None) -> Tensor:
+    def _tokens(self, images: Tensor, tap: Tap | Probe | None, *, last_rows: slice | None = None) -> Tensor:
         """The tokens after the last block, or only some rows of them: the last block then computes no others."""
         grid = self.grid((images.shape[-2], images.shape[-1]))
         x = self._embed(self.stem(images), grid)  # (b, n, D)
@@ -174,10 +172,3 @@ class ViT(nn.Module):
         # only the block's number may be a group that captures: timm takes each for a number
         stem = r"^(?:stem|stem_norm|class_token|registers|positions)\b"
         return {"stem": stem, "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(?:norm|pool_norm|head)\b", (99_999,))]}
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

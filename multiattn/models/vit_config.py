@@ -2,7 +2,10 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal
+
+from ..blocks.activation import Activation
+from .ranges import check_at_least, check_choices, check_epsilon, check_heads, check_shares
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class ViTConfig:
     layer_scale: float | None = None
     """Start value of a learned factor on each branch. Source: Touvron et al. 2021."""
 
-    activation: Literal["gelu", "gelu_tanh", "gelu_quick"] = "gelu"
+    activation: Activation = "gelu"
     norm_eps: float = 1e-6
     """Added to the variance in each LayerNorm."""
 
@@ -101,8 +104,7 @@ class ViTConfig:
             raise ValueError(
                 f"`stem_strides` must multiply to `patch_size` ({self.patch_size}), but is {self.stem_strides} instead."
             )
-        if self.dim % self.num_heads:
-            raise ValueError(f"`dim` must be a multiple of `num_heads` ({self.num_heads}), but is {self.dim} instead.")
+        check_heads(self)
         # what the positions split the width into, or each head's width, where they turn its q and k
         parts = {"learned": 1, "sinusoidal": 2, "sinusoidal_2d": 4, "rotary_2d": 4 * self.num_heads}[self.positions]
         if self.dim % parts:
@@ -113,16 +115,9 @@ class ViTConfig:
 
     def _check_ranges(self) -> None:
         """Check each field by itself."""
-        for name, kind in get_type_hints(type(self)).items():
-            value = getattr(self, name)
-            if get_origin(kind) is Literal and value not in get_args(kind):
-                raise ValueError(f"`{name}` must be one of {', '.join(get_args(kind))}, but is {value!r} instead.")
-        for name in ("patch_size", "in_channels", "dim", "depth", "num_heads", "mlp_dim"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be at least 1, but is {getattr(self, name)} instead.")
-        for name in ("num_classes", "num_registers"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must be at least 0, but is {getattr(self, name)} instead.")
+        check_choices(self)
+        check_at_least(self, 1, ("patch_size", "in_channels", "dim", "depth", "num_heads", "mlp_dim"))
+        check_at_least(self, 0, ("num_classes", "num_registers"))
         for name in ("stem_channels", "stem_strides"):
             if any(value < 1 for value in getattr(self, name)):
                 raise ValueError(f"`{name}` must each be at least 1, but are {getattr(self, name)} instead.")
@@ -131,12 +126,8 @@ class ViTConfig:
                 f"`image_size` must be a height and a width of at least a patch ({self.patch_size}), "
                 f"but is {self.image_size} instead."
             )
-        if not 0 < self.norm_eps < math.inf:
-            raise ValueError(f"`norm_eps` must be above 0 and finite, but is {self.norm_eps} instead.")
-        for name in ("dropout", "attention_dropout", "stochastic_depth"):
-            share = getattr(self, name)
-            if not 0 <= share < 1:
-                raise ValueError(f"`{name}` must be at least 0 and below 1, but is {share} instead.")
+        check_epsilon(self)
+        check_shares(self, ("dropout", "attention_dropout", "stochastic_depth"))
 
 
 _SMALL = ViTConfig(dim=384, depth=12, num_heads=6, mlp_dim=1536)

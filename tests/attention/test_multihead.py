@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from multiattn.attention import AdditiveScore, Attention, Mask, rotary_2d
+from multiattn.attention import AdditiveScore, Attention, Mask, Site, Tap, rotary_2d
 from tests.reference import naive_attention
 
 B, N, M, D, C, H = 2, 7, 5, 15, 11, 3
@@ -86,3 +86,33 @@ def test_refusals():
         Attention(15, 4)
     with pytest.raises(ValueError, match="`context` must be given to cross-attention"):
         Attention(D, H, kv_dim=C)(normals(B, N, D))
+
+
+def test_rows_that_share_a_context_are_as_if_each_had_its_own():
+    attention, x, context = Attention(D, H, kv_dim=C), normals(6, N, D), normals(B, M, C, seed=1)
+    mask = Mask(keys=torch.tensor([[True] * 5, [True, False, True, True, False]]))
+    repeated = Mask(keys=mask.keys.repeat_interleave(3, dim=0))
+    expected = attention(x, context.repeat_interleave(3, dim=0), mask=repeated)
+    torch.testing.assert_close(attention(x, context, mask=mask), expected, atol=1e-6, rtol=0)
+    sites = [Site("cross", H, N, M)]
+    shared, single = Tap(sites, gradients=True), Tap(sites, gradients=True)
+    tapped = attention(x, context, mask=mask, probe=shared.at("cross"))
+    assert torch.equal(tapped, attention(x, context, mask=mask))
+    own = attention(x, context.repeat_interleave(3, dim=0), mask=repeated, probe=single.at("cross"))
+    torch.testing.assert_close(shared.weights["cross"], single.weights["cross"], atol=1e-6, rtol=0)
+    gradients = [tap.gradients(out.square().sum())["cross"] for tap, out in ((shared, tapped), (single, own))]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+
+
+def test_keys_and_values_made_once_serve_every_call():
+    attention = Attention(D, H, kv_dim=C, k_norm=nn.LayerNorm(D // H))
+    x, context = normals(4, N, D), normals(B, M, C, seed=1)
+    frozen = attention.keys_values(context)
+    for part in (x, x[:, :1]):
+        torch.testing.assert_close(attention(part, frozen), attention(part, context), atol=1e-6, rtol=0)
+
+
+def test_a_context_whose_batch_does_not_divide_the_rows_is_refused():
+    attention = Attention(D, H, kv_dim=C)
+    with pytest.raises(ValueError, match=r"batch that divides the rows of `x` \(5\), but has 2"):
+        attention(normals(5, N, D), normals(2, M, C))

@@ -1,0 +1,160 @@
+"""What a decoder remembers between its steps. Owned by the caller, handed to every step.
+
+Notation: l layers, r rows (sequences that are decoded), b contexts, h heads, n new positions, k positions so far, m
+context tokens, d head width. Rows of one context stand together: row i belongs to context i // (r / b). So the beams of
+a picture, or its captions, share one set of the context's keys and values, which is never copied for them.
+
+Source: fairseq2's incremental state (a growing one and a frozen one, `reorder` for beams).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from ..errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class KeysValues:
+    """The keys and values of a context for one cross-attention: computed once, never changed."""
+
+    keys: Float[Tensor, "b h m d"]
+    values: Float[Tensor, "b h m d"]
+
+
+class GrowingCache:
+    """The keys and values of one self-attention, in memory that is there from the start.
+
+    Args:
+        keys: Memory for the keys; what lies in the first `length` positions counts.
+        values: The same for the values.
+        length: Positions that are filled.
+    """
+
+    def __init__(
+        self, keys: Float[Tensor, "r h capacity d"], values: Float[Tensor, "r h capacity d"], *, length: int = 0
+    ) -> None:
+        self._keys, self._values = keys, values
+        self.length = length
+
+    @property
+    def capacity(self) -> int:
+        """Positions there is memory for."""
+        return self._keys.shape[2]
+
+    def append(self, keys: Float[Tensor, "r h n d"], values: Float[Tensor, "r h n d"]) -> KeysValues:
+        """Put new positions after those that are there, and give all of them, as views.
+
+        Raises:
+            ModelError: There is no room for them.
+        """
+        start, end = self.length, self.length + keys.shape[2]
+        if end > self.capacity:
+            raise ModelError(_outgrown(end, self.capacity))
+        self._keys[:, :, start:end] = keys
+        self._values[:, :, start:end] = values
+        self.length = end
+        return KeysValues(self._keys[:, :, :end], self._values[:, :, :end])
+
+
+class DecoderCache:
+    """The state of all layers of a decoder for one decode.
+
+    Args:
+        contexts: What each layer's cross-attention attends to.
+        rows: Sequences to decode; a multiple of the contexts.
+        capacity: Positions there is to be memory for, padding included.
+
+    Raises:
+        ModelError: `rows` is no multiple of the contexts.
+    """
+
+    def __init__(self, contexts: Sequence[KeysValues], *, rows: int, capacity: int) -> None:
+        first = contexts[0].keys
+        _check_rows(rows, len(first))
+        self.contexts = tuple(contexts)
+        # one piece of memory for all layers: beams are reordered by one copy
+        self._memory = first.new_empty(
+            len(contexts), 2, rows, first.shape[1], capacity, first.shape[3]
+        )  # (l, 2, r, h, capacity, d)
+        self._real: Tensor | None = None  # (r, capacity), where some row is padded
+        self.length = 0
+        self._before = 0  # the length before the positions that the layers are filling
+
+    @property
+    def rows(self) -> int:
+        """Sequences that are decoded."""
+        return self._memory.shape[2]
+
+    @property
+    def capacity(self) -> int:
+        """Positions there is memory for."""
+        return self._memory.shape[4]
+
+    def layer(self, index: int) -> GrowingCache:
+        """The self-attention's part of one layer, to take in what `advance` made room for: a view, for this step."""
+        keys, values = self._memory[index]
+        return GrowingCache(keys, values, length=self._before)
+
+    def advance(
+        self, count: int, real: Bool[Tensor, "r n"] | None
+    ) -> tuple[Int64[Tensor, "#r n"], Bool[Tensor, "r k"] | None]:
+        """Make room for new positions, before the layers fill it.
+
+        Args:
+            count: Of new positions, n.
+            real: False where a new position is padding; None where none is.
+
+        Returns:
+            What to call the new positions, counted without padding; and which of all positions so far are no padding,
+            or None where all are.
+
+        Raises:
+            ModelError: There is no room for them.
+        """
+        start, end = self.length, self.length + count
+        if end > self.capacity:
+            raise ModelError(_outgrown(end, self.capacity))
+        self._before, self.length = start, end
+        device = self._memory.device
+        if real is None and self._real is None:
+            return torch.arange(start, end, device=device)[None], None
+        if self._real is None:
+            self._real = torch.ones(self.rows, self.capacity, dtype=torch.bool, device=device)
+        if real is not None:
+            self._real[:, start:end] = real
+        so_far = self._real[:, :end]
+        return (so_far.cumsum(dim=1) - 1).clamp(min=0)[:, start:], so_far
+
+    def select(self, rows: Int64[Tensor, " r"], *, items: Int64[Tensor, " b"] | None = None) -> None:
+        """Let each row become a copy of an old one: reordered, repeated or dropped.
+
+        Args:
+            rows: The old row that each new one continues.
+            items: The old contexts that stay, in their order; all where None.
+
+        Raises:
+            ModelError: The new rows are no multiple of the contexts.
+        """
+        if items is not None:
+            self.contexts = tuple(KeysValues(one.keys[items], one.values[items]) for one in self.contexts)
+        _check_rows(len(rows), len(self.contexts[0].keys))
+        filled = self._memory[..., : self.length, :].index_select(2, rows)
+        if len(rows) != self.rows:
+            layers, two, _, heads, capacity, width = self._memory.shape
+            self._memory = self._memory.new_empty(layers, two, len(rows), heads, capacity, width)
+        self._memory[..., : self.length, :] = filled
+        if self._real is not None:
+            self._real = self._real[rows]
+
+
+def _check_rows(rows: int, contexts: int) -> None:
+    if rows % contexts:
+        raise ModelError(f"`rows` must be a multiple of the contexts ({contexts}), but is {rows} instead")
+
+
+def _outgrown(needed: int, capacity: int) -> str:
+    return f"the decode needs {needed} positions, but its cache has room for {capacity}: start it with more `capacity`"
