@@ -1,0 +1,7 @@
+"""Figures for captions, in Python and NumPy: no Java, no download."""
+
+from .caption import CaptionScores, caption_scores, self_retrieval
+from .cider import CiderD
+from .tokenise import tokenise
+
+__all__ = ["CaptionScores", "CiderD", "caption_scores", "self_retrieval", "tokenise"]
