@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .image import ImageSource, find_images, load_image
     from .preprocess import Geometry, ImagePreprocessing
+    from .text import Tokenizer, Word
 
-__all__ = ["Geometry", "ImagePreprocessing", "ImageSource", "find_images", "load_image"]
+__all__ = ["Geometry", "ImagePreprocessing", "ImageSource", "Tokenizer", "Word", "find_images", "load_image"]
 
 _HOMES = {
     "Geometry": ".preprocess",
     "ImagePreprocessing": ".preprocess",
     "ImageSource": ".image",
+    "Tokenizer": ".text",
+    "Word": ".text",
     "find_images": ".image",
     "load_image": ".image",
 }

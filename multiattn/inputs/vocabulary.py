@@ -1,0 +1,150 @@
+"""The files in which published models keep their vocabularies, read into a tokenizer of `tokenizers`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from ..errors import ModelError
+
+FILE = "tokenizer.json"
+"""Where everything about a tokenizer stands in one file."""
+
+_CONFIG = "tokenizer_config.json"
+_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
+_GPT2 = ("<|endoftext|>",)
+
+# What transformers does to a decoded text where `clean_up_tokenization_spaces` is set.
+# Source: transformers, `TokenizersBackend.clean_up_tokenization`, in that order.
+_CLEAN_UP = (
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+)
+
+
+def read_vocabulary(directory: Path) -> tokenizers.Tokenizer:
+    """The tokenizer of a model directory, decoding as transformers does it for that directory.
+
+    Raises:
+        ModelError: There is none, or a file of it cannot be used.
+    """
+    single, word_piece, bpe = (directory / name for name in (FILE, "vocab.txt", "vocab.json"))
+    config = _json(directory / _CONFIG) if (directory / _CONFIG).is_file() else {}
+    if single.is_file():
+        return _single(single, config)
+    if word_piece.is_file():
+        return _word_piece(word_piece, config)
+    if bpe.is_file():
+        return _byte_level(bpe, config)
+    raise ModelError(
+        f"{directory}: there is no vocabulary. Put {FILE}, vocab.txt, or vocab.json with merges.txt into it."
+    )
+
+
+def _single(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
+    text = _text(file)
+    try:
+        found = tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare exceptions
+        raise ModelError(f"{file}: this describes no tokenizer: {error}.") from error
+    if isinstance(found.model, models.WordPiece):
+        _clean_up(found, config)
+    return found
+
+
+def _word_piece(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
+    """BERT's.
+
+    Source: transformers, models/bert/tokenization_bert.py.
+    """
+    vocabulary = {token: i for i, token in enumerate(_text(file).removesuffix("\n").split("\n"))}
+    unknown = _content(config.get("unk_token")) or "[UNK]"
+    if unknown not in vocabulary:
+        raise ModelError(f"{file}: the vocabulary must have {unknown}, but lacks it instead. Is it a WordPiece one?")
+    found = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
+    found.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+        strip_accents=config.get("strip_accents"),
+        lowercase=config.get("do_lower_case", True),
+    )
+    found.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    found.decoder = decoders.WordPiece(prefix="##")
+    _clean_up(found, config)
+    _add_specials(found, _BERT, config)
+    return found
+
+
+def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
+    """GPT-2's.
+
+    Source: transformers, models/gpt2/tokenization_gpt2.py.
+    """
+    merges_file = file.parent / "merges.txt"
+    if not merges_file.is_file():
+        raise ModelError(f"{file}: there is no merges.txt beside it. Put it there.")
+    vocabulary = _json(file)
+    lines = [line for line in _text(merges_file).split("\n") if line and not line.startswith("#version")]
+    merges = [tuple(line.split(" ")) for line in lines]
+    try:
+        model = models.BPE(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
+    except Exception as error:  # a merge of three, or of tokens that the vocabulary lacks, or ids that are no numbers
+        raise ModelError(f"{merges_file}: the merges do not fit {file.name}: {error}.") from error
+    found = tokenizers.Tokenizer(model)
+    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
+    found.decoder = decoders.ByteLevel()
+    _add_specials(found, _GPT2, config)
+    return found
+
+
+def _clean_up(found: tokenizers.Tokenizer, config: dict[str, Any]) -> None:
+    """Take the clean-up of spaces into the decoder, so that `tokenizer.json` alone says all."""
+    if found.decoder is None or not config.get("clean_up_tokenization_spaces", False):
+        return
+    steps = [decoders.Replace(before, after) for before, after in _CLEAN_UP]
+    found.decoder = decoders.Sequence([found.decoder, decoders.Fuse(), *steps])
+
+
+def _add_specials(found: tokenizers.Tokenizer, known: tuple[str, ...], config: dict[str, Any]) -> None:
+    """Mark the special tokens: of the known ones those that are there; all that the configuration names."""
+    named = [_content(config.get(role)) for role in _ROLES]
+    extra = config.get("additional_special_tokens") or []
+    named += [_content(token) for token in extra]
+    present = [token for token in known if found.token_to_id(token) is not None]
+    found.add_special_tokens(list(dict.fromkeys(present + [token for token in named if token])))
+
+
+def _content(token: Any) -> str | None:
+    """The text of a token in a configuration, where it is a string or an object with it."""
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(file))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{file}: this is not JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{file}: this must be a JSON object, but is {type(found).__name__} instead.")
+    return found
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file}: this is not text in UTF-8: {error}.") from error
+    except OSError as error:
+        raise ModelError(f"{file}: this cannot be read: {error.strerror}.") from error

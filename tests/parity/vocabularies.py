@@ -1,0 +1,27 @@
+"""Small vocabulary files in the forms that published models have."""
+
+import json
+from pathlib import Path
+
+WORDPIECES = (
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    *("a", "the", "red", "blue", "fox", "dog", "picture", "of", "jump", "##ing", "##s", "over", "on", "in", "two"),
+    *(".", ",", "'", "-", "s", "t", "n", "##t", "##ed", "##er", "##est"),
+    *(f"##{letter}" for letter in "bcdfghijklmopquvwxyz"),
+    *("sky", "tree", "ring", "near", "square", "disc", "wall", "small"),
+)
+
+BYTE_PIECES = ("<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz", "Ġ", "Ġa", "th", "the", "Ġthe", "re", "red", "Ġred")
+MERGES = ("Ġ a", "t h", "th e", "Ġ the", "r e", "re d", "Ġ red")
+
+
+def save_wordpieces(directory: Path) -> None:
+    """A `vocab.txt` as BERT has it."""
+    (directory / "vocab.txt").write_text("\n".join(WORDPIECES) + "\n", encoding="utf-8")
+
+
+def save_byte_pieces(directory: Path) -> None:
+    """A `vocab.json` and `merges.txt` as GPT-2 has them."""
+    vocabulary = {token: index for index, token in enumerate(BYTE_PIECES)}
+    (directory / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n", encoding="utf-8")
