@@ -5,13 +5,14 @@ from .bundle import ModelBundle
 from .directory import LAYOUTS, convert, load_bundle, save_bundle
 from .hub import TASKS, locate
 from .state import load_into
-from .table import CONCAT, SAME, Drop, KeyTable, Row, Transform
+from .table import CONCAT, SAME, TRANSPOSE, Drop, KeyTable, Row, Transform
 
 __all__ = [
     "CONCAT",
     "LAYOUTS",
     "SAME",
     "TASKS",
+    "TRANSPOSE",
     "Drop",
     "KeyTable",
     "ModelBundle",

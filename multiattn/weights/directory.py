@@ -7,29 +7,29 @@ from pathlib import Path
 import torch
 
 from ..errors import ModelError
-from . import hf_vit, own, timm_vit
-from .bundle import CONFIG, Layout, ModelBundle, check_labels, read_json, write_json
+from . import blip, hf_blip, hf_vit, own, timm_vit, vit_gpt2
+from .bundle import CONFIG, Layout, ModelBundle, check_bundle, read_json, write_json
 from .hub import locate
-from .state import WEIGHTS, write_tensors
 
-_LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (own.LAYOUT, timm_vit.LAYOUT, hf_vit.LAYOUT)}
+_LAYOUTS: dict[str, Layout] = {room.NAME: room.LAYOUT for room in (own, timm_vit, hf_vit, hf_blip, blip, vit_gpt2)}
 
 LAYOUTS: tuple[str, ...] = tuple(_LAYOUTS)
 """The layouts that are read and written."""
 
 
 def load_bundle(name: str | Path, *, revision: str | None = None) -> ModelBundle:
-    """Load a model with its preprocessing and labels.
+    """Load a model with its preprocessing, and its labels or its vocabulary.
 
     Args:
-        name: A task (the model shipped for it), a directory in any of `LAYOUTS`, or a Hugging Face Hub id of one.
+        name: A task (the model shipped for it), a directory in any of `LAYOUTS`, a Hugging Face Hub id of one, or a
+            `.pth` file of the original BLIP.
         revision: Branch, tag or commit of a hub id.
 
     Raises:
         ModelError: It is not there, not of a known layout, not supported, or damaged.
     """
     directory = locate(name, revision=revision)
-    config = read_json(directory / CONFIG)
+    config = read_json(directory / CONFIG) if directory.is_dir() else {"format": blip.NAME}
     for layout in _LAYOUTS.values():
         if layout.recognises(config):
             try:
@@ -65,19 +65,27 @@ def save_bundle(
     if layout not in _LAYOUTS:
         raise ModelError(f"`layout` must be one of {', '.join(LAYOUTS)}, but is {layout!r} instead")
     chosen, directory = _LAYOUTS[layout], Path(directory)
-    check_labels(bundle.labels, bundle.model.config.num_classes, where="the bundle")
+    if bundle.task not in chosen.tasks:
+        fitting = ", ".join(name for name, other in _LAYOUTS.items() if bundle.task in other.tasks)
+        raise ModelError(
+            f"`layout` must be one for {bundle.task} ({fitting}), but {layout} is one for "
+            f"{', '.join(chosen.tasks)} instead"
+        )
+    check_bundle(bundle)
     files = chosen.describe(bundle, dtype)
     state = bundle.model.state_dict()
     if chosen.table is not None:
         state = chosen.table.to_theirs(state)
-    parts = {name: directory / f".{name}.{os.getpid()}.part" for name in (WEIGHTS, *files)}
+    parts = {name: directory / f".{name}.{os.getpid()}.part" for name in (chosen.weights, *files)}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         try:
-            write_tensors(state, parts[WEIGHTS], dtype=dtype)
+            chosen.write(state, parts[chosen.weights], dtype)
             for name, data in files.items():
                 write_json(parts[name], data)
-            shutil.copymode(parts[CONFIG], parts[WEIGHTS])  # safetensors makes files that only their owner can read
+            shutil.copymode(
+                parts[next(iter(files))], parts[chosen.weights]
+            )  # safetensors makes files that only their owner can read
             for name, part in parts.items():  # only now that all are whole
                 part.replace(directory / name)
         finally:

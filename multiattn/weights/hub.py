@@ -5,11 +5,14 @@ from pathlib import Path
 from ..errors import ModelError
 from ..resources import shipped
 
-TASKS = ("classify",)
+TASKS = ("classify", "caption")
 """The tasks that a model ships with the package for."""
 
 # the files any layout needs: repositories often hold the same weights in three formats
-_FILES = ["config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json"]
+_FILES = [
+    *("config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "generation_config.json"),
+]
 
 
 def locate(name: str | Path, *, revision: str | None = None) -> Path:
@@ -17,7 +20,8 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
 
     Args:
         name: A task, a directory, or a hub id such as `timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k`. A task wins
-            over a directory of the same name: write `./classify` for the directory.
+            over a directory of the same name: write `./classify` for the directory. A `.pth` file, as the original
+            BLIP has them, is taken for itself.
         revision: Branch, tag or commit of a hub id.
 
     Raises:
@@ -34,10 +38,13 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
         if not path.is_dir():
             raise ModelError(f"the model for {text} is missing from this installation: install multiattn again")
         return path
-    if path.is_dir():
+    if path.is_dir() or path.is_file() and path.suffix == ".pth":
         return path
     if path.exists():
-        raise ModelError(f"{text} must be a model's directory, but is a file instead: name the directory it lies in")
+        raise ModelError(
+            f"{text} must be a model's directory, or a .pth file of the original BLIP, but is another file instead: "
+            "name the directory it lies in"
+        )
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
         raise ModelError(
             f"there is no model {text}: it is no directory here, no task ({', '.join(TASKS)}) and no hub id"

@@ -1,21 +1,27 @@
 """Our own layout: `config.json` says what the model is, `model.safetensors` holds it under our keys."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
 
 from ..errors import ModelError
-from ..inputs import ImagePreprocessing
+from ..inputs import ImagePreprocessing, Tokenizer
+from ..models.captioner import CaptionerConfig
+from ..models.text_decoder import TextDecoderConfig
 from ..models.vit import ViTConfig
-from .bundle import CONFIG, Layout, ModelBundle, build_vit, check_labels
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, check_labels, check_vocabulary
 
 NAME = "multiattn"
 _VERSION = 1
-_KEYS = {"format", "version", "task", "architecture", "preprocessing", "labels", "card"}
+_KEYS = {"format", "version", "task", "architecture", "preprocessing", "card"}
+# the tasks, and for each what else stands in its file
+_TASKS = {"classify": {"labels"}, "caption": {"decoding"}}
+_Config = TypeVar("_Config", bound=ViTConfig | TextDecoderConfig | CaptionerConfig)
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
@@ -35,28 +41,51 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
             f"{path}: `version` must be {_VERSION}, but is {config.get('version')!r} instead: "
             "install the multiattn that wrote it"
         )
-    if config.keys() != _KEYS:
+    task = config.get("task")
+    if task not in _TASKS:
+        raise ModelError(f"{path}: `task` must be one of {', '.join(_TASKS)}, but is {task!r} instead")
+    if config.keys() != (keys := _KEYS | _TASKS[task]):
         raise ModelError(
-            f"{path} must have the keys {', '.join(sorted(_KEYS))}, but has {', '.join(sorted(config))} instead"
+            f"{path} must have the keys {', '.join(sorted(keys))}, but has {', '.join(sorted(config))} instead"
         )
-    if config["task"] != "classify":
-        raise ModelError(f"{path}: `task` must be 'classify', but is {config['task']!r} instead")
-    labels, card = config["labels"], config["card"]
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ModelError(f"{path}: `labels` must be a list of names, but is {_short(labels)} instead")
-    if not isinstance(card, dict):
-        raise ModelError(f"{path}: `card` must be an object, but is {_short(card)} instead")
-    architecture = read_architecture(config["architecture"], where=str(path))
+    if not isinstance(config["card"], dict):
+        raise ModelError(f"{path}: `card` must be an object, but is {_short(config['card'])} instead")
     try:
         preprocessing = ImagePreprocessing.from_dict(config["preprocessing"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: `preprocessing` cannot be used ({error})") from error
+    read = _read_classifier if task == "classify" else _read_captioner
+    bundle = read(directory, config, preprocessing)
+    bundle.card = config["card"]
+    return bundle
+
+
+def _read_classifier(directory: Path, config: Mapping[str, Any], preprocessing: ImagePreprocessing) -> ModelBundle:
+    where, labels = str(directory / CONFIG), config["labels"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ModelError(f"{where}: `labels` must be a list of names, but is {_short(labels)} instead")
+    architecture = read_architecture(config["architecture"], ViTConfig, where=where)
     return ModelBundle(
         task="classify",
-        model=build_vit(architecture, directory),
+        model=build_model(architecture, directory),
         preprocessing=preprocessing,
-        labels=check_labels(tuple(labels), architecture.num_classes, where=str(path)),
-        card=card,
+        labels=check_labels(tuple(labels), architecture.num_classes, where=where),
+    )
+
+
+def _read_captioner(directory: Path, config: Mapping[str, Any], preprocessing: ImagePreprocessing) -> ModelBundle:
+    where, decoding = str(directory / CONFIG), config["decoding"]
+    if not isinstance(decoding, dict):
+        raise ModelError(f"{where}: `decoding` must be an object, but is {_short(decoding)} instead")
+    architecture = read_architecture(config["architecture"], CaptionerConfig, where=where)
+    tokenizer = Tokenizer.load(directory)
+    check_vocabulary(tokenizer, architecture.decoder.vocab_size, where=str(directory))
+    return ModelBundle(
+        task="caption",
+        model=build_model(architecture, directory),
+        preprocessing=preprocessing,
+        tokenizer=tokenizer,
+        decoding={name: tuples(value) for name, value in decoding.items()},
     )
 
 
@@ -69,34 +98,57 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
         "task": bundle.task,
         "architecture": asdict(bundle.model.config),
         "preprocessing": bundle.preprocessing.to_dict(),
-        "labels": list(bundle.labels),
-        "card": bundle.card,
     }
-    return {CONFIG: config}
+    files = {CONFIG: config}
+    if bundle.tokenizer is None:
+        config["labels"] = list(bundle.labels)
+    else:
+        config["decoding"] = bundle.decoding
+        files[TOKENIZER] = json.loads(bundle.tokenizer.to_json())
+    config["card"] = bundle.card
+    return files
 
 
-def read_architecture(data: Any, *, where: str) -> ViTConfig:
-    """A `ViTConfig` from JSON. A field that is not given has its default; one that is not known is refused.
+def read_architecture(data: Any, kind: type[_Config], *, where: str, name: str = "architecture") -> _Config:
+    """A configuration from JSON. A field that is not given has its default; one that is not known is refused.
+
+    Args:
+        data: The object that was read.
+        kind: The dataclass that is wanted.
+        where: The file it stands in, for messages.
+        name: What the object is called there.
 
     Raises:
-        ModelError: A field is unknown or of another kind.
+        ModelError: A field is unknown, of another kind, or missing where it has no default.
     """
     if not isinstance(data, dict):
-        raise ModelError(f"{where}: `architecture` must be an object, but is {_short(data)} instead")
-    kinds = get_type_hints(ViTConfig)
-    known = [field.name for field in fields(ViTConfig)]
-    if unknown := sorted(data.keys() - set(known)):
-        raise ModelError(f"{where}: `architecture` has no field {unknown[0]}; the fields are {', '.join(known)}")
-    for name, value in data.items():
-        if not _fits(value, kinds[name]):
-            kind = getattr(kinds[name], "__name__", "") if isinstance(kinds[name], type) else ""
-            wanted = kind or str(kinds[name]).replace("typing.", "")
-            raise ModelError(f"{where}: `{name}` must be {wanted}, but is {_short(value)} instead")
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        raise ModelError(f"{where}: `{name}` must be an object, but is {_short(data)} instead")
+    kinds, known = get_type_hints(kind), {field.name: field for field in fields(kind)}
+    if unknown := sorted(data.keys() - known.keys()):
+        raise ModelError(f"{where}: `{name}` has no field {unknown[0]}; the fields are {', '.join(known)}")
+    values: dict[str, Any] = {}
+    for field_name, value in data.items():
+        wanted = kinds[field_name]
+        if isinstance(wanted, type) and is_dataclass(wanted):
+            values[field_name] = read_architecture(value, wanted, where=where, name=field_name)  # type: ignore[type-var]
+        elif _fits(value, wanted):
+            values[field_name] = tuples(value)
+        else:
+            said = wanted.__name__ if isinstance(wanted, type) and not get_args(wanted) else str(wanted)
+            said = said.replace("typing.", "")
+            raise ModelError(f"{where}: `{field_name}` must be {said}, but is {_short(value)} instead")
+    for field_name, field in known.items():
+        if field_name not in values and field.default is MISSING:
+            raise ModelError(f"{where}: `{name}` must have `{field_name}`, but lacks it instead")
     try:
-        return ViTConfig(**values)
+        return kind(**values)
     except ValueError as error:
         raise ModelError(f"{where}: {error}") from error
+
+
+def tuples(value: Any) -> Any:
+    """Lists, which is what JSON has for them, as tuples again."""
+    return tuple(tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -124,4 +176,4 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-LAYOUT = Layout(NAME, f'"format": "{NAME}"', recognises, load, describe, table=None)
+LAYOUT = Layout(NAME, f'"format": "{NAME}"', recognises, load, describe, table=None, tasks=tuple(_TASKS))

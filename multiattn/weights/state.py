@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -48,14 +49,57 @@ def _no_weights(directory: Path) -> str:
     )
 
 
-def write_tensors(state: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype) -> None:
-    """Write a model's tensors, floating ones as `dtype`.
+def read_pickled(path: Path, *, under: str) -> dict[str, Tensor]:
+    """The tensors of a file that torch has pickled, floating ones as float32. No code in it is run.
+
+    Args:
+        path: The file.
+        under: The key that the tensors may stand under.
+
+    Raises:
+        ModelError: It is damaged, holds something else, or what only running code could read.
+    """
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise ModelError(
+            f"{path} is damaged, or holds more than tensors, which is never unpickled because that can run any code: "
+            f"save its `{under}` alone with torch.save first"
+        ) from error
+    except Exception as error:  # torch's reader raises what it likes of a file that was cut short
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"{path} is damaged or cannot be read ({reason}): download or save it again") from error
+    state = data.get(under, data) if isinstance(data, dict) else data
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ModelError(
+            f"{path} must hold tensors by name, alone or under `{under}`, but holds something else instead"
+        )
+    return {
+        key: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype) for key, tensor in state.items()
+    }
+
+
+def write_tensors(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    """Write a model's tensors as safetensors, floating ones as `dtype`.
 
     Raises:
         ModelError: A tensor has values that `dtype` cannot hold, or that no model should have.
     """
     from safetensors.torch import save_file
 
+    save_file(_as_dtype(state, dtype), path, metadata={"format": "pt"})  # without which transformers refuses it
+
+
+def write_pickled(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    """Write a model's tensors as torch pickles them, under `model`, floating ones as `dtype`.
+
+    Raises:
+        ModelError: A tensor has values that `dtype` cannot hold, or that no model should have.
+    """
+    torch.save({"model": _as_dtype(state, dtype)}, path)
+
+
+def _as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     if dtype not in (torch.float32, torch.float16):
         raise ModelError(f"`dtype` must be float32 or float16, but is {dtype} instead")
     result: dict[str, Tensor] = {}
@@ -68,7 +112,7 @@ def write_tensors(state: Mapping[str, Tensor], path: Path, *, dtype: torch.dtype
             if _not_finite(tensor):  # it was finite, so it has overflowed
                 raise ModelError(f"{key} has values too large for {dtype}: save with `dtype` float32")
         result[key] = tensor.contiguous()
-    save_file(result, path, metadata={"format": "pt"})  # without which transformers refuses it
+    return result
 
 
 def _not_finite(tensor: Tensor) -> str:
@@ -101,7 +145,7 @@ def load_into(
     needed = ours if table is None else table.to_theirs(ours)
     found = {key: tensor for key, tensor in state.items() if table is None or not table.drops(key)}
     if diff := difference(needed, found):
-        raise ModelError("\n".join([f"{where} does not fit its config.json (- needed, + found):", *diff]))
+        raise ModelError("\n".join([f"{where} does not fit its architecture (- needed, + found):", *diff]))
     for key, tensor in found.items():
         if bad := _not_finite(tensor):
             raise ModelError(f"{where}: {key} has {bad}; the file is unusable")

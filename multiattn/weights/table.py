@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import ModelError
 
 # what a placeholder in a key pattern stands for
-_PLACEHOLDERS = {"i": r"\d+", "p": "weight|bias"}
+_PLACEHOLDERS = {"i": r"\d+", "p": "weight|bias", "rest": ".+"}
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -39,6 +39,11 @@ CONCAT = Transform(
 )
 """Their tensors one below the other, e.g. separate q, k and v against one fused projection."""
 
+TRANSPOSE = Transform(
+    "transpose", lambda theirs: theirs[0].t().contiguous(), lambda ours, count: [ours.t().contiguous()]
+)
+"""Rows for columns: their linear maps are `x @ weight`."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -51,7 +56,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Drop:
-    """A key of theirs that we leave out when loading and do not write when saving."""
+    """A key of theirs that we leave out when loading and do not write when saving; `{rest}` stands for anything."""
 
     theirs: str
     why: str

@@ -13,7 +13,7 @@ import torch
 
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing
-from .bundle import CONFIG, Layout, ModelBundle, build_vit, check_labels
+from .bundle import CONFIG, Layout, ModelBundle, build_model, check_labels
 from .table import KeyTable, Row
 from .timm_structure import on_meta, read_structure, write_structure
 
@@ -64,7 +64,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     pretrained_cfg = dict(reference.pretrained_cfg)
     return ModelBundle(
         task="classify",
-        model=build_vit(architecture, directory, table=TABLE),
+        model=build_model(architecture, directory, table=TABLE),
         preprocessing=_read_preprocessing(pretrained_cfg, architecture.image_size, where=str(directory / CONFIG)),
         labels=_read_labels(pretrained_cfg, architecture.num_classes, where=str(directory / CONFIG)),
         card={"architecture": config["architecture"], "tag": pretrained_cfg.get("tag") or ""},
@@ -119,7 +119,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
         ModelError: timm cannot express the model or its preprocessing.
     """
     del dtype  # timm reads it off the weights
-    architecture = bundle.model.config
+    architecture = bundle.classifier.config
     name, arguments = write_structure(architecture)
     description: dict[str, Any] = {
         "architecture": name,
@@ -163,4 +163,4 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     return result
 
 
-LAYOUT = Layout(NAME, '"architecture": a timm model', recognises, load, describe, TABLE)
+LAYOUT = Layout(NAME, '"architecture": a timm model', recognises, load, describe, TABLE, tasks=("classify",))

@@ -9,20 +9,29 @@ from .console import printable, say, spinner
 from .options import LAYOUTS, MODEL_HELP, Parser, not_empty
 
 _DESCRIPTION = """\
-Rewrite a model in another layout, with its preprocessing and labels. The
-weights stay the same; their names and the files around them change.
+Rewrite a model in another layout, with its preprocessing and its labels or
+its vocabulary. The weights stay the same; their names and the files around
+them change.
 """
 
 _EPILOG = """\
 layouts
   multiattn  ours: config.json and model.safetensors
+
+  of classifiers
   timm       for timm.create_model("local-dir:DST")
   hf-vit     for transformers, ViTForImageClassification.from_pretrained("DST")
+
+  of captioners
+  hf-blip    for transformers, BlipForConditionalGeneration.from_pretrained
+  blip       for the original BLIP, blip_decoder(pretrained="DST/model.pth")
+  vit-gpt2   for transformers, VisionEncoderDecoderModel.from_pretrained("DST")
 
 examples
   multiattn convert timm/vit_base_patch16_224.augreg2_in21k_ft_in1k vit-base \\
       --to multiattn
   multiattn convert runs/mine/model mine-hf --to hf-vit
+  multiattn convert model_base_capfilt_large.pth blip-base --to hf-blip
 """
 
 _FEW = 3  # names to tell of what is in the way

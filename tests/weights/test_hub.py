@@ -88,15 +88,17 @@ def test_not_even_an_id() -> None:
 @pytest.mark.parametrize("name", ["clasify", "./some/model", "/no/where", "a/b/c", Path("some/model")], ids=str)
 def test_what_cannot_be_an_id_is_not_looked_up(name: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = answer(monkeypatch, AssertionError("looked up"))
-    with pytest.raises(ModelError, match=r"no directory here, no task \(classify\) and no hub id"):
+    with pytest.raises(ModelError, match=r"no directory here, no task \(classify, caption\) and no hub id"):
         locate(name)
     assert not requests
 
 
 def test_a_file_is_not_a_directory(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(ModelError, match="must be a model's directory, but is a file instead"):
+    with pytest.raises(ModelError, match="must be a model's directory, or a .pth file .*, but is another file instead"):
         locate(tmp_path / "model.safetensors")
+    (tmp_path / "model.pth").touch()
+    assert locate(tmp_path / "model.pth") == tmp_path / "model.pth"
 
 
 def test_revision_is_for_hub_ids(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
 from multiattn.models.vit import PRESETS, ViT, ViTConfig
-from multiattn.weights import LAYOUTS, ModelBundle, convert, directory, load_bundle, save_bundle
+from multiattn.weights import ModelBundle, convert, directory, load_bundle, save_bundle
 from multiattn.weights.state import difference
 from tests.fixtures import LABELS, tiny_bundle
+
+FOR_CLASSIFIERS = ("multiattn", "timm", "hf-vit")
 
 CONFIGS = {
     "class token": ViTConfig(
@@ -94,13 +96,13 @@ def test_saving_again_replaces(saved: Path) -> None:
     assert load_bundle(saved).model.class_token.unique().tolist() == [0.25]
 
 
-@pytest.mark.parametrize("layout", ["multiattn", "timm", "hf-vit"])
+@pytest.mark.parametrize("layout", FOR_CLASSIFIERS)
 def test_others_may_read_the_weights_as_they_may_read_the_description(tmp_path, layout):
     save_bundle(tiny_bundle(), tmp_path, layout=layout)
     assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "config.json").stat().st_mode
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", FOR_CLASSIFIERS)
 def test_a_full_disk_leaves_the_model_that_was_there(
     layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +156,7 @@ def test_a_tensor_that_does_not_fit_is_shown_as_a_diff(change: Any, lines: list[
     with pytest.raises(ModelError) as caught:
         load_bundle(saved)
     first, *diff = str(caught.value).splitlines()
-    assert first == f"{saved} does not fit its config.json (- needed, + found):"
+    assert first == f"{saved} does not fit its architecture (- needed, + found):"
     assert diff == lines
 
 
@@ -198,7 +200,11 @@ def test_nan_and_overflow_are_not_saved(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"version": 2}, "`version` must be 1, but is 2 instead: install the multiattn that wrote it"),
-        ({"task": "caption"}, "`task` must be 'classify', but is 'caption' instead"),
+        ({"task": "answer"}, "`task` must be one of classify, caption, but is 'answer' instead"),
+        (
+            {"task": "caption"},
+            "must have the keys architecture, card, decoding, .*, but has architecture, card, .*label",
+        ),
         ({"odd": 1}, "must have the keys architecture, card, .*, but has architecture, card, .*odd"),
         ({"labels": ["ant"]}, "must have a label for each of 7 classes, but has 1 instead"),
         ({"labels": [1, 2, 3, 4, 5, 6, 7]}, r"`labels` must be a list of names, but is \[1, 2, 3"),
@@ -274,7 +280,9 @@ def test_a_truncated_file_is_named(keep: int, saved: Path) -> None:
 
 def test_wrong_arguments(saved: Path, tmp_path: Path) -> None:
     bundle = load_bundle(saved)
-    with pytest.raises(ModelError, match="`layout` must be one of multiattn, timm, hf-vit, but is 'onnx' instead"):
+    with pytest.raises(
+        ModelError, match="`layout` must be one of multiattn, timm, hf-vit, hf-blip, .*, but is 'onnx' instead"
+    ):
         save_bundle(bundle, tmp_path, layout="onnx")
     with pytest.raises(ModelError, match=r"`dtype` must be float32 or float16, but is torch\.int8 instead"):
         save_bundle(bundle, tmp_path, dtype=torch.int8)
@@ -291,7 +299,7 @@ def test_convert_through_every_layout(saved: Path, tmp_path: Path) -> None:
     """Ours to each published layout and back: the same model, bit by bit."""
     images = torch.randn(3, 3, 15, 35, generator=torch.Generator().manual_seed(3))
     original = load_bundle(saved)
-    for layout in LAYOUTS:
+    for layout in FOR_CLASSIFIERS:
         written = convert(saved, tmp_path / layout, to=layout)
         assert isinstance(written, ModelBundle) and written.layout == "multiattn"
         convert(tmp_path / layout, tmp_path / "back", to="multiattn")

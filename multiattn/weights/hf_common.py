@@ -1,0 +1,205 @@
+"""What the layouts of transformers have in common: the words for activations, pictures, vocabularies and decoding."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from ..inputs import ImagePreprocessing, Tokenizer
+from ..models.text_decoder import TextDecoderConfig
+from .bundle import TOKENIZER, ModelBundle, check_vocabulary, read_json
+
+PREPROCESSOR = "preprocessor_config.json"
+GENERATION = "generation_config.json"
+
+VIT_DEFAULTS: dict[str, Any] = {"size": 224, "resample": 2, "image_mean": 0.5, "image_std": 0.5}
+"""Of ViTImageProcessor."""
+
+# theirs to ours; where two of theirs mean one of ours, the first is written
+_ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "quick_gelu": "gelu_quick",
+}
+_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
+
+# of a decode, theirs to ours; the second group says nothing unless the first of it is true
+_SEARCH = {
+    "num_beams": "beams",
+    "max_new_tokens": "max_tokens",
+    "min_new_tokens": "min_tokens",
+    "length_penalty": "length_penalty",
+    "early_stopping": "early_stopping",
+    "no_repeat_ngram_size": "no_repeat_ngram",
+    "repetition_penalty": "repetition_penalty",
+}
+_SAMPLING = {"do_sample": "sample", "temperature": "temperature", "top_k": "top_k", "top_p": "top_p"}
+
+
+def read_activation(theirs: str, name: str, *, where: str) -> str:
+    """Our word for an activation, which stands in the field `name`."""
+    if theirs not in _ACTIVATIONS:
+        raise ModelError(f"{where}: `{name}` must be one of {', '.join(_ACTIVATIONS)}, but is {theirs} instead")
+    return _ACTIVATIONS[theirs]
+
+
+def write_activation(ours: str) -> str:
+    """Their word for an activation."""
+    return {name: theirs for theirs, name in reversed(_ACTIVATIONS.items())}[ours]
+
+
+def check_fixed(config: Any, fixed: Mapping[str, Any], layout: str) -> None:
+    """Make sure that a configuration of ours has these values, for which a layout has no words.
+
+    Raises:
+        ModelError: It has not; the message names the field.
+    """
+    for field, wanted in fixed.items():
+        value = getattr(config, field)
+        if value != wanted:
+            raise ModelError(f"the {layout} layout needs `{field}` to be {wanted!r}, but it is {value!r} instead")
+
+
+def require(config: Mapping[str, Any], name: str, *, where: str) -> Any:
+    """A value that must be stated, because a default would load and be wrong: the number of heads is in no tensor.
+
+    Raises:
+        ModelError: It is not there.
+    """
+    if config.get(name) is None:
+        raise ModelError(f"{where}: `{name}` must be stated, but is missing: add it to the file")
+    return config[name]
+
+
+def read_tokenizer(directory: Path, vocab_size: int) -> Tokenizer:
+    """The vocabulary that lies in a directory.
+
+    Raises:
+        ModelError: There is none, or it does not fit weights for a vocabulary of that size.
+    """
+    tokenizer = Tokenizer.load(directory)
+    check_vocabulary(tokenizer, vocab_size, where=str(directory))
+    return tokenizer
+
+
+def read_decoding(directory: Path) -> dict[str, Any]:
+    """How the model is to write, where the directory says so."""
+    path = directory / GENERATION
+    stated = read_json(path) if path.is_file() else {}
+    names = {**_SEARCH, **(_SAMPLING if stated.get("do_sample") else {})}
+    return {ours: stated[theirs] for theirs, ours in names.items() if stated.get(theirs) is not None}
+
+
+def describe_text(bundle: ModelBundle, decoder: TextDecoderConfig, layout: str) -> dict[str, dict[str, Any]]:
+    """The files about the vocabulary and the decoding.
+
+    Raises:
+        ModelError: There is no word for something that the model does when it writes.
+    """
+    words = {ours: theirs for theirs, ours in (_SEARCH | _SAMPLING).items()}
+    if lacking := sorted(bundle.decoding.keys() - words.keys() - {"prompt"}):
+        raise ModelError(f"the {layout} layout has no place for `{lacking[0]}` of the bundle's `decoding`")
+    assert bundle.tokenizer is not None  # `save_bundle` has made sure
+    vocabulary = json.loads(bundle.tokenizer.to_json())
+    names = {token["id"]: token["content"] for token in vocabulary["added_tokens"]}
+    # the roles whose token has a name: BLIP's [DEC] often has none
+    roles = {"bos_token": decoder.start_token, "eos_token": decoder.end_token, "pad_token": decoder.pad_token}
+    generation: dict[str, Any] = {
+        "decoder_start_token_id": decoder.start_token,
+        "bos_token_id": decoder.start_token,
+        "eos_token_id": decoder.end_token,
+        "pad_token_id": decoder.pad_token,
+    }
+    generation |= {words[ours]: value for ours, value in bundle.decoding.items() if ours in words}
+    return {
+        TOKENIZER: vocabulary,
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+            **{role: names[token] for role, token in roles.items() if token in names},
+        },
+        GENERATION: generation,
+    }
+
+
+def read_preprocessing(directory: Path, defaults: Mapping[str, Any] = VIT_DEFAULTS) -> ImagePreprocessing:
+    """What a picture processor of transformers does, from the file it reads, in its older and its current form.
+
+    Args:
+        directory: Where the file lies.
+        defaults: What the processor's class does where the file says nothing.
+
+    Raises:
+        ModelError: It does something that ours does not.
+    """
+    nested = directory / "processor_config.json"
+    if not (directory / PREPROCESSOR).is_file() and nested.is_file():
+        path, data = nested, read_json(nested).get("image_processor")
+        if not isinstance(data, dict):
+            raise ModelError(f"{path} must describe an `image_processor`, but does not")
+    else:
+        path = directory / PREPROCESSOR
+        data = read_json(path)
+    data = {**defaults, **data}
+    for key, wanted in (("do_resize", True), ("do_pad", False)):
+        if data.get(key, wanted) not in (wanted, None):
+            raise ModelError(f"{path}: `{key}` must be {wanted}, but is {data[key]} instead")
+    resize_to = _read_size(data["size"], where=f"{path}: `size`")
+    size = resize_to
+    if data.get("do_center_crop"):
+        size = _read_size(data.get("crop_size", 224), where=f"{path}: `crop_size`")
+    if isinstance(size, int):
+        raise ModelError(f"{path}: `size` must have a height and a width where nothing is cropped, but has not")
+    resample = data["resample"]
+    if resample not in _RESAMPLING:
+        raise ModelError(f"{path}: `resample` must be one of {_RESAMPLING}, but is {resample!r} instead")
+    normalises, rescales = data.get("do_normalize") is not False, data.get("do_rescale") is not False
+    return ImagePreprocessing(
+        size=size,
+        resize_to=resize_to,
+        interpolation=_RESAMPLING[resample],  # type: ignore[arg-type]
+        mean=_three(data["image_mean"] if normalises else 0.0),
+        std=_three(data["image_std"] if normalises else 1.0),
+        rescale=data.get("rescale_factor", 1 / 255) if rescales else 1.0,
+    )
+
+
+def _read_size(size: Any, *, where: str) -> tuple[int, int] | int:
+    """Height and width, or the length of the shorter side. The older form, one number, is a square."""
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Mapping) and size.get("height") and size.get("width"):
+        return int(size["height"]), int(size["width"])
+    if isinstance(size, Mapping) and size.get("shortest_edge") and not size.get("longest_edge"):
+        return int(size["shortest_edge"])
+    raise ModelError(f"{where} must be a height and width or a shortest_edge, but is {size} instead")
+
+
+def _three(value: Any) -> tuple[float, float, float]:
+    red, green, blue = value if isinstance(value, list) else (value,) * 3
+    return float(red), float(green), float(blue)
+
+
+def write_preprocessing(preprocessing: ImagePreprocessing, kind: str) -> dict[str, Any]:
+    """The inverse of `read_preprocessing`, for a processor class of that name."""
+
+    def as_size(size: tuple[int, int] | int) -> dict[str, int]:
+        return {"shortest_edge": size} if isinstance(size, int) else {"height": size[0], "width": size[1]}
+
+    result: dict[str, Any] = {
+        "image_processor_type": kind,
+        "do_resize": True,
+        "size": as_size(preprocessing.resize_to),
+        "resample": {name: number for number, name in _RESAMPLING.items()}[preprocessing.interpolation],
+        "do_rescale": True,
+        "rescale_factor": preprocessing.rescale,
+        "do_normalize": True,
+        "image_mean": list(preprocessing.mean),
+        "image_std": list(preprocessing.std),
+    }
+    if preprocessing.resize_to != preprocessing.size:
+        result |= {"do_center_crop": True, "crop_size": as_size(preprocessing.size)}
+    return result

@@ -1,0 +1,198 @@
+"""The layout of transformers' VisionEncoderDecoder with a ViT that looks and a GPT-2 that writes, both ways."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ModelError
+from ..models.captioner import CaptionerConfig
+from . import hf_vit
+from .bundle import CONFIG, Layout, ModelBundle, build_model
+from .hf_common import (
+    PREPROCESSOR,
+    check_fixed,
+    describe_text,
+    read_activation,
+    read_decoding,
+    read_preprocessing,
+    read_tokenizer,
+    require,
+    write_preprocessing,
+)
+from .own import read_architecture
+from .table import TRANSPOSE, Drop, KeyTable, Row
+
+NAME = "vit-gpt2"
+
+_LAYER, _BLOCK = "decoder.transformer.h.{i}.", "decoder.blocks.{i}."
+# GPT-2's linear maps are kept the other way round
+_LINEAR = {
+    "attention.qkv": "attn.c_attn",
+    "attention.out": "attn.c_proj",
+    "cross_attention.q": "crossattention.q_attn",
+    "cross_attention.kv": "crossattention.c_attn",
+    "cross_attention.out": "crossattention.c_proj",
+    "feedforward.fc1": "mlp.c_fc",
+    "feedforward.fc2": "mlp.c_proj",
+}
+
+TABLE = KeyTable(
+    NAME,
+    (
+        *hf_vit.rows("encoder.", "encoder."),
+        Row("bridge.{p}", "enc_to_dec_proj.{p}"),
+        Row("decoder.embedding.weight", "decoder.transformer.wte.weight"),
+        Row("decoder.positions.weight", "decoder.transformer.wpe.weight"),
+        Row(f"{_BLOCK}norm1.{{p}}", f"{_LAYER}ln_1.{{p}}"),
+        Row(f"{_BLOCK}cross_norm.{{p}}", f"{_LAYER}ln_cross_attn.{{p}}"),
+        Row(f"{_BLOCK}norm2.{{p}}", f"{_LAYER}ln_2.{{p}}"),
+        *(Row(f"{_BLOCK}{ours}.weight", f"{_LAYER}{theirs}.weight", TRANSPOSE) for ours, theirs in _LINEAR.items()),
+        *(Row(f"{_BLOCK}{ours}.bias", f"{_LAYER}{theirs}.bias") for ours, theirs in _LINEAR.items()),
+        Row("decoder.norm.{p}", "decoder.transformer.ln_f.{p}"),
+        Drop("decoder.lm_head.weight", "the embedding's table once more, to which it is tied"),
+        *(
+            Drop(f"{_LAYER}{part}.{name}", "the causal mask, which is always the same")
+            for part in ("attn", "crossattention")
+            for name in ("bias", "masked_bias")
+        ),
+    ),
+)
+
+# the fields of ours that GPT-2 has no word for, and what they are in all its models
+_FIXED = {
+    "positions": "learned",
+    "pre_norm": True,
+    "embed_norm": False,
+    "final_norm": True,
+    "head": "plain",
+    "head_bias": False,
+    "tied": True,
+}
+# and what it can do that ours cannot
+_UNUSUAL = {
+    "add_cross_attention": True,
+    "tie_word_embeddings": True,
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+}
+
+
+def recognises(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` is of this layout."""
+    return config.get("model_type") == "vision-encoder-decoder"
+
+
+def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
+    """Read a directory that transformers saved, or such a repository of the hub.
+
+    Raises:
+        ModelError: Another encoder looks or another decoder writes, or something in it does not fit.
+    """
+    path = directory / CONFIG
+    for part, wanted in (("encoder", "vit"), ("decoder", "gpt2")):
+        kind = (config.get(part) or {}).get("model_type")
+        if kind != wanted:
+            raise ModelError(f"{path}: `model_type` of the {part} must be {wanted}, but is {kind} instead")
+    architecture = _read_structure(config, where=str(path))
+    prompt = config.get("prompt", "")
+    return ModelBundle(
+        task="caption",
+        tokenizer=read_tokenizer(directory, architecture.decoder.vocab_size),
+        model=build_model(architecture, directory, table=TABLE),
+        preprocessing=read_preprocessing(directory),
+        decoding={**({"prompt": prompt} if prompt else {}), **read_decoding(directory)},
+        card={"architecture": "VisionEncoderDecoderModel"},
+    )
+
+
+def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig:
+    """A value that is not stated has transformers' default, but for the heads, which must be stated."""
+    text, vision = config["decoder"], config["encoder"]
+    for name, wanted in _UNUSUAL.items():
+        if text.get(name, wanted) is not wanted:
+            raise ModelError(f"{where}: `{name}` of the decoder must be {wanted}, but is {text[name]} instead")
+    require(vision, "num_attention_heads", where=f"{where}, encoder")
+    encoder = hf_vit.read_structure(vision, 0, where=where)
+    width = text.get("n_embd", 768)
+    activation = text.get("activation_function", "gelu_new")
+    decoder = {
+        **_FIXED,
+        "vocab_size": text.get("vocab_size", 50257),
+        "dim": width,
+        "depth": text.get("n_layer", 12),
+        "num_heads": require(text, "n_head", where=f"{where}, decoder"),
+        "mlp_dim": text.get("n_inner") or 4 * width,
+        "max_length": text.get("n_positions", 1024),
+        "context_dim": width,
+        **_read_tokens(config, text),
+        "activation": read_activation(activation, "activation_function", where=where),
+        "norm_eps": text.get("layer_norm_epsilon", 1e-5),
+        "dropout": text.get("resid_pdrop", 0.1),
+        "attention_dropout": text.get("attn_pdrop", 0.1),
+    }
+    fields = {"encoder": vars(encoder), "decoder": decoder, "bridge": encoder.dim != width}
+    return read_architecture(fields, CaptionerConfig, where=where)
+
+
+def _read_tokens(config: Mapping[str, Any], text: Mapping[str, Any]) -> dict[str, int]:
+    """What texts begin and end with, which the whole may say, or the decoder."""
+    end = config.get("eos_token_id", text.get("eos_token_id", 50256))
+    start = config.get("decoder_start_token_id", text.get("bos_token_id", end))
+    pad = config.get("pad_token_id", text.get("pad_token_id"))
+    # GPT-2 has no token for padding; any will do, since nothing attends to it
+    return {"start_token": start, "end_token": end, "pad_token": end if pad is None else pad}
+
+
+def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+    """The JSON files of a bundle in this layout.
+
+    Raises:
+        ModelError: transformers' ViT with GPT-2 cannot be this model.
+    """
+    architecture = bundle.captioner.config
+    decoder = architecture.decoder
+    check_fixed(decoder, _FIXED, NAME)
+    # transformers has a bridge exactly where the widths differ
+    check_fixed(architecture, {"bridge": architecture.encoder.dim != decoder.dim}, NAME)
+    check_fixed(decoder, {"context_dim": decoder.dim}, NAME)
+    activation = {"gelu": "gelu", "gelu_tanh": "gelu_new", "gelu_quick": "quick_gelu"}[decoder.activation]
+    text = {
+        "model_type": "gpt2",
+        "vocab_size": decoder.vocab_size,
+        "n_embd": decoder.dim,
+        "n_layer": decoder.depth,
+        "n_head": decoder.num_heads,
+        "n_inner": decoder.mlp_dim,
+        "n_positions": decoder.max_length,
+        "activation_function": activation,
+        "layer_norm_epsilon": decoder.norm_eps,
+        "resid_pdrop": decoder.dropout,
+        "embd_pdrop": decoder.dropout,
+        "attn_pdrop": decoder.attention_dropout,
+        "bos_token_id": decoder.start_token,
+        "eos_token_id": decoder.end_token,
+        "is_decoder": True,
+        "add_cross_attention": True,
+    }
+    return {
+        CONFIG: {
+            "architectures": ["VisionEncoderDecoderModel"],
+            "model_type": "vision-encoder-decoder",
+            "is_encoder_decoder": True,
+            "encoder": hf_vit.write_structure(architecture.encoder, NAME),
+            "decoder": text,
+            "decoder_start_token_id": decoder.start_token,
+            "eos_token_id": decoder.end_token,
+            "pad_token_id": decoder.pad_token,
+            "tie_word_embeddings": False,  # of the encoder's with the decoder's, which are none
+            "prompt": bundle.decoding.get("prompt", ""),  # ours: transformers leaves it to the caller
+            "dtype": str(dtype).removeprefix("torch."),
+        },
+        PREPROCESSOR: write_preprocessing(bundle.preprocessing, "ViTImageProcessor"),
+        **describe_text(bundle, decoder, NAME),
+    }
+
+
+LAYOUT = Layout(NAME, '"model_type": "vision-encoder-decoder"', recognises, load, describe, TABLE, tasks=("caption",))
