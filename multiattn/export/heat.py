@@ -19,6 +19,7 @@ _UNSEEN = 0.3
 """Brightness of what lay outside the model's crop."""
 
 _FRAME = (255, 255, 255)
+_BETWEEN = 128
 
 
 def blend(picture: Image.Image, attention_map: AttentionMap) -> Image.Image:
@@ -109,6 +110,13 @@ def palette() -> UInt8[np.ndarray, "256 4"]:
     table: UInt8[np.ndarray, "256 4"] = np.round(colours * 255).astype(np.uint8)
     table.setflags(write=False)
     return table
+
+
+def on_grey(colours: UInt8[np.ndarray, "n 4"]) -> UInt8[np.ndarray, "n 3"]:
+    """Colours of the palette as they look over a grey picture."""
+    alpha = colours[:, 3:].astype(np.float32) / 255
+    seen: UInt8[np.ndarray, "n 3"] = np.round(colours[:, :3] * alpha + _BETWEEN * (1 - alpha)).astype(np.uint8)
+    return seen
 
 
 def interpolate(

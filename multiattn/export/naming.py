@@ -1,5 +1,7 @@
 """What a map is called where people read it: its method, what its values are, where it comes from."""
 
+import math
+
 from ..maps.attention_map import AttentionMap
 
 _MEANINGS = {
@@ -34,3 +36,17 @@ def origin(attention_map: AttentionMap) -> str:
     if heads is None:
         return f"{where} · all heads"
     return f"{where} · {'head' if len(heads) == 1 else 'heads'} {', '.join(map(str, heads))}"
+
+
+def likelier(dependence: float) -> str:
+    """How much likelier the picture makes a word, from its dependence in nats: `× 14`; `× 0.8` is less likely."""
+    if dependence > math.log(1000):
+        return "× more than 1000"
+    times = math.exp(dependence)
+    return f"× {times:.0f}" if times >= 9.95 else f"× {times:.2g}" if times < 0.995 else f"× {times:.1f}"
+
+
+def check_score(label: str, score: float) -> None:
+    """Raise ValueError where a score is no probability."""
+    if not (math.isfinite(score) and 0 <= score <= 1):
+        raise ValueError(f"`score` of {label!r} must be between 0 and 1, but is {score} instead.")

@@ -1,18 +1,13 @@
-"""Maps as one self-contained HTML page, and the index of several such pages.
+"""Maps as one self-contained HTML page.
 
 A page needs no network and opens from the file system: style, script, pictures and values all stand in the one file.
 """
 
-import base64
 import html
-import io
-import json
 import math
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +15,40 @@ import numpy as np
 from PIL import Image
 
 from ..maps.attention_map import AttentionMap
-from .heat import SATURATION, blend, palette, placed
-from .picture import for_display
-from .words import meaning, origin, readable
+from ..maps.dependence import made_up
+from .canvas import for_display
+from .heat import SATURATION, palette, placed
+from .naming import check_score, likelier, meaning, origin, readable
+from .shell import base64_of, embedded, fill, jpeg, part, write
 
 _STEPS = 65535
 """Values are stored in 16-bit steps from the lowest to the highest of their grid: exact to 1/131,070 of that range."""
 
-_THUMBNAIL = 480
-"""Pixels of the longer side of a picture in the index."""
+_AXES = (("y", "x"), ("layer", "head", "y", "x"), ("word", "y", "x"), ("layer", "head", "word", "y", "x"))
+
+
+@dataclass(frozen=True)
+class PageWord:
+    """A word of the caption on a page."""
+
+    text: str
+    """As it stands in the caption, with the space before it: the label of the maps' axis."""
+
+    probability: float
+    """How likely the model held it after the words before it, 0 to 1."""
+
+    dependence: float | None = None
+    """How much it depended on the picture, in nats, as `picture_dependence` has it; None where nobody asked."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ValueError: The probability is none, or the dependence is not finite.
+        """
+        check_score(self.text, self.probability)
+        if self.dependence is not None and not math.isfinite(self.dependence):
+            raise ValueError(f"`dependence` of {self.text!r} must be finite, but is {self.dependence} instead.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,64 +62,36 @@ class PagePicture:
     """As the page calls it: a file name."""
 
     predictions: Sequence[tuple[str, float]]
-    """Labels with their probabilities (0 to 1), best first."""
+    """Labels with their probabilities (0 to 1), best first; none where there is a caption."""
 
     maps: Sequence[AttentionMap]
-    """At least one: with axes (y, x), shown by its method's name, or (layer, head, y, x), with a choice of both."""
+    """At least one. Axes (y, x): shown by its method's name; (layer, head, y, x): with a choice of both. Those of a
+    caption have an axis `word` before y."""
+
+    words: Sequence[PageWord] = ()
+    """The caption, where there is one."""
 
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: There is no map, a map has other axes or no geometry, or a score is no probability.
+            ValueError: There is no map, a map has other axes, other words or no geometry, or a score is no probability.
         """
         if not self.maps:
             raise ValueError("`maps` must hold at least one map, but is empty instead.")
+        texts = tuple(word.text for word in self.words)
         for attention_map in self.maps:
-            if attention_map.names not in (("y", "x"), ("layer", "head", "y", "x")):
+            if attention_map.names not in _AXES:
                 raise ValueError(
-                    "`maps` must have the axes ('y', 'x') or ('layer', 'head', 'y', 'x'), "
-                    f"but have {attention_map.names} instead."
+                    "`maps` must have the axes ('y', 'x') or ('layer', 'head', 'y', 'x'), or these with 'word' before "
+                    f"'y', but have {attention_map.names} instead."
                 )
+            for axis in attention_map.axes:
+                if axis.name == "word" and axis.labels != texts:
+                    raise ValueError(f"`words` must be those of the maps, {axis.labels}, but are {texts} instead.")
             placed(attention_map)
         for label, score in self.predictions:
-            _check_score(label, score)
-
-
-@dataclass(frozen=True, eq=False)
-class IndexEntry:
-    """A picture in an index, and the page it links to."""
-
-    picture: Image.Image
-    """The upright source."""
-
-    name: str
-    """As the index calls it: a file name."""
-
-    page: str
-    """Where its page is, relative to the index: `cat.html`."""
-
-    label: str
-    """What was predicted."""
-
-    score: float
-    """Its probability, 0 to 1."""
-
-    map: AttentionMap
-    """What lies over the thumbnail; axes (y, x), with geometry."""
-
-    def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            ValueError: The score is no probability.
-        """
-        _check_score(self.label, self.score)
-
-
-def _check_score(label: str, score: float) -> None:
-    if not (math.isfinite(score) and 0 <= score <= 1):
-        raise ValueError(f"`score` of {label!r} must be between 0 and 1, but is {score} instead.")
+            check_score(label, score)
 
 
 def write_page(path: str | Path, *, pictures: Sequence[PagePicture], title: str) -> None:
@@ -117,57 +109,38 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture], title: str)
         raise ValueError("`pictures` must hold at least one picture, but is empty instead.")
     data = {
         "title": title,
-        "palette": _base64(palette().tobytes()),
+        "palette": base64_of(palette().tobytes()),
         "saturation": SATURATION,
         "pictures": [_picture(picture) for picture in pictures],
     }
-    body = {"title": html.escape(title), "script": _part("page.js"), "data": _embedded(data)}
-    _write(path, title, _fill(_part("page.html"), body), scripts="; script-src 'unsafe-inline'")
-
-
-def write_index(path: str | Path, entries: Sequence[IndexEntry], *, title: str) -> None:
-    """Write a page of thumbnails, each a link to the page of its picture.
-
-    Args:
-        path: Of the HTML file; missing folders are made.
-        entries: In the order shown.
-        title: Of the page.
-    """
-    body = {
-        "title": html.escape(title),
-        "count": f"{len(entries)} picture{'' if len(entries) == 1 else 's'}",
-        "cards": "\n".join(_card(entry) for entry in entries),
-    }
-    _write(path, title, _fill(_part("index.html"), body))
-
-
-def _card(entry: IndexEntry) -> str:
-    plain = entry.picture.convert("RGB")
-    plain.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
-    fields = {
-        "page": html.escape(entry.page),
-        "name": html.escape(entry.name),
-        "label": html.escape(entry.label),
-        "score": f"{entry.score:.0%}",
-        "width": str(plain.width),
-        "height": str(plain.height),
-        "plain": _jpeg(plain),
-        "blended": _jpeg(blend(plain, entry.map)),
-    }
-    return _fill(_part("card.html"), fields)
+    script = "\n".join(part(name) for name in ("draw.js", "words.js", "page.js"))
+    body = {"title": html.escape(title), "script": script, "data": embedded(data)}
+    write(path, title, fill(part("page.html"), body), scripts="; script-src 'unsafe-inline'")
 
 
 def _picture(picture: PagePicture) -> dict[str, Any]:
     shown = for_display(picture.picture)
-    methods = Counter(attention_map.method for attention_map in picture.maps if attention_map.names == ("y", "x"))
+    methods = Counter(attention_map.method for attention_map in picture.maps if "layer" not in attention_map.names)
     return {
         "name": picture.name,
-        "src": _jpeg(shown),
+        "src": jpeg(shown),
         "width": shown.width,
         "height": shown.height,
         "predictions": [[label, float(score)] for label, score in picture.predictions],
+        "words": [_word(word) for word in picture.words],
         "maps": [_map(one, with_target=methods[one.method] > 1) for one in picture.maps],
     }
+
+
+def _word(word: PageWord) -> dict[str, Any]:
+    facts: dict[str, Any] = {"text": word.text, "probability": float(word.probability), "without": None}
+    if word.dependence is not None:
+        # a word may be less likely with the picture, but nothing is likelier than 1
+        facts["without"] = min(1.0, word.probability * math.exp(-max(word.dependence, -700.0)))
+        facts["drop"] = float(word.dependence)
+        facts["likelier"] = likelier(word.dependence)
+        facts["made_up"] = made_up(word.dependence)
+    return facts
 
 
 def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, Any]:
@@ -175,7 +148,7 @@ def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, Any]:
     height, width = geometry.source_size
     left, top, right, bottom = geometry.source_box()
     rows, columns = attention_map.values.shape[-2:]
-    grids = attention_map.values.reshape(-1, rows * columns).astype(np.float64)  # [layers * heads, cells]
+    grids = attention_map.values.reshape(-1, rows * columns).astype(np.float64)  # [layers * heads * words, cells]
     low, high = grids.min(axis=1, keepdims=True), grids.max(axis=1, keepdims=True)
     step = (high - low) / _STEPS
     steps = np.round((grids - low) / np.where(step > 0, step, 1)).astype("<u2")
@@ -191,9 +164,10 @@ def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, Any]:
         "columns": columns,
         "low": low.ravel().tolist(),
         "step": step.ravel().tolist(),
-        "steps": _base64(steps.tobytes()),
+        "steps": base64_of(steps.tobytes()),
         "layers": None,
         "heads": 1,
+        "words": attention_map.values.shape[-3] if "word" in attention_map.names else 0,
     }
     if "layer" in attention_map.names:
         layers, heads = attention_map.values.shape[:2]
@@ -201,37 +175,3 @@ def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, Any]:
         facts["layers"] = attention_map.axes[0].labels or [f"layer {layer}" for layer in range(layers)]
         facts["heads"] = heads
     return facts
-
-
-def _jpeg(picture: Image.Image) -> str:
-    """The picture as a data URI."""
-    file = io.BytesIO()
-    picture.save(file, format="JPEG", quality=88, optimize=True)
-    return f"data:image/jpeg;base64,{_base64(file.getvalue())}"
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
-
-
-def _embedded(data: Mapping[str, Any]) -> str:
-    """JSON that may stand inside a script element: no label can end the element or open a comment."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII only, so U+2028 is escaped as well
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _part(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _fill(template: str, fields: Mapping[str, str]) -> str:
-    """Put each field into its place `{{name}}`, in one pass: what a field holds is not looked through again."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: fields[place[1]], template)
-
-
-def _write(path: str | Path, title: str, body: str, *, scripts: str = "") -> None:
-    """Write a page; `scripts` is what its security policy says of them, by default that there may be none."""
-    fields = {"title": html.escape(title), "style": _part("page.css"), "body": body, "scripts": scripts}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_fill(_part("shell.html"), fields), encoding="utf-8")

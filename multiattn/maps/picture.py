@@ -6,8 +6,6 @@ Notation: b batch, c channels, H and W the input's height and width, l layers, h
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,7 +16,7 @@ from ..inputs import Geometry
 from ..models import ViT
 from .attention_map import AttentionMap, Axis
 from .propagate import relevance, rollout, sharpness
-from .readout import readout_row, to_grid
+from .readout import leaf, readout_row, to_array, to_grid
 
 METHOD_NOTES = {
     "attention": "The share of the classifier's last look that went to each patch, mean of the attention heads. "
@@ -80,7 +78,7 @@ def explain(
     grids = values if method == "gradient_x_input" else to_grid(values, _grid(model, images))
     return [
         AttentionMap(
-            values=_array(grid),
+            values=to_array(grid),
             axes=(Axis("y", "patch"), Axis("x", "patch")),
             method=method,
             sites=sites,
@@ -100,7 +98,7 @@ def attention_stack(
     grids = to_grid(class_attention(model, images), _grid(model, images))  # (b, l, h, r, c)
     return [
         AttentionMap(
-            values=_array(grid),
+            values=to_array(grid),
             axes=(Axis("layer", "index"), Axis("head", "index"), Axis("y", "patch"), Axis("x", "patch")),
             method="attention",
             sites=tuple(site.name for site in model.attention_sites()),
@@ -130,7 +128,7 @@ def _rollout(model: ViT, images: Tensor, targets: list[int]) -> Tensor:
     with torch.no_grad():
         model(images, tap=tap)
     weights = list(tap.weights.values())
-    return rollout(_start(model, weights), weights)
+    return rollout(_start(model, weights), weights)[:, 0]
 
 
 def _relevance(model: ViT, images: Tensor, targets: list[int]) -> Tensor:
@@ -138,14 +136,14 @@ def _relevance(model: ViT, images: Tensor, targets: list[int]) -> Tensor:
     with torch.inference_mode(False), torch.enable_grad():
         # weights may all be frozen; the pictures then carry the graph
         # `forward` and not a call, which may be compiled: a tap's gradients need the graph of the eager pass
-        gradients = tap.gradients(_score_of(model.forward(_leaf(images), tap=tap), targets))
+        gradients = tap.gradients(_score_of(model.forward(leaf(images), tap=tap), targets))
     weights = list(tap.weights.values())
-    return relevance(_start(model, weights), weights, list(gradients.values()))
+    return relevance(_start(model, weights), weights, list(gradients.values()))[:, 0]
 
 
 def _gradient_x_input(model: ViT, images: Tensor, targets: list[int]) -> Tensor:
     with torch.inference_mode(False), torch.enable_grad():
-        images = _leaf(images)
+        images = leaf(images)
         (gradient,) = torch.autograd.grad(_score_of(model(images), targets), images)
     product = (gradient * images.detach()).sum(dim=1).abs()  # (b, H, W)
     patch = model.config.patch_size
@@ -161,11 +159,6 @@ _METHODS: dict[str, Callable[[ViT, Tensor, list[int]], Tensor]] = {
 
 def _start(model: ViT, weights: list[Tensor]) -> Tensor:
     return readout_row(model, weights[0].shape[-1], weights[0])
-
-
-def _leaf(images: Tensor) -> Tensor:
-    """A copy that a graph can start from, also where the caller's own was made in inference mode."""
-    return images.detach().clone().requires_grad_()
 
 
 def _score_of(logits: Tensor, targets: list[int]) -> Tensor:
@@ -218,7 +211,3 @@ def _size(images: Tensor) -> tuple[int, int]:
 
 def _grid(model: ViT, images: Tensor) -> tuple[int, int]:
     return model.grid(_size(images))
-
-
-def _array(grid: Tensor) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(grid.detach().cpu().numpy(), dtype=np.float32)

@@ -1,7 +1,8 @@
-"""What reached the head from each token: one block's attention, rollout, gradient-weighted relevance, head sharpness.
+"""What reached a reader from each token: one block's attention, rollout, gradient-weighted relevance, head sharpness.
 
-Notation: b batch, h heads, q query rows, n tokens. Each function takes the captured weights of the blocks in order,
-(b, h, q, n), where the last block may have computed its first rows only, and gives a row over tokens, (b, n).
+Notation: b batch, r readers (the classifier's head; the words of a caption), h heads, q query rows, n tokens. Each
+function takes what the readers read, a row over tokens each, and the captured weights of the blocks in order,
+(b, h, q, n), where the last block may have computed its first rows only, and gives rows over tokens, (b, r, n).
 """
 
 import math
@@ -14,30 +15,35 @@ from torch import Tensor
 from .readout import through
 
 
-def rollout(row: Float[Tensor, "#b n"], weights: Sequence[Tensor]) -> Float[Tensor, "b n"]:
-    """The share of each token in what the head reads, if attention were all that moves information.
+def rollout(rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor]) -> Float[Tensor, "b r n"]:
+    """The share of each token in what is read, if attention were all that moves information.
 
-    Half of each block's flow is its residual connection; heads are averaged. Sums to 1.
+    Half of each block's flow is its residual connection; heads are averaged. Keeps the sum of a row.
     Source: Abnar and Zuidema 2020, "Quantifying attention flow in transformers", section 3.
     """
-    row = row.expand(len(weights[0]), -1)
+    rows = rows.expand(len(weights[0]), -1, -1)
     for block in reversed(weights):
-        row = 0.5 * row + 0.5 * through(row, block.mean(dim=1))
-    return row
+        rows = 0.5 * rows + 0.5 * through(rows, block.mean(dim=1))
+    return rows
 
 
 def relevance(
-    row: Float[Tensor, "#b n"], weights: Sequence[Tensor], gradients: Sequence[Tensor]
-) -> Float[Tensor, "b n"]:
+    rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> Float[Tensor, "b r n"]:
     """What each token adds to the score that the gradients are of: attention that raises it, followed through blocks.
 
     Source: Chefer et al. 2021, "Generic attention-model explainability", equations 5 and 6; computed for the rows
     that the head reads, which is the last row of their product taken from the other end.
     """
-    row = row.expand(len(weights[0]), -1)
+    rows = rows.expand(len(weights[0]), -1, -1)
     for block, gradient in zip(reversed(weights), reversed(gradients), strict=True):
-        row = row + through(row, (gradient * block).clamp(min=0).mean(dim=1))
-    return row
+        rows = rows + through(rows, raising(block, gradient))
+    return rows
+
+
+def raising(weights: Float[Tensor, "b h q n"], gradients: Float[Tensor, "b h q n"]) -> Float[Tensor, "b q n"]:
+    """The attention that raises a score, as much as it does: the positive part of weight times gradient, head mean."""
+    return (gradients * weights).clamp(min=0).mean(dim=1)
 
 
 def sharpness(weights: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from multiattn.inputs import load_image
-from multiattn.maps import METHODS, deletion_scores, explain, insertion_scores
+from multiattn.maps import METHODS, class_probability, deletion_scores, explain, insertion_scores
 from multiattn.weights import load_bundle
 from tasks.data.folder import read_folder
 
@@ -40,7 +40,7 @@ def main() -> None:
             else:
                 maps = torch.rand(len(images), rows, cols, generator=generator)
             for i, scores in enumerate((deletion_scores, insertion_scores)):
-                totals[name][i] += scores(bundle.model, images, maps, target).sum().item()
+                totals[name][i] += scores(class_probability(bundle.model, target), images, maps).sum().item()
     print(f"{len(chosen)} pictures of {args.split}; mean probability of the predicted class while patches go or come")
     print(f"{'':20} deletion (low is good)  insertion (high is good)")
     for name, (deletion, insertion) in totals.items():

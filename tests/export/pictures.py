@@ -73,3 +73,18 @@ def time_map() -> AttentionMap:
         geometry=None,
         target=None,
     )
+
+
+def words_map(values: np.ndarray, texts: tuple[str, ...], geometry: Geometry | None, **fields: object) -> AttentionMap:
+    """Axes (word, y, x), or (layer, head, word, y, x)."""
+    axes = (Axis("word", "word", labels=texts), *PATCH)
+    if values.ndim == 5:
+        axes = (Axis("layer", "index"), Axis("head", "index"), *axes)
+    facts: dict = {
+        "method": "attention",
+        "sites": ("decoder.blocks.0.cross", "decoder.blocks.1.cross"),
+        "heads": None,
+        "target": "".join(texts),
+        "note": "Where it looked.",
+    }
+    return AttentionMap(values=values.astype(np.float32), axes=axes, geometry=geometry, **{**facts, **fields})

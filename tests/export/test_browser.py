@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import io
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,43 +15,12 @@ from multiattn.export.heat import palette
 from tests.export.pictures import CASES, make_salient, picture_map, whole
 from tests.export.test_page import NASTY, stack
 
-playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 
 ROWS, COLUMNS, LAYERS, HEADS = 5, 7, 2, 3
 RELEVANCE = np.random.default_rng(19).permutation(ROWS * COLUMNS).reshape(ROWS, COLUMNS) / 1000
 STACK = np.random.default_rng(23).random((LAYERS, HEADS, ROWS, COLUMNS))
 LONG = "Reptiliomorpha" * 12
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator:
-    with playwright.sync_playwright() as api:
-        browser = api.chromium.launch(executable_path=str(chromium), args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser) -> Iterator[Callable]:
-    """Opens a file; at the end of the test nothing may have asked the network or complained."""
-    contexts, asked, complaints = [], [], []
-
-    def open_file(path: Path, **options: object):
-        context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_file
-    for context in contexts:
-        context.close()
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert complaints == []
 
 
 @pytest.fixture(scope="module")

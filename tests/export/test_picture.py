@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from multiattn.export import blend, overlay_png
-from multiattn.export.picture import _wrap, for_display
+from multiattn.export.canvas import for_display, wrap
 from tests.export.pictures import picture_map, whole
 
 
@@ -83,10 +83,10 @@ def test_caption_is_drawn_as_it_stands(tmp_path, photo):
 
 
 def test_wrap_keeps_every_word_within_the_room():
-    assert _wrap("", 100, size=10.0) == []
-    assert _wrap("one\ntwo  three", 1000, size=10.0) == ["one two three"]
-    assert _wrap("one two three", 1, size=10.0) == ["one", "two", "three"]
-    narrow, wide = (_wrap("the quick brown fox " * 5, room, size=10.0) for room in (100, 200))
+    assert wrap("", 100, size=10.0) == []
+    assert wrap("one\ntwo  three", 1000, size=10.0) == ["one two three"]
+    assert wrap("one two three", 1, size=10.0) == ["one", "two", "three"]
+    narrow, wide = (wrap("the quick brown fox " * 5, room, size=10.0) for room in (100, 200))
     assert len(narrow) > len(wide) > 1
     assert " ".join(narrow) == ("the quick brown fox " * 5).strip()
 

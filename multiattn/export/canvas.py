@@ -1,0 +1,113 @@
+"""What all drawn figures share: their type, their colours, a canvas measured in pixels and lines that fit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+INK, SOFT = "#1d2027", "#5f6572"
+
+LONGEST = 1200
+"""Pixels of the longer side of a picture in a PNG or a page; larger sources are scaled down."""
+
+_DPI = 100
+FONT = "DejaVu Sans"  # comes with matplotlib: the same on every machine
+
+
+class Canvas:
+    """A white figure that is laid out in whole pixels from its top left corner.
+
+    Args:
+        width: In pixels.
+        height: Likewise.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        # the object API without pyplot keeps no global state; a second to import, and only who draws needs it
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self._width, self._height = width, height
+        self._figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+        FigureCanvasAgg(self._figure)
+
+    def axes(self, left: int, top: int, width: int, height: int) -> "matplotlib.axes.Axes":
+        """Axes over a part of the figure, in pixels."""
+        bottom = self._height - top - height
+        return self._figure.add_axes(
+            (left / self._width, bottom / self._height, width / self._width, height / self._height)
+        )
+
+    def picture(self, picture: Image.Image, left: int, top: int) -> "matplotlib.axes.Axes":
+        """Axes that show a picture pixel for pixel."""
+        axes = self.axes(left, top, *picture.size)
+        axes.imshow(picture, interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+        return axes
+
+    def write(
+        self,
+        text: str,
+        left: int | float,
+        top: int | float,
+        *,
+        size: float,
+        weight: str = "normal",
+        style: str = "normal",
+        color: str = INK,
+        align: str = "left",
+    ) -> None:
+        """A line of text; `left` is its middle where it is aligned to the `center`."""
+        font = {"family": FONT, "size": points(size), "weight": weight, "style": style, "color": color}
+        x, y = left / self._width, 1 - top / self._height
+        # a label may hold a dollar sign: that is no formula
+        self._figure.text(x, y, text, va="top", ha=align, parse_math=False, fontdict=font)
+
+    def save(self, path: str | Path) -> None:
+        """Write the PNG; missing folders are made."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._figure.savefig(path, format="png", dpi=_DPI, facecolor="white", metadata={"Software": "multiattn"})
+
+
+def points(pixels: float) -> float:
+    """A size in the unit that matplotlib's type has."""
+    return pixels * 72 / _DPI
+
+
+def width_of(text: str, *, size: float, weight: str = "normal") -> float:
+    """How wide a line of text is, in pixels as its size is."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=FONT, size=size, weight=weight)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width)
+
+
+def wrap(text: str, room: int, *, size: float, weight: str = "normal") -> list[str]:
+    """Break a text into lines no wider than `room` pixels; a longer word stands alone."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and width_of(f"{lines[-1]} {word}", size=size, weight=weight) <= room:
+            lines[-1] = f"{lines[-1]} {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def for_display(picture: Image.Image) -> Image.Image:
+    """The picture in RGB, scaled down where its longer side is above 1200 pixels."""
+    picture = picture.convert("RGB")
+    share = LONGEST / max(picture.size)
+    return picture if share >= 1 else resized(picture, share)
+
+
+def resized(picture: Image.Image, share: float) -> Image.Image:
+    """The picture with its sides multiplied."""
+    width, height = (max(1, round(side * share)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)

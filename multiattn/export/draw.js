@@ -1,0 +1,144 @@
+"use strict";
+// The data: pictures, each with its predictions or its caption, and maps. A map is a grid of patches, or one for each
+// layer and head, and of those again one for each word of the caption.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const element = (id) => document.getElementById(id);
+const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+const palette = bytes(data.palette); // 256 x RGBA
+
+// what is chosen; layers count from 0 and the last comes first, head 0 is the mean of the heads
+const chosen = { picture: 0, method: "", layer: Infinity, head: 0, word: 0, cell: 0, smooth: true };
+let map = null; // the chosen entry of a picture's maps
+let grid = null; // its values: { values, low, high, order }
+
+// --- values ---
+
+function unpack(map) {
+  // the grids of all layers, heads and words, back from 16-bit steps; once for each map
+  const steps = new Uint16Array(bytes(map.steps).buffer);
+  const cells = map.rows * map.columns;
+  map.grids = map.low.map((low, i) =>
+    Float64Array.from(steps.subarray(i * cells, (i + 1) * cells), (count) => low + count * map.step[i]),
+  );
+}
+
+function valuesOf(map, layer, head) {
+  if (!map.grids) unpack(map);
+  const word = map.words ? chosen.word : 0;
+  const words = map.words || 1;
+  if (!map.layers) return map.grids[word];
+  const ofLayer = Array.from({ length: map.heads }, (_, i) => map.grids[(layer * map.heads + i) * words + word]);
+  if (head > 0) return ofLayer[head - 1];
+  return ofLayer[0].map((_, cell) => ofLayer.reduce((sum, one) => sum + one[cell], 0) / map.heads);
+}
+
+function measured(values) {
+  const order = Array.from(values.keys()).sort((a, b) => values[b] - values[a]);
+  return { values, order, low: values[order[order.length - 1]], high: values[order[0]] };
+}
+
+const scaled = (value) => (grid.high > grid.low ? (value - grid.low) / (grid.high - grid.low) : 0);
+const number = (value) =>
+  value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
+const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
+
+// --- drawing ---
+
+function paint(pixels, at, share) {
+  const colour = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
+  pixels.set(palette.subarray(colour, colour + 4), 4 * at);
+}
+
+// How much each cell counts at each of `size` positions: Catmull-Rom cubic, which keeps the value at a cell's centre.
+function taps(cells, size) {
+  return Array.from({ length: size }, (_, i) => {
+    const at = ((i + 0.5) * cells) / size - 0.5;
+    const first = Math.floor(at);
+    const t = at - first;
+    const weights = [
+      (((-t + 2) * t - 1) * t) / 2,
+      ((3 * t - 5) * t * t + 2) / 2,
+      (((-3 * t + 4) * t + 1) * t) / 2,
+      ((t - 1) * t * t) / 2,
+    ];
+    return weights.map((weight, k) => [Math.min(cells - 1, Math.max(0, first + k - 1)), weight]);
+  });
+}
+
+function drawMap() {
+  const { rows, columns } = map;
+  const size = Math.max(4, Math.round(640 / Math.max(rows, columns))); // canvas pixels a patch
+  const canvas = element("map");
+  const width = (canvas.width = columns * size);
+  const height = (canvas.height = rows * size);
+  const image = new ImageData(width, height);
+  const share = Float64Array.from(grid.values, scaled);
+  if (chosen.smooth) {
+    const across = taps(columns, width);
+    const down = taps(rows, height);
+    const wide = new Float64Array(rows * width); // the rows of the grid, each drawn out to the canvas's width
+    for (let y = 0; y < rows; y++)
+      for (let x = 0; x < width; x++)
+        for (const [cell, weight] of across[x]) wide[y * width + x] += weight * share[y * columns + cell];
+    for (let y = 0; y < height; y++)
+      for (let x = 0; x < width; x++) {
+        let sum = 0;
+        for (const [cell, weight] of down[y]) sum += weight * wide[cell * width + x];
+        paint(image.data, y * width + x, sum);
+      }
+  } else {
+    for (let y = 0; y < height; y++)
+      for (let x = 0; x < width; x++)
+        paint(image.data, y * width + x, share[Math.floor(y / size) * columns + Math.floor(x / size)]);
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+// All layers (across) and heads (down, the mean on top) as tiles, each on its own scale.
+function drawTiles() {
+  const { rows, columns, layers, heads } = map;
+  const zoom = Math.max(1, Math.round(1400 / (layers.length * columns)));
+  const [width, height] = [columns * zoom, rows * zoom];
+  const gap = Math.ceil(width / 14);
+  const canvas = element("tiles");
+  canvas.width = layers.length * (width + gap) - gap;
+  canvas.height = (heads + 1) * (height + gap) - gap;
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  const small = new OffscreenCanvas(columns, rows);
+  for (let layer = 0; layer < layers.length; layer++)
+    for (let head = 0; head <= heads; head++) {
+      const values = valuesOf(map, layer, head);
+      const [low, high] = [Math.min(...values), Math.max(...values)];
+      const image = new ImageData(columns, rows);
+      values.forEach((value, cell) => {
+        paint(image.data, cell, high > low ? (value - low) / (high - low) : 0);
+        image.data[4 * cell + 3] = 255;
+      });
+      small.getContext("2d").putImageData(image, 0, 0);
+      context.drawImage(small, layer * (width + gap), head * (height + gap), width, height);
+    }
+  element("atlas").style.setProperty("--aspect", canvas.width / canvas.height);
+  Object.assign(element("tile").style, {
+    width: `${(100 * width) / canvas.width}%`,
+    height: `${(100 * height) / canvas.height}%`,
+  });
+  map.tile = [(100 * (width + gap)) / canvas.width, (100 * (height + gap)) / canvas.height]; // percent from one to the next
+}
+
+function drawLegend() {
+  const opacity = element("opacity").value / 100;
+  const stops = [];
+  for (let i = 0; i < 256; i += 15) {
+    const [red, green, blue, alpha] = palette.subarray(4 * i, 4 * i + 4);
+    stops.push(`rgb(${red} ${green} ${blue} / ${((alpha / 255) * opacity).toFixed(3)})`);
+  }
+  element("bar").style.background = `linear-gradient(90deg, ${stops.join(", ")}) var(--between)`;
+  element("low").textContent = number(grid.low);
+  element("high").textContent = number(grid.high);
+  element("unit").textContent = map.meaning;
+  element("opacity-value").textContent = `${element("opacity").value} %`;
+  element("stage").style.setProperty("--opacity", opacity);
+  element("stage").style.setProperty("--saturation", 1 - (1 - data.saturation) * opacity);
+}

@@ -1,0 +1,67 @@
+"""How much each word of a caption depended on the picture: a plain number, and a plain rule.
+
+Notation: b pictures, c channels, H and W the input's height and width, m picture tokens, w words.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..inputs.text import Word
+from ..models import Captioner
+from .replay import Replay
+
+MADE_UP_BELOW = math.log(1.25)
+"""In nats. A word that the picture makes less than a quarter likelier than a grey picture of its mean colour does came
+from the language model: it would have stood there without the picture. The rule looks at the word alone, with the words
+before it given: after "a man riding a" the picture may have little to add to "horse", and has said it already."""
+
+
+def made_up(dependence: float) -> bool:
+    """Whether the language model made the word up by itself: its dependence is below `MADE_UP_BELOW`."""
+    return dependence < MADE_UP_BELOW
+
+
+@torch.no_grad()
+def picture_dependence(
+    model: Captioner,
+    images: Float[Tensor, "b c H W"],
+    tokens: Sequence[Sequence[int]],
+    words: Sequence[Sequence[Word]],
+    *,
+    prompt_length: int,
+    context: Float[Tensor, "b m C"] | None = None,
+) -> list[tuple[float, ...]]:
+    """The drop of each word's log-probability when the picture is replaced by its own mean colour, in nats.
+
+    The words before it stay given. 0: the picture made no difference; 0.7: it made the word twice as likely; below 0:
+    less likely. Costs a pass of the encoder and one of the decoder, two where there is no `context`.
+
+    Args:
+        model: A captioner in eval mode.
+        images: Its input.
+        tokens: Of each caption, from the start token on, as `explain_words` takes them.
+        words: Of each caption.
+        prompt_length: Tokens before the first that a piece may name, the start token included.
+        context: `model.encode(images)`, where the caller has it already.
+
+    Returns:
+        One number a word, for each picture.
+
+    Raises:
+        ModelError: The captions and words do not fit each other.
+    """
+    replay = Replay.of(model, tokens, words, prompt_length=prompt_length, device=images.device)
+    context = model.encode(images) if context is None else context
+    without = model.encode(mean_colour(images))
+    read = replay.tokens[:, :-1]
+    with_it, without_it = (replay.log_probs(model.decoder(read, seen)) for seen in (context, without))
+    return [tuple((a - b).tolist()) for a, b in zip(with_it, without_it, strict=True)]
+
+
+def mean_colour(images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
+    """Pictures in which nothing can be seen: each with its own mean colour all over."""
+    return images.mean(dim=(2, 3), keepdim=True).expand_as(images)

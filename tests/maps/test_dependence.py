@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from multiattn.maps import (
+    MADE_UP_BELOW,
+    deletion_scores,
+    insertion_scores,
+    made_up,
+    mean_colour,
+    picture_dependence,
+    word_probability,
+)
+from tests.maps.captions import CONFIGS, PROMPT, TOKENS, WORDS, captioner, pictures
+
+
+@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
+def model(request):
+    return captioner(request.param)
+
+
+def log_probability(model, picture, item, word):
+    """Of one word, in a pass of its own."""
+    with torch.no_grad():
+        rows = model(picture[None], torch.tensor([TOKENS[item][:-1]])).log_softmax(-1)[0]
+    return sum(rows[PROMPT + piece - 1, TOKENS[item][PROMPT + piece]].item() for piece in word.pieces)
+
+
+def grey(picture):
+    """Each channel's mean everywhere."""
+    return torch.stack([torch.full_like(channel, channel.mean().item()) for channel in picture])
+
+
+def test_the_number_is_the_drop_of_the_log_probability(model):
+    images = pictures() + torch.tensor([0.3, -0.2, 1.1])[None, :, None, None]
+    found = picture_dependence(model, images, TOKENS, WORDS, prompt_length=PROMPT)
+    assert [len(one) for one in found] == [3, 1]
+    for item, of_words in enumerate(found):
+        for word, drop in zip(WORDS[item], of_words, strict=True):
+            expected = log_probability(model, images[item], item, word)
+            expected -= log_probability(model, grey(images[item]), item, word)
+            assert drop == pytest.approx(expected, abs=1e-4)
+            assert abs(drop) > 1e-3
+    context = model.encode(images)
+    again = picture_dependence(model, images, TOKENS, WORDS, prompt_length=PROMPT, context=context)
+    for one, other in zip(again, found, strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_a_picture_of_one_colour_adds_nothing_and_its_words_are_made_up(model):
+    images = mean_colour(pictures())
+    for of_words in picture_dependence(model, images, TOKENS, WORDS, prompt_length=PROMPT):
+        assert of_words == pytest.approx([0] * len(of_words), abs=1e-5)
+        assert all(map(made_up, of_words))
+
+
+def test_a_decoder_that_does_not_look_makes_everything_up(model):
+    with torch.no_grad():
+        for block in model.decoder.blocks:
+            block.cross_attention.out.weight.zero_()
+    found = picture_dependence(model, pictures(), TOKENS, WORDS, prompt_length=PROMPT)
+    assert all(drop == 0 and made_up(drop) for of_words in found for drop in of_words)
+
+
+def test_the_rule_is_a_quarter_likelier():
+    assert math.exp(MADE_UP_BELOW) == pytest.approx(1.25)
+    assert [made_up(math.log(times)) for times in (0.2, 1.0, 1.24, 1.26, 9.0)] == [True, True, True, False, False]
+
+
+def test_deletion_and_insertion_follow_the_words_probability(model):
+    images, index = pictures(), [1, 0]
+    watched = word_probability(model, TOKENS, WORDS, prompt_length=PROMPT, index=index)
+    expected = [math.exp(log_probability(model, images[item], item, WORDS[item][w])) for item, w in enumerate(index)]
+    with torch.no_grad():
+        assert watched(images).tolist() == pytest.approx(expected, rel=1e-4)
+    maps = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(3))
+    deleted, inserted = (scores(watched, images, maps) for scores in (deletion_scores, insertion_scores))
+    assert (deleted / inserted - 1).abs().max() > 1e-3
+    empty = mean_colour(images)  # where there is nothing to delete or insert, the curve is flat
+    for scores in (deletion_scores, insertion_scores):
+        torch.testing.assert_close(scores(watched, empty, maps), watched(empty).detach())
