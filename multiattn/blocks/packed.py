@@ -15,10 +15,16 @@ ROWS = 4
 """The kernel is at its best from this many rows on; fewer are filled up with zeros, which is quicker than without."""
 
 
-def can_pack(weight: Tensor) -> bool:
-    """Whether there is a kernel for a packed copy of this weight here."""
-    is_plain = weight.layout == torch.strided and weight.dtype == torch.float32 and not weight.is_inference()
-    return is_plain and weight.device.type == "cpu" and torch.backends.mkldnn.is_available() and weight.numel() > 0
+SMALLEST = 2**17
+"""Numbers in a weight from which on packing pays: below, preparing the kernel takes longer than the product."""
+
+
+def worth_packing(weight: Tensor) -> bool:
+    """Whether a packed copy of this weight is quicker, and there is a kernel for it here."""
+    if weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.layout != torch.strided:
+        return False
+    has_kernel: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_kernel and not weight.is_inference() and weight.numel() >= SMALLEST
 
 
 class PackedWeight:
@@ -29,7 +35,7 @@ class PackedWeight:
     (What is written through `.data` changes a weight unseen: pack anew after it.)
 
     Args:
-        weight: For which `can_pack` holds.
+        weight: In float32 on a CPU; `worth_packing` says whether it pays.
     """
 
     def __init__(self, weight: Float[Tensor, "out in"]) -> None:
@@ -69,20 +75,21 @@ class PackedLinear(nn.Linear):
         super().__init__(linear.in_features, linear.out_features, bias=linear.bias is not None, device="meta")
         self.weight, self.bias = linear.weight, linear.bias
         self.train(linear.training)
-        self._multiply = PackedWeight(linear.weight)
+        self.packed = PackedWeight(linear.weight)
 
     def forward(self, input: Float[Tensor, "*b in"]) -> Float[Tensor, "*b out"]:
         """As `nn.Linear`."""
-        return self._multiply(input, self.weight, self.bias)
+        return self.packed(input, self.weight, self.bias)
 
 
 def pack_linears(model: nn.Module) -> None:
     """Give every linear layer inside `model` a packed copy of its weight, in place.
 
     Parameters, their names, what is saved and what can be learned stay as they are, and results stay to rounding. It
-    costs the memory of the copies. Layers for which there is no kernel here (a GPU's, half precision) stay as they are.
+    costs the memory of the copies. Small layers stay as they are, and those without a kernel here (a GPU's, half
+    precision).
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Linear and can_pack(child.weight):
+            if type(child) is nn.Linear and worth_packing(child.weight):
                 setattr(module, name, PackedLinear(child))

@@ -5,6 +5,7 @@ vocabulary. Rows of one context stand together: row i belongs to context i // (r
 Source: Vaswani et al. 2017, the decoder; pre-norm as GPT-2, post-norm as BERT and BLIP.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -117,6 +118,8 @@ class TextDecoder(nn.Module):
         self.head_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if has_transform else None
         self.head = None if c.tied else nn.Linear(c.dim, c.vocab_size, bias=False)
         self.head_bias = nn.Parameter(torch.zeros(c.vocab_size)) if c.head_bias else None
+        self.project: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
+        """How tokens and the vocabulary's weight are multiplied: whoever packs that weight says so here."""
         self.apply(initialise)
 
     def attention_sites(self, *, tokens: int, context_tokens: int) -> tuple[Site, ...]:
@@ -215,7 +218,7 @@ class TextDecoder(nn.Module):
             assert self.head_activation is not None and self.head_norm is not None
             x = self.head_norm(self.head_activation(self.head_dense(x)))
         weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(x, weight, self.head_bias)
+        return self.project(x, weight, self.head_bias)
 
 
 def _block(c: TextDecoderConfig) -> TransformerBlock:

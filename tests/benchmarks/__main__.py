@@ -1,15 +1,23 @@
-"""`python -m tests.benchmarks [forward training capture memory window] [--rounds N]`."""
+"""`python -m tests.benchmarks [forward training capture memory window caption] [--rounds N]`."""
 
 import argparse
 import platform
 
 import torch
 
+from .caption import caption
 from .memory import memory
 from .vit import capture, forward, training
 from .window import window
 
-BENCHMARKS = {"forward": forward, "training": training, "capture": capture, "memory": memory, "window": window}
+BENCHMARKS = {
+    "forward": forward,
+    "training": training,
+    "capture": capture,
+    "memory": memory,
+    "window": window,
+    "caption": caption,
+}
 
 
 def main() -> None:

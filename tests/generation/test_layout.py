@@ -1,0 +1,91 @@
+import pytest
+import torch
+
+from multiattn.blocks import packed as room
+from multiattn.blocks.packed import PackedLinear, PackedWeight
+from multiattn.generation.layout import lay_out_for_decoding
+from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
+from tests.parity.random_weights import randomise
+
+V, D, C = 101, 24, 17
+
+
+@pytest.fixture(autouse=True)
+def pack_small_weights_too(monkeypatch):
+    monkeypatch.setattr(room, "SMALLEST", 1)
+
+
+def decoder(**options) -> TextDecoder:
+    config = TextDecoderConfig(V, dim=D, depth=2, num_heads=3, mlp_dim=53, context_dim=C, max_length=13, **options)
+    return randomise(TextDecoder(config), seed=0)
+
+
+def decode(model: TextDecoder, *, rows: int) -> torch.Tensor:
+    """The logits of a prompt of five and of three tokens after it, one at a time."""
+    generator = torch.Generator().manual_seed(1)
+    context = torch.randn(1, 7, C, generator=generator)
+    tokens = torch.randint(V, (rows, 8), generator=generator)
+    with torch.inference_mode():
+        cache = model.start(context, rows=rows, capacity=8)
+        parts = [model(tokens[:, :5], cache=cache), *(model(tokens[:, i : i + 1], cache=cache) for i in range(5, 8))]
+    return torch.cat(parts, dim=1)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 11])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"tied": False}, {"head": "transform", "head_bias": True, "pre_norm": False, "final_norm": False}],
+    ids=["tied", "not tied", "bert"],
+)
+def test_results_stay_to_rounding(rows, options):
+    model = decoder(**options)
+    expected = decode(model, rows=rows)
+    lay_out_for_decoding(model)
+    torch.testing.assert_close(decode(model, rows=rows), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_every_product_of_a_step_takes_the_packed_way(tied, monkeypatch):
+    model = decoder(tied=tied, head="transform")
+    lay_out_for_decoding(model)
+    taken = []
+    multiply = PackedWeight._multiply
+    monkeypatch.setattr(PackedWeight, "_multiply", lambda self, x, bias: taken.append(self) or multiply(self, x, bias))
+    context, token = torch.randn(1, 7, C), torch.tensor([[1]])
+    with torch.inference_mode():
+        cache = model.start(context, rows=1, capacity=3)
+        assert len(taken) == 2  # one a block: its keys and values
+        taken.clear()
+        model(token, cache=cache)
+    # a block: qkv and out, q and out of the cross-attention, two of the feedforward; then the head's two
+    assert len(taken) == len(set(map(id, taken))) == 2 * 6 + 2
+    assert sum(isinstance(part, PackedLinear) for part in model.modules()) == 2 * 7 + (1 if tied else 2)
+
+
+def test_what_is_saved_stays(tmp_path):
+    model = decoder()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    lay_out_for_decoding(model)
+    after = model.state_dict()
+    assert list(after) == list(before)
+    for name, value in before.items():
+        assert torch.equal(after[name], value)
+    torch.save(after, tmp_path / "weights.pt")
+    decoder().load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+
+
+def test_gradients_still_flow():
+    """A map by gradients is made from the same model that decodes."""
+    model = decoder()
+    tokens, context = torch.tensor([[1, 3, 5]]), torch.randn(1, 7, C)
+    wanted = torch.autograd.grad(model(tokens, context)[0, -1, 7], model.embedding.weight)[0]
+    lay_out_for_decoding(model)
+    found = torch.autograd.grad(model(tokens, context)[0, -1, 7], model.embedding.weight)[0]
+    assert torch.equal(found, wanted) and wanted.any()
+
+
+def test_another_precision_is_left_alone():
+    model = decoder().double()
+    lay_out_for_decoding(model)
+    assert not any(isinstance(part, PackedLinear) for part in model.modules())
+    assert model.project is torch.nn.functional.linear
