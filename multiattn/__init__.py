@@ -7,6 +7,9 @@
     result.label, result.score
     result.maps[0].save_png("cat.png")
 
+    caption = multiattn.load("caption")
+    caption("cat.jpg", maps="attention").save_html("cat.html")
+
 Importing the package is quick: torch is imported when `load` is first asked for.
 """
 

@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .caption import CaptionTask
     from .classify import ClassifyTask
 
-__all__ = ["ClassifyTask"]
+__all__ = ["CaptionTask", "ClassifyTask"]
 
-_HOMES = {"ClassifyTask": "tasks.classify"}
+_HOMES = {"CaptionTask": "tasks.caption", "ClassifyTask": "tasks.classify"}
 
 
 def __getattr__(name: str) -> object:

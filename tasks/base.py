@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -54,6 +55,14 @@ class BaseTask(pl.LightningModule, ABC):
     @abstractmethod
     def bundle(self) -> ModelBundle:
         """The model as a directory that `multiattn` loads has it."""
+
+    @abstractmethod
+    def prediction_lines(self, outputs: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        """What `predict_step` gave for a batch: for each item its place in the split, and what to write about it."""
+
+    def lr_shares(self) -> Mapping[str, float]:
+        """By the name of a part of the model, the share of the learning rate that it learns at; 1 for all others."""
+        return {}
 
     def configure_model(self) -> None:
         """Build the parts, once."""
@@ -109,7 +118,13 @@ class BaseTask(pl.LightningModule, ABC):
         """AdamW with warm-up and cosine over the whole training."""
         assert self.model is not None
         steps_per_epoch, total = self._steps()
-        return configure(self.model, self.optimisation, steps_per_epoch=steps_per_epoch, total_steps=total)
+        return configure(
+            self.model,
+            self.optimisation,
+            steps_per_epoch=steps_per_epoch,
+            total_steps=total,
+            lr_shares=self.lr_shares(),
+        )
 
     def _steps(self) -> tuple[float, int]:
         """Optimiser steps an epoch and in all.

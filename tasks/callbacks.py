@@ -188,7 +188,7 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 class ModelDirectory(Callback):
-    """Write what was trained to `RUN/model`, which `multiattn classify --model` and `multiattn.load` take."""
+    """Write what was trained to `RUN/model`, which the task's command and `multiattn.load` take."""
 
     def __init__(self, weights: Literal["best", "final"] = "best", half: bool = False) -> None:
         """Choose the weights.
@@ -219,7 +219,9 @@ class ModelDirectory(Callback):
             "last_validation": metrics,
         }
         save_bundle(bundle, directory, dtype=torch.float16 if self.half else torch.float32)
-        print(f"The model is in {directory}. Try it: multiattn classify PICTURE --model {directory}", file=sys.stderr)
+        print(
+            f"The model is in {directory}. Try it: multiattn {bundle.task} PICTURE --model {directory}", file=sys.stderr
+        )
 
     def _best(self, trainer: pl.Trainer) -> str | None:
         if self.weights == "final":
@@ -254,9 +256,7 @@ class EpochLines(Callback):
 
 
 class PredictionLines(Callback):
-    """Write `RUN/predictions.jsonl` for the verb `predict`: one line a picture, as `multiattn classify` has it."""
-
-    _TOP = 5
+    """Write `RUN/predictions.jsonl` for the verb `predict`: one line a file, as the task's own command has it."""
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the file; of several processes each has its own."""
@@ -277,16 +277,9 @@ class PredictionLines(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write a batch."""
-        labels: Any = pl_module.labels
         with self._path.open("a", encoding="utf-8") as lines:
-            for index, scores in zip(*outputs, strict=True):
-                top = scores.topk(min(self._TOP, len(scores)))
-                found = [
-                    {"label": labels[i], "score": round(score, 6)}
-                    for score, i in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-                ]
-                line = {"file": self._files[int(index)], "predictions": found}
-                lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+            for place, found in pl_module.prediction_lines(outputs):  # type: ignore[operator]
+                lines.write(json.dumps({"file": self._files[place], **found}, ensure_ascii=False) + "\n")
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say where they are."""

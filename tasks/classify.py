@@ -2,8 +2,8 @@
 
 import copy
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -15,15 +15,17 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
-from multiattn.models.vit import PRESETS, ViT, ViTConfig
+from multiattn.models.vit import ViT
 from multiattn.weights import ModelBundle, adapt, load_bundle
 
 from .base import BaseTask
 from .checks import require
 from .data.pictures import ImageBatch
+from .encoder import TRAINING_ONLY, preset_config, require_training_only, with_tuples
 from .optim import Optimisation
 
-_TRAINING_ONLY = ("dropout", "attention_dropout", "stochastic_depth")
+_PREDICTED = 5
+"""Labels of each picture that `predict` writes."""
 
 
 @dataclass(frozen=True)
@@ -111,22 +113,16 @@ class ClassifyTask(BaseTask):
         self.class_weights = class_weights
         self.mixing = mixing or Mixing()
         self.labels: tuple[str, ...] = ()
-        # YAML has lists for tuples
-        self._overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in (overrides or {}).items()}
+        self._overrides = with_tuples(overrides)
         self._start: ModelBundle | None = None
         if pretrained is None:
-            self._config = _config(architecture, self._overrides, image_size)
+            self._config = preset_config(architecture, self._overrides, image_size)
             size = self._config.image_size
             resize_to = math.floor(min(size) / crop_share)
             self.preprocessing = ImagePreprocessing(size, resize_to, "bicubic", tuple(mean), tuple(std))
         else:
             self._start = load_bundle(pretrained)
-            wrong = sorted(set(self._overrides) - set(_TRAINING_ONLY))
-            if wrong:
-                raise ModelError(
-                    f"`overrides` must be among {', '.join(_TRAINING_ONLY)} where there is `pretrained`, but has "
-                    f"{', '.join(wrong)}: the weights decide about it."
-                )
+            require_training_only(self._overrides, "overrides", source="pretrained")
             self.preprocessing = _at_size(self._start.preprocessing, image_size)
 
     def build_model(self, data: Any) -> ViT:
@@ -139,7 +135,7 @@ class ClassifyTask(BaseTask):
         self.labels = data.class_names
         if self._start is None:
             return ViT(replace(self._config, num_classes=len(self.labels)))
-        adapted = adapt(self._start.model, num_classes=len(self.labels), image_size=self.preprocessing.size)
+        adapted = adapt(self._start.classifier, num_classes=len(self.labels), image_size=self.preprocessing.size)
         self._start = None  # its weights are no longer needed
         model = ViT(replace(adapted.config, **self._overrides))
         model.load_state_dict(adapted.state_dict())
@@ -193,9 +189,19 @@ class ClassifyTask(BaseTask):
         del batch_idx
         return batch.indices.cpu(), self.model(batch.images).float().softmax(dim=-1).cpu()
 
+    def prediction_lines(self, outputs: tuple[Tensor, Tensor]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The first labels with their probabilities."""
+        for index, scores in zip(*outputs, strict=True):
+            top = scores.topk(min(_PREDICTED, len(scores)))
+            found = [
+                {"label": self.labels[i], "score": round(score, 6)}
+                for score, i in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+            ]
+            yield int(index), {"predictions": found}
+
     def bundle(self) -> ModelBundle:
         """The weights as they are now, with labels and preprocessing, on the CPU."""
-        config = replace(self.model.config, **dict.fromkeys(_TRAINING_ONLY, 0.0))
+        config = replace(self.model.config, **dict.fromkeys(TRAINING_ONLY, 0.0))
         model = ViT(config)
         model.load_state_dict({k: v.detach().cpu().float() for k, v in copy.copy(self.model.state_dict()).items()})
         return ModelBundle("classify", model.eval(), self.preprocessing, self.labels)
@@ -210,27 +216,6 @@ class ClassifyTask(BaseTask):
             num_classes=len(self.labels),
         )
         return mix(images, target)  # type: ignore[no-any-return]
-
-
-def _config(architecture: str, overrides: dict[str, Any], image_size: int | None) -> ViTConfig:
-    if architecture not in PRESETS:
-        raise ModelError(f"`architecture` must be one of {', '.join(PRESETS)}, but is {architecture!r} instead.")
-    known = [f.name for f in fields(ViTConfig) if f.name != "num_classes"]  # the data decides about the classes
-    unknown = sorted(set(overrides) - set(known))
-    if unknown:
-        raise ModelError(f"`overrides` must be among {', '.join(known)}, but has {', '.join(unknown)} instead.")
-    if image_size is not None:
-        overrides = overrides | {"image_size": (image_size, image_size)}
-    try:
-        config = replace(PRESETS[architecture], **overrides)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"`overrides` cannot be used: {error}") from error
-    if any(side % config.patch_size for side in config.image_size):
-        raise ModelError(
-            f"`image_size` must be a multiple of the patch size ({config.patch_size}), but is {config.image_size} "
-            "instead."
-        )
-    return config
 
 
 def _at_size(preprocessing: ImagePreprocessing, image_size: int | None) -> ImagePreprocessing:

@@ -11,25 +11,35 @@ from collections.abc import Sequence
 
 from multiattn.errors import ModelError, MultiattnError
 
-from .commands import classify, convert, demo, evaluate, info
+from .commands import caption, classify, convert, demo, evaluate, info
 from .commands.console import say, say_lines
 from .commands.options import Parser
 
-_COMMANDS = {"classify": classify, "evaluate": evaluate, "info": info, "convert": convert, "demo": demo}
+_COMMANDS = {
+    "classify": classify,
+    "caption": caption,
+    "evaluate": evaluate,
+    "info": info,
+    "convert": convert,
+    "demo": demo,
+}
 
 _TRAINING = ("fit", "validate", "test", "predict")  # these go to Lightning's own command line, in `tasks.training`
 
 _HELP = """\
-Classify pictures, and see where the model looked.
+Classify and caption pictures, and see where the model looked.
 
 try it
-  demo       classify a few pictures and make pages that show the attention
+  demo       classify and caption a few pictures, with pages that show where the
+             models looked
 
 use a model
   classify   say what is on pictures; with --maps, show where the model looked
-  evaluate   measure a model on labelled data
-  info       say what a model is: its size, input, labels and attention
-  convert    rewrite a model in another layout (ours, timm, Hugging Face)
+  caption    write a sentence about each picture; with --maps, show where the
+             model looked for each word
+  evaluate   measure a model on data with known answers
+  info       say what a model is: its size, input, vocabulary and attention
+  convert    rewrite a model in another layout (ours, timm, Hugging Face, BLIP)
 
 train a model (with Lightning; each takes a YAML file)
   fit        train or fine-tune
@@ -42,6 +52,7 @@ _EXAMPLES = """\
 examples
   multiattn demo
   multiattn classify cat.jpg
+  multiattn caption cat.jpg
   multiattn classify photos/ --maps out/ --format json > results.jsonl
   multiattn fit --config configs/classify/finetune.yaml
   multiattn COMMAND --help     tells all about a command

@@ -1,6 +1,7 @@
 """The optimiser all tasks share: AdamW, layer-wise decay of the learning rate, warm-up and cosine by the step."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,12 @@ def lr_factor(step: int, *, warmup_steps: int, total_steps: int, final: float) -
 
 
 def configure(
-    model: nn.Module, optimisation: Optimisation, *, steps_per_epoch: float, total_steps: int
+    model: nn.Module,
+    optimisation: Optimisation,
+    *,
+    steps_per_epoch: float,
+    total_steps: int,
+    lr_shares: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """AdamW and its schedule for a model, as Lightning's `configure_optimizers` returns them.
 
@@ -65,6 +71,7 @@ def configure(
         optimisation: The numbers.
         steps_per_epoch: Optimiser steps an epoch.
         total_steps: Optimiser steps of the whole training.
+        lr_shares: By the name of a part of the model, e.g. `encoder`, the share of the learning rate that it learns at.
     """
     no_decay = getattr(model, "no_weight_decay", set)()
     if optimisation.layer_decay < 1:
@@ -78,6 +85,8 @@ def configure(
             group["lr"] = optimisation.lr * group.pop("lr_scale")
     else:
         groups = param_groups_weight_decay(model, optimisation.weight_decay, no_weight_decay_list=no_decay)
+    for part, share in (lr_shares or {}).items():
+        groups = _slowed(groups, model.get_submodule(part), share, lr=optimisation.lr)
     optimizer = AdamW(groups, lr=optimisation.lr, betas=optimisation.betas)
     warmup_steps = min(round(optimisation.warmup_epochs * steps_per_epoch), total_steps // 2)
 
@@ -87,3 +96,16 @@ def configure(
 
     scheduler = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
     return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+
+def _slowed(groups: list[dict[str, Any]], part: nn.Module, share: float, *, lr: float) -> list[dict[str, Any]]:
+    """The same groups, where the weights of `part` have groups of their own with a share of the learning rate."""
+    inside = {id(parameter) for parameter in part.parameters()}
+    split = []
+    for group in groups:
+        rate = group.get("lr", lr)
+        for is_inside, its_rate in ((True, rate * share), (False, rate)):
+            params = [p for p in group["params"] if (id(p) in inside) == is_inside]
+            if params:
+                split.append(group | {"params": params, "lr": its_rate})
+    return split

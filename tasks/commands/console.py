@@ -90,12 +90,13 @@ class Report:
         total: How many steps the bar has.
         out: The file to write the results to, in a folder that is made where it is missing; standard output where
             None. An existing file is replaced.
+        doing: What the bar says is going on.
 
     Raises:
         MultiattnError: The file cannot be written.
     """
 
-    def __init__(self, total: int, *, out: str | None = None) -> None:
+    def __init__(self, total: int, *, out: str | None = None, doing: str = "classifying") -> None:
         self._file: TextIO | None = None
         if out is not None:
             make_folder(Path(out).parent, subject=f"the parent of --out {out}")
@@ -107,13 +108,13 @@ class Report:
         self._step: TaskID | None = None
         self._shares_terminal = False
         if sys.stderr.isatty():
-            self._start_bar(total)
+            self._start_bar(total, doing)
 
-    def _start_bar(self, total: int) -> None:
+    def _start_bar(self, total: int, doing: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Progress(
             *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
         )

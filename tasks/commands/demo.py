@@ -1,31 +1,37 @@
-"""`multiattn demo`: a few pictures classified, and a page for each that shows where the model looked."""
+"""`multiattn demo`: a few pictures classified and captioned, with pages that show where the models looked."""
 
 import argparse
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from multiattn.errors import InputError
 from multiattn.resources import shipped
 
 from .console import Report, make_folder, printable, say, spinner
-from .options import MAP_METHODS, Parser, add_model, not_empty
+from .options import MAP_METHODS, WORD_METHODS, Parser, add_model, not_empty
+
+if TYPE_CHECKING:
+    from multiattn.export import IndexEntry
 
 _DESCRIPTION = """\
-Classify a few pictures and write pages that show where the model looked. Needs
-no network: the drawn pictures come with this package, the photographs with
-scikit-image (pip install 'multiattn[demo]'; without it, only the drawn ones are
-done).
+Classify and caption a few pictures, and write pages that show where the models
+looked. Needs no network: the drawn pictures come with this package, the
+photographs with scikit-image (pip install 'multiattn[demo]'; without it, only
+the drawn ones are done).
 """
 
 _EPILOG = """\
 examples
   multiattn demo
   multiattn demo --out pages/ --model runs/mine/model
+  multiattn demo --captioner runs/my-captions/model
 """
 
 _FEW = 20  # labels of a model whose labels can be told in a line
 _LABEL_WIDTH = 20  # characters; a longer label moves what follows
-_ON_INDEX = "relevance"  # the method whose map lies over the thumbnails: it explains the label that stands below them
+_ON_INDEX = "relevance"  # the method whose map lies over the thumbnails: it explains what stands below them
 
 # name -> file in scikit-image's data folder; those that its wheel holds, so that no network is asked
 _PHOTOGRAPHS = {
@@ -44,11 +50,12 @@ def parser() -> Parser:
         "--out", metavar="DIR", type=not_empty, default="demo", help="where to write the pages (default: demo)"
     )
     add_model(parser)
+    add_model(parser, task="caption", option="--captioner")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Classifies the demo's pictures and writes the pages; returns 0 when all went well."""
+    """Classifies and captions the demo's pictures and writes the pages; returns 0 when all went well."""
     photographs_there = photographs()
     if len(photographs_there) < len(_PHOTOGRAPHS):
         missing = [name for name in _PHOTOGRAPHS if name not in photographs_there]
@@ -58,40 +65,63 @@ def run(args: argparse.Namespace) -> int:
     pictures = photographs_there | drawn_pictures()
     if not pictures:
         raise InputError(f"{shipped('inputs')} must hold the drawn pictures, but is missing instead: install again")
-    with spinner("loading the model"):
+    with spinner("loading the models"):
         import multiattn
-        from multiattn.export import IndexEntry, write_index
+        from multiattn.export import write_index
 
         out = make_folder(args.out, subject=f"--out {args.out}")
-        classifier = multiattn.load(args.model)
+        classifier = multiattn.load(args.model, task="classify")
+        captioner = multiattn.load(args.captioner, task="caption")
     if len(classifier.labels) <= _FEW:
         say(
-            f"this model knows only {', '.join(classifier.labels)}: "
+            f"the classifier knows only {', '.join(classifier.labels)}: "
             "a picture of anything else is given the label that comes nearest"
         )
-    width = max(map(len, pictures))
-    entries = []
-    failures = 0
-    methods = (_ON_INDEX, *(method for method in MAP_METHODS if method != _ON_INDEX))  # a page opens with its first
-    with Report(len(pictures)) as report:
-        results = classifier.stream(pictures.values(), maps=methods, top_k=5, batch_size=2)
-        for name, result in zip(pictures, results, strict=True):
-            if result.error is not None:
-                failures += 1
-                report.message(str(result.error))
-            else:
-                page = out / f"{name}.html"
-                result.save_html(page)
-                label = printable(result.label)
-                report.result(f"{name:{width}}  {result.score:6.1%}  {label:{_LABEL_WIDTH}}  {printable(page)}")
-                shown = result.maps[0]
-                entries.append(IndexEntry(shown.picture, name, page.name, result.label, result.score, shown.map))
-            report.advance()
+    pages = _Pages(out, width=max(map(len, pictures)))
+    with Report(2 * len(pictures), doing="looking") as report:
+        labelled = classifier.stream(pictures.values(), maps=_first(_ON_INDEX, MAP_METHODS), batch_size=2)
+        for name, result in zip(pictures, labelled, strict=True):
+            pages.add(report, name, result, suffix="", text=lambda result: result.label)
+        written = captioner.stream(pictures.values(), maps=_first(_ON_INDEX, WORD_METHODS), batch_size=2)
+        for name, result in zip(pictures, written, strict=True):
+            pages.add(report, name, result, suffix=".caption", text=lambda result: result.text)
     index = out / "index.html"
-    write_index(index, entries, title="Where the model looked")
-    say("each picture has a page with its maps; open this one first:")
+    write_index(index, pages.entries, title="Where the models looked")
+    say("each picture has pages with its maps; open this one first:")
     print(printable(index))
-    return 1 if failures else 0
+    return 1 if pages.failures else 0
+
+
+class _Pages:
+    """Writes a page for each result, and keeps what the index needs."""
+
+    def __init__(self, out: Path, *, width: int) -> None:
+        self.entries: list[IndexEntry] = []
+        self.failures = 0
+        self._out, self._width = out, width
+
+    def add(self, report: Report, name: str, result: Any, *, suffix: str, text: Callable[[Any], str]) -> None:
+        """Writes the page of a result; one that could not be had is named and counted."""
+        from multiattn.export import IndexEntry
+
+        if result.error is not None:
+            self.failures += 1
+            report.message(str(result.error))
+        else:
+            said, where = printable(text(result)), ""
+            if result.maps:  # a caption without words has none
+                page = self._out / f"{name}{suffix}.html"
+                result.save_html(page)
+                where = printable(page)
+                shown = result.maps[0]
+                self.entries.append(IndexEntry(shown.picture, name, page.name, said, result.score, shown.map))
+            report.result(f"{name:{self._width}}  {result.score:6.1%}  {said:{_LABEL_WIDTH}}  {where}")
+        report.advance()
+
+
+def _first(method: str, methods: Sequence[str]) -> tuple[str, ...]:
+    """All methods, and this one first: a page opens with it."""
+    return (method, *(other for other in methods if other != method))
 
 
 def drawn_pictures() -> dict[str, Path]:

@@ -1,45 +1,68 @@
-"""`multiattn evaluate`: how good is a model on labelled data?"""
+"""`multiattn evaluate`: how good is a model on data of which the right answers are known?"""
 
 import argparse
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 from multiattn.errors import InputError, ModelError
 
 from .console import Report, printable, say, spinner
-from .options import Parser, add_compute, add_format, add_model, not_empty
+from .options import Parser, add_compute, add_format, at_least_one, not_empty
 
 _DESCRIPTION = """\
-Measure a classifier on labelled pictures. The data's classes are matched to the
-model's labels by name.
+Measure a classifier on labelled pictures, or a captioner on pictures with
+captions that people wrote. A classifier's labels are matched to the data's
+classes by name.
 """
 
 _EPILOG = """\
-what is measured
+what is measured of a classifier
   top1   share of the pictures whose label is the model's first choice
   top5   share of the pictures whose label is among its first five
   ece    expected calibration error: how far the stated probability is from the
          share that is right, in the mean over 15 bins (Guo et al. 2017); 0 is a
          model that can be taken at its word
 
+what is measured of a captioner (by the published definitions, without Java)
+  bleu1, bleu2, bleu3, bleu4
+         runs of one to four words that are in a reference too
+  meteor words matched with the best reference, exactly or by their stem;
+         without synonyms and paraphrases, so a little below Meteor 1.5
+  rouge_l   longest common subsequence with a reference
+  cider  CIDEr-D: likeness to the references, rare words counting more; 0 to 10
+  self_retrieval   how often a caption is more like its own picture's references
+         than like those of 99 other pictures: a model that says the same of
+         every picture gets 0.01
+
 data
   FOLDER/SPLIT/CLASS/*.jpg, or FOLDER/SPLIT/metadata.jsonl (or metadata.csv)
-  with the columns file_name and label
+  with the columns file_name and label; for captions file_name and text or texts
+  COCO and Flickr8k as published: --captions and --pictures ({split} in them is
+  the name of the split)
 
 examples
   multiattn evaluate classify --data .data/cifar10
   multiattn evaluate classify --data pets --split test --model runs/pets/model
+  multiattn evaluate caption --data flickr8k --split test --beams 3
+  multiattn evaluate caption --data coco --limit 500 --pictures {split}2017 \\
+      --captions annotations/captions_{split}2017.json
 
 with --format json, one object
   {"top1": 0.84, "top5": 0.99, "ece": 0.02, "items": 10000, "skipped": 0,
    "model": "classify", "data": "pets", "split": "test"}
+  {"bleu1": 0.61, "bleu2": 0.42, "bleu3": 0.28, "bleu4": 0.18, "meteor": 0.19,
+   "rouge_l": 0.44, "cider": 0.45, "self_retrieval": 0.41, "items": 500,
+   "skipped": 0, "model": "caption", "data": "flickr8k", "split": "test"}
 
 A picture that cannot be read is named on standard error, left out and counted
 as skipped, and the exit status is 1.
 """
 
 _BINS = 15
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -74,10 +97,8 @@ class Evaluation:
 def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn evaluate", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("task", metavar="TASK", choices=("classify",), help="classify")
-    parser.add_argument(
-        "--data", metavar="FOLDER", type=not_empty, required=True, help="the labelled pictures (see below)"
-    )
+    parser.add_argument("task", metavar="TASK", choices=("classify", "caption"), help="classify or caption")
+    parser.add_argument("--data", metavar="FOLDER", type=not_empty, required=True, help="the pictures (see below)")
     parser.add_argument(
         "--split",
         metavar="NAME",
@@ -85,28 +106,67 @@ def parser() -> Parser:
         default="validation",
         help="sub-folder to use (default: validation)",
     )
-    add_model(parser)
+    parser.add_argument(
+        "--limit", metavar="N", type=at_least_one, help="use only N pictures, evenly spread over the split"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        type=not_empty,
+        help="a model directory, a hub id, or a task's name; default: the small model for TASK that is shipped with "
+        "this package",
+    )
     add_format(parser, json_help="json: one object")
     add_compute(parser)
+    captions = parser.add_argument_group("captions only")
+    captions.add_argument(
+        "--beams",
+        metavar="N",
+        type=at_least_one,
+        help="texts that the search keeps at once (default: as the model says, or 3)",
+    )
+    captions.add_argument(
+        "--captions",
+        metavar="FILE",
+        type=not_empty,
+        help="a captions JSON of COCO, or Flickr8k's token file, in FOLDER",
+    )
+    captions.add_argument("--pictures", metavar="DIR", type=not_empty, help="its pictures, in FOLDER")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates; returns 0 when every picture could be used."""
+    args.model = args.model or args.task
+    if args.task == "caption":
+        from .evaluate_caption import run as run_caption  # NumPy, which the help need not wait for
+
+        return run_caption(args)
+    for name in ("beams", "captions", "pictures"):
+        if getattr(args, name) is not None:
+            parser().error(f"argument --{name}: is for captions only, but the task is classify")
+    return _run_classify(args)
+
+
+def _run_classify(args: argparse.Namespace) -> int:
     with spinner("loading the model"):
         import multiattn
+        from multiattn.pipelines import Classifier
 
         from ..data.folder import read_folder
 
         records = read_folder(args.data, args.split)
+        items = evenly_spread(records.items, args.limit)
         classifier = multiattn.load(args.model, device=args.device)
+    if not isinstance(classifier, Classifier):
+        raise ModelError(f"{args.model}: the model's task must be 'classify', but is 'caption' instead.")
     check_labels(records.class_names, classifier.labels)
     ranks: list[int | None] = []  # of each picture's label among the five first choices
     scores: list[float] = []  # of each picture's first choice
     skipped = 0
-    with Report(len(records.items)) as report:
-        truths = (records.class_names[index] for _, index in records.items)
-        results = classifier.stream((path for path, _ in records.items), top_k=5, batch_size=args.batch_size)
+    with Report(len(items)) as report:
+        truths = (records.class_names[index] for _, index in items)
+        results = classifier.stream((path for path, _ in items), top_k=5, batch_size=args.batch_size)
         for truth, result in zip(truths, results, strict=True):
             if result.error is not None:
                 skipped += 1
@@ -131,8 +191,15 @@ def run(args: argparse.Namespace) -> int:
         )
         report.result(json.dumps(asdict(measured)) if args.format == "json" else as_text(measured))
     if skipped:
-        say(f"{skipped} of {len(records.items)} pictures could not be used")
+        say(f"{skipped} of {len(items)} pictures could not be used")
     return 1 if skipped else 0
+
+
+def evenly_spread(items: Sequence[_Item], limit: int | None) -> Sequence[_Item]:
+    """At most `limit` items, from the first on at equal distances; all where None. Splits are often sorted."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def check_labels(classes: Sequence[str], labels: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .console import make_folder, printable
 
 if TYPE_CHECKING:
-    from multiattn.pipelines import ClassifyResult
+    from multiattn.pipelines import CaptionResult, ClassifyResult
 
 
 # what an address cannot hold as it is (# % ?), a page or a shell reads as more than a name, or Windows does not take
@@ -41,7 +41,7 @@ class MapFiles:
         self._directory = make_folder(directory, subject=f"--maps {directory}")
         self._taken: set[str] = set()
 
-    def write(self, result: "ClassifyResult") -> Written:
+    def write(self, result: "ClassifyResult | CaptionResult") -> Written:
         """Writes a page, and a picture and the numbers for each method, of a result with maps."""
         stem = self._free(_plain(Path(str(result.file)).stem))
         page = str(self._directory / f"{stem}.html")

@@ -1,20 +1,32 @@
 """The parser and the options that several commands share."""
 
 import argparse
-from typing import NoReturn
+import math
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
 
 from .console import printable
 
-MAP_METHODS = ("attention", "rollout", "relevance", "gradient_x_input")
-"""`multiattn.maps.METHODS`, repeated here because importing that imports torch; a test holds the two together."""
+# What the library has, repeated here because importing it imports torch; a test holds the two together.
 
-LAYOUTS = ("multiattn", "timm", "hf-vit")
-"""`multiattn.weights.LAYOUTS`, repeated for the same reason."""
+MAP_METHODS = ("attention", "rollout", "relevance", "gradient_x_input")
+"""`multiattn.maps.METHODS`."""
+
+WORD_METHODS = ("attention", "relevance", "rollout")
+"""`multiattn.maps.WORD_METHODS`."""
+
+LAYOUTS = ("multiattn", "timm", "hf-vit", "hf-blip", "blip", "vit-gpt2")
+"""`multiattn.weights.LAYOUTS`."""
+
+_PUBLISHED = {"classify": "timm or Hugging Face ViT", "caption": "BLIP or ViT-GPT2"}
 
 MODEL_HELP = (
-    "a model directory (ours, or the published layout of timm or Hugging Face ViT), a hub id, or a task's name; "
-    "default: classify, the small model shipped with this package"
+    "a model directory (ours, or the published layout of timm, Hugging Face ViT, BLIP or ViT-GPT2), a hub id, or a "
+    "task's name; default: classify, the small classifier shipped with this package"
 )
+"""Of a command that takes models of all tasks."""
+
+_Number = TypeVar("_Number", int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,27 +56,62 @@ def not_empty(text: str) -> str:
 
 def at_least_one(text: str) -> int:
     """Reads a whole number from 1 on."""
+    return _number(text, int, "a whole number of at least 1", lambda value: value >= 1)
+
+
+def whole_number(text: str) -> int:
+    """Reads a whole number from 0 on."""
+    return _number(text, int, "a whole number of at least 0", lambda value: value >= 0)
+
+
+def number(text: str) -> float:
+    """Reads a number, which may be negative."""
+    return _number(text, float, "a number", math.isfinite)
+
+
+def above_zero(text: str) -> float:
+    """Reads a number above 0."""
+    return _number(text, float, "a number above 0", lambda value: 0 < value < math.inf)
+
+
+def share(text: str) -> float:
+    """Reads a number above 0 and at most 1."""
+    return _number(text, float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
+
+
+def _number(text: str, kind: Callable[[str], _Number], rule: str, fits: Callable[[_Number], bool]) -> _Number:
     try:
-        value = int(text)
+        value = kind(text)
     except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but is {text!r} instead")
+        value = None
+    if value is None or not fits(value):
+        raise argparse.ArgumentTypeError(f"must be {rule}, but is {text!r} instead")
     return value
 
 
-def map_methods(text: str) -> list[str]:
-    """Reads `rollout`, `rollout,relevance` or `all`."""
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in (*MAP_METHODS, "all"):
-            raise argparse.ArgumentTypeError(f"must be of {', '.join(MAP_METHODS)} or all, but is {name!r} instead")
-    return list(MAP_METHODS) if "all" in names else names
+def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """What reads `rollout`, `rollout,relevance` or `all`, for a task with these methods."""
+
+    def read(text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",")]
+        for name in names:
+            if name not in (*known, "all"):
+                raise argparse.ArgumentTypeError(f"must be of {', '.join(known)} or all, but is {name!r} instead")
+        return list(known) if "all" in names else names
+
+    return read
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """`--model`."""
-    parser.add_argument("--model", metavar="M", type=not_empty, default="classify", help=MODEL_HELP)
+def add_model(parser: argparse.ArgumentParser, *, task: str = "classify", option: str = "--model") -> None:
+    """`--model`, of this task; by default the one that ships for it."""
+    parser.add_argument(
+        option,
+        metavar="M",
+        type=not_empty,
+        default=task,
+        help=f"a model directory (ours, or the published layout of {_PUBLISHED[task]}), a hub id, or a task's name; "
+        f"default: {task}, the small model shipped with this package",
+    )
 
 
 def add_format(parser: argparse.ArgumentParser, *, json_help: str) -> None:

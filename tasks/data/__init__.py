@@ -4,14 +4,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .captioning import CaptionData
+    from .captions import CaptionRecords, read_captions
     from .classification import ClassificationData
     from .folder import ClassificationRecords, read_folder
 
-__all__ = ["ClassificationData", "ClassificationRecords", "read_folder"]
+__all__ = [
+    "CaptionData",
+    "CaptionRecords",
+    "ClassificationData",
+    "ClassificationRecords",
+    "read_captions",
+    "read_folder",
+]
 
 _HOMES = {
+    "CaptionData": "tasks.data.captioning",
+    "CaptionRecords": "tasks.data.captions",
     "ClassificationData": "tasks.data.classification",
     "ClassificationRecords": "tasks.data.folder",
+    "read_captions": "tasks.data.captions",
     "read_folder": "tasks.data.folder",
 }
 

@@ -3,14 +3,26 @@
 import signal
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from multiattn.errors import InputError
 
-from .pictures import ImageBatch
 from .sampler import EpochBatches
+
+
+class Batch(Protocol):
+    """What every task's batch tells."""
+
+    @property
+    def indices(self) -> Tensor:
+        """Place of each picture in the split's records."""
+
+    @property
+    def unreadable(self) -> tuple[tuple[str, str], ...]:
+        """File and reason of each picture that could not be read while this batch was made."""
 
 
 class UnreadablePictures:
@@ -27,7 +39,7 @@ class UnreadablePictures:
         self.split, self.size, self.max_share = split, size, max_share
         self.files: set[str] = set()
 
-    def note(self, batch: ImageBatch, *, wanted: int = 0) -> None:
+    def note(self, batch: Batch, *, wanted: int = 0) -> None:
         """Take up what a batch reports.
 
         Args:
@@ -49,7 +61,7 @@ class UnreadablePictures:
                     f"{self.max_share:g} that `max_bad_share` allows; the last one is {file}. Repair or remove them, "
                     "or raise `max_bad_share`."
                 )
-        if len(batch.labels) < wanted:
+        if len(batch.indices) < wanted:
             file, reason = batch.unreadable[-1]
             raise InputError(
                 f"Too many pictures in a row cannot be read in {self.split}, the last one is {file}: {reason} "
@@ -103,7 +115,7 @@ class TrainingLoader:
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[ImageBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         # A generator, so that nothing runs before the first batch is asked for: Lightning makes the iterator before
         # it says which epoch it is.
         epoch = self.sampler.epoch
@@ -132,7 +144,7 @@ class EvaluationLoader:
     def __len__(self) -> int:
         return len(self._loader)
 
-    def __iter__(self) -> Iterator[ImageBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         for batch in self._loader:
             self._unreadable.note(batch)
             yield batch

@@ -1,13 +1,13 @@
 """Labelled pictures as items and batches. One that cannot be read is not an error here: its name travels along."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -16,20 +16,29 @@ from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing, load_image
 
 from ..seeding import seed_for, seed_item
-from .folder import ClassificationRecords
 from .transforms import Transform
 
 _TRIES = 20
 """Replacements tried in a row for one unreadable picture; at a share of 5 % unreadable, all fail once in 1e26."""
 
 
+class Records(Protocol):
+    """The pictures of one split, not opened yet."""
+
+    @property
+    def items(self) -> Sequence[tuple[Path, Any]]:
+        """Each picture's path, and what is known of it: a label, captions."""
+
+
 class Sample(NamedTuple):
     """One picture, ready for the model."""
 
-    image: Float32[Tensor, "3 h w"] | None
-    """`None` where the picture cannot be read."""
+    image: Float[Tensor, "..."] | None
+    """`[3, h, w]`, or what an encoder made of it, `[m, D]`; `None` where the picture cannot be read."""
 
-    label: int
+    label: Any
+    """What the records know of it."""
+
     place: int
     """Its index in the records; a replacement has its own."""
 
@@ -67,12 +76,28 @@ class Collate:
         )
 
 
+def first_readable(records: Records, read: Callable[[int], Tensor], *, seed: int, epoch: int, wanted: int) -> Sample:
+    """The picture `wanted`, or another one, drawn by the seed and the epoch, where it cannot be read.
+
+    Without an image where many in a row cannot be read.
+    """
+    index = wanted
+    unreadable: list[tuple[str, str]] = []
+    for attempt in range(_TRIES):
+        path, label = records.items[index]
+        try:
+            return Sample(read(index), label, index, tuple(unreadable))
+        except InputError as error:
+            unreadable.append((str(path), str(error)))
+        index = seed_for(seed, epoch, wanted, attempt + 1) % len(records.items)
+    # no error, which a worker process would wrap in a traceback: `UnreadablePictures` raises it
+    return Sample(None, records.items[wanted][1], wanted, tuple(unreadable))
+
+
 class TrainingPictures(Dataset[Sample]):
     """Augmented pictures, each a pure function of the seed, the epoch and its index."""
 
-    def __init__(
-        self, records: ClassificationRecords, transform: Transform, *, seed: int, cache_side: int | None = None
-    ) -> None:
+    def __init__(self, records: Records, transform: Transform, *, seed: int, cache_side: int | None = None) -> None:
         """Prepare the pictures.
 
         Args:
@@ -88,24 +113,15 @@ class TrainingPictures(Dataset[Sample]):
         return len(self.records.items)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The picture `index` as epoch `epoch` sees it; another one, drawn by both, where it cannot be read.
-
-        Without an image where many in a row cannot be read.
-        """
+        """The picture `index` as epoch `epoch` sees it, or its replacement (`first_readable`)."""
         epoch, wanted = key
-        index = wanted
-        unreadable: list[tuple[str, str]] = []
-        for attempt in range(_TRIES):
-            path, label = self.records.items[index]
-            try:
-                picture = self._picture(index)
-                seed_item(self.seed, epoch, index)
-                return Sample(self.transform(picture), label, index, tuple(unreadable))
-            except InputError as error:
-                unreadable.append((str(path), str(error)))
-            index = seed_for(self.seed, epoch, wanted, attempt + 1) % len(self)
-        # no error, which a worker process would wrap in a traceback: `UnreadablePictures` raises it
-        return Sample(None, self.records.items[wanted][1], wanted, tuple(unreadable))
+
+        def read(index: int) -> Tensor:
+            picture = self._picture(index)
+            seed_item(self.seed, epoch, index)
+            return self.transform(picture)
+
+        return first_readable(self.records, read, seed=self.seed, epoch=epoch, wanted=wanted)
 
     def _picture(self, index: int) -> Image.Image:
         """The decoded picture; raises InputError where there is none."""
@@ -118,10 +134,10 @@ class TrainingPictures(Dataset[Sample]):
 
 
 class EvaluationPictures(Dataset[Sample]):
-    """Pictures as inference sees them."""
+    """Pictures as inference sees them, or mirrored, left to right."""
 
-    def __init__(self, records: ClassificationRecords, preprocessing: ImagePreprocessing) -> None:
-        self.records, self.preprocessing = records, preprocessing
+    def __init__(self, records: Records, preprocessing: ImagePreprocessing, *, mirrored: bool = False) -> None:
+        self.records, self.preprocessing, self.mirrored = records, preprocessing, mirrored
 
     def __len__(self) -> int:
         return len(self.records.items)
@@ -130,12 +146,15 @@ class EvaluationPictures(Dataset[Sample]):
         """The picture at a place; without an image where it cannot be read."""
         path, label = self.records.items[index]
         try:
-            return Sample(self.preprocessing(load_image(path))[0], label, index, ())
+            picture = load_image(path)
+            if self.mirrored:
+                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            return Sample(self.preprocessing(picture)[0], label, index, ())
         except InputError as error:
             return Sample(None, label, index, ((str(path), str(error)),))
 
 
-def _decode_all(records: ClassificationRecords, side: int) -> list[np.ndarray | str]:
+def _decode_all(records: Records, side: int) -> list[np.ndarray | str]:
     def decode(item: tuple[Path, int]) -> np.ndarray | str:
         try:
             picture = load_image(item[0])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cli import main
-from tests.fixtures import save_drawing, save_tiny_model
+from tests.fixtures import save_drawing, save_tiny_captioner, save_tiny_model
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Outcome:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def captioner(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_captioner(tmp_path_factory.mktemp("captioner") / "tiny"))
 
 
 @pytest.fixture

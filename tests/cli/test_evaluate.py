@@ -98,6 +98,18 @@ def test_a_bad_picture_is_named_skipped_and_counted(run, model, data) -> None:
     assert "1 skipped" in run("evaluate", "classify", "--data", data, "--model", model).out
 
 
+def test_a_limit_is_spread_over_the_classes(run, model, data) -> None:
+    outcome = run("evaluate", "classify", "--data", data, "--model", model, "--limit", "5", "--format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    files = sorted((path, path.parent.name) for path in data.rglob("*.png"))
+    chosen = [files[i * 13 // 5] for i in range(5)]
+    assert len({label for _, label in chosen}) == 4
+    expected = by_hand(model, chosen)
+    found = json.loads(outcome.out)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-5)
+    assert found["items"] == 5
+
+
 def test_nothing_but_bad_pictures(run, model, tmp_path) -> None:
     (tmp_path / "data/validation/bee").mkdir(parents=True)
     (tmp_path / "data/validation/bee/broken.png").touch()

@@ -1,5 +1,6 @@
 """info, convert, demo."""
 
+import html
 import json
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -100,32 +101,54 @@ def test_names_and_labels_are_made_harmless(run, tmp_path) -> None:
     assert outcome.err == f"multiattn: {tmp_path}" + r"/tiny\n written in the layout multiattn" + "\n"
 
 
-def test_demo_into_a_file(run, model, photos) -> None:
-    outcome = run("demo", "--out", photos / "a.png", "--model", model)
+def test_demo_into_a_file(run, model, captioner, photos) -> None:
+    outcome = run("demo", "--out", photos / "a.png", "--model", model, "--captioner", captioner)
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err.endswith(f"multiattn: --out {photos}/a.png must be a folder, but is a file instead\n")
 
 
-def test_demo_writes_an_index_that_links_a_page_for_each(run, model, tmp_path, monkeypatch) -> None:
+def test_demo_writes_an_index_that_links_the_pages_of_each(run, model, captioner, tmp_path, monkeypatch) -> None:
     drawn = {name: save_drawing(tmp_path / f"{name}.png", seed) for seed, name in enumerate(("ship", "truck"))}
     photo = save_drawing(tmp_path / "chelsea.png", 5, size=(61, 83))
     monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
     monkeypatch.setattr(demo, "photographs", lambda: {"cat": photo})
-    outcome = run("demo", "--out", tmp_path / "pages", "--model", model)
+    outcome = run("demo", "--out", tmp_path / "pages", "--model", model, "--captioner", captioner)
     assert outcome.status == 0
     printed = outcome.out.splitlines()
     assert printed[-1] == f"{tmp_path}/pages/index.html"
     index = (tmp_path / "pages/index.html").read_text(encoding="utf-8")
-    for name, file in {"cat": photo, **drawn}.items():
-        said = multiattn.load(model, device="cpu")(file)
-        line = next(line for line in printed if line.startswith(f"{name} "))
-        assert line.split()[1:3] == [f"{said.score:.1%}", said.label]
-        assert line.endswith(f"  {tmp_path}/pages/{name}.html")
+    classify = multiattn.load(model, task="classify", device="cpu")
+    caption = multiattn.load(captioner, task="caption", device="cpu")
+    for i, (name, file) in enumerate({"cat": photo, **drawn}.items()):
+        said, wrote = classify(file), caption(file)
+        assert printed[i].split() == [name, f"{said.score:.1%}", said.label, f"{tmp_path}/pages/{name}.html"]
+        assert printed[3 + i].split() == [
+            name,
+            f"{wrote.score:.1%}",
+            *wrote.text.split(),
+            f"{tmp_path}/pages/{name}.caption.html",
+        ]
         assert f'href="{name}.html"' in index
+        assert f'href="{name}.caption.html"' in index
+        assert html.escape(wrote.text) in index
         assert said.label in (tmp_path / "pages" / f"{name}.html").read_text(encoding="utf-8")
-    assert len(list((tmp_path / "pages").iterdir())) == 4
-    assert "this model knows only ant, bee, cow, dog, elk, fox, gnu" in outcome.err
+        assert f'"text":"{wrote.words[0].text}"' in (tmp_path / f"pages/{name}.caption.html").read_text(
+            encoding="utf-8"
+        )
+    assert len(list((tmp_path / "pages").iterdir())) == 7
+    assert "the classifier knows only ant, bee, cow, dog, elk, fox, gnu" in outcome.err
     assert "without the photographs coffee, astronaut, motorcycle, rocket: pip install 'multiattn[demo]'" in outcome.err
+
+
+def test_demo_names_a_picture_it_cannot_use(run, model, captioner, tmp_path, monkeypatch) -> None:
+    (tmp_path / "ship.png").touch()
+    drawn = {"ship": tmp_path / "ship.png", "truck": save_drawing(tmp_path / "truck.png", 1)}
+    monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
+    monkeypatch.setattr(demo, "photographs", dict)
+    outcome = run("demo", "--out", tmp_path / "pages", "--model", model, "--captioner", captioner)
+    assert outcome.status == 1
+    assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == ["truck", "truck"]
+    assert outcome.err.count(f"`{tmp_path}/ship.png` must be a picture") == 2
 
 
 def test_demo_photographs_are_those_in_the_wheel() -> None:

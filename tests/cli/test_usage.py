@@ -9,7 +9,7 @@ import pytest
 from tasks.cli import main
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("classify", "evaluate", "info", "convert", "demo")
+COMMANDS = ("classify", "caption", "evaluate", "info", "convert", "demo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -49,9 +49,12 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "multiattn: a command is needed: classify, evaluate, info, convert, demo, fit, validate, test, predict"),
+        (
+            "",
+            "a command is needed: classify, caption, evaluate, info, convert, demo, fit, validate, test, predict",
+        ),
         ("clasify cat.jpg", "multiattn: there is no command 'clasify'; did you mean classify?"),
-        ("xyz", "multiattn: there is no command 'xyz'; there are: classify, evaluate, "),
+        ("xyz", "multiattn: there is no command 'xyz'; there are: classify, caption, evaluate, "),
         ("--modl", "multiattn: unrecognized arguments: --modl"),
         ("classify", "multiattn classify: the following arguments are required: PATH"),
         ("classify x.png --top-k 0", "--top-k: must be a whole number of at least 1, but is '0' instead"),
@@ -68,7 +71,28 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
         ("classify x.png --maps out --map-method rollout,", "or all, but is '' instead"),
         ("classify x.png --map-method rollout", "--map-method says how to make maps, and needs --maps DIR"),
         ("evaluate", "the following arguments are required: TASK, --data"),
-        ("evaluate caption --data x", "argument TASK: invalid choice: 'caption'"),
+        ("caption", "multiattn caption: the following arguments are required: PATH"),
+        ("caption x.png --beams 0", "--beams: must be a whole number of at least 1, but is '0' instead"),
+        ("caption x.png --candidates=-1", "--candidates: must be a whole number of at least 1, but is '-1' instead"),
+        ("caption x.png --max-tokens 2.5", "--max-tokens: must be a whole number of at least 1, but is '2.5' instead"),
+        ("caption x.png --length-penalty nan", "--length-penalty: must be a number, but is 'nan' instead"),
+        ("caption x.png --length-penalty long", "--length-penalty: must be a number, but is 'long' instead"),
+        ("caption x.png --sample --temperature 0", "--temperature: must be a number above 0, but is '0' instead"),
+        ("caption x.png --sample --temperature inf", "--temperature: must be a number above 0, but is 'inf' instead"),
+        ("caption x.png --sample --top-p 1.5", "--top-p: must be a number above 0 and at most 1, but is '1.5' instead"),
+        ("caption x.png --sample --top-p 0", "--top-p: must be a number above 0 and at most 1, but is '0' instead"),
+        ("caption x.png --sample --top-k 0", "--top-k: must be a whole number of at least 1, but is '0' instead"),
+        ("caption x.png --sample --seed=-1", "--seed: must be a whole number of at least 0, but is '-1' instead"),
+        ("caption x.png --temperature 2", "--temperature says how to draw, and needs --sample"),
+        ("caption x.png --top-p .5", "--top-p says how to draw, and needs --sample"),
+        ("caption x.png --seed 0", "--seed says how to draw, and needs --sample"),
+        ("caption x.png --sample --beams 3", "--beams and --sample are two ways to find a caption; give one"),
+        ("caption x.png --map-method rollout", "--map-method says how to make maps, and needs --maps DIR"),
+        (
+            "caption x.png --maps m --map-method gradient_x_input",
+            "must be of attention, relevance, rollout or all, but",
+        ),
+        ("evaluate answer --data x", "argument TASK: invalid choice: 'answer'"),
         ("convert a b", "the following arguments are required: --to"),
         ("convert a b --to onnx", "argument --to: invalid choice: 'onnx'"),
         ("info a b", "unrecognized arguments: b"),
@@ -92,6 +116,9 @@ def test_wrong_usage_is_one_line_and_status_2(run, arguments, message) -> None:
         (["classify", "x.png", "--maps="], "--maps"),
         (["classify", "x.png", "--out", ""], "--out"),
         (["classify", "x.png", "--model", ""], "--model"),
+        (["caption", ""], "PATH"),
+        (["caption", "x.png", "--prompt", ""], "--prompt"),
+        (["caption", "x.png", "--model", ""], "--model"),
         (["evaluate", "classify", "--data", ""], "--data"),
         (["evaluate", "classify", "--data", "x", "--split", ""], "--split"),
         (["evaluate", "classify", "--data", "x", "--model", ""], "--model"),
@@ -100,6 +127,7 @@ def test_wrong_usage_is_one_line_and_status_2(run, arguments, message) -> None:
         (["convert", "x", "", "--to", "timm"], "DST"),
         (["demo", "--out", ""], "--out"),
         (["demo", "--model", ""], "--model"),
+        (["demo", "--captioner", ""], "--captioner"),
     ],
 )
 def test_an_empty_argument_is_not_the_current_folder(run, monkeypatch, tmp_path, arguments, name) -> None:
@@ -126,11 +154,12 @@ def test_a_stream_that_was_closed_is_like_one_that_leads_nowhere(monkeypatch, ca
 
 
 def test_the_light_constants_are_those_of_the_library() -> None:
-    from multiattn.maps import METHODS
+    from multiattn.maps import METHODS, WORD_METHODS
     from multiattn.weights import LAYOUTS
     from tasks.commands import options
 
     assert options.MAP_METHODS == METHODS
+    assert options.WORD_METHODS == WORD_METHODS
     assert options.LAYOUTS == LAYOUTS
 
 
@@ -139,8 +168,8 @@ def test_what_the_yaml_names_is_found_when_it_is_asked_for() -> None:
     from tasks.classify import ClassifyTask
 
     assert tasks.ClassifyTask is ClassifyTask
-    with pytest.raises(AttributeError, match="module 'tasks' has no attribute 'CaptionTask'"):
-        tasks.CaptionTask  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'tasks' has no attribute 'AnswerTask'"):
+        tasks.AnswerTask  # noqa: B018
 
 
 @pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])

@@ -14,7 +14,7 @@ from multiattn.errors import InputError, ModelError
 from multiattn.maps import METHODS
 from multiattn.models import ViT
 from multiattn.pipelines import Classifier, ClassifyResult, Failure
-from tests.fixtures import CONFIG, LABELS, draw, save_drawing, tiny_bundle
+from tests.fixtures import CONFIG, LABELS, draw, save_drawing, tiny_bundle, tiny_caption_bundle
 
 SIZES = [(53, 37), (31, 71), (13, 11), (101, 3), (1, 1), (35, 15), (61, 61)]
 
@@ -214,8 +214,10 @@ def test_threads_share_a_pipeline(classify) -> None:
 
 
 def test_a_model_of_another_task_is_refused() -> None:
-    with pytest.raises(ModelError, match="the model's task must be 'classify', but is 'caption' instead."):
-        Classifier(replace(tiny_bundle(), task="caption"))
+    with pytest.raises(
+        ModelError, match="tiny must be a model for classify, but is one for caption instead: give another"
+    ):
+        Classifier(tiny_caption_bundle())
 
 
 @pytest.mark.parametrize("headless", [{"labels": ()}, {"model": ViT(replace(CONFIG, num_classes=0))}])

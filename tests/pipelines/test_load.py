@@ -7,8 +7,9 @@ import torch
 
 import multiattn
 from multiattn.errors import ModelError
+from multiattn.pipelines import Captioning, Classifier
 from multiattn.pipelines.device import find_device
-from tests.fixtures import LABELS, draw, save_tiny_model, tiny_bundle
+from tests.fixtures import LABELS, draw, save_tiny_captioner, save_tiny_model, tiny_bundle, tiny_caption_bundle
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,6 +23,23 @@ def test_load_takes_a_directory(tmp_path) -> None:
     with torch.no_grad():
         best = tiny_bundle().model(pixels[None]).argmax().item()
     assert classify(picture).label == LABELS[best]
+
+
+def test_load_makes_the_pipeline_of_the_models_task(tmp_path) -> None:
+    captioner, classifier = save_tiny_captioner(tmp_path / "captioner"), save_tiny_model(tmp_path / "classifier")
+    caption = multiattn.load(captioner, device="cpu")
+    assert isinstance(caption, Captioning)
+    assert caption(draw(3)).candidates == Captioning(tiny_caption_bundle(), device="cpu")(draw(3)).candidates
+    assert isinstance(multiattn.load(captioner, task="caption", device="cpu"), Captioning)
+    assert isinstance(multiattn.load(classifier, task="classify", device="cpu"), Classifier)
+
+
+def test_a_model_for_another_task_than_the_one_asked_for(tmp_path) -> None:
+    directory = save_tiny_model(tmp_path / "model")
+    with pytest.raises(ModelError, match=f"{directory} must be a model for caption, but is one for classify instead"):
+        multiattn.load(directory, task="caption", device="cpu")
+    with pytest.raises(ModelError, match="`task` must be of classify, caption, but is 'draw' instead."):
+        multiattn.load("no-such-model", task="draw", device="cpu")  # told before the model is looked for
 
 
 def test_an_unknown_model_is_named() -> None:

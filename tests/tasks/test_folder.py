@@ -61,9 +61,14 @@ JSONL = "train/metadata.jsonl"
     ("file", "content", "message"),
     [
         (JSONL, b'{"file_name": "1.png", "label": "a"}\n{"file', r"metadata\.jsonl, line 2: this is not a JSON object"),
-        (JSONL, b'{"file_name": "1.png", "label": "\xff"}', r"metadata\.jsonl, line 1: this is not a JSON object"),
+        (JSONL, b'{"file_name": "1.png", "label": "\xff"}', r"metadata\.jsonl, line 1: this is not text in UTF-8"),
         (JSONL, b"\n[1]", r"line 2: this is not a JSON object, but list\."),
-        (JSONL, b"[" * 100_000, r"metadata\.jsonl, line 1: this is not a JSON object"),
+        (JSONL, b"[" * 60_000, r"metadata\.jsonl, line 1: this is not a JSON object"),
+        (
+            JSONL,
+            b"[" * 65537,
+            r"line 1: a line must have at most 65536 bytes, but this one has more\. Is the file whole",
+        ),
         (JSONL, b'{"label": "a"}', r"line 1: `file_name` must be the path of a picture, but is None instead\."),
         (JSONL, b'{"file_name": "1.png"}', r"line 1: `label` must be a name or a whole number, but is None instead\."),
         (JSONL, b'{"file_name": "1.png", "label": true}', r"line 1: `label` must be a name .* but is True instead\."),

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiattn.models.vit import ViT, ViTConfig
+from multiattn.models import Captioner, CaptionerConfig, TextDecoderConfig, ViT, ViTConfig
 from tasks.optim import Optimisation, configure, lr_factor
 
 
@@ -43,3 +43,33 @@ def test_lower_layers_learn_less_and_vectors_do_not_decay() -> None:
     assert {name for name, decay in decays.items() if decay == 0.11} == {
         name for name, p in model.named_parameters() if p.ndim > 1 and name not in ("class_token", "positions.weight")
     }
+
+
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_a_part_learns_at_its_share_of_the_rate_and_a_frozen_one_not_at_all(layer_decay: float) -> None:
+    torch.manual_seed(3)
+    encoder = ViTConfig(image_size=(14, 14), patch_size=7, num_classes=0, dim=12, depth=3, num_heads=2, mlp_dim=13)
+    decoder = TextDecoderConfig(vocab_size=17, dim=10, depth=2, num_heads=2, mlp_dim=13, max_length=7, context_dim=12)
+    model = Captioner(CaptionerConfig(encoder, decoder))
+    names = {id(p): name for name, p in model.named_parameters()}
+
+    def groups(share: float) -> list[dict]:
+        numbers = Optimisation(lr=0.7, weight_decay=0.11, layer_decay=layer_decay, warmup_epochs=0)
+        made = configure(model, numbers, steps_per_epoch=11, total_steps=31, lr_shares={"encoder": share})
+        return made["optimizer"].param_groups
+
+    def by_name(key: str, share: float) -> dict[str, float]:
+        return {names[id(p)]: group[key] for group in groups(share) for p in group["params"]}
+
+    plain, rates, decays = by_name("initial_lr", 1.0), by_name("initial_lr", 0.25), by_name("weight_decay", 0.25)
+    assert rates.keys() == set(names.values())
+    for name, rate in rates.items():
+        assert rate == pytest.approx(plain[name] * (0.25 if name.startswith("encoder.") else 1))
+    assert rates["decoder.embedding.weight"] == pytest.approx(0.7)
+    assert rates["encoder.blocks.0.attention.qkv.weight"] < rates["decoder.blocks.0.attention.qkv.weight"]
+    no_decay = {"encoder.class_token", "encoder.positions.weight", "decoder.positions.weight"}
+    assert {name for name, decay in decays.items() if decay == 0.11} == {
+        name for name, p in model.named_parameters() if p.ndim > 1 and name not in no_decay
+    }
+    model.encoder.requires_grad_(False)
+    assert not any(name.startswith("encoder.") for name in by_name("lr", 0.0))

@@ -1,0 +1,89 @@
+"""How captions are searched for: what the caller asks for, over what the model's directory says, over the defaults."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypedDict
+
+from ..errors import ModelError
+from ..generation import DecodingOptions
+
+_DEFAULTS: dict[str, Any] = {"beams": 3}
+"""Where neither the caller nor the model says otherwise, and `DecodingOptions` does."""
+
+
+class CaptionOptions(TypedDict, total=False):
+    """How captions are searched for. What is left out, or None, is as the model's directory has it, or the default."""
+
+    beams: int | None
+    """Texts that a beam search keeps at once; 1 is greedy. By default 3; as many as `candidates`
+    where those are more; 1 with `sample`."""
+
+    max_tokens: int | None
+    """The longest caption, in tokens, its end among them and the prompt not; by default 30."""
+
+    length_penalty: float | None
+    """Exponent of the length by which beam search divides a text's score; above 0 favours long texts. By default 1."""
+
+    sample: bool | None
+    """Draw each token from the model's probabilities, and do not search for the likeliest text. By default False."""
+
+    temperature: float | None
+    """Of sampling, above 0: below 1 keeps to likely tokens, above 1 spreads. By default 1."""
+
+    top_k: int | None
+    """Sample among so many of the likeliest tokens."""
+
+    top_p: float | None
+    """Sample among the likeliest tokens that have this share of the probability (above 0, at most 1)."""
+
+    seed: int | None
+    """Of sampling: the same seed gives the same captions. By default each call draws others."""
+
+    candidates: int | None
+    """Captions to give for each picture, best first; by default 1."""
+
+    prompt: str | None
+    """What the caption begins with, as a part of it; spaces at its end do not count. By default what the model is used
+    to, which is no part of the caption."""
+
+
+def check_names(options: Mapping[str, Any]) -> None:
+    """Makes sure that there are such options, which Python does for parameters of a signature.
+
+    Raises:
+        TypeError: There is no such option.
+    """
+    if unknown := sorted(options.keys() - CaptionOptions.__annotations__.keys()):
+        raise TypeError(f"there is no option {unknown[0]!r}; there are: {', '.join(CaptionOptions.__annotations__)}")
+
+
+def decoding_options(asked: CaptionOptions, by_model: Mapping[str, Any], *, source: str) -> DecodingOptions:
+    """The search that comes of it.
+
+    Args:
+        asked: What the caller wants.
+        by_model: What the model's directory says.
+        source: The model, for messages.
+
+    Raises:
+        ModelError: An option is out of range, does not fit another, or is one of the model's that there is not.
+    """
+    known = {field.name for field in fields(DecodingOptions)}
+    own = {name: value for name, value in by_model.items() if name != "prompt"}
+    if unknown := sorted(own.keys() - known):
+        raise ModelError(f"{source}: `decoding` must hold known options, but holds {unknown[0]!r} instead")
+    wanted = {name: value for name, value in asked.items() if name in known and value is not None}
+    try:
+        DecodingOptions(**own)
+    except ModelError as error:
+        raise ModelError(f"{source}: `decoding` cannot be used: {error}") from error
+    values = _DEFAULTS | own | wanted
+    # what is asked for goes over the model's own wishes: nobody should have to know what it means for these
+    if "beams" in wanted:
+        if values["beams"] > 1 and "sample" not in wanted:
+            values["sample"] = False
+    else:
+        values["beams"] = 1 if values.get("sample") else max(values["beams"], values.get("candidates", 1))
+    if "max_tokens" in wanted:
+        values["min_tokens"] = min(values.get("min_tokens", 0), values["max_tokens"])
+    return DecodingOptions(**values)

@@ -1,0 +1,354 @@
+"""Train or fine-tune a captioner: a vision transformer reads the picture, a text decoder writes about it."""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from multiattn.errors import ModelError
+from multiattn.generation import DecodingOptions, Generated, generate
+from multiattn.inputs import Tokenizer
+from multiattn.models.captioner import Captioner
+from multiattn.weights import ModelBundle
+
+from .base import BaseTask
+from .caption_loss import CaptionLoss, lesson
+from .caption_model import Start, context_of, start, teacher_forced, without_dropout
+from .caption_scores import WrittenCaptions
+from .caption_selfcritical import Rewards, SelfCritical, advantages, padded, self_critical_loss
+from .checks import require
+from .data.caption_batches import CaptionBatch
+from .data.captions import clean_caption
+from .optim import Optimisation
+from .seeding import seed_for
+
+
+class CaptionTask(BaseTask):
+    """A vision transformer and a text decoder, from scratch, from a trained encoder, or a whole captioner."""
+
+    model: Captioner
+
+    def __init__(
+        self,
+        *,
+        encoder: str | None = None,
+        encoder_pretrained: str | None = None,
+        encoder_overrides: dict[str, Any] | None = None,
+        decoder: dict[str, Any] | None = None,
+        pretrained: str | None = None,
+        image_size: int | None = None,
+        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+        encoder_lr_share: float = 1.0,
+        unfreeze_epoch: int = 0,
+        label_smoothing: float = 0.0,
+        objective: Literal["cross_entropy", "self_critical"] = "cross_entropy",
+        self_critical: SelfCritical | None = None,
+        decoding: dict[str, Any] | None = None,
+        validation_captions: int = 500,
+        optimisation: Optimisation | None = None,
+        compile: bool = False,
+    ) -> None:
+        """Describe the model and its training; the vocabulary comes from the data, or from `pretrained`.
+
+        Args:
+            encoder: A preset of `multiattn.models.vit`, from scratch. One of this, `encoder_pretrained` and
+                `pretrained` must be given.
+            encoder_pretrained: Start from this model's vision transformer: a task's name, a model directory or a hub
+                id in any layout that `multiattn` loads, a classifier or a captioner. Its normalisation is kept.
+            encoder_overrides: Fields of `ViTConfig` that differ from the preset; with weights, those that only matter
+                in training (dropout, attention_dropout, stochastic_depth).
+            decoder: Fields of `TextDecoderConfig` that differ from its defaults; with `pretrained`, dropout and
+                attention_dropout.
+            pretrained: A captioner to fine-tune, named as `encoder_pretrained`; its tokenizer, its normalisation and
+                its decoding options are kept.
+            image_size: Side of the square input in pixels, where it is not the preset's or the trained model's. The
+                whole picture is resized to it.
+            mean: Subtracted from red, green and blue (0 to 1); unused with trained weights.
+            std: Divides them; unused with trained weights.
+            encoder_lr_share: The encoder learns at this share of the learning rate; 0 freezes it.
+            unfreeze_epoch: The encoder is frozen before this epoch (from 0).
+            label_smoothing: Share of each true token's probability that is spread over the vocabulary.
+            objective: `cross_entropy` of the true captions; or `self_critical`, to fine-tune for CIDEr-D.
+            self_critical: How captions are drawn and judged then.
+            decoding: Fields of `DecodingOptions` that differ from its defaults, for validation and for whoever loads
+                the model; and `prompt`, a text that every caption goes on from.
+            validation_captions: Pictures of the validation split that are captioned after each epoch, evenly spread
+                over it; 0 for none, then there is only the loss.
+            optimisation: AdamW and its schedule.
+            compile: Compile the teacher-forced pass with torch.compile.
+        """
+        super().__init__(optimisation=optimisation, compile=compile)
+        require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
+        require(image_size is None or image_size >= 1, "image_size", must="at least 1", value=image_size)
+        require(
+            0 <= encoder_lr_share < math.inf,
+            "encoder_lr_share",
+            must="at least 0 and finite",
+            value=encoder_lr_share,
+        )
+        require(unfreeze_epoch >= 0, "unfreeze_epoch", must="at least 0", value=unfreeze_epoch)
+        require(
+            encoder_lr_share > 0 or unfreeze_epoch == 0,
+            "unfreeze_epoch",
+            must="0 where `encoder_lr_share` is 0, which freezes the encoder for good",
+            value=unfreeze_epoch,
+        )
+        require(validation_captions >= 0, "validation_captions", must="at least 0", value=validation_captions)
+        self._start: Start | None = start(
+            encoder=encoder,
+            encoder_pretrained=encoder_pretrained,
+            encoder_overrides=encoder_overrides,
+            decoder=decoder,
+            pretrained=pretrained,
+            image_size=image_size,
+            mean=mean,
+            std=std,
+        )
+        self.preprocessing = self._start.preprocessing
+        self.tokenizer: Tokenizer | None = self._start.tokenizer
+        """Of the captioner that is fine-tuned; None until the data has made one from its captions."""
+        self.from_scratch = pretrained is None
+        self.encoder_lr_share, self.unfreeze_epoch = encoder_lr_share, unfreeze_epoch
+        self.label_smoothing = label_smoothing
+        self.objective, self.self_critical = objective, self_critical or SelfCritical()
+        kept = {} if self._start.whole is None else self._start.whole.decoding
+        self.decoding = kept | dict(decoding or {})
+        self.options = _options(self.decoding)
+        self.validation_captions = validation_captions
+        self._logits = teacher_forced
+
+    @property
+    def prompt(self) -> str:
+        """The text that every caption goes on from."""
+        return str(self.decoding.get("prompt", ""))
+
+    def build_model(self, data: Any) -> Captioner:
+        """A captioner for the data's tokenizer."""
+        assert self._start is not None
+        if data.features is not None and self.encoder_lr_share > 0:
+            raise ModelError(
+                "`encoder_lr_share` must be 0 with `features`, which an encoder that stays as it is has computed, but "
+                f"is {self.encoder_lr_share} instead."
+            )
+        if self.trainer.world_size > 1 and self.unfreeze_epoch and not _finds_unused(self.trainer):
+            raise ModelError(
+                "`unfreeze_epoch` must be 0 with several processes that wait for every gradient, but is "
+                f"{self.unfreeze_epoch} instead. Or set `trainer.strategy` to ddp_find_unused_parameters_true."
+            )
+        tokenizer = self.tokenizer = data.tokenizer
+        self._prompt_tokens: list[int] = tokenizer.encode(self.prompt)
+        model = self._start.build(tokenizer)
+        self._start = None  # its weights are no longer needed
+        if self.encoder_lr_share == 0:
+            model.encoder.requires_grad_(False)
+        return model
+
+    def build_loss(self, data: Any) -> nn.Module:
+        """Cross-entropy, of which validation tells in either case; and the rewards, where they are the objective."""
+        self.rewards: Rewards | None = None
+        if self.objective == "self_critical":
+            # as the captions are that the model has learnt to write
+            tidy = clean_caption if data.clean else str
+            self.rewards = Rewards([[tidy(text) for text in texts] for _, texts in data.records("train").items])
+        return CaptionLoss(label_smoothing=self.label_smoothing)
+
+    def build_metrics(self, data: Any) -> MetricCollection:
+        """None that grows batch by batch: captions are scored together, when those of the split are written."""
+        del data
+        return MetricCollection({})
+
+    def on_fit_start(self) -> None:
+        """Compile the teacher-forced pass alone: a decode, whose tokens come one by one, is not the same graph."""
+        if self.compile_model:
+            self._logits = torch.compile(teacher_forced)
+
+    @property
+    def encoder_is_frozen(self) -> bool:
+        """Whether the encoder learns nothing in this epoch."""
+        return self.encoder_lr_share == 0 or self.current_epoch < self.unfreeze_epoch
+
+    def lr_shares(self) -> Mapping[str, float]:
+        """The encoder's."""
+        return {"encoder": self.encoder_lr_share}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """As all tasks; and put the parts into the mode of what they do now.
+
+        A frozen encoder is in eval mode. So is everything in self-critical training: without dropout, the model that
+        learns is the one that drew the captions.
+        """
+        super().on_train_batch_start(batch, batch_idx)
+        is_taught = self.objective == "cross_entropy"
+        wanted = {self.model.decoder: is_taught, self.model.encoder: is_taught and not self.encoder_is_frozen}
+        for part, mode in wanted.items():
+            if part.training != mode:
+                part.train(mode)
+
+    def shared_step(self, batch: CaptionBatch, split: str) -> Tensor | None:
+        """Loss of a batch; outside of training, captions of some of its pictures, too."""
+        if len(batch.indices) == 0:
+            return None
+        if split == "train" and self.rewards is not None:
+            return self._self_critical_loss(batch, self.rewards)
+        prompt = torch.tensor(self._prompt_tokens, dtype=torch.int64, device=self.device)
+        texts = lesson(batch.tokens, batch.real, prompt=prompt)
+        logits = self._logits(
+            self.model, batch.images, batch.features, texts.tokens, texts.real, frozen=self.encoder_is_frozen
+        )
+        loss: Tensor = self.loss(logits, texts.targets, wanted=texts.wanted)
+        self.log_loss(loss, split, size=len(texts.tokens) if split == "train" else int(texts.wanted.sum()))
+        if split != "train":
+            self._write(batch)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what was written before."""
+        self._written = self._nothing_written("validation", limit=self.validation_captions)
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what was written before."""
+        self._written = self._nothing_written("test", limit=None)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score what was written."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Score what was written."""
+        self._log_scores("test")
+
+    def predict_step(self, batch: CaptionBatch, batch_idx: int) -> tuple[list[int], list[Generated]]:
+        """Places in the split, and a caption for each."""
+        del batch_idx
+        if len(batch.indices) == 0:
+            return [], []
+        return batch.indices.tolist(), self._captions(self._context(batch), self.options)
+
+    def prediction_lines(self, outputs: tuple[list[int], list[Generated]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The caption with its score."""
+        for place, caption in zip(*outputs, strict=True):
+            yield place, {"text": self._text(caption), "score": round(caption.score, 6)}
+
+    def bundle(self) -> ModelBundle:
+        """The weights as they are now, with tokenizer, preprocessing and decoding options, on the CPU."""
+        model = Captioner(without_dropout(self.model.config))
+        model.load_state_dict({k: v.detach().cpu().float() for k, v in copy.copy(self.model.state_dict()).items()})
+        return ModelBundle(
+            "caption", model.eval(), self.preprocessing, tokenizer=self.tokenizer, decoding=self.decoding
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the vocabulary, without which the weights mean nothing."""
+        assert self.tokenizer is not None
+        checkpoint["tokenizer"] = self.tokenizer.to_json()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make sure that the state is of this vocabulary.
+
+        Raises:
+            ModelError: It is not.
+        """
+        assert self.tokenizer is not None
+        if checkpoint.get("tokenizer") != self.tokenizer.to_json():
+            raise ModelError(
+                "the state must be of a training with the same vocabulary, but is of another: the training captions or "
+                "the options of the tokenizer have changed. Restore them, or train anew."
+            )
+
+    @property
+    def opening(self) -> list[int]:
+        """The tokens that every caption goes on from: the start token, and the prompt."""
+        return [self.model.decoder.config.start_token, *self._prompt_tokens]
+
+    def captions(self, images: Tensor) -> list[Generated]:
+        """A caption for each of these normalised pictures (b, 3, H, W)."""
+        return self._captions(context_of(self.model, images, None, frozen=True), self.options)
+
+    def _context(self, batch: CaptionBatch) -> Tensor:
+        """What the decoder attends to, of each picture (b, m, C)."""
+        return context_of(self.model, batch.images, batch.features, frozen=self.encoder_is_frozen)
+
+    def _captions(
+        self, context: Tensor, options: DecodingOptions, generator: torch.Generator | None = None
+    ) -> list[Generated]:
+        """All candidates of each picture, one picture's after the other's."""
+        found = generate(self.model.decoder, context, [self.opening] * len(context), options, generator=generator)
+        return [caption for candidates in found for caption in candidates]
+
+    def _text(self, caption: Generated) -> str:
+        assert self.tokenizer is not None
+        return self.tokenizer.decode(caption.tokens)
+
+    def _nothing_written(self, split: str, *, limit: int | None) -> WrittenCaptions:
+        size = len(self.trainer.datamodule.records(split).items)  # type: ignore[attr-defined]
+        return WrittenCaptions(size, limit=limit)
+
+    def _write(self, batch: CaptionBatch) -> None:
+        """Caption those pictures of a batch that are to be captioned."""
+        rows = [row for row, place in enumerate(batch.indices.tolist()) if self._written.wants(place)]
+        if not rows:
+            return
+        chosen = torch.tensor(rows, device=self.device)
+        images = None if batch.images is None else batch.images[chosen]
+        features = None if batch.features is None else batch.features[chosen]
+        context = context_of(self.model, images, features, frozen=True)
+        for row, caption in zip(rows, self._captions(context, self.options), strict=True):
+            self._written.add(int(batch.indices[row]), self._text(caption), batch.texts[row])
+
+    def _log_scores(self, split: str) -> None:
+        for name, score in self._written.scores().items():
+            # of all processes already, and the same in each
+            self.log(f"{split}/{name}", score, prog_bar=name == "cider", rank_zero_only=False)
+
+    def _self_critical_loss(self, batch: CaptionBatch, rewards: Rewards) -> Tensor:
+        """A loss whose gradient raises the expected CIDEr-D of the captions of these pictures."""
+        context = self._context(batch)
+        seen, places = context.detach(), batch.indices.tolist()
+        count = self.self_critical.samples
+        # `on_train_batch_start` has seeded torch for this step
+        generator = torch.Generator(self.device).manual_seed(seed_for(torch.initial_seed()))
+        options = DecodingOptions(max_tokens=self.options.max_tokens, sample=True, candidates=count)
+        drawn = self._captions(seen, options, generator)
+        reward = self._rewards(rewards, drawn, [place for place in places for _ in range(count)]).view(-1, count)
+        greedy = None
+        if self.self_critical.baseline == "greedy":
+            found = self._captions(seen, DecodingOptions(max_tokens=self.options.max_tokens))
+            greedy = self._rewards(rewards, found, places)
+        config = self.model.decoder.config
+        ends = [[config.end_token] if caption.finished else [] for caption in drawn]
+        rows = [[config.start_token, *caption.tokens, *end] for caption, end in zip(drawn, ends, strict=True)]
+        prompt = torch.tensor(self._prompt_tokens, dtype=torch.int64, device=self.device)
+        texts = lesson(*padded(rows, pad=config.pad_token, device=self.device), prompt=prompt)
+        logits = self.model.decoder(texts.tokens, context, real=texts.real)
+        advantage = advantages(reward, greedy=greedy).flatten()
+        loss = self_critical_loss(logits, texts.targets, wanted=texts.wanted, advantage=advantage)
+        self.log_loss(loss, "train", size=len(places))
+        self.log("train/reward", reward.mean(), prog_bar=True, batch_size=len(places), sync_dist=True)
+        return loss
+
+    def _rewards(self, rewards: Rewards, captions: Sequence[Generated], places: Sequence[int]) -> Tensor:
+        texts, finished = [self._text(c) for c in captions], [c.finished for c in captions]
+        return torch.tensor(rewards(texts, finished, places), dtype=torch.float32, device=self.device)
+
+
+def _options(decoding: Mapping[str, Any]) -> DecodingOptions:
+    known = [f.name for f in fields(DecodingOptions)]
+    unknown = sorted(set(decoding) - {*known, "prompt"})
+    if unknown:
+        raise ModelError(
+            f"`decoding` must be among {', '.join([*known, 'prompt'])}, but has {', '.join(unknown)} instead."
+        )
+    values = {name: value for name, value in decoding.items() if name != "prompt"}
+    return replace(DecodingOptions(**values), candidates=1)
+
+
+def _finds_unused(trainer: pl.Trainer) -> bool:
+    """Whether weights may be without a gradient in some steps of a training of several processes."""
+    return bool(getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters"))

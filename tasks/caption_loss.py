@@ -1,0 +1,69 @@
+"""Teacher forcing: each token of a caption is predicted from the picture and the true tokens before it.
+
+r texts, n tokens that are predicted, V vocabulary.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_IGNORED = -100
+"""What stands for a token that is no target."""
+
+
+class Lesson(NamedTuple):
+    """Texts as the decoder reads them, and what it is to say after each token."""
+
+    tokens: Int64[Tensor, "r n"]
+    """The texts without their last tokens."""
+
+    real: Bool[Tensor, "r n"]
+    """False where a token is padding."""
+
+    targets: Int64[Tensor, "r n"]
+    """The texts without their first tokens."""
+
+    wanted: Bool[Tensor, "r n"]
+    """Where the target counts: no padding, and not of the prompt, which is given."""
+
+
+def lesson(
+    tokens: Int64[Tensor, "r t"], real: Bool[Tensor, "r t"], *, prompt: Int64[Tensor, " p"] | None = None
+) -> Lesson:
+    """What to learn from texts.
+
+    Args:
+        tokens: From the start token to the end token, then padding.
+        real: False where a token is padding.
+        prompt: What to put between the start token and each text.
+    """
+    given = 0
+    if prompt is not None and len(prompt):
+        given = len(prompt)
+        rows = prompt.expand(len(tokens), -1)
+        tokens = torch.cat([tokens[:, :1], rows, tokens[:, 1:]], dim=1)  # (r, t + p)
+        real = torch.cat([real[:, :1], torch.ones_like(rows, dtype=torch.bool), real[:, 1:]], dim=1)
+    wanted = real[:, 1:].clone()
+    wanted[:, :given] = False
+    return Lesson(tokens[:, :-1], real[:, :-1], tokens[:, 1:], wanted)
+
+
+class CaptionLoss(nn.Module):
+    """Cross-entropy of the tokens that count, with label smoothing in training."""
+
+    def __init__(self, *, label_smoothing: float) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(
+        self, logits: Float[Tensor, "r n V"], targets: Int64[Tensor, "r n"], *, wanted: Bool[Tensor, "r n"]
+    ) -> Float[Tensor, ""]:
+        """The mean over the tokens that count, in float32, in nats."""
+        smoothing = self.label_smoothing if self.training else 0.0
+        labels = targets.masked_fill(~wanted, _IGNORED)
+        return F.cross_entropy(
+            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=_IGNORED, label_smoothing=smoothing
+        )

@@ -1,0 +1,99 @@
+"""`multiattn evaluate caption`: how alike are a model's captions and what people wrote?"""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+
+from multiattn.errors import InputError, ModelError
+from multiattn.metrics import CaptionScores, caption_scores, self_retrieval
+
+from .console import Report, printable, say, spinner
+from .evaluate import evenly_spread
+
+_POOL = 100
+
+
+@dataclass(frozen=True)
+class CaptionEvaluation:
+    """What `multiattn evaluate caption` prints, beside the scores."""
+
+    self_retrieval: float
+    """How often a caption is more like its own picture's references than like those of 99 others, 0 to 1."""
+
+    items: int
+    """Pictures that were captioned."""
+
+    skipped: int
+    """Pictures that could not be used."""
+
+    model: str
+    """As it was asked for."""
+
+    data: str
+    """As it was asked for."""
+
+    split: str
+    """The sub-folder of the data."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates; returns 0 when every picture could be used."""
+    with spinner("loading the model"):
+        import multiattn
+        from multiattn.pipelines import Captioning
+
+        from ..data.captions import read_captions
+
+        records = read_captions(args.data, args.split, captions=args.captions, pictures=args.pictures)
+        items = evenly_spread(records.items, args.limit)
+        captioner = multiattn.load(args.model, device=args.device)
+    if not isinstance(captioner, Captioning):
+        raise ModelError(f"{args.model}: the model's task must be 'caption', but is 'classify' instead.")
+    captions: list[str] = []
+    references: list[tuple[str, ...]] = []
+    skipped = 0
+    with Report(len(items)) as report:
+        results = captioner.stream((path for path, _ in items), beams=args.beams, batch_size=args.batch_size)
+        for (_, texts), result in zip(items, results, strict=True):
+            if result.error is not None:
+                skipped += 1
+                report.message(f"skipped: {result.error}")
+            else:
+                captions.append(result.text)
+                references.append(texts)
+            report.advance()
+        if not captions:
+            raise InputError(f"{args.data}: none of the {skipped} pictures of the split {args.split!r} could be read")
+        scores = caption_scores(captions, references)
+        measured = CaptionEvaluation(
+            self_retrieval=self_retrieval(captions, references, pool=_POOL),
+            items=len(captions),
+            skipped=skipped,
+            model=args.model,
+            data=args.data,
+            split=args.split,
+        )
+        as_json = args.format == "json"
+        report.result(json.dumps(asdict(scores) | asdict(measured)) if as_json else as_text(scores, measured))
+    if skipped:
+        say(f"{skipped} of {len(items)} pictures could not be used")
+    return 1 if skipped else 0
+
+
+def as_text(scores: CaptionScores, measured: CaptionEvaluation) -> str:
+    """A few lines to read."""
+    pool = min(_POOL, measured.items)
+    return "\n".join(
+        (
+            f"BLEU-1   {scores.bleu1:.3f}",
+            f"BLEU-2   {scores.bleu2:.3f}",
+            f"BLEU-3   {scores.bleu3:.3f}",
+            f"BLEU-4   {scores.bleu4:.3f}",
+            f"METEOR   {scores.meteor:.3f}  (words and stems; no synonyms)",
+            f"ROUGE-L  {scores.rouge_l:.3f}",
+            f"CIDEr-D  {scores.cider:.3f}",
+            f"own picture found  {measured.self_retrieval:.1%} of the time among {pool} (by chance {1 / pool:.1%})",
+            printable(f"on {measured.items} pictures of {measured.data} ({measured.split}) with {measured.model}")
+            + (f"; {measured.skipped} skipped" if measured.skipped else ""),
+        )
+    )

@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from multiattn.generation import DecodingOptions, generate
+from tests.generation.toy import END, Toy, V, enumerated, logits_of, named
+
+NAMES = (0.1, 0.2, 0.3, 0.4, 0.5)
+PROMPTS = [[1], [1, 3], [1, 4, 4, 3], [3], [1, 1]]
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0, 2.0, -1.0])
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+def test_wide_beams_find_all_texts_in_their_order(penalty: float, early_stopping: bool | str) -> None:
+    """With a place for every text there can be, nothing is decided before all are there."""
+    options = DecodingOptions(
+        max_tokens=3, beams=131, candidates=131, length_penalty=penalty, early_stopping=early_stopping
+    )
+    found = generate(Toy(), named(*NAMES), PROMPTS, options)
+    for name, prompt, texts in zip(NAMES, PROMPTS, found, strict=True):
+        expected = enumerated(name, prompt, count=3, penalty=penalty)
+        assert len(expected) == 1 + 4 + 4 * 4 * V
+        assert [text.tokens for text in texts] == [text for _, text in expected]
+        assert [text.score for text in texts] == pytest.approx([score for score, _ in expected], abs=1e-5)
+        for text in texts:
+            assert text.score == pytest.approx(sum(text.log_probs) / len(text.log_probs) ** penalty, abs=1e-5)
+            assert text.finished == (len(text.log_probs) > len(text.tokens))
+
+
+@pytest.mark.parametrize("beams", [2, 3, 7])
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+def test_a_ragged_batch_is_its_items_one_by_one(beams: int, early_stopping: bool | str) -> None:
+    options = DecodingOptions(max_tokens=11, beams=beams, candidates=beams, early_stopping=early_stopping)
+    toy = Toy()
+    found = generate(toy, named(*NAMES), PROMPTS, options)
+    steps = []
+    for name, prompt, texts in zip(NAMES, PROMPTS, found, strict=True):
+        alone = Toy()
+        assert generate(alone, named(name), [prompt], options) == [texts]
+        assert len(texts) == beams == len({text.tokens for text in texts})
+        assert [text.score for text in texts] == sorted((text.score for text in texts), reverse=True)
+        steps.append(len(alone.rows_of_steps))
+    # an item takes no more steps in a batch, and the prompt is read once for all its beams
+    assert (len(set(steps)) > 1) == (beams < 7 or early_stopping is True)  # the widest never has enough
+    expected = [5, *(beams * sum(1 for count in steps if count > i) for i in range(1, max(steps)))]
+    assert toy.rows_of_steps == expected
+
+
+def test_what_is_kept_of_a_text_is_what_the_model_says_of_it() -> None:
+    for texts, name, prompt in zip(
+        generate(Toy(), named(*NAMES), PROMPTS, DecodingOptions(max_tokens=7, beams=3, candidates=3)),
+        NAMES,
+        PROMPTS,
+        strict=True,
+    ):
+        for text in texts:
+            tokens = [*text.tokens, END][: len(text.log_probs)]
+            for i, token in enumerate(tokens):
+                log_probs = logits_of(name, [*prompt, *tokens[:i]]).log_softmax(0)
+                assert text.log_probs[i] == pytest.approx(float(log_probs[token]), abs=1e-5)
+
+
+def test_never_stopping_early_finds_what_stopping_early_misses() -> None:
+    """Scores by `early_stopping`, over many items: the longer the search, the better; and not always the same."""
+    names = [i / 100 for i in range(1, 53)]
+    best = []
+    for early_stopping in (True, False, "never"):
+        options = DecodingOptions(max_tokens=13, beams=2, early_stopping=early_stopping, length_penalty=1.5)
+        found = generate(Toy(), named(*names), [[1]] * len(names), options)
+        best.append([texts[0].score for texts in found])
+    for shorter, longer in ((best[0], best[1]), (best[1], best[2])):
+        assert all(b >= a - 1e-6 for a, b in zip(shorter, longer, strict=True))
+        assert any(b > a + 1e-3 for a, b in zip(shorter, longer, strict=True))
+
+
+def test_a_beam_that_cannot_go_on_is_none() -> None:
+    """With two tokens to choose from there are fewer texts than beams at first, and none is found twice."""
+    options = DecodingOptions(max_tokens=3, beams=7, candidates=7, suppress=(0, 1, 3), early_stopping=True)
+    [texts] = generate(Toy(), named(0.1), [[1]], options)
+    assert sorted(text.tokens for text in texts) == [(), (4,), (4, 4), (4, 4, 4)]
+
+
+def test_where_all_is_forbidden_the_search_ends_with_what_there_is() -> None:
+    class Nothing:
+        def __call__(self, tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            return scores if tokens.shape[1] < 4 else torch.full_like(scores, -torch.inf)
+
+    for options in (DecodingOptions(min_tokens=7), DecodingOptions(min_tokens=7, beams=3, candidates=3)):
+        [texts] = generate(Toy(), named(0.1), [[1]], options, constraints=[Nothing()])
+        assert len(texts) == options.candidates
+        for text in texts:
+            assert len(text.tokens) == len(text.log_probs) == 3 and not text.finished
+            assert text.score == pytest.approx(sum(text.log_probs) / 3, abs=1e-5)
+
+
+def test_texts_may_all_end_at_once() -> None:
+    options = DecodingOptions(max_tokens=11, beams=3, candidates=3, suppress=(END,))
+    [texts] = generate(Toy(), named(0.1), [[1]], options, stop_when=lambda item, text: len(text) == 2)
+    assert [len(text.tokens) for text in texts] == [2, 2, 2]
+    assert all(text.finished and len(text.log_probs) == 2 for text in texts)

@@ -1,0 +1,65 @@
+import pytest
+
+from multiattn.errors import ModelError
+from multiattn.generation import DecodingOptions
+
+
+def checked(**values: object) -> DecodingOptions:
+    """Options as they are made where no test checks the types beforehand."""
+    options = DecodingOptions()
+    for name, value in values.items():
+        object.__setattr__(options, name, value)
+    options.__post_init__()
+    return options
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("max_tokens", 0, "at least 1"),
+        ("max_tokens", 2.5, "a whole number"),
+        ("max_tokens", True, "a whole number"),
+        ("min_tokens", -1, "at least 0"),
+        ("min_tokens", 31, r"at most `max_tokens` \(30\)"),
+        ("beams", 0, "at least 1"),
+        ("beams", "3", "a whole number"),
+        ("candidates", 0, "at least 1"),
+        ("candidates", 2, r"at most `beams` \(1\) without `sample`"),
+        ("length_penalty", float("nan"), "from -10 to 10"),
+        ("length_penalty", 10.5, "from -10 to 10"),
+        ("length_penalty", "1", "a number"),
+        ("early_stopping", "always", 'True, False or "never"'),
+        ("early_stopping", 1, 'True, False or "never"'),
+        ("sample", 1, "True or False"),
+        ("temperature", 0.0, "above 0 and finite"),
+        ("temperature", float("inf"), "above 0 and finite"),
+        ("top_k", 0, "at least 1"),
+        ("top_k", 1.5, "a whole number"),
+        ("top_p", 0.0, "above 0 and at most 1"),
+        ("top_p", 1.1, "above 0 and at most 1"),
+        ("top_p", True, "a number"),
+        ("repetition_penalty", 0.0, "above 0 and finite"),
+        ("no_repeat_ngram", -1, "at least 0"),
+        ("suppress", (3, -1), "tokens, whole numbers from 0"),
+        ("suppress_first", 3, "tokens, whole numbers from 0"),
+        ("forced", 3, "pairs of a place and a token, whole numbers from 0"),
+        ("forced", ((0, 3), (1,)), "pairs of a place and a token, whole numbers from 0"),
+        ("forced", ((0, -3),), "pairs of a place and a token, whole numbers from 0"),
+        ("forced", ((0, 3), (0, 4)), "of one token for a place"),
+    ],
+)
+def test_what_cannot_be_is_named(name: str, value: object, rule: str) -> None:
+    with pytest.raises(ModelError, match=f"`{name}` must be {rule}, but is .* instead"):
+        checked(**{name: value})
+
+
+def test_beams_and_samples_do_not_go_together() -> None:
+    with pytest.raises(ModelError, match="`beams` must be 1 with `sample`.*but is 3 instead"):
+        DecodingOptions(sample=True, beams=3)
+    assert DecodingOptions(sample=True, candidates=3).candidates == 3
+
+
+def test_lists_of_a_file_become_tuples() -> None:
+    options = checked(suppress=[3, 1], suppress_first=[7], forced=[[0, 5]])
+    assert (options.suppress, options.suppress_first, options.forced) == ((3, 1), (7,), ((0, 5),))
+    assert hash(options) == hash(DecodingOptions(suppress=(3, 1), suppress_first=(7,), forced=((0, 5),)))

@@ -1,0 +1,48 @@
+import pytest
+
+from multiattn.errors import ModelError
+from multiattn.pipelines.caption_options import decoding_options
+
+
+def test_the_caller_goes_over_the_model_and_the_model_over_the_default() -> None:
+    by_model = {"max_tokens": 11, "length_penalty": 0.5, "beams": 2, "prompt": "a picture of "}
+    found = decoding_options({"max_tokens": 5, "beams": None}, by_model, source="m")
+    assert (found.max_tokens, found.length_penalty, found.beams, found.sample) == (5, 0.5, 2, False)
+    found = decoding_options({}, {}, source="m")
+    assert (found.max_tokens, found.length_penalty, found.beams, found.candidates) == (30, 1.0, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_model", "beams"),
+    [
+        ({"candidates": 5}, {}, 5),
+        ({"candidates": 2}, {}, 3),
+        ({"candidates": 5}, {"beams": 7}, 7),
+        ({"sample": True}, {}, 1),
+        ({"sample": True, "candidates": 5}, {"beams": 7}, 1),
+        ({"sample": False}, {"sample": True}, 3),
+        ({"beams": 1}, {"beams": 7}, 1),
+        ({}, {"beams": 1}, 1),
+    ],
+)
+def test_the_width_of_the_search_follows_from_what_is_wanted(asked, by_model, beams) -> None:
+    assert decoding_options(asked, by_model, source="m").beams == beams
+
+
+def test_what_is_asked_for_goes_over_the_models_own_wishes() -> None:
+    assert not decoding_options({"beams": 4}, {"sample": True}, source="m").sample
+    assert decoding_options({"beams": 1}, {"sample": True}, source="m").sample
+    assert decoding_options({"max_tokens": 3}, {"min_tokens": 5}, source="m").min_tokens == 3
+    assert decoding_options({"max_tokens": 9}, {"min_tokens": 5}, source="m").min_tokens == 5
+    with pytest.raises(ModelError, match="`beams` must be 1 with `sample`"):
+        decoding_options({"beams": 4, "sample": True}, {}, source="m")
+
+
+def test_an_option_of_the_models_that_there_is_not() -> None:
+    with pytest.raises(ModelError, match="m: `decoding` must hold known options, but holds 'beems' instead"):
+        decoding_options({}, {"beems": 3}, source="m")
+
+
+def test_an_option_of_the_models_that_is_out_of_range() -> None:
+    with pytest.raises(ModelError, match="m: `decoding` cannot be used: `beams` must be at least 1, but is 0 instead"):
+        decoding_options({}, {"beams": 0}, source="m")

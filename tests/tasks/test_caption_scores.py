@@ -1,0 +1,36 @@
+"""Which pictures of a split are captioned, and what their captions score."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multiattn.metrics import caption_scores
+from tasks.caption_scores import WrittenCaptions
+
+REFERENCES = [["a red disc on a grey wall"], ["a blue disc in the rain"], ["two green discs side by side"]]
+
+
+@given(size=st.integers(1, 211), limit=st.integers(0, 307))
+def test_the_pictures_to_caption_are_as_many_as_asked_for_and_evenly_spread(size: int, limit: int) -> None:
+    written = WrittenCaptions(size, limit=limit)
+    chosen = [place for place in range(size) if written.wants(place)]
+    assert len(chosen) == min(size, limit)
+    gaps = [b - a for a, b in zip(chosen, chosen[1:], strict=False)]
+    assert max(gaps, default=0) - min(gaps, default=0) <= 1
+
+
+def test_all_are_captioned_without_a_limit() -> None:
+    assert all(WrittenCaptions(13).wants(place) for place in range(13))
+
+
+def test_the_scores_are_those_of_all_captions_whatever_order_they_came_in() -> None:
+    texts = ["a red disc on a wall", "a blue disc in the rain", "one green disc side by side"]
+    expected = caption_scores(texts, REFERENCES)
+    written = WrittenCaptions(3)
+    for place in (2, 0, 1):
+        written.add(place, texts[place], REFERENCES[place])
+    scores = written.scores()
+    assert scores.keys() == {"bleu4", "meteor", "rouge_l", "cider"}
+    assert scores == {name: pytest.approx(getattr(expected, name)) for name in scores}
+    assert scores["cider"] > 0
+    assert written.scores() == {}  # what is scored is gone
