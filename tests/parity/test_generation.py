@@ -48,11 +48,11 @@ class Theirs(transformers.PreTrainedModel, transformers.GenerationMixin):
 
 @pytest.fixture(scope="module")
 def decoder() -> TextDecoder:
-    config = TextDecoderConfig(V, dim=24, depth=2, num_heads=3, mlp_dim=31, context_dim=C, max_length=37)
-    decoder = randomise(TextDecoder(config), seed=4)
-    with torch.no_grad():
-        decoder.positions.weight.mul_(3)  # or a text becomes one token again and again
-        decoder.embedding.weight.mul_(2)
+    config = TextDecoderConfig(V, dim=24, depth=2, num_heads=3, mlp_dim=31, context_dim=C, max_length=37, tied=False)
+    decoder = randomise(TextDecoder(config), seed=11)
+    with torch.no_grad():  # or a text becomes one token again and again, and has no end
+        decoder.positions.weight.mul_(1.5)
+        decoder.head.weight.mul_(2)
     return decoder
 
 
@@ -96,9 +96,9 @@ def check_equal(ours: list[list[Generated]], texts: list[list[list[int]]], score
 
 
 @pytest.mark.parametrize("prompts", [EQUAL, RAGGED], ids=["equal", "ragged"])
-@pytest.mark.parametrize("beams", [2, 3, 5])
+@pytest.mark.parametrize("beams", [2, 5])
 @pytest.mark.parametrize("early_stopping", [False, True, "never"])
-@pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 1.0, 2.0])
+@pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 2.0])
 def test_beams(
     decoder: TextDecoder,
     prompts: list[list[int]],
@@ -111,7 +111,7 @@ def test_beams(
     )
     ours, texts, scores = both(decoder, prompts, options)
     check_equal(ours, texts, scores)
-    assert any(one.finished for each in ours for one in each)
+    assert len({one.finished for each in ours for one in each}) == 2
 
 
 @pytest.mark.parametrize("prompts", [EQUAL, RAGGED], ids=["equal", "ragged"])

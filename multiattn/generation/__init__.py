@@ -1,0 +1,7 @@
+"""The decoding loop, and the ways to find a text in it: greedy, sampling, beams, under constraints."""
+
+from .constraints import Constraint
+from .loop import Decoder, generate
+from .options import DecodingOptions, Generated
+
+__all__ = ["Constraint", "Decoder", "DecodingOptions", "Generated", "generate"]
