@@ -141,7 +141,7 @@ class Attention(nn.Module):
             weight, bias = self.qkv.weight, self.qkv.bias
             q = self._heads(F.linear(x, weight[:dim], None if bias is None else bias[:dim]))
             kv = F.linear(context, weight[dim:], None if bias is None else bias[dim:])
-            k, v = kv.unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+            k, v = kv.reshape(*kv.shape[:2], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         return q, k if self.k_norm is None else self.k_norm(k), v
 
     def _heads(self, q: Tensor) -> Tensor:

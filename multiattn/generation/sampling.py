@@ -17,7 +17,8 @@ def narrowed(scores: Float[Tensor, "r V"], options: DecodingOptions) -> Float[Te
 
     Source: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p).
     """
-    scores = scores / options.temperature
+    # the best at 0, and in fp64: a temperature near 0 would make them infinite, and then nothing could be drawn
+    scores = (scores - scores.amax(dim=-1, keepdim=True)).double() / options.temperature
     if options.top_k is not None and options.top_k < scores.shape[-1]:
         least = scores.topk(options.top_k, dim=-1).values[:, -1:]
         scores = scores.masked_fill(scores < least, -math.inf)

@@ -102,7 +102,7 @@ def convert(source: str | Path, directory: str | Path, *, to: str) -> ModelBundl
 
     Args:
         source: What `load_bundle` takes.
-        directory: Where to write; must not be the source.
+        directory: Where to write; must not be the source, nor the directory of a file that is.
         to: One of `LAYOUTS`.
 
     Returns:
@@ -112,7 +112,8 @@ def convert(source: str | Path, directory: str | Path, *, to: str) -> ModelBundl
         ModelError: As `load_bundle` and `save_bundle`.
     """
     bundle = load_bundle(source)
-    if Path(source).is_dir() and Path(directory).resolve() == Path(source).resolve():
-        raise ModelError(f"the directory to write must not be the source, but both are {source}")
+    path = Path(source).expanduser()
+    if path.exists() and Path(directory).resolve() == (path.parent if path.is_file() else path).resolve():
+        raise ModelError(f"the directory to write must not be the source, but is that of {source}: give another")
     save_bundle(bundle, directory, layout=to)
     return bundle

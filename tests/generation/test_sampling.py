@@ -81,7 +81,7 @@ def test_a_generator_is_left_alone_where_nothing_is_sampled() -> None:
     assert torch.equal(generator.get_state(), state)
 
 
-@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-4}])
+@pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-4}, {"temperature": 1e-300}])
 def test_the_narrowest_sampling_is_greedy(narrow: dict[str, float]) -> None:
     options = DecodingOptions(max_tokens=11, sample=True, candidates=2, **narrow)
     found = generate(Toy(), named(*NAMES), PROMPTS, options, generator=seeded(7))
