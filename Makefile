@@ -19,7 +19,7 @@ $(STAMP):
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP)  ## classify real pictures and write pages that show where the model looked, to demo/
+demo: $(STAMP)  ## classify and caption pictures, and write pages that show where the models looked, to demo/
 	$(BIN)/multiattn demo --out demo
 
 test: $(STAMP)  ## run all tests (two cores: about ten minutes)

@@ -2,8 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -12,16 +11,16 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from multiattn.errors import ModelError
-from multiattn.generation import DecodingOptions, Generated, generate
+from multiattn.generation import Generated
 from multiattn.inputs import Tokenizer
 from multiattn.models.captioner import Captioner
 from multiattn.weights import ModelBundle
 
 from .base import BaseTask
 from .caption_loss import CaptionLoss, lesson
-from .caption_model import Start, context_of, start, teacher_forced, without_dropout
+from .caption_model import Start, captions_of, context_of, options_of, start, teacher_forced, without_dropout
 from .caption_scores import WrittenCaptions
-from .caption_selfcritical import Rewards, SelfCritical, advantages, padded, self_critical_loss
+from .caption_selfcritical import Rewards, SelfCritical, self_critical_step
 from .checks import require
 from .data.caption_batches import CaptionBatch
 from .data.captions import clean_caption
@@ -120,7 +119,7 @@ class CaptionTask(BaseTask):
         self.objective, self.self_critical = objective, self_critical or SelfCritical()
         kept = {} if self._start.whole is None else self._start.whole.decoding
         self.decoding = kept | dict(decoding or {})
-        self.options = _options(self.decoding)
+        self.options = options_of(self.decoding)
         self.validation_captions = validation_captions
         self._logits = teacher_forced
 
@@ -229,7 +228,7 @@ class CaptionTask(BaseTask):
         del batch_idx
         if len(batch.indices) == 0:
             return [], []
-        return batch.indices.tolist(), self._captions(self._context(batch), self.options)
+        return batch.indices.tolist(), self._captions(self._context(batch))
 
     def prediction_lines(self, outputs: tuple[list[int], list[Generated]]) -> Iterator[tuple[int, dict[str, Any]]]:
         """The caption with its score."""
@@ -269,18 +268,16 @@ class CaptionTask(BaseTask):
 
     def captions(self, images: Tensor) -> list[Generated]:
         """A caption for each of these normalised pictures (b, 3, H, W)."""
-        return self._captions(context_of(self.model, images, None, frozen=True), self.options)
+        return self._captions(context_of(self.model, images, None, frozen=True))
 
     def _context(self, batch: CaptionBatch) -> Tensor:
         """What the decoder attends to, of each picture (b, m, C)."""
         return context_of(self.model, batch.images, batch.features, frozen=self.encoder_is_frozen)
 
-    def _captions(
-        self, context: Tensor, options: DecodingOptions, generator: torch.Generator | None = None
-    ) -> list[Generated]:
-        """All candidates of each picture, one picture's after the other's."""
-        found = generate(self.model.decoder, context, [self.opening] * len(context), options, generator=generator)
-        return [caption for candidates in found for caption in candidates]
+    def _captions(self, context: Tensor) -> list[Generated]:
+        """A caption of each picture; where it is sampled, the same one each time."""
+        generator = torch.Generator(self.device).manual_seed(self.seed) if self.options.sample else None
+        return captions_of(self.model.decoder, context, self._prompt_tokens, self.options, generator=generator)
 
     def _text(self, caption: Generated) -> str:
         assert self.tokenizer is not None
@@ -299,7 +296,7 @@ class CaptionTask(BaseTask):
         images = None if batch.images is None else batch.images[chosen]
         features = None if batch.features is None else batch.features[chosen]
         context = context_of(self.model, images, features, frozen=True)
-        for row, caption in zip(rows, self._captions(context, self.options), strict=True):
+        for row, caption in zip(rows, self._captions(context), strict=True):
             self._written.add(int(batch.indices[row]), self._text(caption), batch.texts[row])
 
     def _log_scores(self, split: str) -> None:
@@ -309,44 +306,22 @@ class CaptionTask(BaseTask):
 
     def _self_critical_loss(self, batch: CaptionBatch, rewards: Rewards) -> Tensor:
         """A loss whose gradient raises the expected CIDEr-D of the captions of these pictures."""
-        context = self._context(batch)
-        seen, places = context.detach(), batch.indices.tolist()
-        count = self.self_critical.samples
-        # `on_train_batch_start` has seeded torch for this step
-        generator = torch.Generator(self.device).manual_seed(seed_for(torch.initial_seed()))
-        options = DecodingOptions(max_tokens=self.options.max_tokens, sample=True, candidates=count)
-        drawn = self._captions(seen, options, generator)
-        reward = self._rewards(rewards, drawn, [place for place in places for _ in range(count)]).view(-1, count)
-        greedy = None
-        if self.self_critical.baseline == "greedy":
-            found = self._captions(seen, DecodingOptions(max_tokens=self.options.max_tokens))
-            greedy = self._rewards(rewards, found, places)
-        config = self.model.decoder.config
-        ends = [[config.end_token] if caption.finished else [] for caption in drawn]
-        rows = [[config.start_token, *caption.tokens, *end] for caption, end in zip(drawn, ends, strict=True)]
-        prompt = torch.tensor(self._prompt_tokens, dtype=torch.int64, device=self.device)
-        texts = lesson(*padded(rows, pad=config.pad_token, device=self.device), prompt=prompt)
-        logits = self.model.decoder(texts.tokens, context, real=texts.real)
-        advantage = advantages(reward, greedy=greedy).flatten()
-        loss = self_critical_loss(logits, texts.targets, wanted=texts.wanted, advantage=advantage)
-        self.log_loss(loss, "train", size=len(places))
-        self.log("train/reward", reward.mean(), prog_bar=True, batch_size=len(places), sync_dist=True)
-        return loss
-
-    def _rewards(self, rewards: Rewards, captions: Sequence[Generated], places: Sequence[int]) -> Tensor:
-        texts, finished = [self._text(c) for c in captions], [c.finished for c in captions]
-        return torch.tensor(rewards(texts, finished, places), dtype=torch.float32, device=self.device)
-
-
-def _options(decoding: Mapping[str, Any]) -> DecodingOptions:
-    known = [f.name for f in fields(DecodingOptions)]
-    unknown = sorted(set(decoding) - {*known, "prompt"})
-    if unknown:
-        raise ModelError(
-            f"`decoding` must be among {', '.join([*known, 'prompt'])}, but has {', '.join(unknown)} instead."
+        found = self_critical_step(
+            self.model.decoder,
+            self._context(batch),
+            self._prompt_tokens,
+            places=batch.indices.tolist(),
+            rewards=rewards,
+            settings=self.self_critical,
+            max_tokens=self.options.max_tokens,
+            text_of=self._text,
+            # `on_train_batch_start` has seeded torch for this step
+            generator=torch.Generator(self.device).manual_seed(seed_for(torch.initial_seed())),
         )
-    values = {name: value for name, value in decoding.items() if name != "prompt"}
-    return replace(DecodingOptions(**values), candidates=1)
+        size = len(batch.indices)
+        self.log_loss(found.loss, "train", size=size)
+        self.log("train/reward", found.reward, prog_bar=True, batch_size=size, sync_dist=True)
+        return found.loss
 
 
 def _finds_unused(trainer: pl.Trainer) -> bool:

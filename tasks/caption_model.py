@@ -1,9 +1,10 @@
-"""The captioner that a training starts from, of parts or a whole one to fine-tune; and its pass in training.
+"""The captioner that a training starts from, of parts or a whole one to fine-tune; its pass in training; its captions.
 
 b pictures, m picture tokens, D the encoder's width, C width of what the decoder attends to, r texts, n tokens, V
 vocabulary.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,9 +13,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from multiattn.errors import ModelError
+from multiattn.generation import DecodingOptions, Generated, generate
 from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models.captioner import Captioner, CaptionerConfig
-from multiattn.models.text_decoder import TextDecoderConfig
+from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
 from multiattn.models.vit import ViT, ViTConfig
 from multiattn.weights import ModelBundle, load_bundle
 
@@ -81,9 +83,10 @@ def start(
     given = {"encoder": encoder, "encoder_pretrained": encoder_pretrained, "pretrained": pretrained}
     named = [name for name, value in given.items() if value is not None]
     if len(named) != 1:
+        found = f"{' and '.join(f'`{name}`' for name in named)} are" if named else "none of them is"
         raise ModelError(
-            f"one of `encoder`, `encoder_pretrained` and `pretrained` must say what to start from, but "
-            f"{' and '.join(f'`{name}`' for name in named) or 'none of them'} is given. Leave the others out."
+            "one of `encoder`, `encoder_pretrained` and `pretrained` must say what to start from, but "
+            f"{found} given. Leave the others out."
         )
     overrides, decoder = with_tuples(encoder_overrides), dict(decoder or {})
     if encoder is not None:
@@ -153,6 +156,44 @@ def teacher_forced(
     """The scores of what follows each token, padding or not; the other arguments as `context_of`."""
     context = context_of(model, images, features, frozen=frozen)
     return model.decoder(tokens, context, real=real)  # type: ignore[no-any-return]
+
+
+def options_of(decoding: Mapping[str, Any]) -> DecodingOptions:
+    """One caption a picture, found as the values of `decoding` say, of which `prompt` is no option.
+
+    Raises:
+        ModelError: There is no such option, or no such decode.
+    """
+    known = [f.name for f in fields(DecodingOptions)]
+    unknown = sorted(set(decoding) - {*known, "prompt"})
+    if unknown:
+        raise ModelError(
+            f"`decoding` must be among {', '.join([*known, 'prompt'])}, but has {', '.join(unknown)} instead."
+        )
+    values = {name: value for name, value in decoding.items() if name != "prompt"}
+    return replace(DecodingOptions(**values), candidates=1)
+
+
+def captions_of(
+    decoder: TextDecoder,
+    context: Float[Tensor, "b m C"],
+    prompt: Sequence[int],
+    options: DecodingOptions,
+    *,
+    generator: torch.Generator | None = None,
+) -> list[Generated]:
+    """What the decoder writes about each picture: all candidates of one, then those of the next.
+
+    Args:
+        decoder: Who writes.
+        context: Of each picture.
+        prompt: What every caption goes on from, after the start token.
+        options: How.
+        generator: Where chance comes from, for sampling.
+    """
+    opening = [decoder.config.start_token, *prompt]
+    found = generate(decoder, context, [opening] * len(context), options, generator=generator)
+    return [caption for candidates in found for caption in candidates]
 
 
 def _check_decoder(values: dict[str, Any]) -> None:

@@ -3,20 +3,24 @@
 Source: Rennie et al. 2017, "Self-critical sequence training for image captioning": the reward is CIDEr-D, the baseline
 that of the greedy caption. The mean of the other samples as the baseline: Luo 2020, "A better variant of self-critical
 sequence training".
-b pictures, k samples of each, n tokens.
+b pictures, k samples of each, r = b x k rows, n tokens, m picture tokens, C their width, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
+from multiattn.generation import DecodingOptions, Generated
 from multiattn.metrics import CiderD
+from multiattn.models.text_decoder import TextDecoder
 
+from .caption_loss import lesson
+from .caption_model import captions_of
 from .checks import require
 
 _END = "captionend"
@@ -72,6 +76,64 @@ class Rewards:
         """
         ended = [f"{text} {_END}" if is_whole else text for text, is_whole in zip(texts, finished, strict=True)]
         return np.asarray(self._cider.score(ended, list(places)), dtype=np.float64)
+
+
+class Learnt(NamedTuple):
+    """What a step gives."""
+
+    loss: Float[Tensor, ""]
+
+    reward: Float[Tensor, ""]
+    """The mean CIDEr-D of what was drawn."""
+
+
+def self_critical_step(
+    decoder: TextDecoder,
+    context: Float[Tensor, "b m C"],
+    prompt: Sequence[int],
+    *,
+    places: Sequence[int],
+    rewards: Rewards,
+    settings: SelfCritical,
+    max_tokens: int,
+    text_of: Callable[[Generated], str],
+    generator: torch.Generator,
+) -> Learnt:
+    """Draw captions, judge them, and score them by the decoder once more, this time for a gradient.
+
+    Args:
+        decoder: Who writes, and learns.
+        context: What it attends to, of each picture; may have a gradient.
+        prompt: What every caption goes on from, after the start token.
+        places: Of the pictures in the records.
+        rewards: What captions are worth.
+        settings: How captions are drawn and judged.
+        max_tokens: Of a caption.
+        text_of: The text of what the decoder wrote.
+        generator: Where all chance comes from.
+    """
+    device, count, config = context.device, settings.samples, decoder.config
+
+    def reward_of(captions: Sequence[Generated], pictures: Sequence[int]) -> Tensor:
+        texts, finished = [text_of(c) for c in captions], [c.finished for c in captions]
+        return torch.tensor(rewards(texts, finished, pictures), dtype=torch.float32, device=device)
+
+    seen = context.detach()
+    options = DecodingOptions(max_tokens=max_tokens, sample=True, candidates=count)
+    drawn = captions_of(decoder, seen, prompt, options, generator=generator)
+    reward = reward_of(drawn, [place for place in places for _ in range(count)]).view(-1, count)  # (b, k)
+    greedy = None
+    if settings.baseline == "greedy":
+        greedy = reward_of(captions_of(decoder, seen, prompt, DecodingOptions(max_tokens=max_tokens)), places)
+    ends = [[config.end_token] if caption.finished else [] for caption in drawn]
+    rows = [[config.start_token, *caption.tokens, *end] for caption, end in zip(drawn, ends, strict=True)]
+    given = torch.tensor(prompt, dtype=torch.int64, device=device)
+    texts = lesson(*padded(rows, pad=config.pad_token, device=device), prompt=given)
+    logits = decoder(texts.tokens, context, real=texts.real)
+    loss = self_critical_loss(
+        logits, texts.targets, wanted=texts.wanted, advantage=advantages(reward, greedy=greedy).flatten()
+    )
+    return Learnt(loss, reward.mean())
 
 
 def advantages(rewards: Float[Tensor, "b k"], *, greedy: Float[Tensor, " b"] | None) -> Float[Tensor, "b k"]:

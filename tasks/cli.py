@@ -88,13 +88,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise  # not from the system, but a library's own: a defect, which a traceback tells best
         say(f"{error.filename}: {error.strerror}" if error.filename else f"cannot write: {error.strerror}")
         status = 1
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, by its name: torch may not be imported here
+    except (RuntimeError, MemoryError) as error:
+        if not _is_of_memory(error):
             raise
-        say("the device's memory is too small for this; try a smaller --batch-size, or --device cpu")
+        say(
+            "the device's memory is too small for this; try a smaller --batch-size, fewer --beams or --candidates "
+            "where there are any, or --device cpu"
+        )
         status = 1
     _let_go_of_stdout()
     return status
+
+
+def _is_of_memory(error: Exception) -> bool:
+    # torch may not be imported here: its error for a GPU is known by its name; for the processor it has none of its own
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator: " in str(error)
+    )
 
 
 def _open_closed_streams() -> None:

@@ -150,17 +150,21 @@ class TaskCLI(LightningCLI):
 
 
 def _require_yaml(args: Sequence[str]) -> None:
-    """Exit with status 2 and one line that names the file where a configuration is no YAML: the parser names none."""
+    """Exit with status 2 and one line that names the file where it is no configuration: the parser names none."""
     for before, arg in zip(["", *args], args, strict=False):
         option, _, value = arg.partition("=")
         path = arg if before in ("-c", "--config") else value if option == "--config" else ""
         if not Path(path).is_file():
             continue
         try:
-            yaml.safe_load(Path(path).read_bytes())
+            found = yaml.safe_load(Path(path).read_bytes())
         except yaml.YAMLError as error:
             text = " ".join(str(error).replace('"<byte string>"', "the file").split())
             print(f"error: {path} is no YAML: {text}", file=sys.stderr)
+            sys.exit(2)
+        if not isinstance(found, dict):
+            kind = "is empty" if found is None else f"holds a {type(found).__name__}"
+            print(f"error: {path} must hold keys with values, such as `trainer:`, but {kind} instead", file=sys.stderr)
             sys.exit(2)
 
 

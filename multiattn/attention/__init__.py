@@ -1,6 +1,6 @@
 """The attention core: masks, positions, scoring, the cache, the tap, and the one `Attention`. Knows only torch."""
 
-from .cache import DecoderCache, GrowingCache, KeysValues
+from .cache import DecoderCache, GrowingCache, KeysValues, ProjectedContext
 from .mask import OPEN, Mask
 from .multihead import Attention
 from .positions import LearnedPositions, Rotary, apply_rotary, rotary_2d, sinusoidal, sinusoidal_2d
@@ -18,6 +18,7 @@ __all__ = [
     "LearnedPositions",
     "Mask",
     "Probe",
+    "ProjectedContext",
     "Rotary",
     "Site",
     "Tap",

@@ -7,7 +7,6 @@ a picture, or its captions, share one set of the context's keys and values, whic
 Source: fairseq2's incremental state (a growing one and a frozen one, `reorder` for beams).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +22,29 @@ class KeysValues:
 
     keys: Float[Tensor, "b h m d"]
     values: Float[Tensor, "b h m d"]
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedContext:
+    """What all layers of a decoder make of their contexts: for a decode about them, and for every reading after it.
+
+    It has a length, the contexts, as the tensor has that it was made of.
+    """
+
+    layers: tuple[KeysValues, ...]
+
+    def __len__(self) -> int:
+        """Contexts there are, b."""
+        return len(self.layers[0].keys)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.layers[0].keys.device
+
+    def select(self, items: Int64[Tensor, " chosen"]) -> "ProjectedContext":
+        """A copy of some of the contexts, in that order."""
+        return ProjectedContext(tuple(KeysValues(one.keys[items], one.values[items]) for one in self.layers))
 
 
 class GrowingCache:
@@ -64,7 +86,7 @@ class DecoderCache:
     """The state of all layers of a decoder for one decode.
 
     Args:
-        contexts: What each layer's cross-attention attends to.
+        context: What each layer's cross-attention attends to; it is shared, not copied.
         rows: Sequences to decode; a multiple of the contexts.
         capacity: Positions there is to be memory for, padding included.
 
@@ -72,14 +94,13 @@ class DecoderCache:
         ModelError: `rows` is no multiple of the contexts.
     """
 
-    def __init__(self, contexts: Sequence[KeysValues], *, rows: int, capacity: int) -> None:
-        first = contexts[0].keys
-        _check_rows(rows, len(first))
-        # read whole at every step, and out of a fused projection that took twice as long
-        self.contexts = tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in contexts)
+    def __init__(self, context: ProjectedContext, *, rows: int, capacity: int) -> None:
+        _check_rows(rows, len(context))
+        self.context = context
+        _, heads, _, width = context.layers[0].keys.shape
         # one piece of memory for all layers: beams are reordered by one copy
-        self._memory = first.new_empty(
-            len(contexts), 2, rows, first.shape[1], capacity, first.shape[3]
+        self._memory = context.layers[0].keys.new_empty(
+            len(context.layers), 2, rows, heads, capacity, width
         )  # (l, 2, r, h, capacity, d)
         self._real: Tensor | None = None  # (r, capacity), where some row is padded
         self.length = 0
@@ -141,8 +162,8 @@ class DecoderCache:
             ModelError: The new rows are no multiple of the contexts.
         """
         if items is not None:
-            self.contexts = tuple(KeysValues(one.keys[items], one.values[items]) for one in self.contexts)
-        _check_rows(len(rows), len(self.contexts[0].keys))
+            self.context = self.context.select(items)
+        _check_rows(len(rows), len(self.context))
         filled = self._memory[..., : self.length, :].index_select(2, rows)
         if len(rows) != self.rows:
             layers, two, _, heads, capacity, width = self._memory.shape

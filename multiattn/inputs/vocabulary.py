@@ -132,8 +132,9 @@ def _content(token: Any) -> str | None:
 
 
 def _json(file: Path) -> dict[str, Any]:
+    text = _text(file)  # which says itself what is wrong
     try:
-        found = json.loads(_text(file))
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{file}: this is not JSON: {error}.") from error
     if not isinstance(found, dict):

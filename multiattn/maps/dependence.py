@@ -15,9 +15,10 @@ from ..models import Captioner
 from .replay import Replay
 
 MADE_UP_BELOW = math.log(1.25)
-"""In nats. A word that the picture makes less than a quarter likelier than a grey picture of its mean colour does came
+"""In nats. A word that the picture makes less than a quarter likelier than a plain picture of its mean colour does came
 from the language model: it would have stood there without the picture. The rule looks at the word alone, with the words
-before it given: after "a man riding a" the picture may have little to add to "horse", and has said it already."""
+before it given: after "a man riding a" the picture may have little to add to "horse", and has said it already. And a
+mean colour says something by itself: white speaks for snow."""
 
 
 def made_up(dependence: float) -> bool:
@@ -33,12 +34,12 @@ def picture_dependence(
     words: Sequence[Sequence[Word]],
     *,
     prompt_length: int,
-    context: Float[Tensor, "b m C"] | None = None,
+    log_probs: Sequence[Sequence[float]] | None = None,
 ) -> list[tuple[float, ...]]:
     """The drop of each word's log-probability when the picture is replaced by its own mean colour, in nats.
 
     The words before it stay given. 0: the picture made no difference; 0.7: it made the word twice as likely; below 0:
-    less likely. Costs a pass of the encoder and one of the decoder, two where there is no `context`.
+    less likely. Costs a pass of the encoder and one of the decoder; two of each without `log_probs`.
 
     Args:
         model: A captioner in eval mode.
@@ -46,7 +47,8 @@ def picture_dependence(
         tokens: Of each caption, from the start token on, as `explain_words` takes them.
         words: Of each caption.
         prompt_length: Tokens before the first that a piece may name, the start token included.
-        context: `model.encode(images)`, where the caller has it already.
+        log_probs: Of each caption's tokens after the prompt, in nats, as `generate` gives them, where the caller has
+            them already: a caption is then not read again with its picture.
 
     Returns:
         One number a word, for each picture.
@@ -55,11 +57,19 @@ def picture_dependence(
         ModelError: The captions and words do not fit each other.
     """
     replay = Replay.of(model, tokens, words, prompt_length=prompt_length, device=images.device)
-    context = model.encode(images) if context is None else context
-    without = model.encode(mean_colour(images))
     read = replay.tokens[:, :-1]
-    with_it, without_it = (replay.log_probs(model.decoder(read, seen)) for seen in (context, without))
-    return [tuple((a - b).tolist()) for a, b in zip(with_it, without_it, strict=True)]
+    without_it = replay.log_probs(model.decoder(read, model.encode(mean_colour(images))))
+    if log_probs is None:
+        with_it = [row.tolist() for row in replay.log_probs(model.decoder(read, model.encode(images)))]
+    else:
+        with_it = [
+            [sum(of_tokens[piece] for piece in word.pieces) for word in of_caption]
+            for of_tokens, of_caption in zip(log_probs, words, strict=True)
+        ]
+    return [
+        tuple(a - b for a, b in zip(one, other.tolist(), strict=True))
+        for one, other in zip(with_it, without_it, strict=True)
+    ]
 
 
 def mean_colour(images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ..attention import Tap
+from ..attention import ProjectedContext, Tap
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import Captioner
@@ -101,7 +101,10 @@ class Replay:
 
 @torch.no_grad()
 def cross_attention(
-    model: Captioner, images: Float[Tensor, "b c H W"], replay: Replay, context: Float[Tensor, "b m C"] | None
+    model: Captioner,
+    images: Float[Tensor, "b c H W"],
+    replay: Replay,
+    context: Float[Tensor, "b m C"] | ProjectedContext | None,
 ) -> Float[Tensor, "b l h n m"]:
     """The decoder's look at the picture in each layer and head, from every row of the caption."""
     tap = replay.tap(model, images, select="decoder.*.cross")

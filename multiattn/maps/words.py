@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..inputs import Geometry
 from ..inputs.text import Word
@@ -41,7 +42,7 @@ def explain_words(
     geometries: Sequence[Geometry | None] | None = None,
     layer: int | None = None,
     head: int | None = None,
-    context: Float[Tensor, "b m C"] | None = None,
+    context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
 ) -> list[AttentionMap]:
     """One map a picture, axes (word, y, x): the caption's words, each with the space before it, over patches.
 
@@ -55,11 +56,12 @@ def explain_words(
         geometries: How each picture was cut from its source.
         layer: For `attention`: which decoder block, negative from the end; the mean of all where None.
         head: For `attention`: which head, or the mean where None.
-        context: `model.encode(images)`, where the caller has it already; `attention` then runs the decoder alone.
+        context: `model.encode(images)` or what the decoder's `project_context` made of it, where the caller has it
+            already; `attention` then runs the decoder alone.
 
     Raises:
         ModelError: An unknown method, layer or head; a layer or head for a method that uses all of them; or captions
-            and words that do not fit each other.
+            and words, or pictures and geometries, that do not fit each other.
     """
     if method not in WORD_METHODS:
         raise ModelError(f"there is no map method {method!r} for words; there are: {', '.join(WORD_METHODS)}")
@@ -70,7 +72,7 @@ def explain_words(
         return [word_attention(stack, layer=layer, head=head) for stack in stacks]
     if layer is not None or head is not None:
         raise ModelError(f"a layer or head can be chosen for the method 'attention', not for {method!r}")
-    replay = Replay.of(model, tokens, words, prompt_length=prompt_length, device=images.device)
+    replay = _replay(model, images, tokens, words, prompt_length=prompt_length, geometries=geometries)
     rows = (_relevance if method == "relevance" else _rollout)(model, images, replay)
     sites = tuple(
         site.name
@@ -101,13 +103,13 @@ def word_attention_stack(
     *,
     prompt_length: int,
     geometries: Sequence[Geometry | None] | None = None,
-    context: Float[Tensor, "b m C"] | None = None,
+    context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
 ) -> list[AttentionMap]:
     """What every layer and head of the decoder looked at for each word: one map a picture, (layer, head, word, y, x).
 
     Takes what `explain_words` takes, and raises what it raises. `word_attention` makes the map of that method from it.
     """
-    replay = Replay.of(model, tokens, words, prompt_length=prompt_length, device=images.device)
+    replay = _replay(model, images, tokens, words, prompt_length=prompt_length, geometries=geometries)
     weights = cross_attention(model, images, replay, context)  # (b, l, h, n, m)
     names = tuple(site.name for site in replay.tap(model, images, select="decoder.*.cross").sites)
     grid = _grid(model, images)
@@ -163,6 +165,25 @@ def word_attention(stack: AttentionMap, *, layer: int | None = None, head: int |
         target=stack.target,
         note=note,
     )
+
+
+def _replay(
+    model: Captioner,
+    images: Tensor,
+    tokens: Sequence[Sequence[int]],
+    words: Sequence[Sequence[Word]],
+    *,
+    prompt_length: int,
+    geometries: Sequence[Geometry | None] | None,
+) -> Replay:
+    """The captions, ready to be read, of which each picture must have one; and a geometry, where there are any."""
+    if not len(images):
+        raise ModelError("`images` must be at least one picture, but are none.")
+    if len(tokens) != len(images):
+        raise ModelError(f"`tokens` must be of a caption for each of {len(images)} pictures, but are of {len(tokens)}.")
+    if geometries is not None and len(geometries) != len(images):
+        raise ModelError(f"`geometries` must be one for each of {len(images)} pictures, but are {len(geometries)}.")
+    return Replay.of(model, tokens, words, prompt_length=prompt_length, device=images.device)
 
 
 def _rollout(model: Captioner, images: Tensor, replay: Replay) -> list[Tensor]:

@@ -14,7 +14,18 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from ..attention import Attention, DecoderCache, Mask, Probe, Site, Tap, probe_at, sinusoidal
+from ..attention import (
+    Attention,
+    DecoderCache,
+    KeysValues,
+    Mask,
+    Probe,
+    ProjectedContext,
+    Site,
+    Tap,
+    probe_at,
+    sinusoidal,
+)
 from ..blocks import Activation, FeedForward, TransformerBlock, activation
 from ..errors import ModelError
 from .initial import initialise
@@ -131,24 +142,30 @@ class TextDecoder(nn.Module):
             for name, keys in (("self", tokens), ("cross", context_tokens))
         )
 
-    def start(self, context: Float[Tensor, "b m C"], *, rows: int, capacity: int) -> DecoderCache:
+    def project_context(self, context: Float[Tensor, "b m C"]) -> ProjectedContext:
+        """What the cross-attentions make of a context, for those who decode or read about it more than once."""
+        # read whole at every step, and out of a fused projection that took twice as long
+        made = (block.cross_attention.keys_values(context) for block in self.blocks)  # type: ignore[union-attr, operator]
+        return ProjectedContext(tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in made))
+
+    def start(self, context: Float[Tensor, "b m C"] | ProjectedContext, *, rows: int, capacity: int) -> DecoderCache:
         """The state in which a decode begins: what the cross-attentions make of the context, and room for the rest.
 
         Args:
-            context: What to attend to.
+            context: What to attend to, or what `project_context` made of it.
             rows: Texts to decode, a multiple of the contexts.
             capacity: Positions there is to be room for, padding included.
 
         Raises:
             ModelError: `rows` does not fit the contexts.
         """
-        contexts = [block.cross_attention.keys_values(context) for block in self.blocks]  # type: ignore[union-attr, operator]
-        return DecoderCache(contexts, rows=rows, capacity=capacity)
+        projected = context if isinstance(context, ProjectedContext) else self.project_context(context)
+        return DecoderCache(projected, rows=rows, capacity=capacity)
 
     def forward(
         self,
         tokens: Int64[Tensor, "r n"],
-        context: Float[Tensor, "b m C"] | None = None,
+        context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
         *,
         cache: DecoderCache | None = None,
         real: Bool[Tensor, "r n"] | None = None,
@@ -159,7 +176,7 @@ class TextDecoder(nn.Module):
 
         Args:
             tokens: The texts, or with a cache what comes next in each.
-            context: What to attend to; None with a cache, which has it.
+            context: What to attend to, or what `project_context` made of it; None with a cache, which has it.
             cache: The state of a decode that `start` began; these tokens are added to it.
             real: False where a token is padding, which nothing attends to and no position counts; None where none is.
                 With a cache, padding must come first.
@@ -182,11 +199,12 @@ class TextDecoder(nn.Module):
         reach = count if cache is None else cache.length
         # one new token sees all that is there: no mask, and the fused kernel's fastest path
         mask = Mask(causal=count > 1, keys=keys)
+        seen = context if cache is None else cache.context
         x = self._embed(tokens, positions, reach=reach)  # (r, n, D)
         for i, block in enumerate(self.blocks):
             x = block(
                 x,
-                context if cache is None else cache.contexts[i],
+                seen.layers[i] if isinstance(seen, ProjectedContext) else seen,
                 mask=mask,
                 cache=None if cache is None else cache.layer(i),
                 probe=probe_at(tap, f"blocks.{i}"),

@@ -15,6 +15,7 @@ from typing import NamedTuple, Unpack, cast, overload
 import torch
 from torch import Tensor
 
+from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..generation import DecodingOptions, Generated, generate
 from ..generation.layout import lay_out_for_decoding
@@ -160,7 +161,7 @@ class Captioning:
     ) -> list[CaptionResult]:
         images = torch.stack([item.pixels for item in batch]).to(self.device)  # (b, 3, h, w)
         with torch.inference_mode():
-            context = self._model.encode(images)
+            context = self._model.decoder.project_context(self._model.encode(images))
         start = (self._model.config.decoder.start_token, *prompt.ids)
         found = generate(self._model.decoder, context, [start] * len(batch), search, generator=generator)
         captions = [[self._written(caption, prompt) for caption in candidates] for candidates in found]
@@ -168,8 +169,10 @@ class Captioning:
         # a caption without a word has nothing to show
         places = [i for i, result in enumerate(results) if result.words] if methods else []
         if places:
-            chosen = torch.tensor(places, device=self.device)
-            seen = _Seen(images[chosen], context[chosen], [batch[i].geometry for i in places])
+            if len(places) < len(batch):
+                chosen = torch.tensor(places, device=self.device)
+                images, context = images[chosen], context.select(chosen)
+            seen = _Seen(images, context, [batch[i].geometry for i in places])
             of_words = self._maps(seen, [captions[i][0] for i in places], start, methods)
             for i, found_maps in zip(places, of_words, strict=True):
                 results[i] = _with_maps(results[i], batch[i], found_maps)
@@ -220,7 +223,8 @@ class Captioning:
                 by_method[method] = explain_words(
                     model, images, tokens, words, prompt_length=length, method=method, geometries=seen.geometries
                 )
-        dependence = picture_dependence(model, images, tokens, words, prompt_length=length, context=seen.context)
+        log_probs = [one.caption.log_probs for one in best]
+        dependence = picture_dependence(model, images, tokens, words, prompt_length=length, log_probs=log_probs)
         return [
             _WordMaps(tuple(by_method[method][i] for method in methods), stacks[i], dependence[i])
             for i in range(len(best))
@@ -257,7 +261,7 @@ class _Seen(NamedTuple):
     """Pictures as the model has them."""
 
     images: Tensor  # (b, 3, h, w)
-    context: Tensor  # (b, m, C)
+    context: ProjectedContext
     geometries: list[Geometry]
 
 

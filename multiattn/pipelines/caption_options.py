@@ -37,7 +37,7 @@ class CaptionOptions(TypedDict, total=False):
     """Sample among the likeliest tokens that have this share of the probability (above 0, at most 1)."""
 
     seed: int | None
-    """Of sampling: the same seed gives the same captions. By default each call draws others."""
+    """Of sampling, 0 to 2**64 - 1: the same seed gives the same captions. By default each call draws others."""
 
     candidates: int | None
     """Captions to give for each picture, best first; by default 1."""
@@ -68,8 +68,11 @@ def decoding_options(asked: CaptionOptions, by_model: Mapping[str, Any], *, sour
     Raises:
         ModelError: An option is out of range, does not fit another, or is one of the model's that there is not.
     """
+    _check_kinds(asked)
     known = {field.name for field in fields(DecodingOptions)}
     own = {name: value for name, value in by_model.items() if name != "prompt"}
+    if not isinstance(by_model.get("prompt", ""), str):
+        raise ModelError(f"{source}: `decoding` must have a text as `prompt`, but has {by_model['prompt']!r} instead")
     if unknown := sorted(own.keys() - known):
         raise ModelError(f"{source}: `decoding` must hold known options, but holds {unknown[0]!r} instead")
     wanted = {name: value for name, value in asked.items() if name in known and value is not None}
@@ -87,3 +90,16 @@ def decoding_options(asked: CaptionOptions, by_model: Mapping[str, Any], *, sour
     if "max_tokens" in wanted:
         values["min_tokens"] = min(values.get("min_tokens", 0), values["max_tokens"])
     return DecodingOptions(**values)
+
+
+def _check_kinds(asked: CaptionOptions) -> None:
+    """What is compared with something before `DecodingOptions` sees it, or never reaches it."""
+    for name in ("beams", "candidates", "max_tokens"):
+        value = asked.get(name)
+        if value is not None and type(value) is not int:
+            raise ModelError(f"`{name}` must be a whole number, but is {value!r} instead")
+    seed, prompt = asked.get("seed"), asked.get("prompt")
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**64):
+        raise ModelError(f"`seed` must be a whole number from 0 to 2**64 - 1, but is {seed!r} instead")
+    if prompt is not None and not isinstance(prompt, str):
+        raise ModelError(f"`prompt` must be text, but is {prompt!r} instead")

@@ -14,9 +14,9 @@ from torch import Tensor
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, check_vocabulary, read_json
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, check_vocabulary, read_json, read_part
 from .hf_blip import FIXED_TEXT, FIXED_VISION, PROMPT, TEXT_ROWS, check_structure, published_preprocessing
-from .hf_common import check_fixed
+from .hf_common import TEXT, VISION, check_fixed
 from .own import read_architecture, tuples
 from .state import read_pickled, write_pickled
 from .table import Drop, KeyTable, Row
@@ -91,13 +91,14 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
     check_vocabulary(tokenizer, architecture.decoder.vocab_size, where=str(file.parent))
     preprocessing = published_preprocessing(architecture.encoder.image_size[0])
     if "preprocessing" in config:
-        preprocessing = ImagePreprocessing.from_dict(config["preprocessing"])
+        preprocessing = ImagePreprocessing.from_dict(read_part(config, "preprocessing", where=str(path / CONFIG)))
+    decoding = read_part({"decoding": {"prompt": PROMPT}, **config}, "decoding", where=str(path / CONFIG))
     return ModelBundle(
         task="caption",
         tokenizer=tokenizer,
         model=build_model(architecture, file, table=TABLE, state=state),
         preprocessing=preprocessing,
-        decoding={name: tuples(value) for name, value in config.get("decoding", {"prompt": PROMPT}).items()},
+        decoding={name: tuples(value) for name, value in decoding.items()},
         card={"architecture": "BLIP_Decoder"},
     )
 
@@ -183,8 +184,9 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     architecture = bundle.captioner.config
     check_structure(architecture, NAME)
     encoder, decoder = architecture.encoder, architecture.decoder
-    check_fixed(encoder, {**_FIXED, "num_heads": encoder.dim // _HEAD_WIDTH}, NAME)
-    check_fixed(decoder, {"activation": "gelu"}, NAME)
+    in_code, instead = {**_FIXED, "num_heads": encoder.dim // _HEAD_WIDTH}, "hf-blip or multiattn"
+    check_fixed(encoder, in_code, NAME, of=VISION, instead=instead)
+    check_fixed(decoder, {"activation": "gelu"}, NAME, of=TEXT, instead=instead)
     return {
         CONFIG: {  # ours: the original has what stands here in its scripts
             "format": NAME,

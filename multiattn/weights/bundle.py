@@ -38,8 +38,9 @@ class ModelBundle:
     """Of a model that writes; None for others."""
 
     decoding: dict[str, Any] = field(default_factory=dict)
-    """How a model that writes does so where nobody says otherwise: those fields of `DecodingOptions` that differ from
-    its defaults, and `prompt`, the text that every caption goes on from."""
+    """How a model that writes does so where nobody says otherwise: the fields of `DecodingOptions` that it states, and
+    `prompt`, the text that every caption goes on from. A field that is stated counts even at its default: `beams: 1` is
+    greedy, while a model that says nothing is searched with as many as the pipeline likes."""
 
     source: str = ""
     """What was asked for: a task, a directory, a hub id."""
@@ -187,6 +188,29 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelError(f"{path} must hold a JSON object, but holds a {type(data).__name__} instead")
     return data
+
+
+def read_part(config: Mapping[str, Any], name: str, *, where: str) -> Mapping[str, Any]:
+    """The object that stands in another one; empty where it is not stated.
+
+    Args:
+        config: The object that was read.
+        name: The key of the part.
+        where: The file it stands in, for messages.
+
+    Raises:
+        ModelError: There is something else.
+    """
+    part = config.get(name, {})
+    if not isinstance(part, Mapping):
+        raise ModelError(f"{where}: `{name}` must be an object, but is {short(part)} instead")
+    return part
+
+
+def short(value: Any) -> str:
+    """A value as messages show it."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ def load_bundle(name: str | Path, *, revision: str | None = None) -> ModelBundle
                 bundle = layout.load(directory, config)
             except ModelError:
                 raise
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
                 # published files come in more shapes than anyone can list: a value of another kind than it should be
                 raise ModelError(
                     f"{directory}: a value in its {layout.name} files cannot be used ({error!r})"

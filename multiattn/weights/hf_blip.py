@@ -9,9 +9,11 @@ import torch
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing
 from ..models.captioner import CaptionerConfig
-from .bundle import CONFIG, Layout, ModelBundle, build_model
+from .bundle import CONFIG, Layout, ModelBundle, build_model, read_part
 from .hf_common import (
     PREPROCESSOR,
+    TEXT,
+    VISION,
     check_fixed,
     describe_text,
     read_activation,
@@ -128,7 +130,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
 
 def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig:
     """A value that is not stated has transformers' default, but for the heads: theirs are not the published models'."""
-    text, vision = config.get("text_config") or {}, config.get("vision_config") or {}
+    text, vision = (read_part(config, name, where=where) for name in ("text_config", "vision_config"))
     for part in (config, text):
         if not part.get("tie_word_embeddings", True):
             raise ModelError(f"{where}: `tie_word_embeddings` must be true, but is false instead")
@@ -173,12 +175,15 @@ def check_structure(architecture: CaptionerConfig, layout: str) -> None:
     Raises:
         ModelError: It cannot; the message names the field.
     """
-    check_fixed(architecture.encoder, FIXED_VISION, layout)
-    check_fixed(architecture.decoder, FIXED_TEXT, layout)
+    check_fixed(architecture.encoder, FIXED_VISION, layout, of=VISION)
+    check_fixed(architecture.decoder, FIXED_TEXT, layout, of=TEXT)
     check_fixed(architecture, {"bridge": False}, layout)
     height, width = architecture.encoder.image_size
     if height != width:
-        raise ModelError(f"the {layout} layout needs a square `image_size`, but it is {height} x {width} instead")
+        raise ModelError(
+            f"the {layout} layout needs a square `image_size`, but it is {height} x {width} instead: "
+            "choose the layout multiattn"
+        )
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:

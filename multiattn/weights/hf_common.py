@@ -12,6 +12,8 @@ from .bundle import TOKENIZER, ModelBundle, check_vocabulary, read_json
 
 PREPROCESSOR = "preprocessor_config.json"
 GENERATION = "generation_config.json"
+VISION, TEXT = "vision encoder", "text decoder"
+"""What messages call a captioner's parts."""
 
 VIT_DEFAULTS: dict[str, Any] = {"size": 224, "resample": 2, "image_mean": 0.5, "image_std": 0.5}
 """Of ViTImageProcessor."""
@@ -51,8 +53,17 @@ def write_activation(ours: str) -> str:
     return {name: theirs for theirs, name in reversed(_ACTIVATIONS.items())}[ours]
 
 
-def check_fixed(config: Any, fixed: Mapping[str, Any], layout: str) -> None:
+def check_fixed(
+    config: Any, fixed: Mapping[str, Any], layout: str, *, of: str = "", instead: str = "multiattn"
+) -> None:
     """Make sure that a configuration of ours has these values, for which a layout has no words.
+
+    Args:
+        config: Has the fields.
+        fixed: The fields, and the only value that the layout knows of each.
+        layout: Its name.
+        of: The part of the model that is configured, where it has several.
+        instead: The layouts that have words for other values.
 
     Raises:
         ModelError: It has not; the message names the field.
@@ -60,7 +71,10 @@ def check_fixed(config: Any, fixed: Mapping[str, Any], layout: str) -> None:
     for field, wanted in fixed.items():
         value = getattr(config, field)
         if value != wanted:
-            raise ModelError(f"the {layout} layout needs `{field}` to be {wanted!r}, but it is {value!r} instead")
+            raise ModelError(
+                f"the {layout} layout needs `{field}`{of and f' of the {of}'} to be {wanted!r}, but it is "
+                f"{value!r} instead, which it has no way to say: choose the layout {instead}"
+            )
 
 
 def require(config: Mapping[str, Any], name: str, *, where: str) -> Any:

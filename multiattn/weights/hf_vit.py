@@ -8,7 +8,7 @@ import torch
 
 from ..errors import ModelError
 from ..models.vit import ViTConfig
-from .bundle import CONFIG, Layout, ModelBundle, build_model
+from .bundle import CONFIG, Layout, ModelBundle, build_model, read_part
 from .hf_common import (
     PREPROCESSOR,
     check_fixed,
@@ -127,9 +127,9 @@ def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -
 
 
 def _read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
-    names = config.get("id2label")
-    if names is None:
+    if config.get("id2label") is None:
         return tuple(f"LABEL_{index}" for index in range(config.get("num_labels", 2)))  # transformers' own defaults
+    names = read_part(config, "id2label", where=where)
     try:
         return tuple(str(names[str(index)]) for index in range(len(names)))
     except KeyError as error:
@@ -159,13 +159,13 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     }
 
 
-def write_structure(architecture: ViTConfig, layout: str) -> dict[str, Any]:
-    """The inverse of `read_structure`.
+def write_structure(architecture: ViTConfig, layout: str, *, of: str = "") -> dict[str, Any]:
+    """The inverse of `read_structure`; `of` is what it is of, where that is one model of several.
 
     Raises:
         ModelError: transformers' ViT cannot be this model.
     """
-    check_fixed(architecture, FIXED, layout)
+    check_fixed(architecture, FIXED, layout, of=of)
     height, width = architecture.image_size
     return {
         "model_type": "vit",

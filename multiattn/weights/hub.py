@@ -45,6 +45,8 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
             f"{text} must be a model's directory, or a .pth file of the original BLIP, but is another file instead: "
             "name the directory it lies in"
         )
+    if path.suffix == ".pth":
+        raise ModelError(f"{text}: there is no such file: check the path")
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
         raise ModelError(
             f"there is no model {text}: it is no directory here, no task ({', '.join(TASKS)}) and no hub id"

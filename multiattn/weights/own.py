@@ -14,7 +14,17 @@ from ..inputs import ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
 from ..models.text_decoder import TextDecoderConfig
 from ..models.vit import ViTConfig
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, check_labels, check_vocabulary
+from .bundle import (
+    CONFIG,
+    TOKENIZER,
+    Layout,
+    ModelBundle,
+    build_model,
+    check_labels,
+    check_vocabulary,
+    read_part,
+    short,
+)
 
 NAME = "multiattn"
 _VERSION = 1
@@ -48,22 +58,21 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         raise ModelError(
             f"{path} must have the keys {', '.join(sorted(keys))}, but has {', '.join(sorted(config))} instead"
         )
-    if not isinstance(config["card"], dict):
-        raise ModelError(f"{path}: `card` must be an object, but is {_short(config['card'])} instead")
+    card = dict(read_part(config, "card", where=str(path)))
     try:
-        preprocessing = ImagePreprocessing.from_dict(config["preprocessing"])
+        preprocessing = ImagePreprocessing.from_dict(read_part(config, "preprocessing", where=str(path)))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: `preprocessing` cannot be used ({error})") from error
     read = _read_classifier if task == "classify" else _read_captioner
     bundle = read(directory, config, preprocessing)
-    bundle.card = config["card"]
+    bundle.card = card
     return bundle
 
 
 def _read_classifier(directory: Path, config: Mapping[str, Any], preprocessing: ImagePreprocessing) -> ModelBundle:
     where, labels = str(directory / CONFIG), config["labels"]
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ModelError(f"{where}: `labels` must be a list of names, but is {_short(labels)} instead")
+        raise ModelError(f"{where}: `labels` must be a list of names, but is {short(labels)} instead")
     architecture = read_architecture(config["architecture"], ViTConfig, where=where)
     return ModelBundle(
         task="classify",
@@ -74,9 +83,8 @@ def _read_classifier(directory: Path, config: Mapping[str, Any], preprocessing: 
 
 
 def _read_captioner(directory: Path, config: Mapping[str, Any], preprocessing: ImagePreprocessing) -> ModelBundle:
-    where, decoding = str(directory / CONFIG), config["decoding"]
-    if not isinstance(decoding, dict):
-        raise ModelError(f"{where}: `decoding` must be an object, but is {_short(decoding)} instead")
+    where = str(directory / CONFIG)
+    decoding = read_part(config, "decoding", where=where)
     architecture = read_architecture(config["architecture"], CaptionerConfig, where=where)
     tokenizer = Tokenizer.load(directory)
     check_vocabulary(tokenizer, architecture.decoder.vocab_size, where=str(directory))
@@ -122,7 +130,7 @@ def read_architecture(data: Any, kind: type[_Config], *, where: str, name: str =
         ModelError: A field is unknown, of another kind, or missing where it has no default.
     """
     if not isinstance(data, dict):
-        raise ModelError(f"{where}: `{name}` must be an object, but is {_short(data)} instead")
+        raise ModelError(f"{where}: `{name}` must be an object, but is {short(data)} instead")
     kinds, known = get_type_hints(kind), {field.name: field for field in fields(kind)}
     if unknown := sorted(data.keys() - known.keys()):
         raise ModelError(f"{where}: `{name}` has no field {unknown[0]}; the fields are {', '.join(known)}")
@@ -136,7 +144,7 @@ def read_architecture(data: Any, kind: type[_Config], *, where: str, name: str =
         else:
             said = wanted.__name__ if isinstance(wanted, type) and not get_args(wanted) else str(wanted)
             said = said.replace("typing.", "")
-            raise ModelError(f"{where}: `{field_name}` must be {said}, but is {_short(value)} instead")
+            raise ModelError(f"{where}: `{field_name}` must be {said}, but is {short(value)} instead")
     for field_name, field in known.items():
         if field_name not in values and field.default is MISSING:
             raise ModelError(f"{where}: `{name}` must have `{field_name}`, but lacks it instead")
@@ -169,11 +177,6 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, kind)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 LAYOUT = Layout(NAME, f'"format": "{NAME}"', recognises, load, describe, table=None, tasks=tuple(_TASKS))

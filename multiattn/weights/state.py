@@ -1,6 +1,7 @@
 """Tensors from and to a file, and into a model: strictly, with a `-`/`+` diff where they do not fit."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -67,7 +68,8 @@ def read_pickled(path: Path, *, under: str) -> dict[str, Tensor]:
             f"save its `{under}` alone with torch.save first"
         ) from error
     except Exception as error:  # torch's reader raises what it likes of a file that was cut short
-        reason = str(error).partition("\n")[0]
+        # its first sentence: a paragraph of guesses follows, and of an empty file it says nothing
+        reason = re.split(r"\.\s|\n", str(error))[0].rstrip(".") or "it ends too soon"
         raise ModelError(f"{path} is damaged or cannot be read ({reason}): download or save it again") from error
     state = data.get(under, data) if isinstance(data, dict) else data
     if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):

@@ -13,7 +13,7 @@ import torch
 
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing
-from .bundle import CONFIG, Layout, ModelBundle, build_model, check_labels
+from .bundle import CONFIG, Layout, ModelBundle, build_model, check_labels, read_part
 from .table import KeyTable, Row
 from .timm_structure import on_meta, read_structure, write_structure
 
@@ -55,7 +55,9 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     Raises:
         ModelError: timm does not know the architecture, or ours cannot be it, or the weights do not fit.
     """
-    arguments = config.get("model_args") or {}
+    where = str(directory / CONFIG)
+    arguments = read_part(config, "model_args", where=where)
+    read_part(config, "pretrained_cfg", where=where)  # timm reads it, and trusts it
     pool = config.get("global_pool")
     # older exports say the pooling only here, where timm itself does not look
     overrides = {"global_pool": pool} if pool and "global_pool" not in arguments else {}
@@ -65,8 +67,8 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     return ModelBundle(
         task="classify",
         model=build_model(architecture, directory, table=TABLE),
-        preprocessing=_read_preprocessing(pretrained_cfg, architecture.image_size, where=str(directory / CONFIG)),
-        labels=_read_labels(pretrained_cfg, architecture.num_classes, where=str(directory / CONFIG)),
+        preprocessing=_read_preprocessing(pretrained_cfg, architecture.image_size, where=where),
+        labels=_read_labels(pretrained_cfg, architecture.num_classes, where=where),
         card={"architecture": config["architecture"], "tag": pretrained_cfg.get("tag") or ""},
     )
 

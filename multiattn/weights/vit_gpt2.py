@@ -9,9 +9,11 @@ import torch
 from ..errors import ModelError
 from ..models.captioner import CaptionerConfig
 from . import hf_vit
-from .bundle import CONFIG, Layout, ModelBundle, build_model
+from .bundle import CONFIG, Layout, ModelBundle, build_model, read_part
 from .hf_common import (
     PREPROCESSOR,
+    TEXT,
+    VISION,
     check_fixed,
     describe_text,
     read_activation,
@@ -92,7 +94,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """
     path = directory / CONFIG
     for part, wanted in (("encoder", "vit"), ("decoder", "gpt2")):
-        kind = (config.get(part) or {}).get("model_type")
+        kind = read_part(config, part, where=str(path)).get("model_type")
         if kind != wanted:
             raise ModelError(f"{path}: `model_type` of the {part} must be {wanted}, but is {kind} instead")
     architecture = _read_structure(config, where=str(path))
@@ -153,10 +155,10 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     """
     architecture = bundle.captioner.config
     decoder = architecture.decoder
-    check_fixed(decoder, _FIXED, NAME)
+    check_fixed(decoder, _FIXED, NAME, of=TEXT)
     # transformers has a bridge exactly where the widths differ
     check_fixed(architecture, {"bridge": architecture.encoder.dim != decoder.dim}, NAME)
-    check_fixed(decoder, {"context_dim": decoder.dim}, NAME)
+    check_fixed(decoder, {"context_dim": decoder.dim}, NAME, of=TEXT)
     activation = {"gelu": "gelu", "gelu_tanh": "gelu_new", "gelu_quick": "quick_gelu"}[decoder.activation]
     text = {
         "model_type": "gpt2",
@@ -181,7 +183,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "architectures": ["VisionEncoderDecoderModel"],
             "model_type": "vision-encoder-decoder",
             "is_encoder_decoder": True,
-            "encoder": hf_vit.write_structure(architecture.encoder, NAME),
+            "encoder": hf_vit.write_structure(architecture.encoder, NAME, of=VISION),
             "decoder": text,
             "decoder_start_token_id": decoder.start_token,
             "eos_token_id": decoder.end_token,

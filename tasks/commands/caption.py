@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from .console import printable
 from .map_files import Written
-from .options import WORD_METHODS, Parser, above_zero, add_model, at_least_one, not_empty, number, share, whole_number
+from .options import (
+    WORD_METHODS,
+    Parser,
+    above_zero,
+    add_model,
+    at_least_one,
+    length_penalty,
+    not_blank,
+    seed,
+    share,
+)
 from .pictures import BAD_PICTURES, MAP_FILES, add_paths, add_results, work_through
 
 if TYPE_CHECKING:
@@ -81,7 +91,7 @@ def parser() -> Parser:
     parser.add_argument(
         "--length-penalty",
         metavar="X",
-        type=number,
+        type=length_penalty,
         help="exponent of the length by which the search divides a text's score; more favours long captions "
         "(default: the model's own, or 1)",
     )
@@ -91,7 +101,7 @@ def parser() -> Parser:
     parser.add_argument(
         "--prompt",
         metavar="TEXT",
-        type=not_empty,
+        type=not_blank,
         help="what the caption begins with (default: what the model is used to, which is left out of the caption)",
     )
     parser.add_argument(
@@ -116,7 +126,7 @@ def parser() -> Parser:
     parser.add_argument(
         "--seed",
         metavar="N",
-        type=whole_number,
+        type=seed,
         help="with --sample: the same seed gives the same captions (default: others each time)",
     )
     add_results(parser, methods=WORD_METHODS, default_method="attention")
@@ -147,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
                 parser().error(f"--{name.replace('_', '-')} says how to draw, and needs --sample")
     elif args.beams not in (None, 1):
         parser().error("--beams and --sample are two ways to find a caption; give one")
+    if not args.sample and args.beams is not None and (args.candidates or 1) > args.beams:
+        parser().error(f"--candidates must be at most --beams ({args.beams}), but is {args.candidates} instead")
     return work_through(args, parser(), task="caption", options=options, as_text=as_text, as_json=as_json)
 
 
@@ -157,7 +169,7 @@ def as_text(result: "CaptionResult", written: Written | None) -> str:
     if written:
         made_up = [printable(word.text) for word in result.words if word.made_up]
         if made_up:
-            lines.append(f"    not from the picture: {', '.join(made_up)}")
+            lines.append(f"    as likely from the mean colour: {', '.join(made_up)}")
         lines.append(f"    maps  {printable(written.page)}")
     return "\n".join(lines)
 

@@ -4,7 +4,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -98,12 +98,13 @@ class Report:
 
     def __init__(self, total: int, *, out: str | None = None, doing: str = "classifying") -> None:
         self._file: TextIO | None = None
+        self._out = out
         if out is not None:
             make_folder(Path(out).parent, subject=f"the parent of --out {out}")
             try:
                 self._file = Path(out).open("w", encoding="utf-8", errors="surrogateescape")
             except OSError as error:
-                raise MultiattnError(f"--out {out}: cannot be written: {error.strerror}") from None
+                raise self._refused(error) from None
         self._bar: Progress | None = None
         self._step: TaskID | None = None
         self._shares_terminal = False
@@ -125,12 +126,18 @@ class Report:
     def result(self, text: str) -> None:
         """Writes one result, at once: what is finished stays when the rest is interrupted."""
         if self._file is not None:
-            self._file.write(text + "\n")
-            self._file.flush()
+            try:
+                self._file.write(text + "\n")
+                self._file.flush()
+            except OSError as error:
+                raise self._refused(error) from None
         elif self._shares_terminal:
             self._print_above_bar(text)
         else:
             print(text, flush=True)
+
+    def _refused(self, error: OSError) -> MultiattnError:
+        return MultiattnError(f"--out {self._out}: cannot be written: {error.strerror}")
 
     def message(self, text: str) -> None:
         """Writes a message of one line to standard error."""
@@ -158,4 +165,5 @@ class Report:
         if self._bar is not None:
             self._bar.stop()
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of what could not be written, `result` has told
+                self._file.close()

@@ -151,15 +151,12 @@ def run(args: argparse.Namespace) -> int:
 def _run_classify(args: argparse.Namespace) -> int:
     with spinner("loading the model"):
         import multiattn
-        from multiattn.pipelines import Classifier
 
         from ..data.folder import read_folder
 
         records = read_folder(args.data, args.split)
         items = evenly_spread(records.items, args.limit)
-        classifier = multiattn.load(args.model, device=args.device)
-    if not isinstance(classifier, Classifier):
-        raise ModelError(f"{args.model}: the model's task must be 'classify', but is 'caption' instead.")
+        classifier = multiattn.load(args.model, task="classify", device=args.device)
     check_labels(records.class_names, classifier.labels)
     ranks: list[int | None] = []  # of each picture's label among the five first choices
     scores: list[float] = []  # of each picture's first choice

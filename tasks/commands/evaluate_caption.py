@@ -4,7 +4,7 @@ import argparse
 import json
 from dataclasses import asdict, dataclass
 
-from multiattn.errors import InputError, ModelError
+from multiattn.errors import InputError
 from multiattn.metrics import CaptionScores, caption_scores, self_retrieval
 
 from .console import Report, printable, say, spinner
@@ -40,15 +40,12 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates; returns 0 when every picture could be used."""
     with spinner("loading the model"):
         import multiattn
-        from multiattn.pipelines import Captioning
 
         from ..data.captions import read_captions
 
         records = read_captions(args.data, args.split, captions=args.captions, pictures=args.pictures)
         items = evenly_spread(records.items, args.limit)
-        captioner = multiattn.load(args.model, device=args.device)
-    if not isinstance(captioner, Captioning):
-        raise ModelError(f"{args.model}: the model's task must be 'caption', but is 'classify' instead.")
+        captioner = multiattn.load(args.model, task="caption", device=args.device)
     captions: list[str] = []
     references: list[tuple[str, ...]] = []
     skipped = 0

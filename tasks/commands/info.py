@@ -89,7 +89,7 @@ def as_text(bundle: "ModelBundle") -> str:
         **(_classifier_lines(bundle) if bundle.tokenizer is None else _captioner_lines(bundle)),
     }
     for key, value in bundle.card.items():
-        if isinstance(value, str | int | float):
+        if isinstance(value, str | int | float) and value != "":
             lines.setdefault(key, str(value))  # what we say of it ourselves stands
     width = max(len(printable(name)) for name in lines)
     return "\n".join(f"{printable(name):{width}}  {printable(value)}" for name, value in lines.items())
@@ -108,10 +108,14 @@ def _classifier_lines(bundle: "ModelBundle") -> dict[str, str]:
 
 
 def _captioner_lines(bundle: "ModelBundle") -> dict[str, str]:
+    from multiattn.pipelines.caption_options import decoding_options
+
     model, sites = bundle.captioner, _sites(bundle)
     assert bundle.tokenizer is not None
     encoder, decoder = model.config.encoder, model.config.decoder
-    said = [f"{name} {value!r}" for name, value in bundle.decoding.items()]
+    # what the pipeline makes of what the model says: the same words as there
+    search = decoding_options({}, bundle.decoding, source=bundle.source)
+    said = {"beams": search.beams, "max_tokens": search.max_tokens} | bundle.decoding
     return {
         "encoder": _encoder(model.encoder) + (f", led to width {decoder.context_dim}" if model.config.bridge else ""),
         "decoder": f"width {decoder.dim}, depth {decoder.depth}, {decoder.num_heads} heads, mlp {decoder.mlp_dim}, "
@@ -120,7 +124,7 @@ def _captioner_lines(bundle: "ModelBundle") -> dict[str, str]:
         f"and decoder.blocks.N.cross of {decoder.num_heads}; {sites[-1].k_len} tokens are looked at, of which "
         f"{_by(model.encoder.grid(bundle.preprocessing.size))} are patches",
         "vocabulary": f"{bundle.tokenizer.vocab_size:,} tokens",
-        "decoding": ", ".join(said) or "greedy",
+        "decoding": ", ".join(f"{name} {value!r}" for name, value in said.items()),
     }
 
 

@@ -47,6 +47,9 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {printable(message)} ({self.prog} --help tells more)\n")
 
 
+_MOST_SEED = 2**64 - 1  # what torch's generators take
+
+
 def not_empty(text: str) -> str:
     """Reads a name or path; nothing at all, which would mean the current folder, comes of a shell variable not set."""
     if not text:
@@ -59,14 +62,21 @@ def at_least_one(text: str) -> int:
     return _number(text, int, "a whole number of at least 1", lambda value: value >= 1)
 
 
-def whole_number(text: str) -> int:
-    """Reads a whole number from 0 on."""
-    return _number(text, int, "a whole number of at least 0", lambda value: value >= 0)
+def not_blank(text: str) -> str:
+    """Reads a text that must say something."""
+    if not not_empty(text).strip():
+        raise argparse.ArgumentTypeError(f"must have more than spaces, but is {text!r} instead")
+    return text
 
 
-def number(text: str) -> float:
-    """Reads a number, which may be negative."""
-    return _number(text, float, "a number", math.isfinite)
+def seed(text: str) -> int:
+    """Reads where random numbers start."""
+    return _number(text, int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value <= _MOST_SEED)
+
+
+def length_penalty(text: str) -> float:
+    """Reads an exponent, which may be negative."""
+    return _number(text, float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
 
 
 def above_zero(text: str) -> float:

@@ -167,7 +167,11 @@ class CaptionData(PictureData):
         return Captioned(items, tokens, per_picture=self.captions_per_picture, seed=seed)
 
     def _store(self, split: str) -> FeatureStore:
-        """The features of a split; the first process computes what is missing, and the others wait for it."""
+        """The features of a split.
+
+        Every process asks for what is missing: one computes it, and the others wait for its lock, which, unlike a
+        barrier, has no time limit.
+        """
         assert self.trainer is not None and self.features is not None
         if split not in self._stores:
             store = FeatureStore(
@@ -178,8 +182,6 @@ class CaptionData(PictureData):
                 records=self.records(split),
                 views=self.views if split == "train" else 1,
             )
-            if self.trainer.is_global_zero:
-                store.prepare(self._task.model.encoder, batch_size=self.eval_batch_size, num_workers=self.num_workers)
-            self.trainer.strategy.barrier()
+            store.prepare(self._task.model.encoder, batch_size=self.eval_batch_size, num_workers=self.num_workers)
             self._stores[split] = store
         return self._stores[split]

@@ -8,6 +8,7 @@ N pictures, m tokens, D width.
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import sys
@@ -121,6 +122,9 @@ class FeatureStore:
         The file grows picture by picture, and says how far only afterwards: a kill loses seconds, a full disk nothing.
         """
         count, state = len(self.records.items), _progress(self.folder, view)
+        file = self.folder / f"{view}.npy"
+        if not file.is_file() or file.stat().st_size < self._end(state.done):
+            state = _Progress(0, {})
         if state.done == count:
             return
         weight = next(encoder.parameters())
@@ -136,7 +140,7 @@ class FeatureStore:
         )
         started, first = time.monotonic(), state.done
         saved = told = started
-        with self._file(view, state.done) as file:
+        with self._file(view, state.done) as stream:
             for samples in loader:
                 features = np.zeros((len(samples), *self.shape), np.float16)
                 rows = [row for row, sample in enumerate(samples) if sample.image is not None]
@@ -146,13 +150,13 @@ class FeatureStore:
                     features[rows] = found.float().cpu().numpy().astype(np.float16)
                     if not np.isfinite(features).all():
                         raise ModelError("the encoder's features must be finite in float16, but are not instead.")
-                file.write(features.tobytes())
+                stream.write(features.tobytes())
                 state.done += len(samples)
                 state.unreadable |= {sample.place: sample.unreadable[0][1] for sample in samples if sample.unreadable}
                 now = time.monotonic()
                 if now - saved > _SAVE_EVERY or state.done == count:
-                    file.flush()
-                    os.fsync(file.fileno())
+                    stream.flush()
+                    os.fsync(stream.fileno())
                     state.save(self.folder, view)
                     saved = now
                 if now - told > _TELL_EVERY or state.done == count:
@@ -163,14 +167,24 @@ class FeatureStore:
                     print(message, file=sys.stderr, flush=True)
                     told = now
 
+    def _header(self) -> bytes:
+        """The beginning of an array's file, in the format that `numpy.load` reads."""
+        header = {"descr": "<f2", "fortran_order": False, "shape": (len(self.records.items), *self.shape)}
+        stream = io.BytesIO()
+        np.lib.format.write_array_header_1_0(stream, header)
+        return stream.getvalue()
+
+    def _end(self, done: int) -> int:
+        """Bytes of an array's file with so many pictures."""
+        return len(self._header()) + done * int(np.prod(self.shape)) * 2
+
     @contextmanager
     def _file(self, view: str, done: int) -> Iterator[BinaryIO]:
-        """The array's file, open behind the pictures that are done, in the format that `numpy.load` reads."""
+        """The array's file, open behind the pictures that are done."""
         path = self.folder / f"{view}.npy"
         with path.open("r+b" if done else "wb") as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": (len(self.records.items), *self.shape)}
-            np.lib.format.write_array_header_1_0(file, header)
-            file.seek(done * int(np.prod(self.shape)) * 2, os.SEEK_CUR)
+            file.write(self._header())
+            file.seek(self._end(done))
             file.truncate()
             yield file
 

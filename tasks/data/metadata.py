@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,7 @@ def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any
     # utf-8-sig: spreadsheet programs put a byte-order mark before the first column's name
     with metadata.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, skipinitialspace=True)
+        line = 0  # the last of the row before, after which another begins
         try:
             found = reader.fieldnames or ()
             if found and not {"file_name", *columns} <= set(found):
@@ -122,7 +124,14 @@ def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any
                     f"{metadata}: the first line must name the columns {wanted}, separated by commas, "
                     f"but names {some(list(found))} instead."
                 )
+            line = reader.line_num
             for row in reader:
+                if any(isinstance(value, str) and re.search(r"[\r\n]", value.rstrip()) for value in row.values()):
+                    raise InputError(
+                        f"{metadata}, lines {line + 1} to {reader.line_num}: a value must be on one line, but one in "
+                        "quotes goes on over these instead. Close the quote, or remove the line breaks."
+                    )
+                line = reader.line_num
                 if None in row:
                     raise InputError(
                         f"{metadata}, line {reader.line_num}: there are more values than the {len(found)} columns of "
@@ -130,4 +139,7 @@ def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any
                     )
                 yield row, f"{metadata}, line {reader.line_num}"
         except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(f"{metadata}, line {reader.line_num + 1}: this cannot be read as CSV: {error}.") from error
+            raise InputError(
+                f"{metadata}, line {line + 1}: this cannot be read as CSV: {error}. "
+                "Save the file as UTF-8, and close each quote."
+            ) from error

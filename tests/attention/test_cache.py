@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from multiattn.attention import Attention, DecoderCache, GrowingCache, KeysValues, Mask
+from multiattn.attention import Attention, DecoderCache, GrowingCache, KeysValues, Mask, ProjectedContext
 from multiattn.errors import ModelError
 
 ROWS, CONTEXTS, LAYERS, HEADS, WIDTH, MEMORY, CAPACITY = 6, 2, 2, 3, 5, 7, 11
@@ -12,11 +12,11 @@ def normals(*shape, seed=0):
 
 
 def new_cache(rows=ROWS):
-    contexts = [
+    layers = [
         KeysValues(normals(CONTEXTS, HEADS, MEMORY, WIDTH, seed=i), normals(CONTEXTS, HEADS, MEMORY, WIDTH, seed=9 + i))
         for i in range(LAYERS)
     ]
-    return DecoderCache(contexts, rows=rows, capacity=CAPACITY)
+    return DecoderCache(ProjectedContext(tuple(layers)), rows=rows, capacity=CAPACITY)
 
 
 def fill(cache, count, seed, real=None):
@@ -56,12 +56,14 @@ def test_a_cache_that_is_full_says_so_and_keeps_what_it_has():
 def test_rows_are_reordered_repeated_and_dropped_with_their_contexts():
     cache = new_cache()
     first = [(kv.keys.clone(), kv.values.clone()) for kv in fill(cache, 4, seed=3)]
-    contexts = cache.contexts
+    context = cache.context
+    assert len(context) == CONTEXTS and context.device == torch.device("cpu")
     cache.select(torch.tensor([2, 0, 0, 5, 4, 3]))
-    assert cache.contexts is contexts  # the frozen state is never copied for beams
+    assert cache.context is context  # the frozen state is never copied for beams
     cache.select(torch.tensor([4, 3, 5, 4]), items=torch.tensor([1]))
     assert cache.rows == 4
-    for (keys, values), new, old, layer in zip(first, cache.contexts, contexts, fill(cache, 2, seed=5), strict=True):
+    new_layers, filled = cache.context.layers, fill(cache, 2, seed=5)
+    for (keys, values), new, old, layer in zip(first, new_layers, context.layers, filled, strict=True):
         assert torch.equal(new.keys, old.keys[1:]) and torch.equal(new.values, old.values[1:])
         assert torch.equal(layer.keys[:, :, :4], keys[[4, 5, 3, 4]])
         assert torch.equal(layer.values[:, :, :4], values[[4, 5, 3, 4]])

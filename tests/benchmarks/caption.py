@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from transformers import BlipConfig, BlipForConditionalGeneration
 
+from multiattn.attention import ProjectedContext
 from multiattn.generation import DecodingOptions, generate
 from multiattn.generation.layout import lay_out_for_decoding
 from multiattn.inputs.text import Word
-from multiattn.maps.words import explain_words
+from multiattn.maps import explain_words, picture_dependence
 from multiattn.models import Captioner
 from multiattn.models.captioner import PRESETS
 from multiattn.weights.hf_blip import TABLE
@@ -21,6 +22,7 @@ from .timing import Timing, interleaved, show
 TOKENS = 20
 PROMPT = (30522, 1037, 3861, 1997)  # [DEC] a picture of
 END = 102  # [SEP]
+WORDS = [Word(f"{i:02}", 3 * i, 3 * i + 2, (i,)) for i in range(TOKENS)]  # each token a word
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ def build() -> Models:
     reference = randomise(reference, seed=0)
     with torch.no_grad():
         reference.text_decoder.bert.embeddings.position_embeddings.weight.mul_(4)
+        for name, parameter in reference.text_decoder.bert.encoder.named_parameters():
+            if ".output.dense." in name:  # or all tokens would end up as what is seen of the picture
+                parameter.mul_(0.3)
         reference.tie_weights()
     plain, ours = (Captioner(PRESETS["blip_base"]).eval() for _ in range(2))
     state = TABLE.to_ours(reference.state_dict(), plain.state_dict())
@@ -55,6 +60,7 @@ def build() -> Models:
 def caption(rounds: int) -> None:
     """The encoder, the greedy decode, three beams, and maps of all words, for 1 and for 8 pictures."""
     models = build()
+    torch.manual_seed(0)
     for batch in (1, 8):
         with torch.inference_mode():
             _batch(models, torch.randn(batch, 3, 384, 384), rounds=max(5, rounds // (4 if batch == 1 else 8)))
@@ -71,17 +77,28 @@ def _batch(models: Models, images: Tensor, *, rounds: int) -> None:
         ways = _decoders(models, context, beams=beams)
         captions = {name: run() for name, run in ways.items()}
         assert all(found == captions["transformers"] for found in captions.values()), captions
+        assert all(len(set(row)) > 2 for row in captions["transformers"]), captions
         distinct = len({token for row in captions["transformers"] for token in row})
         decodes[beams] = interleaved(ways, rounds=rounds)
         title = "greedy" if beams == 1 else f"{beams} beams"
         show(f"decode, {title}, batch {batch}, {TOKENS} tokens ({distinct} distinct), all the same", decodes[beams])
         _rates(decodes[beams], encoder, tokens=batch * TOKENS)
     tokens = [[*PROMPT, *row] for row in captions["transformers"]]
-    maps = interleaved({"maps": lambda: _maps(models.ours, images, context, tokens)}, rounds=rounds)["maps"]
-    print(f"\nmaps of all {TOKENS} words (attention, all layers and heads), batch {batch}: {maps.cpu * 1e3:.1f} ms")
-    for beams, timings in decodes.items():
-        whole = encoder["multiattn"].cpu + timings["multiattn"].cpu
-        print(f"  of encoder and decode with {beams} beams: {maps.cpu / whole:.1%}", flush=True)
+    projected = models.ours.decoder.project_context(context)  # the decode has it, and hands it to the maps
+    ways = {
+        "maps": lambda: _maps(models.ours, images, projected, tokens),
+        "maps with dependence": lambda: (
+            _maps(models.ours, images, projected, tokens),
+            _dependence(models.ours, images, tokens),
+        ),
+    }
+    print(f"\nfor all {TOKENS} words (attention, all layers and heads), batch {batch}")
+    for name, maps in interleaved(ways, rounds=rounds).items():
+        shares = []
+        for beams, timings in decodes.items():
+            whole = encoder["multiattn"].cpu + timings["multiattn"].cpu
+            shares.append(f"{maps.cpu / whole:.1%} of encoder and decode with {beams} beam{'s' * (beams > 1)}")
+        print(f"  {name:34} {maps.cpu * 1e3:9.2f} ms; {'; '.join(shares)}", flush=True)
 
 
 def _rates(decode: dict[str, Timing], encoder: dict[str, Timing], *, tokens: int) -> None:
@@ -134,15 +151,20 @@ def _decoders(models: Models, context: Tensor, *, beams: int) -> dict[str, Calla
     }
 
 
-def _maps(model: Captioner, images: Tensor, context: Tensor, tokens: list[list[int]]) -> object:
-    """The cross-attention of every layer and head for every word, each token a word."""
-    words = [Word(f"{i:02}", 3 * i, 3 * i + 2, (i,)) for i in range(TOKENS)]
+def _maps(model: Captioner, images: Tensor, context: ProjectedContext, tokens: list[list[int]]) -> object:
+    """The cross-attention of every layer and head for every word."""
     return explain_words(
         model,
         images,
         tokens,
-        [words] * len(tokens),
+        [WORDS] * len(tokens),
         prompt_length=len(PROMPT),
         method="attention",
         context=context,
     )
+
+
+def _dependence(model: Captioner, images: Tensor, tokens: list[list[int]]) -> object:
+    """How much each word depended on its picture, which a second picture is encoded for."""
+    known = [[-1.0] * TOKENS] * len(tokens)  # `generate` gives them; which they are does not matter here
+    return picture_dependence(model, images, tokens, [WORDS] * len(tokens), prompt_length=len(PROMPT), log_probs=known)

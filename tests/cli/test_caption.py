@@ -164,7 +164,7 @@ def test_the_text_says_where_the_page_is_and_what_the_picture_did_not_say(run, c
     assert as_text(result, Written("m/x.html", {})).split("\n") == [
         r"x\n.png",
         r"   25.0%  a do\x1bg \x1bsea",
-        r"    not from the picture: a, \x1bsea",
+        r"    as likely from the mean colour: a, \x1bsea",
         "    maps  m/x.html",
     ]
     assert as_text(result, None).split("\n") == [r"x\n.png", r"   25.0%  a do\x1bg \x1bsea"]
@@ -204,10 +204,10 @@ def test_a_prompt_that_is_longer_than_the_position_table(run, captioner, photos)
     assert outcome.err.count("\n") == 1
 
 
-def test_more_candidates_than_beams(run, captioner, photos) -> None:
-    outcome = run("caption", photos, "--model", captioner, "--beams", "2", "--candidates", "3")
-    assert (outcome.status, outcome.out) == (1, "")
-    assert "`candidates` must be " in outcome.err
+def test_a_prompt_of_nothing_but_spaces(run, captioner, photos) -> None:
+    outcome = run("caption", photos, "--model", captioner, "--prompt", "  ")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "--prompt: must have more than spaces, but is '  ' instead" in outcome.err
     assert outcome.err.count("\n") == 1
 
 

@@ -1,11 +1,12 @@
 """info and convert for captioners."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from multiattn.weights import load_bundle
+from multiattn.weights import load_bundle, save_bundle
 from tests.fixtures import CONFIG, save_tiny_captioner, tiny_caption_bundle
 
 
@@ -45,7 +46,24 @@ def test_info_to_read(run, captioner) -> None:
         "7 sites: encoder.blocks.N.self of 2 heads, decoder.blocks.N.self and decoder.blocks.N.cross of 2; "
         "22 tokens are looked at, of which 3 x 7 are patches"
     )
-    assert (found["vocabulary"], found["decoding"]) == ("83 tokens", "max_tokens 7")
+    assert (found["vocabulary"], found["decoding"]) == ("83 tokens", "beams 3, max_tokens 7")
+
+
+@pytest.mark.parametrize(
+    ("decoding", "told"),
+    [
+        ({}, "beams 3, max_tokens 30"),  # what `multiattn caption` does where the model says nothing
+        ({"prompt": "a "}, "beams 3, max_tokens 30, prompt 'a '"),
+        ({"sample": True}, "beams 1, max_tokens 30, sample True"),
+        ({"beams": 1, "length_penalty": 2}, "beams 1, max_tokens 30, length_penalty 2"),
+    ],
+)
+def test_info_tells_how_the_pipeline_would_search(run, tmp_path, decoding, told) -> None:
+    save_bundle(replace(tiny_caption_bundle(), decoding=decoding, card={"tag": "", "data": "drawn"}), tmp_path / "m")
+    outcome = run("info", tmp_path / "m")
+    assert (outcome.status, outcome.err) == (0, "")
+    found = outcome.out.splitlines()
+    assert found[-2:] == [f"decoding       {told}", "data           drawn"]
 
 
 def test_convert_to_our_own_layout(run, captioner, tmp_path) -> None:
@@ -57,15 +75,17 @@ def test_convert_to_our_own_layout(run, captioner, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("layout", "reason"),
     [
-        ("hf-blip", "`pre_norm` to be False, but it is True instead"),
-        ("blip", "`pre_norm` to be False, but it is True instead"),
+        ("hf-blip", "`pre_norm` of the text decoder to be False, but it is True instead"),
+        ("blip", "`pre_norm` of the text decoder to be False, but it is True instead"),
         ("vit-gpt2", "`bridge` to be True, but it is False instead"),
     ],
 )
 def test_convert_to_a_layout_that_cannot_express_it(run, captioner, tmp_path, layout, reason) -> None:
     outcome = run("convert", captioner, tmp_path / "out", "--to", layout)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == f"multiattn: the {layout} layout needs {reason}\n"
+    assert outcome.err == (
+        f"multiattn: the {layout} layout needs {reason}, which it has no way to say: choose the layout multiattn\n"
+    )
     assert not (tmp_path / "out").exists()
 
 

@@ -118,18 +118,28 @@ def test_out_replaces_no_other_picture(run, model, photos) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk(run, model, photos) -> None:
     outcome = run("classify", photos, "--model", model, "--out", "/dev/full")
-    assert (outcome.status, outcome.out, outcome.err) == (1, "", "multiattn: cannot write: No space left on device\n")
+    message = "multiattn: --out /dev/full: cannot be written: No space left on device\n"
+    assert (outcome.status, outcome.out, outcome.err) == (1, "", message)
 
 
-def test_a_memory_that_is_too_small(run, model, photos, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: ..."),
+        MemoryError(),
+    ],
+)
+def test_a_memory_that_is_too_small(run, model, photos, monkeypatch, error) -> None:
     def exhausted(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        raise error
 
     monkeypatch.setattr("multiattn.models.vit.ViT.forward", exhausted)
     outcome = run("classify", photos, "--model", model)
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
-        "multiattn: the device's memory is too small for this; try a smaller --batch-size, or --device cpu\n"
+        "multiattn: the device's memory is too small for this; try a smaller --batch-size, fewer --beams or "
+        "--candidates where there are any, or --device cpu\n"
     )
 
 

@@ -176,23 +176,26 @@ def test_a_split_that_is_not_there(run, captioner, data) -> None:
 def test_a_model_of_the_other_task(run, captioner, model, data) -> None:
     outcome = run("evaluate", "caption", "--data", data, "--model", model)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == f"multiattn: {model}: the model's task must be 'caption', but is 'classify' instead.\n"
+    assert (
+        outcome.err
+        == f"multiattn: {model} must be a model for caption, but is one for classify instead: give another\n"
+    )
     save_drawing(data / "test/ant/1.png", 1)
     outcome = run("evaluate", "classify", "--data", data, "--split", "test", "--model", captioner)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == f"multiattn: {captioner}: the model's task must be 'classify', but is 'caption' instead.\n"
+    assert "must be a model for classify, but is one for caption instead: give another\n" in outcome.err
 
 
 @pytest.mark.parametrize("task", ["caption", "classify"])
 def test_the_shipped_model_is_that_of_the_task(run, monkeypatch, data, task) -> None:
-    def load(name: str, *, device: str) -> None:
-        raise ModelError(f"asked for {name} on {device}")
+    def load(name: str, *, task: str, device: str) -> None:
+        raise ModelError(f"asked for {name} for {task} on {device}")
 
     monkeypatch.setattr(multiattn, "load", load, raising=False)
     save_drawing(data / "test/ant/1.png", 1)
     split = "validation" if task == "caption" else "test"
     outcome = run("evaluate", task, "--data", data, "--split", split)
-    assert (outcome.status, outcome.err) == (1, f"multiattn: asked for {task} on auto\n")
+    assert (outcome.status, outcome.err) == (1, f"multiattn: asked for {task} for {task} on auto\n")
 
 
 @pytest.mark.parametrize(

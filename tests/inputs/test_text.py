@@ -275,6 +275,10 @@ def test_special_tokens_that_the_configuration_names_are_added(tmp_path) -> None
         ({"vocab.txt": b"a\nb\n"}, r"vocab.txt: the vocabulary must have \[UNK\], but lacks it instead"),
         ({"vocab.txt": b"[UNK]", "tokenizer_config.json": b"{"}, "tokenizer_config.json: this is not JSON"),
         ({"vocab.txt": b"[UNK]", "tokenizer_config.json": b"[]"}, "must be a JSON object, but is list instead"),
+        (
+            {"vocab.json": b"\xff", "merges.txt": b""},
+            r"^[^ ]*/vocab\.json: this is not text in UTF-8: [^:]*: [^:]*[^.]\.$",
+        ),
         ({"vocab.json": b"{}"}, "vocab.json: there is no merges.txt beside it"),
         ({"vocab.json": b'{"a": 0}', "merges.txt": b"a b\n"}, "merges.txt: the merges do not fit vocab.json"),
         ({"vocab.json": b'{"a": "x"}', "merges.txt": b""}, "merges.txt: the merges do not fit vocab.json"),

@@ -113,7 +113,7 @@ def test_looking_while_decoding_step_by_step_equals_the_replay(model, images):
     cache = model.start(images[:1], rows=1, capacity=len(TOKENS[0]))
     rows = []
     for token in TOKENS[0][:-1]:
-        sites = model.decoder.attention_sites(tokens=1, context_tokens=cache.contexts[0].keys.shape[2])
+        sites = model.decoder.attention_sites(tokens=1, context_tokens=cache.context.layers[0].keys.shape[2])
         tap = Tap(sites, select="*.cross")
         with torch.no_grad():
             model.decoder(torch.tensor([[token]]), cache=cache, tap=tap)
@@ -162,10 +162,11 @@ def test_frozen_weights_inference_mode_and_a_context_at_hand_do_not_matter(model
     with torch.inference_mode():
         images = images.clone()  # a tensor that autograd refuses
         context = model.encode(images)
-        within = explain_words(model, images, TOKENS, WORDS, method=method, context=context, **CAPTIONS)[0].values
-    outside = explain_words(model, images, TOKENS, WORDS, method=method, context=context, **CAPTIONS)[0].values
-    np.testing.assert_array_equal(within, before)
-    np.testing.assert_array_equal(outside, before)
+        contexts = [context, model.decoder.project_context(context)]
+        within = [explain_words(model, images, TOKENS, WORDS, method=method, context=c, **CAPTIONS) for c in contexts]
+    outside = [explain_words(model, images, TOKENS, WORDS, method=method, context=c, **CAPTIONS) for c in contexts]
+    for found in (*within, *outside):
+        np.testing.assert_array_equal(found[0].values, before)
 
 
 def test_labels_put_together_are_the_text(model, images):
@@ -189,6 +190,12 @@ def test_words_of_a_prompt_can_be_looked_at_as_well(model, images):
     assert a.equals(b)
 
 
+@pytest.mark.parametrize("method", WORD_METHODS)
+def test_no_pictures_are_refused(images, method):
+    with pytest.raises(ModelError, match="`images` must be at least one picture, but are none"):
+        explain_words(captioner(CONFIGS["class token, register"]), images[:0], [], [], method=method, prompt_length=2)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -197,6 +204,11 @@ def test_words_of_a_prompt_can_be_looked_at_as_well(model, images):
         ({"layer": 3}, "`layer` must be from -3 to 2, but is 3 instead"),
         ({"head": 2}, "`head` must be from 0 to 1, but is 2 instead"),
         ({"prompt_length": 0}, "`prompt_length` must be at least 1, for nothing predicts the start token, but is 0"),
+        ({"tokens": TOKENS[:1]}, "`tokens` must be of a caption for each of 2 pictures, but are of 1"),
+        ({"geometries": [None]}, "`geometries` must be one for each of 2 pictures, but are 1"),
+        ({"geometries": [], "method": "rollout"}, "`geometries` must be one for each of 2 pictures, but are 0"),
+        ({"geometries": [None] * 3}, "`geometries` must be one for each of 2 pictures, but are 3"),
+        ({"tokens": TOKENS * 2}, "`tokens` must be of a caption for each of 2 pictures, but are of 4"),
         ({"words": WORDS[:1]}, "`words` must be of 2 captions, but are of 1 instead"),
         ({"words": [WORDS[0], []]}, "`words` of caption 1 must be at least one, but are none"),
         (

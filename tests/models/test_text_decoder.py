@@ -78,6 +78,25 @@ def test_a_decode_with_a_cache_equals_the_whole_pass(decoder, steps):
     assert cache.length == TOKENS
 
 
+def test_a_context_can_be_projected_once_for_all(decoder):
+    tokens, projected = texts(), decoder.project_context(context())
+    whole = decoder(tokens, context())
+    close(decoder(tokens, projected), whole)
+    before = [(one.keys.clone(), one.values.clone()) for one in projected.layers]
+    for _ in range(2):  # a decode leaves it as it was
+        cache = decoder.start(projected, rows=6, capacity=TOKENS)
+        assert cache.context is projected
+        close(decoder(tokens[:, :4], cache=cache), whole[:, :4])
+        cache.select(torch.tensor([5, 3]), items=torch.tensor([1]))
+        close(decoder(tokens[[5, 3], 4:], cache=cache), whole[[5, 3], 4:])
+    for one, (keys, values) in zip(projected.layers, before, strict=True):
+        assert torch.equal(one.keys, keys) and torch.equal(one.values, values)
+        assert one.keys.is_contiguous() and one.values.is_contiguous()
+    chosen = projected.select(torch.tensor([1, 0, 1]))
+    assert len(chosen) == 3
+    close(decoder(tokens[[3, 0, 5]], chosen), whole[[3, 0, 5]])
+
+
 def test_a_decode_goes_on_right_after_rows_were_reordered_and_contexts_dropped(decoder):
     tokens, order = texts(), torch.tensor([2, 0, 0, 4, 5, 3])
     cache = decoder.start(context(), rows=6, capacity=TOKENS)

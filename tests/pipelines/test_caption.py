@@ -11,11 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from multiattn.attention import Attention, KeysValues
 from multiattn.errors import InputError, ModelError
 from multiattn.export import load_map
+from multiattn.generation import Generated
 from multiattn.maps import MADE_UP_BELOW, WORD_METHODS, picture_dependence
 from multiattn.models import Captioner
 from multiattn.pipelines import Captioning, CaptionResult, Failure
+from multiattn.pipelines import caption as pipeline
 from tests.fixtures import CONFIG, draw, save_drawing, tiny_bundle
 
 from .conftest import wordy_bundle
@@ -236,6 +239,43 @@ def test_maps_in_a_batch_are_those_of_the_single_picture(caption, files) -> None
         for ours, theirs in zip(result.maps, alone.maps, strict=True):
             np.testing.assert_allclose(ours.map.values, theirs.map.values, atol=1e-4)
             assert ours.map.geometry == theirs.map.geometry
+
+
+def test_what_is_projected_for_the_decode_serves_the_maps(caption, monkeypatch) -> None:
+    """So the maps cost a reading of the caption, and the dependence a pass over a picture without anything in it."""
+    seen: list[tuple[int, torch.Tensor]] = []
+    keys_values = Attention.keys_values
+
+    def spy(self: Attention, context: torch.Tensor) -> KeysValues:
+        seen.append((id(self), context))
+        return keys_values(self, context)
+
+    monkeypatch.setattr(Attention, "keys_values", spy)
+    caption([draw(0), draw(1)], beams=3)
+    once = [place for place, _ in seen]
+    assert len(set(once)) == len(once) == wordy_bundle().captioner.config.decoder.depth
+    seen.clear()
+    caption([draw(0), draw(1)], beams=3, maps="attention")
+    assert [place for place, _ in seen] == once * 2
+    assert not torch.equal(seen[0][1], seen[-1][1])
+
+
+def test_a_picture_that_leaves_no_words_does_not_shift_the_maps_of_others(caption, files, monkeypatch) -> None:
+    alone = [caption(file, maps="attention") for file in files[1:4]]
+    generate = pipeline.generate
+
+    def first_says_nothing(*args: object, **options: object) -> list[list[Generated]]:
+        _, *others = generate(*args, **options)
+        return [[Generated((), (-0.5,), -0.5, True)], *others]
+
+    monkeypatch.setattr(pipeline, "generate", first_says_nothing)
+    nothing, *others = caption(files[:4], maps="attention")
+    assert (nothing.text, nothing.maps) == ("", ())
+    for result, expected in zip(others, alone, strict=True):
+        assert result.text == expected.text
+        dependences = [word.dependence for word in expected.words]
+        assert [word.dependence for word in result.words] == pytest.approx(dependences, abs=1e-4)
+        np.testing.assert_allclose(result.maps[0].map.values, expected.maps[0].map.values, atol=1e-4)
 
 
 def silent() -> Captioning:

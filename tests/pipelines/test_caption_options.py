@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from multiattn.errors import ModelError
@@ -46,3 +48,26 @@ def test_an_option_of_the_models_that_there_is_not() -> None:
 def test_an_option_of_the_models_that_is_out_of_range() -> None:
     with pytest.raises(ModelError, match="m: `decoding` cannot be used: `beams` must be at least 1, but is 0 instead"):
         decoding_options({}, {"beams": 0}, source="m")
+
+
+def test_a_prompt_of_the_models_that_is_no_text() -> None:
+    with pytest.raises(ModelError, match="m: `decoding` must have a text as `prompt`, but has 3 instead"):
+        decoding_options({}, {"prompt": 3}, source="m")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"beams": "3"}, "`beams` must be a whole number, but is '3' instead"),
+        ({"candidates": 2.0}, "`candidates` must be a whole number, but is 2.0 instead"),
+        ({"max_tokens": "9"}, "`max_tokens` must be a whole number, but is '9' instead"),
+        ({"seed": 1.5}, "`seed` must be a whole number from 0 to 2**64 - 1, but is 1.5 instead"),
+        ({"seed": -1}, "`seed` must be a whole number from 0 to 2**64 - 1, but is -1 instead"),
+        ({"seed": 2**64}, "`seed` must be a whole number from 0 to 2**64 - 1, but is 18446744073709551616 instead"),
+        ({"prompt": b"a dog"}, "`prompt` must be text, but is b'a dog' instead"),
+    ],
+)
+def test_an_option_of_another_kind(asked, message) -> None:
+    with pytest.raises(ModelError, match=re.escape(message)):
+        decoding_options(asked, {}, source="m")
+    decoding_options({"seed": 2**64 - 1, "prompt": "", "beams": None}, {}, source="m")

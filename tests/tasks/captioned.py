@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from .conftest import COLOURS
+COLOURS = {"blue": (40, 60, 200), "green": (30, 160, 60), "red": (210, 40, 30)}
 
 CAPTION_YAML = """
 seed_everything: 3

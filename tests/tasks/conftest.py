@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from multiattn.weights import save_bundle
+from tasks.training import main
+from tests.fixtures import tiny_bundle
+
+from .captioned import COLOURS, draw_captioned, write_caption_config
+
 ROOT = Path(__file__).resolve().parents[2]
-COLOURS = {"blue": (40, 60, 200), "green": (30, 160, 60), "red": (210, 40, 30)}
 
 
 def draw_folder(root: Path, *, sizes: dict[str, int], seed: int = 0) -> Path:
@@ -33,6 +38,28 @@ def draw_folder(root: Path, *, sizes: dict[str, int], seed: int = 0) -> Path:
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_folder(tmp_path_factory.mktemp("pictures"), sizes={"train": 23, "validation": 5, "test": 2})
+
+
+@pytest.fixture(scope="session")
+def captioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_captioned(tmp_path_factory.mktemp("captioned"), sizes={"train": 23, "validation": 9, "test": 5})
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands for a published classifier, with a class token, 15 x 35 px."""
+    directory = tmp_path_factory.mktemp("encoder")
+    save_bundle(tiny_bundle(), directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def trained(captioned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a short training of a captioner."""
+    run = tmp_path_factory.mktemp("trained")
+    config = write_caption_config(run / "c.yaml", root=captioned, run=run)
+    assert main(["fit", "--config", str(config)]) == 0
+    return run
 
 
 # every source of randomness is on: order, augmentation, mixing, dropout, stochastic depth

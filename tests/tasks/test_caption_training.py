@@ -1,50 +1,26 @@
 """The captioning task in the training program: each configuration, and what each option does to the weights."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from multiattn.errors import ModelError
-from multiattn.weights import ModelBundle, load_bundle, save_bundle
-from tasks.caption import CaptionTask
+from multiattn.weights import ModelBundle, load_bundle
+from tasks.caption_model import teacher_forced
 from tasks.training import main
-from tests.fixtures import tiny_bundle
 
-from .captioned import draw_captioned, write_caption_config
+from .captioned import write_caption_config
 from .conftest import ROOT, logged
 
 # Lightning's own warnings on this torch are no failure of ours
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.num_workers=0"
-SMALL = (
-    "--data.batch_size=6 --data.vocab_size=61 --model.decoder.dim=24 --model.decoder.depth=1 --model.decoder.mlp_dim=30"
-)
-
-
-@pytest.fixture(scope="module")
-def captioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_captioned(tmp_path_factory.mktemp("captioned"), sizes={"train": 23, "validation": 9, "test": 5})
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stands for a published classifier, with a class token, 15 x 35 px."""
-    directory = tmp_path_factory.mktemp("encoder")
-    save_bundle(tiny_bundle(), directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def trained(captioned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run of a short training."""
-    run = tmp_path_factory.mktemp("trained")
-    config = write_caption_config(run / "c.yaml", root=captioned, run=run)
-    assert main(["fit", "--config", str(config)]) == 0
-    return run
+SMALL = "--data.vocab_size=61 --model.decoder.dim=24 --model.decoder.depth=1 --model.decoder.mlp_dim=30"
 
 
 def fit(captioned: Path, run: Path, options: str = "") -> dict[int, float]:
@@ -55,19 +31,23 @@ def fit(captioned: Path, run: Path, options: str = "") -> dict[int, float]:
     return logged(run, "train/loss")
 
 
-@pytest.mark.parametrize("name", ["smoke", "flickr8k", "flickr8k_pretrained", "coco"])
-def test_each_configuration_is_fitted(name: str, captioned: Path, encoder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["smoke", "flickr8k", "flickr8k_pretrained", "self_critical", "coco"])
+def test_each_configuration_is_fitted(name: str, captioned: Path, encoder: Path, trained: Path, tmp_path: Path) -> None:
     config = ROOT / "configs" / "caption" / f"{name}.yaml"
     opening = config.read_text()
     assert all(f"# {word}" in opening for word in ("Purpose:", "Command:", "Data:", "Expected:"))
-    options = f"{SMALL} {ONE_PROCESS} --data.root={captioned} --trainer.default_root_dir={tmp_path}"
+    options = f"{ONE_PROCESS} --data.batch_size=6 --data.root={captioned} --trainer.default_root_dir={tmp_path}"
+    if name == "self_critical":
+        options += f" --model.pretrained={trained}/model"
+    else:
+        options += f" {SMALL}"
     if name == "smoke":
         options += " --model.image_size=32"
-    else:
+    elif name != "self_critical":
         options += f" --model.encoder_pretrained={encoder} --model.image_size=15 --model.compile=false"
     if name == "coco":
         options += " --data.captions=null --data.pictures=null"
-    if name == "flickr8k_pretrained":
+    if name in ("flickr8k_pretrained", "self_critical"):
         options += f" --data.features={tmp_path}/features"
     assert main(["fit", "--config", str(config), "--trainer.fast_dev_run=2", *options.split()]) == 0
 
@@ -152,7 +132,8 @@ def test_a_captioner_is_fine_tuned_with_its_own_words_for_cider(trained: Path, c
     fit(
         captioned,
         tmp_path,
-        f"{options} --trainer.max_epochs=12 --model.optimisation.lr=3e-3 --model.self_critical.samples=7",
+        f"{options} --trainer.max_epochs=12 --model.optimisation.lr=3e-3 --model.self_critical.samples=7 "
+        "--model.validation_captions=0",
     )
     before, after = load_bundle(trained / "model"), load_bundle(tmp_path / "model")
     assert after.tokenizer is not None and before.tokenizer is not None
@@ -163,28 +144,23 @@ def test_a_captioner_is_fine_tuned_with_its_own_words_for_cider(trained: Path, c
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("step", "options"),
     [
-        "",
-        "--model.objective=self_critical --model.self_critical.baseline=greedy --model.self_critical.samples=2",
-        "--model.unfreeze_epoch=2",
+        (4, ""),  # in the middle of the second epoch
+        (4, "--model.objective=self_critical --model.self_critical.baseline=greedy --model.self_critical.samples=2"),
+        (2, "--model.unfreeze_epoch=1"),
     ],
 )
-def test_a_training_that_goes_on_is_bitwise_the_same(options: str, captioned: Path, tmp_path: Path) -> None:
-    """From the middle of the second epoch."""
-    options += " --checkpoint.keep=9 --checkpoint.every_n_steps=4"
+def test_a_training_that_goes_on_is_bitwise_the_same(step: int, options: str, captioned: Path, tmp_path: Path) -> None:
+    options += " --checkpoint.keep=9 --checkpoint.every_n_steps=2 --trainer.max_epochs=2"
     losses = fit(captioned, tmp_path, options)
-    assert len(losses) == 9
+    assert len(losses) == 6
     folder = tmp_path / "checkpoints"
-    theirs = torch.load(folder / "step-000000009.ckpt", weights_only=True)
+    theirs = torch.load(folder / "step-000000006.ckpt", weights_only=True)
     scores = logged(tmp_path, "val/cider")
-    assert (
-        main(
-            ["fit", "--config", str(tmp_path / "c.yaml"), *options.split(), f"--ckpt_path={folder}/step-000000004.ckpt"]
-        )
-        == 0
-    )
-    ours = torch.load(folder / "step-000000009.ckpt", weights_only=True)
+    again = [*options.split(), f"--ckpt_path={folder}/step-{step:09d}.ckpt"]
+    assert main(["fit", "--config", str(tmp_path / "c.yaml"), *again]) == 0
+    ours = torch.load(folder / "step-000000006.ckpt", weights_only=True)
     for part in ("state_dict", "current_model_state"):  # averaged, raw
         assert ours[part].keys() == theirs[part].keys()
         assert all(torch.equal(ours[part][k], theirs[part][k]) for k in theirs[part])
@@ -200,17 +176,69 @@ def test_mixed_precision_is_accepted(objective: str, captioned: Path, tmp_path: 
     assert load_bundle(tmp_path / "model").captioner.decoder.embedding.weight.dtype == torch.float32
 
 
-def test_compile_is_accepted(captioned: Path, tmp_path: Path) -> None:
-    options = (
-        "--trainer.max_epochs=1 --trainer.limit_train_batches=1 --trainer.limit_val_batches=1 --model.decoder.depth=1"
-    )
-    fit(captioned, tmp_path, f"{options} --model.compile=true --model.encoder_overrides.depth=1")
+def test_compile_is_of_the_pass_that_is_trained(
+    captioned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def note(function: Any) -> Any:
+        def noted(*args: Any, **options: Any) -> torch.Tensor:
+            calls.append(function)
+            return function(*args, **options)
+
+        return noted
+
+    monkeypatch.setattr(torch, "compile", note)
+    fit(captioned, tmp_path, "--trainer.max_epochs=1 --model.compile=true")
+    assert calls == [teacher_forced] * (3 + 2)  # batches of training and of validation
+
+
+COMPILED = """
+import torch
+from multiattn.models import TextDecoderConfig, ViTConfig
+from multiattn.models.captioner import Captioner, CaptionerConfig
+from tasks.caption_model import teacher_forced
+
+encoder = ViTConfig(image_size=(8, 8), patch_size=4, num_classes=0, dim=14, depth=1, num_heads=2, mlp_dim=11)
+decoder = TextDecoderConfig(vocab_size=17, dim=12, depth=1, num_heads=2, mlp_dim=11, max_length=13, context_dim=14)
+torch.manual_seed(1)
+model = Captioner(CaptionerConfig(encoder, decoder)).train()
+compiled = torch.compile(teacher_forced, backend="aot_eager", fullgraph=True)
+images = torch.randn(3, 3, 8, 8)
+for length in (5, 7, 11):
+    tokens = torch.randint(3, 17, (6, length))
+    real = torch.arange(length) < torch.tensor([length, 4, 3, length, 2, 4])[:, None]
+    found = []
+    for function in (teacher_forced, compiled):
+        model.zero_grad()
+        logits = function(model, images, None, tokens, real, frozen=False)
+        logits[real].square().sum().backward()
+        found.append([logits[real], *(p.grad for p in model.parameters() if p.grad is not None)])
+    assert len(found[0]) > 30
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-4)
+print("one graph")
+"""
+
+
+def test_the_pass_that_is_trained_is_one_graph() -> None:
+    """In a process of its own: the checks of shapes, which all tests run with, break graphs."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "one graph\n", done.stderr
 
 
 def test_a_prompt_is_gone_on_from_and_kept(captioned: Path, tmp_path: Path) -> None:
     fit(captioned, tmp_path, "--trainer.max_epochs=1 --model.decoding.prompt=there")
     bundle: ModelBundle = load_bundle(tmp_path / "model")
     assert bundle.decoding == {"max_tokens": 5, "prompt": "there"}
+
+
+def test_captions_may_be_sampled_and_are_the_same_each_time(captioned: Path, trained: Path) -> None:
+    config = [*("--config", str(trained / "c.yaml")), "--ckpt_path=last", "--model.decoding.sample=true"]
+    found = []
+    for temperature in (1.5, 1.5, 1e-4):
+        assert main(["predict", *config, f"--model.decoding.temperature={temperature}"]) == 0
+        found.append((trained / "predictions.jsonl").read_text())
+    assert found[0] == found[1] != found[2]
 
 
 WORD_MAPS = "--trainer.callbacks+=tasks.callbacks_maps.WordMapsWhileTraining"
@@ -221,82 +249,3 @@ def test_word_maps_are_drawn_while_training(captioned: Path, tmp_path: Path) -> 
     fit(captioned, tmp_path, f"{maps} --trainer.max_epochs=2")
     names = sorted(file.name for file in (tmp_path / "maps").iterdir())
     assert names == [f"{n}-validation-0{4 * n}-epoch000{epoch}.png" for n in range(2) for epoch in range(2)]
-
-
-NO_START = "--model.encoder=null --model.encoder_overrides=null"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("--model.encoder=huge", "error: `encoder` must be one of tiny, small"),
-        ("--model.encoder_overrides.dimension=3", "error: `encoder_overrides` must be among image_size, patch_size"),
-        ("--model.encoder=null", "error: one of `encoder`, `encoder_pretrained` and `pretrained` must say what to "),
-        (
-            "--model.pretrained={encoder}",
-            "error: one of `encoder`, `encoder_pretrained` and `pretrained` must say what to start from, but "
-            "`encoder` and `pretrained` is given. Leave the others out.",
-        ),
-        (
-            f"{NO_START} --model.pretrained={{encoder}} --model.decoder=null",
-            "error: `pretrained` must name a captioner, but {encoder} is a model that can classify. Give it as "
-            "`encoder_pretrained`",
-        ),
-        (
-            "--model.encoder=null --model.encoder_pretrained={encoder}",
-            "error: `encoder_overrides` must be among dropout, attention_dropout, stochastic_depth where there is "
-            "`encoder_pretrained`, but has depth, dim",
-        ),
-        (
-            f"{NO_START} --model.pretrained={{trained}}/model",
-            "error: `decoder` must be among dropout, attention_dropout where there is `pretrained`, but has depth, dim",
-        ),
-        ("--model.decoder.vocab_size=9", "error: `decoder` must be among dim, depth, num_heads"),
-        ("--model.decoder.num_heads=5", "error: `decoder` cannot be used: `dim` must be a multiple of `num_heads` (5)"),
-        ("--model.decoding.beam=3", "error: `decoding` must be among max_tokens, min_tokens, beams"),
-        ("--model.decoding.beams=0", "error: `beams` must be at least 1, but is 0 instead"),
-        ("--model.image_size=30", "error: `image_size` must be a multiple of the patch size (4), but is (30, 30)"),
-        ("--model.image_size=0", "error: `image_size` must be at least 1, but is 0 instead."),
-        ("--model.label_smoothing=1", "error: `label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
-        ("--model.encoder_lr_share=-1", "error: `encoder_lr_share` must be at least 0 and finite, but is -1.0 instead"),
-        ("--model.unfreeze_epoch=-1", "error: `unfreeze_epoch` must be at least 0, but is -1 instead."),
-        (
-            "--model.unfreeze_epoch=1 --model.encoder_lr_share=0",
-            "error: `unfreeze_epoch` must be 0 where `encoder_lr_share` is 0, which freezes the encoder for good, but",
-        ),
-        ("--model.validation_captions=-1", "error: `validation_captions` must be at least 0, but is -1 instead."),
-        (
-            f"{WORD_MAPS} --trainer.callbacks.method=gradient_x_input",
-            "error: `method` must be one of attention, relevance, rollout, but is 'gradient_x_input' instead.",
-        ),
-        (
-            "--trainer.callbacks+=tasks.callbacks_maps.MapsWhileTraining",
-            "error: `MapsWhileTraining` must come with ClassifyTask, but comes with CaptionTask instead.",
-        ),
-        ("--data.features=kept", "error: `encoder_lr_share` must be 0 with `features`, which an encoder that stays"),
-        (
-            "--ckpt_path={trained}/checkpoints/step-000000009.ckpt --data.vocab_size=37",
-            "error: the state must be of a training with the same vocabulary, but is of another: the training captions",
-        ),
-    ],
-)
-def test_an_option_that_cannot_be_used(
-    options: str,
-    message: str,
-    captioned: Path,
-    encoder: Path,
-    trained: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    config = write_caption_config(tmp_path / "c.yaml", root=captioned, run=tmp_path)
-    places = {"encoder": encoder, "trained": trained}
-    assert main(["fit", "--config", str(config), *options.format(**places).split()]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith(message.format(**places))
-
-
-def test_several_processes_must_not_wait_for_the_gradients_of_a_frozen_encoder() -> None:
-    task = CaptionTask(encoder="compact", unfreeze_epoch=1)
-    task._trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(_ddp_kwargs={}))
-    with pytest.raises(ModelError, match="`unfreeze_epoch` must be 0 with several processes .* but is 1 instead"):
-        task.build_model(SimpleNamespace(features=None))

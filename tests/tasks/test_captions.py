@@ -124,6 +124,18 @@ JSONL, CSV = "train/metadata.jsonl", "train/metadata.csv"
         (CSV, b"file_name,label\n1.jpg,a\n", r"first line must name the columns `file_name` and `text`"),
         (CSV, b"file_name,text\n1.jpg,\n", r"metadata\.csv, line 2: a caption must have words, but is empty"),
         (CSV, b"file_name,text\n1.jpg,\xff\n", r"metadata\.csv, line \d: this cannot be read as CSV"),
+        (
+            CSV,
+            b'file_name,text\n0.jpg,a fox\n1.jpg,"a dog\n2.jpg,a cat\n',
+            r"metadata\.csv, lines 3 to 4: a value must be on one line, but .* instead\. Close the quote .*, or remove",
+        ),
+        (CSV, b'file_name,text\n1.jpg,"a dog\n2.jpg,"a cat"\n3.jpg,a\n', "lines 2 to 3: a value must be on one line"),
+        (CSV, b'file_name,text,note\n1.jpg,a dog,"\r2.jpg,a cat,n\n', "lines 2 to 3: a value must be on one line"),
+        (
+            CSV,
+            b'file_name,text\n1.jpg,"a dog\n' + b"2.jpg,a cat\n" * 12_000,
+            r"metadata\.csv, line 2: this cannot be read as CSV: .*limit.*, and close each quote\.",
+        ),
         (CSV, b"file_name,text\n1.jpg\n", r"metadata\.csv, line 2: a caption must be text, but is None"),
     ],
 )
@@ -131,6 +143,11 @@ def test_a_line_that_cannot_be_used_is_named(file, content, message, tmp_path) -
     write(tmp_path / file, content)
     with pytest.raises(InputError, match=message):
         read_captions(tmp_path, "train")
+
+
+def test_quotes_and_an_empty_line_at_the_end_of_one_are_no_error(tmp_path) -> None:
+    write(tmp_path / CSV, 'file_name,text\r\n1.jpg, "A ""red"" disc, round" \r\n2.jpg,"Two\n"\r\n')
+    assert [texts for _, texts in read_captions(tmp_path, "train").items] == [('A "red" disc, round ',), ("Two\n",)]
 
 
 ONE = {"id": 1, "file_name": "1.jpg"}

@@ -115,6 +115,18 @@ def test_a_note_that_cannot_be_read_counts_for_nothing(captioned, tmp_path) -> N
     assert model.seen == 13
 
 
+@pytest.mark.parametrize("kept", [None, 100])
+def test_an_array_that_is_gone_or_cut_off_is_made_again(kept, captioned, tmp_path) -> None:
+    store = prepared(captioned, tmp_path, views=1)
+    file = store.folder / "plain.npy"
+    whole = file.read_bytes()
+    file.unlink()
+    if kept is not None:
+        file.write_bytes(whole[:-kept])
+    again = prepared(captioned, tmp_path, views=1)
+    assert file.read_bytes() == whole and again.read(12).abs().max() > 0
+
+
 def test_whatever_the_features_depend_on_names_the_store(captioned, damaged, tmp_path) -> None:
     other = encoder()
     with torch.no_grad():

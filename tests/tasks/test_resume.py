@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from tasks.training import main
 
+from .captioned import draw_captioned, write_caption_config
 from .conftest import logged, train, write_config
 
 
@@ -75,3 +76,30 @@ def test_going_on_from_an_earlier_state_replaces_the_later_ones(pictures: Path, 
     # a training that ends earlier: `last` finds its end, and not that of the one it came from
     assert main([*fit, f"--ckpt_path={folder}/step-000000007.ckpt", "--trainer.max_epochs=1"]) == 0
     assert sorted(p.name for p in folder.iterdir()) == ["step-000000007.ckpt", "step-000000011.ckpt"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Lightning's own on this torch
+def test_a_captioner_that_is_killed_goes_on_bitwise(tmp_path: Path) -> None:
+    root = draw_captioned(tmp_path / "data", sizes={"train": 23, "validation": 3})
+    runs = tmp_path / "whole", tmp_path / "broken"
+    for run in runs:
+        write_caption_config(tmp_path / f"{run.name}.yaml", root=root, run=run)
+    # 3 batches an epoch, a state every 2 and at the end of each: killed at step 5, goes on from 4, inside of the second
+    options = ["--checkpoint.every_n_steps=2", "--trainer.max_epochs=2"]
+    whole, broken = (["fit", "--config", str(tmp_path / f"{run.name}.yaml"), *options] for run in runs)
+    assert main(whole) == 0
+    killed = train(*broken, *accident(5, "SIGKILL"))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert "Traceback" not in killed.stderr
+    assert sorted(p.name for p in (runs[1] / "checkpoints").iterdir())[-1] == "step-000000004.ckpt"
+    assert main([*broken, "--ckpt_path=last"]) == 0
+
+    theirs, ours = (torch.load(run / "checkpoints" / "step-000000006.ckpt") for run in runs)
+    for part in ("state_dict", "current_model_state"):  # averaged, raw
+        assert ours[part].keys() == theirs[part].keys()
+        assert all(torch.equal(ours[part][k], theirs[part][k]) for k in theirs[part])
+    for key in ("train/loss", "val/loss", "val/cider"):
+        assert logged(runs[0], key) == logged(runs[1], key) != {}
+    one, other = (load_file(run / "model" / "model.safetensors") for run in runs)
+    assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in other)

@@ -149,6 +149,9 @@ USAGE = [
     ("model: {class_path: tasks.ClassifyTask, init_args: {label_smoothing: much}}", "label_smoothing"),
     ("trainer: {max_epoch: 3}", "max_epoch"),
     ("trainer: [", "typo.yaml is no YAML"),
+    ("", "typo.yaml must hold keys with values, such as `trainer:`, but is empty instead"),
+    ("# max_epochs: 3", "typo.yaml must hold keys with values, such as `trainer:`, but is empty instead"),
+    ("- trainer", "typo.yaml must hold keys with values, such as `trainer:`, but holds a list instead"),
 ]
 
 

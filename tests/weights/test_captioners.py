@@ -1,5 +1,7 @@
 """Captioners in every layout, apart from the numbers, which tests/parity compares."""
 
+import contextlib
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +17,7 @@ from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models import Captioner, CaptionerConfig
 from multiattn.models.captioner import PRESETS
+from multiattn.pipelines.caption_options import decoding_options
 from multiattn.weights import ModelBundle, convert, load_bundle, save_bundle
 from tests.fixtures import SENTENCES, save_tiny_captioner, save_tiny_model, tiny_bundle, tiny_caption_bundle
 from tests.parity.vocabularies import WORDPIECES, save_byte_pieces, save_wordpieces
@@ -153,6 +156,7 @@ def test_a_vocabulary_that_does_not_fit_the_weights(layout: str, tmp_path: Path)
     ("change", "message"),
     [
         (lambda c: c.update(decoding=[]), r"`decoding` must be an object, but is \[\] instead"),
+        (lambda c: c.update(preprocessing="x"), "`preprocessing` must be an object, but is 'x' instead"),
         (lambda c: c.update(labels=[]), "must have the keys architecture, card, decoding, .*, but has .*labels"),
         (lambda c: c["architecture"].pop("encoder"), "`architecture` must have `encoder`, but lacks it instead"),
         (lambda c: c["architecture"].update(encoder=3), "`encoder` must be an object, but is 3 instead"),
@@ -197,6 +201,11 @@ def test_a_classifier_is_not_a_captioner(tmp_path: Path) -> None:
             lambda c: c.update(architectures=["BlipForQuestionAnswering"]),
             "must be BlipForConditionalGeneration, but is",
         ),
+        (lambda c: c.update(text_config="x"), r"config\.json: `text_config` must be an object, but is 'x' instead"),
+        (
+            lambda c: c.update(vision_config=[3]),
+            r"config\.json: `vision_config` must be an object, but is \[3\] instead",
+        ),
         (lambda c: c["text_config"].update(hidden_act="relu"), "`hidden_act` must be one of gelu, .*, but is relu"),
         (lambda c: c["text_config"].update(num_attention_heads=3), "`dim` must be a multiple of `num_heads`"),
         (lambda c: c["text_config"].update(vocab_size=97), "vocabulary of 83 entries, but its weights are made for 97"),
@@ -217,6 +226,8 @@ def test_a_blip_that_ours_is_not(change: Callable[[dict[str, Any]], Any], messag
         (lambda c: c["encoder"].pop("num_attention_heads"), "encoder: `num_attention_heads` must be stated"),
         (lambda c: c["decoder"].update(model_type="bert"), "`model_type` of the decoder must be gpt2, but is bert"),
         (lambda c: c.pop("encoder"), "`model_type` of the encoder must be vit, but is None instead"),
+        (lambda c: c.update(encoder="x"), r"config\.json: `encoder` must be an object, but is 'x' instead"),
+        (lambda c: c.update(decoder=3), r"config\.json: `decoder` must be an object, but is 3 instead"),
         (lambda c: c["decoder"].update(add_cross_attention=False), "`add_cross_attention` of the decoder must be True"),
         (lambda c: c["decoder"].update(scale_attn_by_inverse_layer_idx=True), "`scale_attn_by_.*` of the decoder must"),
         (lambda c: c["decoder"].update(activation_function="relu"), "`activation_function` must be one of gelu"),
@@ -228,6 +239,26 @@ def test_a_vit_gpt2_that_ours_is_not(change: Callable[[dict[str, Any]], Any], me
     change_config(tmp_path, change)
     with pytest.raises(ModelError, match=message):
         load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["decoding", "preprocessing"])
+def test_a_part_of_our_file_beside_an_original_that_is_none(name: str, tmp_path: Path) -> None:
+    save_bundle(with_layout("blip"), tmp_path, layout="blip")
+    change_config(tmp_path, lambda config: config.update({name: "x"}))
+    with pytest.raises(ModelError, match=rf"config\.json: `{name}` must be an object, but is 'x' instead"):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize("layout", FOR_CAPTIONERS)
+def test_whatever_stands_in_the_place_of_a_value_is_no_crash(layout: str, tmp_path: Path) -> None:
+    save_bundle(with_layout(layout, decoding=DECODING), tmp_path, layout=layout)
+    for path in sorted(tmp_path.glob("*config.json")):
+        written = json.loads(path.read_text())
+        for name, other in itertools.product(written, ("x", None)):
+            path.write_text(json.dumps({**written, name: other}))
+            with contextlib.suppress(ModelError):
+                load_bundle(tmp_path)
+        path.write_text(json.dumps(written))
 
 
 @pytest.mark.parametrize("layout", ["hf-blip", "vit-gpt2"])
@@ -245,15 +276,31 @@ def test_a_diff_is_in_the_keys_of_the_file(layout: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "part", "changes", "message"),
     [
-        ("hf-blip", "decoder", {"pre_norm": True}, "`pre_norm` to be False, but it is True instead"),
-        ("hf-blip", "decoder", {"tied": False}, "`tied` to be True, but it is False instead"),
-        ("hf-blip", "encoder", {"qkv_bias": False}, "`qkv_bias` to be True, but it is False instead"),
-        ("hf-blip", "encoder", {"image_size": (35, 45)}, "a square `image_size`, but it is 35 x 45 instead"),
-        ("blip", "encoder", {"norm_eps": 1e-5}, "`norm_eps` to be 1e-06, but it is 1e-05 instead"),
-        ("blip", "encoder", {"num_heads": 4}, "`num_heads` to be 2, but it is 4 instead"),
-        ("blip", "decoder", {"activation": "gelu_tanh"}, "`activation` to be 'gelu', but it is 'gelu_tanh' instead"),
-        ("vit-gpt2", "decoder", {"head": "transform"}, "`head` to be 'plain', but it is 'transform' instead"),
-        ("vit-gpt2", "encoder", {"num_registers": 3}, "`num_registers` to be 0, but it is 3 instead"),
+        (
+            "hf-blip",
+            "decoder",
+            {"pre_norm": True},
+            "`pre_norm` of the text decoder to be False, but it is True instead",
+        ),
+        ("hf-blip", "decoder", {"tied": False}, "`tied` of the text decoder to be True, but it is False instead"),
+        ("hf-blip", "encoder", {"qkv_bias": False}, "`qkv_bias` of the vision encoder to be True, but"),
+        ("hf-blip", "encoder", {"image_size": (35, 45)}, "a square `image_size`, but it is 35 x 45 instead: choose"),
+        (
+            "blip",
+            "encoder",
+            {"norm_eps": 1e-5},
+            "`norm_eps` of the vision encoder to be 1e-06, but it is 1e-05 instead, which it has no way to say: "
+            "choose the layout hf-blip or multiattn",
+        ),
+        (
+            "blip",
+            "encoder",
+            {"num_heads": 4},
+            "`num_heads` of the vision encoder to be 2, but it is 4 .*: choose .* hf-blip or",
+        ),
+        ("blip", "decoder", {"activation": "gelu_tanh"}, "`activation` of the text decoder to be 'gelu', .* hf-blip"),
+        ("vit-gpt2", "decoder", {"head": "transform"}, "`head` of the text decoder to be 'plain', .*layout multiattn$"),
+        ("vit-gpt2", "encoder", {"num_registers": 3}, "`num_registers` of the vision encoder to be 0, but it is 3"),
     ],
 )
 def test_what_theirs_is_not_is_not_saved(
@@ -276,6 +323,25 @@ def test_how_transformers_says_a_decode(tmp_path: Path) -> None:
     assert load_bundle(tmp_path).decoding == beam
     (tmp_path / "generation_config.json").write_text(json.dumps({**stated, "do_sample": True}))
     assert load_bundle(tmp_path).decoding == {**beam, "sample": True, "top_k": 50, "temperature": 0.7}
+
+
+@pytest.mark.parametrize("layout", FOR_CAPTIONERS)
+def test_a_search_that_is_stated_counts_at_its_default_too(layout: str, tmp_path: Path) -> None:
+    save_bundle(with_layout(layout, decoding={"beams": 1}), tmp_path, layout=layout)
+    stated = load_bundle(tmp_path).decoding
+    assert stated == {"beams": 1}
+    assert decoding_options({}, stated, source="m").beams == 1
+    assert decoding_options({}, {}, source="m").beams > 1, "else the test shows nothing"
+
+
+@pytest.mark.parametrize("layout", ["hf-blip", "vit-gpt2"])
+def test_one_beam_as_transformers_says_it(layout: str, tmp_path: Path) -> None:
+    save_bundle(with_layout(layout), tmp_path / "theirs", layout=layout)
+    (tmp_path / "theirs" / "generation_config.json").write_text(json.dumps({"num_beams": 1, "do_sample": False}))
+    convert(tmp_path / "theirs", tmp_path / "ours", to="multiattn")
+    convert(tmp_path / "ours", tmp_path / "back", to=layout)
+    assert [load_bundle(tmp_path / name).decoding for name in ("theirs", "ours", "back")] == [{"beams": 1}] * 3
+    assert json.loads((tmp_path / "back" / "generation_config.json").read_text())["num_beams"] == 1
 
 
 def test_vocabulary_files_of_the_published_kinds(tmp_path: Path) -> None:
@@ -409,9 +475,21 @@ def test_no_code_of_an_original_file_is_run(original: Path) -> None:
     assert not (original.parent / "ran").exists()
 
 
-@pytest.mark.parametrize("keep", [0, 5, 1000, 40_000])
-def test_an_original_file_that_was_cut_short(keep: int, original: Path) -> None:
+@pytest.mark.parametrize(
+    ("keep", "reason"),
+    [
+        (0, "it ends too soon"),
+        (5, "PytorchStreamReader failed reading zip archive: not a ZIP archive"),
+        (1000, "PytorchStreamReader failed reading zip archive: failed finding central directory"),
+        (40_000, None),  # the file system's own words
+    ],
+)
+def test_an_original_file_that_was_cut_short(keep: int, reason: str | None, original: Path) -> None:
     original.write_bytes(original.read_bytes()[:keep])
-    with pytest.raises(ModelError, match=r"base\.pth is damaged") as caught:
+    with pytest.raises(ModelError) as caught:
         load_bundle(original)
-    assert "\n" not in str(caught.value)
+    said = str(caught.value)
+    opening, ending = f"{original} is damaged or cannot be read (", "): download or save it again"
+    assert said.startswith(opening) and said.endswith(ending)
+    found = said.removeprefix(opening).removesuffix(ending)
+    assert found == reason if reason else 0 < len(found) < 100 and "\n" not in found

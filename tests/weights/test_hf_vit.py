@@ -111,6 +111,7 @@ def test_no_preprocessing_at_all(saved: Path) -> None:
         ({"hidden_size": "22"}, "`dim` must be int, but is '22' instead"),
         ({"num_attention_heads": 3}, "`dim` must be a multiple of `num_heads`"),
         ({"id2label": {"0": "ant", "2": "cow"}}, "`id2label` must have all of 0 to 1, but lacks '1' instead"),
+        ({"id2label": ["ant", "cow"]}, r"`id2label` must be an object, but is \['ant', 'cow'\] instead"),
         ({"id2label": None}, r"- classifier\.bias \[2\]\n  \+ classifier\.bias \[7\]"),
     ],
 )

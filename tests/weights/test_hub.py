@@ -93,6 +93,14 @@ def test_what_cannot_be_an_id_is_not_looked_up(name: str | Path, monkeypatch: py
     assert not requests
 
 
+@pytest.mark.parametrize("name", ["base.pth", "some/base.pth", "/no/where/base.pth", Path("some/base.pth")], ids=str)
+def test_a_file_that_is_not_there_is_not_looked_up(name: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = answer(monkeypatch, AssertionError("looked up"))
+    with pytest.raises(ModelError, match=rf"^{name}: there is no such file: check the path$"):
+        locate(name)
+    assert not requests
+
+
 def test_a_file_is_not_a_directory(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(ModelError, match="must be a model's directory, or a .pth file .*, but is another file instead"):

@@ -187,6 +187,15 @@ def test_an_architecture_timm_does_not_know(tmp_path: Path) -> None:
         load_bundle(tmp_path)
 
 
+@pytest.mark.parametrize("part", ["model_args", "pretrained_cfg"])
+def test_a_part_that_is_no_object(part: str, tmp_path: Path) -> None:
+    save_theirs(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), part: "x"}))
+    with pytest.raises(ModelError, match=rf"config\.json: `{part}` must be an object, but is 'x' instead"):
+        load_bundle(tmp_path)
+
+
 def test_a_diff_is_in_the_keys_of_the_file(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 

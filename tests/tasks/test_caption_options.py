@@ -1,0 +1,113 @@
+"""What cannot be trained as a captioner, and how that is said."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from multiattn.errors import ModelError
+from tasks.caption import CaptionTask
+from tasks.training import main
+
+from .captioned import write_caption_config
+
+# Lightning's own warnings on this torch are no failure of ours
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+WORD_MAPS = "--trainer.callbacks+=tasks.callbacks_maps.WordMapsWhileTraining"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--model.label_smoothing=1", "error: `label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
+        ("--model.decoding.beams=0", "error: `beams` must be at least 1, but is 0 instead"),
+        (
+            f"{WORD_MAPS} --trainer.callbacks.method=gradient_x_input",
+            "error: `method` must be one of attention, relevance, rollout, but is 'gradient_x_input' instead.",
+        ),
+        (
+            "--trainer.callbacks+=tasks.callbacks_maps.MapsWhileTraining",
+            "error: `MapsWhileTraining` must come with ClassifyTask, but comes with CaptionTask instead.",
+        ),
+        ("--data.features=kept", "error: `encoder_lr_share` must be 0 with `features`, which an encoder that stays"),
+        (
+            "--ckpt_path={trained}/checkpoints/step-000000009.ckpt --data.vocab_size=37",
+            "error: the state must be of a training with the same vocabulary, but is of another: the training captions",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(
+    options: str, message: str, captioned: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_caption_config(tmp_path / "c.yaml", root=captioned, run=tmp_path)
+    assert main(["fit", "--config", str(config), *options.format(trained=trained).split()]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(message)
+
+
+COMPACT = {"encoder": "compact"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "huge"}, "`encoder` must be one of tiny, small"),
+        (COMPACT | {"encoder_overrides": {"dimension": 3}}, "`encoder_overrides` must be among image_size, patch_size"),
+        (
+            {},
+            "one of `encoder`, `encoder_pretrained` and `pretrained` must say what to start from, but none of them is "
+            "given.",
+        ),
+        (
+            COMPACT | {"pretrained": "{encoder}"},
+            "one of `encoder`, `encoder_pretrained` and `pretrained` must say what to start from, but `encoder` and "
+            "`pretrained` are given. Leave the others out.",
+        ),
+        (
+            {"pretrained": "{encoder}"},
+            "`pretrained` must name a captioner, but {encoder} is a model that can classify. Give it as "
+            "`encoder_pretrained`",
+        ),
+        (
+            {"encoder_pretrained": "{encoder}", "encoder_overrides": {"depth": 2, "dim": 20}},
+            "`encoder_overrides` must be among dropout, attention_dropout, stochastic_depth where there is "
+            "`encoder_pretrained`, but has depth, dim",
+        ),
+        (
+            {"pretrained": "{trained}/model", "decoder": {"depth": 2, "dim": 24}},
+            "`decoder` must be among dropout, attention_dropout where there is `pretrained`, but has depth, dim",
+        ),
+        (COMPACT | {"decoder": {"vocab_size": 9}}, "`decoder` must be among dim, depth, num_heads"),
+        (
+            COMPACT | {"decoder": {"dim": 24, "num_heads": 5}},
+            "`decoder` cannot be used: `dim` must be a multiple of `num_heads` (5)",
+        ),
+        (COMPACT | {"decoding": {"beam": 3}}, "`decoding` must be among max_tokens, min_tokens, beams"),
+        (
+            COMPACT | {"image_size": 30},
+            "`image_size` must be a multiple of the patch size (4), but is (30, 30) instead",
+        ),
+        (COMPACT | {"image_size": 0}, "`image_size` must be at least 1, but is 0 instead."),
+        (COMPACT | {"encoder_lr_share": -1.0}, "`encoder_lr_share` must be at least 0 and finite, but is -1.0 instead"),
+        (COMPACT | {"unfreeze_epoch": -1}, "`unfreeze_epoch` must be at least 0, but is -1 instead."),
+        (
+            COMPACT | {"unfreeze_epoch": 1, "encoder_lr_share": 0},
+            "`unfreeze_epoch` must be 0 where `encoder_lr_share` is 0, which freezes the encoder for good, but is 1",
+        ),
+        (COMPACT | {"validation_captions": -1}, "`validation_captions` must be at least 0, but is -1 instead."),
+    ],
+)
+def test_an_option_that_cannot_be_used(options: dict[str, Any], message: str, encoder: Path, trained: Path) -> None:
+    places = {"encoder": encoder, "trained": trained}
+    named = {k: v.format(**places) if isinstance(v, str) else v for k, v in options.items()}
+    with pytest.raises(ModelError) as raised:
+        CaptionTask(**named)
+    assert str(raised.value).startswith(message.format(**places))
+
+
+def test_several_processes_must_not_wait_for_the_gradients_of_a_frozen_encoder() -> None:
+    task = CaptionTask(encoder="compact", unfreeze_epoch=1)
+    task._trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(_ddp_kwargs={}))
+    with pytest.raises(ModelError, match="`unfreeze_epoch` must be 0 with several processes .* but is 1 instead"):
+        task.build_model(SimpleNamespace(features=None))
