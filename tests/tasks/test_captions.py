@@ -127,7 +127,7 @@ JSONL, CSV = "train/metadata.jsonl", "train/metadata.csv"
         (
             CSV,
             b'file_name,text\n0.jpg,a fox\n1.jpg,"a dog\n2.jpg,a cat\n',
-            r"metadata\.csv, lines 3 to 4: a value must be on one line, but .* instead\. Close the quote .*, or remove",
+            r"metadata\.csv, lines 3 to 4: a value must be on one line, but .* instead\. Close the quote, or remove",
         ),
         (CSV, b'file_name,text\n1.jpg,"a dog\n2.jpg,"a cat"\n3.jpg,a\n', "lines 2 to 3: a value must be on one line"),
         (CSV, b'file_name,text,note\n1.jpg,a dog,"\r2.jpg,a cat,n\n', "lines 2 to 3: a value must be on one line"),
