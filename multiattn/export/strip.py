@@ -86,7 +86,7 @@ def _figure(
     if dependence is not None:
         foot[-1] += (
             " × says how much likelier the picture makes the word than its mean colour does. "
-            "(A slanted word) in a broken frame is about as likely from that colour alone: what is to be seen did not matter."
+            "(A slanted word) in a broken frame is about as likely from that colour alone."
         )
     head = wrap(heading, room, size=1.4 * _EM, weight="bold")
     lines = [line for part in foot for line in wrap(part, room, size=_EM)]

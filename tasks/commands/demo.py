@@ -77,6 +77,10 @@ def run(args: argparse.Namespace) -> int:
             f"the classifier knows only {', '.join(classifier.labels)}: "
             "a picture of anything else is given the label that comes nearest"
         )
+    if args.captioner == "caption":
+        say(
+            "the captioner knows photographs of people and dogs out of doors: of anything else it says what comes nearest"
+        )
     pages = _Pages(out, width=max(map(len, pictures)))
     with Report(2 * len(pictures), doing="looking") as report:
         labelled = classifier.stream(pictures.values(), maps=_first(_ON_INDEX, MAP_METHODS), batch_size=2)

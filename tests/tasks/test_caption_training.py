@@ -31,19 +31,19 @@ def fit(captioned: Path, run: Path, options: str = "") -> dict[int, float]:
     return logged(run, "train/loss")
 
 
-@pytest.mark.parametrize("name", ["smoke", "flickr8k", "flickr8k_pretrained", "self_critical", "coco"])
+@pytest.mark.parametrize("name", ["smoke", "flickr8k", "flickr8k_pretrained", "self_critical", "finetune", "coco"])
 def test_each_configuration_is_fitted(name: str, captioned: Path, encoder: Path, trained: Path, tmp_path: Path) -> None:
     config = ROOT / "configs" / "caption" / f"{name}.yaml"
     opening = config.read_text()
     assert all(f"# {word}" in opening for word in ("Purpose:", "Command:", "Data:", "Expected:"))
     options = f"{ONE_PROCESS} --data.batch_size=6 --data.root={captioned} --trainer.default_root_dir={tmp_path}"
-    if name == "self_critical":
+    if name in ("self_critical", "finetune"):
         options += f" --model.pretrained={trained}/model"
     else:
         options += f" {SMALL}"
     if name == "smoke":
         options += " --model.image_size=32"
-    elif name != "self_critical":
+    elif name not in ("self_critical", "finetune"):
         options += f" --model.encoder_pretrained={encoder} --model.image_size=15 --model.compile=false"
     if name == "coco":
         options += " --data.captions=null --data.pictures=null"
