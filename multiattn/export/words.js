@@ -14,7 +14,7 @@ function wordChoice(word, index, show) {
   if (word.made_up) {
     label.className = "made-up";
     const said = document.createElement("small"); // for those who do not see the line below the word
-    said.textContent = " (as likely from the mean colour)";
+    said.textContent = " (mean colour suffices)";
     text.append(said);
   }
   const choose = () => {
@@ -47,9 +47,9 @@ function markWord() {
   const word = wordsOf()[chosen.word];
   const facts = [["b", wordText()], ["span", `${percent(word.probability)} likely`]];
   if (word.without !== null) {
-    facts.push(["span", `${percent(word.without)} from its mean colour`]);
+    facts.push(["span", `${percent(word.without)} by mean colour`]);
     facts.push(["span", word.likelier]);
-    if (word.made_up) facts.push(["em", "as likely from the mean colour"]);
+    if (word.made_up) facts.push(["em", "mean colour suffices"]);
   }
   element("word").replaceChildren(
     ...facts.flatMap(([tag, text], i) => {

@@ -129,10 +129,10 @@ def test_the_number_of_each_word_is_said(visit, path):
         word(page, index).hover()
         said.append(page.locator("#word > *").all_inner_texts())
     assert said == [
-        ["a", "90.0 % likely", "85.6 % from its mean colour", "× 1.1", "as likely from the mean colour"],
-        ["red", "40.0 % likely", "5.0 % from its mean colour", "× 8.0"],
-        ["fox", "80.0 % likely", "< 0.1 % from its mean colour", "× more than 1000"],
-        [",", "50.0 % likely", "82.4 % from its mean colour", "× 0.61", "as likely from the mean colour"],
+        ["a", "90.0 % likely", "85.6 % by mean colour", "× 1.1", "mean colour suffices"],
+        ["red", "40.0 % likely", "5.0 % by mean colour", "× 8.0"],
+        ["fox", "80.0 % likely", "< 0.1 % by mean colour", "× more than 1000"],
+        [",", "50.0 % likely", "82.4 % by mean colour", "× 0.61", "mean colour suffices"],
         ["asleep", "70.0 % likely"],
     ]
     assert page.locator("#word").get_attribute("aria-live") == "polite"
@@ -144,7 +144,7 @@ def test_made_up_words_are_marked_without_relying_on_colour(visit, path):
     marks = [word(page, index).locator("span").evaluate(style) for index in range(len(TEXTS))]
     assert marks == ["dashed,italic", "solid,normal", "solid,normal", "dashed,italic", "solid,normal"]
     names = page.evaluate("Array.from(document.querySelectorAll('#sentence label')).map((one) => one.textContent)")
-    assert names == ["a (as likely from the mean colour)", "red", "fox", ", (as likely from the mean colour)", "asleep"]
+    assert names == ["a (mean colour suffices)", "red", "fox", ", (mean colour suffices)", "asleep"]
     assert page.locator("#made-up").is_visible()
 
 
