@@ -56,7 +56,7 @@ def picture_dependence(
     Raises:
         ModelError: The captions and words do not fit each other.
     """
-    replay = Replay.of(model, tokens, words, prompt_length=prompt_length, device=images.device)
+    replay = Replay.of(model, tokens, words, prompt_length=prompt_length, images=images)
     read = replay.tokens[:, :-1]
     without_it = replay.log_probs(model.decoder(read, model.encode(mean_colour(images))))
     if log_probs is None:

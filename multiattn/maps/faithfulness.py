@@ -48,7 +48,7 @@ def word_probability(
     """
 
     def probability(images: Tensor) -> Tensor:
-        replay = Replay.of(model, tokens, words, prompt_length=prompt_length, device=images.device)
+        replay = Replay.of(model, tokens, words, prompt_length=prompt_length, images=images)
         log_probs = replay.log_probs(model(images, replay.tokens[:, :-1]))
         return torch.stack([row[i] for row, i in zip(log_probs, index, strict=True)]).exp()
 

@@ -42,7 +42,7 @@ class Replay:
         words: Sequence[Sequence[Word]],
         *,
         prompt_length: int,
-        device: torch.device,
+        images: Tensor,
     ) -> "Replay":
         """Check captions and lay them out.
 
@@ -51,11 +51,17 @@ class Replay:
             tokens: Of each caption, from the start token on.
             words: Of each caption, in the order of the text; their pieces count from the first token after the prompt.
             prompt_length: Tokens before the first that a piece may name, the start token included: at least 1.
-            device: Where to read.
+            images: What the captions are of, one each, on the device where they are to be read.
 
         Raises:
-            ModelError: The captions and words do not fit each other, or a caption has no words.
+            ModelError: There are no pictures, the captions do not fit them or the words, or a caption has no words.
         """
+        if not len(images):
+            raise ModelError("`images` must be at least one picture, but are none.")
+        if len(tokens) != len(images):
+            raise ModelError(
+                f"`tokens` must be of a caption for each of {len(images)} pictures, but are of {len(tokens)}."
+            )
         if prompt_length < 1:
             raise ModelError(
                 f"`prompt_length` must be at least 1, for nothing predicts the start token, "
@@ -79,12 +85,12 @@ class Replay:
                         f"but are {word.pieces} instead."
                     )
                 share[w, rows] = 1 / len(rows)
-            shares.append(share.to(device))
+            shares.append(share.to(images.device))
             ends = [0, *(word.end for word in of_caption)]
             labels.append(
                 tuple(" " * (word.start - end) + word.text for word, end in zip(of_caption, ends, strict=False))
             )
-        return cls(filled.to(device), tuple(shares), tuple(labels))
+        return cls(filled.to(images.device), tuple(shares), tuple(labels))
 
     def tap(self, model: Captioner, images: Tensor, *, select: str, gradients: bool = False) -> Tap:
         """A tap for this reading of these pictures."""

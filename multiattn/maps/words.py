@@ -176,14 +176,10 @@ def _replay(
     prompt_length: int,
     geometries: Sequence[Geometry | None] | None,
 ) -> Replay:
-    """The captions, ready to be read, of which each picture must have one; and a geometry, where there are any."""
-    if not len(images):
-        raise ModelError("`images` must be at least one picture, but are none.")
-    if len(tokens) != len(images):
-        raise ModelError(f"`tokens` must be of a caption for each of {len(images)} pictures, but are of {len(tokens)}.")
+    """The captions, ready to be read, after a check that there is a geometry for each picture, or none."""
     if geometries is not None and len(geometries) != len(images):
         raise ModelError(f"`geometries` must be one for each of {len(images)} pictures, but are {len(geometries)}.")
-    return Replay.of(model, tokens, words, prompt_length=prompt_length, device=images.device)
+    return Replay.of(model, tokens, words, prompt_length=prompt_length, images=images)
 
 
 def _rollout(model: Captioner, images: Tensor, replay: Replay) -> list[Tensor]:

@@ -190,17 +190,23 @@ class TextDecoder(nn.Module):
         if (context is None) == (cache is None):
             raise ModelError("one of `context` and `cache` must be given, and only one")
         count = tokens.shape[1]
+        # with padding the positions may fit although the length does not; asking the tensor would stop the device
+        reach = count if cache is None else cache.length + count
+        if reach > self.config.max_length:
+            raise ModelError(
+                f"a text may have {self.config.max_length} tokens, special ones and padding included, but has {reach} "
+                "instead: shorten it"
+            )
         if cache is not None:
             positions, keys = cache.advance(count, real)
         elif real is None:
             positions, keys = torch.arange(count, device=tokens.device)[None], None
         else:
             positions, keys = (real.cumsum(dim=1) - 1).clamp(min=0), real
-        reach = count if cache is None else cache.length
         # one new token sees all that is there: no mask, and the fused kernel's fastest path
         mask = Mask(causal=count > 1, keys=keys)
         seen = context if cache is None else cache.context
-        x = self._embed(tokens, positions, reach=reach)  # (r, n, D)
+        x = self._embed(tokens, positions)  # (r, n, D)
         for i, block in enumerate(self.blocks):
             x = block(
                 x,
@@ -211,15 +217,9 @@ class TextDecoder(nn.Module):
             )
         return self._score(x[:, -1:] if last_only else x)
 
-    def _embed(self, tokens: Tensor, positions: Tensor, *, reach: int) -> Tensor:
-        """Tokens (r, n) at positions (#r, n), of which there are `reach` with padding, to (r, n, D)."""
+    def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Tokens (r, n) at positions (#r, n) to (r, n, D)."""
         x = self.embedding(tokens)
-        # with padding the positions may fit although the length does not; asking the tensor would stop the device
-        if reach > self.config.max_length:
-            raise ModelError(
-                f"a text may have {self.config.max_length} tokens, special ones and padding included, but has {reach} "
-                "instead: shorten it"
-            )
         if self.positions is not None:
             x = x + self.positions(positions)
         else:

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from multiattn.errors import ModelError
 from multiattn.maps import (
     MADE_UP_BELOW,
     deletion_scores,
@@ -93,3 +94,8 @@ def test_deletion_and_insertion_follow_the_words_probability(model):
     empty = mean_colour(images)  # where there is nothing to delete or insert, the curve is flat
     for scores in (deletion_scores, insertion_scores):
         torch.testing.assert_close(scores(watched, empty, maps), watched(empty).detach())
+
+
+def test_a_caption_too_few_is_refused(model):
+    with pytest.raises(ModelError, match="`tokens` must be of a caption for each of 2 pictures, but are of 1"):
+        picture_dependence(model, pictures(), TOKENS[:1], WORDS[:1], prompt_length=PROMPT)

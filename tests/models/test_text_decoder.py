@@ -172,6 +172,7 @@ def test_a_text_longer_than_the_position_table_is_refused(decoder):
     decoder(texts(count=MAX), cache=cache)
     with pytest.raises(ModelError, match=expected):
         decoder(texts(count=1), cache=cache)
+    assert cache.length == MAX  # what was refused has left no trace
 
 
 def test_a_decode_that_outgrows_its_cache_is_refused(decoder):
