@@ -144,7 +144,13 @@ class Captioning:
     def _prompt(self, asked: str | None) -> "_Prompt":
         if asked is None:
             return self._encoded(str(self.bundle.decoding.get("prompt", "")), shown=False)
-        return self._encoded(asked.rstrip(), shown=True)  # a space that belongs to the next token would mislead
+        prompt = self._encoded(asked.rstrip(), shown=True)  # a space that belongs to the next token would mislead
+        if asked.strip() and not self._tokenizer.decode(prompt.ids).strip():
+            raise ModelError(
+                f"`prompt` must have a word that the model's vocabulary knows, but is {asked!r} instead: "
+                "write it in the language of the model's captions"
+            )
+        return prompt
 
     def _encoded(self, text: str, *, shown: bool) -> "_Prompt":
         ids = self._tokenizer.encode(text) if text else []

@@ -368,6 +368,12 @@ def test_a_prompt_that_leaves_no_room(caption) -> None:
     assert len(caption(draw(1), prompt="old " * 37).words) <= 3
 
 
+def test_a_prompt_of_unknown_words_only_is_refused() -> None:
+    caption = Captioning(wordy_bundle(), device="cpu")
+    with pytest.raises(ModelError, match="`prompt` must have a word that the model's vocabulary knows, but is '漢字'"):
+        caption(draw(1), prompt="漢字")
+
+
 def test_an_option_that_there_is_not(caption) -> None:
     with pytest.raises(TypeError, match="there is no option 'beems'; there are: beams, max_tokens, length_penalty"):
         caption(draw(1), beems=3)
