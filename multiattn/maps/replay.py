@@ -69,7 +69,7 @@ class Replay:
             )
         if len(tokens) != len(words):
             raise ModelError(f"`words` must be of {len(tokens)} captions, but are of {len(words)} instead.")
-        longest = max(map(len, tokens), default=0)
+        longest = max(map(len, tokens))
         filled = torch.full((len(tokens), longest), model.config.decoder.pad_token, dtype=torch.int64)
         shares, labels = [], []
         for i, (caption, of_caption) in enumerate(zip(tokens, words, strict=True)):

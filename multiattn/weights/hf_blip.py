@@ -117,13 +117,12 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     if kinds[0] != "BlipForConditionalGeneration":
         raise ModelError(f"{path}: `architectures` must be BlipForConditionalGeneration, but is {kinds[0]} instead")
     architecture = _read_structure(config, where=str(path))
-    prompt = config.get("prompt", PROMPT)
     return ModelBundle(
         task="caption",
         tokenizer=read_tokenizer(directory, architecture.decoder.vocab_size),
         model=build_model(architecture, directory, table=TABLE),
         preprocessing=read_preprocessing(directory, _DEFAULTS),
-        decoding={**({"prompt": prompt} if prompt else {}), **read_decoding(directory)},
+        decoding=read_decoding(directory, config, prompt=PROMPT),
         card={"architecture": kinds[0]},
     )
 

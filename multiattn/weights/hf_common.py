@@ -99,12 +99,20 @@ def read_tokenizer(directory: Path, vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def read_decoding(directory: Path) -> dict[str, Any]:
-    """How the model is to write, where the directory says so."""
+def read_decoding(directory: Path, config: Mapping[str, Any], *, prompt: str = "") -> dict[str, Any]:
+    """How the model is to write, where the directory says so.
+
+    Args:
+        directory: Of the model.
+        config: Its `config.json`, in which the prompt stands: a key of ours, for transformers leaves it to the caller.
+        prompt: Where it does not stand there.
+    """
     path = directory / GENERATION
     stated = read_json(path) if path.is_file() else {}
     names = {**_SEARCH, **(_SAMPLING if stated.get("do_sample") else {})}
-    return {ours: stated[theirs] for theirs, ours in names.items() if stated.get(theirs) is not None}
+    search = {ours: stated[theirs] for theirs, ours in names.items() if stated.get(theirs) is not None}
+    prompt = config.get("prompt", prompt)
+    return {"prompt": prompt, **search} if prompt else search
 
 
 def describe_text(bundle: ModelBundle, decoder: TextDecoderConfig, layout: str) -> dict[str, dict[str, Any]]:

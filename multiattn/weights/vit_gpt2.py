@@ -98,13 +98,12 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         if kind != wanted:
             raise ModelError(f"{path}: `model_type` of the {part} must be {wanted}, but is {kind} instead")
     architecture = _read_structure(config, where=str(path))
-    prompt = config.get("prompt", "")
     return ModelBundle(
         task="caption",
         tokenizer=read_tokenizer(directory, architecture.decoder.vocab_size),
         model=build_model(architecture, directory, table=TABLE),
         preprocessing=read_preprocessing(directory),
-        decoding={**({"prompt": prompt} if prompt else {}), **read_decoding(directory)},
+        decoding=read_decoding(directory, config),
         card={"architecture": "VisionEncoderDecoderModel"},
     )
 
