@@ -3,7 +3,7 @@
 from .cache import DecoderCache, GrowingCache, KeysValues, ProjectedContext
 from .mask import OPEN, Mask
 from .multihead import Attention
-from .positions import LearnedPositions, Rotary, apply_rotary, rotary_2d, sinusoidal, sinusoidal_2d
+from .positions import LearnedPositions, Rotary, apply_rotary, rotary, rotary_2d, sinusoidal, sinusoidal_2d
 from .score import AdditiveScore, DotProductScore, attention_weights
 from .tap import Probe, Site, Tap, probe_at
 
@@ -25,6 +25,7 @@ __all__ = [
     "apply_rotary",
     "attention_weights",
     "probe_at",
+    "rotary",
     "rotary_2d",
     "sinusoidal",
     "sinusoidal_2d",

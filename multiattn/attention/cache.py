@@ -32,6 +32,8 @@ class ProjectedContext:
     """
 
     layers: tuple[KeysValues, ...]
+    real: Bool[Tensor, "b m"] | None = None
+    """False where a context token is padding, which nothing attends to; None where none is."""
 
     def __len__(self) -> int:
         """Contexts there are, b."""
@@ -44,7 +46,8 @@ class ProjectedContext:
 
     def select(self, items: Int64[Tensor, " chosen"]) -> "ProjectedContext":
         """A copy of some of the contexts, in that order."""
-        return ProjectedContext(tuple(KeysValues(one.keys[items], one.values[items]) for one in self.layers))
+        layers = tuple(KeysValues(one.keys[items], one.values[items]) for one in self.layers)
+        return ProjectedContext(layers, None if self.real is None else self.real[items])
 
 
 class GrowingCache:

@@ -19,11 +19,24 @@ def _angles(positions: Tensor, count: int, max_period: float) -> Tensor:
     return positions.double()[:, None] * max_period**-exponent
 
 
-def sinusoidal(length: int, dim: int, *, max_period: float = MAX_PERIOD) -> Float[Tensor, "n d"]:
-    """Fixed positions of a sequence, [sin | cos]. Source: Vaswani et al. 2017, section 3.5."""
-    if dim % 2:
-        raise ValueError(f"`dim` must be even for sinusoidal positions, but is {dim} instead.")
-    angles = _angles(torch.arange(length), dim // 2, max_period)
+def sinusoidal(
+    length: int, dim: int, *, max_period: float = MAX_PERIOD, inclusive: bool = False
+) -> Float[Tensor, "n d"]:
+    """Fixed positions of a sequence, [sin | cos]. Source: Vaswani et al. 2017, section 3.5.
+
+    Args:
+        length: Positions.
+        dim: Width, even.
+        max_period: The longest wavelength is 2 pi times this many positions.
+        inclusive: Whether the lowest frequency is 1 / max_period itself, as Whisper has it, and not the one above.
+    """
+    if dim % 2 or (inclusive and dim < 4):
+        least = " and at least 4" if inclusive else ""
+        raise ValueError(f"`dim` must be even{least} for sinusoidal positions, but is {dim} instead.")
+    count = dim // 2
+    if inclusive:
+        max_period = max_period ** (count / (count - 1))
+    angles = _angles(torch.arange(length), count, max_period)
     return torch.cat([angles.sin(), angles.cos()], dim=-1).float()
 
 
@@ -70,6 +83,15 @@ class Rotary(NamedTuple):
 
     cos: Float[Tensor, "n d"]
     sin: Float[Tensor, "n d"]
+
+
+def rotary(length: int, head_dim: int, *, max_period: float = MAX_PERIOD, device: torch.device | None = None) -> Rotary:
+    """Rotary positions of a sequence. Source: RoFormer (Su et al. 2021), section 3.2."""
+    if head_dim % 2:
+        raise ValueError(f"`head_dim` must be even for rotary positions, but is {head_dim} instead.")
+    angles = _angles(torch.arange(length, device=device), head_dim // 2, max_period)  # (n, d / 2)
+    angles = torch.cat([angles, angles], dim=-1).float()  # (n, d): a pair is (i, i + d / 2)
+    return Rotary(angles.cos(), angles.sin())
 
 
 def rotary_2d(

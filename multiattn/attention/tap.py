@@ -43,7 +43,7 @@ class Tap:
     Args:
         sites: The attentions there are, as the model names them (`model.attention_sites()`).
         select: Names or shell-style patterns of the sites to capture.
-        heads: Indices of the heads; all where None.
+        heads: Indices of the heads, the same at all sites or by the name of the site; all where None.
         rows: Indices of the query rows, negative from the end; all where None.
         gradients: Also keep what `gradients` needs. Costs no extra copies: the tensors are the ones autograd saves.
 
@@ -56,7 +56,7 @@ class Tap:
         sites: Sequence[Site],
         *,
         select: str | Sequence[str] = "*",
-        heads: Sequence[int] | None = None,
+        heads: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
         rows: Sequence[int] | None = None,
         gradients: bool = False,
     ) -> None:
@@ -69,13 +69,14 @@ class Tap:
             if asked is not None and not len(asked):
                 raise ModelError(f"`{name}` must ask for at least one, but is empty instead; leave it out for all")
         self.sites = tuple(site for site in sites if any(fnmatchcase(site.name, pattern) for pattern in patterns))
-        self.heads = None if heads is None else tuple(heads)
+        self._heads = self._heads_by_site(heads)
         self.rows = None if rows is None else tuple(rows)
         self.keeps_gradients = gradients
         for site in self.sites:
-            for what, asked, there in (("head", self.heads, site.num_heads), ("row", self.rows, site.q_len)):
+            of_site = self._heads.get(site.name)
+            for what, asked_here, there in (("head", of_site, site.num_heads), ("row", self.rows, site.q_len)):
                 lowest = -there if what == "row" else 0
-                for index in asked or ():
+                for index in asked_here or ():
                     if not lowest <= index < there:
                         raise ModelError(f"{what} {index} does not exist at {site.name}, which has {there} {what}s")
         self._names = frozenset(site.name for site in self.sites)
@@ -84,11 +85,30 @@ class Tap:
         self._outputs: dict[str, Tensor] = {}  # (b, h, q, d) before the heads are joined, in the autograd graph
         self._values: dict[str, Tensor] = {}  # (b, h, k, d)
 
+    def _heads_by_site(self, heads: Sequence[int] | Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
+        """The heads asked for at each site; a site with all of its heads is not there."""
+        if heads is None:
+            return {}
+        if not isinstance(heads, Mapping):
+            return {site.name: tuple(heads) for site in self.sites}
+        asked, selected = set(heads), {site.name for site in self.sites}
+        if asked != selected:
+            missing = ", ".join(sorted(selected - asked)) or "none"
+            unknown = ", ".join(sorted(asked - selected)) or "none"
+            raise ModelError(
+                f"`heads` by site must name the selected sites, but lacks {missing} and has besides {unknown} instead"
+            )
+        if empty := [name for name, of_site in heads.items() if not len(of_site)]:
+            raise ModelError(
+                f"`heads` must ask for at least one at {empty[0]}, but is empty instead; leave it out for all"
+            )
+        return {name: tuple(of_site) for name, of_site in heads.items()}
+
     def nbytes(self, batch_size: int = 1) -> int:
         """Bytes the weights will take, in fp32, known before anything runs."""
         total = 0
         for site in self.sites:
-            heads = site.num_heads if self.heads is None else len(self.heads)
+            heads = len(self._heads.get(site.name, range(site.num_heads)))
             rows = site.q_len if self.rows is None else len(self.rows)
             total += 4 * batch_size * heads * rows * site.k_len
         return total
@@ -135,8 +155,8 @@ class Tap:
             values = self._values[name].detach()
             if self.rows is not None:
                 gradient = gradient[:, :, list(self.rows)]
-            if self.heads is not None:
-                gradient, values = gradient[:, list(self.heads)], values[:, list(self.heads)]
+            if name in self._heads:
+                gradient, values = gradient[:, list(self._heads[name])], values[:, list(self._heads[name])]
             found[name] = gradient.float() @ values.float().transpose(-2, -1)  # (b, heads, rows, k)
         return found
 
@@ -158,7 +178,7 @@ class Tap:
                 rows = None if self.rows is None else torch.tensor(self.rows) % q_len
                 allowed = mask.dense(q_len, k_len, rows=rows, device=q.device)
             asked = q if self.rows is None else q[:, :, list(self.rows)]
-            self._weights[name] = score.weights(asked, k, heads=self.heads, allowed=allowed)
+            self._weights[name] = score.weights(asked, k, heads=self._heads.get(name), allowed=allowed)
         if self.keeps_gradients:
             self._outputs[name], self._values[name] = output, v
 

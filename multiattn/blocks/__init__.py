@@ -1,9 +1,9 @@
-"""What models are built of: the feedforward, the transformer block, the stems that turn pictures into tokens."""
+"""What models are built of: the feedforward, the transformer block, the stems that turn files into tokens."""
 
 from .activation import Activation, activation
 from .feedforward import FeedForward, QuickGELU
 from .residual import LayerScale, StochasticDepth
-from .stems import ConvStem, PatchStem
+from .stems import ConvStem, MelStem, PatchStem
 from .transformer import TransformerBlock
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "ConvStem",
     "FeedForward",
     "LayerScale",
+    "MelStem",
     "PatchStem",
     "QuickGELU",
     "StochasticDepth",

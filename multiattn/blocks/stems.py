@@ -1,16 +1,23 @@
-"""Pictures to tokens.
+"""Pictures and recordings to tokens.
 
-Notation: b batch, c channels, H and W the picture's height and width in pixels, n = (H / p) (W / p) tokens, D width.
+Notation: b batch, c channels, H and W the picture's height and width in pixels, n tokens, D width; for a picture n =
+(H / p) (W / p). t feature frames of a recording.
 """
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
 
-from jaxtyping import Float
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..errors import ModelError
+
+Count = TypeVar("Count", int, Tensor)
+"""A number of frames, or one for each recording."""
 
 
 def check_divisible(height: int, width: int, patch: int) -> None:
@@ -72,3 +79,48 @@ class ConvStem(nn.Module):
         """Tokens row by row."""
         check_divisible(images.shape[-2], images.shape[-1], self.patch_size)
         return self.proj(self.stages(images)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class MelStem(nn.Module):
+    """Two convolutions over time, each followed by GELU, that turn feature frames into tokens.
+
+    Source: Radford et al. 2022 (Whisper), section 2.2, where the strides are 1 and 2.
+
+    Args:
+        mels: Features a frame.
+        dim: Width of the tokens.
+        strides: Step of each convolution, in frames of what it reads.
+    """
+
+    def __init__(self, mels: int, dim: int, *, strides: tuple[int, int] = (1, 2)) -> None:
+        super().__init__()
+        self.strides = strides
+        self.convs = nn.ModuleList(
+            nn.Conv1d(before, dim, kernel_size=3, stride=stride, padding=1)
+            for before, stride in zip((mels, dim), strides, strict=True)
+        )
+
+    def frames(self, count: Count) -> Count:
+        """Tokens that come of so many feature frames."""
+        for stride in self.strides:
+            count = (count + stride - 1) // stride
+        return count
+
+    def forward(
+        self, features: Float[Tensor, "b c t"], *, lengths: Int64[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b n D"]:
+        """Tokens in the order of time.
+
+        Args:
+            features: Of each recording, by time.
+            lengths: Feature frames of each recording, after which all counts as zero, as beyond the end of the batch:
+                so a recording's tokens do not depend on the others. Where None, all is read as it is.
+        """
+        x = features
+        for conv, stride in zip(self.convs, self.strides, strict=True):
+            if lengths is not None:
+                real = torch.arange(x.shape[-1], device=x.device) < lengths[:, None]
+                x = x.masked_fill(~real[:, None], 0.0)
+                lengths = (lengths + stride - 1) // stride
+            x = F.gelu(conv(x))
+        return x.transpose(1, 2)

@@ -142,11 +142,18 @@ class TextDecoder(nn.Module):
             for name, keys in (("self", tokens), ("cross", context_tokens))
         )
 
-    def project_context(self, context: Float[Tensor, "b m C"]) -> ProjectedContext:
-        """What the cross-attentions make of a context, for those who decode or read about it more than once."""
+    def project_context(
+        self, context: Float[Tensor, "b m C"], real: Bool[Tensor, "b m"] | None = None
+    ) -> ProjectedContext:
+        """What the cross-attentions make of a context, for those who decode or read about it more than once.
+
+        Args:
+            context: What to attend to.
+            real: False where a token of it is padding; None where none is.
+        """
         # read whole at every step, and out of a fused projection that took twice as long
         made = (block.cross_attention.keys_values(context) for block in self.blocks)  # type: ignore[union-attr, operator]
-        return ProjectedContext(tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in made))
+        return ProjectedContext(tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in made), real)
 
     def start(self, context: Float[Tensor, "b m C"] | ProjectedContext, *, rows: int, capacity: int) -> DecoderCache:
         """The state in which a decode begins: what the cross-attentions make of the context, and room for the rest.
@@ -167,6 +174,7 @@ class TextDecoder(nn.Module):
         tokens: Int64[Tensor, "r n"],
         context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
         *,
+        context_real: Bool[Tensor, "b m"] | None = None,
         cache: DecoderCache | None = None,
         real: Bool[Tensor, "r n"] | None = None,
         last_only: bool = False,
@@ -177,6 +185,8 @@ class TextDecoder(nn.Module):
         Args:
             tokens: The texts, or with a cache what comes next in each.
             context: What to attend to, or what `project_context` made of it; None with a cache, which has it.
+            context_real: False where a token of a `context` that is a tensor is padding; None where none is. What is
+                projected or cached knows it already.
             cache: The state of a decode that `start` began; these tokens are added to it.
             real: False where a token is padding, which nothing attends to and no position counts; None where none is.
                 With a cache, padding must come first.
@@ -206,12 +216,14 @@ class TextDecoder(nn.Module):
         # one new token sees all that is there: no mask, and the fused kernel's fastest path
         mask = Mask(causal=count > 1, keys=keys)
         seen = context if cache is None else cache.context
+        context_mask = Mask(keys=seen.real if isinstance(seen, ProjectedContext) else context_real)
         x = self._embed(tokens, positions)  # (r, n, D)
         for i, block in enumerate(self.blocks):
             x = block(
                 x,
                 seen.layers[i] if isinstance(seen, ProjectedContext) else seen,
                 mask=mask,
+                context_mask=context_mask,
                 cache=None if cache is None else cache.layer(i),
                 probe=probe_at(tap, f"blocks.{i}"),
             )
