@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from multiattn.attention import LearnedPositions, Rotary, apply_rotary, rotary_2d, sinusoidal, sinusoidal_2d
+from multiattn.attention import LearnedPositions, Rotary, apply_rotary, rotary, rotary_2d, sinusoidal, sinusoidal_2d
 
 
 def test_sinusoidal_is_the_formula():
@@ -31,9 +31,9 @@ def test_learned_positions_resample_as_timm_does():
 
 
 def test_rotary_turns_each_pair_and_keeps_lengths():
-    rotary = rotary_2d(3, 5, 8, prefix=2)
+    angles = rotary_2d(3, 5, 8, prefix=2)
     x = torch.randn(2, 3, 17, 8, generator=torch.Generator().manual_seed(0))
-    turned = apply_rotary(x, rotary)
+    turned = apply_rotary(x, angles)
     assert torch.equal(turned[:, :, :2], x[:, :, :2]), "prefix tokens do not turn"
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1))
     row, col = 2, 4  # the second pair turns with the row, the fourth with the column
@@ -47,10 +47,10 @@ def test_rotary_turns_each_pair_and_keeps_lengths():
 
 def test_rotary_scores_depend_on_distance_alone():
     """Source: RoFormer, equation 11."""
-    rotary = rotary_2d(7, 7, 12)
+    grid = rotary_2d(7, 7, 12)
     q, k = torch.randn(2, 12, generator=torch.Generator().manual_seed(3)).double()
     spread = [x.expand(1, 1, 49, 12) for x in (q, k)]
-    angles = Rotary(rotary.cos.double(), rotary.sin.double())
+    angles = Rotary(grid.cos.double(), grid.sin.double())
     turned_q, turned_k = (apply_rotary(x, angles)[0, 0].unflatten(0, (7, 7)) for x in spread)
     near = turned_q[1, 2] @ turned_k[3, 5]
     far = turned_q[3, 1] @ turned_k[5, 4]
@@ -58,11 +58,29 @@ def test_rotary_scores_depend_on_distance_alone():
     assert not torch.isclose(near, turned_q[1, 2] @ turned_k[5, 3], atol=1e-3), "row and column are told apart"
 
 
+def test_rotary_of_a_sequence_turns_by_the_distance():
+    """Source: RoFormer, equations 15 and 34."""
+    angles = rotary(11, 6)
+    x = torch.randn(1, 1, 11, 6, generator=torch.Generator().manual_seed(4))
+    turned = apply_rotary(x, angles)
+    for token in range(11):
+        for pair in range(3):
+            angle = token * 10_000 ** (-pair / 3)
+            a, b = x[0, 0, token, pair], x[0, 0, token, pair + 3]
+            torch.testing.assert_close(turned[0, 0, token, pair], a * math.cos(angle) - b * math.sin(angle))
+            torch.testing.assert_close(turned[0, 0, token, pair + 3], b * math.cos(angle) + a * math.sin(angle))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: sinusoidal(3, 5), "`dim` must be even for sinusoidal positions, but is 5"),
         (lambda: sinusoidal_2d(3, 3, 6), "`dim` must be a multiple of 4 for 2-D sinusoidal positions, but is 6"),
+        (
+            lambda: sinusoidal(3, 2, inclusive=True),
+            "`dim` must be even and at least 4 for sinusoidal positions, but is 2",
+        ),
+        (lambda: rotary(3, 5), "`head_dim` must be even for rotary positions, but is 5"),
         (lambda: rotary_2d(3, 3, 6), "`head_dim` must be a multiple of 4 for 2-D rotary positions, but is 6"),
     ],
 )
