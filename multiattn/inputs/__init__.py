@@ -7,19 +7,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .audio import AudioSource, Recording, find_recordings, load_audio
     from .image import ImageSource, find_images, load_image
+    from .mel import AudioPreprocessing
     from .preprocess import Geometry, ImagePreprocessing
+    from .speech_tokens import SpeechTokens
     from .text import Tokenizer, Word
 
-__all__ = ["Geometry", "ImagePreprocessing", "ImageSource", "Tokenizer", "Word", "find_images", "load_image"]
+__all__ = [
+    "AudioPreprocessing",
+    "AudioSource",
+    "Geometry",
+    "ImagePreprocessing",
+    "ImageSource",
+    "Recording",
+    "SpeechTokens",
+    "Tokenizer",
+    "Word",
+    "find_images",
+    "find_recordings",
+    "load_audio",
+    "load_image",
+]
 
 _HOMES = {
+    "AudioPreprocessing": ".mel",
+    "AudioSource": ".audio",
     "Geometry": ".preprocess",
     "ImagePreprocessing": ".preprocess",
     "ImageSource": ".image",
+    "Recording": ".audio",
+    "SpeechTokens": ".speech_tokens",
     "Tokenizer": ".text",
     "Word": ".text",
     "find_images": ".image",
+    "find_recordings": ".audio",
+    "load_audio": ".audio",
     "load_image": ".image",
 }
 

@@ -1,8 +1,6 @@
 """A picture from wherever it comes: path, bytes, PIL image, array or tensor, always to an upright RGB picture."""
 
-import glob
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import InputError
-from .files import SUFFIXES, is_picture, pictures_under
+from .files import PICTURES, require_present
 from .pixels import from_array, from_tensor, to_rgb
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | Tensor
@@ -69,7 +67,7 @@ def load_image(source: ImageSource) -> Image.Image:
     if str(source).startswith(("http://", "https://")):
         raise InputError(f"{name} must be a file on this machine, but is a web address instead. Download it first.")
     path = Path(source)
-    _require_present(path)
+    require_present(path)
     if path.is_dir():
         raise InputError(
             f"{name} must be {PICTURE}, but is a folder instead. `multiattn.inputs.find_images` lists its pictures."
@@ -82,54 +80,12 @@ def load_image(source: ImageSource) -> Image.Image:
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """List the pictures that files, folders and patterns stand for.
-
-    Args:
-        paths: Each a file (taken whatever its name ends in), a folder (searched through with its sub-folders) or a
-            pattern such as `photos/**/*.jpg`. Folders and patterns give the files with a picture's suffix, sorted,
-            without hidden ones and, in a folder, without what lies in hidden folders.
-
-    Returns:
-        The files, in the order of `paths`; one that is named twice comes twice.
+    """List the pictures that files, folders and patterns stand for, as `Kind.find` does it.
 
     Raises:
         InputError: A path does not exist, or a folder or pattern has no picture.
     """
-    if isinstance(paths, str):  # a str is a sequence of str too: its letters would be taken for paths
-        raise InputError(f"`paths` must be a list of paths, but is the text {paths!r} instead. Write [{paths!r}].")
-    return [file for path in paths for file in _expand(path)]
-
-
-def _expand(path: str | Path) -> list[Path]:
-    """The files one argument of `find_images` stands for."""
-    pattern, path = str(path), Path(path)
-    if not os.path.lexists(path) and glob.has_magic(pattern):  # a file may well be called `cat[1].jpg`
-        found = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if is_picture(file))
-        if not found:
-            raise InputError(f"`{pattern}` must match at least one picture, but matches none instead. {_mend()}")
-        return found
-    _require_present(path)
-    if not path.is_dir():
-        return [path]
-    found = pictures_under(path)
-    if not found:
-        raise InputError(f"`{path}` must hold at least one picture, but holds none instead. {_mend()}")
-    return found
-
-
-def _mend() -> str:
-    return f"Pictures end in {', '.join(sorted(SUFFIXES))}."
-
-
-def _require_present(path: Path) -> None:
-    """Raise InputError unless something lies at `path`."""
-    try:
-        present = os.path.exists(path)
-    except ValueError:  # a NUL character in the name
-        present = False
-    if not present:
-        reason = "a link to nothing" if os.path.islink(path) else "missing"
-        raise InputError(f"`{path}` must be a file or folder, but is {reason} instead. Check the path.")
+    return PICTURES.find(paths)
 
 
 def _decode(stream: io.BufferedReader | io.BytesIO, head: bytes, name: str) -> Image.Image:

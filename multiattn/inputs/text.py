@@ -165,6 +165,10 @@ class Tokenizer:
         """The id of a token by its name, such as "[SEP]"; None where there is none."""
         return self._backend.token_to_id(token)
 
+    def name_of(self, token: int) -> str | None:
+        """The inverse of `id_of`."""
+        return self._backend.id_to_token(token)
+
     def words(self, ids: Sequence[int]) -> list[Word]:
         """The words of `decode(ids)`, in order.
 

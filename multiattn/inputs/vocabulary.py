@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from ..errors import ModelError
 
 FILE = "tokenizer.json"
 """Where everything about a tokenizer stands in one file."""
 
+_WORD_PIECE, _BPE = "vocab.txt", "vocab.json"
 _CONFIG = "tokenizer_config.json"
+_ADDED = "added_tokens.json"  # of older directories: what was added to a BPE vocabulary, and its ids
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 _GPT2 = ("<|endoftext|>",)
@@ -33,13 +35,18 @@ _CLEAN_UP = (
 )
 
 
+def has_vocabulary(directory: Path) -> bool:
+    """Whether there is a file that `read_vocabulary` reads."""
+    return any((directory / name).is_file() for name in (FILE, _WORD_PIECE, _BPE))
+
+
 def read_vocabulary(directory: Path) -> tokenizers.Tokenizer:
     """The tokenizer of a model directory, decoding as transformers does it for that directory.
 
     Raises:
         ModelError: There is none, or a file of it cannot be used.
     """
-    single, word_piece, bpe = (directory / name for name in (FILE, "vocab.txt", "vocab.json"))
+    single, word_piece, bpe = (directory / name for name in (FILE, _WORD_PIECE, _BPE))
     config = _json(directory / _CONFIG) if (directory / _CONFIG).is_file() else {}
     if single.is_file():
         return _single(single, config)
@@ -48,7 +55,7 @@ def read_vocabulary(directory: Path) -> tokenizers.Tokenizer:
     if bpe.is_file():
         return _byte_level(bpe, config)
     raise ModelError(
-        f"{directory}: there is no vocabulary. Put {FILE}, vocab.txt, or vocab.json with merges.txt into it."
+        f"{directory}: there is no vocabulary. Put {FILE}, {_WORD_PIECE}, or {_BPE} with merges.txt into it."
     )
 
 
@@ -104,8 +111,27 @@ def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
     found = tokenizers.Tokenizer(model)
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
     found.decoder = decoders.ByteLevel()
-    _add_specials(found, _GPT2, config)
+    added = file.parent / _ADDED
+    _add_specials(found, _GPT2, {} if added.is_file() else config)
+    if added.is_file():
+        _add_in_place(found, added)
+        _add_specials(found, (), config)
     return found
+
+
+def _add_in_place(found: tokenizers.Tokenizer, file: Path) -> None:
+    """Add the tokens of a file, which must get the ids that stand there."""
+    added = _json(file)
+    if not all(isinstance(token, int) for token in added.values()):
+        raise ModelError(f"{file}: each name must have a number, but {added} has not.")
+    names = sorted(added, key=added.__getitem__)
+    found.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
+    for name in names:
+        if found.token_to_id(name) != added[name]:
+            raise ModelError(
+                f"{file}: {name} must be the token {added[name]}, but would be {found.token_to_id(name)}: the numbers "
+                f"must go on from those in {_BPE}."
+            )
 
 
 def _clean_up(found: tokenizers.Tokenizer, config: dict[str, Any]) -> None:

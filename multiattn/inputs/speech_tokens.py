@@ -1,0 +1,243 @@
+"""What a speech recogniser's vocabulary has beside words: languages, tasks, times, and where the text before stands.
+
+Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", section 2.3; openai-whisper,
+tokenizer.py and decoding.py (`_get_initial_tokens`).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..errors import InputError, ModelError
+from .text import Tokenizer
+
+_START = "<|startoftranscript|>"
+_TRANSLATE = "<|translate|>"
+_NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the later and the earlier name
+_LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
+_STEP = 0.02  # seconds between two timestamps
+
+ENGLISH_ONLY = 51864
+"""Rows of the published English-only vocabulary, which has the tokens of all languages and uses none of them."""
+
+TIMESTAMPS = 1501
+"""Timestamps in the published vocabularies, from 0 to 30 seconds."""
+
+POSITIONS = 448
+"""Tokens that a text of Whisper's may have, what stands before it included."""
+
+
+def timestamp_name(index: int) -> str:
+    """What a vocabulary calls its timestamp of this number, from 0."""
+    return f"<|{index * _STEP:.2f}|>"
+
+
+@dataclass(frozen=True)
+class SpeechTokens:
+    """The tokens with a meaning of their own. A vocabulary that lacks one has None there."""
+
+    start: int
+    """What a transcript begins with."""
+
+    end: int
+    """What it ends with."""
+
+    languages: dict[str, int] = field(default_factory=dict)
+    """The token of each language, by its code such as `en`; empty for a model of one language."""
+
+    transcribe: int | None = None
+    translate: int | None = None
+    no_timestamps: int | None = None
+    """Says that no times are wanted."""
+
+    first_timestamp: int | None = None
+    """Stands for 0 seconds; those up to `last_timestamp` follow it."""
+
+    last_timestamp: int | None = None
+    timestamp_step: float = _STEP
+    """Seconds from one timestamp to the next."""
+
+    no_speech: int | None = None
+    """What is likely after the start where nobody speaks."""
+
+    previous: int | None = None
+    """What stands before the text that came before."""
+
+    before: int | None = None
+    """Of a model of texts without sound, never written: `<|startoflm|>`."""
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, *, start: int, end: int, vocab_size: int) -> "SpeechTokens":
+        """Those of a vocabulary, by the names that Whisper gives them.
+
+        Args:
+            tokenizer: The vocabulary.
+            start: What the model's texts begin with.
+            end: What they end with.
+            vocab_size: Rows of the model's table.
+
+        Raises:
+            ModelError: A token has no row in the model's table.
+        """
+        first = tokenizer.id_of(timestamp_name(0))
+        last = first
+        while last is not None and first is not None and tokenizer.id_of(timestamp_name(last + 1 - first)) == last + 1:
+            last += 1
+        found = cls(
+            start=start,
+            end=end,
+            languages={} if vocab_size == ENGLISH_ONLY else _languages(tokenizer),
+            transcribe=tokenizer.id_of("<|transcribe|>"),
+            translate=tokenizer.id_of(_TRANSLATE),
+            no_timestamps=tokenizer.id_of("<|notimestamps|>"),
+            first_timestamp=first,
+            last_timestamp=last,
+            no_speech=next((token for name in _NO_SPEECH if (token := tokenizer.id_of(name)) is not None), None),
+            previous=tokenizer.id_of("<|startofprev|>"),
+            before=tokenizer.id_of("<|startoflm|>"),
+        )
+        for name, token in vars(found).items():
+            if isinstance(token, int) and token >= vocab_size:
+                raise ModelError(
+                    f"`{name}` must be a token below the model's `vocab_size` ({vocab_size}), but is {token} instead: "
+                    "put the model's own vocabulary beside it"
+                )
+        return found
+
+    def prompt(
+        self,
+        *,
+        language: str | None = None,
+        task: str = "transcribe",
+        timestamps: bool = False,
+        previous: Sequence[int] = (),
+        max_length: int = POSITIONS,
+    ) -> list[int]:
+        """What a transcript goes on from.
+
+        Args:
+            language: Its code; None for a model of one language, and only for one.
+            task: `transcribe`, or `translate` to English.
+            timestamps: Whether times are to be written.
+            previous: Text that came before, or that says how to spell; its end counts where it is long.
+            max_length: Positions of the decoder, of which `previous` may take half, less one.
+
+        Raises:
+            InputError: The model has no token for what is asked.
+        """
+        return [
+            *self._previous(previous, max_length),
+            self.start,
+            *self._task(language, task),
+            *self._times(timestamps),
+        ]
+
+    def _previous(self, previous: Sequence[int], max_length: int) -> list[int]:
+        if not previous:
+            return []
+        if self.previous is None:
+            raise InputError("`previous` must be empty for a model without <|startofprev|>, but is not: leave it out")
+        room = max_length // 2 - 1
+        return [self.previous, *(previous[-room:] if room > 0 else ())]
+
+    def _task(self, language: str | None, task: str) -> list[int]:
+        if task not in ("transcribe", "translate"):
+            raise InputError(f"`task` must be transcribe or translate, but is {task!r} instead")
+        if not self.languages:
+            if language is not None:
+                raise InputError(
+                    f"`language` must be None for a model of one language, but is {language!r} instead: leave it out"
+                )
+            if task == "translate":
+                raise InputError(
+                    "`task` must be transcribe for a model of one language, but is 'translate' instead: take a "
+                    "multilingual model"
+                )
+            return []
+        if language not in self.languages:
+            raise InputError(
+                f"`language` must be one of {', '.join(sorted(self.languages))}, but is {language!r} instead"
+            )
+        token = self.transcribe if task == "transcribe" else self.translate
+        if token is None:
+            raise InputError(f"`task` must be one that the model has a token for, but is {task!r} instead")
+        return [self.languages[language], token]
+
+    def _times(self, timestamps: bool) -> list[int]:
+        if not timestamps:
+            return [] if self.no_timestamps is None else [self.no_timestamps]
+        if self.first_timestamp is None:
+            raise InputError("`timestamps` must be False for a model without timestamp tokens, but is True instead")
+        return []
+
+    def never_written(self) -> tuple[int, ...]:
+        """The tokens that say what is to be done, which no transcript has."""
+        roles = (self.start, self.transcribe, self.translate, self.previous, self.before, self.no_speech)
+        return tuple(sorted(token for token in roles if token is not None))
+
+    def is_timestamp(self, token: int) -> bool:
+        """Whether a token stands for a time."""
+        if self.first_timestamp is None or self.last_timestamp is None:
+            return False
+        return self.first_timestamp <= token <= self.last_timestamp
+
+    def seconds(self, token: int) -> float:
+        """The time that a timestamp stands for, from the start of the window.
+
+        Raises:
+            InputError: The token is none.
+        """
+        if not self.is_timestamp(token):
+            raise InputError(f"`token` must be a timestamp, but is {token} instead")
+        assert self.first_timestamp is not None
+        return round((token - self.first_timestamp) * self.timestamp_step, 6)
+
+
+_MARKS = '"#()*+/:;<=>@[\\]^_`{|}~「」『』'
+_RUNS = (
+    "<<",
+    ">>",
+    "<<<",
+    ">>>",
+    "--",
+    "---",
+    "-(",
+    "-[",
+    "('",
+    '("',
+    "((",
+    "))",
+    "(((",
+    ")))",
+    "[[",
+    "]]",
+    "{{",
+    "}}",
+)
+_NOTES = "♩♪♫♬♭♮♯"
+
+
+def not_speech(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The tokens of marks that nobody speaks, by which captions on the web say who speaks and what else is heard.
+
+    Marks within a sentence are not among them, nor are hyphens and apostrophes but at the start of a word.
+
+    Source: openai-whisper, tokenizer.py (`non_speech_tokens`).
+    """
+    found = {tokenizer.encode(start)[0] for start in (" -", " '")}
+    for mark in (*_MARKS, *_RUNS, "♪♪", "♪♪♪", *_NOTES):
+        for spelt in (mark, f" {mark}"):
+            tokens = tokenizer.encode(spelt)
+            # of a note in several tokens the first, which it shares with other signs and with no letter
+            if len(tokens) == 1 or mark in _NOTES:
+                found.add(tokens[0])
+    return tuple(sorted(found))
+
+
+def _languages(tokenizer: Tokenizer) -> dict[str, int]:
+    """The languages' tokens, which stand between those for the start and for translations."""
+    first, last = tokenizer.id_of(_START), tokenizer.id_of(_TRANSLATE)
+    if first is None or last is None:
+        return {}
+    names = ((i, tokenizer.name_of(i)) for i in range(first + 1, last))
+    return {match[1]: i for i, name in names if name and (match := _LANGUAGE.fullmatch(name))}

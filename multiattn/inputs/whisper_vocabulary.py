@@ -1,0 +1,151 @@
+"""The vocabularies of Whisper, in the forms they are published in, read into a `Tokenizer`.
+
+Source: openai-whisper, tokenizer.py (`get_encoding`); the byte alphabet: Radford et al. 2019 (GPT-2).
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from pathlib import Path
+
+import tokenizers
+from tokenizers import AddedToken, decoders, models, pre_tokenizers
+
+from ..errors import ModelError
+from .speech_tokens import TIMESTAMPS, timestamp_name
+from .text import Tokenizer
+from .vocabulary import has_vocabulary
+
+# the codes in the order of their tokens, which is that of the data they were trained on; the last came with version 3
+_LANGUAGES = (
+    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
+    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
+    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
+).split()
+_ROLES = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps")
+_FIXED = 2 + len(_ROLES) + TIMESTAMPS  # end, start and these: the special tokens that are no languages
+_PUBLISHED = {51864: 50256, 51865: 50257, 51866: 50257}  # rows of the weights, and the pieces of text among them
+
+_WHERE = (
+    "Whisper's own is in openai/whisper-tiny.en and its sisters on the Hugging Face Hub (tokenizer.json), and in the "
+    "package openai-whisper (whisper/assets/gpt2.tiktoken for English-only models, multilingual.tiktoken for others)"
+)
+
+
+def read_speech_vocabulary(directory: Path, *, vocab_size: int) -> Tokenizer:
+    """The vocabulary that lies beside a recogniser's weights.
+
+    Args:
+        directory: With what `Tokenizer.load` reads; or else with a `.tiktoken` file as openai-whisper has it.
+        vocab_size: Rows of the weights; the timestamps that older files leave out are added up to there.
+
+    Raises:
+        ModelError: There is none, or it cannot be used, or is not the one that the weights were made for.
+    """
+    if has_vocabulary(directory):
+        return with_timestamps(Tokenizer.load(directory), vocab_size=vocab_size)
+    files = sorted(directory.glob("*.tiktoken"))
+    if not files:
+        raise ModelError(f"{directory}: there is no vocabulary. Put one beside the weights: {_WHERE}.")
+    found = {file: _pieces(file) for file in files}
+    for file, pieces in found.items():
+        if _fits(len(pieces), vocab_size):
+            return Tokenizer(_tokenizer(pieces, vocab_size, file))
+    sizes = ", ".join(f"{len(pieces)} in {file.name}" for file, pieces in found.items())
+    raise ModelError(
+        f"{directory}: the pieces of text ({sizes}) must fit weights for {vocab_size} tokens, but do not: put the "
+        f"model's own vocabulary there instead. {_WHERE}."
+    )
+
+
+def with_timestamps(tokenizer: Tokenizer, *, vocab_size: int) -> Tokenizer:
+    """The tokenizer with timestamps that stand for no text, where it is one of Whisper's; else itself.
+
+    Older files leave them out, and in others they count as text.
+
+    Args:
+        tokenizer: Stays as it is.
+        vocab_size: Rows of the weights. Timestamps that are not there yet are added only where they end with these.
+    """
+    after = tokenizer.id_of("<|notimestamps|>")
+    first = tokenizer.id_of(timestamp_name(0))
+    if after is None:
+        return tokenizer
+    if first is None:
+        if tokenizer.vocab_size != after + 1 or vocab_size <= after + 1:
+            return tokenizer
+        count = vocab_size - tokenizer.vocab_size
+    else:
+        count = 0
+        while tokenizer.id_of(timestamp_name(count)) == first + count:
+            count += 1
+    backend = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    backend.add_special_tokens(_special(map(timestamp_name, range(count))))
+    return Tokenizer(backend)
+
+
+def byte_alphabet() -> list[str]:
+    """The character that stands for each byte in a byte-level vocabulary: itself where it can be seen."""
+    seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    unseen = iter(range(256, 512))
+    return [chr(byte) if byte in seen else chr(next(unseen)) for byte in range(256)]
+
+
+def _pieces(file: Path) -> list[bytes]:
+    """The pieces of text in a `.tiktoken` file, by their number."""
+    try:
+        lines = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line]
+        # the multilingual vocabulary has a piece of no bytes, written as "="
+        ranks = {int(rank): base64.b64decode(piece.removeprefix("="), validate=True) for piece, rank in lines}
+    except (OSError, ValueError, binascii.Error) as error:
+        raise ModelError(f"{file} must have a piece in base64 and its number on each line, but: {error}") from error
+    if ranks.keys() != set(range(len(lines))):
+        raise ModelError(f"{file} must have a piece for each number from 0, but some are missing or there twice")
+    pieces = [ranks[rank] for rank in range(len(lines))]
+    if missing := {bytes([byte]) for byte in range(256)} - set(pieces):
+        raise ModelError(f"{file} must have a piece for each byte, but lacks {min(missing)!r}: is it all there?")
+    return pieces
+
+
+def _fits(pieces: int, vocab_size: int) -> bool:
+    if vocab_size in _PUBLISHED:
+        return pieces == _PUBLISHED[vocab_size]
+    return 0 <= vocab_size - pieces - _FIXED <= len(_LANGUAGES)
+
+
+def _tokenizer(pieces: list[bytes], vocab_size: int, file: Path) -> tokenizers.Tokenizer:
+    alphabet = byte_alphabet()
+    ranks = {piece: rank for rank, piece in enumerate(pieces)}
+    spelt = ["".join(alphabet[byte] for byte in piece) for piece in pieces]
+    merges = []
+    for piece in pieces:
+        if len(piece) > 1 and (pair := _halves(piece, ranks)):
+            merges.append(tuple("".join(alphabet[byte] for byte in half) for half in pair))
+    try:
+        model = models.BPE(vocab={text: rank for rank, text in enumerate(spelt)}, merges=merges)  # type: ignore[arg-type]
+    except Exception as error:  # the library raises bare exceptions
+        raise ModelError(f"{file}: its pieces do not come of each other: {error}.") from error
+    found = tokenizers.Tokenizer(model)
+    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    found.decoder = decoders.ByteLevel()
+    languages = _LANGUAGES[: vocab_size - len(pieces) - _FIXED]
+    named = ("endoftext", "startoftranscript", *languages, *_ROLES)
+    found.add_special_tokens(_special(f"<|{name}|>" for name in named))
+    found.add_special_tokens(_special(map(timestamp_name, range(TIMESTAMPS))))
+    return found
+
+
+def _halves(piece: bytes, ranks: dict[bytes, int]) -> list[bytes] | None:
+    """The two pieces that merge into this one, last of all: those it falls into where only earlier merges are made."""
+    parts = [piece[i : i + 1] for i in range(len(piece))]
+    while len(parts) > 2:
+        found = [(ranks.get(parts[i] + parts[i + 1], len(ranks)), i) for i in range(len(parts) - 1)]
+        rank, i = min(found)
+        if rank >= ranks[piece]:
+            return None
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    return parts
+
+
+def _special(names: Iterable[str]) -> list[AddedToken]:
+    return [AddedToken(name, normalized=False, special=True) for name in names]
