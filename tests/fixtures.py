@@ -1,5 +1,7 @@
-"""Small things that several test folders make: a tiny random model directory, and drawn pictures."""
+"""Small things that several test folders make: tiny random model directories, and drawn pictures."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +9,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from multiattn.inputs import ImagePreprocessing, Tokenizer
-from multiattn.models import Captioner, CaptionerConfig, TextDecoderConfig, ViT, ViTConfig
+from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, SpeechTokens, Tokenizer
+from multiattn.inputs.whisper_vocabulary import byte_alphabet
+from multiattn.models import (
+    Captioner,
+    CaptionerConfig,
+    SpeechConfig,
+    SpeechEncoderConfig,
+    SpeechRecogniser,
+    TextDecoderConfig,
+    ViT,
+    ViTConfig,
+)
 from multiattn.weights import ModelBundle, save_bundle
 
 LABELS = ("ant", "bee", "cow", "dog", "elk", "fox", "gnu")
@@ -79,6 +91,166 @@ def save_tiny_captioner(directory: Path) -> Path:
     """A model directory of `tiny_caption_bundle`."""
     save_bundle(tiny_caption_bundle(), directory)
     return directory
+
+
+SPOKEN = (
+    "seven red boats went up the river",
+    "nobody's clock was right at half past nine",
+    "turn left, then stop near the well-kept garden",
+    "one two three four five six seven eight nine zero",
+)
+"""Invented; what the tiny recogniser's vocabulary is made from."""
+
+
+def tiny_speech_bundle(*, seed: int = 17) -> ModelBundle:
+    """A recogniser of our own kind with random weights: rotary, windowed, masked, with a CTC head, no timestamps."""
+    tokenizer = Tokenizer.train(SPOKEN, kind="bpe", vocab_size=83)
+    config = SpeechConfig(
+        SpeechEncoderConfig(
+            mels=13,
+            dim=28,
+            depth=2,
+            num_heads=2,
+            mlp_dim=31,
+            strides=(2, 2),
+            max_frames=750,
+            positions="rotary",
+            window=11,
+            masked=True,
+        ),
+        TextDecoderConfig(
+            vocab_size=tokenizer.vocab_size, dim=26, depth=2, num_heads=2, mlp_dim=37, max_length=41, context_dim=28
+        ),
+        ctc=True,
+        context="real",
+    )
+    return ModelBundle(
+        task="transcribe",
+        model=_drawn(SpeechRecogniser(config), seed),
+        preprocessing=AudioPreprocessing(mels=13, pad_to=None),
+        tokenizer=tokenizer,
+        decoding={"max_tokens": 7},
+        source="tiny",
+    )
+
+
+def save_tiny_recogniser(directory: Path) -> Path:
+    """A model directory of `tiny_speech_bundle`."""
+    save_bundle(tiny_speech_bundle(), directory)
+    return directory
+
+
+WHISPER_SECONDS = 2
+"""The window of the tiny Whisper; the real one's is 30."""
+
+
+def whisper_vocabulary(*, languages: Sequence[str] = ("en", "zh", "de"), timestamps: int = 101) -> Tokenizer:
+    """A byte-level vocabulary as Whisper's, of few pieces: all texts can be spelt, and all special tokens are there."""
+    spaced = {piece for word in ("the", "red", "nine") for piece in (word, f" {word}")}
+    merged = (
+        "t h",
+        "th e",
+        "r e",
+        "re d",
+        "n i",
+        "n e",
+        "ni ne",
+        "Ġ the",
+        "Ġ red",
+        "Ġ nine",
+        "Ġ .",
+        "Ġ -",
+        "Ġ '",
+        "( (",
+    )
+    pieces = [*byte_alphabet(), *(merge.replace(" ", "") for merge in merged)]
+    assert spaced <= {piece.replace("Ġ", " ") for piece in pieces}
+    roles = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps")
+    special = [f"<|{name}|>" for name in ("endoftext", "startoftranscript", *languages, *roles)]
+    special += [f"<|{i * 0.02:.2f}|>" for i in range(timestamps)]
+    added = [
+        {
+            "id": len(pieces) + i,
+            "content": name,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for i, name in enumerate(special)
+    ]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    model = {"type": "BPE", "vocab": {piece: i for i, piece in enumerate(pieces)}, "merges": list(merged)}
+    parts = {"added_tokens": added, "pre_tokenizer": byte_level, "decoder": byte_level, "model": model}
+    return Tokenizer.from_json(json.dumps({"version": "1.0", **parts}))
+
+
+def tiny_whisper_bundle(*, seed: int = 7, english: bool = False, mels: int = 80) -> ModelBundle:
+    """A Whisper of `WHISPER_SECONDS` with random weights, in all else as the published ones.
+
+    Args:
+        seed: Of the weights.
+        english: Whether it knows no languages.
+        mels: 80, or 128 as the third version.
+    """
+    tokenizer = whisper_vocabulary(languages=() if english else ("en", "zh", "de"))
+    end, start = (tokenizer.id_of(f"<|{name}|>") for name in ("endoftext", "startoftranscript"))
+    assert end is not None and start is not None
+    frames = WHISPER_SECONDS * 50
+    config = SpeechConfig(
+        SpeechEncoderConfig(mels=mels, dim=26, depth=2, num_heads=2, mlp_dim=104, max_frames=frames),
+        TextDecoderConfig(
+            vocab_size=tokenizer.vocab_size,
+            dim=26,
+            depth=3,
+            num_heads=2,
+            mlp_dim=104,
+            max_length=53,
+            context_dim=26,
+            start_token=start,
+            end_token=end,
+            pad_token=end,
+        ),
+    )
+    tokens = SpeechTokens.of(tokenizer, start=start, end=end, vocab_size=tokenizer.vocab_size)
+    return ModelBundle(
+        task="transcribe",
+        model=_drawn(SpeechRecogniser(config), seed),
+        preprocessing=AudioPreprocessing(mels=mels, pad_to=float(WHISPER_SECONDS), max_seconds=float(WHISPER_SECONDS)),
+        tokenizer=tokenizer,
+        decoding={
+            "suppress": tokens.never_written(),
+            "suppress_first": (*tokenizer.encode(" "), end),
+            "alignment_heads": ((1, 0), (2, 1)),
+        },
+        source="tiny",
+    )
+
+
+def save_tiny_whisper(directory: Path, *, layout: str = "hf-whisper", english: bool = False) -> Path:
+    """A model directory of `tiny_whisper_bundle`."""
+    save_bundle(tiny_whisper_bundle(english=english), directory, layout=layout)
+    return directory
+
+
+def _drawn(model: SpeechRecogniser, seed: int) -> SpeechRecogniser:
+    """In eval mode, with every weight drawn, so that different recordings get different texts, of many words."""
+    generator = torch.Generator().manual_seed(seed)
+    # drawn plainly, one token would follow itself over and over, whatever is heard
+    factors = {"decoder.embedding.weight": 0.6, "decoder.positions.weight": 6.0, "cross_attention.out.weight": 1.5}
+    factors |= {"bias": 0.3, "qkv.weight": 1.5}
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(std=0.5, generator=generator)
+            for end, factor in factors.items():
+                if name.endswith(end):
+                    parameter.mul_(factor)
+        for norm in (model.encoder.norm, model.decoder.norm):
+            assert norm is not None
+            norm.bias.zero_()
+            norm.weight.fill_(1.0)
+    return model.eval()
 
 
 def draw(seed: int, *, size: tuple[int, int] = (53, 37)) -> Image.Image:

@@ -1,7 +1,7 @@
 """Model directories and published weights: our own layout, and a key table, used both ways, for each published one."""
 
 from .adapt import adapt
-from .bundle import ModelBundle
+from .bundle import VOCABULARY, ModelBundle
 from .directory import LAYOUTS, convert, load_bundle, save_bundle
 from .hub import TASKS, locate
 from .state import load_into
@@ -13,6 +13,7 @@ __all__ = [
     "SAME",
     "TASKS",
     "TRANSPOSE",
+    "VOCABULARY",
     "Drop",
     "KeyTable",
     "ModelBundle",

@@ -77,7 +77,7 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
         ModelError: It holds no captioner, something in it does not fit, or there is no vocabulary beside it.
     """
     file = path / WEIGHTS if path.is_dir() else path
-    state = read_pickled(file, under="model")
+    state, _ = read_pickled(file, under="model")
     if any(key.startswith("text_encoder.") for key in state) and "itm_head.weight" not in state:
         raise ModelError(
             f"{file} must hold a captioner, but is for questions about pictures instead: give another file"
@@ -190,7 +190,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     return {
         CONFIG: {  # ours: the original has what stands here in its scripts
             "format": NAME,
-            "preprocessing": bundle.preprocessing.to_dict(),
+            "preprocessing": bundle.pictures.to_dict(),
             "decoding": bundle.decoding,
         },
         _MED: {
@@ -214,8 +214,9 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     }
 
 
-def _write(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     """As `write_pickled`, with what follows from the rest: the original refuses a file in which a key is missing."""
+    del bundle  # the tensors say it all
     head, embeddings = "text_decoder.cls.predictions.", "text_decoder.bert.embeddings."
     positions = torch.arange(len(state[f"{embeddings}position_embeddings.weight"]))[None]
     again = {
@@ -223,7 +224,7 @@ def _write(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
         f"{head}decoder.bias": state[f"{head}bias"],
         f"{embeddings}position_ids": positions,
     }
-    write_pickled({**state, **again}, path, dtype)
+    write_pickled({**state, **again}, path, dtype, under="model")
 
 
 LAYOUT = Layout(

@@ -1,7 +1,7 @@
 """What a model directory holds, whatever its layout."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from ..inputs import ImagePreprocessing, Tokenizer
+from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.captioner import Captioner, CaptionerConfig
+from ..models.speech import SpeechConfig, SpeechRecogniser
 from ..models.vit import ViT, ViTConfig
 from .state import WEIGHTS, load_into, read_tensors, write_tensors
 from .table import KeyTable
@@ -19,27 +20,40 @@ from .table import KeyTable
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 
+VOCABULARY = (
+    "decoder.embedding.weight",
+    "decoder.head.weight",
+    "decoder.head_bias",
+    "ctc_head.weight",
+    "ctc_head.bias",
+)
+"""The tensors of a model that writes with a row for each token, of those that it has."""
+
 
 @dataclass
 class ModelBundle:
     """A model with all that is needed to use it on files."""
 
     task: str
-    """What it does: `classify` or `caption`."""
+    """What it does: `classify`, `caption` or `transcribe`."""
 
-    model: ViT | Captioner
-    """In eval mode, float32, on the CPU when loaded. `classifier` and `captioner` are this, of the kind they say."""
+    model: ViT | Captioner | SpeechRecogniser
+    """In eval mode, float32, on the CPU when loaded. `classifier`, `captioner` and `speech` are this, of the kind they
+    say."""
 
-    preprocessing: ImagePreprocessing
+    preprocessing: ImagePreprocessing | AudioPreprocessing
+    """Of what it reads. `pictures` and `sound` are this, of the kind they say."""
+
     labels: tuple[str, ...] = ()
     """A name for each score of a classifier; empty for a model without a head."""
 
     tokenizer: Tokenizer | None = None
-    """Of a model that writes; None for others."""
+    """Of a model that writes; None for others, and where it was loaded without."""
 
     decoding: dict[str, Any] = field(default_factory=dict)
-    """How a model that writes does so where nobody says otherwise: the fields of `DecodingOptions` that it states, and
-    `prompt`, the text that every caption goes on from. A field that is stated counts even at its default: `beams: 1` is
+    """How a model that writes does so where nobody says otherwise: the fields of `DecodingOptions` that it states;
+    `prompt`, the text that every caption goes on from; and `alignment_heads`, pairs of a decoder block and one of its
+    heads, whose cross-attention follows the speech. A field that is stated counts even at its default: `beams: 1` is
     greedy, while a model that says nothing is searched with as many as the pipeline likes."""
 
     source: str = ""
@@ -73,10 +87,51 @@ class ModelBundle:
             raise self._other("caption")
         return self.model
 
+    @property
+    def speech(self) -> SpeechRecogniser:
+        """The model, where it is one that transcribes.
+
+        Raises:
+            ModelError: It is one for another task.
+        """
+        if not isinstance(self.model, SpeechRecogniser):
+            raise self._other("transcribe")
+        return self.model
+
+    @property
+    def pictures(self) -> ImagePreprocessing:
+        """What is done to a picture.
+
+        Raises:
+            ModelError: The model reads something else.
+        """
+        if not isinstance(self.preprocessing, ImagePreprocessing):
+            raise ModelError(f"{self._named} must be a model that reads pictures, but reads recordings: give another")
+        return self.preprocessing
+
+    @property
+    def sound(self) -> AudioPreprocessing:
+        """What is done to a recording.
+
+        Raises:
+            ModelError: The model reads something else.
+        """
+        if not isinstance(self.preprocessing, AudioPreprocessing):
+            raise ModelError(f"{self._named} must be a model that reads recordings, but reads pictures: give another")
+        return self.preprocessing
+
+    @property
+    def _named(self) -> str:
+        return self.source or "the model"
+
     def _other(self, task: str) -> ModelError:
-        return ModelError(
-            f"{self.source or 'the model'} must be a model for {task}, but is one for {self.task} instead: give another"
-        )
+        return ModelError(f"{self._named} must be a model for {task}, but is one for {self.task} instead: give another")
+
+
+def write_safetensors(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    """As `write_tensors`, for a layout whose file has nothing but tensors."""
+    del bundle
+    write_tensors(state, path, dtype)
 
 
 @dataclass(frozen=True)
@@ -103,17 +158,28 @@ class Layout:
     weights: str = WEIGHTS
     """Name of the file they are written to."""
 
-    write: Callable[[Mapping[str, Tensor], Path, torch.dtype], None] = write_tensors
-    """Writes that file."""
+    write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype], None] = write_safetensors
+    """Writes that file: these tensors, under its keys, of that bundle."""
+
+    load_without: Callable[[Path, Mapping[str, Any], Sequence[str]], ModelBundle] | None = None
+    """As `load`, with these tensors of ours new and without a vocabulary; None where no such model is gone on with."""
+
+
+_KINDS: dict[type, Callable[[Any], ViT | Captioner | SpeechRecogniser]] = {
+    ViTConfig: ViT,
+    CaptionerConfig: Captioner,
+    SpeechConfig: SpeechRecogniser,
+}
 
 
 def build_model(
-    config: ViTConfig | CaptionerConfig,
+    config: ViTConfig | CaptionerConfig | SpeechConfig,
     directory: Path,
     *,
     table: KeyTable | None = None,
     state: Mapping[str, Tensor] | None = None,
-) -> ViT | Captioner:
+    without: Sequence[str] = (),
+) -> ViT | Captioner | SpeechRecogniser:
     """The model a directory describes, with its weights, in eval mode.
 
     Args:
@@ -121,16 +187,22 @@ def build_model(
         directory: Where it lies; for messages, and for the weights.
         table: The layout of the weights; our own where None.
         state: The weights, where they have been read already.
+        without: Tensors of ours that start as those of a new model do, whether they are among the weights or not.
 
     Raises:
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
     """
     try:
-        with torch.device("meta"):  # nothing is initialised: the file has every value
-            model = ViT(config) if isinstance(config, ViTConfig) else Captioner(config)
+        # on the meta device nothing is initialised, where the file has every value
+        with torch.device("cpu" if without else "meta"):
+            model = _KINDS[type(config)](config)
     except (ValueError, ZeroDivisionError, RuntimeError) as error:
         raise ModelError(f"{directory / CONFIG} describes no model that can be built: {error}") from error
-    load_into(model, read_tensors(directory) if state is None else state, table=table, where=str(directory))
+    state = read_tensors(directory) if state is None else state
+    if without:
+        new = {key: tensor for key, tensor in model.state_dict().items() if key in without}
+        state = {**state, **(new if table is None else table.to_theirs(new))}
+    load_into(model, state, table=table, where=str(directory))
     return model.eval()
 
 
@@ -140,13 +212,41 @@ def check_bundle(bundle: ModelBundle) -> None:
     Raises:
         ModelError: They do not; the message names the part.
     """
-    if bundle.task == "caption":
-        model = bundle.captioner
-        if bundle.tokenizer is None:
-            raise ModelError("`tokenizer` must be given for a model that writes, but is None instead")
-        check_vocabulary(bundle.tokenizer, model.config.decoder.vocab_size, where="the bundle")
+    if bundle.task == "transcribe":
+        _check_sound(bundle.sound, bundle.speech.config.encoder.mels)
+        _check_writer(bundle, bundle.speech.config.decoder.vocab_size)
+        check_heads(bundle, where="the bundle")
+    elif bundle.task == "caption":
+        _check_writer(bundle, bundle.captioner.config.decoder.vocab_size)
     else:
         check_labels(bundle.labels, bundle.classifier.config.num_classes, where="the bundle")
+
+
+def _check_writer(bundle: ModelBundle, vocab_size: int) -> None:
+    if bundle.tokenizer is None:
+        raise ModelError("`tokenizer` must be given for a model that writes, but is None instead")
+    check_vocabulary(bundle.tokenizer, vocab_size, where="the bundle")
+
+
+def _check_sound(sound: AudioPreprocessing, mels: int) -> None:
+    if sound.mels != mels:
+        raise ModelError(f"`preprocessing.mels` must be the encoder's `mels` ({mels}), but is {sound.mels} instead")
+
+
+def check_heads(bundle: ModelBundle, *, where: str) -> None:
+    """Make sure that a recogniser has the heads that are said to follow the speech.
+
+    Raises:
+        ModelError: It has not.
+    """
+    text, heads = bundle.speech.config.decoder, bundle.decoding.get("alignment_heads", ())
+    for pair in heads if isinstance(heads, tuple) else (heads,):
+        whole = isinstance(pair, tuple) and len(pair) == 2 and all(type(number) is int for number in pair)
+        if not whole or not (0 <= pair[0] < text.depth and 0 <= pair[1] < text.num_heads):
+            raise ModelError(
+                f"{where}: `alignment_heads` must be pairs of one of {text.depth} blocks and one of its "
+                f"{text.num_heads} heads, from 0, but have {short(pair)} instead"
+            )
 
 
 def check_vocabulary(tokenizer: Tokenizer, vocab_size: int, *, where: str) -> None:

@@ -2,38 +2,48 @@
 
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..errors import ModelError
-from . import blip, hf_blip, hf_vit, own, timm_vit, vit_gpt2
-from .bundle import CONFIG, Layout, ModelBundle, check_bundle, read_json, write_json
+from . import blip, hf_blip, hf_vit, hf_whisper, own, timm_vit, vit_gpt2, whisper
+from .bundle import CONFIG, Layout, ModelBundle, check_bundle, check_heads, read_json, write_json
 from .hub import locate
 
-_LAYOUTS: dict[str, Layout] = {room.NAME: room.LAYOUT for room in (own, timm_vit, hf_vit, hf_blip, blip, vit_gpt2)}
+_LAYOUTS: dict[str, Layout] = {
+    room.NAME: room.LAYOUT for room in (own, timm_vit, hf_vit, hf_blip, blip, vit_gpt2, hf_whisper, whisper)
+}
+
+_TOKENS = ("suppress", "suppress_first", "forced")  # of a decode: what without its vocabulary means something else
+
+_ORIGINALS = {".pth": blip.NAME, ".pt": whisper.NAME}  # files that are models by themselves
 
 LAYOUTS: tuple[str, ...] = tuple(_LAYOUTS)
 """The layouts that are read and written."""
 
 
-def load_bundle(name: str | Path, *, revision: str | None = None) -> ModelBundle:
+def load_bundle(name: str | Path, *, revision: str | None = None, without: Sequence[str] = ()) -> ModelBundle:
     """Load a model with its preprocessing, and its labels or its vocabulary.
 
     Args:
-        name: A task (the model shipped for it), a directory in any of `LAYOUTS`, a Hugging Face Hub id of one, or a
-            `.pth` file of the original BLIP.
+        name: A task (the model shipped for it), a directory in any of `LAYOUTS`, a Hugging Face Hub id of one, a
+            `.pth` file of the original BLIP, or a `.pt` file of the original Whisper.
         revision: Branch, tag or commit of a hub id.
+        without: Of a recogniser: tensors of ours, such as those of `VOCABULARY`, that start anew as in a model that
+            was never trained, to be trained again. They may be missing, and so may the vocabulary, which is not read.
 
     Raises:
         ModelError: It is not there, not of a known layout, not supported, or damaged.
     """
     directory = locate(name, revision=revision)
-    config = read_json(directory / CONFIG) if directory.is_dir() else {"format": blip.NAME}
+    config = read_json(directory / CONFIG) if directory.is_dir() else {"format": _ORIGINALS[directory.suffix]}
     for layout in _LAYOUTS.values():
         if layout.recognises(config):
             try:
-                bundle = layout.load(directory, config)
+                bundle = _load(layout, directory, config, without)
             except ModelError:
                 raise
             except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -42,10 +52,22 @@ def load_bundle(name: str | Path, *, revision: str | None = None) -> ModelBundle
                     f"{directory}: a value in its {layout.name} files cannot be used ({error!r})"
                 ) from error
             bundle.source, bundle.layout = str(name), layout.name
+            if bundle.task == "transcribe":
+                check_heads(bundle, where=str(directory))
             return bundle
     said = next((f' ("{key}": {config[key]!r})' for key in ("format", "model_type") if key in config), "")
     known = "; ".join(f"{layout.name} ({layout.sign})" for layout in _LAYOUTS.values())
     raise ModelError(f"{directory / CONFIG} is of a layout that is not known{said}; known are {known}")
+
+
+def _load(layout: Layout, directory: Path, config: Mapping[str, Any], without: Sequence[str]) -> ModelBundle:
+    if not without:
+        return layout.load(directory, config)
+    if layout.load_without is None:
+        raise ModelError(f"`without` must be empty for the layout {layout.name}, but is {', '.join(without)} instead")
+    bundle = layout.load_without(directory, config, without)
+    bundle.decoding = {name: value for name, value in bundle.decoding.items() if name not in _TOKENS}
+    return bundle
 
 
 def save_bundle(
@@ -80,7 +102,7 @@ def save_bundle(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         try:
-            chosen.write(state, parts[chosen.weights], dtype)
+            chosen.write(bundle, state, parts[chosen.weights], dtype)
             for name, data in files.items():
                 write_json(parts[name], data)
             shutil.copymode(

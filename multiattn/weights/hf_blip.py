@@ -235,7 +235,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: {
-            **write_preprocessing(bundle.preprocessing, "BlipImageProcessor"),
+            **write_preprocessing(bundle.pictures, "BlipImageProcessor"),
             "processor_class": "BlipProcessor",
         },
         **describe_text(bundle, decoder, NAME),

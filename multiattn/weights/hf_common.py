@@ -9,6 +9,7 @@ from ..errors import ModelError
 from ..inputs import ImagePreprocessing, Tokenizer
 from ..models.text_decoder import TextDecoderConfig
 from .bundle import TOKENIZER, ModelBundle, check_vocabulary, read_json
+from .own import tuples
 
 PREPROCESSOR = "preprocessor_config.json"
 GENERATION = "generation_config.json"
@@ -37,6 +38,8 @@ _SEARCH = {
     "early_stopping": "early_stopping",
     "no_repeat_ngram_size": "no_repeat_ngram",
     "repetition_penalty": "repetition_penalty",
+    "suppress_tokens": "suppress",
+    "begin_suppress_tokens": "suppress_first",
 }
 _SAMPLING = {"do_sample": "sample", "temperature": "temperature", "top_k": "top_k", "top_p": "top_p"}
 
@@ -110,19 +113,27 @@ def read_decoding(directory: Path, config: Mapping[str, Any], *, prompt: str = "
     path = directory / GENERATION
     stated = read_json(path) if path.is_file() else {}
     names = {**_SEARCH, **(_SAMPLING if stated.get("do_sample") else {})}
-    search = {ours: stated[theirs] for theirs, ours in names.items() if stated.get(theirs) is not None}
+    search = {ours: tuples(stated[theirs]) for theirs, ours in names.items() if stated.get(theirs) is not None}
     prompt = config.get("prompt", prompt)
     return {"prompt": prompt, **search} if prompt else search
 
 
-def describe_text(bundle: ModelBundle, decoder: TextDecoderConfig, layout: str) -> dict[str, dict[str, Any]]:
+def describe_text(
+    bundle: ModelBundle, decoder: TextDecoderConfig, layout: str, *, elsewhere: str = "prompt"
+) -> dict[str, dict[str, Any]]:
     """The files about the vocabulary and the decoding.
+
+    Args:
+        bundle: What is written.
+        decoder: Of its model.
+        layout: Its name.
+        elsewhere: What `decoding` may say that the caller writes.
 
     Raises:
         ModelError: There is no word for something that the model does when it writes.
     """
     words = {ours: theirs for theirs, ours in (_SEARCH | _SAMPLING).items()}
-    if lacking := sorted(bundle.decoding.keys() - words.keys() - {"prompt"}):
+    if lacking := sorted(bundle.decoding.keys() - words.keys() - {elsewhere}):
         raise ModelError(f"the {layout} layout has no place for `{lacking[0]}` of the bundle's `decoding`")
     assert bundle.tokenizer is not None  # `save_bundle` has made sure
     vocabulary = json.loads(bundle.tokenizer.to_json())

@@ -155,7 +155,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "label2id": {label: index for index, label in enumerate(bundle.labels)},
             "dtype": str(dtype).removeprefix("torch."),
         },
-        PREPROCESSOR: write_preprocessing(bundle.preprocessing, "ViTImageProcessor"),
+        PREPROCESSOR: write_preprocessing(bundle.pictures, "ViTImageProcessor"),
     }
 
 

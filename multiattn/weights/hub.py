@@ -5,13 +5,16 @@ from pathlib import Path
 from ..errors import ModelError
 from ..resources import shipped
 
-TASKS = ("classify", "caption")
+TASKS = ("classify", "caption", "transcribe")
 """The tasks that a model ships with the package for."""
+
+_ORIGINALS = (".pth", ".pt")  # files that are models by themselves
 
 # the files any layout needs: repositories often hold the same weights in three formats
 _FILES = [
     *("config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json"),
-    *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "generation_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
+    "generation_config.json",
 ]
 
 
@@ -21,7 +24,7 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
     Args:
         name: A task, a directory, or a hub id such as `timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k`. A task wins
             over a directory of the same name: write `./classify` for the directory. A `.pth` file, as the original
-            BLIP has them, is taken for itself.
+            BLIP has them, or a `.pt` file, as the original Whisper, is taken for itself.
         revision: Branch, tag or commit of a hub id.
 
     Raises:
@@ -38,14 +41,14 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
         if not path.is_dir():
             raise ModelError(f"the model for {text} is missing from this installation: install multiattn again")
         return path
-    if path.is_dir() or path.is_file() and path.suffix == ".pth":
+    if path.is_dir() or path.is_file() and path.suffix in _ORIGINALS:
         return path
     if path.exists():
         raise ModelError(
-            f"{text} must be a model's directory, or a .pth file of the original BLIP, but is another file instead: "
-            "name the directory it lies in"
+            f"{text} must be a model's directory, a .pth file of the original BLIP or a .pt file of the original "
+            "Whisper, but is another file instead: name the directory it lies in"
         )
-    if path.suffix == ".pth":
+    if path.suffix in _ORIGINALS:
         raise ModelError(f"{text}: there is no such file: check the path")
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
         raise ModelError(

@@ -1,7 +1,7 @@
 """Our own layout: `config.json` says what the model is, `model.safetensors` holds it under our keys."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import torch
 
 from ..errors import ModelError
-from ..inputs import ImagePreprocessing, Tokenizer
+from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
+from ..models.speech import SpeechConfig, SpeechEncoderConfig
 from ..models.text_decoder import TextDecoderConfig
 from ..models.vit import ViTConfig
 from .bundle import (
@@ -30,8 +31,8 @@ NAME = "multiattn"
 _VERSION = 1
 _KEYS = {"format", "version", "task", "architecture", "preprocessing", "card"}
 # the tasks, and for each what else stands in its file
-_TASKS = {"classify": {"labels"}, "caption": {"decoding"}}
-_Config = TypeVar("_Config", bound=ViTConfig | TextDecoderConfig | CaptionerConfig)
+_TASKS = {"classify": {"labels"}, "caption": {"decoding"}, "transcribe": {"decoding"}}
+_Config = TypeVar("_Config", bound=ViTConfig | TextDecoderConfig | CaptionerConfig | SpeechEncoderConfig | SpeechConfig)
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
@@ -45,6 +46,21 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     Raises:
         ModelError: Anything in it is not as we write it.
     """
+    return _load(directory, config, ())
+
+
+def load_without(directory: Path, config: Mapping[str, Any], without: Sequence[str]) -> ModelBundle:
+    """Read a directory of ours that holds a recogniser, but for these tensors and the vocabulary.
+
+    Raises:
+        ModelError: As `load`; or it holds another model.
+    """
+    if config.get("task") != "transcribe":
+        raise ModelError(f"{directory} must hold a model for transcribe, but is for {config.get('task')} instead")
+    return _load(directory, config, without)
+
+
+def _load(directory: Path, config: Mapping[str, Any], without: Sequence[str]) -> ModelBundle:
     path = directory / CONFIG
     if config.get("version") != _VERSION:
         raise ModelError(
@@ -59,17 +75,22 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
             f"{path} must have the keys {', '.join(sorted(keys))}, but has {', '.join(sorted(config))} instead"
         )
     card = dict(read_part(config, "card", where=str(path)))
+    kind = AudioPreprocessing if task == "transcribe" else ImagePreprocessing
     try:
-        preprocessing = ImagePreprocessing.from_dict(read_part(config, "preprocessing", where=str(path)))
+        preprocessing = kind.from_dict(read_part(config, "preprocessing", where=str(path)))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: `preprocessing` cannot be used ({error})") from error
-    read = _read_classifier if task == "classify" else _read_captioner
-    bundle = read(directory, config, preprocessing)
+    if task == "classify":
+        bundle = _read_classifier(directory, config, preprocessing)
+    else:
+        bundle = _read_writer(directory, config, preprocessing, without)
     bundle.card = card
     return bundle
 
 
-def _read_classifier(directory: Path, config: Mapping[str, Any], preprocessing: ImagePreprocessing) -> ModelBundle:
+def _read_classifier(
+    directory: Path, config: Mapping[str, Any], preprocessing: ImagePreprocessing | AudioPreprocessing
+) -> ModelBundle:
     where, labels = str(directory / CONFIG), config["labels"]
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ModelError(f"{where}: `labels` must be a list of names, but is {short(labels)} instead")
@@ -82,15 +103,23 @@ def _read_classifier(directory: Path, config: Mapping[str, Any], preprocessing: 
     )
 
 
-def _read_captioner(directory: Path, config: Mapping[str, Any], preprocessing: ImagePreprocessing) -> ModelBundle:
-    where = str(directory / CONFIG)
+def _read_writer(
+    directory: Path,
+    config: Mapping[str, Any],
+    preprocessing: ImagePreprocessing | AudioPreprocessing,
+    without: Sequence[str],
+) -> ModelBundle:
+    where, task = str(directory / CONFIG), config["task"]
     decoding = read_part(config, "decoding", where=where)
-    architecture = read_architecture(config["architecture"], CaptionerConfig, where=where)
-    tokenizer = Tokenizer.load(directory)
-    check_vocabulary(tokenizer, architecture.decoder.vocab_size, where=str(directory))
+    kind: type[CaptionerConfig | SpeechConfig] = CaptionerConfig if task == "caption" else SpeechConfig
+    architecture = read_architecture(config["architecture"], kind, where=where)
+    tokenizer = None
+    if not without:
+        tokenizer = Tokenizer.load(directory)
+        check_vocabulary(tokenizer, architecture.decoder.vocab_size, where=str(directory))
     return ModelBundle(
-        task="caption",
-        model=build_model(architecture, directory),
+        task=task,
+        model=build_model(architecture, directory, without=without),
         preprocessing=preprocessing,
         tokenizer=tokenizer,
         decoding={name: tuples(value) for name, value in decoding.items()},
@@ -179,4 +208,13 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-LAYOUT = Layout(NAME, f'"format": "{NAME}"', recognises, load, describe, table=None, tasks=tuple(_TASKS))
+LAYOUT = Layout(
+    NAME,
+    f'"format": "{NAME}"',
+    recognises,
+    load,
+    describe,
+    table=None,
+    tasks=tuple(_TASKS),
+    load_without=load_without,
+)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +52,15 @@ def _no_weights(directory: Path) -> str:
     )
 
 
-def read_pickled(path: Path, *, under: str) -> dict[str, Tensor]:
+def read_pickled(path: Path, *, under: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a file that torch has pickled, floating ones as float32. No code in it is run.
 
     Args:
         path: The file.
         under: The key that the tensors may stand under.
+
+    Returns:
+        The tensors, and what stands beside that key; nothing where they do not stand under it.
 
     Raises:
         ModelError: It is damaged, holds something else, or what only running code could read.
@@ -76,9 +81,10 @@ def read_pickled(path: Path, *, under: str) -> dict[str, Tensor]:
         raise ModelError(
             f"{path} must hold tensors by name, alone or under `{under}`, but holds something else instead"
         )
-    return {
+    tensors = {
         key: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype) for key, tensor in state.items()
     }
+    return tensors, {} if state is data else {key: value for key, value in data.items() if key != under}
 
 
 def write_tensors(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
@@ -92,13 +98,27 @@ def write_tensors(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -
     save_file(_as_dtype(state, dtype), path, metadata={"format": "pt"})  # without which transformers refuses it
 
 
-def write_pickled(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
-    """Write a model's tensors as torch pickles them, under `model`, floating ones as `dtype`.
+def write_pickled(
+    state: Mapping[str, Tensor],
+    path: Path,
+    dtype: torch.dtype,
+    *,
+    under: str,
+    beside: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write a model's tensors as torch pickles them, floating ones as `dtype`.
+
+    Args:
+        state: The tensors.
+        path: The file.
+        dtype: Of the floating ones on disk.
+        under: The key that they stand under.
+        beside: What else stands in the file: plain values.
 
     Raises:
         ModelError: A tensor has values that `dtype` cannot hold, or that no model should have.
     """
-    torch.save({"model": _as_dtype(state, dtype)}, path)
+    torch.save({**beside, under: _as_dtype(state, dtype)}, path)
 
 
 def _as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

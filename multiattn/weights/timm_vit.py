@@ -131,7 +131,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
         "label_names": list(bundle.labels),
         "model_args": arguments,
         "pretrained_cfg": {
-            **_write_preprocessing(bundle.preprocessing),
+            **_write_preprocessing(bundle.pictures),
             "num_classes": architecture.num_classes,
             "fixed_input_size": True,
             "pool_size": None,

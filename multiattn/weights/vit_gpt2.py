@@ -191,7 +191,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "prompt": bundle.decoding.get("prompt", ""),  # ours: transformers leaves it to the caller
             "dtype": str(dtype).removeprefix("torch."),
         },
-        PREPROCESSOR: write_preprocessing(bundle.preprocessing, "ViTImageProcessor"),
+        PREPROCESSOR: write_preprocessing(bundle.pictures, "ViTImageProcessor"),
         **describe_text(bundle, decoder, NAME),
     }
 

@@ -27,11 +27,16 @@ layouts
   blip       for the original BLIP, blip_decoder(pretrained="DST/model.pth")
   vit-gpt2   for transformers, VisionEncoderDecoderModel.from_pretrained("DST")
 
+  of recognisers
+  hf-whisper for transformers, WhisperForConditionalGeneration.from_pretrained
+  whisper    for openai-whisper, whisper.load_model("DST/model.pt")
+
 examples
   multiattn convert timm/vit_base_patch16_224.augreg2_in21k_ft_in1k vit-base \\
       --to multiattn
   multiattn convert runs/mine/model mine-hf --to hf-vit
   multiattn convert model_base_capfilt_large.pth blip-base --to hf-blip
+  multiattn convert openai/whisper-tiny.en tiny-en --to whisper
 """
 
 _FEW = 3  # names to tell of what is in the way

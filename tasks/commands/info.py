@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from multiattn.attention import Site
-    from multiattn.models import ViT
+    from multiattn.models import TextDecoderConfig, ViT
     from multiattn.weights import ModelBundle
 
 _FEW = 8  # labels to print of what may be thousands
@@ -27,6 +27,7 @@ _EPILOG = """\
 examples
   multiattn info classify
   multiattn info caption
+  multiattn info openai/whisper-tiny.en
   multiattn info runs/mine/model --format json
   multiattn info timm/vit_base_patch16_224.augreg2_in21k_ft_in1k
 """
@@ -58,9 +59,12 @@ def describe(bundle: "ModelBundle") -> dict[str, object]:
         "layout": bundle.layout,
         "architecture": asdict(bundle.model.config),
         "parameters": _count(bundle.model),
-        "input_size": list(bundle.preprocessing.size),
-        "preprocessing": bundle.preprocessing.to_dict(),
     }
+    if bundle.task == "transcribe":
+        facts["input_seconds"] = bundle.sound.max_seconds
+    else:
+        facts["input_size"] = list(bundle.pictures.size)
+    facts["preprocessing"] = bundle.preprocessing.to_dict()
     if bundle.tokenizer is None:
         facts["labels"] = list(bundle.labels)
     else:
@@ -75,18 +79,14 @@ def describe(bundle: "ModelBundle") -> dict[str, object]:
 
 def as_text(bundle: "ModelBundle") -> str:
     """Lines to read; `--format json` has it in full."""
-    pictures = bundle.preprocessing
-    resize = pictures.resize_to
-    resized = f"shorter side to {resize}" if isinstance(resize, int) else f"to {_by(resize)}"
+    of_task = {"classify": _classifier_lines, "caption": _captioner_lines, "transcribe": _recogniser_lines}
     lines = {
         "model": bundle.source,
         "task": bundle.task,
         "layout": bundle.layout,
         "parameters": f"{_count(bundle.model):,}",
-        "input": f"{_by(pictures.size)} pixels (height x width)",
-        "preprocessing": f"resize {resized} ({pictures.interpolation}), crop the centre, "
-        f"mean {_numbers(pictures.mean)}, std {_numbers(pictures.std)}",
-        **(_classifier_lines(bundle) if bundle.tokenizer is None else _captioner_lines(bundle)),
+        **(_sound_lines(bundle) if bundle.task == "transcribe" else _picture_lines(bundle)),
+        **of_task[bundle.task](bundle),
     }
     for key, value in bundle.card.items():
         if isinstance(value, str | int | float) and value != "":
@@ -95,13 +95,34 @@ def as_text(bundle: "ModelBundle") -> str:
     return "\n".join(f"{printable(name):{width}}  {printable(value)}" for name, value in lines.items())
 
 
+def _picture_lines(bundle: "ModelBundle") -> dict[str, str]:
+    pictures = bundle.pictures
+    resize = pictures.resize_to
+    resized = f"shorter side to {resize}" if isinstance(resize, int) else f"to {_by(resize)}"
+    return {
+        "input": f"{_by(pictures.size)} pixels (height x width)",
+        "preprocessing": f"resize {resized} ({pictures.interpolation}), crop the centre, "
+        f"mean {_numbers(pictures.mean)}, std {_numbers(pictures.std)}",
+    }
+
+
+def _sound_lines(bundle: "ModelBundle") -> dict[str, str]:
+    sound = bundle.sound
+    padded = "" if sound.pad_to is None else f", filled up to {sound.pad_to:g} s"
+    return {
+        "input": f"pieces of at most {sound.max_seconds:g} s at {sound.sample_rate:,} Hz",
+        "preprocessing": f"{sound.mels} mels of {sound.window} samples every {1000 * sound.frame_seconds:g} ms, "
+        f"{sound.scale} scale{padded}",
+    }
+
+
 def _classifier_lines(bundle: "ModelBundle") -> dict[str, str]:
     model, sites = bundle.classifier, _sites(bundle)
     return {
         "architecture": f"{_encoder(model)}, "
         f"{'class token' if model.config.pool == 'class' else 'mean of the patches'} read out",
         "attention": f"{len(sites)} sites of {model.config.num_heads} heads: {sites[0].name} to {sites[-1].name}, "
-        f"{sites[0].k_len} tokens of which {_by(model.grid(bundle.preprocessing.size))} are patches",
+        f"{sites[0].k_len} tokens of which {_by(model.grid(bundle.pictures.size))} are patches",
         "labels": f"{len(bundle.labels)}: {', '.join(bundle.labels[:_FEW])}"
         + (", ..." if len(bundle.labels) > _FEW else ""),
     }
@@ -118,21 +139,68 @@ def _captioner_lines(bundle: "ModelBundle") -> dict[str, str]:
     said = {"beams": search.beams, "max_tokens": search.max_tokens} | bundle.decoding
     return {
         "encoder": _encoder(model.encoder) + (f", led to width {decoder.context_dim}" if model.config.bridge else ""),
-        "decoder": f"width {decoder.dim}, depth {decoder.depth}, {decoder.num_heads} heads, mlp {decoder.mlp_dim}, "
-        f"{'pre' if decoder.pre_norm else 'post'}-norm, {decoder.positions} positions for {decoder.max_length} tokens",
+        "decoder": _decoder(decoder),
         "attention": f"{len(sites)} sites: encoder.blocks.N.self of {encoder.num_heads} heads, decoder.blocks.N.self "
         f"and decoder.blocks.N.cross of {decoder.num_heads}; {sites[-1].k_len} tokens are looked at, of which "
-        f"{_by(model.encoder.grid(bundle.preprocessing.size))} are patches",
+        f"{_by(model.encoder.grid(bundle.pictures.size))} are patches",
         "vocabulary": f"{bundle.tokenizer.vocab_size:,} tokens",
         "decoding": ", ".join(f"{name} {value!r}" for name, value in said.items()),
     }
 
 
+def _recogniser_lines(bundle: "ModelBundle") -> dict[str, str]:
+    from multiattn.inputs import SpeechTokens
+    from multiattn.pipelines.transcribe_options import speech_options
+
+    model, sites = bundle.speech, _sites(bundle)
+    assert bundle.tokenizer is not None
+    config, encoder, decoder = model.config, model.config.encoder, model.config.decoder
+    tokens = SpeechTokens.of(
+        bundle.tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size
+    )
+    # what the pipeline makes of what the model says: the same words as there
+    search = speech_options(
+        {},
+        bundle.decoding,
+        tokens=tokens,
+        max_length=decoder.max_length,
+        has_ctc=config.ctc,
+        source=bundle.source,
+    ).decoding
+    said = {"beams": search.beams, "max_tokens": search.max_tokens} | bundle.decoding
+    frame = 1000 * bundle.sound.frame_seconds * encoder.strides[0] * encoder.strides[1]
+    seen = "" if encoder.window is None else f", each seeing {encoder.window} each way"
+    vocabulary = [f"{bundle.tokenizer.vocab_size:,} tokens"]
+    vocabulary += [f"{len(tokens.languages)} languages"] if tokens.languages else []
+    vocabulary += [f"timestamps every {tokens.timestamp_step:g} s"] if tokens.first_timestamp is not None else []
+    return {
+        "encoder": f"width {encoder.dim}, depth {encoder.depth}, {encoder.num_heads} heads, mlp {encoder.mlp_dim}, "
+        f"{encoder.positions} positions, frames of {frame:g} ms{seen}" + (", CTC head" if config.ctc else ""),
+        "decoder": _decoder(decoder),
+        "attention": f"{len(sites)} sites: encoder.blocks.N.self of {encoder.num_heads} heads, decoder.blocks.N.self "
+        f"and decoder.blocks.N.cross of {decoder.num_heads}; at most {sites[-1].k_len} frames are looked at",
+        "vocabulary": ", ".join(vocabulary),
+        "decoding": ", ".join(f"{name} {_told(value)}" for name, value in said.items()),
+    }
+
+
+def _decoder(config: "TextDecoderConfig") -> str:
+    return (
+        f"width {config.dim}, depth {config.depth}, {config.num_heads} heads, mlp {config.mlp_dim}, "
+        f"{'pre' if config.pre_norm else 'post'}-norm, {config.positions} positions for {config.max_length} tokens"
+    )
+
+
+def _told(value: object) -> str:
+    """A value of a decode, of a long list only how long it is."""
+    return f"({len(value)} of them)" if isinstance(value, tuple) and len(value) > _FEW else repr(value)
+
+
 def _sites(bundle: "ModelBundle") -> tuple["Site", ...]:
-    """The attentions one can look into, of a captioner those for its longest text."""
+    """The attentions one can look into, of a model that writes those for its longest text."""
     if bundle.tokenizer is None:
         return bundle.classifier.attention_sites()
-    model = bundle.captioner
+    model = bundle.speech if bundle.task == "transcribe" else bundle.captioner
     return model.attention_sites(tokens=model.config.decoder.max_length)
 
 

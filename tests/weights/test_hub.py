@@ -88,7 +88,7 @@ def test_not_even_an_id() -> None:
 @pytest.mark.parametrize("name", ["clasify", "./some/model", "/no/where", "a/b/c", Path("some/model")], ids=str)
 def test_what_cannot_be_an_id_is_not_looked_up(name: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = answer(monkeypatch, AssertionError("looked up"))
-    with pytest.raises(ModelError, match=r"no directory here, no task \(classify, caption\) and no hub id"):
+    with pytest.raises(ModelError, match=r"no directory here, no task \(classify, caption, transcribe\) and no hub id"):
         locate(name)
     assert not requests
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_not_there_is_not_looked_up(name: str | Path, monkeypatch
 
 def test_a_file_is_not_a_directory(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(ModelError, match="must be a model's directory, or a .pth file .*, but is another file instead"):
+    with pytest.raises(ModelError, match="a model's directory, a .pth file .* or a .pt file .*, but is another file"):
         locate(tmp_path / "model.safetensors")
     (tmp_path / "model.pth").touch()
     assert locate(tmp_path / "model.pth") == tmp_path / "model.pth"

@@ -1,0 +1,181 @@
+"""What the two layouts of Whisper have in common: the keys' transforms, the fixed structure, the heads that align."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from ..inputs import AudioPreprocessing, SpeechTokens, Tokenizer
+from ..inputs.whisper_vocabulary import read_speech_vocabulary
+from ..models.captioner import Captioner
+from ..models.speech import SpeechConfig, SpeechRecogniser
+from ..models.vit import ViT
+from .bundle import VOCABULARY, ModelBundle, build_model, check_vocabulary
+from .hf_common import TEXT, check_fixed
+from .table import KeyTable, Transform
+
+SOUND = "sound encoder"
+"""What messages call a recogniser's other part."""
+
+_NEW = "fine-tune it with a new vocabulary: `model.init_args.pretrained: {where}` and `vocabulary: new`"
+
+
+def _split_qv(ours: Tensor, count: int) -> Sequence[Tensor]:
+    del count
+    q, _, v = ours.chunk(3)
+    return [q.clone(), v.clone()]
+
+
+# Whisper's keys have no bias, which the softmax over the keys cannot see: it adds the same to every score of a query
+NO_KEY_BIAS = Transform(
+    "no key bias",
+    lambda theirs: torch.cat([theirs[0], torch.zeros_like(theirs[0]), theirs[1]]),
+    _split_qv,
+)
+"""Biases of q and v against those of q, k and v."""
+
+ONLY_VALUE_BIAS = Transform(
+    "only value bias",
+    lambda theirs: torch.cat([torch.zeros_like(theirs[0]), theirs[0]]),
+    lambda ours, count: [ours.chunk(2)[1].clone()],
+)
+"""The bias of v against those of k and v."""
+
+# the fields of ours that neither layout has a word for, and what they are in all models of it
+FIXED_SOUND: dict[str, Any] = {
+    "strides": (1, 2),
+    "positions": "sinusoidal",
+    "window": None,
+    "norm_eps": 1e-5,
+    "stochastic_depth": 0.0,
+    "masked": False,
+}
+FIXED_TEXT: dict[str, Any] = {
+    "positions": "learned",
+    "pre_norm": True,
+    "norm_eps": 1e-5,
+    "embed_norm": False,
+    "final_norm": True,
+    "head": "plain",
+    "head_bias": False,
+    "tied": True,
+}
+_FIXED_WHOLE = {"ctc": False, "context": "all"}
+
+# (block, head) of each decoder's cross-attentions that follow the speech, by its blocks, heads and vocabulary.
+# Source: openai-whisper, __init__.py. The first two versions of "large" have the same sizes and different heads.
+_HEADS: dict[tuple[int, int, int], str] = {
+    (4, 6, 51864): "1.0 2.0 2.5 3.0 3.1 3.2 3.3 3.4",
+    (4, 6, 51865): "2.2 3.0 3.2 3.3 3.4 3.5",
+    (6, 8, 51864): "3.3 4.7 5.1 5.5 5.7",
+    (6, 8, 51865): "3.1 4.2 4.3 4.7 5.1 5.2 5.4 5.6",
+    (12, 12, 51864): "6.6 7.0 7.3 7.8 8.2 8.5 8.7 9.0 9.4 9.8 9.10 10.0 10.1 10.2 10.3 10.6 10.11 11.2 11.4",
+    (12, 12, 51865): "5.3 5.9 8.0 8.4 8.7 8.8 9.0 9.7 9.9 10.5",
+    (
+        24,
+        16,
+        51864,
+    ): "11.4 14.1 14.12 14.14 15.4 16.0 16.4 16.9 17.12 17.14 18.7 18.10 18.15 20.0 20.3 20.9 20.14 21.12",
+    (24, 16, 51865): "13.15 15.4 15.15 16.1 20.0 23.4",
+    (32, 20, 51866): "7.0 10.17 12.18 13.12 16.1 17.14 19.11 21.4 24.1 25.6",
+    (4, 20, 51866): "2.4 2.11 3.3 3.6 3.11 3.14",
+}
+
+
+def published_heads(architecture: SpeechConfig) -> tuple[tuple[int, int], ...]:
+    """The cross-attention heads of the published model of these sizes that follow the speech; empty where unknown.
+
+    A published size with another width or another encoder is another model.
+    """
+    text, sound = architecture.decoder, architecture.encoder
+    of_published = text.dim == 64 * text.num_heads and sound.dim == text.dim and sound.max_frames == 1500
+    # the encoder of the turbo model is as deep as that of the large one
+    of_published = of_published and sound.depth == (32 if text.num_heads == 20 else text.depth)
+    said = _HEADS.get((text.depth, text.num_heads, text.vocab_size), "") if of_published else ""
+    return tuple((int(block), int(head)) for block, head in (pair.split(".") for pair in said.split()))
+
+
+def check_structure(bundle: ModelBundle, layout: str) -> None:
+    """Make sure that Whisper can be this model.
+
+    Raises:
+        ModelError: It cannot; the message names the field.
+    """
+    architecture = bundle.speech.config
+    check_fixed(architecture, _FIXED_WHOLE, layout)
+    check_fixed(architecture.encoder, FIXED_SOUND, layout, of=SOUND)
+    check_fixed(architecture.decoder, {**FIXED_TEXT, "dim": architecture.encoder.dim}, layout, of=TEXT)
+    # what feature frames there are is in the position table; anything else would be heard as another speed
+    frames = architecture.encoder.max_frames * 2
+    sound = bundle.sound
+    check_fixed(sound, {"scale": "whisper", "pad_to": sound.max_seconds}, layout, of="preprocessing")
+    if sound.frames(sound.max_samples) != frames:
+        raise ModelError(
+            f"the {layout} layout needs `max_seconds` of the preprocessing to make {frames} frames, two for each of "
+            f"the encoder's `max_frames`, but it is {sound.max_seconds} instead: choose the layout multiattn"
+        )
+
+
+def whisper_sound(architecture: SpeechConfig) -> AudioPreprocessing:
+    """What every Whisper model of these sizes hears."""
+    sound = AudioPreprocessing(mels=architecture.encoder.mels)
+    seconds = architecture.encoder.max_frames * 2 * sound.frame_seconds
+    return AudioPreprocessing(mels=architecture.encoder.mels, pad_to=seconds, max_seconds=seconds)
+
+
+def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path) -> None:
+    """Make sure that the table of the vocabulary is there, before anything is asked of the vocabulary.
+
+    Raises:
+        ModelError: It is not; the message says what can be done.
+    """
+    (embedding,), _ = table.names(VOCABULARY[0])
+    if embedding not in state:
+        raise ModelError(
+            f"{where} lacks the tensor {embedding}, the table of the vocabulary, without which the model cannot write: "
+            f"take a copy that has it, or {_NEW.format(where=where)}"
+        )
+
+
+def whisper_model(
+    architecture: SpeechConfig, where: Path, *, table: KeyTable, state: Mapping[str, Tensor], without: Sequence[str]
+) -> ViT | Captioner | SpeechRecogniser:
+    """As `build_model`; where tensors are missing, the error says what can be done.
+
+    Raises:
+        ModelError: The weights do not fit.
+    """
+    try:
+        return build_model(architecture, where, table=table, state=state, without=without)
+    except ModelError as error:
+        if "\n  - " not in str(error):
+            raise
+        raise ModelError(f"{error}\nIf what is needed is missing, download or save the weights again.") from error
+
+
+def read_tokenizer(where: Path, vocab_size: int) -> Tokenizer:
+    """The vocabulary beside a recogniser's weights.
+
+    Args:
+        where: Their directory, or their file.
+        vocab_size: Rows of them.
+
+    Raises:
+        ModelError: There is none, or it does not fit.
+    """
+    directory = where if where.is_dir() else where.parent
+    try:
+        tokenizer = read_speech_vocabulary(directory, vocab_size=vocab_size)
+    except ModelError as error:
+        raise ModelError(f"{error} Or {_NEW.format(where=where)}.") from error
+    check_vocabulary(tokenizer, vocab_size, where=str(directory))
+    return tokenizer
+
+
+def tokens_of(tokenizer: Tokenizer, architecture: SpeechConfig) -> SpeechTokens:
+    """The tokens with a meaning of their own."""
+    text = architecture.decoder
+    return SpeechTokens.of(tokenizer, start=text.start_token, end=text.end_token, vocab_size=text.vocab_size)
