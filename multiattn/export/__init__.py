@@ -1,21 +1,34 @@
-"""A map as data (npz + JSON), as picture (PNG) and as page (one self-contained HTML file)."""
+"""A map as data (npz + JSON), picture (PNG) and page (one self-contained HTML file); a transcript as subtitles."""
 
+from .alignment import alignment_png
+from .audio_page import PageRecording, write_audio_page
 from .data import load_map, save_map
 from .heat import blend
-from .index import IndexEntry, write_index
+from .index import IndexEntry, RecordingEntry, write_index
 from .page import PagePicture, PageWord, write_page
 from .picture import overlay_png
 from .strip import strip_png
+from .subtitles import ctm, srt, textgrid, transcript_fields, vtt, write_text
 
 __all__ = [
     "IndexEntry",
     "PagePicture",
+    "PageRecording",
     "PageWord",
+    "RecordingEntry",
+    "alignment_png",
     "blend",
+    "ctm",
     "load_map",
     "overlay_png",
     "save_map",
+    "srt",
     "strip_png",
+    "textgrid",
+    "transcript_fields",
+    "vtt",
+    "write_audio_page",
     "write_index",
     "write_page",
+    "write_text",
 ]

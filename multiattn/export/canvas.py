@@ -1,5 +1,8 @@
 """What all drawn figures share: their type, their colours, a canvas measured in pixels and lines that fit."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +74,16 @@ class Canvas:
         """Write the PNG; missing folders are made."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._figure.savefig(path, format="png", dpi=_DPI, facecolor="white", metadata={"Software": "multiattn"})
+        with _letters_may_lack():
+            self._figure.savefig(path, format="png", dpi=_DPI, facecolor="white", metadata={"Software": "multiattn"})
+
+
+@contextmanager
+def _letters_may_lack() -> Iterator[None]:
+    """A letter that the typeface lacks, of Chinese for one, is drawn as an empty box: no warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        yield
 
 
 def points(pixels: float) -> float:
@@ -85,7 +97,8 @@ def width_of(text: str, *, size: float, weight: str = "normal") -> float:
     from matplotlib.textpath import text_to_path
 
     font = FontProperties(family=FONT, size=size, weight=weight)
-    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    with _letters_may_lack():
+        width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     return float(width)
 
 

@@ -1,11 +1,5 @@
-"use strict";
-// The data: pictures, each with its predictions or its caption, and maps. A map is a grid of patches, or one for each
-// layer and head, and of those again one for each word of the caption.
-
-const data = JSON.parse(document.getElementById("data").textContent);
-const element = (id) => document.getElementById(id);
-const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-const palette = bytes(data.palette); // 256 x RGBA
+// The pictures of a page, each with its predictions or its caption, and maps. A map is a grid of patches, or one for
+// each layer and head, and of those again one for each word of the caption.
 
 // what is chosen; layers count from 0 and the last comes first, head 0 is the mean of the heads
 const chosen = { picture: 0, method: "", layer: Infinity, head: 0, word: 0, cell: 0, smooth: true };
@@ -39,16 +33,8 @@ function measured(values) {
 }
 
 const scaled = (value) => (grid.high > grid.low ? (value - grid.low) / (grid.high - grid.low) : 0);
-const number = (value) =>
-  value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
-const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
 // --- drawing ---
-
-function paint(pixels, at, share) {
-  const colour = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
-  pixels.set(palette.subarray(colour, colour + 4), 4 * at);
-}
 
 // How much each cell counts at each of `size` positions: Catmull-Rom cubic, which keeps the value at a cell's centre.
 function taps(cells, size) {
@@ -129,12 +115,7 @@ function drawTiles() {
 
 function drawLegend() {
   const opacity = element("opacity").value / 100;
-  const stops = [];
-  for (let i = 0; i < 256; i += 15) {
-    const [red, green, blue, alpha] = palette.subarray(4 * i, 4 * i + 4);
-    stops.push(`rgb(${red} ${green} ${blue} / ${((alpha / 255) * opacity).toFixed(3)})`);
-  }
-  element("bar").style.background = `linear-gradient(90deg, ${stops.join(", ")}) var(--between)`;
+  drawBar(opacity);
   element("low").textContent = number(grid.low);
   element("high").textContent = number(grid.high);
   element("unit").textContent = map.meaning;

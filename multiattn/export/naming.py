@@ -24,9 +24,10 @@ def title(attention_map: AttentionMap) -> str:
 
 
 def meaning(attention_map: AttentionMap) -> str:
-    """What the values are, with their unit, as it stands beside a colour bar: `relevance per patch`."""
-    method = attention_map.method
-    return f"{_MEANINGS.get(method, readable(method))} per {attention_map.axes[-1].unit}"
+    """What the values are, with their unit, as it stands beside a colour bar: `relevance per patch`, `per 20 ms`."""
+    method, last = attention_map.method, attention_map.axes[-1]
+    unit = f"{1000 * last.step:g} ms" if last.unit == "second" else last.unit
+    return f"{_MEANINGS.get(method, readable(method))} per {unit}"
 
 
 def origin(attention_map: AttentionMap) -> str:

@@ -21,13 +21,7 @@ function showCell(cell) {
     ["span", `rank ${rank} of ${rows * columns}`],
     ["span", `row ${row + 1}, column ${column + 1}`],
   ];
-  element("readout").replaceChildren(
-    ...facts.flatMap(([tag, text], i) => {
-      const part = document.createElement(tag);
-      part.textContent = text;
-      return i ? [" ", part] : [part];
-    }),
-  );
+  showFacts("readout", facts);
 }
 
 function pointAt(event) {
@@ -138,21 +132,10 @@ function showPicture(index) {
   element("prediction").hidden = !picture.predictions.length;
   showSentence(picture.words, showWord);
   if (!picture.maps.some((one) => one.name === chosen.method)) chosen.method = picture.maps[0].name;
-  element("methods").replaceChildren(
-    ...picture.maps.map((one) => {
-      const label = document.createElement("label");
-      const input = document.createElement("input");
-      const text = document.createElement("span");
-      Object.assign(input, { type: "radio", name: "method", value: one.name, checked: one.name === chosen.method });
-      input.addEventListener("change", () => {
-        chosen.method = one.name;
-        showMap();
-      });
-      text.textContent = one.name;
-      label.append(input, text);
-      return label;
-    }),
-  );
+  showMethods(picture.maps, chosen.method, (name) => {
+    chosen.method = name;
+    showMap();
+  });
   showMap();
 }
 

@@ -113,7 +113,7 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture], title: str)
         "saturation": SATURATION,
         "pictures": [_picture(picture) for picture in pictures],
     }
-    script = "\n".join(part(name) for name in ("draw.js", "words.js", "page.js"))
+    script = "\n".join(part(name) for name in ("base.js", "draw.js", "words.js", "page.js"))
     body = {"title": html.escape(title), "script": script, "data": embedded(data)}
     write(path, title, fill(part("page.html"), body), scripts="; script-src 'unsafe-inline'")
 

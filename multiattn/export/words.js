@@ -51,11 +51,5 @@ function markWord() {
     facts.push(["span", word.likelier]);
     if (word.made_up) facts.push(["em", "mean colour suffices"]);
   }
-  element("word").replaceChildren(
-    ...facts.flatMap(([tag, text], i) => {
-      const part = document.createElement(tag);
-      part.textContent = text;
-      return i ? [" ", part] : [part];
-    }),
-  );
+  showFacts("word", facts);
 }

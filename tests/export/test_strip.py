@@ -74,10 +74,9 @@ def test_words_that_are_not_from_the_picture_are_marked_without_relying_on_colou
 def test_caption_is_drawn_as_it_stands_and_long_words_fit(tmp_path, photo):
     word_map = words_map(VALUES, ("$x_", " \\frac{", " " + "Donaudampfschifffahrt" * 4, " 日", "."), whole(photo))
     widths = []
-    with pytest.warns(UserWarning, match="Glyph .* missing from font"):
-        for caption in (None, r"costs $5, not \frac{$9 %"):
-            strip_png(word_map, photo, tmp_path / "strip.png", caption=caption)
-            widths.append(read(tmp_path / "strip.png").shape[1])
+    for caption in (None, r"costs $5, not \frac{$9 %"):
+        strip_png(word_map, photo, tmp_path / "strip.png", caption=caption)
+        widths.append(read(tmp_path / "strip.png").shape[1])
     assert widths[0] == widths[1]
 
 

@@ -1,0 +1,283 @@
+"""A transcript for other programs: SRT and WebVTT for players, TextGrid for Praat, CTM for scoring tools, JSON."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import InputError
+from .spoken import Piece, TimedSegment, TimedWord, check_times, in_order, pieces_of, plain
+
+_LINE = 42
+"""Characters of a line of a subtitle, and two lines: what most guidelines for subtitles allow."""
+
+_LINES = 2
+
+_LONGEST = 7.0
+"""Seconds that a subtitle stays, where it can be cut between words."""
+
+_PAUSE = 1.0
+"""Seconds without a word after which a new subtitle begins."""
+
+_STOPS = ".,;:?!…。、，！？"
+"""A subtitle is best cut behind one of these."""
+
+
+class _Cue(NamedTuple):
+    """A subtitle: when it is seen (milliseconds), and its lines, each of parts with the time of the word in them."""
+
+    start: int
+    end: int
+    lines: list[list[tuple[int | None, str]]]
+
+
+def srt(segments: Sequence[TimedSegment]) -> str:
+    """Subtitles as SubRip: no two overlap, and the longer segments are cut between words where these have times.
+
+    Raises:
+        ValueError: A time is not finite or below 0, or an end lies before its start.
+    """
+    blocks = []
+    for number, cue in enumerate(_cues(segments), start=1):
+        # the arrow would be read as a line of times, and SubRip knows no other way to write it
+        lines = ["".join(text for _, text in line).replace("-->", "->") for line in cue.lines]
+        times = f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}"
+        blocks.append("\n".join([str(number), times, *lines, ""]))
+    return "\n".join(blocks)
+
+
+def vtt(segments: Sequence[TimedSegment]) -> str:
+    """Subtitles as WebVTT, as for `srt`; words with times have them in the text, so that a player can light them up.
+
+    Raises:
+        ValueError: A time is not finite or below 0, or an end lies before its start.
+    """
+    blocks = ["WEBVTT\n"]
+    for cue in _cues(segments):
+        shown = cue.start  # a time in the text must lie within the cue, after the one before it
+        lines = []
+        for line in cue.lines:
+            parts = []
+            for time, text in line:
+                if time is not None and shown < time < cue.end:
+                    space = text[: len(text) - len(text.lstrip())]
+                    parts.append(f"{space}<{_clock(time, '.')}>{_escaped(text.lstrip())}")
+                    shown = time
+                else:
+                    parts.append(_escaped(text))
+            lines.append("".join(parts))
+        blocks.append("\n".join([f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}", *lines, ""]))
+    return "\n".join(blocks)
+
+
+def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
+    """Interval tiers as Praat reads them: `segments`, and `words` where they have times; silence is an empty interval.
+
+    Args:
+        segments: In their order.
+        duration: Of the recording, in seconds.
+
+    Raises:
+        ValueError: A time is not finite or below 0, or an end lies before its start.
+    """
+    ((_, length),) = in_order([(0.0, duration)])
+    tiers = [("segments", _placed(segments, "segment"))]
+    if any(segment.words for segment in segments):
+        tiers.append(("words", _placed(_words(segments), "word")))
+    # a word may end a frame after the last sample
+    length = max([length, *(intervals[-1][1] for _, intervals in tiers if intervals)])
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_seconds(length)}"]
+    lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for number, (name, spoken) in enumerate(tiers, start=1):
+        intervals = _with_silence(spoken, length)
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        lines += ["        xmin = 0", f"        xmax = {_seconds(length)}"]
+        lines.append(f"        intervals: size = {len(intervals)}")
+        for index, (start, end, text) in enumerate(intervals, start=1):
+            quoted = text.replace('"', '""')
+            lines += [f"        intervals [{index}]:", f"            xmin = {_seconds(start)}"]
+            lines += [f"            xmax = {_seconds(end)}", f'            text = "{quoted}"']
+    return "\n".join(lines) + "\n"
+
+
+def ctm(segments: Sequence[TimedSegment], *, recording: str) -> str:
+    """A line for each word, as NIST's scoring tools read it: recording, channel, start, duration, word, score.
+
+    Spaces in the recording's name or in a word become `_`, for a space ends a field.
+
+    Args:
+        segments: With the times of their words.
+        recording: Its name, as the reference transcript calls it.
+
+    Raises:
+        InputError: A segment has text but no words.
+        ValueError: A time is not finite or below 0, or an end lies before its start.
+    """
+    for segment in segments:
+        if segment.text.strip() and not segment.words:
+            raise InputError(
+                f"CTM has a line for each word, but the words of the segment at {segment.start:g} s have no times: "
+                "transcribe with words."
+            )
+    # a line that begins with two semicolons is a comment
+    name = "_".join(plain(recording).split()).replace(";;", "__", 1) or "recording"
+    lines = []
+    words = _words(segments)
+    for (start, end, text), word in zip(_placed(words, "word"), words, strict=True):
+        if text:
+            spelled = text.replace(" ", "_")
+            lines.append(f"{name} 1 {_seconds(start)} {_seconds(end - start)} {spelled} {word.score:.3f}\n")
+    return "".join(lines)
+
+
+def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, Any]:
+    """The fields `segments` and `words` of a transcript as JSON values; times in seconds, to the millisecond.
+
+    `words` has those of all segments in one list: `{word, start, end, score}`; empty where their times are not known.
+
+    Raises:
+        ValueError: A time is not finite or below 0, or an end lies before its start.
+    """
+    words = _words(segments)
+    check_times(segments, "segment")
+    check_times(words, "word")
+    return {
+        "segments": [
+            {
+                "start": round(segment.start, 3),
+                "end": round(segment.end, 3),
+                "text": segment.text.strip(),
+                "flags": list(segment.flags),
+            }
+            for segment in segments
+        ],
+        "words": [
+            {
+                "word": word.text.strip(),
+                "start": round(word.start, 3),
+                "end": round(word.end, 3),
+                "score": round(word.score, 4),
+            }
+            for word in words
+        ],
+    }
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write what one of these functions made, as UTF-8 with plain line ends; missing folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+# --- cues ---
+
+
+def _cues(segments: Sequence[TimedSegment]) -> list[_Cue]:
+    """The segments with text, cut into what two lines hold; one without words' times is not cut."""
+    check_times(segments, "segment")
+    check_times(_words(segments), "word")
+    parts: list[tuple[float, float, list[Piece] | str]] = []
+    for segment in segments:
+        text = " ".join(plain(segment.text).split())
+        if segment.words:
+            parts += [(group[0].word.start, group[-1].word.end, group) for group in _groups(pieces_of(segment))]
+        elif text:
+            parts.append((segment.start, segment.end, text))
+    times = in_order([(start, end) for start, end, _ in parts])
+    return [_Cue(*span, _wrapped(said)) for span, (_, _, said) in zip(times, parts, strict=True)]
+
+
+def _groups(pieces: list[Piece]) -> list[list[Piece]]:
+    """Words that are seen together: cut at pauses, then in halves until each fits two lines and seven seconds."""
+    groups: list[list[Piece]] = []
+    for piece in pieces:
+        if not piece.text.strip():
+            continue
+        if groups and piece.word.start - groups[-1][-1].word.end <= _PAUSE:
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    return [half for group in groups for half in _halved(group)]
+
+
+def _halved(group: list[Piece]) -> list[list[Piece]]:
+    """The group where it fits, else its halves: cut near the middle, if it can be behind a comma or a stop."""
+    fits = len(_wrapped(group)) <= _LINES and group[-1].word.end - group[0].word.start <= _LONGEST
+    if fits or len(group) == 1:
+        return [group]
+    lengths = list(accumulate(len(piece.text) for piece in group))
+
+    def cost(cut: int) -> float:
+        middle = abs(2 * lengths[cut - 1] - lengths[-1]) / lengths[-1]
+        return middle if group[cut - 1].text.rstrip()[-1] in _STOPS else middle + 0.4
+
+    cut = min(range(1, len(group)), key=cost)
+    return [*_halved(group[:cut]), *_halved(group[cut:])]
+
+
+def _wrapped(said: list[Piece] | str) -> list[list[tuple[int | None, str]]]:
+    """Lines of at most 42 characters, broken at spaces, in a language without between words."""
+    if isinstance(said, str):
+        parts: list[tuple[int | None, str]] = [(None, f" {word}") for word in said.split()]
+    else:
+        parts = [(round(1000 * piece.word.start), piece.text) for piece in said]
+    lines: list[list[tuple[int | None, str]]] = []
+    length = 0
+    for time, text in parts:
+        if lines and length + len(text.rstrip()) <= _LINE:
+            lines[-1].append((time, text))
+            length += len(text)
+        else:
+            if lines:
+                before, last = lines[-1][-1]
+                lines[-1][-1] = (before, last.rstrip())
+            lines.append([(time, text.lstrip())])
+            length = len(text.lstrip())
+    if lines:
+        before, last = lines[-1][-1]
+        lines[-1][-1] = (before, last.rstrip())
+    return lines
+
+
+# --- times and intervals ---
+
+
+def _words(segments: Sequence[TimedSegment]) -> list[TimedWord]:
+    return [word for segment in segments for word in segment.words]
+
+
+def _placed(spoken: Sequence[TimedSegment | TimedWord], what: str) -> list[tuple[int, int, str]]:
+    """Start, end (milliseconds) and text of each, none over another."""
+    check_times(spoken, what)
+    times = in_order([(one.start, one.end) for one in spoken])
+    return [(*span, " ".join(plain(one.text).split())) for span, one in zip(times, spoken, strict=True)]
+
+
+def _with_silence(spoken: list[tuple[int, int, str]], length: int) -> list[tuple[int, int, str]]:
+    """The intervals and those between them, without a gap from 0 to the end of the recording."""
+    intervals, reached = [], 0
+    for start, end, text in [*spoken, (length, length, "")]:
+        if start > reached:
+            intervals.append((reached, start, ""))
+        if end > start:
+            intervals.append((start, end, text))
+        reached = end
+    return intervals
+
+
+def _clock(milliseconds: int, mark: str) -> str:
+    """Hours, minutes, seconds and milliseconds; more than 99 hours have as many digits as they need."""
+    seconds, rest = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{mark}{rest:03}"
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds // 1000}.{milliseconds % 1000:03}"
+
+
+def _escaped(text: str) -> str:
+    """As the text of a WebVTT cue: no tag, no entity, and no arrow."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
