@@ -1,0 +1,163 @@
+"""From the look of attention heads to the time of each token: evidence, dynamic time warping, times.
+
+Notation: h heads, n tokens (rows: what was looked at to predict each), m encoder frames (time).
+
+A head that follows the speech looks, for each token, at the frames where it is spoken. The path through tokens and
+frames that never runs backwards and gathers the most of such evidence says when each token begins.
+Source: openai-whisper, timing.py.
+"""
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int64
+
+FILTER_WIDTH = 7
+"""Frames that the median filter looks at, as Whisper's."""
+
+_CHUNK = 32_768  # values that are filtered together: the intermediate copies stay in the processor's cache
+
+
+def token_times(
+    weights: Float[np.ndarray, "h n m"],
+    *,
+    frame_seconds: float,
+    first_row: int = 0,
+    filter_width: int = FILTER_WIDTH,
+) -> Float64[np.ndarray, " rows"]:
+    """When each token begins, in seconds.
+
+    Args:
+        weights: Where each of the heads looked while each token was predicted: over the frames of the recording itself.
+        frame_seconds: From one frame to the next, in seconds.
+        first_row: Rows before this one are no tokens of the text. They count for what is usual at a frame, but have no
+            time.
+        filter_width: Frames of the median filter; odd.
+
+    Raises:
+        ValueError: There are no heads, no frames, no rows from `first_row` on, or the width is not odd.
+    """
+    heads, rows, frames = weights.shape
+    if not heads or not frames or not 0 <= first_row < rows:
+        raise ValueError(
+            f"`weights` must have a head, a frame and more than `first_row` ({first_row}) rows, but are of shape "
+            f"{weights.shape} instead."
+        )
+    matrix = np.mean([evidence(of_head, filter_width=filter_width) for of_head in weights], axis=0)
+    return begin_frames(matrix[first_row:]) * frame_seconds
+
+
+def evidence(weights: Float[np.ndarray, "n m"], *, filter_width: int = FILTER_WIDTH) -> Float32[np.ndarray, "n m"]:
+    """What one head's look says about when each token is spoken: how much more a frame was looked at than usual.
+
+    Each frame is compared with itself over all tokens, in standard deviations, so that frames which every token looks
+    at say nothing; then smoothed over time.
+    """
+    found = weights.astype(np.float32)
+    found -= found.mean(axis=0)
+    deviation = np.sqrt(np.einsum("nm,nm->m", found, found) / len(found))
+    found /= np.where(deviation > 0, deviation, 1)  # a frame that is looked at always alike has nothing to say
+    return median_filter(found, filter_width)
+
+
+def median_filter(x: Float[np.ndarray, "n m"], width: int) -> Float[np.ndarray, "n m"]:
+    """The median of the `width` values around each one of a row; the rows are mirrored at their ends.
+
+    Rows of no more than half the width are left as they are.
+
+    Raises:
+        ValueError: The width is not odd.
+    """
+    if width < 1 or width % 2 == 0:
+        raise ValueError(f"`width` must be an odd number, but is {width} instead.")
+    half = width // 2
+    if x.shape[1] <= half or width == 1:
+        return x
+    found = np.empty_like(x)
+    step = max(1, _CHUNK // x.shape[1])
+    for start in range(0, len(x), step):
+        found[start : start + step] = _median_of_rows(x[start : start + step], half)
+    return found
+
+
+def _median_of_rows(x: np.ndarray, half: int) -> np.ndarray:
+    """By exclusion: of half + 2 values neither the lowest nor the highest can be the median of all; then the next.
+
+    Sorting every window takes many times as long.
+    """
+    m = x.shape[1]
+    padded = np.pad(x, ((0, 0), (half, half)), mode="reflect")
+    # one shifted view for each place in the window; copied as soon as they are written to
+    waiting = [padded[:, shift : shift + m] for shift in range(2 * half + 1)]
+    held = [view.copy() for view in waiting[: half + 2]]
+    waiting = waiting[half + 2 :]
+    spare = np.empty_like(held[0])
+    while True:
+        for i in range(len(held) - 1):  # the highest to the end
+            np.minimum(held[i], held[i + 1], out=spare)
+            np.maximum(held[i], held[i + 1], out=held[i + 1])
+            held[i], spare = spare, held[i]
+        for i in range(len(held) - 2, 0, -1):  # the lowest to the front
+            np.minimum(held[i - 1], held[i], out=spare)
+            np.maximum(held[i - 1], held[i], out=held[i])
+            held[i - 1], spare = spare, held[i - 1]
+        if len(held) == 3:
+            return held[1]
+        last = held.pop()
+        held.pop(0)
+        last[...] = waiting.pop(0)
+        held.append(last)
+
+
+def begin_frames(matrix: Float[np.ndarray, "n m"]) -> Int64[np.ndarray, " n"]:
+    """The frame at which each token begins, on the path through the matrix that gathers the most."""
+    rows, cols = dtw(-matrix)
+    return cols[np.flatnonzero(np.diff(rows, prepend=-1))]
+
+
+def dtw(cost: Float[np.ndarray, "n m"]) -> tuple[Int64[np.ndarray, " steps"], Int64[np.ndarray, " steps"]]:
+    """The cheapest path from the first row and column to the last, by steps to the next row, column or both.
+
+    Exact, in the precision of `cost`. Of several cheapest paths it is the one that comes earliest to the last row, then
+    earliest to the one before it, and so on.
+
+    Returns:
+        The row and the column of each step.
+
+    Raises:
+        ValueError: There are no rows or no columns.
+    """
+    n, m = cost.shape
+    if not n or not m:
+        raise ValueError(f"`cost` must have rows and columns, but is of shape {cost.shape} instead.")
+    # Cells of one anti-diagonal d = i + j do not depend on each other: row d of `total` holds them, by i. What lies
+    # outside is infinitely dear, so that the path cannot leave; but the way in from (-1, -1) is free.
+    skewed = np.full((n + m - 1, n), np.inf, dtype=cost.dtype)
+    for i in range(n):
+        skewed[i : i + m, i] = cost[i]
+    total = np.full((n + m + 1, n + 1), np.inf, dtype=cost.dtype)  # [d + 2, i + 1]
+    total[0, 0] = 0
+    # views, made before the loop, for its steps are so short that making them would take as long again
+    here, row_before = list(total[:, 1:]), list(total[:, :-1])
+    for d, dear in enumerate(skewed):
+        now = here[d + 2]
+        np.minimum(row_before[d + 1], here[d + 1], out=now)  # from the row before, from the column before
+        np.minimum(now, row_before[d], out=now)  # from both
+        np.add(now, dear, out=now)
+    return _trace(total, n, m)
+
+
+def _trace(total: np.ndarray, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """The path back from the last cell, by the totals of `dtw`."""
+    both, row, column = total[:-2, :-1], total[1:-1, :-1], total[1:-1, 1:]
+    steps = np.where(column <= np.minimum(both, row), 2, row < both).astype(np.uint8)  # 2, 1, 0: column, row, both
+    codes, width = steps.tobytes(), n
+    i, j = n - 1, m - 1
+    rows, cols = [i], [j]
+    while i > 0 or j > 0:
+        code = 2 if i == 0 else 1 if j == 0 else codes[(i + j) * width + i]
+        if code != 2:
+            i -= 1
+        if code != 1:
+            j -= 1
+        rows.append(i)
+        cols.append(j)
+    return np.array(rows[::-1], dtype=np.int64), np.array(cols[::-1], dtype=np.int64)
