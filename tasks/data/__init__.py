@@ -8,14 +8,19 @@ if TYPE_CHECKING:
     from .captions import CaptionRecords, read_captions
     from .classification import ClassificationData
     from .folder import ClassificationRecords, read_folder
+    from .recordings import SpeechRecords, read_recordings
+    from .speech import SpeechData
 
 __all__ = [
     "CaptionData",
     "CaptionRecords",
     "ClassificationData",
     "ClassificationRecords",
+    "SpeechData",
+    "SpeechRecords",
     "read_captions",
     "read_folder",
+    "read_recordings",
 ]
 
 _HOMES = {
@@ -23,8 +28,11 @@ _HOMES = {
     "CaptionRecords": "tasks.data.captions",
     "ClassificationData": "tasks.data.classification",
     "ClassificationRecords": "tasks.data.folder",
+    "SpeechData": "tasks.data.speech",
+    "SpeechRecords": "tasks.data.recordings",
     "read_captions": "tasks.data.captions",
     "read_folder": "tasks.data.folder",
+    "read_recordings": "tasks.data.recordings",
 }
 
 

@@ -1,4 +1,4 @@
-"""What the data modules of all tasks on pictures share: splits, order, workers, and pictures that cannot be read."""
+"""What the data modules of all tasks share: splits, order, workers, and files that cannot be read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,16 +10,19 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from multiattn.errors import InputError
-from multiattn.inputs import ImagePreprocessing
+from multiattn.inputs import AudioPreprocessing, ImagePreprocessing
 
 from ..checks import require
-from .loader import EvaluationLoader, TrainingLoader, UnreadablePictures, ignore_interrupt
-from .pictures import Records, Sample
-from .sampler import EpochBatches, share_of
+from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_interrupt
+from .readable import Records
+from .sampler import Batches, EpochBatches, share_of
 
 
-class PictureData(pl.LightningDataModule, ABC):
-    """Splits of pictures as batches; a task says what it knows of a picture, and how it travels."""
+class SplitData(pl.LightningDataModule, ABC):
+    """Splits of files as batches; a task says what it knows of a file, and how it travels."""
+
+    kind = "pictures"
+    """What the files are."""
 
     def __init__(
         self,
@@ -62,8 +65,8 @@ class PictureData(pl.LightningDataModule, ABC):
         """What makes a batch of items."""
 
     @property
-    def preprocessing(self) -> ImagePreprocessing:
-        """The way from picture to input, which belongs to the model."""
+    def preprocessing(self) -> ImagePreprocessing | AudioPreprocessing:
+        """The way from file to input, which belongs to the model."""
         assert self.trainer is not None
         return self.trainer.lightning_module.preprocessing  # type: ignore[no-any-return, union-attr]
 
@@ -84,13 +87,14 @@ class PictureData(pl.LightningDataModule, ABC):
         """Training batches an epoch, in each process."""
         return len(self._batches())
 
-    def _batches(self) -> EpochBatches:
+    def _batches(self) -> Batches:
+        """Which items make up which training batch."""
         assert self.trainer is not None
         size, rank, world = len(self.records("train").items), self.trainer.global_rank, self.trainer.world_size
         if size < self.batch_size * world:
             raise InputError(
-                f"{self.root}: a training batch has {self.batch_size} x {world} pictures, but the training split only "
-                f"{size}. Lower `batch_size`."
+                f"{self.root}: a training batch has {self.batch_size} x {world} {self.kind}, but the training split "
+                f"only {size}. Lower `batch_size`."
             )
         return EpochBatches(size, batch_size=self.batch_size, seed=self.seed, rank=rank, world=world)
 
@@ -110,7 +114,7 @@ class PictureData(pl.LightningDataModule, ABC):
         assert self.trainer is not None
         items, size = self.evaluation_items(split), len(self.records(split).items)
         mine = share_of(size, rank=self.trainer.global_rank, world=self.trainer.world_size)
-        loader: DataLoader[Sample] = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             Subset(items, mine),
             batch_size=self.eval_batch_size,
             worker_init_fn=ignore_interrupt,
@@ -128,5 +132,5 @@ class PictureData(pl.LightningDataModule, ABC):
             "persistent_workers": self.num_workers > 0,
         }
 
-    def _unreadable(self, split: str, size: int) -> UnreadablePictures:
-        return UnreadablePictures(split, size, max_share=self.max_bad_share)
+    def _unreadable(self, split: str, size: int) -> UnreadableFiles:
+        return UnreadableFiles(split, size, max_share=self.max_bad_share, kind=self.kind)

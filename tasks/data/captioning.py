@@ -8,17 +8,18 @@ from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer
 
 from ..checks import require
-from .base import PictureData
+from .base import SplitData
 from .caption_batches import CaptionBatch, CaptionCollate, Captioned, CaptionTokens
 from .captions import CaptionRecords, clean_caption, read_captions
-from .features import EvaluationFeatures, FeatureStore, TrainingFeatures
+from .features import FeatureStore
+from .picture_features import EvaluationFeatures, PictureEncoding, TrainingFeatures
 from .pictures import EvaluationPictures, TrainingPictures
 from .transforms import Augmentation, training_transform
 
 __all__ = ["CaptionBatch", "CaptionData"]
 
 
-class CaptionData(PictureData):
+class CaptionData(SplitData):
     """Captioned pictures from `root/train`, `root/validation` and, where it is there, `root/test`.
 
     Each split holds a `metadata.jsonl` or `metadata.csv` with `file_name` and `text` or `texts`; `captions` and
@@ -143,7 +144,8 @@ class CaptionData(PictureData):
         """Pictures, or features, with their captions."""
         shape = (3, *self.preprocessing.size)
         if self._stores:
-            shape = next(iter(self._stores.values())).shape
+            encoding = next(iter(self._stores.values())).encoding
+            shape = (encoding.rows, encoding.width)
         pad = self._task.model.decoder.config.pad_token
         return CaptionCollate(pad=pad, shape=shape, of_features=self.features is not None)
 
@@ -174,14 +176,10 @@ class CaptionData(PictureData):
         """
         assert self.trainer is not None and self.features is not None
         if split not in self._stores:
-            store = FeatureStore(
-                self.features,
-                split,
-                encoder=self._task.model.encoder,
-                preprocessing=self.preprocessing,
-                records=self.records(split),
-                views=self.views if split == "train" else 1,
-            )
-            store.prepare(self._task.model.encoder, batch_size=self.eval_batch_size, num_workers=self.num_workers)
+            encoder = self._task.model.encoder
+            views = self.views if split == "train" else 1
+            encoding = PictureEncoding(self.records(split), self.preprocessing, encoder, views=views)
+            store = FeatureStore(self.features, split, encoder=encoder, encoding=encoding)
+            store.prepare(encoder, batch_size=self.eval_batch_size, num_workers=self.num_workers)
             self._stores[split] = store
         return self._stores[split]

@@ -5,13 +5,13 @@ from functools import cached_property
 from multiattn.errors import InputError
 
 from ..checks import require
-from .base import PictureData
+from .base import SplitData
 from .folder import ClassificationRecords, read_folder
 from .pictures import Collate, EvaluationPictures, TrainingPictures
 from .transforms import Augmentation, training_transform
 
 
-class ClassificationData(PictureData):
+class ClassificationData(SplitData):
     """Labelled pictures from `root/train`, `root/validation` and, where it is there, `root/test`.
 
     Each split holds a folder for each class, or a `metadata.jsonl` or `metadata.csv` with `file_name` and `label`.

@@ -1,9 +1,9 @@
-"""What a frozen encoder makes of each picture, computed once and kept on disk, for training without running it.
+"""What a frozen encoder makes of each file of a split, computed once and kept on disk, for training without running it.
 
 A store is a folder named by the split and by a digest of all that the features depend on: the encoder's weights and
 architecture, the preprocessing, and the names and sizes of the files. So another encoder never meets these features.
-In it, for each view (plain, mirrored), are the features as a float16 array and, in JSON, how far it got.
-N pictures, m tokens, D width.
+In it, for each view (plain and mirrored pictures; recordings at each speed), are the features as float16 and, in JSON,
+how far it got. N items; m rows of an item, one for each token or frame; D width.
 """
 
 import fcntl
@@ -13,74 +13,106 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float16
-from torch import Tensor
+from jaxtyping import Float, Float16
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from multiattn.errors import InputError, ModelError
-from multiattn.inputs import ImagePreprocessing
-from multiattn.models.vit import ViT
 
 from ..encoder import TRAINING_ONLY
-from ..seeding import seed_for
-from .captions import CaptionRecords
 from .loader import ignore_interrupt
-from .pictures import EvaluationPictures, Sample, first_readable
+from .readable import Records
 
-VIEWS = ("plain", "mirrored")
-
-_VIEW = 2  # sets the draw of the view apart from the other draws of the same place
 _SAVE_EVERY = 2.0  # seconds
 _TELL_EVERY = 15.0  # seconds
+
+
+class Item(Protocol):
+    """A file that was prepared for the encoder."""
+
+    @property
+    def place(self) -> int:
+        """Its index in the records."""
+
+    @property
+    def unreadable(self) -> tuple[tuple[str, str], ...]:
+        """File and reason, where it could not be read."""
+
+
+class Found(NamedTuple):
+    """What the encoder made of an item."""
+
+    features: Float[Tensor, "m D"]
+    count: int
+    """How long the item is, in samples; for whoever needs it."""
+
+
+class Encoding(Protocol):
+    """How the files of a split become features."""
+
+    kind: str
+    """What the files are: "pictures"."""
+
+    records: Records
+    views: tuple[str, ...]
+    """The names of what is kept of each file."""
+
+    rows: int | None
+    """Of each item; None where each has its own number."""
+
+    width: int
+
+    def depends_on(self, architecture: dict[str, Any]) -> list[Any]:
+        """What the features depend on beside the weights and the files, as JSON; `architecture` is the encoder's."""
+
+    def items(self, view: str) -> Dataset[Any]:
+        """The files by their places, ready for the encoder."""
+
+    def encode(self, encoder: nn.Module, items: Sequence[Any]) -> list[Found]:
+        """What the encoder makes of these items, which could all be read."""
 
 
 class FeatureStore:
     """The features of one split."""
 
-    def __init__(
-        self,
-        folder: Path,
-        split: str,
-        *,
-        encoder: ViT,
-        preprocessing: ImagePreprocessing,
-        records: CaptionRecords,
-        views: int,
-    ) -> None:
+    def __init__(self, folder: Path, split: str, *, encoder: nn.Module, encoding: Encoding) -> None:
         """Find the place of the store; nothing is computed yet.
 
         Args:
             folder: That holds all stores.
             split: What the records are called.
             encoder: Whose features they are.
-            preprocessing: The way from a picture to its input.
-            records: The pictures.
-            views: 1 for the pictures as they are, 2 for mirrored ones, too.
+            encoding: Of what, and how.
         """
-        digest = _digest(encoder, preprocessing, records)
-        self.folder = folder / f"{split}-{digest[:16]}"
-        self.split, self.records, self.preprocessing = split, records, preprocessing
-        self.views = VIEWS[:views]
-        tokens = encoder.num_prefix_tokens + int(np.prod(encoder.grid(preprocessing.size)))
-        self.shape = (tokens, encoder.config.dim)
-        """Tokens and width of one picture's features."""
-        self._open: dict[str, tuple[np.ndarray, dict[int, str]]] = {}
+        self.folder = folder / f"{split}-{_digest(encoder, encoding)[:16]}"
+        self.split, self.encoding = split, encoding
+        self._open: dict[str, tuple[np.ndarray, _Progress]] = {}
 
-    def prepare(self, encoder: ViT, *, batch_size: int, num_workers: int) -> None:
+    @property
+    def records(self) -> Records:
+        """The files."""
+        return self.encoding.records
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of what is kept of each file."""
+        return self.encoding.views
+
+    def prepare(self, encoder: nn.Module, *, batch_size: int, num_workers: int) -> None:
         """Compute what is missing; what another process computes at the same time is waited for.
 
         Args:
             encoder: The one that the store was made for; it is used where it is, and left as it was.
-            batch_size: Pictures at once.
-            num_workers: Processes that prepare pictures.
+            batch_size: Items at once.
+            num_workers: Processes that prepare items.
 
         Raises:
             InputError: The folder cannot be written.
@@ -98,40 +130,55 @@ class FeatureStore:
         finally:
             encoder.train(was_training)
 
-    def read(self, index: int, view: str = "plain") -> Float16[Tensor, "m D"]:
-        """The features of a picture.
+    def read(self, index: int, view: str) -> Float16[Tensor, "m D"]:
+        """The features of an item.
 
         Raises:
-            InputError: The picture could not be read when they were computed.
+            InputError: The file could not be read when they were computed.
         """
+        rows, progress = self._opened(view)
+        if index in progress.unreadable:
+            raise InputError(progress.unreadable[index])
+        fixed = self.encoding.rows
+        start, end = progress.bounds(index) if fixed is None else (index * fixed, (index + 1) * fixed)
+        return torch.from_numpy(np.array(rows[start:end]))
+
+    def count(self, index: int, view: str) -> int:
+        """How long an item is, in samples, where items differ."""
+        return self._opened(view)[1].counts[index]
+
+    def _opened(self, view: str) -> tuple[np.ndarray, "_Progress"]:
+        """All rows of a view, and what is noted of it."""
         if view not in self._open:
-            array = np.load(self.folder / f"{view}.npy", mmap_mode="r")
-            self._open[view] = array, _progress(self.folder, view).unreadable
-        array, unreadable = self._open[view]
-        if index in unreadable:
-            raise InputError(unreadable[index])
-        return torch.from_numpy(np.array(array[index]))
+            progress = _progress(self.folder, view)
+            header, size = len(self._header()), self.encoding.width * 2
+            rows = np.memmap(
+                self._path(view),
+                np.float16,
+                "r",
+                offset=header,
+                shape=((self._end(progress) - header) // size, self.encoding.width),
+            )
+            self._open[view] = rows, progress
+        return self._open[view]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}}  # a process opens the files itself: a pickled map would be all its content
 
     @torch.inference_mode()
-    def _compute(self, view: str, encoder: ViT, *, batch_size: int, num_workers: int) -> None:
+    def _compute(self, view: str, encoder: nn.Module, *, batch_size: int, num_workers: int) -> None:
         """Go on with a view from where it is.
 
-        The file grows picture by picture, and says how far only afterwards: a kill loses seconds, a full disk nothing.
+        The file grows item by item, and says how far only afterwards: a kill loses seconds, a full disk nothing.
         """
         count, state = len(self.records.items), _progress(self.folder, view)
-        file = self.folder / f"{view}.npy"
-        if not file.is_file() or file.stat().st_size < self._end(state.done):
+        file = self._path(view)
+        if not file.is_file() or file.stat().st_size < self._end(state):
             state = _Progress(0, {})
         if state.done == count:
             return
-        weight = next(encoder.parameters())
-        files = CaptionRecords(tuple((path, ("",)) for path, _ in self.records.items))
-        pictures = EvaluationPictures(files, self.preprocessing, mirrored=view == "mirrored")
-        loader: DataLoader[Sample] = DataLoader(
-            Subset(pictures, range(state.done, count)),
+        loader: DataLoader[Item] = DataLoader(
+            Subset(self.encoding.items(view), range(state.done, count)),
             batch_size=batch_size,
             num_workers=num_workers,
             collate_fn=_batch,
@@ -140,19 +187,12 @@ class FeatureStore:
         )
         started, first = time.monotonic(), state.done
         saved = told = started
-        with self._file(view, state.done) as stream:
-            for samples in loader:
-                features = np.zeros((len(samples), *self.shape), np.float16)
-                rows = [row for row, sample in enumerate(samples) if sample.image is not None]
-                if rows:
-                    images = torch.stack([samples[row].image for row in rows])
-                    found = encoder.features(images.to(weight))
-                    features[rows] = found.float().cpu().numpy().astype(np.float16)
-                    if not np.isfinite(features).all():
-                        raise ModelError("the encoder's features must be finite in float16, but are not instead.")
-                stream.write(features.tobytes())
-                state.done += len(samples)
-                state.unreadable |= {sample.place: sample.unreadable[0][1] for sample in samples if sample.unreadable}
+        with self._file(view, state) as stream:
+            for items in loader:
+                for data in self._made(encoder, items, state):
+                    stream.write(data)
+                state.done += len(items)
+                state.unreadable |= {item.place: item.unreadable[0][1] for item in items if item.unreadable}
                 now = time.monotonic()
                 if now - saved > _SAVE_EVERY or state.done == count:
                     stream.flush()
@@ -162,69 +202,53 @@ class FeatureStore:
                 if now - told > _TELL_EVERY or state.done == count:
                     speed = (state.done - first) / max(now - started, 1e-9)
                     message = (
-                        f"features of {self.split} ({view}): {state.done} of {count} pictures, {speed:.1f} a second"
+                        f"features of {self.split} ({view}): {state.done} of {count} {self.encoding.kind}, "
+                        f"{speed:.1f} a second"
                     )
                     print(message, file=sys.stderr, flush=True)
                     told = now
 
+    def _made(self, encoder: nn.Module, items: Sequence[Any], state: "_Progress") -> Iterator[bytes]:
+        """The bytes of each item's features, noted in the state where items differ."""
+        readable = [item for item in items if not item.unreadable]
+        found = iter(self.encoding.encode(encoder, readable) if readable else [])
+        for item in items:
+            rows, count = np.zeros((self.encoding.rows or 0, self.encoding.width), np.float16), 0
+            if not item.unreadable:
+                features, count = next(found)
+                rows = features.float().cpu().numpy().astype(np.float16)
+                if not np.isfinite(rows).all():
+                    raise ModelError("the encoder's features must be finite in float16, but are not instead.")
+            if self.encoding.rows is None:
+                state.rows.append(len(rows))
+                state.counts.append(count)
+            yield rows.tobytes()
+
+    def _path(self, view: str) -> Path:
+        return self.folder / f"{view}.{'npy' if self.encoding.rows else 'f16'}"
+
     def _header(self) -> bytes:
-        """The beginning of an array's file, in the format that `numpy.load` reads."""
-        header = {"descr": "<f2", "fortran_order": False, "shape": (len(self.records.items), *self.shape)}
+        """The beginning of an array's file, in the format that `numpy.load` reads; none where items differ."""
+        if self.encoding.rows is None:
+            return b""
+        shape = (len(self.records.items), self.encoding.rows, self.encoding.width)
         stream = io.BytesIO()
-        np.lib.format.write_array_header_1_0(stream, header)
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": shape})
         return stream.getvalue()
 
-    def _end(self, done: int) -> int:
-        """Bytes of an array's file with so many pictures."""
-        return len(self._header()) + done * int(np.prod(self.shape)) * 2
+    def _end(self, state: "_Progress") -> int:
+        """Bytes of an array's file that is so far."""
+        rows = sum(state.rows) if self.encoding.rows is None else state.done * self.encoding.rows
+        return len(self._header()) + rows * self.encoding.width * 2
 
     @contextmanager
-    def _file(self, view: str, done: int) -> Iterator[BinaryIO]:
-        """The array's file, open behind the pictures that are done."""
-        path = self.folder / f"{view}.npy"
-        with path.open("r+b" if done else "wb") as file:
+    def _file(self, view: str, state: "_Progress") -> Iterator[BinaryIO]:
+        """The array's file, open behind the items that are done."""
+        with self._path(view).open("r+b" if state.done else "wb") as file:
             file.write(self._header())
-            file.seek(self._end(done))
+            file.seek(self._end(state))
             file.truncate()
             yield file
-
-
-class TrainingFeatures(Dataset[Sample]):
-    """Features for training; which view of a picture is a pure function of the seed, the epoch and its index."""
-
-    def __init__(self, records: CaptionRecords, store: FeatureStore, *, seed: int) -> None:
-        self.records, self.store, self.seed = records, store, seed
-
-    def __len__(self) -> int:
-        return len(self.records.items)
-
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The features of picture `index` in epoch `epoch`, or of its replacement (`first_readable`)."""
-        epoch, wanted = key
-
-        def read(index: int) -> Tensor:
-            views = self.store.views
-            return self.store.read(index, views[seed_for(self.seed, epoch, index, _VIEW) % len(views)])
-
-        return first_readable(self.records, read, seed=self.seed, epoch=epoch, wanted=wanted)
-
-
-class EvaluationFeatures(Dataset[Sample]):
-    """Features of the pictures as inference sees them."""
-
-    def __init__(self, records: CaptionRecords, store: FeatureStore) -> None:
-        self.records, self.store = records, store
-
-    def __len__(self) -> int:
-        return len(self.records.items)
-
-    def __getitem__(self, index: int) -> Sample:
-        """The features at a place; without any where the picture could not be read."""
-        path, texts = self.records.items[index]
-        try:
-            return Sample(self.store.read(index), texts, index, ())
-        except InputError as error:
-            return Sample(None, texts, index, ((str(path), str(error)),))
 
 
 @dataclass
@@ -232,30 +256,49 @@ class _Progress:
     """How far a view is."""
 
     done: int
-    """Pictures, from the first on, that need no more work."""
+    """Items, from the first on, that need no more work."""
 
     unreadable: dict[int, str]
     """Of them, those that could not be read, and why."""
 
+    rows: list[int] = field(default_factory=list)
+    """Of each that is done, where they differ."""
+
+    counts: list[int] = field(default_factory=list)
+    """Samples of each, in the same way."""
+
+    def bounds(self, index: int) -> tuple[int, int]:
+        """The first row of an item, and the first of the next."""
+        if len(self._ends) != len(self.rows) + 1:
+            self._ends = np.cumsum([0, *self.rows])
+        return int(self._ends[index]), int(self._ends[index + 1])
+
+    def __post_init__(self) -> None:
+        self._ends = np.zeros(0, np.int64)
+
     def save(self, folder: Path, view: str) -> None:
         """Replace the file in one step."""
-        text = json.dumps(asdict(self))
+        text = json.dumps({name: value for name, value in asdict(self).items() if value or name in _ALWAYS})
         part = folder / f"{view}.json.part"
         part.write_text(text, encoding="utf-8")
         part.replace(folder / f"{view}.json")
+
+
+_ALWAYS = ("done", "unreadable")
 
 
 def _progress(folder: Path, view: str) -> _Progress:
     """How far a view is; at its beginning where nothing is there, or nothing that can be read."""
     try:
         content = json.loads((folder / f"{view}.json").read_text(encoding="utf-8"))
-        return _Progress(content["done"], {int(place): reason for place, reason in content["unreadable"].items()})
+        unreadable = {int(place): reason for place, reason in content["unreadable"].items()}
+        return _Progress(content["done"], unreadable, content.get("rows", []), content.get("counts", []))
     except (OSError, ValueError, KeyError):
         return _Progress(0, {})
 
 
-def _batch(samples: list[Sample]) -> list[Sample]:
-    return samples
+def _batch(items: list[Item]) -> list[Item]:
+    return items
 
 
 @contextmanager
@@ -266,14 +309,15 @@ def _only_one(path: Path) -> Iterator[None]:
         yield
 
 
-def _digest(encoder: ViT, preprocessing: ImagePreprocessing, records: CaptionRecords) -> str:
+def _digest(encoder: nn.Module, encoding: Encoding) -> str:
     """A name for all that the features depend on."""
     digest = hashlib.sha256()
-    architecture = {name: value for name, value in asdict(encoder.config).items() if name not in TRAINING_ONLY}
-    paths = [path for path, _ in records.items]
+    config: Any = encoder.config
+    architecture = {name: value for name, value in asdict(config).items() if name not in TRAINING_ONLY}
+    paths = [path for path, _ in encoding.records.items]
     base = os.path.commonpath([path.parent.absolute() for path in paths])  # the data may move as a whole
     files = [(os.path.relpath(path.absolute(), base), _size(path)) for path in paths]
-    digest.update(json.dumps([architecture, preprocessing.to_dict(), files], default=str).encode())
+    digest.update(json.dumps([*encoding.depends_on(architecture), files], default=str).encode())
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

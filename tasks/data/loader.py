@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from multiattn.errors import InputError
 
-from .sampler import EpochBatches
+from .sampler import Batches
 
 
 class Batch(Protocol):
@@ -18,53 +18,55 @@ class Batch(Protocol):
 
     @property
     def indices(self) -> Tensor:
-        """Place of each picture in the split's records."""
+        """Place of each item in the split's records."""
 
     @property
     def unreadable(self) -> tuple[tuple[str, str], ...]:
-        """File and reason of each picture that could not be read while this batch was made."""
+        """File and reason of each one that could not be read while this batch was made."""
 
 
-class UnreadablePictures:
-    """Names each picture that cannot be read once, counts them, and stops past a share of the split."""
+class UnreadableFiles:
+    """Names each file that cannot be read once, counts them, and stops past a share of the split."""
 
-    def __init__(self, split: str, size: int, *, max_share: float) -> None:
+    def __init__(self, split: str, size: int, *, max_share: float, kind: str) -> None:
         """Count for one split.
 
         Args:
             split: What to call it.
-            size: How many pictures of it this process may meet.
+            size: How many files of it this process may meet.
             max_share: Of them, that may be unreadable.
+            kind: What they are: "pictures".
         """
-        self.split, self.size, self.max_share = split, size, max_share
+        self.split, self.size, self.max_share, self.kind = split, size, max_share, kind
         self.files: set[str] = set()
 
     def note(self, batch: Batch, *, wanted: int = 0) -> None:
         """Take up what a batch reports.
 
         Args:
-            batch: With the pictures that could be read.
+            batch: With the items that could be read.
             wanted: How many it must have.
 
         Raises:
-            InputError: More than the share of the split cannot be read, or the batch lacks pictures.
+            InputError: More than the share of the split cannot be read, or the batch lacks items.
         """
         for file, reason in batch.unreadable:
             if file in self.files:
                 continue
             self.files.add(file)
             # in every process: the others have not met this one
-            warnings.warn(f"Skipped, {len(self.files)} of {self.size} pictures in {self.split}: {reason}", stacklevel=2)
+            found = f"{len(self.files)} of {self.size} {self.kind} in {self.split}"
+            warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
             if len(self.files) > self.max_share * self.size:
                 raise InputError(
-                    f"{len(self.files)} of {self.size} pictures in {self.split} cannot be read, more than the share of "
+                    f"{found} cannot be read, more than the share of "
                     f"{self.max_share:g} that `max_bad_share` allows; the last one is {file}. Repair or remove them, "
                     "or raise `max_bad_share`."
                 )
         if len(batch.indices) < wanted:
             file, reason = batch.unreadable[-1]
             raise InputError(
-                f"Too many pictures in a row cannot be read in {self.split}, the last one is {file}: {reason} "
+                f"Too many {self.kind} in a row cannot be read in {self.split}, the last one is {file}: {reason} "
                 "Repair or remove them."
             )
 
@@ -78,7 +80,7 @@ def ignore_interrupt(worker: int) -> None:
 class _Cursor:
     """The batches still to come: the part of the loader that Lightning and the workers' loader look at."""
 
-    def __init__(self, batches: EpochBatches) -> None:
+    def __init__(self, batches: Batches) -> None:
         self.batches = batches
         self.epoch = 0
         self.start = 0
@@ -97,7 +99,7 @@ class _Cursor:
 class TrainingLoader:
     """Batches of a training split, with Lightning's protocol for a loader that resumes (`state_dict`)."""
 
-    def __init__(self, dataset: Any, batches: EpochBatches, unreadable: UnreadablePictures, **options: Any) -> None:
+    def __init__(self, dataset: Any, batches: Batches, unreadable: UnreadableFiles, **options: Any) -> None:
         """Wrap a `DataLoader`.
 
         Args:
@@ -121,7 +123,7 @@ class TrainingLoader:
         epoch = self.sampler.epoch
         start = self.sampler.start = self._resume[1] if self._resume[0] == epoch else 0
         for number, batch in enumerate(self._loader, start=start):
-            self._unreadable.note(batch, wanted=self.sampler.batches.batch_size)
+            self._unreadable.note(batch, wanted=self.sampler.batches.wanted(epoch, number))
             self._done = (epoch, number + 1)
             yield batch
 
@@ -138,7 +140,7 @@ class TrainingLoader:
 class EvaluationLoader:
     """Batches of an evaluation split."""
 
-    def __init__(self, loader: DataLoader[Any], unreadable: UnreadablePictures) -> None:
+    def __init__(self, loader: DataLoader[Any], unreadable: UnreadableFiles) -> None:
         self._loader, self._unreadable = loader, unreadable
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,19 +15,10 @@ from torch.utils.data import Dataset
 from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing, load_image
 
-from ..seeding import seed_for, seed_item
+from ..seeding import seed_item
+from . import readable
+from .readable import Records
 from .transforms import Transform
-
-_TRIES = 20
-"""Replacements tried in a row for one unreadable picture; at a share of 5 % unreadable, all fail once in 1e26."""
-
-
-class Records(Protocol):
-    """The pictures of one split, not opened yet."""
-
-    @property
-    def items(self) -> Sequence[tuple[Path, Any]]:
-        """Each picture's path, and what is known of it: a label, captions."""
 
 
 class Sample(NamedTuple):
@@ -77,21 +68,9 @@ class Collate:
 
 
 def first_readable(records: Records, read: Callable[[int], Tensor], *, seed: int, epoch: int, wanted: int) -> Sample:
-    """The picture `wanted`, or another one, drawn by the seed and the epoch, where it cannot be read.
-
-    Without an image where many in a row cannot be read.
-    """
-    index = wanted
-    unreadable: list[tuple[str, str]] = []
-    for attempt in range(_TRIES):
-        path, label = records.items[index]
-        try:
-            return Sample(read(index), label, index, tuple(unreadable))
-        except InputError as error:
-            unreadable.append((str(path), str(error)))
-        index = seed_for(seed, epoch, wanted, attempt + 1) % len(records.items)
-    # no error, which a worker process would wrap in a traceback: `UnreadablePictures` raises it
-    return Sample(None, records.items[wanted][1], wanted, tuple(unreadable))
+    """The picture `wanted`, or its replacement (`readable.first_readable`), with what is known of it."""
+    image, place, unreadable = readable.first_readable(records, read, seed=seed, epoch=epoch, wanted=wanted)
+    return Sample(image, records.items[place][1], place, unreadable)
 
 
 class TrainingPictures(Dataset[Sample]):

@@ -1,8 +1,22 @@
 """Which pictures make up which batch: a pure function of the seed and the epoch, for any number of processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
+
+
+class Batches(Protocol):
+    """Batches of `(epoch, index)` keys, as many in each epoch."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+
+    def wanted(self, epoch: int, number: int) -> int:
+        """How many items this process's batch `number` of an epoch must have."""
+
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
+        """This process's batches of an epoch, from batch `start` on."""
 
 
 class EpochBatches:
@@ -35,6 +49,11 @@ class EpochBatches:
         """Batches an epoch."""
         return self.size // (self.batch_size * self.world)
 
+    def wanted(self, epoch: int, number: int) -> int:
+        """The same in all batches."""
+        del epoch, number
+        return self.batch_size
+
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
         """This process's batches of an epoch, from batch `start` on."""
         order = np.random.default_rng((self.seed, epoch)).permutation(self.size)
@@ -42,6 +61,71 @@ class EpochBatches:
         for b in range(start, len(self)):
             mine = order[b * width : (b + 1) * width][self.rank :: self.world]
             yield [(epoch, int(index)) for index in mine]
+
+
+class BucketBatches:
+    """Batches of items of about the same length, so that little of them is padding; else as `EpochBatches`.
+
+    The items are sorted into buckets by their length, each from a length to 1.2 times that. A batch is a slice of one
+    bucket's permutation in that epoch, as large as fits, and the last one of a bucket is smaller; then the batches are
+    put into an order of the epoch's own.
+    """
+
+    def __init__(
+        self, seconds: Sequence[float], *, batch_seconds: float, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        """Prepare the batches of a data set.
+
+        Args:
+            seconds: Length of each item.
+            batch_seconds: What the items of a batch may come to, in each process, once all are as long as the longest
+                that its bucket may have; a batch has one item at least.
+            seed: Of the permutations.
+            rank: Number of this process.
+            world: Number of processes.
+        """
+        self.seed, self.rank, self.world = seed, rank, world
+        lengths = np.maximum(np.asarray(seconds, np.float64), _SHORTEST)
+        bucket = np.floor(np.log(lengths / _SHORTEST) / np.log(_SPREAD)).astype(np.int64)
+        self._slices: list[tuple[np.ndarray, int, int, int]] = []  # a bucket, its number, from and to
+        for number in np.unique(bucket):
+            items = np.flatnonzero(bucket == number)
+            width = max(1, int(batch_seconds / lengths[items].max())) * world
+            for start in range(0, len(items), width):
+                # each process has as many; with several, a few items at a bucket's end are left out in that epoch
+                count = min(width, len(items) - start) // world * world
+                if count:
+                    self._slices.append((items, int(number), start, start + count))
+        if not self._slices:
+            raise ValueError(f"there must be at least as many items of about the same length as processes ({world}).")
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._slices)
+
+    def wanted(self, epoch: int, number: int) -> int:
+        """As many as the batch's slice has."""
+        _, _, start, end = self._slices[self._order(epoch)[number]]
+        return (end - start) // self.world
+
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
+        """This process's batches of an epoch, from batch `start` on."""
+        orders: dict[int, np.ndarray] = {}
+        for place in self._order(epoch)[start:]:
+            items, bucket, first, end = self._slices[place]
+            if bucket not in orders:
+                orders[bucket] = np.random.default_rng((self.seed, epoch, bucket)).permutation(items)
+            yield [(epoch, int(index)) for index in orders[bucket][first:end][self.rank :: self.world]]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self._slices))
+
+
+_SHORTEST = 0.1
+"""Seconds; shorter items are in one bucket with these."""
+
+_SPREAD = 1.2
+"""Longest to shortest in a bucket."""
 
 
 def share_of(size: int, *, rank: int = 0, world: int = 1) -> range:

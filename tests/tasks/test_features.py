@@ -16,7 +16,8 @@ from multiattn.errors import InputError, ModelError
 from multiattn.inputs import load_image
 from multiattn.models import ViT
 from tasks.data.captions import CaptionRecords, read_captions
-from tasks.data.features import FeatureStore, TrainingFeatures
+from tasks.data.features import FeatureStore
+from tasks.data.picture_features import PictureEncoding, TrainingFeatures
 
 from .test_caption_data import DAMAGED, PREPROCESSING, captioned, damaged, encoder, epoch_of, make, same
 
@@ -26,9 +27,9 @@ __all__ = ["captioned", "damaged"]  # fixtures
 def store_of(root: Path, folder: Path, *, model: ViT | None = None, views: int = 2, **changes: Any) -> FeatureStore:
     records = read_captions(root, "train")
     preprocessing = replace(PREPROCESSING, **changes)
-    return FeatureStore(
-        folder, "train", encoder=model or encoder(), preprocessing=preprocessing, records=records, views=views
-    )
+    model = model or encoder()
+    encoding = PictureEncoding(records, preprocessing, model, views=views)
+    return FeatureStore(folder, "train", encoder=model, encoding=encoding)
 
 
 def prepared(root: Path, folder: Path, **options: Any) -> FeatureStore:
@@ -59,7 +60,7 @@ def counting(*, fails_at: int = -1) -> Counting:
 
 def test_the_features_are_the_encoders(captioned, tmp_path) -> None:
     store, model = prepared(captioned, tmp_path), encoder().eval()
-    assert store.shape == (1 + 2 * 3, 14)
+    assert (store.encoding.rows, store.encoding.width) == (1 + 2 * 3, 14)
     for index, (path, _) in enumerate(store.records.items):
         picture = load_image(path)
         for view, seen in (("plain", picture), ("mirrored", picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))):
@@ -124,7 +125,7 @@ def test_an_array_that_is_gone_or_cut_off_is_made_again(kept, captioned, tmp_pat
     if kept is not None:
         file.write_bytes(whole[:-kept])
     again = prepared(captioned, tmp_path, views=1)
-    assert file.read_bytes() == whole and again.read(12).abs().max() > 0
+    assert file.read_bytes() == whole and again.read(12, "plain").abs().max() > 0
 
 
 def test_whatever_the_features_depend_on_names_the_store(captioned, damaged, tmp_path) -> None:
@@ -143,7 +144,8 @@ def test_whatever_the_features_depend_on_names_the_store(captioned, damaged, tmp
     assert len({store.folder for store in stores}) == len(stores)
     records = read_captions(captioned, "train")
     fewer = CaptionRecords(records.items[:-1])
-    store = FeatureStore(tmp_path, "train", encoder=encoder(), preprocessing=PREPROCESSING, records=fewer, views=1)
+    encoding = PictureEncoding(fewer, PREPROCESSING, encoder(), views=1)
+    store = FeatureStore(tmp_path, "train", encoder=encoder(), encoding=encoding)
     assert store.folder != stores[0].folder
 
 
@@ -160,8 +162,8 @@ def test_what_they_do_not_depend_on_does_not(captioned, tmp_path) -> None:
 def test_a_damaged_picture_is_named(damaged, tmp_path) -> None:
     store = prepared(damaged, tmp_path / "store")
     with pytest.raises(InputError, match=r"4\.png` must be a picture .*, but is empty instead"):
-        store.read(DAMAGED)
-    assert store.read(DAMAGED + 1).abs().max() > 0
+        store.read(DAMAGED, "plain")
+    assert store.read(DAMAGED + 1, "plain").abs().max() > 0
     sample = TrainingFeatures(store.records, store, seed=0)[0, DAMAGED]
     assert sample.place != DAMAGED and sample.image is not None
     assert sample.unreadable[0][0].endswith("4.png")
@@ -198,7 +200,7 @@ def test_two_processes_at_once_do_not_meet(captioned, tmp_path) -> None:
         assert process.exitcode == 0
     store = store_of(captioned, tmp_path / "shared")
     for index in range(13):
-        torch.testing.assert_close(store.read(index), expected.read(index), rtol=1e-2, atol=2e-3)
+        torch.testing.assert_close(store.read(index, "plain"), expected.read(index, "plain"), rtol=1e-2, atol=2e-3)
 
 
 # in the data module
@@ -214,9 +216,9 @@ def test_batches_bring_features_for_pictures(captioned, tmp_path) -> None:
         assert torch.equal(batch.indices, with_features.indices)
     store = kept._stores["train"]
     for row, place in enumerate(other[0].indices.tolist()):
-        assert other[0].features is not None and torch.equal(other[0].features[row], store.read(place))
+        assert other[0].features is not None and torch.equal(other[0].features[row], store.read(place, "plain"))
     held: Any = next(iter(kept.val_dataloader()))
-    assert torch.equal(held.features[1], kept._stores["validation"].read(1))
+    assert torch.equal(held.features[1], kept._stores["validation"].read(1, "plain"))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

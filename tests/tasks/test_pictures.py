@@ -12,7 +12,7 @@ from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing
 from tasks.data import ClassificationData
 from tasks.data.folder import ClassificationRecords
-from tasks.data.loader import UnreadablePictures
+from tasks.data.loader import UnreadableFiles
 from tasks.data.pictures import Collate, EvaluationPictures, TrainingPictures
 from tasks.data.transforms import Augmentation, training_transform
 
@@ -51,7 +51,7 @@ def test_the_main_process_stops_where_nothing_can_be_read(tmp_path: Path) -> Non
     records = ClassificationRecords(((tmp_path / "gone.png", 0),), ("a",))
     sample = TrainingPictures(records, training_transform(Augmentation(), PREPROCESSING), seed=3)[0, 0]
     batch = Collate(PREPROCESSING.size)([sample])
-    unreadable = UnreadablePictures("train", 1, max_share=1)
+    unreadable = UnreadableFiles("train", 1, max_share=1, kind="pictures")
     with pytest.warns(UserWarning, match="Skipped, 1 of 1 pictures in train"):
         unreadable.note(batch)
     with pytest.raises(InputError, match=r"pictures in a row cannot be read in train, the last one is .*gone\.png: "):

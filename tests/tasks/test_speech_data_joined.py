@@ -1,0 +1,147 @@
+"""Clips joined to strings: where each lies, and which strings come when."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from multiattn.errors import InputError
+from tasks.data import read_recordings
+from tasks.data.augment_audio import AudioAugmentation
+from tasks.data.joined import FIXED_STRINGS, JoinedClips, Plan, fixed_plans, fixed_strings, join, joined_text
+
+from .tones import RATE, epoch_of, make, same, speak
+
+HOW = JoinedClips(clips=(1, 3), pause_s=(0.05, 0.2))
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return speak(tmp_path_factory.mktemp("clips"), single=True)
+
+
+def test_each_clip_lies_where_the_string_says() -> None:
+    sounds = [torch.full((count,), value) for count, value in ((811, 0.5), (0, 0.0), (503, -0.25))]
+    plan = Plan((2, 0, 1), (0.1, 0.0, 0.02, 0.3), (0.0, -6.0, 0.0), "white", 90.0, 7, 0.0)
+    found = join(plan, ["one", "", "three"], sounds.__getitem__, rate=1000)
+    assert [word.text for word in found.words] == ["three", "one", ""] and found.text == "three one"
+    bounds = [(0.1, 0.603), (0.603, 1.414), (1.434, 1.434)]
+    assert [(word.start, word.end) for word in found.words] == [pytest.approx(pair) for pair in bounds]
+    assert len(found.samples) == 1734
+    levels = [float(found.samples[part].abs().mean()) for part in (slice(0, 100), slice(110, 590), slice(613, 1404))]
+    assert levels == pytest.approx([0.0, 0.25, 0.5 * 10**-0.3], abs=1e-3)
+    assert 0 < float(found.samples[1500:].square().mean()) < 1e-8  # the noise is in the pauses, too
+
+
+def test_noise_and_level_are_the_plans() -> None:
+    sound = torch.sin(torch.arange(4000) * 0.3) * 0.5
+    plan = Plan((0,), (0.0, 0.0), (0.0,), "pink", 20.0, 7, -12.0)
+    found = join(plan, ["tone"], lambda clip: sound, rate=16_000).samples * 10**0.6
+    noise = (found - sound)[100:-100]
+    assert 10 * torch.log10(sound.square().mean() / noise.square().mean()) == pytest.approx(20.0, abs=0.5)
+
+
+def test_fixed_strings_are_the_same_each_time_and_all_lengths_come(clips) -> None:
+    records = read_recordings(clips, "validation")
+    plans = fixed_plans(records, HOW, count=31)
+    assert plans == fixed_plans(records, HOW, count=31) == fixed_plans(records, HOW)[:31]
+    assert [len(plan.clips) for plan in plans] == [1 + i % 3 for i in range(31)]
+    for plan in plans:
+        assert len({records.speakers[clip] for clip in plan.clips}) == 1  # one voice
+        assert all(0.05 <= pause <= 0.2 for pause in plan.pauses) and len(plan.pauses) == len(plan.clips) + 1
+    assert len({plan.clips for plan in plans}) > 10
+    one, other = (list(fixed_strings(records, HOW, rate=RATE, count=5)) for _ in range(2))
+    for a, b, plan in zip(one, other, plans, strict=False):
+        assert torch.equal(a.samples, b.samples) and a.words == b.words
+        assert a.text == joined_text(plan, [text for _, text in records.items])
+        assert a.words[-1].end <= len(a.samples) / RATE
+
+
+def test_speakers_who_are_not_known_are_taken_for_one(clips) -> None:
+    drawn = {clip for i in range(50) for clip in HOW.plan(["", "", ""], (i,), count=2).clips}
+    assert drawn == {0, 1, 2}
+
+
+def test_validation_hears_the_fixed_strings(clips, monkeypatch) -> None:
+    monkeypatch.setattr("tasks.data.speech.FIXED_STRINGS", 11)
+    data = make(clips, join=HOW, augmentation=AudioAugmentation(), eval_batch_size=4)
+    batches: list[Any] = list(data.val_dataloader())
+    records = data.records("validation")
+    assert [i for b in batches for i in b.indices.tolist()] == list(range(11)) == list(range(len(records.items)))
+    texts = [text for batch in batches for text in batch.texts]
+    assert texts == [text for _, text in records.items]
+    expected = list(fixed_strings(data.files("validation"), HOW, rate=RATE, count=11))
+    assert texts == [string.text for string in expected]
+    seconds = torch.cat([batch.seconds for batch in batches])
+    torch.testing.assert_close(seconds, torch.tensor([len(string.samples) / RATE for string in expected]))
+    assert FIXED_STRINGS == 400
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_seconds": 2.0}])
+def test_training_strings_are_drawn_by_seed_epoch_and_index(options, clips) -> None:
+    options = {"join": HOW, "augmentation": AudioAugmentation(), "max_bad_share": 1.0} | options
+    data = make(clips, **options)
+    first = epoch_of(data, 0)
+    assert same(first, epoch_of(make(clips, **options), 0))
+    later = epoch_of(data, 1)
+    assert not same(first, later)
+    assert same(later[1:], epoch_of(make(clips, **options), 1, start=1))
+    other = make(clips, **options)
+    other.seed = 5
+    assert not same(first, epoch_of(other, 0))
+    texts = dict(zip(_places(first), (text for batch in first for text in batch.texts), strict=True))
+    assert all(data.records("train").items[place][1] == text for place, text in texts.items())
+    assert len(data.records("train").items) == round(13 / 2)  # each clip about once
+    assert sorted(_places(first)) == list(range(6))
+
+
+def test_the_number_of_strings_can_be_stated(clips) -> None:
+    data = make(clips, join=JoinedClips(clips=(2, 2), strings=17), batch_size=17)
+    (batch,) = epoch_of(data, 0)
+    assert len(batch.texts) == 17 and all(len(text.split()) == 2 for text in batch.texts)
+
+
+def test_a_clip_that_cannot_be_read_is_named_and_other_strings_come(tmp_path) -> None:
+    root = speak(tmp_path / "odd", single=True)
+    for split, name in (("train", "3.wav"), ("validation", "2.wav")):
+        (root / split / name).write_bytes(b"")
+    data = make(root, join=HOW, batch_size=4, max_bad_share=0.9)
+    with pytest.warns(UserWarning, match=r"of 6 recordings in train: `.*3\.wav` must be a recording .*is empty"):
+        batches = [batch for epoch in range(4) for batch in epoch_of(data, epoch)]
+    assert all(len(batch.indices) == 4 for batch in batches)
+    with pytest.warns(UserWarning, match=r"of 400 recordings in validation: `.*2\.wav` must be a recording"):
+        kept = sum(len(b.indices) for b in data.val_dataloader())
+    used = [2 in plan.clips for plan in fixed_plans(data.files("validation"), data.join)]
+    assert kept == 400 - sum(used) < 400
+
+
+def test_a_string_that_is_too_long_is_said(clips) -> None:
+    data = make(clips, join=JoinedClips(clips=(9, 9), strings=1), batch_size=1, max_bad_share=1.0)
+    data.max_bad_share = 99.0  # there are more clips than strings
+    with (
+        pytest.raises(InputError, match="Too many recordings in a row cannot be read"),
+        pytest.warns(UserWarning) as told,
+    ):
+        epoch_of(data, 0)
+    message = str(told[0].message)
+    assert "the string '" in message and "must be at most 2 s long" in message and "Lower `clips`" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"clips": (0, 3)}, r"`clips` must be two rising numbers from 1 on, but is \(0, 3\) instead"),
+        ({"pause_s": (0.5, 0.1)}, r"`pause_s` must be two rising seconds, but is \(0.5, 0.1\) instead"),
+        ({"noise_db": (5.0, 1.0)}, r"`noise_db` must be two rising numbers, but is \(5.0, 1.0\) instead"),
+        ({"strings": 0}, "`strings` must be at least 1, but is 0 instead"),
+    ],
+)
+def test_a_join_that_cannot_be_is_refused(fields, message) -> None:
+    with pytest.raises(InputError, match=message):
+        JoinedClips(**fields)
+
+
+def _places(batches: Any) -> list[int]:
+    return [int(place) for batch in batches for place in np.asarray(batch.indices)]
