@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [forward training capture memory window caption] [--rounds N]`."""
+"""`python -m tests.benchmarks [forward training capture memory window caption speech_tiny ...] [--rounds N]`."""
 
 import argparse
 import platform
@@ -7,6 +7,7 @@ import torch
 
 from .caption import caption
 from .memory import memory
+from .speech import speech_base, speech_features, speech_long, speech_tiny
 from .vit import capture, forward, training
 from .window import window
 
@@ -17,6 +18,10 @@ BENCHMARKS = {
     "memory": memory,
     "window": window,
     "caption": caption,
+    "speech_features": speech_features,
+    "speech_tiny": speech_tiny,
+    "speech_base": speech_base,
+    "speech_long": speech_long,
 }
 
 

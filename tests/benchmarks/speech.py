@@ -1,0 +1,210 @@
+"""Whisper's architecture at its two smallest sizes, random weights, 30 s: ours beside three peers.
+
+The texts have a fixed number of tokens and are the same in fp32, which is checked. All products are in fp32 but for
+CTranslate2's int8, whose texts may differ.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torchaudio
+import whisper
+from torch import Tensor, nn
+from transformers import WhisperFeatureExtractor
+
+from multiattn.attention import ProjectedContext
+from multiattn.generation import DecodingOptions, generate
+from multiattn.generation.layout import lay_out_for_decoding
+from multiattn.inputs import AudioPreprocessing
+from multiattn.inputs.text import Word
+from multiattn.maps.speech_words import word_times
+from multiattn.models import SpeechEncoderConfig, SpeechRecogniser
+from multiattn.models.speech import PRESETS, SpeechEncoder
+from multiattn.weights.hf_whisper import TABLE
+
+from .memory import peak_bytes
+from .speech_peers import PROMPT, SUPPRESSED, Peers, build, decoders, encoders
+from .timing import Timing, interleaved, show
+
+FRAMES = 1500  # of the encoder, in 30 s
+HEADS = {  # that align, as they are published
+    "tiny": [(2, 2), (3, 0), (3, 2), (3, 3), (3, 4), (3, 5)],
+    "base": [(3, 1), (4, 2), (4, 3), (4, 7), (5, 1), (5, 2), (5, 4), (5, 6)],
+}
+
+
+def speech_tiny(rounds: int) -> None:
+    """Whisper tiny: the encoder, greedy and with five beams, word times; 1 and 4 recordings, 64 and 200 tokens."""
+    _size("tiny", rounds=rounds)
+
+
+def speech_base(rounds: int) -> None:
+    """The same for Whisper base."""
+    _size("base", rounds=rounds // 2)
+
+
+def _size(size: str, *, rounds: int) -> None:
+    peers, plain, ours = _models(size)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        for batch in (1, 4):
+            features = torch.randn(batch, 80, 2 * FRAMES)
+            several = max(5, rounds // (4 * batch))
+            context = peers.transformers.model.encoder(features).last_hidden_state
+            torch.testing.assert_close(ours.encode(features), context, atol=1e-4, rtol=0)
+            ways = {**encoders(peers, features), "multiattn": partial(ours.encode, features)}
+            encoder = interleaved(ways, rounds=several)
+            show(f"encoder, Whisper {size}, 30 s, batch {batch}", encoder)
+            for tokens in (64, 200):
+                _texts(size, peers, plain, ours, context, encoder, tokens=tokens, rounds=several)
+
+
+def _models(size: str) -> tuple[Peers, SpeechRecogniser, SpeechRecogniser]:
+    """The peers, ours as it is trained, and ours as the pipeline lays it out on a CPU: all with the same weights."""
+    peers = build(size)
+    plain, ours = (SpeechRecogniser(PRESETS[f"whisper_{size}"]).eval() for _ in range(2))
+    state = TABLE.to_ours(peers.transformers.state_dict(), plain.state_dict())
+    for model in (plain, ours):
+        model.load_state_dict(state)
+    lay_out_for_decoding(ours.decoder)
+    return peers, plain, ours
+
+
+def _texts(
+    size: str,
+    peers: Peers,
+    plain: SpeechRecogniser,
+    ours: SpeechRecogniser,
+    context: Tensor,
+    encoder: dict[str, Timing],
+    *,
+    tokens: int,
+    rounds: int,
+) -> None:
+    batch = len(context)
+    decodes, texts = {}, {}
+    for beams in (1, 5):
+        ways = decoders(peers, context, tokens=tokens, beams=beams)
+        ways |= {
+            "multiattn": _decoder(ours.decoder, context, tokens=tokens, beams=beams),
+            "multiattn, plain weights": _decoder(plain.decoder, context, tokens=tokens, beams=beams),
+        }
+        texts = {name: run() for name, run in ways.items()}
+        exact = {name: rows for name, rows in texts.items() if "int8" not in name}
+        assert all(rows == texts["transformers"] for rows in exact.values()), exact
+        assert all(len(row) == tokens for row in texts["transformers"])
+        distinct = len({token for row in texts["transformers"] for token in row})
+        assert distinct > 2, texts["transformers"]
+        decodes[beams] = interleaved(ways, rounds=rounds)
+        title = "greedy" if beams == 1 else f"{beams} beams"
+        show(f"decode, Whisper {size}, {title}, batch {batch}, {tokens} tokens ({distinct} distinct)", decodes[beams])
+        _rates(decodes[beams], encoder, tokens=batch * tokens)
+    _word_times(size, ours, context, texts["transformers"], decodes, encoder, rounds=rounds)
+
+
+def _decoder(model: nn.Module, context: Tensor, *, tokens: int, beams: int) -> Callable[[], list[list[int]]]:
+    """From what the encoder made to texts, what is projected of it for the decoder included."""
+    options = DecodingOptions(max_tokens=tokens, beams=beams, suppress=SUPPRESSED)
+
+    def run() -> list[list[int]]:
+        made = generate(model, context, [PROMPT] * len(context), options)
+        return [list(candidates[0].tokens) for candidates in made]
+
+    return run
+
+
+def _rates(decode: dict[str, Timing], encoder: dict[str, Timing], *, tokens: int) -> None:
+    """Tokens a second of processor time, of the decode alone and with the encoder."""
+    first = decode["transformers"].cpu + encoder["transformers"].cpu
+    for name, timing in decode.items():
+        whole = timing.cpu + encoder.get(name, encoder["multiattn"]).cpu
+        print(
+            f"  {name:34} {tokens / timing.cpu:6.1f} tokens/s; "
+            f"with the encoder {tokens / whole:6.1f}, {first / whole:.2f} x transformers",
+            flush=True,
+        )
+
+
+def _word_times(
+    size: str,
+    model: SpeechRecogniser,
+    context: Tensor,
+    texts: list[list[int]],
+    decodes: dict[int, dict[str, Timing]],
+    encoder: dict[str, Timing],
+    *,
+    rounds: int,
+) -> None:
+    """When each token was spoken, each a word, from what the decode projected and scored already."""
+    batch, tokens = len(texts), len(texts[0])
+    projected = model.decoder.project_context(context)
+    run = _timed(model, projected, texts, heads=HEADS[size])
+    timing = interleaved({"word times": run}, rounds=2 * rounds)["word times"]
+    print(f"\nword times, Whisper {size}, batch {batch}, {tokens} tokens: {timing.cpu * 1e3:.1f} ms", flush=True)
+    for beams, timings in decodes.items():
+        decode = timings["multiattn"].cpu
+        whole = decode + encoder["multiattn"].cpu
+        title = "greedy" if beams == 1 else f"{beams} beams"
+        print(f"  {title}: + {timing.cpu / decode:.1%} of the decode, + {timing.cpu / whole:.1%} with the encoder")
+    print(f"  held at the most: {peak_bytes(run) / batch / 2**20:.1f} MiB a recording", flush=True)
+
+
+def _timed(
+    model: SpeechRecogniser, context: ProjectedContext, texts: list[list[int]], *, heads: list[tuple[int, int]]
+) -> Callable[[], object]:
+    words = [[Word(f"{i:03}", 4 * i, 4 * i + 3, (i,)) for i in range(len(row))] for row in texts]
+    known = [[-1.0] * len(row) for row in texts]  # `generate` gives them; which they are does not matter here
+    return lambda: word_times(
+        model,
+        context,
+        [[*PROMPT, *row] for row in texts],
+        words,
+        prompt_lengths=[len(PROMPT)] * len(texts),
+        frames=[FRAMES] * len(texts),
+        heads=heads,
+        log_probs=known,
+    )
+
+
+def speech_features(rounds: int) -> None:
+    """Log-mel features of 30 s of noise: ours, the peers', and torchaudio's mel spectrogram with its logarithm."""
+    torch.manual_seed(0)
+    samples = 0.1 * torch.randn(30 * 16_000)
+    ours, theirs = AudioPreprocessing(), WhisperFeatureExtractor()
+    spectrogram = torchaudio.transforms.MelSpectrogram(
+        n_fft=400, hop_length=160, n_mels=80, norm="slaney", mel_scale="slaney"
+    )
+    ways = {
+        "openai-whisper": lambda: whisper.log_mel_spectrogram(samples),
+        "transformers": lambda: theirs(samples.numpy(), sampling_rate=16_000, return_tensors="pt").input_features[0],
+        "torchaudio, without the scaling": lambda: spectrogram(samples).clamp(min=1e-10).log10(),
+        "multiattn": lambda: ours.features(samples),
+    }
+    for name in ("transformers", "multiattn"):
+        torch.testing.assert_close(ways[name](), ways["openai-whisper"](), atol=1e-4, rtol=0)
+    show("log-mel features of 30 s", interleaved(ways, rounds=rounds))
+
+
+def speech_long(rounds: int) -> None:
+    """The encoder with a window at growing lengths in one piece, up to ten minutes, and with full attention beside it.
+
+    Tiny's width and depth, rotary positions, 128 frames (2.56 s) each way.
+    """
+    print("\nencoder of tiny's size with rotary positions, a window of 2.56 s each way, one piece")
+    print(f"  {'minutes':>8} {'frames':>8} {'windowed cpu s':>15} {'held MiB':>9} {'open cpu s':>11}")
+    windowed, whole = (
+        SpeechEncoder(SpeechEncoderConfig(positions="rotary", max_frames=30_000, window=window)).eval()
+        for window in (128, None)
+    )
+    for seconds in (75, 150, 300, 600):
+        features = torch.randn(1, 80, 100 * seconds)
+        ways = {"windowed": partial(windowed, features), "open": partial(whole, features)}
+        with torch.inference_mode():
+            timings = interleaved(ways, rounds=max(2, rounds // 20))
+            held = peak_bytes(ways["windowed"])
+        print(
+            f"  {seconds / 60:8.2f} {50 * seconds:8} {timings['windowed'].cpu:15.2f} {held / 2**20:9.1f} "
+            f"{timings['open'].cpu:11.2f}",
+            flush=True,
+        )
