@@ -33,6 +33,9 @@ class SpeechEncoderConfig:
     those that a piece is cut to where nobody says otherwise."""
 
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
+    """Rotary ones tell the encoder how far apart frames are, and the decoder nothing about where one is: a decoder then
+    cannot tell a word from the same word said again."""
+
     window: int | None = None
     """Frames each way that a frame attends to, at a cost linear in the length; all where None."""
 
@@ -151,7 +154,6 @@ PRESETS: dict[str, SpeechConfig] = {
             mlp_dim=576,
             strides=(2, 2),
             max_frames=375,
-            positions="rotary",
             window=10,
             dropout=0.1,
             masked=True,
