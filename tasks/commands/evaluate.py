@@ -12,9 +12,9 @@ from .console import Report, printable, say, spinner
 from .options import Parser, add_compute, add_format, at_least_one, not_empty
 
 _DESCRIPTION = """\
-Measure a classifier on labelled pictures, or a captioner on pictures with
-captions that people wrote. A classifier's labels are matched to the data's
-classes by name.
+Measure a classifier on labelled pictures, a captioner on pictures with captions
+that people wrote, or a recogniser on recordings of which it is known what is
+said. A classifier's labels are matched to the data's classes by name.
 """
 
 _EPILOG = """\
@@ -36,11 +36,23 @@ what is measured of a captioner (by the published definitions, without Java)
          than like those of 99 other pictures: a model that says the same of
          every picture gets 0.01
 
+what is measured of a recogniser
+  wer    word error rate: words that are others, missing or put in, over the
+         words that were said
+  cer    the same of characters
+  both after --normaliser: english, Whisper's rules (numbers in figures,
+  contractions in full, no punctuation; but without its table of British
+  spellings); basic, lower case without punctuation; none
+  "one two three" is one word by the English rules: take basic for digits
+
 data
   FOLDER/SPLIT/CLASS/*.jpg, or FOLDER/SPLIT/metadata.jsonl (or metadata.csv)
   with the columns file_name and label; for captions file_name and text or texts
   COCO and Flickr8k as published: --captions and --pictures ({split} in them is
   the name of the split)
+  recordings: file_name and text, or LibriSpeech's folders as published;
+  --join makes 400 fixed recordings of 1 to 8 short ones each, with pauses and
+  noise
 
 examples
   multiattn evaluate classify --data .data/cifar10
@@ -48,6 +60,8 @@ examples
   multiattn evaluate caption --data flickr8k --split test --beams 3
   multiattn evaluate caption --data coco --limit 500 --pictures {split}2017 \\
       --captions annotations/captions_{split}2017.json
+  multiattn evaluate transcribe --data LibriSpeech --split test-clean --model M
+  multiattn evaluate transcribe --data .data/fsdd --join --normaliser basic
 
 with --format json, one object
   {"top1": 0.84, "top5": 0.99, "ece": 0.02, "items": 10000, "skipped": 0,
@@ -55,12 +69,25 @@ with --format json, one object
   {"bleu1": 0.61, "bleu2": 0.42, "bleu3": 0.28, "bleu4": 0.18, "meteor": 0.19,
    "rouge_l": 0.44, "cider": 0.45, "self_retrieval": 0.41, "items": 500,
    "skipped": 0, "model": "caption", "data": "flickr8k", "split": "test"}
+  {"wer": 0.0123, "cer": 0.0098, "substitutions": 9, "deletions": 7,
+   "insertions": 6, "words": 1800, "normaliser": "basic", "items": 400,
+   "skipped": 0, "model": "transcribe", "data": "digits", "split": "validation"}
 
-A picture that cannot be read is named on standard error, left out and counted
+A file that cannot be read is named on standard error, left out and counted
 as skipped, and the exit status is 1.
 """
 
 _BINS = 15
+
+_MADE = {"caption": "captions", "transcribe": "transcripts"}
+_ONLY = {  # options, and the tasks that have them
+    "beams": ("caption", "transcribe"),
+    "captions": ("caption",),
+    "pictures": ("caption",),
+    "normaliser": ("transcribe",),
+    "language": ("transcribe",),
+    "join": ("transcribe",),
+}
 
 _Item = TypeVar("_Item")
 
@@ -97,8 +124,10 @@ class Evaluation:
 def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn evaluate", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("task", metavar="TASK", choices=("classify", "caption"), help="classify or caption")
-    parser.add_argument("--data", metavar="FOLDER", type=not_empty, required=True, help="the pictures (see below)")
+    parser.add_argument(
+        "task", metavar="TASK", choices=("classify", "caption", "transcribe"), help="classify, caption or transcribe"
+    )
+    parser.add_argument("--data", metavar="FOLDER", type=not_empty, required=True, help="the files (see below)")
     parser.add_argument(
         "--split",
         metavar="NAME",
@@ -107,7 +136,7 @@ def parser() -> Parser:
         help="sub-folder to use (default: validation)",
     )
     parser.add_argument(
-        "--limit", metavar="N", type=at_least_one, help="use only N pictures, evenly spread over the split"
+        "--limit", metavar="N", type=at_least_one, help="use only N files, evenly spread over the split"
     )
     parser.add_argument(
         "--model",
@@ -118,13 +147,14 @@ def parser() -> Parser:
     )
     add_format(parser, json_help="json: one object")
     add_compute(parser)
-    captions = parser.add_argument_group("captions only")
-    captions.add_argument(
+    texts = parser.add_argument_group("captions and transcripts only")
+    texts.add_argument(
         "--beams",
         metavar="N",
         type=at_least_one,
-        help="texts that the search keeps at once (default: as the model says, or 3)",
+        help="texts that the search keeps at once (default: as the model says, or 3, for transcripts 5)",
     )
+    captions = parser.add_argument_group("captions only")
     captions.add_argument(
         "--captions",
         metavar="FILE",
@@ -132,19 +162,37 @@ def parser() -> Parser:
         help="a captions JSON of COCO, or Flickr8k's token file, in FOLDER",
     )
     captions.add_argument("--pictures", metavar="DIR", type=not_empty, help="its pictures, in FOLDER")
+    transcripts = parser.add_argument_group("transcripts only")
+    transcripts.add_argument(
+        "--normaliser",
+        choices=("english", "basic", "none"),
+        help="what is done to texts before they are compared (see below; default: english)",
+    )
+    transcripts.add_argument(
+        "--language", metavar="CODE", type=not_empty, help="of the recordings, for a model of several languages"
+    )
+    # None, not False, where it is not given: as with the other options of one task
+    transcripts.add_argument(
+        "--join", action="store_const", const=True, help="join short recordings by a fixed recipe (see below)"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates; returns 0 when every picture could be used."""
     args.model = args.model or args.task
+    for name, tasks in _ONLY.items():
+        if getattr(args, name) is not None and args.task not in tasks:
+            things = " and ".join(_MADE[task] for task in tasks)
+            parser().error(f"argument --{name}: is for {things} only, but the task is {args.task}")
     if args.task == "caption":
         from .evaluate_caption import run as run_caption  # NumPy, which the help need not wait for
 
         return run_caption(args)
-    for name in ("beams", "captions", "pictures"):
-        if getattr(args, name) is not None:
-            parser().error(f"argument --{name}: is for captions only, but the task is classify")
+    if args.task == "transcribe":
+        from .evaluate_transcribe import run as run_transcribe
+
+        return run_transcribe(args)
     return _run_classify(args)
 
 

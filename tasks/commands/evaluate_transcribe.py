@@ -1,0 +1,122 @@
+"""`multiattn evaluate transcribe`: how far are a model's transcripts from what was said?"""
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from multiattn.errors import InputError
+from multiattn.metrics.speech import SpeechScores, normaliser_of, speech_scores
+
+from .console import Report, printable, say, spinner
+from .evaluate import evenly_spread
+
+if TYPE_CHECKING:
+    from ..data.recordings import SpeechRecords
+
+_RATE = 16_000  # samples a second (Hz) that joined recordings are made at
+
+
+@dataclass(frozen=True)
+class TranscriptEvaluation:
+    """What `multiattn evaluate transcribe` prints, beside the scores."""
+
+    normaliser: str
+    """What was done to transcripts and texts before they were compared."""
+
+    items: int
+    """Recordings that were transcribed."""
+
+    skipped: int
+    """Recordings that could not be used."""
+
+    model: str
+    """As it was asked for."""
+
+    data: str
+    """As it was asked for."""
+
+    split: str
+    """The sub-folder of the data."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates; returns 0 when every recording could be used."""
+    normaliser = args.normaliser or "english"
+    with spinner("loading the model"):
+        import multiattn
+
+        from ..data.recordings import read_recordings
+
+        records = read_recordings(args.data, args.split)
+        recogniser = multiattn.load(args.model, task="transcribe", device=args.device)
+    sounds, texts = _joined(records, args.limit) if args.join else _files(records, args.limit)
+    written: list[str] = []
+    said: list[str] = []
+    skipped = 0
+    with Report(len(texts)) as report:
+        results = recogniser.stream(
+            sounds, rate=_RATE, beams=args.beams, language=args.language, batch_size=args.batch_size
+        )
+        for text, result in zip(texts, results, strict=True):
+            if result.error is not None:
+                skipped += 1
+                report.message(f"skipped: {result.error}")
+            else:
+                written.append(result.text)
+                said.append(text)
+            report.advance()
+        if not written:
+            raise InputError(f"{args.data}: none of the {skipped} recordings of the split {args.split!r} could be read")
+        scores = speech_scores(written, said, normalise=normaliser_of(normaliser))
+        measured = TranscriptEvaluation(
+            normaliser=normaliser,
+            items=len(written),
+            skipped=skipped,
+            model=args.model,
+            data=args.data,
+            split=args.split,
+        )
+        as_json = args.format == "json"
+        report.result(json.dumps(asdict(scores) | asdict(measured)) if as_json else as_text(scores, measured))
+    if skipped:
+        say(f"{skipped} of {len(texts)} recordings could not be used")
+    return 1 if skipped else 0
+
+
+def as_text(scores: SpeechScores, measured: TranscriptEvaluation) -> str:
+    """A few lines to read."""
+    wrong = f"{scores.substitutions} others, {scores.deletions} missing, {scores.insertions} put in"
+    return "\n".join(
+        (
+            f"WER  {scores.wer:7.2%}  ({wrong}, of {scores.words} words)",
+            f"CER  {scores.cer:7.2%}",
+            f"texts compared by the rules: {measured.normaliser}",
+            printable(f"on {measured.items} recordings of {measured.data} ({measured.split}) with {measured.model}")
+            + (f"; {measured.skipped} skipped" if measured.skipped else ""),
+        )
+    )
+
+
+def _files(records: "SpeechRecords", limit: int | None) -> tuple[Iterable[Any], list[str]]:
+    """Recordings as they lie there, and what is said in them."""
+    items = evenly_spread(records.items, limit)
+    return (path for path, _ in items), [text for _, text in items]
+
+
+def _joined(records: "SpeechRecords", limit: int | None) -> tuple[Iterable[Any], list[str]]:
+    """Strings of them by the fixed recipe, made one after the other, and what they say."""
+    from ..data.joined import fixed_plans, fixed_strings, joined_text
+
+    said = [text for _, text in records.items]
+    plans = fixed_plans(records)
+    places = evenly_spread(range(len(plans)), limit)
+
+    def made() -> Iterator[Any]:
+        wanted = set(places)
+        for place, string in enumerate(fixed_strings(records, rate=_RATE)):
+            if place in wanted:
+                yield string.samples
+
+    return made(), [joined_text(plans[place], said) for place in places]
