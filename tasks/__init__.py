@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .caption import CaptionTask
     from .classify import ClassifyTask
+    from .transcribe import TranscribeTask
 
-__all__ = ["CaptionTask", "ClassifyTask"]
+__all__ = ["CaptionTask", "ClassifyTask", "TranscribeTask"]
 
-_HOMES = {"CaptionTask": "tasks.caption", "ClassifyTask": "tasks.classify"}
+_HOMES = {"CaptionTask": "tasks.caption", "ClassifyTask": "tasks.classify", "TranscribeTask": "tasks.transcribe"}
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
 from multiattn.errors import ModelError
-from multiattn.inputs import ImagePreprocessing
+from multiattn.inputs import AudioPreprocessing, ImagePreprocessing
 from multiattn.weights import ModelBundle
 
 from .optim import Optimisation, configure
@@ -23,7 +23,7 @@ class BaseTask(pl.LightningModule, ABC):
     The weights are never drawn before `configure_model`, for the data decides about their shape.
     """
 
-    preprocessing: ImagePreprocessing
+    preprocessing: ImagePreprocessing | AudioPreprocessing
     """The way from a file to the model's input."""
 
     from_scratch: bool = True

@@ -19,13 +19,14 @@ from multiattn.weights import ModelBundle
 from .base import BaseTask
 from .caption_loss import CaptionLoss, lesson
 from .caption_model import Start, captions_of, context_of, options_of, start, teacher_forced, without_dropout
-from .caption_scores import WrittenCaptions
+from .caption_scores import logged_scores
 from .caption_selfcritical import Rewards, SelfCritical, self_critical_step
 from .checks import require
 from .data.caption_batches import CaptionBatch
 from .data.captions import clean_caption
 from .optim import Optimisation
 from .seeding import seed_for
+from .written import WrittenTexts
 
 
 class CaptionTask(BaseTask):
@@ -283,9 +284,9 @@ class CaptionTask(BaseTask):
         assert self.tokenizer is not None
         return self.tokenizer.decode(caption.tokens)
 
-    def _nothing_written(self, split: str, *, limit: int | None) -> WrittenCaptions:
+    def _nothing_written(self, split: str, *, limit: int | None) -> WrittenTexts:
         size = len(self.trainer.datamodule.records(split).items)  # type: ignore[attr-defined]
-        return WrittenCaptions(size, limit=limit)
+        return WrittenTexts(size, limit=limit, score=logged_scores)
 
     def _write(self, batch: CaptionBatch) -> None:
         """Caption those pictures of a batch that are to be captioned."""

@@ -11,35 +11,40 @@ from collections.abc import Sequence
 
 from multiattn.errors import ModelError, MultiattnError
 
-from .commands import caption, classify, convert, demo, evaluate, info
+from .commands import align_heads, caption, classify, convert, demo, evaluate, info, transcribe
 from .commands.console import say, say_lines
 from .commands.options import Parser
 
 _COMMANDS = {
     "classify": classify,
     "caption": caption,
+    "transcribe": transcribe,
     "evaluate": evaluate,
     "info": info,
     "convert": convert,
+    "align-heads": align_heads,
     "demo": demo,
 }
 
 _TRAINING = ("fit", "validate", "test", "predict")  # these go to Lightning's own command line, in `tasks.training`
 
 _HELP = """\
-Classify and caption pictures, and see where the model looked.
+Classify and caption pictures, transcribe speech, and see where models looked.
 
 try it
-  demo       classify and caption a few pictures, with pages that show where the
-             models looked
+  demo       classify and caption a few pictures and transcribe recordings, with
+             pages that show where the models looked
 
 use a model
   classify   say what is on pictures; with --maps, show where the model looked
   caption    write a sentence about each picture; with --maps, show where the
              model looked for each word
+  transcribe write down what is said in recordings, and when; with --maps, show
+             what the model listened to for each word
   evaluate   measure a model on data with known answers
   info       say what a model is: its size, input, vocabulary and attention
-  convert    rewrite a model in another layout (ours, timm, Hugging Face, BLIP)
+  convert    rewrite a model in another layout (ours, timm, Hugging Face, ...)
+  align-heads  find the attention heads that word times are taken from
 
 train a model (with Lightning; each takes a YAML file)
   fit        train or fine-tune
@@ -53,6 +58,7 @@ examples
   multiattn demo
   multiattn classify cat.jpg
   multiattn caption cat.jpg
+  multiattn transcribe talk.mp3 --words
   multiattn classify photos/ --maps out/ --format json > results.jsonl
   multiattn fit --config configs/classify/finetune.yaml
   multiattn COMMAND --help     tells all about a command
