@@ -6,16 +6,12 @@ In it, for each view (plain and mirrored pictures; recordings at each speed), ar
 how far it got. N items; m rows of an item, one for each token or frame; D width.
 """
 
-import fcntl
-import hashlib
 import io
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -27,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from multiattn.errors import InputError, ModelError
 
-from ..encoder import TRAINING_ONLY
+from .feature_files import Progress, alone, digest
 from .loader import ignore_interrupt
 from .readable import Records
 
@@ -92,9 +88,10 @@ class FeatureStore:
             encoder: Whose features they are.
             encoding: Of what, and how.
         """
-        self.folder = folder / f"{split}-{_digest(encoder, encoding)[:16]}"
+        name = digest(encoder, [path for path, _ in encoding.records.items], depends_on=encoding.depends_on)
+        self.folder = folder / f"{split}-{name[:16]}"
         self.split, self.encoding = split, encoding
-        self._open: dict[str, tuple[np.ndarray, _Progress]] = {}
+        self._open: dict[str, tuple[np.ndarray, Progress]] = {}
 
     @property
     def records(self) -> Records:
@@ -122,7 +119,7 @@ class FeatureStore:
         encoder.eval()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _only_one(self.folder / "lock"):
+            with alone(self.folder / "lock"):
                 for view in self.views:
                     self._compute(view, encoder, batch_size=batch_size, num_workers=num_workers)
         except OSError as error:
@@ -147,18 +144,17 @@ class FeatureStore:
         """How long an item is, in samples, where items differ."""
         return self._opened(view)[1].counts[index]
 
-    def _opened(self, view: str) -> tuple[np.ndarray, "_Progress"]:
+    def _opened(self, view: str) -> tuple[np.ndarray, Progress]:
         """All rows of a view, and what is noted of it."""
         if view not in self._open:
-            progress = _progress(self.folder, view)
+            progress = Progress.read(self.folder, view)
             header, size = len(self._header()), self.encoding.width * 2
-            rows = np.memmap(
-                self._path(view),
-                np.float16,
-                "r",
-                offset=header,
-                shape=((self._end(progress) - header) // size, self.encoding.width),
-            )
+            rows: np.ndarray
+            shape = ((self._end(progress) - header) // size, self.encoding.width)
+            if shape[0]:
+                rows = np.memmap(self._path(view), np.float16, "r", offset=header, shape=shape)
+            else:  # nothing could be read: the system maps no empty file
+                rows = np.zeros(shape, np.float16)
             self._open[view] = rows, progress
         return self._open[view]
 
@@ -171,10 +167,10 @@ class FeatureStore:
 
         The file grows item by item, and says how far only afterwards: a kill loses seconds, a full disk nothing.
         """
-        count, state = len(self.records.items), _progress(self.folder, view)
+        count, state = len(self.records.items), Progress.read(self.folder, view)
         file = self._path(view)
         if not file.is_file() or file.stat().st_size < self._end(state):
-            state = _Progress(0, {})
+            state = Progress(0, {})
         if state.done == count:
             return
         loader: DataLoader[Item] = DataLoader(
@@ -208,7 +204,7 @@ class FeatureStore:
                     print(message, file=sys.stderr, flush=True)
                     told = now
 
-    def _made(self, encoder: nn.Module, items: Sequence[Any], state: "_Progress") -> Iterator[bytes]:
+    def _made(self, encoder: nn.Module, items: Sequence[Any], state: Progress) -> Iterator[bytes]:
         """The bytes of each item's features, noted in the state where items differ."""
         readable = [item for item in items if not item.unreadable]
         found = iter(self.encoding.encode(encoder, readable) if readable else [])
@@ -236,13 +232,13 @@ class FeatureStore:
         np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": shape})
         return stream.getvalue()
 
-    def _end(self, state: "_Progress") -> int:
+    def _end(self, state: Progress) -> int:
         """Bytes of an array's file that is so far."""
         rows = sum(state.rows) if self.encoding.rows is None else state.done * self.encoding.rows
         return len(self._header()) + rows * self.encoding.width * 2
 
     @contextmanager
-    def _file(self, view: str, state: "_Progress") -> Iterator[BinaryIO]:
+    def _file(self, view: str, state: Progress) -> Iterator[BinaryIO]:
         """The array's file, open behind the items that are done."""
         with self._path(view).open("r+b" if state.done else "wb") as file:
             file.write(self._header())
@@ -251,82 +247,5 @@ class FeatureStore:
             yield file
 
 
-@dataclass
-class _Progress:
-    """How far a view is."""
-
-    done: int
-    """Items, from the first on, that need no more work."""
-
-    unreadable: dict[int, str]
-    """Of them, those that could not be read, and why."""
-
-    rows: list[int] = field(default_factory=list)
-    """Of each that is done, where they differ."""
-
-    counts: list[int] = field(default_factory=list)
-    """Samples of each, in the same way."""
-
-    def bounds(self, index: int) -> tuple[int, int]:
-        """The first row of an item, and the first of the next."""
-        if len(self._ends) != len(self.rows) + 1:
-            self._ends = np.cumsum([0, *self.rows])
-        return int(self._ends[index]), int(self._ends[index + 1])
-
-    def __post_init__(self) -> None:
-        self._ends = np.zeros(0, np.int64)
-
-    def save(self, folder: Path, view: str) -> None:
-        """Replace the file in one step."""
-        text = json.dumps({name: value for name, value in asdict(self).items() if value or name in _ALWAYS})
-        part = folder / f"{view}.json.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / f"{view}.json")
-
-
-_ALWAYS = ("done", "unreadable")
-
-
-def _progress(folder: Path, view: str) -> _Progress:
-    """How far a view is; at its beginning where nothing is there, or nothing that can be read."""
-    try:
-        content = json.loads((folder / f"{view}.json").read_text(encoding="utf-8"))
-        unreadable = {int(place): reason for place, reason in content["unreadable"].items()}
-        return _Progress(content["done"], unreadable, content.get("rows", []), content.get("counts", []))
-    except (OSError, ValueError, KeyError):
-        return _Progress(0, {})
-
-
 def _batch(items: list[Item]) -> list[Item]:
     return items
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Wait until no other process is in here; the system lets go of the lock of one that was killed."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _digest(encoder: nn.Module, encoding: Encoding) -> str:
-    """A name for all that the features depend on."""
-    digest = hashlib.sha256()
-    config: Any = encoder.config
-    architecture = {name: value for name, value in asdict(config).items() if name not in TRAINING_ONLY}
-    paths = [path for path, _ in encoding.records.items]
-    base = os.path.commonpath([path.parent.absolute() for path in paths])  # the data may move as a whole
-    files = [(os.path.relpath(path.absolute(), base), _size(path)) for path in paths]
-    digest.update(json.dumps([*encoding.depends_on(architecture), files], default=str).encode())
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file; -1 where there is none, so that one which is put there is read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

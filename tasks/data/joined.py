@@ -6,6 +6,7 @@ strings can be listed without reading a file, and are the same wherever they are
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -99,6 +100,10 @@ class JoinedClips:
     strings: int | None = None
     """Training strings an epoch; None for as many as bring each clip about once."""
 
+    growing_epochs: int = 0
+    """So many epochs a training takes until the strings have their full lengths: the first has the shortest, and a
+    decoder finds out sooner where to look in them."""
+
     def __post_init__(self) -> None:
         """Raise InputError where a value is out of range."""
         low, high = self.clips
@@ -108,13 +113,19 @@ class JoinedClips:
         for name in ("level_db", "noise_db", "gain_db"):
             low, high = getattr(self, name)
             require(low <= high, name, must="two rising numbers", value=(low, high), error=InputError)
+        good = self.growing_epochs >= 0
+        require(good, "growing_epochs", must="at least 0", value=self.growing_epochs, error=InputError)
         good = self.strings is None or self.strings >= 1
         require(good, "strings", must="at least 1", value=self.strings, error=InputError)
 
-    def count(self, index: int) -> int:
-        """Clips of the string at a place, the same in each epoch."""
+    def count(self, index: int, *, epoch: int | None = None) -> int:
+        """Clips of the string at a place: in an epoch of the training, or in full (None)."""
         low, high = self.clips
-        return low + index % (high - low + 1)
+        full = low + index % (high - low + 1)
+        if epoch is None or epoch >= self.growing_epochs:
+            return full
+        # from 0, and one more than the shortest at least: a string of one clip has nowhere else to look
+        return min(full, low + max(1, round((high - low) * epoch / self.growing_epochs)))
 
     def plan(self, speakers: Sequence[str], place: Sequence[int], *, count: int) -> Plan:
         """What a string is made of.
@@ -127,7 +138,7 @@ class JoinedClips:
         """
         rng = np.random.default_rng(tuple(place))
         speaker = speakers[rng.integers(len(speakers))]
-        own = np.flatnonzero(np.asarray(speakers) == speaker)
+        own = _clips_of(tuple(speakers))[speaker]
         return Plan(
             tuple(int(clip) for clip in rng.choice(own, count)),
             tuple(float(pause) for pause in rng.uniform(*self.pause_s, count + 1)),
@@ -193,6 +204,15 @@ def fixed_strings(
 
     for plan in fixed_plans(records, how, count=count):
         yield join(plan, texts, read, rate=rate)
+
+
+@lru_cache(maxsize=4)
+def _clips_of(speakers: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The places of each speaker's clips; kept, for every string of a split asks."""
+    found: dict[str, list[int]] = {}
+    for place, speaker in enumerate(speakers):
+        found.setdefault(speaker, []).append(place)
+    return {speaker: np.array(places) for speaker, places in found.items()}
 
 
 def joined_text(plan: Plan, texts: Sequence[str]) -> str:

@@ -170,7 +170,7 @@ class JoinedSpeech(Dataset[SpeechSample]):
         unreadable: list[tuple[str, str]] = []
         for attempt in range(20):
             place = string_place(self.seed, epoch, index, attempt)
-            plan = self.how.plan(self.reader.records.speakers, place, count=self.how.count(index))
+            plan = self.how.plan(self.reader.records.speakers, place, count=self.how.count(index, epoch=epoch))
             try:
                 samples, tokens, text = self._make(plan)
             except _Unreadable as error:

@@ -1,5 +1,6 @@
 """Clips joined to strings: where each lies, and which strings come when."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 import torch
 
 from multiattn.errors import InputError
+from multiattn.inputs import load_audio
 from tasks.data import read_recordings
 from tasks.data.augment_audio import AudioAugmentation
 from tasks.data.joined import FIXED_STRINGS, JoinedClips, Plan, fixed_plans, fixed_strings, join, joined_text
+from tasks.data.joined_files import main as write_files
 
 from .tones import RATE, epoch_of, make, same, speak
 
@@ -59,9 +62,52 @@ def test_fixed_strings_are_the_same_each_time_and_all_lengths_come(clips) -> Non
         assert a.words[-1].end <= len(a.samples) / RATE
 
 
+def test_fixed_strings_become_files_that_are_read_back(clips, tmp_path, capsys) -> None:
+    write_files(["--data", str(clips), "--out", str(tmp_path), "--count", "5"])
+    assert capsys.readouterr().out == f"5 recordings are in {tmp_path / 'validation'}\n"
+    expected = list(fixed_strings(read_recordings(clips, "validation"), count=5))
+    found = read_recordings(tmp_path, "validation")
+    assert [text for _, text in found.items] == [string.text for string in expected]
+    rows = [json.loads(line) for line in (tmp_path / "validation" / "metadata.jsonl").read_text().splitlines()]
+    for (path, _), row, string in zip(found.items, rows, expected, strict=True):
+        torch.testing.assert_close(load_audio(path), string.samples, rtol=0, atol=1 / 32768)
+        assert [word["word"] for word in row["words"]] == [word.text for word in string.words]
+        times = [(word["start"], word["end"]) for word in row["words"]]
+        assert times == [pytest.approx((word.start, word.end), abs=1e-4) for word in string.words]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (["--split", "other"], "there is no split 'other'", ""),
+        (["--count", "0"], 2, "argument --count: must be at least 1, but is 0 instead"),
+        (["--out", "{file}"], "recordings cannot be written here", ""),
+    ],
+)
+def test_strings_that_cannot_be_written_are_one_line(options, status, message, clips, tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    options = [option.format(file=tmp_path / "file") for option in options]
+    with pytest.raises(SystemExit) as stop:
+        write_files(["--data", str(clips), "--out", str(tmp_path / "out"), *options])
+    assert stop.value.code == status if isinstance(status, int) else status in str(stop.value.code)
+    assert message in capsys.readouterr().err
+
+
 def test_speakers_who_are_not_known_are_taken_for_one(clips) -> None:
     drawn = {clip for i in range(50) for clip in HOW.plan(["", "", ""], (i,), count=2).clips}
     assert drawn == {0, 1, 2}
+
+
+def test_strings_grow_with_the_epochs_of_a_training(clips) -> None:
+    how = JoinedClips(clips=(1, 8), strings=16, growing_epochs=4)
+    longest = [max(how.count(index, epoch=epoch) for index in range(16)) for epoch in range(6)]
+    assert longest == [2, 3, 5, 6, 8, 8]
+    assert {how.count(index, epoch=0) for index in range(16)} == {1, 2}
+    assert [how.count(index) for index in range(9)] == [1, 2, 3, 4, 5, 6, 7, 8, 1], "in full, where no epoch is named"
+    assert all(JoinedClips(clips=(3, 3), growing_epochs=2).count(i, epoch=0) == 3 for i in range(5))
+    short = JoinedClips(clips=(1, 3), pause_s=(0.05, 0.2), strings=9, growing_epochs=5)
+    items = make(clips, join=short, batch_size=3).training_items()
+    assert [max(len(items[epoch, i].text.split()) for i in range(9)) for epoch in (0, 5)] == [2, 3]
 
 
 def test_validation_hears_the_fixed_strings(clips, monkeypatch) -> None:
@@ -136,6 +182,7 @@ def test_a_string_that_is_too_long_is_said(clips) -> None:
         ({"pause_s": (0.5, 0.1)}, r"`pause_s` must be two rising seconds, but is \(0.5, 0.1\) instead"),
         ({"noise_db": (5.0, 1.0)}, r"`noise_db` must be two rising numbers, but is \(5.0, 1.0\) instead"),
         ({"strings": 0}, "`strings` must be at least 1, but is 0 instead"),
+        ({"growing_epochs": -1}, "`growing_epochs` must be at least 0, but is -1 instead"),
     ],
 )
 def test_a_join_that_cannot_be_is_refused(fields, message) -> None:
