@@ -88,19 +88,22 @@ class SpeechEncoder(nn.Module):
         lengths = lengths if c.masked else None
         x = self.stem(features, lengths=lengths)  # (b, n, D)
         count = x.shape[1]
+        positions = None
         if self.positions is not None:
             if count > c.max_frames:
                 raise ModelError(
                     f"a recording may have {c.max_frames} encoder frames, but has {count} instead: cut it into pieces"
                 )
-            x = x + self.positions[:count].to(x.dtype)
+            positions = self.positions[:count].to(x.dtype)
+            x = x + positions
         if self.dropout is not None:
             x = self.dropout(x)
         keys = None if lengths is None else frames_up_to(self.frames(lengths), count)
         mask, turned = Mask(window=c.window, keys=keys), self._rotary(count, x)
         for i, block in enumerate(self.blocks):
             x = block(x, mask=mask, rotary=turned, probe=probe_at(tap, f"blocks.{i}"))
-        return self.norm(x)  # type: ignore[no-any-return]
+        x = self.norm(x)
+        return x + positions if c.output_positions else x  # type: ignore[no-any-return]
 
     def _rotary(self, count: int, x: Tensor) -> Rotary | None:
         if self.config.positions != "rotary":

@@ -36,6 +36,10 @@ class SpeechEncoderConfig:
     """Rotary ones tell the encoder how far apart frames are, and the decoder nothing about where one is: a decoder then
     cannot tell a word from the same word said again."""
 
+    output_positions: bool = False
+    """Add the positions once more to what comes out, so that the decoder finds them in what it attends to however much
+    the blocks made of the sounds. Source: DETR (Carion et al. 2020), section A.4."""
+
     window: int | None = None
     """Frames each way that a frame attends to, at a cost linear in the length; all where None."""
 
@@ -72,6 +76,8 @@ class SpeechEncoderConfig:
             raise ValueError(f"`window` must be at least 0, but is {self.window} instead.")
         if self.positions == "sinusoidal" and (self.dim % 2 or self.dim < 4):
             raise ValueError(f"`dim` must be even for sinusoidal positions, and at least 4, but is {self.dim} instead.")
+        if self.positions == "rotary" and self.output_positions:
+            raise ValueError("`output_positions` must be False with rotary positions, which have no table to add.")
         if self.positions == "rotary" and self.dim // self.num_heads % 2:
             raise ValueError(
                 f"`dim` must be an even number of times `num_heads` ({self.num_heads}) for rotary positions, but is "
@@ -154,6 +160,7 @@ PRESETS: dict[str, SpeechConfig] = {
             mlp_dim=576,
             strides=(2, 2),
             max_frames=375,
+            output_positions=True,
             window=10,
             dropout=0.1,
             masked=True,

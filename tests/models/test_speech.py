@@ -113,6 +113,13 @@ def test_rotary_positions_have_no_longest_recording():
         build(ENCODER).encode(torch.zeros(1, MELS, 200))
 
 
+def test_positions_may_be_in_what_the_decoder_attends_to(features):
+    plain, again = (build(replace(MASKED["sinusoidal"], output_positions=there)) for there in (False, True))
+    again.load_state_dict(plain.state_dict())
+    positions = plain.encoder.positions[:21]
+    torch.testing.assert_close(again.encode(features), plain.encode(features) + positions, atol=1e-6, rtol=0)
+
+
 def test_sinusoidal_positions_stay_with_the_weights():
     positions = build(ENCODER).state_dict()["encoder.positions"]
     expected = torch.tensor([[f * t for f in 10_000 ** (-torch.arange(11).double() / 10)] for t in range(31)])
@@ -193,6 +200,7 @@ def test_no_ctc_without_its_head():
     [
         ({"mels": 0}, "`mels` must be at least 1, but is 0"),
         ({"strides": (1, 0)}, r"`strides` must be two whole numbers of at least 1, but is \(1, 0\)"),
+        ({"positions": "rotary", "output_positions": True}, "`output_positions` must be False with rotary positions"),
         ({"window": -1}, "`window` must be at least 0, but is -1"),
         ({"dim": 21, "num_heads": 3}, "`dim` must be even for sinusoidal positions, and at least 4, but is 21"),
         ({"dim": 21, "num_heads": 3, "positions": "rotary"}, r"an even number of times `num_heads` \(3\) for rotary"),
