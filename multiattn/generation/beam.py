@@ -1,7 +1,7 @@
 """Beam search: of each item the likeliest texts are continued side by side.
 
-Source: `GenerationMixin._beam_search` of transformers 5, whose texts these are. But a beam that cannot go on is none:
-it fills no place among the finished texts.
+Source: `GenerationMixin._beam_search` of transformers 5, whose texts these are; with `patience`, openai-whisper's
+`BeamSearchDecoder`. But a beam that cannot go on is none: it fills no place among the finished texts.
 """
 
 import math
@@ -89,6 +89,8 @@ class BeamSearch:
             self._finish(item, [self._generated(one, finished=False) for one in beams if one.total > -math.inf])
             return []
         length = len(beams[0].tokens) + 1
+        if self._options.patience is not None:
+            return self._filled(place, self._patient(beams, item, candidates, length=length))
         going_on, ended = [], []
         for rank, one in enumerate(candidates):
             beam = beams[one.beam]
@@ -101,9 +103,35 @@ class BeamSearch:
         going_on = going_on[:count]
         if not going_on or (len(finished) == count and self._is_enough(finished, going_on[0].total, length=length)):
             return []
-        missing = count - len(going_on)
-        going_on += [going_on[0]._replace(total=-math.inf)] * missing
-        self._beams[place] = [_extended(beams[one.beam], one) for one in going_on]
+        return self._filled(place, going_on)
+
+    def _patient(self, beams: list[_Beam], item: int, candidates: list[_Candidate], *, length: int) -> list[_Candidate]:
+        """What an item goes on with in Whisper's search: texts are kept as they end, until there are enough."""
+        finished, count = self._finished[item], self._options.beams
+        enough = round(count * (self._options.patience or 1))
+        going_on: list[_Candidate] = []
+        for one in candidates:
+            beam = beams[one.beam]
+            if not self._ending.is_finished(item, beam.tokens, one.token):
+                going_on.append(one)
+                if len(going_on) == count:
+                    break
+            elif len(finished) < enough:
+                finished.append(self._generated(_extended(beam, one), finished=True, token=one.token))
+        if len(finished) >= enough:
+            return []
+        if length < self._ending.longest and going_on:
+            return going_on
+        for one in going_on[: max(count - len(finished), 0)]:
+            finished.append(self._generated(_extended(beams[one.beam], one), finished=False))
+        return []
+
+    def _filled(self, place: int, going_on: list[_Candidate]) -> list[_Candidate]:
+        """Go on with these, in as many rows as there are beams."""
+        if going_on:
+            beams = self._beams[place]
+            going_on += [going_on[0]._replace(total=-math.inf)] * (self._options.beams - len(going_on))
+            self._beams[place] = [_extended(beams[one.beam], one) for one in going_on]
         return going_on
 
     def _is_enough(self, finished: list[Generated], total: float, *, length: int) -> bool:
@@ -123,13 +151,15 @@ class BeamSearch:
         del finished[self._options.beams :]
 
     def _generated(self, beam: _Beam, *, finished: bool, token: int | None = None) -> Generated:
-        score = normalised(beam.total, len(beam.tokens), self._options.length_penalty)
         tokens = beam.tokens[:-1] if token in self._ending.stop else beam.tokens
+        count = len(beam.tokens if self._options.count_end else tokens)
+        score = normalised(beam.total, count, self._options.length_penalty)
         return Generated(tokens, beam.log_probs, score, finished)
 
     def results(self) -> list[list[Generated]]:
         """The texts of each item, best first."""
-        return [finished[: self._options.candidates] for finished in self._finished]
+        best_first = (sorted(finished, key=lambda one: one.score, reverse=True) for finished in self._finished)
+        return [finished[: self._options.candidates] for finished in best_first]
 
 
 def _extended(beam: _Beam, by: _Candidate) -> _Beam:

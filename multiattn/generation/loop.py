@@ -4,6 +4,7 @@ Notation: b items (each with its context), r rows (texts that are decoded), n to
 width, V vocabulary. Rows of one item stand together.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -16,7 +17,7 @@ from ..errors import ModelError
 from .beam import BeamSearch
 from .constraints import Constraint, constraints_of
 from .options import DecodingOptions, Generated
-from .search import Ending, Search, StopWhen
+from .search import Ending, Scorer, Search, StopWhen
 from .single import SingleSearch
 
 
@@ -79,6 +80,7 @@ def generate(
     *,
     generator: torch.Generator | None = None,
     constraints: Sequence[Constraint] = (),
+    scorer: Scorer | None = None,
     stop: Sequence[int] | None = None,
     stop_when: StopWhen | None = None,
 ) -> list[list[Generated]]:
@@ -96,6 +98,7 @@ def generate(
             batch samples what its items would, one call after the other with the same generator.
         constraints: Further rules about what may follow. They apply after those of the options, but for forced tokens,
             which no rule overrides.
+        scorer: A second opinion on what follows, after all rules; for `options.renormalise`.
         stop: Tokens that end a text, and are no part of it; the decoder's end token where None.
         stop_when: Ends further texts; the last token is a part of those.
 
@@ -104,7 +107,8 @@ def generate(
 
     Raises:
         ModelError: The prompts do not fit the contexts, the vocabulary or the decoder's positions, an option names an
-            unknown token, sampling has no generator, or the model's scores are no numbers.
+            unknown token, sampling has no generator, a scorer nothing that is renormalised, or the model's scores are
+            no numbers.
     """
     config, device = decoder.config, context.device
     stop = (config.end_token,) if stop is None else stop
@@ -119,7 +123,11 @@ def generate(
         )
     longest = min(options.max_tokens, config.max_length - length)
     tokens, real = _filled(prompts, length, pad_token=config.pad_token, device=device)
-    rules = _Rules(options, constraints, prompts=tokens, real=real, stop=stop, vocab_size=config.vocab_size)
+    if scorer is not None and not options.renormalise:
+        raise ModelError(
+            "`renormalise` must be True with a scorer, which adds to log-probabilities, but is False instead"
+        )
+    rules = _Rules(options, constraints, scorer, prompts=tokens, real=real, stop=stop, vocab_size=config.vocab_size)
     ending = Ending(frozenset(stop), longest, stop_when)
     search: Search
     if options.beams > 1:
@@ -136,10 +144,11 @@ def generate(
         if step is None:
             return search.results()
         rows = None if step.rows is None else torch.tensor(step.rows, device=device)
+        items = None if step.items is None else torch.tensor(step.items, device=device)
         if rows is not None:
-            cache.select(rows, items=None if step.items is None else torch.tensor(step.items, device=device))
+            cache.select(rows, items=items)
         tokens, real = torch.tensor(step.tokens, device=device)[:, None], None  # (r, 1)
-        rules.follow(tokens, rows)
+        rules.follow(tokens, rows, items)
 
 
 class _Rules:
@@ -149,6 +158,7 @@ class _Rules:
         self,
         options: DecodingOptions,
         further: Sequence[Constraint],
+        scorer: Scorer | None,
         *,
         prompts: Tensor,
         real: Tensor | None,
@@ -157,16 +167,22 @@ class _Rules:
     ) -> None:
         before, last = constraints_of(options, prompt_length=prompts.shape[1], stop=stop, vocab_size=vocab_size)
         self._rules = (*before, *further, *last)
+        self._renormalise, self._scorer = options.renormalise, scorer
         self._texts = prompts if real is None else prompts.masked_fill(~real, -1)  # (r, n)
 
     def apply(self, scores: Tensor) -> Tensor:
         """Scores (r, V) as the rules leave them."""
         for rule in self._rules:
             scores = rule(self._texts, scores)
-        return scores
+        if self._renormalise:
+            total = scores.logsumexp(dim=-1, keepdim=True)
+            scores = scores - total.masked_fill(total == -math.inf, 0.0)  # where all is forbidden, it stays so
+        return scores if self._scorer is None else self._scorer(scores)
 
-    def follow(self, tokens: Tensor, rows: Tensor | None) -> None:
-        """Add the next tokens (r, 1) to the texts, after `rows` of them were kept."""
+    def follow(self, tokens: Tensor, rows: Tensor | None, items: Tensor | None) -> None:
+        """Add the next tokens (r, 1) to the texts, after `rows` and `items` of them were kept."""
+        if self._scorer is not None:
+            self._scorer.follow(tokens[:, 0], rows, items)
         if self._rules:
             texts = self._texts if rows is None else self._texts[rows]
             self._texts = torch.cat([texts, tokens], dim=1)

@@ -32,6 +32,18 @@ class DecodingOptions:
     length it has, is no better than the worst of them (False); or when it is no better at the longest length either
     ("never": with a length penalty above 0, no better text is missed for being longer)."""
 
+    patience: int | float | None = None
+    """A beam search ends when this many times `beams` texts have ended, and these are all it knows: Whisper's search.
+    None: it ends as `early_stopping` says, and better texts take the place of worse ones. At least 1.
+    Source: Kasai et al. 2022, "A Call for Clarity in Beam Search"."""
+
+    renormalise: bool = False
+    """Whether texts are compared by the probabilities of their tokens among those that the constraints left, as Whisper
+    does it. False: a beam search lets what is forbidden keep its share, and samples by what the model itself says."""
+
+    count_end: bool = True
+    """Whether the end token counts in the length that a text's log-probability is divided by."""
+
     sample: bool = False
     """Draw each token at random, and do not search for the likeliest text."""
 
@@ -77,8 +89,11 @@ class DecodingOptions:
         self._number("length_penalty", lambda value: -10 <= value <= 10, "from -10 to 10")
         if self.top_p is not None:
             self._number("top_p", lambda value: 0 < value <= 1, "above 0 and at most 1")
-        if type(self.sample) is not bool:
-            raise _refused("sample", "True or False", self.sample)
+        if self.patience is not None:
+            self._number("patience", lambda value: 1 <= value < math.inf, "at least 1 and finite")
+        for name in ("sample", "renormalise", "count_end"):
+            if type(getattr(self, name)) is not bool:
+                raise _refused(name, "True or False", getattr(self, name))
         if self.early_stopping != "never" and type(self.early_stopping) is not bool:
             raise _refused("early_stopping", 'True, False or "never"', self.early_stopping)
         for name in ("suppress", "suppress_first"):
@@ -139,7 +154,7 @@ class Generated:
 
     score: float
     """What texts are compared by: the sum of the log-probabilities over their number to the power of the length
-    penalty. Of a beam search, the log-probabilities are those that constraints left."""
+    penalty. Of a beam search, or renormalised, the log-probabilities are those that constraints left."""
 
     finished: bool
     """Whether it came to its end, and was not cut off."""

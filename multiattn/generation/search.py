@@ -7,9 +7,9 @@ one item stand together.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..errors import ModelError
@@ -20,6 +20,21 @@ StopWhen = Callable[[int, Sequence[int]], bool]
 
 Constrain = Callable[[Tensor], Tensor]
 """The scores (r, V) of the tokens that may follow, as the constraints leave them."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A second opinion on what follows. It holds the state of one decode: what it needs of each text."""
+
+    def __call__(self, scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
+        """Change the log-probabilities that constraints left, renormalised; -inf stays what it is."""
+        ...
+
+    def follow(
+        self, tokens: Int64[Tensor, " r"], rows: Int64[Tensor, " r"] | None, items: Int64[Tensor, " b"] | None
+    ) -> None:
+        """Go on with the next token of each row, after `rows` and `items` were kept, as `Step` has them."""
+        ...
 
 
 @dataclass(frozen=True)

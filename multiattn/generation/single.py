@@ -17,6 +17,7 @@ from .search import Constrain, Ending, Step, check_numbers
 class _Text:
     tokens: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    total: float = 0.0  # of what texts are compared by
     is_over: bool = False
     is_finished: bool = False
 
@@ -66,9 +67,11 @@ class SingleSearch:
             logits, scores = (x.repeat_interleave(self._width, dim=0) for x in (logits, scores))
         chosen = self._chosen(scores)[:, None]  # (r, 1)
         log_probs = logits.gather(1, chosen) - logits.logsumexp(dim=-1, keepdim=True)
-        log_probs = log_probs.masked_fill(scores.gather(1, chosen) == -math.inf, -math.inf)[:, 0]
+        left = scores.gather(1, chosen)
+        log_probs = log_probs.masked_fill(left == -math.inf, -math.inf)
+        compared = left if self._options.renormalise else log_probs
         # here the device is waited for
-        self._take(chosen[:, 0].tolist(), log_probs.tolist())
+        self._take(chosen[:, 0].tolist(), log_probs[:, 0].tolist(), compared[:, 0].tolist())
         self._step += 1
         return self._next(old_width)
 
@@ -79,10 +82,10 @@ class SingleSearch:
         self._shares = self._shares.to(scores.device)
         return draw(narrowed(scores, self._options), shares=self._shares[rows, self._step])
 
-    def _take(self, chosen: list[int], log_probs: list[float]) -> None:
+    def _take(self, chosen: list[int], log_probs: list[float], compared: list[float]) -> None:
         check_numbers(log_probs)
         texts = [(item, text) for item in self._alive for text in self._texts[item]]
-        for (item, text), token, log_prob in zip(texts, chosen, log_probs, strict=True):
+        for (item, text), token, log_prob, value in zip(texts, chosen, log_probs, compared, strict=True):
             if text.is_over:
                 continue
             if log_prob == -math.inf:  # whatever may follow is forbidden
@@ -90,6 +93,7 @@ class SingleSearch:
                 continue
             text.is_finished = self._ending.is_finished(item, text.tokens, token)
             text.log_probs.append(log_prob)
+            text.total += value
             if token not in self._ending.stop:
                 text.tokens.append(token)
             text.is_over = text.is_finished or len(text.log_probs) == self._ending.longest
@@ -114,5 +118,6 @@ class SingleSearch:
         return [sorted(texts, key=lambda text: text.score, reverse=True) for texts in found]
 
     def _generated(self, text: _Text) -> Generated:
-        score = normalised(sum(text.log_probs), len(text.log_probs), self._options.length_penalty)
+        count = len(text.log_probs if self._options.count_end else text.tokens)
+        score = normalised(text.total, count, self._options.length_penalty)
         return Generated(tuple(text.tokens), tuple(text.log_probs), score, text.is_finished)
