@@ -29,6 +29,7 @@ RATE = 16_000  # samples a second (Hz)
 _TAPS = 6  # zero crossings of the resampling filter each way: torchaudio's default
 _ROLLOFF = 0.99  # of the lower of the two rates, where it starts to cut: torchaudio's default
 _FINEST = 640  # the ratio of two odd rates is taken as one of numbers up to this: a finer one needs a filter of GBs
+_LOUDEST = 1e12  # of samples that are meant to be from -1 to 1; the squares of much louder ones are infinite
 _PIECE = 1 << 18  # source samples that are read, checked and mixed at a time
 
 
@@ -178,6 +179,11 @@ class Recording:
                 raise InputError(
                     f"{self.name} must have finite samples, but has NaN or infinite ones instead, from second "
                     f"{where:.3f} on. Repair or record it again."
+                )
+            if (loudest := np.abs(piece).max(initial=0)) > _LOUDEST:
+                raise InputError(
+                    f"{self.name} must have samples from -1 to 1, but has {loudest:g} instead. Repair or record it "
+                    "again."
                 )
             pieces.append(piece.mean(axis=1, dtype=np.float32))
             at, count = at + len(piece), count - len(piece)

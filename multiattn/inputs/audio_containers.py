@@ -119,7 +119,7 @@ class Container:
 
 
 def _damaged(name: str, error: Any) -> InputError:
+    reason = getattr(error, "strerror", None) or error  # a plain ValueError has none
     return InputError(
-        f"{name} must be a whole recording, but is damaged or cut off instead ({error.strerror}). Fetch or export it "
-        "again."
+        f"{name} must be a whole recording, but is damaged or cut off instead ({reason}). Fetch or export it again."
     )

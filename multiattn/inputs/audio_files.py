@@ -40,6 +40,8 @@ _LOOKALIKES = (
     (0, b"version https://git-lfs", "a pointer of Git LFS (run `git lfs pull`)"),
 )
 
+_TEXT_FIRST = b"NIST_1A"  # a recording whose head is text
+
 
 @runtime_checkable
 class Source(Protocol):
@@ -124,10 +126,13 @@ def open_array(samples: np.ndarray, *, rate: int) -> Source:
 
 def _open(file: str | io.BytesIO, head: bytes, name: str) -> Source:
     if not head:
-        raise InputError(f"{name} must be {RECORDING}, but is empty instead.")
+        raise InputError(f"{name} must be {RECORDING}, but is empty instead. Fetch or export it again.")
     container = _looks_like(head, _CONTAINERS)
     if container:
         return _open_container(file, name, container)
+    what = _looks_like(head, _LOOKALIKES) or ("text" if _is_text(head) and not head.startswith(_TEXT_FIRST) else "")
+    if what:  # said before soundfile has it: what is called .mp3, it would search for sound, in vain and noisily
+        raise InputError(f"{name} must be {RECORDING}, but is {what} instead. Is it the right file?")
     import soundfile
 
     if str(file).lower().endswith(".raw"):
@@ -139,8 +144,11 @@ def _open(file: str | io.BytesIO, head: bytes, name: str) -> Source:
         opened = soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
         if "not recognised" in error.error_string or "unknown format" in error.error_string:
-            what = _looks_like(head, _LOOKALIKES) or ("text" if _is_text(head) else "something else")
-            raise InputError(f"{name} must be {RECORDING}, but is {what} instead.") from error
+            raise InputError(
+                f"{name} must be {RECORDING}, but is something else instead. Is it the right file?"
+            ) from error
+        if "does not exist" in error.error_string:  # so libsndfile says where its MP3 decoder finds nothing
+            raise _damaged(name, "no sound is found in it") from error
         raise _damaged(name, error.error_string) from error
     return _File(opened, name)
 

@@ -51,7 +51,12 @@ class Kind:
     def _expand(self, path: str | Path) -> list[Path]:
         """The files that one argument of `find` stands for."""
         mend = f"{self.one.capitalize()}s end in {', '.join(sorted(self.suffixes))}."
-        pattern, path = str(path), Path(path)
+        pattern = str(path)
+        if pattern.startswith(("http://", "https://")):
+            raise InputError(
+                f"`{pattern}` must be a {self.one} on this machine, but is a web address instead. Download it first."
+            )
+        path = Path(path)
         if not os.path.lexists(path) and glob.has_magic(pattern):  # a file may well be called `cat[1].jpg`
             found = sorted(file for file in map(Path, glob.glob(pattern, recursive=True)) if self.matches(file))
             if not found:
@@ -76,10 +81,6 @@ RECORDINGS = Kind(
     frozenset({".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".w64", ".wav"})
     | CONTAINERS,
 )
-
-SUFFIXES = PICTURES.suffixes
-is_picture = PICTURES.matches
-pictures_under = PICTURES.under
 
 
 def require_present(path: Path) -> None:

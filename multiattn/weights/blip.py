@@ -14,9 +14,10 @@ from torch import Tensor
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, check_vocabulary, read_json, read_part
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, check_vocabulary
 from .hf_blip import FIXED_TEXT, FIXED_VISION, PROMPT, TEXT_ROWS, check_structure, published_preprocessing
 from .hf_common import TEXT, VISION, check_fixed
+from .json_files import read_json, read_part
 from .own import read_architecture, tuples
 from .state import read_pickled, write_pickled
 from .table import Drop, KeyTable, Row

@@ -10,8 +10,9 @@ import torch
 
 from ..errors import ModelError
 from . import blip, hf_blip, hf_vit, hf_whisper, own, timm_vit, vit_gpt2, whisper
-from .bundle import CONFIG, Layout, ModelBundle, check_bundle, check_heads, read_json, write_json
+from .bundle import CONFIG, Layout, ModelBundle, check_bundle, check_heads
 from .hub import locate
+from .json_files import read_json, write_json
 
 _LAYOUTS: dict[str, Layout] = {
     room.NAME: room.LAYOUT for room in (own, timm_vit, hf_vit, hf_blip, blip, vit_gpt2, hf_whisper, whisper)

@@ -9,7 +9,7 @@ import torch
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing
 from ..models.captioner import CaptionerConfig
-from .bundle import CONFIG, Layout, ModelBundle, build_model, read_part
+from .bundle import CONFIG, Layout, ModelBundle, build_model
 from .hf_common import (
     PREPROCESSOR,
     TEXT,
@@ -25,6 +25,7 @@ from .hf_common import (
     write_preprocessing,
 )
 from .hf_vit import FIXED
+from .json_files import read_part
 from .own import read_architecture
 from .table import CONCAT, Drop, KeyTable, Row
 

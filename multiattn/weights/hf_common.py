@@ -8,7 +8,8 @@ from typing import Any
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing, Tokenizer
 from ..models.text_decoder import TextDecoderConfig
-from .bundle import TOKENIZER, ModelBundle, check_vocabulary, read_json
+from .bundle import TOKENIZER, ModelBundle, check_vocabulary
+from .json_files import read_json
 from .own import tuples
 
 PREPROCESSOR = "preprocessor_config.json"

@@ -8,7 +8,7 @@ import torch
 
 from ..errors import ModelError
 from ..models.vit import ViTConfig
-from .bundle import CONFIG, Layout, ModelBundle, build_model, read_part
+from .bundle import CONFIG, Layout, ModelBundle, build_model
 from .hf_common import (
     PREPROCESSOR,
     check_fixed,
@@ -17,6 +17,7 @@ from .hf_common import (
     write_activation,
     write_preprocessing,
 )
+from .json_files import read_part
 from .own import read_architecture
 from .table import CONCAT, Drop, KeyTable, Row
 

@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import torch
 
@@ -15,17 +14,9 @@ from ..models.captioner import CaptionerConfig
 from ..models.speech import SpeechConfig, SpeechEncoderConfig
 from ..models.text_decoder import TextDecoderConfig
 from ..models.vit import ViTConfig
-from .bundle import (
-    CONFIG,
-    TOKENIZER,
-    Layout,
-    ModelBundle,
-    build_model,
-    check_labels,
-    check_vocabulary,
-    read_part,
-    short,
-)
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, check_labels, check_vocabulary
+from .field_kinds import fits, name_of
+from .json_files import read_part, short
 
 NAME = "multiattn"
 _VERSION = 1
@@ -168,12 +159,10 @@ def read_architecture(data: Any, kind: type[_Config], *, where: str, name: str =
         wanted = kinds[field_name]
         if isinstance(wanted, type) and is_dataclass(wanted):
             values[field_name] = read_architecture(value, wanted, where=where, name=field_name)  # type: ignore[type-var]
-        elif _fits(value, wanted):
+        elif fits(value, wanted):
             values[field_name] = tuples(value)
         else:
-            said = wanted.__name__ if isinstance(wanted, type) and not get_args(wanted) else str(wanted)
-            said = said.replace("typing.", "")
-            raise ModelError(f"{where}: `{field_name}` must be {said}, but is {short(value)} instead")
+            raise ModelError(f"{where}: `{field_name}` must be {name_of(wanted)}, but is {short(value)} instead")
     for field_name, field in known.items():
         if field_name not in values and field.default is MISSING:
             raise ModelError(f"{where}: `{name}` must have `{field_name}`, but lacks it instead")
@@ -186,26 +175,6 @@ def read_architecture(data: Any, kind: type[_Config], *, where: str, name: str =
 def tuples(value: Any) -> Any:
     """Lists, which is what JSON has for them, as tuples again."""
     return tuple(tuples(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a JSON value is of a field's kind, among those that a configuration uses."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return value in parts
-    if origin in (Union, UnionType):
-        return any(_fits(value, part) for part in parts)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            return False
-        if parts[-1] is not Ellipsis and len(value) != len(parts):
-            return False
-        return all(_fits(item, parts[0]) for item in value)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, kind)
 
 
 LAYOUT = Layout(

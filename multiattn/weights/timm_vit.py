@@ -13,7 +13,8 @@ import torch
 
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing
-from .bundle import CONFIG, Layout, ModelBundle, build_model, check_labels, read_part
+from .bundle import CONFIG, Layout, ModelBundle, build_model, check_labels
+from .json_files import read_part
 from .table import KeyTable, Row
 from .timm_structure import on_meta, read_structure, write_structure
 

@@ -9,7 +9,7 @@ import torch
 from ..errors import ModelError
 from ..models.captioner import CaptionerConfig
 from . import hf_vit
-from .bundle import CONFIG, Layout, ModelBundle, build_model, read_part
+from .bundle import CONFIG, Layout, ModelBundle, build_model
 from .hf_common import (
     PREPROCESSOR,
     TEXT,
@@ -23,6 +23,7 @@ from .hf_common import (
     require,
     write_preprocessing,
 )
+from .json_files import read_part
 from .own import read_architecture
 from .table import TRANSPOSE, Drop, KeyTable, Row
 

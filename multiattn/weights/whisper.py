@@ -15,8 +15,9 @@ from ..errors import ModelError
 from ..inputs import Tokenizer
 from ..inputs.speech_tokens import not_speech
 from ..models.speech import SpeechConfig
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, read_part, short
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle
 from .hf_common import TEXT, check_fixed
+from .json_files import read_part, short
 from .own import read_architecture, tuples
 from .state import read_pickled, write_pickled
 from .table import CONCAT, KeyTable, Row

@@ -159,6 +159,24 @@ def test_what_is_no_recording_is_named(name: str, tmp_path: Path) -> None:
         load_audio(file)
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<html>not found</html>", "is text instead. Is it the right file"),
+        (b"\x89PNG" + bytes(100), "is a picture instead. Is it the right file"),
+        (
+            bytes(range(256)) * 20,
+            r"is damaged or cut off instead \(no sound is found in it\). Fetch or export it again",
+        ),
+    ],
+)
+def test_what_is_only_called_mp3_is_named(data: bytes, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "odd.mp3"  # libsndfile takes the suffix at its word, and says that the file does not exist
+    file.write_bytes(data)
+    with pytest.raises(InputError, match=reason):
+        load_audio(file)
+
+
 @pytest.mark.parametrize("suffix", ["wav", "aiff", "flac", "mp3", "w64", "caf"])
 def test_a_file_that_is_cut_off_is_said(suffix: str, tmp_path: Path) -> None:
     file = tmp_path / f"cut.{suffix}"
@@ -184,6 +202,11 @@ def test_samples_that_are_no_numbers_are_said_with_their_time(value: float) -> N
         load_audio(samples)
     with pytest.raises(InputError, match=message):
         load_audio(written(samples.T, 16_000, subtype="FLOAT"))
+
+
+def test_samples_whose_squares_are_infinite_are_said() -> None:
+    with pytest.raises(InputError, match=r"must have samples from -1 to 1, but has 1e\+20 instead. Repair or record"):
+        load_audio(written(np.full(1009, -1e20, np.float32), 16_000, subtype="FLOAT"))
 
 
 @pytest.mark.parametrize(
@@ -234,6 +257,10 @@ def test_recordings_are_found_in_folders_and_by_patterns(tmp_path: Path) -> None
         InputError, match="must match at least one recording, but matches none instead. Recordings end in"
     ):
         find_recordings([str(tmp_path / "*.ogg")])
+    with pytest.raises(
+        InputError, match="`https://example.org/a.wav` must be a recording on this machine, but is a web"
+    ):
+        find_recordings(["https://example.org/a.wav"])
     (tmp_path / "bare").mkdir()
     with pytest.raises(InputError, match="must hold at least one recording, but holds none instead"):
         find_recordings([tmp_path / "bare"])
@@ -291,3 +318,15 @@ def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         InputError, match=r"but is an MP4 or M4A file instead. To read it, `pip install multiattn\[av\]`"
     ):
         load_audio(b"\x00\x00\x00\x18ftypM4A " + bytes(300))
+
+
+def test_a_container_that_pyav_refuses_without_a_reason_of_the_system_is_named(tmp_path, monkeypatch):
+    av = pytest.importorskip("av")
+
+    def refusing(*args):
+        raise ValueError("no such demuxer")
+
+    monkeypatch.setattr(av, "open", refusing)
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x18ftypM4A ")
+    with pytest.raises(InputError, match=r"a\.m4a` must be a whole recording, but is damaged .* \(no such demuxer\)"):
+        load_audio(tmp_path / "a.m4a")
