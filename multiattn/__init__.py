@@ -10,6 +10,9 @@
     caption = multiattn.load("caption")
     caption("cat.jpg", maps="attention").save_html("cat.html")
 
+    transcribe = multiattn.load("transcribe")
+    transcribe("talk.mp3", words=True).words
+
 Importing the package is quick: torch is imported when `load` is first asked for.
 """
 

@@ -6,6 +6,10 @@ from .caption_results import Candidate, CaptionMap, CaptionResult, CaptionWord
 from .classify import Classifier
 from .loading import load
 from .results import ClassifyResult, Failure, PictureMap, Prediction
+from .speech_types import Segment, SpeechOptions
+from .transcribe import Transcribing
+from .transcribe_options import TranscribeOptions
+from .transcribe_results import SpeechMap, Transcript
 
 __all__ = [
     "Candidate",
@@ -19,5 +23,11 @@ __all__ = [
     "Failure",
     "PictureMap",
     "Prediction",
+    "Segment",
+    "SpeechMap",
+    "SpeechOptions",
+    "TranscribeOptions",
+    "Transcribing",
+    "Transcript",
     "load",
 ]

@@ -139,7 +139,7 @@ class Captioning:
             else:
                 generator.manual_seed(seed)
         compute = partial(self._results, search=search, prompt=prompt, methods=methods, generator=generator)
-        return stream_pictures(inputs, self.bundle.preprocessing, compute, batch_size=batch_size)
+        return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size)
 
     def _prompt(self, asked: str | None) -> "_Prompt":
         if asked is None:

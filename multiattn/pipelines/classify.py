@@ -107,7 +107,7 @@ class Classifier:
         check_at_least_one("top_k", top_k)
         check_at_least_one("batch_size", batch_size)
         compute = partial(self._results, methods=methods, top_k=top_k)
-        return stream_pictures(inputs, self.bundle.preprocessing, compute, batch_size=batch_size)
+        return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size)
 
     def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
         images = torch.stack([item.pixels for item in batch]).to(self.device)  # (b, 3, h, w)

@@ -8,8 +8,13 @@ from ..weights import load_bundle
 from .caption import Captioning
 from .classify import Classifier
 from .device import find_device
+from .transcribe import Transcribing
 
-_PIPELINES: dict[str, type[Classifier] | type[Captioning]] = {"classify": Classifier, "caption": Captioning}
+_PIPELINES: dict[str, type[Classifier] | type[Captioning] | type[Transcribing]] = {
+    "classify": Classifier,
+    "caption": Captioning,
+    "transcribe": Transcribing,
+}
 
 
 @overload
@@ -26,6 +31,12 @@ def load(
 
 @overload
 def load(
+    name: str | Path, *, task: Literal["transcribe"], revision: str | None = ..., device: str = ...
+) -> Transcribing: ...
+
+
+@overload
+def load(
     name: Literal["classify"], *, task: None = ..., revision: str | None = ..., device: str = ...
 ) -> Classifier: ...
 
@@ -38,18 +49,25 @@ def load(
 
 @overload
 def load(
+    name: Literal["transcribe"], *, task: None = ..., revision: str | None = ..., device: str = ...
+) -> Transcribing: ...
+
+
+@overload
+def load(
     name: str | Path, *, task: str | None = ..., revision: str | None = ..., device: str = ...
-) -> Classifier | Captioning: ...
+) -> Classifier | Captioning | Transcribing: ...
 
 
 def load(
     name: str | Path, *, task: str | None = None, revision: str | None = None, device: str = "auto"
-) -> Classifier | Captioning:
+) -> Classifier | Captioning | Transcribing:
     """Loads a model and makes the pipeline of its task.
 
     Args:
-        name: A task's name ("classify", "caption": the small model shipped with the package), a model directory (ours
-            or a published layout), or a hub id such as "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k".
+        name: A task's name ("classify", "caption", "transcribe": the small model shipped with the package), a model
+            directory (ours or a published layout), or a hub id such as
+            "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k".
         task: What the model must be for; where None, what it is for decides which pipeline this is.
         revision: Branch, tag or commit on the hub.
         device: "cpu", "cuda", "cuda:1", or "auto": the first GPU where there is one.

@@ -1,0 +1,97 @@
+"""From the text of a window to segments, and what is said of them.
+
+Source: openai-whisper, transcribe.py.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor
+
+from .speech_model import SpeechModel
+from .speech_pauses import is_silent
+from .speech_types import Segment, SpeechOptions, WindowResult
+
+
+class Cut(NamedTuple):
+    """A window's text, cut into segments by the times in it."""
+
+    segments: list[Segment]
+    reached: float | None
+    """Seconds from the window's start to where its last whole segment ends; None where all of it has been said."""
+
+    is_open: bool
+    """Whether the text does not say that nothing follows its last time."""
+
+
+def cut_by_times(speech: SpeechModel, result: WindowResult, *, offset: float, duration: float, to_the_end: bool) -> Cut:
+    """The segments of a window. A text that does not begin with a time is not of times, and one segment.
+
+    Args:
+        speech: Who wrote it.
+        result: Its text, with times.
+        offset: Where the window begins, in seconds from the start of the recording.
+        duration: Of what the window holds of the recording, in seconds.
+        to_the_end: Whether this window is all there is: a segment that is begun and has no end then goes up to the
+            window's, and none goes beyond.
+    """
+    tokens, count = speech.tokens, len(result.tokens)
+    is_time = [tokens.is_timestamp(token) for token in result.tokens]
+    if not is_time or not is_time[0]:
+        return Cut([_segment(speech, result, slice(0, count), start=offset, end=offset + duration)], None, False)
+    ends = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
+    is_open = is_time[-2:] != [False, True]
+    if not ends and not to_the_end:
+        # one segment; as Whisper has it, it ends at its last time, if that is not 0, although it may be its first
+        last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one)
+        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + (last or duration))
+        return Cut([whole], None, is_open)
+    reached = tokens.seconds(result.tokens[ends[-1] - 1]) if is_open and ends else None
+    starts = [0, *ends]
+    if to_the_end or not is_open:
+        ends.append(count)
+    segments = []
+    for first, end in zip(starts, ends, strict=False):
+        start, stop = tokens.seconds(result.tokens[first]), result.tokens[end - 1]
+        until = tokens.seconds(stop) if tokens.is_timestamp(stop) and end - first > 1 else duration
+        if to_the_end:
+            start, until = min(start, duration), min(until, duration)
+        segments.append(_segment(speech, result, slice(first, end), start=offset + start, end=offset + until))
+    return Cut(segments, reached, is_open)
+
+
+def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: float, end: float) -> Segment:
+    return Segment(
+        start=start,
+        end=end,
+        text=speech.text_of(result.tokens[part]),
+        tokens=result.tokens[part],
+        log_probs=result.log_probs[part],
+        avg_log_prob=result.avg_log_prob,
+        compression_ratio=result.compression_ratio,
+        no_speech_prob=result.no_speech_prob,
+        temperature=result.temperature,
+        flags=result.flags,
+    )
+
+
+def nobody_speaks(result: WindowResult, options: SpeechOptions) -> bool:
+    """Whether the model holds it that nobody speaks, and is not sure of its text either."""
+    if options.no_speech_limit is None or result.no_speech_prob is None:
+        return False
+    is_sure = options.log_prob_limit is not None and result.avg_log_prob > options.log_prob_limit
+    return result.no_speech_prob > options.no_speech_limit and not is_sure
+
+
+def checked(segment: Segment, samples: Float[Tensor, " t"], *, offset: float, rate: int) -> Segment:
+    """A segment, flagged where nothing is to be heard in it.
+
+    Args:
+        segment: Of a window.
+        samples: Of that window.
+        offset: Where the window begins, in seconds from the start of the recording.
+        rate: Samples a second (Hz).
+    """
+    own = samples[round((segment.start - offset) * rate) : round((segment.end - offset) * rate)]
+    return replace(segment, flags=(*segment.flags, "silence")) if is_silent(own) else segment

@@ -1,0 +1,317 @@
+"""Windows of speech to text: a search, and where its text does not hold, samples at rising temperatures.
+
+Source: openai-whisper, decoding.py (`DecodingTask`) and transcribe.py (`decode_with_fallback`). Beyond it: where no
+temperature gives a text that holds, the best is taken and not the last; and loops are noticed from the attention too.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..attention import ProjectedContext
+from ..errors import ModelError
+from ..generation import DecodingOptions, Generated, generate
+from ..generation.ctc import CtcScorer
+from ..generation.timestamps import TimestampRules
+from ..inputs.speech_tokens import SpeechTokens
+from ..inputs.text import Tokenizer
+from ..maps.listening import listen
+from ..maps.progress import STALL_TOKENS, progress
+from ..models.speech import SpeechRecogniser
+from .speech_types import Segment, SpeechOptions, WindowResult
+
+__all__ = ["Segment", "SpeechOptions", "WindowResult", "decode_window", "detect_languages"]
+
+
+@torch.inference_mode()
+def decode_window(
+    model: SpeechRecogniser,
+    projected: ProjectedContext,
+    tokens: SpeechTokens,
+    tokenizer: Tokenizer,
+    options: SpeechOptions,
+    *,
+    previous: Sequence[Sequence[int]] | None = None,
+    generator: torch.Generator | None = None,
+    heads: Sequence[tuple[int, int]] | None = None,
+    frames: Sequence[int] | None = None,
+    frame_seconds: float = 0.02,
+    ctc_log_probs: Float[Tensor, "b n V"] | None = None,
+) -> list[WindowResult]:
+    """The text of each window.
+
+    Args:
+        model: Who writes, in eval mode.
+        projected: What the decoder makes of the windows: `model.decoder.project_context(encoded, real=...)`.
+        tokens: The vocabulary's tokens with a meaning of their own.
+        tokenizer: The vocabulary.
+        options: How.
+        previous: Of each window, the tokens of the text before it; none where None.
+        generator: Where all chance comes from; needed where `options.temperatures` has one above 0.
+        heads: Layer and head of the cross-attentions that follow the speech, by which loops are noticed; None: they
+            are not, and no time goes into it.
+        frames: Encoder frames of each window that hold something of the recording; all where None.
+        frame_seconds: From one encoder frame to the next.
+        ctc_log_probs: `model.ctc_log_probs(encoded)`, where `options.ctc_weight` is above 0.
+
+    Raises:
+        InputError: The model has no token for the language, the task or what else is asked for.
+        ModelError: An option does not fit the model, or there is no generator where one is needed.
+    """
+    count = len(projected)
+    if not count:
+        return []
+    if options.ctc_weight and ctc_log_probs is None:
+        raise ModelError("`ctc_log_probs` must be given with a `ctc_weight` above 0, but are None instead")
+    if generator is None and max(options.temperatures) > 0:
+        raise ModelError("`generator` must be given where `temperatures` has one above 0, but is None instead")
+    width = projected.layers[0].keys.shape[2]
+    frames = [width] * count if frames is None else frames
+    before = [()] * count if previous is None else previous
+    languages, no_speech = _first_look(model, projected, tokens, options, before)
+    short = [_prompt(model, tokens, options, language) for language in languages]
+    prompts = [
+        _prompt(model, tokens, options, language, previous=text)
+        for language, text in zip(languages, before, strict=True)
+    ]
+    attempts: list[list[_Attempt]] = [[] for _ in range(count)]
+    left = list(range(count))
+    for temperature in options.temperatures:
+        chosen = torch.tensor(left, device=projected.device)
+        some = projected if len(left) == count else projected.select(chosen)
+        scorer = None
+        if options.ctc_weight and ctc_log_probs is not None:
+            scorer = CtcScorer(
+                ctc_log_probs[chosen],
+                torch.tensor([frames[i] for i in left], device=projected.device),
+                weight=options.ctc_weight,
+                blank=model.config.decoder.pad_token,
+                end=tokens.end,
+            )
+        some_prompts = [prompts[i] for i in left]
+        search = _search(options, temperature)
+        found = generate(
+            model.decoder,
+            some,
+            some_prompts,
+            search,
+            generator=generator if search.sample else None,
+            constraints=_rules(tokens, options, prompts=some_prompts),
+            scorer=scorer,
+            stop=(tokens.end,),
+        )
+        texts = [_attempt(texts[0], search, temperature, tokens=tokens, tokenizer=tokenizer) for texts in found]
+        if heads is not None:
+            of_short = [(short[i], frames[i]) for i in left]
+            texts = _listened(texts, model, some, of_short, heads, frame_seconds=frame_seconds, end=tokens.end)
+        for i, text in zip(left, texts, strict=True):
+            attempts[i].append(text._replace(failures=_failures(text, options, no_speech[i])))
+        left = [i for i in left if attempts[i][-1].failures]
+        if not left:
+            break
+    return [
+        _result(attempts[i], no_speech_prob=no_speech[i], language=languages[i], options=options) for i in range(count)
+    ]
+
+
+@torch.inference_mode()
+def detect_languages(model: SpeechRecogniser, projected: ProjectedContext, tokens: SpeechTokens) -> list[str | None]:
+    """The language that the model holds likeliest in each window; None for a model of one language."""
+    if not tokens.languages:
+        return [None] * len(projected)
+    return _likeliest(_logits_at_start(model, projected, [[tokens.start]] * len(projected)), tokens)
+
+
+class _Attempt(NamedTuple):
+    """A text of one window at one temperature."""
+
+    found: Generated
+    text: str
+    text_tokens: tuple[int, ...]
+    avg_log_prob: float
+    compression_ratio: float
+    temperature: float
+    flags: tuple[str, ...] = ()
+    failures: int = 0
+
+
+def compression_ratio(text: str) -> float:
+    """How many times shorter zlib makes a text; below 1 where it makes it longer."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
+
+
+def _first_look(
+    model: SpeechRecogniser,
+    projected: ProjectedContext,
+    tokens: SpeechTokens,
+    options: SpeechOptions,
+    previous: Sequence[Sequence[int]],
+) -> tuple[list[str | None], list[float | None]]:
+    """Of each window its language, and the probability that nobody speaks: what may follow the start token."""
+    count = len(projected)
+    languages: list[str | None] = [options.language] * count
+    at_start = None
+    if tokens.languages and options.language is None:
+        at_start = _logits_at_start(model, projected, [[tokens.start]] * count)
+        languages = _likeliest(at_start, tokens)
+    if tokens.no_speech is None:
+        return languages, [None] * count
+    if at_start is None or any(map(len, previous)):
+        # the language does not matter, for what follows the start is asked
+        any_language = next(iter(tokens.languages), None)
+        begins = []
+        for text in previous:
+            prompt = _prompt(model, tokens, options, options.language or any_language, previous=text)
+            begins.append(prompt[: prompt.index(tokens.start) + 1])
+        at_start = _logits_at_start(model, projected, begins)
+    return languages, at_start.softmax(dim=-1)[:, tokens.no_speech].tolist()
+
+
+def _logits_at_start(
+    model: SpeechRecogniser, projected: ProjectedContext, prompts: Sequence[Sequence[int]]
+) -> Float[Tensor, "b V"]:
+    """The scores of what follows each prompt."""
+    decoder, longest = model.decoder, max(map(len, prompts))
+    filled = [[decoder.config.pad_token] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
+    real = torch.tensor([[i >= longest - len(prompt) for i in range(longest)] for prompt in prompts])
+    logits = decoder(
+        torch.tensor(filled, device=projected.device),
+        projected,
+        real=None if bool(real.all()) else real.to(projected.device),
+        last_only=True,
+    )
+    return logits[:, -1].float()  # type: ignore[no-any-return]
+
+
+def _likeliest(logits: Float[Tensor, "b V"], tokens: SpeechTokens) -> list[str | None]:
+    codes = list(tokens.languages)
+    of_languages = logits[:, torch.tensor(list(tokens.languages.values()), device=logits.device)]
+    return [codes[i] for i in of_languages.argmax(dim=-1).tolist()]
+
+
+def _prompt(
+    model: SpeechRecogniser,
+    tokens: SpeechTokens,
+    options: SpeechOptions,
+    language: str | None,
+    *,
+    previous: Sequence[int] = (),
+) -> list[int]:
+    return tokens.prompt(
+        language=language,
+        task=options.task,
+        timestamps=options.timestamps,
+        previous=previous,
+        max_length=model.config.decoder.max_length,
+    )
+
+
+def _search(options: SpeechOptions, temperature: float) -> DecodingOptions:
+    """How to find texts at a temperature. They are compared as Whisper does it."""
+    asked = replace(options.decoding, renormalise=True, count_end=False)
+    if temperature == 0:
+        patience = (asked.patience or 1.0) if asked.beams > 1 else None
+        return replace(asked, sample=False, temperature=1.0, candidates=1, patience=patience)
+    return replace(asked, sample=True, temperature=temperature, beams=1, candidates=options.best_of, patience=None)
+
+
+def _rules(
+    tokens: SpeechTokens, options: SpeechOptions, *, prompts: Sequence[Sequence[int]]
+) -> tuple[TimestampRules, ...]:
+    if not options.timestamps or tokens.first_timestamp is None:
+        return ()
+    latest = options.max_initial_time
+    return (
+        TimestampRules(
+            tokens.first_timestamp,
+            tokens.end,
+            max(map(len, prompts)),
+            no_timestamps=tokens.no_timestamps,
+            latest_start=None if latest is None else round(latest / tokens.timestamp_step),
+        ),
+    )
+
+
+def _attempt(
+    found: Generated, search: DecodingOptions, temperature: float, *, tokens: SpeechTokens, tokenizer: Tokenizer
+) -> _Attempt:
+    text_tokens = tuple(token for token in found.tokens if not tokens.is_timestamp(token))
+    text = tokenizer.decode(text_tokens).strip()
+    count = len(found.tokens)
+    total = found.score * max(count, 1) ** search.length_penalty
+    return _Attempt(found, text, text_tokens, total / (count + 1), compression_ratio(text), temperature)
+
+
+def _listened(
+    texts: Sequence[_Attempt],
+    model: SpeechRecogniser,
+    projected: ProjectedContext,
+    windows: Sequence[tuple[list[int], int]],
+    heads: Sequence[tuple[int, int]],
+    *,
+    frame_seconds: float,
+    end: int,
+) -> list[_Attempt]:
+    """Read the texts again, and note how the attention moved; one too short for a loop stays as it is."""
+    places = [i for i, text in enumerate(texts) if len(text.text_tokens) >= STALL_TOKENS]
+    done = list(texts)
+    if not places:
+        return done
+    if len(places) < len(texts):
+        projected = projected.select(torch.tensor(places, device=projected.device))
+    longest = model.config.decoder.max_length
+    heard = listen(
+        model,
+        projected,
+        [[*windows[i][0], *texts[i].text_tokens, end][:longest] for i in places],
+        prompt_lengths=[len(windows[i][0]) for i in places],
+        frames=[windows[i][1] for i in places],
+        heads=heads,
+    )
+    for i, one in zip(places, heard, strict=True):
+        moved = progress(one.look[None, :-1], frame_seconds=frame_seconds)
+        flags = [name for name in ("stalled", "backwards") if getattr(moved, name)]
+        done[i] = texts[i]._replace(flags=tuple(flags))
+    return done
+
+
+def _failures(text: _Attempt, options: SpeechOptions, no_speech_prob: float | None) -> int:
+    """Limits that a text fails; none where it may be wrong because nobody speaks, for it will not be kept."""
+    unlikely = options.log_prob_limit is not None and text.avg_log_prob < options.log_prob_limit
+    if unlikely and _is_silent(options, no_speech_prob):
+        return 0
+    repeats = options.compression_ratio_limit is not None and text.compression_ratio > options.compression_ratio_limit
+    return unlikely + repeats + len(text.flags)
+
+
+def _is_silent(options: SpeechOptions, no_speech_prob: float | None) -> bool:
+    return (
+        no_speech_prob is not None and options.no_speech_limit is not None and no_speech_prob > options.no_speech_limit
+    )
+
+
+def _result(
+    attempts: Sequence[_Attempt], *, no_speech_prob: float | None, language: str | None, options: SpeechOptions
+) -> WindowResult:
+    """The last text, which holds; or else the one that fails least, and of several the likeliest."""
+    best = min(reversed(attempts), key=lambda one: (one.failures, -one.avg_log_prob if one.failures else 0.0))
+    limit = options.compression_ratio_limit
+    repeats = ("repeats",) if limit is not None and best.compression_ratio > limit else ()
+    return WindowResult(
+        tokens=best.found.tokens,
+        log_probs=best.found.log_probs,
+        text=best.text,
+        avg_log_prob=best.avg_log_prob,
+        compression_ratio=best.compression_ratio,
+        no_speech_prob=no_speech_prob,
+        temperature=best.temperature,
+        hottest=attempts[-1].temperature,
+        language=language,
+        flags=(*best.flags, *repeats),
+    )

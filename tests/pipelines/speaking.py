@@ -1,0 +1,46 @@
+"""Sounds, and tiny models that listen to them, for the tests of the ways through a recording."""
+
+import torch
+
+from multiattn.generation import DecodingOptions
+from multiattn.inputs import SpeechTokens
+from multiattn.pipelines.speech_model import SpeechModel
+from multiattn.weights import ModelBundle
+
+RATE = 16_000
+
+
+def speech_model(bundle: ModelBundle, heads: tuple[tuple[int, int], ...] | None = None) -> SpeechModel:
+    assert bundle.tokenizer is not None
+    decoder = bundle.speech.config.decoder
+    tokens = SpeechTokens.of(
+        bundle.tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size
+    )
+    return SpeechModel(bundle.speech, bundle.sound, bundle.tokenizer, tokens, heads)
+
+
+def decoding(bundle: ModelBundle, **changes: object) -> DecodingOptions:
+    known = {name: value for name, value in bundle.decoding.items() if name != "alignment_heads"}
+    return DecodingOptions(**(known | {"max_tokens": 13} | changes))
+
+
+def tone(seconds: float, *, pitch: float = 440.0, level: float = 0.3) -> torch.Tensor:
+    time = torch.arange(round(seconds * RATE)) / RATE
+    return level * torch.sin(2 * torch.pi * pitch * time)
+
+
+def hush(seconds: float, *, level: float = 0.0) -> torch.Tensor:
+    noise = torch.randn(round(seconds * RATE), generator=torch.Generator().manual_seed(3))
+    return level * noise
+
+
+def written(speech: SpeechModel, text: str) -> tuple[int, ...]:
+    """The tokens of a text in which "0.5" stands for a time and all else for words."""
+    first, found = speech.tokens.first_timestamp, list[int]()
+    assert first is not None
+    for part in text.split():
+        if part[0].isdigit():
+            found.append(first + round(float(part) / 0.02))
+        else:
+            found += speech.tokenizer.encode(f" {part}")
+    return tuple(found)

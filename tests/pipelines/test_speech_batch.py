@@ -1,0 +1,233 @@
+"""Recordings cut at their pauses, and transcribed piece by piece."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from multiattn.generation import DecodingOptions
+from multiattn.inputs import Recording
+from multiattn.pipelines.heard import HeardWindow
+from multiattn.pipelines.speech_batch import transcribe_pieces
+from multiattn.pipelines.speech_model import SpeechModel
+from multiattn.pipelines.speech_pauses import Piece, cut_at_pauses, is_silent
+from multiattn.pipelines.speech_segments import cut_by_times
+from multiattn.pipelines.speech_types import Segment, SpeechOptions, WindowResult
+from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
+from tests.pipelines.speaking import RATE, decoding, hush, speech_model, tone, written
+
+
+def pieces(samples: torch.Tensor, longest: float, *, rate: int = RATE) -> list[Piece]:
+    with Recording.open(samples, rate=rate) as recording:
+        return list(cut_at_pauses(recording, longest=longest))
+
+
+def test_what_is_short_is_one_piece() -> None:
+    samples = torch.cat([tone(1.1), hush(0.7), tone(0.3)])
+    [piece] = pieces(samples, 5.0)
+    assert piece.start == 0 and torch.equal(piece.samples, samples)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.001], ids=["silence", "noise"])
+def test_no_piece_reaches_over_a_long_pause(floor: float) -> None:
+    parts = [hush(3.1, level=floor), tone(1.3), hush(2.7, level=floor), tone(0.9), hush(0.5, level=floor), tone(1.1)]
+    samples = torch.cat([*parts, hush(4.3, level=floor)])
+    found = pieces(samples, 30.0)
+    starts, ends = [3.1, 7.1], [4.4, 9.6]
+    assert len(found) == 2
+    for piece, start, end in zip(found, starts, ends, strict=True):
+        assert piece.start == pytest.approx(start - 0.3, abs=0.08)
+        assert piece.start + len(piece.samples) / RATE == pytest.approx(end + 0.3, abs=0.08)
+        first = round(piece.start * RATE)
+        assert torch.equal(piece.samples, samples[first : first + len(piece.samples)])
+
+
+@pytest.mark.parametrize("longest", [2.3, 3.0, 5.9])
+def test_a_cut_that_must_be_falls_into_a_pause(longest: float) -> None:
+    """Tones of 0.7 s with pauses of 0.4 s: every cut is within a pause, and nothing but silence is lost."""
+    parts = [part for i in range(17) for part in (tone(0.7, pitch=200 + 50 * i), hush(0.4, level=0.0005))]
+    samples = torch.cat(parts)
+    found = pieces(samples, longest)
+    assert len(found) > len(samples) / RATE / longest
+    reached = 0
+    for piece in found:
+        first = round(piece.start * RATE)
+        assert first == reached and len(piece.samples) <= longest * RATE
+        assert torch.equal(piece.samples, samples[first : first + len(piece.samples)])
+        reached = first + len(piece.samples)
+        within = reached / RATE % 1.1
+        assert reached == len(samples) or within > 0.7 or within < 0.01
+    assert reached == len(samples)
+
+
+def test_speech_without_a_pause_is_cut_all_the_same() -> None:
+    samples = tone(11.3)
+    found = pieces(samples, 3.0)
+    assert torch.equal(torch.cat([piece.samples for piece in found]), samples)
+    assert all(1.4 * RATE < len(piece.samples) <= 3 * RATE for piece in found[:-1])
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000])
+def test_pieces_know_where_they_are_at_any_rate(rate: int) -> None:
+    samples = torch.randn(7 * rate + 77, generator=torch.Generator().manual_seed(5)) * 0.1
+    found = pieces(samples, 2.0, rate=rate)
+    assert torch.equal(torch.cat([piece.samples for piece in found]), samples)
+    reached = 0
+    for piece in found:
+        assert piece.start == pytest.approx(reached / rate, abs=1e-9)
+        reached += len(piece.samples)
+
+
+@pytest.mark.parametrize("samples", [torch.zeros(1), torch.zeros(77_777), hush(5.0, level=1e-5)], ids=len)
+def test_silence_is_no_piece(samples: torch.Tensor) -> None:
+    assert pieces(samples, 2.0) == []
+
+
+@pytest.mark.parametrize("count", [1, 7, 159, 161])
+def test_a_few_samples_are_a_piece(count: int) -> None:
+    [piece] = pieces(torch.full((count,), 0.5), 2.0)
+    assert len(piece.samples) == count
+
+
+def test_what_is_silent() -> None:
+    assert is_silent(torch.zeros(0)) and is_silent(torch.full((7,), 0.0003)) and not is_silent(torch.full((7,), 0.0004))
+
+
+class Counted(Recording):
+    """A long recording of tones and pauses that counts the blocks that are read of it."""
+
+    def __init__(self) -> None:
+        self.rate = RATE
+        self.read_so_far = 0
+
+    def blocks(self, seconds: float = 30.0) -> Iterator[torch.Tensor]:
+        block = torch.cat([tone(0.8), hush(0.4)])
+        for _ in range(97):
+            self.read_so_far += 1
+            yield block
+
+
+def test_only_a_piece_and_a_block_are_held() -> None:
+    recording = Counted()
+    for piece in cut_at_pauses(recording, longest=3.0):
+        reached = piece.start + len(piece.samples) / RATE
+        assert recording.read_so_far * 1.2 <= reached + 3.0 + 1.2
+    assert recording.read_so_far == 97
+
+
+@pytest.fixture(scope="module")
+def ours() -> SpeechModel:
+    bundle = tiny_speech_bundle()
+    return speech_model(replace(bundle, preprocessing=replace(bundle.sound, max_seconds=2.0)))
+
+
+@pytest.fixture(scope="module")
+def whisper() -> SpeechModel:
+    return speech_model(tiny_whisper_bundle())
+
+
+def spoken() -> torch.Tensor:
+    """Three pieces or more for windows of two seconds."""
+    parts = [tone(1.3, pitch=300), hush(0.3), tone(0.9, pitch=900), hush(2.9), tone(0.7, pitch=2000), hush(0.4)]
+    return torch.cat([*parts, tone(1.7, pitch=500)]) + hush(8.2, level=0.0001)
+
+
+def transcribed(speech: SpeechModel, options: SpeechOptions, **asked: object) -> list[Segment]:
+    with Recording.open(spoken()) as recording:
+        return list(transcribe_pieces(speech, recording, options, **asked))
+
+
+OURS = SpeechOptions(decoding=DecodingOptions(max_tokens=7), temperatures=(0.0,), log_prob_limit=None)
+
+
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.4])
+def test_a_batch_is_its_pieces(ours: SpeechModel, ctc_weight: float) -> None:
+    options = replace(OURS, ctc_weight=ctc_weight)
+    alone = transcribed(ours, options, batch_size=1)
+    assert len(alone) >= 3 and len({one.text for one in alone}) > 1
+    for batch_size in (2, 7):
+        together = transcribed(ours, options, batch_size=batch_size)
+        assert [(one.start, one.end, one.text, one.tokens) for one in together] == [
+            (one.start, one.end, one.text, one.tokens) for one in alone
+        ]
+        for one, other in zip(together, alone, strict=True):
+            assert one.avg_log_prob == pytest.approx(other.avg_log_prob, abs=1e-4)
+
+
+def test_segments_of_a_model_without_times_are_the_pieces(ours: SpeechModel) -> None:
+    found = transcribed(ours, OURS)
+    cut = pieces(spoken(), 2.0)
+    spans = {(piece.start, piece.start + len(piece.samples) / RATE) for piece in cut}
+    assert {(one.start, one.end) for one in found} <= spans
+    assert [one.start for one in found] == sorted(one.start for one in found)
+    for one in found:
+        assert one.no_speech_prob is None and one.text == ours.text_of(one.tokens)
+
+
+def test_times_cut_a_piece_and_none_goes_beyond(whisper: SpeechModel) -> None:
+    def spans(text: str) -> list[tuple[float, float, str]]:
+        tokens = written(whisper, text)
+        result = replace(some, tokens=tokens, log_probs=(-0.5,) * (len(tokens) + 1))
+        cut = cut_by_times(whisper, result, offset=3.0, duration=1.7, to_the_end=True)
+        assert all(len(one.tokens) == len(one.log_probs) for one in cut.segments)
+        return [(round(one.start, 3), round(one.end, 3), one.text) for one in cut.segments]
+
+    some = WindowResult((), (), "", -0.5, 1.0, None, 0.0, 0.0, None)
+    assert spans("0.1 red 0.9 0.9 the 1.4") == [(3.1, 3.9, " red"), (3.9, 4.4, " the")]
+    assert spans("0.1 red 0.9 1.1 the") == [(3.1, 3.9, " red"), (4.1, 4.7, " the")]
+    assert spans("0.1 red 0.9 0.9") == [(3.1, 3.9, " red"), (3.9, 4.7, "")]
+    assert spans("0.1 red 1.9 1.9 the 1.98") == [(3.1, 4.7, " red"), (4.7, 4.7, " the")]
+    assert spans("0.2 red") == [(3.2, 4.7, " red")]
+    assert spans("red the") == [(3.0, 4.7, " red the")]
+    assert spans("") == [(3.0, 4.7, "")]
+
+
+@pytest.mark.parametrize("timestamps", [True, False])
+def test_whisper_works_on_pieces_too(whisper: SpeechModel, timestamps: bool) -> None:
+    options = SpeechOptions(
+        decoding=decoding(tiny_whisper_bundle(), max_tokens=17),
+        timestamps=timestamps,
+        temperatures=(0.0,),
+        log_prob_limit=None,
+        no_speech_limit=None,
+        compression_ratio_limit=None,
+    )
+    found = transcribed(whisper, options)
+    cut = [(piece.start, piece.start + len(piece.samples) / RATE) for piece in pieces(spoken(), 2.0)]
+    assert len(found) >= len(cut) - 1
+    for one in found:
+        assert any(start <= one.start < one.end <= end + 1e-9 for start, end in cut)
+        assert timestamps or (one.start, one.end) in cut
+
+
+def test_whoever_annotates_gets_every_piece_with_text(ours: SpeechModel) -> None:
+    seen: list[HeardWindow] = []
+
+    def annotate(windows: Sequence[HeardWindow]) -> list[tuple[Segment, ...]]:
+        seen.extend(windows)
+        return [tuple(replace(one, words=("word",)) for one in window.segments) for window in windows]
+
+    found = transcribed(ours, OURS, annotate=annotate)
+    assert [one.words for one in found] == [("word",)] * len(found)
+    assert sum(len(window.segments) for window in seen) == len(found)
+    for window in seen:
+        assert len(window.context) == 1 and window.language is None and window.task == "transcribe"
+        assert window.frames == ours.model.encoder.frames(ours.preprocessing.frames(len(window.samples)))
+        first = round(window.start * RATE)
+        np.testing.assert_allclose(window.samples, spoken()[first : first + len(window.samples)])
+
+
+def test_a_silent_recording_has_no_segments(ours: SpeechModel, whisper: SpeechModel) -> None:
+    for speech in (ours, whisper):
+        with Recording.open(torch.zeros(5 * RATE)) as recording:
+            assert list(transcribe_pieces(speech, recording, replace(OURS, timestamps=False))) == []
+
+
+def test_what_is_said_where_nobody_speaks_is_left_out(whisper: SpeechModel) -> None:
+    options = SpeechOptions(
+        decoding=decoding(tiny_whisper_bundle()), timestamps=True, temperatures=(0.0,), log_prob_limit=0.0
+    )
+    assert transcribed(whisper, replace(options, no_speech_limit=0.0)) == []
+    assert transcribed(whisper, replace(options, no_speech_limit=1.0)) != []

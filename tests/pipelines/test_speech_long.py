@@ -1,0 +1,219 @@
+"""Recordings gone through in order: windows, what each is told, silence, streaming."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+
+from multiattn.errors import ModelError
+from multiattn.inputs import AudioPreprocessing, Recording
+from multiattn.pipelines.heard import HeardWindow
+from multiattn.pipelines.speech_long import _Features, transcribe_in_order
+from multiattn.pipelines.speech_model import Encoded, SpeechModel
+from multiattn.pipelines.speech_types import Segment, SpeechOptions, WindowResult
+from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
+from tests.pipelines.speaking import RATE, decoding, hush, speech_model, tone, written
+
+
+@dataclass(frozen=True, eq=False)
+class Spied(SpeechModel):
+    """Writes what is laid down, or else what the model does, and keeps what each window was told."""
+
+    texts: list[str] = field(default_factory=list)
+    told: list[list[int]] = field(default_factory=list)
+    changes: list[dict[str, object]] = field(default_factory=list)
+
+    def decode(
+        self,
+        encoded: Encoded,
+        options: SpeechOptions,
+        *,
+        previous: Sequence[Sequence[int]] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> list[WindowResult]:
+        assert previous is not None and options.timestamps
+        [result] = super().decode(encoded, options, previous=previous, generator=generator)
+        place = len(self.told)
+        self.told.append(list(previous[0]))
+        if place < len(self.texts):
+            tokens = written(self, self.texts[place])
+            result = replace(result, tokens=tokens, log_probs=(-0.5,) * (len(tokens) + 1))
+        if place < len(self.changes):
+            result = replace(result, **self.changes[place])
+        return [result]
+
+
+def spied(*texts: str, changes: Sequence[dict[str, object]] = ()) -> Spied:
+    plain = speech_model(tiny_whisper_bundle())
+    return Spied(
+        plain.model, plain.preprocessing, plain.tokenizer, plain.tokens, texts=list(texts), changes=list(changes)
+    )
+
+
+OPTIONS = SpeechOptions(
+    decoding=decoding(tiny_whisper_bundle(), max_tokens=5),
+    language="de",
+    temperatures=(0.0,),
+    compression_ratio_limit=None,
+    log_prob_limit=None,
+    no_speech_limit=None,
+)
+
+
+def transcribed(
+    speech: SpeechModel, samples: torch.Tensor, options: SpeechOptions = OPTIONS, **asked: object
+) -> list[Segment]:
+    with Recording.open(samples) as recording:
+        return list(transcribe_in_order(speech, recording, options, **asked))
+
+
+@pytest.mark.parametrize("count", [77, 160, 1_000, 16_003, 70_321, 128_000])
+@pytest.mark.parametrize("block", [0.37, 30.0])
+def test_windows_have_the_features_of_the_whole(count: int, block: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    preprocessing = AudioPreprocessing(mels=13)
+    loudness = 10 ** torch.linspace(-6, 0, count)  # so far apart that its loudest point is heard in every window
+    samples = loudness * torch.randn(count, generator=torch.Generator().manual_seed(7))
+    # with silence after it, which is where its last frame ends
+    whole = preprocessing.scaled(preprocessing.log_power(torch.cat([samples, torch.zeros(RATE)])))
+    blocks = Recording.blocks
+    monkeypatch.setattr(Recording, "blocks", lambda self, seconds=30.0: blocks(self, block))
+    with Recording.open(samples) as recording:
+        source = _Features.of(preprocessing, recording)
+        assert source.frames == count // 160
+        for first in range(0, source.frames, 37):
+            length = min(53, source.frames - first)
+            window = source.window(first, length, size=59)
+            torch.testing.assert_close(window[:, :length], whole[:, first : first + length], rtol=0, atol=1e-5)
+            assert not window[:, length:].any()
+
+
+def test_a_window_begins_where_the_last_one_was_whole() -> None:
+    """Pairs of times end a segment; what is begun is left to the next window; a lone time at the end says: silence."""
+    speech = spied("0.1 red 0.9 0.9 the", "0.0 nine 1.0 1.2 red 1.5", "0.0 the 0.3", "0.0 red")
+    samples = tone(7.3)
+    found = transcribed(speech, samples)
+    spans = [(round(one.start, 3), round(one.end, 3), one.text) for one in found[:5]]
+    assert spans == [
+        (0.1, 0.9, " red"),
+        (0.9, 1.9, " nine"),
+        (2.1, 2.4, " red"),  # the second window ends at 2.9, for nothing follows its last time
+        (2.9, 3.2, " the"),  # without a pair, and all of the window is done
+        (4.9, 6.9, " red"),  # without another time, up to the window's end
+    ]
+    assert [list(one.tokens) for one in found[:2]] == [
+        list(written(speech, "0.1 red 0.9")),
+        list(written(speech, "0.0 nine 1.0")),
+    ]
+    assert all(len(one.log_probs) == len(one.tokens) for one in found)
+
+
+def test_each_window_is_told_what_was_said() -> None:
+    texts = ("0.0 red 1.0", "0.0 nine 1.0", "0.0 the 1.0", "0.0 red 1.0")
+    one, two, three, _ = (list(written(spied(), text)) for text in texts)
+    start = spied().tokenizer.encode(" nine red")
+    for options, changes, expected in (
+        (OPTIONS, (), [[], one, one + two, one + two + three]),
+        (replace(OPTIONS, initial_prompt=" nine red "), (), [start, start + one, start + one + two]),
+        (replace(OPTIONS, initial_prompt="nine red", condition_on_previous=False), (), [start, [], []]),
+        (OPTIONS, ({}, {"hottest": 0.6, "temperature": 0.0}), [[], one, [], three]),
+        (OPTIONS, ({"hottest": 0.4}, {"flags": ("repeats",)}), [[], one, [], three]),
+    ):
+        speech = spied(*texts, changes=changes)
+        transcribed(speech, tone(8.0), options)
+        assert speech.told[: len(expected)] == expected
+
+
+def test_silence_is_not_listened_to() -> None:
+    """A window of silence is passed over; a segment in silence is flagged."""
+    samples = torch.cat([tone(2.0), hush(6.0), tone(1.0), hush(1.0)])
+    speech = spied("0.0 red 2.0", "0.0 red 0.8 1.2 nine 1.8 1.8")
+    found = transcribed(speech, samples)
+    assert [(round(one.start, 2), one.text, one.flags) for one in found[:3]] == [
+        (0.0, " red", ()),
+        (8.0, " red", ()),
+        (9.2, " nine", ("silence",)),
+    ]
+    assert transcribed(spied("0.0 red 2.0"), torch.zeros(5 * RATE)) == []
+    assert transcribed(spied("0.0 red 2.0"), torch.full((77,), 0.5)) == []  # shorter than a frame
+
+
+def test_segments_come_as_soon_as_their_window_is_done() -> None:
+    speech = spied(*["0.0 red 1.0 1.0 nine 2.0"] * 3)
+    with Recording.open(tone(6.0)) as recording:
+        found = transcribe_in_order(speech, recording, OPTIONS)
+        assert speech.told == []
+        next(found), next(found)
+        assert len(speech.told) == 1
+        next(found)
+        assert len(speech.told) == 2
+
+
+def test_what_the_model_holds_to_be_no_speech_is_left_out() -> None:
+    changes = ({"no_speech_prob": 0.7, "avg_log_prob": -2.0}, {"no_speech_prob": 0.7, "avg_log_prob": -0.5})
+    texts = ("0.0 red 1.0", "0.0 nine 1.0", "0.0 the 1.0")
+    options = replace(OPTIONS, no_speech_limit=0.6, log_prob_limit=-1.0)
+    speech = spied(*texts, changes=(*changes, {"no_speech_prob": 0.5, "avg_log_prob": -2.0}))
+    assert [one.text for one in transcribed(speech, tone(6.0), options)] == [" nine", " the"]
+    speech = spied(*texts, changes=changes)
+    assert len(transcribed(speech, tone(4.0), replace(options, log_prob_limit=None))) == 0
+    speech = spied(*texts, changes=changes)
+    assert len(transcribed(speech, tone(4.0), replace(options, no_speech_limit=None))) == 2
+
+
+def test_the_next_window_begins_at_the_last_word() -> None:
+    seen: list[HeardWindow] = []
+
+    def annotate(windows: Sequence[HeardWindow]) -> list[tuple[Segment, ...]]:
+        seen.extend(windows)
+        return [tuple(replace(one, words=(Word(one.start, one.end - 0.25),)) for one in windows[0].segments)]
+
+    speech = spied("0.0 red 1.0 1.0 nine", "0.0 the 1.0 1.0 red 2.0", "0.0 red 2.0")
+    found = transcribed(speech, tone(4.5), annotate=annotate)
+    # the second window says that nothing follows, and is done with
+    assert [round(window.start, 2) for window in seen[:3]] == [0.0, 0.75, 2.75]
+    assert all(one.words for one in found)
+    assert [len(window.samples) for window in seen[:3]] == [2 * RATE, 2 * RATE, round(1.75 * RATE)]
+    assert [window.frames for window in seen[:3]] == [100, 100, 88]
+    assert {(len(window.context), window.language, window.task) for window in seen} == {(1, "de", "transcribe")}
+
+
+@dataclass(frozen=True)
+class Word:
+    start: float
+    end: float
+
+
+def test_words_that_end_where_the_window_begins_do_not_hold_it() -> None:
+    def annotate(windows: Sequence[HeardWindow]) -> list[tuple[Segment, ...]]:
+        start = windows[0].start
+        return [tuple(replace(one, words=(Word(start, start),)) for one in windows[0].segments)]
+
+    speech = spied(*["0.0 red 1.0 1.0 nine"] * 3)
+    transcribed(speech, tone(6.0), annotate=annotate)
+    assert len(speech.told) == 3
+
+
+def test_the_language_is_found_once() -> None:
+    speech = spied("0.0 red 1.0", "0.0 red 1.0")
+    languages = []
+
+    def annotate(windows: Sequence[HeardWindow]) -> list[tuple[Segment, ...]]:
+        languages.append(windows[0].language)
+        return [windows[0].segments]
+
+    transcribed(speech, tone(4.0), replace(OPTIONS, language=None), annotate=annotate)
+    features = speech.preprocessing.features(tone(4.0))[:, :200]
+    assert languages == [speech.detect_language(features, 200)] * 2
+    assert languages[0] in speech.tokens.languages
+
+
+def test_parts_of_a_recording() -> None:
+    speech = spied("0.0 red 0.4", "0.0 nine 1.0 1.0 the", "0.0 red 0.5")
+    found = transcribed(speech, tone(9.0), clips=[(1.0, 1.5), (5.0, 99.0)])
+    assert [(one.start, one.text) for one in found[:3]] == [(1.0, " red"), (5.0, " nine"), (6.0, " red")]
+
+
+def test_a_model_without_times_cannot() -> None:
+    with pytest.raises(ModelError, match="must have timestamp tokens to go through a recording in order: cut it at"):
+        transcribed(speech_model(tiny_speech_bundle()), tone(1.0))

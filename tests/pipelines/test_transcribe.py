@@ -1,0 +1,217 @@
+"""The transcription pipeline over what people pass to it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from multiattn.errors import InputError, ModelError
+from multiattn.pipelines import Failure, Transcribing, Transcript
+from multiattn.pipelines.speech_types import Segment
+from tests.fixtures import tiny_bundle, tiny_speech_bundle, tiny_whisper_bundle
+
+RATE = 16_000  # Hz
+QUICK = {"temperatures": [0.0], "beams": 1, "max_tokens": 7}
+"""Options that keep random weights, which fail every limit, from being asked six times."""
+
+
+@pytest.fixture(scope="module")
+def ours() -> Transcribing:
+    return Transcribing(tiny_speech_bundle(), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def whisper() -> Transcribing:
+    return Transcribing(tiny_whisper_bundle(), device="cpu")
+
+
+def bursts(count: int, *, rate: int = RATE, pause: float = 0.4, seed: int = 0) -> np.ndarray:
+    """So many chirps of a third of a second, with pauses of faint noise before, between and after them."""
+    random = np.random.default_rng(seed)
+    times = np.arange(round(0.31 * rate)) / rate
+    quiet = np.zeros(round(pause * rate))
+    parts = [quiet]
+    for i in range(count):
+        low = 200 + 150 * ((7 * i + seed) % 11)
+        parts += [0.5 * np.sin(2 * np.pi * (low + 600 * times) * times) * np.hanning(len(times)), quiet]
+    samples = np.concatenate(parts)
+    return (samples + random.normal(scale=1e-3, size=len(samples))).astype(np.float32)
+
+
+def save(path: Path, samples: np.ndarray, *, rate: int = RATE, subtype: str | None = None) -> Path:
+    soundfile.write(path, samples.T, rate, subtype=subtype)
+    return path
+
+
+def facts(result: Transcript) -> dict:
+    """What is told of it but for the file."""
+    assert isinstance(result, Transcript)
+    return result.to_dict()
+
+
+def test_one_recording_is_the_same_however_it_comes(ours, tmp_path) -> None:
+    samples = bursts(3)
+    samples = np.round(samples * 32768).clip(-32768, 32767).astype(np.int16)  # what the file holds
+    file = save(tmp_path / "a.wav", samples)
+    result = ours(file, **QUICK)
+    assert (result.file, result.error, result.name) == (str(file), None, "a")
+    assert result.text and result.segments
+    assert result.duration == pytest.approx(len(samples) / RATE)
+    for source in (str(file), file.read_bytes(), samples, torch.from_numpy(samples), np.stack([samples, samples])):
+        assert facts(ours(source, **QUICK)) == facts(result)
+    assert ours(samples, **QUICK).file is None
+    assert ours(samples, **QUICK).name == "recording"
+    assert facts(ours(samples, rate=RATE, **QUICK)) == facts(result)
+
+
+def test_the_rate_of_an_array_counts(ours) -> None:
+    samples = bursts(2)
+    result = ours(samples, rate=8000, **QUICK)
+    assert result.duration == pytest.approx(2 * len(samples) / RATE)
+
+
+def test_a_list_keeps_its_order_and_names_what_cannot_be_used(ours, tmp_path) -> None:
+    good = [save(tmp_path / f"{i}.wav", bursts(i + 1, seed=i)) for i in range(2)]
+    (tmp_path / "words.wav").write_text("no recording")
+    found = ours([good[1], tmp_path / "words.wav", good[0]], **QUICK)
+    assert [type(one) for one in found] == [Transcript, Failure, Transcript]
+    assert found[1].file == str(tmp_path / "words.wav")
+    assert isinstance(found[1].error, InputError)
+    assert [facts(found[0]), facts(found[2])] == [facts(ours(good[1], **QUICK)), facts(ours(good[0], **QUICK))]
+    with pytest.raises(InputError, match="words.wav"):
+        ours(tmp_path / "words.wav")
+    assert ours([]) == []
+
+
+def test_the_stream_reads_no_further_than_it_is_asked_to(ours) -> None:
+    asked = []
+
+    def endless():
+        while True:
+            asked.append(len(asked))
+            yield bursts(1, seed=len(asked))
+
+    stream = ours.stream(endless(), **QUICK)
+    assert asked == []
+    assert isinstance(next(stream), Transcript)
+    assert asked == [0]
+
+
+@pytest.mark.parametrize("kind", ["ours", "whisper"])
+def test_segments_come_as_they_are_ready_and_are_those_of_the_result(kind, request) -> None:
+    pipeline = request.getfixturevalue(kind)
+    recordings = [bursts(count, pause=2.1, seed=count) for count in (3, 2)]
+    events = []
+    stream = pipeline.stream(recordings, on_segment=events.append, batch_size=1, **QUICK)
+    for result in stream:
+        events.append(result)
+    places = [i for i, event in enumerate(events) if isinstance(event, Transcript)]
+    assert len(places) == 2 and places[1] == len(events) - 1
+    first, second = events[: places[0]], events[places[0] + 1 : -1]
+    assert tuple(first) == events[places[0]].segments and len(first) > 1
+    assert tuple(second) == events[-1].segments and len(second) > 1
+    one_by_one = pipeline.segments(recordings[0], batch_size=1, **QUICK)
+    assert isinstance(next(one_by_one), Segment)
+    assert list(one_by_one) == first[1:]
+
+
+@pytest.mark.parametrize("kind", ["ours", "whisper"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_words_lie_in_their_segments_in_order(kind, batch_size, request) -> None:
+    pipeline = request.getfixturevalue(kind)
+    samples = bursts(2, pause=2.1)
+    result = pipeline(samples, words=True, batch_size=batch_size, **QUICK)
+    assert result.words
+    reached = 0.0
+    for segment in result.segments:
+        assert "".join(segment.text.split()) == "".join("".join(word.text.split()) for word in segment.words)
+        assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)
+        for word in segment.words:
+            assert reached <= word.start <= word.end <= result.duration + 0.02
+            assert 0 <= word.score <= 1
+            assert segment.text[word.start_char : word.end_char] == word.text
+            reached = word.end
+            assert pipeline.bundle.tokenizer.decode([segment.tokens[i] for i in word.pieces]).strip() == word.text
+    plain = pipeline(samples, batch_size=batch_size, **QUICK)
+    assert plain.words == () and plain.text
+    if batch_size > 1 or kind == "ours":  # in order, the next window begins at the last word
+        assert plain.text == result.text
+
+
+def test_a_recording_in_pieces_is_the_same_for_every_batch_size(ours) -> None:
+    samples = bursts(7, pause=2.6)
+    found = [ours(samples, words=True, batch_size=size, **QUICK) for size in (1, 2, 5)]
+    assert len(found[0].segments) == 7
+    for other in found[1:]:
+        assert [one.text for one in other.segments] == [one.text for one in found[0].segments]
+        for word, expected in zip(other.words, found[0].words, strict=True):
+            assert (word.start, word.end) == pytest.approx((expected.start, expected.end), abs=1e-3)
+
+
+def test_the_same_recording_gives_the_same_text_with_chance_in_it(ours) -> None:
+    samples = bursts(2)
+    hot = {"temperatures": [1.0], "log_prob_limit": None}
+    first, again = ours(samples, **hot), ours(samples, **hot)
+    assert facts(first) == facts(again)
+    assert {ours(samples, seed=seed, **hot).text for seed in range(1, 6)} != {first.text}
+
+
+def test_a_language_is_told_or_heard(whisper) -> None:
+    samples = bursts(2)
+    heard = whisper(samples, **QUICK)
+    assert heard.language in ("en", "de", "zh")
+    assert heard.to_dict()["language"] == heard.language
+    assert whisper(samples, language="de", **QUICK).language == "de"
+    with pytest.raises(ModelError, match="`language` must be of de, en, zh, but is 'fr' instead"):
+        whisper(samples, language="fr")
+
+
+def test_what_came_before_counts(whisper) -> None:
+    samples = bursts(2)
+    texts = {
+        whisper(samples, language="en", prompt=prompt, **QUICK).text for prompt in (None, "the red", "nine. nine.")
+    }
+    assert len(texts) > 1
+
+
+def test_a_model_without_languages_has_none(ours) -> None:
+    result = ours(bursts(1), **QUICK)
+    assert result.language is None
+    assert "language" not in result.to_dict()
+
+
+def test_it_says_what_it_is_asked_to(ours, whisper) -> None:
+    samples = bursts(1)
+    for options, error, message in (
+        ({"maps": "glow"}, ModelError, "`maps` must be of attention.* or all, but is 'glow' instead"),
+        ({"batch_size": 0}, ModelError, "`batch_size` must be at least 1, but is 0 instead"),
+        ({"beam": 3}, TypeError, "there is no option 'beam'"),
+        ({"prompt": "x"}, ModelError, "tiny has no token for text that came before"),
+    ):
+        with pytest.raises(error, match=message):
+            ours(samples, **options)
+        with pytest.raises(error, match=message):
+            ours.stream([samples], **options)  # told at once, not with the first result
+        if "maps" not in options:
+            with pytest.raises(error, match=message):
+                ours.segments(samples, **options)
+    with pytest.raises(ModelError, match="CTC"):
+        whisper(samples, ctc_weight=0.3)
+
+
+def test_a_model_of_another_task_or_without_a_vocabulary() -> None:
+    with pytest.raises(ModelError, match="tiny must be a model for transcribe, but is one for classify instead"):
+        Transcribing(tiny_bundle(), device="cpu")
+    bundle = tiny_speech_bundle()
+    bundle.tokenizer = None
+    with pytest.raises(ModelError, match="tiny must have a tokenizer, but has none instead"):
+        Transcribing(bundle, device="cpu")
+
+
+def test_alignment_heads_that_the_model_has_not() -> None:
+    bundle = tiny_speech_bundle()
+    bundle.decoding["alignment_heads"] = [[5, 0]]
+    with pytest.raises(ModelError, match=r"\(5, 0\)"):
+        Transcribing(bundle, device="cpu")

@@ -1,0 +1,114 @@
+"""What of the caller, of the model's directory and of the defaults counts."""
+
+import pytest
+
+from multiattn.errors import ModelError
+from multiattn.inputs import SpeechTokens
+from multiattn.pipelines.transcribe_options import check_names, speech_options
+
+PLAIN = SpeechTokens(start=1, end=2)
+"""A vocabulary of one language, with nothing but words."""
+
+WHISPER = SpeechTokens(
+    start=51,
+    end=50,
+    languages={"en": 52, "fr": 53},
+    transcribe=55,
+    translate=54,
+    no_timestamps=59,
+    first_timestamp=60,
+    last_timestamp=83,
+    no_speech=58,
+    previous=57,
+)
+
+
+def made(asked=None, by_model=None, tokens=WHISPER, *, max_length=448, has_ctc=False):
+    return speech_options(
+        asked or {}, by_model or {}, tokens=tokens, max_length=max_length, has_ctc=has_ctc, source="runs/mine"
+    )
+
+
+def test_the_defaults_follow_from_what_the_vocabulary_has() -> None:
+    found = made()
+    assert (found.decoding.beams, found.decoding.max_tokens) == (5, 224)
+    assert (found.timestamps, found.condition_on_previous) == (True, True)
+    assert (found.language, found.task, found.initial_prompt) == (None, "transcribe", None)
+    found = made(tokens=PLAIN, max_length=47)
+    assert (found.decoding.beams, found.decoding.max_tokens) == (5, 23)
+    assert (found.timestamps, found.condition_on_previous) == (False, False)
+
+
+def test_what_is_asked_for_goes_over_the_models_wish_and_that_over_the_default() -> None:
+    by_model = {"beams": 2, "max_tokens": 31, "min_tokens": 7, "suppress": (3, 5), "alignment_heads": [[1, 0]]}
+    found = made({}, by_model).decoding
+    assert (found.beams, found.max_tokens, found.min_tokens, found.suppress) == (2, 31, 7, (3, 5))
+    found = made({"beams": 3, "max_tokens": 5, "length_penalty": 0.5}, by_model).decoding
+    assert (found.beams, found.max_tokens, found.min_tokens, found.length_penalty) == (3, 5, 5, 0.5)
+    assert made({"beams": None, "max_tokens": None}, by_model) == made({}, by_model)
+
+
+def test_what_belongs_to_speech_arrives() -> None:
+    found = made(
+        {
+            "language": "fr",
+            "task": "translate",
+            "prompt": "Zwicky, Ångström",
+            "temperatures": [0, 0.7],
+            "compression_ratio_limit": 1.9,
+            "log_prob_limit": -0.3,
+            "no_speech_limit": 0.4,
+            "condition_on_previous": False,
+        }
+    )
+    assert (found.language, found.task, found.initial_prompt) == ("fr", "translate", "Zwicky, Ångström")
+    assert found.temperatures == (0.0, 0.7)
+    assert (found.compression_ratio_limit, found.log_prob_limit, found.no_speech_limit) == (1.9, -0.3, 0.4)
+    assert found.condition_on_previous is False
+    assert made({"ctc_weight": 0.3}, has_ctc=True).ctc_weight == 0.3
+
+
+@pytest.mark.parametrize(
+    ("asked", "tokens", "message"),
+    [
+        ({"task": "summarise"}, WHISPER, "`task` must be transcribe or translate, but is 'summarise' instead"),
+        ({"language": "en"}, PLAIN, r"runs/mine knows one language only: leave `language` \('en'\) out"),
+        ({"language": "de"}, WHISPER, "`language` must be of en, fr, but is 'de' instead"),
+        ({"task": "translate"}, PLAIN, "runs/mine cannot translate: `task` must be transcribe"),
+        ({"prompt": "x"}, PLAIN, "runs/mine has no token for text that came before: leave `prompt` out"),
+        ({"condition_on_previous": True}, PLAIN, "no token for text that came before: leave `condition_on_previous`"),
+        ({"ctc_weight": 0.5}, WHISPER, "runs/mine has no CTC head: leave `ctc_weight` out"),
+        ({"beams": 2.5}, WHISPER, "`beams` must be a whole number, but is 2.5 instead"),
+        ({"beams": True}, WHISPER, "`beams` must be a whole number, but is True instead"),
+        ({"beams": 0}, WHISPER, "`beams` must be at least 1, but is 0 instead"),
+        ({"max_tokens": "9"}, WHISPER, "`max_tokens` must be a whole number, but is '9' instead"),
+        ({"length_penalty": 11}, WHISPER, "`length_penalty` must be from -10 to 10, but is 11 instead"),
+        ({"prompt": 7}, WHISPER, "`prompt` must be text, but is 7 instead"),
+        ({"language": 7}, WHISPER, "`language` must be text, but is 7 instead"),
+        ({"task": 7}, WHISPER, "`task` must be text, but is 7 instead"),
+        ({"seed": -1}, WHISPER, r"`seed` must be a whole number from 0 to 2\*\*64 - 1, but is -1 instead"),
+        ({"temperatures": 0.5}, WHISPER, "`temperatures` must be a list of numbers, but is 0.5 instead"),
+        ({"temperatures": [0.5, -1]}, WHISPER, "`temperatures` must be at least one number of at least 0"),
+    ],
+)
+def test_what_cannot_be_is_named(asked, tokens, message) -> None:
+    with pytest.raises(ModelError, match=message):
+        made(asked, tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    ("by_model", "message"),
+    [
+        ({"beam": 3}, "runs/mine: `decoding` must hold known options, but holds 'beam' instead"),
+        ({"beams": 0}, "runs/mine: `decoding` cannot be used: `beams` must be at least 1, but is 0 instead"),
+    ],
+)
+def test_a_models_wish_that_is_none_is_named(by_model, message) -> None:
+    with pytest.raises(ModelError, match=message):
+        made({}, by_model)
+
+
+def test_an_unknown_option_is_like_an_unknown_parameter() -> None:
+    check_names({"beams": 3, "seed": 1})
+    with pytest.raises(TypeError, match="there is no option 'beam'; there are: language, task, prompt, beams, "):
+        check_names({"beam": 3})
