@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -21,7 +20,7 @@ from .caption_loss import CaptionLoss, lesson
 from .caption_model import Start, captions_of, context_of, options_of, start, teacher_forced, without_dropout
 from .caption_scores import logged_scores
 from .caption_selfcritical import Rewards, SelfCritical, self_critical_step
-from .checks import require
+from .checks import require, require_every_gradient
 from .data.caption_batches import CaptionBatch
 from .data.captions import clean_caption
 from .optim import Optimisation
@@ -137,11 +136,7 @@ class CaptionTask(BaseTask):
                 "`encoder_lr_share` must be 0 with `features`, which an encoder that stays as it is has computed, but "
                 f"is {self.encoder_lr_share} instead."
             )
-        if self.trainer.world_size > 1 and self.unfreeze_epoch and not _finds_unused(self.trainer):
-            raise ModelError(
-                "`unfreeze_epoch` must be 0 with several processes that wait for every gradient, but is "
-                f"{self.unfreeze_epoch} instead. Or set `trainer.strategy` to ddp_find_unused_parameters_true."
-            )
+        require_every_gradient(self.trainer, unfreeze_epoch=self.unfreeze_epoch)
         tokenizer = self.tokenizer = data.tokenizer
         self._prompt_tokens: list[int] = tokenizer.encode(self.prompt)
         model = self._start.build(tokenizer)
@@ -323,8 +318,3 @@ class CaptionTask(BaseTask):
         self.log_loss(found.loss, "train", size=size)
         self.log("train/reward", found.reward, prog_bar=True, batch_size=size, sync_dist=True)
         return found.loss
-
-
-def _finds_unused(trainer: pl.Trainer) -> bool:
-    """Whether weights may be without a gradient in some steps of a training of several processes."""
-    return bool(getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters"))

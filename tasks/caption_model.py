@@ -20,6 +20,7 @@ from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
 from multiattn.models.vit import ViT, ViTConfig
 from multiattn.weights import ModelBundle, load_bundle
 
+from .checks import require_fields
 from .encoder import TRAINING_ONLY, preset_config, require_training_only, with_tuples, without_head
 
 _DECODER_TRAINING_ONLY = ("dropout", "attention_dropout")
@@ -197,13 +198,10 @@ def captions_of(
 
 
 def _check_decoder(values: dict[str, Any]) -> None:
-    known = [f.name for f in fields(TextDecoderConfig) if f.name not in _OF_THE_DATA]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ModelError(f"`decoder` must be among {', '.join(known)}, but has {', '.join(unknown)} instead.")
+    require_fields(values, TextDecoderConfig, "decoder", but=_OF_THE_DATA)
     try:
         TextDecoderConfig(**values)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ModelError(f"`decoder` cannot be used: {error}") from error
 
 

@@ -32,25 +32,25 @@ _HELP = """\
 Classify and caption pictures, transcribe speech, and see where models looked.
 
 try it
-  demo       classify and caption a few pictures and transcribe recordings, with
-             pages that show where the models looked
+  demo         classify and caption a few pictures and transcribe recordings,
+               with pages that show where the models looked
 
 use a model
-  classify   say what is on pictures; with --maps, show where the model looked
-  caption    write a sentence about each picture; with --maps, show where the
-             model looked for each word
-  transcribe write down what is said in recordings, and when; with --maps, show
-             what the model listened to for each word
-  evaluate   measure a model on data with known answers
-  info       say what a model is: its size, input, vocabulary and attention
-  convert    rewrite a model in another layout (ours, timm, Hugging Face, ...)
+  classify     say what is on pictures; with --maps, show where the model looked
+  caption      write a sentence about each picture; with --maps, show where the
+               model looked for each word
+  transcribe   write down what is said in recordings, and when; with --maps,
+               show what the model listened to for each word
+  evaluate     measure a model on data with known answers
+  info         say what a model is: its size, input, vocabulary and attention
+  convert      rewrite a model in another layout (ours, timm, Hugging Face, ...)
   align-heads  find the attention heads that word times are taken from
 
 train a model (with Lightning; each takes a YAML file)
-  fit        train or fine-tune
-  validate   measure a checkpoint on the validation split
-  test       measure a checkpoint on the test split
-  predict    predict with a checkpoint
+  fit          train or fine-tune
+  validate     measure a checkpoint on the validation split
+  test         measure a checkpoint on the test split
+  predict      predict with a checkpoint
 """
 
 _EXAMPLES = """\

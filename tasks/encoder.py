@@ -1,11 +1,14 @@
 """The vision transformer that a task starts from: a preset with changes, or a trained model's."""
 
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from multiattn.errors import ModelError
 from multiattn.models.vit import PRESETS, ViT, ViTConfig
 from multiattn.weights import adapt
+
+from .checks import require_fields
 
 TRAINING_ONLY = ("dropout", "attention_dropout", "stochastic_depth")
 """Fields of a configuration that change no weight: they can be chosen anew for a trained model."""
@@ -38,15 +41,12 @@ def preset_config(
     """
     if name not in PRESETS:
         raise ModelError(f"`{option}` must be one of {', '.join(PRESETS)}, but is {name!r} instead.")
-    known = [f.name for f in fields(ViTConfig) if f.name != "num_classes"]  # the data decides about the classes
-    unknown = sorted(set(overrides) - set(known))
-    if unknown:
-        raise ModelError(f"`{changes}` must be among {', '.join(known)}, but has {', '.join(unknown)} instead.")
+    require_fields(overrides, ViTConfig, changes, but=("num_classes",))  # the data decides about the classes
     if image_size is not None:
         overrides = overrides | {"image_size": (image_size, image_size)}
     try:
         config = replace(PRESETS[name], **overrides)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ModelError(f"`{changes}` cannot be used: {error}") from error
     if any(side % config.patch_size for side in config.image_size):
         raise ModelError(
@@ -56,12 +56,14 @@ def preset_config(
     return config
 
 
-def require_training_only(overrides: dict[str, Any], name: str, *, source: str) -> None:
+def require_training_only(
+    overrides: dict[str, Any], name: str, *, source: str, allowed: Sequence[str] = TRAINING_ONLY
+) -> None:
     """Raise ModelError unless the overrides leave a trained model's weights as they are."""
-    wrong = sorted(set(overrides) - set(TRAINING_ONLY))
+    wrong = sorted(set(overrides) - set(allowed))
     if wrong:
         raise ModelError(
-            f"`{name}` must be among {', '.join(TRAINING_ONLY)} where there is `{source}`, but has "
+            f"`{name}` must be among {', '.join(allowed)} where there is `{source}`, but has "
             f"{', '.join(wrong)}: the weights decide about it."
         )
 

@@ -51,7 +51,16 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 class OneLineParser(LightningArgumentParser):
-    """A parser whose errors are one line that names the key."""
+    """A parser whose errors are one line that names the key, and which takes `null` for what it is."""
+
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """Parse; a `null` for a key within an option of a task (`--model.preprocessing.pad_to=null`) stays one.
+
+        jsonargparse 4.53 passes it on to the parser of the task's own options as Python spells it: as a text.
+        """
+        if args is not None:
+            args = [f"{arg.removesuffix('None')}null" if arg.endswith("=None") else arg for arg in args]
+        return super().parse_args(args, *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print what is wrong and exit with status 2."""

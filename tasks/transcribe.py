@@ -19,7 +19,7 @@ from multiattn.weights import ModelBundle
 
 from .base import BaseTask
 from .caption_loss import lesson
-from .checks import require
+from .checks import require, require_every_gradient
 from .data.speech_batches import SpeechBatch
 from .optim import Optimisation
 from .spec_augment import SpecAugment, spec_augment
@@ -153,6 +153,7 @@ class TranscribeTask(BaseTask):
                 "`spec_augment` must not come with `features`: what the encoder makes of a recording is computed once. "
                 "Leave one of them out."
             )
+        require_every_gradient(self.trainer, unfreeze_epoch=self.unfreeze_epoch)
         self.tokenizer = data.tokenizer
         model = self._start.build(data.tokenizer)
         self._start = None  # its weights are no longer needed

@@ -21,7 +21,8 @@ from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
 from multiattn.weights import ModelBundle, load_bundle
 from multiattn.weights.bundle import VOCABULARY
 
-from .encoder import TRAINING_ONLY, with_tuples
+from .checks import require_fields
+from .encoder import TRAINING_ONLY, require_training_only, with_tuples
 from .transcribe_loss import Heard
 
 Vocabulary = Literal["own", "new"]
@@ -108,25 +109,21 @@ def start(
         if architecture not in PRESETS:
             raise ModelError(f"`architecture` must be one of {', '.join(PRESETS)}, but is {architecture!r} instead.")
         preset = PRESETS[architecture]
-        _check_names(encoder, SpeechEncoderConfig, "encoder")
-        _check_names(decoder, TextDecoderConfig, "decoder", but=_OF_THE_DATA)
+        require_fields(encoder, SpeechEncoderConfig, "encoder")
+        require_fields(decoder, TextDecoderConfig, "decoder", but=_OF_THE_DATA)
         config = _changed(preset, encoder, decoder, context=context, ctc=ctc)
-        _check_names(sound, AudioPreprocessing, "preprocessing", but=("mels",))
+        require_fields(sound, AudioPreprocessing, "preprocessing", but=("mels",))
         made = AudioPreprocessing(**{"mels": config.encoder.mels, "pad_to": None} | sound)
         if "max_seconds" not in sound:
             made = replace(made, max_seconds=min(made.max_seconds, _longest(config.encoder) * made.frame_seconds))
         return SpeechStart(_fitting(made, config), config)
-    for name, values, allowed in (
-        ("encoder", encoder, TRAINING_ONLY),
-        ("decoder", decoder, DECODER_TRAINING_ONLY),
-        ("preprocessing", sound, ("pad_to", "max_seconds")),
+    for name, values, allowed, config_of in (
+        ("encoder", encoder, TRAINING_ONLY, SpeechEncoderConfig),
+        ("decoder", decoder, DECODER_TRAINING_ONLY, TextDecoderConfig),
+        ("preprocessing", sound, ("pad_to", "max_seconds"), AudioPreprocessing),
     ):
-        wrong = sorted(set(values) - set(allowed))
-        if wrong:
-            raise ModelError(
-                f"`{name}` must be among {', '.join(allowed)} where there is `pretrained`, but has "
-                f"{', '.join(wrong)}: the weights decide about it."
-            )
+        require_training_only(values, name, source="pretrained", allowed=allowed)
+        require_fields(values, config_of, name)
     # a new vocabulary needs none of the old one's weights, nor its tokenizer: they may be missing
     bundle = load_bundle(pretrained, without=() if vocabulary == "own" else VOCABULARY)
     config = _changed(bundle.speech.config, encoder, decoder, context=context, ctc=ctc)
@@ -225,13 +222,6 @@ def transcripts_of(
     return [candidates[0] for candidates in found]
 
 
-def _check_names(values: Mapping[str, Any], kind: type, name: str, *, but: Sequence[str] = ()) -> None:
-    known = [f.name for f in fields(kind) if f.name not in but]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ModelError(f"`{name}` must be among {', '.join(known)}, but has {', '.join(unknown)} instead.")
-
-
 def _changed(
     config: SpeechConfig,
     encoder: dict[str, Any],
@@ -243,11 +233,11 @@ def _changed(
     """The configuration with other fields; its cross-attention is as wide as the encoder."""
     try:
         changed = replace(config.encoder, **encoder)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ModelError(f"`encoder` cannot be used: {error}") from error
     try:
         writer = replace(config.decoder, **decoder, context_dim=changed.dim)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ModelError(f"`decoder` cannot be used: {error}") from error
     try:
         return SpeechConfig(changed, writer, ctc=ctc, context=context or config.context)

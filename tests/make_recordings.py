@@ -54,7 +54,17 @@ SHIPPED = {
     "telephone": Recipe("en-us+f2", 150, (2, 7, 1, 8, 0, 5), seed=5),
 }
 
-VOICES = ("en-us", "en-gb", "en-gb-scotland", "en-us+m3", "en-us+m7", "en-us+f2", "en-us+f4", "en-us+klatt", "en-us+Andy")
+VOICES = (
+    "en-us",
+    "en-gb",
+    "en-gb-scotland",
+    "en-us+m3",
+    "en-us+m7",
+    "en-us+f2",
+    "en-us+f4",
+    "en-us+klatt",
+    "en-us+Andy",
+)
 
 
 def make(recipe: Recipe) -> tuple[np.ndarray, list[Spoken]]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from multiattn.errors import InputError, ModelError, MultiattnError
 from multiattn.inputs.files import RECORDINGS
 
 from .console import Report, printable, say, spinner
+from .evaluate import evenly_spread
 from .inputs import BAD_FILES, add_paths, find_inputs, status
 from .options import Parser, add_device, add_format, add_model, at_least_one
 
@@ -29,6 +31,8 @@ columns: layer and head; score = order x focus; order = pairs of tokens looked
 at in the order of the text, less those the other way round (-1 to 1); focus =
 share of a token's look that goes to the 0.2 s each way of its middle (0 to 1).
 Heads that score at least 70 % of the best are chosen (marked *), at most 10.
+A text of one or two tokens tells nothing about order and is left out; clips of
+one word each can be joined first: python -m tasks.data.joined_files --help
 
 With --save the model's directory has them from then on, and `multiattn
 transcribe --words` uses them. Models that state none have their word times from
@@ -80,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             say(str(error))
         if not found:
             return 1
-        recordings = evenly(found, args.limit)
+        recordings = evenly_spread(found, args.limit)
         pipeline = multiattn.load(args.model, task="transcribe", device=args.device)
         file = file_of_heads(pipeline) if args.save else None
     from multiattn.maps import choose_heads, rank_heads
@@ -157,9 +161,9 @@ def score(pipeline: "Transcribing", file: Path, text: str | None) -> tuple[list[
     return scores, len(ids)
 
 
-def given_texts(recordings: list[Path]) -> dict[Path, str]:
+def given_texts(recordings: Sequence[Path]) -> dict[Path, str]:
     """What is said in recordings, where a manifest beside them says so."""
-    from tasks.data import read_recordings
+    from ..data.recordings import read_recordings
 
     texts: dict[Path, str] = {}
     for folder in dict.fromkeys(recording.resolve().parent for recording in recordings):
@@ -167,13 +171,6 @@ def given_texts(recordings: list[Path]) -> dict[Path, str]:
             listed = read_recordings(folder.parent, folder.name).items
             texts |= {path.resolve(): text for path, text in listed if text.strip()}
     return texts
-
-
-def evenly(files: list[Path], limit: int) -> list[Path]:
-    """So many of the files at most, from first to last: a folder often begins with one speaker."""
-    if len(files) <= limit:
-        return files
-    return [files[i * len(files) // limit] for i in range(limit)]
 
 
 def file_of_heads(pipeline: "Transcribing") -> Path:

@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from .console import printable
+from .inputs import BAD_FILES, MAP_FILES, add_paths
 from .map_files import Written
 from .options import (
     WORD_METHODS,
@@ -17,7 +18,7 @@ from .options import (
     seed,
     share,
 )
-from .pictures import BAD_PICTURES, MAP_FILES, add_paths, add_results, work_through
+from .pictures import add_results, work_through
 
 if TYPE_CHECKING:
     from multiattn.pipelines import CaptionResult
@@ -44,7 +45,7 @@ files in the --maps folder, for a picture NAME.jpg
   NAME.html         one page, complete in itself: the sentence; each word shows
                     its map; every layer and head
   NAME.METHOD.png   the picture again for each word, with the word's map over it
-{MAP_FILES}
+{MAP_FILES.format("picture")}
 
 examples
   multiattn caption photo.jpg
@@ -66,7 +67,7 @@ are characters of the text; dependence is by how much the logarithm of the
 word's probability falls when the picture is replaced by its mean colour;
 made_up says that it falls by next to nothing.
 
-{BAD_PICTURES}
+{BAD_FILES.format("picture")}
 """
 
 

@@ -5,9 +5,10 @@ import json
 from typing import TYPE_CHECKING
 
 from .console import printable
+from .inputs import BAD_FILES, MAP_FILES, add_paths
 from .map_files import Written
 from .options import MAP_METHODS, Parser, add_model, at_least_one
-from .pictures import BAD_PICTURES, MAP_FILES, add_paths, add_results, work_through
+from .pictures import add_results, work_through
 
 if TYPE_CHECKING:
     from multiattn.pipelines import ClassifyResult
@@ -35,7 +36,7 @@ files in the --maps folder, for a picture NAME.jpg
   NAME.html         one page, complete in itself: the picture with the maps over
                     it, every layer and head, the value under the mouse
   NAME.METHOD.png   the map over the picture
-{MAP_FILES}
+{MAP_FILES.format("picture")}
 
 examples
   multiattn classify cat.jpg
@@ -49,7 +50,7 @@ with --format json, each line is one object ("maps" only with --maps)
    "maps": {{"relevance": {{"html": "out/cat.html", "png": ..., "npz": ...,
                           "json": ...}}, ...}}}}
 
-{BAD_PICTURES}
+{BAD_FILES.format("picture")}
 """
 
 

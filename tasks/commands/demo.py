@@ -1,4 +1,4 @@
-"""`multiattn demo`: a few pictures classified and captioned, with pages that show where the models looked."""
+"""`multiattn demo`: pictures classified and captioned, recordings transcribed, and pages that show the attention."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -10,16 +10,18 @@ from multiattn.errors import InputError
 from multiattn.resources import shipped
 
 from .console import Report, make_folder, printable, say, spinner
-from .options import MAP_METHODS, WORD_METHODS, Parser, add_model, not_empty
+from .options import MAP_METHODS, SPEECH_METHODS, WORD_METHODS, Parser, add_model, not_empty
 
 if TYPE_CHECKING:
-    from multiattn.export import IndexEntry
+    from multiattn.export import IndexEntry, RecordingEntry
+    from multiattn.pipelines import Failure, Transcript
 
 _DESCRIPTION = """\
-Classify and caption a few pictures, and write pages that show where the models
-looked. Needs no network: the drawn pictures come with this package, the
-photographs with scikit-image (pip install 'multiattn[demo]'; without it, only
-the drawn ones are done).
+Classify and caption a few pictures, transcribe recordings, and write pages that
+show where the models looked. Needs no network: the drawn pictures and the
+recordings, which a synthesiser speaks, come with this package, the photographs
+with scikit-image (pip install 'multiattn[demo]'; without it, only the drawn
+ones are done).
 """
 
 _EPILOG = """\
@@ -27,6 +29,7 @@ examples
   multiattn demo
   multiattn demo --out pages/ --model runs/mine/model
   multiattn demo --captioner runs/my-captions/model
+  multiattn demo --recogniser runs/my-digits/model
 """
 
 _FEW = 20  # labels of a model whose labels can be told in a line
@@ -51,20 +54,24 @@ def parser() -> Parser:
     )
     add_model(parser)
     add_model(parser, task="caption", option="--captioner")
+    add_model(parser, task="transcribe", option="--recogniser")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Classifies and captions the demo's pictures and writes the pages; returns 0 when all went well."""
+    """Classifies, captions and transcribes, and writes the pages; returns 0 when all went well."""
     photographs_there = photographs()
     if len(photographs_there) < len(_PHOTOGRAPHS):
         missing = [name for name in _PHOTOGRAPHS if name not in photographs_there]
         say(
             f"without the photographs {', '.join(missing)}: pip install 'multiattn[demo]' brings them with scikit-image"
         )
-    pictures = photographs_there | drawn_pictures()
-    if not pictures:
-        raise InputError(f"{shipped('inputs')} must hold the drawn pictures, but is missing instead: install again")
+    pictures, spoken = photographs_there | drawn_pictures(), recordings()
+    if not pictures or not spoken:
+        raise InputError(
+            f"{shipped('inputs')} must hold the drawn pictures and the recordings, but some are missing instead: "
+            "install again"
+        )
     with spinner("loading the models"):
         import multiattn
         from multiattn.export import write_index
@@ -72,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         out = make_folder(args.out, subject=f"--out {args.out}")
         classifier = multiattn.load(args.model, task="classify")
         captioner = multiattn.load(args.captioner, task="caption")
+        recogniser = multiattn.load(args.recogniser, task="transcribe")
     if len(classifier.labels) <= _FEW:
         say(
             f"the classifier knows only {', '.join(classifier.labels)}: "
@@ -79,19 +87,25 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.captioner == "caption":
         say(
-            "the captioner knows photographs of people and dogs out of doors: of anything else it says what comes nearest"
+            "the captioner knows photographs of people and dogs out of doors: "
+            "of anything else it says what comes nearest"
         )
-    pages = _Pages(out, width=max(map(len, pictures)))
-    with Report(2 * len(pictures), doing="looking") as report:
+    if args.recogniser == "transcribe":
+        say("the recogniser knows the ten digits: anything else it hears is written as those that come nearest")
+    pages = _Pages(out, width=max(map(len, [*pictures, *spoken])))
+    with Report(2 * len(pictures) + len(spoken), doing="looking") as report:
         labelled = classifier.stream(pictures.values(), maps=_first(_ON_INDEX, MAP_METHODS), batch_size=2)
         for name, result in zip(pictures, labelled, strict=True):
             pages.add(report, name, result, suffix="", text=lambda result: result.label)
         written = captioner.stream(pictures.values(), maps=_first(_ON_INDEX, WORD_METHODS), batch_size=2)
         for name, result in zip(pictures, written, strict=True):
             pages.add(report, name, result, suffix=".caption", text=lambda result: result.text)
+        heard = recogniser.stream(spoken.values(), maps=SPEECH_METHODS)
+        for name, result in zip(spoken, heard, strict=True):
+            pages.add_recording(report, name, result)
     index = out / "index.html"
     write_index(index, pages.entries, title="Where the models looked")
-    say("each picture has pages with its maps; open this one first:")
+    say("each picture and recording has pages with its maps; open this one first:")
     print(printable(index))
     return 1 if pages.failures else 0
 
@@ -100,7 +114,7 @@ class _Pages:
     """Writes a page for each result, and keeps what the index needs."""
 
     def __init__(self, out: Path, *, width: int) -> None:
-        self.entries: list[IndexEntry] = []
+        self.entries: list[IndexEntry | RecordingEntry] = []
         self.failures = 0
         self._out, self._width = out, width
 
@@ -122,6 +136,24 @@ class _Pages:
             report.result(f"{name:{self._width}}  {result.score:6.1%}  {said:{_LABEL_WIDTH}}  {where}")
         report.advance()
 
+    def add_recording(self, report: Report, name: str, result: "Transcript | Failure") -> None:
+        """Writes the page of a transcript; one that could not be had is named and counted."""
+        from multiattn.export import RecordingEntry
+
+        if result.error is not None:
+            self.failures += 1
+            report.message(str(result.error))
+        else:
+            said, where = printable(result.text), ""
+            if result.maps:  # a transcript without words has none
+                page = self._out / f"{name}.html"
+                result.save_html(page)
+                where = printable(page)
+                shown = result.maps[0]
+                self.entries.append(RecordingEntry(shown.samples, shown.rate, name, page.name, said, shown.map))
+            report.result(f"{name:{self._width}}  {result.duration:5.1f}s  {said:{_LABEL_WIDTH}}  {where}")
+        report.advance()
+
 
 def _first(method: str, methods: Sequence[str]) -> tuple[str, ...]:
     """All methods, and this one first: a page opens with it."""
@@ -131,6 +163,11 @@ def _first(method: str, methods: Sequence[str]) -> tuple[str, ...]:
 def drawn_pictures() -> dict[str, Path]:
     """The drawn pictures that come with the package, by name."""
     return {path.stem: path for path in sorted(shipped("inputs").glob("*.png"))}
+
+
+def recordings() -> dict[str, Path]:
+    """The recordings that come with the package, by name: digits, spoken by a synthesiser."""
+    return {path.stem: path for path in sorted(shipped("inputs").glob("*.flac"))}
 
 
 def photographs() -> dict[str, Path]:

@@ -15,8 +15,6 @@ from .evaluate import evenly_spread
 if TYPE_CHECKING:
     from ..data.recordings import SpeechRecords
 
-_RATE = 16_000  # samples a second (Hz) that joined recordings are made at
-
 
 @dataclass(frozen=True)
 class TranscriptEvaluation:
@@ -51,13 +49,14 @@ def run(args: argparse.Namespace) -> int:
 
         records = read_recordings(args.data, args.split)
         recogniser = multiattn.load(args.model, task="transcribe", device=args.device)
-    sounds, texts = _joined(records, args.limit) if args.join else _files(records, args.limit)
+    rate = recogniser.bundle.sound.sample_rate  # joined recordings are then those of a training's validation
+    sounds, texts = _joined(records, args.limit, rate=rate) if args.join else _files(records, args.limit)
     written: list[str] = []
     said: list[str] = []
     skipped = 0
     with Report(len(texts)) as report:
         results = recogniser.stream(
-            sounds, rate=_RATE, beams=args.beams, language=args.language, batch_size=args.batch_size
+            sounds, rate=rate, beams=args.beams, language=args.language, batch_size=args.batch_size
         )
         for text, result in zip(texts, results, strict=True):
             if result.error is not None:
@@ -105,8 +104,8 @@ def _files(records: "SpeechRecords", limit: int | None) -> tuple[Iterable[Any], 
     return (path for path, _ in items), [text for _, text in items]
 
 
-def _joined(records: "SpeechRecords", limit: int | None) -> tuple[Iterable[Any], list[str]]:
-    """Strings of them by the fixed recipe, made one after the other, and what they say."""
+def _joined(records: "SpeechRecords", limit: int | None, *, rate: int) -> tuple[Iterable[Any], list[str]]:
+    """Strings of them by the fixed recipe at so many samples a second (Hz), made one by one, and what they say."""
     from ..data.joined import fixed_plans, fixed_strings, joined_text
 
     said = [text for _, text in records.items]
@@ -115,7 +114,7 @@ def _joined(records: "SpeechRecords", limit: int | None) -> tuple[Iterable[Any],
 
     def made() -> Iterator[Any]:
         wanted = set(places)
-        for place, string in enumerate(fixed_strings(records, rate=_RATE)):
+        for place, string in enumerate(fixed_strings(records, rate=rate)):
             if place in wanted:
                 yield string.samples
 

@@ -1,6 +1,7 @@
 """The files of attention maps that a run leaves behind."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from .console import make_folder, printable
 
 if TYPE_CHECKING:
-    from multiattn.pipelines import CaptionResult, ClassifyResult
+    from multiattn.pipelines import CaptionResult, ClassifyResult, Transcript
 
 
 # what an address cannot hold as it is (# % ?), a page or a shell reads as more than a name, or Windows does not take
@@ -17,17 +18,18 @@ _AWKWARD = re.compile(r'[#%?<>&:"|*\\]|^-')
 
 @dataclass(frozen=True)
 class Written:
-    """Where the maps of one picture lie."""
+    """Where the maps of one input lie."""
 
     page: str
     """The HTML page with all maps."""
 
     by_method: dict[str, dict[str, str]]
-    """Method -> kind of file ("html", "png", "npz", "json") -> path."""
+    """Method -> kind of file ("html", "png", "npz", "json") -> path. Of a recording of several windows, those of the
+    first; those of the others lie beside them, named NAME.2.METHOD.png and so on."""
 
 
 class MapFiles:
-    """Writes the maps of a run's pictures into one folder, each picture under a name of its own.
+    """Writes the maps of a run's inputs into one folder, those of each under a name of its own.
 
     Args:
         directory: What `--maps` names. Made where it is missing; files of an earlier run with the same names are
@@ -39,25 +41,39 @@ class MapFiles:
 
     def __init__(self, directory: str | Path) -> None:
         self._directory = make_folder(directory, subject=f"--maps {directory}")
-        self._taken: set[str] = set()
+        self._names = FreeNames()
 
-    def write(self, result: "ClassifyResult | CaptionResult") -> Written:
+    def write(self, result: "ClassifyResult | CaptionResult | Transcript") -> Written:
         """Writes a page, and a picture and the numbers for each method, of a result with maps."""
-        stem = self._free(_plain(Path(str(result.file)).stem))
+        stem = self._names.of(str(result.file))
         page = str(self._directory / f"{stem}.html")
-        by_method = {}
-        for picture_map in result.maps:
-            method = picture_map.map.method
-            png, npz, facts = (str(self._directory / f"{stem}.{method}.{kind}") for kind in ("png", "npz", "json"))
-            picture_map.save_png(png)
-            picture_map.save(npz)  # and the JSON file beside it
-            by_method[method] = {"html": page, "png": png, "npz": npz, "json": facts}
+        by_method: dict[str, dict[str, str]] = {}
+        names, windows = [stem], Counter[str]()
+        for one in result.maps:
+            method = one.map.method
+            windows[method] += 1
+            if windows[method] > len(names):
+                names.append(self._names.of(f"{stem}.{windows[method]}._"))
+            name = names[windows[method] - 1]
+            png, npz, facts = (str(self._directory / f"{name}.{method}.{kind}") for kind in ("png", "npz", "json"))
+            one.save_png(png)
+            one.save(npz)  # and the JSON file beside it
+            by_method.setdefault(method, {"html": page, "png": png, "npz": npz, "json": facts})
         result.save_html(page)
         return Written(page, by_method)
 
-    def _free(self, stem: str) -> str:
-        # two pictures of one name, a/cat.jpg and b/cat.jpg, must not overwrite each other; nor Cat and cat where the
-        # file system takes them for the same
+
+class FreeNames:
+    """Gives each input a name for its files, which no other has and which may stand in an address and a command."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of(self, file: str) -> str:
+        """The name, without a suffix, for what is made of this file."""
+        # two files of one name, a/cat.jpg and b/cat.jpg, must not overwrite each other; nor Cat and cat where the file
+        # system takes them for the same
+        stem = _plain(Path(file).stem)
         name, number = stem, 2
         while name.casefold() in self._taken:
             name, number = f"{stem}-{number}", number + 1

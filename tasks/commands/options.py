@@ -15,14 +15,17 @@ MAP_METHODS = ("attention", "rollout", "relevance", "gradient_x_input")
 WORD_METHODS = ("attention", "relevance", "rollout")
 """`multiattn.maps.WORD_METHODS`."""
 
-LAYOUTS = ("multiattn", "timm", "hf-vit", "hf-blip", "blip", "vit-gpt2")
+SPEECH_METHODS = ("attention",)
+"""`multiattn.maps.SPEECH_METHODS`."""
+
+LAYOUTS = ("multiattn", "timm", "hf-vit", "hf-blip", "blip", "vit-gpt2", "hf-whisper", "whisper")
 """`multiattn.weights.LAYOUTS`."""
 
-_PUBLISHED = {"classify": "timm or Hugging Face ViT", "caption": "BLIP or ViT-GPT2"}
+_PUBLISHED = {"classify": "timm or Hugging Face ViT", "caption": "BLIP or ViT-GPT2", "transcribe": "Whisper"}
 
 MODEL_HELP = (
-    "a model directory (ours, or the published layout of timm, Hugging Face ViT, BLIP or ViT-GPT2), a hub id, or a "
-    "task's name; default: classify, the small classifier shipped with this package"
+    "a model directory (ours, or the published layout of timm, Hugging Face ViT, BLIP, ViT-GPT2 or Whisper), a hub id, "
+    "or a task's name; default: classify, the small classifier shipped with this package"
 )
 """Of a command that takes models of all tasks."""
 
@@ -131,11 +134,29 @@ def add_format(parser: argparse.ArgumentParser, *, json_help: str) -> None:
     )
 
 
+def add_map_method(parser: argparse.ArgumentParser, *, methods: Sequence[str], default: str) -> None:
+    """`--map-method`."""
+    parser.add_argument(
+        "--map-method",
+        metavar="NAME",
+        type=map_methods(methods),
+        action="extend",
+        help=f"how to make the maps: {', '.join(methods)}, or all (see below; default: {default}); "
+        "repeat it, or separate names with commas",
+    )
+    parser.set_defaults(default_method=default)
+
+
 def add_compute(parser: argparse.ArgumentParser) -> None:
     """`--batch-size` and `--device`."""
     parser.add_argument(
         "--batch-size", metavar="N", type=at_least_one, default=8, help="pictures computed at once (default: 8)"
     )
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """`--device`."""
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),

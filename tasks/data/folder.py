@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multiattn.errors import InputError
-from multiattn.inputs.files import pictures_under
+from multiattn.inputs.files import PICTURES
 
 from .metadata import metadata_rows, some, split_folder
 
@@ -75,7 +75,7 @@ def _labelled(folder: Path) -> Iterator[tuple[Path, str, str]]:
     if not classes:
         raise InputError(f"{folder}: there is no class in this folder. Put into it {_LAYOUT}.")
     for class_folder in classes:
-        pictures = pictures_under(class_folder)
+        pictures = PICTURES.under(class_folder)
         if not pictures:
             raise InputError(f"{class_folder}: the class folder has no picture. Fill it, or remove it.")
         for path in pictures:

@@ -4,8 +4,9 @@
     multiattn align-heads .data/strings/validation --model runs/digits/model --save
     multiattn evaluate transcribe --data .data/strings --normaliser basic
 
-The last one measures what `--join` measures without the files. But heads that follow the speech cannot be found in
-clips of one word each, and whoever wants to hear the strings, or to try other programs on them, needs them as files.
+The last one measures what `--join` measures without the files, where `--rate` is the model's. But heads that follow the
+speech cannot be found in clips of one word each, and whoever wants to hear the strings, or to try other programs on
+them, needs them as files.
 """
 
 import argparse
@@ -19,8 +20,6 @@ from multiattn.errors import InputError, MultiattnError
 from .joined import FIXED_STRINGS, Joined, fixed_strings
 from .recordings import read_recordings
 
-_RATE = 16_000  # samples a second (Hz)
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the strings of a split; exits with status 1 and one line where that cannot be."""
@@ -29,12 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="validation", help="default: validation")
     parser.add_argument("--out", required=True, type=Path, help="folder for the strings, in a sub-folder of that name")
     parser.add_argument("--count", type=int, default=FIXED_STRINGS, help=f"strings (default: {FIXED_STRINGS})")
+    parser.add_argument("--rate", type=int, default=16_000, help="samples a second (default: 16000)")
     args = parser.parse_args(arguments)
-    if args.count < 1:
-        parser.error(f"argument --count: must be at least 1, but is {args.count} instead")
+    for name in ("count", "rate"):
+        if (value := getattr(args, name)) < 1:
+            parser.error(f"argument --{name}: must be at least 1, but is {value} instead")
     try:
         records = read_recordings(args.data, args.split)
-        written = write_strings(fixed_strings(records, rate=_RATE, count=args.count), args.out / args.split, rate=_RATE)
+        strings = fixed_strings(records, rate=args.rate, count=args.count)
+        written = write_strings(strings, args.out / args.split, rate=args.rate)
     except MultiattnError as error:
         sys.exit(str(error))
     print(f"{written} recordings are in {args.out / args.split}")

@@ -186,7 +186,7 @@ class SpeechData(SplitData):
             return fixed_plans(self.files(split), self.join, count=FIXED_STRINGS)
         speakers, how = self.files(split).speakers, self.join
         return tuple(
-            how.plan(speakers, string_place(self.seed, 0, i), count=how.count(i)) for i in range(self._strings)
+            how.plan(speakers, string_place(self.seed, 0, i), count=how.count(i, epoch=0)) for i in range(self._strings)
         )
 
     def _transcripts(self, files: SpeechRecords) -> Transcripts:

@@ -5,12 +5,14 @@ import json
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import multiattn
 from multiattn.weights import save_bundle
 from tasks.commands import demo
-from tests.fixtures import CONFIG, LABELS, save_drawing, tiny_bundle
+from tests.fixtures import CONFIG, LABELS, save_drawing, save_tiny_recogniser, tiny_bundle
 
 
 def test_info_as_json(run, model) -> None:
@@ -107,12 +109,21 @@ def test_demo_into_a_file(run, model, captioner, photos) -> None:
     assert outcome.err.endswith(f"multiattn: --out {photos}/a.png must be a folder, but is a file instead\n")
 
 
-def test_demo_writes_an_index_that_links_the_pages_of_each(run, model, captioner, tmp_path, monkeypatch) -> None:
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_recogniser(tmp_path_factory.mktemp("recogniser") / "tiny"))
+
+
+def test_demo_writes_an_index_that_links_the_pages_of_each(
+    run, model, captioner, recogniser, tmp_path, monkeypatch
+) -> None:
     drawn = {name: save_drawing(tmp_path / f"{name}.png", seed) for seed, name in enumerate(("ship", "truck"))}
     photo = save_drawing(tmp_path / "chelsea.png", 5, size=(61, 83))
     monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
     monkeypatch.setattr(demo, "photographs", lambda: {"cat": photo})
-    outcome = run("demo", "--out", tmp_path / "pages", "--model", model, "--captioner", captioner)
+    monkeypatch.setattr(demo, "recordings", lambda: {"beep": save_beep(tmp_path / "beep.wav")})
+    models = ("--model", model, "--captioner", captioner, "--recogniser", recogniser)
+    outcome = run("demo", "--out", tmp_path / "pages", *models)
     assert outcome.status == 0
     printed = outcome.out.splitlines()
     assert printed[-1] == f"{tmp_path}/pages/index.html"
@@ -135,20 +146,36 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(run, model, captioner
         assert f'"text":"{wrote.words[0].text}"' in (tmp_path / f"pages/{name}.caption.html").read_text(
             encoding="utf-8"
         )
-    assert len(list((tmp_path / "pages").iterdir())) == 7
+    heard = multiattn.load(recogniser, task="transcribe", device="cpu")(tmp_path / "beep.wav")
+    assert printed[6].split() == ["beep", "0.5s", *heard.text.split(), f"{tmp_path}/pages/beep.html"]
+    assert 'href="beep.html"' in index
+    assert "data:audio/" in (tmp_path / "pages/beep.html").read_text(encoding="utf-8")
+    assert len(list((tmp_path / "pages").iterdir())) == 8
     assert "the classifier knows only ant, bee, cow, dog, elk, fox, gnu" in outcome.err
     assert "without the photographs coffee, astronaut, motorcycle, rocket: pip install 'multiattn[demo]'" in outcome.err
 
 
-def test_demo_names_a_picture_it_cannot_use(run, model, captioner, tmp_path, monkeypatch) -> None:
+def test_demo_names_what_it_cannot_use(run, model, captioner, recogniser, tmp_path, monkeypatch) -> None:
     (tmp_path / "ship.png").touch()
     drawn = {"ship": tmp_path / "ship.png", "truck": save_drawing(tmp_path / "truck.png", 1)}
     monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
     monkeypatch.setattr(demo, "photographs", dict)
-    outcome = run("demo", "--out", tmp_path / "pages", "--model", model, "--captioner", captioner)
+    (tmp_path / "hush.wav").touch()
+    spoken = {"hush": tmp_path / "hush.wav", "beep": save_beep(tmp_path / "beep.wav")}
+    monkeypatch.setattr(demo, "recordings", lambda: spoken)
+    models = ("--model", model, "--captioner", captioner, "--recogniser", recogniser)
+    outcome = run("demo", "--out", tmp_path / "pages", *models)
     assert outcome.status == 1
-    assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == ["truck", "truck"]
+    assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == ["truck", "truck", "beep"]
+    assert outcome.err.count(f"{tmp_path}/hush.wav") == 1
     assert outcome.err.count(f"`{tmp_path}/ship.png` must be a picture") == 2
+
+
+def save_beep(path: Path) -> Path:
+    """Half a second of a rising tone."""
+    times = np.arange(8000) / 16_000
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * (300 + 400 * times) * times), 16_000)
+    return path
 
 
 def test_demo_photographs_are_those_in_the_wheel() -> None:
@@ -164,6 +191,18 @@ def test_demo_without_scikit_image_has_no_photographs(monkeypatch) -> None:
     empty = ModuleSpec("skimage", None, is_package=True)
     monkeypatch.setattr(demo, "find_spec", lambda name: empty)
     assert demo.photographs() == {}
+
+
+def test_demo_has_recordings() -> None:
+    spoken = demo.recordings()
+    assert spoken and all(file.is_file() for file in spoken.values())
+
+
+def test_demo_without_what_it_shows_says_so(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(demo, "recordings", dict)
+    outcome = run("demo", "--out", tmp_path / "pages")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "must hold the drawn pictures and the recordings, but some are missing instead: install again" in outcome.err
 
 
 def test_demo_has_drawn_pictures() -> None:

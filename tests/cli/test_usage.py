@@ -9,7 +9,7 @@ import pytest
 from tasks.cli import main
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("classify", "caption", "evaluate", "info", "convert", "demo")
+COMMANDS = ("classify", "caption", "transcribe", "evaluate", "info", "convert", "align-heads", "demo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -51,10 +51,11 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
     [
         (
             "",
-            "a command is needed: classify, caption, evaluate, info, convert, demo, fit, validate, test, predict",
+            "a command is needed: classify, caption, transcribe, evaluate, info, convert, align-heads, demo, fit, "
+            "validate, test, predict",
         ),
         ("clasify cat.jpg", "multiattn: there is no command 'clasify'; did you mean classify?"),
-        ("xyz", "multiattn: there is no command 'xyz'; there are: classify, caption, evaluate, "),
+        ("xyz", "multiattn: there is no command 'xyz'; there are: classify, caption, transcribe, "),
         ("--modl", "multiattn: unrecognized arguments: --modl"),
         ("classify", "multiattn classify: the following arguments are required: PATH"),
         ("classify x.png --top-k 0", "--top-k: must be a whole number of at least 1, but is '0' instead"),
@@ -95,6 +96,17 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
             "caption x.png --maps m --map-method gradient_x_input",
             "must be of attention, relevance, rollout or all, but",
         ),
+        ("transcribe", "multiattn transcribe: the following arguments are required: PATH"),
+        ("transcribe x.wav --beams 0", "--beams: must be a whole number of at least 1, but is '0' instead"),
+        ("transcribe x.wav --batch-size 0", "--batch-size: must be a whole number of at least 1, but is '0' instead"),
+        ("transcribe x.wav --task summarise", "--task: invalid choice: 'summarise'"),
+        ("transcribe x.wav --format xml", "--format: invalid choice: 'xml'"),
+        ("transcribe x.wav --map-method attention", "--map-method says how to make maps, and needs --maps DIR"),
+        (
+            "transcribe a.wav b.wav --format srt",
+            "--format srt holds one recording; for several, --out DIR says in which folder each is written",
+        ),
+        ("transcribe talks/*.wav --format textgrid", "--format textgrid holds one recording; for several, --out"),
         ("evaluate answer --data x", "argument TASK: invalid choice: 'answer'"),
         ("convert a b", "the following arguments are required: --to"),
         ("convert a b --to onnx", "argument --to: invalid choice: 'onnx'"),
@@ -122,6 +134,11 @@ def test_wrong_usage_is_one_line_and_status_2(run, arguments, message) -> None:
         (["caption", ""], "PATH"),
         (["caption", "x.png", "--prompt", ""], "--prompt"),
         (["caption", "x.png", "--model", ""], "--model"),
+        (["transcribe", ""], "PATH"),
+        (["transcribe", "x.wav", "--language", ""], "--language"),
+        (["transcribe", "x.wav", "--prompt", ""], "--prompt"),
+        (["transcribe", "x.wav", "--out", ""], "--out"),
+        (["transcribe", "x.wav", "--maps", ""], "--maps"),
         (["evaluate", "classify", "--data", ""], "--data"),
         (["evaluate", "classify", "--data", "x", "--split", ""], "--split"),
         (["evaluate", "classify", "--data", "x", "--model", ""], "--model"),

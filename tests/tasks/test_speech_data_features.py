@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from multiattn.errors import InputError
 from multiattn.inputs import load_audio
 from tasks.data.augment_audio import AudioAugmentation, at_speed
 from tasks.data.features import FeatureStore
@@ -128,6 +129,19 @@ def test_a_damaged_recording_is_named(tmp_path) -> None:
     with pytest.warns(UserWarning, match=r"Skipped, 1 of 5 recordings in validation: `.*3\.wav` must be a recording"):
         batches: list[Any] = list(data.val_dataloader())
     assert [b.indices.tolist() for b in batches] == [[0, 1, 2], [4]]
+
+
+def test_a_split_of_which_nothing_can_be_read_is_said(tmp_path) -> None:
+    root = speak(tmp_path / "odd")
+    for file in (root / "validation").glob("*.wav"):
+        file.write_bytes(b"")
+    data = kept(root, tmp_path / "kept", max_bad_share=0.9)
+    with pytest.warns(UserWarning), pytest.raises(InputError, match="5 of 5 recordings in validation cannot be read"):
+        list(data.val_dataloader())
+    data = kept(root, tmp_path / "kept", max_bad_share=1.0)
+    with pytest.warns(UserWarning, match=r"Skipped, \d of 5 recordings in validation"):
+        batches: list[Any] = list(data.val_dataloader())
+    assert [len(batch.indices) for batch in batches] == [0, 0]
 
 
 def read(root: Path) -> Any:

@@ -1,12 +1,16 @@
 """Options of the transcription task that cannot be: each is named, with what it must be."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from multiattn.errors import ModelError
 from tasks import TranscribeTask
+from tasks.base import BaseTask
+from tasks.checks import require_every_gradient
+from tasks.lightning_cli import OneLineParser
 from tests.fixtures import save_tiny_model, save_tiny_recogniser
 
 SCRATCH = {"architecture": "compact"}
@@ -20,6 +24,15 @@ SCRATCH = {"architecture": "compact"}
         ({"architecture": "tiny"}, "`architecture` must be one of whisper_tiny, .*compact, but is 'tiny' instead"),
         (SCRATCH | {"vocabulary": "new"}, '`vocabulary` must be "own" without `pretrained`'),
         (SCRATCH | {"encoder": {"width": 3}}, "`encoder` must be among mels, .*, but has width instead"),
+        (SCRATCH | {"encoder": {"dim": "x"}}, "`encoder.dim` must be int, but is 'x' instead"),
+        (
+            SCRATCH | {"encoder": {"strides": [1, 2.5]}},
+            r"`encoder.strides` must be tuple\[int, int\], but is \(1, 2.5\)",
+        ),
+        (SCRATCH | {"encoder": {"masked": 3}}, "`encoder.masked` must be bool, but is 3 instead"),
+        (SCRATCH | {"encoder": {"window": 1.5}}, r"`encoder.window` must be int \| None, but is 1.5 instead"),
+        (SCRATCH | {"decoder": {"max_length": None}}, "`decoder.max_length` must be int, but is None instead"),
+        (SCRATCH | {"preprocessing": {"hop": "x"}}, "`preprocessing.hop` must be int, but is 'x' instead"),
         (SCRATCH | {"encoder": {"dim": 3}}, "`encoder` cannot be used: `dim` must be"),
         (SCRATCH | {"decoder": {"vocab_size": 3}}, "`decoder` must be among dim, .*, but has vocab_size instead"),
         (SCRATCH | {"decoder": {"dim": 3}}, "`decoder` cannot be used: `dim` must be"),
@@ -56,6 +69,8 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
             {"decoder": {"depth": 8}},
             "`decoder` must be among dropout, .* where there is `pretrained`, but has depth: the",
         ),
+        ({"encoder": {"dropout": "x"}}, "`encoder.dropout` must be float, but is 'x' instead"),
+        ({"encoder": {"dropout": 2.0}}, "`encoder` cannot be used: `dropout` must be at least 0 and below 1, but is 2"),
         ({"preprocessing": {"hop": 8}}, "`preprocessing` must be among pad_to, max_seconds where .*, but has hop: the"),
     ],
 )
@@ -73,3 +88,25 @@ def test_a_short_position_table_bounds_the_recordings() -> None:
     task = TranscribeTask(**SCRATCH, encoder={"max_frames": 61})
     assert task.preprocessing.max_seconds == pytest.approx(61 * 4 * 0.01)
     assert TranscribeTask(**SCRATCH, encoder={"positions": "rotary"}).preprocessing.max_seconds == 30
+
+
+@pytest.mark.parametrize("typed", ["null", "~", "Null"])
+def test_null_on_the_command_line_is_null_within_an_option_too(typed: str) -> None:
+    parser = OneLineParser()
+    parser.add_subclass_arguments(BaseTask, "model")
+    parts = ["architecture=compact", f"preprocessing.pad_to={typed}", "preprocessing.scale=normalised", "context=real"]
+    found = parser.parse_args(["--model=tasks.TranscribeTask", *(f"--model.init_args.{part}" for part in parts)])
+    assert found.model.init_args.preprocessing == {"pad_to": None, "scale": "normalised"}
+    found = parser.parse_args([*(f"--model.{part}" for part in ("context=null",))], namespace=found)
+    assert found.model.init_args.context is None
+
+
+def test_several_processes_do_not_wait_for_a_frozen_encoder() -> None:
+    def trainer(world: int, **options: Any) -> SimpleNamespace:
+        return SimpleNamespace(world_size=world, strategy=SimpleNamespace(_ddp_kwargs=options))
+
+    with pytest.raises(ModelError, match="`unfreeze_epoch` must be 0 with several processes .*, but is 2 instead"):
+        require_every_gradient(trainer(2), unfreeze_epoch=2)
+    for fine in (trainer(1), trainer(2, find_unused_parameters=True)):
+        require_every_gradient(fine, unfreeze_epoch=2)
+    require_every_gradient(trainer(2), unfreeze_epoch=0)

@@ -1,0 +1,337 @@
+"""multiattn transcribe: what is printed, written, and told of bad input."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import multiattn
+from multiattn.maps import SpokenWord
+from multiattn.pipelines import Segment, Transcript
+from multiattn.weights import save_bundle
+from tasks.commands.transcribe import as_format, clock, segment_lines
+from tests.fixtures import tiny_speech_bundle
+
+RATE = 16_000  # Hz
+
+
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One that is sure of what it says: other random weights fail the limits, and are asked at every temperature."""
+    bundle = tiny_speech_bundle()
+    norm = bundle.speech.decoder.norm
+    assert norm is not None
+    with torch.no_grad():
+        norm.weight.fill_(9.0)
+    directory = tmp_path_factory.mktemp("recogniser") / "tiny"
+    save_bundle(bundle, directory)
+    return str(directory)
+
+
+@pytest.fixture(scope="module")
+def transcribe(recogniser):
+    return multiattn.load(recogniser, task="transcribe", device="cpu")
+
+
+def chirp(seed: int, *, seconds: float = 0.5, rate: int = RATE) -> np.ndarray:
+    """A rising tone, another for each seed."""
+    times = np.arange(round(seconds * rate)) / rate
+    return 0.5 * np.sin(2 * np.pi * (200 + 90 * seed + 500 * times) * times)
+
+
+def save(path: Path, samples: np.ndarray, *, rate: int = RATE, **how: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, **how)
+    return path
+
+
+@pytest.fixture(scope="module")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three recordings, one of them a level deeper."""
+    folder = tmp_path_factory.mktemp("talks")
+    for seed, name in enumerate(("a.wav", "b.flac", "deep/c.ogg")):
+        save(folder / name, chirp(seed))
+    return folder
+
+
+def lines(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_is_one_object_a_line_in_order(run, recogniser, transcribe, talks) -> None:
+    outcome = run("transcribe", talks / "deep/c.ogg", talks, "--model", recogniser, "--format", "json", "--words")
+    assert (outcome.status, outcome.err) == (0, "")
+    found = lines(outcome.out)
+    names = ("deep/c.ogg", "a.wav", "b.flac", "deep/c.ogg")
+    assert [line["file"] for line in found] == [str(talks / name) for name in names]
+    assert len({line["text"] for line in found}) > 1
+    for line in found[:2]:
+        assert line.keys() == {"file", "text", "duration", "segments", "words", "flags"}
+        assert line == {"file": line["file"], **transcribe(line["file"], words=True).to_dict()}
+        assert line["words"] and line["words"][0].keys() == {"word", "start", "end", "score"}
+
+
+def test_text_is_a_block_a_recording(run, recogniser, transcribe, talks) -> None:
+    outcome = run("transcribe", talks / "a.wav", talks / "b.flac", "--model", recogniser, "--words")
+    assert (outcome.status, outcome.err) == (0, "")
+    expected = []
+    for name in ("a.wav", "b.flac"):
+        expected.append(str(talks / name))
+        for segment in transcribe(talks / name, words=True).segments:
+            expected += segment_lines(segment).split("\n")
+    assert outcome.out.splitlines() == expected
+    assert len(expected) > 4
+
+
+def test_a_segment_as_lines() -> None:
+    words = (
+        SpokenWord("o\x1bne", 3599.994, 3600.5, 0.257, 0, 4, (0,)),
+        SpokenWord("two", 3601.0, 3602.0, 1.0, 5, 8, (1,)),
+    )
+    segment = Segment(3599.994, 3602.0, " o\x1bne two", (), (), -1.0, 1.0, None, 0.0, ("stalled", "repeats"), words)
+    assert segment_lines(segment).split("\n") == [
+        r"  59:59.99 - 1:00:02.00  o\x1bne two  [stalled, repeats]",
+        r"    59:59.99 - 1:00:00.50   25.7%  o\x1bne",
+        r"    1:00:01.00 - 1:00:02.00  100.0%  two",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00.00"), (59.996, "1:00.00"), (61.5, "1:01.50"), (3661.25, "1:01:01.25")]
+)
+def test_a_clock(seconds, text) -> None:
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize("kind", ["srt", "vtt", "textgrid"])
+def test_a_format_of_one_recording(run, recogniser, transcribe, talks, tmp_path, kind) -> None:
+    plain = run("transcribe", talks / "a.wav", "--model", recogniser, "--format", kind)
+    assert (plain.status, plain.err) == (0, "")
+    assert plain.out == transcribe(talks / "a.wav").formatted(kind).rstrip("\n") + "\n"
+    out = tmp_path / "deep" / "a.txt"
+    outcome = run("transcribe", talks / "a.wav", "--model", recogniser, "--format", kind, "--out", out)
+    assert (outcome.status, outcome.out) == (0, "")
+    assert out.read_text(encoding="utf-8") == plain.out
+
+
+def test_several_recordings_get_a_file_each(run, recogniser, talks, tmp_path) -> None:
+    copy = save(tmp_path / "a.wav", chirp(7))
+    out = tmp_path / "subs"
+    outcome = run("transcribe", talks, copy, "--model", recogniser, "--format", "textgrid", "--out", out)
+    assert (outcome.status, outcome.err) == (0, "")
+    names = ["a.TextGrid", "b.TextGrid", "c.TextGrid", "a-2.TextGrid"]
+    assert outcome.out.splitlines() == [str(out / name) for name in names]
+    for name, file in zip(names, (talks / "a.wav", talks / "b.flac", talks / "deep/c.ogg", copy), strict=True):
+        alone = run("transcribe", file, "--model", recogniser, "--format", "textgrid").out
+        assert (out / name).read_text(encoding="utf-8") == alone
+
+
+def test_ctm_has_the_words_of_all(run, recogniser, transcribe, talks) -> None:
+    outcome = run("transcribe", talks / "a.wav", talks / "b.flac", "--model", recogniser, "--format", "ctm")
+    assert (outcome.status, outcome.err) == (0, "")
+    fields = [line.split() for line in outcome.out.splitlines()]
+    assert {len(one) for one in fields} == {6}
+    words = [word for name in ("a.wav", "b.flac") for word in transcribe(talks / name, words=True).words]
+    assert [one[4] for one in fields] == [word.text for word in words]
+    assert [one[0] for one in fields if one[0] == "a"] + [one[0] for one in fields if one[0] == "b"] == [
+        one[0] for one in fields
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [("--beams 1", {"beams": 1}), ("--batch-size 1", {"batch_size": 1}), ("--task transcribe", {"task": "transcribe"})],
+)
+def test_the_options_are_those_of_the_pipeline(run, recogniser, talks, monkeypatch, arguments, options) -> None:
+    from multiattn.pipelines import Transcribing
+
+    seen = []
+
+    def stream(self, inputs, **given):
+        seen.append(given)
+        return iter([Transcript(str(talks / "a.wav"), (), 0.5)])
+
+    monkeypatch.setattr(Transcribing, "stream", stream)
+    assert run("transcribe", talks / "a.wav", "--model", recogniser, "--format", "json", *arguments.split()).status == 0
+    given = {name: value for name, value in seen[0].items() if value is not None}
+    assert given == {"words": False, **options}
+
+
+def test_a_model_that_cannot_do_what_is_asked(run, recogniser, talks) -> None:
+    for arguments, message in (
+        (("--task", "translate"), "cannot translate"),
+        (("--language", "fr"), "knows one language only: leave `language` ('fr') out"),
+        (("--prompt", "names"), "has no token for text that came before: leave `prompt` out"),
+    ):
+        outcome = run("transcribe", talks / "a.wav", "--model", recogniser, *arguments)
+        assert (outcome.status, outcome.out) == (1, "")
+        assert outcome.err.startswith(f"multiattn: {recogniser} {message}")
+        assert outcome.err.count("\n") == 1
+
+
+def test_a_model_for_another_task(run, model, talks) -> None:
+    outcome = run("transcribe", talks, "--model", model)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == (
+        f"multiattn: {model} must be a model for transcribe, but is one for classify instead: give another\n"
+    )
+
+
+def nothing(path: Path) -> None:
+    pass
+
+
+def empty(path: Path) -> None:
+    path.touch()
+
+
+def text(path: Path) -> None:
+    path.write_text("These are words.\n" * 50)
+
+
+def no_samples(path: Path) -> None:
+    save(path, np.zeros(0))
+
+
+def truncated(path: Path) -> None:
+    save(path, np.random.default_rng(1).normal(scale=0.1, size=RATE), format="FLAC")
+    path.write_bytes(path.read_bytes()[:9001])
+
+
+def not_numbers(path: Path) -> None:
+    samples = chirp(1)
+    samples[77] = np.nan
+    save(path, samples, subtype="FLOAT")
+
+
+def infinite(path: Path) -> None:
+    samples = chirp(1)
+    samples[78] = np.inf
+    save(path, samples, subtype="FLOAT")
+
+
+def header_only(path: Path) -> None:
+    path.write_bytes(b"RIFF" + struct.pack("<I", 36) + b"WAVEfmt ")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (nothing, "gone.wav"),
+        (nothing, "gone/*.wav"),
+        (empty, "empty.wav"),
+        (text, "words.wav"),
+        (no_samples, "none.wav"),
+        (truncated, "half.flac"),
+        (not_numbers, "nan.wav"),
+        (infinite, "inf.wav"),
+        (header_only, "header.wav"),
+    ],
+)
+def test_a_bad_recording_is_named_and_the_others_are_done(run, recogniser, talks, tmp_path, make, name) -> None:
+    make(tmp_path / name)
+    before, after = talks / "b.flac", talks / "a.wav"
+    outcome = run("transcribe", before, tmp_path / name, after, "--model", recogniser, "--format", "json")
+    assert outcome.status == 1
+    assert [line["file"] for line in lines(outcome.out)] == [str(before), str(after)]
+    named, counted = outcome.err.splitlines()
+    assert named.startswith("multiattn: ") and str(tmp_path / name) in named
+    assert counted == "multiattn: 1 of 3 inputs could not be used"
+
+
+@pytest.mark.parametrize("seconds", [3.0, 1 / RATE])
+def test_silence_has_no_text(run, recogniser, tmp_path, seconds) -> None:
+    file = save(tmp_path / "silence.wav", np.zeros(round(seconds * RATE)))
+    outcome = run("transcribe", file, "--model", recogniser, "--format", "json", "--words", "--maps", tmp_path / "m")
+    assert (outcome.status, outcome.err) == (0, "")
+    (line,) = lines(outcome.out)
+    assert (line["text"], line["segments"], line["words"]) == ("", [], [])
+    assert "maps" not in line
+    outcome = run("transcribe", file, "--model", recogniser)
+    assert (outcome.status, outcome.out) == (0, f"{file}\n  nothing is said\n")
+    for kind in ("srt", "vtt", "textgrid", "ctm"):
+        assert run("transcribe", file, "--model", recogniser, "--format", kind).status == 0
+
+
+def test_one_sample_is_a_recording(run, recogniser, tmp_path) -> None:
+    file = save(tmp_path / "click.wav", np.full(1, 0.7))
+    outcome = run("transcribe", file, "--model", recogniser, "--format", "json", "--words")
+    assert (outcome.status, outcome.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "subtype"), [(8000, 1, "PCM_U8"), (96_000, 8, "PCM_24"), (44_100, 2, "PCM_16")]
+)
+def test_any_rate_width_and_number_of_channels(run, recogniser, tmp_path, rate, channels, subtype) -> None:
+    file = save(tmp_path / "a.wav", np.stack([chirp(3, rate=rate)] * channels, axis=1), rate=rate, subtype=subtype)
+    outcome = run("transcribe", file, "--model", recogniser, "--format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    (line,) = lines(outcome.out)
+    assert line["duration"] == pytest.approx(0.5, abs=1e-3)
+    assert line["text"]
+
+
+def test_out_may_be_no_recording(run, recogniser, talks, tmp_path) -> None:
+    other = save(tmp_path / "mine.wav", chirp(2))
+    kept = other.read_bytes()
+    for out, rule in ((talks / "a.wav", "one of the recordings"), (other, "a recording")):
+        outcome = run("transcribe", talks / "a.wav", "--model", recogniser, "--out", out)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert f"--out {out} must not be {rule}, which it would replace" in outcome.err
+    assert other.read_bytes() == kept
+
+
+def test_a_folder_for_subtitles_that_is_a_file(run, recogniser, talks, tmp_path) -> None:
+    (tmp_path / "subs").touch()
+    outcome = run("transcribe", talks, "--model", recogniser, "--format", "srt", "--out", tmp_path / "subs")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == f"multiattn: --out {tmp_path}/subs must be a folder, but is a file instead\n"
+
+
+def test_a_segment_is_written_before_the_next_is_decoded(run, recogniser, tmp_path, monkeypatch) -> None:
+    from multiattn.errors import MultiattnError
+    from multiattn.pipelines import speech_model
+
+    plain, calls = speech_model.decode_window, []
+
+    def sometimes(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise MultiattnError("the cable was pulled")
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(speech_model, "decode_window", sometimes)
+    pause = np.random.default_rng(0).normal(scale=1e-4, size=3 * RATE)
+    file = save(tmp_path / "a.wav", np.concatenate([chirp(1), pause, chirp(2), pause, chirp(3)]))
+    outcome = run("transcribe", file, "--model", recogniser, "--batch-size", "1")
+    assert (outcome.status, outcome.err) == (1, "multiattn: the cable was pulled\n")
+    first, *segments = outcome.out.splitlines()
+    assert first == str(file) and len(segments) == 1
+
+
+def test_json_of_a_transcript_with_maps_names_them() -> None:
+    from tasks.commands.map_files import Written
+
+    result = Transcript("a.wav", (), 2.0, "en")
+    written = Written("m/a.html", {"attention": {"html": "m/a.html", "png": "m/a.attention.png"}})
+    assert json.loads(as_format("json", result, written)) == {
+        "file": "a.wav",
+        "text": "",
+        "duration": 2.0,
+        "language": "en",
+        "segments": [],
+        "words": [],
+        "flags": [],
+        "maps": written.by_method,
+    }
+
+
+def test_standard_input_is_not_read_and_that_is_said(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = run("transcribe", "-")
+    message = "`-` must be a recording, but is standard input, which is not read: save it to a file first."
+    assert (outcome.status, outcome.err) == (1, f"multiattn: {message}\n")
