@@ -57,7 +57,9 @@ function valueAt(row, time) {
 // --- what is to be seen ---
 
 const till = () => chosen.from + chosen.span;
-const shownUnits = () => units.filter((one) => one.word >= 0 && one.end > chosen.from && one.start < till());
+// a word of no time has a row too, wherever it stands
+const isSeen = (one) => one.word >= 0 && one.end >= chosen.from && one.start <= till();
+const shownUnits = () => units.filter(isSeen);
 const share = (time) => (time - chosen.from) / chosen.span;
 
 function sized(canvas) {
@@ -80,7 +82,7 @@ function drawWave() {
   const middle = (height + names) / 2;
   const half = (height - names) / 2;
   for (const [i, one] of units.entries()) {
-    if (one.word < 0 || one.end <= chosen.from || one.start >= till()) continue;
+    if (!isSeen(one)) continue;
     const [left, right] = [share(one.start) * width, share(one.end) * width];
     context.globalAlpha = i === chosen.unit ? 0.4 : 0.16;
     context.fillStyle = colour("--accent");

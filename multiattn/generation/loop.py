@@ -78,7 +78,7 @@ def generate(
     prompts: Sequence[Sequence[int]],
     options: DecodingOptions,
     *,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     constraints: Sequence[Constraint] = (),
     scorer: Scorer | None = None,
     stop: Sequence[int] | None = None,
@@ -95,7 +95,8 @@ def generate(
         prompts: What each item's texts go on from, the start token included; of any lengths but 0.
         options: How.
         generator: Where all chance comes from; for sampling only. Each text takes one number from it, in order: a
-            batch samples what its items would, one call after the other with the same generator.
+            batch samples what its items would, one call after the other with the same generator. Or one for each item,
+            which then samples what it would alone.
         constraints: Further rules about what may follow. They apply after those of the options, but for forced tokens,
             which no rule overrides.
         scorer: A second opinion on what follows, after all rules; for `options.renormalise`.

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from ..errors import ModelError
 
+MOST_BEAMS = 100
+"""Time and memory grow with them, and beyond a few nothing better is found."""
+
 
 @dataclass(frozen=True)
 class DecodingOptions:
@@ -19,7 +22,7 @@ class DecodingOptions:
     """The shortest text, in new tokens, the end token not included."""
 
     beams: int = 1
-    """Texts that a beam search keeps of each item; 1 is no beam search."""
+    """Texts that a beam search keeps of each item, at most `MOST_BEAMS`; 1 is no beam search."""
 
     candidates: int = 1
     """Texts to give for each item: so many samples, or the best of the beams."""
@@ -81,6 +84,8 @@ class DecodingOptions:
         """
         for name, least in (("max_tokens", 1), ("min_tokens", 0), ("beams", 1), ("candidates", 1)):
             self._whole(name, least)
+        if self.beams > MOST_BEAMS:
+            raise _refused("beams", f"at most {MOST_BEAMS}", self.beams)
         self._whole("no_repeat_ngram", 0)
         if self.top_k is not None:
             self._whole("top_k", 1)

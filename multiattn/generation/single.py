@@ -1,6 +1,7 @@
 """Greedy decoding and sampling: each text goes its own way, and takes one token after the other."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -43,7 +44,7 @@ class SingleSearch:
         items: int,
         ending: Ending,
         pad_token: int,
-        generator: torch.Generator | None,
+        generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> None:
         if options.sample and generator is None:
             raise ModelError("`generator` must be given to sample, but is None instead")
@@ -56,8 +57,10 @@ class SingleSearch:
         self._texts = [[_Text() for _ in range(self._width)] for _ in range(items)]
         self._shares = None if generator is None or not options.sample else self._drawn(items, generator)
 
-    def _drawn(self, items: int, generator: torch.Generator) -> Tensor:
-        return random_shares(items * self._width, self._ending.longest, generator=generator)  # (r, longest)
+    def _drawn(self, items: int, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
+        of_each = [generator] * items if isinstance(generator, torch.Generator) else generator
+        shares = [random_shares(self._width, self._ending.longest, generator=one) for one in of_each]
+        return torch.cat(shares)  # (r, longest)
 
     def step(self, logits: Float[Tensor, "r V"], constrain: Constrain) -> Step | None:
         """Take the next token of each text."""

@@ -83,10 +83,17 @@ def word_times(
         if merge:
             spoken = merged(spoken)
         if samples is not None:
-            spans = snapped([(word.start, word.end) for word in spoken], samples[i].cpu().numpy(), rate=sample_rate)
-            spoken = [word._replace(start=start, end=end) for word, (start, end) in zip(spoken, spans, strict=True)]
+            spoken = out_of_silence(spoken, samples[i], sample_rate=sample_rate)
         found.append(spoken)
     return found
+
+
+def out_of_silence(
+    words: Sequence[SpokenWord], samples: Float[Tensor, " t"], *, sample_rate: int = 16_000
+) -> list[SpokenWord]:
+    """The words of a transcript with the pauses between them left out, by the loudness of the recording (at Hz)."""
+    spans = snapped([(word.start, word.end) for word in words], samples.cpu().numpy(), rate=sample_rate)
+    return [word._replace(start=start, end=end) for word, (start, end) in zip(words, spans, strict=True)]
 
 
 def words_heard(

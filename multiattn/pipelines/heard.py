@@ -8,19 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..attention import ProjectedContext
 from ..inputs.text import Word
-from ..maps import (
-    AttentionMap,
-    SpokenWord,
-    speech_attention,
-    speech_attention_stack,
-    spoken_words,
-    word_times,
-)
+from ..maps import AttentionMap, SpokenWord, merged, speech_attention, speech_attention_stack, spoken_words, words_heard
+from ..maps.listening import Listening, listen
 from ..maps.reading import check_heads
+from ..maps.speech_words import out_of_silence
 from .speech_types import Segment
 
 if TYPE_CHECKING:
@@ -30,8 +26,11 @@ if TYPE_CHECKING:
 class HeardWindow(NamedTuple):
     """A window of a recording that was decoded."""
 
-    context: ProjectedContext
-    """What the decoder attends to, of this window alone."""
+    contexts: ProjectedContext
+    """What the decoder attends to, of all windows that were decoded together."""
+
+    place: int
+    """Of this one among them."""
 
     samples: Tensor
     """(t,) of the recording in this window, mono; without what fills it up."""
@@ -48,6 +47,16 @@ class HeardWindow(NamedTuple):
     task: str
     segments: tuple[Segment, ...]
     """Found in it, in order; times are seconds of the recording."""
+
+    heard: Listening | None = None
+    """Where the alignment heads looked while all text of the window was read again; None where it was not."""
+
+    @property
+    def context(self) -> ProjectedContext:
+        """What the decoder attends to, of this window alone."""
+        if len(self.contexts) == 1:
+            return self.contexts
+        return self.contexts.select(torch.tensor([self.place], device=self.contexts.device))
 
 
 class HeardMap(NamedTuple):
@@ -79,7 +88,10 @@ class Listener:
         """Of each window with words in turn, one for each method."""
 
     def __call__(self, windows: Sequence[HeardWindow]) -> list[tuple[Segment, ...]]:
-        """The segments of each window, with their words where these are asked for, at one pass of the decoder each."""
+        """The segments of each window, with their words where these are asked for.
+
+        That takes a pass of the decoder, or none where the same text was read when it was decoded.
+        """
         found = []
         for window in windows:
             self.language = self.language or window.language
@@ -99,19 +111,21 @@ class Listener:
         if not words:
             return window.segments
         prompt = self._speech.tokens.prompt(language=window.language, task=window.task)
-        (spoken,) = word_times(
-            self._speech.model,
-            window.context,
-            [[*prompt, *ids]],
-            [words],
-            prompt_lengths=[len(prompt)],
-            frames=[window.frames],
-            heads=self._speech.heads,
-            frame_seconds=self._speech.frame_seconds,
-            log_probs=[[value for one in read for value in one.log_probs]],
-            samples=[window.samples],
-            sample_rate=self._speech.preprocessing.sample_rate,
-        )
+        heard = window.heard
+        if heard is None or len(heard.look) != len(ids) + 1:  # a last segment may have been left to the next window
+            (heard,) = listen(
+                self._speech.model,
+                window.context,
+                [[*prompt, *ids]],
+                prompt_lengths=[len(prompt)],
+                frames=[window.frames],
+                heads=self._speech.heads,
+            )
+        log_probs = [value for one in read for value in one.log_probs]
+        found = words_heard(heard, words, frame_seconds=self._speech.frame_seconds, log_probs=log_probs)
+        rate = self._speech.preprocessing.sample_rate
+        spoken = out_of_silence(merged(found), window.samples, sample_rate=rate)
+        spoken = with_room(spoken, least=self._speech.frame_seconds, end=len(window.samples) / rate)
         segments = self._shared_out(window, read, spoken)
         if self._methods:
             self._keep_maps(window, prompt, ids, spoken, segments)
@@ -173,6 +187,29 @@ class Listener:
             if not self._speech.tokens.is_timestamp(token) and token not in self._speech.tokenizer.special_ids
         ]
         return _Read([segment.tokens[i] for i in places], [segment.log_probs[i] for i in places], places)
+
+
+def with_room(words: Sequence[SpokenWord], *, least: float, end: float) -> list[SpokenWord]:
+    """Words of which each has some time of its own, so that it can be seen and heard: its neighbours make room.
+
+    The path through the attention may pass several tokens in one frame, and leaves all but one of them no time.
+
+    Args:
+        words: In order, none beginning before the one before it ends.
+        least: Seconds for each; or else as much as there is for each.
+        end: Of the window, in seconds: no word goes beyond.
+    """
+    if not words:
+        return []
+    least = min(least, end / len(words))
+    bounds = [(word.start, word.end) for word in words]
+    for i, (start, stop) in enumerate(bounds):
+        start = max(start, bounds[i - 1][1] if i else 0.0)
+        bounds[i] = (start, max(stop, start + least))
+    for i in reversed(range(len(bounds))):
+        stop = min(bounds[i][1], bounds[i + 1][0] if i + 1 < len(bounds) else end)
+        bounds[i] = (min(bounds[i][0], max(0.0, stop - least)), stop)
+    return [word._replace(start=start, end=stop) for word, (start, stop) in zip(words, bounds, strict=True)]
 
 
 def _placed(seconds: float, window: HeardWindow) -> float:

@@ -166,7 +166,7 @@ class _Window(NamedTuple):
     ) -> _Found:
         speech, after = self.speech, self.first + self.frames
         samples = self.source.samples(self.first, self.frames)
-        if is_silent(samples):
+        if self.frames < speech.stride or is_silent(samples):  # too short for a sound to be in it, or silent
             return _Found((), after)
         size = speech.preprocessing.frames(speech.preprocessing.max_samples)
         features = self.source.window(self.first, self.frames, size=size)
@@ -175,7 +175,12 @@ class _Window(NamedTuple):
         if nobody_speaks(result, options):
             return _Found((), after)
         cut = cut_by_times(
-            speech, result, offset=self.seconds(self.first), duration=self.seconds(self.frames), to_the_end=False
+            speech,
+            result,
+            offset=self.seconds(self.first),
+            duration=self.seconds(self.frames),
+            to_the_end=False,
+            limit=self.seconds(self.source.frames - self.first),
         )
         rate, offset = speech.preprocessing.sample_rate, self.seconds(self.first)
         segments = [
@@ -187,12 +192,14 @@ class _Window(NamedTuple):
         if annotate is not None and segments:
             window = HeardWindow(
                 encoded.projected,
+                0,
                 samples,
                 self.seconds(self.first),
                 encoded.frames[0],
                 result.language,
                 options.task,
                 tuple(segments),
+                result.heard,
             )
             segments = list(annotate([window])[0])
             spoken = [segment.words[-1].end for segment in segments if segment.words]

@@ -87,7 +87,7 @@ class SpeechModel:
         options: SpeechOptions,
         *,
         previous: Sequence[Sequence[int]] | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
     ) -> list[WindowResult]:
         """The text of each window, as `decode_window`."""
         return decode_window(

@@ -25,7 +25,9 @@ class Cut(NamedTuple):
     """Whether the text does not say that nothing follows its last time."""
 
 
-def cut_by_times(speech: SpeechModel, result: WindowResult, *, offset: float, duration: float, to_the_end: bool) -> Cut:
+def cut_by_times(
+    speech: SpeechModel, result: WindowResult, *, offset: float, duration: float, to_the_end: bool, limit: float
+) -> Cut:
     """The segments of a window. A text that does not begin with a time is not of times, and one segment.
 
     Args:
@@ -34,29 +36,30 @@ def cut_by_times(speech: SpeechModel, result: WindowResult, *, offset: float, du
         offset: Where the window begins, in seconds from the start of the recording.
         duration: Of what the window holds of the recording, in seconds.
         to_the_end: Whether this window is all there is: a segment that is begun and has no end then goes up to the
-            window's, and none goes beyond.
+            window's.
+        limit: Where the recording ends, in seconds from the window's start: no segment goes beyond it. What the model
+            writes of later is in the silence that the last window is filled up with.
     """
     tokens, count = speech.tokens, len(result.tokens)
     is_time = [tokens.is_timestamp(token) for token in result.tokens]
     if not is_time or not is_time[0]:
         return Cut([_segment(speech, result, slice(0, count), start=offset, end=offset + duration)], None, False)
-    ends = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
+    pairs = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
     is_open = is_time[-2:] != [False, True]
-    if not ends and not to_the_end:
+    if not pairs and not to_the_end:
         # one segment; as Whisper has it, it ends at its last time, if that is not 0, although it may be its first
-        last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one)
-        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + (last or duration))
+        last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one) or duration
+        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit))
         return Cut([whole], None, is_open)
-    reached = tokens.seconds(result.tokens[ends[-1] - 1]) if is_open and ends else None
-    starts = [0, *ends]
+    reached = tokens.seconds(result.tokens[pairs[-1] - 1]) if is_open and pairs else None
+    starts, stops = [0, *pairs], [*pairs]
     if to_the_end or not is_open:
-        ends.append(count)
+        stops.append(count)
     segments = []
-    for first, end in zip(starts, ends, strict=False):
+    for first, end in zip(starts, stops, strict=False):
         start, stop = tokens.seconds(result.tokens[first]), result.tokens[end - 1]
         until = tokens.seconds(stop) if tokens.is_timestamp(stop) and end - first > 1 else duration
-        if to_the_end:
-            start, until = min(start, duration), min(until, duration)
+        start, until = min(start, limit), min(until, limit)
         segments.append(_segment(speech, result, slice(first, end), start=offset + start, end=offset + until))
     return Cut(segments, reached, is_open)
 

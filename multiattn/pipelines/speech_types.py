@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..generation import DecodingOptions
+from ..maps.listening import Listening
 
 FLAGS = ("stalled", "backwards", "repeats", "silence")
 """What may be wrong with a text. stalled, backwards: its attention stood still, or ran back in time; repeats: it says
@@ -41,7 +42,8 @@ class SpeechOptions:
     """Texts that are sampled at a temperature above 0, of which the likeliest is taken."""
 
     compression_ratio_limit: float | None = 2.4
-    """A text that zlib makes more than so many times shorter repeats itself, and fails; None: none does."""
+    """A text that zlib makes more than so many times shorter repeats itself, and fails, if it is not so short that it
+    may; None: none does."""
 
     log_prob_limit: float | None = -1.0
     """A text fails whose tokens are less likely on average (natural logarithm); None: none does."""
@@ -126,6 +128,9 @@ class WindowResult:
 
     flags: tuple[str, ...] = ()
     """Of `FLAGS`, what is wrong with it."""
+
+    heard: Listening | None = field(default=None, repr=False, compare=False)
+    """Where the alignment heads looked while its text was read again, times left out; None where it was not."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Windows of speech to text: a search, and where its text does not hold, samples at rising temperatures.
 
 Source: openai-whisper, decoding.py (`DecodingTask`) and transcribe.py (`decode_with_fallback`). Beyond it: where no
-temperature gives a text that holds, the best is taken and not the last; and loops are noticed from the attention too.
+temperature gives a text that holds, the best is taken and not the last; loops are noticed from the attention too; and
+a short text may repeat itself.
 """
 
 import zlib
@@ -20,12 +21,15 @@ from ..generation.ctc import CtcScorer
 from ..generation.timestamps import TimestampRules
 from ..inputs.speech_tokens import SpeechTokens
 from ..inputs.text import Tokenizer
-from ..maps.listening import listen
+from ..maps.listening import Listening, listen
 from ..maps.progress import STALL_TOKENS, progress
 from ..models.speech import SpeechRecogniser
 from .speech_types import Segment, SpeechOptions, WindowResult
 
 __all__ = ["Segment", "SpeechOptions", "WindowResult", "decode_window", "detect_languages"]
+
+_LOOP_BYTES = 100
+"""A shorter text is no loop, however much it repeats itself: people say "no, no, no", and telephone numbers."""
 
 
 @torch.inference_mode()
@@ -37,7 +41,7 @@ def decode_window(
     options: SpeechOptions,
     *,
     previous: Sequence[Sequence[int]] | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     heads: Sequence[tuple[int, int]] | None = None,
     frames: Sequence[int] | None = None,
     frame_seconds: float = 0.02,
@@ -52,7 +56,8 @@ def decode_window(
         tokenizer: The vocabulary.
         options: How.
         previous: Of each window, the tokens of the text before it; none where None.
-        generator: Where all chance comes from; needed where `options.temperatures` has one above 0.
+        generator: Where all chance comes from, or one for each window; needed where `options.temperatures` has one
+            above 0.
         heads: Layer and head of the cross-attentions that follow the speech, by which loops are noticed; None: they
             are not, and no time goes into it.
         frames: Encoder frames of each window that hold something of the recording; all where None.
@@ -74,7 +79,8 @@ def decode_window(
     frames = [width] * count if frames is None else frames
     before = [()] * count if previous is None else previous
     languages, no_speech = _first_look(model, projected, tokens, options, before)
-    short = [_prompt(model, tokens, options, language) for language in languages]
+    # as `Listener` reads them: without times, and without what came before
+    short = [tokens.prompt(language=language, task=options.task) for language in languages]
     prompts = [
         _prompt(model, tokens, options, language, previous=text)
         for language, text in zip(languages, before, strict=True)
@@ -94,13 +100,13 @@ def decode_window(
                 end=tokens.end,
             )
         some_prompts = [prompts[i] for i in left]
-        search = _search(options, temperature)
+        search = _search(options, temperature, room=model.config.decoder.max_length - max(map(len, short)) - 1)
         found = generate(
             model.decoder,
             some,
             some_prompts,
             search,
-            generator=generator if search.sample else None,
+            generator=_of_some(generator, left) if search.sample else None,
             constraints=_rules(tokens, options, prompts=some_prompts),
             scorer=scorer,
             stop=(tokens.end,),
@@ -108,7 +114,7 @@ def decode_window(
         texts = [_attempt(texts[0], search, temperature, tokens=tokens, tokenizer=tokenizer) for texts in found]
         if heads is not None:
             of_short = [(short[i], frames[i]) for i in left]
-            texts = _listened(texts, model, some, of_short, heads, frame_seconds=frame_seconds, end=tokens.end)
+            texts = _listened(texts, model, some, of_short, heads, frame_seconds=frame_seconds)
         for i, text in zip(left, texts, strict=True):
             attempts[i].append(text._replace(failures=_failures(text, options, no_speech[i])))
         left = [i for i in left if attempts[i][-1].failures]
@@ -138,12 +144,28 @@ class _Attempt(NamedTuple):
     temperature: float
     flags: tuple[str, ...] = ()
     failures: int = 0
+    heard: Listening | None = None
 
 
 def compression_ratio(text: str) -> float:
     """How many times shorter zlib makes a text; below 1 where it makes it longer."""
     data = text.encode()
     return len(data) / len(zlib.compress(data))
+
+
+def repeats(text: str, ratio: float, options: SpeechOptions) -> bool:
+    """Whether a text, so many times shorter for zlib, says the same over and over."""
+    limit = options.compression_ratio_limit
+    return limit is not None and ratio > limit and len(text.encode()) >= _LOOP_BYTES
+
+
+def _of_some(
+    generator: torch.Generator | Sequence[torch.Generator] | None, places: Sequence[int]
+) -> torch.Generator | Sequence[torch.Generator] | None:
+    """The generators of these windows; one for all remains so."""
+    if generator is None or isinstance(generator, torch.Generator):
+        return generator
+    return [generator[i] for i in places]
 
 
 def _first_look(
@@ -212,9 +234,16 @@ def _prompt(
     )
 
 
-def _search(options: SpeechOptions, temperature: float) -> DecodingOptions:
-    """How to find texts at a temperature. They are compared as Whisper does it."""
-    asked = replace(options.decoding, renormalise=True, count_end=False)
+def _search(options: SpeechOptions, temperature: float, *, room: int) -> DecodingOptions:
+    """How to find texts at a temperature, no longer than can be read again. They are compared as Whisper does it."""
+    most = max(1, min(options.decoding.max_tokens, room))
+    asked = replace(
+        options.decoding,
+        max_tokens=most,
+        min_tokens=min(options.decoding.min_tokens, most),
+        renormalise=True,
+        count_end=False,
+    )
     if temperature == 0:
         patience = (asked.patience or 1.0) if asked.beams > 1 else None
         return replace(asked, sample=False, temperature=1.0, candidates=1, patience=patience)
@@ -256,7 +285,6 @@ def _listened(
     heads: Sequence[tuple[int, int]],
     *,
     frame_seconds: float,
-    end: int,
 ) -> list[_Attempt]:
     """Read the texts again, and note how the attention moved; one too short for a loop stays as it is."""
     places = [i for i, text in enumerate(texts) if len(text.text_tokens) >= STALL_TOKENS]
@@ -265,11 +293,10 @@ def _listened(
         return done
     if len(places) < len(texts):
         projected = projected.select(torch.tensor(places, device=projected.device))
-    longest = model.config.decoder.max_length
     heard = listen(
         model,
         projected,
-        [[*windows[i][0], *texts[i].text_tokens, end][:longest] for i in places],
+        [[*windows[i][0], *texts[i].text_tokens] for i in places],
         prompt_lengths=[len(windows[i][0]) for i in places],
         frames=[windows[i][1] for i in places],
         heads=heads,
@@ -277,7 +304,7 @@ def _listened(
     for i, one in zip(places, heard, strict=True):
         moved = progress(one.look[None, :-1], frame_seconds=frame_seconds)
         flags = [name for name in ("stalled", "backwards") if getattr(moved, name)]
-        done[i] = texts[i]._replace(flags=tuple(flags))
+        done[i] = texts[i]._replace(flags=tuple(flags), heard=one)
     return done
 
 
@@ -286,8 +313,7 @@ def _failures(text: _Attempt, options: SpeechOptions, no_speech_prob: float | No
     unlikely = options.log_prob_limit is not None and text.avg_log_prob < options.log_prob_limit
     if unlikely and _is_silent(options, no_speech_prob):
         return 0
-    repeats = options.compression_ratio_limit is not None and text.compression_ratio > options.compression_ratio_limit
-    return unlikely + repeats + len(text.flags)
+    return unlikely + repeats(text.text, text.compression_ratio, options) + len(text.flags)
 
 
 def _is_silent(options: SpeechOptions, no_speech_prob: float | None) -> bool:
@@ -301,8 +327,6 @@ def _result(
 ) -> WindowResult:
     """The last text, which holds; or else the one that fails least, and of several the likeliest."""
     best = min(reversed(attempts), key=lambda one: (one.failures, -one.avg_log_prob if one.failures else 0.0))
-    limit = options.compression_ratio_limit
-    repeats = ("repeats",) if limit is not None and best.compression_ratio > limit else ()
     return WindowResult(
         tokens=best.found.tokens,
         log_probs=best.found.log_probs,
@@ -313,5 +337,6 @@ def _result(
         temperature=best.temperature,
         hottest=attempts[-1].temperature,
         language=language,
-        flags=(*best.flags, *repeats),
+        flags=(*best.flags, *(("repeats",) if repeats(best.text, best.compression_ratio, options) else ())),
+        heard=best.heard,
     )

@@ -6,13 +6,13 @@ encoder -> `decode_window` -> segments, and, where words or maps are asked for, 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Unpack, cast, overload
 
 import torch
 
-from ..errors import InputError, ModelError
-from ..export.audio_page import LONGEST_SECONDS
+from ..errors import ModelError
 from ..generation.layout import lay_out_for_decoding
 from ..inputs import SpeechTokens
 from ..inputs.audio import AudioSource, Recording
@@ -23,12 +23,13 @@ from .device import find_device
 from .heard import Listener
 from .reading import check_at_least_one, chosen_methods, the_only
 from .results import Failure
-from .speech_batch import transcribe_pieces
+from .speech_batch import Waiting, transcribe_pieces, waiting_pieces
 from .speech_long import transcribe_in_order
 from .speech_model import SpeechModel
 from .speech_types import Segment, SpeechOptions
+from .talks import Talk, one_by_one, several_at_once
 from .transcribe_options import TranscribeOptions, check_names, speech_options
-from .transcribe_results import SpeechMap, Transcript
+from .transcribe_results import Transcript
 
 OnSegment = Callable[[Segment], None]
 
@@ -141,6 +142,9 @@ class Transcribing:
     ) -> Iterator[Transcript | Failure]:
         """As calling the pipeline with a list, but lazy: gives the results in order, each as soon as it is done.
 
+        Pieces of several recordings are computed together, where they are cut into pieces: no more recordings are read
+        ahead than fill a batch.
+
         Args:
             inputs: Recordings; there may be endlessly many.
             words: As for the call, like all that is not named here.
@@ -153,15 +157,26 @@ class Transcribing:
         """
         plan = self._plan(words, maps, batch_size, options)
 
-        def results() -> Iterator[Transcript | Failure]:
+        def talks() -> Iterator[Talk]:
             for source in inputs:
                 file = str(source) if isinstance(source, str | Path) else None
-                try:
-                    yield self._transcript(source, file, plan, rate, on_segment)
-                except InputError as error:
-                    yield Failure(file, error)
+                yield Talk(
+                    file,
+                    partial(self._open, source, rate),
+                    self._listener(plan),
+                    on_segment=on_segment,
+                    shown=bool(plan.methods),
+                )
 
-        return results()
+        if plan.in_order:
+            return one_by_one(talks(), partial(self._segments, plan=plan))
+        return several_at_once(
+            talks(),
+            partial(self._pieces, plan=plan),
+            speech=self._speech,
+            options=plan.options,
+            batch_size=plan.batch_size,
+        )
 
     def segments(
         self,
@@ -177,7 +192,7 @@ class Transcribing:
 
         def found() -> Iterator[Segment]:
             with self._open(source, rate) as recording:
-                yield from self._segments(recording, plan, self._listener(plan))
+                yield from self._segments(recording, self._listener(plan), plan)
 
         return found()
 
@@ -213,9 +228,8 @@ class Transcribing:
     def _listener(self, plan: "_Plan") -> Listener:
         return Listener(self._speech, words=plan.words, methods=plan.methods)
 
-    def _segments(self, recording: Recording, plan: "_Plan", listener: Listener) -> Iterator[Segment]:
-        generator = torch.Generator(self.device)
-        generator.manual_seed(plan.seed)
+    def _segments(self, recording: Recording, listener: Listener, plan: "_Plan") -> Iterator[Segment]:
+        generator = torch.Generator(self.device).manual_seed(plan.seed)
         if plan.in_order:
             return transcribe_in_order(self._speech, recording, plan.options, generator=generator, annotate=listener)
         return transcribe_pieces(
@@ -227,23 +241,9 @@ class Transcribing:
             annotate=listener,
         )
 
-    def _transcript(
-        self, source: AudioSource, file: str | None, plan: "_Plan", rate: int | None, on_segment: OnSegment | None
-    ) -> Transcript:
-        listener = self._listener(plan)
-        segments = []
-        with self._open(source, rate) as recording:
-            if plan.methods:
-                _check_can_be_shown(recording)
-            for segment in self._segments(recording, plan, listener):
-                segments.append(segment)
-                if on_segment is not None:
-                    on_segment(segment)
-            maps: tuple[SpeechMap, ...] = ()
-            if listener.maps:
-                samples = torch.cat(list(recording.blocks())).numpy()
-                maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in listener.maps)
-            return Transcript(file, tuple(segments), _seconds(recording), listener.language, maps)
+    def _pieces(self, recording: Recording, listener: Listener, plan: "_Plan") -> Iterator[Waiting]:
+        generator = torch.Generator(self.device).manual_seed(plan.seed)
+        return waiting_pieces(self._speech, recording, plan.options, generator=generator, annotate=listener)
 
 
 @dataclass(frozen=True)
@@ -256,24 +256,3 @@ class _Plan:
     in_order: bool
     batch_size: int
     seed: int
-
-
-def _seconds(recording: Recording) -> float:
-    """How long it is; counted where the file does not say."""
-    if recording.duration is not None:
-        return recording.duration
-    return sum(len(block) for block in recording.blocks()) / recording.rate
-
-
-def _check_can_be_shown(recording: Recording) -> None:
-    """Makes sure that a page can hold a recording, before time is spent on it.
-
-    Raises:
-        InputError: It is too long.
-    """
-    seconds = _seconds(recording)
-    if seconds > LONGEST_SECONDS:
-        raise InputError(
-            f"{recording.name} must be at most {LONGEST_SECONDS / 60:.0f} minutes long for maps, which hold all of its "
-            f"sound, but is {seconds / 60:.0f} instead. Cut it, or leave the maps away."
-        )

@@ -29,7 +29,7 @@ class TranscribeOptions(TypedDict, total=False):
     """Text that came before, such as names and words to expect. Only for models with a token for it."""
 
     beams: int | None
-    """Texts that a beam search keeps at once; 1 is greedy. By default 5."""
+    """Texts that a beam search keeps at once, at most 100; 1 is greedy. By default 5."""
 
     max_tokens: int | None
     """The longest text of a piece, in tokens; by default half of what the decoder can read."""
@@ -42,8 +42,8 @@ class TranscribeOptions(TypedDict, total=False):
     By default 0, 0.2, 0.4, 0.6, 0.8, 1."""
 
     compression_ratio_limit: float | None
-    """A text that repeats itself so much that zlib makes it more than so many times shorter does not hold. By default
-    2.4."""
+    """A text that repeats itself so much that zlib makes it more than so many times shorter does not hold, if it is
+    not so short that it may. By default 2.4."""
 
     log_prob_limit: float | None
     """A text whose tokens' mean log-probability is below it does not hold. By default -1."""

@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         pipeline = multiattn.load(args.model, task="transcribe", device=args.device)
         file = file_of_heads(pipeline) if args.save else None
     from multiattn.maps import choose_heads, rank_heads
+    from multiattn.maps.align_heads import LEAST_TOKENS
 
     texts = given_texts(recordings)
     scored: list[list[HeadScore]] = []
@@ -103,6 +104,13 @@ def run(args: argparse.Namespace) -> int:
                 scored.append(scores)
                 tokens += count
             report.advance()
+    if not scored:
+        return status(failures, len(unusable) + len(recordings))
+    if not any(scored):
+        raise InputError(
+            f"no recording has a text of at least {LEAST_TOKENS} tokens, and shorter ones tell nothing about order: "
+            "give recordings in which more is said, or join clips first: python -m tasks.data.joined_files --help"
+        )
     ranked = rank_heads(scored)
     chosen = choose_heads(ranked)
     if args.format == "json":

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -59,6 +60,27 @@ def test_a_damaged_recording_is_named_and_the_others_count(run, recordings, tmp_
     assert outcome.status == 1
     assert json.loads(outcome.out)["recordings"] == 1
     assert "broken.wav" in outcome.err and "1 of 2 inputs could not be used" in outcome.err
+
+
+def test_clips_of_a_word_each_tell_nothing(run, recordings, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(recordings / f"{name}.wav", folder)
+    said = [{"file_name": f"{name}.wav", "text": "nine"} for name in ("a", "b")]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, said)))
+    outcome = run("align-heads", folder, "--model", save_tiny_whisper(tmp_path / "model"))
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "no recording has a text of at least 3 tokens" in outcome.err
+    assert "python -m tasks.data.joined_files" in outcome.err
+
+
+def test_only_damaged_recordings_are_named_and_nothing_is_found(run, tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF but no more")
+    outcome = run("align-heads", tmp_path / "broken.wav", "--model", save_tiny_recogniser(tmp_path / "model"))
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "broken.wav" in outcome.err and "1 of 1 inputs could not be used" in outcome.err
+    assert "`scored`" not in outcome.err
 
 
 def test_no_recordings_are_an_error(run, tmp_path):

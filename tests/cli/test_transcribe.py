@@ -1,6 +1,7 @@
 """multiattn transcribe: what is printed, written, and told of bad input."""
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image
 
 import multiattn
 from multiattn.maps import SpokenWord
@@ -73,6 +75,35 @@ def test_json_is_one_object_a_line_in_order(run, recogniser, transcribe, talks) 
         assert line.keys() == {"file", "text", "duration", "segments", "words", "flags"}
         assert line == {"file": line["file"], **transcribe(line["file"], words=True).to_dict()}
         assert line["words"] and line["words"][0].keys() == {"word", "start", "end", "score"}
+
+
+def test_maps_and_their_page_agree_with_the_words(run, recogniser, talks, tmp_path) -> None:
+    out = tmp_path / "out"
+    arguments = ("--words", "--maps", out, "--format", "json")
+    outcome = run("transcribe", talks / "a.wav", "--model", recogniser, *arguments)
+    assert (outcome.status, outcome.err) == (0, "")
+    (line,) = lines(outcome.out)
+    words, files = line["words"], line["maps"]["attention"]
+    assert len(words) > 1
+    assert all(0 <= one["start"] < one["end"] <= line["duration"] for one in words)
+    with Image.open(files["png"]) as picture:
+        assert picture.format == "PNG" and min(picture.size) > 100
+    facts = json.loads(Path(files["json"]).read_text(encoding="utf-8"))
+    axes = {axis["name"]: axis for axis in facts["axes"]}
+    assert [label.strip() for label in axes["word"]["labels"]] == [one["word"] for one in words]
+    with np.load(files["npz"]) as saved:
+        values = saved["values"]
+    assert values.shape[0] == len(words) and np.isfinite(values).all()
+    assert values.shape[1] * axes["time"]["step"] == pytest.approx(line["duration"], abs=axes["time"]["step"])
+    page = Path(files["html"]).read_text(encoding="utf-8")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    shown = [word for segment in data["segments"] for word in segment["words"]]
+    assert [one["text"].strip() for one in shown] == [one["word"] for one in words]
+    for one, word in zip(shown, words, strict=True):
+        assert (one["start"], one["end"]) == pytest.approx((word["start"], word["end"]), abs=6e-4)
+    assert data["seconds"] == pytest.approx(line["duration"], abs=1e-3)
+    assert {one["name"] for one in data["maps"]} == {"attention", "layer and head"}
+    assert all(sum(window["words"] for window in one["windows"]) == len(words) for one in data["maps"])
 
 
 def test_text_is_a_block_a_recording(run, recogniser, transcribe, talks) -> None:
@@ -173,6 +204,12 @@ def test_a_model_that_cannot_do_what_is_asked(run, recogniser, talks) -> None:
         assert outcome.err.count("\n") == 1
 
 
+def test_beams_have_a_limit(run, recogniser, talks) -> None:
+    outcome = run("transcribe", talks / "a.wav", "--model", recogniser, "--beams", "101")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == "multiattn: `beams` must be at most 100, but is 101 instead\n"
+
+
 def test_a_model_for_another_task(run, model, talks) -> None:
     outcome = run("transcribe", talks, "--model", model)
     assert (outcome.status, outcome.out) == (1, "")
@@ -257,10 +294,10 @@ def test_silence_has_no_text(run, recogniser, tmp_path, seconds) -> None:
         assert run("transcribe", file, "--model", recogniser, "--format", kind).status == 0
 
 
-def test_one_sample_is_a_recording(run, recogniser, tmp_path) -> None:
+def test_in_one_sample_nothing_is_said(run, recogniser, tmp_path) -> None:
     file = save(tmp_path / "click.wav", np.full(1, 0.7))
-    outcome = run("transcribe", file, "--model", recogniser, "--format", "json", "--words")
-    assert (outcome.status, outcome.err) == (0, "")
+    outcome = run("transcribe", file, "--model", recogniser, "--words")
+    assert (outcome.status, outcome.out, outcome.err) == (0, f"{file}\n  nothing is said\n", "")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image
 
 from multiattn.export import PageRecording, write_audio_page
 from multiattn.export.heat import palette
+from multiattn.pipelines import Transcribing
 from tests.export.sounds import LABELS, RATE, SEGMENTS, WORDS, Part, Said, time_map, tones, word_values
 from tests.export.test_browser import choose, slide
 from tests.export.test_page import NASTY
+from tests.fixtures import tiny_speech_bundle
 
 pytestmark = pytest.mark.browser
 
@@ -223,6 +226,45 @@ def test_segments_without_words_and_without_maps_can_be_played(visit, tmp_path):
     until(page, "sound.paused")
     assert 1.25 <= page.evaluate("sound.currentTime") < 1.5
     assert page.locator(".word").nth(1).text_content() == " ".join(NASTY.split())
+
+
+def test_words_of_no_time_have_rows_and_none_stands_apart_from_its_text(visit, tmp_path):
+    times = ((0.0, 0.0), (0.0, 0.0), (0.5, 1.0), (3.1, 3.1))
+    words = tuple(Said(text, *span) for text, span in zip(("ine", "-", "-en's", " theef"), times, strict=True))
+    texts = tuple(word.text for word in words)
+    given = PageRecording(
+        tones(), RATE, "call.wav", [Part(0.0, 3.1, "ine--en's theef", words)], [time_map(OTHER, texts)]
+    )
+    write_audio_page(tmp_path / "page.html", given, title="A call")
+    page = opened(visit, tmp_path / "page.html")
+    assert page.evaluate("shownUnits().map((one) => one.text.trim())") == ["ine", "-", "-en's", "theef"]
+    assert page.locator("#transcript p").text_content().endswith(" ine--en's theef")
+    letters = page.evaluate("""() => units.map(({ button }) => {
+      const range = document.createRange();
+      range.selectNodeContents(button);
+      const { left, right } = range.getBoundingClientRect();
+      return [left, right];
+    })""")
+    gaps = [following[0] - before[1] for before, following in pairwise(letters)]
+    assert gaps[:2] == pytest.approx([0, 0], abs=0.5) and 2 < gaps[2] < 8
+
+
+def test_a_page_of_the_pipeline_plays_its_words(visit, tmp_path):
+    result = Transcribing(tiny_speech_bundle(), device="cpu")(
+        tones(), rate=RATE, maps="attention", temperatures=[0.0], beams=1, max_tokens=11
+    )
+    result.save_html(tmp_path / "page.html")
+    page = opened(visit, tmp_path / "page.html")
+    shown = page.evaluate("units.map((one) => [one.text.trim(), one.start, one.end])")
+    assert shown == [[word.text, word.start, word.end] for word in result.words] and len(shown) > 1
+    assert page.evaluate("shownUnits().length") == len(shown)
+    page.evaluate("sound.addEventListener('seeking', () => (window.from ??= sound.currentTime))")
+    last = result.words[-1]
+    page.locator(".word").last.click()
+    until(page, "window.from !== undefined && sound.paused")
+    assert page.evaluate("window.from") == pytest.approx(last.start, abs=1e-3)
+    assert page.evaluate("sound.currentTime") >= last.end - 0.01
+    assert facts(page)[0] == last.text
 
 
 def test_nothing_said_is_said(visit, tmp_path):

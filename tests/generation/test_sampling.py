@@ -66,6 +66,17 @@ def test_a_batch_samples_what_its_items_do_one_after_the_other() -> None:
         assert [text.score for text in texts] == sorted((text.score for text in texts), reverse=True)
 
 
+def test_with_a_generator_each_an_item_is_sampled_as_alone() -> None:
+    options = DecodingOptions(max_tokens=11, sample=True, candidates=3)
+    seeds = range(11, 11 + len(NAMES))
+    together = generate(Toy(), named(*NAMES), PROMPTS, options, generator=[seeded(seed) for seed in seeds])
+    alone = [
+        generate(Toy(), named(name), [prompt], options, generator=seeded(seed))[0]
+        for name, prompt, seed in zip(NAMES, PROMPTS, seeds, strict=True)
+    ]
+    assert together == alone
+
+
 def test_chance_comes_from_the_generator_alone() -> None:
     state = torch.get_rng_state()
     generate(Toy(), named(*NAMES), PROMPTS, DecodingOptions(sample=True), generator=seeded(7))

@@ -10,7 +10,7 @@ import torch
 from multiattn.generation import DecodingOptions
 from multiattn.inputs import Recording
 from multiattn.pipelines.heard import HeardWindow
-from multiattn.pipelines.speech_batch import transcribe_pieces
+from multiattn.pipelines.speech_batch import transcribe_pieces, waiting_pieces
 from multiattn.pipelines.speech_model import SpeechModel
 from multiattn.pipelines.speech_pauses import Piece, cut_at_pauses, is_silent
 from multiattn.pipelines.speech_segments import cut_by_times
@@ -170,7 +170,7 @@ def test_times_cut_a_piece_and_none_goes_beyond(whisper: SpeechModel) -> None:
     def spans(text: str) -> list[tuple[float, float, str]]:
         tokens = written(whisper, text)
         result = replace(some, tokens=tokens, log_probs=(-0.5,) * (len(tokens) + 1))
-        cut = cut_by_times(whisper, result, offset=3.0, duration=1.7, to_the_end=True)
+        cut = cut_by_times(whisper, result, offset=3.0, duration=1.7, to_the_end=True, limit=1.7)
         assert all(len(one.tokens) == len(one.log_probs) for one in cut.segments)
         return [(round(one.start, 3), round(one.end, 3), one.text) for one in cut.segments]
 
@@ -223,6 +223,25 @@ def test_a_silent_recording_has_no_segments(ours: SpeechModel, whisper: SpeechMo
     for speech in (ours, whisper):
         with Recording.open(torch.zeros(5 * RATE)) as recording:
             assert list(transcribe_pieces(speech, recording, replace(OURS, timestamps=False))) == []
+
+
+def test_a_piece_too_short_for_a_sound_is_not_listened_to(ours: SpeechModel) -> None:
+    frame = ours.stride * ours.preprocessing.hop
+    for samples, count in ((frame - 1, 0), (frame, 1)):
+        with Recording.open(torch.full((samples,), 0.5)) as recording:
+            assert len(list(waiting_pieces(ours, recording, OURS, generator=torch.Generator()))) == count
+
+
+def test_what_is_drawn_for_a_piece_does_not_depend_on_the_batch(ours: SpeechModel) -> None:
+    options = replace(OURS, temperatures=(1.0, 1.3), log_prob_limit=-0.1)
+    by_size = [
+        [
+            (one.start, one.text, one.temperature)
+            for one in transcribed(ours, options, batch_size=size, generator=torch.Generator().manual_seed(seed))
+        ]
+        for size, seed in ((1, 5), (3, 5), (7, 5), (1, 6))
+    ]
+    assert by_size[0] == by_size[1] == by_size[2] != by_size[3]
 
 
 def test_what_is_said_where_nobody_speaks_is_left_out(whisper: SpeechModel) -> None:

@@ -138,6 +138,28 @@ def test_silence_is_not_listened_to() -> None:
     assert transcribed(spied("0.0 red 2.0"), torch.full((77,), 0.5)) == []  # shorter than a frame
 
 
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("0.2 nine 1.88", [(2.0, 3.0)]),
+        ("0.0 nine 0.5 0.5 red 1.9 1.9", [(2.0, 2.5), (2.5, 3.0)]),
+        ("0.0 nine 0.5 1.0 red 1.9 1.9", [(2.0, 2.5)]),  # begins when all is over
+        ("0.0 nine 0.5 0.5 red 0.9", [(2.0, 2.5), (2.5, 2.9)]),
+    ],
+)
+def test_no_segment_goes_on_after_the_recording(text: str, spans: list[tuple[float, float]]) -> None:
+    """What the model writes of later is in the silence that fills the last window; before it all stays as written."""
+    found = transcribed(spied("0.0 red 2.0", text), tone(3.0))
+    assert [(round(one.start, 3), round(one.end, 3)) for one in found] == [(0.0, 2.0), *spans]
+
+
+def test_what_is_shorter_than_an_encoder_frame_is_not_listened_to() -> None:
+    for seconds, count in ((0.01, 0), (0.02, 1), (2.01, 1), (2.02, 2)):
+        speech = spied("0.0 red 2.0", "0.0 red 2.0")
+        transcribed(speech, tone(seconds))
+        assert len(speech.told) == count
+
+
 def test_segments_come_as_soon_as_their_window_is_done() -> None:
     speech = spied(*["0.0 red 1.0 1.0 nine 2.0"] * 3)
     with Recording.open(tone(6.0)) as recording:

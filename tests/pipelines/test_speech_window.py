@@ -12,7 +12,7 @@ from multiattn.generation import DecodingOptions
 from multiattn.maps.progress import Progress
 from multiattn.pipelines import speech_window
 from multiattn.pipelines.speech_model import SpeechModel
-from multiattn.pipelines.speech_window import SpeechOptions, WindowResult, compression_ratio, decode_window
+from multiattn.pipelines.speech_window import SpeechOptions, WindowResult, compression_ratio, decode_window, repeats
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import decoding, speech_model
 
@@ -137,12 +137,34 @@ def test_nobody_speaks_is_no_reason_to_try_again(whisper: SpeechModel) -> None:
     assert {one.hottest for one in decoded(whisper, options)} == {0.0}
 
 
-def test_a_text_that_repeats_itself_fails_and_is_flagged(whisper: SpeechModel) -> None:
+def test_a_text_that_repeats_itself_fails_and_is_flagged(whisper: SpeechModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speech_window, "_LOOP_BYTES", 1)
     options = replace(ASKED, log_prob_limit=None, compression_ratio_limit=0.01, temperatures=(0.0, 0.4))
     for one in decoded(whisper, options):
         assert one.hottest == 0.4 and one.flags == ("repeats",)
+    monkeypatch.undo()
+    for one in decoded(whisper, options):  # of a few words
+        assert len(one.text) < 100 and (one.hottest, one.flags) == (0.0, ())
     assert compression_ratio("so " * 97) > 10 > 1 > compression_ratio("so")
     assert compression_ratio("") == 0
+
+
+def test_what_repeats_itself_for_a_while_is_a_loop() -> None:
+    eight, loop = "three " * 8, "three " * 20
+    assert compression_ratio(eight) > 2.4
+    for text, limit, expected in ((eight, 2.4, False), (loop, 2.4, True), (loop, None, False), (loop, 99.0, False)):
+        options = replace(ASKED, compression_ratio_limit=limit)
+        assert repeats(text, compression_ratio(text), options) is expected
+
+
+def test_a_text_as_long_as_the_decoder_can_be_read_again(whisper: SpeechModel) -> None:
+    long = replace(ASKED.decoding, max_tokens=99, min_tokens=99)
+    free = replace(ASKED, decoding=long, timestamps=False, temperatures=(0.0,))
+    [one] = decoded(speech_model(tiny_whisper_bundle(), HEADS), free, samples=sounds(1))
+    prompt = whisper.tokens.prompt(language="de")
+    assert len(prompt) + len(one.tokens) + 1 == whisper.model.config.decoder.max_length
+    words = [token for token in one.tokens if not whisper.tokens.is_timestamp(token)]
+    assert one.heard is not None and len(one.heard.look) == len(words) + 1
 
 
 @pytest.mark.parametrize("flag", ["stalled", "backwards"])

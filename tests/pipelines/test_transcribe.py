@@ -1,5 +1,6 @@
 """The transcription pipeline over what people pass to it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import soundfile
 import torch
 
 from multiattn.errors import InputError, ModelError
-from multiattn.pipelines import Failure, Transcribing, Transcript
+from multiattn.inputs import Recording
+from multiattn.maps import SpokenWord
+from multiattn.pipelines import Failure, Transcribing, Transcript, heard, speech_model, speech_window
 from multiattn.pipelines.speech_types import Segment
 from tests.fixtures import tiny_bundle, tiny_speech_bundle, tiny_whisper_bundle
 
@@ -93,10 +96,110 @@ def test_the_stream_reads_no_further_than_it_is_asked_to(ours) -> None:
             asked.append(len(asked))
             yield bursts(1, seed=len(asked))
 
-    stream = ours.stream(endless(), **QUICK)
+    stream = ours.stream(endless(), batch_size=1, **QUICK)
     assert asked == []
     assert isinstance(next(stream), Transcript)
     assert asked == [0]
+    stream = ours.stream(endless(), batch_size=3, **QUICK)
+    for count in (4, 4, 4, 7):  # a batch, and then what is in the next
+        assert isinstance(next(stream), Transcript)
+        assert len(asked) == count
+
+
+def test_pieces_of_several_recordings_share_batches(ours, tmp_path, monkeypatch) -> None:
+    (tmp_path / "words.wav").write_text("no recording")
+    talks = [bursts(count, pause=2.1, seed=count) for count in (1, 3, 1)]
+    inputs = [talks[0], np.zeros(RATE), tmp_path / "words.wav", talks[1], np.full(1, 0.7), talks[2]]
+    hot = {"temperatures": [0.8], "beams": 1, "max_tokens": 7}  # chance too is each piece's own
+    alone = [ours(one, words=True, batch_size=1, **hot) if not isinstance(one, Path) else None for one in inputs]
+    sizes, plain = [], speech_model.decode_window
+
+    def counted(model, projected, *arguments, **options):
+        sizes.append(len(projected))
+        return plain(model, projected, *arguments, **options)
+
+    monkeypatch.setattr(speech_model, "decode_window", counted)
+    for batch_size, expected in ((1, [1] * 5), (2, [2, 2, 1]), (4, [4, 1]), (9, [5])):
+        sizes.clear()
+        events: list = []
+        for result in ours.stream(inputs, words=True, batch_size=batch_size, on_segment=events.append, **hot):
+            events.append(result)
+        assert sizes == expected
+        results = [one for one in events if not isinstance(one, Segment)]
+        assert [type(one) for one in results] == [Transcript, Transcript, Failure, Transcript, Transcript, Transcript]
+        told: list[Segment] = []
+        for event in events:
+            if isinstance(event, Segment):
+                told.append(event)
+            else:
+                assert tuple(told) == (event.segments if isinstance(event, Transcript) else ())
+                told = []
+        for one, expected_one in zip(results, alone, strict=True):
+            if expected_one is not None:
+                assert (one.text, one.duration) == (expected_one.text, expected_one.duration)
+                assert [word.start for word in one.words] == pytest.approx([word.start for word in expected_one.words])
+        assert [bool(one.text) for one in results if isinstance(one, Transcript)] == [True, False, True, False, True]
+
+
+def test_a_recording_that_breaks_off_is_a_failure_between_its_neighbours(ours, monkeypatch) -> None:
+    long, short = bursts(2, pause=2.1), bursts(1)
+    blocks = Recording.blocks
+
+    def broken(self, seconds=30.0):
+        yield from blocks(self, seconds)
+        if self.duration > 5:
+            raise InputError("cut off")
+
+    monkeypatch.setattr(Recording, "blocks", broken)
+    for batch_size in (1, 9):
+        found = list(ours.stream([short, long, short], batch_size=batch_size, **QUICK))
+        assert [type(one) for one in found] == [Transcript, Failure, Transcript]
+        assert str(found[1].error) == "cut off" and found[0].text == found[2].text
+
+
+@pytest.mark.parametrize("kind", ["ours", "whisper"])
+@pytest.mark.parametrize("count", [1, 300])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_click_says_nothing(kind, count, batch_size, request) -> None:
+    result = request.getfixturevalue(kind)(np.full(count, 0.7), batch_size=batch_size, **QUICK)
+    assert (result.text, result.segments) == ("", ())
+
+
+def test_a_text_is_read_again_once(monkeypatch) -> None:
+    """The reading that notices loops serves for the words; segments and words are as from a reading of their own."""
+    bundle = tiny_speech_bundle()
+    bundle.decoding["alignment_heads"] = [[0, 1], [1, 0]]
+    pipeline, samples = Transcribing(bundle, device="cpu"), bursts(3)
+    asked = {"temperatures": [0.0], "beams": 1, "max_tokens": 23}
+    counts, plain = [], heard.listen
+
+    def counted(*arguments, **options):
+        counts.append(1)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(heard, "listen", counted)
+    once = pipeline(samples, words=True, **asked)
+    assert len(once.segments[0].tokens) >= 12 and counts == []
+    monkeypatch.setattr(speech_window, "_listened", lambda texts, *arguments, **options: list(texts))
+    twice = pipeline(samples, words=True, **asked)
+    assert counts == [1]
+    assert [replace(one, flags=()) for one in once.segments] == list(twice.segments)
+
+
+@pytest.mark.parametrize("seed", range(7))
+def test_every_word_has_some_time(seed) -> None:
+    random = np.random.default_rng(seed)
+    times = np.sort(random.integers(0, 9, 26)) / 5  # many alike
+    words = [SpokenWord("a", start, end, 1.0, 0, 1, (0,)) for start, end in times.reshape(-1, 2).tolist()]
+    for least, end in ((0.02, 1.8), (0.02, 1.65), (0.3, 1.8)):
+        found = heard.with_room(words, least=least, end=end)
+        bounds = np.array([(word.start, word.end) for word in found])
+        assert (np.diff(bounds.ravel()) >= -1e-9).all()
+        assert (bounds[:, 1] - bounds[:, 0] >= min(least, end / 13) - 1e-9).all()
+        assert bounds[0, 0] >= -1e-9 and bounds[-1, 1] <= end + 1e-9
+    apart = [SpokenWord("a", i, i + 0.5, 1.0, 0, 1, (0,)) for i in range(5)]
+    assert heard.with_room(apart, least=0.02, end=5.0) == apart
+    assert heard.with_room([], least=0.02, end=1.0) == []
 
 
 @pytest.mark.parametrize("kind", ["ours", "whisper"])
@@ -129,7 +232,7 @@ def test_words_lie_in_their_segments_in_order(kind, batch_size, request) -> None
         assert "".join(segment.text.split()) == "".join("".join(word.text.split()) for word in segment.words)
         assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)
         for word in segment.words:
-            assert reached <= word.start <= word.end <= result.duration + 0.02
+            assert reached <= word.start < word.end <= result.duration + 1e-6
             assert 0 <= word.score <= 1
             assert segment.text[word.start_char : word.end_char] == word.text
             reached = word.end

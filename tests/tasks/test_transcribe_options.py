@@ -9,6 +9,7 @@ import pytest
 from multiattn.errors import ModelError
 from tasks import TranscribeTask
 from tasks.base import BaseTask
+from tasks.callbacks_maps import MapsWhileTraining, WordMapsWhileTraining
 from tasks.checks import require_every_gradient
 from tasks.lightning_cli import OneLineParser
 from tests.fixtures import save_tiny_model, save_tiny_recogniser
@@ -99,6 +100,14 @@ def test_null_on_the_command_line_is_null_within_an_option_too(typed: str) -> No
     assert found.model.init_args.preprocessing == {"pad_to": None, "scale": "normalised"}
     found = parser.parse_args([*(f"--model.{part}" for part in ("context=null",))], namespace=found)
     assert found.model.init_args.context is None
+
+
+@pytest.mark.parametrize(
+    ("maps", "needed"), [(MapsWhileTraining(), "ClassifyTask"), (WordMapsWhileTraining(), "CaptionTask")]
+)
+def test_a_training_on_recordings_has_no_pictures_to_draw_on(maps: Any, needed: str) -> None:
+    with pytest.raises(ModelError, match=f"must come with {needed}, but comes with TranscribeTask instead"):
+        maps.setup(SimpleNamespace(), TranscribeTask(**SCRATCH), "fit")
 
 
 def test_several_processes_do_not_wait_for_a_frozen_encoder() -> None:
