@@ -32,7 +32,7 @@ DECODER_TRAINING_ONLY = ("dropout", "attention_dropout")
 _OF_THE_DATA = ("vocab_size", "start_token", "end_token", "pad_token", "context_dim")
 """Fields of the decoder that the tokenizer and the encoder decide about."""
 
-_NO_OPTIONS = ("alignment_heads",)
+_NO_OPTIONS = ("alignment_heads", "ctc_weight")
 """What a model directory's `decoding` may hold beside the fields of `DecodingOptions`."""
 
 _NAMING_TOKENS = ("suppress", "suppress_first", "forced")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..errors import ModelError
 
-MOST_BEAMS = 100
+MOST_BEAMS = 1000
 """Time and memory grow with them, and beyond a few nothing better is found."""
 
 

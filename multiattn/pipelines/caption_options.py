@@ -15,7 +15,7 @@ class CaptionOptions(TypedDict, total=False):
     """How captions are searched for. What is left out, or None, is as the model's directory has it, or the default."""
 
     beams: int | None
-    """Texts that a beam search keeps at once, at most 100; 1 is greedy. By default 3; as many as `candidates`
+    """Texts that a beam search keeps at once, at most 1000; 1 is greedy. By default 3; as many as `candidates`
     where those are more; 1 with `sample`."""
 
     max_tokens: int | None

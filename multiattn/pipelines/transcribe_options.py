@@ -12,7 +12,7 @@ from .speech_types import SpeechOptions
 _DEFAULTS: dict[str, Any] = {"beams": 5}
 """Where neither the caller nor the model says otherwise, and `DecodingOptions` does."""
 
-_NOT_OF_DECODING = ("alignment_heads",)
+_NOT_OF_DECODING = ("alignment_heads", "ctc_weight")
 """What a model's directory says under `decoding` that is no field of `DecodingOptions`."""
 
 
@@ -29,7 +29,7 @@ class TranscribeOptions(TypedDict, total=False):
     """Text that came before, such as names and words to expect. Only for models with a token for it."""
 
     beams: int | None
-    """Texts that a beam search keeps at once, at most 100; 1 is greedy. By default 5."""
+    """Texts that a beam search keeps at once, at most 1000; 1 is greedy. By default 5."""
 
     max_tokens: int | None
     """The longest text of a piece, in tokens; by default half of what the decoder can read."""
@@ -96,6 +96,11 @@ def speech_options(
     _check_kinds(asked)
     _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
     known = {field.name for field in fields(DecodingOptions)}
+    # a model that was trained with CTC may say how much its scores count; an explicit request wins
+    by_ctc = by_model.get("ctc_weight")
+    if by_ctc is not None and asked.get("ctc_weight") is None:
+        asked = TranscribeOptions(**{**asked, "ctc_weight": by_ctc})
+        _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
     own = {name: value for name, value in by_model.items() if name not in _NOT_OF_DECODING}
     if unknown := sorted(own.keys() - known):
         raise ModelError(f"{source}: `decoding` must hold known options, but holds {unknown[0]!r} instead")

@@ -52,9 +52,10 @@ class ModelBundle:
 
     decoding: dict[str, Any] = field(default_factory=dict)
     """How a model that writes does so where nobody says otherwise: the fields of `DecodingOptions` that it states;
-    `prompt`, the text that every caption goes on from; and `alignment_heads`, pairs of a decoder block and one of its
-    heads, whose cross-attention follows the speech. A field that is stated counts even at its default: `beams: 1` is
-    greedy, while a model that says nothing is searched with as many as the pipeline likes."""
+    `prompt`, the text that every caption goes on from; `alignment_heads`, pairs of a decoder block and one of its
+    heads, whose cross-attention follows the speech; and `ctc_weight`, how much a recogniser's CTC head counts. A field
+    that is stated counts even at its default: `beams: 1` is greedy, while a model that says nothing is searched with as
+    many as the pipeline likes."""
 
     source: str = ""
     """What was asked for: a task, a directory, a hub id."""

@@ -205,9 +205,9 @@ def test_a_model_that_cannot_do_what_is_asked(run, recogniser, talks) -> None:
 
 
 def test_beams_have_a_limit(run, recogniser, talks) -> None:
-    outcome = run("transcribe", talks / "a.wav", "--model", recogniser, "--beams", "101")
+    outcome = run("transcribe", talks / "a.wav", "--model", recogniser, "--beams", "1001")
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == "multiattn: `beams` must be at most 100, but is 101 instead\n"
+    assert outcome.err == "multiattn: `beams` must be at most 1000, but is 1001 instead\n"
 
 
 def test_a_model_for_another_task(run, model, talks) -> None:

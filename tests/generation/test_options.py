@@ -22,7 +22,7 @@ def checked(**values: object) -> DecodingOptions:
         ("min_tokens", -1, "at least 0"),
         ("min_tokens", 31, r"at most `max_tokens` \(30\)"),
         ("beams", 0, "at least 1"),
-        ("beams", 101, "at most 100"),
+        ("beams", 1001, "at most 1000"),
         ("beams", "3", "a whole number"),
         ("candidates", 0, "at least 1"),
         ("candidates", 2, r"at most `beams` \(1\) without `sample`"),

@@ -48,6 +48,14 @@ def test_what_is_asked_for_goes_over_the_models_wish_and_that_over_the_default()
     assert made({"beams": None, "max_tokens": None}, by_model) == made({}, by_model)
 
 
+def test_a_model_may_say_how_much_ctc_counts() -> None:
+    by_model = {"ctc_weight": 0.4}
+    assert made({}, by_model, has_ctc=True).ctc_weight == 0.4
+    assert made({"ctc_weight": 0.0}, by_model, has_ctc=True).ctc_weight == 0.0
+    with pytest.raises(ModelError, match="has no CTC head: leave `ctc_weight` out, or train with `ctc_weight`"):
+        made({}, by_model)
+
+
 def test_what_belongs_to_speech_arrives() -> None:
     found = made(
         {
