@@ -166,6 +166,7 @@ def test_layer_and_head_are_chosen(visit, path):
     page = opened(visit, path)
     assert not page.get_by_label("Layer", exact=True).is_visible()
     choose(page, "layer and head")
+    page.get_by_label("Layer", exact=True).wait_for()
     page.locator(".word").nth(1).focus()
     page.keyboard.press("ArrowRight")  # the word four
     for layer in range(LAYERS):
@@ -180,6 +181,7 @@ def test_layer_and_head_are_chosen(visit, path):
     page.locator("#atlas").click(position={"x": 0.5 * box["width"] / LAYERS, "y": 1.5 * box["height"] / (HEADS + 1)})
     assert page.locator("#origin").inner_text() == "layer 0 · head 0"
     choose(page, "relevance")
+    page.get_by_text("What spoke for the word.", exact=True).wait_for()  # its numbers are unpacked first
     assert page.locator("#note").inner_text() == "What spoke for the word."
     assert not page.locator("#overview").is_visible()
 
