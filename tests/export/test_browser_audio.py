@@ -68,6 +68,12 @@ def lit(page) -> list[str]:
     return page.locator(".word.lit").all_inner_texts()
 
 
+def show(page, name: str) -> None:
+    """Choose a map; its numbers are unpacked before it is shown."""
+    choose(page, name)
+    until(page, f"chosen.map.name === {name!r}")
+
+
 def test_a_click_on_a_word_plays_it_and_nothing_more(visit, path):
     page = opened(visit, path)
     assert page.locator(".word").all_inner_texts() == ["three", "one", "four,", "one"]
@@ -150,7 +156,7 @@ def test_rows_have_the_colours_of_their_values(visit, path):
     plain = colours(page, 4)
     slide(page, "Opacity", 100)
     for name, values in (("attention", word_values()), ("relevance", OTHER)):
-        choose(page, name)
+        show(page, name)
         seen = colours(page, 4)
         at = (np.arange(seen.shape[1]) + 0.5) / seen.shape[1] * 155 - 0.5
         for row, word in enumerate(values):
@@ -165,8 +171,7 @@ def test_rows_have_the_colours_of_their_values(visit, path):
 def test_layer_and_head_are_chosen(visit, path):
     page = opened(visit, path)
     assert not page.get_by_label("Layer", exact=True).is_visible()
-    choose(page, "layer and head")
-    page.get_by_label("Layer", exact=True).wait_for()
+    show(page, "layer and head")
     page.locator(".word").nth(1).focus()
     page.keyboard.press("ArrowRight")  # the word four
     for layer in range(LAYERS):
@@ -180,8 +185,7 @@ def test_layer_and_head_are_chosen(visit, path):
     box = page.locator("#atlas").bounding_box()
     page.locator("#atlas").click(position={"x": 0.5 * box["width"] / LAYERS, "y": 1.5 * box["height"] / (HEADS + 1)})
     assert page.locator("#origin").inner_text() == "layer 0 · head 0"
-    choose(page, "relevance")
-    page.get_by_text("What spoke for the word.", exact=True).wait_for()  # its numbers are unpacked first
+    show(page, "relevance")
     assert page.locator("#note").inner_text() == "What spoke for the word."
     assert not page.locator("#overview").is_visible()
 
