@@ -113,6 +113,26 @@ def begin_frames(matrix: Float[np.ndarray, "n m"]) -> Int64[np.ndarray, " n"]:
     return cols[np.flatnonzero(np.diff(rows, prepend=-1))]
 
 
+def rising_frames(look: Float[np.ndarray, "n m"]) -> Int64[np.ndarray, " n"]:
+    """For each token the frame at which it was most likely looked for, where none comes before the one before it.
+
+    The frames whose looks have the greatest product, of all that never fall.
+    """
+    n, m = look.shape
+    told = np.log(np.maximum(look.astype(np.float64), 1e-9))
+    total, came = told[0], np.zeros((n, m), dtype=np.int64)
+    for i in range(1, n):
+        best = np.maximum.accumulate(total)
+        at = np.where(total >= best, np.arange(m), 0)
+        came[i] = np.maximum.accumulate(at)  # the latest of the frames that are best so far
+        total = told[i] + best
+    frames = np.empty(n, dtype=np.int64)
+    frames[-1] = int(total.argmax())
+    for i in range(n - 1, 0, -1):
+        frames[i - 1] = came[i][frames[i]]
+    return frames
+
+
 def dtw(cost: Float[np.ndarray, "n m"]) -> tuple[Int64[np.ndarray, " steps"], Int64[np.ndarray, " steps"]]:
     """The cheapest path from the first row and column to the last, by steps to the next row, column or both.
 

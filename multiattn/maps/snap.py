@@ -39,7 +39,11 @@ class Pause(NamedTuple):
 
 
 def snapped(
-    spans: Sequence[tuple[float, float]], samples: Float[np.ndarray, " t"], *, rate: int
+    spans: Sequence[tuple[float, float]],
+    samples: Float[np.ndarray, " t"],
+    *,
+    rate: int,
+    looks: Sequence[tuple[float, float]] | None = None,
 ) -> list[tuple[float, float]]:
     """Times with the pauses between words left out.
 
@@ -47,12 +51,17 @@ def snapped(
         spans: Start and end of each word in seconds, in order, none beginning before the one before it ends.
         samples: The recording, mono, from time 0 on.
         rate: Samples a second, in Hz.
+        looks: Of each word, the times in seconds at which its first and its last piece were looked for, rising
+            from word to word. A pause between two words' looks parts them however far it is from the path's boundary,
+            and the longest of several does. Where None, only pauses near a boundary do.
 
     Returns:
         As many, in order, none beginning before the one before it ends. All are unchanged where the recording has no
         pauses that its loudness tells.
     """
     free = pauses(samples, rate=rate)
+    if looks is not None:
+        spans, free = _parted(spans, free, looks)
     starts, ends = [start for start, _ in spans], [end for _, end in spans]
     for i in range(len(spans) + 1 if spans else 0):
         # between word i - 1 and word i: neither may lose all its time to the pause
@@ -74,6 +83,35 @@ def snapped(
             starts[i] = pause.end
         free = [other for other in free if other.start >= pause.end]
     return list(zip(starts, ends, strict=True))
+
+
+def _parted(
+    spans: Sequence[tuple[float, float]], free: list[Pause], looks: Sequence[tuple[float, float]]
+) -> tuple[list[tuple[float, float]], list[Pause]]:
+    """Spans whose boundaries are the pauses between the looks, where there are any, and the other pauses.
+
+    A path through sharp looks begins the next word as soon as the one before has been looked for, in the midst of it.
+    """
+    bounds = [spans[0][0], *(start for start, _ in spans[1:]), spans[-1][1]]
+    before, after = [spans[0][0], *(end for _, end in spans)], [*(start for start, _ in spans), spans[-1][1]]
+    last_looks = [-np.inf, *(last for _, last in looks)]
+    first_looks = [*(first for first, _ in looks), np.inf]
+    taken = []
+    for i in range(len(bounds)):
+        between = [one for one in free if last_looks[i] < (one.start + one.end) / 2 < first_looks[i]]
+        if between:
+            pause = max(between, key=lambda one: one.end - one.start)
+            before[i], after[i] = pause.start, pause.end
+            taken.append(pause)
+    found = [(after[i], before[i + 1]) for i in range(len(spans))]
+    # a boundary that no pause gave may lie behind one that a pause gave
+    found = [(start, max(start, end)) for start, end in found]
+    for i in range(1, len(found)):
+        start = max(found[i][0], found[i - 1][1])
+        found[i] = (start, max(start, found[i][1]))
+    return found, [
+        one for one in free if one not in taken and all(one.start >= p.end or one.end <= p.start for p in taken)
+    ]
 
 
 def pauses(samples: Float[np.ndarray, " t"], *, rate: int) -> list[Pause]:

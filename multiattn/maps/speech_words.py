@@ -6,14 +6,14 @@ Notation: b recordings, m encoder frames, C width of what the decoder attends to
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecogniser
-from .align import begin_frames
+from .align import begin_frames, rising_frames
 from .listening import Listening, listen
 from .reading import Head
 from .snap import snapped
@@ -83,16 +83,35 @@ def word_times(
         if merge:
             spoken = merged(spoken)
         if samples is not None:
-            spoken = out_of_silence(spoken, samples[i], sample_rate=sample_rate)
+            spoken = out_of_silence(
+                spoken, samples[i], sample_rate=sample_rate, look=one.look, frame_seconds=frame_seconds
+            )
         found.append(spoken)
     return found
 
 
 def out_of_silence(
-    words: Sequence[SpokenWord], samples: Float[Tensor, " t"], *, sample_rate: int = 16_000
+    words: Sequence[SpokenWord],
+    samples: Float[Tensor, " t"],
+    *,
+    sample_rate: int = 16_000,
+    look: Float32[np.ndarray, "rows m"] | None = None,
+    frame_seconds: float = 0.02,
 ) -> list[SpokenWord]:
-    """The words of a transcript with the pauses between them left out, by the loudness of the recording (at Hz)."""
-    spans = snapped([(word.start, word.end) for word in words], samples.cpu().numpy(), rate=sample_rate)
+    """The words of a transcript with the pauses between them left out, by the loudness of the recording (at Hz).
+
+    Args:
+        words: Of the transcript.
+        samples: The recording, mono.
+        sample_rate: In Hz.
+        look: Where each token was looked for (`Listening.look`), which tells which pauses lie between two words.
+        frame_seconds: From one encoder frame to the next, in seconds.
+    """
+    looks = None
+    if look is not None and words:
+        times = (rising_frames(look[:-1]) + 0.5) * frame_seconds
+        looks = [(float(times[min(word.pieces)]), float(times[max(word.pieces)])) for word in words]
+    spans = snapped([(word.start, word.end) for word in words], samples.cpu().numpy(), rate=sample_rate, looks=looks)
     return [word._replace(start=start, end=end) for word, (start, end) in zip(words, spans, strict=True)]
 
 

@@ -124,7 +124,13 @@ class Listener:
         log_probs = [value for one in read for value in one.log_probs]
         found = words_heard(heard, words, frame_seconds=self._speech.frame_seconds, log_probs=log_probs)
         rate = self._speech.preprocessing.sample_rate
-        spoken = out_of_silence(merged(found), window.samples, sample_rate=rate)
+        spoken = out_of_silence(
+            merged(found),
+            window.samples,
+            sample_rate=rate,
+            look=heard.look,
+            frame_seconds=self._speech.frame_seconds,
+        )
         spoken = with_room(spoken, least=self._speech.frame_seconds, end=len(window.samples) / rate)
         segments = self._shared_out(window, read, spoken)
         if self._methods:
