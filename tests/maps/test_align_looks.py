@@ -48,6 +48,12 @@ def test_of_several_pauses_between_two_looks_the_longest_parts_them():
     assert np.array(found) == pytest.approx(np.array([[0.2, 0.9], [1.3, 1.6]]), abs=0.03)
 
 
+def test_a_click_in_a_pause_is_part_of_it():
+    samples = sounds((0.3, 0.8), (1.1, 1.13), (1.5, 1.9), seconds=2.2)
+    found = snapped([(0.0, 0.5), (0.5, 2.2)], samples, rate=RATE, looks=[(0.4, 0.4), (1.6, 1.6)])
+    assert np.array(found) == pytest.approx(np.array([[0.3, 0.8], [1.5, 1.9]]), abs=0.03)
+
+
 def test_without_a_pause_between_the_looks_the_path_stays():
     samples = sounds((0.3, 1.7), seconds=2.0)
     found = snapped([(0.0, 0.9), (0.9, 2.0)], samples, rate=RATE, looks=[(0.5, 0.5), (1.3, 1.3)])
