@@ -6,6 +6,7 @@ import signal
 # The models of the tests are so small that a second thread costs more than it brings, on a busy machine eight times
 # more. Set before torch is imported, and for the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["NUMBA_NUM_THREADS"] = "1"  # openai-whisper's time warping would set torch's threads to all there are
 
 from jaxtyping import install_import_hook  # noqa: E402
 
