@@ -19,10 +19,10 @@ $(STAMP):
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP)  ## classify and caption pictures, and write pages that show where the models looked, to demo/
+demo: $(STAMP)  ## classify, caption and transcribe, and write pages that show where the models looked, to demo/
 	$(BIN)/multiattn demo --out demo
 
-test: $(STAMP)  ## run all tests (two cores: about eight minutes)
+test: $(STAMP)  ## run all tests (two cores: about ten minutes)
 	$(BIN)/python -m pytest -q
 
 lint: $(STAMP)  ## format and import order, style, types
