@@ -25,6 +25,7 @@ from .data.caption_batches import CaptionBatch
 from .data.captions import clean_caption
 from .optim import Optimisation
 from .seeding import seed_for
+from .vocabulary import keep_vocabulary, require_vocabulary
 from .written import WrittenTexts
 
 
@@ -241,8 +242,7 @@ class CaptionTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the vocabulary, without which the weights mean nothing."""
-        assert self.tokenizer is not None
-        checkpoint["tokenizer"] = self.tokenizer.to_json()
+        keep_vocabulary(checkpoint, self.tokenizer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make sure that the state is of this vocabulary.
@@ -250,12 +250,7 @@ class CaptionTask(BaseTask):
         Raises:
             ModelError: It is not.
         """
-        assert self.tokenizer is not None
-        if checkpoint.get("tokenizer") != self.tokenizer.to_json():
-            raise ModelError(
-                "the state must be of a training with the same vocabulary, but is of another: the training captions or "
-                "the options of the tokenizer have changed. Restore them, or train anew."
-            )
+        require_vocabulary(checkpoint, self.tokenizer, texts="training captions")
 
     @property
     def opening(self) -> list[int]:

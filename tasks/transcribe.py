@@ -35,6 +35,7 @@ from .transcribe_model import (
     without_dropout,
 )
 from .transcribe_scores import wer_and_cer
+from .vocabulary import keep_vocabulary, require_vocabulary
 from .written import WrittenTexts
 
 
@@ -264,8 +265,7 @@ class TranscribeTask(BaseTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the vocabulary, without which the weights mean nothing."""
-        assert self.tokenizer is not None
-        checkpoint["tokenizer"] = self.tokenizer.to_json()
+        keep_vocabulary(checkpoint, self.tokenizer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Make sure that the state is of this vocabulary.
@@ -273,12 +273,7 @@ class TranscribeTask(BaseTask):
         Raises:
             ModelError: It is not.
         """
-        assert self.tokenizer is not None
-        if checkpoint.get("tokenizer") != self.tokenizer.to_json():
-            raise ModelError(
-                "the state must be of a training with the same vocabulary, but is of another: the training texts or "
-                "the options of the tokenizer have changed. Restore them, or train anew."
-            )
+        require_vocabulary(checkpoint, self.tokenizer, texts="training texts")
 
     def _opening(self, model: SpeechRecogniser) -> list[int]:
         """The tokens that every transcript goes on from: the start token, then what a Whisper wants to be told."""

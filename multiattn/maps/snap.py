@@ -64,7 +64,7 @@ def snapped(
         pauses that its loudness tells.
     """
     free = pauses(samples, rate=rate)
-    if looks is not None:
+    if looks:
         spans, free = _parted(spans, free, looks)
     starts, ends = [start for start, _ in spans], [end for _, end in spans]
     for i in range(len(spans) + 1 if spans else 0):
@@ -96,26 +96,22 @@ def _parted(
 
     A path through sharp looks begins the next word as soon as the one before has been looked for, in the midst of it.
     """
-    bounds = [spans[0][0], *(start for start, _ in spans[1:]), spans[-1][1]]
     before, after = [spans[0][0], *(end for _, end in spans)], [*(start for start, _ in spans), spans[-1][1]]
     last_looks = [-np.inf, *(last for _, last in looks)]
     first_looks = [*(first for first, _ in looks), np.inf]
     taken = []
-    for i in range(len(bounds)):
+    for i in range(len(spans) + 1):
         between = [one for one in free if last_looks[i] < (one.start + one.end) / 2 < first_looks[i]]
         if between:
             pause = max(_bridged(between), key=lambda one: one.end - one.start)
             before[i], after[i] = pause.start, pause.end
             taken.append(pause)
-    found = [(after[i], before[i + 1]) for i in range(len(spans))]
-    # a boundary that no pause gave may lie behind one that a pause gave
-    found = [(start, max(start, end)) for start, end in found]
-    for i in range(1, len(found)):
-        start = max(found[i][0], found[i - 1][1])
-        found[i] = (start, max(start, found[i][1]))
-    return found, [
-        one for one in free if one not in taken and all(one.start >= p.end or one.end <= p.start for p in taken)
-    ]
+    found: list[tuple[float, float]] = []
+    for start, end in zip(after[:-1], before[1:], strict=True):
+        # a boundary that no pause gave may lie behind one that a pause gave
+        start = max(start, found[-1][1]) if found else start
+        found.append((start, max(start, end)))
+    return found, [one for one in free if all(one.start >= other.end or one.end <= other.start for other in taken)]
 
 
 def _bridged(between: Sequence[Pause]) -> list[Pause]:

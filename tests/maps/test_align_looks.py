@@ -68,3 +68,7 @@ def test_words_stay_in_order_whatever_the_looks(seed):
     looks = np.sort(rng.uniform(0, 2.2, 6)).reshape(3, 2)
     found = np.array(snapped(list(map(tuple, edges)), samples, rate=RATE, looks=list(map(tuple, looks)))).ravel()
     assert (np.diff(found) >= 0).all() and found[0] >= 0 and found[-1] <= 2.2 + 1e-9
+
+
+def test_no_words_have_no_times():
+    assert snapped([], sounds((0.2, 0.5), seconds=0.7), rate=RATE, looks=[]) == []
