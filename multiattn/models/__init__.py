@@ -3,10 +3,13 @@
 from .captioner import Captioner, CaptionerConfig
 from .speech import SpeechConfig, SpeechEncoder, SpeechEncoderConfig, SpeechRecogniser
 from .text_decoder import TextDecoder, TextDecoderConfig
+from .text_encoder import TextEncoder, TextEncoderConfig
 from .vit import PRESETS, ViT, ViTConfig
+from .vqa import VQA, VQAConfig
 
 __all__ = [
     "PRESETS",
+    "VQA",
     "Captioner",
     "CaptionerConfig",
     "SpeechConfig",
@@ -15,6 +18,9 @@ __all__ = [
     "SpeechRecogniser",
     "TextDecoder",
     "TextDecoderConfig",
+    "TextEncoder",
+    "TextEncoderConfig",
+    "VQAConfig",
     "ViT",
     "ViTConfig",
 ]

@@ -14,66 +14,19 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from ..attention import (
-    Attention,
-    DecoderCache,
-    KeysValues,
-    Mask,
-    Probe,
-    ProjectedContext,
-    Site,
-    Tap,
-    probe_at,
-    sinusoidal,
-)
-from ..blocks import Activation, FeedForward, TransformerBlock, activation
+from ..attention import DecoderCache, Mask, Probe, ProjectedContext, Tap, probe_at
+from ..blocks import activation
 from ..errors import ModelError
 from .initial import initialise
-from .ranges import check_at_least, check_choices, check_epsilon, check_heads, check_shares
+from .text_stack import TextConfig, TextStack, places, too_long
 
 
 @dataclass(frozen=True)
-class TextDecoderConfig:
+class TextDecoderConfig(TextConfig):
     """What a `TextDecoder` is made of."""
-
-    vocab_size: int = 4000
-    dim: int = 256
-    """Width of the tokens."""
-
-    depth: int = 4
-    """Number of blocks."""
-
-    num_heads: int = 4
-    mlp_dim: int = 1024
-    """Width inside the feedforward."""
-
-    max_length: int = 64
-    """Tokens a text may have, special ones included: the rows of the position table."""
 
     context_dim: int = 192
     """Width of what the cross-attention attends to."""
-
-    start_token: int = 1
-    """What a text begins with."""
-
-    end_token: int = 2
-    """What a text ends with."""
-
-    pad_token: int = 0
-    """What stands where a text is shorter than others of its batch."""
-
-    positions: Literal["learned", "sinusoidal"] = "learned"
-    pre_norm: bool = True
-    """Norms before the branches (GPT-2, Whisper), or after the additions (BERT, BLIP)."""
-
-    norm_eps: float = 1e-5
-    """Added to the variance in each LayerNorm."""
-
-    embed_norm: bool = False
-    """Normalise the embedded tokens, as BERT does."""
-
-    final_norm: bool = True
-    """Normalise after the last block, which pre-norm needs."""
 
     head: Literal["plain", "transform"] = "plain"
     """`transform`: dense, activation and norm before the projection to the vocabulary, as BERT has it."""
@@ -84,45 +37,13 @@ class TextDecoderConfig:
     tied: bool = True
     """Whether that projection is the embedding's table."""
 
-    activation: Activation = "gelu"
-    dropout: float = 0.0
-    """Share of each branch's results, and of the embedded tokens', dropped in training."""
 
-    attention_dropout: float = 0.0
-    """Share of attention weights dropped in training."""
-
-    def __post_init__(self) -> None:
-        """Check that there can be such a decoder.
-
-        Raises:
-            ValueError: There can be none; the message names the field.
-        """
-        check_choices(self)
-        check_at_least(self, 1, ("vocab_size", "dim", "depth", "num_heads", "mlp_dim", "max_length", "context_dim"))
-        check_heads(self)
-        check_epsilon(self)
-        check_shares(self, ("dropout", "attention_dropout"))
-        for name in ("start_token", "end_token", "pad_token"):
-            if not 0 <= getattr(self, name) < self.vocab_size:
-                raise ValueError(
-                    f"`{name}` must be from 0 to {self.vocab_size - 1}, but is {getattr(self, name)} instead."
-                )
-        if self.positions == "sinusoidal" and self.dim % 2:
-            raise ValueError(f"`dim` must be even for sinusoidal positions, but is {self.dim} instead.")
-
-
-class TextDecoder(nn.Module):
+class TextDecoder(TextStack):
     """A causal transformer with cross-attention, built from a `TextDecoderConfig`."""
 
     def __init__(self, config: TextDecoderConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         c = self.config = config
-        self.embedding = nn.Embedding(c.vocab_size, c.dim)
-        self.positions = nn.Embedding(c.max_length, c.dim) if c.positions == "learned" else None
-        self.embed_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.embed_norm else None
-        self.dropout = nn.Dropout(c.dropout) if c.dropout else None
-        self.blocks = nn.ModuleList(_block(c) for _ in range(c.depth))
-        self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.final_norm else None
         has_transform = c.head == "transform"
         self.head_dense = nn.Linear(c.dim, c.dim) if has_transform else None
         self.head_activation = activation(c.activation) if has_transform else None
@@ -132,28 +53,6 @@ class TextDecoder(nn.Module):
         self.project: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
         """How tokens and the vocabulary's weight are multiplied: whoever packs that weight says so here."""
         self.apply(initialise)
-
-    def attention_sites(self, *, tokens: int, context_tokens: int) -> tuple[Site, ...]:
-        """The attentions a `Tap` may ask for, with their sizes for a whole text of `tokens` in one pass."""
-        heads = self.config.num_heads
-        return tuple(
-            Site(f"blocks.{i}.{name}", heads, tokens, keys)
-            for i in range(self.config.depth)
-            for name, keys in (("self", tokens), ("cross", context_tokens))
-        )
-
-    def project_context(
-        self, context: Float[Tensor, "b m C"], real: Bool[Tensor, "b m"] | None = None
-    ) -> ProjectedContext:
-        """What the cross-attentions make of a context, for those who decode or read about it more than once.
-
-        Args:
-            context: What to attend to.
-            real: False where a token of it is padding; None where none is.
-        """
-        # read whole at every step, and out of a fused projection that took twice as long
-        made = (block.cross_attention.keys_values(context) for block in self.blocks)  # type: ignore[union-attr, operator]
-        return ProjectedContext(tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in made), real)
 
     def start(self, context: Float[Tensor, "b m C"] | ProjectedContext, *, rows: int, capacity: int) -> DecoderCache:
         """The state in which a decode begins: what the cross-attentions make of the context, and room for the rest.
@@ -203,16 +102,13 @@ class TextDecoder(nn.Module):
         # with padding the positions may fit although the length does not; asking the tensor would stop the device
         reach = count if cache is None else cache.length + count
         if reach > self.config.max_length:
-            raise ModelError(
-                f"a text may have {self.config.max_length} tokens, special ones and padding included, but has {reach} "
-                "instead: shorten it"
-            )
+            raise ModelError(too_long(self.config.max_length, reach))
         if cache is not None:
             positions, keys = cache.advance(count, real)
         elif real is None:
             positions, keys = torch.arange(count, device=tokens.device)[None], None
         else:
-            positions, keys = (real.cumsum(dim=1) - 1).clamp(min=0), real
+            positions, keys = places(real), real
         # one new token sees all that is there: no mask, and the fused kernel's fastest path
         mask = Mask(causal=count > 1, keys=keys)
         seen = context if cache is None else cache.context
@@ -229,17 +125,6 @@ class TextDecoder(nn.Module):
             )
         return self._score(x[:, -1:] if last_only else x)
 
-    def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Tokens (r, n) at positions (#r, n) to (r, n, D)."""
-        x = self.embedding(tokens)
-        if self.positions is not None:
-            x = x + self.positions(positions)
-        else:
-            x = x + sinusoidal(self.config.max_length, self.config.dim).to(x)[positions]
-        if self.embed_norm is not None:
-            x = self.embed_norm(x)
-        return x if self.dropout is None else self.dropout(x)  # type: ignore[no-any-return]
-
     def _score(self, x: Tensor) -> Tensor:
         """Tokens (r, n, D) to logits (r, n, V)."""
         if self.norm is not None:
@@ -249,15 +134,3 @@ class TextDecoder(nn.Module):
             x = self.head_norm(self.head_activation(self.head_dense(x)))
         weight = self.embedding.weight if self.head is None else self.head.weight
         return self.project(x, weight, self.head_bias)
-
-
-def _block(c: TextDecoderConfig) -> TransformerBlock:
-    return TransformerBlock(
-        c.dim,
-        attention=Attention(c.dim, c.num_heads, dropout=c.attention_dropout),
-        cross_attention=Attention(c.dim, c.num_heads, kv_dim=c.context_dim, dropout=c.attention_dropout),
-        feedforward=FeedForward(c.dim, c.mlp_dim, activation=activation(c.activation), dropout=c.dropout),
-        pre_norm=c.pre_norm,
-        norm_eps=c.norm_eps,
-        dropout=c.dropout,
-    )
