@@ -50,7 +50,7 @@ class Recipe:
 
 
 SHIPPED = {
-    "digits": Recipe("en-us", 140, (3, 1, 4, 1, 5, 9, 2, 6), seed=3),
+    "digits": Recipe("en-us", 150, (3, 1, 4, 1, 5, 9, 2, 6), seed=3),
     "telephone": Recipe("en-us+f2", 150, (2, 7, 1, 8, 0, 5), seed=5),
 }
 
