@@ -3,12 +3,26 @@
 A process of its own because the shape checker that pytest installs is no part of what is compiled.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from multiattn.attention import Tap
 from multiattn.maps import explain
-from multiattn.models import PRESETS, Captioner, CaptionerConfig, TextDecoderConfig, ViT, ViTConfig
+from multiattn.models import (
+    PRESETS,
+    VQA,
+    Captioner,
+    CaptionerConfig,
+    SingleStream,
+    SingleStreamConfig,
+    TextDecoderConfig,
+    TextEncoderConfig,
+    ViT,
+    ViTConfig,
+    VQAConfig,
+)
 
 SIZES = {"image_size": (15, 21), "patch_size": 3, "num_classes": 5, "dim": 24, "depth": 2, "num_heads": 3}
 VARIANTS = {
@@ -22,6 +36,14 @@ TEXT = {"vocab_size": 31, "dim": 24, "depth": 2, "num_heads": 3, "mlp_dim": 29, 
 DECODERS = {
     "pre-norm": TextDecoderConfig(**TEXT),
     "bert": TextDecoderConfig(**TEXT, pre_norm=False, embed_norm=True, final_norm=False, head="transform"),
+}
+READER = TextEncoderConfig(**TEXT)
+ANSWERERS = {
+    "closed list": VQA(VQAConfig(ViTConfig(**SIZES | {"num_classes": 0}), READER, answers=5)),
+    "answer decoder": VQA(VQAConfig(ViTConfig(**SIZES | {"num_classes": 0}), READER, DECODERS["pre-norm"])),
+    "single stream": SingleStream(
+        SingleStreamConfig(replace(READER, context_dim=None), answers=5, image_size=(15, 21), patch_size=3)
+    ),
 }
 
 
@@ -51,6 +73,31 @@ def main() -> None:
             np.testing.assert_allclose(after.values, before.values, atol=1e-6)
     for name, config in DECODERS.items():
         captioner(name, config)
+    for name, model in ANSWERERS.items():
+        answerer(name, model.eval())
+
+
+def answerer(name: str, model: VQA | SingleStream) -> None:
+    """A whole pass over padded questions with a tap is one graph."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=generator)
+    images = torch.randn(2, 3, *SIZES["image_size"], generator=generator)
+    questions = torch.randint(31, (4, 7), generator=generator)
+    real = torch.arange(7) < torch.tensor([[7], [3], [5], [7]])
+    answers = (questions[:, :5],) if isinstance(model, VQA) and model.decoder is not None else ()
+    counts = {"question_tokens": 7, **({"answer_tokens": 5} if answers else {})}
+    taps = [Tap(model.attention_sites(**counts)) for _ in range(2)]
+    with torch.no_grad():
+        expected = model(images, questions, *answers, real=real, tap=taps[0])
+        torch.compiler.reset()
+        compiled = torch.compile(model, fullgraph=True, backend="eager")
+        found = compiled(images, questions, *answers, real=real, tap=taps[1])
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(compiled(images, questions, *answers, real=real), expected, atol=1e-5, rtol=1e-5)
+    for site, weights in taps[0].weights.items():
+        torch.testing.assert_close(taps[1].weights[site], weights, atol=1e-6, rtol=0)
+    print(f"answerer, {name}: one graph")
 
 
 def captioner(name: str, config: TextDecoderConfig) -> None:

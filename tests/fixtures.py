@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -12,14 +13,17 @@ from PIL import Image
 from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, SpeechTokens, Tokenizer
 from multiattn.inputs.whisper_vocabulary import byte_alphabet
 from multiattn.models import (
+    VQA,
     Captioner,
     CaptionerConfig,
     SpeechConfig,
     SpeechEncoderConfig,
     SpeechRecogniser,
     TextDecoderConfig,
+    TextEncoderConfig,
     ViT,
     ViTConfig,
+    VQAConfig,
 )
 from multiattn.weights import ModelBundle, save_bundle
 
@@ -46,6 +50,8 @@ def save_tiny_model(directory: Path) -> Path:
     save_bundle(tiny_bundle(), directory)
     return directory
 
+
+_Drawn = TypeVar("_Drawn", bound=torch.nn.Module)
 
 SENTENCES = (
     "a red square above a blue disc",
@@ -90,6 +96,58 @@ def tiny_caption_bundle(*, seed: int = 7) -> ModelBundle:
 def save_tiny_captioner(directory: Path) -> Path:
     """A model directory of `tiny_caption_bundle`."""
     save_bundle(tiny_caption_bundle(), directory)
+    return directory
+
+
+QUESTIONS = (
+    "what colour is the small square?",
+    "is the fox left of the tree?",
+    "how many green rings are there?",
+    "where's the dog's ball?",
+)
+"""Invented; with `SENTENCES`, what the vocabulary of those who answer is made from."""
+
+ANSWERS = ("yes", "no", "red", "two", "above the wall")
+"""The closed list of the tiny model that answers out of one."""
+
+
+def tiny_answer_bundle(answers: Literal["closed", "decoder"] = "closed", *, seed: int = 11) -> ModelBundle:
+    """A model with random weights that answers differently to different questions and about different pictures.
+
+    Args:
+        answers: Whether it answers out of `ANSWERS`, or writes.
+        seed: Of the weights.
+    """
+    tokenizer = Tokenizer.train((*SENTENCES, *QUESTIONS, *ANSWERS), kind="bpe", vocab_size=97)
+    text: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "num_heads": 2, "mlp_dim": 37}
+    config = VQAConfig(
+        replace(CONFIG, num_classes=0),
+        TextEncoderConfig(dim=26, depth=3, max_length=43, context_dim=CONFIG.dim, **text),
+        TextDecoderConfig(dim=34, depth=2, max_length=17, context_dim=26, **text) if answers == "decoder" else None,
+        answers=0 if answers == "decoder" else len(ANSWERS),
+        head_dim=31,
+    )
+    model = _drawn(VQA(config), seed)
+    if model.head is not None:  # drawn plainly, it would prefer one answer whatever it reads
+        _, norm, _, last = model.head
+        with torch.no_grad():
+            norm.weight.fill_(1.0)
+            norm.bias.zero_()
+            last.weight.sub_(last.weight.mean(dim=1, keepdim=True))
+    return ModelBundle(
+        task="answer",
+        model=model,
+        preprocessing=tiny_bundle().preprocessing,
+        labels=ANSWERS if answers == "closed" else (),
+        tokenizer=tokenizer,
+        decoding={"max_tokens": 7} if answers == "decoder" else {},
+        source="tiny",
+    )
+
+
+def save_tiny_answerer(directory: Path, answers: Literal["closed", "decoder"] = "closed") -> Path:
+    """A model directory of `tiny_answer_bundle`."""
+    save_bundle(tiny_answer_bundle(answers), directory)
     return directory
 
 
@@ -234,7 +292,7 @@ def save_tiny_whisper(directory: Path, *, layout: str = "hf-whisper", english: b
     return directory
 
 
-def _drawn(model: SpeechRecogniser, seed: int) -> SpeechRecogniser:
+def _drawn(model: _Drawn, seed: int) -> _Drawn:
     """In eval mode, with every weight drawn, so that different recordings get different texts, of many words."""
     generator = torch.Generator().manual_seed(seed)
     # drawn plainly, one token would follow itself over and over, whatever is heard
@@ -246,10 +304,10 @@ def _drawn(model: SpeechRecogniser, seed: int) -> SpeechRecogniser:
             for end, factor in factors.items():
                 if name.endswith(end):
                     parameter.mul_(factor)
-        for norm in (model.encoder.norm, model.decoder.norm):
-            assert norm is not None
-            norm.bias.zero_()
-            norm.weight.fill_(1.0)
+        for part in model.children():
+            if isinstance(norm := getattr(part, "norm", None), torch.nn.LayerNorm):
+                norm.bias.zero_()
+                norm.weight.fill_(1.0)
     return model.eval()
 
 

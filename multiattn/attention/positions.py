@@ -3,7 +3,7 @@
 Notation: b batch, h heads, n tokens, d width, r rows and c columns of a patch grid.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -52,28 +52,44 @@ def sinusoidal_2d(rows: int, cols: int, dim: int, *, max_period: float = MAX_PER
     return torch.cat([across, down], dim=-1)
 
 
+Resampling = Literal["bicubic", "bilinear"]
+"""How a learned table is read on another grid: `bicubic` with antialiasing, as timm does; `bilinear` with the corners
+of both grids on each other, as ViLT does."""
+
+
 class LearnedPositions(nn.Module):
     """A learned table for a grid of tokens, after `prefix` rows for tokens that stand outside the grid."""
 
-    def __init__(self, grid: tuple[int, int], dim: int, *, prefix: int = 0) -> None:
+    def __init__(self, grid: tuple[int, int], dim: int, *, prefix: int = 0, resampling: Resampling = "bicubic") -> None:
         super().__init__()
         self.grid = grid
         self.prefix = prefix
+        self.resampling = resampling
         self.weight = nn.Parameter(torch.empty(1, prefix + grid[0] * grid[1], dim))
         nn.init.trunc_normal_(self.weight, std=0.02)
 
     def forward(self, grid: tuple[int, int]) -> Float[Tensor, "1 n d"]:
         """The table, resampled where the grid is another than the one it was learned on."""
-        return self.weight if grid == self.grid else resample_positions(self.weight, self.grid, grid, self.prefix)
+        if grid == self.grid:
+            return self.weight
+        return resample_positions(self.weight, self.grid, grid, self.prefix, resampling=self.resampling)
 
 
 def resample_positions(
-    weight: Float[Tensor, "1 n d"], old: tuple[int, int], new: tuple[int, int], prefix: int
+    weight: Float[Tensor, "1 n d"],
+    old: tuple[int, int],
+    new: tuple[int, int],
+    prefix: int,
+    *,
+    resampling: Resampling = "bicubic",
 ) -> Float[Tensor, "1 m d"]:
-    """A learned table for another grid: bicubic with antialiasing, as timm's `resample_abs_pos_embed`."""
+    """A learned table for another grid. Source: timm, `resample_abs_pos_embed`; ViLT, `visual_embed`."""
     fixed, table = weight[:, :prefix], weight[:, prefix:]
     picture = table.float().reshape(1, *old, -1).permute(0, 3, 1, 2)  # (1, d, r, c)
-    picture = F.interpolate(picture, size=new, mode="bicubic", antialias=True)
+    if resampling == "bicubic":
+        picture = F.interpolate(picture, size=new, mode="bicubic", antialias=True)
+    else:
+        picture = F.interpolate(picture, size=new, mode="bilinear", align_corners=True)
     table = picture.permute(0, 2, 3, 1).flatten(1, 2)  # (1, r c, d)
     return torch.cat([fixed, table.to(weight.dtype)], dim=1)
 

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from .audio import AudioSource, Recording, find_recordings, load_audio
     from .image import ImageSource, find_images, load_image
     from .mel import AudioPreprocessing
-    from .preprocess import Geometry, ImagePreprocessing
+    from .preprocess import Fit, Geometry, ImagePreprocessing
     from .speech_tokens import SpeechTokens
     from .text import Tokenizer, Word
 
 __all__ = [
     "AudioPreprocessing",
     "AudioSource",
+    "Fit",
     "Geometry",
     "ImagePreprocessing",
     "ImageSource",
@@ -33,6 +34,7 @@ __all__ = [
 _HOMES = {
     "AudioPreprocessing": ".mel",
     "AudioSource": ".audio",
+    "Fit": ".preprocess",
     "Geometry": ".preprocess",
     "ImagePreprocessing": ".preprocess",
     "ImageSource": ".image",

@@ -88,6 +88,39 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """A resize that keeps a picture whole and nearly at its proportions, whatever they are.
+
+    Source: transformers, ViltImageProcessor, whose rounding is kept.
+    """
+
+    shorter: int
+    """Length of the shorter side, in pixels, where the longer one allows it."""
+    longer: int
+    """The most the longer side may have, in pixels."""
+    multiple: int
+    """Both sides are rounded down to multiples of so many pixels, and are at least one."""
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where no size fits."""
+        if not (1 <= self.multiple <= self.shorter <= self.longer):
+            raise ModelError(
+                "`resize_to` must have rising `multiple`, `shorter` and `longer` of at least 1 pixel, but has "
+                f"{self.multiple}, {self.shorter} and {self.longer} instead."
+            )
+
+    def size(self, source_size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width after the resize of a picture with these, in pixels."""
+        short = min(source_size)
+        sides = [float(self.shorter) if side == short else side * (self.shorter / short) for side in source_size]
+        if max(sides) > self.longer:
+            scale = self.longer / max(sides)
+            sides = [side * scale for side in sides]
+        height, width = (max(int(side + 0.5) // self.multiple, 1) * self.multiple for side in sides)
+        return height, width
+
+
+@dataclass(frozen=True)
 class ImagePreprocessing:
     """Resize, crop from the centre, rescale and normalise, with PIL's own numbers.
 
@@ -98,10 +131,12 @@ class ImagePreprocessing:
     """
 
     size: tuple[int, int]
-    """Height and width of the model's input, in pixels."""
-    resize_to: tuple[int, int] | int
+    """Height and width of the model's input, in pixels; with a `Fit` those of a square picture's, for each picture then
+    has its own."""
+    resize_to: tuple[int, int] | int | Fit
     """Height and width the picture is resized to, whatever its proportions; or the length of its shorter side, which
-    keeps them. What is then larger than `size` is cropped, what is smaller is padded with black."""
+    keeps them. What is then larger than `size` is cropped, what is smaller is padded with black. With a `Fit` nothing
+    is cropped or padded."""
     interpolation: Interpolation
     """The filter of the resize; all but "nearest" widen it when the picture shrinks (antialias)."""
     mean: tuple[float, float, float]
@@ -115,8 +150,10 @@ class ImagePreprocessing:
         """Raise ModelError where a field cannot be used."""
         sides = {"size": self.size, "resize_to": self.resize_to}
         for name, side in sides.items():
-            if (side if isinstance(side, int) else min(side)) < 1:
+            if not isinstance(side, Fit) and (side if isinstance(side, int) else min(side)) < 1:
                 raise ModelError(f"`{name}` must be at least 1 pixel, but is {side} instead.")
+        if isinstance(self.resize_to, Fit) and self.size != (square := self.resize_to.size((1, 1))):
+            raise ModelError(f"`size` must be a square picture's ({square}) with a `Fit`, but is {self.size} instead.")
         _require_known(self.interpolation)
         if not all(map(math.isfinite, self.mean)):
             raise ModelError(f"`mean` must be finite, but is {self.mean} instead.")
@@ -176,11 +213,14 @@ class ImagePreprocessing:
                 f"`picture` must not be so long and thin, but is {source_size[1]} x {source_size[0]} instead and would "
                 f"be resized to {resized_size[1]} x {resized_size[0]}. Crop it."
             )
-        (top, height), (left, width) = map(_centre, resized_size, self.size)
+        size = resized_size if isinstance(self.resize_to, Fit) else self.size
+        (top, height), (left, width) = map(_centre, resized_size, size)
         return Geometry(source_size=source_size, resized_size=resized_size, crop=(top, left, height, width))
 
     def _resized_size(self, source_size: tuple[int, int]) -> tuple[int, int]:
         """Height and width after the resize. The long side is cut down to an integer, as torchvision does it."""
+        if isinstance(self.resize_to, Fit):
+            return self.resize_to.size(source_size)
         if not isinstance(self.resize_to, int):
             return self.resize_to
         height, width = source_size
@@ -200,14 +240,17 @@ class ImagePreprocessing:
             ModelError: A field is missing, unknown or wrong.
         """
         problem = _problem(cls, data, required=("size", "resize_to", "interpolation", "mean", "std"))
-        pairs = {"size": 2} if isinstance(data.get("resize_to"), int) else {"size": 2, "resize_to": 2}
-        problem = problem or _not_ints(data, pairs) or _not_numbers(data)
+        resize_to = data.get("resize_to")
+        pairs = {"size": 2} if isinstance(resize_to, int | Mapping) else {"size": 2, "resize_to": 2}
+        problem = problem or _not_ints(data, pairs) or _not_numbers(data) or _not_a_fit(resize_to)
         if problem:
             raise ModelError(f"`preprocessing` {problem}")
         _require_known(data["interpolation"])
         values = dict(data)
         values["size"] = tuple(data["size"])
-        if not isinstance(data["resize_to"], int):
+        if isinstance(resize_to, Mapping):
+            values["resize_to"] = Fit(**resize_to)
+        elif not isinstance(resize_to, int):
             values["resize_to"] = tuple(data["resize_to"])
         for name in ("mean", "std"):
             values[name] = tuple(map(float, data[name]))
@@ -261,6 +304,16 @@ def _not_numbers(data: Mapping[str, Any]) -> str:
             return f"must have 3 numbers in `{name}`, but has {data[name]!r} instead."
     if type(data.get("rescale", 1.0)) not in (int, float):
         return f"must have a number in `rescale`, but has {data['rescale']!r} instead."
+    return ""
+
+
+def _not_a_fit(resize_to: Any) -> str:
+    """The same for a `Fit`, which is an object there; nothing where `resize_to` is none."""
+    names = [field.name for field in fields(Fit)]
+    if isinstance(resize_to, Mapping) and not (
+        sorted(resize_to) == sorted(names) and all(type(number) is int for number in resize_to.values())
+    ):
+        return f"must have integers for {', '.join(names)} in `resize_to`, but has {dict(resize_to)!r} instead."
     return ""
 
 

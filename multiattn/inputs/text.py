@@ -5,6 +5,7 @@ What is done here is in Rust (`tokenizers`); ours are the ways in, the training 
 
 import os
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -26,6 +27,13 @@ KINDS = ("bpe", "characters")
 _SPACE = "▁"  # U+2581 stands for a space within a token, as in SentencePiece
 _BROKEN = "\ufffd"  # stands for bytes that make no character, or none yet
 _INSIDE = "'’-"  # of the punctuation, what may stand inside a word
+_MARKS = r"[.,;:?!¿¡…\"“”„«»()\[\]。、，？！]"
+_AROUND_WORDS = rf"(?<!\S){_MARKS}+|{_MARKS}+(?!\S)"  # of the marks, those beside a space or an end: not 3.5
+_NO_MARKS = (
+    normalizers.Replace(tokenizers.Regex(_AROUND_WORDS), " "),
+    normalizers.Replace(tokenizers.Regex(r"\s+"), " "),
+    normalizers.Strip(),
+)
 
 
 class Word(NamedTuple):
@@ -96,7 +104,9 @@ class Tokenizer:
         (Path(directory) / FILE).write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
-    def train(cls, texts: Iterable[str], *, kind: str, vocab_size: int, lowercase: bool = True) -> "Tokenizer":
+    def train(
+        cls, texts: Iterable[str], *, kind: str, vocab_size: int, lowercase: bool = True, marks: bool = True
+    ) -> "Tokenizer":
         """Make a vocabulary of one's own; the same texts give the same one.
 
         A text without runs of spaces, in letters that the vocabulary has, decodes back to itself.
@@ -108,6 +118,8 @@ class Tokenizer:
             vocab_size: Tokens at most, with the four special ones and all the letters; where the letters alone are
                 more, the rare ones become [UNK].
             lowercase: Whether texts are put in lower case first, here and in `encode`.
+            marks: Whether the marks of a sentence around words (full stops, question marks, quotes and the like) are
+                part of a text; else they are left out, here and in `encode`, so that "what is it?" is "what is it".
 
         Raises:
             ModelError: An option is out of range.
@@ -120,7 +132,11 @@ class Tokenizer:
         room = vocab_size - len(SPECIALS)
         if room < 2:  # a space and a letter
             raise ModelError(f"`vocab_size` must be at least {len(SPECIALS) + 2}, but is {vocab_size} instead.")
-        lines = [line.lower() if lowercase else line for line in texts]
+        steps: list[Any] = [] if marks else list(_NO_MARKS)
+        bare = normalizers.Sequence(steps)
+        lines = [bare.normalize_str(line.lower() if lowercase else line) for line in texts]
+        if lowercase:
+            steps.append(normalizers.Lowercase())
         letters = Counter(letter for line in lines for letter in line if not letter.isspace())
         if not letters:
             raise InputError("`texts` must hold at least one letter, but hold none instead.")
@@ -128,8 +144,8 @@ class Tokenizer:
         rarest_last = sorted(letters.items() - {(_SPACE, letters[_SPACE])}, key=lambda item: (-item[1], item[0]))
         alphabet = [_SPACE] + [letter for letter, _ in rarest_last[: room - 1]]
         backend = tokenizers.Tokenizer(models.BPE(unk_token="[UNK]"))
-        if lowercase:
-            backend.normalizer = normalizers.Lowercase()
+        if steps:
+            backend.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
         # tokens never cross from one word to the next, nor from a word to the punctuation after it
         punctuation = tokenizers.Regex(r"[\p{P}&&[^'’\-]]")
         backend.pre_tokenizer = pre_tokenizers.Sequence(
@@ -179,26 +195,18 @@ class Tokenizer:
         tokens belong to none.
         """
         text = self.decode(ids)
-        words = _split(text)
         pieces = [i for i, token in enumerate(ids) if self._stands_for_text(token)]
         bounds = self._bounds([ids[i] for i in pieces], text)
-        found: list[Word] = []
-        waiting: list[int] = []  # spaces and halves of characters, whose word comes next
-        for piece, (start, end) in zip(pieces, pairwise(bounds), strict=True):
-            if not text[start:end].strip():
-                waiting.append(piece)
-                continue
-            # the words that this token has a part of
-            mine = [(first, last) for first, last in words if first < end and last > start]
-            first, last = mine[0][0], mine[-1][1]
-            together = (*waiting, piece)
-            waiting = []
-            if found and found[-1].end > first:
-                before = found.pop()
-                together = before.pieces + together
-                first, last = before.start, max(before.end, last)
-            found.append(Word(text[first:last], first, last, together))
-        return found
+        return _grouped(text, pieces, list(pairwise(bounds)))
+
+    def encode_words(self, text: str) -> tuple[list[int], list[Word]]:
+        """What `encode` gives, and the words of `text` as it was written: as `words`, but unknown ones are words too.
+
+        Raises:
+            InputError: The text has half a character in it (a lone surrogate).
+        """
+        ids = self.encode(text)
+        return ids, _grouped(text, range(len(ids)), self._backend.encode(text, add_special_tokens=False).offsets)
 
     def _stands_for_text(self, token: int) -> bool:
         return token not in self.special_ids and self._backend.id_to_token(token) is not None
@@ -215,6 +223,28 @@ class Tokenizer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Tokenizer.from_json, (self.to_json(),)
+
+
+def _grouped(text: str, pieces: Sequence[int], places: Sequence[tuple[int, int]]) -> list[Word]:
+    """The words of a text out of its tokens (`pieces`), each of which stands from one place in it to another."""
+    words = _split(text)
+    starts, ends = [first for first, _ in words], [last for _, last in words]
+    found: list[Word] = []
+    waiting: list[int] = []  # spaces and halves of characters, whose word comes next
+    for piece, (start, end) in zip(pieces, places, strict=True):
+        if not text[start:end].strip():
+            waiting.append(piece)
+            continue
+        # the words that this token has a part of
+        first, last = starts[bisect_right(ends, start)], ends[bisect_left(starts, end) - 1]
+        together = (*waiting, piece)
+        waiting = []
+        if found and found[-1].end > first:
+            before = found.pop()
+            together = before.pieces + together
+            first, last = before.start, max(before.end, last)
+        found.append(Word(text[first:last], first, last, together))
+    return found
 
 
 def _split(text: str) -> list[tuple[int, int]]:

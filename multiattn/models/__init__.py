@@ -1,6 +1,7 @@
 """The models: for each a frozen configuration, its presets, and the module."""
 
 from .captioner import Captioner, CaptionerConfig
+from .single_stream import SingleStream, SingleStreamConfig
 from .speech import SpeechConfig, SpeechEncoder, SpeechEncoderConfig, SpeechRecogniser
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig
@@ -12,6 +13,8 @@ __all__ = [
     "VQA",
     "Captioner",
     "CaptionerConfig",
+    "SingleStream",
+    "SingleStreamConfig",
     "SpeechConfig",
     "SpeechEncoder",
     "SpeechEncoderConfig",

@@ -38,3 +38,12 @@ def check_heads(config: Any) -> None:
     """`num_heads` must divide `dim`."""
     if config.dim % config.num_heads:
         raise ValueError(f"`dim` must be a multiple of `num_heads` ({config.num_heads}), but is {config.dim} instead.")
+
+
+def check_image_size(config: Any) -> None:
+    """`image_size` must be a height and a width, each of at least `patch_size`."""
+    if len(config.image_size) != 2 or min(config.image_size) < config.patch_size:
+        raise ValueError(
+            f"`image_size` must be a height and a width of at least a patch ({config.patch_size}), "
+            f"but is {config.image_size} instead."
+        )

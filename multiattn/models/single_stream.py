@@ -18,8 +18,9 @@ from ..attention import LearnedPositions, Mask, Site, Tap, probe_at
 from ..blocks import PatchStem
 from ..errors import ModelError
 from .initial import initialise
-from .ranges import check_at_least
-from .text_stack import TextConfig, TextStack, places, too_long
+from .ranges import check_at_least, check_image_size
+from .text_encoder import TextEncoderConfig
+from .text_stack import TextStack, places, too_long
 from .vqa import AnswerHead
 
 _QUESTION, _PICTURE = 0, 1
@@ -27,26 +28,23 @@ _QUESTION, _PICTURE = 0, 1
 
 
 @dataclass(frozen=True)
-class SingleStreamConfig(TextConfig):
-    """What a `SingleStream` is made of: a `TextConfig` for the one stack, and what the picture needs beside it."""
+class SingleStreamConfig:
+    """What a `SingleStream` is made of."""
 
-    context_dim: None = None
-    """The picture is in the stack, and nothing stands beside it to be attended to."""
+    question: TextEncoderConfig
+    """Of the question's tokens, and of the blocks, which read the picture's as well; without a context."""
 
-    embed_norm: bool = True
-    """Normalise the embedded tokens of the question, as BERT does; the picture's are not."""
+    answers: int
+    """How many answers the closed list has."""
+
+    head_dim: int = 512
+    """Width inside the head that scores them."""
 
     image_size: tuple[int, int] = (384, 384)
     """Height and width the picture's positions were learned at, in pixels; other sizes run too."""
 
     patch_size: int = 32
     """Side of a patch, in pixels."""
-
-    answers: int = 1000
-    """How many answers the closed list has."""
-
-    head_dim: int = 512
-    """Width inside the head that scores them."""
 
     def __post_init__(self) -> None:
         """Check that there can be such a model.
@@ -55,33 +53,30 @@ class SingleStreamConfig(TextConfig):
             ValueError: There can be none; the message names the field.
         """
         object.__setattr__(self, "image_size", tuple(self.image_size))  # a list where it came from JSON or YAML
-        super().__post_init__()
-        if self.context_dim is not None:
-            raise ValueError(f"`context_dim` must be None in a single stream, but is {self.context_dim} instead.")
-        check_at_least(self, 1, ("patch_size", "answers", "head_dim"))
-        if len(self.image_size) != 2 or min(self.image_size) < self.patch_size:
+        if self.question.context_dim is not None:
             raise ValueError(
-                f"`image_size` must be a height and a width of at least a patch ({self.patch_size}), "
-                f"but is {self.image_size} instead."
+                "`question.context_dim` must be None, for the picture is in the same stack, but is "
+                f"{self.question.context_dim} instead."
             )
-
-    @property
-    def question(self) -> TextConfig:
-        """Of what reads the question, as in a `VQAConfig`: here the one stack."""
-        return self
+        check_at_least(self, 1, ("answers", "head_dim", "patch_size"))
+        check_image_size(self)
 
 
 PRESETS: dict[str, SingleStreamConfig] = {
     "vilt_base": SingleStreamConfig(
-        vocab_size=30522,
-        dim=768,
-        depth=12,
-        num_heads=12,
-        mlp_dim=3072,
-        max_length=40,
-        start_token=101,
-        end_token=102,
-        norm_eps=1e-12,
+        TextEncoderConfig(
+            vocab_size=30522,
+            dim=768,
+            depth=12,
+            num_heads=12,
+            mlp_dim=3072,
+            max_length=40,
+            context_dim=None,
+            start_token=101,
+            end_token=102,
+            norm_eps=1e-12,
+            embed_norm=True,
+        ),
         answers=3129,
         head_dim=1536,
     ),
@@ -89,25 +84,25 @@ PRESETS: dict[str, SingleStreamConfig] = {
 """The models one can ask for by name."""
 
 
-class SingleStream(TextStack):
+class SingleStream(nn.Module):
     """One transformer over a question and a picture, and a head, built from a `SingleStreamConfig`.
 
-    It answers with the same calls as a `VQA` with a closed list: `encode`, `read`, `answer_logits`.
+    It answers by the same calls as a `VQA` with a closed list: `encode`, `read`, `answer_logits`.
     """
 
-    config: SingleStreamConfig
-
     def __init__(self, config: SingleStreamConfig) -> None:
-        super().__init__(config)
-        c = config
-        self.stem = PatchStem(3, c.dim, patch_size=c.patch_size)
-        self.class_token = nn.Parameter(torch.zeros(1, 1, c.dim))
-        self.picture_positions = LearnedPositions(
-            self.grid(c.image_size), c.dim, prefix=self.num_prefix_tokens, resampling="bilinear"
+        super().__init__()
+        self.config = config
+        dim = config.question.dim
+        self.stem = PatchStem(3, dim, patch_size=config.patch_size)
+        self.class_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.positions = LearnedPositions(
+            self.grid(config.image_size), dim, prefix=self.num_prefix_tokens, resampling="bilinear"
         )
-        self.types = nn.Embedding(2, c.dim)
-        self.pooler = nn.Linear(c.dim, c.dim)
-        self.head = AnswerHead(c.dim, inner=c.head_dim, answers=c.answers)
+        self.types = nn.Embedding(2, dim)
+        self.stack = TextStack(config.question)
+        self.pooler = nn.Linear(dim, dim)
+        self.head = AnswerHead(dim, inner=config.head_dim, answers=config.answers)
         self.apply(initialise)
         nn.init.normal_(self.class_token, std=0.02)
 
@@ -120,7 +115,7 @@ class SingleStream(TextStack):
         """Rows and columns of patches in a picture of this height and width."""
         return image_size[0] // self.config.patch_size, image_size[1] // self.config.patch_size
 
-    def picture_sites(self, image_size: tuple[int, int] | None = None, *, question_tokens: int) -> tuple[Site, ...]:
+    def attention_sites(self, image_size: tuple[int, int] | None = None, *, question_tokens: int) -> tuple[Site, ...]:
         """The attentions a `Tap` may ask for, for a picture of this height and width and a question of so many tokens.
 
         Keys are the question's tokens, then the picture's. The last block computes the question's rows only, for
@@ -128,10 +123,9 @@ class SingleStream(TextStack):
         """
         rows, cols = self.grid(image_size or self.config.image_size)
         tokens = question_tokens + self.num_prefix_tokens + rows * cols
-        last = self.config.depth - 1
+        depth, heads = self.config.question.depth, self.config.question.num_heads
         return tuple(
-            Site(f"blocks.{i}.self", self.config.num_heads, question_tokens if i == last else tokens, tokens)
-            for i in range(self.config.depth)
+            Site(f"blocks.{i}.self", heads, question_tokens if i == depth - 1 else tokens, tokens) for i in range(depth)
         )
 
     def encode(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b m D"]:
@@ -142,7 +136,7 @@ class SingleStream(TextStack):
         """
         grid = self.grid((images.shape[-2], images.shape[-1]))
         x = torch.cat([self.class_token.expand(len(images), -1, -1), self.stem(images)], dim=1)  # (b, m, D)
-        return self._typed(self._dropped(x + self.picture_positions(grid)), _PICTURE)
+        return self._typed(self._dropped(x + self.positions(grid)), _PICTURE)
 
     def read(
         self,
@@ -164,18 +158,18 @@ class SingleStream(TextStack):
             ModelError: A question is longer than the position table, or the questions are not as many of each picture.
         """
         rows, count = questions.shape
-        if count > self.config.max_length:
-            raise ModelError(too_long(self.config.max_length, count))
+        if count > (limit := self.config.question.max_length):
+            raise ModelError(too_long(limit, count))
         if not len(context) or rows % len(context):
             raise ModelError(f"`questions` must be as many of each of {len(context)} pictures, but are {rows} instead")
         positions = torch.arange(count, device=questions.device)[None] if real is None else places(real)
         picture = context.repeat_interleave(rows // len(context), dim=0)  # (r, m, D)
-        x = torch.cat([self._typed(self._embed(questions, positions), _QUESTION), picture], dim=1)  # (r, n + m, D)
+        x = torch.cat([self._typed(self.stack.embed(questions, positions), _QUESTION), picture], dim=1)  # (r, n + m, D)
         mask = Mask(keys=None if real is None else F.pad(real, (0, picture.shape[1]), value=True))
-        last = len(self.blocks) - 1
-        for i, block in enumerate(self.blocks):
+        last = len(self.stack.blocks) - 1
+        for i, block in enumerate(self.stack.blocks):
             x = block(x, rows=slice(0, count) if i == last else None, mask=mask, probe=probe_at(tap, f"blocks.{i}"))
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+        return x if self.stack.norm is None else self.stack.norm(x)
 
     def answer_logits(self, states: Float[Tensor, "r n D"]) -> Float[Tensor, "r A"]:
         """The scores (logits) of the closed list's answers, read off the first token of each question."""
@@ -200,7 +194,7 @@ class SingleStream(TextStack):
         return self.answer_logits(self.read(questions, self.encode(images), real=real, tap=tap))
 
     def _dropped(self, x: Tensor) -> Tensor:
-        return x if self.dropout is None else self.dropout(x)  # type: ignore[no-any-return]
+        return x if self.stack.dropout is None else self.stack.dropout(x)
 
     def _typed(self, x: Tensor, kind: int) -> Tensor:
         return x + self.types.weight[kind]

@@ -113,7 +113,7 @@ class TextDecoder(TextStack):
         mask = Mask(causal=count > 1, keys=keys)
         seen = context if cache is None else cache.context
         context_mask = Mask(keys=seen.real if isinstance(seen, ProjectedContext) else context_real)
-        x = self._embed(tokens, positions)  # (r, n, D)
+        x = self.embed(tokens, positions)  # (r, n, D)
         for i, block in enumerate(self.blocks):
             x = block(
                 x,

@@ -36,8 +36,9 @@ class TextEncoder(TextStack):
         *,
         context_real: Bool[Tensor, "b m"] | None = None,
         real: Bool[Tensor, "r n"] | None = None,
+        first_only: bool = False,
         tap: Tap | Probe | None = None,
-    ) -> Float[Tensor, "r n D"]:
+    ) -> Float[Tensor, "r out D"]:
         """The state of each token after the last block.
 
         Args:
@@ -45,7 +46,8 @@ class TextEncoder(TextStack):
             context: What to attend to, or what `project_context` made of it; None for an encoder of text alone.
             context_real: False where a token of a `context` that is a tensor is padding; None where none is.
             real: False where a token is padding, which nothing attends to and no position counts; None where none is.
-            tap: What to capture of the attention.
+            first_only: Give the first token's state alone: `out` is 1, and the last block computes no other.
+            tap: What to capture of the attention; with `first_only`, the last block's sites have one row.
 
         Raises:
             ModelError: A text is longer than the position table, or there is a context where none is looked at, or
@@ -62,11 +64,12 @@ class TextEncoder(TextStack):
         positions = torch.arange(count, device=tokens.device)[None] if real is None else places(real)
         mask = Mask(keys=real)
         context_mask = Mask(keys=context.real if isinstance(context, ProjectedContext) else context_real)
-        x = self._embed(tokens, positions)  # (r, n, D)
+        x = self.embed(tokens, positions)  # (r, n, D)
         for i, block in enumerate(self.blocks):
             x = block(
                 x,
                 context.layers[i] if isinstance(context, ProjectedContext) else context,
+                rows=slice(0, 1) if first_only and i == len(self.blocks) - 1 else None,
                 mask=mask,
                 context_mask=context_mask,
                 probe=probe_at(tap, f"blocks.{i}"),

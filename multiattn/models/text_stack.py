@@ -121,7 +121,7 @@ class TextStack(nn.Module):
         made = (block.cross_attention.keys_values(context) for block in self.blocks)  # type: ignore[union-attr, operator]
         return ProjectedContext(tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in made), real)
 
-    def _embed(self, tokens: Int64[Tensor, "r n"], positions: Int64[Tensor, "#r n"]) -> Float[Tensor, "r n D"]:
+    def embed(self, tokens: Int64[Tensor, "r n"], positions: Int64[Tensor, "#r n"]) -> Float[Tensor, "r n D"]:
         """Tokens at positions."""
         x = self.embedding(tokens)
         if self.positions is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..blocks.activation import Activation
-from .ranges import check_at_least, check_choices, check_epsilon, check_heads, check_shares
+from .ranges import check_at_least, check_choices, check_epsilon, check_heads, check_image_size, check_shares
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,7 @@ class ViTConfig:
         for name in ("stem_channels", "stem_strides"):
             if any(value < 1 for value in getattr(self, name)):
                 raise ValueError(f"`{name}` must each be at least 1, but are {getattr(self, name)} instead.")
-        if len(self.image_size) != 2 or min(self.image_size) < self.patch_size:
-            raise ValueError(
-                f"`image_size` must be a height and a width of at least a patch ({self.patch_size}), "
-                f"but is {self.image_size} instead."
-            )
+        check_image_size(self)
         check_epsilon(self)
         check_shares(self, ("dropout", "attention_dropout", "stochastic_depth"))
 

@@ -102,7 +102,7 @@ PRESETS: dict[str, VQAConfig] = {
             image_size=(64, 64),
             patch_size=8,
             num_classes=0,
-            stem_channels=(32, 64, 128),
+            stem_channels=(48, 96, 128),
             stem_strides=(2, 2, 2),
         ),
         TextEncoderConfig(dim=128, depth=3, num_heads=4, mlp_dim=512, max_length=32, context_dim=128),
@@ -180,17 +180,20 @@ class VQA(nn.Module):
         context: Float[Tensor, "b m C"] | ProjectedContext,
         *,
         real: Bool[Tensor, "r n"] | None = None,
+        first_only: bool = False,
         tap: Tap | None = None,
-    ) -> Float[Tensor, "r n D"]:
+    ) -> Float[Tensor, "r out D"]:
         """The states of the questions' tokens.
 
         Args:
             questions: As many of each picture as of the others, special tokens included.
             context: What `encode` gave, or what `question.project_context` made of it.
             real: False where a token is padding.
-            tap: What to capture of the attention.
+            first_only: Give the first token's state alone, which is what the closed list's scores are read off.
+            tap: What to capture of the attention; with `first_only`, the last block's sites have one row.
         """
-        return self.question(questions, context, real=real, tap=probe_at(tap, "question"))  # type: ignore[no-any-return]
+        probe = probe_at(tap, "question")
+        return self.question(questions, context, real=real, first_only=first_only, tap=probe)  # type: ignore[no-any-return]
 
     def answer_logits(self, states: Float[Tensor, "r n D"]) -> Float[Tensor, "r A"]:
         """The scores (logits) of the closed list's answers, read off the first token of each question.

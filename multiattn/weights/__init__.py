@@ -3,6 +3,7 @@
 from .adapt import adapt
 from .bundle import VOCABULARY, ModelBundle
 from .directory import LAYOUTS, convert, load_bundle, save_bundle
+from .hf_bert import load_text_encoder
 from .hub import TASKS, locate
 from .state import load_into
 from .table import CONCAT, SAME, TRANSPOSE, Drop, KeyTable, Row, Transform
@@ -23,6 +24,7 @@ __all__ = [
     "convert",
     "load_bundle",
     "load_into",
+    "load_text_encoder",
     "locate",
     "save_bundle",
 ]

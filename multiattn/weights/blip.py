@@ -1,4 +1,6 @@
-"""The layout of the original BLIP captioners, both ways: a pickled file of tensors, a vocabulary beside it.
+"""The layout of the original BLIP, for captions and for questions, both ways.
+
+It is a pickled file of tensors, with a vocabulary beside it.
 
 The file says no sizes; they are read off the tensors. Pickled code is not run: only tensors and plain values are read.
 """
@@ -14,8 +16,22 @@ from torch import Tensor
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, check_vocabulary
-from .hf_blip import FIXED_TEXT, FIXED_VISION, PROMPT, TEXT_ROWS, check_structure, published_preprocessing
+from ..models.vqa import VQAConfig
+from .blip_text import (
+    FIXED_QUESTION,
+    FIXED_TEXT,
+    FIXED_VISION,
+    QUESTION_ROWS,
+    START,
+    TEXT_ROWS,
+    name_roles,
+    question_start,
+    structure_of,
+    write_bert,
+)
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
+from .checks import check_vocabulary
+from .hf_blip import PROMPT, published_preprocessing
 from .hf_common import TEXT, VISION, check_fixed
 from .json_files import read_json, read_part
 from .own import read_architecture, tuples
@@ -31,7 +47,17 @@ _FIXED = {"norm_eps": 1e-6, "activation": "gelu"}  # of the picture's part, in c
 _ROLES = {"start_token": "bos_token_id", "end_token": "sep_token_id", "pad_token": "pad_token_id"}
 _SPECIALS = {"start_token": "[DEC]", "end_token": "[SEP]", "pad_token": "[PAD]"}
 
+_WRITES, _READS = "text_decoder.bert.", "text_encoder."  # what the keys of each text's part begin with
+_WORDS = "embeddings.word_embeddings.weight"
+
 _THEIRS, _OURS = "visual_encoder.blocks.{i}.", "encoder.blocks.{i}."
+
+# of the original's two kinds of model: its class, and how it decodes. Source: BLIP, models/blip_vqa.py, 10 tokens with
+# the first one
+_PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
+    "caption": ("BLIP_Decoder", {"prompt": PROMPT}),
+    "answer": ("BLIP_VQA", {"beams": 3, "max_tokens": 9}),
+}
 
 TABLE = KeyTable(
     NAME,
@@ -47,6 +73,15 @@ TABLE = KeyTable(
         Row(f"{_OURS}feedforward.fc2.{{p}}", f"{_THEIRS}mlp.fc2.{{p}}"),
         Row("encoder.norm.{p}", "visual_encoder.norm.{p}"),
         *TEXT_ROWS,
+        *QUESTION_ROWS,
+    ),
+)
+
+# the file of a captioner may be that of a pre-training, with more in it
+_CAPTIONER_TABLE = KeyTable(
+    NAME,
+    (
+        *TABLE.rows,
         Drop("text_encoder.{rest}", "matches pictures with texts, in pre-training"),
         Drop("itm_head.{p}", "says whether picture and text match"),
         *(Drop(f"{part}_proj.{{p}}", "compares pictures with texts") for part in ("vision", "text")),
@@ -75,43 +110,58 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
         config: The directory's `config.json`; of a file, only what makes it this layout.
 
     Raises:
-        ModelError: It holds no captioner, something in it does not fit, or there is no vocabulary beside it.
+        ModelError: It holds neither a captioner nor a model that answers, something in it does not fit, or there is no
+            vocabulary beside it.
     """
     file = path / WEIGHTS if path.is_dir() else path
     state, _ = read_pickled(file, under="model")
-    if any(key.startswith("text_encoder.") for key in state) and "itm_head.weight" not in state:
-        raise ModelError(
-            f"{file} must hold a captioner, but is for questions about pictures instead: give another file"
-        )
+    # pre-training has a text encoder too, which says whether a text is the picture's
+    is_answer = any(key.startswith(_READS) for key in state) and "itm_head.weight" not in state
     med = read_json(file.parent / _MED) if (file.parent / _MED).is_file() else {}
     try:
         tokenizer = Tokenizer.load(file.parent)
     except ModelError as error:
         raise ModelError(f"{error} The original BLIP uses that of bert-base-uncased.") from error
-    architecture = _read_structure(state, tokenizer, med, where=str(file))
+    task, table, start = "caption", _CAPTIONER_TABLE, None
+    if is_answer:
+        tokenizer = name_roles(tokenizer, len(state.get(f"{_READS}{_WORDS}", ())))
+        task, table, start = "answer", TABLE, question_start(tokenizer, config, "[ENC]", where=str(file.parent))
+    architecture = _read_structure(state, tokenizer, med, start, where=str(file))
+    assert architecture.decoder is not None
     check_vocabulary(tokenizer, architecture.decoder.vocab_size, where=str(file.parent))
     preprocessing = published_preprocessing(architecture.encoder.image_size[0])
     if "preprocessing" in config:
         preprocessing = ImagePreprocessing.from_dict(read_part(config, "preprocessing", where=str(path / CONFIG)))
-    decoding = read_part({"decoding": {"prompt": PROMPT}, **config}, "decoding", where=str(path / CONFIG))
+    name, published = _PUBLISHED[task]
+    decoding = read_part({"decoding": published, **config}, "decoding", where=str(path / CONFIG))
     return ModelBundle(
-        task="caption",
+        task=task,
         tokenizer=tokenizer,
-        model=build_model(architecture, file, table=TABLE, state=state),
+        model=build_model(architecture, file, table=table, state=state),
         preprocessing=preprocessing,
         decoding={name: tuples(value) for name, value in decoding.items()},
-        card={"architecture": "BLIP_Decoder"},
+        card={"architecture": name},
     )
 
 
 def _read_structure(
-    state: Mapping[str, Tensor], tokenizer: Tokenizer, med: Mapping[str, Any], *, where: str
-) -> CaptionerConfig:
-    """The sizes as the tensors have them, and the heads by their width, unless `med_config.json` says them."""
+    state: Mapping[str, Tensor], tokenizer: Tokenizer, med: Mapping[str, Any], start: int | None, *, where: str
+) -> CaptionerConfig | VQAConfig:
+    """The sizes as the tensors have them, and the heads by their width, unless `med_config.json` says them.
+
+    Args:
+        state: The tensors.
+        tokenizer: The vocabulary beside them.
+        med: What stands in `med_config.json`.
+        start: What questions begin with; None for a model that reads none.
+        where: The file, for messages.
+    """
 
     def shape(key: str) -> torch.Size:
         if key not in state:
-            raise ModelError(f"{where} must hold a BLIP captioner, but lacks {key} instead: give another file")
+            raise ModelError(
+                f"{where} must hold a BLIP that captions or answers, but lacks {key} instead: give another file"
+            )
         return state[key].shape
 
     def depth(before: str, after: str) -> int:
@@ -139,24 +189,30 @@ def _read_structure(
         "num_heads": heads(width),
         "mlp_dim": shape("visual_encoder.blocks.0.mlp.fc1.weight")[0],
     }
-    bert = "text_decoder.bert."
-    layer = f"{bert}encoder.layer.0."
-    vocab_size, text_width = shape(f"{bert}embeddings.word_embeddings.weight")
-    decoder = {
-        **FIXED_TEXT,
-        "vocab_size": vocab_size,
-        "dim": text_width,
-        "depth": depth(f"{bert}encoder.layer.", ".crossattention.self.query.weight"),
-        "num_heads": med["num_attention_heads"] if "num_attention_heads" in med else heads(text_width),
-        "mlp_dim": shape(f"{layer}intermediate.dense.weight")[0],
-        "max_length": shape(f"{bert}embeddings.position_embeddings.weight")[0],
-        "context_dim": shape(f"{layer}crossattention.self.key.weight")[1],
-        **_read_specials(tokenizer, med, vocab_size),
-        "norm_eps": med.get("layer_norm_eps", 1e-12),
-        "dropout": med.get("hidden_dropout_prob", 0.0),
-        "attention_dropout": med.get("attention_probs_dropout_prob", 0.0),
-    }
-    return read_architecture({"encoder": encoder, "decoder": decoder}, CaptionerConfig, where=where)
+
+    def text(before: str) -> dict[str, Any]:
+        layer = f"{before}encoder.layer.0."
+        vocab_size, width = shape(f"{before}{_WORDS}")
+        return {
+            "vocab_size": vocab_size,
+            "dim": width,
+            "depth": depth(f"{before}encoder.layer.", ".crossattention.self.query.weight"),
+            "num_heads": med["num_attention_heads"] if "num_attention_heads" in med else heads(width),
+            "mlp_dim": shape(f"{layer}intermediate.dense.weight")[0],
+            "max_length": shape(f"{before}embeddings.position_embeddings.weight")[0],
+            "context_dim": shape(f"{layer}crossattention.self.key.weight")[1],
+            "norm_eps": med.get("layer_norm_eps", 1e-12),
+            "dropout": med.get("hidden_dropout_prob", 0.0),
+            "attention_dropout": med.get("attention_probs_dropout_prob", 0.0),
+        }
+
+    writes = text(_WRITES)
+    specials = _read_specials(tokenizer, med, writes["vocab_size"])
+    fields = {"encoder": encoder, "decoder": {**FIXED_TEXT, **writes, **specials}}
+    if start is None:
+        return read_architecture(fields, CaptionerConfig, where=where)
+    question = {**FIXED_QUESTION, **text(_READS), **specials, "start_token": start}
+    return read_architecture({**fields, "question": question}, VQAConfig, where=where)
 
 
 def _read_specials(tokenizer: Tokenizer, med: Mapping[str, Any], vocab_size: int) -> dict[str, int]:
@@ -182,9 +238,10 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     """
     del dtype  # the weights say it themselves
     assert bundle.tokenizer is not None  # `save_bundle` has made sure
-    architecture = bundle.captioner.config
-    check_structure(architecture, NAME)
+    architecture = structure_of(bundle, NAME)
     encoder, decoder = architecture.encoder, architecture.decoder
+    assert decoder is not None  # `structure_of` has made sure
+    start = {START: architecture.question.start_token} if isinstance(architecture, VQAConfig) else {}
     in_code, instead = {**_FIXED, "num_heads": encoder.dim // _HEAD_WIDTH}, "hf-blip or multiattn"
     check_fixed(encoder, in_code, NAME, of=VISION, instead=instead)
     check_fixed(decoder, {"activation": "gelu"}, NAME, of=TEXT, instead=instead)
@@ -193,21 +250,13 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "format": NAME,
             "preprocessing": bundle.pictures.to_dict(),
             "decoding": bundle.decoding,
+            **start,
         },
         _MED: {
             "model_type": "bert",
-            "vocab_size": decoder.vocab_size,
-            "hidden_size": decoder.dim,
+            **write_bert(decoder),
             "encoder_width": decoder.context_dim,
-            "num_hidden_layers": decoder.depth,
-            "num_attention_heads": decoder.num_heads,
-            "intermediate_size": decoder.mlp_dim,
-            "max_position_embeddings": decoder.max_length,
             "type_vocab_size": 2,  # which it does not use
-            "hidden_act": "gelu",
-            "layer_norm_eps": decoder.norm_eps,
-            "hidden_dropout_prob": decoder.dropout,
-            "attention_probs_dropout_prob": decoder.attention_dropout,
             "add_cross_attention": True,
             **{theirs: getattr(decoder, field) for field, theirs in _ROLES.items()},
         },
@@ -218,13 +267,11 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
 def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     """As `write_pickled`, with what follows from the rest: the original refuses a file in which a key is missing."""
     del bundle  # the tensors say it all
-    head, embeddings = "text_decoder.cls.predictions.", "text_decoder.bert.embeddings."
-    positions = torch.arange(len(state[f"{embeddings}position_embeddings.weight"]))[None]
-    again = {
-        f"{head}decoder.weight": state[f"{embeddings}word_embeddings.weight"],
-        f"{head}decoder.bias": state[f"{head}bias"],
-        f"{embeddings}position_ids": positions,
-    }
+    head = "text_decoder.cls.predictions."
+    again = {f"{head}decoder.weight": state[f"{_WRITES}{_WORDS}"], f"{head}decoder.bias": state[f"{head}bias"]}
+    for part in (_WRITES, _READS):
+        if (positions := state.get(f"{part}embeddings.position_embeddings.weight")) is not None:
+            again[f"{part}embeddings.position_ids"] = torch.arange(len(positions))[None]
     write_pickled({**state, **again}, path, dtype, under="model")
 
 
@@ -235,7 +282,7 @@ LAYOUT = Layout(
     load,
     describe,
     TABLE,
-    tasks=("caption",),
+    tasks=tuple(_PUBLISHED),
     weights=WEIGHTS,
     write=_write,
 )

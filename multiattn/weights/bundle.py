@@ -11,9 +11,10 @@ from torch import Tensor
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.captioner import Captioner, CaptionerConfig
+from ..models.single_stream import SingleStream, SingleStreamConfig
 from ..models.speech import SpeechConfig, SpeechRecogniser
 from ..models.vit import ViT, ViTConfig
-from .json_files import short
+from ..models.vqa import VQA, VQAConfig
 from .state import WEIGHTS, load_into, read_tensors, write_tensors
 from .table import KeyTable
 
@@ -29,31 +30,39 @@ VOCABULARY = (
 )
 """The tensors of a model that writes with a row for each token, of those that it has."""
 
+Model = ViT | Captioner | SpeechRecogniser | VQA | SingleStream
+"""What a directory can hold."""
+
+Config = ViTConfig | CaptionerConfig | SpeechConfig | VQAConfig | SingleStreamConfig
+"""What such a model is made of."""
+
 
 @dataclass
 class ModelBundle:
     """A model with all that is needed to use it on files."""
 
     task: str
-    """What it does: `classify`, `caption` or `transcribe`."""
+    """What it does: `classify`, `caption`, `transcribe` or `answer`."""
 
-    model: ViT | Captioner | SpeechRecogniser
-    """In eval mode, float32, on the CPU when loaded. `classifier`, `captioner` and `speech` are this, of the kind they
-    say."""
+    model: Model
+    """In eval mode, float32, on the CPU when loaded. `classifier`, `captioner`, `speech` and `answerer` are this, of
+    the kind they say."""
 
     preprocessing: ImagePreprocessing | AudioPreprocessing
     """Of what it reads. `pictures` and `sound` are this, of the kind they say."""
 
     labels: tuple[str, ...] = ()
-    """A name for each score of a classifier; empty for a model without a head."""
+    """A name for each score of a classifier, empty for a model without a head; the closed list of one that answers out
+    of one."""
 
     tokenizer: Tokenizer | None = None
-    """Of a model that writes; None for others, and where it was loaded without."""
+    """Of a model that writes, or reads questions; None for others, and where it was loaded without."""
 
     decoding: dict[str, Any] = field(default_factory=dict)
     """How a model that writes does so where nobody says otherwise: the fields of `DecodingOptions` that it states;
     `prompt`, the text that every caption goes on from; `alignment_heads`, pairs of a decoder block and one of its
-    heads, whose cross-attention follows the speech; and `ctc_weight`, how much a recogniser's CTC head counts. A field
+    heads, whose cross-attention follows the speech; `pointing_heads`, such pairs of the question encoder, whose
+    cross-attention finds what a question is about; and `ctc_weight`, how much a recogniser's CTC head counts. A field
     that is stated counts even at its default: `beams: 1` is greedy, while a model that says nothing is searched with as
     many as the pipeline likes."""
 
@@ -97,6 +106,17 @@ class ModelBundle:
         """
         if not isinstance(self.model, SpeechRecogniser):
             raise self._other("transcribe")
+        return self.model
+
+    @property
+    def answerer(self) -> VQA | SingleStream:
+        """The model, where it is one that answers questions about pictures.
+
+        Raises:
+            ModelError: It is one for another task.
+        """
+        if not isinstance(self.model, VQA | SingleStream):
+            raise self._other("answer")
         return self.model
 
     @property
@@ -166,21 +186,23 @@ class Layout:
     """As `load`, with these tensors of ours new and without a vocabulary; None where no such model is gone on with."""
 
 
-_KINDS: dict[type, Callable[[Any], ViT | Captioner | SpeechRecogniser]] = {
+_KINDS: dict[type, Callable[[Any], Model]] = {
     ViTConfig: ViT,
     CaptionerConfig: Captioner,
     SpeechConfig: SpeechRecogniser,
+    VQAConfig: VQA,
+    SingleStreamConfig: SingleStream,
 }
 
 
 def build_model(
-    config: ViTConfig | CaptionerConfig | SpeechConfig,
+    config: Config,
     directory: Path,
     *,
     table: KeyTable | None = None,
     state: Mapping[str, Tensor] | None = None,
     without: Sequence[str] = (),
-) -> ViT | Captioner | SpeechRecogniser:
+) -> Model:
     """The model a directory describes, with its weights, in eval mode.
 
     Args:
@@ -205,70 +227,3 @@ def build_model(
         state = {**state, **(new if table is None else table.to_theirs(new))}
     load_into(model, state, table=table, where=str(directory))
     return model.eval()
-
-
-def check_bundle(bundle: ModelBundle) -> None:
-    """Make sure that the parts of a bundle fit each other.
-
-    Raises:
-        ModelError: They do not; the message names the part.
-    """
-    if bundle.task == "transcribe":
-        _check_sound(bundle.sound, bundle.speech.config.encoder.mels)
-        _check_writer(bundle, bundle.speech.config.decoder.vocab_size)
-        check_heads(bundle, where="the bundle")
-    elif bundle.task == "caption":
-        _check_writer(bundle, bundle.captioner.config.decoder.vocab_size)
-    else:
-        check_labels(bundle.labels, bundle.classifier.config.num_classes, where="the bundle")
-
-
-def _check_writer(bundle: ModelBundle, vocab_size: int) -> None:
-    if bundle.tokenizer is None:
-        raise ModelError("`tokenizer` must be given for a model that writes, but is None instead")
-    check_vocabulary(bundle.tokenizer, vocab_size, where="the bundle")
-
-
-def _check_sound(sound: AudioPreprocessing, mels: int) -> None:
-    if sound.mels != mels:
-        raise ModelError(f"`preprocessing.mels` must be the encoder's `mels` ({mels}), but is {sound.mels} instead")
-
-
-def check_heads(bundle: ModelBundle, *, where: str) -> None:
-    """Make sure that a recogniser has the heads that are said to follow the speech.
-
-    Raises:
-        ModelError: It has not.
-    """
-    text, heads = bundle.speech.config.decoder, bundle.decoding.get("alignment_heads", ())
-    for pair in heads if isinstance(heads, tuple) else (heads,):
-        whole = isinstance(pair, tuple) and len(pair) == 2 and all(type(number) is int for number in pair)
-        if not whole or not (0 <= pair[0] < text.depth and 0 <= pair[1] < text.num_heads):
-            raise ModelError(
-                f"{where}: `alignment_heads` must be pairs of one of {text.depth} blocks and one of its "
-                f"{text.num_heads} heads, from 0, but have {short(pair)} instead"
-            )
-
-
-def check_vocabulary(tokenizer: Tokenizer, vocab_size: int, *, where: str) -> None:
-    """Make sure that a vocabulary is the one that weights were made for, as far as the sizes tell.
-
-    Weights may have a few rows more than there are entries: BLIP's files name two of its tokens nowhere, and others
-    fill up to a round number.
-
-    Raises:
-        ModelError: It cannot be.
-    """
-    spare = 2 + vocab_size // 100
-    if not vocab_size - spare <= tokenizer.vocab_size <= vocab_size:
-        raise ModelError(
-            f"{where} has a vocabulary of {tokenizer.vocab_size} entries, but its weights are made for {vocab_size}: "
-            "put the model's own vocabulary beside them"
-        )
-
-
-def check_labels(labels: tuple[str, ...], num_classes: int, *, where: str) -> tuple[str, ...]:
-    """The labels, of which there must be one a class."""
-    if len(labels) != num_classes:
-        raise ModelError(f"{where} must have a label for each of {num_classes} classes, but has {len(labels)} instead")
-    return labels

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
-from . import blip, hf_blip, hf_vit, hf_whisper, own, timm_vit, vit_gpt2, whisper
-from .bundle import CONFIG, Layout, ModelBundle, check_bundle, check_heads
+from . import blip, hf_blip, hf_vilt, hf_vit, hf_whisper, own, timm_vit, vit_gpt2, whisper
+from .bundle import CONFIG, Layout, ModelBundle
+from .checks import check_bundle, check_heads
 from .hub import locate
 from .json_files import read_json, write_json
 
 _LAYOUTS: dict[str, Layout] = {
-    room.NAME: room.LAYOUT for room in (own, timm_vit, hf_vit, hf_blip, blip, vit_gpt2, hf_whisper, whisper)
+    room.NAME: room.LAYOUT for room in (own, timm_vit, hf_vit, hf_blip, blip, hf_vilt, vit_gpt2, hf_whisper, whisper)
 }
 
 _TOKENS = ("suppress", "suppress_first", "forced")  # of a decode: what without its vocabulary means something else
@@ -53,7 +54,7 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
                     f"{directory}: a value in its {layout.name} files cannot be used ({error!r})"
                 ) from error
             bundle.source, bundle.layout = str(name), layout.name
-            if bundle.task == "transcribe":
+            if bundle.task in ("transcribe", "answer"):
                 check_heads(bundle, where=str(directory))
             return bundle
     said = next((f' ("{key}": {config[key]!r})' for key in ("format", "model_type") if key in config), "")

@@ -1,4 +1,7 @@
-"""The layout of transformers' BLIP for captions, both ways. Its files are read as they are, without transformers."""
+"""The layout of transformers' BLIP for captions and for questions, both ways.
+
+Its files are read as they are, without transformers.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +12,25 @@ import torch
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing
 from ..models.captioner import CaptionerConfig
-from .bundle import CONFIG, Layout, ModelBundle, build_model
+from ..models.vqa import VQAConfig
+from .blip_text import (
+    FIXED_QUESTION,
+    FIXED_TEXT,
+    FIXED_VISION,
+    QUESTION_ROWS,
+    START,
+    TEXT_ROWS,
+    name_roles,
+    question_start,
+    read_bert,
+    structure_of,
+    write_bert,
+)
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
 from .hf_common import (
     PREPROCESSOR,
-    TEXT,
-    VISION,
+    QUESTION,
+    around_questions,
     check_fixed,
     describe_text,
     read_activation,
@@ -24,51 +41,20 @@ from .hf_common import (
     write_activation,
     write_preprocessing,
 )
-from .hf_vit import FIXED
 from .json_files import read_part
-from .own import read_architecture
-from .table import CONCAT, Drop, KeyTable, Row
+from .own import read_architecture, tuples
+from .table import KeyTable, Row
 
 NAME = "hf-blip"
 PROMPT = "a picture of "
 """What the published weights were trained to go on from. Source: BLIP, configs/caption_coco.yaml."""
 
+_TASKS = {"caption": "BlipForConditionalGeneration", "answer": "BlipForQuestionAnswering"}
+_HEADS = "pointing_heads"  # a key of ours in their `config.json`
+_VOCABULARY = 30524  # where nothing else is stated
+
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 _DEFAULTS = {"size": 384, "resample": 3, "image_mean": list(_MEAN), "image_std": list(_STD)}  # of BlipImageProcessor
-
-_LAYER, _BLOCK = "text_decoder.bert.encoder.layer.{i}.", "decoder.blocks.{i}."
-_EMBEDDINGS, _HEAD = "text_decoder.bert.embeddings.", "text_decoder.cls.predictions."
-
-TEXT_ROWS = (
-    Row("decoder.embedding.weight", f"{_EMBEDDINGS}word_embeddings.weight"),
-    Row("decoder.positions.weight", f"{_EMBEDDINGS}position_embeddings.weight"),
-    Row("decoder.embed_norm.{p}", f"{_EMBEDDINGS}LayerNorm.{{p}}"),
-    Row(
-        f"{_BLOCK}attention.qkv.{{p}}",
-        tuple(f"{_LAYER}attention.self.{name}.{{p}}" for name in ("query", "key", "value")),
-        CONCAT,
-    ),
-    Row(f"{_BLOCK}attention.out.{{p}}", f"{_LAYER}attention.output.dense.{{p}}"),
-    Row(f"{_BLOCK}norm1.{{p}}", f"{_LAYER}attention.output.LayerNorm.{{p}}"),
-    Row(f"{_BLOCK}cross_attention.q.{{p}}", f"{_LAYER}crossattention.self.query.{{p}}"),
-    Row(
-        f"{_BLOCK}cross_attention.kv.{{p}}",
-        tuple(f"{_LAYER}crossattention.self.{name}.{{p}}" for name in ("key", "value")),
-        CONCAT,
-    ),
-    Row(f"{_BLOCK}cross_attention.out.{{p}}", f"{_LAYER}crossattention.output.dense.{{p}}"),
-    Row(f"{_BLOCK}cross_norm.{{p}}", f"{_LAYER}crossattention.output.LayerNorm.{{p}}"),
-    Row(f"{_BLOCK}feedforward.fc1.{{p}}", f"{_LAYER}intermediate.dense.{{p}}"),
-    Row(f"{_BLOCK}feedforward.fc2.{{p}}", f"{_LAYER}output.dense.{{p}}"),
-    Row(f"{_BLOCK}norm2.{{p}}", f"{_LAYER}output.LayerNorm.{{p}}"),
-    Row("decoder.head_dense.{p}", f"{_HEAD}transform.dense.{{p}}"),
-    Row("decoder.head_norm.{p}", f"{_HEAD}transform.LayerNorm.{{p}}"),
-    Row("decoder.head_bias", f"{_HEAD}bias"),
-    Drop(f"{_HEAD}decoder.weight", "the embedding's table once more, to which it is tied"),
-    Drop(f"{_HEAD}decoder.bias", "the bias once more"),
-    Drop(f"{_EMBEDDINGS}position_ids", "counts from 0"),
-)
-"""The text decoder's, which the original files and transformers' have in common."""
 
 _THEIRS, _OURS = "vision_model.encoder.layers.{i}.", "encoder.blocks.{i}."
 
@@ -86,20 +72,9 @@ TABLE = KeyTable(
         Row(f"{_OURS}feedforward.fc2.{{p}}", f"{_THEIRS}mlp.fc2.{{p}}"),
         Row("encoder.norm.{p}", "vision_model.post_layernorm.{p}"),
         *TEXT_ROWS,
+        *QUESTION_ROWS,
     ),
 )
-
-# the fields of ours that this layout has no word for, and what they are in all its models
-FIXED_VISION = {**FIXED, "in_channels": 3, "qkv_bias": True}
-FIXED_TEXT = {
-    "positions": "learned",
-    "pre_norm": False,
-    "embed_norm": True,
-    "final_norm": False,
-    "head": "transform",
-    "head_bias": True,
-    "tied": True,
-}
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
@@ -111,25 +86,41 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
-        ModelError: It is another BLIP than one that captions, or something in it does not fit.
+        ModelError: It is another BLIP than one that captions or answers, or something in it does not fit.
     """
     path = directory / CONFIG
-    kinds = config.get("architectures") or ["BlipForConditionalGeneration"]
-    if kinds[0] != "BlipForConditionalGeneration":
-        raise ModelError(f"{path}: `architectures` must be BlipForConditionalGeneration, but is {kinds[0]} instead")
-    architecture = _read_structure(config, where=str(path))
+    kinds = config.get("architectures") or [_TASKS["caption"]]
+    task = next((task for task, kind in _TASKS.items() if kind == kinds[0]), None)
+    if task is None:
+        raise ModelError(f"{path}: `architectures` must be {' or '.join(_TASKS.values())}, but is {kinds[0]} instead")
+    text = read_part(config, "text_config", where=str(path))
+    tokenizer = read_tokenizer(directory, vocab_size := text.get("vocab_size", _VOCABULARY))
+    is_answer = task == "answer"
+    if is_answer:
+        tokenizer = name_roles(tokenizer, vocab_size)
+    start = question_start(tokenizer, config, "[CLS]", where=str(directory)) if is_answer else None
+    architecture = _read_structure(config, start, where=str(path))
+    decoding = read_decoding(directory, config, prompt="" if is_answer else PROMPT)
+    if is_answer and (heads := config.get(_HEADS)):
+        decoding[_HEADS] = tuples(heads)
     return ModelBundle(
-        task="caption",
-        tokenizer=read_tokenizer(directory, architecture.decoder.vocab_size),
+        task=task,
+        tokenizer=tokenizer,
         model=build_model(architecture, directory, table=TABLE),
         preprocessing=read_preprocessing(directory, _DEFAULTS),
-        decoding=read_decoding(directory, config, prompt=PROMPT),
+        decoding=decoding,
         card={"architecture": kinds[0]},
     )
 
 
-def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig:
-    """A value that is not stated has transformers' default, but for the heads: theirs are not the published models'."""
+def _read_structure(config: Mapping[str, Any], start: int | None, *, where: str) -> CaptionerConfig | VQAConfig:
+    """A value that is not stated has transformers' default, but for the heads: theirs are not the published models'.
+
+    Args:
+        config: The directory's.
+        start: What questions begin with; None for a model that reads none.
+        where: The file, for messages.
+    """
     text, vision = (read_part(config, name, where=where) for name in ("text_config", "vision_config"))
     for part in (config, text):
         if not part.get("tie_word_embeddings", True):
@@ -149,41 +140,20 @@ def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig
         "norm_eps": vision.get("layer_norm_eps", 1e-5),
         "attention_dropout": vision.get("attention_dropout", 0.0),
     }
-    decoder = {
-        **FIXED_TEXT,
-        "vocab_size": text.get("vocab_size", 30524),
-        "dim": text.get("hidden_size", 768),
-        "depth": text.get("num_hidden_layers", 12),
-        "num_heads": require(text, "num_attention_heads", where=f"{where}, text_config"),
-        "mlp_dim": text.get("intermediate_size", 3072),
-        "max_length": text.get("max_position_embeddings", 512),
+    both = {
+        **FIXED_QUESTION,
+        **read_bert(text, where=where, of="text_config"),
+        "vocab_size": text.get("vocab_size", _VOCABULARY),
         "context_dim": width,  # transformers too puts this over what the file says
-        "start_token": text.get("bos_token_id", 30522),
         "end_token": text.get("sep_token_id", 102),
-        "pad_token": text.get("pad_token_id", 0),
-        "activation": read_activation(text.get("hidden_act", "gelu"), "hidden_act", where=where),
-        "norm_eps": text.get("layer_norm_eps", 1e-12),
-        "dropout": text.get("hidden_dropout_prob", 0.0),
-        "attention_dropout": text.get("attention_probs_dropout_prob", 0.0),
     }
-    return read_architecture({"encoder": encoder, "decoder": decoder}, CaptionerConfig, where=where)
-
-
-def check_structure(architecture: CaptionerConfig, layout: str) -> None:
-    """Make sure that BLIP can be this model, in either of its layouts.
-
-    Raises:
-        ModelError: It cannot; the message names the field.
-    """
-    check_fixed(architecture.encoder, FIXED_VISION, layout, of=VISION)
-    check_fixed(architecture.decoder, FIXED_TEXT, layout, of=TEXT)
-    check_fixed(architecture, {"bridge": False}, layout)
-    height, width = architecture.encoder.image_size
-    if height != width:
-        raise ModelError(
-            f"the {layout} layout needs a square `image_size`, but it is {height} x {width} instead: "
-            "choose the layout multiattn"
-        )
+    fields: dict[str, Any] = {
+        "encoder": encoder,
+        "decoder": {**both, **FIXED_TEXT, "start_token": text.get("bos_token_id", 30522)},
+    }
+    if start is None:
+        return read_architecture(fields, CaptionerConfig, where=where)
+    return read_architecture({**fields, "question": {**both, "start_token": start}}, VQAConfig, where=where)
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
@@ -192,9 +162,17 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     Raises:
         ModelError: transformers' BLIP cannot be this model.
     """
-    architecture = bundle.captioner.config
-    check_structure(architecture, NAME)
+    architecture = structure_of(bundle, NAME)
     encoder, decoder = architecture.encoder, architecture.decoder
+    assert decoder is not None  # `structure_of` has made sure
+    said: dict[str, Any] = {"prompt": bundle.decoding.get("prompt", "")}  # ours: transformers leaves it to the caller
+    files = describe_text(bundle, decoder, NAME, elsewhere=_HEADS if isinstance(architecture, VQAConfig) else "prompt")
+    if isinstance(architecture, VQAConfig):
+        question = architecture.question
+        check_fixed(question, {"context_dim": decoder.context_dim}, NAME, of=QUESTION)
+        said = {START: question.start_token}
+        said |= {_HEADS: bundle.decoding[_HEADS]} if _HEADS in bundle.decoding else {}
+        files[TOKENIZER] = around_questions(bundle, question.start_token, question.end_token, NAME)
     vision = {
         "model_type": "blip_vision_model",
         "image_size": encoder.image_size[0],
@@ -209,37 +187,27 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     }
     text = {
         "model_type": "blip_text_model",
-        "vocab_size": decoder.vocab_size,
-        "hidden_size": decoder.dim,
+        **write_bert(decoder),
         "encoder_hidden_size": decoder.context_dim,
-        "num_hidden_layers": decoder.depth,
-        "num_attention_heads": decoder.num_heads,
-        "intermediate_size": decoder.mlp_dim,
-        "max_position_embeddings": decoder.max_length,
         "bos_token_id": decoder.start_token,
         "eos_token_id": decoder.end_token,
         "sep_token_id": decoder.end_token,  # the one that transformers' BLIP ends with
-        "pad_token_id": decoder.pad_token,
-        "hidden_act": write_activation(decoder.activation),
-        "layer_norm_eps": decoder.norm_eps,
-        "hidden_dropout_prob": decoder.dropout,
-        "attention_probs_dropout_prob": decoder.attention_dropout,
         "is_decoder": True,
     }
     return {
         CONFIG: {
-            "architectures": ["BlipForConditionalGeneration"],
+            "architectures": [_TASKS[bundle.task]],
             "model_type": "blip",
             "vision_config": vision,
             "text_config": text,
-            "prompt": bundle.decoding.get("prompt", ""),  # ours: transformers leaves it to the caller
+            **said,
             "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: {
             **write_preprocessing(bundle.pictures, "BlipImageProcessor"),
             "processor_class": "BlipProcessor",
         },
-        **describe_text(bundle, decoder, NAME),
+        **files,
     }
 
 
@@ -248,4 +216,4 @@ def published_preprocessing(side: int) -> ImagePreprocessing:
     return ImagePreprocessing(size=(side, side), resize_to=(side, side), interpolation="bicubic", mean=_MEAN, std=_STD)
 
 
-LAYOUT = Layout(NAME, '"model_type": "blip"', recognises, load, describe, TABLE, tasks=("caption",))
+LAYOUT = Layout(NAME, '"model_type": "blip"', recognises, load, describe, TABLE, tasks=tuple(_TASKS))

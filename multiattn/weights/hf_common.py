@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..inputs import ImagePreprocessing, Tokenizer
+from ..inputs import Fit, ImagePreprocessing, Tokenizer
 from ..models.text_decoder import TextDecoderConfig
-from .bundle import TOKENIZER, ModelBundle, check_vocabulary
+from .bundle import TOKENIZER, ModelBundle
+from .checks import check_vocabulary
 from .json_files import read_json
 from .own import tuples
 
 PREPROCESSOR = "preprocessor_config.json"
 GENERATION = "generation_config.json"
-VISION, TEXT = "vision encoder", "text decoder"
-"""What messages call a captioner's parts."""
+VISION, TEXT, QUESTION = "vision encoder", "text decoder", "question encoder"
+"""What messages call a model's parts."""
 
 VIT_DEFAULTS: dict[str, Any] = {"size": 224, "resample": 2, "image_mean": 0.5, "image_std": 0.5}
 """Of ViTImageProcessor."""
@@ -159,6 +160,41 @@ def describe_text(
     }
 
 
+def around_questions(bundle: ModelBundle, start: int, end: int, layout: str) -> dict[str, Any]:
+    """The `tokenizer.json` of a model that reads questions, with which transformers too puts these tokens around them.
+
+    Raises:
+        ModelError: One of the tokens has no name.
+    """
+    assert bundle.tokenizer is not None  # `save_bundle` has made sure
+    tokens = {"start_token": start, "end_token": end}
+    names = [token_name(bundle, role, token, layout) for role, token in tokens.items()]
+    opening, closing = ({"SpecialToken": {"id": name, "type_id": 0}} for name in names)
+    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+    around = {
+        "type": "TemplateProcessing",
+        "single": [opening, first, closing],
+        "pair": [first, second],
+        "special_tokens": {
+            name: {"id": name, "ids": [token], "tokens": [name]}
+            for name, token in zip(names, tokens.values(), strict=True)
+        },
+    }
+    return {**json.loads(bundle.tokenizer.to_json()), "post_processor": around}
+
+
+def token_name(bundle: ModelBundle, role: str, token: int, layout: str) -> str:
+    """What the vocabulary calls a token with a role.
+
+    Raises:
+        ModelError: It has no name.
+    """
+    assert bundle.tokenizer is not None  # `save_bundle` has made sure
+    if (name := bundle.tokenizer.name_of(token)) is None:
+        raise ModelError(f"the {layout} layout needs a name for `{role}` ({token}), but the vocabulary has none")
+    return name
+
+
 def read_preprocessing(directory: Path, defaults: Mapping[str, Any] = VIT_DEFAULTS) -> ImagePreprocessing:
     """What a picture processor of transformers does, from the file it reads, in its older and its current form.
 
@@ -169,6 +205,24 @@ def read_preprocessing(directory: Path, defaults: Mapping[str, Any] = VIT_DEFAUL
     Raises:
         ModelError: It does something that ours does not.
     """
+    path, data = read_processor(directory, defaults)
+    if data.get("do_pad") not in (False, None):
+        raise ModelError(f"{path}: `do_pad` must be False, but is {data['do_pad']} instead")
+    resize_to = _read_size(data["size"], where=f"{path}: `size`")
+    size = resize_to
+    if data.get("do_center_crop"):
+        size = _read_size(data.get("crop_size", 224), where=f"{path}: `crop_size`")
+    if isinstance(size, int):
+        raise ModelError(f"{path}: `size` must have a height and a width where nothing is cropped, but has not")
+    return as_preprocessing(data, size=size, resize_to=resize_to, where=str(path))
+
+
+def read_processor(directory: Path, defaults: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The file that a picture processor of transformers reads, and what it says or leaves to the defaults.
+
+    Raises:
+        ModelError: There is none, or it does not resize.
+    """
     nested = directory / "processor_config.json"
     if not (directory / PREPROCESSOR).is_file() and nested.is_file():
         path, data = nested, read_json(nested).get("image_processor")
@@ -177,19 +231,22 @@ def read_preprocessing(directory: Path, defaults: Mapping[str, Any] = VIT_DEFAUL
     else:
         path = directory / PREPROCESSOR
         data = read_json(path)
-    data = {**defaults, **data}
-    for key, wanted in (("do_resize", True), ("do_pad", False)):
-        if data.get(key, wanted) not in (wanted, None):
-            raise ModelError(f"{path}: `{key}` must be {wanted}, but is {data[key]} instead")
-    resize_to = _read_size(data["size"], where=f"{path}: `size`")
-    size = resize_to
-    if data.get("do_center_crop"):
-        size = _read_size(data.get("crop_size", 224), where=f"{path}: `crop_size`")
-    if isinstance(size, int):
-        raise ModelError(f"{path}: `size` must have a height and a width where nothing is cropped, but has not")
+    if data.get("do_resize") not in (True, None):
+        raise ModelError(f"{path}: `do_resize` must be True, but is {data['do_resize']} instead")
+    return path, {**defaults, **data}
+
+
+def as_preprocessing(
+    data: Mapping[str, Any], *, size: tuple[int, int], resize_to: tuple[int, int] | int | Fit, where: str
+) -> ImagePreprocessing:
+    """Ours for a picture processor of these settings and sizes.
+
+    Raises:
+        ModelError: It has another filter than ours.
+    """
     resample = data["resample"]
     if resample not in _RESAMPLING:
-        raise ModelError(f"{path}: `resample` must be one of {_RESAMPLING}, but is {resample!r} instead")
+        raise ModelError(f"{where}: `resample` must be one of {_RESAMPLING}, but is {resample!r} instead")
     normalises, rescales = data.get("do_normalize") is not False, data.get("do_rescale") is not False
     return ImagePreprocessing(
         size=size,
@@ -218,15 +275,30 @@ def _three(value: Any) -> tuple[float, float, float]:
 
 
 def write_preprocessing(preprocessing: ImagePreprocessing, kind: str) -> dict[str, Any]:
-    """The inverse of `read_preprocessing`, for a processor class of that name."""
+    """The inverse of `read_preprocessing`, for a processor class of that name.
+
+    Raises:
+        ModelError: That class has no word for the resize.
+    """
 
     def as_size(size: tuple[int, int] | int) -> dict[str, int]:
         return {"shortest_edge": size} if isinstance(size, int) else {"height": size[0], "width": size[1]}
 
-    result: dict[str, Any] = {
+    resize_to = preprocessing.resize_to
+    if isinstance(resize_to, Fit):
+        raise ModelError(f"a {kind} has no way to say a resize to {resize_to}: choose the layout multiattn")
+    sizes: dict[str, Any] = {"size": as_size(resize_to)}
+    if resize_to != preprocessing.size:
+        sizes |= {"do_center_crop": True, "crop_size": as_size(preprocessing.size)}
+    return write_processor(preprocessing, kind, sizes)
+
+
+def write_processor(preprocessing: ImagePreprocessing, kind: str, sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `as_preprocessing`: all that a picture processor does, of which the sizes are said already."""
+    return {
         "image_processor_type": kind,
         "do_resize": True,
-        "size": as_size(preprocessing.resize_to),
+        **sizes,
         "resample": {name: number for number, name in _RESAMPLING.items()}[preprocessing.interpolation],
         "do_rescale": True,
         "rescale_factor": preprocessing.rescale,
@@ -234,6 +306,3 @@ def write_preprocessing(preprocessing: ImagePreprocessing, kind: str) -> dict[st
         "image_mean": list(preprocessing.mean),
         "image_std": list(preprocessing.std),
     }
-    if preprocessing.resize_to != preprocessing.size:
-        result |= {"do_center_crop": True, "crop_size": as_size(preprocessing.size)}
-    return result

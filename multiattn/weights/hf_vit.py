@@ -26,19 +26,24 @@ NAME = "hf-vit"
 
 def rows(theirs: str, ours: str = "") -> tuple[Row | Drop, ...]:
     """The table of a body without a classifier, whose keys begin with these prefixes."""
-    layer, block = f"{theirs}encoder.layer.{{i}}.", f"{ours}blocks.{{i}}."
     return (
         Row(f"{ours}stem.proj.{{p}}", f"{theirs}embeddings.patch_embeddings.projection.{{p}}"),
         Row(f"{ours}class_token", f"{theirs}embeddings.cls_token"),
         Row(f"{ours}positions.weight", f"{theirs}embeddings.position_embeddings"),
+        *block_rows(theirs, ours),
+        Drop(f"{theirs}pooler.dense.{{p}}", "what is read is the tokens, not what the pooler makes of the first"),
+        Drop(f"{theirs}embeddings.mask_token", "stands for patches that are hidden in pre-training only"),
+    )
+
+
+def block_rows(theirs: str, ours: str) -> tuple[Row, ...]:
+    """The blocks and the norm after them, which ViLT has too."""
+    layer, block = f"{theirs}encoder.layer.{{i}}.", f"{ours}blocks.{{i}}."
+    return (
         Row(f"{block}norm1.{{p}}", f"{layer}layernorm_before.{{p}}"),
         Row(
             f"{block}attention.qkv.{{p}}",
-            (
-                f"{layer}attention.attention.query.{{p}}",
-                f"{layer}attention.attention.key.{{p}}",
-                f"{layer}attention.attention.value.{{p}}",
-            ),
+            tuple(f"{layer}attention.attention.{name}.{{p}}" for name in ("query", "key", "value")),
             CONCAT,
         ),
         Row(f"{block}attention.out.{{p}}", f"{layer}attention.output.dense.{{p}}"),
@@ -46,8 +51,6 @@ def rows(theirs: str, ours: str = "") -> tuple[Row | Drop, ...]:
         Row(f"{block}feedforward.fc1.{{p}}", f"{layer}intermediate.dense.{{p}}"),
         Row(f"{block}feedforward.fc2.{{p}}", f"{layer}output.dense.{{p}}"),
         Row(f"{ours}norm.{{p}}", f"{theirs}layernorm.{{p}}"),
-        Drop(f"{theirs}pooler.dense.{{p}}", "what is read is the tokens, not what the pooler makes of the first"),
-        Drop(f"{theirs}embeddings.mask_token", "stands for patches that are hidden in pre-training only"),
     )
 
 
@@ -90,7 +93,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     if kinds[0] not in _TABLES:
         raise ModelError(f"{path}: `architectures` must be one of {', '.join(_TABLES)}, but is {kinds[0]} instead")
     table = _TABLES[kinds[0]]
-    labels = _read_labels(config, where=str(path)) if table is TABLE else ()
+    labels = read_labels(config, where=str(path)) if table is TABLE else ()
     architecture = read_structure(config, len(labels), where=str(path))
     return ModelBundle(
         task="classify",
@@ -127,7 +130,8 @@ def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -
     return read_architecture({**FIXED, **fields}, ViTConfig, where=where)
 
 
-def _read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
+def read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
+    """The labels of a classifier, in the order of its scores."""
     if config.get("id2label") is None:
         return tuple(f"LABEL_{index}" for index in range(config.get("num_labels", 2)))  # transformers' own defaults
     names = read_part(config, "id2label", where=where)
@@ -152,11 +156,18 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
         CONFIG: {
             "architectures": ["ViTForImageClassification"],
             **write_structure(architecture, NAME),
-            "id2label": {str(index): label for index, label in enumerate(bundle.labels)},
-            "label2id": {label: index for index, label in enumerate(bundle.labels)},
+            **write_labels(bundle.labels),
             "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: write_preprocessing(bundle.pictures, "ViTImageProcessor"),
+    }
+
+
+def write_labels(labels: tuple[str, ...]) -> dict[str, Any]:
+    """The inverse of `read_labels`."""
+    return {
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
     }
 
 

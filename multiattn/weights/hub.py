@@ -5,7 +5,7 @@ from pathlib import Path
 from ..errors import ModelError
 from ..resources import shipped
 
-TASKS = ("classify", "caption", "transcribe")
+TASKS = ("classify", "caption", "transcribe", "answer")
 """The tasks that a model ships with the package for."""
 
 _ORIGINALS = (".pth", ".pt")  # files that are models by themselves

@@ -4,17 +4,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import torch
 
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
+from ..models.single_stream import SingleStreamConfig
 from ..models.speech import SpeechConfig, SpeechEncoderConfig
-from ..models.text_decoder import TextDecoderConfig
+from ..models.text_stack import TextConfig
 from ..models.vit import ViTConfig
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, check_labels, check_vocabulary
+from ..models.vqa import VQAConfig
+from .bundle import CONFIG, TOKENIZER, Config, Layout, ModelBundle, build_model
+from .checks import check_answers, check_labels, check_vocabulary, vocabularies
 from .field_kinds import fits, name_of
 from .json_files import read_part, short
 
@@ -22,8 +25,15 @@ NAME = "multiattn"
 _VERSION = 1
 _KEYS = {"format", "version", "task", "architecture", "preprocessing", "card"}
 # the tasks, and for each what else stands in its file
-_TASKS = {"classify": {"labels"}, "caption": {"decoding"}, "transcribe": {"decoding"}}
-_Config = TypeVar("_Config", bound=ViTConfig | TextDecoderConfig | CaptionerConfig | SpeechEncoderConfig | SpeechConfig)
+_TASKS = {
+    "classify": {"labels"},
+    "caption": {"decoding"},
+    "transcribe": {"decoding"},
+    "answer": {"kind", "labels", "decoding"},
+}
+# the kinds of model that answer, by what stands in their file
+_ANSWERERS: dict[str, type[VQAConfig | SingleStreamConfig]] = {"vqa": VQAConfig, "single_stream": SingleStreamConfig}
+_Config = TypeVar("_Config", bound=Config | TextConfig | SpeechEncoderConfig)
 
 
 def recognises(config: Mapping[str, Any]) -> bool:
@@ -73,6 +83,8 @@ def _load(directory: Path, config: Mapping[str, Any], without: Sequence[str]) ->
         raise ModelError(f"{path}: `preprocessing` cannot be used ({error})") from error
     if task == "classify":
         bundle = _read_classifier(directory, config, preprocessing)
+    elif task == "answer":
+        bundle = _read_answerer(directory, config, preprocessing)
     else:
         bundle = _read_writer(directory, config, preprocessing, without)
     bundle.card = card
@@ -82,15 +94,42 @@ def _load(directory: Path, config: Mapping[str, Any], without: Sequence[str]) ->
 def _read_classifier(
     directory: Path, config: Mapping[str, Any], preprocessing: ImagePreprocessing | AudioPreprocessing
 ) -> ModelBundle:
-    where, labels = str(directory / CONFIG), config["labels"]
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ModelError(f"{where}: `labels` must be a list of names, but is {short(labels)} instead")
+    where = str(directory / CONFIG)
+    labels = _read_labels(config, where=where)
     architecture = read_architecture(config["architecture"], ViTConfig, where=where)
     return ModelBundle(
         task="classify",
         model=build_model(architecture, directory),
         preprocessing=preprocessing,
-        labels=check_labels(tuple(labels), architecture.num_classes, where=where),
+        labels=check_labels(labels, architecture.num_classes, where=where),
+    )
+
+
+def _read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
+    labels = config["labels"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ModelError(f"{where}: `labels` must be a list of names, but is {short(labels)} instead")
+    return tuple(labels)
+
+
+def _read_answerer(
+    directory: Path, config: Mapping[str, Any], preprocessing: ImagePreprocessing | AudioPreprocessing
+) -> ModelBundle:
+    where = str(directory / CONFIG)
+    labels, decoding = _read_labels(config, where=where), read_part(config, "decoding", where=where)
+    if (kind := config["kind"]) not in _ANSWERERS:
+        raise ModelError(f"{where}: `kind` must be one of {', '.join(_ANSWERERS)}, but is {short(kind)} instead")
+    architecture = read_architecture(config["architecture"], _ANSWERERS[kind], where=where)
+    tokenizer = Tokenizer.load(directory)
+    for vocab_size in vocabularies(architecture):
+        check_vocabulary(tokenizer, vocab_size, where=str(directory))
+    return ModelBundle(
+        task="answer",
+        model=build_model(architecture, directory),
+        preprocessing=preprocessing,
+        labels=check_answers(labels, architecture.answers, where=where),
+        tokenizer=tokenizer,
+        decoding={name: tuples(value) for name, value in decoding.items()},
     )
 
 
@@ -128,9 +167,11 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
         "preprocessing": bundle.preprocessing.to_dict(),
     }
     files = {CONFIG: config}
-    if bundle.tokenizer is None:
+    if bundle.task == "answer":
+        config["kind"] = next(name for name, kind in _ANSWERERS.items() if isinstance(bundle.model.config, kind))
+    if "labels" in _TASKS[bundle.task]:
         config["labels"] = list(bundle.labels)
-    else:
+    if bundle.tokenizer is not None:
         config["decoding"] = bundle.decoding
         files[TOKENIZER] = json.loads(bundle.tokenizer.to_json())
     config["card"] = bundle.card
@@ -157,8 +198,8 @@ def read_architecture(data: Any, kind: type[_Config], *, where: str, name: str =
     values: dict[str, Any] = {}
     for field_name, value in data.items():
         wanted = kinds[field_name]
-        if isinstance(wanted, type) and is_dataclass(wanted):
-            values[field_name] = read_architecture(value, wanted, where=where, name=field_name)  # type: ignore[type-var]
+        if (part := _dataclass_in(wanted)) is not None and (value is not None or part is wanted):
+            values[field_name] = read_architecture(value, part, where=where, name=field_name)
         elif fits(value, wanted):
             values[field_name] = tuples(value)
         else:
@@ -170,6 +211,11 @@ def read_architecture(data: Any, kind: type[_Config], *, where: str, name: str =
         return kind(**values)
     except ValueError as error:
         raise ModelError(f"{where}: {error}") from error
+
+
+def _dataclass_in(kind: Any) -> type[Any] | None:
+    """The dataclass that a field holds, perhaps or always."""
+    return next((part for part in (kind, *get_args(kind)) if isinstance(part, type) and is_dataclass(part)), None)
 
 
 def tuples(value: Any) -> Any:

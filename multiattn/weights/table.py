@@ -44,6 +44,14 @@ TRANSPOSE = Transform(
 )
 """Rows for columns: their linear maps are `x @ weight`."""
 
+FIRST_ADDED = Transform(
+    "first added",
+    lambda theirs: theirs[0] + theirs[1][0],
+    lambda ours, count: [ours, ours.new_zeros(2, ours.shape[1])],
+)
+"""A table, and a table of two rows of which the first is added to each of its: BERT's positions, and its kinds of
+sentence where there is only one."""
+
 
 @dataclass(frozen=True)
 class Row:

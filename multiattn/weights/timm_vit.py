@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
-from ..inputs import ImagePreprocessing
-from .bundle import CONFIG, Layout, ModelBundle, build_model, check_labels
+from ..inputs import Fit, ImagePreprocessing
+from .bundle import CONFIG, Layout, ModelBundle, build_model
+from .checks import check_labels
 from .json_files import read_part
 from .table import KeyTable, Row
 from .timm_structure import on_meta, read_structure, write_structure
@@ -147,6 +148,9 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     size, resize_to = preprocessing.size, preprocessing.resize_to
     if not math.isclose(preprocessing.rescale, 1 / 255):
         raise ModelError(f"the timm layout needs `rescale` to be 1/255, but it is {preprocessing.rescale} instead")
+    unsaid = ModelError(f"the {NAME} layout has no way to say a resize to {resize_to} for an input of {size}")
+    if isinstance(resize_to, Fit):
+        raise unsaid
     scaled = (resize_to, resize_to) if isinstance(resize_to, int) else resize_to
     share = min(1.0, size[0] / (scaled[0] + 0.5)) if scaled != size else 1.0
     result = {
@@ -162,7 +166,7 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     except ModelError:
         says = None
     if says != replace(preprocessing, rescale=1 / 255):
-        raise ModelError(f"the {NAME} layout has no way to say a resize to {resize_to} for an input of {size}")
+        raise unsaid
     return result
 
 

@@ -10,10 +10,9 @@ from torch import Tensor
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, SpeechTokens, Tokenizer
 from ..inputs.whisper_vocabulary import read_speech_vocabulary
-from ..models.captioner import Captioner
-from ..models.speech import SpeechConfig, SpeechRecogniser
-from ..models.vit import ViT
-from .bundle import VOCABULARY, ModelBundle, build_model, check_vocabulary
+from ..models.speech import SpeechConfig
+from .bundle import VOCABULARY, Model, ModelBundle, build_model
+from .checks import check_vocabulary
 from .hf_common import TEXT, check_fixed
 from .table import KeyTable, Transform
 
@@ -142,7 +141,7 @@ def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path
 
 def whisper_model(
     architecture: SpeechConfig, where: Path, *, table: KeyTable, state: Mapping[str, Tensor], without: Sequence[str]
-) -> ViT | Captioner | SpeechRecogniser:
+) -> Model:
     """As `build_model`; where tensors are missing, the error says what can be done.
 
     Raises:

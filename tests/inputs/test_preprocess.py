@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from multiattn.errors import InputError, ModelError
-from multiattn.inputs import Geometry, ImagePreprocessing
+from multiattn.inputs import Fit, Geometry, ImagePreprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -82,6 +82,41 @@ def test_equals_transformers(source: tuple[int, int], interpolation: str) -> Non
     quick = ViTImageProcessor(**settings)(picture, return_tensors="pt")["pixel_values"][0]
     difference = (ours - quick).abs() * torch.tensor(STD).view(3, 1, 1)
     assert difference.max() <= 2 / 255 + 1e-6
+
+
+FIT = Fit(shorter=38, longer=63, multiple=5)
+
+
+def fitted(fit: Fit = FIT, **changes: object) -> ImagePreprocessing:
+    return preprocessing(size=fit.size((1, 1)), resize_to=fit, **changes)
+
+
+@settings(max_examples=200, deadline=None)
+@given(source=st.tuples(*[st.integers(1, 900)] * 2), shorter=st.integers(5, 400), multiple=st.integers(1, 40))
+def test_a_fit_has_the_sizes_of_vilt(source: tuple[int, int], shorter: int, multiple: int) -> None:
+    pytest.importorskip("transformers")
+    from transformers.models.vilt.image_processing_pil_vilt import get_resize_output_image_size
+
+    multiple = min(multiple, shorter)
+    longer = int(1333 / 800 * shorter)
+    theirs = get_resize_output_image_size(
+        np.zeros((3, *source), np.uint8), shorter=shorter, longer=longer, size_divisor=multiple
+    )
+    # a side that they round down to nothing, and then cannot resize to, is one multiple here
+    assert Fit(shorter, longer, multiple).size(source) == tuple(max(side, multiple) for side in theirs)
+
+
+@pytest.mark.parametrize("source", [(97, 131), (211, 89), (38, 38), (13, 7), (40, 300)])
+def test_a_fit_equals_transformers(source: tuple[int, int]) -> None:
+    pytest.importorskip("transformers")
+    from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
+
+    picture = noise(*source)
+    ours, geometry = fitted(interpolation="bicubic")(picture)
+    theirs = ViltImageProcessorPil(size={"shortest_edge": 38}, size_divisor=5, image_mean=MEAN, image_std=STD)
+    assert torch.equal(ours, theirs(picture, return_tensors="pt")["pixel_values"][0])
+    assert geometry.source_box() == (0, 0, source[1], source[0])  # nothing is cut off
+    assert ours.shape[1] % 5 == ours.shape[2] % 5 == 0 and max(ours.shape) <= 63
 
 
 def test_every_byte_is_normalised_in_float32() -> None:
@@ -160,9 +195,12 @@ def test_one_pixel_fills_the_input() -> None:
     assert geometry.source_box() == (0, 0, 1, 1)
 
 
-@pytest.mark.parametrize("resize_to", [41, (41, 43)])
-def test_both_go_through_json_and_back(resize_to: int | tuple[int, int]) -> None:
-    prepare = preprocessing(resize_to=resize_to, rescale=1 / 127.5)
+@pytest.mark.parametrize(
+    "prepare",
+    [preprocessing(resize_to=41, rescale=1 / 127.5), preprocessing(resize_to=(41, 43)), fitted()],
+    ids=["side", "size", "fit"],
+)
+def test_both_go_through_json_and_back(prepare: ImagePreprocessing) -> None:
     assert ImagePreprocessing.from_dict(json.loads(json.dumps(prepare.to_dict()))) == prepare
     geometry = prepare.geometry((97, 131))
     assert Geometry.from_dict(json.loads(json.dumps(geometry.to_dict()))) == geometry
@@ -183,6 +221,7 @@ def test_rescale_may_be_left_out_and_whole_numbers_serve_as_floats() -> None:
         ({"mean": (0.5, math.nan, 0.5)}, "`mean` must be finite, but is (0.5, nan, 0.5) instead."),
         ({"std": (0.5, 0.0, 0.5)}, "`std` must be finite and above 0, but is (0.5, 0.0, 0.5) instead."),
         ({"rescale": 0.0}, "`rescale` must be finite and above 0, but is 0.0 instead."),
+        ({"resize_to": FIT}, "`size` must be a square picture's ((35, 35)) with a `Fit`, but is (31, 37) instead."),
     ],
 )
 def test_fields_are_checked(changes: dict[str, object], message: str) -> None:
@@ -197,6 +236,14 @@ def test_fields_are_checked(changes: dict[str, object], message: str) -> None:
         ({"std": None}, "must have `std`, but lacks it instead."),
         ({"gamma": 2.2}, "but has `gamma` instead."),
         ({"size": [31.5, 37]}, "must have 2 integers in `size`, but has [31.5, 37] instead."),
+        (
+            {"resize_to": {"shorter": 31}},
+            "must have integers for shorter, longer, multiple in `resize_to`, but has {'shorter': 31} instead.",
+        ),
+        (
+            {"resize_to": {"shorter": 31, "longer": 41.5, "multiple": 5}},
+            "must have integers for shorter, longer, multiple in `resize_to`, but has {",
+        ),
         ({"resize_to": [31]}, "must have 2 integers in `resize_to`, but has [31] instead."),
         ({"mean": 0.5}, "must have 3 numbers in `mean`, but has 0.5 instead."),
         ({"rescale": "no"}, "must have a number in `rescale`, but has 'no' instead."),
@@ -207,6 +254,16 @@ def test_a_wrong_dictionary_is_refused(changes: dict[str, object], message: str)
     with pytest.raises(ModelError) as caught:
         ImagePreprocessing.from_dict(data)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("fit", [(31, 30, 5), (4, 30, 5), (31, 41, 0)])
+def test_a_fit_that_fits_nothing_is_refused(fit: tuple[int, int, int]) -> None:
+    with pytest.raises(ModelError) as caught:
+        Fit(*fit)
+    assert str(caught.value) == (
+        "`resize_to` must have rising `multiple`, `shorter` and `longer` of at least 1 pixel, but has "
+        f"{fit[2]}, {fit[0]} and {fit[1]} instead."
+    )
 
 
 def test_an_unknown_filter_is_refused() -> None:

@@ -109,6 +109,21 @@ def test_lower_case_is_a_choice() -> None:
     assert 3 in as_it_is.encode("a")
 
 
+@pytest.mark.parametrize("kind", ["bpe", "characters"])
+def test_the_marks_around_words_can_be_left_out(kind) -> None:
+    texts = ['What is "it", at 3.5?', "the man's tri-colored ball (a) …"]
+    bare = Tokenizer.train(texts, kind=kind, vocab_size=61, marks=False)
+    assert Tokenizer.from_json(bare.to_json()).encode(" what  IS it ") == bare.encode('What is "it"?!')
+    assert bare.decode(bare.encode(texts[0])) == "what is it at 3.5"
+    assert bare.decode(bare.encode(texts[1])) == "the man's tri-colored ball a"
+    assert bare.encode("¿ ?") == []
+    assert not set(bare.decode(range(bare.vocab_size))) & set('?",()…')
+    kept = Tokenizer.train(texts, kind=kind, vocab_size=61)
+    assert kept.decode(kept.encode(texts[0])) == texts[0].lower()
+    cased = Tokenizer.train(texts, kind=kind, vocab_size=61, marks=False, lowercase=False)
+    assert cased.decode(cased.encode("What is it?")) == "What is it"
+
+
 def test_frequent_words_are_whole_and_punctuation_is_apart() -> None:
     assert len(BPE.encode("dog")) == 1
     assert BPE.encode("dog,") == [*BPE.encode("dog"), *BPE.encode(",")[1:]]  # of its own, a comma follows a space

@@ -97,6 +97,13 @@ def test_the_sites_are_those_that_run(encoder):
         close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))
 
 
+def test_the_first_state_alone_is_the_first_of_all(encoder):
+    tokens, real = texts(), torch.ones(6, N, dtype=torch.bool)
+    real[2, 4:] = False
+    whole = encoder(tokens, context(encoder), real=real)
+    close(encoder(tokens, context(encoder), real=real, first_only=True), whole[:, :1])
+
+
 def test_it_has_the_decoder_s_parameters_under_the_same_names():
     """So that one table of keys serves both."""
     sizes = {**SIZES, **POST_NORM, "context_dim": C}

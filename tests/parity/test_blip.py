@@ -1,6 +1,5 @@
 """Ours against transformers' BlipForConditionalGeneration, through the real converter."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,55 +8,17 @@ from safetensors.torch import load_file, save_file
 
 from multiattn.generation import DecodingOptions, generate
 from multiattn.weights import ModelBundle, load_bundle, save_bundle
-from tests.parity.random_weights import randomise
-from tests.parity.vocabularies import WORDPIECES, save_wordpieces
+from tests.parity import blip_models
+from tests.parity.blip_models import START, pictures, save_original
+from tests.parity.vocabularies import save_wordpieces
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
 
-START, END = len(WORDPIECES), 3
-TEXT = {
-    "vocab_size": len(WORDPIECES) + 2,  # [DEC] and [ENC] are named in no published vocabulary file
-    "hidden_size": 26,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 37,
-    "max_position_embeddings": 41,
-    "bos_token_id": START,
-    "sep_token_id": END,
-}
-VISION = {
-    "hidden_size": 34,  # another width than the text's, as in the large variant
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 29,
-    "image_size": 35,
-    "patch_size": 5,
-}
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    verbosity = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    yield
-    transformers.utils.logging.enable_progress_bar()
-    transformers.utils.logging.set_verbosity(verbosity)
+pytestmark = pytest.mark.usefixtures("quiet")
 
 
 def save_theirs(directory: Path, *, text: dict | None = None, vision: dict | None = None) -> torch.nn.Module:
-    """A random model of theirs, saved with its processor and vocabulary as they save it."""
-    config = transformers.BlipConfig(text_config=TEXT | (text or {}), vision_config=VISION | (vision or {}))
-    model = randomise(transformers.BlipForConditionalGeneration(config), seed=13)
-    model.save_pretrained(directory)
-    side = config.vision_config.image_size
-    transformers.BlipImageProcessor(size={"height": side, "width": side}).save_pretrained(directory)
-    save_wordpieces(directory)
-    return model
-
-
-def pictures(side: int, count: int = 3) -> torch.Tensor:
-    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(7))
+    return blip_models.save_theirs(directory, "BlipForConditionalGeneration", text=text, vision=vision)
 
 
 @torch.inference_mode()
@@ -152,30 +113,6 @@ def test_base_size(tmp_path: Path) -> None:
     vision = {**text, "image_size": 96, "patch_size": 16}
     theirs = save_theirs(tmp_path, text=text, vision=vision)
     assert largest_difference(load_bundle(tmp_path), theirs) <= 1e-5
-
-
-# transformers' names for the part that looks, and those of the original files
-ORIGINAL = {
-    "vision_model.embeddings.class_embedding": "visual_encoder.cls_token",
-    "vision_model.embeddings.position_embedding": "visual_encoder.pos_embed",
-    "vision_model.embeddings.patch_embedding": "visual_encoder.patch_embed.proj",
-    "vision_model.encoder.layers": "visual_encoder.blocks",
-    "vision_model.post_layernorm": "visual_encoder.norm",
-    "self_attn.qkv": "attn.qkv",
-    "self_attn.projection": "attn.proj",
-    "layer_norm": "norm",
-}
-
-
-def save_original(path: Path, theirs: torch.nn.Module, **beside: object) -> None:
-    """The weights of a model of transformers as the original BLIP saves a captioner."""
-    state = {}
-    for key, tensor in theirs.state_dict().items():
-        for name, original in ORIGINAL.items():
-            key = key.replace(name, original)
-        state[key] = tensor
-    state["text_decoder.bert.embeddings.position_ids"] = torch.arange(41)[None]
-    torch.save({"model": state, "epoch": 4, **beside}, path)
 
 
 @pytest.mark.parametrize(("width", "text_width"), [(128, 128), (192, 128)], ids=["base", "large"])

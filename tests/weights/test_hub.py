@@ -88,7 +88,9 @@ def test_not_even_an_id() -> None:
 @pytest.mark.parametrize("name", ["clasify", "./some/model", "/no/where", "a/b/c", Path("some/model")], ids=str)
 def test_what_cannot_be_an_id_is_not_looked_up(name: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = answer(monkeypatch, AssertionError("looked up"))
-    with pytest.raises(ModelError, match=r"no directory here, no task \(classify, caption, transcribe\) and no hub id"):
+    with pytest.raises(
+        ModelError, match=r"no directory here, no task \(classify, caption, transcribe, answer\) and no"
+    ):
         locate(name)
     assert not requests
 

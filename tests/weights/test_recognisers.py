@@ -121,7 +121,7 @@ def test_the_model_is_of_the_kind_it_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tokenizer": None}, "`tokenizer` must be given for a model that writes, but is None"),
+        ({"tokenizer": None}, "`tokenizer` must be given for a model that reads or writes text, but is None"),
         (
             {"preprocessing": AudioPreprocessing(mels=17)},
             r"`preprocessing.mels` must be the .* \(13\), but is 17 instead",

@@ -1,0 +1,202 @@
+"""What the two layouts of BLIP have in common about texts: keys, fixed structure, and the tokens with a role."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ModelError
+from ..inputs import Tokenizer
+from ..models.captioner import CaptionerConfig
+from ..models.single_stream import SingleStream
+from ..models.text_stack import TextConfig
+from ..models.vqa import VQAConfig
+from .bundle import ModelBundle
+from .hf_common import QUESTION, TEXT, VISION, check_fixed, read_activation, require, write_activation
+from .hf_vit import FIXED
+from .table import CONCAT, FIRST_ADDED, Drop, Row
+
+START = "question_start_token"
+"""Where our `config.json` says which token a question begins with: a key of ours, for theirs leave it to the caller."""
+
+# the fields of ours that neither layout has a word for, and what they are in all models of it
+FIXED_VISION: dict[str, Any] = {**FIXED, "in_channels": 3, "qkv_bias": True}
+FIXED_QUESTION: dict[str, Any] = {"positions": "learned", "pre_norm": False, "embed_norm": True, "final_norm": False}
+FIXED_TEXT: dict[str, Any] = {**FIXED_QUESTION, "head": "transform", "head_bias": True, "tied": True}
+# one file of sizes serves both, theirs that read and those that write
+_ONE_FOR_BOTH = (
+    *("vocab_size", "dim", "depth", "num_heads", "mlp_dim", "max_length", "end_token", "pad_token"),
+    *("activation", "norm_eps", "dropout", "attention_dropout"),
+)
+_ROLES = ("[DEC]", "[ENC]")  # what follows BERT's vocabulary, named in no published file: an answer's and a question's
+
+
+def text_rows(ours: str, theirs: str, *, kinds: bool = False) -> tuple[Row | Drop, ...]:
+    """The rows of a text's embeddings and blocks, as BERT names them.
+
+    Args:
+        ours: What our keys begin with.
+        theirs: What theirs begin with.
+        kinds: Whether they have a table of two kinds of sentence, as BERT has; the first is a question's.
+    """
+    block, layer, embeddings = f"{ours}blocks.{{i}}.", f"{theirs}encoder.layer.{{i}}.", f"{theirs}embeddings."
+    kind = (f"{embeddings}token_type_embeddings.weight",) if kinds else ()
+    return (
+        Row(f"{ours}embedding.weight", f"{embeddings}word_embeddings.weight"),
+        Row(
+            f"{ours}positions.weight",
+            (f"{embeddings}position_embeddings.weight", *kind),
+            *((FIRST_ADDED,) if kinds else ()),
+        ),
+        Row(f"{ours}embed_norm.{{p}}", f"{embeddings}LayerNorm.{{p}}"),
+        Row(
+            f"{block}attention.qkv.{{p}}",
+            tuple(f"{layer}attention.self.{name}.{{p}}" for name in ("query", "key", "value")),
+            CONCAT,
+        ),
+        Row(f"{block}attention.out.{{p}}", f"{layer}attention.output.dense.{{p}}"),
+        Row(f"{block}norm1.{{p}}", f"{layer}attention.output.LayerNorm.{{p}}"),
+        Row(f"{block}cross_attention.q.{{p}}", f"{layer}crossattention.self.query.{{p}}"),
+        Row(
+            f"{block}cross_attention.kv.{{p}}",
+            tuple(f"{layer}crossattention.self.{name}.{{p}}" for name in ("key", "value")),
+            CONCAT,
+        ),
+        Row(f"{block}cross_attention.out.{{p}}", f"{layer}crossattention.output.dense.{{p}}"),
+        Row(f"{block}cross_norm.{{p}}", f"{layer}crossattention.output.LayerNorm.{{p}}"),
+        Row(f"{block}feedforward.fc1.{{p}}", f"{layer}intermediate.dense.{{p}}"),
+        Row(f"{block}feedforward.fc2.{{p}}", f"{layer}output.dense.{{p}}"),
+        Row(f"{block}norm2.{{p}}", f"{layer}output.LayerNorm.{{p}}"),
+        Drop(f"{embeddings}position_ids", "counts from 0"),
+    )
+
+
+_HEAD = "text_decoder.cls.predictions."
+
+TEXT_ROWS: tuple[Row | Drop, ...] = (
+    *text_rows("decoder.", "text_decoder.bert."),
+    Row("decoder.head_dense.{p}", f"{_HEAD}transform.dense.{{p}}"),
+    Row("decoder.head_norm.{p}", f"{_HEAD}transform.LayerNorm.{{p}}"),
+    Row("decoder.head_bias", f"{_HEAD}bias"),
+    Drop(f"{_HEAD}decoder.weight", "the embedding's table once more, to which it is tied"),
+    Drop(f"{_HEAD}decoder.bias", "the bias once more"),
+)
+"""Those of what writes."""
+
+QUESTION_ROWS = text_rows("question.", "text_encoder.")
+"""Those of what reads a question."""
+
+
+def read_bert(config: Mapping[str, Any], *, where: str, of: str = "") -> dict[str, Any]:
+    """Our fields for sizes in BERT's words. What is not stated has its default, but for the heads.
+
+    Args:
+        config: Has the sizes.
+        where: The file they stand in, for messages.
+        of: The part of it.
+
+    Raises:
+        ModelError: The number of heads is not stated, or there is an activation that ours do not have.
+    """
+    return {
+        "dim": config.get("hidden_size", 768),
+        "depth": config.get("num_hidden_layers", 12),
+        "num_heads": require(config, "num_attention_heads", where=f"{where}, {of}" if of else where),
+        "mlp_dim": config.get("intermediate_size", 3072),
+        "max_length": config.get("max_position_embeddings", 512),
+        "pad_token": config.get("pad_token_id", 0),
+        "activation": read_activation(config.get("hidden_act", "gelu"), "hidden_act", where=where),
+        "norm_eps": config.get("layer_norm_eps", 1e-12),
+        "dropout": config.get("hidden_dropout_prob", 0.0),
+        "attention_dropout": config.get("attention_probs_dropout_prob", 0.0),
+    }
+
+
+def write_bert(config: TextConfig) -> dict[str, Any]:
+    """The sizes of a text's blocks in BERT's words."""
+    return {
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.dim,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.num_heads,
+        "intermediate_size": config.mlp_dim,
+        "max_position_embeddings": config.max_length,
+        "pad_token_id": config.pad_token,
+        "hidden_act": write_activation(config.activation),
+        "layer_norm_eps": config.norm_eps,
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.attention_dropout,
+    }
+
+
+def name_roles(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
+    """A vocabulary with names for the two tokens that BLIP adds to BERT's, where the weights have rows for them.
+
+    Source: BLIP, models/blip.py (`init_tokenizer`).
+    """
+    count = tokenizer.vocab_size
+    unnamed = [name for name in _ROLES if tokenizer.id_of(name) is None]
+    if vocab_size != count + len(unnamed):
+        return tokenizer
+    data = json.loads(tokenizer.to_json())
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    data["added_tokens"] += [
+        {"id": count + i, "content": name, **plain, "special": True} for i, name in enumerate(unnamed)
+    ]
+    return Tokenizer.from_json(json.dumps(data))
+
+
+def question_start(tokenizer: Tokenizer, config: Mapping[str, Any], name: str, *, where: str) -> int:
+    """The token that questions begin with: as our `config.json` says, or the one of this name.
+
+    Raises:
+        ModelError: The vocabulary has no such token.
+    """
+    found = config.get(START, tokenizer.id_of(name))
+    if found is None:
+        raise ModelError(
+            f"{where}: the vocabulary must have {name}, which questions begin with, but lacks it: put "
+            "bert-base-uncased's beside the weights"
+        )
+    return found  # type: ignore[no-any-return]  # whether it is a token is seen when the model is made
+
+
+def check_structure(architecture: CaptionerConfig | VQAConfig, layout: str) -> None:
+    """Make sure that BLIP can be this model, in either of its layouts.
+
+    Raises:
+        ModelError: It cannot; the message names the field.
+    """
+    check_fixed(architecture.encoder, FIXED_VISION, layout, of=VISION)
+    decoder = architecture.decoder
+    if decoder is None:
+        raise ModelError(
+            f"the {layout} layout needs a `decoder`, but the model answers out of a closed list instead: choose the "
+            "layout multiattn"
+        )
+    check_fixed(decoder, FIXED_TEXT, layout, of=TEXT)
+    if isinstance(architecture, VQAConfig):
+        same = {field: getattr(decoder, field) for field in _ONE_FOR_BOTH}
+        check_fixed(architecture.question, FIXED_QUESTION | same, layout, of=QUESTION)
+    check_fixed(architecture, {"bridge": False}, layout)
+    height, width = architecture.encoder.image_size
+    if height != width:
+        raise ModelError(
+            f"the {layout} layout needs a square `image_size`, but it is {height} x {width} instead: "
+            "choose the layout multiattn"
+        )
+
+
+def structure_of(bundle: ModelBundle, layout: str) -> CaptionerConfig | VQAConfig:
+    """What a bundle's model is made of, where BLIP can be it.
+
+    Raises:
+        ModelError: It cannot.
+    """
+    if bundle.task == "caption":
+        architecture: CaptionerConfig | VQAConfig = bundle.captioner.config
+    elif isinstance(answerer := bundle.answerer, SingleStream):
+        raise ModelError(f"the {layout} layout needs a question encoder, but the model is a single stream instead")
+    else:
+        architecture = answerer.config
+    check_structure(architecture, layout)
+    return architecture
