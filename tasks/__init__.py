@@ -7,13 +7,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .answer import AnswerTask
     from .caption import CaptionTask
     from .classify import ClassifyTask
     from .transcribe import TranscribeTask
 
-__all__ = ["CaptionTask", "ClassifyTask", "TranscribeTask"]
+__all__ = ["AnswerTask", "CaptionTask", "ClassifyTask", "TranscribeTask"]
 
-_HOMES = {"CaptionTask": "tasks.caption", "ClassifyTask": "tasks.classify", "TranscribeTask": "tasks.transcribe"}
+_HOMES = {
+    "AnswerTask": "tasks.answer",
+    "CaptionTask": "tasks.caption",
+    "ClassifyTask": "tasks.classify",
+    "TranscribeTask": "tasks.transcribe",
+}
 
 
 def __getattr__(name: str) -> object:

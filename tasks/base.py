@@ -60,6 +60,11 @@ class BaseTask(pl.LightningModule, ABC):
     def prediction_lines(self, outputs: Any) -> Iterator[tuple[int, dict[str, Any]]]:
         """What `predict_step` gave for a batch: for each item its place in the split, and what to write about it."""
 
+    def weights_now(self) -> dict[str, Tensor]:
+        """The model's weights as they are now, on the CPU in float32."""
+        assert self.model is not None
+        return {key: value.detach().cpu().float() for key, value in self.model.state_dict().items()}
+
     def lr_shares(self) -> Mapping[str, float]:
         """By the name of a part of the model, the share of the learning rate that it learns at; 1 for all others."""
         return {}

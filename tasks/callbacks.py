@@ -212,7 +212,7 @@ class ModelDirectory(Callback):
         bundle = pl_module.bundle()  # type: ignore[operator]
         metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         bundle.card = {
-            "data": str(getattr(trainer.datamodule, "root", "")),  # type: ignore[attr-defined]
+            **trainer.datamodule.card(),  # type: ignore[attr-defined]
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "weights": "final" if best is None else "best",

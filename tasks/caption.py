@@ -1,37 +1,35 @@
 """Train or fine-tune a captioner: a vision transformer reads the picture, a text decoder writes about it."""
 
-import copy
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from multiattn.errors import ModelError
 from multiattn.generation import Generated
 from multiattn.inputs import Tokenizer
 from multiattn.models.captioner import Captioner
 from multiattn.weights import ModelBundle
 
-from .base import BaseTask
-from .caption_loss import CaptionLoss, lesson
-from .caption_model import Start, captions_of, context_of, options_of, start, teacher_forced, without_dropout
+from .caption_loss import TextLoss, lesson
+from .caption_model import Start, captions_of, context_of, start, teacher_forced, without_dropout
 from .caption_scores import logged_scores
 from .caption_selfcritical import Rewards, SelfCritical, self_critical_step
-from .checks import require, require_every_gradient
+from .checks import require
 from .data.caption_batches import CaptionBatch
 from .data.captions import clean_caption
+from .decoding import options_of
+from .encoder_task import EncoderTask
 from .optim import Optimisation
 from .seeding import seed_for
-from .vocabulary import keep_vocabulary, require_vocabulary
 from .written import WrittenTexts
 
 
-class CaptionTask(BaseTask):
+class CaptionTask(EncoderTask):
     """A vision transformer and a text decoder, from scratch, from a trained encoder, or a whole captioner."""
 
+    texts = "training captions"
     model: Captioner
 
     def __init__(
@@ -84,22 +82,15 @@ class CaptionTask(BaseTask):
             optimisation: AdamW and its schedule.
             compile: Compile the teacher-forced pass with torch.compile.
         """
-        super().__init__(optimisation=optimisation, compile=compile)
+        super().__init__(
+            encoder_lr_share=encoder_lr_share,
+            unfreeze_epoch=unfreeze_epoch,
+            logits=teacher_forced,
+            optimisation=optimisation,
+            compile=compile,
+        )
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
         require(image_size is None or image_size >= 1, "image_size", must="at least 1", value=image_size)
-        require(
-            0 <= encoder_lr_share < math.inf,
-            "encoder_lr_share",
-            must="at least 0 and finite",
-            value=encoder_lr_share,
-        )
-        require(unfreeze_epoch >= 0, "unfreeze_epoch", must="at least 0", value=unfreeze_epoch)
-        require(
-            encoder_lr_share > 0 or unfreeze_epoch == 0,
-            "unfreeze_epoch",
-            must="0 where `encoder_lr_share` is 0, which freezes the encoder for good",
-            value=unfreeze_epoch,
-        )
         require(validation_captions >= 0, "validation_captions", must="at least 0", value=validation_captions)
         self._start: Start | None = start(
             encoder=encoder,
@@ -111,18 +102,15 @@ class CaptionTask(BaseTask):
             mean=mean,
             std=std,
         )
-        self.preprocessing = self._start.preprocessing
+        self.preprocessing = self._start.pictures.preprocessing
         self.tokenizer: Tokenizer | None = self._start.tokenizer
         """Of the captioner that is fine-tuned; None until the data has made one from its captions."""
         self.from_scratch = pretrained is None
-        self.encoder_lr_share, self.unfreeze_epoch = encoder_lr_share, unfreeze_epoch
         self.label_smoothing = label_smoothing
         self.objective, self.self_critical = objective, self_critical or SelfCritical()
-        kept = {} if self._start.whole is None else self._start.whole.decoding
-        self.decoding = kept | dict(decoding or {})
-        self.options = options_of(self.decoding)
+        self.decoding = self._start.decoding | dict(decoding or {})
+        self.options = options_of(self.decoding, besides=("prompt",))
         self.validation_captions = validation_captions
-        self._logits = teacher_forced
 
     @property
     def prompt(self) -> str:
@@ -132,12 +120,7 @@ class CaptionTask(BaseTask):
     def build_model(self, data: Any) -> Captioner:
         """A captioner for the data's tokenizer."""
         assert self._start is not None
-        if data.features is not None and self.encoder_lr_share > 0:
-            raise ModelError(
-                "`encoder_lr_share` must be 0 with `features`, which an encoder that stays as it is has computed, but "
-                f"is {self.encoder_lr_share} instead."
-            )
-        require_every_gradient(self.trainer, unfreeze_epoch=self.unfreeze_epoch)
+        self.require_pace(data)
         tokenizer = self.tokenizer = data.tokenizer
         self._prompt_tokens: list[int] = tokenizer.encode(self.prompt)
         model = self._start.build(tokenizer)
@@ -153,26 +136,12 @@ class CaptionTask(BaseTask):
             # as the captions are that the model has learnt to write
             tidy = clean_caption if data.clean else str
             self.rewards = Rewards([[tidy(text) for text in texts] for _, texts in data.records("train").items])
-        return CaptionLoss(label_smoothing=self.label_smoothing)
+        return TextLoss(label_smoothing=self.label_smoothing)
 
     def build_metrics(self, data: Any) -> MetricCollection:
         """None that grows batch by batch: captions are scored together, when those of the split are written."""
         del data
         return MetricCollection({})
-
-    def on_fit_start(self) -> None:
-        """Compile the teacher-forced pass alone: a decode, whose tokens come one by one, is not the same graph."""
-        if self.compile_model:
-            self._logits = torch.compile(teacher_forced)
-
-    @property
-    def encoder_is_frozen(self) -> bool:
-        """Whether the encoder learns nothing in this epoch."""
-        return self.encoder_lr_share == 0 or self.current_epoch < self.unfreeze_epoch
-
-    def lr_shares(self) -> Mapping[str, float]:
-        """The encoder's."""
-        return {"encoder": self.encoder_lr_share}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """As all tasks; and put the parts into the mode of what they do now.
@@ -182,10 +151,8 @@ class CaptionTask(BaseTask):
         """
         super().on_train_batch_start(batch, batch_idx)
         is_taught = self.objective == "cross_entropy"
-        wanted = {self.model.decoder: is_taught, self.model.encoder: is_taught and not self.encoder_is_frozen}
-        for part, mode in wanted.items():
-            if part.training != mode:
-                part.train(mode)
+        self.set_mode(self.model.decoder, is_taught)
+        self.set_mode(self.model.encoder, is_taught and not self.encoder_is_frozen)
 
     def shared_step(self, batch: CaptionBatch, split: str) -> Tensor | None:
         """Loss of a batch; outside of training, captions of some of its pictures, too."""
@@ -235,22 +202,10 @@ class CaptionTask(BaseTask):
     def bundle(self) -> ModelBundle:
         """The weights as they are now, with tokenizer, preprocessing and decoding options, on the CPU."""
         model = Captioner(without_dropout(self.model.config))
-        model.load_state_dict({k: v.detach().cpu().float() for k, v in copy.copy(self.model.state_dict()).items()})
+        model.load_state_dict(self.weights_now())
         return ModelBundle(
             "caption", model.eval(), self.preprocessing, tokenizer=self.tokenizer, decoding=self.decoding
         )
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the vocabulary, without which the weights mean nothing."""
-        keep_vocabulary(checkpoint, self.tokenizer)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make sure that the state is of this vocabulary.
-
-        Raises:
-            ModelError: It is not.
-        """
-        require_vocabulary(checkpoint, self.tokenizer, texts="training captions")
 
     @property
     def opening(self) -> list[int]:

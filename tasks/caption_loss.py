@@ -51,7 +51,7 @@ def lesson(
     return Lesson(tokens[:, :-1], real[:, :-1], tokens[:, 1:], wanted)
 
 
-class CaptionLoss(nn.Module):
+class TextLoss(nn.Module):
     """Cross-entropy of the tokens that count, with label smoothing in training."""
 
     def __init__(self, *, label_smoothing: float) -> None:
@@ -59,11 +59,32 @@ class CaptionLoss(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(
-        self, logits: Float[Tensor, "r n V"], targets: Int64[Tensor, "r n"], *, wanted: Bool[Tensor, "r n"]
+        self,
+        logits: Float[Tensor, "r n V"],
+        targets: Int64[Tensor, "r n"],
+        *,
+        wanted: Bool[Tensor, "r n"],
+        weights: Float[Tensor, " r"] | None = None,
     ) -> Float[Tensor, ""]:
-        """The mean over the tokens that count, in float32, in nats."""
+        """The mean over the tokens that count, in float32, in nats.
+
+        Args:
+            logits: The scores of what follows.
+            targets: What follows.
+            wanted: Which tokens count.
+            weights: How much each text's do; all the same where None. Where none does, the mean is 0.
+        """
         smoothing = self.label_smoothing if self.training else 0.0
         labels = targets.masked_fill(~wanted, _IGNORED)
-        return F.cross_entropy(
-            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=_IGNORED, label_smoothing=smoothing
+        reduction = "mean" if weights is None else "none"
+        found = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            labels.flatten(),
+            ignore_index=_IGNORED,
+            label_smoothing=smoothing,
+            reduction=reduction,
         )
+        if weights is None:
+            return found
+        shares = (weights.float()[:, None] * wanted).flatten()  # (r n,)
+        return (found * shares).sum() / shares.sum().clamp(min=1e-9)

@@ -4,64 +4,56 @@ b pictures, m picture tokens, D the encoder's width, C width of what the decoder
 vocabulary.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from multiattn.errors import ModelError
 from multiattn.generation import DecodingOptions, Generated, generate
-from multiattn.inputs import ImagePreprocessing, Tokenizer
+from multiattn.inputs import Tokenizer
 from multiattn.models.captioner import Captioner, CaptionerConfig
 from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
-from multiattn.models.vit import ViT, ViTConfig
-from multiattn.weights import ModelBundle, load_bundle
+from multiattn.models.text_stack import TextStack
+from multiattn.models.vqa import VQA
 
-from .checks import require_fields
-from .encoder import TRAINING_ONLY, preset_config, require_training_only, with_tuples, without_head
-
-_DECODER_TRAINING_ONLY = ("dropout", "attention_dropout")
-_OF_THE_DATA = ("vocab_size", "start_token", "end_token", "pad_token")
-"""Fields of the decoder that the tokenizer decides about."""
+from .encoder import TRAINING_ONLY, PictureStart, picture_start, require_training_only
+from .text_fields import OF_THE_DATA, TEXT_TRAINING_ONLY, check_text_fields, new_decoder
 
 
 @dataclass
 class Start:
     """What is known of a captioner before the data is."""
 
-    preprocessing: ImagePreprocessing
-    encoder: ViT | ViTConfig
-    """Trained, or to be made."""
-
+    pictures: PictureStart
     decoder: dict[str, Any]
     """Fields of `TextDecoderConfig`."""
-
-    whole: ModelBundle | None = None
-    """The captioner to fine-tune, where it is one."""
 
     @property
     def tokenizer(self) -> Tokenizer | None:
         """The trained captioner's; None where the data makes one."""
-        return None if self.whole is None else self.whole.tokenizer
+        return None if self.pictures.whole is None else self.pictures.whole.tokenizer
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """The trained captioner's."""
+        return {} if self.pictures.whole is None else self.pictures.whole.decoding
 
     def build(self, tokenizer: Tokenizer) -> Captioner:
         """The captioner for texts of this tokenizer."""
-        config = self.encoder if isinstance(self.encoder, ViTConfig) else self.encoder.config
-        if self.whole is None:
-            decoder = _decoder_config(self.decoder, tokenizer, context_dim=config.dim)
+        config = self.pictures.config
+        if self.pictures.whole is None:
+            decoder = new_decoder(self.decoder, tokenizer, context_dim=config.dim)
             model = Captioner(CaptionerConfig(config, decoder, bridge=decoder.context_dim != config.dim))
         else:
-            trained = self.whole.model
-            assert isinstance(trained, Captioner)
+            trained = self.pictures.whole.captioner
             decoder = replace(trained.config.decoder, **self.decoder)
             model = Captioner(replace(trained.config, encoder=config, decoder=decoder))
             kept = {k: v for k, v in trained.state_dict().items() if not k.startswith("encoder.")}
             model.load_state_dict(model.state_dict() | kept)
-        if isinstance(self.encoder, ViT):
-            model.encoder.load_state_dict(self.encoder.state_dict())
+        self.pictures.fill(model.encoder)
         return model
 
 
@@ -81,43 +73,23 @@ def start(
     Raises:
         ModelError: They do not go together, name nothing that exists, or no such model can be.
     """
-    given = {"encoder": encoder, "encoder_pretrained": encoder_pretrained, "pretrained": pretrained}
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) != 1:
-        found = f"{' and '.join(f'`{name}`' for name in named)} are" if named else "none of them is"
-        raise ModelError(
-            "one of `encoder`, `encoder_pretrained` and `pretrained` must say what to start from, but "
-            f"{found} given. Leave the others out."
-        )
-    overrides, decoder = with_tuples(encoder_overrides), dict(decoder or {})
-    if encoder is not None:
-        config = preset_config(encoder, overrides, image_size, option="encoder", changes="encoder_overrides")
-        config = replace(config, num_classes=0)
-        _check_decoder(decoder)
-        # the whole picture, not its middle: a caption is about all of it
-        preprocessing = ImagePreprocessing(config.image_size, config.image_size, "bicubic", tuple(mean), tuple(std))
-        return Start(preprocessing, config, decoder)
-    require_training_only(overrides, "encoder_overrides", source=named[0])
-    bundle = load_bundle(str(given[named[0]]))
-    trained = bundle.model.encoder if isinstance(bundle.model, Captioner) else bundle.model
-    size = bundle.preprocessing.size if image_size is None else (image_size, image_size)
-    preprocessing = replace(bundle.preprocessing, size=size, resize_to=size)
-    vit = without_head(trained, image_size=size, overrides=overrides)
-    if encoder_pretrained is not None:
-        _check_decoder(decoder)
-        return Start(preprocessing, vit, decoder)
-    if not isinstance(bundle.model, Captioner):
-        raise ModelError(
-            f"`pretrained` must name a captioner, but {pretrained} is a model that can {bundle.task}. Give it as "
-            "`encoder_pretrained` to start from its encoder."
-        )
-    wrong = sorted(set(decoder) - set(_DECODER_TRAINING_ONLY))
-    if wrong:
-        raise ModelError(
-            f"`decoder` must be among {', '.join(_DECODER_TRAINING_ONLY)} where there is `pretrained`, but has "
-            f"{', '.join(wrong)}: the weights decide about it."
-        )
-    return Start(preprocessing, vit, decoder, bundle)
+    pictures = picture_start(
+        encoder=encoder,
+        encoder_pretrained=encoder_pretrained,
+        encoder_overrides=encoder_overrides,
+        pretrained=pretrained,
+        image_size=image_size,
+        mean=mean,
+        std=std,
+        whole=Captioner,
+        kind="captioner",
+    )
+    decoder = dict(decoder or {})
+    if pretrained is None:
+        check_text_fields(decoder, TextDecoderConfig, "decoder", but=OF_THE_DATA)
+    else:
+        require_training_only(decoder, "decoder", source="pretrained", allowed=TEXT_TRAINING_ONLY)
+    return Start(pictures, decoder)
 
 
 def without_dropout(config: CaptionerConfig) -> CaptionerConfig:
@@ -127,18 +99,22 @@ def without_dropout(config: CaptionerConfig) -> CaptionerConfig:
 
 
 def context_of(
-    model: Captioner, images: Float[Tensor, "b 3 H W"] | None, features: Float[Tensor, "b m D"] | None, *, frozen: bool
+    model: Captioner | VQA,
+    images: Float[Tensor, "b 3 H W"] | None,
+    features: Float[Tensor, "b m D"] | None,
+    *,
+    frozen: bool,
 ) -> Float[Tensor, "b m C"]:
-    """What the decoder attends to: of pictures, or of features that the encoder gave earlier.
+    """What a text attends to: of pictures, or of features that the encoder gave earlier.
 
     Args:
-        model: The captioner.
+        model: The captioner, or the one that answers.
         images: Normalised pictures; None where there are features.
         features: What `model.encoder.features` gave, in any precision.
         frozen: Whether nothing that the encoder did is to be kept for a gradient.
     """
     if features is not None:
-        return model.bridged(features.to(model.decoder.embedding.weight.dtype))
+        return model.bridged(features.to(_texts(model).embedding.weight.dtype))
     assert images is not None
     with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
         features = model.encoder.features(images)
@@ -157,22 +133,6 @@ def teacher_forced(
     """The scores of what follows each token, padding or not; the other arguments as `context_of`."""
     context = context_of(model, images, features, frozen=frozen)
     return model.decoder(tokens, context, real=real)  # type: ignore[no-any-return]
-
-
-def options_of(decoding: Mapping[str, Any]) -> DecodingOptions:
-    """One caption a picture, found as the values of `decoding` say, of which `prompt` is no option.
-
-    Raises:
-        ModelError: There is no such option, or no such decode.
-    """
-    known = [f.name for f in fields(DecodingOptions)]
-    unknown = sorted(set(decoding) - {*known, "prompt"})
-    if unknown:
-        raise ModelError(
-            f"`decoding` must be among {', '.join([*known, 'prompt'])}, but has {', '.join(unknown)} instead."
-        )
-    values = {name: value for name, value in decoding.items() if name != "prompt"}
-    return replace(DecodingOptions(**values), candidates=1)
 
 
 def captions_of(
@@ -197,15 +157,6 @@ def captions_of(
     return [caption for candidates in found for caption in candidates]
 
 
-def _check_decoder(values: dict[str, Any]) -> None:
-    require_fields(values, TextDecoderConfig, "decoder", but=_OF_THE_DATA)
-    try:
-        TextDecoderConfig(**values)
-    except ValueError as error:
-        raise ModelError(f"`decoder` cannot be used: {error}") from error
-
-
-def _decoder_config(values: dict[str, Any], tokenizer: Tokenizer, *, context_dim: int) -> TextDecoderConfig:
-    """A decoder for the tokenizer's texts; its cross-attention is as wide as the encoder where nothing else is said."""
-    special = {f"{name.lower()}_token": tokenizer.id_of(f"[{name}]") for name in ("START", "END", "PAD")}
-    return TextDecoderConfig(**{"context_dim": context_dim, "vocab_size": tokenizer.vocab_size} | special | values)
+def _texts(model: Captioner | VQA) -> TextStack:
+    """The part that attends to the picture."""
+    return model.decoder if isinstance(model, Captioner) else model.question

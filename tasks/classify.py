@@ -1,6 +1,5 @@
 """Train or fine-tune a vision transformer that names what a picture shows."""
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -203,7 +202,7 @@ class ClassifyTask(BaseTask):
         """The weights as they are now, with labels and preprocessing, on the CPU."""
         config = replace(self.model.config, **dict.fromkeys(TRAINING_ONLY, 0.0))
         model = ViT(config)
-        model.load_state_dict({k: v.detach().cpu().float() for k, v in copy.copy(self.model.state_dict()).items()})
+        model.load_state_dict(self.weights_now())
         return ModelBundle("classify", model.eval(), self.preprocessing, self.labels)
 
     def _mix(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

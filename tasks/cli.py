@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from multiattn.errors import ModelError, MultiattnError
 
-from .commands import align_heads, caption, classify, convert, demo, evaluate, info, transcribe
+from .commands import align_heads, answer, caption, classify, convert, demo, evaluate, info, transcribe
 from .commands.console import say, say_lines
 from .commands.options import Parser
 
@@ -19,6 +19,7 @@ _COMMANDS = {
     "classify": classify,
     "caption": caption,
     "transcribe": transcribe,
+    "answer": answer,
     "evaluate": evaluate,
     "info": info,
     "convert": convert,
@@ -29,11 +30,13 @@ _COMMANDS = {
 _TRAINING = ("fit", "validate", "test", "predict")  # these go to Lightning's own command line, in `tasks.training`
 
 _HELP = """\
-Classify and caption pictures, transcribe speech, and see where models looked.
+Classify and caption pictures, answer questions about them, transcribe speech,
+and see where models looked.
 
 try it
-  demo         classify and caption a few pictures and transcribe recordings,
-               with pages that show where the models looked
+  demo         classify and caption a few pictures, answer questions about one
+               and transcribe recordings, with pages that show where the models
+               looked
 
 use a model
   classify     say what is on pictures; with --maps, show where the model looked
@@ -41,6 +44,8 @@ use a model
                model looked for each word
   transcribe   write down what is said in recordings, and when; with --maps,
                show what the model listened to for each word
+  answer       answer questions about pictures; with --maps, show where the
+               model looked for each word of question and answer
   evaluate     measure a model on data with known answers
   info         say what a model is: its size, input, vocabulary and attention
   convert      rewrite a model in another layout (ours, timm, Hugging Face, ...)
@@ -59,6 +64,7 @@ examples
   multiattn classify cat.jpg
   multiattn caption cat.jpg
   multiattn transcribe talk.mp3 --words
+  multiattn answer cat.jpg --question 'what is it?'
   multiattn classify photos/ --maps out/ --format json > results.jsonl
   multiattn fit --config configs/classify/finetune.yaml
   multiattn COMMAND --help     tells all about a command

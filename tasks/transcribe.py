@@ -1,8 +1,6 @@
 """Train or fine-tune a recogniser: a speech encoder reads a recording, a text decoder writes what is said."""
 
-import copy
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -17,31 +15,32 @@ from multiattn.metrics.speech import Normaliser, normaliser_of
 from multiattn.models.speech import SpeechRecogniser
 from multiattn.weights import ModelBundle
 
-from .base import BaseTask
 from .caption_loss import lesson
-from .checks import require, require_every_gradient
+from .checks import require
 from .data.speech_batches import SpeechBatch
+from .decoding import options_of
+from .encoder_task import EncoderTask
 from .optim import Optimisation
 from .spec_augment import SpecAugment, spec_augment
 from .transcribe_loss import TranscribeLoss
 from .transcribe_model import (
+    NO_OPTIONS,
     SpeechStart,
     Vocabulary,
     encoded_of,
-    options_of,
     start,
     teacher_forced,
     transcripts_of,
     without_dropout,
 )
 from .transcribe_scores import wer_and_cer
-from .vocabulary import keep_vocabulary, require_vocabulary
 from .written import WrittenTexts
 
 
-class TranscribeTask(BaseTask):
+class TranscribeTask(EncoderTask):
     """A speech encoder and a text decoder, from scratch, or trained ones with their own or with a new vocabulary."""
 
+    texts = "training texts"
     model: SpeechRecogniser
 
     def __init__(
@@ -97,22 +96,15 @@ class TranscribeTask(BaseTask):
             optimisation: AdamW and its schedule.
             compile: Compile the teacher-forced pass with torch.compile.
         """
-        super().__init__(optimisation=optimisation, compile=compile)
+        super().__init__(
+            encoder_lr_share=encoder_lr_share,
+            unfreeze_epoch=unfreeze_epoch,
+            logits=teacher_forced,
+            optimisation=optimisation,
+            compile=compile,
+        )
         require(0 <= ctc_weight < 1, "ctc_weight", must="at least 0 and below 1", value=ctc_weight)
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
-        require(
-            0 <= encoder_lr_share < math.inf,
-            "encoder_lr_share",
-            must="at least 0 and finite",
-            value=encoder_lr_share,
-        )
-        require(unfreeze_epoch >= 0, "unfreeze_epoch", must="at least 0", value=unfreeze_epoch)
-        require(
-            encoder_lr_share > 0 or unfreeze_epoch == 0,
-            "unfreeze_epoch",
-            must="0 where `encoder_lr_share` is 0, which freezes the encoder for good",
-            value=unfreeze_epoch,
-        )
         require(validation_transcripts >= 0, "validation_transcripts", must="at least 0", value=validation_transcripts)
         normaliser_of(normaliser)
         self._start: SpeechStart | None = start(
@@ -133,28 +125,21 @@ class TranscribeTask(BaseTask):
         self.from_scratch = not self._start.keeps_vocabulary
         self.ctc_weight, self.label_smoothing = ctc_weight, label_smoothing
         self.spec_augment = spec_augment
-        self.encoder_lr_share, self.unfreeze_epoch = encoder_lr_share, unfreeze_epoch
         self.language = language
         self.decoding = self._start.decoding | dict(decoding or {})
-        self.options = options_of(self.decoding, max_tokens=self.max_length)
+        self.options = options_of(self.decoding, besides=NO_OPTIONS, max_tokens=self.max_length)
         self.normaliser: Normaliser = normaliser
         self.validation_transcripts = validation_transcripts
-        self._logits = teacher_forced
 
     def build_model(self, data: Any) -> SpeechRecogniser:
         """A recogniser for the data's tokenizer."""
         assert self._start is not None
-        if data.features is not None and self.encoder_lr_share > 0:
-            raise ModelError(
-                "`encoder_lr_share` must be 0 with `features`, which an encoder that stays as it is has computed, but "
-                f"is {self.encoder_lr_share} instead."
-            )
+        self.require_pace(data)
         if data.features is not None and self.spec_augment is not None:
             raise ModelError(
                 "`spec_augment` must not come with `features`: what the encoder makes of a recording is computed once. "
                 "Leave one of them out."
             )
-        require_every_gradient(self.trainer, unfreeze_epoch=self.unfreeze_epoch)
         self.tokenizer = data.tokenizer
         model = self._start.build(data.tokenizer)
         self._start = None  # its weights are no longer needed
@@ -178,27 +163,6 @@ class TranscribeTask(BaseTask):
         """None that grows batch by batch: transcripts are scored together, when those of the split are written."""
         del data
         return MetricCollection({})
-
-    def on_fit_start(self) -> None:
-        """Compile the teacher-forced pass alone: a decode, whose tokens come one by one, is not the same graph."""
-        if self.compile_model:
-            self._logits = torch.compile(teacher_forced)
-
-    @property
-    def encoder_is_frozen(self) -> bool:
-        """Whether the encoder learns nothing now."""
-        return self.encoder_lr_share == 0 or self.current_epoch < self.unfreeze_epoch
-
-    def lr_shares(self) -> Mapping[str, float]:
-        """The encoder's."""
-        return {"encoder": self.encoder_lr_share}
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """As all tasks; and keep a frozen encoder in eval mode."""
-        super().on_train_batch_start(batch, batch_idx)
-        learns = not self.encoder_is_frozen
-        if self.model.encoder.training != learns:
-            self.model.encoder.train(learns)
 
     def shared_step(self, batch: SpeechBatch, split: str) -> Tensor | None:
         """Loss of a batch; outside of training, transcripts of some of its recordings, too."""
@@ -258,22 +222,10 @@ class TranscribeTask(BaseTask):
     def bundle(self) -> ModelBundle:
         """The weights as they are now, with tokenizer, preprocessing and decoding options, on the CPU."""
         model = SpeechRecogniser(without_dropout(self.model.config))
-        model.load_state_dict({k: v.detach().cpu().float() for k, v in copy.copy(self.model.state_dict()).items()})
+        model.load_state_dict(self.weights_now())
         return ModelBundle(
             "transcribe", model.eval(), self.preprocessing, tokenizer=self.tokenizer, decoding=self.decoding
         )
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the vocabulary, without which the weights mean nothing."""
-        keep_vocabulary(checkpoint, self.tokenizer)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make sure that the state is of this vocabulary.
-
-        Raises:
-            ModelError: It is not.
-        """
-        require_vocabulary(checkpoint, self.tokenizer, texts="training texts")
 
     def _opening(self, model: SpeechRecogniser) -> list[int]:
         """The tokens that every transcript goes on from: the start token, then what a Whisper wants to be told."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .caption_loss import CaptionLoss, Lesson
+from .caption_loss import Lesson, TextLoss
 
 
 class Heard(NamedTuple):
@@ -50,7 +50,7 @@ class TranscribeLoss(nn.Module):
         """
         super().__init__()
         self.ctc_weight, self.blank, self.end = ctc_weight, blank, end
-        self.attention = CaptionLoss(label_smoothing=label_smoothing)
+        self.attention = TextLoss(label_smoothing=label_smoothing)
 
     def forward(self, heard: Heard, texts: Lesson, *, frames: Int64[Tensor, " r"]) -> Losses:
         """Both losses and their weighted sum, in float32.

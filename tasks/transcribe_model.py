@@ -4,8 +4,8 @@ b recordings, t feature frames, m encoder frames, D the encoder's width, n token
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -23,16 +23,16 @@ from multiattn.weights.bundle import VOCABULARY
 
 from .checks import require_fields
 from .encoder import TRAINING_ONLY, require_training_only, with_tuples
+from .text_fields import TEXT_TRAINING_ONLY
 from .transcribe_loss import Heard
 
 Vocabulary = Literal["own", "new"]
 """Of a trained model: the one it has; or one learnt from the data, for which only the embedding starts anew."""
 
-DECODER_TRAINING_ONLY = ("dropout", "attention_dropout")
 _OF_THE_DATA = ("vocab_size", "start_token", "end_token", "pad_token", "context_dim")
 """Fields of the decoder that the tokenizer and the encoder decide about."""
 
-_NO_OPTIONS = ("alignment_heads", "ctc_weight")
+NO_OPTIONS = ("alignment_heads", "ctc_weight")
 """What a model directory's `decoding` may hold beside the fields of `DecodingOptions`."""
 
 _NAMING_TOKENS = ("suppress", "suppress_first", "forced")
@@ -119,7 +119,7 @@ def start(
         return SpeechStart(_fitting(made, config), config)
     for name, values, allowed, config_of in (
         ("encoder", encoder, TRAINING_ONLY, SpeechEncoderConfig),
-        ("decoder", decoder, DECODER_TRAINING_ONLY, TextDecoderConfig),
+        ("decoder", decoder, TEXT_TRAINING_ONLY, TextDecoderConfig),
         ("preprocessing", sound, ("pad_to", "max_seconds"), AudioPreprocessing),
     ):
         require_training_only(values, name, source="pretrained", allowed=allowed)
@@ -179,26 +179,6 @@ def teacher_forced(
     context_real = model.context_real(context.shape[1], lengths)
     logits = model.decoder(tokens, context, context_real=context_real, real=real)
     return Heard(logits, None if model.ctc_head is None else model.ctc_log_probs(context))
-
-
-def options_of(decoding: Mapping[str, Any], *, max_tokens: int) -> DecodingOptions:
-    """One transcript a recording, found as the values of `decoding` say.
-
-    Args:
-        decoding: As a model directory has it.
-        max_tokens: Of a transcript, where nothing is said.
-
-    Raises:
-        ModelError: There is no such option, or no such decode.
-    """
-    known = [f.name for f in fields(DecodingOptions)]
-    unknown = sorted(set(decoding) - {*known, *_NO_OPTIONS})
-    if unknown:
-        raise ModelError(
-            f"`decoding` must be among {', '.join([*known, *_NO_OPTIONS])}, but has {', '.join(unknown)} instead."
-        )
-    values = {"max_tokens": max_tokens} | {k: v for k, v in decoding.items() if k not in _NO_OPTIONS}
-    return replace(DecodingOptions(**values), candidates=1)
 
 
 def transcripts_of(

@@ -11,7 +11,7 @@ from multiattn.errors import InputError, ModelError, MultiattnError
 from multiattn.inputs.files import RECORDINGS
 
 from .console import Report, printable, say, spinner
-from .evaluate import evenly_spread
+from .evaluated import evenly_spread
 from .inputs import BAD_FILES, add_paths, find_inputs, status
 from .options import Parser, add_device, add_format, add_model, at_least_one
 

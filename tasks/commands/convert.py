@@ -27,6 +27,11 @@ layouts
   blip       for the original BLIP, blip_decoder(pretrained="DST/model.pth")
   vit-gpt2   for transformers, VisionEncoderDecoderModel.from_pretrained("DST")
 
+  of those who answer
+  hf-blip    for transformers, BlipForQuestionAnswering.from_pretrained("DST")
+  blip       for the original BLIP, blip_vqa(pretrained="DST/model.pth")
+  hf-vilt    for transformers, ViltForQuestionAnswering.from_pretrained("DST")
+
   of recognisers
   hf-whisper for transformers, WhisperForConditionalGeneration.from_pretrained
   whisper    for openai-whisper, whisper.load_model("DST/model.pt")
@@ -36,6 +41,7 @@ examples
       --to multiattn
   multiattn convert runs/mine/model mine-hf --to hf-vit
   multiattn convert model_base_capfilt_large.pth blip-base --to hf-blip
+  multiattn convert model_base_vqa_capfilt_large.pth blip-vqa --to hf-blip
   multiattn convert openai/whisper-tiny.en tiny-en --to whisper
 """
 

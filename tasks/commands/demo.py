@@ -1,8 +1,9 @@
-"""`multiattn demo`: pictures classified and captioned, recordings transcribed, and pages that show the attention."""
+"""`multiattn demo`: pictures classified, captioned and asked about, recordings transcribed, and pages of attention."""
 
 import argparse
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +11,18 @@ from multiattn.errors import InputError
 from multiattn.resources import shipped
 
 from .console import Report, make_folder, printable, say, spinner
-from .options import MAP_METHODS, SPEECH_METHODS, WORD_METHODS, Parser, add_model, not_empty
+from .options import ANSWER_METHODS, MAP_METHODS, SPEECH_METHODS, WORD_METHODS, Parser, add_model, not_empty
 
 if TYPE_CHECKING:
     from multiattn.export import IndexEntry, RecordingEntry
-    from multiattn.pipelines import Failure, Transcript
+    from multiattn.pipelines import Answer, Failure, Transcript
 
 _DESCRIPTION = """\
-Classify and caption a few pictures, transcribe recordings, and write pages that
-show where the models looked. Needs no network: the drawn pictures and the
-recordings, which a synthesiser speaks, come with this package, the photographs
-with scikit-image (pip install 'multiattn[demo]'; without it, only the drawn
-ones are done).
+Classify and caption a few pictures, answer questions about drawn scenes,
+transcribe recordings, and write pages that show where the models looked. Needs
+no network: the drawn pictures and the recordings, which a synthesiser speaks,
+come with this package, the photographs with scikit-image (pip install
+'multiattn[demo]'; without it, only the drawn ones are done).
 """
 
 _EPILOG = """\
@@ -29,6 +30,7 @@ examples
   multiattn demo
   multiattn demo --out pages/ --model runs/mine/model
   multiattn demo --captioner runs/my-captions/model
+  multiattn demo --answerer runs/my-answers/model
   multiattn demo --recogniser runs/my-digits/model
 """
 
@@ -45,6 +47,21 @@ _PHOTOGRAPHS = {
     "rocket": "rocket.jpg",
 }
 
+# name of a drawn scene -> what is asked about it
+_QUESTIONS = {
+    "scene": (
+        "what color is the large circle?",
+        "how many circles are there?",
+        "is the blue square above the green triangle?",
+        "where is the cross?",
+    ),
+    "scene_count": (
+        "how many red objects are there?",
+        "is there a yellow circle?",
+        "what shape is the small red object?",
+    ),
+}
+
 
 def parser() -> Parser:
     """The command's options."""
@@ -54,20 +71,21 @@ def parser() -> Parser:
     )
     add_model(parser)
     add_model(parser, task="caption", option="--captioner")
+    add_model(parser, task="answer", option="--answerer")
     add_model(parser, task="transcribe", option="--recogniser")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Classifies, captions and transcribes, and writes the pages; returns 0 when all went well."""
+    """Classifies, captions, answers and transcribes, and writes the pages; returns 0 when all went well."""
     photographs_there = photographs()
     if len(photographs_there) < len(_PHOTOGRAPHS):
         missing = [name for name in _PHOTOGRAPHS if name not in photographs_there]
         say(
             f"without the photographs {', '.join(missing)}: pip install 'multiattn[demo]' brings them with scikit-image"
         )
-    pictures, spoken = photographs_there | drawn_pictures(), recordings()
-    if not pictures or not spoken:
+    pictures, asked, spoken = photographs_there | drawn_pictures(), scenes(), recordings()
+    if not pictures or not asked or not spoken:
         raise InputError(
             f"{shipped('inputs')} must hold the drawn pictures and the recordings, but some are missing instead: "
             "install again"
@@ -79,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         out = make_folder(args.out, subject=f"--out {args.out}")
         classifier = multiattn.load(args.model, task="classify")
         captioner = multiattn.load(args.captioner, task="caption")
+        answerer = multiattn.load(args.answerer, task="answer")
         recogniser = multiattn.load(args.recogniser, task="transcribe")
     if len(classifier.labels) <= _FEW:
         say(
@@ -92,14 +111,18 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.recogniser == "transcribe":
         say("the recogniser knows the ten digits: anything else it hears is written as those that come nearest")
-    pages = _Pages(out, width=max(map(len, [*pictures, *spoken])))
-    with Report(2 * len(pictures) + len(spoken), doing="looking") as report:
+    pages = _Pages(out, width=max(map(len, [*pictures, *asked, *spoken])))
+    with Report(2 * len(pictures) + len(asked) + len(spoken), doing="looking") as report:
         labelled = classifier.stream(pictures.values(), maps=_first(_ON_INDEX, MAP_METHODS), batch_size=2)
         for name, result in zip(pictures, labelled, strict=True):
             pages.add(report, name, result, suffix="", text=lambda result: result.label)
         written = captioner.stream(pictures.values(), maps=_first(_ON_INDEX, WORD_METHODS), batch_size=2)
         for name, result in zip(pictures, written, strict=True):
             pages.add(report, name, result, suffix=".caption", text=lambda result: result.text)
+        questions = [(file, _QUESTIONS[name]) for name, file in asked.items()]
+        answered = answerer.stream(questions, maps=_first(_ON_INDEX, ANSWER_METHODS))
+        for name, (_, of_scene) in zip(asked, questions, strict=True):
+            pages.add_answers(report, name, list(islice(answered, len(of_scene))))
         heard = recogniser.stream(spoken.values(), maps=SPEECH_METHODS)
         for name, result in zip(spoken, heard, strict=True):
             pages.add_recording(report, name, result)
@@ -136,6 +159,35 @@ class _Pages:
             report.result(f"{name:{self._width}}  {result.score:6.1%}  {said:{_LABEL_WIDTH}}  {where}")
         report.advance()
 
+    def add_answers(self, report: Report, name: str, results: "Sequence[Answer | Failure]") -> None:
+        """Writes one page for all questions about a picture; what could not be had is named, once, and counted."""
+        from multiattn.export import IndexEntry
+        from multiattn.pipelines import save_answers
+
+        shown = [result for result in results if result.error is None and result.maps]
+        page = self._out / f"{name}.html"
+        if shown:
+            save_answers(shown, page)
+        for message in dict.fromkeys(str(result.error) for result in results if result.error is not None):
+            self.failures += 1
+            report.message(message)
+        for result in results:
+            if result.error is not None:
+                continue
+            where = ""
+            if result.maps:  # an answer without words has none
+                at = f"{page.name}#question-{shown.index(result) + 1}"
+                where = printable(page)
+                first = result.maps[0]
+                self.entries.append(
+                    IndexEntry(
+                        first.picture, name, at, printable(result.answer), result.score, first.map, result.question
+                    )
+                )
+            said = printable(f"{result.question} {result.answer}")
+            report.result(f"{name:{self._width}}  {result.score:6.1%}  {said:{_LABEL_WIDTH}}  {where}")
+        report.advance()
+
     def add_recording(self, report: Report, name: str, result: "Transcript | Failure") -> None:
         """Writes the page of a transcript; one that could not be had is named and counted."""
         from multiattn.export import RecordingEntry
@@ -162,7 +214,12 @@ def _first(method: str, methods: Sequence[str]) -> tuple[str, ...]:
 
 def drawn_pictures() -> dict[str, Path]:
     """The drawn pictures that come with the package, by name."""
-    return {path.stem: path for path in sorted(shipped("inputs").glob("*.png"))}
+    return {path.stem: path for path in sorted(shipped("inputs").glob("*.png")) if path.stem not in _QUESTIONS}
+
+
+def scenes() -> dict[str, Path]:
+    """The drawn scenes that come with the package and are asked about, by name."""
+    return {path.stem: path for path in sorted(shipped("inputs").glob("*.png")) if path.stem in _QUESTIONS}
 
 
 def recordings() -> dict[str, Path]:

@@ -1,20 +1,14 @@
 """`multiattn evaluate`: how good is a model on data of which the right answers are known?"""
 
 import argparse
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TypeVar
 
-from multiattn.errors import InputError, ModelError
-
-from .console import Report, printable, say, spinner
 from .options import Parser, add_compute, add_format, at_least_one, not_empty
 
 _DESCRIPTION = """\
 Measure a classifier on labelled pictures, a captioner on pictures with captions
-that people wrote, or a recogniser on recordings of which it is known what is
-said. A classifier's labels are matched to the data's classes by name.
+that people wrote, a recogniser on recordings of which it is known what is said,
+or a model that answers on pictures with questions that people answered. A
+classifier's labels are matched to the data's classes by name.
 """
 
 _EPILOG = """\
@@ -45,11 +39,24 @@ what is measured of a recogniser
   spellings); basic, lower case without punctuation; none
   "one two three" is one word by the English rules: take basic for digits
 
+what is measured of answers (compared in lower case, without punctuation and
+articles, with numbers up to ten in figures)
+  accuracy      share that is the answer most people gave
+  vqa_accuracy  right in full where three others gave it, by a third where one
+         did, each person left out in turn (Antol et al. 2015)
+  by_type       accuracy by the data's `type`, or the question's first two words
+  --baselines   question_only: the same model, but each picture is of the mean
+         colour everywhere; most_frequent: for each type the most frequent
+         answer of the train split
+  WUPS, which lets a near word pass, is left out: it needs WordNet
+
 data
   FOLDER/SPLIT/CLASS/*.jpg, or FOLDER/SPLIT/metadata.jsonl (or metadata.csv)
   with the columns file_name and label; for captions file_name and text or texts
   COCO and Flickr8k as published: --captions and --pictures ({split} in them is
   the name of the split)
+  file_name, question, and answer or answers; VQA v2 as published: --questions,
+  --annotations and --pictures
   recordings: file_name and text, or LibriSpeech's folders as published;
   --join makes 400 fixed recordings of 1 to 8 short ones each, with pauses and
   noise
@@ -62,6 +69,7 @@ examples
       --captions annotations/captions_{split}2017.json
   multiattn evaluate transcribe --data LibriSpeech --split test-clean --model M
   multiattn evaluate transcribe --data .data/fsdd --join --normaliser basic
+  multiattn evaluate answer --data .data/easy-vqa --baselines
 
 with --format json, one object
   {"top1": 0.84, "top5": 0.99, "ece": 0.02, "items": 10000, "skipped": 0,
@@ -72,60 +80,37 @@ with --format json, one object
   {"wer": 0.0123, "cer": 0.0098, "substitutions": 9, "deletions": 7,
    "insertions": 6, "words": 1800, "normaliser": "basic", "items": 400,
    "skipped": 0, "model": "transcribe", "data": "digits", "split": "validation"}
+  {"accuracy": 0.99, "vqa_accuracy": 0.99, "by_type": {"what color":
+   {"accuracy": 1.0, "items": 880}, ...}, "baselines": {"question_only":
+   {"accuracy": 0.52, ...}, "most_frequent": {...}}, "items": 4847,
+   "skipped": 0, "model": "answer", "data": "easy-vqa", "split": "validation"}
 
 A file that cannot be read is named on standard error, left out and counted
 as skipped, and the exit status is 1.
 """
 
-_BINS = 15
-
-_MADE = {"caption": "captions", "transcribe": "transcripts"}
+_MADE = {"caption": "captions", "transcribe": "transcripts", "answer": "answers"}
 _ONLY = {  # options, and the tasks that have them
-    "beams": ("caption", "transcribe"),
+    "beams": ("caption", "transcribe", "answer"),
     "captions": ("caption",),
-    "pictures": ("caption",),
+    "pictures": ("caption", "answer"),
+    "questions": ("answer",),
+    "annotations": ("answer",),
+    "baselines": ("answer",),
     "normaliser": ("transcribe",),
     "language": ("transcribe",),
     "join": ("transcribe",),
 }
-
-_Item = TypeVar("_Item")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `multiattn evaluate classify` prints."""
-
-    top1: float
-    """Share of the items whose label came first, 0 to 1."""
-
-    top5: float
-    """Share of the items whose label was among the first five, 0 to 1."""
-
-    ece: float
-    """Expected calibration error, 0 to 1."""
-
-    items: int
-    """Pictures that were classified."""
-
-    skipped: int
-    """Pictures that could not be used."""
-
-    model: str
-    """As it was asked for."""
-
-    data: str
-    """As it was asked for."""
-
-    split: str
-    """The sub-folder of the data."""
 
 
 def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn evaluate", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument(
-        "task", metavar="TASK", choices=("classify", "caption", "transcribe"), help="classify, caption or transcribe"
+        "task",
+        metavar="TASK",
+        choices=("classify", "caption", "transcribe", "answer"),
+        help="classify, caption, transcribe or answer",
     )
     parser.add_argument("--data", metavar="FOLDER", type=not_empty, required=True, help="the files (see below)")
     parser.add_argument(
@@ -147,12 +132,20 @@ def parser() -> Parser:
     )
     add_format(parser, json_help="json: one object")
     add_compute(parser)
-    texts = parser.add_argument_group("captions and transcripts only")
+    texts = parser.add_argument_group("captions, transcripts and answers only")
     texts.add_argument(
         "--beams",
         metavar="N",
         type=at_least_one,
-        help="texts that the search keeps at once (default: as the model says, or 3, for transcripts 5)",
+        help="texts that the search keeps at once (default: as the model says, or 3, for transcripts 5); not for a "
+        "model that chooses its answers out of a list",
+    )
+    texts.add_argument(
+        "--pictures",
+        metavar="DIR",
+        type=not_empty,
+        help="not for transcripts: the pictures of --captions, in FOLDER; or, with {id:012} for the number of one, "
+        "those of --questions",
     )
     captions = parser.add_argument_group("captions only")
     captions.add_argument(
@@ -161,7 +154,6 @@ def parser() -> Parser:
         type=not_empty,
         help="a captions JSON of COCO, or Flickr8k's token file, in FOLDER",
     )
-    captions.add_argument("--pictures", metavar="DIR", type=not_empty, help="its pictures, in FOLDER")
     transcripts = parser.add_argument_group("transcripts only")
     transcripts.add_argument(
         "--normaliser",
@@ -174,6 +166,15 @@ def parser() -> Parser:
     # None, not False, where it is not given: as with the other options of one task
     transcripts.add_argument(
         "--join", action="store_const", const=True, help="join short recordings by a fixed recipe (see below)"
+    )
+    answers = parser.add_argument_group("answers only")
+    answers.add_argument("--questions", metavar="FILE", type=not_empty, help="a questions JSON of VQA v2, in FOLDER")
+    answers.add_argument("--annotations", metavar="FILE", type=not_empty, help="the JSON with its answers, in FOLDER")
+    answers.add_argument(
+        "--baselines",
+        action="store_const",
+        const=True,
+        help="also measure what the question alone gives away (see below)",
     )
     return parser
 
@@ -193,107 +194,10 @@ def run(args: argparse.Namespace) -> int:
         from .evaluate_transcribe import run as run_transcribe
 
         return run_transcribe(args)
-    return _run_classify(args)
+    if args.task == "answer":
+        from .evaluate_answer import run as run_answer
 
+        return run_answer(args)
+    from .evaluate_classify import run as run_classify
 
-def _run_classify(args: argparse.Namespace) -> int:
-    with spinner("loading the model"):
-        import multiattn
-
-        from ..data.folder import read_folder
-
-        records = read_folder(args.data, args.split)
-        items = evenly_spread(records.items, args.limit)
-        classifier = multiattn.load(args.model, task="classify", device=args.device)
-    check_labels(records.class_names, classifier.labels)
-    ranks: list[int | None] = []  # of each picture's label among the five first choices
-    scores: list[float] = []  # of each picture's first choice
-    skipped = 0
-    with Report(len(items)) as report:
-        truths = (records.class_names[index] for _, index in items)
-        results = classifier.stream((path for path, _ in items), top_k=5, batch_size=args.batch_size)
-        for truth, result in zip(truths, results, strict=True):
-            if result.error is not None:
-                skipped += 1
-                report.message(f"skipped: {result.error}")
-            else:
-                labels = [prediction.label for prediction in result.predictions]
-                ranks.append(labels.index(truth) if truth in labels else None)
-                scores.append(result.score)
-            report.advance()
-        if not ranks:
-            raise InputError(f"{args.data}: none of the {skipped} pictures of the split {args.split!r} could be read")
-        correct = [rank == 0 for rank in ranks]
-        measured = Evaluation(
-            top1=sum(correct) / len(ranks),
-            top5=sum(rank is not None for rank in ranks) / len(ranks),
-            ece=expected_calibration_error(scores, correct),
-            items=len(ranks),
-            skipped=skipped,
-            model=args.model,
-            data=args.data,
-            split=args.split,
-        )
-        report.result(json.dumps(asdict(measured)) if args.format == "json" else as_text(measured))
-    if skipped:
-        say(f"{skipped} of {len(items)} pictures could not be used")
-    return 1 if skipped else 0
-
-
-def evenly_spread(items: Sequence[_Item], limit: int | None) -> Sequence[_Item]:
-    """At most `limit` items, from the first on at equal distances; all where None. Splits are often sorted."""
-    if limit is None or limit >= len(items):
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]
-
-
-def check_labels(classes: Sequence[str], labels: Sequence[str]) -> None:
-    """Makes sure that the model can give the right answer for every class of the data.
-
-    Raises:
-        ModelError: A class of the data is no label of the model.
-    """
-    unknown = [name for name in classes if name not in set(labels)]
-    if unknown:
-        raise ModelError(
-            f"the data's classes must be labels of the model, but {len(unknown)} of {len(classes)} are not: "
-            f"{_some(unknown)}; the model's {len(labels)} labels are: {_some(labels)}; "
-            "rename the classes, or give a --model trained on them"
-        )
-
-
-def expected_calibration_error(scores: Sequence[float], correct: Sequence[bool], *, bins: int = _BINS) -> float:
-    """The mean distance between what the model claims and what is right, over equally wide bins of its claim.
-
-    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
-
-    Args:
-        scores: Probability of the first choice, 0 to 1, for each item.
-        correct: Whether the first choice was right, for each item.
-        bins: How many.
-    """
-    claimed, right = [0.0] * bins, [0] * bins
-    for score, is_right in zip(scores, correct, strict=True):
-        index = min(int(score * bins), bins - 1)
-        claimed[index] += score
-        right[index] += is_right
-    # |right/n - claimed/n| weighted by n/N: the bin's own n cancels
-    return sum(abs(right[i] - claimed[i]) for i in range(bins)) / len(scores)
-
-
-def as_text(measured: Evaluation) -> str:
-    """A few lines to read."""
-    return "\n".join(
-        (
-            f"top-1  {measured.top1:6.2%}",
-            f"top-5  {measured.top5:6.2%}",
-            f"ECE    {measured.ece:6.2%}",
-            printable(f"on {measured.items} pictures of {measured.data} ({measured.split}) with {measured.model}")
-            + (f"; {measured.skipped} skipped" if measured.skipped else ""),
-        )
-    )
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    listed = list(names)
-    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+    return run_classify(args)

@@ -2,38 +2,15 @@
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from multiattn.errors import InputError
 from multiattn.metrics import CaptionScores, caption_scores, self_retrieval
 
-from .console import Report, printable, say, spinner
-from .evaluate import evenly_spread
+from .console import Report, say, spinner
+from .evaluated import Evaluated, evenly_spread
 
 _POOL = 100
-
-
-@dataclass(frozen=True)
-class CaptionEvaluation:
-    """What `multiattn evaluate caption` prints, beside the scores."""
-
-    self_retrieval: float
-    """How often a caption is more like its own picture's references than like those of 99 others, 0 to 1."""
-
-    items: int
-    """Pictures that were captioned."""
-
-    skipped: int
-    """Pictures that could not be used."""
-
-    model: str
-    """As it was asked for."""
-
-    data: str
-    """As it was asked for."""
-
-    split: str
-    """The sub-folder of the data."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,24 +39,20 @@ def run(args: argparse.Namespace) -> int:
         if not captions:
             raise InputError(f"{args.data}: none of the {skipped} pictures of the split {args.split!r} could be read")
         scores = caption_scores(captions, references)
-        measured = CaptionEvaluation(
-            self_retrieval=self_retrieval(captions, references, pool=_POOL),
-            items=len(captions),
-            skipped=skipped,
-            model=args.model,
-            data=args.data,
-            split=args.split,
-        )
-        as_json = args.format == "json"
-        report.result(json.dumps(asdict(scores) | asdict(measured)) if as_json else as_text(scores, measured))
+        found = self_retrieval(captions, references, pool=_POOL)
+        evaluated = Evaluated.of(args, items=len(captions), skipped=skipped)
+        if args.format == "json":
+            report.result(json.dumps(asdict(scores) | {"self_retrieval": found} | asdict(evaluated)))
+        else:
+            report.result(as_text(scores, found, evaluated))
     if skipped:
         say(f"{skipped} of {len(items)} pictures could not be used")
     return 1 if skipped else 0
 
 
-def as_text(scores: CaptionScores, measured: CaptionEvaluation) -> str:
-    """A few lines to read."""
-    pool = min(_POOL, measured.items)
+def as_text(scores: CaptionScores, found: float, evaluated: Evaluated) -> str:
+    """A few lines to read; `found` is how often a caption leads to its own picture, 0 to 1."""
+    pool = min(_POOL, evaluated.items)
     return "\n".join(
         (
             f"BLEU-1   {scores.bleu1:.3f}",
@@ -89,8 +62,7 @@ def as_text(scores: CaptionScores, measured: CaptionEvaluation) -> str:
             f"METEOR   {scores.meteor:.3f}  (words and stems; no synonyms)",
             f"ROUGE-L  {scores.rouge_l:.3f}",
             f"CIDEr-D  {scores.cider:.3f}",
-            f"own picture found  {measured.self_retrieval:.1%} of the time among {pool} (by chance {1 / pool:.1%})",
-            printable(f"on {measured.items} pictures of {measured.data} ({measured.split}) with {measured.model}")
-            + (f"; {measured.skipped} skipped" if measured.skipped else ""),
+            f"own picture found  {found:.1%} of the time among {pool} (by chance {1 / pool:.1%})",
+            evaluated.line("pictures"),
         )
     )

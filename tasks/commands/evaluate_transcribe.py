@@ -3,40 +3,17 @@
 import argparse
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from multiattn.errors import InputError
 from multiattn.metrics.speech import SpeechScores, normaliser_of, speech_scores
 
-from .console import Report, printable, say, spinner
-from .evaluate import evenly_spread
+from .console import Report, say, spinner
+from .evaluated import Evaluated, evenly_spread
 
 if TYPE_CHECKING:
     from ..data.recordings import SpeechRecords
-
-
-@dataclass(frozen=True)
-class TranscriptEvaluation:
-    """What `multiattn evaluate transcribe` prints, beside the scores."""
-
-    normaliser: str
-    """What was done to transcripts and texts before they were compared."""
-
-    items: int
-    """Recordings that were transcribed."""
-
-    skipped: int
-    """Recordings that could not be used."""
-
-    model: str
-    """As it was asked for."""
-
-    data: str
-    """As it was asked for."""
-
-    split: str
-    """The sub-folder of the data."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,31 +46,25 @@ def run(args: argparse.Namespace) -> int:
         if not written:
             raise InputError(f"{args.data}: none of the {skipped} recordings of the split {args.split!r} could be read")
         scores = speech_scores(written, said, normalise=normaliser_of(normaliser))
-        measured = TranscriptEvaluation(
-            normaliser=normaliser,
-            items=len(written),
-            skipped=skipped,
-            model=args.model,
-            data=args.data,
-            split=args.split,
-        )
-        as_json = args.format == "json"
-        report.result(json.dumps(asdict(scores) | asdict(measured)) if as_json else as_text(scores, measured))
+        evaluated = Evaluated.of(args, items=len(written), skipped=skipped)
+        if args.format == "json":
+            report.result(json.dumps(asdict(scores) | {"normaliser": normaliser} | asdict(evaluated)))
+        else:
+            report.result(as_text(scores, normaliser, evaluated))
     if skipped:
         say(f"{skipped} of {len(texts)} recordings could not be used")
     return 1 if skipped else 0
 
 
-def as_text(scores: SpeechScores, measured: TranscriptEvaluation) -> str:
+def as_text(scores: SpeechScores, normaliser: str, evaluated: Evaluated) -> str:
     """A few lines to read."""
     wrong = f"{scores.substitutions} others, {scores.deletions} missing, {scores.insertions} put in"
     return "\n".join(
         (
             f"WER  {scores.wer:7.2%}  ({wrong}, of {scores.words} words)",
             f"CER  {scores.cer:7.2%}",
-            f"texts compared by the rules: {measured.normaliser}",
-            printable(f"on {measured.items} recordings of {measured.data} ({measured.split}) with {measured.model}")
-            + (f"; {measured.skipped} skipped" if measured.skipped else ""),
+            f"texts compared by the rules: {normaliser}",
+            evaluated.line("recordings"),
         )
     )
 

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from multiattn.attention import Site
-    from multiattn.models import TextDecoderConfig, ViT
+    from multiattn.models import ViT
+    from multiattn.models.text_stack import TextConfig
     from multiattn.weights import ModelBundle
 
 _FEW = 8  # labels to print of what may be thousands
@@ -65,9 +66,9 @@ def describe(bundle: "ModelBundle") -> dict[str, object]:
     else:
         facts["input_size"] = list(bundle.pictures.size)
     facts["preprocessing"] = bundle.preprocessing.to_dict()
-    if bundle.tokenizer is None:
+    if bundle.task in ("classify", "answer"):
         facts["labels"] = list(bundle.labels)
-    else:
+    if bundle.tokenizer is not None:
         facts |= {"vocabulary": bundle.tokenizer.vocab_size, "decoding": bundle.decoding}
     facts["attention_sites"] = [
         {"name": site.name, "heads": site.num_heads, "queries": site.q_len, "keys": site.k_len}
@@ -79,7 +80,12 @@ def describe(bundle: "ModelBundle") -> dict[str, object]:
 
 def as_text(bundle: "ModelBundle") -> str:
     """Lines to read; `--format json` has it in full."""
-    of_task = {"classify": _classifier_lines, "caption": _captioner_lines, "transcribe": _recogniser_lines}
+    of_task = {
+        "classify": _classifier_lines,
+        "caption": _captioner_lines,
+        "transcribe": _recogniser_lines,
+        "answer": _answerer_lines,
+    }
     lines = {
         "model": bundle.source,
         "task": bundle.task,
@@ -96,12 +102,21 @@ def as_text(bundle: "ModelBundle") -> str:
 
 
 def _picture_lines(bundle: "ModelBundle") -> dict[str, str]:
+    from multiattn.inputs import Fit
+
     pictures = bundle.pictures
-    resize = pictures.resize_to
-    resized = f"shorter side to {resize}" if isinstance(resize, int) else f"to {_by(resize)}"
+    size, resize = f"{_by(pictures.size)} pixels (height x width)", pictures.resize_to
+    if isinstance(resize, Fit):
+        size += f" for a square picture, up to {resize.longer} a side for others, in steps of {resize.multiple}"
+        resized = "the whole picture to that"
+    elif isinstance(resize, int):
+        resized = f"shorter side to {resize}"
+    else:
+        resized = f"to {_by(resize)}"
+    cropped = "" if isinstance(resize, Fit) else ", crop the centre"
     return {
-        "input": f"{_by(pictures.size)} pixels (height x width)",
-        "preprocessing": f"resize {resized} ({pictures.interpolation}), crop the centre, "
+        "input": size,
+        "preprocessing": f"resize {resized} ({pictures.interpolation}){cropped}, "
         f"mean {_numbers(pictures.mean)}, std {_numbers(pictures.std)}",
     }
 
@@ -123,8 +138,7 @@ def _classifier_lines(bundle: "ModelBundle") -> dict[str, str]:
         f"{'class token' if model.config.pool == 'class' else 'mean of the patches'} read out",
         "attention": f"{len(sites)} sites of {model.config.num_heads} heads: {sites[0].name} to {sites[-1].name}, "
         f"{sites[0].k_len} tokens of which {_by(model.grid(bundle.pictures.size))} are patches",
-        "labels": f"{len(bundle.labels)}: {', '.join(bundle.labels[:_FEW])}"
-        + (", ..." if len(bundle.labels) > _FEW else ""),
+        "labels": _listed(bundle.labels),
     }
 
 
@@ -139,13 +153,50 @@ def _captioner_lines(bundle: "ModelBundle") -> dict[str, str]:
     said = {"beams": search.beams, "max_tokens": search.max_tokens} | bundle.decoding
     return {
         "encoder": _encoder(model.encoder) + (f", led to width {decoder.context_dim}" if model.config.bridge else ""),
-        "decoder": _decoder(decoder),
+        "decoder": _text(decoder),
         "attention": f"{len(sites)} sites: encoder.blocks.N.self of {encoder.num_heads} heads, decoder.blocks.N.self "
         f"and decoder.blocks.N.cross of {decoder.num_heads}; {sites[-1].k_len} tokens are looked at, of which "
         f"{_by(model.encoder.grid(bundle.pictures.size))} are patches",
         "vocabulary": f"{bundle.tokenizer.vocab_size:,} tokens",
         "decoding": ", ".join(f"{name} {value!r}" for name, value in said.items()),
     }
+
+
+def _answerer_lines(bundle: "ModelBundle") -> dict[str, str]:
+    from multiattn.models import VQA
+
+    model, sites = bundle.answerer, _sites(bundle)
+    assert bundle.tokenizer is not None
+    lines, question = {}, model.config.question
+    looking, places = model, f"blocks.N.self of {question.num_heads} heads"
+    if isinstance(model, VQA):
+        looking = model.encoder
+        bridge = f", led to width {question.context_dim}" if model.config.bridge else ""
+        lines["encoder"] = _encoder(looking) + bridge
+        places = f"encoder.blocks.N.self of {looking.config.num_heads} heads, question.blocks.N.self and "
+        places += f"question.blocks.N.cross of {question.num_heads}"
+    lines["question"] = f"{_text(question)}, begins with {_token(bundle, question.start_token)}"
+    if isinstance(model, VQA) and (decoder := model.config.decoder) is not None:
+        lines["decoder"] = _text(decoder)
+        places += f", decoder.blocks.N.self and decoder.blocks.N.cross of {decoder.num_heads}"
+    rows, cols = looking.grid(bundle.pictures.size)
+    lines["attention"] = (
+        f"{len(sites)} sites: {places}; {looking.num_prefix_tokens + rows * cols} tokens of the picture, of which "
+        f"{rows} x {cols} are patches"
+    )
+    lines["vocabulary"] = f"{bundle.tokenizer.vocab_size:,} tokens"
+    said = dict(bundle.decoding)
+    if bundle.labels:
+        lines["answers"] = _listed(bundle.labels)
+    else:
+        from multiattn.pipelines.answer_options import written_options
+
+        # what the pipeline makes of what the model says: the same words as there
+        search = written_options({}, bundle.decoding, source=bundle.source)
+        said = {"beams": search.beams, "max_tokens": search.max_tokens} | said
+    if said:
+        lines["decoding"] = ", ".join(f"{name} {_told(value)}" for name, value in said.items())
+    return lines
 
 
 def _recogniser_lines(bundle: "ModelBundle") -> dict[str, str]:
@@ -176,7 +227,7 @@ def _recogniser_lines(bundle: "ModelBundle") -> dict[str, str]:
     return {
         "encoder": f"width {encoder.dim}, depth {encoder.depth}, {encoder.num_heads} heads, mlp {encoder.mlp_dim}, "
         f"{encoder.positions} positions, frames of {frame:g} ms{seen}" + (", CTC head" if config.ctc else ""),
-        "decoder": _decoder(decoder),
+        "decoder": _text(decoder),
         "attention": f"{len(sites)} sites: encoder.blocks.N.self of {encoder.num_heads} heads, decoder.blocks.N.self "
         f"and decoder.blocks.N.cross of {decoder.num_heads}; at most {sites[-1].k_len} frames are looked at",
         "vocabulary": ", ".join(vocabulary),
@@ -184,7 +235,7 @@ def _recogniser_lines(bundle: "ModelBundle") -> dict[str, str]:
     }
 
 
-def _decoder(config: "TextDecoderConfig") -> str:
+def _text(config: "TextConfig") -> str:
     return (
         f"width {config.dim}, depth {config.depth}, {config.num_heads} heads, mlp {config.mlp_dim}, "
         f"{'pre' if config.pre_norm else 'post'}-norm, {config.positions} positions for {config.max_length} tokens"
@@ -198,10 +249,36 @@ def _told(value: object) -> str:
 
 def _sites(bundle: "ModelBundle") -> tuple["Site", ...]:
     """The attentions one can look into, of a model that writes those for its longest text."""
-    if bundle.tokenizer is None:
+    if bundle.task == "classify":
         return bundle.classifier.attention_sites()
+    if bundle.task == "answer":
+        return _answerer_sites(bundle)
     model = bundle.speech if bundle.task == "transcribe" else bundle.captioner
     return model.attention_sites(tokens=model.config.decoder.max_length)
+
+
+def _answerer_sites(bundle: "ModelBundle") -> tuple["Site", ...]:
+    from multiattn.models import VQA
+
+    model, size = bundle.answerer, bundle.pictures.size
+    length = model.config.question.max_length
+    if not isinstance(model, VQA):
+        return model.attention_sites(size, question_tokens=length)
+    decoder = model.config.decoder
+    answer_tokens = 0 if decoder is None else decoder.max_length
+    return model.attention_sites(size, question_tokens=length, answer_tokens=answer_tokens)
+
+
+def _token(bundle: "ModelBundle", token: int) -> str:
+    """A token by its name, where it has one, and by its number."""
+    assert bundle.tokenizer is not None
+    name = bundle.tokenizer.name_of(token)
+    return f"token {token}" if name is None else f"{name} (token {token})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """How many names, and the first of them."""
+    return f"{len(names)}: {', '.join(names[:_FEW])}" + (", ..." if len(names) > _FEW else "")
 
 
 def _encoder(model: "ViT") -> str:

@@ -5,12 +5,13 @@ import glob
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from multiattn.errors import InputError
 from multiattn.inputs.files import PICTURES, RECORDINGS, Kind
 
 from .console import say
-from .options import MAP_METHODS, SPEECH_METHODS, WORD_METHODS, not_empty
+from .options import ANSWER_METHODS, MAP_METHODS, SPEECH_METHODS, WORD_METHODS, not_empty
 
 _PATTERNS = {PICTURES: "photos/*.jpg", RECORDINGS: "talks/*.mp3"}
 
@@ -28,13 +29,13 @@ A {0} that cannot be used is named on standard error, the others are still
 done, and the exit status is 1."""
 
 
-def add_paths(parser: argparse.ArgumentParser, kind: Kind = PICTURES) -> None:
-    """PATH."""
+def add_paths(parser: argparse.ArgumentParser, kind: Kind = PICTURES, *, nargs: Literal["+", "*"] = "+") -> None:
+    """PATH; with "*", there may be none."""
     parser.add_argument(
         "paths",
         metavar="PATH",
         type=not_empty,
-        nargs="+",
+        nargs=nargs,
         help=f"a {kind.one}, a folder (searched through), or a pattern such as '{_PATTERNS[kind]}'",
     )
 
@@ -69,7 +70,7 @@ def find_inputs(
     files: list[Path] = []
     errors: list[InputError] = []
     own = Path(leave_out).resolve() if leave_out else None
-    ours = tuple(f".{method}.png" for method in {*MAP_METHODS, *WORD_METHODS, *SPEECH_METHODS})
+    ours = tuple(f".{method}.png" for method in {*MAP_METHODS, *WORD_METHODS, *SPEECH_METHODS, *ANSWER_METHODS})
     for path in paths:
         if path == "-" and not os.path.lexists(path):
             errors.append(

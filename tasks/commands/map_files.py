@@ -2,14 +2,15 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .console import make_folder, printable
 
 if TYPE_CHECKING:
-    from multiattn.pipelines import CaptionResult, ClassifyResult, Transcript
+    from multiattn.pipelines import Answer, CaptionResult, ClassifyResult, Transcript
 
 
 # what an address cannot hold as it is (# % ?), a page or a shell reads as more than a name, or Windows does not take
@@ -25,7 +26,9 @@ class Written:
 
     by_method: dict[str, dict[str, str]]
     """Method -> kind of file ("html", "png", "npz", "json") -> path. Of a recording of several windows, those of the
-    first; those of the others lie beside them, named NAME.2.METHOD.png and so on."""
+    first; those of the others lie beside them, named NAME.2.METHOD.png and so on. Of a picture with several questions,
+    those of one, the second's named likewise; the numbers are the answer's, and the question's lie in
+    NAME.METHOD.question.npz."""
 
 
 class MapFiles:
@@ -53,14 +56,33 @@ class MapFiles:
             method = one.map.method
             windows[method] += 1
             if windows[method] > len(names):
-                names.append(self._names.of(f"{stem}.{windows[method]}._"))
-            name = names[windows[method] - 1]
-            png, npz, facts = (str(self._directory / f"{name}.{method}.{kind}") for kind in ("png", "npz", "json"))
-            one.save_png(png)
-            one.save(npz)  # and the JSON file beside it
-            by_method.setdefault(method, {"html": page, "png": png, "npz": npz, "json": facts})
+                names.append(self._numbered(stem, windows[method]))
+            files = self._save(one, names[windows[method] - 1])
+            by_method.setdefault(method, {"html": page, **files})
         result.save_html(page)
         return Written(page, by_method)
+
+    def write_answers(self, answers: "Sequence[Answer]") -> list[Written]:
+        """Writes one page about a picture, and as `write` the rest, of answers about it that have maps."""
+        from multiattn.pipelines import save_answers
+
+        stem = self._names.of(str(answers[0].file))
+        page = str(self._directory / f"{stem}.html")
+        names = [stem, *(self._numbered(stem, number) for number in range(2, len(answers) + 1))]
+        save_answers(answers, page)
+        return [
+            Written(page, {one.map.method: {"html": page, **self._save(one, name)} for one in answer.maps})
+            for answer, name in zip(answers, names, strict=True)
+        ]
+
+    def _numbered(self, stem: str, number: int) -> str:
+        return self._names.of(f"{stem}.{number}._")
+
+    def _save(self, one: Any, name: str) -> dict[str, str]:
+        png, npz, facts = (str(self._directory / f"{name}.{one.map.method}.{kind}") for kind in ("png", "npz", "json"))
+        one.save_png(png)
+        one.save(npz)  # and the JSON file beside it
+        return {"png": png, "npz": npz, "json": facts}
 
 
 class FreeNames:

@@ -15,17 +15,25 @@ MAP_METHODS = ("attention", "rollout", "relevance", "gradient_x_input")
 WORD_METHODS = ("attention", "relevance", "rollout")
 """`multiattn.maps.WORD_METHODS`."""
 
+ANSWER_METHODS = ("attention", "relevance", "rollout")
+"""`multiattn.maps.ANSWER_METHODS`."""
+
 SPEECH_METHODS = ("attention",)
 """`multiattn.maps.SPEECH_METHODS`."""
 
-LAYOUTS = ("multiattn", "timm", "hf-vit", "hf-blip", "blip", "vit-gpt2", "hf-whisper", "whisper")
+LAYOUTS = ("multiattn", "timm", "hf-vit", "hf-blip", "blip", "hf-vilt", "vit-gpt2", "hf-whisper", "whisper")
 """`multiattn.weights.LAYOUTS`."""
 
-_PUBLISHED = {"classify": "timm or Hugging Face ViT", "caption": "BLIP or ViT-GPT2", "transcribe": "Whisper"}
+_PUBLISHED = {
+    "classify": "timm or Hugging Face ViT",
+    "caption": "BLIP or ViT-GPT2",
+    "transcribe": "Whisper",
+    "answer": "BLIP or ViLT",
+}
 
 MODEL_HELP = (
-    "a model directory (ours, or the published layout of timm, Hugging Face ViT, BLIP, ViT-GPT2 or Whisper), a hub id, "
-    "or a task's name; default: classify, the small classifier shipped with this package"
+    "a model directory (ours, or the published layout of timm, Hugging Face ViT, BLIP, ViT-GPT2, ViLT or Whisper), a "
+    "hub id, or a task's name; default: classify, the small classifier shipped with this package"
 )
 """Of a command that takes models of all tasks."""
 

@@ -1,7 +1,7 @@
 """What the data modules of all tasks share: splits, order, workers, and files that cannot be read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from multiattn.inputs import AudioPreprocessing, ImagePreprocessing
 
 from ..checks import require
 from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_interrupt
+from .metadata import some
 from .readable import Records
 from .sampler import Batches, EpochBatches, share_of
 
@@ -26,7 +27,7 @@ class SplitData(pl.LightningDataModule, ABC):
 
     def __init__(
         self,
-        root: str,
+        root: str | Sequence[str],
         *,
         batch_size: int,
         eval_batch_size: int | None,
@@ -40,13 +41,24 @@ class SplitData(pl.LightningDataModule, ABC):
             require(value is None or value >= 1, name, must="at least 1", value=value, error=InputError)
         require(num_workers >= 0, "num_workers", must="at least 0", value=num_workers, error=InputError)
         require(0 <= max_bad_share <= 1, "max_bad_share", must="from 0 to 1", value=max_bad_share, error=InputError)
-        self.root = Path(root)
+        self.roots = tuple(Path(folder) for folder in ((root,) if isinstance(root, str) else root))
+        """The folders that hold the splits, which are joined where there are several."""
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
         self.max_bad_share = max_bad_share
         self.predict_split = predict_split
         self.seed = 0  # of the order and the augmentation; the command line sets it to `seed_everything`
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds the splits, where it is one."""
+        (root,) = self.roots
+        return root
+
+    def card(self) -> dict[str, Any]:
+        """What a model that is trained on this says about it."""
+        return {"data": ", ".join(map(str, self.roots))}
 
     @abstractmethod
     def records(self, split: str) -> Records:
@@ -92,9 +104,10 @@ class SplitData(pl.LightningDataModule, ABC):
         assert self.trainer is not None
         size, rank, world = len(self.records("train").items), self.trainer.global_rank, self.trainer.world_size
         if size < self.batch_size * world:
+            found = some([str(root) for root in self.roots])
             raise InputError(
-                f"{self.root}: a training batch has {self.batch_size} x {world} {self.kind}, but the training split "
-                f"only {size}. Lower `batch_size`."
+                f"{found}: a training batch has {self.batch_size} x {world} {self.kind}, but the training split only "
+                f"{size}. Lower `batch_size`."
             )
         return EpochBatches(size, batch_size=self.batch_size, seed=self.seed, rank=rank, world=world)
 

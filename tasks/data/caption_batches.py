@@ -4,6 +4,7 @@ b pictures, g captions a picture, r = b x g rows, n tokens; m picture tokens and
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ from multiattn.inputs import Tokenizer
 
 from ..seeding import seed_for
 from .captions import CaptionRecords, clean_caption
-from .pictures import Sample
+from .pictures import Sample, stacked
+from .texts import TokenRows, padded, with_ends
 
 _CAPTIONS = 1  # sets the draw of captions apart from that of replacements, which come from the same place
 
@@ -55,55 +57,38 @@ class CaptionSample(NamedTuple):
     """The tokens of each; none where the picture cannot be read."""
 
 
-class CaptionTokens:
-    """The tokens of all captions of a split, in one array: worker processes share it, as they cannot share lists."""
+def caption_tokens(
+    records: CaptionRecords, tokenizer: Tokenizer, *, clean: bool, start: int, end: int, room: int
+) -> TokenRows:
+    """The tokens of all captions of a split.
 
-    def __init__(
-        self, records: CaptionRecords, tokenizer: Tokenizer, *, clean: bool, start: int, end: int, room: int
-    ) -> None:
-        """Encode the captions.
+    Args:
+        records: The split.
+        tokenizer: Makes tokens of a caption.
+        clean: Whether captions are cleaned first (`clean_caption`).
+        start: The token before each caption.
+        end: The token after it.
+        room: Tokens a caption may have between them, as `with_ends`.
 
-        Args:
-            records: The split.
-            tokenizer: Makes tokens of a caption.
-            clean: Whether captions are cleaned first (`clean_caption`).
-            start: The token before each caption.
-            end: The token after it.
-            room: Tokens a caption may have between them. A longer one is cut after one more, and then has no end
-                token: it teaches no end where there is none.
+    Raises:
+        InputError: Nothing is left of a caption once it is cleaned.
+    """
 
-        Raises:
-            InputError: Nothing is left of a caption once it is cleaned.
-        """
-        rows: list[list[int]] = []
-        self.first = [0]
-        """The first caption of each picture; then the number of captions."""
-        for path, texts in records.items:
-            for text in texts:
-                ids = tokenizer.encode(clean_caption(text) if clean else text)
-                if not ids:
-                    raise InputError(
-                        f"{path}: no words are left of the caption {text!r} once it is cleaned. Correct or remove it."
-                    )
-                rows.append([start, *ids[: room + 1]] if len(ids) > room else [start, *ids, end])
-            self.first.append(len(rows))
-        self._starts = np.cumsum([0, *map(len, rows)])
-        self._tokens = np.fromiter((token for row in rows for token in row), np.int32, self._starts[-1])
+    def encoded(path: Path, text: str) -> list[int]:
+        ids = tokenizer.encode(clean_caption(text) if clean else text)
+        if not ids:
+            raise InputError(
+                f"{path}: no words are left of the caption {text!r} once it is cleaned. Correct or remove it."
+            )
+        return with_ends(ids, start=start, end=end, room=room)
 
-    def count(self, picture: int) -> int:
-        """How many captions a picture has."""
-        return self.first[picture + 1] - self.first[picture]
-
-    def caption(self, picture: int, number: int) -> np.ndarray:
-        """The tokens of one."""
-        row = self.first[picture] + number
-        return self._tokens[self._starts[row] : self._starts[row + 1]]
+    return TokenRows([encoded(path, text) for text in texts] for path, texts in records.items)
 
 
 class Captioned(Dataset[CaptionSample]):
     """Pictures, or features, with captions: in training those that the seed, the epoch and the picture draw."""
 
-    def __init__(self, items: Dataset[Sample], tokens: CaptionTokens, *, per_picture: int, seed: int | None) -> None:
+    def __init__(self, items: Dataset[Sample], tokens: TokenRows, *, per_picture: int, seed: int | None) -> None:
         """Join them.
 
         Args:
@@ -127,7 +112,7 @@ class Captioned(Dataset[CaptionSample]):
             seed = seed_for(self.seed, key[0], sample.place, _CAPTIONS)
             order = np.random.default_rng(seed).permutation(order)
         numbers = np.resize(order, self.per_picture)  # goes round where there are too few
-        return CaptionSample(sample, tuple(self.tokens.caption(sample.place, int(number)) for number in numbers))
+        return CaptionSample(sample, tuple(self.tokens.row(sample.place, int(number)) for number in numbers))
 
 
 class CaptionCollate:
@@ -146,20 +131,13 @@ class CaptionCollate:
     def __call__(self, items: Sequence[CaptionSample]) -> CaptionBatch:
         """Stack the items; the batch is empty where none of them could be read."""
         readable = [item for item in items if item.sample.image is not None]
-        rows = [caption for item in readable for caption in item.captions]
-        tokens = np.full((len(rows), max(map(len, rows), default=2)), self.pad, np.int64)
-        real = np.zeros(tokens.shape, np.bool_)
-        for row, caption in enumerate(rows):
-            tokens[row, : len(caption)] = caption
-            real[row, : len(caption)] = True
-        found = [item.sample.image for item in readable if item.sample.image is not None]
-        dtype = torch.float16 if self.of_features else torch.float32
-        pixels = torch.stack(found) if found else torch.zeros(0, *self.shape, dtype=dtype)
+        tokens, real = padded([caption for item in readable for caption in item.captions], self.pad)
+        images, features = stacked([item.sample for item in readable], self.shape, of_features=self.of_features)
         return CaptionBatch(
-            None if self.of_features else pixels,
-            pixels if self.of_features else None,
-            torch.from_numpy(tokens),
-            torch.from_numpy(real),
+            images,
+            features,
+            tokens,
+            real,
             tuple(item.sample.label for item in readable),
             torch.tensor([item.sample.place for item in readable], dtype=torch.int64),
             tuple(entry for item in items for entry in item.sample.unreadable),

@@ -1,25 +1,24 @@
 """The data module of the captioning task: captioned pictures to batches, and captions to a vocabulary."""
 
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from torch.utils.data import Dataset
 
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer
 
 from ..checks import require
-from .base import SplitData
-from .caption_batches import CaptionBatch, CaptionCollate, Captioned, CaptionTokens
+from .caption_batches import CaptionBatch, CaptionCollate, Captioned, caption_tokens
 from .captions import CaptionRecords, clean_caption, read_captions
-from .features import FeatureStore
-from .picture_features import EvaluationFeatures, PictureEncoding, TrainingFeatures
-from .pictures import EvaluationPictures, TrainingPictures
-from .transforms import Augmentation, training_transform
+from .picture_data import PictureData
+from .pictures import Sample
+from .transforms import Augmentation
 
 __all__ = ["CaptionBatch", "CaptionData"]
 
 
-class CaptionData(SplitData):
+class CaptionData(PictureData):
     """Captioned pictures from `root/train`, `root/validation` and, where it is there, `root/test`.
 
     Each split holds a `metadata.jsonl` or `metadata.csv` with `file_name` and `text` or `texts`; `captions` and
@@ -79,29 +78,22 @@ class CaptionData(SplitData):
             root,
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
+            augmentation=augmentation,
+            features=features,
+            views=views,
             num_workers=num_workers,
+            cache_side=cache_side,
             max_bad_share=max_bad_share,
             predict_split=predict_split,
+            default_augmentation=Augmentation(),
         )
-        least = {"captions_per_picture": captions_per_picture, "max_tokens": max_tokens, "cache_side": cache_side}
-        for name, value in least.items():
+        for name, value in {"captions_per_picture": captions_per_picture, "max_tokens": max_tokens}.items():
             require(value is None or value >= 1, name, must="at least 1", value=value, error=InputError)
-        require(views in (1, 2), "views", must="1 or 2", value=views, error=InputError)
-        if features is None:
-            require(views == 1, "views", must="1 where there is no `features`", value=views, error=InputError)
-        for name, value in {"augmentation": augmentation, "cache_side": cache_side}.items():
-            if features is not None and value is not None:
-                raise InputError(f"`{name}` must not come with `features`: the pictures are not opened in training.")
         self.captions, self.pictures = captions, pictures
         self.captions_per_picture = captions_per_picture
         self.clean, self.max_tokens = clean, max_tokens
         self.vocabulary, self.vocab_size = vocabulary, vocab_size
-        self.augmentation = augmentation or Augmentation()
-        self.features = None if features is None else Path(features)
-        self.views = views
-        self.cache_side = cache_side
         self._records: dict[str, CaptionRecords] = {}
-        self._stores: dict[str, FeatureStore] = {}
 
     def records(self, split: str) -> CaptionRecords:
         """A split, not opened yet."""
@@ -121,40 +113,18 @@ class CaptionData(SplitData):
 
     def training_items(self) -> Captioned:
         """The training split, with captions drawn for each epoch."""
-        records = self.records("train")
-        items: TrainingPictures | TrainingFeatures
-        if self.features is None:
-            transform = training_transform(self.augmentation, self.preprocessing)
-            items = TrainingPictures(records, transform, seed=self.seed, cache_side=self.cache_side)
-        else:
-            items = TrainingFeatures(records, self._store("train"), seed=self.seed)
-        return self._captioned(items, records, seed=self.seed)
+        return self._captioned(self.training_pictures(), self.records("train"), seed=self.seed)
 
     def evaluation_items(self, split: str) -> Captioned:
         """A split as inference sees it."""
-        records = self.records(split)
-        items: EvaluationPictures | EvaluationFeatures
-        if self.features is None:
-            items = EvaluationPictures(records, self.preprocessing)
-        else:
-            items = EvaluationFeatures(records, self._store(split))
-        return self._captioned(items, records, seed=None)
+        return self._captioned(self.evaluation_pictures(split), self.records(split), seed=None)
 
     def collate(self) -> CaptionCollate:
         """Pictures, or features, with their captions."""
-        shape = (3, *self.preprocessing.size)
-        if self._stores:
-            encoding = next(iter(self._stores.values())).encoding
-            shape = (encoding.rows, encoding.width)
         pad = self._task.model.decoder.config.pad_token
-        return CaptionCollate(pad=pad, shape=shape, of_features=self.features is not None)
+        return CaptionCollate(pad=pad, shape=self.shape(), of_features=self.features is not None)
 
-    @property
-    def _task(self) -> Any:
-        assert self.trainer is not None
-        return self.trainer.lightning_module
-
-    def _captioned(self, items: Any, records: CaptionRecords, *, seed: int | None) -> Captioned:
+    def _captioned(self, items: Dataset[Sample], records: CaptionRecords, *, seed: int | None) -> Captioned:
         config = self._task.model.decoder.config
         room = config.max_length - 1 - len(self.tokenizer.encode(self._task.prompt))  # after the start and the prompt
         if room < 1:
@@ -163,23 +133,7 @@ class CaptionData(SplitData):
                 f"is {self._task.prompt!r} instead. Shorten it."
             )
         room = room if self.max_tokens is None else min(room, self.max_tokens)
-        tokens = CaptionTokens(
+        tokens = caption_tokens(
             records, self.tokenizer, clean=self.clean, start=config.start_token, end=config.end_token, room=room
         )
         return Captioned(items, tokens, per_picture=self.captions_per_picture, seed=seed)
-
-    def _store(self, split: str) -> FeatureStore:
-        """The features of a split.
-
-        Every process asks for what is missing: one computes it, and the others wait for its lock, which, unlike a
-        barrier, has no time limit.
-        """
-        assert self.trainer is not None and self.features is not None
-        if split not in self._stores:
-            encoder = self._task.model.encoder
-            views = self.views if split == "train" else 1
-            encoding = PictureEncoding(self.records(split), self.preprocessing, encoder, views=views)
-            store = FeatureStore(self.features, split, encoder=encoder, encoding=encoding)
-            store.prepare(encoder, batch_size=self.eval_batch_size, num_workers=self.num_workers)
-            self._stores[split] = store
-        return self._stores[split]

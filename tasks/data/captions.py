@@ -7,7 +7,6 @@ r"""Captioned pictures, read into a list, from the three kinds of files that peo
 A picture that comes several times has all of those captions.
 """
 
-import json
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from typing import Any
 
 from multiattn.errors import InputError
 
+from .annotations import at_split, lists_of, require_file
 from .metadata import metadata_rows, require_folder, some, split_folder, text_lines
+from .texts import checked_text
 
 LONGEST_CAPTION = 1000
 """Characters a caption may have: where it is longer, it is no caption, or a quote is missing."""
@@ -59,9 +60,8 @@ def read_captions(
     if pictures is None:
         raise InputError(f"`captions` ({captions}) must come with `pictures`, the folder of the pictures.")
     require_folder(root, split, layout=_LAYOUT)
-    file, folder = _at(root, captions, split), _at(root, pictures, split)
-    if not file.is_file():
-        raise InputError(f"{file}: there is no such file. Check `captions`.")
+    file = require_file(at_split(root, captions, split), "captions")
+    folder = at_split(root, pictures, split)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Check `pictures`.")
     rows = _coco(file) if file.suffix.lower() == ".json" else _flickr(file, split)
@@ -78,35 +78,12 @@ def clean_caption(text: str) -> str:
     return " ".join(word for word in kept.split() if word.strip(_KEPT))
 
 
-def _at(root: Path, pattern: str, split: str) -> Path:
-    """The path for a split; COCO calls the validation split `val`."""
-    path = root / pattern.replace("{split}", split)
-    if split == "validation" and "{split}" in pattern and not path.exists():
-        return root / pattern.replace("{split}", "val")
-    return path
-
-
 def _records(rows: Iterator[tuple[Path, Any, str]]) -> CaptionRecords:
     """Join the captions of each picture, and check every one."""
     found: dict[Path, list[str]] = {}
     for path, caption, place in rows:
-        found.setdefault(path, []).append(_checked(caption, place))
+        found.setdefault(path, []).append(checked_text(caption, place, kind="a caption", longest=LONGEST_CAPTION))
     return CaptionRecords(tuple((path, tuple(texts)) for path, texts in found.items()))
-
-
-def _checked(caption: Any, place: str) -> str:
-    if not isinstance(caption, str):
-        raise InputError(f"{place}: a caption must be text, but is {caption!r} instead.")
-    if not caption.strip():
-        raise InputError(f"{place}: a caption must have words, but is empty instead. Fill it, or remove it.")
-    if len(caption) > LONGEST_CAPTION:
-        raise InputError(
-            f"{place}: a caption must have at most {LONGEST_CAPTION} characters, but has {len(caption)} instead: "
-            f"{caption[:40]!r} ... Shorten it."
-        )
-    if any("\ud800" <= letter <= "\udfff" for letter in caption):  # JSON can spell it
-        raise InputError(f"{place}: a caption must be whole characters, but is {caption!r} instead.")
-    return caption
 
 
 def _metadata(folder: Path) -> Iterator[tuple[Path, Any, str]]:
@@ -126,15 +103,7 @@ def _metadata(folder: Path) -> Iterator[tuple[Path, Any, str]]:
 
 def _coco(file: Path) -> Iterator[tuple[str, Any, str]]:
     """Picture, caption and place of each annotation."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # of UTF-8, of JSON, of brackets without end
-        raise InputError(f"{file}: this is not JSON in UTF-8: {error}.") from error
-    parts = [content.get(name) if isinstance(content, dict) else None for name in ("images", "annotations")]
-    if not all(isinstance(part, list) and all(isinstance(entry, dict) for entry in part) for part in parts):
-        raise InputError(f"{file}: there must be lists of objects `images` and `annotations`, as COCO has them.")
-    images, annotations = parts
-    assert images is not None and annotations is not None
+    images, annotations = lists_of(file, "images", "annotations", source="COCO")
     names: dict[Any, str] = {}
     for number, image in enumerate(images, start=1):
         name, key = image.get("file_name"), image.get("id")

@@ -52,10 +52,19 @@ def metadata_rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[Path, 
     Raises:
         InputError: As the rows are read: a line that is none, or names no picture; a file without any.
     """
-    for name, reader in (("metadata.jsonl", _jsonl), ("metadata.csv", _csv)):
+    for name in ("metadata.jsonl", "metadata.csv"):
         if (folder / name).is_file():
-            return _pictures(folder / name, reader(folder / name, columns))
+            return file_rows(folder / name, columns)
     return None
+
+
+def file_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[Path, dict[str, Any], str]]:
+    """The rows of one such file, whatever its name: a table where that ends in .csv, else lines of JSON.
+
+    Raises:
+        InputError: As `metadata_rows`.
+    """
+    return _pictures(file, (_csv if file.suffix.lower() == ".csv" else _jsonl)(file, columns))
 
 
 def text_lines(file: Path) -> Iterator[tuple[str, str]]:

@@ -15,9 +15,9 @@ from multiattn.inputs import ImagePreprocessing
 from multiattn.models.vit import ViT
 
 from ..seeding import seed_for
-from .captions import CaptionRecords
 from .features import FeatureStore, Found
 from .pictures import EvaluationPictures, Sample, first_readable
+from .readable import Files, Records
 
 VIEWS = ("plain", "mirrored")
 
@@ -29,7 +29,7 @@ class PictureEncoding:
 
     kind = "pictures"
 
-    def __init__(self, records: CaptionRecords, preprocessing: ImagePreprocessing, encoder: ViT, *, views: int) -> None:
+    def __init__(self, records: Records, preprocessing: ImagePreprocessing, encoder: ViT, *, views: int) -> None:
         """Describe them.
 
         Args:
@@ -49,8 +49,8 @@ class PictureEncoding:
         return [architecture, self.preprocessing.to_dict()]
 
     def items(self, view: str) -> EvaluationPictures:
-        """The pictures, without their captions, which worker processes need not have."""
-        files = CaptionRecords(tuple((path, ("",)) for path, _ in self.records.items))
+        """The pictures, without what is known of them, which worker processes need not have."""
+        files = Files(tuple((path, None) for path, _ in self.records.items))
         return EvaluationPictures(files, self.preprocessing, mirrored=view == "mirrored")
 
     def encode(self, encoder: nn.Module, items: Sequence[Sample]) -> list[Found]:
@@ -63,7 +63,7 @@ class PictureEncoding:
 class TrainingFeatures(Dataset[Sample]):
     """Features for training; which view of a picture is a pure function of the seed, the epoch and its index."""
 
-    def __init__(self, records: CaptionRecords, store: FeatureStore, *, seed: int) -> None:
+    def __init__(self, records: Records, store: FeatureStore, *, seed: int) -> None:
         self.records, self.store, self.seed = records, store, seed
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class TrainingFeatures(Dataset[Sample]):
 class EvaluationFeatures(Dataset[Sample]):
     """Features of the pictures as inference sees them."""
 
-    def __init__(self, records: CaptionRecords, store: FeatureStore) -> None:
+    def __init__(self, records: Records, store: FeatureStore) -> None:
         self.records, self.store = records, store
 
     def __len__(self) -> int:

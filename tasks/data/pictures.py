@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float16, Float32, Int64
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -65,6 +65,22 @@ class Collate:
             torch.tensor([s.place for s in readable], dtype=torch.int64),
             tuple(entry for s in samples for entry in s.unreadable),
         )
+
+
+def stacked(
+    samples: Sequence[Sample], shape: Sequence[int], *, of_features: bool
+) -> tuple[Float32[Tensor, "b 3 h w"] | None, Float16[Tensor, "b m D"] | None]:
+    """The pictures of samples that could be read, or else their features, as a batch; None for the other one.
+
+    Args:
+        samples: None of them, perhaps.
+        shape: Of one picture, or of one picture's features.
+        of_features: Which of them they have.
+    """
+    found = [sample.image for sample in samples if sample.image is not None]
+    if of_features:
+        return None, torch.stack(found) if found else torch.zeros(0, *shape, dtype=torch.float16)
+    return torch.stack(found) if found else torch.zeros(0, *shape), None
 
 
 def first_readable(records: Records, read: Callable[[int], Tensor], *, seed: int, epoch: int, wanted: int) -> Sample:

@@ -1,6 +1,7 @@
 """What is done about a file of a split that cannot be read: in training another one takes its place."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +21,14 @@ class Records(Protocol):
     @property
     def items(self) -> Sequence[tuple[Path, Any]]:
         """Each file's path, and what is known of it: a label, captions, what is said in it."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of which nothing more needs to be known."""
+
+    items: tuple[tuple[Path, None], ...]
+    """The path of each."""
 
 
 def first_readable(

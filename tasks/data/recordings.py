@@ -5,7 +5,6 @@ root/train/metadata.csv         file_name,text
 root/train-clean-100/19/198/19-198.trans.txt      LibriSpeech: `19-198-0001 TWO SEVEN`, and 19-198-0001.flac beside
 """
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from multiattn.inputs.files import RECORDINGS
 
 from .captions import clean_caption
 from .metadata import metadata_rows, split_folder, text_lines
+from .texts import checked_text
 
 LONGEST_TRANSCRIPT = 20_000
 """Characters a transcript may have: where it is longer, it is no transcript, or a quote is missing."""
@@ -87,13 +87,4 @@ def _rows(folder: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def _checked(text: Any, place: str) -> str:
-    if not isinstance(text, str):
-        raise InputError(f"{place}: a transcript must be text, but is {text!r} instead.")
-    if len(text) > LONGEST_TRANSCRIPT:
-        raise InputError(
-            f"{place}: a transcript must have at most {LONGEST_TRANSCRIPT} characters, but has {len(text)} instead: "
-            f"{text[:40]!r} ... Shorten it."
-        )
-    if any(unicodedata.category(letter) == "Cs" for letter in text):  # JSON can spell half a character
-        raise InputError(f"{place}: a transcript must be whole characters, but is {text!r} instead.")
-    return text
+    return checked_text(text, place, kind="a transcript", longest=LONGEST_TRANSCRIPT, may_be_empty=True)

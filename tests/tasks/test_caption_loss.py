@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
-from tasks.caption_loss import CaptionLoss, lesson
+from tasks.caption_loss import TextLoss, lesson
 from tasks.caption_selfcritical import Rewards, SelfCritical, advantages, padded, self_critical_loss
 
 TEXTS = [[1, 7, 8, 9, 2], [1, 5, 2], [1, 4, 6, 2]]
@@ -23,7 +23,7 @@ def test_each_token_of_the_captions_counts_once_and_nothing_else_does(prompt: li
     texts = lesson(tokens, real, prompt=torch.tensor(prompt, dtype=torch.int64))
     torch.manual_seed(1)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY)
-    loss = CaptionLoss(label_smoothing=smoothing)
+    loss = TextLoss(label_smoothing=smoothing)
     for mode in (True, False):
         loss.train(mode)
         share = smoothing if mode else 0.0
@@ -45,7 +45,7 @@ def test_the_loss_of_half_precision_is_taken_in_float32() -> None:
     tokens, real = padded(TEXTS, pad=0, device=torch.device("cpu"))
     texts = lesson(tokens, real)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY, dtype=torch.bfloat16)
-    loss = CaptionLoss(label_smoothing=0.0)
+    loss = TextLoss(label_smoothing=0.0)
     assert loss(logits, texts.targets, wanted=texts.wanted).dtype == torch.float32
     assert torch.equal(
         loss(logits, texts.targets, wanted=texts.wanted), loss(logits.float(), texts.targets, wanted=texts.wanted)

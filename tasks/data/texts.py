@@ -1,0 +1,115 @@
+"""Texts as data has them: what may stand in one, and its tokens, padded to a table."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from multiattn.errors import InputError
+from multiattn.inputs import Tokenizer
+
+
+def checked_text(text: Any, place: str, *, kind: str, longest: int, may_be_empty: bool = False) -> str:
+    """A text that can be used.
+
+    Args:
+        text: As the file has it.
+        place: Where that is, for the message.
+        kind: What it is: "a caption".
+        longest: Characters it may have.
+        may_be_empty: Whether it may have no words.
+
+    Raises:
+        InputError: It is no text, empty, too long, or has half a character.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{place}: {kind} must be text, but is {text!r} instead.")
+    if not may_be_empty and not text.strip():
+        raise InputError(f"{place}: {kind} must have words, but is empty instead. Fill it, or remove it.")
+    if len(text) > longest:
+        raise InputError(
+            f"{place}: {kind} must have at most {longest} characters, but has {len(text)} instead: "
+            f"{text[:40]!r} ... Shorten it."
+        )
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # JSON can spell it
+        raise InputError(f"{place}: {kind} must be whole characters, but is {text!r} instead.")
+    return text
+
+
+def known_tokens(text: str, tokenizer: Tokenizer, *, place: str, kind: str) -> list[int]:
+    """The tokens of a question or an answer, without special ones at its ends.
+
+    Args:
+        text: As it was written.
+        tokenizer: That makes them.
+        place: Whose it is, for the message.
+        kind: What it is: "question".
+
+    Raises:
+        InputError: No word is in the vocabulary, or there is none.
+    """
+    ids = tokenizer.encode(text)
+    if not tokenizer.decode(ids).strip():
+        raise InputError(
+            f"{place}: the {kind} must have words in letters that the vocabulary has, but is {text[:60]!r} instead. "
+            "Correct it, or learn a vocabulary from training questions that have them."
+        )
+    return ids
+
+
+class TokenRows:
+    """The tokens of the texts of a split's items, in one array, which worker processes share; lists they cannot."""
+
+    def __init__(self, items: Iterable[Iterable[Sequence[int]]]) -> None:
+        """Take them up.
+
+        Args:
+            items: Of each item its texts, as tokens.
+        """
+        rows: list[Sequence[int]] = []
+        self.first = [0]
+        """The first text of each item; then the number of texts."""
+        for texts in items:
+            rows.extend(texts)
+            self.first.append(len(rows))
+        self._starts = np.cumsum([0, *map(len, rows)])
+        self._tokens = np.fromiter((token for row in rows for token in row), np.int32, self._starts[-1])
+
+    def count(self, item: int) -> int:
+        """How many texts an item has."""
+        return self.first[item + 1] - self.first[item]
+
+    def row(self, item: int, number: int) -> np.ndarray:
+        """The tokens of one."""
+        return self._tokens[self.span(item, number)]
+
+    def span(self, item: int, number: int) -> slice:
+        """Where they are among the tokens of all texts."""
+        row = self.first[item] + number
+        return slice(self._starts[row], self._starts[row + 1])
+
+
+def with_ends(ids: Sequence[int], *, start: int, end: int, room: int) -> list[int]:
+    """The tokens of a text that a decoder is to write, from the start token to the end token.
+
+    Args:
+        ids: Without them.
+        start: The token before each text.
+        end: The token after it.
+        room: Tokens a text may have between them. A longer one is cut after one more, and then has no end token: it
+            teaches no end where there is none.
+    """
+    return [start, *ids[: room + 1]] if len(ids) > room else [start, *ids, end]
+
+
+def padded(rows: Sequence[np.ndarray], pad: int) -> tuple[Int64[Tensor, "r n"], Bool[Tensor, "r n"]]:
+    """Rows of tokens as a table, and where a token of it is none of the padding."""
+    tokens = np.full((len(rows), max(map(len, rows), default=2)), pad, np.int64)
+    real = np.zeros(tokens.shape, np.bool_)
+    for place, row in enumerate(rows):
+        tokens[place, : len(row)] = row
+        real[place, : len(row)] = True
+    return torch.from_numpy(tokens), torch.from_numpy(real)

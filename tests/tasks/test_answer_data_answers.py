@@ -1,0 +1,76 @@
+"""The closed list of answers, how well an answer answers, and which of several is learnt."""
+
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multiattn.errors import InputError
+from multiattn.metrics.normalise_answer import normalise_answer
+from tasks.data.answers import AnswerList, answer_shares, frequent_answers, most_agreed, spelled
+from tasks.data.questions import Question, QuestionRecords
+
+
+def records_of(*answers: tuple[str, ...]) -> QuestionRecords:
+    return QuestionRecords(tuple((Path(f"{i}.png"), (Question("what?", given),)) for i, given in enumerate(answers)))
+
+
+def left_out(answer: str, given: list[str]) -> float:
+    """The published formula, word for word: the mean over all sets of nine of ten people."""
+    shares = [min(1.0, others.count(answer) / 3) for others in map(list, combinations(given, len(given) - 1))]
+    return sum(shares) / len(shares)
+
+
+PEOPLE = st.lists(st.sampled_from(("red", "pink", "dark red", "blue", "2")), min_size=10, max_size=10)
+
+
+@settings(max_examples=50, deadline=None)
+@given(PEOPLE)
+def test_targets_are_the_leave_one_out_accuracies(people) -> None:
+    answers = AnswerList(("blue", "green", "dark red", "red"))
+    expected = {place: left_out(label, people) for place, label in enumerate(answers.labels) if label in people}
+    assert answers.targets(people) == pytest.approx(expected)
+
+
+def test_targets_compare_as_the_metric_does() -> None:
+    answers = AnswerList(("two", "Red", "red"))
+    assert answers.targets(["2."]) == {0: 1.0}
+    assert answers.targets(["the red"]) == {1: 1.0}  # the first of those that are the same
+    assert answers.targets(["three"]) == {}
+
+
+def test_the_list_has_the_most_frequent_answers_as_most_people_spell_them() -> None:
+    records = records_of(("No",), ("Two ",), ("2",), ("two",), ("no",), ("two",), ("a  fox",), ("red", "pink", "pink"))
+    found = frequent_answers(records, max_answers=9, min_count=1)
+    assert found.labels == ("two", "no", "a fox", "pink")
+    assert frequent_answers(records, max_answers=3, min_count=1).labels == ("two", "no", "a fox")
+    assert frequent_answers(records, max_answers=9, min_count=2).labels == ("two", "no")
+    assert frequent_answers(records, max_answers=9, min_count=2).coverage(records.questions()) == 6 / 8
+    assert found.coverage([]) == 0
+    with pytest.raises(
+        InputError, match="`min_count` must be at most 4, the count of the most frequent answer, but is 5"
+    ):
+        frequent_answers(records, max_answers=9, min_count=5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(PEOPLE)
+def test_shares_are_those_of_the_agreement(people) -> None:
+    shares = answer_shares(people)
+    scores = {answer: left_out(answer, people) for answer in people}
+    assert shares == pytest.approx({answer: score / sum(scores.values()) for answer, score in scores.items()})
+    assert sum(shares.values()) == pytest.approx(1)
+    counts = Counter(map(normalise_answer, people))
+    assert counts[normalise_answer(most_agreed(people))] == max(counts.values())
+    assert next(iter(shares)) == most_agreed(people)
+
+
+def test_an_answer_is_spelled_as_most_people_spell_it() -> None:
+    assert spelled("  Cafe\u0301 \t AU lait") == "café au lait"
+    assert most_agreed(["Book, scissor"]) == "book, scissor"
+    assert most_agreed(["a dog", "Dog", "a cat", "dog"]) == "dog"
+    assert list(answer_shares(["", " ", "Yes"])) == ["yes"]
+    assert answer_shares(["", " ", "yes"])["yes"] == 1

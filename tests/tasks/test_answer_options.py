@@ -1,0 +1,171 @@
+"""What cannot be trained to answer, and how that is said; and how a question encoder begins."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from multiattn.errors import ModelError
+from multiattn.weights import ModelBundle
+from tasks.answer import AnswerTask
+from tests.fixtures import save_tiny_answerer, save_tiny_captioner
+
+COMPACT = {"encoder": "compact"}
+WRITES = {"answer": "decoder"}
+SHAPE = {"image_size": [16, 16], "stem": "patch", "stem_channels": [], "stem_strides": [], "dim": 20, "depth": 1}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Directories of tiny models, by what they can."""
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "classifier": save_tiny_answerer(folder / "classifier", "closed"),
+        "decoder": save_tiny_answerer(folder / "decoder", "decoder"),
+        "captioner": save_tiny_captioner(folder / "captioner"),
+        "bert": save_bert(folder / "bert"),
+    }
+
+
+def save_bert(directory: Path) -> Path:
+    """A BERT of few words with random weights."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "what", "is", "red", "the", "disc", "?"]
+    torch.manual_seed(5)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=22,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=31,
+        max_position_embeddings=17,
+    )
+    BertModel(config).save_pretrained(directory)
+    (directory / "vocab.txt").write_text("\n".join(words) + "\n")
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {},
+            "one of `encoder`, `encoder_pretrained` and `pretrained` must say what to start from, but none of them is "
+            "given.",
+        ),
+        (COMPACT | {"question": {"width": 3}}, "`question` must be among dim, depth, num_heads"),
+        (COMPACT | {"question": {"vocab_size": 9}}, "`question` must be among dim, depth, num_heads"),
+        (COMPACT | {"question": {"context_dim": 9}}, "`question` must be among dim, depth, num_heads"),
+        (COMPACT | {"question": {"dim": 24.5}}, "`question.dim` must be "),
+        (
+            COMPACT | {"question": {"dim": 24, "num_heads": 5}},
+            "`question` cannot be used: `dim` must be a multiple of `num_heads` (5)",
+        ),
+        (COMPACT | WRITES | {"decoder": {"width": 3}}, "`decoder` must be among dim, depth, num_heads"),
+        (
+            COMPACT | {"decoder": {"dim": 24}},
+            "`decoder` must be left out where `answer` is closed, but is given. Or set `answer: decoder`.",
+        ),
+        (
+            COMPACT | WRITES | {"head_dim": 24},
+            "`head_dim` must be left out where `answer` is decoder, but is given. Or set `answer: closed`.",
+        ),
+        (COMPACT | {"head_dim": 0}, "`head_dim` must be at least 1, but is 0 instead."),
+        (COMPACT | {"label_smoothing": 1.0}, "`label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
+        (COMPACT | {"image_size": 0}, "`image_size` must be at least 1, but is 0 instead."),
+        (COMPACT | {"encoder_lr_share": -1.0}, "`encoder_lr_share` must be at least 0 and finite, but is -1.0"),
+        (COMPACT | {"decoding": {"beam": 3}}, "`decoding` must be among max_tokens, min_tokens, beams"),
+        (
+            COMPACT | WRITES | {"decoding": {"sample": True}},
+            "`decoding.sample` must be false, for answers are searched for, but is True instead.",
+        ),
+        (
+            {"pretrained": "{captioner}"},
+            "`pretrained` must name a model that answers, but {captioner} is a model that can caption. Give it as "
+            "`encoder_pretrained`",
+        ),
+        (
+            {"pretrained": "{classifier}", "question": {"depth": 2}},
+            "`question` must be among dropout, attention_dropout where there is `pretrained`, but has depth: the",
+        ),
+        (
+            {"pretrained": "{decoder}", "decoder": {"depth": 2}},
+            "`decoder` must be among dropout, attention_dropout where there is `pretrained`, but has depth: the",
+        ),
+        (
+            {"pretrained": "{classifier}", "head_dim": 5},
+            "`head_dim` must be left out where there is `pretrained`, which has ",
+        ),
+        (
+            {"pretrained": "{classifier}", "question_pretrained": "{bert}"},
+            "`question_pretrained` must not come with `pretrained`, which reads already. Leave one out.",
+        ),
+        (
+            COMPACT | {"question_pretrained": "{bert}", "question": {"depth": 3}},
+            "`question` must be among dropout, attention_dropout where there is `question_pretrained`, but has depth",
+        ),
+        (COMPACT | {"question_pretrained": "{captioner}"}, "{captioner}"),
+    ],
+)
+def test_an_option_that_cannot_be_used(options: dict[str, Any], message: str, models: dict[str, Path]) -> None:
+    named = {k: v.format(**models) if isinstance(v, str) else v for k, v in options.items()}
+    with pytest.raises(ModelError) as raised:
+        AnswerTask(**named)
+    assert str(raised.value).startswith(message.format(**models))
+
+
+def test_how_it_answers_is_as_the_trained_model_does_it(models: dict[str, Path]) -> None:
+    assert AnswerTask(encoder="compact").answer == "closed"
+    assert AnswerTask(pretrained=str(models["classifier"])).answer == "closed"
+    assert AnswerTask(pretrained=str(models["decoder"])).answer == "decoder"
+    assert AnswerTask(pretrained=str(models["decoder"]), answer="closed").answer == "closed"
+
+
+def built(task: AnswerTask, *answers: str) -> Any:
+    """The model, as the training program has it made."""
+    task._trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
+    return task.build_model(SimpleNamespace(features=None, tokenizer=task.tokenizer, answer_list=answers))
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_bert_reads_the_questions_with_its_own_words(writes: bool, models: dict[str, Path]) -> None:
+    options = WRITES | {"decoder": {"dim": 12, "num_heads": 2, "max_length": 7}} if writes else {}
+    task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]), **options)
+    model = built(task, *(() if writes else ("red", "no")))
+    bert = BertModel.from_pretrained(models["bert"]).eval()
+    theirs = bert.state_dict()
+    ours = model.question.state_dict()
+    assert model.question.config.context_dim == 20
+    torch.testing.assert_close(ours["embedding.weight"], theirs["embeddings.word_embeddings.weight"])
+    assert any(".cross_attention." in key for key in ours)
+    assert task.tokenizer is not None
+    ids = [model.question.config.start_token, *task.tokenizer.encode("what is red ?"), model.question.config.end_token]
+    assert ids == [2, 5, 6, 7, 10, 3]
+    if writes:
+        special = (model.decoder.config.start_token, model.decoder.config.end_token, model.decoder.config.pad_token)
+        assert special == (2, 3, 0)
+        assert model.decoder.config.vocab_size == model.question.config.vocab_size
+
+
+def test_labels_are_kept_in_the_bundle_with_the_vocabulary(models: dict[str, Path]) -> None:
+    task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]))
+    task.model = built(task, "red", "no", "2")
+    bundle = task.bundle()
+    assert isinstance(bundle, ModelBundle)
+    assert (bundle.task, bundle.labels) == ("answer", ("red", "no", "2"))
+    assert bundle.tokenizer is task.tokenizer
+
+
+def test_several_processes_must_not_wait_for_the_gradients_of_a_frozen_encoder() -> None:
+    task = AnswerTask(encoder="compact", unfreeze_epoch=1)
+    task._trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(_ddp_kwargs={}))
+    with pytest.raises(ModelError, match="`unfreeze_epoch` must be 0 with several processes .* but is 1 instead"):
+        task.build_model(SimpleNamespace(features=None))
+
+
+def test_features_need_a_frozen_encoder() -> None:
+    task = AnswerTask(encoder="compact")
+    with pytest.raises(ModelError, match="`encoder_lr_share` must be 0 with `features`, .* but is 1.0 instead"):
+        task.build_model(SimpleNamespace(features=Path("kept")))
