@@ -16,7 +16,8 @@ from torch import Tensor
 from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..models import SpeechRecogniser
-from .reading import Head, Reading
+from .heads import Head
+from .reading import Reading
 
 NEAR_SECONDS = 0.2
 """How far from a look's middle, each way, is still at it."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..inputs.text import Word
 from ..models import Captioner
-from .replay import Replay
+from .replay import replay_captions
 
 MADE_UP_BELOW = math.log(1.25)
 """In nats. A word that the picture makes less than a quarter likelier than a plain picture of its mean colour does came
@@ -56,7 +56,7 @@ def picture_dependence(
     Raises:
         ModelError: The captions and words do not fit each other.
     """
-    replay = Replay.of(model, tokens, words, prompt_length=prompt_length, images=images)
+    replay = replay_captions(model, images, tokens, words, prompt_length=prompt_length)
     read = replay.tokens[:, :-1]
     without_it = replay.log_probs(model.decoder(read, model.encode(mean_colour(images))))
     if log_probs is None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..inputs.text import Word
 from ..models import Captioner, ViT
 from .dependence import mean_colour
-from .replay import Replay
+from .replay import replay_captions
 
 STEPS = 16  # points on the curve; more changes the third digit
 
@@ -48,7 +48,7 @@ def word_probability(
     """
 
     def probability(images: Tensor) -> Tensor:
-        replay = Replay.of(model, tokens, words, prompt_length=prompt_length, images=images)
+        replay = replay_captions(model, images, tokens, words, prompt_length=prompt_length)
         log_probs = replay.log_probs(model(images, replay.tokens[:, :-1]))
         return torch.stack([row[i] for row, i in zip(log_probs, index, strict=True)]).exp()
 

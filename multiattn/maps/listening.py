@@ -17,7 +17,8 @@ from torch import Tensor
 from ..attention import ProjectedContext
 from ..models import SpeechRecogniser
 from .align import FILTER_WIDTH, evidence
-from .reading import Head, Reading, check_heads
+from .heads import Head
+from .reading import Reading, check_heads
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,10 +21,15 @@ def rollout(rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor]) -> Float[T
     Half of each block's flow is its residual connection; heads are averaged. Keeps the sum of a row.
     Source: Abnar and Zuidema 2020, "Quantifying attention flow in transformers", section 3.
     """
-    rows = rows.expand(len(weights[0]), -1, -1)
+    return rollout_path(rows, weights)[0]
+
+
+def rollout_path(rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor]) -> list[Float[Tensor, "b r n"]]:
+    """What `rollout` has before each block, and last the rows themselves."""
+    path = [rows.expand(len(weights[0]), -1, -1)]
     for block in reversed(weights):
-        rows = 0.5 * rows + 0.5 * through(rows, block.mean(dim=1))
-    return rows
+        path.insert(0, 0.5 * path[0] + 0.5 * through(path[0], block.mean(dim=1)))
+    return path
 
 
 def relevance(
@@ -36,9 +41,38 @@ def relevance(
     that the head reads, which is the last row of their product taken from the other end.
     """
     rows = rows.expand(len(weights[0]), -1, -1)
-    for block, gradient in zip(reversed(weights), reversed(gradients), strict=True):
-        rows = rows + through(rows, raising(block, gradient))
-    return rows
+    return rows + _brought(rows, _raised(weights, gradients))
+
+
+def normalised_relevance(
+    rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor], gradients: Sequence[Tensor]
+) -> Float[Tensor, "b r n"]:
+    """The same where another stack reads the tokens: what a token was brought counts as much as it does itself.
+
+    The last block must have computed all rows. Source: the same, equations 8 and 9, from the left as well.
+    """
+    rows, blocks = rows.expand(len(weights[0]), -1, -1), _raised(weights, gradients)
+    total = torch.zeros_like(rows[:, :1])  # (b, 1, n): what each token was brought, in all
+    for block in blocks:
+        total = total + ((1 + total) @ block.mT)
+    return rows + _brought(over(rows, total), blocks)
+
+
+def over(amounts: Tensor, totals: Tensor) -> Tensor:
+    """Their quotient; 0 where nothing is divided, for what brought nothing stays nothing."""
+    return torch.where(totals > 0, amounts / totals.clamp(min=torch.finfo(totals.dtype).tiny), 0.0)
+
+
+def _raised(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
+    return [raising(block, gradient) for block, gradient in zip(weights, gradients, strict=True)]
+
+
+def _brought(rows: Tensor, blocks: Sequence[Tensor]) -> Tensor:
+    """What the rows read beside the tokens themselves: no 1 is added to it, beside which it might be nothing."""
+    found = torch.zeros_like(rows)
+    for block in reversed(blocks):
+        found = found + through(rows + found, block)
+    return found
 
 
 def raising(weights: Float[Tensor, "b h q n"], gradients: Float[Tensor, "b h q n"]) -> Float[Tensor, "b q n"]:

@@ -20,9 +20,7 @@ from ..attention import Mask, ProjectedContext, Site, Tap
 from ..attention.score import Score
 from ..errors import ModelError
 from ..models import SpeechRecogniser
-
-Head = tuple[int, int]
-"""A cross-attention head of the decoder: its layer and its place there."""
+from .heads import Head, checked_heads
 
 Fold = Callable[[Head, int, np.ndarray], None]
 """Takes in where a head looked for a transcript (its place in the batch): (n, m) of its own rows and frames."""
@@ -116,15 +114,7 @@ def check_heads(model: SpeechRecogniser, heads: Sequence[Head] | None) -> tuple[
     depth, count = model.config.decoder.depth, model.config.decoder.num_heads
     if heads is None:
         return tuple((layer, head) for layer in range(depth // 2, depth) for head in range(count))
-    if not heads:
-        raise ModelError("`heads` must be at least one, but are none: `multiattn align-heads` finds some")
-    for layer, head in heads:
-        if not (0 <= layer < depth and 0 <= head < count):
-            raise ModelError(
-                f"`heads` must be of the layers 0 to {depth - 1} and the heads 0 to {count - 1}, but one is "
-                f"({layer}, {head}) instead: `multiattn align-heads` finds those of a model"
-            )
-    return tuple(dict.fromkeys((layer, head) for layer, head in heads))
+    return checked_heads(heads, depth=depth, num_heads=count, found_by="`multiattn align-heads`")
 
 
 def _check(

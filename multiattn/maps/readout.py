@@ -7,9 +7,15 @@ head the class token, or all patches alike; a word what the decoder's cross-atte
 products: vectors times a matrix are all that is needed.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Float32
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..models import ViT
 
@@ -44,3 +50,16 @@ def to_array(grid: Float[Tensor, "*grid"]) -> Float32[np.ndarray, "*grid"]:
 def leaf(images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
     """A copy that a graph can start from, also where the caller's own was made in inference mode."""
     return images.detach().clone().requires_grad_()
+
+
+class EmbeddingsAsLeaves(TorchFunctionMode):
+    """While it is on, in this thread: embedded tokens are what a graph can start from, also of frozen tables."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Do what was asked for."""
+        found = func(*args, **(kwargs or {}))
+        if func in (F.embedding, torch.embedding) and not found.requires_grad:
+            found.requires_grad_()
+        return found

@@ -14,7 +14,8 @@ from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecogniser
 from .attention_map import AttentionMap, Axis
-from .reading import Head, Reading
+from .heads import Head
+from .reading import Reading
 
 SPEECH_METHOD_NOTES = {
     "attention": "The share of the decoder's look, while it chose the word, that went to each moment. "

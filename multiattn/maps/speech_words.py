@@ -14,8 +14,8 @@ from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecogniser
 from .align import begin_frames, rising_frames
+from .heads import Head
 from .listening import Listening, listen
-from .reading import Head
 from .snap import snapped
 from .spoken import SpokenWord, merged
 

@@ -14,10 +14,11 @@ from ..errors import ModelError
 from ..inputs import Geometry
 from ..inputs.text import Word
 from ..models import Captioner
-from .attention_map import AttentionMap, Axis
+from .attention_map import AttentionMap
 from .propagate import raising, relevance, rollout
-from .readout import leaf, to_array, to_grid
-from .replay import Replay, cross_attention
+from .readout import leaf
+from .replay import Replay, caption_tap, check_geometries, cross_attention, replay_captions
+from .word_maps import word_attention, word_map
 
 WORD_METHOD_NOTES = {
     "attention": "The share of the decoder's look, while it chose the word, that went to each patch. "
@@ -81,14 +82,13 @@ def explain_words(
     )
     grid = _grid(model, images)
     return [
-        AttentionMap(
-            values=to_array(to_grid(row, grid)),
-            axes=_axes(replay.labels[i]),
+        word_map(
+            row,
+            replay.labels[i],
+            grid=grid,
             method=method,
             sites=sites,
-            heads=None,
             geometry=None if geometries is None else geometries[i],
-            target="".join(replay.labels[i]).strip(),
             note=WORD_METHOD_NOTES[method],
         )
         for i, row in enumerate(rows)
@@ -111,60 +111,20 @@ def word_attention_stack(
     """
     replay = _replay(model, images, tokens, words, prompt_length=prompt_length, geometries=geometries)
     weights = cross_attention(model, images, replay, context)  # (b, l, h, n, m)
-    names = tuple(site.name for site in replay.tap(model, images, select="decoder.*.cross").sites)
+    names = tuple(site.name for site in caption_tap(model, images, replay, select="decoder.*.cross").sites)
     grid = _grid(model, images)
     return [
-        AttentionMap(
-            values=to_array(to_grid(share @ weights[i], grid)),  # (l, h, w, rows, cols)
-            axes=(Axis("layer", "index"), Axis("head", "index"), *_axes(replay.labels[i])),
+        word_map(
+            share @ weights[i],  # (l, h, w, m)
+            replay.labels[i],
+            grid=grid,
             method="attention",
             sites=names,
-            heads=None,
             geometry=None if geometries is None else geometries[i],
-            target="".join(replay.labels[i]).strip(),
-            note="The share of each attention head's look, while it chose the word, that went to each patch.",
+            note=WORD_METHOD_NOTES["attention"],
         )
         for i, share in enumerate(replay.shares)
     ]
-
-
-def word_attention(stack: AttentionMap, *, layer: int | None = None, head: int | None = None) -> AttentionMap:
-    """The map by the method `attention`, out of a stack of `word_attention_stack`.
-
-    Args:
-        stack: Axes (layer, head, word, y, x).
-        layer: Negative from the end; the mean of all where None.
-        head: The mean of all where None.
-
-    Raises:
-        ModelError: There is no such layer or head.
-    """
-    values, sites = stack.values, stack.sites
-    layers, heads = values.shape[:2]
-    if layer is not None:
-        if not -layers <= layer < layers:
-            raise ModelError(f"`layer` must be from {-layers} to {layers - 1}, but is {layer} instead.")
-        index = layer % layers
-        values, sites = values[index : index + 1], sites[index : index + 1]
-    if head is not None:
-        if not 0 <= head < heads:
-            raise ModelError(f"`head` must be from 0 to {heads - 1}, but is {head} instead.")
-        values = values[:, head : head + 1]
-    grids = values.mean(axis=(0, 1))  # (w, rows, cols)
-    elsewhere = 1 - float(grids.sum(axis=(1, 2)).mean())
-    note = WORD_METHOD_NOTES["attention"]
-    if elsewhere > 5e-4:  # less is rounding
-        note += f" {elsewhere:.0%} of it went to tokens that stand for no patch."
-    return AttentionMap(
-        values=grids,
-        axes=stack.axes[2:],
-        method="attention",
-        sites=sites,
-        heads=None if head is None else (head,),
-        geometry=stack.geometry,
-        target=stack.target,
-        note=note,
-    )
 
 
 def _replay(
@@ -177,14 +137,13 @@ def _replay(
     geometries: Sequence[Geometry | None] | None,
 ) -> Replay:
     """The captions, ready to be read, after a check that there is a geometry for each picture, or none."""
-    if geometries is not None and len(geometries) != len(images):
-        raise ModelError(f"`geometries` must be one for each of {len(images)} pictures, but are {len(geometries)}.")
-    return Replay.of(model, tokens, words, prompt_length=prompt_length, images=images)
+    check_geometries(geometries, len(images))
+    return replay_captions(model, images, tokens, words, prompt_length=prompt_length)
 
 
 def _rollout(model: Captioner, images: Tensor, replay: Replay) -> list[Tensor]:
     """What was looked at, carried to the patches it came from; (w, m) for each picture."""
-    tap = replay.tap(model, images, select="encoder.*")
+    tap = caption_tap(model, images, replay, select="encoder.*")
     with torch.no_grad():
         context = model.encode(images, tap=tap)
     looks = cross_attention(model, images, replay, context).mean(dim=(1, 2))  # (b, n, m)
@@ -202,8 +161,8 @@ def _relevance(model: Captioner, images: Tensor, replay: Replay) -> list[Tensor]
     gradient has both, so all rows count. In the encoder the score is the whole caption's, one pass for all words.
     Source: Chefer et al. 2021, "Generic attention-model explainability", equations 5 and 10; there with one target.
     """
-    seen = replay.tap(model, images, select="encoder.*", gradients=True)
-    looked = replay.tap(model, images, select="decoder.*.cross", gradients=True)
+    seen = caption_tap(model, images, replay, select="encoder.*", gradients=True)
+    looked = caption_tap(model, images, replay, select="decoder.*.cross", gradients=True)
     with torch.inference_mode(False), torch.enable_grad():
         # weights may all be frozen; the pictures then carry the graph
         context = model.encode(leaf(images), tap=seen)
@@ -226,10 +185,6 @@ def _relevance(model: Captioner, images: Tensor, replay: Replay) -> list[Tensor]
         relevance(torch.stack(row)[None], [one[i : i + 1] for one in blocks], [one[i : i + 1] for one in by_block])[0]
         for i, row in enumerate(rows)
     ]
-
-
-def _axes(labels: tuple[str, ...]) -> tuple[Axis, Axis, Axis]:
-    return Axis("word", "word", labels=labels), Axis("y", "patch"), Axis("x", "patch")
 
 
 def _grid(model: Captioner, images: Tensor) -> tuple[int, int]:

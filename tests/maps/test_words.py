@@ -8,6 +8,7 @@ from multiattn.inputs import Geometry
 from multiattn.inputs.text import Word
 from multiattn.maps import WORD_METHODS, explain_words, word_attention, word_attention_stack
 from tests.maps.captions import CONFIGS, GRID, HEADS, LAYERS, PROMPT, TOKENS, WORDS, captioner, pictures
+from tests.maps.explicit import Explicit
 
 CAPTIONS = {"prompt_length": PROMPT}
 
@@ -20,24 +21,6 @@ def model(request):
 @pytest.fixture
 def images():
     return pictures()
-
-
-class Explicit(torch.nn.Module):
-    """Attention whose weights autograd can see: the slow path that the fused kernel replaces."""
-
-    def __init__(self, seen):
-        super().__init__()
-        self.seen = seen
-
-    def forward(self, q, k, v, *, mask, dropout_p=0.0):
-        scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-        if mask.causal:
-            scores = scores.masked_fill(~torch.ones(scores.shape[-2:]).tril().bool(), -torch.inf)
-        self.seen.append(scores.softmax(-1))
-        return self.seen[-1] @ v
-
-    def weights(self, q, k, *, heads=None, allowed=None):
-        raise AssertionError("not tapped")
 
 
 def read_alone(model, images, item):
