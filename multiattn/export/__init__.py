@@ -5,15 +5,19 @@ from .audio_page import PageRecording, write_audio_page
 from .data import load_map, save_map
 from .heat import blend
 from .index import IndexEntry, RecordingEntry, write_index
-from .page import PagePicture, PageWord, write_page
+from .page import write_page
+from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord
 from .picture import overlay_png
-from .strip import strip_png
+from .strip import question_png, strip_png
 from .subtitles import ctm, srt, textgrid, transcript_fields, vtt, write_text
 
 __all__ = [
+    "AskedPicture",
     "IndexEntry",
     "PagePicture",
+    "PageQuestion",
     "PageRecording",
+    "PageText",
     "PageWord",
     "RecordingEntry",
     "alignment_png",
@@ -21,6 +25,7 @@ __all__ = [
     "ctm",
     "load_map",
     "overlay_png",
+    "question_png",
     "save_map",
     "srt",
     "strip_png",

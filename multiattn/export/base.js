@@ -35,17 +35,19 @@ function showFacts(id, facts) {
   );
 }
 
+function choice(name, value, checked, parts, choose) {
+  // one of a group of which one is chosen
+  const label = document.createElement("label");
+  const input = document.createElement("input");
+  const text = document.createElement("span");
+  Object.assign(input, { type: "radio", name, value, checked });
+  input.addEventListener("change", choose);
+  text.append(...parts);
+  label.append(input, text);
+  return label;
+}
+
 function showMethods(maps, method, choose) {
-  element("methods").replaceChildren(
-    ...maps.map((one) => {
-      const label = document.createElement("label");
-      const input = document.createElement("input");
-      const text = document.createElement("span");
-      Object.assign(input, { type: "radio", name: "method", value: one.name, checked: one.name === method });
-      input.addEventListener("change", () => choose(one.name));
-      text.textContent = one.name;
-      label.append(input, text);
-      return label;
-    }),
-  );
+  const chips = maps.map(({ name }) => choice("method", name, name === method, [name], () => choose(name)));
+  element("methods").replaceChildren(...chips);
 }

@@ -1,9 +1,10 @@
-// The pictures of a page, each with its predictions or its caption, and maps. A map is a grid of patches, or one for
-// each layer and head, and of those again one for each word of the caption.
+// The pictures of a page, each with its views, of which the page shows one: a prediction, a caption, or one of several
+// questions with its answer. A view has texts, and a text has maps; a text without words stands for a prediction. A map
+// is a grid of patches, or one for each layer and head, and of those again one for each word of its text.
 
 // what is chosen; layers count from 0 and the last comes first, head 0 is the mean of the heads
-const chosen = { picture: 0, method: "", layer: Infinity, head: 0, word: 0, cell: 0, smooth: true };
-let map = null; // the chosen entry of a picture's maps
+const chosen = { picture: 0, view: 0, text: 0, word: 0, method: "", layer: Infinity, head: 0, cell: 0, smooth: true };
+let map = null; // the chosen entry of a text's maps
 let grid = null; // its values: { values, low, high, order }
 
 // --- values ---

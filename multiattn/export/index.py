@@ -38,16 +38,19 @@ class IndexEntry:
     """As the index calls it: a file name."""
 
     page: str
-    """Where its page is, relative to the index: `cat.html`."""
+    """Where its page is, relative to the index: `cat.html`; `cat.html#question-2` opens it at its second question."""
 
     label: str
-    """What was predicted: a class, a caption."""
+    """What was predicted: a class, a caption, an answer."""
 
     score: float | None
     """Its probability, 0 to 1; None where there is none to show."""
 
     map: AttentionMap
     """What lies over the thumbnail; axes (y, x), with geometry, or (word, y, x): then the mean of the words."""
+
+    question: str = ""
+    """What was asked, where the label answers a question; a long one is cut."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -119,13 +122,14 @@ def _card(entry: IndexEntry | RecordingEntry) -> str:
     if isinstance(entry, RecordingEntry):
         plain, blended = _sounds(entry)
         seconds = round(len(entry.samples) / entry.rate)
-        label, score = shorten(entry.text, _LETTERS, placeholder=" …"), f"{seconds // 60}:{seconds % 60:02}"
+        label, score, asked = _cut(entry.text), f"{seconds // 60}:{seconds % 60:02}", ""
     else:
         plain, blended = _pictures(entry)
-        label, score = entry.label, "" if entry.score is None else f"{entry.score:.0%}"
+        label, score, asked = entry.label, "" if entry.score is None else f"{entry.score:.0%}", _cut(entry.question)
     fields = {
         "page": html.escape(entry.page),
         "name": html.escape(entry.name),
+        "asked": f'<span class="question">{html.escape(asked)}</span>' if asked else "",
         "label": html.escape(label),
         "score": score,
         "width": str(plain.width),
@@ -134,6 +138,10 @@ def _card(entry: IndexEntry | RecordingEntry) -> str:
         "blended": jpeg(blended),
     }
     return fill(part("card.html"), fields)
+
+
+def _cut(text: str) -> str:
+    return shorten(text, _LETTERS, placeholder=" …")
 
 
 def _pictures(entry: IndexEntry) -> tuple[Image.Image, Image.Image]:

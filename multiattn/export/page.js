@@ -67,8 +67,11 @@ function showGrid() {
   showCell(grid.order[0]);
 }
 
+const mapOf = () => textOf().maps.find((one) => one.name === chosen.method) || textOf().maps[0];
+
 function showWord() {
   markWord();
+  if (mapOf() !== map) return showMap(); // another text has maps of its own
   if (!map.words) return; // this map is the same for all words
   nameMap();
   if (map.layers) drawTiles();
@@ -81,9 +84,7 @@ function nameMap() {
 }
 
 function showMap() {
-  const picture = data.pictures[chosen.picture];
-  map = picture.maps.find((one) => one.name === chosen.method) || picture.maps[0];
-  chosen.method = map.name;
+  map = mapOf();
   const [left, top, right, bottom] = map.box;
   Object.assign(element("crop").style, {
     left: `${100 * left}%`,
@@ -94,7 +95,7 @@ function showMap() {
   element("note").textContent = map.note;
   element("note").hidden = !map.note;
   nameMap();
-  element("stage").setAttribute("aria-label", `Map by ${map.name} over ${picture.name}`);
+  element("stage").setAttribute("aria-label", `Map by ${map.name} over ${data.pictures[chosen.picture].name}`);
   element("stack").hidden = element("overview").hidden = !map.layers;
   if (map.layers) {
     element("layer").max = map.layers.length - 1;
@@ -108,17 +109,12 @@ function showMap() {
   showGrid();
 }
 
-function showPicture(index) {
-  chosen.picture = (index + data.pictures.length) % data.pictures.length;
-  const picture = data.pictures[chosen.picture];
-  element("name").textContent = picture.name;
-  element("name").hidden = picture.name === data.title;
-  element("position").textContent = `${chosen.picture + 1} of ${data.pictures.length}`;
-  element("picture").src = picture.src;
-  element("picture").alt = picture.name;
-  document.body.style.setProperty("--aspect", picture.width / picture.height);
+function showView(index) {
+  chosen.view = index;
+  const { predictions, heading } = viewOf();
+  element("prediction-title").textContent = heading;
   element("predictions").replaceChildren(
-    ...picture.predictions.map(([label, score]) => {
+    ...predictions.map(([label, score]) => {
       const line = document.createElement("li");
       const name = document.createElement("span");
       name.className = "label";
@@ -129,14 +125,34 @@ function showPicture(index) {
       return line;
     }),
   );
-  element("prediction").hidden = !picture.predictions.length;
-  showSentence(picture.words, showWord);
-  if (!picture.maps.some((one) => one.name === chosen.method)) chosen.method = picture.maps[0].name;
-  showMethods(picture.maps, chosen.method, (name) => {
+  element("prediction").hidden = !predictions.length;
+  showTexts(showWord);
+  chosen.method = mapOf().name; // the method stays where there is a map by it
+  showMethods(textOf().maps, chosen.method, (name) => {
     chosen.method = name;
     showMap();
   });
   showMap();
+}
+
+function showPicture(index, view = 0) {
+  chosen.picture = (index + data.pictures.length) % data.pictures.length;
+  chosen.view = view;
+  const picture = data.pictures[chosen.picture];
+  element("name").textContent = picture.name;
+  element("name").hidden = picture.name === data.title;
+  element("position").textContent = `${chosen.picture + 1} of ${data.pictures.length}`;
+  element("picture").src = picture.src;
+  element("picture").alt = picture.name;
+  document.body.style.setProperty("--aspect", picture.width / picture.height);
+  showQuestions(showView);
+  showView(view);
+}
+
+function showAsked() {
+  // #question-2 is the second one about the first picture
+  const asked = Number(/^#question-(\d+)$/.exec(location.hash)?.[1] ?? 1) - 1;
+  showPicture(0, data.pictures[0].views[asked] ? asked : 0);
 }
 
 element("stage").addEventListener("pointermove", pointAt);
@@ -164,5 +180,6 @@ element("atlas").addEventListener("click", (event) => {
   showGrid();
 });
 
+addEventListener("hashchange", showAsked);
 element("pages").hidden = data.pictures.length < 2;
-showPicture(0);
+showAsked();

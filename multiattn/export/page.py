@@ -1,101 +1,35 @@
 """Maps as one self-contained HTML page.
 
 A page needs no network and opens from the file system: style, script, pictures and values all stand in the one file.
+Each picture has views, one at a time: what was predicted or written about it, or a question with its answer. A view has
+texts, whose words have a map each; where nothing was written, one text without words.
 """
 
 import html
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..maps.attention_map import AttentionMap
 from ..maps.dependence import made_up
 from .canvas import for_display
 from .heat import SATURATION, palette, placed
-from .naming import check_score, likelier, meaning, origin, readable
+from .naming import likelier, meaning, origin, readable
+from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord
 from .shell import base64_of, embedded, fill, jpeg, part, write
 
 _STEPS = 65535
 """Values are stored in 16-bit steps from the lowest to the highest of their grid: exact to 1/131,070 of that range."""
 
-_AXES = (("y", "x"), ("layer", "head", "y", "x"), ("word", "y", "x"), ("layer", "head", "word", "y", "x"))
 
+def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPicture], title: str) -> None:
+    """Write one page that shows pictures, one at a time, with a choice of their questions and maps.
 
-@dataclass(frozen=True)
-class PageWord:
-    """A word of the caption on a page."""
-
-    text: str
-    """As it stands in the caption, with the space before it: the label of the maps' axis."""
-
-    probability: float
-    """How likely the model held it after the words before it, 0 to 1."""
-
-    dependence: float | None = None
-    """How much it depended on the picture, in nats, as `picture_dependence` has it; None where nobody asked."""
-
-    def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            ValueError: The probability is none, or the dependence is not finite.
-        """
-        check_score(self.text, self.probability)
-        if self.dependence is not None and not math.isfinite(self.dependence):
-            raise ValueError(f"`dependence` of {self.text!r} must be finite, but is {self.dependence} instead.")
-
-
-@dataclass(frozen=True, eq=False)
-class PagePicture:
-    """A picture on a page, with what was predicted and the maps over it."""
-
-    picture: Image.Image
-    """The upright source of the maps."""
-
-    name: str
-    """As the page calls it: a file name."""
-
-    predictions: Sequence[tuple[str, float]]
-    """Labels with their probabilities (0 to 1), best first; none where there is a caption."""
-
-    maps: Sequence[AttentionMap]
-    """At least one. Axes (y, x): shown by its method's name; (layer, head, y, x): with a choice of both. Those of a
-    caption have an axis `word` before y."""
-
-    words: Sequence[PageWord] = ()
-    """The caption, where there is one."""
-
-    def __post_init__(self) -> None:
-        """Check the fields.
-
-        Raises:
-            ValueError: There is no map, a map has other axes, other words or no geometry, or a score is no probability.
-        """
-        if not self.maps:
-            raise ValueError("`maps` must hold at least one map, but is empty instead.")
-        texts = tuple(word.text for word in self.words)
-        for attention_map in self.maps:
-            if attention_map.names not in _AXES:
-                raise ValueError(
-                    "`maps` must have the axes ('y', 'x') or ('layer', 'head', 'y', 'x'), or these with 'word' before "
-                    f"'y', but have {attention_map.names} instead."
-                )
-            for axis in attention_map.axes:
-                if axis.name == "word" and axis.labels != texts:
-                    raise ValueError(f"`words` must be those of the maps, {axis.labels}, but are {texts} instead.")
-            placed(attention_map)
-        for label, score in self.predictions:
-            check_score(label, score)
-
-
-def write_page(path: str | Path, *, pictures: Sequence[PagePicture], title: str) -> None:
-    """Write one page that shows pictures, one at a time, with a choice of their maps.
+    An address that ends in `#question-2` opens the page at the second question about its first picture.
 
     Args:
         path: Of the HTML file; missing folders are made.
@@ -118,22 +52,47 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture], title: str)
     write(path, title, fill(part("page.html"), body), scripts="; script-src 'unsafe-inline'")
 
 
-def _picture(picture: PagePicture) -> dict[str, Any]:
+def _picture(picture: PagePicture | AskedPicture) -> dict[str, Any]:
     shown = for_display(picture.picture)
-    methods = Counter(attention_map.method for attention_map in picture.maps if "layer" not in attention_map.names)
+    if isinstance(picture, AskedPicture):
+        views = [_asked(question) for question in picture.questions]
+    else:
+        views = [_predicted(picture)]
     return {
         "name": picture.name,
         "src": jpeg(shown),
         "width": shown.width,
         "height": shown.height,
-        "predictions": [[label, float(score)] for label, score in picture.predictions],
-        "words": [_word(word) for word in picture.words],
-        "maps": [_map(one, with_target=methods[one.method] > 1) for one in picture.maps],
+        "views": views,
     }
 
 
+def _predicted(picture: PagePicture) -> dict[str, Any]:
+    methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
+    maps = [_map(one, with_target=methods[one.method] > 1) for one in picture.maps]
+    text = {"title": "Caption", "words": [_word(word) for word in picture.words], "maps": maps}
+    return {"predictions": _scores(picture.predictions), "heading": "Prediction", "texts": [text]}
+
+
+def _asked(question: PageQuestion) -> dict[str, Any]:
+    texts = [_text("Question", question.question), _text("Answer", question.answer)]
+    return {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
+
+
+def _text(title: str, text: PageText) -> dict[str, Any]:
+    maps = [_map(one, with_target=False) for one in text.maps]
+    return {"title": title, "words": [_word(word) for word in text.words], "maps": maps}
+
+
+def _scores(scores: Sequence[tuple[str, float]]) -> list[list[str | float]]:
+    return [[label, float(score)] for label, score in scores]
+
+
 def _word(word: PageWord) -> dict[str, Any]:
-    facts: dict[str, Any] = {"text": word.text, "probability": float(word.probability), "without": None}
+    facts: dict[str, Any] = {"text": word.text, "probability": None, "without": None}
+    if word.probability is None:
+        return facts
+    facts["probability"] = float(word.probability)
     if word.dependence is not None:
         # a word may be less likely with the picture, but nothing is likelier than 1
         facts["without"] = min(1.0, word.probability * math.exp(-max(word.dependence, -700.0)))

@@ -1,8 +1,8 @@
-"""A caption as a strip of small pictures: what was looked at for each word, with the word below."""
+"""Words as a strip of small pictures: what was looked at for each, with the word below."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..maps.attention_map import AttentionMap, Axis
 from ..maps.dependence import made_up
 from .canvas import INK, SOFT, Canvas, resized, width_of, wrap
 from .heat import blend, on_grey, palette
-from .naming import likelier, origin, title
+from .naming import likelier, origin, readable, title
 
 _CELL = 224
 """Pixels of the longer side of each small picture."""
@@ -23,6 +23,32 @@ _ACROSS = 5
 _EM, _GAP, _MARGIN = 14.0, 18, 24  # pixels
 
 _MARKED = "#a8325e"
+_LINES = {"solid": "solid", "broken": (0, (4, 3))}
+
+_OWN_SCALE = "Each word has a scale of its own, from its lowest patch to its highest."
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A small picture of the strip."""
+
+    over: Image.Image
+    """The picture with the word's map over it."""
+
+    word: str
+    """What stands below."""
+
+    weight: str = "bold"
+    """Of the type: `bold` or `normal`."""
+
+    style: str = "normal"
+    """Likewise: `normal` or `italic`."""
+
+    frame: str = ""
+    """A line around the picture: `solid`, `broken`, or none."""
+
+    fact: str = ""
+    """A line below the word."""
 
 
 def strip_png(
@@ -47,18 +73,57 @@ def strip_png(
         ValueError: The map is none of words over a picture, the picture's proportions are not those of the map's
             source, or there are not as many numbers as words.
     """
-    labels = word_map.axes[0].labels
-    if word_map.names != ("word", "y", "x") or labels is None:
-        raise ValueError(
-            f"`word_map` must have the axes ('word', 'y', 'x') and its words, but has {word_map.names} instead."
-        )
+    labels = _words_of(word_map, "word_map")
     if dependence is not None and len(dependence) != len(labels):
         raise ValueError(f"`dependence` must have a number for each of {len(labels)} words, but has {len(dependence)}.")
-    small = resized(picture.convert("RGB"), _CELL / max(picture.size))
-    over = [blend(small, grid) for grid in grids_of(word_map)]
-    heading = title(word_map) if caption is None else caption
-    canvas = _figure(word_map, small, over, [label.strip() for label in labels], heading, dependence)
-    canvas.save(path)
+    small = _small(picture)
+    cells = [_Cell(over, word) for over, word in zip(_blended(word_map, small), labels, strict=True)]
+    foot = [origin(word_map), word_map.note, _OWN_SCALE]
+    if dependence is not None:
+        cells = [_owing(cell, number) for cell, number in zip(cells, dependence, strict=True)]
+        foot[-1] += (
+            " × says how much likelier the picture makes the word than its mean colour does. "
+            "(A slanted word) in a broken frame is about as likely from that colour alone."
+        )
+    _figure(small, cells, title(word_map) if caption is None else caption, foot).save(path)
+
+
+def question_png(
+    question_map: AttentionMap,
+    answer_map: AttentionMap,
+    picture: Image.Image,
+    path: str | Path,
+    *,
+    caption: str | None = None,
+) -> None:
+    """Write the picture, and the picture again for each word of a question and then of its answer, with their maps.
+
+    Args:
+        question_map: Axes (word, y, x), with geometry; the words are its labels.
+        answer_map: Likewise. Its words stand behind an arrow, their pictures in a frame.
+        picture: The upright source of the maps.
+        path: Of the PNG; missing folders are made.
+        caption: The line above; where None, the question, the answer and the method.
+
+    Raises:
+        ValueError: A map is none of words over a picture, or the picture's proportions are not those of its source.
+    """
+    asked, answered = _words_of(question_map, "question_map"), _words_of(answer_map, "answer_map")
+    small = _small(picture)
+    cells = [
+        *(_Cell(over, word, weight="normal") for over, word in zip(_blended(question_map, small), asked, strict=True)),
+        *(
+            _Cell(over, f"→ {word}", frame="solid")
+            for over, word in zip(_blended(answer_map, small), answered, strict=True)
+        ),
+    ]
+    foot = []
+    for name, one in (("The question", question_map), ("The answer", answer_map)):
+        foot += [f"{name}: {origin(one)}", one.note]
+    if caption is None:
+        said = ("".join(one.axes[0].labels or ()).strip() for one in (question_map, answer_map))
+        caption = f"{' → '.join(said)} · {readable(question_map.method)}"
+    _figure(small, cells, caption, [*foot, _OWN_SCALE]).save(path)
 
 
 def grids_of(word_map: AttentionMap) -> list[AttentionMap]:
@@ -67,27 +132,39 @@ def grids_of(word_map: AttentionMap) -> list[AttentionMap]:
     return [replace(word_map, values=values, axes=axes) for values in word_map.values]
 
 
-def _figure(
-    word_map: AttentionMap,
-    plain: Image.Image,
-    over: list[Image.Image],
-    words: list[str],
-    heading: str,
-    dependence: Sequence[float] | None,
-) -> Canvas:
+def _words_of(word_map: AttentionMap, argument: str) -> list[str]:
+    labels = word_map.axes[0].labels
+    if word_map.names != ("word", "y", "x") or labels is None:
+        raise ValueError(
+            f"`{argument}` must have the axes ('word', 'y', 'x') and its words, but has {word_map.names} instead."
+        )
+    return [label.strip() for label in labels]
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    return resized(picture.convert("RGB"), _CELL / max(picture.size))
+
+
+def _blended(word_map: AttentionMap, small: Image.Image) -> list[Image.Image]:
+    return [blend(small, grid) for grid in grids_of(word_map)]
+
+
+def _owing(cell: _Cell, dependence: float) -> _Cell:
+    """The cell with how much its word owes to the picture."""
+    fact = likelier(dependence)
+    if not made_up(dependence):
+        return replace(cell, fact=fact)
+    return replace(cell, word=f"({cell.word})", weight="normal", style="italic", frame="broken", fact=fact)
+
+
+def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequence[str]) -> Canvas:
     width, height = plain.size
     column = max(width, 120)  # a portrait leaves its word some room
     # rows as even as can be
-    rows = math.ceil((len(words) + 1) / _ACROSS)
-    across = max(3, math.ceil((len(words) + 1) / rows))
-    row_height = height + round((4.6 if dependence is not None else 2.6) * _EM)
+    rows = math.ceil((len(cells) + 1) / _ACROSS)
+    across = max(3, math.ceil((len(cells) + 1) / rows))
+    row_height = height + round((4.6 if any(cell.fact for cell in cells) else 2.6) * _EM)
     room = across * (column + _GAP) - _GAP
-    foot = [origin(word_map), word_map.note, "Each word has a scale of its own, from its lowest patch to its highest."]
-    if dependence is not None:
-        foot[-1] += (
-            " × says how much likelier the picture makes the word than its mean colour does. "
-            "(A slanted word) in a broken frame is about as likely from that colour alone."
-        )
     head = wrap(heading, room, size=1.4 * _EM, weight="bold")
     lines = [line for part in foot for line in wrap(part, room, size=_EM)]
     top = _MARGIN + round((len(head) * 1.9 + 0.4) * _EM)
@@ -95,30 +172,26 @@ def _figure(
     canvas = Canvas(room + 2 * _MARGIN, bottom + round((2.4 + len(lines) * 1.5) * _EM) + _MARGIN)
     for i, line in enumerate(head):
         canvas.write(line, _MARGIN, _MARGIN + 1.9 * _EM * i, size=1.4 * _EM, weight="bold")
-    for i in range(len(words) + 1):
+    for i, cell in enumerate([None, *cells]):
         left = _MARGIN + i % across * (column + _GAP)
         above = top + i // across * row_height
         middle, below = left + column / 2, above + height + 0.55 * _EM
-        if i == 0:
-            canvas.picture(plain, left + (column - width) // 2, above)
+        axes = canvas.picture(cell.over if cell else plain, left + (column - width) // 2, above)
+        if cell is None:
             canvas.write("the picture", middle, below, size=_EM, color=SOFT, align="center")
             continue
-        number = None if dependence is None else dependence[i - 1]
-        marked = number is not None and made_up(number)
-        axes = canvas.picture(over[i - 1], left + (column - width) // 2, above)
-        if marked:
+        if cell.frame:
             axes.set_axis_on()
             axes.set(xticks=(), yticks=())
             for spine in axes.spines.values():
-                spine.set(color=_MARKED, linewidth=2.2, linestyle=(0, (4, 3)))
-        word = f"({words[i - 1]})" if marked else words[i - 1]
-        style = {"weight": "normal", "style": "italic"} if marked else {"weight": "bold", "style": "normal"}
+                spine.set(color=_MARKED, linewidth=2.2, linestyle=_LINES[cell.frame])
         size = 1.2 * _EM
         # a long word gets smaller type
-        size *= min(1.0, (column + _GAP - 4) / width_of(word, size=size, weight=style["weight"]))
-        canvas.write(word, middle, below, size=size, align="center", color=INK, **style)
-        if number is not None:
-            canvas.write(likelier(number), middle, below + 1.9 * _EM, size=0.9 * _EM, color=SOFT, align="center")
+        size *= min(1.0, (column + _GAP - 4) / width_of(cell.word, size=size, weight=cell.weight))
+        canvas.write(
+            cell.word, middle, below, size=size, weight=cell.weight, style=cell.style, color=INK, align="center"
+        )
+        canvas.write(cell.fact, middle, below + 1.9 * _EM, size=0.9 * _EM, color=SOFT, align="center")
     _scale(canvas, bottom)
     for i, line in enumerate(lines):
         canvas.write(line, _MARGIN, bottom + (2.4 + 1.5 * i) * _EM, size=_EM, color=SOFT)

@@ -1,55 +1,90 @@
-// --- the caption: each word is a choice, and says how much it owes to the picture ---
+// --- the texts, a caption or a question and its answer: each word is a choice, and says what is known of it ---
 
-const wordsOf = () => data.pictures[chosen.picture].words;
-const wordText = () => wordsOf()[chosen.word].text.trim();
+const NOTHING = "nothing"; // was said
+const viewOf = () => data.pictures[chosen.picture].views[chosen.view];
+const textOf = () => viewOf().texts[chosen.text];
+const said = (text) => text.words.map((word) => word.text).join("").trim();
+const wordText = () => textOf().words[chosen.word].text.trim();
 const forWord = () => (map.words ? `for “${wordText()}” · ` : "");
 
-function wordChoice(word, index, show) {
-  const label = document.createElement("label");
-  const input = document.createElement("input");
-  const text = document.createElement("span");
-  Object.assign(input, { type: "radio", name: "word", value: index, checked: index === chosen.word });
-  text.textContent = word.text.trim();
-  label.append(input, text);
-  if (word.made_up) {
-    label.className = "made-up";
-    const said = document.createElement("small"); // for those who do not see the line below the word
-    said.textContent = " (mean colour suffices)";
-    text.append(said);
-  }
+function wordChoice(word, text, index, show) {
   const choose = () => {
-    if (chosen.word === index) return;
+    if (chosen.text === text && chosen.word === index) return;
+    chosen.text = text;
     chosen.word = index;
-    input.checked = true;
+    label.control.checked = true;
     show();
   };
-  input.addEventListener("change", choose);
+  const here = chosen.text === text && chosen.word === index;
+  const label = choice("word", `${text} ${index}`, here, [word.text.trim()], choose);
+  if (word.made_up) {
+    label.className = "made-up";
+    const remark = document.createElement("small"); // for those who do not see the line below the word
+    remark.textContent = " (mean colour suffices)";
+    label.lastChild.append(remark);
+  }
   // pointing is enough; a finger has to tap
   label.addEventListener("pointerenter", (event) => event.pointerType !== "touch" && choose());
   return label;
 }
 
-function showSentence(words, show) {
-  chosen.word = 0;
-  element("caption").hidden = !words.length;
-  if (!words.length) return;
-  const parts = words.flatMap((word, index) => {
-    const choice = wordChoice(word, index, show);
+function showText({ title, words }, text, show) {
+  const part = document.createElement("div");
+  const heading = document.createElement("h2");
+  const line = document.createElement("div");
+  Object.assign(heading, { id: `text-${text}`, textContent: title });
+  line.className = "sentence";
+  line.setAttribute("role", "group");
+  line.setAttribute("aria-labelledby", heading.id);
+  for (const [index, word] of words.entries()) {
     const space = word.text.slice(0, word.text.length - word.text.trimStart().length);
-    return space && index ? [space, choice] : [choice];
-  });
-  element("sentence").replaceChildren(...parts);
+    line.append(index ? space : "", wordChoice(word, text, index, show));
+  }
+  if (!words.length) {
+    const none = document.createElement("span");
+    line.append(Object.assign(none, { className: "soft", textContent: NOTHING }));
+  }
+  part.append(heading, line);
+  return part;
+}
+
+function showTexts(show) {
+  const { texts } = viewOf();
+  // the last text first: an answer says more than a word of its question
+  chosen.text = Math.max(0, texts.findLastIndex((text) => text.words.length));
+  chosen.word = 0;
+  const words = texts.flatMap((text) => text.words);
+  const spoken = words.length > 0;
+  element("texts").hidden = !spoken;
+  element("texts").classList.toggle("owing", words.some((word) => word.without !== null));
+  element("words").replaceChildren(...(spoken ? texts.map((text, index) => showText(text, index, show)) : []));
   element("made-up").hidden = !words.some((word) => word.made_up);
-  markWord();
+  if (spoken) markWord();
 }
 
 function markWord() {
-  const word = wordsOf()[chosen.word];
-  const facts = [["b", wordText()], ["span", `${percent(word.probability)} likely`]];
+  const word = textOf().words[chosen.word];
+  const facts = [["b", wordText()]];
+  if (word.probability !== null) facts.push(["span", `${percent(word.probability)} likely`]);
   if (word.without !== null) {
     facts.push(["span", `${percent(word.without)} by mean colour`]);
     facts.push(["span", word.likelier]);
     if (word.made_up) facts.push(["em", "mean colour suffices"]);
   }
   showFacts("word", facts);
+}
+
+// --- the questions about a picture ---
+
+function showQuestions(show) {
+  const { views } = data.pictures[chosen.picture];
+  element("questions").hidden = views.length < 2;
+  if (views.length < 2) return element("asked").replaceChildren();
+  const lines = views.map(({ texts: [question, answer] }, index) => {
+    const asked = Object.assign(document.createElement("span"), { textContent: said(question) });
+    const answered = Object.assign(document.createElement("b"), { textContent: said(answer) || NOTHING });
+    return choice("question", index, index === chosen.view, [asked, " ", answered], () => show(index));
+  });
+  element("asked").replaceChildren(...lines);
+  element("asked").scrollTop = lines[chosen.view].offsetTop - element("asked").offsetTop;
 }

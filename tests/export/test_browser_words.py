@@ -48,11 +48,13 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def word(page, index: int):
-    return page.locator("#sentence label").nth(index)
+    return page.locator("#words label").nth(index)
 
 
 def shown_word(page) -> int:
-    return int(page.locator("#sentence input:checked").get_attribute("value"))
+    checked = page.locator("#words input").evaluate_all("(all) => all.flatMap((one, i) => (one.checked ? [i] : []))")
+    assert len(checked) == 1
+    return checked[0]
 
 
 def expected(values: np.ndarray) -> list[str]:
@@ -65,7 +67,8 @@ def expected(values: np.ndarray) -> list[str]:
 
 def test_pointing_at_a_word_shows_its_map(visit, path):
     page = visit(path)
-    assert page.locator("#sentence").inner_text().startswith("a")
+    assert page.locator("#words h2").text_content() == "Caption"
+    assert page.locator(".sentence").inner_text().startswith("a")
     seen = []
     for index in (2, 0, 1, 4, 3):
         word(page, index).hover()
@@ -143,7 +146,7 @@ def test_made_up_words_are_marked_without_relying_on_colour(visit, path):
     style = "(one) => [getComputedStyle(one).textDecorationStyle, getComputedStyle(one).fontStyle].join()"
     marks = [word(page, index).locator("span").evaluate(style) for index in range(len(TEXTS))]
     assert marks == ["dashed,italic", "solid,normal", "solid,normal", "dashed,italic", "solid,normal"]
-    names = page.evaluate("Array.from(document.querySelectorAll('#sentence label')).map((one) => one.textContent)")
+    names = page.evaluate("Array.from(document.querySelectorAll('#words label')).map((one) => one.textContent)")
     assert names == ["a (mean colour suffices)", "red", "fox", ", (mean colour suffices)", "asleep"]
     assert page.locator("#made-up").is_visible()
 
@@ -161,10 +164,10 @@ def test_the_picture_does_not_move_from_word_to_word(visit, path):
 
 def test_pictures_with_a_caption_and_with_a_class_follow_each_other(visit, path):
     page = visit(path)
-    assert page.locator("#caption").is_visible() and not page.locator("#prediction").is_visible()
+    assert page.locator("#texts").is_visible() and not page.locator("#prediction").is_visible()
     word(page, 3).hover()
     page.get_by_label("Next picture").click()
-    assert not page.locator("#caption").is_visible() and page.locator("#prediction").is_visible()
+    assert not page.locator("#texts").is_visible() and page.locator("#prediction").is_visible()
     assert readout(page) == expected(ATTENTION[0])
     page.get_by_label("Next picture").click()
     assert shown_word(page) == 0 and readout(page) == expected(RELEVANCE[0])  # the method stays

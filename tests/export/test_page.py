@@ -57,8 +57,15 @@ class Elements(HTMLParser):
             self.scripts[-1] += data
 
 
-def data_of(path) -> dict:
-    return json.loads(Elements(path.read_text(encoding="utf-8")).scripts[0])
+def picture_of(path) -> dict:
+    """The first picture of a page."""
+    return json.loads(Elements(path.read_text(encoding="utf-8")).scripts[0])["pictures"][0]
+
+
+def view_of(path) -> dict:
+    """What a page shows of its first picture."""
+    (view,) = picture_of(path)["views"]
+    return view
 
 
 def test_nothing_in_the_data_can_leave_its_place(tmp_path, photo):
@@ -74,8 +81,10 @@ def test_nothing_in_the_data_can_leave_its_place(tmp_path, photo):
         None,
     ]
     data = json.loads(seen.scripts[0])
-    assert data["title"] == data["pictures"][0]["name"] == data["pictures"][0]["predictions"][0][0] == NASTY
-    assert data["pictures"][0]["maps"][0]["note"] == NASTY
+    (picture,) = data["pictures"]
+    (view,) = picture["views"]
+    assert data["title"] == picture["name"] == view["predictions"][0][0] == NASTY
+    assert view["texts"][0]["maps"][0]["note"] == NASTY
     assert f"<title>{html.escape(NASTY)}</title>" in text
     assert "alert(1)</script>" not in text
 
@@ -99,7 +108,7 @@ def test_values_come_back_to_a_65535th_of_their_range(tmp_path, photo):
     values = np.random.default_rng(17).random((2, 3, 5, 7)) * np.array([1e-6, 1.0, 1e3]).reshape(1, 3, 1, 1)
     maps = [stack(photo, values), picture_map(np.full((5, 7), 0.25), whole(photo))]
     write_page(tmp_path / "page.html", pictures=[page_picture(photo, maps=maps)], title="Cats")
-    stored, flat = data_of(tmp_path / "page.html")["pictures"][0]["maps"]
+    stored, flat = view_of(tmp_path / "page.html")["texts"][0]["maps"]
 
     def unpack(stored):
         steps = np.frombuffer(base64.b64decode(stored["steps"]), dtype="<u2").reshape(len(stored["low"]), -1)
@@ -122,7 +131,7 @@ def test_maps_are_named_by_method_and_by_target_where_a_method_comes_twice(tmp_p
         stack(photo, np.ones((2, 3, 5, 7))),
     ]
     write_page(tmp_path / "page.html", pictures=[page_picture(photo, maps=maps)], title="Cats")
-    stored = data_of(tmp_path / "page.html")["pictures"][0]["maps"]
+    stored = view_of(tmp_path / "page.html")["texts"][0]["maps"]
     names = ["gradient × input", "relevance: cat", "relevance: dog", "attention", "layer and head"]
     assert [one["name"] for one in stored] == names
     assert [one["meaning"] for one in stored[2:4]] == ["relevance per patch", "attention weight per patch"]
@@ -133,9 +142,9 @@ def test_maps_are_named_by_method_and_by_target_where_a_method_comes_twice(tmp_p
 def test_large_pictures_are_scaled_down_and_the_box_is_in_shares(tmp_path):
     picture = Image.new("RGB", (2404, 1202))
     write_page(tmp_path / "page.html", pictures=[page_picture(picture)], title="Cats")
-    stored = data_of(tmp_path / "page.html")["pictures"][0]
+    stored = picture_of(tmp_path / "page.html")
     assert (stored["width"], stored["height"]) == (1200, 600)
-    assert stored["maps"][0]["box"] == [0, 0, 1, 1]
+    assert stored["views"][0]["texts"][0]["maps"][0]["box"] == [0, 0, 1, 1]
     assert stored["src"].startswith("data:image/jpeg;base64,")
 
 

@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from PIL import Image
 
 from multiattn.export import IndexEntry, PagePicture, PageWord, blend, write_index, write_page
 from tests.export.pictures import picture_map, whole, words_map
-from tests.export.test_page import NASTY, Elements, data_of
+from tests.export.test_page import NASTY, Elements, view_of
 
 TEXTS = ("a", " red", NASTY)
 VALUES = np.random.default_rng(31).random((3, 5, 7))
@@ -20,21 +21,22 @@ def captioned(picture: Image.Image, **fields: object) -> PagePicture:
 
 def test_words_say_what_they_owe_to_the_picture(tmp_path, photo):
     write_page(tmp_path / "page.html", pictures=[captioned(photo)], title="Fox")
-    picture = data_of(tmp_path / "page.html")["pictures"][0]
-    first, second, third = picture["words"]
-    assert [word["text"] for word in picture["words"]] == list(TEXTS)
+    view = view_of(tmp_path / "page.html")
+    (text,) = view["texts"]
+    first, second, third = text["words"]
+    assert [word["text"] for word in text["words"]] == list(TEXTS)
     assert (first["made_up"], second["made_up"]) == (True, False)
     assert second["without"] == pytest.approx(0.05) and second["likelier"] == "× 8.0"
     assert first["without"] == pytest.approx(0.9 * math.exp(-0.05))
     assert third == {"text": NASTY, "probability": 0.25, "without": None}
-    assert picture["predictions"] == [] and picture["maps"][0]["words"] == 3
+    assert view["predictions"] == [] and text["maps"][0]["words"] == 3
 
 
 @pytest.mark.parametrize("drop", [-5000.0, -2.0, 5000.0])
 def test_a_word_without_the_picture_has_a_probability(tmp_path, photo, drop):
     words = [PageWord("a", 0.9, drop), *WORDS[1:]]
     write_page(tmp_path / "page.html", pictures=[captioned(photo, words=words)], title="Fox")
-    without = data_of(tmp_path / "page.html")["pictures"][0]["words"][0]["without"]
+    without = view_of(tmp_path / "page.html")["texts"][0]["words"][0]["without"]
     assert without == (1.0 if drop < 0 else 0.0)
 
 
@@ -42,7 +44,7 @@ def test_values_of_layers_heads_and_words_keep_their_order(tmp_path, photo):
     values = np.arange(2 * 3 * 3 * 35).reshape(2, 3, 3, 5, 7)
     maps = [words_map(values, TEXTS, whole(photo)), words_map(VALUES, TEXTS, whole(photo), method="relevance")]
     write_page(tmp_path / "page.html", pictures=[captioned(photo, maps=maps)], title="Fox")
-    stack, relevance = data_of(tmp_path / "page.html")["pictures"][0]["maps"]
+    stack, relevance = view_of(tmp_path / "page.html")["texts"][0]["maps"]
     assert (stack["name"], stack["heads"], stack["words"], len(stack["layers"])) == ("layer and head", 3, 3, 2)
     assert stack["low"] == [35.0 * i for i in range(18)]
     assert (relevance["name"], relevance["layers"], relevance["words"]) == ("relevance", None, 3)
@@ -63,6 +65,16 @@ def test_index_takes_captions_without_a_score(tmp_path, photo, monkeypatch):
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "<strong>a red fox</strong><span></span>" in text and "%" not in text.split("</style>")[1]
     np.testing.assert_allclose(drawn[0].values, VALUES.mean(axis=0), atol=1e-6)
+
+
+def test_index_has_the_question_of_an_answer(tmp_path, photo):
+    fields = ("fox.jpg", "fox.html#question-2", "red", 0.5, words_map(VALUES, TEXTS, whole(photo)))
+    entries = [IndexEntry(photo, *fields, question=said) for said in ("is it <red>?", "what " * 40, "")]
+    write_index(tmp_path / "index.html", entries, title="Fox")
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    questions = re.findall('<span class="question">(.*?)</span>', text)
+    assert questions == ["is it &lt;red&gt;?", "what " * 23 + "…"]
+    assert 'href="fox.html#question-2"' in text and "3 pictures" in text
 
 
 def test_wrong_fields_are_named(photo):

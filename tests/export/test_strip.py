@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multiattn.export import blend, strip_png
+from multiattn.export import blend, question_png, strip_png
 from multiattn.export.naming import likelier
 from multiattn.export.strip import grids_of
 from tests.export.pictures import make_salient, picture_map, time_map, whole, words_map
@@ -110,4 +110,68 @@ def test_strip_names_what_does_not_fit(tmp_path, photo):
         strip_png(fitting, photo.rotate(90, expand=True), path)
     with pytest.raises(ValueError, match="`geometry` of the map must say where"):
         strip_png(words_map(VALUES, TEXTS, None), photo, path)
+    assert not path.exists()
+
+
+ASKED, ANSWERED = ("is", " it", " $red", "?"), (" 日", " dark")
+
+
+@pytest.mark.parametrize("size", [(301, 199), (173, 331)])
+def test_the_words_of_a_question_come_before_those_of_its_answer(tmp_path, size):
+    picture = Image.fromarray(np.random.default_rng(11).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    question = words_map(VALUES[:4], ASKED, whole(picture))
+    answer = words_map(VALUES[3:], ANSWERED, whole(picture))
+    question_png(question, answer, picture, tmp_path / "new" / "strip.png")
+    png = read(tmp_path / "new" / "strip.png")
+    small = picture.resize([round(side * 224 / max(size)) for side in size], Image.Resampling.LANCZOS)
+    found = []
+    for one in [small, *(blend(small, grid) for grid in [*grids_of(question), *grids_of(answer)])]:
+        found.append(places(np.asarray(one), png))
+    assert [len(one) for one in found] == [1, 1, 1, 1, 2, 2, 1]  # the map of the fourth word is the answer's first too
+    assert found == sorted(found)
+
+
+def test_the_answer_is_told_from_the_question_without_relying_on_colour(tmp_path, photo):
+    pngs = []
+    for asked, answered in ((ASKED[:1], ASKED[1:2]), (ASKED[:1], ASKED[1:2]), (ASKED[1:2], ASKED[:1])):
+        maps = [words_map(np.ones((1, 3, 5)), texts, whole(photo)) for texts in (asked, answered)]
+        question_png(*maps, photo, tmp_path / "strip.png", caption="x")
+        pngs.append(read(tmp_path / "strip.png").astype(int))
+    np.testing.assert_array_equal(pngs[0], pngs[1])
+    # both words have the same map: the frame and the words differ
+    height, width = (round(side * 224 / 61) for side in (43, 61))
+    top = 24 + round(2.3 * 14)
+    asked, answered = (pngs[0][top - 2 : top, 24 + i * 242 :][:, :width] for i in (1, 2))  # above the pictures
+    assert (asked == 255).all() and (answered < 200).any()
+    assert not (pngs[0][top + height + 4 :] == pngs[2][top + height + 4 :]).all()
+
+
+def test_what_a_question_was_answered_stands_above(tmp_path, photo, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("multiattn.export.strip.Canvas.write", lambda canvas, text, *_, **__: drawn.append(text))
+    question = words_map(VALUES[:4], ASKED, whole(photo), method="relevance", note="How the question looked.")
+    answer = words_map(VALUES[3:], ANSWERED, whole(photo), method="relevance", note="How the answer looked.")
+    question_png(question, answer, photo, tmp_path / "strip.png")
+    assert drawn[0] == "is it $red? → 日 dark · relevance"
+    assert [text for text in drawn if text.startswith("→")] == ["→ 日", "→ dark"]
+    assert [text for text in ("is", "it", "$red", "?") if text in drawn] == ["is", "it", "$red", "?"]
+    foot = " ".join(drawn)
+    assert foot.index("The question: decoder.blocks.0.cross") < foot.index("How the question looked.")
+    assert foot.index("How the question looked.") < foot.index("The answer: ") < foot.index("How the answer looked.")
+    drawn.clear()
+    question_png(question, answer, photo, tmp_path / "strip.png", caption="said")
+    assert drawn[0] == "said"
+
+
+def test_a_question_names_what_does_not_fit(tmp_path, photo):
+    path = tmp_path / "strip.png"
+    fitting = words_map(VALUES, TEXTS, whole(photo))
+    with pytest.raises(ValueError, match=r"`question_map` must have the axes \('word', 'y', 'x'\) and its words, but"):
+        question_png(picture_map(np.eye(5), whole(photo)), fitting, photo, path)
+    with pytest.raises(ValueError, match=r"`answer_map` must have the axes .* but has \('token', 'time'\)"):
+        question_png(fitting, time_map(), photo, path)
+    with pytest.raises(ValueError, match="`picture` must be the map's source"):
+        question_png(fitting, fitting, photo.rotate(90, expand=True), path)
+    with pytest.raises(ValueError, match="`geometry` of the map must say where"):
+        question_png(fitting, words_map(VALUES, TEXTS, None), photo, path)
     assert not path.exists()

@@ -1,0 +1,173 @@
+"""What a page of pictures is made of: pictures with a prediction, a caption or questions; words; their maps."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from ..maps.attention_map import AttentionMap
+from .heat import placed
+from .naming import check_score, readable
+
+_AXES = (("y", "x"), ("layer", "head", "y", "x"), ("word", "y", "x"), ("layer", "head", "word", "y", "x"))
+
+
+@dataclass(frozen=True)
+class PageWord:
+    """A word of a text on a page."""
+
+    text: str
+    """As it stands in the text, with the space before it: the label of the maps' axis."""
+
+    probability: float | None = None
+    """How likely the model held it after the words before it, 0 to 1; None for a word that it did not write."""
+
+    dependence: float | None = None
+    """How much it depended on the picture, in nats, as `picture_dependence` has it; None where nobody asked."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ValueError: The probability is none, or the dependence is not finite or comes without a probability.
+        """
+        if self.probability is not None:
+            check_score(self.text, self.probability)
+        if self.dependence is None:
+            return
+        if not math.isfinite(self.dependence):
+            raise ValueError(f"`dependence` of {self.text!r} must be finite, but is {self.dependence} instead.")
+        if self.probability is None:
+            raise ValueError(f"`dependence` of {self.text!r} must come with a `probability`, but that is None instead.")
+
+
+@dataclass(frozen=True, eq=False)
+class PageText:
+    """A text on a page, with the maps of its words."""
+
+    words: Sequence[PageWord]
+    """In their order; none where nothing was said."""
+
+    maps: Sequence[AttentionMap]
+    """At least one where there are words. Axes (word, y, x): shown by its method's name; (layer, head, word, y, x):
+    with a choice of both."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ValueError: There are words and no map, a map has other axes, other words or no geometry, or a method comes
+                twice.
+        """
+        if not self.words and not self.maps:
+            return
+        _check_maps(self.maps, self.words)
+        methods = self.methods()
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"`maps` of a text must be one for each method, but are by {', '.join(methods)} instead.")
+
+    def methods(self) -> list[str]:
+        """What the maps are made by, as the page names them."""
+        return ["layer and head" if "layer" in one.names else readable(one.method) for one in self.maps]
+
+
+@dataclass(frozen=True, eq=False)
+class PageQuestion:
+    """A question about a picture, with what was answered."""
+
+    question: PageText
+    """What was asked, and where each of its words looked."""
+
+    answer: PageText
+    """The answer; its maps are by the same methods in the same order."""
+
+    candidates: Sequence[tuple[str, float]] = ()
+    """Answers with their scores (0 to 1), best first; none where they are not to be shown."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ValueError: The question has no words, the maps of the two are by other methods, or a score is none.
+        """
+        if not self.question.words:
+            raise ValueError("`question` must have at least one word, but has none instead.")
+        asked, answered = self.question.methods(), self.answer.methods()
+        if self.answer.words and asked != answered:
+            raise ValueError(
+                f"`answer` must have maps by the methods of the question, {', '.join(asked)}, "
+                f"but has {', '.join(answered)} instead."
+            )
+        for label, score in self.candidates:
+            check_score(label, score)
+
+
+@dataclass(frozen=True, eq=False)
+class PagePicture:
+    """A picture on a page, with what was predicted and the maps over it."""
+
+    picture: Image.Image
+    """The upright source of the maps."""
+
+    name: str
+    """As the page calls it: a file name."""
+
+    predictions: Sequence[tuple[str, float]]
+    """Labels with their probabilities (0 to 1), best first; none where there is a caption."""
+
+    maps: Sequence[AttentionMap]
+    """At least one. Axes (y, x): shown by its method's name; (layer, head, y, x): with a choice of both. Those of a
+    caption have an axis `word` before y."""
+
+    words: Sequence[PageWord] = ()
+    """The caption, where there is one."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ValueError: There is no map, a map has other axes, other words or no geometry, or a score is no probability.
+        """
+        _check_maps(self.maps, self.words)
+        for label, score in self.predictions:
+            check_score(label, score)
+
+
+@dataclass(frozen=True, eq=False)
+class AskedPicture:
+    """A picture on a page, with the questions that were asked about it."""
+
+    picture: Image.Image
+    """The upright source of the maps."""
+
+    name: str
+    """As the page calls it: a file name."""
+
+    questions: Sequence[PageQuestion]
+    """At least one; the page opens with the first."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ValueError: There is no question.
+        """
+        if not self.questions:
+            raise ValueError("`questions` must hold at least one question, but is empty instead.")
+
+
+def _check_maps(maps: Sequence[AttentionMap], words: Sequence[PageWord]) -> None:
+    if not maps:
+        raise ValueError("`maps` must hold at least one map, but is empty instead.")
+    texts = tuple(word.text for word in words)
+    for attention_map in maps:
+        if attention_map.names not in _AXES:
+            raise ValueError(
+                "`maps` must have the axes ('y', 'x') or ('layer', 'head', 'y', 'x'), or these with 'word' before "
+                f"'y', but have {attention_map.names} instead."
+            )
+        for axis in attention_map.axes:
+            if axis.name == "word" and axis.labels != texts:
+                raise ValueError(f"`words` must be those of the maps, {axis.labels}, but are {texts} instead.")
+        placed(attention_map)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from multiattn.export import AskedPicture, PageQuestion, PageText, PageWord, write_page
+from tests.export.asked import QUESTIONS, asked_picture, asked_text, maps_of
+from tests.export.pictures import picture_map, whole, words_map
+from tests.export.test_page import NASTY, Elements, picture_of
+
+
+def test_each_question_is_a_view_with_two_texts(tmp_path, photo):
+    write_page(tmp_path / "page.html", pictures=[asked_picture(photo)], title="Fox")
+    views = picture_of(tmp_path / "page.html")["views"]
+    assert len(views) == len(QUESTIONS)
+    for view, (question, answer, candidates) in zip(views, QUESTIONS, strict=True):
+        assert [text["title"] for text in view["texts"]] == ["Question", "Answer"]
+        assert [tuple(word["text"] for word in text["words"]) for text in view["texts"]] == [question, answer]
+        assert view["heading"] == "Answers" and view["predictions"] == [list(one) for one in candidates]
+    first, second = views[0]["texts"]
+    assert {word["probability"] for word in first["words"]} == {None}
+    assert [word["probability"] for word in second["words"]] == [0.5, 0.6]
+    names = ["attention", "relevance", "layer and head"]
+    assert [one["name"] for one in first["maps"]] == [one["name"] for one in second["maps"]] == names
+    assert [(len(text["maps"][2]["layers"]), text["maps"][2]["heads"]) for text in (first, second)] == [(2, 3), (3, 1)]
+    assert views[2]["texts"][1] == {"title": "Answer", "words": [], "maps": []}  # nothing was said
+
+
+def test_the_values_of_question_and_answer_are_kept_apart(tmp_path, photo):
+    texts = ("red", "?"), ("red",)  # the same word in both
+    question, answer = (asked_text(words, seed, photo, answered=bool(seed)) for seed, words in enumerate(texts))
+    picture = AskedPicture(photo, "fox.jpg", [PageQuestion(question, answer)])
+    write_page(tmp_path / "page.html", pictures=[picture], title="Fox")
+    (view,) = picture_of(tmp_path / "page.html")["views"]
+    for seed, (shown, heads) in enumerate(zip(view["texts"], ((2, 3), (3, 1)), strict=True)):
+        for stored, one in zip(shown["maps"], maps_of(texts[seed], seed, photo, heads), strict=True):
+            lows = one.values.reshape(-1, one.values.shape[-1] * one.values.shape[-2]).min(axis=1)
+            assert stored["low"] == pytest.approx(lows, abs=1e-7)
+            assert stored["note"] == one.note
+
+
+def test_nothing_in_a_question_can_leave_its_place(tmp_path, photo):
+    texts = (NASTY,)
+    maps = [words_map(np.ones((1, 3, 5)), texts, whole(photo), note=NASTY, target=NASTY)]
+    text = PageText([PageWord(NASTY)], maps)
+    picture = AskedPicture(photo, NASTY, [PageQuestion(text, text, [(NASTY, 0.5)])])
+    write_page(tmp_path / "page.html", pictures=[picture], title=NASTY)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert len(Elements(page).scripts) == 2 and "alert(1)</script>" not in page
+    (view,) = picture_of(tmp_path / "page.html")["views"]
+    assert view["predictions"][0][0] == view["texts"][1]["words"][0]["text"] == NASTY
+
+
+def test_wrong_fields_are_named(photo):
+    question = asked_text(("is", " it", "?"), 0, photo, answered=False)
+    answer = asked_text(("yes",), 1, photo, answered=True)
+    with pytest.raises(ValueError, match="`questions` must hold at least one question, but is empty instead."):
+        AskedPicture(photo, "fox.jpg", [])
+    with pytest.raises(ValueError, match="`question` must have at least one word, but has none instead."):
+        PageQuestion(PageText([], []), answer)
+    message = "`answer` must have maps by the methods of the question, attention, relevance, layer and head, "
+    with pytest.raises(ValueError, match=f"{message}but has attention, relevance instead."):
+        PageQuestion(question, PageText(answer.words, answer.maps[:2]))
+    with pytest.raises(ValueError, match=f"{message}but has relevance, attention, layer and head instead."):
+        PageQuestion(question, PageText(answer.words, [answer.maps[i] for i in (1, 0, 2)]))
+    with pytest.raises(ValueError, match="`score` of 'no' must be between 0 and 1, but is 1.5 instead."):
+        PageQuestion(question, answer, [("yes", 0.5), ("no", 1.5)])
+    with pytest.raises(ValueError, match="one for each method, but are by attention, relevance, attention instead."):
+        PageText(answer.words, [*answer.maps[:2], answer.maps[0]])
+    with pytest.raises(ValueError, match=r"`words` must be those of the maps, \('yes',\), but are \('no',\) instead."):
+        PageText([PageWord("no")], answer.maps)
+    with pytest.raises(ValueError, match=r"`words` must be those of the maps, \('yes',\), but are \(\) instead."):
+        PageText([], answer.maps)
+    with pytest.raises(ValueError, match="`maps` must hold at least one map, but is empty instead."):
+        PageText(answer.words, [])
+    with pytest.raises(ValueError, match="`geometry` of the map must say where it lies"):
+        PageText(answer.words, [words_map(np.ones((1, 3, 5)), ("yes",), None)])
+    with pytest.raises(ValueError, match="`dependence` of 'it' must come with a `probability`, but that is None inst"):
+        PageWord("it", dependence=0.5)
+    PageText(answer.words, [picture_map(np.eye(5), whole(photo))])  # a map that is the same for all words
