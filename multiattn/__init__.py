@@ -13,6 +13,9 @@
     transcribe = multiattn.load("transcribe")
     transcribe("talk.mp3", words=True).words
 
+    answer = multiattn.load("answer")
+    answer("cat.jpg", "what color is the sofa?", maps="relevance").answer
+
 Importing the package is quick: torch is imported when `load` is first asked for.
 """
 

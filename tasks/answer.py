@@ -1,19 +1,23 @@
 """Train or fine-tune a model that answers questions about pictures, out of a closed list or in words."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from multiattn.attention import Tap
+from multiattn.errors import ModelError
 from multiattn.inputs import Tokenizer
 from multiattn.models.vqa import VQA
 from multiattn.weights import ModelBundle
 
-from .answer_loss import ClosedLoss
+from .answer_loss import ClosedLoss, pointing_loss
 from .answer_model import (
     AnswerKind,
     AnswerStart,
+    look_of_the_answer,
     scores_of,
     start,
     teacher_forced,
@@ -62,6 +66,7 @@ class AnswerTask(EncoderTask):
         encoder_lr_share: float = 1.0,
         unfreeze_epoch: int = 0,
         label_smoothing: float = 0.0,
+        pointing_weight: float = 0.0,
         decoding: dict[str, Any] | None = None,
         optimisation: Optimisation | None = None,
         compile: bool = False,
@@ -95,6 +100,8 @@ class AnswerTask(EncoderTask):
             unfreeze_epoch: The encoder is frozen before this epoch (from 0).
             label_smoothing: Share of the probability that is spread over all answers of the list, or over the
                 vocabulary for each token that is written.
+            pointing_weight: Of a second loss, for a closed list and questions with `boxes` of what they are about: the
+                last look at the picture is to go there. The heads of that look are the ones the maps are then made of.
             decoding: Fields of `DecodingOptions` that differ from its defaults, for a decoder, in validation and for
                 whoever loads the model.
             optimisation: AdamW and its schedule.
@@ -134,6 +141,14 @@ class AnswerTask(EncoderTask):
         self.label_smoothing = label_smoothing
         self.decoding = self._start.decoding | dict(decoding or {})
         self.options = options_of(self.decoding, besides=("pointing_heads",))
+        require(0 <= pointing_weight < math.inf, "pointing_weight", must="at least 0 and finite", value=pointing_weight)
+        require(
+            pointing_weight == 0 or (self.answer == "closed" and not compile),
+            "pointing_weight",
+            must="0 where a decoder answers or the model is compiled",
+            value=pointing_weight,
+        )
+        self.pointing_weight = pointing_weight
         require(not self.options.sample, "decoding.sample", must="false, for answers are searched for", value=True)
 
     def build_model(self, data: Any) -> VQA:
@@ -146,6 +161,9 @@ class AnswerTask(EncoderTask):
         self._start = None  # its weights are no longer needed
         if self.encoder_lr_share == 0:
             model.encoder.requires_grad_(False)
+        if self.pointing_weight:
+            last, heads = model.config.question.depth - 1, model.config.question.num_heads
+            self.decoding = self.decoding | {"pointing_heads": tuple((last, head) for head in range(heads))}
         return model
 
     def build_loss(self, data: Any) -> nn.Module:
@@ -168,7 +186,9 @@ class AnswerTask(EncoderTask):
             assert batch.answer_real is not None
             texts = lesson(batch.answer_tokens, batch.answer_real)
         given = (None, None) if texts is None else (texts.tokens, texts.real)
+        tap = None
         if split == "train":
+            tap = None if batch.inside is None else look_of_the_answer(self.model, batch.questions)
             logits = self._logits(
                 self.model,
                 batch.images,
@@ -177,13 +197,15 @@ class AnswerTask(EncoderTask):
                 batch.real,
                 *given,
                 frozen=self.encoder_is_frozen,
+                tap=tap,
             )
         else:
             states = self._read(batch)
             logits = scores_of(self.model, states, batch.real, *given)
             answers = self._answers(logits, states, batch.real)
             self._score(batch, [answer.text for answer in answers], split)
-        return self._loss(batch, logits, texts, split)
+        loss = self._loss(batch, logits, texts, split)
+        return loss if tap is None else loss + self.pointing_weight * self._pointing(batch, tap)
 
     def predict_step(self, batch: AnswerBatch, batch_idx: int) -> tuple[AnswerBatch, list[Answered]]:
         """The questions, and an answer to each."""
@@ -198,7 +220,7 @@ class AnswerTask(EncoderTask):
         """Each question with its answer and the score of that."""
         batch, answers = outputs
         for row, answer in enumerate(answers):
-            if batch.weights[row] > 0:
+            if batch.counts[row]:
                 place = int(batch.indices[row * len(batch.indices) // len(answers)])
                 line = {"question": batch.texts[row], "answer": answer.text, "score": round(answer.score, 6)}
                 yield place, line
@@ -215,6 +237,24 @@ class AnswerTask(EncoderTask):
             tokenizer=self.tokenizer,
             decoding=self.decoding,
         )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the vocabulary and the closed list, without which the weights mean nothing."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["answers"] = list(self.labels)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make sure that the state is of this vocabulary and of this list.
+
+        Raises:
+            ModelError: It is not.
+        """
+        super().on_load_checkpoint(checkpoint)
+        if checkpoint.get("answers") != list(self.labels):
+            raise ModelError(
+                "the state must be of a training with the same list of answers, but is of another: the training "
+                "answers, `max_answers` or `min_count` have changed. Restore them, or train anew."
+            )
 
     def _read(self, batch: AnswerBatch) -> Tensor:
         """The states of a batch's questions (r, n, W)."""
@@ -234,20 +274,26 @@ class AnswerTask(EncoderTask):
 
     def _score(self, batch: AnswerBatch, answers: list[str], split: str) -> None:
         """Take up the answers to those questions that count: one that the list cannot answer does, and is wrong."""
-        rows = [row for row, weight in enumerate(batch.weights.tolist()) if weight > 0]
+        rows = [row for row, counts in enumerate(batch.counts.tolist()) if counts]
         metrics = self.metrics[f"{split}_metrics"]
         metrics.update([answers[row] for row in rows], [batch.answers[row] for row in rows])
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(rows), prog_bar=True)
 
+    def _pointing(self, batch: AnswerBatch, tap: Tap) -> Tensor:
+        """How far the last look is from what each question is about, logged."""
+        assert batch.inside is not None
+        (looks,) = tap.weights.values()
+        loss = pointing_loss(looks, batch.inside, weights=batch.weights)
+        self.log("train/pointing_loss", loss.detach(), batch_size=len(batch.indices), sync_dist=True)
+        return loss
+
     def _loss(self, batch: AnswerBatch, logits: Tensor, texts: Lesson | None, split: str) -> Tensor:
         """The loss of those questions that teach something, logged; 0 where none does."""
         if texts is None:
-            assert batch.targets is not None
-            weights = batch.weights * (batch.targets > 0).any(dim=1)
-            loss: Tensor = self.loss(logits, batch.targets, weights=weights)
+            loss: Tensor = self.loss(logits, batch.targets, weights=batch.weights)
         else:
-            weights = batch.weights
-            loss = self.loss(logits, texts.targets, wanted=texts.wanted, weights=weights)
-        if size := int((weights > 0).sum()):
-            self.log_loss(loss, split, size=size)
+            loss = self.loss(logits, texts.targets, wanted=texts.wanted, weights=batch.weights)
+        size = int((batch.weights > 0).sum())
+        if size or split == "train":  # where what each process logs is joined step by step: none may be missing
+            self.log_loss(loss, split, size=max(1, size))
         return loss

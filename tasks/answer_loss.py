@@ -1,9 +1,9 @@
 """How far the scores of a closed list of answers are from what people answered.
 
-r questions, A answers of the list.
+r questions, A answers of the list, h heads, m picture tokens, y and x rows and columns of patches.
 """
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
@@ -31,3 +31,22 @@ class ClosedLoss(nn.Module):
         shares = (1 - smoothing) * shares + smoothing / shares.shape[1]
         losses = -(shares * logits.float().log_softmax(dim=1)).sum(dim=1)  # (r,)
         return (losses * weights.float()).sum() / weights.float().sum().clamp(min=1e-9)
+
+
+def pointing_loss(
+    looks: Float[Tensor, "r h 1 m"], inside: Bool[Tensor, "r y x"], *, weights: Float[Tensor, " r"]
+) -> Float[Tensor, ""]:
+    """How little of a look goes to the patches that a question is about: the mean of -log of that share, in nats.
+
+    Args:
+        looks: The attention of one row of each question to the picture's tokens, of which the patches are the last.
+        inside: The patches that each is about; a question without any does not count.
+        weights: How much each question counts.
+
+    Source: Liu et al. 2017, "Attention correctness in neural image captioning", equation 9, for boxes.
+    """
+    patches = inside.flatten(1)  # (r, y x)
+    share = (looks.mean(dim=(1, 2))[:, -patches.shape[1] :] * patches).sum(dim=1)  # (r,)
+    counts = weights.float() * patches.any(dim=1)
+    losses = -share.clamp(min=1e-6).log()
+    return (losses * counts).sum() / counts.sum().clamp(min=1e-9)

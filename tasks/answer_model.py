@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from multiattn.attention import Tap
 from multiattn.errors import ModelError
 from multiattn.generation import DecodingOptions, Generated, generate
 from multiattn.inputs import Tokenizer
@@ -220,6 +221,7 @@ def teacher_forced(
     answer_real: Bool[Tensor, "r t"] | None,
     *,
     frozen: bool,
+    tap: Tap | None = None,
 ) -> Float[Tensor, "r A"] | Float[Tensor, "r t V"]:
     """The scores of the closed list, or of what follows each of the answers' tokens.
 
@@ -232,10 +234,17 @@ def teacher_forced(
         answers: What a decoder is given; None for a closed list.
         answer_real: False where an answer's token is padding.
         frozen: Whether nothing that the encoder does is to be kept for a gradient.
+        tap: What to capture of the questions' attention.
     """
     context = context_of(model, images, features, frozen=frozen)
-    states = model.read(questions, context, real=real, first_only=model.decoder is None)
+    states = model.read(questions, context, real=real, first_only=model.decoder is None, tap=tap)
     return scores_of(model, states, real, answers, answer_real)
+
+
+def look_of_the_answer(model: VQA, questions: Int64[Tensor, "r n"]) -> Tap:
+    """A tap for the last look at the picture of the token that the answer is read off, to be learnt from."""
+    sites = model.attention_sites(question_tokens=questions.shape[1])
+    return Tap(sites, select=f"question.blocks.{model.config.question.depth - 1}.cross", rows=[0], learn=True)
 
 
 def scores_of(

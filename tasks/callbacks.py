@@ -219,9 +219,9 @@ class ModelDirectory(Callback):
             "last_validation": metrics,
         }
         save_bundle(bundle, directory, dtype=torch.float16 if self.half else torch.float32)
-        kind = "RECORDING" if bundle.task == "transcribe" else "PICTURE"
+        given = {"transcribe": "RECORDING", "answer": "PICTURE --question QUESTION"}.get(bundle.task, "PICTURE")
         print(
-            f"The model is in {directory}. Try it: multiattn {bundle.task} {kind} --model {directory}", file=sys.stderr
+            f"The model is in {directory}. Try it: multiattn {bundle.task} {given} --model {directory}", file=sys.stderr
         )
 
     def _best(self, trainer: pl.Trainer) -> str | None:

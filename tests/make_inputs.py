@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
+from tasks.data.scenes import Scene, Thing, paint
 from tests.canvas import SCALE, Canvas, outline, smooth
 
 
@@ -214,10 +215,34 @@ def truck() -> Image.Image:
     return c.finish()
 
 
+def scene() -> Image.Image:
+    """Five things of which every question of `tasks.data.scene_questions` can be asked; square, 256 x 256."""
+    things = (
+        Thing("circle", "large", "red", 18, 17, 9.6),
+        Thing("square", "small", "blue", 47, 12, 5.8, turn=7),
+        Thing("triangle", "large", "green", 46, 35, 9.2, turn=-5),
+        Thing("cross", "small", "purple", 13, 43, 5.6, turn=9),
+        Thing("circle", "small", "yellow", 30, 54, 5.5),
+    )
+    return paint(Scene(things, ground=(229, 226, 219), grain=3), side=256)
+
+
+def scene_count() -> Image.Image:
+    """Things to be counted: three of one shape, three of one colour; square, 256 x 256."""
+    things = (
+        Thing("square", "small", "black", 12, 14, 5.6, turn=-8),
+        Thing("square", "large", "red", 49, 16, 8.9, turn=4),
+        Thing("triangle", "small", "red", 29, 29, 5.9, turn=6),
+        Thing("square", "small", "blue", 11, 50, 5.4, turn=11),
+        Thing("cross", "large", "red", 45, 47, 9.4, turn=-10),
+    )
+    return paint(Scene(things, ground=(221, 227, 232), grain=11), side=256)
+
+
 def main(folder: Path) -> None:
-    """Write the four pictures."""
+    """Write the pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    for draw in (airplane, frog, ship, truck):
+    for draw in (airplane, frog, ship, truck, scene, scene_count):
         draw().save(folder / f"{draw.__name__}.png", optimize=True)
 
 

@@ -46,6 +46,7 @@ class Tap:
         heads: Indices of the heads, the same at all sites or by the name of the site; all where None.
         rows: Indices of the query rows, negative from the end; all where None.
         gradients: Also keep what `gradients` needs. Costs no extra copies: the tensors are the ones autograd saves.
+        learn: Let the weights be part of the graph, so that a loss of them teaches the model where to look.
 
     Raises:
         ModelError: A pattern matches no site, or a head or row does not exist at a selected site.
@@ -59,6 +60,7 @@ class Tap:
         heads: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
         rows: Sequence[int] | None = None,
         gradients: bool = False,
+        learn: bool = False,
     ) -> None:
         patterns = (select,) if isinstance(select, str) else tuple(select)
         for pattern in patterns:
@@ -72,6 +74,7 @@ class Tap:
         self._heads = self._heads_by_site(heads)
         self.rows = None if rows is None else tuple(rows)
         self.keeps_gradients = gradients
+        self._learns = learn
         for site in self.sites:
             of_site = self._heads.get(site.name)
             for what, asked_here, there in (("head", of_site, site.num_heads), ("row", self.rows, site.q_len)):
@@ -172,7 +175,8 @@ class Tap:
             return
         q_len, k_len = q.shape[-2], k.shape[-2]
         # autocast would turn the fp32 products back into half precision
-        with torch.no_grad(), torch.autocast(device_type=q.device.type, enabled=False):
+        learns = self._learns and torch.is_grad_enabled()
+        with torch.set_grad_enabled(learns), torch.autocast(device_type=q.device.type, enabled=False):
             allowed = None
             if not mask.is_open:
                 rows = None if self.rows is None else torch.tensor(self.rows) % q_len

@@ -3,5 +3,6 @@
 from .constraints import Constraint
 from .loop import Decoder, generate
 from .options import DecodingOptions, Generated
+from .ranking import rank
 
-__all__ = ["Constraint", "Decoder", "DecodingOptions", "Generated", "generate"]
+__all__ = ["Constraint", "Decoder", "DecodingOptions", "Generated", "generate", "rank"]

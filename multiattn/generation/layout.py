@@ -1,7 +1,8 @@
-"""How a decoder's weights lie in memory while it decodes."""
+"""How the weights of a model that reads or writes texts lie in memory while it does."""
 
 from ..blocks.packed import PackedLinear, PackedWeight, lay_out_for_one_row, pack_linears, worth_packing
 from ..models.text_decoder import TextDecoder
+from ..models.text_encoder import TextEncoder
 
 
 def lay_out_for_decoding(decoder: TextDecoder) -> None:
@@ -16,3 +17,8 @@ def lay_out_for_decoding(decoder: TextDecoder) -> None:
     elif decoder.head is None and worth_packing(decoder.embedding.weight):
         lay_out_for_one_row(decoder.embedding.weight)  # reading a token's row takes microseconds longer
         decoder.project = PackedWeight(decoder.embedding.weight)
+
+
+def lay_out_for_reading(encoder: TextEncoder) -> None:
+    """Pack an encoder's weights for the few tokens of a question, in place, as `lay_out_for_decoding` does it."""
+    pack_linears(encoder)

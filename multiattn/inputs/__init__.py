@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .audio import AudioSource, Recording, find_recordings, load_audio
+    from .geometry import Fit, Geometry
     from .image import ImageSource, find_images, load_image
     from .mel import AudioPreprocessing
-    from .preprocess import Fit, Geometry, ImagePreprocessing
+    from .preprocess import ImagePreprocessing
     from .speech_tokens import SpeechTokens
     from .text import Tokenizer, Word
 
@@ -34,8 +35,8 @@ __all__ = [
 _HOMES = {
     "AudioPreprocessing": ".mel",
     "AudioSource": ".audio",
-    "Fit": ".preprocess",
-    "Geometry": ".preprocess",
+    "Fit": ".geometry",
+    "Geometry": ".geometry",
     "ImagePreprocessing": ".preprocess",
     "ImageSource": ".image",
     "Recording": ".audio",

@@ -1,4 +1,4 @@
-"""A picture to a model's input, and the geometry that leads from the input's pixels back to the picture's.
+"""A picture to a model's input.
 
 Dimensions: h, w = height and width of the model's input in pixels.
 """
@@ -15,6 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import InputError, ModelError
+from .geometry import Fit, Geometry
+from .json_fields import as_json, ints_problem, is_list, names_problem
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -24,100 +26,6 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where a model's input lies in its source picture: the source was resized, then a box was cut out."""
-
-    source_size: tuple[int, int]
-    """Height and width of the upright source picture, in pixels."""
-    resized_size: tuple[int, int]
-    """Height and width after the resize, in pixels."""
-    crop: tuple[int, int, int, int]
-    """Top, left, height and width of the box, in pixels of the resized picture; it reaches outside where the input
-    was padded, so top and left may be negative."""
-
-    def __post_init__(self) -> None:
-        """Raise InputError where a size is not positive."""
-        sizes = {"source_size": self.source_size, "resized_size": self.resized_size, "crop": self.crop[2:]}
-        for name, size in sizes.items():
-            if min(size) < 1:
-                raise InputError(f"`{name}` must have a height and width of at least 1, but has {size} instead.")
-
-    def to_source(self, x: float, y: float) -> tuple[float, float]:
-        """Map a point of the model's input to the source picture.
-
-        Both are measured in pixels from the top left corner of their picture, so that the centre of the first pixel
-        is at (0.5, 0.5) and the lower right corner of an input of `[h, w]` at (w, h).
-
-        Returns:
-            x and y in the source picture; outside of it for a point in the padding.
-        """
-        top, left = self.crop[:2]
-        scale_y = self.source_size[0] / self.resized_size[0]
-        scale_x = self.source_size[1] / self.resized_size[1]
-        return (x + left) * scale_x, (y + top) * scale_y
-
-    def source_box(self) -> tuple[float, float, float, float]:
-        """The part of the source picture that the model saw.
-
-        Returns:
-            Left, top, right and bottom in source pixels, not clipped: where the input was padded, the box reaches
-            outside of the picture.
-        """
-        _, _, height, width = self.crop
-        return *self.to_source(0.0, 0.0), *self.to_source(float(width), float(height))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them: lists for tuples."""
-        return _as_json(asdict(self))
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Geometry":
-        """The inverse of `to_dict`.
-
-        Raises:
-            InputError: A field is missing, unknown or wrong.
-        """
-        problem = _problem(cls, data, required=("source_size", "resized_size", "crop"))
-        problem = problem or _not_ints(data, {"source_size": 2, "resized_size": 2, "crop": 4})
-        if problem:
-            raise InputError(f"`geometry` {problem}")
-        return cls(**{name: tuple(value) for name, value in data.items()})
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A resize that keeps a picture whole and nearly at its proportions, whatever they are.
-
-    Source: transformers, ViltImageProcessor, whose rounding is kept.
-    """
-
-    shorter: int
-    """Length of the shorter side, in pixels, where the longer one allows it."""
-    longer: int
-    """The most the longer side may have, in pixels."""
-    multiple: int
-    """Both sides are rounded down to multiples of so many pixels, and are at least one."""
-
-    def __post_init__(self) -> None:
-        """Raise ModelError where no size fits."""
-        if not (1 <= self.multiple <= self.shorter <= self.longer):
-            raise ModelError(
-                "`resize_to` must have rising `multiple`, `shorter` and `longer` of at least 1 pixel, but has "
-                f"{self.multiple}, {self.shorter} and {self.longer} instead."
-            )
-
-    def size(self, source_size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width after the resize of a picture with these, in pixels."""
-        short = min(source_size)
-        sides = [float(self.shorter) if side == short else side * (self.shorter / short) for side in source_size]
-        if max(sides) > self.longer:
-            scale = self.longer / max(sides)
-            sides = [side * scale for side in sides]
-        height, width = (max(int(side + 0.5) // self.multiple, 1) * self.multiple for side in sides)
-        return height, width
 
 
 @dataclass(frozen=True)
@@ -230,7 +138,7 @@ class ImagePreprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON has them: lists for tuples."""
-        return _as_json(asdict(self))
+        return as_json(asdict(self))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "ImagePreprocessing":
@@ -239,10 +147,10 @@ class ImagePreprocessing:
         Raises:
             ModelError: A field is missing, unknown or wrong.
         """
-        problem = _problem(cls, data, required=("size", "resize_to", "interpolation", "mean", "std"))
+        problem = names_problem(cls, data, required=("size", "resize_to", "interpolation", "mean", "std"))
         resize_to = data.get("resize_to")
         pairs = {"size": 2} if isinstance(resize_to, int | Mapping) else {"size": 2, "resize_to": 2}
-        problem = problem or _not_ints(data, pairs) or _not_numbers(data) or _not_a_fit(resize_to)
+        problem = problem or ints_problem(data, pairs) or _not_numbers(data) or _not_a_fit(resize_to)
         if problem:
             raise ModelError(f"`preprocessing` {problem}")
         _require_known(data["interpolation"])
@@ -272,35 +180,10 @@ def _require_known(interpolation: Any) -> None:
         raise ModelError(f"`interpolation` must be one of {names}, but is {interpolation!r} instead.")
 
 
-def _as_json(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in data.items()}
-
-
-def _problem(cls: type, data: Mapping[str, Any], *, required: tuple[str, ...]) -> str:
-    """What is wrong with the names of `data`, as the end of a sentence; empty when nothing is."""
-    known = [field.name for field in fields(cls)]
-    unknown = sorted(set(data) - set(known))
-    missing = [name for name in required if name not in data]
-    if missing:
-        return f"must have `{'`, `'.join(missing)}`, but lacks it instead."
-    if unknown:
-        return f"must have only {', '.join(known)}, but has `{'`, `'.join(unknown)}` instead."
-    return ""
-
-
-def _not_ints(data: Mapping[str, Any], lengths: Mapping[str, int]) -> str:
-    """The same for fields that must be lists of so many integers."""
-    for name, length in lengths.items():
-        value = data[name]
-        if not (_is_list(value, length) and all(type(number) is int for number in value)):
-            return f"must have {length} integers in `{name}`, but has {value!r} instead."
-    return ""
-
-
 def _not_numbers(data: Mapping[str, Any]) -> str:
     """The same for the fields of `ImagePreprocessing` that must be numbers."""
     for name in ("mean", "std"):
-        if not (_is_list(data[name], 3) and all(type(number) in (int, float) for number in data[name])):
+        if not (is_list(data[name], 3) and all(type(number) in (int, float) for number in data[name])):
             return f"must have 3 numbers in `{name}`, but has {data[name]!r} instead."
     if type(data.get("rescale", 1.0)) not in (int, float):
         return f"must have a number in `rescale`, but has {data['rescale']!r} instead."
@@ -315,7 +198,3 @@ def _not_a_fit(resize_to: Any) -> str:
     ):
         return f"must have integers for {', '.join(names)} in `resize_to`, but has {dict(resize_to)!r} instead."
     return ""
-
-
-def _is_list(value: Any, length: int) -> bool:
-    return isinstance(value, list | tuple) and len(value) == length

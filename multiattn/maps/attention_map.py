@@ -95,7 +95,8 @@ class AttentionMap:
     """The attentions it was made from, e.g. `blocks.11.self`; at least one."""
 
     heads: tuple[int, ...] | None
-    """The heads it was made from; None where all were fused, or stand along an axis of their own."""
+    """The heads it was made from, each at one of `sites` or more; None where all were fused, or stand along an axis of
+    their own."""
 
     geometry: Geometry | None
     """The way back to source pixels; None where the input is no picture."""

@@ -68,12 +68,14 @@ class QuestionReplay:
             with torch.inference_mode(False):
                 said = torch.tensor(places, device=device)
         else:
-            written = [[answer] if isinstance(answer, int) else answer for answer in answers]
+            written = [_tokens(answer) for answer in answers]
             pad = model.decoder.config.pad_token
             said = Replay.written(written, answer_words, prompt_length=1, pad_token=pad, device=device, kind="answer")
         return cls(asked, said, tuple(spaced(words) for words in answer_words), count // pictures)
 
-    def tap(self, model: VQA | SingleStream, images: Tensor, *, select: Sequence[str], gradients: bool = False) -> Tap:
+    def tap(
+        self, model: VQA | SingleStream, images: Tensor, *, select: str | Sequence[str], gradients: bool = False
+    ) -> Tap:
         """A tap for this reading of these pictures."""
         size, tokens = (images.shape[-2], images.shape[-1]), self.questions.tokens.shape[1]
         if isinstance(model, VQA):
@@ -129,6 +131,16 @@ class QuestionReplay:
         shares = torch.zeros(*self.questions.tokens.shape, device=self.answers.device)[:, None]  # (r, 1, n)
         shares[..., 0] = 1.0
         return shares
+
+
+def _tokens(answer: int | Sequence[int]) -> Sequence[int]:
+    """An answer that a decoder wrote."""
+    if isinstance(answer, int):
+        raise ModelError(
+            "`answers` must be tokens, from the start token on, for a model that writes them, "
+            f"but one is {answer} instead."
+        )
+    return answer
 
 
 def _places(answers: Sequence[object], answer_words: Sequence[Sequence[Word]], *, there: int) -> list[int]:

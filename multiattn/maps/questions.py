@@ -5,6 +5,7 @@ what is attended to, w words.
 """
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from ..inputs import Geometry
 from ..inputs.text import Word
 from ..models import VQA, SingleStream
 from .attention_map import AttentionMap
-from .heads import Head, checked_heads
+from .heads import Head, checked_heads, named
 from .question_relevance import question_relevance
 from .question_replay import QuestionReplay
 from .question_rows import question_looks, question_rollout
@@ -40,22 +41,28 @@ QUESTION_NOTES = {
     "relevance": "What the word took from each patch that raised the answer's score, followed back to the patches. "
     "Bright patches spoke for the answer by this word.",
     "rollout": "The share of each patch in what the model looked at for the word of the question, were attention all "
-    "that moves information in the encoder.",
+    "that moves information.",
 }
 """How to read the maps of a question, by method."""
 
 ANSWER_NOTES = {
     "attention": "The share of each patch in what had been looked at by the words that the answer was read off. "
     "It says where the model looked, not what for.",
-    "relevance": "Attention weighted by how much it raised the answer's score, followed back through question and "
-    "encoder. Bright patches spoke for the answer.",
-    "rollout": "The share of each patch in what reached the answer, were attention all that moves information in the "
-    "question and the encoder.",
+    "relevance": "Attention weighted by how much it raised the answer's score, followed back through the question to "
+    "the picture. Bright patches spoke for the answer.",
+    "rollout": "The share of each patch in what reached the answer, were attention all that moves information.",
 }
 """How to read the maps of an answer, by method."""
 
 ANSWER_METHODS = tuple(ANSWER_NOTES)
 """The names `explain_answer` knows."""
+
+# the attentions of a `VQA` that the maps of a question and of its answer are made from, by method
+_SITES = {
+    "attention": (("question.*.cross",), ("question.*.cross",)),
+    "relevance": (("encoder.*", "question.*"), ("encoder.*", "question.*", "decoder.*")),
+    "rollout": (("encoder.*", "question.*.cross"), ("encoder.*", "question.*", "decoder.*.cross")),
+}
 
 
 def explain_answer(
@@ -123,7 +130,8 @@ def explain_answer(
         rows = (question_relevance if method == "relevance" else question_rollout)(model, images, replay, heads)
     else:
         rows = (stream_relevance if method == "relevance" else stream_rollout)(model, images, replay, heads)
-    return _maps(model, images, replay, rows, method=method, geometries=geometries, select=["*"])
+    note = "" if heads is None else f" Of the question's looks, those of the heads that point: {named(heads)}."
+    return _maps(model, images, replay, rows, method=method, geometries=geometries, note=note)
 
 
 def answer_attention_stack(
@@ -144,18 +152,12 @@ def answer_attention_stack(
     replay = QuestionReplay.of(
         model, images, questions, question_words, answers=answers, answer_words=answer_words, geometries=geometries
     )
+    rows: Sequence[tuple[Tensor, Tensor]]
     if isinstance(model, VQA):
-        return _maps(
-            model,
-            images,
-            replay,
-            question_looks(model, images, replay, context),
-            method="attention",
-            geometries=geometries,
-            select=["question.*.cross"],
-        )
-    rows = stream_looks(model, images, replay, context if isinstance(context, Tensor) else None)
-    return _maps(model, images, replay, rows, method="attention", geometries=geometries, select=["*"])
+        rows = question_looks(model, images, replay, context)
+    else:
+        rows = stream_looks(model, images, replay, context if isinstance(context, Tensor) else None)
+    return _maps(model, images, replay, rows, method="attention", geometries=geometries)
 
 
 def answer_attention(
@@ -177,20 +179,28 @@ def _maps(
     *,
     method: str,
     geometries: Sequence[Geometry | None] | None,
-    select: Sequence[str],
+    note: str = "",
 ) -> list[AnswerMaps]:
-    sites = tuple(site.name for site in replay.tap(model, images, select=select).sites)
+    """The maps of rows over picture tokens; `note` is what is to be said besides of how they were made."""
+    names = [site.name for site in replay.tap(model, images, select="*").sites]
     grid = (model.encoder if isinstance(model, VQA) else model).grid((images.shape[-2], images.shape[-1]))
 
-    def made(row: Tensor, labels: tuple[str, ...], notes: dict[str, str], picture: int) -> AttentionMap:
-        geometry = None if geometries is None else geometries[picture]
-        note = notes[method]
-        return word_map(row, labels, grid=grid, method=method, sites=sites, geometry=geometry, note=note)
+    def made(part: int, row: Tensor, labels: tuple[str, ...], picture: int) -> AttentionMap:
+        patterns = _SITES[method][part] if isinstance(model, VQA) else ("*",)
+        return word_map(
+            row,
+            labels,
+            grid=grid,
+            method=method,
+            sites=tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)),
+            geometry=None if geometries is None else geometries[picture],
+            note=(QUESTION_NOTES, ANSWER_NOTES)[part][method] + note,
+        )
 
     return [
         AnswerMaps(
-            made(asked, replay.questions.labels[i], QUESTION_NOTES, i // replay.each),
-            made(said, replay.answer_labels[i], ANSWER_NOTES, i // replay.each),
+            made(0, asked, replay.questions.labels[i], i // replay.each),
+            made(1, said, replay.answer_labels[i], i // replay.each),
         )
         for i, (asked, said) in enumerate(rows)
     ]

@@ -26,6 +26,10 @@ Fold = Callable[[Head, int, np.ndarray], None]
 """Takes in where a head looked for a transcript (its place in the batch): (n, m) of its own rows and frames."""
 
 
+FOUND_BY = "`multiattn align-heads`"
+"""What finds the heads that follow the speech, for messages."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """Transcripts of one batch, ready to be read again."""
@@ -114,7 +118,7 @@ def check_heads(model: SpeechRecogniser, heads: Sequence[Head] | None) -> tuple[
     depth, count = model.config.decoder.depth, model.config.decoder.num_heads
     if heads is None:
         return tuple((layer, head) for layer in range(depth // 2, depth) for head in range(count))
-    return checked_heads(heads, depth=depth, num_heads=count, found_by="`multiattn align-heads`")
+    return checked_heads(heads, depth=depth, num_heads=count, found_by=FOUND_BY)
 
 
 def _check(

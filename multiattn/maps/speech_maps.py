@@ -4,6 +4,7 @@ Notation: b recordings, m encoder frames, C width of what the decoder attends to
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -14,8 +15,8 @@ from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecogniser
 from .attention_map import AttentionMap, Axis
-from .heads import Head
-from .reading import Reading
+from .heads import Head, mean_of_heads
+from .reading import FOUND_BY, Reading
 
 SPEECH_METHOD_NOTES = {
     "attention": "The share of the decoder's look, while it chose the word, that went to each moment. "
@@ -107,31 +108,8 @@ def speech_attention(
     Raises:
         ModelError: There is no such layer or head, or `heads` is given with one of the others or is empty.
     """
-    depth, count = stack.values.shape[:2]
-    if heads is not None and (layer is not None or head is not None or not heads):
-        raise ModelError("`heads` must be at least one, without `layer` and `head`: leave one or the other out")
-    if layer is not None and not -depth <= layer < depth:
-        raise ModelError(f"`layer` must be from {-depth} to {depth - 1}, but is {layer} instead.")
-    for asked in [head] if heads is None else [place for _, place in heads]:
-        if asked is not None and not 0 <= asked < count:
-            raise ModelError(f"`head` must be from 0 to {count - 1}, but is {asked} instead.")
-    for place, _ in heads or ():
-        if not 0 <= place < depth:
-            raise ModelError(f"`layer` must be from 0 to {depth - 1}, but is {place} instead.")
-    if heads is None:
-        layers = range(depth) if layer is None else [layer % depth]
-        heads = [(one, place) for one in layers for place in (range(count) if head is None else [head])]
-    used = tuple(sorted({one for one, _ in heads}))
-    return AttentionMap(
-        values=np.stack([stack.values[one, place] for one, place in heads]).mean(axis=0, dtype=np.float32),
-        axes=stack.axes[2:],
-        method="attention",
-        sites=tuple(stack.sites[one] for one in used),
-        heads=None if head is None else (head,),
-        geometry=None,
-        target=stack.target,
-        note=SPEECH_METHOD_NOTES["attention"],
-    )
+    found = mean_of_heads(stack, layer=layer, head=head, heads=heads, found_by=FOUND_BY)
+    return replace(found, note=SPEECH_METHOD_NOTES["attention"])
 
 
 def _shares(words: Sequence[Word], rows: slice, count: int) -> np.ndarray:

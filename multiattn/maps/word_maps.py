@@ -4,14 +4,14 @@ Notation: w words, m picture tokens (prefix first, then patches), l layers, h he
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import ModelError
 from ..inputs import Geometry
 from .attention_map import AttentionMap, Axis
-from .heads import Head, checked_heads
+from .heads import Head, mean_of_heads, named
 from .readout import to_array, to_grid
 
 
@@ -67,52 +67,13 @@ def word_attention(
     Raises:
         ModelError: There is no such layer or head, or both ways to choose are used.
     """
-    values, sites = stack.values, stack.sites
-    layers, in_layer = values.shape[:2]
-    note = stack.note
-    of_one_layer: tuple[int, ...] | None = None if head is None else (head,)
-    if heads is not None:
-        check_one_choice(layer, head)
-        chosen = checked_heads(heads, depth=layers, num_heads=in_layer, found_by=FOUND_BY)
-        values = values[[one for one, _ in chosen], [one for _, one in chosen]][:, None]  # (chosen, 1, w, rows, cols)
-        of_layers = sorted({one for one, _ in chosen})
-        sites = tuple(sites[one] for one in of_layers)
-        of_one_layer = tuple(one for _, one in chosen) if len(of_layers) == 1 else None
-        note += f" Of the heads that point: {', '.join(f'{one}.{place}' for one, place in chosen)}."
-    if layer is not None:
-        if not -layers <= layer < layers:
-            raise ModelError(f"`layer` must be from {-layers} to {layers - 1}, but is {layer} instead.")
-        index = layer % layers
-        values, sites = values[index : index + 1], sites[index : index + 1]
-    if head is not None:
-        if not 0 <= head < in_layer:
-            raise ModelError(f"`head` must be from 0 to {in_layer - 1}, but is {head} instead.")
-        values = values[:, head : head + 1]
-    grids = values.mean(axis=(0, 1))  # (w, rows, cols)
-    elsewhere = 1 - float(grids.sum(axis=(1, 2)).mean())
+    found = mean_of_heads(stack, layer=layer, head=head, heads=heads, found_by=FOUND_BY)
+    note = stack.note if heads is None else f"{stack.note} Of the heads that point: {named(heads)}."
+    elsewhere = 1 - float(found.values.sum(axis=(1, 2)).mean())
     if elsewhere > 5e-4:  # less is rounding
         note += f" {elsewhere:.0%} of it went to tokens that stand for no patch."
-    return AttentionMap(
-        values=grids,
-        axes=stack.axes[2:],
-        method="attention",
-        sites=sites,
-        heads=of_one_layer,
-        geometry=stack.geometry,
-        target=stack.target,
-        note=note,
-    )
+    return replace(found, note=note)
 
 
 FOUND_BY = "`multiattn.maps.choose_pointing`"
 """What finds the heads that point, for messages."""
-
-
-def check_one_choice(layer: int | None, head: int | None) -> None:
-    """Refuse a layer or head beside `heads`.
-
-    Raises:
-        ModelError: There is one.
-    """
-    if layer is not None or head is not None:
-        raise ModelError("a layer or head must not be chosen together with `heads`: leave one of them out")

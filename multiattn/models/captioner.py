@@ -6,16 +6,15 @@ Source: Xu et al. 2015, "Show, Attend and Tell"; as a transformer, Li et al. 202
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..attention import DecoderCache, Site, Tap, probe_at
-from .initial import initialise
+from .picture_model import PictureModel, sites_of
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .vit import PRESETS as VIT_PRESETS
-from .vit import ViT, ViTConfig
+from .vit import ViTConfig
 
 
 @dataclass(frozen=True)
@@ -96,40 +95,19 @@ PRESETS: dict[str, CaptionerConfig] = {
 """The models one can ask for by name."""
 
 
-class Captioner(nn.Module):
+class Captioner(PictureModel):
     """A vision transformer and a text decoder, built from a `CaptionerConfig`."""
 
     def __init__(self, config: CaptionerConfig) -> None:
-        super().__init__()
+        super().__init__(config.encoder, bridge=config.decoder.context_dim if config.bridge else None)
         self.config = config
-        self.encoder = ViT(config.encoder)
-        self.bridge = nn.Linear(config.encoder.dim, config.decoder.context_dim) if config.bridge else None
-        if self.bridge is not None:
-            initialise(self.bridge)
         self.decoder = TextDecoder(config.decoder)
 
     def attention_sites(self, image_size: tuple[int, int] | None = None, *, tokens: int) -> tuple[Site, ...]:
         """The attentions a `Tap` may ask for, for a picture of this height and width and a text of `tokens`."""
         encoder = self.encoder.attention_sites(image_size, of="features")
         decoder = self.decoder.attention_sites(tokens=tokens, context_tokens=encoder[0].k_len)
-        return tuple(
-            replace(site, name=f"{part}.{site.name}")
-            for part, sites in (("encoder", encoder), ("decoder", decoder))
-            for site in sites
-        )
-
-    def encode(self, images: Float[Tensor, "b 3 H W"], *, tap: Tap | None = None) -> Float[Tensor, "b m C"]:
-        """What the decoder attends to.
-
-        Args:
-            images: Normalised pictures; height and width must be multiples of the patch size.
-            tap: What to capture of the attention.
-        """
-        return self.bridged(self.encoder.features(images, tap=probe_at(tap, "encoder")))
-
-    def bridged(self, features: Float[Tensor, "b m D"]) -> Float[Tensor, "b m C"]:
-        """What `encode` makes of the encoder's features, for those who have kept them."""
-        return features if self.bridge is None else self.bridge(features)
+        return sites_of([("encoder", encoder), ("decoder", decoder)])
 
     def forward(
         self,
@@ -153,17 +131,3 @@ class Captioner(nn.Module):
     def start(self, images: Float[Tensor, "b 3 H W"], *, rows: int, capacity: int) -> DecoderCache:
         """The state in which a decode about these pictures begins, as `TextDecoder.start`."""
         return self.decoder.start(self.encode(images), rows=rows, capacity=capacity)
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay must leave alone, as timm's optimisers ask."""
-        names = {f"encoder.{name}" for name in self.encoder.no_weight_decay()}
-        return names | {"decoder.positions.weight"}
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """How parameters group into layers, as timm's layer-wise decay asks: the encoder's, then all the rest."""
-        del coarse  # part of timm's protocol; the blocks are the only grouping here
-        return {
-            "stem": r"^encoder\.(?:stem|stem_norm|class_token|registers|positions)\b",
-            "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.(?:norm|pool_norm)\b", (99_999,))],
-            "rest": r"^(?:bridge|decoder)\b",
-        }

@@ -1,13 +1,12 @@
 """Visual question answering: a question is read while looking at a picture, then answered out of a list or in words.
 
 Notation: b pictures, r questions (r / b of each picture, side by side), n tokens of a question, t of an answer, m
-picture tokens (prefix first, then patches row by row), E the encoder's width, C width of what the question encoder
-attends to, D its own width, A answers of the closed list, V vocabulary.
+picture tokens (prefix first, then patches row by row), C width of what the question encoder attends to, D its own width,
+A answers of the closed list, V vocabulary.
 Source: Li et al. 2022 (BLIP), section 4.4: the answer decoder; Kim et al. 2021 (ViLT): the classifier over a list.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -16,10 +15,12 @@ from ..attention import ProjectedContext, Site, Tap, probe_at
 from ..errors import ModelError
 from .captioner import PRESETS as CAPTIONER_PRESETS
 from .initial import initialise
+from .picture_model import PictureModel, sites_of
+from .ranges import check_at_least
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig
 from .vit import PRESETS as VIT_PRESETS
-from .vit import ViT, ViTConfig
+from .vit import ViTConfig
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ class VQAConfig:
                 f"`decoder.context_dim` must be the question encoder's `dim` ({self.question.dim}), but is "
                 f"{self.decoder.context_dim} instead."
             )
-        if self.head_dim < 1:
-            raise ValueError(f"`head_dim` must be at least 1, but is {self.head_dim} instead.")
+        check_at_least(self, 1, ("head_dim",))
 
 
 _BLIP = CAPTIONER_PRESETS["blip_base"]
@@ -126,18 +126,12 @@ class AnswerHead(nn.Sequential):
         self.apply(initialise)
 
 
-class VQA(nn.Module):
+class VQA(PictureModel):
     """A vision transformer, a question encoder that looks at it, and a head or a decoder, built from a `VQAConfig`."""
 
     def __init__(self, config: VQAConfig) -> None:
-        super().__init__()
+        super().__init__(config.encoder, bridge=config.question.context_dim if config.bridge else None)
         self.config = config
-        self.encoder = ViT(config.encoder)
-        self.bridge = None
-        if config.bridge:
-            assert config.question.context_dim is not None
-            self.bridge = nn.Linear(config.encoder.dim, config.question.context_dim)
-            initialise(self.bridge)
         self.question = TextEncoder(config.question)
         self.head = None
         if config.answers:
@@ -159,20 +153,7 @@ class VQA(nn.Module):
         if self.decoder is not None and answer_tokens:
             sites = self.decoder.attention_sites(tokens=answer_tokens, context_tokens=question_tokens)
             parts.append(("decoder", sites))
-        return tuple(replace(site, name=f"{part}.{site.name}") for part, sites in parts for site in sites)
-
-    def encode(self, images: Float[Tensor, "b 3 H W"], *, tap: Tap | None = None) -> Float[Tensor, "b m C"]:
-        """What the question encoder attends to.
-
-        Args:
-            images: Normalised pictures; height and width must be multiples of the patch size.
-            tap: What to capture of the attention.
-        """
-        return self.bridged(self.encoder.features(images, tap=probe_at(tap, "encoder")))
-
-    def bridged(self, features: Float[Tensor, "b m E"]) -> Float[Tensor, "b m C"]:
-        """What `encode` makes of the encoder's features, for those who have kept them."""
-        return features if self.bridge is None else self.bridge(features)
+        return sites_of(parts)
 
     def read(
         self,
@@ -239,17 +220,3 @@ class VQA(nn.Module):
             return self.answer_logits(states)
         probe = probe_at(tap, "decoder")
         return self.decoder(answers, states, context_real=real, real=answer_real, tap=probe)  # type: ignore[no-any-return]
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay must leave alone, as timm's optimisers ask."""
-        names = {f"encoder.{name}" for name in self.encoder.no_weight_decay()}
-        return names | {"question.positions.weight", "decoder.positions.weight"}
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """How parameters group into layers, as timm's layer-wise decay asks: the encoder's, then all the rest."""
-        del coarse  # part of timm's protocol; the blocks are the only grouping here
-        return {
-            "stem": r"^encoder\.(?:stem|stem_norm|class_token|registers|positions)\b",
-            "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.(?:norm|pool_norm)\b", (99_999,))],
-            "rest": r"^(?:bridge|question|head|decoder)\b",
-        }

@@ -31,11 +31,12 @@ from ..maps import (
     word_attention_stack,
 )
 from ..weights import ModelBundle
-from .caption_options import CaptionOptions, check_names, decoding_options
-from .caption_results import Candidate, CaptionMap, CaptionResult, CaptionWord
+from .caption_options import CaptionOptions, decoding_options
+from .caption_results import CaptionMap, CaptionResult
 from .device import find_device
 from .reading import Prepared, check_at_least_one, check_colour, chosen_methods, stream_pictures, the_only
-from .results import Failure
+from .results import Candidate, Failure, WrittenWord
+from .search_options import check_names
 
 
 class Captioning:
@@ -127,7 +128,7 @@ class Captioning:
         """
         methods = chosen_methods(maps, WORD_METHODS)
         check_at_least_one("batch_size", batch_size)
-        check_names(options)
+        check_names(options, CaptionOptions)
         search = decoding_options(options, self.bundle.decoding, source=self.bundle.source)
         prompt = self._prompt(options.get("prompt"))
         generator = None
@@ -201,7 +202,7 @@ class Captioning:
         return CaptionResult(
             file=item.file,
             words=tuple(
-                CaptionWord(
+                WrittenWord(
                     text=word.text,
                     start=word.start,
                     end=word.end,

@@ -1,11 +1,11 @@
 """How captions are searched for: what the caller asks for, over what the model's directory says, over the defaults."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, TypedDict
 
 from ..errors import ModelError
 from ..generation import DecodingOptions
+from .search_options import check_whole, known_options, options_of_model
 
 _DEFAULTS: dict[str, Any] = {"beams": 3}
 """Where neither the caller nor the model says otherwise, and `DecodingOptions` does."""
@@ -47,16 +47,6 @@ class CaptionOptions(TypedDict, total=False):
     to, which is no part of the caption."""
 
 
-def check_names(options: Mapping[str, Any]) -> None:
-    """Makes sure that there are such options, which Python does for parameters of a signature.
-
-    Raises:
-        TypeError: There is no such option.
-    """
-    if unknown := sorted(options.keys() - CaptionOptions.__annotations__.keys()):
-        raise TypeError(f"there is no option {unknown[0]!r}; there are: {', '.join(CaptionOptions.__annotations__)}")
-
-
 def decoding_options(asked: CaptionOptions, by_model: Mapping[str, Any], *, source: str) -> DecodingOptions:
     """The search that comes of it.
 
@@ -69,17 +59,10 @@ def decoding_options(asked: CaptionOptions, by_model: Mapping[str, Any], *, sour
         ModelError: An option is out of range, does not fit another, or is one of the model's that there is not.
     """
     _check_kinds(asked)
-    known = {field.name for field in fields(DecodingOptions)}
-    own = {name: value for name, value in by_model.items() if name != "prompt"}
     if not isinstance(by_model.get("prompt", ""), str):
         raise ModelError(f"{source}: `decoding` must have a text as `prompt`, but has {by_model['prompt']!r} instead")
-    if unknown := sorted(own.keys() - known):
-        raise ModelError(f"{source}: `decoding` must hold known options, but holds {unknown[0]!r} instead")
-    wanted = {name: value for name, value in asked.items() if name in known and value is not None}
-    try:
-        DecodingOptions(**own)
-    except ModelError as error:
-        raise ModelError(f"{source}: `decoding` cannot be used: {error}") from error
+    own = options_of_model(by_model, beside=("prompt",), source=source)
+    wanted = {name: value for name, value in asked.items() if name in known_options() and value is not None}
     values = _DEFAULTS | own | wanted
     # what is asked for goes over the model's own wishes: nobody should have to know what it means for these
     if "beams" in wanted:
@@ -94,10 +77,7 @@ def decoding_options(asked: CaptionOptions, by_model: Mapping[str, Any], *, sour
 
 def _check_kinds(asked: CaptionOptions) -> None:
     """What is compared with something before `DecodingOptions` sees it, or never reaches it."""
-    for name in ("beams", "candidates", "max_tokens"):
-        value = asked.get(name)
-        if value is not None and type(value) is not int:
-            raise ModelError(f"`{name}` must be a whole number, but is {value!r} instead")
+    check_whole(asked, ("beams", "candidates", "max_tokens"))
     seed, prompt = asked.get("seed"), asked.get("prompt")
     if seed is not None and (type(seed) is not int or not 0 <= seed < 2**64):
         raise ModelError(f"`seed` must be a whole number from 0 to 2**64 - 1, but is {seed!r} instead")

@@ -7,42 +7,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..maps import AttentionMap
-
-
-@dataclass(frozen=True)
-class CaptionWord:
-    """A word that the model wrote, and how sure it was of it."""
-
-    text: str
-    """As it stands in the caption."""
-
-    start: int
-    """Where it begins in the caption, in characters."""
-
-    end: int
-    """Where it ends there; the character at `end` is no longer part of it."""
-
-    probability: float
-    """How likely the model held it, given the picture and the words before it, 0 to 1: of all its tokens together."""
-
-    dependence: float | None = None
-    """By how much its log-probability (in nats) falls when the picture is replaced by its mean colour; None where no
-    maps were asked for."""
-
-    made_up: bool | None = None
-    """Whether the picture did so little for it that the language model would have written it by itself; None where no
-    maps were asked for."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One of the captions found for a picture."""
-
-    text: str
-    """The caption."""
-
-    score: float
-    """The probability of its tokens, its end included: their geometric mean, 0 to 1. The prompt does not count."""
+from .results import Candidate, WrittenWord
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +26,7 @@ class CaptionMap:
     text: str
     """The caption."""
 
-    words: tuple[CaptionWord, ...] = field(repr=False)
+    words: tuple[WrittenWord, ...] = field(repr=False)
     """Its words."""
 
     stack: AttentionMap = field(repr=False)
@@ -93,7 +58,7 @@ class CaptionResult:
     file: str | None
     """The path as it was given; None for bytes, a PIL image, an array or a tensor."""
 
-    words: tuple[CaptionWord, ...]
+    words: tuple[WrittenWord, ...]
     """The words of `text` that the model wrote, in order, punctuation among them: all but those of a prompt. Empty
     where it had nothing to say."""
 

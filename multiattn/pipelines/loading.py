@@ -5,15 +5,20 @@ from typing import Literal, overload
 
 from ..errors import ModelError
 from ..weights import load_bundle
+from .answer import Answering
 from .caption import Captioning
 from .classify import Classifier
 from .device import find_device
 from .transcribe import Transcribing
 
-_PIPELINES: dict[str, type[Classifier] | type[Captioning] | type[Transcribing]] = {
+Pipeline = Classifier | Captioning | Transcribing | Answering
+"""What there is for each task."""
+
+_PIPELINES: dict[str, type[Classifier] | type[Captioning] | type[Transcribing] | type[Answering]] = {
     "classify": Classifier,
     "caption": Captioning,
     "transcribe": Transcribing,
+    "answer": Answering,
 }
 
 
@@ -36,6 +41,10 @@ def load(
 
 
 @overload
+def load(name: str | Path, *, task: Literal["answer"], revision: str | None = ..., device: str = ...) -> Answering: ...
+
+
+@overload
 def load(
     name: Literal["classify"], *, task: None = ..., revision: str | None = ..., device: str = ...
 ) -> Classifier: ...
@@ -54,18 +63,19 @@ def load(
 
 
 @overload
-def load(
-    name: str | Path, *, task: str | None = ..., revision: str | None = ..., device: str = ...
-) -> Classifier | Captioning | Transcribing: ...
+def load(name: Literal["answer"], *, task: None = ..., revision: str | None = ..., device: str = ...) -> Answering: ...
 
 
-def load(
-    name: str | Path, *, task: str | None = None, revision: str | None = None, device: str = "auto"
-) -> Classifier | Captioning | Transcribing:
+@overload
+def load(name: str | Path, *, task: str | None = ..., revision: str | None = ..., device: str = ...) -> Pipeline: ...
+
+
+def load(name: str | Path, *, task: str | None = None, revision: str | None = None, device: str = "auto") -> Pipeline:
     """Loads a model and makes the pipeline of its task.
 
     Args:
-        name: A task's name ("classify", "caption", "transcribe": the small model shipped with the package), a model
+        name: A task's name ("classify", "caption", "transcribe", "answer": the small model shipped with the
+            package), a model
             directory (ours or a published layout), or a hub id such as
             "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k".
         task: What the model must be for; where None, what it is for decides which pipeline this is.

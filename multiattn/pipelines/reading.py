@@ -49,6 +49,17 @@ def stream_pictures(
         compute: Gives a result for each of a batch.
         batch_size: Inputs of a batch; those that cannot be used are not computed, and come out as a `Failure`.
     """
+    for batch in prepared_batches(inputs, preprocessing, batch_size=batch_size):
+        good = [item for item in batch if isinstance(item, Prepared)]
+        done = iter(compute(good) if good else ())
+        for item in batch:
+            yield item if isinstance(item, Failure) else next(done)
+
+
+def prepared_batches(
+    inputs: Iterable[ImageSource], preprocessing: ImagePreprocessing, *, batch_size: int
+) -> Iterator[list[Prepared | Failure]]:
+    """Gives the pictures in order, in batches, ready for the model; arguments as for `stream_pictures`."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read") as pool:
         waiting: deque[Future[Prepared | Failure]] = deque()
         source = iter(inputs)
@@ -59,10 +70,7 @@ def stream_pictures(
                 batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
                 if not batch:
                     return
-                good = [item for item in batch if isinstance(item, Prepared)]
-                done = iter(compute(good) if good else ())
-                for item in batch:
-                    yield item if isinstance(item, Failure) else next(done)
+                yield batch
         finally:
             for future in waiting:  # the caller stopped early
                 future.cancel()

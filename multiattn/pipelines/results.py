@@ -102,6 +102,43 @@ class ClassifyResult:
 
 
 @dataclass(frozen=True)
+class WrittenWord:
+    """A word that the model wrote, and how sure it was of it."""
+
+    text: str
+    """As it stands in the caption or answer."""
+
+    start: int
+    """Where it begins there, in characters."""
+
+    end: int
+    """Where it ends there; the character at `end` is no longer part of it."""
+
+    probability: float
+    """How likely the model held it, given the picture and the words before it, 0 to 1: of all its tokens together."""
+
+    dependence: float | None = None
+    """Of a caption's: by how much its log-probability (in nats) falls when the picture is replaced by its mean colour;
+    None where no maps were asked for."""
+
+    made_up: bool | None = None
+    """Of a caption's: whether the picture did so little for it that the language model would have written it by
+    itself; None where no maps were asked for."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the captions or answers found."""
+
+    text: str
+    """The caption or answer."""
+
+    score: float
+    """How likely the model held it, 0 to 1. A caption's: the geometric mean of the probabilities of its tokens, its end
+    included; the prompt does not count. An answer's: its probability, of all its tokens together where it has any."""
+
+
+@dataclass(frozen=True)
 class Failure:
     """An input that could not be used; the others were done all the same."""
 

@@ -23,12 +23,13 @@ from .device import find_device
 from .heard import Listener
 from .reading import check_at_least_one, chosen_methods, the_only
 from .results import Failure
+from .search_options import check_names
 from .speech_batch import Waiting, transcribe_pieces, waiting_pieces
 from .speech_long import transcribe_in_order
 from .speech_model import SpeechModel
 from .speech_types import Segment, SpeechOptions
 from .talks import Talk, one_by_one, several_at_once
-from .transcribe_options import TranscribeOptions, check_names, speech_options
+from .transcribe_options import TranscribeOptions, speech_options
 from .transcribe_results import Transcript
 
 OnSegment = Callable[[Segment], None]
@@ -202,7 +203,7 @@ class Transcribing:
         methods = chosen_methods(maps, SPEECH_METHODS)
         if batch_size is not None:
             check_at_least_one("batch_size", batch_size)
-        check_names(options)
+        check_names(options, TranscribeOptions)
         decoding = speech_options(
             options,
             self.bundle.decoding,

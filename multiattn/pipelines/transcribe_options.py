@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from ..errors import ModelError
 from ..generation import DecodingOptions
 from ..inputs import SpeechTokens
+from .search_options import check_whole, known_options, options_of_model
 from .speech_types import SpeechOptions
 
 _DEFAULTS: dict[str, Any] = {"beams": 5}
@@ -61,16 +62,6 @@ class TranscribeOptions(TypedDict, total=False):
     """Of sampling, 0 to 2**64 - 1; by default 0: the same recording gives the same text."""
 
 
-def check_names(options: Mapping[str, Any]) -> None:
-    """Makes sure that there are such options, which Python does for parameters of a signature.
-
-    Raises:
-        TypeError: There is no such option.
-    """
-    if unknown := sorted(options.keys() - TranscribeOptions.__annotations__.keys()):
-        raise TypeError(f"there is no option {unknown[0]!r}; there are: {', '.join(TranscribeOptions.__annotations__)}")
-
-
 def speech_options(
     asked: TranscribeOptions,
     by_model: Mapping[str, Any],
@@ -95,21 +86,14 @@ def speech_options(
     """
     _check_kinds(asked)
     _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
-    known = {field.name for field in fields(DecodingOptions)}
     # a model that was trained with CTC may say how much its scores count; an explicit request wins
     by_ctc = by_model.get("ctc_weight")
     if by_ctc is not None and asked.get("ctc_weight") is None:
         asked = TranscribeOptions(**{**asked, "ctc_weight": by_ctc})
         _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
-    own = {name: value for name, value in by_model.items() if name not in _NOT_OF_DECODING}
-    if unknown := sorted(own.keys() - known):
-        raise ModelError(f"{source}: `decoding` must hold known options, but holds {unknown[0]!r} instead")
-    try:
-        DecodingOptions(**own)
-    except ModelError as error:
-        raise ModelError(f"{source}: `decoding` cannot be used: {error}") from error
+    own = options_of_model(by_model, beside=_NOT_OF_DECODING, source=source)
     given = {name: value for name, value in asked.items() if value is not None}
-    wanted = {name: value for name, value in given.items() if name in known}
+    wanted = {name: value for name, value in given.items() if name in known_options()}
     values = _DEFAULTS | {"max_tokens": max(1, max_length // 2)} | own | wanted
     if "max_tokens" in wanted:
         values["min_tokens"] = min(values.get("min_tokens", 0), values["max_tokens"])
@@ -152,10 +136,7 @@ def _check_possible(asked: TranscribeOptions, tokens: SpeechTokens, *, has_ctc: 
 
 def _check_kinds(asked: TranscribeOptions) -> None:
     """What is compared with something before the options see it, or never reaches them."""
-    for name in ("beams", "max_tokens"):
-        value = asked.get(name)
-        if value is not None and type(value) is not int:
-            raise ModelError(f"`{name}` must be a whole number, but is {value!r} instead")
+    check_whole(asked, ("beams", "max_tokens"))
     for name in ("prompt", "language", "task"):
         value = asked.get(name)
         if value is not None and not isinstance(value, str):

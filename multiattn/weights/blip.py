@@ -124,7 +124,7 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
         raise ModelError(f"{error} The original BLIP uses that of bert-base-uncased.") from error
     task, table, start = "caption", _CAPTIONER_TABLE, None
     if is_answer:
-        tokenizer = name_roles(tokenizer, len(state.get(f"{_READS}{_WORDS}", ())))
+        tokenizer = name_roles(tokenizer, _shape(state, f"{_READS}{_WORDS}", where=str(file))[0])
         task, table, start = "answer", TABLE, question_start(tokenizer, config, "[ENC]", where=str(file.parent))
     architecture = _read_structure(state, tokenizer, med, start, where=str(file))
     assert architecture.decoder is not None
@@ -158,11 +158,7 @@ def _read_structure(
     """
 
     def shape(key: str) -> torch.Size:
-        if key not in state:
-            raise ModelError(
-                f"{where} must hold a BLIP that captions or answers, but lacks {key} instead: give another file"
-            )
-        return state[key].shape
+        return _shape(state, key, where=where)
 
     def depth(before: str, after: str) -> int:
         return sum(key.startswith(before) and key.endswith(after) for key in state)
@@ -213,6 +209,14 @@ def _read_structure(
         return read_architecture(fields, CaptionerConfig, where=where)
     question = {**FIXED_QUESTION, **text(_READS), **specials, "start_token": start}
     return read_architecture({**fields, "question": question}, VQAConfig, where=where)
+
+
+def _shape(state: Mapping[str, Tensor], key: str, *, where: str) -> torch.Size:
+    if key not in state:
+        raise ModelError(
+            f"{where} must hold a BLIP that captions or answers, but lacks {key} instead: give another file"
+        )
+    return state[key].shape
 
 
 def _read_specials(tokenizer: Tokenizer, med: Mapping[str, Any], vocab_size: int) -> dict[str, int]:

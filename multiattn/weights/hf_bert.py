@@ -8,7 +8,7 @@ from ..inputs import Tokenizer
 from ..models.text_encoder import TextEncoder, TextEncoderConfig
 from .blip_text import FIXED_QUESTION, read_bert, text_rows
 from .bundle import CONFIG
-from .hf_common import read_tokenizer
+from .hf_common import read_roles, read_tokenizer
 from .hub import locate
 from .json_files import read_json
 from .own import read_architecture
@@ -33,7 +33,6 @@ _FIXED = {
     "position_embedding_type": "absolute",
     "type_vocab_size": 2,
 }
-_SPECIALS = {"start_token": "[CLS]", "end_token": "[SEP]"}
 
 
 def load_text_encoder(
@@ -83,11 +82,8 @@ def _load(
         **read_bert(config, where=where),
         "vocab_size": vocab_size,
         "context_dim": context_dim,
+        **read_roles(directory, tokenizer),
     }
-    for field, name in _SPECIALS.items():
-        fields[field] = tokenizer.id_of(name)
-        if fields[field] is None:
-            raise ModelError(f"{directory}: the vocabulary must have {name}, but lacks it: put BERT's own beside it")
     encoder = TextEncoder(read_architecture(fields, TextEncoderConfig, where=where))
     state = {_renamed(key): tensor for key, tensor in read_tensors(directory).items()}
     crossing = {key: tensor for key, tensor in encoder.state_dict().items() if ".cross_" in key}

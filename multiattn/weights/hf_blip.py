@@ -28,19 +28,17 @@ from .blip_text import (
 )
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
 from .hf_common import (
-    PREPROCESSOR,
     QUESTION,
     around_questions,
     check_fixed,
     describe_text,
     read_activation,
     read_decoding,
-    read_preprocessing,
     read_tokenizer,
     require,
     write_activation,
-    write_preprocessing,
 )
+from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_part
 from .own import read_architecture, tuples
 from .table import KeyTable, Row

@@ -1,4 +1,4 @@
-"""What the layouts of transformers have in common: the words for activations, pictures, vocabularies and decoding."""
+"""What the layouts of transformers have in common: the words for activations, vocabularies and decoding."""
 
 import json
 from collections.abc import Mapping
@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..inputs import Fit, ImagePreprocessing, Tokenizer
+from ..inputs import Tokenizer
 from ..models.text_decoder import TextDecoderConfig
+from ..models.text_stack import TextConfig
 from .bundle import TOKENIZER, ModelBundle
 from .checks import check_vocabulary
 from .json_files import read_json
 from .own import tuples
 
-PREPROCESSOR = "preprocessor_config.json"
 GENERATION = "generation_config.json"
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 VISION, TEXT, QUESTION = "vision encoder", "text decoder", "question encoder"
 """What messages call a model's parts."""
-
-VIT_DEFAULTS: dict[str, Any] = {"size": 224, "resample": 2, "image_mean": 0.5, "image_std": 0.5}
-"""Of ViTImageProcessor."""
 
 # theirs to ours; where two of theirs mean one of ours, the first is written
 _ACTIVATIONS = {
@@ -29,7 +27,14 @@ _ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "quick_gelu": "gelu_quick",
 }
-_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
+
+# of a text that is read: a token's role in our configuration, what BERT's tokenizer calls the role, and the token that
+# has it by default
+_ROLES = {
+    "start_token": ("cls_token", "[CLS]"),
+    "end_token": ("sep_token", "[SEP]"),
+    "pad_token": ("pad_token", "[PAD]"),
+}
 
 # of a decode, theirs to ours; the second group says nothing unless the first of it is true
 _SEARCH = {
@@ -104,6 +109,45 @@ def read_tokenizer(directory: Path, vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
+def read_roles(directory: Path, tokenizer: Tokenizer) -> dict[str, int]:
+    """The tokens that a text begins and ends with, and is filled up with, as BERT's tokenizer has them.
+
+    Raises:
+        ModelError: The vocabulary lacks one.
+    """
+    path = directory / _TOKENIZER_CONFIG
+    stated = read_json(path) if path.is_file() else {}
+    found = {}
+    for ours, (theirs, default) in _ROLES.items():
+        name = stated.get(theirs) or default
+        name = name["content"] if isinstance(name, Mapping) else name  # as an older tokenizer writes it
+        token = tokenizer.id_of(name)
+        if token is None:
+            raise ModelError(
+                f"{directory} has a vocabulary without {name!r}, which is its `{theirs}`: "
+                "put the model's own vocabulary beside it"
+            )
+        found[ours] = token
+    return found
+
+
+def describe_roles(bundle: ModelBundle, config: TextConfig, layout: str) -> dict[str, dict[str, Any]]:
+    """The inverse of `read_roles`: the file that says them.
+
+    Raises:
+        ModelError: One of the tokens has no name.
+    """
+    return _tokenizer_config(
+        model_max_length=config.max_length,
+        **{theirs: token_name(bundle, ours, getattr(config, ours), layout) for ours, (theirs, _) in _ROLES.items()},
+    )
+
+
+def _tokenizer_config(**said: Any) -> dict[str, dict[str, Any]]:
+    plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    return {_TOKENIZER_CONFIG: {**plain, **said}}
+
+
 def read_decoding(directory: Path, config: Mapping[str, Any], *, prompt: str = "") -> dict[str, Any]:
     """How the model is to write, where the directory says so.
 
@@ -151,11 +195,7 @@ def describe_text(
     generation |= {words[ours]: value for ours, value in bundle.decoding.items() if ours in words}
     return {
         TOKENIZER: vocabulary,
-        "tokenizer_config.json": {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "clean_up_tokenization_spaces": False,
-            **{role: names[token] for role, token in roles.items() if token in names},
-        },
+        **_tokenizer_config(**{role: names[token] for role, token in roles.items() if token in names}),
         GENERATION: generation,
     }
 
@@ -193,116 +233,3 @@ def token_name(bundle: ModelBundle, role: str, token: int, layout: str) -> str:
     if (name := bundle.tokenizer.name_of(token)) is None:
         raise ModelError(f"the {layout} layout needs a name for `{role}` ({token}), but the vocabulary has none")
     return name
-
-
-def read_preprocessing(directory: Path, defaults: Mapping[str, Any] = VIT_DEFAULTS) -> ImagePreprocessing:
-    """What a picture processor of transformers does, from the file it reads, in its older and its current form.
-
-    Args:
-        directory: Where the file lies.
-        defaults: What the processor's class does where the file says nothing.
-
-    Raises:
-        ModelError: It does something that ours does not.
-    """
-    path, data = read_processor(directory, defaults)
-    if data.get("do_pad") not in (False, None):
-        raise ModelError(f"{path}: `do_pad` must be False, but is {data['do_pad']} instead")
-    resize_to = _read_size(data["size"], where=f"{path}: `size`")
-    size = resize_to
-    if data.get("do_center_crop"):
-        size = _read_size(data.get("crop_size", 224), where=f"{path}: `crop_size`")
-    if isinstance(size, int):
-        raise ModelError(f"{path}: `size` must have a height and a width where nothing is cropped, but has not")
-    return as_preprocessing(data, size=size, resize_to=resize_to, where=str(path))
-
-
-def read_processor(directory: Path, defaults: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """The file that a picture processor of transformers reads, and what it says or leaves to the defaults.
-
-    Raises:
-        ModelError: There is none, or it does not resize.
-    """
-    nested = directory / "processor_config.json"
-    if not (directory / PREPROCESSOR).is_file() and nested.is_file():
-        path, data = nested, read_json(nested).get("image_processor")
-        if not isinstance(data, dict):
-            raise ModelError(f"{path} must describe an `image_processor`, but does not")
-    else:
-        path = directory / PREPROCESSOR
-        data = read_json(path)
-    if data.get("do_resize") not in (True, None):
-        raise ModelError(f"{path}: `do_resize` must be True, but is {data['do_resize']} instead")
-    return path, {**defaults, **data}
-
-
-def as_preprocessing(
-    data: Mapping[str, Any], *, size: tuple[int, int], resize_to: tuple[int, int] | int | Fit, where: str
-) -> ImagePreprocessing:
-    """Ours for a picture processor of these settings and sizes.
-
-    Raises:
-        ModelError: It has another filter than ours.
-    """
-    resample = data["resample"]
-    if resample not in _RESAMPLING:
-        raise ModelError(f"{where}: `resample` must be one of {_RESAMPLING}, but is {resample!r} instead")
-    normalises, rescales = data.get("do_normalize") is not False, data.get("do_rescale") is not False
-    return ImagePreprocessing(
-        size=size,
-        resize_to=resize_to,
-        interpolation=_RESAMPLING[resample],  # type: ignore[arg-type]
-        mean=_three(data["image_mean"] if normalises else 0.0),
-        std=_three(data["image_std"] if normalises else 1.0),
-        rescale=data.get("rescale_factor", 1 / 255) if rescales else 1.0,
-    )
-
-
-def _read_size(size: Any, *, where: str) -> tuple[int, int] | int:
-    """Height and width, or the length of the shorter side. The older form, one number, is a square."""
-    if isinstance(size, int):
-        return size, size
-    if isinstance(size, Mapping) and size.get("height") and size.get("width"):
-        return int(size["height"]), int(size["width"])
-    if isinstance(size, Mapping) and size.get("shortest_edge") and not size.get("longest_edge"):
-        return int(size["shortest_edge"])
-    raise ModelError(f"{where} must be a height and width or a shortest_edge, but is {size} instead")
-
-
-def _three(value: Any) -> tuple[float, float, float]:
-    red, green, blue = value if isinstance(value, list) else (value,) * 3
-    return float(red), float(green), float(blue)
-
-
-def write_preprocessing(preprocessing: ImagePreprocessing, kind: str) -> dict[str, Any]:
-    """The inverse of `read_preprocessing`, for a processor class of that name.
-
-    Raises:
-        ModelError: That class has no word for the resize.
-    """
-
-    def as_size(size: tuple[int, int] | int) -> dict[str, int]:
-        return {"shortest_edge": size} if isinstance(size, int) else {"height": size[0], "width": size[1]}
-
-    resize_to = preprocessing.resize_to
-    if isinstance(resize_to, Fit):
-        raise ModelError(f"a {kind} has no way to say a resize to {resize_to}: choose the layout multiattn")
-    sizes: dict[str, Any] = {"size": as_size(resize_to)}
-    if resize_to != preprocessing.size:
-        sizes |= {"do_center_crop": True, "crop_size": as_size(preprocessing.size)}
-    return write_processor(preprocessing, kind, sizes)
-
-
-def write_processor(preprocessing: ImagePreprocessing, kind: str, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `as_preprocessing`: all that a picture processor does, of which the sizes are said already."""
-    return {
-        "image_processor_type": kind,
-        "do_resize": True,
-        **sizes,
-        "resample": {name: number for number, name in _RESAMPLING.items()}[preprocessing.interpolation],
-        "do_rescale": True,
-        "rescale_factor": preprocessing.rescale,
-        "do_normalize": True,
-        "image_mean": list(preprocessing.mean),
-        "image_std": list(preprocessing.std),
-    }

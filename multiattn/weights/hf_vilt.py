@@ -7,23 +7,14 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
-from ..inputs import Fit, ImagePreprocessing, Tokenizer
+from ..inputs import Fit, ImagePreprocessing
 from ..models.single_stream import SingleStream, SingleStreamConfig
 from .blip_text import read_bert, write_bert
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
 from .checks import check_answers
-from .hf_common import (
-    PREPROCESSOR,
-    around_questions,
-    as_preprocessing,
-    check_fixed,
-    read_processor,
-    read_tokenizer,
-    token_name,
-    write_processor,
-)
+from .hf_common import around_questions, check_fixed, describe_roles, read_roles, read_tokenizer
+from .hf_pictures import PREPROCESSOR, as_preprocessing, read_processor, write_processor
 from .hf_vit import block_rows, read_labels, write_labels
-from .json_files import read_json
 from .own import read_architecture
 from .table import FIRST_ADDED, Drop, KeyTable, Row
 
@@ -31,14 +22,6 @@ NAME = "hf-vilt"
 _KIND = "ViltForQuestionAnswering"
 _PROCESSOR = "ViltImageProcessor"
 _PROCESSOR_DEFAULTS = {"size": 384, "size_divisor": 32, "resample": 3, "image_mean": 0.5, "image_std": 0.5}
-_TOKENIZER_CONFIG = "tokenizer_config.json"
-
-# of the text: its role in our configuration, what BERT's tokenizer calls the role, and the token that has it by default
-_ROLES = {
-    "start_token": ("cls_token", "[CLS]"),
-    "end_token": ("sep_token", "[SEP]"),
-    "pad_token": ("pad_token", "[PAD]"),
-}
 
 _EMBEDDINGS, _WORDS = "vilt.embeddings.", "vilt.embeddings.text_embeddings."
 
@@ -93,7 +76,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         raise ModelError(f"{where}: `architectures` must be {_KIND}, but is {kinds[0]} instead")
     labels = read_labels(config, where=where)
     tokenizer = read_tokenizer(directory, config.get("vocab_size", 30522))
-    architecture = _read_structure(config, len(labels), _read_roles(directory, tokenizer), where=where)
+    architecture = _read_structure(config, len(labels), read_roles(directory, tokenizer), where=where)
     return ModelBundle(
         task="answer",
         model=build_model(architecture, directory, table=TABLE),
@@ -126,24 +109,6 @@ def _read_structure(
         "patch_size": config.get("patch_size", 32),
     }
     return read_architecture(fields, SingleStreamConfig, where=where)
-
-
-def _read_roles(directory: Path, tokenizer: Tokenizer) -> dict[str, int]:
-    """The tokens that a question begins and ends with, and is filled up with."""
-    path = directory / _TOKENIZER_CONFIG
-    stated = read_json(path) if path.is_file() else {}
-    found = {}
-    for ours, (theirs, default) in _ROLES.items():
-        name = stated.get(theirs) or default
-        name = name["content"] if isinstance(name, Mapping) else name  # as an older tokenizer writes it
-        token = tokenizer.id_of(name)
-        if token is None:
-            raise ModelError(
-                f"{directory} has a vocabulary without {name!r}, which is its `{theirs}`: "
-                "put the model's own vocabulary beside it"
-            )
-        found[ours] = token
-    return found
 
 
 def _read_preprocessing(directory: Path) -> ImagePreprocessing:
@@ -198,7 +163,9 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: _write_preprocessing(bundle.pictures),
-        **_describe_vocabulary(bundle, architecture),
+        # with it transformers too puts the start and the end around a question
+        TOKENIZER: around_questions(bundle, question.start_token, question.end_token, NAME),
+        **describe_roles(bundle, question, NAME),
     }
 
 
@@ -208,22 +175,6 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
         raise ModelError(f"a {_PROCESSOR} has no way to say a resize to {fit}: choose the layout multiattn")
     sizes = {"size": {"shortest_edge": fit.shorter}, "size_divisor": fit.multiple, "do_pad": True}
     return {**write_processor(preprocessing, _PROCESSOR, sizes), "processor_class": "ViltProcessor"}
-
-
-def _describe_vocabulary(bundle: ModelBundle, architecture: SingleStreamConfig) -> dict[str, dict[str, Any]]:
-    """The files of the vocabulary, which put the start and the end around a question as transformers reads them."""
-    question = architecture.question
-    vocabulary = around_questions(bundle, question.start_token, question.end_token, NAME)
-    names = {ours: token_name(bundle, ours, getattr(question, ours), NAME) for ours in _ROLES}
-    return {
-        TOKENIZER: vocabulary,
-        _TOKENIZER_CONFIG: {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "clean_up_tokenization_spaces": False,
-            "model_max_length": question.max_length,
-            **{theirs: names[ours] for ours, (theirs, _) in _ROLES.items()},
-        },
-    }
 
 
 LAYOUT = Layout(NAME, '"model_type": "vilt"', recognises, load, describe, TABLE, tasks=("answer",))

@@ -9,14 +9,8 @@ import torch
 from ..errors import ModelError
 from ..models.vit import ViTConfig
 from .bundle import CONFIG, Layout, ModelBundle, build_model
-from .hf_common import (
-    PREPROCESSOR,
-    check_fixed,
-    read_activation,
-    read_preprocessing,
-    write_activation,
-    write_preprocessing,
-)
+from .hf_common import check_fixed, read_activation, write_activation
+from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_part
 from .own import read_architecture
 from .table import CONCAT, Drop, KeyTable, Row

@@ -10,15 +10,8 @@ from ..errors import ModelError
 from ..inputs import AudioPreprocessing
 from ..models.speech import SpeechConfig
 from .bundle import CONFIG, Layout, ModelBundle
-from .hf_common import (
-    GENERATION,
-    PREPROCESSOR,
-    describe_text,
-    read_activation,
-    read_decoding,
-    require,
-    write_activation,
-)
+from .hf_common import GENERATION, describe_text, read_activation, read_decoding, require, write_activation
+from .hf_pictures import PREPROCESSOR
 from .hf_whisper_keys import NAME, TABLE
 from .json_files import read_json
 from .own import read_architecture, tuples

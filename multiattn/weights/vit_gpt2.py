@@ -10,19 +10,8 @@ from ..errors import ModelError
 from ..models.captioner import CaptionerConfig
 from . import hf_vit
 from .bundle import CONFIG, Layout, ModelBundle, build_model
-from .hf_common import (
-    PREPROCESSOR,
-    TEXT,
-    VISION,
-    check_fixed,
-    describe_text,
-    read_activation,
-    read_decoding,
-    read_preprocessing,
-    read_tokenizer,
-    require,
-    write_preprocessing,
-)
+from .hf_common import TEXT, VISION, check_fixed, describe_text, read_activation, read_decoding, read_tokenizer, require
+from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_part
 from .own import read_architecture
 from .table import TRANSPOSE, Drop, KeyTable, Row

@@ -65,7 +65,8 @@ score is the answer's probability: among the list it was chosen from, or of all
 its tokens together where the model writes; start and end are characters of the
 question or the answer.
 
-{BAD_FILES.format("picture or question")}
+{BAD_FILES.format("picture")}
+So is a question that the model cannot read.
 """
 
 

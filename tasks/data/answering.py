@@ -14,6 +14,7 @@ from ..checks import require
 from .answers import AnswerList, answer_shares, frequent_answers
 from .picture_data import PictureData
 from .pictures import Sample
+from .places import Places
 from .question_batches import AnswerBatch, AnswerCollate, Answers, Asked, ListedAnswers, WrittenAnswers
 from .questions import QuestionRecords, read_questions
 from .texts import TokenRows, known_tokens
@@ -150,7 +151,9 @@ class AnswerData(PictureData):
         """The training split, with questions drawn for each epoch."""
         if self._is_closed and self.trainer is not None and self.trainer.is_global_zero:
             print(self._covered(), file=sys.stderr, flush=True)
-        return self._asked(self.training_pictures(), "train", per_picture=self.questions_per_picture, seed=self.seed)
+        asked = self._asked(self.training_pictures(), "train", per_picture=self.questions_per_picture, seed=self.seed)
+        asked.places = self._places() if self._task.pointing_weight else None
+        return asked
 
     def evaluation_items(self, split: str) -> Asked:
         """A split as inference sees it, with all its questions."""
@@ -166,6 +169,25 @@ class AnswerData(PictureData):
             shape=self.shape(),
             of_features=self.features is not None,
         )
+
+    def _places(self) -> Places:
+        """Where what the training questions are about is.
+
+        Raises:
+            InputError: No question has boxes, or the pictures are moved about, so that boxes would not fit.
+        """
+        if self.augmentation.crop != "none" or self.augmentation.flip:
+            raise InputError(
+                "`augmentation` must leave things where they are (crop: none, flip: 0) for `pointing_weight`, but "
+                "moves them. Change it, or leave `pointing_weight` out."
+            )
+        records = self.records("train")
+        if not any(question.boxes for question in records.questions()):
+            raise InputError(
+                f"{' and '.join(map(str, self.roots))}: questions must have `boxes` for `pointing_weight`, but none "
+                "has any. Add them to the metadata, or leave `pointing_weight` out."
+            )
+        return Places(records, self._task.model.encoder.grid(self._task.preprocessing.size))
 
     @property
     def _is_closed(self) -> bool:

@@ -6,15 +6,13 @@ An answer is compared as the metric does it (`normalise_answer`), and shown as m
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from multiattn.errors import InputError
 from multiattn.metrics.normalise_answer import normalise_answer
 from multiattn.metrics.vqa import agreements
 
 from .questions import Question, QuestionRecords
-
-_normalised = lru_cache(100_000)(normalise_answer)
 
 
 class AnswerList:
@@ -30,7 +28,7 @@ class AnswerList:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return {_normalised(label): place for place, label in reversed(list(enumerate(self.labels)))}
+        return {normalise_answer(label): place for place, label in reversed(list(enumerate(self.labels)))}
 
     def targets(self, answers: Sequence[str]) -> dict[int, float]:
         """The answers of the list that somebody gave, by their places, and how well they answer the question.
@@ -41,15 +39,11 @@ class AnswerList:
         Returns:
             Their `agreement`, above 0 to 1; nothing where the list has none of the answers.
         """
-        return {
-            self._places[answer]: score
-            for answer, score in agreements(answers).items()
-            if score > 0 and answer in self._places
-        }
+        return {self._places[answer]: score for answer, score in agreements(answers).items() if answer in self._places}
 
     def coverage(self, questions: Iterable[Question]) -> float:
         """Share of the questions that have an answer in the list."""
-        has = [any(_normalised(answer) in self._places for answer in question.answers) for question in questions]
+        has = [any(normalise_answer(answer) in self._places for answer in question.answers) for question in questions]
         return sum(has) / max(1, len(has))
 
 
@@ -77,7 +71,7 @@ def frequent_answers(records: QuestionRecords, *, max_answers: int, min_count: i
     spellings: dict[str, Counter[str]] = {}
     for question in records.questions():
         answer = most_agreed(question.answers)
-        spellings.setdefault(_normalised(answer), Counter())[answer] += 1
+        spellings.setdefault(normalise_answer(answer), Counter())[answer] += 1
     counts = {answer: found.total() for answer, found in spellings.items()}
     chosen = sorted((answer for answer, count in counts.items() if count >= min_count), key=lambda a: (-counts[a], a))
     if not chosen:
@@ -97,7 +91,7 @@ def answer_shares(answers: Sequence[str]) -> dict[str, float]:
     found: dict[str, Counter[str]] = {}
     for answer in answers:
         if answer.strip():
-            found.setdefault(_normalised(answer), Counter())[spelled(answer)] += 1
+            found.setdefault(normalise_answer(answer), Counter())[spelled(answer)] += 1
     total = sum(scores[answer] for answer in found)
     ranked = sorted(found, key=lambda answer: -found[answer].total())
     return {found[answer].most_common(1)[0][0]: scores[answer] / total for answer in ranked}

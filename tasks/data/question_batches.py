@@ -5,6 +5,7 @@ picture tokens and D width of an encoder's features.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,8 +19,9 @@ from multiattn.inputs import Tokenizer
 from ..seeding import seed_for
 from .answers import AnswerList, answer_shares
 from .pictures import Sample, stacked
+from .places import Places
 from .questions import Question, QuestionRecords
-from .texts import TokenRows, known_tokens, padded, with_ends
+from .texts import TokenRows, is_known, known_tokens, padded, with_ends
 
 _QUESTIONS = 3  # sets the draw of questions apart from the other draws of the same place
 
@@ -56,6 +58,9 @@ class AnswerBatch(NamedTuple):
     answer_real: Bool[Tensor, "r t"] | None
     """False where an answer's token is padding."""
 
+    inside: Bool[Tensor, "r y x"] | None
+    """The patches that each question is about, none where that is not known; None where nobody wants them."""
+
     texts: tuple[str, ...]
     """Each row's question, as it was written."""
 
@@ -85,6 +90,9 @@ class AskedSample(NamedTuple):
 
     weights: tuple[float, ...]
     """How much is to be learnt of each."""
+
+    inside: tuple[np.ndarray, ...] = ()
+    """The patches that each is about, (y, x), where somebody wants them."""
 
 
 class Answers(Protocol):
@@ -136,18 +144,23 @@ class WrittenAnswers:
             room: Tokens an answer may have between them, as `with_ends`.
 
         Raises:
-            InputError: An answer has nothing that the vocabulary has.
+            InputError: No answer to a question has anything that the vocabulary has; else those that have nothing, such
+                as "?", are left out.
         """
+
+        @cache
+        def has_words(answer: str) -> bool:
+            return is_known(tokenizer.encode(answer), tokenizer)
+
         rows: list[list[list[int]]] = []
         shares: list[float] = []
         for path, questions in records.items:
             for question in questions:
-                found = {}
-                for answer, share in answer_shares(question.answers).items():
-                    ids = known_tokens(answer, tokenizer, place=str(path), kind="answer")
-                    found[answer] = with_ends(ids, start=start, end=end, room=room)
-                    shares.append(share)
-                rows.append(list(found.values()))
+                agreed = answer_shares(question.answers)
+                known = {answer: share for answer, share in agreed.items() if has_words(answer)} or agreed
+                ids = [known_tokens(answer, tokenizer, place=str(path), kind="answer") for answer in known]
+                rows.append([with_ends(one, start=start, end=end, room=room) for one in ids])
+                shares += [share / sum(known.values()) for share in known.values()]
         self._shares = np.array(shares, np.float64)
         self._tokens = TokenRows(rows)  # whose items are questions
         self._first = np.cumsum([0, *(len(questions) for _, questions in records.items)])
@@ -178,6 +191,7 @@ class Asked(Dataset[AskedSample]):
         *,
         per_picture: int | None,
         seed: int | None,
+        places: Places | None = None,
     ) -> None:
         """Join them.
 
@@ -187,8 +201,9 @@ class Asked(Dataset[AskedSample]):
             answers: What they are to be answered.
             per_picture: Questions of each picture at most; None for all.
             seed: Of the draw; None takes them in order, whether something can be learnt of them or not.
+            places: Where what they are about is, for batches that say so.
         """
-        self.items, self.questions, self.answers = items, questions, answers
+        self.items, self.questions, self.answers, self.places = items, questions, answers, places
         self.per_picture, self.seed = per_picture, seed
 
     def __len__(self) -> int:
@@ -213,6 +228,7 @@ class Asked(Dataset[AskedSample]):
             tuple(self.questions.row(item, number) for number in numbers),
             tuple(self.answers.lesson(item, number, generator) for number in numbers),
             tuple(float(self.answers.is_taught(item, number)) for number in numbers),
+            () if self.places is None else tuple(self.places.inside(item, number) for number in numbers),
         )
 
 
@@ -262,12 +278,19 @@ class AnswerCollate:
             targets,
             answer_tokens,
             answer_real,
+            self._inside(rows),
             tuple(question.text for question in asked),
             tuple(question.answers for question in asked),
             tuple(question.type for question in asked),
             torch.tensor([item.sample.place for item in readable], dtype=torch.int64),
             tuple(entry for item in items for entry in item.sample.unreadable),
         )
+
+    def _inside(self, rows: Sequence[tuple[AskedSample, int, bool]]) -> Bool[Tensor, "r y x"] | None:
+        """The patches that the rows are about, where their items say so."""
+        if not rows or not rows[0][0].inside:
+            return None
+        return torch.from_numpy(np.stack([item.inside[number] for item, number, _ in rows]))
 
     def _targets(self, lessons: Sequence[tuple[np.ndarray, np.ndarray]]) -> Float32[Tensor, "r A"]:
         """The lessons of `ListedAnswers` as a table."""

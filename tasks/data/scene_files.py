@@ -16,7 +16,7 @@ from random import Random
 
 from multiattn.errors import InputError, MultiattnError
 
-from .scene_questions import Question, Questioner
+from .scene_questions import TYPES, Question, Questioner
 from .scenes import Scene, draw_scene, paint
 
 
@@ -27,13 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="train", help="default: train")
     parser.add_argument("--pictures", type=int, default=20_000, help="default: 20000")
     parser.add_argument("--questions", type=int, default=12, help="about each picture (default: 12)")
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=tuple(TYPES), help="of questions (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     args = parser.parse_args(arguments)
     for name in ("pictures", "questions"):
         if (value := getattr(args, name)) < 1:
             parser.error(f"argument --{name}: must be at least 1, but is {value} instead")
     folder = args.out / args.split
-    scenes = asked_scenes(args.split, args.pictures, questions=args.questions, seed=args.seed)
+    scenes = asked_scenes(args.split, args.pictures, questions=args.questions, seed=args.seed, types=args.types)
     try:
         pictures, questions = write_scenes(scenes, folder)
     except MultiattnError as error:
@@ -41,16 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{pictures} pictures with {questions} questions are in {folder}")
 
 
-def asked_scenes(split: str, count: int, *, questions: int, seed: int) -> Iterator[tuple[Scene, list[Question]]]:
+def asked_scenes(
+    split: str, count: int, *, questions: int, seed: int, types: Sequence[str] = tuple(TYPES)
+) -> Iterator[tuple[Scene, list[Question]]]:
     """Scenes with what is asked about each.
 
     Args:
         split: Its name; it is part of the seed.
         count: How many scenes.
-        questions: About each scene.
+        questions: About each scene; fewer where it has not that many.
         seed: Of everything.
+        types: Of the questions, among `TYPES`.
     """
-    questioner = Questioner()
+    questioner = Questioner(types)
     for number in range(count):
         random = Random(f"{seed}/{split}/{number}")  # so a scene does not depend on those before it
         scene = draw_scene(random)

@@ -127,7 +127,9 @@ class Candidate(NamedTuple):
 class Questioner:
     """Asks of one scene after the other; what it asked before decides which answer is due."""
 
-    def __init__(self) -> None:
+    def __init__(self, types: Sequence[str] = tuple(TYPES)) -> None:
+        """Say of which of `TYPES` the questions are to be."""
+        self._kinds = tuple(types)
         self._types: Counter[str] = Counter()
         self._answers: defaultdict[tuple[object, ...], Counter[str]] = defaultdict(Counter)
 
@@ -140,9 +142,9 @@ class Questioner:
             random: Chooses among those that are equally due.
         """
         seen = Seen(scene)
-        left = {kind: _by_family(_MAKERS[kind](seen, random)) for kind in TYPES}
+        left = {kind: _by_family(_MAKERS[kind](seen, random)) for kind in self._kinds}
         asked: list[Question] = []
-        while len(asked) < count and (kinds := [kind for kind in TYPES if left[kind]]):
+        while len(asked) < count and (kinds := [kind for kind in self._kinds if left[kind]]):
             due = min((self._types[kind] + 0.5) / TYPES[kind] for kind in kinds)
             kind = random.choice([kind for kind in kinds if (self._types[kind] + 0.5) / TYPES[kind] == due])
             family = random.choice(list(left[kind]))

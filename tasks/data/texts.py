@@ -52,12 +52,17 @@ def known_tokens(text: str, tokenizer: Tokenizer, *, place: str, kind: str) -> l
         InputError: No word is in the vocabulary, or there is none.
     """
     ids = tokenizer.encode(text)
-    if not tokenizer.decode(ids).strip():
+    if not is_known(ids, tokenizer):
         raise InputError(
             f"{place}: the {kind} must have words in letters that the vocabulary has, but is {text[:60]!r} instead. "
             "Correct it, or learn a vocabulary from training questions that have them."
         )
     return ids
+
+
+def is_known(ids: Sequence[int], tokenizer: Tokenizer) -> bool:
+    """Whether tokens of a text have a word that the vocabulary has."""
+    return bool(tokenizer.decode(ids).strip())
 
 
 class TokenRows:

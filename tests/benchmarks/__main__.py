@@ -1,10 +1,11 @@
-"""`python -m tests.benchmarks [forward training capture memory window caption speech_tiny ...] [--rounds N]`."""
+"""`python -m tests.benchmarks [forward training capture memory window caption answer speech_tiny ...] [--rounds N]`."""
 
 import argparse
 import platform
 
 import torch
 
+from .answer import answer
 from .caption import caption
 from .memory import memory
 from .speech import speech_base, speech_features, speech_long, speech_tiny
@@ -18,6 +19,7 @@ BENCHMARKS = {
     "memory": memory,
     "window": window,
     "caption": caption,
+    "answer": answer,
     "speech_features": speech_features,
     "speech_tiny": speech_tiny,
     "speech_base": speech_base,

@@ -8,7 +8,7 @@ from PIL import Image
 
 import multiattn
 from multiattn.errors import MultiattnError
-from multiattn.pipelines import Candidate, CaptionResult, CaptionWord
+from multiattn.pipelines import Candidate, CaptionResult, WrittenWord
 from tasks.commands.caption import as_text
 from tasks.commands.map_files import Written
 from tests.fixtures import save_drawing
@@ -157,7 +157,7 @@ def test_the_text_says_where_the_page_is_and_what_the_picture_did_not_say(run, c
     outcome = run("caption", photos / "a.png", "--model", captioner, "--maps", tmp_path / "m")
     assert outcome.out.splitlines()[-1] == f"    maps  {tmp_path}/m/a.html"
     words = tuple(
-        CaptionWord(text, 0, 1, 0.5, dependence, made_up)
+        WrittenWord(text, 0, 1, 0.5, dependence, made_up)
         for text, dependence, made_up in (("a", 0.0, True), ("do\x1bg", 2.0, False), ("\x1bsea", -1.0, True))
     )
     result = CaptionResult("x\n.png", words, (Candidate("a do\x1bg \x1bsea", 0.25),))

@@ -203,10 +203,16 @@ def test_the_shipped_model_is_that_of_the_task(run, monkeypatch, data, task) -> 
     [
         ("caption --beams 0", "argument --beams: must be a whole number of at least 1, but is '0' instead"),
         ("caption --limit 0", "argument --limit: must be a whole number of at least 1, but is '0' instead"),
-        ("classify --beams 3", "argument --beams: is for captions and transcripts only, but the task is classify"),
+        (
+            "classify --beams 3",
+            "argument --beams: is for captions and transcripts and answers only, but the task is classify",
+        ),
         ("classify --captions c.json", "argument --captions: is for captions only, but the task is classify"),
-        ("classify --pictures p", "argument --pictures: is for captions only, but the task is classify"),
-        ("transcribe --pictures p", "argument --pictures: is for captions only, but the task is transcribe"),
+        ("classify --pictures p", "argument --pictures: is for captions and answers only, but the task is classify"),
+        (
+            "transcribe --pictures p",
+            "argument --pictures: is for captions and answers only, but the task is transcribe",
+        ),
         ("caption --join", "argument --join: is for transcripts only, but the task is caption"),
         ("classify --language de", "argument --language: is for transcripts only, but the task is classify"),
         ("caption --normaliser none", "argument --normaliser: is for transcripts only, but the task is caption"),

@@ -12,7 +12,7 @@ import soundfile
 import multiattn
 from multiattn.weights import save_bundle
 from tasks.commands import demo
-from tests.fixtures import CONFIG, LABELS, save_drawing, save_tiny_recogniser, tiny_bundle
+from tests.fixtures import CONFIG, LABELS, save_drawing, save_tiny_answerer, save_tiny_recogniser, tiny_bundle
 
 
 def test_info_as_json(run, model) -> None:
@@ -114,15 +114,21 @@ def recogniser(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_tiny_recogniser(tmp_path_factory.mktemp("recogniser") / "tiny"))
 
 
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_answerer(tmp_path_factory.mktemp("answerer") / "tiny"))
+
+
 def test_demo_writes_an_index_that_links_the_pages_of_each(
-    run, model, captioner, recogniser, tmp_path, monkeypatch
+    run, model, captioner, answerer, recogniser, tmp_path, monkeypatch
 ) -> None:
     drawn = {name: save_drawing(tmp_path / f"{name}.png", seed) for seed, name in enumerate(("ship", "truck"))}
     photo = save_drawing(tmp_path / "chelsea.png", 5, size=(61, 83))
     monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
     monkeypatch.setattr(demo, "photographs", lambda: {"cat": photo})
     monkeypatch.setattr(demo, "recordings", lambda: {"beep": save_beep(tmp_path / "beep.wav")})
-    models = ("--model", model, "--captioner", captioner, "--recogniser", recogniser)
+    monkeypatch.setattr(demo, "scenes", lambda: {"scene": save_drawing(tmp_path / "scene.png", 7)})
+    models = ("--model", model, "--captioner", captioner, "--answerer", answerer, "--recogniser", recogniser)
     outcome = run("demo", "--out", tmp_path / "pages", *models)
     assert outcome.status == 0
     printed = outcome.out.splitlines()
@@ -146,16 +152,26 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
         assert f'"text":"{wrote.words[0].text}"' in (tmp_path / f"pages/{name}.caption.html").read_text(
             encoding="utf-8"
         )
+    answer = multiattn.load(answerer, task="answer", device="cpu")
+    questions = demo._QUESTIONS["scene"]
+    page = (tmp_path / "pages/scene.html").read_text(encoding="utf-8")
+    for i, question in enumerate(questions):
+        found = answer(tmp_path / "scene.png", question)
+        words = f"{question} {found.answer}".split()
+        assert printed[6 + i].split() == ["scene", f"{found.score:.1%}", *words, f"{tmp_path}/pages/scene.html"]
+        assert f'href="scene.html#question-{i + 1}"' in index
+        assert html.escape(question) in index
+        assert f'"text":" {words[1]}"' in page
     heard = multiattn.load(recogniser, task="transcribe", device="cpu")(tmp_path / "beep.wav")
-    assert printed[6].split() == ["beep", "0.5s", *heard.text.split(), f"{tmp_path}/pages/beep.html"]
+    assert printed[6 + len(questions)].split() == ["beep", "0.5s", *heard.text.split(), f"{tmp_path}/pages/beep.html"]
     assert 'href="beep.html"' in index
     assert "data:audio/" in (tmp_path / "pages/beep.html").read_text(encoding="utf-8")
-    assert len(list((tmp_path / "pages").iterdir())) == 8
+    assert len(list((tmp_path / "pages").iterdir())) == 9
     assert "the classifier knows only ant, bee, cow, dog, elk, fox, gnu" in outcome.err
     assert "without the photographs coffee, astronaut, motorcycle, rocket: pip install 'multiattn[demo]'" in outcome.err
 
 
-def test_demo_names_what_it_cannot_use(run, model, captioner, recogniser, tmp_path, monkeypatch) -> None:
+def test_demo_names_what_it_cannot_use(run, model, captioner, answerer, recogniser, tmp_path, monkeypatch) -> None:
     (tmp_path / "ship.png").touch()
     drawn = {"ship": tmp_path / "ship.png", "truck": save_drawing(tmp_path / "truck.png", 1)}
     monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
@@ -163,9 +179,11 @@ def test_demo_names_what_it_cannot_use(run, model, captioner, recogniser, tmp_pa
     (tmp_path / "hush.wav").touch()
     spoken = {"hush": tmp_path / "hush.wav", "beep": save_beep(tmp_path / "beep.wav")}
     monkeypatch.setattr(demo, "recordings", lambda: spoken)
-    models = ("--model", model, "--captioner", captioner, "--recogniser", recogniser)
+    monkeypatch.setattr(demo, "scenes", lambda: {"scene": tmp_path / "gone.png"})
+    models = ("--model", model, "--captioner", captioner, "--answerer", answerer, "--recogniser", recogniser)
     outcome = run("demo", "--out", tmp_path / "pages", *models)
     assert outcome.status == 1
+    assert outcome.err.count(f"`{tmp_path}/gone.png` must be a file") == 1
     assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == ["truck", "truck", "beep"]
     assert outcome.err.count(f"{tmp_path}/hush.wav") == 1
     assert outcome.err.count(f"`{tmp_path}/ship.png` must be a picture") == 2
@@ -209,3 +227,10 @@ def test_demo_has_drawn_pictures() -> None:
     drawn = demo.drawn_pictures()
     assert len(drawn) >= 3
     assert all(isinstance(path, Path) and path.is_file() for path in drawn.values())
+    assert not set(drawn) & set(demo.scenes())
+
+
+def test_demo_has_a_scene_for_every_list_of_questions() -> None:
+    scenes = demo.scenes()
+    assert set(scenes) == set(demo._QUESTIONS)
+    assert all(isinstance(path, Path) and path.is_file() for path in scenes.values())

@@ -9,7 +9,7 @@ import pytest
 from tasks.cli import main
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("classify", "caption", "transcribe", "evaluate", "info", "convert", "align-heads", "demo")
+COMMANDS = ("classify", "caption", "transcribe", "answer", "evaluate", "info", "convert", "align-heads", "demo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -51,8 +51,8 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
     [
         (
             "",
-            "a command is needed: classify, caption, transcribe, evaluate, info, convert, align-heads, demo, fit, "
-            "validate, test, predict",
+            "a command is needed: classify, caption, transcribe, answer, evaluate, info, convert, align-heads, demo, "
+            "fit, validate, test, predict",
         ),
         ("clasify cat.jpg", "multiattn: there is no command 'clasify'; did you mean classify?"),
         ("xyz", "multiattn: there is no command 'xyz'; there are: classify, caption, transcribe, "),
@@ -107,7 +107,7 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
             "--format srt holds one recording; for several, --out DIR says in which folder each is written",
         ),
         ("transcribe talks/*.wav --format textgrid", "--format textgrid holds one recording; for several, --out"),
-        ("evaluate answer --data x", "argument TASK: invalid choice: 'answer'"),
+        ("evaluate guess --data x", "argument TASK: invalid choice: 'guess'"),
         ("convert a b", "the following arguments are required: --to"),
         ("convert a b --to onnx", "argument --to: invalid choice: 'onnx'"),
         ("info a b", "unrecognized arguments: b"),
@@ -139,6 +139,11 @@ def test_wrong_usage_is_one_line_and_status_2(run, arguments, message) -> None:
         (["transcribe", "x.wav", "--prompt", ""], "--prompt"),
         (["transcribe", "x.wav", "--out", ""], "--out"),
         (["transcribe", "x.wav", "--maps", ""], "--maps"),
+        (["answer", "x.png", "--question", ""], "--question"),
+        (["answer", "--questions", ""], "--questions"),
+        (["answer", "x.png", "--question", "q", "--answers", ""], "--answers"),
+        (["answer", "x.png", "--question", "q", "--first-token", ""], "--first-token"),
+        (["answer", "x.png", "--question", "q", "--model", ""], "--model"),
         (["evaluate", "classify", "--data", ""], "--data"),
         (["evaluate", "classify", "--data", "x", "--split", ""], "--split"),
         (["evaluate", "classify", "--data", "x", "--model", ""], "--model"),
@@ -148,6 +153,7 @@ def test_wrong_usage_is_one_line_and_status_2(run, arguments, message) -> None:
         (["demo", "--out", ""], "--out"),
         (["demo", "--model", ""], "--model"),
         (["demo", "--captioner", ""], "--captioner"),
+        (["demo", "--answerer", ""], "--answerer"),
     ],
 )
 def test_an_empty_argument_is_not_the_current_folder(run, monkeypatch, tmp_path, arguments, name) -> None:
@@ -174,12 +180,13 @@ def test_a_stream_that_was_closed_is_like_one_that_leads_nowhere(monkeypatch, ca
 
 
 def test_the_light_constants_are_those_of_the_library() -> None:
-    from multiattn.maps import METHODS, WORD_METHODS
+    from multiattn.maps import ANSWER_METHODS, METHODS, WORD_METHODS
     from multiattn.weights import LAYOUTS
     from tasks.commands import options
 
     assert options.MAP_METHODS == METHODS
     assert options.WORD_METHODS == WORD_METHODS
+    assert options.ANSWER_METHODS == ANSWER_METHODS
     assert options.LAYOUTS == LAYOUTS
 
 
@@ -188,8 +195,8 @@ def test_what_the_yaml_names_is_found_when_it_is_asked_for() -> None:
     from tasks.classify import ClassifyTask
 
     assert tasks.ClassifyTask is ClassifyTask
-    with pytest.raises(AttributeError, match="module 'tasks' has no attribute 'AnswerTask'"):
-        tasks.AnswerTask  # noqa: B018
+    with pytest.raises(AttributeError, match="module 'tasks' has no attribute 'GuessTask'"):
+        tasks.GuessTask  # noqa: B018
 
 
 @pytest.mark.parametrize("verb", ["fit", "validate", "test", "predict"])

@@ -3,8 +3,9 @@ import torch
 
 from multiattn.blocks import packed as room
 from multiattn.blocks.packed import PackedLinear, PackedWeight
-from multiattn.generation.layout import lay_out_for_decoding
+from multiattn.generation.layout import lay_out_for_decoding, lay_out_for_reading
 from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
+from multiattn.models.text_encoder import TextEncoder, TextEncoderConfig
 from tests.parity.random_weights import randomise
 
 V, D, C = 101, 24, 17
@@ -97,3 +98,15 @@ def test_another_precision_is_left_alone():
     lay_out_for_decoding(model)
     assert not any(isinstance(part, PackedLinear) for part in model.modules())
     assert model.project is torch.nn.functional.linear
+
+
+def test_an_encoder_that_is_laid_out_reads_to_rounding():
+    config = TextEncoderConfig(V, dim=D, depth=2, num_heads=3, mlp_dim=53, context_dim=C, max_length=13)
+    model = randomise(TextEncoder(config), seed=0).eval()
+    tokens, context = torch.randint(V, (3, 8)), torch.randn(1, 7, C)
+    with torch.inference_mode():
+        expected = model(tokens, context)
+    lay_out_for_reading(model)
+    assert any(isinstance(module, PackedLinear) for module in model.modules())
+    with torch.inference_mode():
+        torch.testing.assert_close(model(tokens, context), expected, rtol=1e-5, atol=1e-5)

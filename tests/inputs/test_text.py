@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from time import process_time
 
 import pytest
 import tokenizers
@@ -321,3 +322,25 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch) -> None:
 def test_json_that_is_no_tokenizer_is_said() -> None:
     with pytest.raises(ModelError, match="`text` must be the content of a tokenizer.json, but is not"):
         Tokenizer.from_json("{}")
+
+
+def test_words_of_what_is_encoded_stand_where_they_were_written() -> None:
+    tokenizer = Tokenizer.train(["is the dog's ball red"], kind="characters", vocab_size=31)
+    text = " Is  the 猫's\nball, RED"
+    ids, words = tokenizer.encode_words(text)
+    assert ids == tokenizer.encode(text)
+    assert [word.text for word in words] == ["Is", "the", "猫's", "ball", ",", "RED"]  # the unknown ones too
+    assert all(text[word.start : word.end] == word.text for word in words)
+    assert sorted(piece for word in words for piece in word.pieces) == list(range(len(ids)))
+    for word in words:
+        spelt = tokenizer.decode([ids[piece] for piece in word.pieces]).strip()
+        assert spelt == word.text.lower().replace("猫", "").replace(",", "")
+    assert tokenizer.encode_words(" ") == (tokenizer.encode(" "), [])
+
+
+def test_the_words_of_a_long_text_take_no_time() -> None:
+    tokenizer = Tokenizer.train(["fox"], kind="characters", vocab_size=31)
+    start = process_time()
+    ids, words = tokenizer.encode_words("fox " * 10_000)
+    assert process_time() - start < 5  # with a look at every word for every token: a minute
+    assert (len(words), len(ids) >= 30_000) == (10_000, True)

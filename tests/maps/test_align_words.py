@@ -175,6 +175,7 @@ def test_maps_are_means_of_the_stack_and_can_be_chosen(drawn):
     assert (one.sites, one.heads) == (("decoder.blocks.1.cross",), (0,))
     some = speech_attention(stack, heads=[(0, 1), (1, 0)])
     np.testing.assert_allclose(some.values, (stack.values[0, 1] + stack.values[1, 0]) / 2, atol=1e-7)
+    assert (some.sites, some.heads) == (stack.sites, (0, 1))
     np.testing.assert_allclose(speech_attention(stack, head=1).values, stack.values[:, 1].mean(axis=0), atol=1e-7)
 
 
@@ -183,10 +184,13 @@ def test_maps_are_means_of_the_stack_and_can_be_chosen(drawn):
     [
         ({"layer": 2}, "`layer` must be from -2 to 1, but is 2 instead"),
         ({"head": 2}, "`head` must be from 0 to 1, but is 2 instead"),
-        ({"heads": [(0, -1)]}, "`head` must be from 0 to 1, but is -1 instead"),
-        ({"heads": [(-1, 0)]}, "`layer` must be from 0 to 1, but is -1 instead"),
-        ({"heads": []}, "`heads` must be at least one, without `layer` and `head`"),
-        ({"heads": [(0, 0)], "head": 0}, "`heads` must be at least one, without `layer` and `head`"),
+        (
+            {"heads": [(0, -1)]},
+            r"the layers 0 to 1 and the heads 0 to 1, but one is \(0, -1\) instead: `multiattn align",
+        ),
+        ({"heads": [(-1, 0)]}, r"the layers 0 to 1 and the heads 0 to 1, but one is \(-1, 0\) instead"),
+        ({"heads": []}, "`heads` must be at least one, but are none: `multiattn align-heads` finds some"),
+        ({"heads": [(0, 0)], "head": 0}, "a layer or head must not be chosen together with `heads`"),
     ],
 )
 def test_what_is_not_in_the_stack_is_refused(drawn, options, message):

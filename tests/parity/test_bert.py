@@ -124,11 +124,22 @@ def test_a_bert_that_ours_is_not(values: dict[str, Any], message: str, tmp_path:
 def test_a_vocabulary_that_is_not_berts(tmp_path: Path) -> None:
     save_theirs(tmp_path)
     (tmp_path / "vocab.txt").write_text("\n".join("x" if word == "[CLS]" else word for word in WORDPIECES))
-    with pytest.raises(ModelError, match=r"the vocabulary must have \[CLS\], but lacks it: put BERT's own beside it"):
+    with pytest.raises(ModelError, match=r"has a vocabulary without '\[CLS\]', which is its `cls_token`"):
         load_text_encoder(tmp_path)
     (tmp_path / "vocab.txt").unlink()
     with pytest.raises(ModelError, match="there is no vocabulary"):
         load_text_encoder(tmp_path)
+
+
+def test_the_tokens_around_a_text_may_have_other_names(tmp_path: Path) -> None:
+    save_theirs(tmp_path)
+    other = {"[CLS]": "<begin>", "[SEP]": "<end>"}
+    (tmp_path / "vocab.txt").write_text("\n".join(other.get(word, word) for word in WORDPIECES))
+    # as a string, and as an older tokenizer writes it
+    stated = {"cls_token": "<begin>", "sep_token": {"content": "<end>", "lstrip": False}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(stated))
+    config = load_text_encoder(tmp_path)[0].config
+    assert (config.start_token, config.end_token, config.pad_token) == (2, 3, 0)
 
 
 def test_what_is_no_directory(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from multiattn.errors import ModelError
 from multiattn.inputs import SpeechTokens
-from multiattn.pipelines.transcribe_options import check_names, speech_options
+from multiattn.pipelines.search_options import check_names
+from multiattn.pipelines.transcribe_options import TranscribeOptions, speech_options
 
 PLAIN = SpeechTokens(start=1, end=2)
 """A vocabulary of one language, with nothing but words."""
@@ -117,6 +118,6 @@ def test_a_models_wish_that_is_none_is_named(by_model, message) -> None:
 
 
 def test_an_unknown_option_is_like_an_unknown_parameter() -> None:
-    check_names({"beams": 3, "seed": 1})
+    check_names({"beams": 3, "seed": 1}, TranscribeOptions)
     with pytest.raises(TypeError, match="there is no option 'beam'; there are: language, task, prompt, beams, "):
-        check_names({"beam": 3})
+        check_names({"beam": 3}, TranscribeOptions)

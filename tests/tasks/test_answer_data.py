@@ -373,6 +373,24 @@ def test_what_the_vocabulary_or_the_model_cannot_take_is_named(asked, tmp_path) 
         make(tmp_path, task={"tokenizer": own, "decoder": DECODER}, batch_size=1).train_dataloader()
 
 
+def test_of_several_answers_those_that_cannot_be_written_are_left_out(tmp_path, asked) -> None:
+    said = ["?", "?", "кот", "hat", "hat", "hat", "hat", "what", "", "?"]
+    for split in ("train", "validation"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "1.png").write_bytes((asked / split / "1.png").read_bytes())
+        row = {"file_name": "1.png", "question": "what?", "answers": said}
+        (tmp_path / split / "metadata.jsonl").write_text(json.dumps(row))
+    own = Tokenizer.train(["what"], kind="characters", vocab_size=31)
+    data = make(tmp_path, task={"tokenizer": own, "decoder": DECODER}, batch_size=1)
+    items, collate = data.training_items(), data.collate()
+    batches = [collate([items[epoch, 0]]) for epoch in range(40)]
+    written = {own.decode(row) for b in batches for row in rows_of(b.answer_tokens, b.answer_real)}
+    assert written == {"hat", "what"}
+    (batch,) = list(data.val_dataloader())
+    assert [own.decode(row) for row in rows_of(batch.answer_tokens, batch.answer_real)] == ["hat"]
+    assert batch.answers == (tuple(said),)
+
+
 def test_what_is_wrong_is_said_before_any_work(tmp_path, asked) -> None:
     with pytest.raises(InputError, match="there is no such folder"):
         make(tmp_path / "none").setup("fit")

@@ -68,6 +68,21 @@ def test_shares_are_those_of_the_agreement(people) -> None:
     assert next(iter(shares)) == most_agreed(people)
 
 
+@given(st.text(max_size=9), st.text(max_size=9))
+def test_what_is_spelled_alike_is_one_answer(one, other) -> None:
+    """So no answer is in the list twice, which no model directory may have."""
+    if spelled(one) == spelled(other):
+        assert normalise_answer(one) == normalise_answer(other)
+    assert normalise_answer(spelled(one)) == normalise_answer(one)
+
+
+def test_the_list_has_each_spelling_once() -> None:
+    records = records_of(("caf\u00e9",), ("cafe\u0301",), ("Caf\u00e9",))
+    found = frequent_answers(records, max_answers=9, min_count=1)
+    assert found.labels == ("caf\u00e9",)
+    assert found.targets(["cafe\u0301"]) == {0: 1.0}
+
+
 def test_an_answer_is_spelled_as_most_people_spell_it() -> None:
     assert spelled("  Cafe\u0301 \t AU lait") == "café au lait"
     assert most_agreed(["Book, scissor"]) == "book, scissor"

@@ -149,6 +149,34 @@ def test_a_bert_reads_the_questions_with_its_own_words(writes: bool, models: dic
         assert model.decoder.config.vocab_size == model.question.config.vocab_size
 
 
+def test_a_state_of_another_list_of_answers_is_refused(models: dict[str, Path]) -> None:
+    """One of as many answers would load, and each answer would be taken for another."""
+    checkpoint: dict[str, Any] = {}
+    for answers in (("red", "no"), ("no", "red")):
+        task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]))
+        task.model = built(task, *answers)
+        if not checkpoint:
+            task.on_save_checkpoint(checkpoint)
+            task.on_load_checkpoint(checkpoint)
+    with pytest.raises(ModelError, match="must be of a training with the same list of answers, but is of another: the"):
+        task.on_load_checkpoint(checkpoint)
+
+
+def test_a_batch_that_teaches_nothing_is_logged_in_training(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several processes each logs each step, or they wait for each other for ever."""
+    task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]))
+    task.model = built(task, "red", "no")
+    task.loss = task.build_loss(None)
+    logged = []
+    monkeypatch.setattr(task, "log_loss", lambda loss, split, size: logged.append((split, float(loss), size)))
+    batch: Any = SimpleNamespace(weights=torch.zeros(3), targets=torch.zeros(3, 2))
+    for split in ("train", "val"):
+        assert float(task._loss(batch, torch.randn(3, 2), None, split)) == 0
+    assert logged == [("train", 0.0, 1)]  # in a mean over the split it has no place
+
+
 def test_labels_are_kept_in_the_bundle_with_the_vocabulary(models: dict[str, Path]) -> None:
     task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]))
     task.model = built(task, "red", "no", "2")

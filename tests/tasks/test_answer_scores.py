@@ -1,6 +1,7 @@
 """The accuracies that a training logs."""
 
 import pytest
+import torch
 
 from multiattn.metrics.vqa import answer_scores
 from tasks.answer_scores import answer_metrics
@@ -13,6 +14,7 @@ def test_they_are_means_over_all_questions_however_these_come() -> None:
     metrics = answer_metrics().clone(prefix="val/")
     for part in (slice(0, 1), slice(1, 4), slice(4, 4), slice(4, 5)):  # whose first batches score the same twice
         metrics.update(ANSWERS[part], GIVEN[part])
+    assert metrics["accuracy"].total.dtype == torch.float32  # no accelerator lacks it
     expected = answer_scores(ANSWERS, GIVEN, ["all"] * 5)
     assert expected.accuracy != expected.vqa_accuracy
     assert {name: float(value) for name, value in metrics.compute().items()} == {

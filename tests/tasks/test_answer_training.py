@@ -20,6 +20,7 @@ from .conftest import ROOT, logged
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.num_workers=0"
+LACKS = "--data.max_answers=2 --trainer.max_epochs=1"
 RAW = "--trainer.callbacks=null --checkpoint.keep=9 --checkpoint.every_n_steps=0 --trainer.max_epochs=1"  # no averages
 
 
@@ -93,13 +94,21 @@ def test_the_model_directory_has_the_best_average_with_its_answers(closed: Path)
         assert len(logged(closed, f"val/{name}")) == 3
 
 
-@pytest.mark.parametrize("kind", ["closed", "writing"])
+@pytest.fixture(scope="module")
+def lacking(asked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a short training whose list has few of the answers."""
+    run = tmp_path_factory.mktemp("lacking")
+    fit(asked, run, LACKS)
+    return run
+
+
+@pytest.mark.parametrize("kind", ["closed", "lacking", "writing"])
 def test_what_is_predicted_scores_as_the_test_says(
     kind: str, asked: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run: Path = request.getfixturevalue(kind)
     config = run / "c.yaml"
-    more = WRITES.split() if kind == "writing" else []
+    more = {"closed": "", "lacking": LACKS, "writing": WRITES}[kind].split()
     for verb in ("test", "predict"):
         assert main([verb, "--config", str(config), "--ckpt_path", "last", *more]) == 0
     lines = [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
@@ -112,7 +121,10 @@ def test_what_is_predicted_scores_as_the_test_says(
     scores = answer_scores([line["answer"] for line in lines], given, ["all"] * len(rows))
     for name, score in (("accuracy", scores.accuracy), ("vqa_accuracy", scores.vqa_accuracy)):
         assert next(iter(logged(run, f"test/{name}").values())) == pytest.approx(score, abs=1e-6)
-    if kind == "closed":
+    if kind == "lacking":  # what it cannot answer counts, and is wrong
+        assert scores.accuracy < 1
+        assert any(not {*people} & {*load_bundle(run / "model").labels} for people in given)
+    if kind != "writing":
         assert all(0 < line["score"] <= 1 for line in lines)
         assert {line["answer"] for line in lines} <= set(load_bundle(run / "model").labels)
 

@@ -317,3 +317,10 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "train").write_text("in the way")
     with pytest.raises(SystemExit, match=r"train: pictures cannot be written here: "):
         main(["--out", str(tmp_path), "--pictures", "1"])
+
+
+def test_types_can_be_chosen():
+    asked = [
+        question for _, found in asked_scenes("train", 7, questions=5, seed=11, types=("count",)) for question in found
+    ]
+    assert len(asked) == 35 and {question.type for question in asked} == {"count"}

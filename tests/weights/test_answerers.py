@@ -227,8 +227,14 @@ def test_a_vocabulary_without_the_token_that_questions_begin_with(layout: str, t
         load_bundle(tmp_path / "out")
 
 
-def test_an_original_file_that_lacks_its_question_encoders_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [True, False])
+def test_an_original_file_that_lacks_its_question_encoders_table(named: bool, tmp_path: Path) -> None:
+    """Which is said, and nothing of the vocabulary, also where that has no names for BLIP's tokens, as published."""
     save_bundle(blip_bundle(tmp_path), tmp_path / "out", layout="blip")
+    if not named:
+        change_config(tmp_path / "out", lambda config: config.pop("question_start_token"))
+        (tmp_path / "out" / "tokenizer.json").unlink()
+        save_wordpieces(tmp_path / "out")
     file = tmp_path / "out" / "model.pth"
     state = torch.load(file, weights_only=True)["model"]
     state.pop("text_encoder.embeddings.word_embeddings.weight")

@@ -1,0 +1,139 @@
+"""Teaching the answer where to look: which patches a question is about, the loss, and a training with it."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from multiattn.errors import ModelError
+from multiattn.pipelines import Answering
+from multiattn.weights import load_bundle
+from tasks import AnswerTask
+from tasks.answer_loss import pointing_loss
+from tasks.data.places import Places, patches_of
+from tasks.data.questions import read_questions
+from tasks.training import main
+
+# Lightning's own warnings on this torch are no failure of ours
+pytestmark = pytest.mark.filterwarnings("default")
+
+MODEL = """
+model:
+  class_path: tasks.AnswerTask
+  init_args:
+    encoder: compact
+    image_size: 24
+    encoder_overrides: {dim: 16, depth: 1, num_heads: 2, mlp_dim: 16, stem: patch, patch_size: 8, stem_channels: [],
+                        stem_strides: []}
+    question: {dim: 16, depth: 2, num_heads: 2, mlp_dim: 16, max_length: 16}
+    head_dim: 16
+    pointing_weight: 4.0
+    optimisation: {lr: 3.0e-2, warmup_epochs: 0}
+data:
+  class_path: tasks.data.AnswerData
+  init_args: {root: ROOT, batch_size: 7, vocab_size: 300, num_workers: 0}
+trainer: {default_root_dir: RUN, max_epochs: 25, accelerator: cpu, enable_progress_bar: false}
+"""
+
+
+def write_pictures(folder, count=14, *, boxes=True):
+    """A dark square in one of nine places, larger pictures than the model reads; the question is about the square."""
+    folder.mkdir(parents=True)
+    lines = []
+    for number in range(count):
+        y, x = divmod(number * 2 % 9, 3)
+        pixels = np.full((48, 72, 3), 230, np.uint8)
+        pixels[16 * y : 16 * y + 16, 24 * x : 24 * x + 24] = 20
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+        row = {"file_name": f"{number}.png", "question": "is it dark", "answer": "yes" if x else "no"}
+        lines.append(row | ({"boxes": [[24 * x, 16 * y, 24 * x + 24, 16 * y + 16]]} if boxes else {}))
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_patches_are_those_whose_middles_are_in_a_box():
+    inside = patches_of([(0, 0, 5, 5), (30, 10, 44, 30)], (60, 30), (3, 5))
+    expected = np.zeros((3, 5), bool)
+    for row in range(3):
+        for col in range(5):
+            x, y = 12 * col + 6, 10 * row + 5  # pixels: patches are 12 wide and 10 high
+            expected[row, col] = (x <= 5 and y <= 5) or (30 <= x <= 44 and 10 <= y <= 30)
+    assert (inside == expected).all() and inside.sum() == 4
+    assert not patches_of([], (60, 30), (3, 5)).any()
+
+
+def test_places_know_each_question_s_patches(tmp_path):
+    write_pictures(tmp_path / "train")
+    with (tmp_path / "train" / "metadata.jsonl").open("a") as file:
+        file.write(json.dumps({"file_name": "0.png", "question": "is it round", "answer": "no", "boxes": []}) + "\n")
+        file.write(json.dumps({"file_name": "lost.png", "question": "is it", "answer": "no", "boxes": [[0, 0, 9, 9]]}))
+    records = read_questions(str(tmp_path), "train")
+    places = Places(records, (3, 3))
+    by_name = {path.name: item for item, (path, _) in enumerate(records.items)}
+    for number in range(14):
+        inside = places.inside(by_name[f"{number}.png"], 0)
+        assert inside.sum() == 1 and inside[divmod(number * 2 % 9, 3)]
+    assert not places.inside(by_name["0.png"], 1).any()
+    assert places.inside(by_name["lost.png"], 0).shape == (3, 3)  # whoever opens it names it
+
+
+def test_the_loss_is_the_share_that_goes_elsewhere():
+    looks = torch.tensor(
+        [[[[0.5, 0.1, 0.2, 0.2]], [[0.3, 0.3, 0.2, 0.2]]], [[[0.0, 1.0, 0.0, 0.0]]] * 2], dtype=torch.float64
+    )
+    inside = torch.tensor([[[True, False, True]], [[False, False, False]]])  # the first token stands for no patch
+    weights = torch.tensor([1.0, 1.0])
+    loss = pointing_loss(looks.reshape(2, 2, 1, 4), inside, weights=weights)
+    assert float(loss) == pytest.approx(-math.log((0.1 + 0.2 + 0.3 + 0.2) / 2))
+    assert float(pointing_loss(looks.reshape(2, 2, 1, 4), inside, weights=torch.tensor([0.0, 1.0]))) == 0
+
+
+def test_a_training_learns_to_look_there(tmp_path, capsys):
+    write_pictures(tmp_path / "train")
+    write_pictures(tmp_path / "validation", 9)
+    config = tmp_path / "c.yaml"
+    config.write_text(MODEL.replace("ROOT", str(tmp_path)).replace("RUN", str(tmp_path / "run")))
+    assert main(["fit", "--config", str(config)]) == 0
+    bundle = load_bundle(str(tmp_path / "run" / "model"))
+    assert bundle.decoding["pointing_heads"] == ((1, 0), (1, 1))
+    answering = Answering(bundle, device="cpu")
+    right = 0
+    for number in range(9):
+        answer = answering(tmp_path / "validation" / f"{number}.png", "is it dark", maps="attention")
+        values = answer.maps[0].map.values.sum(axis=0)
+        right += np.unravel_index(values.argmax(), values.shape) == divmod(number * 2 % 9, 3)
+    assert right >= 8  # a ninth by chance
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("boxes", "questions must have `boxes` for `pointing_weight`, but none has any"),
+        ("flip", r"`augmentation` must leave things where they are \(crop: none, flip: 0\) for `pointing_weight`"),
+    ],
+)
+def test_what_cannot_be_pointed_at_is_refused(tmp_path, capsys, change, message):
+    write_pictures(tmp_path / "train", boxes=change != "boxes")
+    write_pictures(tmp_path / "validation", 3)
+    config = tmp_path / "c.yaml"
+    config.write_text(MODEL.replace("ROOT", str(tmp_path)).replace("RUN", str(tmp_path / "run")))
+    options = ["--data.init_args.augmentation.flip", "0.5"] if change == "flip" else []
+    assert main(["fit", "--config", str(config), *options]) != 0
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_only_a_list_can_be_taught_where_to_look():
+    question = {"dim": 16, "depth": 1, "num_heads": 2, "mlp_dim": 16}
+    with pytest.raises(ModelError, match="`pointing_weight` must be 0 where a decoder answers"):
+        AnswerTask(
+            encoder="compact",
+            question=question,
+            answer="decoder",
+            decoder={"dim": 16, "num_heads": 2},
+            pointing_weight=1.0,
+        )
+    with pytest.raises(ModelError, match="`pointing_weight` must be at least 0 and finite, but is -1.0"):
+        AnswerTask(encoder="compact", question=question, answer="closed", pointing_weight=-1.0)
