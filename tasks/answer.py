@@ -58,6 +58,7 @@ class AnswerTask(EncoderTask):
         question_pretrained: str | None = None,
         answer: AnswerKind | None = None,
         head_dim: int | None = None,
+        output_positions: bool | None = None,
         decoder: dict[str, Any] | None = None,
         pretrained: str | None = None,
         image_size: int | None = None,
@@ -87,6 +88,8 @@ class AnswerTask(EncoderTask):
             answer: `closed` chooses out of the data's list of answers, `decoder` writes. As `pretrained` does it where
                 not given, closed without it.
             head_dim: Width inside the classifier; 512, or as `pretrained` has it, where not given.
+            output_positions: Whether the places of the patches are added once more to what the question looks at; as
+                `pretrained` has it, or not, where not given.
             decoder: Fields of `TextDecoderConfig` that differ from its defaults; with a `pretrained` that writes,
                 dropout and attention_dropout.
             pretrained: A model that answers to fine-tune, named as `encoder_pretrained`; its tokenizer, its
@@ -125,6 +128,7 @@ class AnswerTask(EncoderTask):
             answer=answer,
             decoder=decoder,
             head_dim=head_dim,
+            output_positions=output_positions,
             pretrained=pretrained,
             image_size=image_size,
             mean=mean,

@@ -53,6 +53,9 @@ class AnswerStart:
     head_dim: int | None
     """Of `VQAConfig`, where it is stated."""
 
+    output_positions: bool | None
+    """Of `VQAConfig`, where it is stated."""
+
     @property
     def trained(self) -> VQA | None:
         """The model to fine-tune, where it is one."""
@@ -94,6 +97,7 @@ class AnswerStart:
                 answers=len(answers),
                 head_dim=self._head_dim(),
                 bridge=question.context_dim != encoder.dim,
+                output_positions=self._output_positions(),
             )
         except ValueError as error:
             raise ModelError(f"there can be no such model: {error}") from error
@@ -105,6 +109,11 @@ class AnswerStart:
             kept = {k: v for k, v in self._kept(self.trained, model, answers).items() if not k.startswith("encoder.")}
             model.load_state_dict(model.state_dict() | kept)
         return model
+
+    def _output_positions(self) -> bool:
+        if self.output_positions is not None:
+            return self.output_positions
+        return self.trained is not None and self.trained.config.output_positions
 
     def _question(self, tokenizer: Tokenizer, *, context_dim: int) -> TextEncoderConfig:
         if self.trained is not None:
@@ -148,6 +157,7 @@ def start(
     answer: AnswerKind | None,
     decoder: dict[str, Any] | None,
     head_dim: int | None,
+    output_positions: bool | None,
     pretrained: str | None,
     image_size: int | None,
     mean: tuple[float, float, float],
@@ -197,7 +207,7 @@ def start(
             value=head_dim,
         )
     reader = None if question_pretrained is None else load_text_encoder(question_pretrained)
-    return AnswerStart(pictures, question, reader, answer, decoder, head_dim)
+    return AnswerStart(pictures, question, reader, answer, decoder, head_dim, output_positions)
 
 
 def without_dropout(config: VQAConfig) -> VQAConfig:

@@ -34,9 +34,9 @@ Classify and caption pictures, answer questions about them, transcribe speech,
 and see where models looked.
 
 try it
-  demo         classify and caption a few pictures, answer questions about one
-               and transcribe recordings, with pages that show where the models
-               looked
+  demo         classify and caption a few pictures, answer questions about drawn
+               scenes and transcribe recordings, with pages that show where the
+               models looked
 
 use a model
   classify     say what is on pictures; with --maps, show where the model looked

@@ -4,8 +4,6 @@ Notation: b batch, h heads, n query tokens, m key tokens, d head width, D = h d 
 of queries may share b contexts: rows of one context stand together, g = r / b of them.
 """
 
-from dataclasses import replace
-
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -111,13 +109,7 @@ class Attention(nn.Module):
         dropout_p = self.dropout if self.training else 0.0  # the kernel's own dropout ignores eval()
         mixed = self.score(q, k, v, mask=mask, dropout_p=dropout_p)  # (b, h, g n, d)
         if probe is not None:
-            group = r // len(q)
-            if group > 1:  # each row has weights of its own for those who look
-                q, mixed = _ungroup(q, group), _ungroup(mixed, group)  # (r, h, n, d)
-                k, v = k.repeat_interleave(group, dim=0), v.repeat_interleave(group, dim=0)
-                if mask.keys is not None:
-                    mask = replace(mask, keys=mask.keys.repeat_interleave(group, dim=0))
-            probe.tap.record(probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=self.score)
+            probe.tap.record(probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=self.score, group=r // len(q))
         joined = mixed.transpose(1, 2).flatten(2)  # (b, g n, D)
         return self.out(joined).reshape(r, n, -1)  # type: ignore[no-any-return]
 
@@ -146,9 +138,3 @@ class Attention(nn.Module):
 
     def _heads(self, q: Tensor) -> Tensor:
         return q.reshape(*q.shape[:2], self.num_heads, -1).transpose(1, 2)  # (b, h, n, d)
-
-
-def _ungroup(x: Tensor, group: int) -> Tensor:
-    """Queries that stand side by side, (b, h, g n, d), as rows again: (b g, h, n, d)."""
-    b, h, _, d = x.shape
-    return x.reshape(b, h, group, -1, d).transpose(1, 2).flatten(0, 1)

@@ -80,14 +80,13 @@ class DotProductScore(nn.Module):
         heads: Sequence[int] | None = None,
         allowed: Tensor | None = None,
     ) -> Float[Tensor, "b heads q k"]:
-        """The weights of the rows in `q`, in fp32, outside autograd."""
+        """The weights of the rows in `q`, in fp32."""
         if heads is not None:
             q, k = q[:, list(heads)], k[:, list(heads)]
         rows, keys = q.float().flatten(0, 1), k.float().flatten(0, 1)  # (b heads, len, d)
-        with torch.no_grad():
-            # one product with the scale inside it: a full capture is bound by the memory it touches
-            scores = rows.new_empty(len(rows), rows.shape[1], keys.shape[1])
-            scores = torch.baddbmm(scores, rows, keys.transpose(-2, -1), beta=0, alpha=self.scale)
+        # one product with the scale inside it: a full capture is bound by the memory it touches
+        scores = rows.new_empty(len(rows), rows.shape[1], keys.shape[1])
+        scores = torch.baddbmm(scores, rows, keys.transpose(-2, -1), beta=0, alpha=self.scale)
         return attention_weights(scores.reshape(*q.shape[:3], k.shape[2]), allowed)
 
 

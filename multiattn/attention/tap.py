@@ -85,8 +85,9 @@ class Tap:
         self._names = frozenset(site.name for site in self.sites)
         self._all_names = frozenset(site.name for site in sites)
         self._weights: dict[str, Tensor] = {}
-        self._outputs: dict[str, Tensor] = {}  # (b, h, q, d) before the heads are joined, in the autograd graph
+        self._outputs: dict[str, Tensor] = {}  # (b, h, g q, d) before the heads are joined, in the autograd graph
         self._values: dict[str, Tensor] = {}  # (b, h, k, d)
+        self._groups: dict[str, int] = {}  # g
 
     def _heads_by_site(self, heads: Sequence[int] | Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
         """The heads asked for at each site; a site with all of its heads is not there."""
@@ -155,20 +156,26 @@ class Tap:
             ) from error
         found = {}
         for name, gradient in zip(names, by_output, strict=True):
-            values = self._values[name].detach()
+            values, group = self._values[name].detach(), self._groups[name]
             if self.rows is not None:
-                gradient = gradient[:, :, list(self.rows)]
+                gradient = gradient[:, :, self._rows_of(gradient.shape[-2], group)]
             if name in self._heads:
                 gradient, values = gradient[:, list(self._heads[name])], values[:, list(self._heads[name])]
-            found[name] = gradient.float() @ values.float().transpose(-2, -1)  # (b, heads, rows, k)
+            by_weight = gradient.float() @ values.float().transpose(-2, -1)  # (b, heads, g rows, k)
+            found[name] = ungrouped(by_weight, group)
         return found
 
     def at(self, name: str) -> "Probe":
         """The probe for the part of the model called `name`."""
         return Probe(self, name)
 
-    def record(self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score) -> None:
-        """Called by `Attention` with what its kernel got; q, k, v and output are (b, h, len, d)."""
+    def record(
+        self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score, group: int = 1
+    ) -> None:
+        """Called by `Attention` with what its kernel got; q, k, v and output are (b, h, len, d).
+
+        The queries are those of `group` rows side by side, each of which has weights of its own for those who look.
+        """
         if name not in self._names:
             if name not in self._all_names:
                 raise ModelError(f"the tap was made for another model: it does not know the site {name}")
@@ -177,14 +184,28 @@ class Tap:
         # autocast would turn the fp32 products back into half precision
         learns = self._learns and torch.is_grad_enabled()
         with torch.set_grad_enabled(learns), torch.autocast(device_type=q.device.type, enabled=False):
+            rows = None if self.rows is None else self._rows_of(q_len, group)
             allowed = None
             if not mask.is_open:
-                rows = None if self.rows is None else torch.tensor(self.rows) % q_len
-                allowed = mask.dense(q_len, k_len, rows=rows, device=q.device)
-            asked = q if self.rows is None else q[:, :, list(self.rows)]
-            self._weights[name] = score.weights(asked, k, heads=self._heads.get(name), allowed=allowed)
+                allowed = mask.dense(q_len, k_len, rows=None if rows is None else torch.tensor(rows), device=q.device)
+            asked = q if rows is None else q[:, :, rows]
+            weights = score.weights(asked, k, heads=self._heads.get(name), allowed=allowed)
+            self._weights[name] = ungrouped(weights, group)
         if self.keeps_gradients:
-            self._outputs[name], self._values[name] = output, v
+            self._outputs[name], self._values[name], self._groups[name] = output, v, group
+
+    def _rows_of(self, q_len: int, group: int) -> list[int]:
+        """The rows asked for, of each of `group` rows whose queries stand side by side, `q_len` in all."""
+        assert self.rows is not None
+        count = q_len // group
+        return [start + row % count for start in range(0, q_len, count) for row in self.rows]
+
+
+def ungrouped(weights: Tensor, group: int) -> Tensor:
+    """What queries side by side have, (b, heads, g rows, k), as rows again: (b g, heads, rows, k)."""
+    if group == 1:
+        return weights
+    return weights.unflatten(2, (group, -1)).transpose(1, 2).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)

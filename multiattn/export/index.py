@@ -113,7 +113,9 @@ def write_index(path: str | Path, entries: Sequence[IndexEntry | RecordingEntry]
 
 def _count(entries: Sequence[IndexEntry | RecordingEntry]) -> str:
     recordings = sum(isinstance(entry, RecordingEntry) for entry in entries)
-    counts = {"picture": len(entries) - recordings, "recording": recordings}
+    # a picture may have been classified, captioned and asked about, each a card
+    pictures = len({entry.name for entry in entries if isinstance(entry, IndexEntry)})
+    counts = {"picture": pictures, "recording": recordings}
     said = [f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items() if count]
     return " and ".join(said) or "0 pictures"
 

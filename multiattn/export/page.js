@@ -25,6 +25,7 @@ function showCell(cell) {
 }
 
 function pointAt(event) {
+  if (!map) return;
   // the patch below the pointer; outside the crop nothing changes
   const box = element("crop").getBoundingClientRect();
   const column = Math.floor(((event.clientX - box.left) / box.width) * map.columns);
@@ -33,6 +34,7 @@ function pointAt(event) {
 }
 
 function moveCell(event) {
+  if (!map) return;
   const { rows, columns } = map;
   const row = Math.floor(chosen.cell / columns);
   const column = chosen.cell % columns;
@@ -127,6 +129,10 @@ function showView(index) {
   );
   element("prediction").hidden = !predictions.length;
   showTexts(showWord);
+  const mapped = mapOf() !== undefined;
+  document.body.classList.toggle("no-map", !mapped);
+  element("no-map").hidden = mapped;
+  if (!mapped) return (map = null);
   chosen.method = mapOf().name; // the method stays where there is a map by it
   showMethods(textOf().maps, chosen.method, (name) => {
     chosen.method = name;
@@ -144,6 +150,8 @@ function showPicture(index, view = 0) {
   element("position").textContent = `${chosen.picture + 1} of ${data.pictures.length}`;
   element("picture").src = picture.src;
   element("picture").alt = picture.name;
+  element("left-out").textContent = picture.left_out;
+  element("left-out").hidden = !picture.left_out;
   document.body.style.setProperty("--aspect", picture.width / picture.height);
   showQuestions(showView);
   showView(view);

@@ -19,11 +19,15 @@ from ..maps.dependence import made_up
 from .canvas import for_display
 from .heat import SATURATION, palette, placed
 from .naming import likelier, meaning, origin, readable
-from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord
+from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord, gaps
 from .shell import base64_of, embedded, fill, jpeg, part, write
 
 _STEPS = 65535
 """Values are stored in 16-bit steps from the lowest to the highest of their grid: exact to 1/131,070 of that range."""
+
+_MOST_OF_STACKS = 16_000_000
+"""Bytes that the maps of every layer and head may take of the questions about one picture: with more, a browser opens
+the page slowly, and they are left out."""
 
 
 def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPicture], title: str) -> None:
@@ -53,12 +57,19 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPictur
 
 
 def _picture(picture: PagePicture | AskedPicture) -> dict[str, Any]:
-    shown = for_display(picture.picture)
+    shown, left_out = for_display(picture.picture), ""
     if isinstance(picture, AskedPicture):
-        views = [_asked(question) for question in picture.questions]
+        size = sum(_size_of_stacks(text) for one in picture.questions for text in (one.question, one.answer))
+        if size > _MOST_OF_STACKS:
+            left_out = (
+                f"The maps of every layer and head are not on this page: they would take {size / 1e6:.0f} MB of it, "
+                f"and {_MOST_OF_STACKS / 1e6:.0f} MB is the most. Ask fewer questions at once to have them."
+            )
+        views = [_asked(question, stacks=not left_out) for question in picture.questions]
     else:
         views = [_predicted(picture)]
     return {
+        "left_out": left_out,
         "name": picture.name,
         "src": jpeg(shown),
         "width": shown.width,
@@ -70,18 +81,36 @@ def _picture(picture: PagePicture | AskedPicture) -> dict[str, Any]:
 def _predicted(picture: PagePicture) -> dict[str, Any]:
     methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
     maps = [_map(one, with_target=methods[one.method] > 1) for one in picture.maps]
-    text = {"title": "Caption", "words": [_word(word) for word in picture.words], "maps": maps}
+    words = [_word(word) for word in picture.words]
+    text = {"title": "Caption", "words": words, "gaps": gaps(picture.words), "maps": maps}
     return {"predictions": _scores(picture.predictions), "heading": "Prediction", "texts": [text]}
 
 
-def _asked(question: PageQuestion) -> dict[str, Any]:
-    texts = [_text("Question", question.question), _text("Answer", question.answer)]
+def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, Any]:
+    texts = [
+        _text("Question", question.question, stacks=stacks),
+        _text("Answer", question.answer, stacks=stacks),
+    ]
     return {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
 
 
-def _text(title: str, text: PageText) -> dict[str, Any]:
-    maps = [_map(one, with_target=False) for one in text.maps]
-    return {"title": title, "words": [_word(word) for word in text.words], "maps": maps}
+def _text(title: str, text: PageText, *, stacks: bool) -> dict[str, Any]:
+    shown = text.maps if stacks else _without_stacks(text)
+    maps = [_map(one, with_target=False) for one in shown]
+    words = [_word(word) for word in text.words]
+    return {"title": title, "words": words, "gaps": gaps(text.words, text.whole), "maps": maps}
+
+
+def _without_stacks(text: PageText) -> Sequence[AttentionMap]:
+    """The other maps, where there are some."""
+    return [one for one in text.maps if "layer" not in one.names] or text.maps
+
+
+def _size_of_stacks(text: PageText) -> int:
+    """Bytes of the page: two for a value, and base64 makes four of three."""
+    if len(_without_stacks(text)) == len(text.maps):
+        return 0
+    return sum(one.values.size * 8 // 3 for one in text.maps if "layer" in one.names)
 
 
 def _scores(scores: Sequence[tuple[str, float]]) -> list[list[str | float]]:

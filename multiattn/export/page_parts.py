@@ -53,13 +53,18 @@ class PageText:
     """At least one where there are words. Axes (word, y, x): shown by its method's name; (layer, head, word, y, x):
     with a choice of both."""
 
+    whole: str = ""
+    """All of it as it stands, with the marks between the words and after them; "" where the words are all of it.
+    Without words it is shown as it is, and has no map."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: There are words and no map, a map has other axes, other words or no geometry, or a method comes
-                twice.
+            ValueError: There are words and no map, a map has other axes, other words or no geometry, a method comes
+                twice, or a word does not stand in the whole.
         """
+        gaps(self.words, self.whole)
         if not self.words and not self.maps:
             return
         _check_maps(self.maps, self.words)
@@ -91,10 +96,10 @@ class PageQuestion:
         Raises:
             ValueError: The question has no words, the maps of the two are by other methods, or a score is none.
         """
-        if not self.question.words:
+        if not self.question.words and not self.question.whole:
             raise ValueError("`question` must have at least one word, but has none instead.")
         asked, answered = self.question.methods(), self.answer.methods()
-        if self.answer.words and asked != answered:
+        if self.question.words and self.answer.words and asked != answered:
             raise ValueError(
                 f"`answer` must have maps by the methods of the question, {', '.join(asked)}, "
                 f"but has {', '.join(answered)} instead."
@@ -155,6 +160,28 @@ class AskedPicture:
         """
         if not self.questions:
             raise ValueError("`questions` must hold at least one question, but is empty instead.")
+
+
+def gaps(words: Sequence[PageWord], whole: str = "") -> list[str]:
+    """What stands before each of the words, and after the last.
+
+    Args:
+        words: In their order.
+        whole: The text that they stand in; "" where they and the spaces between them are all of it.
+
+    Raises:
+        ValueError: A word does not stand in the whole, after the one before it.
+    """
+    whole = whole or "".join(word.text for word in words).strip()
+    found, at = [], 0
+    for word in words:
+        text = word.text.strip()
+        start = whole.find(text, at)
+        if start < 0:
+            raise ValueError(f"`whole` must hold {text!r} after the word before it, but is {whole!r} instead.")
+        found.append(whole[at:start])
+        at = start + len(text)
+    return [*found, whole[at:]]
 
 
 def _check_maps(maps: Sequence[AttentionMap], words: Sequence[PageWord]) -> None:

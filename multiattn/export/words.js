@@ -3,7 +3,7 @@
 const NOTHING = "nothing"; // was said
 const viewOf = () => data.pictures[chosen.picture].views[chosen.view];
 const textOf = () => viewOf().texts[chosen.text];
-const said = (text) => text.words.map((word) => word.text).join("").trim();
+const said = ({ words, gaps }) => [...words.flatMap((word, i) => [gaps[i], word.text.trim()]), gaps.at(-1)].join("");
 const wordText = () => textOf().words[chosen.word].text.trim();
 const forWord = () => (map.words ? `for “${wordText()}” · ` : "");
 
@@ -28,7 +28,7 @@ function wordChoice(word, text, index, show) {
   return label;
 }
 
-function showText({ title, words }, text, show) {
+function showText({ title, words, gaps }, text, show) {
   const part = document.createElement("div");
   const heading = document.createElement("h2");
   const line = document.createElement("div");
@@ -36,11 +36,9 @@ function showText({ title, words }, text, show) {
   line.className = "sentence";
   line.setAttribute("role", "group");
   line.setAttribute("aria-labelledby", heading.id);
-  for (const [index, word] of words.entries()) {
-    const space = word.text.slice(0, word.text.length - word.text.trimStart().length);
-    line.append(index ? space : "", wordChoice(word, text, index, show));
-  }
-  if (!words.length) {
+  for (const [index, word] of words.entries()) line.append(gaps[index], wordChoice(word, text, index, show));
+  line.append(gaps.at(-1));
+  if (!words.length && !gaps[0]) {
     const none = document.createElement("span");
     line.append(Object.assign(none, { className: "soft", textContent: NOTHING }));
   }
@@ -54,12 +52,13 @@ function showTexts(show) {
   chosen.text = Math.max(0, texts.findLastIndex((text) => text.words.length));
   chosen.word = 0;
   const words = texts.flatMap((text) => text.words);
-  const spoken = words.length > 0;
+  const spoken = texts.some(said);
   element("texts").hidden = !spoken;
   element("texts").classList.toggle("owing", words.some((word) => word.without !== null));
   element("words").replaceChildren(...(spoken ? texts.map((text, index) => showText(text, index, show)) : []));
   element("made-up").hidden = !words.some((word) => word.made_up);
-  if (spoken) markWord();
+  element("pointing").hidden = element("word").hidden = !words.length; // a text without maps has no choice of words
+  if (words.length) markWord();
 }
 
 function markWord() {

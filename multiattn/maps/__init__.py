@@ -10,6 +10,7 @@ from .picture import METHOD_NOTES, METHODS, attention_stack, class_attention, ex
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .progress import Progress, progress
 from .propagate import relevance, rollout, sharpness
+from .question_replay import QuestionReading, read_questions
 from .questions import (
     ANSWER_METHODS,
     ANSWER_NOTES,
@@ -37,6 +38,8 @@ __all__ = [
     "answer_attention_stack",
     "answer_attention",
     "AnswerMaps",
+    "QuestionReading",
+    "read_questions",
     "QUESTION_NOTES",
     "ANSWER_NOTES",
     "ANSWER_METHODS",

@@ -4,11 +4,12 @@ Notation: b pictures, r questions (g = r / b of each picture, side by side), n t
 words of an answer, V vocabulary, A answers of the closed list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -18,6 +19,38 @@ from ..inputs import Geometry
 from ..inputs.text import Word
 from ..models import VQA, SingleStream
 from .replay import Replay, check_geometries, spaced
+
+
+class QuestionReading(NamedTuple):
+    """Questions that were read with somebody looking on: for their answers, and for the maps of both."""
+
+    states: Float[Tensor, "r n D"]
+    """What the answers are found from."""
+
+    looks: Mapping[str, Tensor]
+    """The attention weights of the question encoder (r, h, n, k), by site: k tokens of the question or the picture."""
+
+
+def read_questions(
+    model: VQA,
+    images: Float[Tensor, "b c H W"],
+    questions: Int64[Tensor, "r n"],
+    context: Float[Tensor, "b m C"] | ProjectedContext,
+    *,
+    real: Bool[Tensor, "r n"] | None = None,
+) -> QuestionReading:
+    """Read questions as `VQA.read` does, and keep what `answer_attention_stack` needs of it.
+
+    Args:
+        model: Who reads.
+        images: What the questions are about.
+        questions: As many of each picture as of the others, special tokens included.
+        context: What `encode` gave, or what `question.project_context` made of it.
+        real: False where a token is padding; None where none is.
+    """
+    sites = model.attention_sites((images.shape[-2], images.shape[-1]), question_tokens=questions.shape[1])
+    tap = Tap(sites, select="question.*")
+    return QuestionReading(model.read(questions, context, real=real, tap=tap), tap.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +123,6 @@ class QuestionReplay:
         model: VQA | SingleStream,
         context: Float[Tensor, "b m C"] | ProjectedContext,
         tap: Tap,
-        *,
-        last_only: bool = False,
     ) -> Float[Tensor, "r ..."]:
         """One pass: the scores (logits) of the closed list (r, A), or of what follows each token of answers (r, t, V).
 
@@ -99,21 +130,34 @@ class QuestionReplay:
             model: Who reads.
             context: What it reads about.
             tap: What to capture.
-            last_only: Score only what follows the last token of each answer, which nobody needs to know.
         """
-        real = self.questions.real
-        padded = None if bool(real.all()) else real
         if isinstance(model, SingleStream):
             assert isinstance(context, Tensor)
-            return model.answer_logits(model.read(self.questions.tokens, context, real=padded, tap=tap))
+            return model.answer_logits(model.read(self.questions.tokens, context, real=self.padded, tap=tap))
         # `forward` and not a call, which may be compiled: a tap's gradients need the graph of the eager pass
-        states = model.question.forward(self.questions.tokens, context, real=padded, tap=tap.at("question"))
-        if not isinstance(self.answers, Replay):
-            return model.answer_logits(states)
+        states = model.question.forward(self.questions.tokens, context, real=self.padded, tap=tap.at("question"))
+        return self.write(model, states, tap) if model.head is None else model.answer_logits(states)
+
+    def write(
+        self, model: VQA, states: Float[Tensor, "r n D"], tap: Tap, *, last_only: bool = False
+    ) -> Float[Tensor, "r t V"]:
+        """The second half of it for a model that writes its answers, from the states of the questions.
+
+        Args:
+            model: Who writes.
+            states: What the question encoder gave.
+            tap: What to capture.
+            last_only: Score only what follows the last token of each answer, which nobody needs to know.
+        """
         assert model.decoder is not None
-        return model.decoder.forward(
-            self.answers.tokens[:, :-1], states, context_real=padded, last_only=last_only, tap=tap.at("decoder")
-        )
+        assert isinstance(self.answers, Replay)
+        written, probe = self.answers.tokens[:, :-1], tap.at("decoder")
+        return model.decoder.forward(written, states, context_real=self.padded, last_only=last_only, tap=probe)
+
+    @property
+    def padded(self) -> Bool[Tensor, "r n"] | None:
+        """False where a question is filled up; None where none is."""
+        return None if bool(self.questions.real.all()) else self.questions.real
 
     def word_scores(self, logits: Float[Tensor, "r ..."]) -> list[Float[Tensor, " v"]]:
         """The score of each word of each answer. A probability near 1 has no gradient left; the logit before it has."""

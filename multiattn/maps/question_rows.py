@@ -16,10 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..attention import ProjectedContext
+from ..errors import ModelError
 from ..models import VQA
 from .heads import Head
 from .propagate import rollout, rollout_path
-from .question_replay import QuestionReplay
+from .question_replay import QuestionReading, QuestionReplay, read_questions
 from .replay import Replay
 
 
@@ -36,20 +37,32 @@ def question_looks(
     images: Float[Tensor, "b c H W"],
     replay: QuestionReplay,
     context: Float[Tensor, "b m C"] | ProjectedContext | None,
+    reading: QuestionReading | None,
 ) -> list[Looks]:
-    """The question encoder's looks at the picture, for each question.
+    """The question encoder's looks at the picture, for each question; where there is a reading of it, in that one.
 
     An answer's look in a layer is that of the tokens it reads, and of those that they attend to in the layers above.
     Source: Abnar and Zuidema 2020, section 3, for the way from layer to layer.
+
+    Raises:
+        ModelError: The reading is of other questions.
     """
-    written = isinstance(replay.answers, Replay)
-    tap = replay.tap(model, images, select=["question.*", "decoder.*.cross"] if written else ["question.*"])
-    replay.read(model, model.encode(images) if context is None else context, tap, last_only=True)
-    cross = torch.stack(of_part(tap.weights, "question", "cross"), dim=1)  # (r, l, h, n, m)
+    tokens = replay.questions.tokens
+    if reading is None:
+        context = model.encode(images) if context is None else context
+        reading = read_questions(model, images, tokens, context, real=replay.padded)
+    elif reading.states.shape[:2] != tokens.shape:
+        raise ModelError(
+            f"`reading` must be of the same {len(tokens)} questions of {tokens.shape[1]} tokens at most, but is of "
+            f"{len(reading.states)} of {reading.states.shape[1]} instead."
+        )
+    cross = torch.stack(of_part(reading.looks, "question", "cross"), dim=1)  # (r, l, h, n, m)
     read = replay.answer_shares()
-    if written:
-        read = read @ torch.stack(of_part(tap.weights, "decoder", "cross")).mean(dim=(0, 2))  # (r, v, n)
-    path = rollout_path(read, of_part(tap.weights, "question", "self"))
+    if isinstance(replay.answers, Replay):
+        tap = replay.tap(model, images, select="decoder.*.cross")
+        replay.write(model, reading.states, tap, last_only=True)
+        read = read @ torch.stack(list(tap.weights.values())).mean(dim=(0, 2))  # (r, v, n)
+    path = rollout_path(read, of_part(reading.looks, "question", "self"))
     through = torch.stack(path[1:], dim=1)[:, :, None]  # (r, l, 1, v, n), after each block's self-attention
     return [
         Looks(share @ cross[i], through[i, :, :, : len(labels)] @ cross[i])
@@ -58,7 +71,11 @@ def question_looks(
 
 
 def question_rollout(
-    model: VQA, images: Float[Tensor, "b c H W"], replay: QuestionReplay, heads: Sequence[Head] | None
+    model: VQA,
+    images: Float[Tensor, "b c H W"],
+    replay: QuestionReplay,
+    heads: Sequence[Head] | None,
+    reading: QuestionReading | None,
 ) -> list[tuple[Float[Tensor, "w m"], Float[Tensor, "v m"]]]:
     """What was looked at, carried to the patches it came from; (w, m) for each question, and for its answer."""
     tap = replay.tap(model, images, select=["encoder.*"])
@@ -66,7 +83,7 @@ def question_rollout(
         context = model.encode(images, tap=tap)
     weights = list(tap.weights.values())
     found = []
-    for i, look in enumerate(question_looks(model, images, replay, context)):
+    for i, look in enumerate(question_looks(model, images, replay, context, reading)):
         of_picture = [block[i // replay.each][None] for block in weights]
         question, answer = (rollout(_mean(part, heads)[None], of_picture)[0] for part in look)
         found.append((question, answer))

@@ -19,7 +19,7 @@ from ..models import VQA, SingleStream
 from .attention_map import AttentionMap
 from .heads import Head, checked_heads, named
 from .question_relevance import question_relevance
-from .question_replay import QuestionReplay
+from .question_replay import QuestionReading, QuestionReplay
 from .question_rows import question_looks, question_rollout
 from .stream_rows import stream_looks, stream_relevance, stream_rollout
 from .word_maps import FOUND_BY, word_attention, word_map
@@ -79,6 +79,7 @@ def explain_answer(
     head: int | None = None,
     heads: Sequence[Head] | None = None,
     context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
+    reading: QuestionReading | None = None,
 ) -> list[AnswerMaps]:
     """Two maps a question, axes (word, y, x): its words, and those of its answer, each with the space before it.
 
@@ -99,10 +100,12 @@ def explain_answer(
         heads: The heads of the question encoder's cross-attention that count, by layer and place; all where None.
         context: `model.encode(images)` or what `model.question.project_context` made of it, where the caller has it
             already; `attention` then does without the encoder.
+        reading: What `read_questions` gave for these questions, filled up on the right, where the caller has it
+            already; all methods but `relevance` then do without the question encoder. Of a `VQA` alone.
 
     Raises:
         ModelError: An unknown method, layer or head; a layer or head for a method that uses all of them or beside
-            `heads`; or questions, answers, words, pictures and geometries that do not fit each other.
+            `heads`; or questions, answers, words, pictures, geometries and a reading that do not fit each other.
     """
     if method not in ANSWER_METHODS:
         raise ModelError(f"there is no map method {method!r} for answers; there are: {', '.join(ANSWER_METHODS)}")
@@ -116,6 +119,7 @@ def explain_answer(
             answer_words=answer_words,
             geometries=geometries,
             context=context,
+            reading=reading,
         )
         return [answer_attention(stack, layer=layer, head=head, heads=heads) for stack in stacks]
     if layer is not None or head is not None:
@@ -127,7 +131,10 @@ def explain_answer(
         model, images, questions, question_words, answers=answers, answer_words=answer_words, geometries=geometries
     )
     if isinstance(model, VQA):
-        rows = (question_relevance if method == "relevance" else question_rollout)(model, images, replay, heads)
+        if method == "relevance":
+            rows = question_relevance(model, images, replay, heads)
+        else:
+            rows = question_rollout(model, images, replay, heads, reading)
     else:
         rows = (stream_relevance if method == "relevance" else stream_rollout)(model, images, replay, heads)
     note = "" if heads is None else f" Of the question's looks, those of the heads that point: {named(heads)}."
@@ -144,6 +151,7 @@ def answer_attention_stack(
     answer_words: Sequence[Sequence[Word]],
     geometries: Sequence[Geometry | None] | None = None,
     context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
+    reading: QuestionReading | None = None,
 ) -> list[AnswerMaps]:
     """What every layer and head of the question encoder looked at: two maps a question, (layer, head, word, y, x).
 
@@ -154,7 +162,7 @@ def answer_attention_stack(
     )
     rows: Sequence[tuple[Tensor, Tensor]]
     if isinstance(model, VQA):
-        rows = question_looks(model, images, replay, context)
+        rows = question_looks(model, images, replay, context, reading)
     else:
         rows = stream_looks(model, images, replay, context if isinstance(context, Tensor) else None)
     return _maps(model, images, replay, rows, method="attention", geometries=geometries)

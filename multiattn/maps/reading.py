@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..attention import Mask, ProjectedContext, Site, Tap
 from ..attention.score import Score
+from ..attention.tap import ungrouped
 from ..errors import ModelError
 from ..models import SpeechRecogniser
 from .heads import Head, checked_heads
@@ -163,14 +164,17 @@ class _FoldingTap(Tap):
         super().__init__(sites, select=list(of_site), heads=of_site)
         self._asked, self._sizes, self._fold = of_site, sizes, fold
 
-    def record(self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score) -> None:
+    def record(
+        self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score, group: int = 1
+    ) -> None:
         del v, output  # gradients are not asked for
         if name not in self._asked:
             return
         allowed = None if mask.is_open else mask.dense(q.shape[-2], k.shape[-2], device=q.device)
         for head in self._asked[name]:
             with torch.autocast(device_type=q.device.type, enabled=False):
-                weights = score.weights(q, k, heads=[head], allowed=allowed)[:, 0].cpu().numpy()  # (r, n, m)
+                weights = score.weights(q, k, heads=[head], allowed=allowed)
+            weights = ungrouped(weights, group)[:, 0].cpu().numpy()  # (r, n, m)
             for item, (rows, frames) in enumerate(self._sizes):
                 own = weights[item, :rows, :frames]
                 # what went to the silence after the recording is left out, as if it had not been there

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..attention import Site, Tap, probe_at
+from ..attention import Site, Tap, probe_at, sinusoidal_2d
 from .initial import initialise
 from .vit import ViT, ViTConfig
 
@@ -22,10 +23,12 @@ class PictureModel(nn.Module):
     Args:
         encoder: Of the vision transformer; without classes.
         bridge: The width that a linear map leads to from the encoder's; None for no such map.
+        output_positions: Whether the places of the patches are added once more to what is looked at.
     """
 
-    def __init__(self, encoder: ViTConfig, *, bridge: int | None) -> None:
+    def __init__(self, encoder: ViTConfig, *, bridge: int | None, output_positions: bool = False) -> None:
         super().__init__()
+        self.output_positions = output_positions
         self.encoder = ViT(encoder)
         self.bridge = None if bridge is None else nn.Linear(encoder.dim, bridge)
         if self.bridge is not None:
@@ -38,11 +41,24 @@ class PictureModel(nn.Module):
             images: Normalised pictures; height and width must be multiples of the patch size.
             tap: What to capture of the attention.
         """
-        return self.bridged(self.encoder.features(images, tap=probe_at(tap, "encoder")))
+        features = self.encoder.features(images, tap=probe_at(tap, "encoder"))
+        return self.bridged(features, image_size=(images.shape[-2], images.shape[-1]))
 
-    def bridged(self, features: Float[Tensor, "b m E"]) -> Float[Tensor, "b m C"]:
-        """What `encode` makes of the encoder's features, for those who have kept them."""
-        return features if self.bridge is None else self.bridge(features)
+    def bridged(
+        self, features: Float[Tensor, "b m E"], *, image_size: tuple[int, int] | None = None
+    ) -> Float[Tensor, "b m C"]:
+        """What `encode` makes of the encoder's features, for those who have kept them.
+
+        Args:
+            features: Of all tokens.
+            image_size: Height and width of the pictures; the encoder's own where None.
+        """
+        x = features if self.bridge is None else self.bridge(features)
+        if not self.output_positions:
+            return x
+        grid = self.encoder.grid(image_size or self.encoder.config.image_size)
+        places = sinusoidal_2d(*grid, x.shape[-1]).to(x)  # (patches, C)
+        return x + F.pad(places, (0, 0, self.encoder.num_prefix_tokens, 0))
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters that weight decay must leave alone, as timm's optimisers ask."""

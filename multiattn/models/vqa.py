@@ -1,8 +1,8 @@
 """Visual question answering: a question is read while looking at a picture, then answered out of a list or in words.
 
 Notation: b pictures, r questions (r / b of each picture, side by side), n tokens of a question, t of an answer, m
-picture tokens (prefix first, then patches row by row), C width of what the question encoder attends to, D its own width,
-A answers of the closed list, V vocabulary.
+picture tokens (prefix first, then patches row by row), C width of what the question encoder attends to, D its own
+width, A answers of the closed list, V vocabulary.
 Source: Li et al. 2022 (BLIP), section 4.4: the answer decoder; Kim et al. 2021 (ViLT): the classifier over a list.
 """
 
@@ -45,6 +45,10 @@ class VQAConfig:
     bridge: bool = False
     """Whether a linear map leads from the encoder's width to the question encoder's `context_dim`."""
 
+    output_positions: bool = False
+    """Whether the places of the patches (2-D sinusoids) are added once more to what the question encoder looks at: a
+    small model does not learn otherwise where things are. Source: Carion et al. 2020 (DETR), for the keys there."""
+
     def __post_init__(self) -> None:
         """Check that the parts fit each other.
 
@@ -71,6 +75,11 @@ class VQAConfig:
                 f"{self.decoder.context_dim} instead."
             )
         check_at_least(self, 1, ("head_dim",))
+        if self.output_positions and self.question.context_dim % 4:
+            raise ValueError(
+                "`question.context_dim` must be a multiple of 4 with `output_positions`, but is "
+                f"{self.question.context_dim} instead."
+            )
 
 
 _BLIP = CAPTIONER_PRESETS["blip_base"]
@@ -105,8 +114,10 @@ PRESETS: dict[str, VQAConfig] = {
             stem_channels=(48, 96, 128),
             stem_strides=(2, 2, 2),
         ),
-        TextEncoderConfig(dim=128, depth=3, num_heads=4, mlp_dim=512, max_length=32, context_dim=128),
+        TextEncoderConfig(dim=128, depth=4, num_heads=4, mlp_dim=512, max_length=32, context_dim=128),
         answers=1000,
+        head_dim=256,
+        output_positions=True,
     ),
 }
 """The models one can ask for by name; the sizes of vocabulary and answer list are the data's."""
@@ -130,7 +141,8 @@ class VQA(PictureModel):
     """A vision transformer, a question encoder that looks at it, and a head or a decoder, built from a `VQAConfig`."""
 
     def __init__(self, config: VQAConfig) -> None:
-        super().__init__(config.encoder, bridge=config.question.context_dim if config.bridge else None)
+        bridge = config.question.context_dim if config.bridge else None
+        super().__init__(config.encoder, bridge=bridge, output_positions=config.output_positions)
         self.config = config
         self.question = TextEncoder(config.question)
         self.head = None

@@ -2,7 +2,7 @@
 
 The way of one picture: `load_image` -> `ImagePreprocessing` -> the encoder, once for all questions about it. Of a
 question: the tokenizer -> the question encoder, which looks at the picture -> a `Finder`; and, where maps are asked
-for, one more reading of question and answer: `explain_answer`.
+for, `explain_answer`, from how the question was read and one more reading of the answer.
 """
 
 from collections import deque
@@ -34,6 +34,9 @@ from .results import Failure
 from .search_options import check_names
 
 _Questions = list[str] | tuple[str, ...]
+
+_FEW = 5
+"""Of a list of answers, those that a message names."""
 
 
 class Answering:
@@ -174,8 +177,9 @@ class Answering:
             places = {label: place for place, label in enumerate(labels)}
             if unknown := [choice for choice in choices or () if choice not in places]:
                 raise InputError(
-                    f"`answers` must be of the {len(labels)} that {source} knows, but {short(unknown[0])} is not: "
-                    "leave it out, or give a model that writes its answers"
+                    f"`answers` must be of the {len(labels)} that {source} knows ({', '.join(labels[:_FEW])}"
+                    f"{', ...' if len(labels) > _FEW else ''}), but {short(unknown[0])} is not: leave it out, or give "
+                    "a model that writes its answers"
                 )
             chosen = list(places.values()) if choices is None else [places[choice] for choice in choices]
             return FromList(self._model, labels, chosen, top_k)

@@ -13,7 +13,14 @@ from torch import Tensor
 from ..attention import ProjectedContext
 from ..inputs import Geometry, Tokenizer
 from ..inputs.text import Word
-from ..maps import AnswerMaps, answer_attention, answer_attention_stack, explain_answer
+from ..maps import (
+    AnswerMaps,
+    QuestionReading,
+    answer_attention,
+    answer_attention_stack,
+    explain_answer,
+    read_questions,
+)
 from ..models import VQA, SingleStream
 from .answer_finding import Finder, Found
 from .answer_results import Answer, AnswerMap
@@ -94,10 +101,14 @@ class Answerer:
         questions = [question for of_picture in rows for question in of_picture]
         tokens, real = self._filled(questions)
         with torch.inference_mode():
-            if isinstance(self._model, VQA):
-                states = self._model.read(tokens, seen.context, real=real)
-            else:
+            reading = None
+            if not isinstance(self._model, VQA):
                 states = self._model.read(tokens, cast(Tensor, seen.context), real=real)
+            elif request.methods:
+                reading = read_questions(self._model, seen.images, tokens, seen.context, real=real)
+                states = reading.states
+            else:
+                states = self._model.read(tokens, seen.context, real=real)
         found = request.find(states, real)
         first_token = self._tokenizer.name_of(request.first_token) or str(request.first_token)
         each = len(rows[0])
@@ -113,7 +124,7 @@ class Answerer:
             for i, (question, one) in enumerate(zip(questions, found, strict=True))
         ]
         if request.methods:
-            answers = self._with_maps(seen, questions, found, answers, request.methods)
+            answers = self._with_maps(seen, questions, found, answers, request.methods, reading)
         return [answers[i : i + each] for i in range(0, len(answers), each)]
 
     def _filled(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor | None]:
@@ -133,15 +144,16 @@ class Answerer:
         found: Sequence[Found],
         answers: list[Answer],
         methods: Sequence[str],
+        reading: QuestionReading | None,
     ) -> list[Answer]:
-        """One more reading of what was said: right for beams and lists alike; the search knows nothing of it."""
+        """From the reading of the questions, and one more of what was said: the search knows nothing of it."""
         having = [i for i, one in enumerate(found) if one.words]  # an answer without a word has nothing to show
         if not having:
             return answers
         if len(having) < len(found):  # each with a picture of its own, for not all have as many
             each = len(found) // len(seen.items)
-            seen = seen.select([i // each for i in having])
-        by_method, stacks = self._explained(seen, [(questions[i], found[i]) for i in having], methods)
+            seen, reading = seen.select([i // each for i in having]), None
+        by_method, stacks = self._explained(seen, [(questions[i], found[i]) for i in having], methods, reading)
         results = list(answers)
         for place, i in enumerate(having):
             item = seen.items[place * len(seen.items) // len(having)]
@@ -150,7 +162,11 @@ class Answerer:
         return results
 
     def _explained(
-        self, seen: "_Seen", said: Sequence[tuple[Question, Found]], methods: Sequence[str]
+        self,
+        seen: "_Seen",
+        said: Sequence[tuple[Question, Found]],
+        methods: Sequence[str],
+        reading: QuestionReading | None,
     ) -> tuple[list[list[AnswerMaps]], list[AnswerMaps]]:
         """By each method, the maps of each question; and those of every layer and head."""
         model, images, geometries = self._model, seen.images, seen.geometries
@@ -166,6 +182,7 @@ class Answerer:
             answer_words=answer_words,
             geometries=geometries,
             context=seen.context,
+            reading=reading,
         )
         by_method = []
         for method in methods:
@@ -183,6 +200,7 @@ class Answerer:
                     method=method,
                     geometries=geometries,
                     heads=self._heads,
+                    reading=reading,
                 )
             )
         return by_method, stacks

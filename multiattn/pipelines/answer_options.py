@@ -108,7 +108,7 @@ def first_token_of(name: str | None, tokenizer: Tokenizer, *, default: int, voca
     if token is None or token >= vocab_size:
         raise ModelError(
             f"`first_token` must be a token of {source} by its name or its number (0 to {vocab_size - 1}), but is "
-            f"{name!r} instead"
+            f"{name!r} instead: leave it out for the model's own"
         )
     return token
 

@@ -107,7 +107,7 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
     """Writes one page, complete in itself, about one picture, with a choice of the questions asked about it.
 
     Args:
-        answers: About the same picture; those without maps are left out.
+        answers: About the same picture; those without maps stand there without.
         path: Of the page.
 
     Raises:
@@ -115,23 +115,27 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
     """
     from ..export import AskedPicture, write_page
 
-    shown = [answer for answer in answers if answer.maps]
-    if not shown:
+    shown = next((answer.maps[0] for answer in answers if answer.maps), None)
+    if shown is None:
         raise InputError('there are no maps to save; ask for some: answer(picture, question, maps="attention")')
-    first = shown[0].maps[0]
-    page = AskedPicture(picture=first.picture, name=first.name, questions=[_on_page(answer) for answer in shown])
-    write_page(path, pictures=[page], title=first.name)
+    page = AskedPicture(picture=shown.picture, name=shown.name, questions=[_on_page(answer) for answer in answers])
+    write_page(path, pictures=[page], title=shown.name)
 
 
 def _on_page(answer: Answer) -> "PageQuestion":
     from ..export import PageQuestion, PageText, PageWord
 
+    candidates = tuple((candidate.text, candidate.score) for candidate in answer.candidates)
+    if not answer.maps:
+        return PageQuestion(
+            question=PageText((), (), answer.question), answer=PageText((), (), answer.answer), candidates=candidates
+        )
     of_question, of_answer = answer.stacks
     asked = tuple(PageWord(label) for label in of_question.axes[2].labels or ())
     labels = of_answer.axes[2].labels or ()
     said = tuple(PageWord(label, word.probability) for label, word in zip(labels, answer.words, strict=True))
     return PageQuestion(
-        question=PageText(asked, [*(one.question for one in answer.maps), of_question]),
+        question=PageText(asked, [*(one.question for one in answer.maps), of_question], answer.question),
         answer=PageText(said, [*(one.map for one in answer.maps), of_answer]),
-        candidates=tuple((candidate.text, candidate.score) for candidate in answer.candidates),
+        candidates=candidates,
     )

@@ -177,6 +177,7 @@ def check_structure(architecture: CaptionerConfig | VQAConfig, layout: str) -> N
     if isinstance(architecture, VQAConfig):
         same = {field: getattr(decoder, field) for field in _ONE_FOR_BOTH}
         check_fixed(architecture.question, FIXED_QUESTION | same, layout, of=QUESTION)
+        check_fixed(architecture, {"output_positions": False}, layout)
     check_fixed(architecture, {"bridge": False}, layout)
     height, width = architecture.encoder.image_size
     if height != width:

@@ -13,9 +13,10 @@ from .pictures import add_results, check_out, find_pictures, map_methods_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from multiattn.pipelines import Answer, Failure
+
+    from .asked import Asked
 
 _DESCRIPTION = """\
 Answer questions about pictures, in the order of the inputs, each picture as
@@ -39,12 +40,12 @@ map methods
 files in the --maps folder, for a picture NAME.jpg
   NAME.html         one page, complete in itself, for all its questions; each
                     word of question and answer shows its map; every layer and
-                    head
+                    head too, where those of all questions take at most 16 MB
   NAME.METHOD.png   the picture again for each word, with the word's map over it
-  NAME.2.METHOD.png the same for the second question about it, and so on
-  NAME.METHOD.question.npz
-                    the numbers of the question's maps; those of the answer's:
 {MAP_FILES.format("picture")}
+These numbers are of the answer's words; those of the question's are in
+NAME.METHOD.question.npz. The second question about a picture has NAME.2 in place
+of NAME, and so on; the page is one.
 
 examples
   multiattn answer photo.jpg --question 'what is on the table?'
@@ -66,7 +67,8 @@ its tokens together where the model writes; start and end are characters of the
 question or the answer.
 
 {BAD_FILES.format("picture")}
-So is a question that the model cannot read.
+So it is with a question that the model cannot read; one of --questions is named
+by its line.
 """
 
 
@@ -92,7 +94,8 @@ def parser() -> Parser:
         "--answers",
         metavar="FILE",
         type=not_empty,
-        help="what to choose the answer from, one a line (default: what the model knows, or can write)",
+        help="the answers to choose from, one a line; where the model has a list, of that list (default: all of its "
+        "list, or whatever it writes)",
     )
     add_model(parser, task="answer")
     parser.add_argument(
@@ -105,8 +108,8 @@ def parser() -> Parser:
         "--first-token",
         metavar="NAME",
         type=not_empty,
-        help="the token that a question begins with, such as '[CLS]' or '[ENC]', or its number (default: the model's "
-        "own; published BLIP weights were trained with [ENC], and transformers runs them with [CLS])",
+        help="for published BLIP weights: '[ENC]', with which they were trained, or '[CLS]', with which transformers "
+        "runs them; any token that the question is to begin with, by name or number (default: the model's own)",
     )
     parser.add_argument(
         "--beams",
@@ -131,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         unusable = 0
         if args.questions:
             asked = read_questions(args.questions)
-            check_out(args, parser(), [path for path, _ in asked])
+            check_out(args, parser(), [one.picture for one in asked])
         else:
             pictures, unusable = find_pictures(args, parser())
             asked = same_for_all(pictures, args.question)
@@ -141,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
         map_files = MapFiles(args.maps) if args.maps else None
         pipeline = multiattn.load(args.model, task="answer", device=args.device)
         results = pipeline.stream(
-            asked,
+            ((one.picture, one.questions) for one in asked),
             answers=answers,
             maps=methods,
             batch_size=args.batch_size,
@@ -149,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
             first_token=args.first_token,
             beams=args.beams,
         )
-    total = sum(len(questions) for _, questions in asked)
+    total = sum(len(one.questions) for one in asked)
     failures = unusable + _work_through(args, asked, results, map_files)
     return status(failures, unusable + total)
 
@@ -167,26 +170,30 @@ def _check_usage(args: argparse.Namespace) -> None:
 
 def _work_through(
     args: argparse.Namespace,
-    asked: "list[tuple[Path, list[str]]]",
+    asked: "list[Asked]",
     results: "Iterator[Answer | Failure]",
     map_files: MapFiles | None,
 ) -> int:
     """Writes the results, those of one picture together; returns how many there were not."""
     failures = 0
-    told: set[str] = set()  # a picture that is not there is named once, whatever was asked about it
+    told: set[str] = set()  # a question that cannot be read is named once, not for every picture
     with Report(len(asked), out=args.out, doing="answering") as report:
-        for _, questions in asked:
-            of_picture = list(islice(results, len(questions)))
-            shown = [result for result in of_picture if result.error is None and result.maps]
-            files = iter(map_files.write_answers(shown) if map_files and shown else [])
-            for result in of_picture:
+        for one in asked:
+            of_picture = list(islice(results, len(one.questions)))
+            answers = [result for result in of_picture if result.error is None]
+            has_page = map_files and any(answer.maps for answer in answers)
+            files = iter(map_files.write_answers(answers) if map_files and has_page else [])
+            told_of_picture: list[Exception] = []  # of a picture that cannot be used, all questions fail of one error
+            for number, result in enumerate(of_picture):
                 if result.error is not None:
                     failures += 1
-                    if (message := str(result.error)) not in told:
+                    message = f"{one.places[number]}: {result.error}" if one.places else str(result.error)
+                    if message not in told and not any(result.error is error for error in told_of_picture):
                         told.add(message)
+                        told_of_picture.append(result.error)
                         report.message(message)
                     continue
-                written = next(files) if map_files and result.maps else None
+                written = next(files, None)
                 report.result(as_json(result, written) if args.format == "json" else as_text(result, written))
             report.advance()
     return failures
@@ -216,6 +223,6 @@ def as_json(result: "Answer", written: Written | None) -> str:
         ],
         "first_token": result.first_token,
     }
-    if written:
+    if written and result.maps:
         line["maps"] = written.by_method
     return json.dumps(line)

@@ -164,20 +164,18 @@ class _Pages:
         from multiattn.export import IndexEntry
         from multiattn.pipelines import save_answers
 
-        shown = [result for result in results if result.error is None and result.maps]
+        answers = [result for result in results if result.error is None]
+        has_page = any(answer.maps for answer in answers)
         page = self._out / f"{name}.html"
-        if shown:
-            save_answers(shown, page)
+        if has_page:
+            save_answers(answers, page)
         for message in dict.fromkeys(str(result.error) for result in results if result.error is not None):
             self.failures += 1
             report.message(message)
-        for result in results:
-            if result.error is not None:
-                continue
-            where = ""
+        for number, result in enumerate(answers, 1):
+            where = printable(page) if has_page else ""
             if result.maps:  # an answer without words has none
-                at = f"{page.name}#question-{shown.index(result) + 1}"
-                where = printable(page)
+                at = f"{page.name}#question-{number}"
                 first = result.maps[0]
                 self.entries.append(
                     IndexEntry(

@@ -55,7 +55,8 @@ data
   with the columns file_name and label; for captions file_name and text or texts
   COCO and Flickr8k as published: --captions and --pictures ({split} in them is
   the name of the split)
-  file_name, question, and answer or answers; VQA v2 as published: --questions,
+  for answers file_name, question, and answer or answers (a list of what several
+  people said), and type where known; VQA v2 as published: --questions,
   --annotations and --pictures
   recordings: file_name and text, or LibriSpeech's folders as published;
   --join makes 400 fixed recordings of 1 to 8 short ones each, with pauses and

@@ -63,7 +63,7 @@ class MapFiles:
         return Written(page, by_method)
 
     def write_answers(self, answers: "Sequence[Answer]") -> list[Written]:
-        """Writes one page about a picture, and as `write` the rest, of answers about it that have maps."""
+        """Writes one page about a picture, and as `write` the rest, of answers about it of which one has maps."""
         from multiattn.pipelines import save_answers
 
         stem = self._names.of(str(answers[0].file))

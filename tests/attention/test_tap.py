@@ -179,6 +179,41 @@ def test_a_fully_padded_item_gives_rows_of_zero():
     torch.testing.assert_close(sums, torch.tensor([1.0, 0.0])[:, None, None].expand_as(sums))
 
 
+@pytest.mark.parametrize("learn", [True, False])
+def test_only_weights_that_are_to_be_learnt_are_part_of_the_graph(learn):
+    """Two rows share a context; the gradient of a loss of the weights is that of the oracle's."""
+    torch.manual_seed(0)
+    attention, x, context = Attention(15, 5, kv_dim=11).double(), torch.randn(4, 3, 15), torch.randn(B, 7, 11)
+    x, context = x.double().requires_grad_(), context.double()
+    tap = Tap([Site("cross", 5, 3, 7)], rows=[1], learn=learn)
+    attention(x, context, probe=tap.at("cross"))
+    weights = tap.weights["cross"]
+    assert weights.requires_grad == learn
+    if learn:
+        found, *of_layers = torch.autograd.grad(weights[..., 2].log().sum(), [x, *attention.kv.parameters()])
+        q = attention.q(x).unflatten(-1, (5, 3)).transpose(1, 2)
+        k = attention.keys_values(context.repeat_interleave(2, dim=0)).keys
+        oracle = (q[:, :, 1:2] @ k.mT * 3**-0.5).softmax(dim=-1)[..., 2].log().sum()
+        expected, *of_theirs = torch.autograd.grad(oracle, [x, *attention.kv.parameters()])
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+        for one, other in zip(of_layers, of_theirs, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("request_", [{}, {"rows": [-1, 0]}, {"heads": [3, 1], "rows": [1]}])
+def test_rows_that_share_a_context_have_weights_and_gradients_of_their_own(request_):
+    torch.manual_seed(0)
+    attention, x, context = Attention(15, 5, kv_dim=11), torch.randn(6, 3, 15), torch.randn(B, 7, 11)
+    keys = torch.rand(B, 7) > 0.3
+    shared, single = (Tap([Site("cross", 5, 3, 7)], gradients=True, **request_) for _ in range(2))
+    together = attention(x, context, mask=Mask(keys=keys), probe=shared.at("cross"))
+    each = Mask(keys=keys.repeat_interleave(3, dim=0))
+    alone = attention(x, context.repeat_interleave(3, dim=0), mask=each, probe=single.at("cross"))
+    torch.testing.assert_close(shared.weights["cross"], single.weights["cross"], atol=1e-6, rtol=0)
+    gradients = [tap.gradients(out.square().sum())["cross"] for tap, out in ((shared, together), (single, alone))]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+
+
 def test_two_threads_with_two_taps_do_not_meet(model):
     pictures = [torch.randn(1, 3, 15, 21, generator=torch.Generator().manual_seed(i)) for i in range(4)]
     alone = []

@@ -14,17 +14,17 @@ counts, so that nothing is left to luck.
 import argparse
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
 import multiattn
-from multiattn.maps import ANSWER_METHODS, AttentionMap
+from multiattn.maps import ANSWER_METHODS, AttentionMap, Box, patches_within, points
 from multiattn.pipelines.answer_results import Answer
 from multiattn.pipelines.results import Failure
-from tasks.data.questions import Box, Question, read_questions
+from tasks.data.questions import Question, read_questions
 
 FIRST = ("all", "touching", "right")
 SEES_NOTHING = ("random map", "centre map")
@@ -45,27 +45,17 @@ class Asked(NamedTuple):
     """By method: one value a patch, all words of the answer together."""
 
 
-def patches(over: AttentionMap, boxes: Sequence[Box]) -> tuple[Bool[np.ndarray, "y x"], Bool[np.ndarray, "y x"]]:
-    """The patches whose middles are in one of the boxes (pixels of the source), and those that have some of one."""
+def patches_touching(over: AttentionMap, boxes: Sequence[Box]) -> Bool[np.ndarray, "y x"]:
+    """The patches of a map that have some of one of the boxes."""
     assert over.geometry is not None
     rows, columns = over.values.shape[-2:]
     height, width = over.geometry.crop[2:]
-
-    def corner(y: float, x: float) -> tuple[float, float]:
-        assert over.geometry is not None
-        return over.geometry.to_source(x * width / columns, y * height / rows)
-
-    inside, touching = np.zeros((rows, columns), bool), np.zeros((rows, columns), bool)
+    touching = np.zeros((rows, columns), bool)
     for y, x in np.ndindex(rows, columns):
-        (left, top), (right, bottom), (across, down) = corner(y, x), corner(y + 1, x + 1), corner(y + 0.5, x + 0.5)
-        inside[y, x] = any(a <= across <= c and b <= down <= d for a, b, c, d in boxes)
+        left, top = over.geometry.to_source(x * width / columns, y * height / rows)
+        right, bottom = over.geometry.to_source((x + 1) * width / columns, (y + 1) * height / rows)
         touching[y, x] = any(a < right and left < c and b < bottom and top < d for a, b, c, d in boxes)
-    return inside, touching
-
-
-def points(values: Float[np.ndarray, "y x"], inside: Bool[np.ndarray, "y x"]) -> float:
-    """The share of a map's highest patches that are inside: 0 or 1, unless several are equally high."""
-    return float(inside[values == values.max()].mean())
+    return touching
 
 
 def centred(shape: tuple[int, ...]) -> Float[np.ndarray, "y x"]:
@@ -81,7 +71,8 @@ def asked_of(answers: Sequence[Answer], questions: Sequence[Question]) -> list[A
         if not question.boxes or not answer.maps:
             continue
         maps = {one.map.method: one.map.values.sum(axis=0) for one in answer.maps}
-        inside, touching = patches(answer.maps[0].map, question.boxes)
+        over = answer.maps[0].map
+        inside, touching = patches_within(over, question.boxes), patches_touching(over, question.boxes)
         maps |= {"random map": np.ones(inside.shape), "centre map": centred(inside.shape)}
         found.append(Asked(question, answer.answer in question.answers, inside, touching, maps))
     return found
@@ -93,8 +84,8 @@ class Table:
     def __init__(self) -> None:
         self._scores: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
 
-    def add(self, row: str, column: str, score: float) -> None:
-        self._scores[row][column].append(score)
+    def add(self, row: str, column: str, score: SupportsFloat) -> None:
+        self._scores[row][column].append(float(score))
 
     def show(self) -> None:
         columns = sorted({column for row in self._scores.values() for column in row} - set(FIRST))

@@ -221,3 +221,33 @@ def in_sight(page, index: int) -> bool:
     box, line = page.locator("#asked").bounding_box(), page.locator("#asked label").nth(index).bounding_box()
     assert box["height"] < 440 and line["height"] < 240  # a long question is cut
     return line["y"] < box["y"] + box["height"] and line["y"] + line["height"] > box["y"]
+
+
+def test_a_question_without_a_map_is_shown_with_its_picture(visit, tmp_path):
+    mapped = asked_picture(FOX, count=1).questions[0]
+    bare = PageQuestion(PageText((), (), "why, then?"), PageText((), (), ""), [("", 0.25)])
+    write_page(tmp_path / "page.html", pictures=[AskedPicture(FOX, "fox.jpg", [bare, mapped])], title="Fox")
+    page = visit(tmp_path / "page.html")
+    assert page.locator(".sentence").all_text_contents() == ["why, then?", "nothing"]
+    assert page.locator("#no-map").is_visible() and page.locator("#picture").is_visible()
+    for hidden in ("#crop", "#legend", "#readout", "#methods", "#opacity", "#drawn", "#word", "#pointing"):
+        assert not page.locator(hidden).is_visible(), hidden
+    page.locator("#stage").hover()
+    page.locator("#stage").press("Home")
+    ask(page, 1)
+    assert not page.locator("#no-map").is_visible() and page.locator("#methods").is_visible()
+    assert readout(page) == expected(values(0, 6, ATTENTION))
+    ask(page, 0)
+    page.locator("#stage").hover()
+    page.locator("#stage").press("Home")
+    assert page.locator("#no-map").is_visible() and not page.locator("#crop").is_visible()
+
+
+def test_the_page_says_that_stacks_are_left_out(visit, path, tmp_path, monkeypatch):
+    assert not visit(path).locator("#left-out").is_visible()
+    monkeypatch.setattr("multiattn.export.page._MOST_OF_STACKS", 0)
+    write_page(tmp_path / "page.html", pictures=[asked_picture(FOX)], title="Fox")
+    page = visit(tmp_path / "page.html")
+    note = "The maps of every layer and head are not on this page: they would take 0 MB of it, and 0 MB is the most."
+    assert page.locator("#left-out").inner_text() == f"{note} Ask fewer questions at once to have them."
+    assert page.locator("#methods label").all_inner_texts() == ["attention", "relevance"]

@@ -1,3 +1,6 @@
+import math
+import re
+
 import numpy as np
 import pytest
 
@@ -21,7 +24,7 @@ def test_each_question_is_a_view_with_two_texts(tmp_path, photo):
     names = ["attention", "relevance", "layer and head"]
     assert [one["name"] for one in first["maps"]] == [one["name"] for one in second["maps"]] == names
     assert [(len(text["maps"][2]["layers"]), text["maps"][2]["heads"]) for text in (first, second)] == [(2, 3), (3, 1)]
-    assert views[2]["texts"][1] == {"title": "Answer", "words": [], "maps": []}  # nothing was said
+    assert views[2]["texts"][1] == {"title": "Answer", "words": [], "gaps": [""], "maps": []}  # nothing was said
 
 
 def test_the_values_of_question_and_answer_are_kept_apart(tmp_path, photo):
@@ -35,6 +38,55 @@ def test_the_values_of_question_and_answer_are_kept_apart(tmp_path, photo):
             lows = one.values.reshape(-1, one.values.shape[-1] * one.values.shape[-2]).min(axis=1)
             assert stored["low"] == pytest.approx(lows, abs=1e-7)
             assert stored["note"] == one.note
+
+
+def test_what_stands_between_the_words_is_kept(tmp_path, photo):
+    picture = asked_picture(photo, count=2)
+    first = picture.questions[0]
+    whole_text = "¡what, color is the fox … ?!"
+    asked = PageText(first.question.words, first.question.maps, whole_text)
+    unanswered = PageQuestion(PageText((), (), "is it, well, asleep?"), PageText((), ()), [("", 0.25)])
+    questions = [PageQuestion(asked, first.answer), unanswered]
+    write_page(tmp_path / "page.html", pictures=[AskedPicture(photo, "fox.jpg", questions)], title="Fox")
+    views = picture_of(tmp_path / "page.html")["views"]
+    assert views[0]["texts"][0]["gaps"] == ["¡", ", ", " ", " ", " ", " … ", "!"]
+    assert views[0]["texts"][1]["gaps"] == ["", " ", ""]  # without the whole: the words and their spaces
+    assert [text["gaps"] for text in views[1]["texts"]] == [["is it, well, asleep?"], [""]]
+    assert [text["maps"] for text in views[1]["texts"]] == [[], []]
+    message = "`whole` must hold 'color' after the word before it, but is 'color what is the fox?' instead."
+    with pytest.raises(ValueError, match=re.escape(message)):
+        PageText(first.question.words, first.question.maps, "color what is the fox?")
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_stacks_are_left_out_of_a_page_that_they_would_make_too_big(tmp_path, photo, monkeypatch, spare):
+    picture = asked_picture(photo)
+    maps = [one for question in picture.questions for text in (question.question, question.answer) for one in text.maps]
+    size = sum(math.prod(one.values.shape) * 8 // 3 for one in maps if "layer" in one.names)
+    monkeypatch.setattr("multiattn.export.page._MOST_OF_STACKS", size + spare)
+    write_page(tmp_path / "page.html", pictures=[picture], title="Fox")
+    shown = picture_of(tmp_path / "page.html")
+    names = [[one["name"] for one in text["maps"]] for view in shown["views"] for text in view["texts"] if text["maps"]]
+    kept = spare == 0
+    assert names == [["attention", "relevance", *(["layer and head"] if kept else [])]] * len(names) and names
+    stored = [
+        one["steps"] for view in shown["views"] for text in view["texts"] for one in text["maps"] if one["layers"]
+    ]
+    if kept:
+        assert shown["left_out"] == ""
+        assert size <= sum(map(len, stored)) < size + 4 * len(stored)  # base64 rounds up
+    else:
+        assert shown["left_out"].startswith("The maps of every layer and head are not on this page: they would take")
+
+
+def test_stacks_without_other_maps_are_never_left_out(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr("multiattn.export.page._MOST_OF_STACKS", 0)
+    (question,) = asked_picture(photo, count=1).questions
+    only = [PageText(text.words, text.maps[2:]) for text in (question.question, question.answer)]
+    write_page(tmp_path / "page.html", pictures=[AskedPicture(photo, "fox.jpg", [PageQuestion(*only)])], title="Fox")
+    shown = picture_of(tmp_path / "page.html")
+    assert shown["left_out"] == ""
+    assert [one["name"] for text in shown["views"][0]["texts"] for one in text["maps"]] == ["layer and head"] * 2
 
 
 def test_nothing_in_a_question_can_leave_its_place(tmp_path, photo):

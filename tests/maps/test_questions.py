@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from multiattn.attention import Tap
 from multiattn.errors import ModelError
@@ -13,6 +14,7 @@ from multiattn.maps import (
     answer_attention,
     answer_attention_stack,
     explain_answer,
+    read_questions,
     word_attention,
 )
 from multiattn.models import VQA
@@ -351,6 +353,40 @@ def test_frozen_weights_inference_mode_and_a_context_at_hand_do_not_matter(model
         for maps, others in zip(found, before, strict=True):
             for one, other in zip(maps, others, strict=True):
                 np.testing.assert_array_equal(one.values, other.values)
+
+
+def read_at_first(model, images, rows=ROWS):
+    """As whoever answers reads questions: filled up on the right."""
+    (tokens, _), _ = asked(model, rows)
+    padded = pad_sequence([torch.tensor(one) for one in tokens], batch_first=True)
+    with torch.inference_mode():
+        context = model.question.project_context(model.encode(images))
+        return read_questions(model, images, padded, context, real=padded != 0)
+
+
+def test_a_reading_that_was_looked_at_is_one_that_was_not(two_parts, images):
+    padded = torch.tensor([[1, 9, 5, 2], [1, 8, 2, 0]])
+    for real in (padded != 0, None):
+        context = two_parts.encode(images)
+        found = read_questions(two_parts, images, padded, context, real=real)
+        assert torch.equal(found.states, two_parts.read(padded, context, real=real))
+        assert list(found.looks) == [f"question.blocks.{i}.{kind}" for i in range(LAYERS) for kind in ("self", "cross")]
+
+
+@pytest.mark.parametrize("method", ["attention", "rollout"])
+def test_maps_of_the_first_reading_are_those_of_a_second_one(two_parts, images, method, monkeypatch):
+    """Nor is there a second one."""
+    before = explained(two_parts, images, method=method)
+    reading = read_at_first(two_parts, images)
+    monkeypatch.setattr(type(two_parts.question), "forward", None)
+    for found, expected in zip(explained(two_parts, images, method=method, reading=reading), before, strict=True):
+        for one, other in zip(found, expected, strict=True):
+            assert one.equals(other)
+
+
+def test_a_reading_of_other_questions_is_refused(two_parts, images):
+    with pytest.raises(ModelError, match="the same 4 questions of 8 tokens at most, but is of 2 of 7 instead"):
+        stacked(two_parts, images, reading=read_at_first(two_parts, images, [0, 1]))
 
 
 @pytest.mark.parametrize("method", ANSWER_METHODS)

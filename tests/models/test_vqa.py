@@ -5,7 +5,7 @@ import torch
 from timm.optim import param_groups_layer_decay
 from torch import nn
 
-from multiattn.attention import Tap
+from multiattn.attention import Tap, sinusoidal_2d
 from multiattn.errors import ModelError
 from multiattn.models import VQA, TextDecoderConfig, TextEncoderConfig, ViTConfig, VQAConfig
 from multiattn.models.vqa import PRESETS
@@ -18,6 +18,9 @@ DECODER = TextDecoderConfig(vocab_size=V, dim=26, depth=2, num_heads=2, mlp_dim=
 CONFIGS = {
     "list": VQAConfig(ENCODER, QUESTION, answers=A, head_dim=17),
     "bridged list": VQAConfig(ENCODER, replace(QUESTION, context_dim=10), answers=A, bridge=True),
+    "places once more": VQAConfig(
+        ENCODER, replace(QUESTION, context_dim=12), answers=A, bridge=True, output_positions=True
+    ),
     "decoder": VQAConfig(ENCODER, QUESTION, DECODER),
 }
 
@@ -73,6 +76,16 @@ def test_the_parts_in_turn_are_the_whole(model):
         picture = pictures()[row // 3 : row // 3 + 1]
         close(model(picture, questions()[row : row + 1], one), logits[row : row + 1])
     assert torch.equal(model.bridged(model.encoder.features(pictures())), model.encode(pictures()))
+
+
+def test_places_are_added_to_the_patches_alone():
+    model = VQA(CONFIGS["places once more"]).eval()
+    images = torch.randn(2, 3, 9, 12)  # not the size of the configuration
+    features = model.encoder.features(images)
+    added = model.encode(images) - model.bridge(features)
+    close(added[:, 0], torch.zeros(2, 12))
+    close(added[:, 1:], sinusoidal_2d(3, 4, 12).expand(2, -1, -1))
+    close(model.bridged(features, image_size=(9, 12)), model.encode(images))
 
 
 def test_padded_questions_and_answers_are_read_as_if_they_were_not(model):
@@ -135,6 +148,10 @@ def test_parts_that_do_not_fit_are_refused(model):
         ({"decoder": DECODER}, "either a `decoder` or `answers`, but there are a `decoder` and 11"),
         ({"answers": 0}, "either a `decoder` or `answers`, but there are no `decoder` and 0"),
         ({"answers": -1}, "either a `decoder` or `answers`, but there are no `decoder` and -1"),
+        (
+            {"output_positions": True, "encoder": replace(ENCODER, dim=14)},
+            "`question.context_dim` must be a multiple of 4 with `output_positions`, but is 14 instead",
+        ),
         ({"head_dim": 0}, "`head_dim` must be at least 1, but is 0 instead"),
         (
             {"answers": 0, "decoder": replace(DECODER, context_dim=21)},
@@ -155,7 +172,7 @@ def test_parts_that_do_not_fit_are_refused(model):
 
 def test_the_presets_are_the_published_sizes():
     """Parameters of the published file, as transformers counts them, and of the one a CPU can train."""
-    sizes = {"blip_base": 361_478_972, "compact": 2458392}
+    sizes = {"blip_base": 361_478_972, "compact": 2433432}
     for name, expected in sizes.items():
         with torch.device("meta"):
             model = VQA(PRESETS[name])

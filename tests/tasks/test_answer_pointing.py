@@ -41,15 +41,18 @@ trainer: {default_root_dir: RUN, max_epochs: 25, accelerator: cpu, enable_progre
 
 
 def write_pictures(folder, count=14, *, boxes=True):
-    """A dark square in one of nine places, larger pictures than the model reads; the question is about the square."""
+    """A dark square in one of nine places, which the question is said to be about; the answer is in the background.
+
+    So nothing but being taught makes a model look at the square.
+    """
     folder.mkdir(parents=True)
     lines = []
     for number in range(count):
         y, x = divmod(number * 2 % 9, 3)
-        pixels = np.full((48, 72, 3), 230, np.uint8)
+        pixels = np.full((48, 72, 3), 230 if number % 2 else 150, np.uint8)
         pixels[16 * y : 16 * y + 16, 24 * x : 24 * x + 24] = 20
         Image.fromarray(pixels).save(folder / f"{number}.png")
-        row = {"file_name": f"{number}.png", "question": "is it dark", "answer": "yes" if x else "no"}
+        row = {"file_name": f"{number}.png", "question": "is it light", "answer": "yes" if number % 2 else "no"}
         lines.append(row | ({"boxes": [[24 * x, 16 * y, 24 * x + 24, 16 * y + 16]]} if boxes else {}))
     (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -102,7 +105,7 @@ def test_a_training_learns_to_look_there(tmp_path, capsys):
     answering = Answering(bundle, device="cpu")
     right = 0
     for number in range(9):
-        answer = answering(tmp_path / "validation" / f"{number}.png", "is it dark", maps="attention")
+        answer = answering(tmp_path / "validation" / f"{number}.png", "is it light", maps="attention")
         values = answer.maps[0].map.values.sum(axis=0)
         right += np.unravel_index(values.argmax(), values.shape) == divmod(number * 2 % 9, 3)
     assert right >= 8  # a ninth by chance
