@@ -205,7 +205,8 @@ def ungrouped(weights: Tensor, group: int) -> Tensor:
     """What queries side by side have, (b, heads, g rows, k), as rows again: (b g, heads, rows, k)."""
     if group == 1:
         return weights
-    return weights.unflatten(2, (group, -1)).transpose(1, 2).flatten(0, 1)
+    b, heads, _, k = weights.shape
+    return weights.reshape(b, heads, group, -1, k).transpose(1, 2).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)

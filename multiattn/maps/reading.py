@@ -174,9 +174,9 @@ class _FoldingTap(Tap):
         for head in self._asked[name]:
             with torch.autocast(device_type=q.device.type, enabled=False):
                 weights = score.weights(q, k, heads=[head], allowed=allowed)
-            weights = ungrouped(weights, group)[:, 0].cpu().numpy()  # (r, n, m)
+            looks = ungrouped(weights, group)[:, 0].cpu().numpy()  # (r, n, m)
             for item, (rows, frames) in enumerate(self._sizes):
-                own = weights[item, :rows, :frames]
+                own = looks[item, :rows, :frames]
                 # what went to the silence after the recording is left out, as if it had not been there
                 own = own / np.maximum(own.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
                 self._fold((self._layers[name], head), item, own)

@@ -203,8 +203,8 @@ def test_what_cannot_be_used_is_named_and_the_others_are_done(run, answerer, pho
     assert outcome.status == 1
     assert sum(not line.startswith(" ") for line in outcome.out.splitlines()) == 5
     gone, blank, counted = outcome.err.splitlines()
-    assert gone.startswith(f"multiattn: `{photos}/gone.png` must be a file")
-    assert blank == "multiattn: `question` must have a word, but is ' ' instead: ask something"
+    assert gone.startswith(f"multiattn: {asked}, line 5: `{photos}/gone.png` must be a file")
+    assert blank == f"multiattn: {asked}, line 7: `question` must have a word, but is ' ' instead: ask something"
     assert counted == "multiattn: 3 of 8 inputs could not be used"
 
 
@@ -254,12 +254,15 @@ def test_a_file_of_questions_that_is_none(run, answerer, photos, content, messag
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("\n \n", "{0}: there must be at least one answer, each on a line of its own, but there is none."),
+        ("\n \n", "{0}: there must be at least one answer, each on a line of its own, but there is none: write"),
         (
             "yes\nno\n yes\n",
             "{0}, line 3: the answer 'yes' is there already, in {0}, line 1: remove one.",
         ),
-        ("yes\nblue\n", "`answers` must be of the 5 that {1} knows, but 'blue' is not: leave it out, or give a model"),
+        (
+            "yes\nblue\n",
+            "`answers` must be of the 5 that {1} knows (yes, no, red, two, above the wall), but 'blue' is not: leave",
+        ),
     ],
 )
 def test_a_file_of_answers_that_is_none(run, answerer, photos, tmp_path, content, message) -> None:
@@ -276,9 +279,10 @@ def test_a_file_that_is_not_there(run, answerer, photos, option) -> None:
     rest = () if option == "--questions" else (photos / "a.png", "--question", DOG)
     outcome = run("answer", *rest, option, photos / "gone.txt", "--model", answerer)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == f"multiattn: `{option} {photos}/gone.txt` must be a file, but is not there instead.\n"
+    check = "Check the path."
+    assert outcome.err == f"multiattn: `{option} {photos}/gone.txt` must be a file, but is not there instead. {check}\n"
     outcome = run("answer", *rest, option, photos, "--model", answerer)
-    assert outcome.err == f"multiattn: `{option} {photos}` must be a file, but is a folder instead.\n"
+    assert outcome.err == f"multiattn: `{option} {photos}` must be a file, but is a folder instead. {check}\n"
 
 
 def test_beams_of_a_model_that_does_not_write(run, answerer, photos) -> None:

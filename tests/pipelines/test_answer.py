@@ -408,7 +408,7 @@ def test_an_answer_without_words_has_no_maps(tmp_path) -> None:
         result.save_html(tmp_path / "a.html")
 
 
-def test_an_answer_without_words_does_not_shift_the_maps_of_others(writing, monkeypatch) -> None:
+def test_an_answer_without_words_does_not_shift_the_maps_of_others(writing, monkeypatch, tmp_path) -> None:
     pairs = [(draw(seed), list(ASKED[:2])) for seed in range(3)]
     whole = list(writing.stream(pairs, maps="all"))
     finding = room.Answerer._with_maps
@@ -419,6 +419,8 @@ def test_an_answer_without_words_does_not_shift_the_maps_of_others(writing, monk
     monkeypatch.setattr(room.Answerer, "_with_maps", first_says_nothing)
     nothing, *others = writing.stream(pairs, maps="all")
     assert nothing.maps == ()
+    save_answers([nothing, others[0]], tmp_path / "page.html")  # it stands on the page of its picture, without a map
+    assert f'"words":[],"gaps":["{ASKED[0]}"],"maps":[]' in (tmp_path / "page.html").read_text(encoding="utf-8")
     for result, expected in zip(others, whole[1:], strict=True):
         for ours, theirs in zip(result.maps, expected.maps, strict=True):
             np.testing.assert_allclose(ours.map.values, theirs.map.values, atol=1e-4)
