@@ -44,8 +44,8 @@ files in the --maps folder, for a picture NAME.jpg
   NAME.METHOD.png   the picture again for each word, with the word's map over it
 {MAP_FILES.format("picture")}
 These numbers are of the answer's words; those of the question's are in
-NAME.METHOD.question.npz. The second question about a picture has NAME.2 in place
-of NAME, and so on; the page is one.
+NAME.METHOD.question.npz. The second question about a picture has NAME.2 in
+place of NAME, and so on; the page is one for all.
 
 examples
   multiattn answer photo.jpg --question 'what is on the table?'

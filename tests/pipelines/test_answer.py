@@ -413,8 +413,8 @@ def test_an_answer_without_words_does_not_shift_the_maps_of_others(writing, monk
     whole = list(writing.stream(pairs, maps="all"))
     finding = room.Answerer._with_maps
 
-    def first_says_nothing(self, seen, questions, found, answers, methods):
-        return finding(self, seen, questions, [found[0]._replace(words=()), *found[1:]], answers, methods)
+    def first_says_nothing(self, seen, questions, found, *rest):
+        return finding(self, seen, questions, [found[0]._replace(words=()), *found[1:]], *rest)
 
     monkeypatch.setattr(room.Answerer, "_with_maps", first_says_nothing)
     nothing, *others = writing.stream(pairs, maps="all")

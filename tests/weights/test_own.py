@@ -200,7 +200,10 @@ def test_nan_and_overflow_are_not_saved(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"version": 2}, "`version` must be 1, but is 2 instead: install the multiattn that wrote it"),
-        ({"task": "answer"}, "`task` must be one of classify, caption, transcribe, but is 'answer' instead"),
+        (
+            {"task": "translate"},
+            "`task` must be one of classify, caption, transcribe, answer, but is 'translate' instead",
+        ),
         (
             {"task": "caption"},
             "must have the keys architecture, card, decoding, .*, but has architecture, card, .*label",
