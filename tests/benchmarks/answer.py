@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from transformers import BlipConfig, BlipForQuestionAnswering
 
+from multiattn.attention import ProjectedContext
 from multiattn.generation import DecodingOptions, generate
 from multiattn.generation.layout import lay_out_for_decoding, lay_out_for_reading
 from multiattn.inputs.text import Word
@@ -116,13 +117,15 @@ def _ways(models: Models, image: Tensor, questions: Tensor) -> dict[str, Callabl
         return [row[1:] for row in made.tolist()]
 
     def multiattn() -> list[list[int]]:
-        return written(ours.read(questions, ours.question.project_context(ours.encode(image))))
+        states = ours.read(questions, ours.question.project_context(ours.encode(image)))
+        assert ours.decoder is not None
+        return written(ours.decoder.project_context(states))
 
     def with_maps() -> list[list[int]]:
         """As the pipeline does it: the looks of all layers and heads, for every word of questions and answers."""
         context = ours.question.project_context(ours.encode(image))
         reading = read_questions(ours, image, questions, context)
-        said = written(reading.states)
+        said = written(reading.projected)
         explain_answer(
             ours,
             image,
@@ -136,9 +139,9 @@ def _ways(models: Models, image: Tensor, questions: Tensor) -> dict[str, Callabl
         )
         return said
 
-    def written(states: Tensor) -> list[list[int]]:
-        assert ours.decoder is not None
-        made = generate(ours.decoder, ours.decoder.project_context(states), [[START]] * count, options)
+    def written(projected: ProjectedContext | None) -> list[list[int]]:
+        assert ours.decoder is not None and projected is not None
+        made = generate(ours.decoder, projected, [[START]] * count, options)
         return [list(candidates[0].tokens) for candidates in made]
 
     ways = {"transformers": as_documented, "multiattn": multiattn, WITH_MAPS: with_maps}

@@ -57,9 +57,14 @@ class Elements(HTMLParser):
             self.scripts[-1] += data
 
 
+def data_of(path) -> dict:
+    """What a page knows."""
+    return json.loads(Elements(path.read_text(encoding="utf-8")).scripts[0])
+
+
 def picture_of(path) -> dict:
     """The first picture of a page."""
-    return json.loads(Elements(path.read_text(encoding="utf-8")).scripts[0])["pictures"][0]
+    return data_of(path)["pictures"][0]
 
 
 def view_of(path) -> dict:
