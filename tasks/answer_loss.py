@@ -3,6 +3,7 @@
 r questions, A answers of the list, h heads, m picture tokens, y and x rows and columns of patches.
 """
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -34,19 +35,25 @@ class ClosedLoss(nn.Module):
 
 
 def pointing_loss(
-    looks: Float[Tensor, "r h 1 m"], inside: Bool[Tensor, "r y x"], *, weights: Float[Tensor, " r"]
+    looks: Float[Tensor, "r h 1 m"], inside: Bool[Tensor, "r 2 y x"], *, weights: Float[Tensor, " r"]
 ) -> Float[Tensor, ""]:
     """How little of a look goes to the patches that a question is about: the mean of -log of that share, in nats.
 
+    One half of the heads is to look at the first thing, the other at the second: were their looks mixed, nothing could
+    be told of which is where.
+
     Args:
         looks: The attention of one row of each question to the picture's tokens, of which the patches are the last.
-        inside: The patches that each is about; a question without any does not count.
+        inside: The patches that each is about, of two things; a question without any does not count.
         weights: How much each question counts.
 
     Source: Liu et al. 2017, "Attention correctness in neural image captioning", equation 9, for boxes.
     """
-    patches = inside.flatten(1)  # (r, y x)
-    share = (looks.mean(dim=(1, 2))[:, -patches.shape[1] :] * patches).sum(dim=1)  # (r,)
-    counts = weights.float() * patches.any(dim=1)
-    losses = -share.clamp(min=1e-6).log()
-    return (losses * counts).sum() / counts.sum().clamp(min=1e-9)
+    patches = inside.flatten(2)  # (r, 2, y x)
+    halves = [half.mean(dim=1) for half in looks[:, :, 0].tensor_split(2, dim=1) if half.shape[1]]
+    losses = [
+        -(half[:, -patches.shape[2] :] * of_one).sum(dim=1).clamp(min=1e-6).log()
+        for half, of_one in zip(halves, patches.unbind(dim=1), strict=False)  # a single head looks at the first
+    ]
+    counts = weights.float() * patches.any(dim=2).all(dim=1)
+    return (torch.stack(losses).mean(dim=0) * counts).sum() / counts.sum().clamp(min=1e-9)

@@ -25,7 +25,10 @@ class QuestionReading(NamedTuple):
     """Questions that were read with somebody looking on: for their answers, and for the maps of both."""
 
     states: Float[Tensor, "r n D"]
-    """What the answers are found from."""
+    """What an answer out of the closed list is found from."""
+
+    projected: ProjectedContext | None
+    """What the decoder makes of the states: what it writes the answers from; None where there is a closed list."""
 
     looks: Mapping[str, Tensor]
     """The attention weights of the question encoder (r, h, n, k), by site: k tokens of the question or the picture."""
@@ -50,7 +53,9 @@ def read_questions(
     """
     sites = model.attention_sites((images.shape[-2], images.shape[-1]), question_tokens=questions.shape[1])
     tap = Tap(sites, select="question.*")
-    return QuestionReading(model.read(questions, context, real=real, tap=tap), tap.weights)
+    states = model.read(questions, context, real=real, tap=tap)
+    projected = None if model.decoder is None else model.decoder.project_context(states, real)
+    return QuestionReading(states, projected, tap.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +144,13 @@ class QuestionReplay:
         return self.write(model, states, tap) if model.head is None else model.answer_logits(states)
 
     def write(
-        self, model: VQA, states: Float[Tensor, "r n D"], tap: Tap, *, last_only: bool = False
+        self, model: VQA, states: Float[Tensor, "r n D"] | ProjectedContext, tap: Tap, *, last_only: bool = False
     ) -> Float[Tensor, "r t V"]:
         """The second half of it for a model that writes its answers, from the states of the questions.
 
         Args:
             model: Who writes.
-            states: What the question encoder gave.
+            states: What the question encoder gave, or what the decoder's `project_context` made of it.
             tap: What to capture.
             last_only: Score only what follows the last token of each answer, which nobody needs to know.
         """

@@ -56,18 +56,21 @@ def question_looks(
             f"`reading` must be of the same {len(tokens)} questions of {tokens.shape[1]} tokens at most, but is of "
             f"{len(reading.states)} of {reading.states.shape[1]} instead."
         )
-    cross = torch.stack(of_part(reading.looks, "question", "cross"), dim=1)  # (r, l, h, n, m)
     read = replay.answer_shares()
     if isinstance(replay.answers, Replay):
         tap = replay.tap(model, images, select="decoder.*.cross")
-        replay.write(model, reading.states, tap, last_only=True)
+        assert reading.projected is not None
+        replay.write(model, reading.projected, tap, last_only=True)
         read = read @ torch.stack(list(tap.weights.values())).mean(dim=(0, 2))  # (r, v, n)
     path = rollout_path(read, of_part(reading.looks, "question", "self"))
     through = torch.stack(path[1:], dim=1)[:, :, None]  # (r, l, 1, v, n), after each block's self-attention
-    return [
-        Looks(share @ cross[i], through[i, :, :, : len(labels)] @ cross[i])
-        for i, (share, labels) in enumerate(zip(replay.questions.shares, replay.answer_labels, strict=True))
-    ]
+    found, crosses = [], of_part(reading.looks, "question", "cross")
+    for i, (share, labels) in enumerate(zip(replay.questions.shares, replay.answer_labels, strict=True)):
+        cross = torch.stack(
+            [layer[i] for layer in crosses]
+        )  # (l, h, n, m); of one question it fits into the CPU's cache
+        found.append(Looks(share @ cross, through[i, :, :, : len(labels)] @ cross))
+    return found
 
 
 def question_rollout(

@@ -101,15 +101,17 @@ class Answerer:
         questions = [question for of_picture in rows for question in of_picture]
         tokens, real = self._filled(questions)
         with torch.inference_mode():
-            reading = None
+            reading = projected = None
             if not isinstance(self._model, VQA):
                 states = self._model.read(tokens, cast(Tensor, seen.context), real=real)
             elif request.methods:
                 reading = read_questions(self._model, seen.images, tokens, seen.context, real=real)
-                states = reading.states
+                states, projected = reading.states, reading.projected
             else:
                 states = self._model.read(tokens, seen.context, real=real)
-        found = request.find(states, real)
+                if self._model.decoder is not None:
+                    projected = self._model.decoder.project_context(states, real)
+        found = request.find(states, projected)
         first_token = self._tokenizer.name_of(request.first_token) or str(request.first_token)
         each = len(rows[0])
         answers = [

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from ..attention import ProjectedContext
 from ..errors import InputError
 from ..generation import DecodingOptions, Generated, generate, rank
 from ..generation.search import check_numbers
@@ -44,8 +45,13 @@ class Found(NamedTuple):
 class Finder(Protocol):
     """A way to an answer."""
 
-    def __call__(self, states: Float[Tensor, "r n D"], real: Bool[Tensor, "r n"] | None) -> list[Found]:
-        """What is found for each question, from the states of its tokens, of which some may be padding."""
+    def __call__(self, states: Float[Tensor, "r n D"], projected: ProjectedContext | None) -> list[Found]:
+        """What is found for each question.
+
+        Args:
+            states: Of its tokens, as the question encoder gave them.
+            projected: What the decoder makes of them; None for a model that has none.
+        """
         ...
 
 
@@ -62,9 +68,9 @@ class FromList:
 
     top_k: int
 
-    def __call__(self, states: Float[Tensor, "r n D"], real: Bool[Tensor, "r n"] | None) -> list[Found]:
+    def __call__(self, states: Float[Tensor, "r n D"], projected: ProjectedContext | None) -> list[Found]:
         """The likeliest, with their share of the probability of all that may be chosen."""
-        del real  # the first token, which the head reads, is none of the padding
+        del projected
         with torch.inference_mode():
             logits = self.model.answer_logits(states)[:, list(self.places)].float()  # (r, c)
             check_numbers(logits.amax(dim=1).tolist())
@@ -90,12 +96,11 @@ class Writing:
     tokenizer: Tokenizer
     options: DecodingOptions
 
-    def __call__(self, states: Float[Tensor, "r n D"], real: Bool[Tensor, "r n"] | None) -> list[Found]:
+    def __call__(self, states: Float[Tensor, "r n D"], projected: ProjectedContext | None) -> list[Found]:
         """What a search finds."""
         start = self.decoder.config.start_token
-        with torch.inference_mode():
-            context = self.decoder.project_context(states, real)
-        found = generate(self.decoder, context, [[start]] * len(states), self.options)
+        assert projected is not None
+        found = generate(self.decoder, projected, [[start]] * len(states), self.options)
         return [self._found(candidates, start) for candidates in found]
 
     def _found(self, candidates: Sequence[Generated], start: int) -> Found:
@@ -118,11 +123,10 @@ class Ranking:
 
     top_k: int
 
-    def __call__(self, states: Float[Tensor, "r n D"], real: Bool[Tensor, "r n"] | None) -> list[Found]:
+    def __call__(self, states: Float[Tensor, "r n D"], projected: ProjectedContext | None) -> list[Found]:
         """The likeliest of those that were scored in full."""
-        with torch.inference_mode():
-            context = self.decoder.project_context(states, real)
-        ranked = rank(self.decoder, context, list(self.texts), most=max(_RANKED, self.top_k))
+        assert projected is not None
+        ranked = rank(self.decoder, projected, list(self.texts), most=max(_RANKED, self.top_k))
         start = self.decoder.config.start_token
         found = []
         for best in (of_question[: self.top_k] for of_question in ranked):

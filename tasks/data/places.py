@@ -32,7 +32,11 @@ def patches_of(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, int
 
 
 class Places:
-    """Of all questions of a split the patches that they are about, in arrays, as `TokenRows` and for its reason."""
+    """Of all questions of a split the patches that they are about, in arrays, as `TokenRows` and for its reason.
+
+    A question about two things, such as which of them is on the left, has to do with each: it has the patches of the
+    first and those of the second. Of any other number of things it has those of all, twice.
+    """
 
     def __init__(self, records: QuestionRecords, grid: tuple[int, int]) -> None:
         """Look them up; each picture whose questions have boxes is opened for its size, without decoding it.
@@ -42,20 +46,24 @@ class Places:
             grid: Rows and columns of patches.
         """
         self.grid = grid
-        self._patches = TokenRows(
-            [np.flatnonzero(inside).tolist() for inside in self._of_picture(path, questions)]
-            for path, questions in records.items
-        )
+        self._patches = TokenRows(self._of_picture(path, questions) for path, questions in records.items)
 
-    def _of_picture(self, path: Path, questions: Sequence[Question]) -> list[Bool[np.ndarray, "y x"]]:
+    def _of_picture(self, path: Path, questions: Sequence[Question]) -> list[list[int]]:
+        """The patches of the first thing of each question, then those of the second."""
         size = _size(path) if any(question.boxes for question in questions) else None
-        return [patches_of(question.boxes or (), size or (1, 1), self.grid) for question in questions]
+        found = []
+        for question in questions:
+            boxes = question.boxes or ()
+            for some in [boxes[:1], boxes[1:]] if len(boxes) == 2 else [boxes, boxes]:
+                found.append(np.flatnonzero(patches_of(some, size or (1, 1), self.grid)).tolist())
+        return found
 
-    def inside(self, item: int, number: int) -> Bool[np.ndarray, "y x"]:
+    def inside(self, item: int, number: int) -> Bool[np.ndarray, "2 y x"]:
         """The patches that question `number` of a picture is about; none where that is not known."""
-        inside = np.zeros(self.grid[0] * self.grid[1], np.bool_)
-        inside[self._patches.row(item, number)] = True
-        return inside.reshape(self.grid)
+        inside = np.zeros((2, self.grid[0] * self.grid[1]), np.bool_)
+        for thing in range(2):
+            inside[thing, self._patches.row(item, 2 * number + thing)] = True
+        return inside.reshape(2, *self.grid)
 
 
 def _size(path: Path) -> tuple[int, int] | None:

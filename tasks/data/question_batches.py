@@ -58,8 +58,9 @@ class AnswerBatch(NamedTuple):
     answer_real: Bool[Tensor, "r t"] | None
     """False where an answer's token is padding."""
 
-    inside: Bool[Tensor, "r y x"] | None
-    """The patches that each question is about, none where that is not known; None where nobody wants them."""
+    inside: Bool[Tensor, "r 2 y x"] | None
+    """The patches that each question is about, as `Places` has them, none where that is not known; None where nobody
+    wants them."""
 
     texts: tuple[str, ...]
     """Each row's question, as it was written."""
@@ -92,7 +93,7 @@ class AskedSample(NamedTuple):
     """How much is to be learnt of each."""
 
     inside: tuple[np.ndarray, ...] = ()
-    """The patches that each is about, (y, x), where somebody wants them."""
+    """The patches that each is about, (2, y, x), where somebody wants them."""
 
 
 class Answers(Protocol):
@@ -286,7 +287,7 @@ class AnswerCollate:
             tuple(entry for item in items for entry in item.sample.unreadable),
         )
 
-    def _inside(self, rows: Sequence[tuple[AskedSample, int, bool]]) -> Bool[Tensor, "r y x"] | None:
+    def _inside(self, rows: Sequence[tuple[AskedSample, int, bool]]) -> Bool[Tensor, "r 2 y x"] | None:
         """The patches that the rows are about, where their items say so."""
         if not rows or not rows[0][0].inside:
             return None

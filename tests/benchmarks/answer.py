@@ -53,6 +53,7 @@ def build() -> Models:
     preset = PRESETS["blip_base"]
     ours = VQA(replace(preset, encoder=replace(preset.encoder, image_size=(384, 384)))).eval()
     ours.load_state_dict(TABLE.to_ours(reference.state_dict(), ours.state_dict()), assign=True)
+    lay_out_for_reading(ours.encoder)
     lay_out_for_reading(ours.question)
     assert ours.decoder is not None
     lay_out_for_decoding(ours.decoder)

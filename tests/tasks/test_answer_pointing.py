@@ -15,7 +15,7 @@ from multiattn.weights import load_bundle
 from tasks import AnswerTask
 from tasks.answer_loss import pointing_loss
 from tasks.data.places import Places, patches_of
-from tasks.data.questions import read_questions
+from tasks.data.questions import Question, QuestionRecords, read_questions
 from tasks.training import main
 
 # Lightning's own warnings on this torch are no failure of ours
@@ -77,21 +77,34 @@ def test_places_know_each_question_s_patches(tmp_path):
     places = Places(records, (3, 3))
     by_name = {path.name: item for item, (path, _) in enumerate(records.items)}
     for number in range(14):
-        inside = places.inside(by_name[f"{number}.png"], 0)
-        assert inside.sum() == 1 and inside[divmod(number * 2 % 9, 3)]
+        for inside in places.inside(by_name[f"{number}.png"], 0):
+            assert inside.sum() == 1 and inside[divmod(number * 2 % 9, 3)]
     assert not places.inside(by_name["0.png"], 1).any()
-    assert places.inside(by_name["lost.png"], 0).shape == (3, 3)  # whoever opens it names it
+    assert places.inside(by_name["lost.png"], 0).shape == (2, 3, 3)  # whoever opens it names it
+
+
+def test_two_things_are_kept_apart_and_more_are_not(tmp_path):
+    Image.new("RGB", (30, 30)).save(tmp_path / "1.png")
+    boxes = [[0, 0, 10, 10], [20, 0, 30, 10], [10, 20, 20, 30]]
+    asked = [Question("which", ("a",), boxes=tuple(tuple(box) for box in boxes[:count])) for count in (1, 2, 3)]
+    places = Places(QuestionRecords(((tmp_path / "1.png", tuple(asked)),)), (3, 3))
+    found = [places.inside(0, number).reshape(2, 9) for number in range(3)]
+    assert [[np.flatnonzero(half).tolist() for half in one] for one in found] == [
+        [[0], [0]],
+        [[0], [2]],
+        [[0, 2, 7], [0, 2, 7]],
+    ]
 
 
 def test_the_loss_is_the_share_that_goes_elsewhere():
-    looks = torch.tensor(
-        [[[[0.5, 0.1, 0.2, 0.2]], [[0.3, 0.3, 0.2, 0.2]]], [[[0.0, 1.0, 0.0, 0.0]]] * 2], dtype=torch.float64
-    )
-    inside = torch.tensor([[[True, False, True]], [[False, False, False]]])  # the first token stands for no patch
-    weights = torch.tensor([1.0, 1.0])
-    loss = pointing_loss(looks.reshape(2, 2, 1, 4), inside, weights=weights)
-    assert float(loss) == pytest.approx(-math.log((0.1 + 0.2 + 0.3 + 0.2) / 2))
-    assert float(pointing_loss(looks.reshape(2, 2, 1, 4), inside, weights=torch.tensor([0.0, 1.0]))) == 0
+    looks = torch.tensor([[[[0.5, 0.1, 0.2, 0.2]], [[0.3, 0.3, 0.1, 0.3]]], [[[0.0, 1.0, 0.0, 0.0]]] * 2])
+    first, second = [[True, False, True]], [[False, True, False]]  # the first token stands for no patch
+    inside = torch.tensor([[first, second], [[[False] * 3]] * 2])
+    loss = pointing_loss(looks, inside, weights=torch.tensor([1.0, 1.0]))
+    assert float(loss) == pytest.approx(-(math.log(0.1 + 0.2) + math.log(0.1)) / 2)
+    assert float(pointing_loss(looks, inside, weights=torch.tensor([0.0, 1.0]))) == 0
+    alone = pointing_loss(looks[:, :1], inside, weights=torch.tensor([1.0, 1.0]))
+    assert float(alone) == pytest.approx(-math.log(0.1 + 0.2))
 
 
 def test_a_training_learns_to_look_there(tmp_path, capsys):
