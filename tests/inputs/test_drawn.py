@@ -12,7 +12,8 @@ FOLDER = Path(__file__).parents[2] / "assets" / "inputs"
 
 def test_the_sample_pictures_are_small_and_of_both_shapes() -> None:
     files = find_images([FOLDER])
-    assert [file.name for file in files] == ["airplane.png", "frog.png", "ship.png", "truck.png"]
+    scenes = ["scene.png", "scene_count.png"]
+    assert [file.name for file in files] == sorted(["airplane.png", "frog.png", "ship.png", "truck.png", *scenes])
     assert max(file.stat().st_size for file in files) < 150_000
     sizes = [load_image(file).size for file in files]
     assert any(width > height for width, height in sizes) and any(width < height for width, height in sizes)

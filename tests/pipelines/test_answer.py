@@ -533,7 +533,7 @@ def test_wrong_arguments_are_named_at_the_call(answer, wrong, message) -> None:
 
 
 def test_answers_that_the_closed_list_does_not_have(closed) -> None:
-    with pytest.raises(InputError, match="`answers` must be of the 5 that tiny knows .*, but 'blue' is not: leave it out"):
+    with pytest.raises(InputError, match="`answers` must be of the 5 that tiny knows .*, but 'blue' is not: leave it"):
         closed(draw(0), ASKED[0], answers=["yes", "blue"])
 
 

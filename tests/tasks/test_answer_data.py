@@ -63,7 +63,7 @@ def attached(data: AnswerData, *, task: dict[str, Any] | None = None, rank: int 
         question=SimpleNamespace(config=task["question"]),
         decoder=task["decoder"] and SimpleNamespace(config=task["decoder"]),
     )
-    module = SimpleNamespace(preprocessing=PREPROCESSING, tokenizer=task["tokenizer"], model=model)
+    module = SimpleNamespace(preprocessing=PREPROCESSING, tokenizer=task["tokenizer"], model=model, pointing_weight=0.0)
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_rank=rank, world_size=world, is_global_zero=rank == 0, lightning_module=module
     )
