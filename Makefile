@@ -22,7 +22,7 @@ $(STAMP):
 demo: $(STAMP)  ## classify, caption and transcribe, and write pages that show where the models looked, to demo/
 	$(BIN)/multiattn demo --out demo
 
-test: $(STAMP)  ## run all tests (two cores: about ten minutes)
+test: $(STAMP)  ## run all tests (two cores: a quarter of an hour)
 	$(BIN)/python -m pytest -q
 
 lint: $(STAMP)  ## format and import order, style, types

@@ -52,7 +52,7 @@ _QUESTIONS = {
     "scene": (
         "what color is the large circle?",
         "how many circles are there?",
-        "is the blue square above the green triangle?",
+        "is there a blue square?",
         "where is the cross?",
     ),
     "scene_count": (
