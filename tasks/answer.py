@@ -190,7 +190,7 @@ class AnswerTask(EncoderTask):
             assert batch.answer_real is not None
             texts = lesson(batch.answer_tokens, batch.answer_real)
         given = (None, None) if texts is None else (texts.tokens, texts.real)
-        tap = None
+        tap: Tap | None = None
         if split == "train":
             tap = None if batch.inside is None else look_of_the_answer(self.model, batch.questions)
             logits = self._logits(
@@ -261,9 +261,9 @@ class AnswerTask(EncoderTask):
             )
 
     def _read(self, batch: AnswerBatch) -> Tensor:
-        """The states of a batch's questions (r, n, W)."""
+        """The states of a batch's questions (r, n, W), of which a closed list needs the first alone."""
         context = context_of(self.model, batch.images, batch.features, frozen=True)
-        return self.model.read(batch.questions, context, real=batch.real)
+        return self.model.read(batch.questions, context, real=batch.real, first_only=self.answer == "closed")
 
     def _answers(self, logits: Tensor | None, states: Tensor, real: Tensor) -> list[Answered]:
         """An answer to each question."""

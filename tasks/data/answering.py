@@ -151,9 +151,13 @@ class AnswerData(PictureData):
         """The training split, with questions drawn for each epoch."""
         if self._is_closed and self.trainer is not None and self.trainer.is_global_zero:
             print(self._covered(), file=sys.stderr, flush=True)
-        asked = self._asked(self.training_pictures(), "train", per_picture=self.questions_per_picture, seed=self.seed)
-        asked.places = self._places() if self._task.pointing_weight else None
-        return asked
+        return self._asked(
+            self.training_pictures(),
+            "train",
+            per_picture=self.questions_per_picture,
+            seed=self.seed,
+            places=self._places() if self._task.pointing_weight else None,
+        )
 
     def evaluation_items(self, split: str) -> Asked:
         """A split as inference sees it, with all its questions."""
@@ -204,9 +208,18 @@ class AnswerData(PictureData):
         more = f"; the other {left} are not learnt from, and count as wrong" if left else ""
         return f"The list of {len(self.answer_list)} answers covers {' and '.join(parts)}{more}."
 
-    def _asked(self, items: Dataset[Sample], split: str, *, per_picture: int | None, seed: int | None) -> Asked:
+    def _asked(
+        self,
+        items: Dataset[Sample],
+        split: str,
+        *,
+        per_picture: int | None,
+        seed: int | None,
+        places: Places | None = None,
+    ) -> Asked:
         records = self.records(split)
-        return Asked(items, self._questions(records), self._answers(records), per_picture=per_picture, seed=seed)
+        questions, answers = self._questions(records), self._answers(records)
+        return Asked(items, questions, answers, per_picture=per_picture, seed=seed, places=places)
 
     def _questions(self, records: QuestionRecords) -> TokenRows:
         """The tokens of all questions."""
