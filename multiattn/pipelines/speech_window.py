@@ -1,14 +1,11 @@
 """Windows of speech to text: a search, and where its text does not hold, samples at rising temperatures.
 
 Source: openai-whisper, decoding.py (`DecodingTask`) and transcribe.py (`decode_with_fallback`). Beyond it: where no
-temperature gives a text that holds, the best is taken and not the last; loops are noticed from the attention too; and
-a short text may repeat itself.
+temperature gives a text that holds, the best is taken and not the last.
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,20 +13,16 @@ from torch import Tensor
 
 from ..attention import ProjectedContext
 from ..errors import ModelError
-from ..generation import DecodingOptions, Generated, generate
+from ..generation import DecodingOptions, generate
 from ..generation.ctc import CtcScorer
 from ..generation.timestamps import TimestampRules
 from ..inputs.speech_tokens import SpeechTokens
 from ..inputs.text import Tokenizer
-from ..maps.listening import Listening, listen
-from ..maps.progress import STALL_TOKENS, progress
 from ..models.speech import SpeechRecogniser
+from .speech_attempts import Attempt, attempt_of, failures_of, listened, result_of
 from .speech_types import Segment, SpeechOptions, WindowResult
 
 __all__ = ["Segment", "SpeechOptions", "WindowResult", "decode_window", "detect_languages"]
-
-_LOOP_BYTES = 100
-"""A shorter text is no loop, however much it repeats itself: people say "no, no, no", and telephone numbers."""
 
 
 @torch.inference_mode()
@@ -85,7 +78,7 @@ def decode_window(
         _prompt(model, tokens, options, language, previous=text)
         for language, text in zip(languages, before, strict=True)
     ]
-    attempts: list[list[_Attempt]] = [[] for _ in range(count)]
+    attempts: list[list[Attempt]] = [[] for _ in range(count)]
     left = list(range(count))
     for temperature in options.temperatures:
         chosen = torch.tensor(left, device=projected.device)
@@ -111,17 +104,18 @@ def decode_window(
             scorer=scorer,
             stop=(tokens.end,),
         )
-        texts = [_attempt(texts[0], search, temperature, tokens=tokens, tokenizer=tokenizer) for texts in found]
+        texts = [attempt_of(texts[0], search, temperature, tokens=tokens, tokenizer=tokenizer) for texts in found]
         if heads is not None:
             of_short = [(short[i], frames[i]) for i in left]
-            texts = _listened(texts, model, some, of_short, heads, frame_seconds=frame_seconds)
+            texts = listened(texts, model, some, of_short, heads, frame_seconds=frame_seconds)
         for i, text in zip(left, texts, strict=True):
-            attempts[i].append(text._replace(failures=_failures(text, options, no_speech[i])))
+            attempts[i].append(text._replace(failures=failures_of(text, options, no_speech[i])))
         left = [i for i in left if attempts[i][-1].failures]
         if not left:
             break
     return [
-        _result(attempts[i], no_speech_prob=no_speech[i], language=languages[i], options=options) for i in range(count)
+        result_of(attempts[i], no_speech_prob=no_speech[i], language=languages[i], options=options)
+        for i in range(count)
     ]
 
 
@@ -131,32 +125,6 @@ def detect_languages(model: SpeechRecogniser, projected: ProjectedContext, token
     if not tokens.languages:
         return [None] * len(projected)
     return _likeliest(_logits_at_start(model, projected, [[tokens.start]] * len(projected)), tokens)
-
-
-class _Attempt(NamedTuple):
-    """A text of one window at one temperature."""
-
-    found: Generated
-    text: str
-    text_tokens: tuple[int, ...]
-    avg_log_prob: float
-    compression_ratio: float
-    temperature: float
-    flags: tuple[str, ...] = ()
-    failures: int = 0
-    heard: Listening | None = None
-
-
-def compression_ratio(text: str) -> float:
-    """How many times shorter zlib makes a text; below 1 where it makes it longer."""
-    data = text.encode()
-    return len(data) / len(zlib.compress(data))
-
-
-def repeats(text: str, ratio: float, options: SpeechOptions) -> bool:
-    """Whether a text, so many times shorter for zlib, says the same over and over."""
-    limit = options.compression_ratio_limit
-    return limit is not None and ratio > limit and len(text.encode()) >= _LOOP_BYTES
 
 
 def _of_some(
@@ -264,79 +232,4 @@ def _rules(
             no_timestamps=tokens.no_timestamps,
             latest_start=None if latest is None else round(latest / tokens.timestamp_step),
         ),
-    )
-
-
-def _attempt(
-    found: Generated, search: DecodingOptions, temperature: float, *, tokens: SpeechTokens, tokenizer: Tokenizer
-) -> _Attempt:
-    text_tokens = tuple(token for token in found.tokens if not tokens.is_timestamp(token))
-    text = tokenizer.decode(text_tokens).strip()
-    count = len(found.tokens)
-    total = found.score * max(count, 1) ** search.length_penalty
-    return _Attempt(found, text, text_tokens, total / (count + 1), compression_ratio(text), temperature)
-
-
-def _listened(
-    texts: Sequence[_Attempt],
-    model: SpeechRecogniser,
-    projected: ProjectedContext,
-    windows: Sequence[tuple[list[int], int]],
-    heads: Sequence[tuple[int, int]],
-    *,
-    frame_seconds: float,
-) -> list[_Attempt]:
-    """Read the texts again, and note how the attention moved; one too short for a loop stays as it is."""
-    places = [i for i, text in enumerate(texts) if len(text.text_tokens) >= STALL_TOKENS]
-    done = list(texts)
-    if not places:
-        return done
-    if len(places) < len(texts):
-        projected = projected.select(torch.tensor(places, device=projected.device))
-    heard = listen(
-        model,
-        projected,
-        [[*windows[i][0], *texts[i].text_tokens] for i in places],
-        prompt_lengths=[len(windows[i][0]) for i in places],
-        frames=[windows[i][1] for i in places],
-        heads=heads,
-    )
-    for i, one in zip(places, heard, strict=True):
-        moved = progress(one.look[None, :-1], frame_seconds=frame_seconds)
-        flags = [name for name in ("stalled", "backwards") if getattr(moved, name)]
-        done[i] = texts[i]._replace(flags=tuple(flags), heard=one)
-    return done
-
-
-def _failures(text: _Attempt, options: SpeechOptions, no_speech_prob: float | None) -> int:
-    """Limits that a text fails; none where it may be wrong because nobody speaks, for it will not be kept."""
-    unlikely = options.log_prob_limit is not None and text.avg_log_prob < options.log_prob_limit
-    if unlikely and _is_silent(options, no_speech_prob):
-        return 0
-    return unlikely + repeats(text.text, text.compression_ratio, options) + len(text.flags)
-
-
-def _is_silent(options: SpeechOptions, no_speech_prob: float | None) -> bool:
-    return (
-        no_speech_prob is not None and options.no_speech_limit is not None and no_speech_prob > options.no_speech_limit
-    )
-
-
-def _result(
-    attempts: Sequence[_Attempt], *, no_speech_prob: float | None, language: str | None, options: SpeechOptions
-) -> WindowResult:
-    """The last text, which holds; or else the one that fails least, and of several the likeliest."""
-    best = min(reversed(attempts), key=lambda one: (one.failures, -one.avg_log_prob if one.failures else 0.0))
-    return WindowResult(
-        tokens=best.found.tokens,
-        log_probs=best.found.log_probs,
-        text=best.text,
-        avg_log_prob=best.avg_log_prob,
-        compression_ratio=best.compression_ratio,
-        no_speech_prob=no_speech_prob,
-        temperature=best.temperature,
-        hottest=attempts[-1].temperature,
-        language=language,
-        flags=(*best.flags, *(("repeats",) if repeats(best.text, best.compression_ratio, options) else ())),
-        heard=best.heard,
     )

@@ -10,9 +10,10 @@ import torch
 from multiattn.errors import InputError, ModelError
 from multiattn.generation import DecodingOptions
 from multiattn.maps.progress import Progress
-from multiattn.pipelines import speech_window
+from multiattn.pipelines import speech_attempts
+from multiattn.pipelines.speech_attempts import compression_ratio, repeats
 from multiattn.pipelines.speech_model import SpeechModel
-from multiattn.pipelines.speech_window import SpeechOptions, WindowResult, compression_ratio, decode_window, repeats
+from multiattn.pipelines.speech_window import SpeechOptions, WindowResult, decode_window
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import decoding, speech_model
 
@@ -138,7 +139,7 @@ def test_nobody_speaks_is_no_reason_to_try_again(whisper: SpeechModel) -> None:
 
 
 def test_a_text_that_repeats_itself_fails_and_is_flagged(whisper: SpeechModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speech_window, "_LOOP_BYTES", 1)
+    monkeypatch.setattr(speech_attempts, "_LOOP_BYTES", 1)
     options = replace(ASKED, log_prob_limit=None, compression_ratio_limit=0.01, temperatures=(0.0, 0.4))
     for one in decoded(whisper, options):
         assert one.hottest == 0.4 and one.flags == ("repeats",)
@@ -178,7 +179,7 @@ def test_attention_that_stands_still_or_runs_back_is_tried_again(flag: str, monk
         shares = {"stalled_share": 0.0, "backwards_share": 0.0, f"{flag}_share": share}
         return Progress(tokens=7, focus=1.0, reached=1.0, **shares)
 
-    monkeypatch.setattr(speech_window, "progress", decreed)
+    monkeypatch.setattr(speech_attempts, "progress", decreed)
     long = replace(ASKED.decoding, max_tokens=31, min_tokens=31)
     options = replace(ASKED, decoding=long, timestamps=False, log_prob_limit=None, compression_ratio_limit=None)
     options = replace(options, temperatures=(0.0, 0.3, 0.6))
@@ -202,7 +203,7 @@ def test_attention_is_read_only_where_heads_are_known(monkeypatch: pytest.Monkey
     def never(*args: object, **named: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(speech_window, "listen", never)
+    monkeypatch.setattr(speech_attempts, "listen", never)
     decoded(speech_model(tiny_whisper_bundle()), replace(ASKED, temperatures=(0.0,)))
 
 

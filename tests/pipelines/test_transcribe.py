@@ -180,7 +180,7 @@ def test_a_text_is_read_again_once(monkeypatch) -> None:
     monkeypatch.setattr(heard, "listen", counted)
     once = pipeline(samples, words=True, **asked)
     assert len(once.segments[0].tokens) >= 12 and counts == []
-    monkeypatch.setattr(speech_window, "_listened", lambda texts, *arguments, **options: list(texts))
+    monkeypatch.setattr(speech_window, "listened", lambda texts, *arguments, **options: list(texts))
     twice = pipeline(samples, words=True, **asked)
     assert counts == [1]
     assert [replace(one, flags=()) for one in once.segments] == list(twice.segments)
