@@ -1,6 +1,6 @@
 """Where a model looked: from captured attention to an `AttentionMap`, and how far it can be trusted."""
 
-from .align import begin_frames, dtw, evidence, median_filter, token_times
+from .align import begin_frames, dtw, evidence, median_filter
 from .align_heads import HeadScore, choose_heads, rank_heads, score_heads
 from .attention_map import AttentionMap, Axis
 from .dependence import MADE_UP_BELOW, made_up, mean_colour, picture_dependence
@@ -83,7 +83,6 @@ __all__ = [
     "speech_attention",
     "speech_attention_stack",
     "spoken_words",
-    "token_times",
     "word_attention",
     "word_attention_stack",
     "word_probability",

@@ -1,6 +1,6 @@
-"""From the look of attention heads to the time of each token: evidence, dynamic time warping, times.
+"""From the look of attention heads to the frame where each token begins: evidence, dynamic time warping.
 
-Notation: h heads, n tokens (rows: what was looked at to predict each), m encoder frames (time).
+Notation: n tokens (rows: what was looked at to predict each), m encoder frames (time).
 
 A head that follows the speech looks, for each token, at the frames where it is spoken. The path through tokens and
 frames that never runs backwards and gathers the most of such evidence says when each token begins.
@@ -8,41 +8,12 @@ Source: openai-whisper, timing.py.
 """
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float, Float32, Int64
 
 FILTER_WIDTH = 7
 """Frames that the median filter looks at, as Whisper's."""
 
 _CHUNK = 32_768  # values that are filtered together: the intermediate copies stay in the processor's cache
-
-
-def token_times(
-    weights: Float[np.ndarray, "h n m"],
-    *,
-    frame_seconds: float,
-    first_row: int = 0,
-    filter_width: int = FILTER_WIDTH,
-) -> Float64[np.ndarray, " rows"]:
-    """When each token begins, in seconds.
-
-    Args:
-        weights: Where each of the heads looked while each token was predicted: over the frames of the recording itself.
-        frame_seconds: From one frame to the next, in seconds.
-        first_row: Rows before this one are no tokens of the text. They count for what is usual at a frame, but have no
-            time.
-        filter_width: Frames of the median filter; odd.
-
-    Raises:
-        ValueError: There are no heads, no frames, no rows from `first_row` on, or the width is not odd.
-    """
-    heads, rows, frames = weights.shape
-    if not heads or not frames or not 0 <= first_row < rows:
-        raise ValueError(
-            f"`weights` must have a head, a frame and more than `first_row` ({first_row}) rows, but are of shape "
-            f"{weights.shape} instead."
-        )
-    matrix = np.mean([evidence(of_head, filter_width=filter_width) for of_head in weights], axis=0)
-    return begin_frames(matrix[first_row:]) * frame_seconds
 
 
 def evidence(weights: Float[np.ndarray, "n m"], *, filter_width: int = FILTER_WIDTH) -> Float32[np.ndarray, "n m"]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from multiattn.maps import begin_frames, dtw, evidence, median_filter, token_times
+from multiattn.maps import begin_frames, dtw, evidence, median_filter
 
 
 def naive_total(cost):
@@ -118,30 +118,13 @@ def looks(centres, frames, width=2.0):
 
 
 def test_tokens_begin_half_way_between_their_looks():
-    weights = looks([10, 30, 40, 70], 83)
-    begins = token_times(weights[None], frame_seconds=0.02)
+    begins = begin_frames(evidence(looks([10, 30, 40, 70], 83)))
     assert begins[0] == 0
-    np.testing.assert_allclose(begins[1:], [0.4, 0.7, 1.1], atol=0.041)
-    np.testing.assert_array_equal(begin_frames(evidence(weights)) * 0.02, begins)
-
-
-def test_rows_of_the_prompt_count_for_what_is_usual_and_have_no_time():
-    weights = looks([50, 10, 30, 40, 70], 83)
-    assert len(token_times(weights[None], frame_seconds=0.02, first_row=2)) == 3
-    expected = begin_frames(evidence(weights)[2:]) * 0.02
-    np.testing.assert_array_equal(token_times(weights[None], frame_seconds=0.02, first_row=2), expected)
+    np.testing.assert_allclose(begins[1:], [20, 35, 55], atol=2)
 
 
 def test_a_head_that_says_nothing_changes_nothing():
     weights = looks([10, 30, 40, 70], 83)
     flat = np.full_like(weights, 1 / 83)
-    alone = token_times(weights[None], frame_seconds=0.02)
-    np.testing.assert_array_equal(token_times(np.stack([weights, flat]), frame_seconds=0.02), alone)
-
-
-@pytest.mark.parametrize(("shape", "first_row"), [((0, 3, 5), 0), ((2, 3, 0), 0), ((2, 3, 5), 3), ((2, 3, 5), -1)])
-def test_times_need_heads_frames_and_rows(shape, first_row):
-    with pytest.raises(
-        ValueError, match=rf"`weights` must have a head, a frame and more than `first_row` \({first_row}"
-    ):
-        token_times(np.zeros(shape, dtype=np.float32), frame_seconds=0.02, first_row=first_row)
+    alone, beside = evidence(weights), (evidence(weights) + evidence(flat)) / 2
+    np.testing.assert_array_equal(begin_frames(beside), begin_frames(alone))
