@@ -91,7 +91,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
 def _decode(stream: io.BufferedReader | io.BytesIO, head: bytes, name: str) -> Image.Image:
     """Decode the first frame of an open file; `head` are its first bytes, for the error message."""
     if not head:
-        raise InputError(f"{name} must be {PICTURE}, but is empty instead.")
+        raise InputError(f"{name} must be {PICTURE}, but is empty instead. Fetch or export it again.")
     try:
         with warnings.catch_warnings():
             # from the limit on PIL warns and goes on; here that is an error, which `_upright` raises
@@ -100,7 +100,9 @@ def _decode(stream: io.BufferedReader | io.BytesIO, head: bytes, name: str) -> I
     except Image.DecompressionBombError as error:
         raise _too_large(name) from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{name} must be {PICTURE}, but is {_describe(head)} instead.") from error
+        raise InputError(
+            f"{name} must be {PICTURE}, but is {_describe(head)} instead. Is it the right file?"
+        ) from error
     except Exception as error:
         raise _damaged(name, error) from error
     return _upright(picture, name)

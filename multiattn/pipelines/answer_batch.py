@@ -122,12 +122,20 @@ class Answerer:
                 question_words=question.words,
                 words=one.words,
                 first_token=first_token,
+                unknown_words=self._unknown_words(question),
             )
             for i, (question, one) in enumerate(zip(questions, found, strict=True))
         ]
         if request.methods:
             answers = self._with_maps(seen, questions, found, answers, request.methods, reading)
         return [answers[i : i + each] for i in range(0, len(answers), each)]
+
+    def _unknown_words(self, question: Question) -> tuple[str, ...]:
+        unknown = self._tokenizer.id_of("[UNK]")
+        # the first token is a special one, which no word counts
+        return tuple(
+            word.text for word in question.words if any(question.tokens[1 + piece] == unknown for piece in word.pieces)
+        )
 
     def _filled(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor | None]:
         """The questions' tokens (r, n), filled up on the right, and where they are real unless all of it is."""

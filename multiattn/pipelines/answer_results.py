@@ -79,6 +79,9 @@ class Answer:
     """With maps: attention of every layer and head for the words of the question, and for those of the answer, axes
     ("layer", "head", "word", "y", "x"), for the page's choice of both."""
 
+    unknown_words: tuple[str, ...] = ()
+    """The words of `question` of which the model's vocabulary lacks at least a part: it read [UNK] there."""
+
     @property
     def answer(self) -> str:
         """The answer."""

@@ -68,7 +68,8 @@ question or the answer.
 
 {BAD_FILES.format("picture")}
 So it is with a question that the model cannot read; one of --questions is named
-by its line.
+by its line. Words of a question that the model's vocabulary does not know are
+named there, too; the question is still answered, and the exit status is 0.
 """
 
 
@@ -176,7 +177,7 @@ def _work_through(
 ) -> int:
     """Writes the results, those of one picture together; returns how many there were not."""
     failures = 0
-    told: set[str] = set()  # a question that cannot be read is named once, not for every picture
+    told: set[str] = set()  # what is wrong with a question is said once, not for every picture
     with Report(len(asked), out=args.out, doing="answering") as report:
         for one in asked:
             of_picture = list(islice(results, len(one.questions)))
@@ -193,10 +194,21 @@ def _work_through(
                         told_of_picture.append(result.error)
                         report.message(message)
                     continue
+                if (unknown := _unknown(result)) and unknown not in told:
+                    told.add(unknown)
+                    report.message(unknown)
                 written = next(files, None)
                 report.result(as_json(result, written) if args.format == "json" else as_text(result, written))
             report.advance()
     return failures
+
+
+def _unknown(result: "Answer") -> str | None:
+    """What is to be said of words that the model could not read."""
+    if not result.unknown_words:
+        return None
+    words = ", ".join(result.unknown_words)
+    return f"the question {result.question!r} is answered without what the model's vocabulary does not know: {words}"
 
 
 def as_text(result: "Answer", written: Written | None) -> str:

@@ -43,18 +43,25 @@ A long recording has pictures and numbers for each of its windows; those of the
 second are NAME.2.METHOD.png, and so on.
 
 formats
-  text      lines to read: from when to when, what (default)
-  json      one object a line, one line a recording
-  srt, vtt  subtitles; with --words of one word each
-  textgrid  for Praat: a tier of segments, and with --words one of words
-  ctm       a word a line: recording, channel, start, duration, word, score
-srt, vtt and textgrid hold one recording. Where PATH can be several, --out is a
-folder, in which each recording gets its NAME.srt.
+  text      to read: when each piece begins and ends, and what is said (default)
+  json      an object for each recording, on one line (see below)
+  srt, vtt  subtitles for a video or audio player, one for each piece. With
+            --words, pieces that are too long to read are cut between words, to
+            two lines of 42 characters and 7 seconds, and pauses are left out;
+            vtt then also says when each word is spoken
+  textgrid  for Praat: a tier of the pieces, and with --words one of the words
+  ctm       for scoring tools: a line for each word, --words or not: recording,
+            channel, start, duration, word, score
+A piece is what the model writes at once, a sentence or so. A file of srt, vtt
+or textgrid holds one recording. For several PATHs, a folder or a pattern, --out
+therefore names a folder, in which recording NAME gets its file: NAME.srt,
+NAME.vtt or NAME.TextGrid.
 
 examples
   multiattn transcribe talk.mp3
   multiattn transcribe talk.mp3 --words --format srt --out talk.srt
-  multiattn transcribe talks/ --model WHISPER-FOLDER --format vtt --out subs/
+  multiattn transcribe talks/ --words --format vtt --out subs/
+  multiattn transcribe talk.mp3 --model WHISPER-FOLDER --prompt 'Zoe, Noah.'
   multiattn transcribe talk.mp3 --model WHISPER-FOLDER --language fr \\
       --task translate
   multiattn transcribe talk.mp3 --words --format json --maps out/
@@ -67,10 +74,12 @@ only with --maps, "language" only of models for several)
    "words": [{{"word": "one", "start": 0.3, "end": 0.8, "score": 0.99}}, ...],
    "flags": [], "maps": {{"attention": {{"html": "out/talk.html", "png": ...,
                          "npz": ..., "json": ...}}}}}}
-Times are in seconds; score is the mean probability of the tokens (geometric for
-a segment). Flags name what may be wrong: repeats (the text goes round in
-circles), stalled and backwards (so did the model's attention to the sound),
-silence (nothing was to be heard).
+Segments are the pieces. Times are in seconds; score is the mean probability of
+the tokens (geometric for a segment); no_speech is how likely nobody speaks,
+null for models that cannot say; temperature is above 0 where the likeliest text
+did not hold, and another was drawn. Flags name what may be wrong: repeats (the
+text goes round in circles), stalled (the model's attention stood still),
+backwards (it ran back in time), silence (nothing was to be heard).
 
 {BAD_FILES.format("recording")}
 """
@@ -89,18 +98,19 @@ def parser() -> Parser:
         "--language",
         metavar="CODE",
         type=not_empty,
-        help="what is spoken, such as en or fr (default: what the model hears; only models for several languages ask)",
+        help="what is spoken, such as en or fr; for models of several languages (default: what the model hears)",
     )
     parser.add_argument(
         "--task",
         choices=("transcribe", "translate"),
-        help="translate writes it in English, with models that were trained to (default: transcribe)",
+        help="transcribe (default) writes what is said in its own language; translate, in English, for models that "
+        "were trained to",
     )
     parser.add_argument(
         "--prompt",
         metavar="TEXT",
         type=not_blank,
-        help="text that came before, such as names and words to expect; only models with a token for it can use it",
+        help="text that came before, such as names and words to expect; for models with a token for it, as Whisper",
     )
     parser.add_argument(
         "--beams",
@@ -115,15 +125,16 @@ def parser() -> Parser:
         default="text",
         help="how the results are written (see below; default: text)",
     )
-    add_out(parser, more="; a folder for srt, vtt and textgrid of several recordings")
+    add_out(parser, more="; of several recordings as srt, vtt or textgrid, the folder for their files")
     add_maps(parser)
     add_map_method(parser, methods=SPEECH_METHODS, default="attention")
     parser.add_argument(
         "--batch-size",
         metavar="N",
         type=at_least_one,
-        help="pieces computed at once; more than 1 cuts a recording at its pauses, and is quicker, where a model that "
-        "writes times otherwise goes through it in order (default: 1 for such models, 8 for others)",
+        help="stretches of a recording computed at once. 1 goes through it in order, as Whisper does, each stretch "
+        "knowing the text before it; more is quicker, and cuts it at its pauses (default: 1 for models that write "
+        "times, such as Whisper, 8 for others)",
     )
     add_device(parser)
     return parser

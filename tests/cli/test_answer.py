@@ -232,6 +232,18 @@ def test_a_question_that_the_model_cannot_read_is_told_once(run, answerer, photo
     assert counted == "multiattn: 3 of 3 inputs could not be used"
 
 
+def test_words_that_the_model_does_not_know_are_named_once_a_question(run, answerer, photos) -> None:
+    asked = ("--question", "is the 猫 left of 犬x?", "--question", DOG, "--question", "where is the 猫?")
+    outcome = run("answer", photos, *asked, "--model", answerer, "--format", "json")
+    assert outcome.status == 0
+    assert len(lines(outcome.out)) == 3 * 3  # each is answered about each picture
+    told = "multiattn: the question {} is answered without what the model's vocabulary does not know: {}"
+    assert outcome.err.splitlines() == [
+        told.format("'is the 猫 left of 犬x?'", "猫, 犬x"),
+        told.format("'where is the 猫?'", "猫"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

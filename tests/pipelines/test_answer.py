@@ -279,6 +279,8 @@ def test_a_question_with_one_unknown_word_is_read_with_a_place_for_it(answer) ->
         ("?", 13, 14),
     ]
     assert "".join(result.maps[0].question.axes[0].labels) == "Is the 猫 left?"
+    assert result.unknown_words == ("猫",)
+    assert answer(draw(0), ASKED[0]).unknown_words == ()
 
 
 def test_the_longest_question_there_can_be(closed) -> None:
