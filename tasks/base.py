@@ -111,13 +111,16 @@ class BaseTask(pl.LightningModule, ABC):
         self.shared_step(batch, "test")
 
     def log_loss(self, loss: Tensor, split: str, *, size: int) -> None:
-        """Log the loss of a batch of `size` items: of each step in training, of the whole split elsewhere."""
+        """Log the loss of a batch of `size` items: of each step in training, of the whole split elsewhere.
+
+        A batch in which no item has a loss is logged, too: the processes join what they log, and wait for each other.
+        """
         if split == "train":
-            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size, sync_dist=True)
+            self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(1, size), sync_dist=True)
             return
         mean = self.mean_losses[f"{split}_loss"]
         mean.update(loss.detach(), weight=size)
-        self.log(f"{split}/loss", mean, prog_bar=True, batch_size=size)
+        self.log(f"{split}/loss", mean, prog_bar=True, batch_size=max(1, size))
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with warm-up and cosine over the whole training."""

@@ -125,15 +125,21 @@ class SplitData(pl.LightningDataModule, ABC):
 
     def _evaluation(self, split: str) -> EvaluationLoader:
         assert self.trainer is not None
-        items, size = self.evaluation_items(split), len(self.records(split).items)
-        mine = share_of(size, rank=self.trainer.global_rank, world=self.trainer.world_size)
+        size, world = len(self.records(split).items), self.trainer.world_size
+        if size < world:
+            found = some([str(root) for root in self.roots])
+            raise InputError(
+                f"{found}: {split} must have at least as many {self.kind} as there are processes ({world}), but has "
+                f"{size} instead. Add some, or lower `trainer.devices`."
+            )
+        items = self.evaluation_items(split)
+        mine = share_of(size, rank=self.trainer.global_rank, world=world)
         loader: DataLoader[Any] = DataLoader(
             Subset(items, mine),
             batch_size=self.eval_batch_size,
             worker_init_fn=ignore_interrupt,
             **self._options(),
         )
-        world = self.trainer.world_size
         part = split if world == 1 else f"the part of {split} that falls to process {self.trainer.global_rank}"
         return EvaluationLoader(loader, self._unreadable(part, len(mine)))
 

@@ -54,24 +54,27 @@ checkpoint: {{every_n_steps: 3}}
 """
 
 
-def draw_spoken(root: Path, *, sizes: dict[str, int], seed: int = 0) -> Path:
-    """Splits of recordings of one to three tones with pauses, and their words in a `metadata.jsonl`."""
+def draw_spoken(root: Path, *, sizes: dict[str, int], seed: int = 0, words: int | None = None) -> Path:
+    """Splits of recordings of one to three tones with pauses, and their words in a `metadata.jsonl`.
+
+    With `words`, each recording has as many.
+    """
     rng = random.Random(seed)
     for split, count in sizes.items():
         folder = root / split
         folder.mkdir(parents=True)
         lines = []
         for i in range(count):
-            words = rng.choices(sorted(TONES), k=1 + i % 3)
+            said = rng.choices(sorted(TONES), k=words or 1 + i % 3)
             parts = []
-            for word in words:
+            for word in said:
                 time = np.arange(round(RATE * rng.uniform(0.1, 0.17))) / RATE
                 parts += [
                     0.5 * np.sin(2 * math.pi * TONES[word] * time),
                     np.zeros(round(RATE * rng.uniform(0.03, 0.1))),
                 ]
             soundfile.write(folder / f"{i:02d}.wav", np.concatenate(parts), RATE)
-            line = {"file_name": f"{i:02d}.wav", "text": " ".join(words).upper(), "speaker": f"s{i % 2}"}
+            line = {"file_name": f"{i:02d}.wav", "text": " ".join(said).upper(), "speaker": f"s{i % 2}"}
             lines.append(json.dumps(line))
         (folder / "metadata.jsonl").write_text("\n".join(lines))
     return root

@@ -13,7 +13,15 @@ from tasks.data.questions import Question
 TEN = ("red", "Red", "red", "dark red", "", "crimson", "red", "pink", "red", "it is red")
 EXPECTED = {
     "1.jpg": (Question("What colour is the disc?", TEN, "colour"), Question("Is it round?", ("yes",))),
-    "b/2.jpg": (Question("How many discs are there?", ("2",), "how many", boxes=((1.0, 2.0, 3.5, 4.0),)),),
+    "b/2.jpg": (
+        Question(
+            "How many discs are there?",
+            ("2",),
+            "how many",
+            boxes=((1.0, 2.0, 3.5, 4.0),),
+            named=((0.0, 1.0, 2.0, 3.0),),
+        ),
+    ),
 }
 
 
@@ -27,7 +35,7 @@ def row_of(name: str, question: Question) -> dict[str, Any]:
     row: dict[str, Any] = {"file_name": name, "question": question.text}
     row |= {"answer": question.answers[0]} if len(question.answers) == 1 else {"answers": question.answers}
     row |= {"type": question.type} if question.type else {}
-    return row | ({} if question.boxes is None else {"boxes": question.boxes})
+    return row | {key: boxes for key in ("boxes", "named") if (boxes := getattr(question, key)) is not None}
 
 
 def jsonl(folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -78,7 +86,7 @@ def test_vqa_says_the_same(split, named, tmp_path) -> None:
         write(folder / f"COCO_{named}2014_{number:012}.jpg", b"")
     found = read_questions(tmp_path, split, **options).items
     assert [path for path, _ in found] == [folder / f"COCO_{named}2014_{number:012}.jpg" for number in (7, 8)]
-    expected = [[q._replace(answer_type="other", boxes=None) for q in asked] for asked in EXPECTED.values()]
+    expected = [[q._replace(answer_type="other", boxes=None, named=None) for q in asked] for asked in EXPECTED.values()]
     assert [list(asked) for _, asked in found] == expected
 
 
@@ -137,6 +145,7 @@ def test_what_is_missing_is_named(tmp_path) -> None:
         ({"boxes": [[5, 2, 3, 4]]}, "line 1: `boxes` must be a list of"),
         ({"boxes": [[1, 2, float("nan"), 4]]}, "line 1: `boxes` must be a list of"),
         ({"boxes": [[1, 2, True, 4]]}, "line 1: `boxes` must be a list of"),
+        ({"named": [[5, 2, 3, 4]]}, "line 1: `named` must be a list of"),
         ({"boxes": "1 2 3 4"}, "line 1: `boxes` must be a list of"),
     ],
 )

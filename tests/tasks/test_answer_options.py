@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchmetrics import MeanMetric
 from transformers import BertConfig, BertModel
 
 from multiattn.errors import ModelError
@@ -162,19 +163,28 @@ def test_a_state_of_another_list_of_answers_is_refused(models: dict[str, Path]) 
         task.on_load_checkpoint(checkpoint)
 
 
-def test_a_batch_that_teaches_nothing_is_logged_in_training(
-    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of several processes each logs each step, or they wait for each other for ever."""
+def test_a_batch_that_teaches_nothing_is_logged(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several processes each logs each step and each split, or they wait for each other for ever."""
     task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]))
     task.model = built(task, "red", "no")
     task.loss = task.build_loss(None)
-    logged = []
+    logged: list[tuple[str, float, int]] = []
     monkeypatch.setattr(task, "log_loss", lambda loss, split, size: logged.append((split, float(loss), size)))
     batch: Any = SimpleNamespace(weights=torch.zeros(3), targets=torch.zeros(3, 2))
     for split in ("train", "val"):
         assert float(task._loss(batch, torch.randn(3, 2), None, split)) == 0
-    assert logged == [("train", 0.0, 1)]  # in a mean over the split it has no place
+    assert logged == [("train", 0.0, 0), ("val", 0.0, 0)]
+
+
+def test_a_batch_without_a_loss_has_no_weight_in_the_mean_of_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = AnswerTask(encoder="compact")
+    task.mean_losses = torch.nn.ModuleDict({"val_loss": MeanMetric()})
+    logged = []
+    monkeypatch.setattr(task, "log", lambda name, value, **options: logged.append((name, options["batch_size"])))
+    for loss, size in ((0.0, 0), (2.0, 3), (4.0, 1)):
+        task.log_loss(torch.tensor(loss), "val", size=size)
+    assert logged == [("val/loss", 1), ("val/loss", 3), ("val/loss", 1)]
+    assert float(task.mean_losses["val_loss"].compute()) == pytest.approx((2.0 * 3 + 4.0) / 4)
 
 
 def test_labels_are_kept_in_the_bundle_with_the_vocabulary(models: dict[str, Path]) -> None:

@@ -67,6 +67,18 @@ def test_evaluation_is_every_recording_in_order(spoken) -> None:
     assert sum(len(b.indices) for b in data.predict_dataloader()) == COUNTS["train"]
 
 
+def test_each_process_must_have_a_part_of_what_is_evaluated(spoken) -> None:
+    """Lightning stops one that has none, and the others wait for it."""
+    for rank in (0, 5):
+        data = make(spoken, task={"rank": rank, "world": COUNTS["validation"] + 1})
+        with pytest.raises(
+            InputError,
+            match=r"validation must have at least as many recordings as there are processes \(6\), but has 5",
+        ):
+            data.val_dataloader()
+    assert len(make(spoken, task={"rank": 4, "world": 5}).val_dataloader()) == 1
+
+
 def test_silence_may_have_no_words(tmp_path) -> None:
     (tmp_path / "train").mkdir()
     sf.write(tmp_path / "train" / "a.wav", tone([]), RATE)
