@@ -13,11 +13,11 @@ from multiattn.inputs import Tokenizer
 from multiattn.models.vqa import VQA
 from multiattn.weights import ModelBundle
 
-from .answer_loss import ClosedLoss, pointing_loss
+from .answer_loss import ClosedLoss, pointing_loss, reading_loss
 from .answer_model import (
     AnswerKind,
     AnswerStart,
-    look_of_the_answer,
+    looks_of_the_answer,
     scores_of,
     start,
     teacher_forced,
@@ -67,6 +67,7 @@ class AnswerTask(EncoderTask):
         encoder_lr_share: float = 1.0,
         unfreeze_epoch: int = 0,
         label_smoothing: float = 0.0,
+        reading_weight: float = 0.0,
         pointing_weight: float = 0.0,
         decoding: dict[str, Any] | None = None,
         optimisation: Optimisation | None = None,
@@ -103,8 +104,11 @@ class AnswerTask(EncoderTask):
             unfreeze_epoch: The encoder is frozen before this epoch (from 0).
             label_smoothing: Share of the probability that is spread over all answers of the list, or over the
                 vocabulary for each token that is written.
-            pointing_weight: Of a second loss, for a closed list and questions with `boxes` of what they are about: the
-                last look at the picture is to go there. The heads of that look are the ones the maps are then made of.
+            reading_weight: Of a second loss, for a closed list: the token that the answer is read off is to know the
+                question's words.
+            pointing_weight: Of a third loss, for a closed list and questions with `boxes` of what the answers are
+                about: the last look at the picture is to go there, and the look before it to what is `named`. The heads
+                of the last look are the ones the maps are then made of.
             decoding: Fields of `DecodingOptions` that differ from its defaults, for a decoder, in validation and for
                 whoever loads the model.
             optimisation: AdamW and its schedule.
@@ -145,14 +149,16 @@ class AnswerTask(EncoderTask):
         self.label_smoothing = label_smoothing
         self.decoding = self._start.decoding | dict(decoding or {})
         self.options = options_of(self.decoding, besides=("pointing_heads",))
-        require(0 <= pointing_weight < math.inf, "pointing_weight", must="at least 0 and finite", value=pointing_weight)
+        for name, weight in (("reading_weight", reading_weight), ("pointing_weight", pointing_weight)):
+            require(0 <= weight < math.inf, name, must="at least 0 and finite", value=weight)
+            require(weight == 0 or self.answer == "closed", name, must="0 where a decoder answers", value=weight)
         require(
-            pointing_weight == 0 or (self.answer == "closed" and not compile),
+            pointing_weight == 0 or not compile,
             "pointing_weight",
-            must="0 where a decoder answers or the model is compiled",
+            must="0 where the model is compiled",
             value=pointing_weight,
         )
-        self.pointing_weight = pointing_weight
+        self.reading_weight, self.pointing_weight = reading_weight, pointing_weight
         require(not self.options.sample, "decoding.sample", must="false, for answers are searched for", value=True)
 
     def build_model(self, data: Any) -> VQA:
@@ -190,10 +196,9 @@ class AnswerTask(EncoderTask):
             assert batch.answer_real is not None
             texts = lesson(batch.answer_tokens, batch.answer_real)
         given = (None, None) if texts is None else (texts.tokens, texts.real)
-        tap: Tap | None = None
         if split == "train":
-            tap = None if batch.inside is None else look_of_the_answer(self.model, batch.questions)
-            logits = self._logits(
+            tap = None if batch.inside is None else looks_of_the_answer(self.model, batch.questions)
+            told = self._logits(
                 self.model,
                 batch.images,
                 batch.features,
@@ -203,13 +208,12 @@ class AnswerTask(EncoderTask):
                 frozen=self.encoder_is_frozen,
                 tap=tap,
             )
-        else:
-            states = self._read(batch)
-            logits = scores_of(self.model, states, batch.real, *given)
-            answers = self._answers(logits, states, batch.real)
-            self._score(batch, [answer.text for answer in answers], split)
-        loss = self._loss(batch, logits, texts, split)
-        return loss if tap is None else loss + self.pointing_weight * self._pointing(batch, tap)
+            return self._loss(batch, told.scores, texts, split) + self._more_losses(batch, told.first, tap)
+        states = self._read(batch)
+        scores = scores_of(self.model, states, batch.real, *given)
+        answers = self._answers(scores, states, batch.real)
+        self._score(batch, [answer.text for answer in answers], split)
+        return self._loss(batch, scores, texts, split)
 
     def predict_step(self, batch: AnswerBatch, batch_idx: int) -> tuple[AnswerBatch, list[Answered]]:
         """The questions, and an answer to each."""
@@ -283,13 +287,20 @@ class AnswerTask(EncoderTask):
         metrics.update([answers[row] for row in rows], [batch.answers[row] for row in rows])
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(rows), prog_bar=True)
 
-    def _pointing(self, batch: AnswerBatch, tap: Tap) -> Tensor:
-        """How far the last look is from what each question is about, logged."""
-        assert batch.inside is not None
-        (looks,) = tap.weights.values()
-        loss = pointing_loss(looks, batch.inside, weights=batch.weights)
-        self.log("train/pointing_loss", loss.detach(), batch_size=len(batch.indices), sync_dist=True)
-        return loss
+    def _more_losses(self, batch: AnswerBatch, first: Tensor, tap: Tap | None) -> Tensor | float:
+        """What is taught beside the answers, weighted: the reading of the question, and where to look; logged."""
+        losses: dict[str, tuple[float, Tensor]] = {}
+        if self.reading_weight:
+            embedding = self.model.question.embedding.weight
+            loss = reading_loss(first, embedding, batch.questions, batch.real, weights=batch.weights)
+            losses["reading"] = (self.reading_weight, loss)
+        if tap is not None:
+            assert batch.inside is not None
+            loss = pointing_loss(tuple(tap.weights.values()), batch.inside, weights=batch.weights)
+            losses["pointing"] = (self.pointing_weight, loss)
+        for name, (_, loss) in losses.items():
+            self.log(f"train/{name}_loss", loss.detach(), batch_size=len(batch.indices), sync_dist=True)
+        return sum(weight * loss for weight, loss in losses.values())
 
     def _loss(self, batch: AnswerBatch, logits: Tensor, texts: Lesson | None, split: str) -> Tensor:
         """The loss of those questions that teach something, logged; 0 where none does."""
@@ -297,7 +308,5 @@ class AnswerTask(EncoderTask):
             loss: Tensor = self.loss(logits, batch.targets, weights=batch.weights)
         else:
             loss = self.loss(logits, texts.targets, wanted=texts.wanted, weights=batch.weights)
-        size = int((batch.weights > 0).sum())
-        if size or split == "train":  # where what each process logs is joined step by step: none may be missing
-            self.log_loss(loss, split, size=max(1, size))
+        self.log_loss(loss, split, size=int((batch.weights > 0).sum()))
         return loss

@@ -1,10 +1,13 @@
 """How far the scores of a closed list of answers are from what people answered.
 
-r questions, A answers of the list, h heads, m picture tokens, y and x rows and columns of patches.
+r questions, n tokens of one, V vocabulary, W width of their states, A answers of the list, h heads, m picture tokens, y
+and x rows and columns of patches.
 """
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 
@@ -34,23 +37,72 @@ class ClosedLoss(nn.Module):
         return (losses * weights.float()).sum() / weights.float().sum().clamp(min=1e-9)
 
 
-def pointing_loss(
-    looks: Float[Tensor, "r h 1 m"], inside: Bool[Tensor, "r 2 y x"], *, weights: Float[Tensor, " r"]
+def reading_loss(
+    first: Float[Tensor, "r W"],
+    embedding: Float[Tensor, "V W"],
+    questions: Int64[Tensor, "r n"],
+    real: Bool[Tensor, "r n"],
+    *,
+    weights: Float[Tensor, " r"],
 ) -> Float[Tensor, ""]:
-    """How little of a look goes to the patches that a question is about: the mean of -log of that share, in nats.
+    """How little the token that answers knows of the question's words, in nats: 0 where it tells all of them alike.
 
-    One half of the heads is to look at the first thing, the other at the second: were their looks mixed, nothing could
-    be told of which is where.
+    Words that only matter together with what is seen, such as "left" or "above" in "is this left of that?", are no help
+    for as long as the rest is not there, and so are not read: the training stays at guessing.
 
     Args:
-        looks: The attention of one row of each question to the picture's tokens, of which the patches are the last.
-        inside: The patches that each is about, of two things; a question without any does not count.
+        first: Its state.
+        embedding: Of the vocabulary, by which the words are told.
+        questions: As the model read them: the first token and the last of each are no words.
+        real: False where a token is padding.
+        weights: How much each question counts.
+
+    Source: Zhao et al. 2017, "Learning Discourse-level Diversity for Neural Dialog Models using Conditional Variational
+    Autoencoders", section 3.3: the bag-of-word loss.
+    """
+    words = real & real.roll(-1, dims=1)  # not the last
+    words[:, 0] = words[:, -1] = False
+    wanted = torch.zeros(len(questions), len(embedding), device=first.device)
+    wanted.scatter_add_(1, questions, words.float()).clamp_(max=1)
+    shares = wanted / wanted.sum(dim=1, keepdim=True).clamp(min=1)
+    told = (first @ embedding.T).float().log_softmax(dim=1)
+    losses = (shares * (shares.clamp(min=1e-9).log() - told)).sum(dim=1)
+    return (losses * weights.float()).sum() / weights.float().sum().clamp(min=1e-9)
+
+
+def pointing_loss(
+    looks: Sequence[Float[Tensor, "r h 1 m"]], inside: Bool[Tensor, "r 2 2 y x"], *, weights: Float[Tensor, " r"]
+) -> Float[Tensor, ""]:
+    """How little of the last looks goes where it should: the mean of -log of that share, in nats, of each look.
+
+    The last look is to go to what the answer is about, the one before it to what the question names: so what is found
+    by the words is there to be reasoned from, and what was reasoned is there to be told.
+
+    Args:
+        looks: Of the last blocks, in their order, the attention of one row of each question to the picture's tokens, of
+            which the patches are the last.
+        inside: The patches of what each answer is about, of two things, and of what its question names; where there are
+            none, the look does not count.
         weights: How much each question counts.
 
     Source: Liu et al. 2017, "Attention correctness in neural image captioning", equation 9, for boxes.
     """
-    patches = inside.flatten(2)  # (r, 2, y x)
-    halves = [half.mean(dim=1) for half in looks[:, :, 0].tensor_split(2, dim=1) if half.shape[1]]
+    losses = [
+        _missed(look, things, weights=weights)
+        for look, things in zip(reversed(looks), inside.unbind(dim=1), strict=False)  # one block has but the last
+    ]
+    return torch.stack(losses).sum()
+
+
+def _missed(
+    look: Float[Tensor, "r h 1 m"], things: Bool[Tensor, "r 2 y x"], *, weights: Float[Tensor, " r"]
+) -> Float[Tensor, ""]:
+    """Of one look. One half of the heads is to look at the first thing, the other at the second.
+
+    Were their looks mixed, nothing could be told of which is where.
+    """
+    patches = things.flatten(2)  # (r, 2, y x)
+    halves = [half.mean(dim=1) for half in look[:, :, 0].tensor_split(2, dim=1) if half.shape[1]]
     losses = [
         -(half[:, -patches.shape[2] :] * of_one).sum(dim=1).clamp(min=1e-6).log()
         for half, of_one in zip(halves, patches.unbind(dim=1), strict=False)  # a single head looks at the first

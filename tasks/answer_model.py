@@ -6,7 +6,7 @@ an answer, A answers of a closed list, V vocabulary.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -33,6 +33,16 @@ _DECIDED = (*OF_THE_DATA, "context_dim")
 
 _LAST = ("head.3.weight", "head.3.bias")
 """The tensors with a row for each answer of the closed list."""
+
+
+class Told(NamedTuple):
+    """What a model makes of a batch of questions, and of the answers' tokens where it writes them."""
+
+    scores: Float[Tensor, "r A"] | Float[Tensor, "r t V"]
+    """Of the closed list, or of what follows each of the answers' tokens."""
+
+    first: Float[Tensor, "r W"]
+    """The state of each question's first token, which a closed list's scores are read off."""
 
 
 @dataclass
@@ -232,8 +242,8 @@ def teacher_forced(
     *,
     frozen: bool,
     tap: Tap | None = None,
-) -> Float[Tensor, "r A"] | Float[Tensor, "r t V"]:
-    """The scores of the closed list, or of what follows each of the answers' tokens.
+) -> Told:
+    """The pass that is trained.
 
     Args:
         model: Who answers.
@@ -248,13 +258,14 @@ def teacher_forced(
     """
     context = context_of(model, images, features, frozen=frozen)
     states = model.read(questions, context, real=real, first_only=model.decoder is None, tap=tap)
-    return scores_of(model, states, real, answers, answer_real)
+    return Told(scores_of(model, states, real, answers, answer_real), states[:, 0])
 
 
-def look_of_the_answer(model: VQA, questions: Int64[Tensor, "r n"]) -> Tap:
-    """A tap for the last look at the picture of the token that the answer is read off, to be learnt from."""
+def looks_of_the_answer(model: VQA, questions: Int64[Tensor, "r n"]) -> Tap:
+    """A tap for the last two looks at the picture of the token that the answer is read off, to be learnt from."""
     sites = model.attention_sites(question_tokens=questions.shape[1])
-    return Tap(sites, select=f"question.blocks.{model.config.question.depth - 1}.cross", rows=[0], learn=True)
+    last = range(model.config.question.depth)[-2:]
+    return Tap(sites, select=[f"question.blocks.{block}.cross" for block in last], rows=[0], learn=True)
 
 
 def scores_of(
@@ -264,7 +275,7 @@ def scores_of(
     answers: Int64[Tensor, "r t"] | None,
     answer_real: Bool[Tensor, "r t"] | None,
 ) -> Float[Tensor, "r A"] | Float[Tensor, "r t V"]:
-    """As `teacher_forced`, of questions that have been read."""
+    """The scores that `teacher_forced` gives, of questions that have been read."""
     if model.decoder is None:
         return model.answer_logits(states)
     return model.decoder(answers, states, context_real=real, real=answer_real)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Where in its picture lies what a question is about: boxes as patches of the encoder's grid.
+"""Where in its picture lies what a question is about and what it names: boxes as patches of the encoder's grid.
 
 y and x count the rows and columns of patches.
 """
@@ -32,10 +32,10 @@ def patches_of(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, int
 
 
 class Places:
-    """Of all questions of a split the patches that they are about, in arrays, as `TokenRows` and for its reason.
+    """Of all questions of a split the patches of `boxes` and of `named`, in arrays, as `TokenRows` and for its reason.
 
-    A question about two things, such as which of them is on the left, has to do with each: it has the patches of the
-    first and those of the second. Of any other number of things it has those of all, twice.
+    Two things, such as those of which one is said to be on the left, are kept apart: there are the patches of the first
+    and those of the second. Of any other number of things there are those of all, twice.
     """
 
     def __init__(self, records: QuestionRecords, grid: tuple[int, int]) -> None:
@@ -49,21 +49,21 @@ class Places:
         self._patches = TokenRows(self._of_picture(path, questions) for path, questions in records.items)
 
     def _of_picture(self, path: Path, questions: Sequence[Question]) -> list[list[int]]:
-        """The patches of the first thing of each question, then those of the second."""
-        size = _size(path) if any(question.boxes for question in questions) else None
+        """Of each question four rows: what its answer is about, in two, and what it names, in two."""
+        known = any(question.boxes or question.named for question in questions)
+        size = _size(path) if known else None
         found = []
-        for question in questions:
-            boxes = question.boxes or ()
+        for boxes in (boxes or () for question in questions for boxes in (question.boxes, question.named)):
             for some in [boxes[:1], boxes[1:]] if len(boxes) == 2 else [boxes, boxes]:
                 found.append(np.flatnonzero(patches_of(some, size or (1, 1), self.grid)).tolist())
         return found
 
-    def inside(self, item: int, number: int) -> Bool[np.ndarray, "2 y x"]:
-        """The patches that question `number` of a picture is about; none where that is not known."""
-        inside = np.zeros((2, self.grid[0] * self.grid[1]), np.bool_)
-        for thing in range(2):
-            inside[thing, self._patches.row(item, 2 * number + thing)] = True
-        return inside.reshape(2, *self.grid)
+    def inside(self, item: int, number: int) -> Bool[np.ndarray, "2 2 y x"]:
+        """The patches of question `number` of a picture: of `boxes`, two times, then of `named`; none where unknown."""
+        inside = np.zeros((4, self.grid[0] * self.grid[1]), np.bool_)
+        for row in range(4):
+            inside[row, self._patches.row(item, 4 * number + row)] = True
+        return inside.reshape(2, 2, *self.grid)
 
 
 def _size(path: Path) -> tuple[int, int] | None:

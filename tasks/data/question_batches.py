@@ -58,9 +58,9 @@ class AnswerBatch(NamedTuple):
     answer_real: Bool[Tensor, "r t"] | None
     """False where an answer's token is padding."""
 
-    inside: Bool[Tensor, "r 2 y x"] | None
-    """The patches that each question is about, as `Places` has them, none where that is not known; None where nobody
-    wants them."""
+    inside: Bool[Tensor, "r 2 2 y x"] | None
+    """The patches of what each answer is about and of what its question names, as `Places` has them, none where that
+    is not known; None where nobody wants them."""
 
     texts: tuple[str, ...]
     """Each row's question, as it was written."""
@@ -93,7 +93,7 @@ class AskedSample(NamedTuple):
     """How much is to be learnt of each."""
 
     inside: tuple[np.ndarray, ...] = ()
-    """The patches that each is about, (2, y, x), where somebody wants them."""
+    """The patches of each, as `Places` has them, where somebody wants them."""
 
 
 class Answers(Protocol):
@@ -202,7 +202,7 @@ class Asked(Dataset[AskedSample]):
             answers: What they are to be answered.
             per_picture: Questions of each picture at most; None for all.
             seed: Of the draw; None takes them in order, whether something can be learnt of them or not.
-            places: Where what they are about is, for batches that say so.
+            places: Where what they are about and what they name is, for batches that say so.
         """
         self.items, self.questions, self.answers, self.places = items, questions, answers, places
         self.per_picture, self.seed = per_picture, seed
@@ -287,8 +287,8 @@ class AnswerCollate:
             tuple(entry for item in items for entry in item.sample.unreadable),
         )
 
-    def _inside(self, rows: Sequence[tuple[AskedSample, int, bool]]) -> Bool[Tensor, "r 2 y x"] | None:
-        """The patches that the rows are about, where their items say so."""
+    def _inside(self, rows: Sequence[tuple[AskedSample, int, bool]]) -> Bool[Tensor, "r 2 2 y x"] | None:
+        """The patches of the rows, where their items say so."""
         if not rows or not rows[0][0].inside:
             return None
         return torch.from_numpy(np.stack([item.inside[number] for item, number, _ in rows]))

@@ -1,7 +1,7 @@
 r"""Questions about pictures with their answers, read into a list, from the files that people have. Opens no picture.
 
     root/train/metadata.jsonl    {"file_name": "1.jpg", "question": "is it red?", "answer": "yes"}, or `answers`: a list
-                                 of what several people said; `type` and `boxes` of the question may stand there, too
+                                 of what several people said; `type`, `boxes` and `named` may stand there, too
     root/train/metadata.csv      file_name,question,answer
     root/v2_OpenEnded_mscoco_train2014_questions.json, root/v2_mscoco_train2014_annotations.json      VQA v2
 Each row is a question; a picture that comes several times has all of them.
@@ -45,7 +45,11 @@ class Question(NamedTuple):
     """What kind of answer it asks for; empty where the data does not say."""
 
     boxes: tuple[Box, ...] | None = None
-    """What the question is about; None where the data does not say."""
+    """What the answer is about; None where the data does not say."""
+
+    named: tuple[Box, ...] | None = None
+    """What the question's words name, such as what the thing that is asked for lies beside; None where the data does
+    not say."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,8 @@ def _metadata(folder: Path) -> Iterator[tuple[Path, Question]]:
         kind = row.get("type")
         if not isinstance(kind, str | None):
             raise InputError(f"{place}: `type` must be text, but is {kind!r} instead.")
-        boxes = None if row.get("boxes") is None else _boxes(row["boxes"], place)
-        yield path, Question(text, _answers(answers, place), intern(kind or ""), boxes=boxes)
+        boxes, named = (None if row.get(key) is None else _boxes(row[key], place, key) for key in ("boxes", "named"))
+        yield path, Question(text, _answers(answers, place), intern(kind or ""), boxes=boxes, named=named)
 
 
 def _answers(answers: Any, place: str) -> tuple[str, ...]:
@@ -137,7 +141,7 @@ def _answers(answers: Any, place: str) -> tuple[str, ...]:
     )
 
 
-def _boxes(boxes: Any, place: str) -> tuple[Box, ...]:
+def _boxes(boxes: Any, place: str, key: str) -> tuple[Box, ...]:
     """Boxes as numbers."""
     if isinstance(boxes, list) and all(isinstance(box, list) and len(box) == 4 for box in boxes):
         numbers = [value for box in boxes for value in box]
@@ -146,7 +150,7 @@ def _boxes(boxes: Any, place: str) -> tuple[Box, ...]:
             if all(x0 <= x1 and y0 <= y1 for x0, y0, x1, y1 in found):
                 return tuple(found)
     raise InputError(
-        f"{place}: `boxes` must be a list of [left, top, right, bottom] in pixels, but is {boxes!r} instead."
+        f"{place}: `{key}` must be a list of [left, top, right, bottom] in pixels, but is {boxes!r} instead."
     )
 
 

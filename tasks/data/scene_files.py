@@ -83,7 +83,9 @@ def write_scenes(scenes: Iterator[tuple[Scene, list[Question]]], folder: Path) -
             paint(scene).save(folder / name, compress_level=1)  # noise hardly gets smaller
             for question in questions:
                 row = {"file_name": name, "question": question.text, "answer": question.answer}
-                lines.append(json.dumps(row | {"type": question.type, "boxes": question.boxes}))
+                lines.append(
+                    json.dumps(row | {"type": question.type, "boxes": question.boxes, "named": question.named})
+                )
         (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder}: pictures cannot be written here: {error}") from error

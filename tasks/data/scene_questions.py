@@ -62,7 +62,11 @@ class Question(NamedTuple):
     answer: str
     type: str
     boxes: tuple[Box, ...]
-    """Of the things that the answer is about: those asked for or counted; both of "is this left of that?"."""
+    """Of the things that the answer is about: those asked for or counted; both of "is this left of that?", the one
+    first that is said to lie further left, or higher: so whether that is true is seen, whatever the words."""
+
+    named: tuple[Box, ...]
+    """Of the things that the question's words single out, in the order of the words."""
 
 
 class Description(NamedTuple):
@@ -122,6 +126,8 @@ class Candidate(NamedTuple):
 
     answer: str
     about: tuple[Thing, ...]
+    named: tuple[Thing, ...] | None = None
+    """What the slots name; None where that is what the answer is about."""
 
 
 class Questioner:
@@ -155,7 +161,9 @@ class Questioner:
             self._types[kind] += 1
             self._answers[family][chosen.answer] += 1
             text = random.choice(PHRASINGS[chosen.form]).format(*chosen.slots)
-            asked.append(Question(text, chosen.answer, kind, tuple(thing.box for thing in chosen.about)))
+            named = chosen.about if chosen.named is None else chosen.named
+            about = tuple(thing.box for thing in chosen.about)
+            asked.append(Question(text, chosen.answer, kind, about, tuple(thing.box for thing in named)))
         return asked
 
     def _due(self, family: tuple[object, ...], choice: Sequence[Candidate], random: Random) -> Candidate:
@@ -208,13 +216,15 @@ def _relation(seen: Seen, random: Random) -> Iterator[Candidate]:
             for look in ("color", "shape"):
                 form = f"{look} beside"
                 slots = (random.choice(_BESIDE[side]), _words(random.choice(names)))
-                yield Candidate(form, (form, side), slots, getattr(there[0], look), (there[0],))
+                yield Candidate(form, (form, side), slots, getattr(there[0], look), (there[0],), (thing,))
     for thing, other in permutations(seen.things, 2):
         names, others = seen.names(thing), seen.names(other)
         for side in _BESIDE if names and others else ():
             if (place := beside(thing, other, side)) is not None:
                 words = (random.choice(_BESIDE[side]), _words(random.choice(names)), _words(random.choice(others)))
-                yield Candidate("is beside", ("is beside", side), words, "yes" if place else "no", (thing, other))
+                about = (thing, other) if side in ("left", "above") else (other, thing)
+                answer = "yes" if place else "no"
+                yield Candidate("is beside", ("is beside", side), words, answer, about, (thing, other))
 
 
 def _position(seen: Seen, random: Random) -> Iterator[Candidate]:

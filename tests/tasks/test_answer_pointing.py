@@ -13,7 +13,7 @@ from multiattn.errors import ModelError
 from multiattn.pipelines import Answering
 from multiattn.weights import load_bundle
 from tasks import AnswerTask
-from tasks.answer_loss import pointing_loss
+from tasks.answer_loss import pointing_loss, reading_loss
 from tasks.data.places import Places, patches_of
 from tasks.data.questions import Question, QuestionRecords, read_questions
 from tasks.training import main
@@ -77,34 +77,60 @@ def test_places_know_each_question_s_patches(tmp_path):
     places = Places(records, (3, 3))
     by_name = {path.name: item for item, (path, _) in enumerate(records.items)}
     for number in range(14):
-        for inside in places.inside(by_name[f"{number}.png"], 0):
+        about, named = places.inside(by_name[f"{number}.png"], 0)
+        assert not named.any()
+        for inside in about:
             assert inside.sum() == 1 and inside[divmod(number * 2 % 9, 3)]
     assert not places.inside(by_name["0.png"], 1).any()
-    assert places.inside(by_name["lost.png"], 0).shape == (2, 3, 3)  # whoever opens it names it
+    assert places.inside(by_name["lost.png"], 0).shape == (2, 2, 3, 3)  # whoever opens it names it
 
 
 def test_two_things_are_kept_apart_and_more_are_not(tmp_path):
     Image.new("RGB", (30, 30)).save(tmp_path / "1.png")
-    boxes = [[0, 0, 10, 10], [20, 0, 30, 10], [10, 20, 20, 30]]
-    asked = [Question("which", ("a",), boxes=tuple(tuple(box) for box in boxes[:count])) for count in (1, 2, 3)]
-    places = Places(QuestionRecords(((tmp_path / "1.png", tuple(asked)),)), (3, 3))
-    found = [places.inside(0, number).reshape(2, 9) for number in range(3)]
+    boxes = ((0, 0, 10, 10), (20, 0, 30, 10), (10, 20, 20, 30))
+    about = [Question("which", ("a",), boxes=boxes[:count]) for count in (1, 2, 3)]
+    asked = (*about, Question("which", ("a",), boxes=boxes[:1], named=boxes[:0:-1]))
+    places = Places(QuestionRecords(((tmp_path / "1.png", asked),)), (3, 3))
+    found = [places.inside(0, number).reshape(4, 9) for number in range(4)]
     assert [[np.flatnonzero(half).tolist() for half in one] for one in found] == [
-        [[0], [0]],
-        [[0], [2]],
-        [[0, 2, 7], [0, 2, 7]],
+        [[0], [0], [], []],
+        [[0], [2], [], []],
+        [[0, 2, 7], [0, 2, 7], [], []],
+        [[0], [0], [7], [2]],
     ]
 
 
 def test_the_loss_is_the_share_that_goes_elsewhere():
-    looks = torch.tensor([[[[0.5, 0.1, 0.2, 0.2]], [[0.3, 0.3, 0.1, 0.3]]], [[[0.0, 1.0, 0.0, 0.0]]] * 2])
-    first, second = [[True, False, True]], [[False, True, False]]  # the first token stands for no patch
-    inside = torch.tensor([[first, second], [[[False] * 3]] * 2])
-    loss = pointing_loss(looks, inside, weights=torch.tensor([1.0, 1.0]))
-    assert float(loss) == pytest.approx(-(math.log(0.1 + 0.2) + math.log(0.1)) / 2)
-    assert float(pointing_loss(looks, inside, weights=torch.tensor([0.0, 1.0]))) == 0
-    alone = pointing_loss(looks[:, :1], inside, weights=torch.tensor([1.0, 1.0]))
-    assert float(alone) == pytest.approx(-math.log(0.1 + 0.2))
+    last = torch.tensor([[[[0.5, 0.1, 0.2, 0.2]], [[0.3, 0.3, 0.1, 0.3]]], [[[0.0, 1.0, 0.0, 0.0]]] * 2])
+    before = torch.tensor([[[[0.0, 0.7, 0.2, 0.1]], [[0.6, 0.0, 0.0, 0.4]]], [[[0.0, 0.0, 1.0, 0.0]]] * 2])
+    first, second, none = [[True, False, True]], [[False, True, False]], [[False] * 3]
+    inside = torch.tensor([[[first, second], [second, first]], [[none, none], [none, none]]])
+    loss = pointing_loss((before, last), inside, weights=torch.tensor([1.0, 1.0]))
+    of_last = -(math.log(0.1 + 0.2) + math.log(0.1)) / 2  # the first token stands for no patch
+    of_before = -(math.log(0.2) + math.log(0.4)) / 2
+    assert float(loss) == pytest.approx(of_last + of_before)
+    assert float(pointing_loss((last,), inside, weights=torch.tensor([1.0, 1.0]))) == pytest.approx(of_last)
+    assert float(pointing_loss((before, last), inside, weights=torch.tensor([0.0, 1.0]))) == 0
+    one_head = pointing_loss((last[:, :1],), inside, weights=torch.tensor([1.0, 1.0]))
+    assert float(one_head) == pytest.approx(-math.log(0.1 + 0.2))
+
+
+def test_the_reading_loss_is_nothing_where_all_words_are_told_alike():
+    embedding = torch.eye(11)
+    questions = torch.tensor([[1, 7, 5, 7, 2, 0], [1, 9, 6, 4, 8, 2]])  # one word comes twice
+    real = torch.tensor([[True] * 5 + [False], [True] * 6])
+    told = torch.full((2, 11), -40.0)
+    told[0, [5, 7]] = 0.0
+    told[1, [4, 6, 8, 9]] = torch.tensor([0.0, 0.0, math.log(2), 0.0])
+    each = [
+        float(reading_loss(told, embedding, questions, real, weights=torch.tensor(counted)))
+        for counted in ([1.0, 0.0], [0.0, 1.0], [1.0, 1.0])
+    ]
+    of_second = -(3 * math.log(4 / 5) + math.log(8 / 5)) / 4
+    assert each == pytest.approx([0.0, of_second, of_second / 2], abs=1e-6)
+    told.requires_grad_()
+    reading_loss(told, embedding, questions, real, weights=torch.ones(2)).backward()
+    assert told.grad[0, 7] == pytest.approx(0, abs=1e-6) and told.grad[1, 8] > 0 > told.grad[1, 4]
 
 
 def test_a_training_learns_to_look_there(tmp_path, capsys):
@@ -143,13 +169,11 @@ def test_what_cannot_be_pointed_at_is_refused(tmp_path, capsys, change, message)
 
 def test_only_a_list_can_be_taught_where_to_look():
     question = {"dim": 16, "depth": 1, "num_heads": 2, "mlp_dim": 16}
-    with pytest.raises(ModelError, match="`pointing_weight` must be 0 where a decoder answers"):
-        AnswerTask(
-            encoder="compact",
-            question=question,
-            answer="decoder",
-            decoder={"dim": 16, "num_heads": 2},
-            pointing_weight=1.0,
-        )
-    with pytest.raises(ModelError, match="`pointing_weight` must be at least 0 and finite, but is -1.0"):
-        AnswerTask(encoder="compact", question=question, answer="closed", pointing_weight=-1.0)
+    decoder = {"dim": 16, "num_heads": 2}
+    for name in ("reading_weight", "pointing_weight"):
+        with pytest.raises(ModelError, match=f"`{name}` must be 0 where a decoder answers"):
+            AnswerTask(encoder="compact", question=question, answer="decoder", decoder=decoder, **{name: 1.0})
+        with pytest.raises(ModelError, match=f"`{name}` must be at least 0 and finite, but is -1.0"):
+            AnswerTask(encoder="compact", question=question, answer="closed", **{name: -1.0})
+    with pytest.raises(ModelError, match="`pointing_weight` must be 0 where the model is compiled"):
+        AnswerTask(encoder="compact", question=question, answer="closed", pointing_weight=1.0, compile=True)

@@ -61,7 +61,7 @@ WAYS = "to the left of|to the right of|left of|right of|above|below|under"
 
 
 def solve(scene, text):
-    """Answer and the boxes it is about, of nothing but the words; None where they match no rule."""
+    """Answer, the things it is about, and those that are named; None where the words match no rule."""
     for pattern, rule in RULES:
         if found := re.fullmatch(pattern, text):
             return rule(scene, *found.groups())
@@ -71,19 +71,19 @@ def solve(scene, text):
 def one_look(look):
     def rule(scene, words):
         one = only(scene, words)
-        return getattr(one, look), [one]
+        return getattr(one, look), [one], [one]
 
     return rule
 
 
 def exist(scene, words):
     found = named(scene, words)
-    return ("yes" if found else "no"), found
+    return ("yes" if found else "no"), found, found
 
 
 def count(scene, words):
     found = named(scene, words)
-    return str(len(found)), found
+    return str(len(found)), found, found
 
 
 def beside_look(look):
@@ -92,7 +92,7 @@ def beside_look(look):
         places = [(moved(one, other, way), one) for one in scene.things if one is not other]
         assert not any(2 < distance < 6 for distance, _ in places), "in doubt"
         ((_, there),) = [place for place in places if place[0] > 2]
-        return getattr(there, look), [there]
+        return getattr(there, look), [there], [other]
 
     return rule
 
@@ -102,7 +102,9 @@ def is_beside(scene, first, way, second):
     assert one is not other
     distance = moved(one, other, way)
     assert not 2 < distance < 6, "in doubt"
-    return ("yes" if distance > 2 else "no"), [one, other]
+    # the one that is said to lie further left, or higher, comes first
+    about = [one, other] if PLACES[way.removeprefix("to the ")][1] < 0 else [other, one]
+    return ("yes" if distance > 2 else "no"), about, [one, other]
 
 
 def half(axis, near, far):
@@ -110,15 +112,14 @@ def half(axis, near, far):
         one = only(scene, words)
         place = (one.x, one.y)[axis] - 32
         assert abs(place) >= 5, "in doubt"
-        return (far if place > 0 else near), [one]
+        return (far if place > 0 else near), [one], [one]
 
     return rule
 
 
 def corner(scene, words):
-    return f"{half(1, 'top', 'bottom')(scene, words)[0]} {half(0, 'left', 'right')(scene, words)[0]}", [
-        only(scene, words)
-    ]
+    one = [only(scene, words)]
+    return f"{half(1, 'top', 'bottom')(scene, words)[0]} {half(0, 'left', 'right')(scene, words)[0]}", one, one
 
 
 RULES = [
@@ -160,9 +161,12 @@ def test_a_naive_solver_that_reads_the_words_finds_the_same_answer():
         for question in questions:
             found = solve(scene, question.text)
             assert found is not None, question.text
-            answer, about = found
+            answer, about, named_things = found
             assert answer == question.answer, (question, scene)
-            assert sorted(one.box for one in about) == sorted(question.boxes), (question, scene)
+            for things, boxes in ((about, question.boxes), (named_things, question.named)):
+                # of many things the order says nothing
+                ordered = list if len(things) == 2 and question.type == "relation" else sorted
+                assert ordered(one.box for one in things) == ordered(boxes), (question, scene)
 
 
 def test_every_form_and_type_is_asked():
@@ -293,9 +297,10 @@ def test_the_same_seed_writes_the_same_files_and_another_split_others(tmp_path):
     for row, question in zip(
         rows, (q for _, questions in asked_scenes("train", 7, questions=5, seed=11) for q in questions), strict=True
     ):
-        assert list(row) == ["file_name", "question", "answer", "type", "boxes"]
+        assert list(row) == ["file_name", "question", "answer", "type", "boxes", "named"]
         assert (row["question"], row["answer"], row["type"]) == question[:3]
         assert [tuple(box) for box in row["boxes"]] == list(question.boxes)
+        assert [tuple(box) for box in row["named"]] == list(question.named)
     with Image.open(first / names[0]) as picture:
         assert picture.size == (SIDE, SIDE)
 
