@@ -18,6 +18,8 @@ from tasks.data.places import Places, patches_of
 from tasks.data.questions import Question, QuestionRecords, read_questions
 from tasks.training import main
 
+from .conftest import logged
+
 # Lightning's own warnings on this torch are no failure of ours
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -31,6 +33,7 @@ model:
                         stem_strides: []}
     question: {dim: 16, depth: 2, num_heads: 2, mlp_dim: 16, max_length: 16}
     head_dim: 16
+    reading_weight: 1.0
     pointing_weight: 4.0
     optimisation: {lr: 3.0e-2, warmup_epochs: 0}
 data:
@@ -139,6 +142,8 @@ def test_a_training_learns_to_look_there(tmp_path, capsys):
     config = tmp_path / "c.yaml"
     config.write_text(MODEL.replace("ROOT", str(tmp_path)).replace("RUN", str(tmp_path / "run")))
     assert main(["fit", "--config", str(config)]) == 0
+    read = list(logged(tmp_path / "run", "train/reading_loss").values())
+    assert read[-1] < read[0] / 3
     bundle = load_bundle(str(tmp_path / "run" / "model"))
     assert bundle.decoding["pointing_heads"] == ((1, 0), (1, 1))
     answering = Answering(bundle, device="cpu")
