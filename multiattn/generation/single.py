@@ -69,7 +69,7 @@ class SingleSearch:
         if old_width < self._width:  # the prompts were read once for all texts of an item
             logits, scores = (x.repeat_interleave(self._width, dim=0) for x in (logits, scores))
         chosen = self._chosen(scores)[:, None]  # (r, 1)
-        log_probs = logits.gather(1, chosen) - logits.logsumexp(dim=-1, keepdim=True)
+        log_probs = logits.log_softmax(dim=-1).gather(1, chosen)  # one pass, which logsumexp is not
         left = scores.gather(1, chosen)
         log_probs = log_probs.masked_fill(left == -math.inf, -math.inf)
         compared = left if self._options.renormalise else log_probs

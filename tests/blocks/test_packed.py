@@ -1,13 +1,25 @@
 import copy
+import gc
+import io
 import math
+import mmap
 import pickle
+from itertools import pairwise
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from multiattn.blocks import packed as room
-from multiattn.blocks.packed import PackedLinear, PackedWeight, lay_out_for_one_row, pack_linears, worth_packing
+from multiattn.blocks.packed import (
+    HUGE_PAGE,
+    PackedLinear,
+    PackedWeight,
+    move_to_huge_pages,
+    pack_linears,
+    worth_packing,
+)
 
 IN, OUT = 37, 53
 
@@ -19,15 +31,16 @@ def linear():
 
 
 def used(packed, monkeypatch):
-    """Calls of the packed kernel, as they come."""
+    """Calls of the two kernels that take the place of the plain one, as they come."""
     calls = []
-    multiply = PackedWeight._multiply
+    for name in ("_multiply", "_multiply_one"):
+        multiply = getattr(PackedWeight, name)
 
-    def spy(self, x, bias):
-        calls.append(len(x))
-        return multiply(self, x, bias)
+        def spy(self, x, bias, *, name=name, multiply=multiply):
+            calls.append(name)
+            return multiply(self, x, bias)
 
-    monkeypatch.setattr(PackedWeight, "_multiply", spy)
+        monkeypatch.setattr(PackedWeight, name, spy)
     return calls
 
 
@@ -41,7 +54,7 @@ def test_it_is_the_linear_layer(shape, bias, monkeypatch):
     x = torch.randn(*shape, IN)
     with torch.inference_mode():
         torch.testing.assert_close(packed(x), linear(x), rtol=1e-5, atol=1e-6)
-    assert len(calls) == (0 if math.prod(shape) == 1 else 1)  # one row is quicker without
+    assert calls == ["_multiply_one" if math.prod(shape) == 1 else "_multiply"]
 
 
 def test_a_row_does_not_depend_on_the_others(linear):
@@ -54,20 +67,19 @@ def test_a_row_does_not_depend_on_the_others(linear):
         torch.testing.assert_close(packed(x[:1]), whole[:1], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("outputs", "inputs", "strides"), [(53, 37, (1, 53)), (37, 37, (1, 37)), (37, 53, (53, 1))])
-def test_a_weight_lies_by_columns_where_it_has_more_outputs(outputs, inputs, strides):
-    layer = nn.Linear(inputs, outputs)
-    weight, before = layer.weight, layer.weight.detach().clone()
-    for _ in range(2):  # once more changes nothing
-        lay_out_for_one_row(layer.weight)
-        assert layer.weight is weight and weight.stride() == strides
-        assert torch.equal(weight, before)
-    copied = nn.Linear(inputs, outputs)
-    copied.load_state_dict(layer.state_dict())  # the values count, not how they lie
-    assert torch.equal(copied.weight, before) and copied.weight.is_contiguous()
-    x = torch.randn(3, inputs)
+@pytest.mark.parametrize(("outputs", "parts"), [(2, 2), (31, 31), (37, 1), (69, 23), (74, 2), (128, 32)])
+@pytest.mark.parametrize("by_column", [False, True])
+def test_one_row_is_multiplied_by_equal_parts_of_the_weight(outputs, parts, by_column):
+    torch.manual_seed(3)
+    weight, bias, wide = torch.randn(outputs, IN), torch.randn(outputs), torch.randn(IN, 3)
+    if by_column:
+        weight = weight.t().contiguous().t()
+    packed = PackedWeight(weight)
+    assert packed._parts.shape == (parts, outputs // parts, IN)
+    assert packed._parts.data_ptr() == weight.data_ptr()  # no copy, however it lies
     with torch.inference_mode():
-        torch.testing.assert_close(PackedLinear(layer)(x), copied(x), rtol=1e-5, atol=1e-6)
+        for x in (wide[:, 1], wide.t()[1:2], wide.t()[None, 2:]):  # with strides of all kinds
+            torch.testing.assert_close(packed(x, weight, bias), nn.functional.linear(x, weight, bias))
 
 
 def test_what_is_learned_and_saved_stays(linear):
@@ -80,13 +92,16 @@ def test_what_is_learned_and_saved_stays(linear):
 
 @torch.inference_mode()
 def test_gradients_autocast_and_other_types_take_the_plain_way(linear, monkeypatch):
-    packed, x = PackedLinear(linear), torch.randn(5, IN)
+    packed = PackedLinear(linear)
     calls = used(packed, monkeypatch)
-    with torch.inference_mode(False):
-        packed(torch.randn(5, IN))
-    with torch.autocast("cpu", torch.bfloat16):
-        assert packed(x).dtype == torch.bfloat16
-    packed.double()(x.double())
+    for rows in (1, 5):
+        x = torch.randn(rows, IN)
+        with torch.inference_mode(False):
+            packed(torch.randn(rows, IN))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert packed(x).dtype == torch.bfloat16
+        packed.double()(x.double())
+        packed.float()
     assert calls == []
 
 
@@ -112,9 +127,9 @@ def replaced(layer):
 def test_a_weight_that_changed_or_was_copied_is_never_taken_for_the_old_one(linear, change, monkeypatch):
     packed = change(PackedLinear(linear))
     calls = used(packed, monkeypatch)
-    x = torch.randn(5, IN)
     with torch.inference_mode():
-        assert torch.equal(packed(x), nn.functional.linear(x, packed.weight, packed.bias))
+        for x in (torch.randn(1, IN), torch.randn(5, IN)):
+            assert torch.equal(packed(x), nn.functional.linear(x, packed.weight, packed.bias))
     assert calls == []
 
 
@@ -130,7 +145,6 @@ def test_packing_a_model_keeps_its_names_its_results_and_its_mode(monkeypatch):
         torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-6)
     assert list(model.state_dict()) == names
     assert [type(part) for part in model] == [PackedLinear, nn.GELU, PackedLinear]
-    assert [part.weight.stride() for part in (model[0], model[2])] == [(1, OUT), (OUT, 1)]
     assert not any(part.training for part in model.modules())
 
 
@@ -157,3 +171,124 @@ def test_small_layers_stay_plain():
     model = nn.Sequential(nn.Linear(256, 511), nn.Linear(511, 257))
     pack_linears(model)
     assert [type(layer) for layer in model] == [nn.Linear, PackedLinear]
+
+
+def moved(layers, *, twin=False):
+    """Layers whose weights lie in huge pages, and, with `twin`, copies with ordinary memory."""
+    twins = [copy.deepcopy(layer) for layer in layers]
+    move_to_huge_pages([layer.weight for layer in layers])
+    return (layers, twins) if twin else layers
+
+
+def three():
+    torch.manual_seed(4)
+    return [nn.Linear(IN, OUT), nn.Linear(384, 1537), nn.Linear(OUT, 2)]
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="huge pages are asked for on Linux only")
+def test_moved_weights_lie_in_one_piece_from_the_start_of_a_huge_page():
+    weights = [layer.weight for layer in moved(three())]
+    places = [weight.data_ptr() for weight in weights]
+    assert places[0] % HUGE_PAGE == 0
+    for place, weight, (a, b) in zip(places, weights, pairwise(places), strict=False):
+        assert place % room.LINE == 0 and 0 <= b - a - weight.nbytes < room.LINE
+
+
+def test_moved_weights_are_bit_for_bit_the_same_and_so_is_what_is_made_with_them():
+    layers, twins = moved(three(), twin=True)
+    for layer, twin in zip(layers, twins, strict=True):
+        assert torch.equal(layer.weight, twin.weight)
+        with torch.inference_mode():
+            for rows in (1, 2, 5):
+                x = torch.randn(rows, layer.in_features)
+                assert torch.equal(PackedLinear(layer)(x), PackedLinear(twin)(x))
+                assert torch.equal(layer(x), twin(x))
+
+
+def test_moving_weights_by_column_or_in_inference_mode_keeps_them_as_they_are():
+    weight = nn.Parameter(torch.randn(IN, OUT).t())
+    before = weight.detach().clone()
+    with torch.inference_mode():
+        move_to_huge_pages([weight])
+    assert torch.equal(weight, before) and not weight.is_inference()
+    (weight * 2).sum().backward()
+    assert torch.equal(weight.grad, torch.full((OUT, IN), 2.0))
+
+
+def test_a_moved_weight_is_saved_and_copied_alone():
+    layers, twins = moved(three(), twin=True)
+    for layer, twin in zip(layers, twins, strict=True):
+        assert layer.weight.untyped_storage().nbytes() == layer.weight.nbytes
+        files = [io.BytesIO(), io.BytesIO()]
+        for file, one in zip(files, (layer, twin), strict=True):
+            torch.save(one.state_dict(), file)
+        assert files[0].getvalue() == files[1].getvalue()
+    states = [{str(i): layer.weight for i, layer in enumerate(these)} for these in (layers, twins)]
+    assert safetensors.torch.save(states[0]) == safetensors.torch.save(states[1])
+    for copied in (copy.deepcopy(layers[0]), pickle.loads(pickle.dumps(layers[0]))):
+        assert torch.equal(copied.weight, layers[0].weight)
+        assert copied.weight.data_ptr() != layers[0].weight.data_ptr()
+        with torch.no_grad():
+            copied.weight.zero_()
+        assert torch.equal(layers[0].weight, twins[0].weight)
+
+
+def test_the_memory_lives_as_long_as_the_last_weight_in_it():
+    layers, twins = moved(three(), twin=True)
+    last = layers[-1]
+    del layers
+    gc.collect()
+    move_to_huge_pages([torch.randn(1537, 384)])  # would take the place of what was given back
+    assert torch.equal(last.weight, twins[-1].weight)
+
+
+def test_a_moved_weight_can_be_learned_and_converted():
+    layers, twins = moved(three(), twin=True)
+    x = torch.randn(3, IN)
+    for layer in (layers[0], twins[0]):
+        layer(x).square().sum().backward()
+        torch.optim.SGD(layer.parameters(), lr=0.1).step()
+    assert layers[0].weight.requires_grad and torch.equal(layers[0].weight, twins[0].weight)
+    assert torch.equal(layers[0].weight.grad, twins[0].weight.grad)
+    for kind in (torch.bfloat16, torch.float64):
+        assert torch.equal(layers[0].to(kind).weight, twins[0].to(kind).weight)
+
+
+def test_a_weight_that_two_layers_share_is_moved_for_both():
+    first, second = nn.Linear(IN, OUT), nn.Linear(IN, OUT)
+    second.weight = first.weight
+    before, weight = first.weight.detach().clone(), first.weight
+    move_to_huge_pages([first.weight, second.weight])
+    assert first.weight is second.weight is weight and torch.equal(weight, before)
+
+
+def test_a_compiler_gets_the_product_with_the_moved_weight_itself(monkeypatch):
+    layers, twins = moved(three(), twin=True)
+    packed = PackedLinear(layers[0])
+    calls = used(packed, monkeypatch)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # the types that tests check stop a real one
+    with torch.inference_mode():
+        for x in (torch.randn(1, IN), torch.randn(5, IN)):
+            assert torch.equal(packed(x), twins[0](x))
+    assert calls == []
+
+
+def refused(piece, advice):
+    raise OSError(22, "Invalid argument")
+
+
+@pytest.mark.parametrize("system", ["not Linux", "a kernel without huge pages"])
+def test_where_there_are_no_huge_pages_weights_stay_where_they_are(system, monkeypatch):
+    if system == "not Linux":
+        monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
+    else:
+        monkeypatch.setattr(mmap, "mmap", type("refusing", (mmap.mmap,), {"madvise": refused}))
+    layers = three()
+    places = [layer.weight.data_ptr() for layer in layers]
+    move_to_huge_pages([layer.weight for layer in layers])
+    assert [layer.weight.data_ptr() for layer in layers] == places
+
+
+def test_moving_nothing_asks_for_no_memory(monkeypatch):
+    monkeypatch.setattr(mmap, "mmap", None)
+    move_to_huge_pages([])

@@ -1,8 +1,12 @@
+import mmap
+
 import pytest
+import safetensors.torch
 import torch
 
 from multiattn.blocks import packed as room
 from multiattn.blocks.packed import PackedLinear, PackedWeight
+from multiattn.generation import layout
 from multiattn.generation.layout import lay_out_for_decoding, lay_out_for_reading
 from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
 from multiattn.models.text_encoder import TextEncoder, TextEncoderConfig
@@ -46,28 +50,55 @@ def test_results_stay_to_rounding(rows, options):
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_every_product_of_a_step_takes_the_packed_way_but_for_one_text(tied, monkeypatch):
+def test_every_product_of_a_step_takes_the_packed_way(tied, monkeypatch):
     model = decoder(tied=tied, head="transform")
     lay_out_for_decoding(model)
-    taken = []
-    multiply = PackedWeight._multiply
-    monkeypatch.setattr(PackedWeight, "_multiply", lambda self, x, bias: taken.append(self) or multiply(self, x, bias))
+    taken = {"_multiply": [], "_multiply_one": []}
+    for name, calls in taken.items():
+        multiply = getattr(PackedWeight, name)
+
+        def spy(self, x, bias, *, calls=calls, multiply=multiply):
+            calls.append(self)
+            return multiply(self, x, bias)
+
+        monkeypatch.setattr(PackedWeight, name, spy)
+    several, one = taken.values()
     context, tokens = torch.randn(1, 7, C), torch.tensor([[1], [3]])
     with torch.inference_mode():
         cache = model.start(context, rows=2, capacity=3)
-        assert len(taken) == 2  # one a block: its keys and values
-        taken.clear()
+        assert (len(several), len(one)) == (2, 0)  # one a block: its keys and values
+        several.clear()
         model(tokens[:1], cache=model.start(cache.context, rows=1, capacity=3))
-        assert taken == []
+        assert not several
         model(tokens, cache=cache)
     # a block: qkv and out, q and out of the cross-attention, two of the feedforward; then the head's two
-    assert len(taken) == len(set(map(id, taken))) == 2 * 6 + 2
+    assert several == one
+    assert len(one) == len(set(map(id, one))) == 2 * 6 + 2
     layers = [part for part in model.modules() if isinstance(part, PackedLinear)]
     assert len(layers) == 2 * 7 + (1 if tied else 2)
-    vocabulary = model.embedding if tied else model.head
-    for layer in (*layers, vocabulary):
-        outputs, inputs = layer.weight.shape
-        assert layer.weight.stride() == ((1, outputs) if outputs >= inputs else (inputs, 1))
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="huge pages are asked for on Linux only")
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_that_tokens_are_multiplied_with_are_moved_to_huge_pages_once(tied):
+    model = decoder(tied=tied)
+    before = {name: weight.data_ptr() for name, weight in model.named_parameters()}
+    lay_out_for_decoding(model)
+    layers = {f"{name}.weight": part for name, part in model.named_modules() if isinstance(part, PackedLinear)}
+    moved = {name for name, weight in model.named_parameters() if weight.data_ptr() != before[name]}
+    assert moved == layers.keys() | ({"embedding.weight"} if tied else set())
+    places = {name: layer.weight.data_ptr() for name, layer in layers.items()}
+    lay_out_for_decoding(model)  # once more would leave the packed copies behind
+    assert {name: layer.weight.data_ptr() for name, layer in layers.items()} == places
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_huge_pages_change_no_bit(rows, monkeypatch):
+    model, ordinary = decoder(), decoder()
+    lay_out_for_decoding(model)
+    monkeypatch.setattr(layout, "move_to_huge_pages", lambda weights: None)
+    lay_out_for_decoding(ordinary)
+    assert torch.equal(decode(model, rows=rows), decode(ordinary, rows=rows))
 
 
 def test_what_is_saved_stays(tmp_path):
@@ -80,6 +111,7 @@ def test_what_is_saved_stays(tmp_path):
         assert torch.equal(after[name], value)
     torch.save(after, tmp_path / "weights.pt")
     decoder().load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert safetensors.torch.save(after) == safetensors.torch.save(before)
 
 
 def test_gradients_still_flow():
