@@ -66,7 +66,8 @@ class Question(NamedTuple):
     first that is said to lie further left, or higher: so whether that is true is seen, whatever the words."""
 
     named: tuple[Box, ...]
-    """Of the things that the question's words single out, in the order of the words."""
+    """Of the things that the question's words single out, in the order of the words; none where they ask for how many:
+    a look that is shared out among all of them cannot tell."""
 
 
 class Description(NamedTuple):
@@ -127,7 +128,7 @@ class Candidate(NamedTuple):
     answer: str
     about: tuple[Thing, ...]
     named: tuple[Thing, ...] | None = None
-    """What the slots name; None where that is what the answer is about."""
+    """What the slots single out; None where that is what the answer is about."""
 
 
 class Questioner:
@@ -197,14 +198,14 @@ def _exist(seen: Seen, random: Random) -> Iterator[Candidate]:
     for looks in (("shape",), ("color",), ("color", "shape"), ("size", "shape"), ("size", "color")):
         for named, found, weight in seen.count(looks):
             answer = "yes" if found else "no"
-            yield from [Candidate("exist", ("exist", *_family(named)), (_words(named),), answer, found)] * weight
+            yield from [Candidate("exist", ("exist", *_family(named)), (_words(named),), answer, found, ())] * weight
 
 
 def _count(seen: Seen, random: Random) -> Iterator[Candidate]:
     for looks in ((), ("shape",), ("color",), ("size",), ("color", "shape")):
         for named, found, weight in seen.count(looks):
             slots = (_words(named, many=True),)
-            yield from [Candidate("count", ("count", *_family(named)), slots, str(len(found)), found)] * weight
+            yield from [Candidate("count", ("count", *_family(named)), slots, str(len(found)), found, ())] * weight
 
 
 def _relation(seen: Seen, random: Random) -> Iterator[Candidate]:

@@ -61,7 +61,7 @@ WAYS = "to the left of|to the right of|left of|right of|above|below|under"
 
 
 def solve(scene, text):
-    """Answer, the things it is about, and those that are named; None where the words match no rule."""
+    """Answer, the things it is about, and those that are singled out; None where the words match no rule."""
     for pattern, rule in RULES:
         if found := re.fullmatch(pattern, text):
             return rule(scene, *found.groups())
@@ -78,12 +78,12 @@ def one_look(look):
 
 def exist(scene, words):
     found = named(scene, words)
-    return ("yes" if found else "no"), found, found
+    return ("yes" if found else "no"), found, []
 
 
 def count(scene, words):
     found = named(scene, words)
-    return str(len(found)), found, found
+    return str(len(found)), found, []
 
 
 def beside_look(look):
