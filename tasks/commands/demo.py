@@ -53,7 +53,7 @@ _QUESTIONS = {
         "what color is the large circle?",
         "how many circles are there?",
         "is there a blue square?",
-        "where is the cross?",
+        "is the cross left of the blue square?",
     ),
     "scene_count": (
         "how many red objects are there?",
