@@ -34,7 +34,7 @@ class ClosedLoss(nn.Module):
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-9)
         shares = (1 - smoothing) * shares + smoothing / shares.shape[1]
         losses = -(shares * logits.float().log_softmax(dim=1)).sum(dim=1)  # (r,)
-        return (losses * weights.float()).sum() / weights.float().sum().clamp(min=1e-9)
+        return _mean(losses, weights)
 
 
 def reading_loss(
@@ -67,7 +67,7 @@ def reading_loss(
     shares = wanted / wanted.sum(dim=1, keepdim=True).clamp(min=1)
     told = (first @ embedding.T).float().log_softmax(dim=1)
     losses = (shares * (shares.clamp(min=1e-9).log() - told)).sum(dim=1)
-    return (losses * weights.float()).sum() / weights.float().sum().clamp(min=1e-9)
+    return _mean(losses, weights)
 
 
 def pointing_loss(
@@ -107,5 +107,9 @@ def _missed(
         -(half[:, -patches.shape[2] :] * of_one).sum(dim=1).clamp(min=1e-6).log()
         for half, of_one in zip(halves, patches.unbind(dim=1), strict=False)  # a single head looks at the first
     ]
-    counts = weights.float() * patches.any(dim=2).all(dim=1)
-    return (torch.stack(losses).mean(dim=0) * counts).sum() / counts.sum().clamp(min=1e-9)
+    return _mean(torch.stack(losses).mean(dim=0), weights * patches.any(dim=2).all(dim=1))
+
+
+def _mean(losses: Float[Tensor, " r"], weights: Float[Tensor, " r"]) -> Float[Tensor, ""]:
+    """By weight; 0 where there is none."""
+    return (losses * weights.float()).sum() / weights.float().sum().clamp(min=1e-9)

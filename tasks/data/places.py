@@ -54,8 +54,9 @@ class Places:
         size = _size(path) if known else None
         found = []
         for boxes in (boxes or () for question in questions for boxes in (question.boxes, question.named)):
-            for some in [boxes[:1], boxes[1:]] if len(boxes) == 2 else [boxes, boxes]:
-                found.append(np.flatnonzero(patches_of(some, size or (1, 1), self.grid)).tolist())
+            things = [boxes[:1], boxes[1:]] if len(boxes) == 2 else [boxes]
+            rows = [np.flatnonzero(patches_of(some, size or (1, 1), self.grid)).tolist() for some in things]
+            found += [rows[0], rows[-1]]
         return found
 
     def inside(self, item: int, number: int) -> Bool[np.ndarray, "2 2 y x"]:
