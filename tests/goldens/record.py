@@ -1,0 +1,118 @@
+"""Record what the four shipped models say about the shipped inputs: `python -m tests.goldens.record`.
+
+The file was first written before the library was rearranged (November 2026), so it holds every later version to the
+outputs of that one. Record it anew only when a shipped model or input changes, and say so in the commit.
+"""
+
+import gzip
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = Path(__file__).with_name("outputs.json.gz")
+INPUTS = ROOT / "assets" / "inputs"
+
+QUESTIONS = ("what color is the large circle?", "how many circles are there?", "is the cross left of the blue square?")
+SUBTITLES = {"srt": "srt", "vtt": "vtt", "textgrid": "TextGrid", "ctm": "ctm"}
+
+RENAMED = {"made_up": "ungrounded", "dependence": "image_dependence"}
+"""JSON keys of the recorded version, and what they are called now."""
+
+
+def record(program: list[str]) -> dict[str, Any]:
+    """All outputs, as JSON values.
+
+    Args:
+        program: The command line that starts `multiattn`.
+    """
+    pictures = [str(path) for path in sorted(INPUTS.glob("*.png"))]
+    scene = str(INPUTS / "scene.png")
+    recordings = [str(path) for path in sorted(INPUTS.glob("*.flac"))]
+    asked = [part for question in QUESTIONS for part in ("--question", question)]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+
+        def lines(*arguments: str) -> list[dict[str, Any]]:
+            done = subprocess.run([*program, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+            return [_without_places(json.loads(line)) for line in done.stdout.splitlines()]
+
+        def maps(*arguments: str, name: str) -> dict[str, Any]:
+            options = ["--format", "json", "--maps", str(out / name), "--map-method", "all"]
+            found: dict[str, Any] = {"lines": lines(*arguments, *options), "maps": {}}
+            for path in sorted((out / name).glob("*.npz")):
+                facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+                del facts["note"]
+                with np.load(path) as arrays:
+                    values = {key: np.asarray(arrays[key], np.float64).round(6).tolist() for key in arrays.files}
+                found["maps"][path.name] = {"facts": facts, "values": values}
+            return found
+
+        outputs: dict[str, Any] = {
+            "classify": maps("classify", *pictures, name="classify"),
+            "caption": maps("caption", *pictures[:3], name="caption"),
+            "answer": maps("answer", scene, *asked, name="answer"),
+            "transcribe": maps("transcribe", *recordings, "--words", name="transcribe"),
+            "candidates": lines("caption", pictures[0], "--beams", "4", "--candidates", "3", "--format", "json"),
+            "info": {
+                task: lines("info", task, "--format", "json")[0]
+                for task in ("classify", "caption", "transcribe", "answer")
+            },
+            "subtitles": {},
+        }
+        for kind in SUBTITLES:
+            file = out / f"one.{kind}"
+            arguments = ("transcribe", recordings[0], "--words", "--format", kind, "--out", str(file))
+            subprocess.run([*program, *arguments], cwd=ROOT, check=True, capture_output=True)
+            outputs["subtitles"][kind] = file.read_text(encoding="utf-8")
+    return outputs
+
+
+def _without_places(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of output without what depends on where the checkout and the maps lie."""
+    kept = {key: value for key, value in line.items() if key not in ("maps", "card")}
+    return kept | ({"file": Path(line["file"]).name} if "file" in line else {})
+
+
+def recorded() -> dict[str, Any]:
+    """What was recorded, under the names of now."""
+    with gzip.open(FILE, "rt", encoding="utf-8") as file:
+        found: dict[str, Any] = _renamed(json.load(file))
+    return found
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {RENAMED.get(key, key): _renamed(item) for key, item in value.items()}
+    return [_renamed(item) for item in value] if isinstance(value, list) else value
+
+
+def difference(expected: Any, found: Any, *, tolerance: float, place: str = "") -> str:
+    """Where two JSON values differ first, by more than a tolerance for numbers; empty where they do not."""
+    if isinstance(expected, float) and isinstance(found, int | float) and not isinstance(found, bool):
+        return "" if abs(expected - found) <= tolerance else f"{place}: {expected} was recorded, {found} is found"
+    if type(expected) is not type(found):
+        return f"{place}: {expected!r} was recorded, {found!r} is found"
+    if isinstance(expected, dict):
+        if expected.keys() != found.keys():
+            return f"{place}: the keys {sorted(expected)} were recorded, {sorted(found)} are found"
+        pairs = [(f"{place}/{key}", expected[key], found[key]) for key in expected]
+    elif isinstance(expected, list):
+        if len(expected) != len(found):
+            return f"{place}: {len(expected)} values were recorded, {len(found)} are found"
+        pairs = [(f"{place}/{i}", *pair) for i, pair in enumerate(zip(expected, found, strict=True))]
+    else:
+        return "" if expected == found else f"{place}: {expected!r} was recorded, {found!r} is found"
+    differences = (difference(*pair, tolerance=tolerance, place=where) for where, *pair in pairs)
+    return next(filter(None, differences), "")
+
+
+if __name__ == "__main__":
+    text = json.dumps(record(sys.argv[1:] or [sys.executable, "-m", "multiattn"]), sort_keys=True)
+    with gzip.GzipFile(FILE, "wb", mtime=0) as file:
+        file.write(text.encode())
