@@ -1,28 +1,48 @@
-"""The application on top of `multiattn`: training with Lightning, and the command line.
+"""The training application: Lightning tasks and their data modules, imported as `multiattn.tasks`.
 
-The names below are imported when they are first asked for: `tasks.cli` answers `--help` without waiting for torch.
+The names below are imported when they are first asked for, so that a module here can be reached without Lightning.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+if __name__ == "tasks":  # a checkout has this folder at its top, where a user's own `tasks` may be meant
+    raise ImportError("this folder is the package `multiattn.tasks`: import it by that name")
+
 if TYPE_CHECKING:
     from .answer import AnswerTask
+    from .answer_data import AnswerData
     from .caption import CaptionTask
+    from .caption_data import CaptionData
     from .classify import ClassifyTask
+    from .classify_data import ClassifyData
     from .transcribe import TranscribeTask
+    from .transcribe_data import TranscribeData
 
-__all__ = ["AnswerTask", "CaptionTask", "ClassifyTask", "TranscribeTask"]
+__all__ = [
+    "AnswerData",
+    "AnswerTask",
+    "CaptionData",
+    "CaptionTask",
+    "ClassifyData",
+    "ClassifyTask",
+    "TranscribeData",
+    "TranscribeTask",
+]
 
 _HOMES = {
-    "AnswerTask": "tasks.answer",
-    "CaptionTask": "tasks.caption",
-    "ClassifyTask": "tasks.classify",
-    "TranscribeTask": "tasks.transcribe",
+    "AnswerData": ".answer_data",
+    "AnswerTask": ".answer",
+    "CaptionData": ".caption_data",
+    "CaptionTask": ".caption",
+    "ClassifyData": ".classify_data",
+    "ClassifyTask": ".classify",
+    "TranscribeData": ".transcribe_data",
+    "TranscribeTask": ".transcribe",
 }
 
 
 def __getattr__(name: str) -> object:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        return getattr(import_module(_HOMES[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

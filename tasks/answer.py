@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from multiattn.attention import Tap
+from multiattn.checks import require
 from multiattn.errors import ModelError
 from multiattn.inputs import Tokenizer
 from multiattn.models.vqa import VQA
 from multiattn.weights import ModelBundle
 
-from .answer_loss import ClosedLoss, pointing_loss, reading_loss
+from .answer_loss import ClosedLoss, bag_of_words_loss, pointing_loss
 from .answer_model import (
     AnswerKind,
     AnswerStart,
@@ -25,13 +26,12 @@ from .answer_model import (
     written_of,
 )
 from .answer_scores import answer_metrics
-from .caption_loss import Lesson, TextLoss, lesson
+from .caption_loss import ShiftedTargets, TextLoss, shift_targets
 from .caption_model import context_of
-from .checks import require
-from .data.question_batches import AnswerBatch
 from .decoding import options_of
-from .encoder_task import EncoderTask
-from .optim import Optimisation
+from .loading.question_batches import AnswerBatch
+from .optim import Optimization
+from .text_task import TextTask
 
 
 class Answered(NamedTuple):
@@ -42,7 +42,7 @@ class Answered(NamedTuple):
     """Its probability in a closed list; of what is written, the mean log-probability of its tokens."""
 
 
-class AnswerTask(EncoderTask):
+class AnswerTask(TextTask):
     """A vision transformer, a question encoder that looks at it, and a classifier or a decoder that answers."""
 
     texts = "training questions"
@@ -67,10 +67,10 @@ class AnswerTask(EncoderTask):
         encoder_lr_share: float = 1.0,
         unfreeze_epoch: int = 0,
         label_smoothing: float = 0.0,
-        reading_weight: float = 0.0,
+        bag_of_words_weight: float = 0.0,
         pointing_weight: float = 0.0,
         decoding: dict[str, Any] | None = None,
-        optimisation: Optimisation | None = None,
+        optimization: Optimization | None = None,
         compile: bool = False,
     ) -> None:
         """Describe the model and its training; vocabulary and answer list come from the data, or from `pretrained`.
@@ -79,7 +79,7 @@ class AnswerTask(EncoderTask):
             encoder: A preset of `multiattn.models.vit`, from scratch. One of this, `encoder_pretrained` and
                 `pretrained` must be given.
             encoder_pretrained: Start from this model's vision transformer: a task's name, a model directory or a hub
-                id in any layout that `multiattn` loads. Its normalisation is kept.
+                id in any layout that `multiattn` loads. Its normalization is kept.
             encoder_overrides: Fields of `ViTConfig` that differ from the preset; with weights, those that only matter
                 in training (dropout, attention_dropout, stochastic_depth).
             question: Fields of `TextEncoderConfig` that differ from its defaults; with weights, dropout and
@@ -94,7 +94,7 @@ class AnswerTask(EncoderTask):
             decoder: Fields of `TextDecoderConfig` that differ from its defaults; with a `pretrained` that writes,
                 dropout and attention_dropout.
             pretrained: A model that answers to fine-tune, named as `encoder_pretrained`; its tokenizer, its
-                normalisation and its decoding options are kept, and what it knows of answers that are in the data's
+                normalization and its decoding options are kept, and what it knows of answers that are in the data's
                 list, too.
             image_size: Side of the square input in pixels, where it is not the preset's or the trained model's. The
                 whole picture is resized to it.
@@ -104,21 +104,21 @@ class AnswerTask(EncoderTask):
             unfreeze_epoch: The encoder is frozen before this epoch (from 0).
             label_smoothing: Share of the probability that is spread over all answers of the list, or over the
                 vocabulary for each token that is written.
-            reading_weight: Of a second loss, for a closed list: the token that the answer is read off is to know the
+            bag_of_words_weight: Of a second loss, for a closed list: the token that the answer is read off is to know the
                 question's words.
             pointing_weight: Of a third loss, for a closed list and questions with `boxes` of what the answers are
                 about: the last look at the picture is to go there, and the look before it to what is `named`. The heads
                 of the last look are the ones the maps are then made of.
-            decoding: Fields of `DecodingOptions` that differ from its defaults, for a decoder, in validation and for
+            decoding: Fields of `GenerationConfig` that differ from its defaults, for a decoder, in validation and for
                 whoever loads the model.
-            optimisation: AdamW and its schedule.
+            optimization: AdamW and its schedule.
             compile: Compile the pass that is trained with torch.compile.
         """
         super().__init__(
             encoder_lr_share=encoder_lr_share,
             unfreeze_epoch=unfreeze_epoch,
             logits=teacher_forced,
-            optimisation=optimisation,
+            optimization=optimization,
             compile=compile,
         )
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
@@ -149,7 +149,7 @@ class AnswerTask(EncoderTask):
         self.label_smoothing = label_smoothing
         self.decoding = self._start.decoding | dict(decoding or {})
         self.options = options_of(self.decoding, besides=("pointing_heads",))
-        for name, weight in (("reading_weight", reading_weight), ("pointing_weight", pointing_weight)):
+        for name, weight in (("bag_of_words_weight", bag_of_words_weight), ("pointing_weight", pointing_weight)):
             require(0 <= weight < math.inf, name, must="at least 0 and finite", value=weight)
             require(weight == 0 or self.answer == "closed", name, must="0 where a decoder answers", value=weight)
         require(
@@ -158,7 +158,7 @@ class AnswerTask(EncoderTask):
             must="0 where the model is compiled",
             value=pointing_weight,
         )
-        self.reading_weight, self.pointing_weight = reading_weight, pointing_weight
+        self.bag_of_words_weight, self.pointing_weight = bag_of_words_weight, pointing_weight
         require(not self.options.sample, "decoding.sample", must="false, for answers are searched for", value=True)
 
     def build_model(self, data: Any) -> VQA:
@@ -193,9 +193,9 @@ class AnswerTask(EncoderTask):
             return None
         texts = None
         if batch.answer_tokens is not None:
-            assert batch.answer_real is not None
-            texts = lesson(batch.answer_tokens, batch.answer_real)
-        given = (None, None) if texts is None else (texts.tokens, texts.real)
+            assert batch.answer_attention_mask is not None
+            texts = shift_targets(batch.answer_tokens, batch.answer_attention_mask)
+        given = (None, None) if texts is None else (texts.tokens, texts.attention_mask)
         if split == "train":
             tap = None if batch.inside is None else looks_of_the_answer(self.model, batch.questions)
             told = self._logits(
@@ -203,15 +203,15 @@ class AnswerTask(EncoderTask):
                 batch.images,
                 batch.features,
                 batch.questions,
-                batch.real,
+                batch.attention_mask,
                 *given,
                 frozen=self.encoder_is_frozen,
                 tap=tap,
             )
             return self._loss(batch, told.scores, texts, split) + self._more_losses(batch, told.first, tap)
         states = self._read(batch)
-        scores = scores_of(self.model, states, batch.real, *given)
-        answers = self._answers(scores, states, batch.real)
+        scores = scores_of(self.model, states, batch.attention_mask, *given)
+        answers = self._answers(scores, states, batch.attention_mask)
         self._score(batch, [answer.text for answer in answers], split)
         return self._loss(batch, scores, texts, split)
 
@@ -222,7 +222,7 @@ class AnswerTask(EncoderTask):
             return batch, []
         states = self._read(batch)
         logits = self.model.answer_logits(states) if self.answer == "closed" else None
-        return batch, self._answers(logits, states, batch.real)
+        return batch, self._answers(logits, states, batch.attention_mask)
 
     def prediction_lines(self, outputs: tuple[AnswerBatch, list[Answered]]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Each question with its answer and the score of that."""
@@ -267,9 +267,11 @@ class AnswerTask(EncoderTask):
     def _read(self, batch: AnswerBatch) -> Tensor:
         """The states of a batch's questions (r, n, W), of which a closed list needs the first alone."""
         context = context_of(self.model, batch.images, batch.features, frozen=True)
-        return self.model.read(batch.questions, context, real=batch.real, first_only=self.answer == "closed")
+        return self.model.read(
+            batch.questions, context, attention_mask=batch.attention_mask, first_only=self.answer == "closed"
+        )
 
-    def _answers(self, logits: Tensor | None, states: Tensor, real: Tensor) -> list[Answered]:
+    def _answers(self, logits: Tensor | None, states: Tensor, attention_mask: Tensor) -> list[Answered]:
         """An answer to each question."""
         if self.answer == "closed":
             assert logits is not None
@@ -277,7 +279,7 @@ class AnswerTask(EncoderTask):
             found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
             return [Answered(self.labels[place], score) for place, score in found]
         assert self.tokenizer is not None
-        written = written_of(self.model, states, real, self.options)
+        written = written_of(self.model, states, attention_mask, self.options)
         return [Answered(self.tokenizer.decode(one.tokens), one.score) for one in written]
 
     def _score(self, batch: AnswerBatch, answers: list[str], split: str) -> None:
@@ -290,10 +292,10 @@ class AnswerTask(EncoderTask):
     def _more_losses(self, batch: AnswerBatch, first: Tensor, tap: Tap | None) -> Tensor | float:
         """What is taught beside the answers, weighted: the reading of the question, and where to look; logged."""
         losses: dict[str, tuple[float, Tensor]] = {}
-        if self.reading_weight:
+        if self.bag_of_words_weight:
             embedding = self.model.question.embedding.weight
-            loss = reading_loss(first, embedding, batch.questions, batch.real, weights=batch.weights)
-            losses["reading"] = (self.reading_weight, loss)
+            loss = bag_of_words_loss(first, embedding, batch.questions, batch.attention_mask, weights=batch.weights)
+            losses["reading"] = (self.bag_of_words_weight, loss)
         if tap is not None:
             assert batch.inside is not None
             loss = pointing_loss(tuple(tap.weights.values()), batch.inside, weights=batch.weights)
@@ -302,7 +304,7 @@ class AnswerTask(EncoderTask):
             self.log(f"train/{name}_loss", loss.detach(), batch_size=len(batch.indices), sync_dist=True)
         return sum(weight * loss for weight, loss in losses.values())
 
-    def _loss(self, batch: AnswerBatch, logits: Tensor, texts: Lesson | None, split: str) -> Tensor:
+    def _loss(self, batch: AnswerBatch, logits: Tensor, texts: ShiftedTargets | None, split: str) -> Tensor:
         """The loss of those questions that teach something, logged; 0 where none does."""
         if texts is None:
             loss: Tensor = self.loss(logits, batch.targets, weights=batch.weights)

@@ -37,11 +37,11 @@ class ClosedLoss(nn.Module):
         return _mean(losses, weights)
 
 
-def reading_loss(
+def bag_of_words_loss(
     first: Float[Tensor, "r W"],
     embedding: Float[Tensor, "V W"],
     questions: Int64[Tensor, "r n"],
-    real: Bool[Tensor, "r n"],
+    attention_mask: Bool[Tensor, "r n"],
     *,
     weights: Float[Tensor, " r"],
 ) -> Float[Tensor, ""]:
@@ -54,13 +54,13 @@ def reading_loss(
         first: Its state.
         embedding: Of the vocabulary, by which the words are told.
         questions: As the model read them: the first token and the last of each are no words.
-        real: False where a token is padding.
+        attention_mask: False where a token is padding.
         weights: How much each question counts.
 
     Source: Zhao et al. 2017, "Learning Discourse-level Diversity for Neural Dialog Models using Conditional Variational
     Autoencoders", section 3.3: the bag-of-word loss.
     """
-    words = real & real.roll(-1, dims=1)  # not the last
+    words = attention_mask & attention_mask.roll(-1, dims=1)  # not the last
     words[:, 0] = words[:, -1] = False
     wanted = torch.zeros(len(questions), len(embedding), device=first.device)
     wanted.scatter_add_(1, questions, words.float()).clamp_(max=1)

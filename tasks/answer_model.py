@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from multiattn.attention import Tap
+from multiattn.checks import require
 from multiattn.errors import ModelError
-from multiattn.generation import DecodingOptions, Generated, generate
+from multiattn.generation import Generated, GenerationConfig, generate
 from multiattn.inputs import Tokenizer
 from multiattn.models.text_decoder import TextDecoderConfig
 from multiattn.models.text_encoder import TextEncoder, TextEncoderConfig
@@ -21,9 +22,8 @@ from multiattn.models.vqa import VQA, VQAConfig
 from multiattn.weights import load_text_encoder
 
 from .caption_model import context_of
-from .checks import require
-from .encoder import TRAINING_ONLY, PictureStart, picture_start, require_training_only
 from .text_fields import OF_THE_DATA, TEXT_TRAINING_ONLY, check_text_fields, special_tokens
+from .vision import TRAINING_ONLY, PictureStart, picture_start, require_training_only
 
 AnswerKind = Literal["closed", "decoder"]
 """Out of a closed list, by a classifier; or in words, by a decoder."""
@@ -35,7 +35,7 @@ _LAST = ("head.3.weight", "head.3.bias")
 """The tensors with a row for each answer of the closed list."""
 
 
-class Told(NamedTuple):
+class VQAOutput(NamedTuple):
     """What a model makes of a batch of questions, and of the answers' tokens where it writes them."""
 
     scores: Float[Tensor, "r A"] | Float[Tensor, "r t V"]
@@ -236,29 +236,29 @@ def teacher_forced(
     images: Float[Tensor, "b 3 H W"] | None,
     features: Float[Tensor, "b m D"] | None,
     questions: Int64[Tensor, "r n"],
-    real: Bool[Tensor, "r n"],
+    attention_mask: Bool[Tensor, "r n"],
     answers: Int64[Tensor, "r t"] | None,
-    answer_real: Bool[Tensor, "r t"] | None,
+    answer_attention_mask: Bool[Tensor, "r t"] | None,
     *,
     frozen: bool,
     tap: Tap | None = None,
-) -> Told:
+) -> VQAOutput:
     """The pass that is trained.
 
     Args:
         model: Who answers.
-        images: Normalised pictures; None where there are features.
+        images: Normalized pictures; None where there are features.
         features: What `model.encoder.features` gave, in any precision.
         questions: As many of each picture as of the others.
-        real: False where a question's token is padding.
+        attention_mask: False where a question's token is padding.
         answers: What a decoder is given; None for a closed list.
-        answer_real: False where an answer's token is padding.
+        answer_attention_mask: False where an answer's token is padding.
         frozen: Whether nothing that the encoder does is to be kept for a gradient.
         tap: What to capture of the questions' attention.
     """
     context = context_of(model, images, features, frozen=frozen)
-    states = model.read(questions, context, real=real, first_only=model.decoder is None, tap=tap)
-    return Told(scores_of(model, states, real, answers, answer_real), states[:, 0])
+    states = model.read(questions, context, attention_mask=attention_mask, first_only=model.decoder is None, tap=tap)
+    return VQAOutput(scores_of(model, states, attention_mask, answers, answer_attention_mask), states[:, 0])
 
 
 def looks_of_the_answer(model: VQA, questions: Int64[Tensor, "r n"]) -> Tap:
@@ -271,31 +271,31 @@ def looks_of_the_answer(model: VQA, questions: Int64[Tensor, "r n"]) -> Tap:
 def scores_of(
     model: VQA,
     states: Float[Tensor, "r n W"],
-    real: Bool[Tensor, "r n"],
+    attention_mask: Bool[Tensor, "r n"],
     answers: Int64[Tensor, "r t"] | None,
-    answer_real: Bool[Tensor, "r t"] | None,
+    answer_attention_mask: Bool[Tensor, "r t"] | None,
 ) -> Float[Tensor, "r A"] | Float[Tensor, "r t V"]:
     """The scores that `teacher_forced` gives, of questions that have been read."""
     if model.decoder is None:
         return model.answer_logits(states)
-    return model.decoder(answers, states, context_real=real, real=answer_real)  # type: ignore[no-any-return]
+    return model.decoder(answers, states, context_attention_mask=attention_mask, attention_mask=answer_attention_mask)  # type: ignore[no-any-return]
 
 
 def written_of(
     model: VQA,
     states: Float[Tensor, "r n W"],
-    real: Bool[Tensor, "r n"],
-    options: DecodingOptions,
+    attention_mask: Bool[Tensor, "r n"],
+    options: GenerationConfig,
 ) -> list[Generated]:
     """What the decoder answers to each question.
 
     Args:
         model: Who answers.
         states: Of the questions' tokens.
-        real: False where a question's token is padding.
+        attention_mask: False where a question's token is padding.
         options: How; nothing is drawn.
     """
     assert model.decoder is not None
     opening = [[model.decoder.config.start_token]] * len(states)
-    found = generate(model.decoder, model.decoder.project_context(states, real), opening, options)
+    found = generate(model.decoder, model.decoder.project_context(states, attention_mask), opening, options)
     return [candidates[0] for candidates in found]

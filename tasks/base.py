@@ -13,7 +13,7 @@ from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, ImagePreprocessing
 from multiattn.weights import ModelBundle
 
-from .optim import Optimisation, configure
+from .optim import Optimization, configure
 from .seeding import seed_all
 
 
@@ -29,9 +29,9 @@ class BaseTask(pl.LightningModule, ABC):
     from_scratch: bool = True
     """Whether the weights are random before training: then they cannot be measured without a state."""
 
-    def __init__(self, *, optimisation: Optimisation | None = None, compile: bool = False) -> None:
+    def __init__(self, *, optimization: Optimization | None = None, compile: bool = False) -> None:
         super().__init__()
-        self.optimisation = optimisation or Optimisation()
+        self.optimization = optimization or Optimization()
         self.compile_model = compile
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
         self.model: nn.Module | None = None
@@ -128,14 +128,14 @@ class BaseTask(pl.LightningModule, ABC):
         steps_per_epoch, total = self._steps()
         return configure(
             self.model,
-            self.optimisation,
+            self.optimization,
             steps_per_epoch=steps_per_epoch,
             total_steps=total,
             lr_shares=self.lr_shares(),
         )
 
     def _steps(self) -> tuple[float, int]:
-        """Optimiser steps an epoch and in all.
+        """Optimizer steps an epoch and in all.
 
         Not `Trainer.estimated_stepping_batches`: that makes the training loader before the checkpoint is read, and
         Lightning then never hands the loader its state.

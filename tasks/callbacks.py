@@ -15,10 +15,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, WeightAveraging
 from torch import Tensor
 
+from multiattn.checks import require
 from multiattn.errors import ModelError
 from multiattn.weights import save_bundle
 
-from .checks import require
 from .stopping import Stopped
 
 
@@ -61,7 +61,7 @@ class ResumeCheckpoint(Checkpoint):
         """Set how often to save.
 
         Args:
-            every_n_steps: Optimiser steps between two states; 0 for only after each epoch.
+            every_n_steps: Optimizer steps between two states; 0 for only after each epoch.
             keep: How many states are kept, the newest ones.
         """
         require(every_n_steps >= 0, "every_n_steps", must="at least 0", value=every_n_steps)

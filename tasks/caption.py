@@ -7,26 +7,26 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from multiattn.checks import require
+from multiattn.data.captions import clean_caption
 from multiattn.generation import Generated
 from multiattn.inputs import Tokenizer
 from multiattn.models.captioner import Captioner
 from multiattn.weights import ModelBundle
 
-from .caption_loss import TextLoss, lesson
+from .caption_loss import TextLoss, shift_targets
 from .caption_model import Start, captions_of, context_of, start, teacher_forced, without_dropout
 from .caption_scores import logged_scores
-from .caption_selfcritical import Rewards, SelfCritical, self_critical_step
-from .checks import require
-from .data.caption_batches import CaptionBatch
-from .data.captions import clean_caption
 from .decoding import options_of
-from .encoder_task import EncoderTask
-from .optim import Optimisation
+from .loading.caption_batches import CaptionBatch
+from .optim import Optimization
+from .predictions import Predictions
 from .seeding import seed_for
-from .written import WrittenTexts
+from .self_critical import Rewards, SelfCritical, self_critical_step
+from .text_task import TextTask
 
 
-class CaptionTask(EncoderTask):
+class CaptionTask(TextTask):
     """A vision transformer and a text decoder, from scratch, from a trained encoder, or a whole captioner."""
 
     texts = "training captions"
@@ -50,7 +50,7 @@ class CaptionTask(EncoderTask):
         self_critical: SelfCritical | None = None,
         decoding: dict[str, Any] | None = None,
         validation_captions: int = 500,
-        optimisation: Optimisation | None = None,
+        optimization: Optimization | None = None,
         compile: bool = False,
     ) -> None:
         """Describe the model and its training; the vocabulary comes from the data, or from `pretrained`.
@@ -59,12 +59,12 @@ class CaptionTask(EncoderTask):
             encoder: A preset of `multiattn.models.vit`, from scratch. One of this, `encoder_pretrained` and
                 `pretrained` must be given.
             encoder_pretrained: Start from this model's vision transformer: a task's name, a model directory or a hub
-                id in any layout that `multiattn` loads, a classifier or a captioner. Its normalisation is kept.
+                id in any layout that `multiattn` loads, a classifier or a captioner. Its normalization is kept.
             encoder_overrides: Fields of `ViTConfig` that differ from the preset; with weights, those that only matter
                 in training (dropout, attention_dropout, stochastic_depth).
             decoder: Fields of `TextDecoderConfig` that differ from its defaults; with `pretrained`, dropout and
                 attention_dropout.
-            pretrained: A captioner to fine-tune, named as `encoder_pretrained`; its tokenizer, its normalisation and
+            pretrained: A captioner to fine-tune, named as `encoder_pretrained`; its tokenizer, its normalization and
                 its decoding options are kept.
             image_size: Side of the square input in pixels, where it is not the preset's or the trained model's. The
                 whole picture is resized to it.
@@ -75,18 +75,18 @@ class CaptionTask(EncoderTask):
             label_smoothing: Share of each true token's probability that is spread over the vocabulary.
             objective: `cross_entropy` of the true captions; or `self_critical`, to fine-tune for CIDEr-D.
             self_critical: How captions are drawn and judged then.
-            decoding: Fields of `DecodingOptions` that differ from its defaults, for validation and for whoever loads
+            decoding: Fields of `GenerationConfig` that differ from its defaults, for validation and for whoever loads
                 the model; and `prompt`, a text that every caption goes on from.
             validation_captions: Pictures of the validation split that are captioned after each epoch, evenly spread
                 over it; 0 for none, then there is only the loss.
-            optimisation: AdamW and its schedule.
+            optimization: AdamW and its schedule.
             compile: Compile the teacher-forced pass with torch.compile.
         """
         super().__init__(
             encoder_lr_share=encoder_lr_share,
             unfreeze_epoch=unfreeze_epoch,
             logits=teacher_forced,
-            optimisation=optimisation,
+            optimization=optimization,
             compile=compile,
         )
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
@@ -161,9 +161,9 @@ class CaptionTask(EncoderTask):
         if split == "train" and self.rewards is not None:
             return self._self_critical_loss(batch, self.rewards)
         prompt = torch.tensor(self._prompt_tokens, dtype=torch.int64, device=self.device)
-        texts = lesson(batch.tokens, batch.real, prompt=prompt)
+        texts = shift_targets(batch.tokens, batch.attention_mask, prompt=prompt)
         logits = self._logits(
-            self.model, batch.images, batch.features, texts.tokens, texts.real, frozen=self.encoder_is_frozen
+            self.model, batch.images, batch.features, texts.tokens, texts.attention_mask, frozen=self.encoder_is_frozen
         )
         loss: Tensor = self.loss(logits, texts.targets, wanted=texts.wanted)
         self.log_loss(loss, split, size=len(texts.tokens) if split == "train" else int(texts.wanted.sum()))
@@ -213,7 +213,7 @@ class CaptionTask(EncoderTask):
         return [self.model.decoder.config.start_token, *self._prompt_tokens]
 
     def captions(self, images: Tensor) -> list[Generated]:
-        """A caption for each of these normalised pictures (b, 3, H, W)."""
+        """A caption for each of these normalized pictures (b, 3, H, W)."""
         return self._captions(context_of(self.model, images, None, frozen=True))
 
     def _context(self, batch: CaptionBatch) -> Tensor:
@@ -229,9 +229,9 @@ class CaptionTask(EncoderTask):
         assert self.tokenizer is not None
         return self.tokenizer.decode(caption.tokens)
 
-    def _nothing_written(self, split: str, *, limit: int | None) -> WrittenTexts:
+    def _nothing_written(self, split: str, *, limit: int | None) -> Predictions:
         size = len(self.trainer.datamodule.records(split).items)  # type: ignore[attr-defined]
-        return WrittenTexts(size, limit=limit, score=logged_scores)
+        return Predictions(size, limit=limit, score=logged_scores)
 
     def _write(self, batch: CaptionBatch) -> None:
         """Caption those pictures of a batch that are to be captioned."""

@@ -14,13 +14,13 @@ _IGNORED = -100
 """What stands for a token that is no target."""
 
 
-class Lesson(NamedTuple):
+class ShiftedTargets(NamedTuple):
     """Texts as the decoder reads them, and what it is to say after each token."""
 
     tokens: Int64[Tensor, "r n"]
     """The texts without their last tokens."""
 
-    real: Bool[Tensor, "r n"]
+    attention_mask: Bool[Tensor, "r n"]
     """False where a token is padding."""
 
     targets: Int64[Tensor, "r n"]
@@ -30,14 +30,14 @@ class Lesson(NamedTuple):
     """Where the target counts: no padding, and not of the prompt, which is given."""
 
 
-def lesson(
-    tokens: Int64[Tensor, "r t"], real: Bool[Tensor, "r t"], *, prompt: Int64[Tensor, " p"] | None = None
-) -> Lesson:
+def shift_targets(
+    tokens: Int64[Tensor, "r t"], attention_mask: Bool[Tensor, "r t"], *, prompt: Int64[Tensor, " p"] | None = None
+) -> ShiftedTargets:
     """What to learn from texts.
 
     Args:
         tokens: From the start token to the end token, then padding.
-        real: False where a token is padding.
+        attention_mask: False where a token is padding.
         prompt: What to put between the start token and each text.
     """
     given = 0
@@ -45,10 +45,12 @@ def lesson(
         given = len(prompt)
         rows = prompt.expand(len(tokens), -1)
         tokens = torch.cat([tokens[:, :1], rows, tokens[:, 1:]], dim=1)  # (r, t + p)
-        real = torch.cat([real[:, :1], torch.ones_like(rows, dtype=torch.bool), real[:, 1:]], dim=1)
-    wanted = real[:, 1:].clone()
+        attention_mask = torch.cat(
+            [attention_mask[:, :1], torch.ones_like(rows, dtype=torch.bool), attention_mask[:, 1:]], dim=1
+        )
+    wanted = attention_mask[:, 1:].clone()
     wanted[:, :given] = False
-    return Lesson(tokens[:, :-1], real[:, :-1], tokens[:, 1:], wanted)
+    return ShiftedTargets(tokens[:, :-1], attention_mask[:, :-1], tokens[:, 1:], wanted)
 
 
 class TextLoss(nn.Module):

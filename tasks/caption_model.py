@@ -12,15 +12,15 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from multiattn.generation import DecodingOptions, Generated, generate
+from multiattn.generation import Generated, GenerationConfig, generate
 from multiattn.inputs import Tokenizer
 from multiattn.models.captioner import Captioner, CaptionerConfig
 from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
 from multiattn.models.text_stack import TextStack
 from multiattn.models.vqa import VQA
 
-from .encoder import TRAINING_ONLY, PictureStart, picture_start, require_training_only
 from .text_fields import OF_THE_DATA, TEXT_TRAINING_ONLY, check_text_fields, new_decoder
+from .vision import TRAINING_ONLY, PictureStart, picture_start, require_training_only
 
 
 @dataclass
@@ -109,7 +109,7 @@ def context_of(
 
     Args:
         model: The captioner, or the one that answers.
-        images: Normalised pictures; None where there are features.
+        images: Normalized pictures; None where there are features.
         features: What `model.encoder.features` gave, in any precision.
         frozen: Whether nothing that the encoder did is to be kept for a gradient.
     """
@@ -126,20 +126,20 @@ def teacher_forced(
     images: Float[Tensor, "b 3 H W"] | None,
     features: Float[Tensor, "b m D"] | None,
     tokens: Int64[Tensor, "r n"],
-    real: Bool[Tensor, "r n"],
+    attention_mask: Bool[Tensor, "r n"],
     *,
     frozen: bool,
 ) -> Float[Tensor, "r n V"]:
     """The scores of what follows each token, padding or not; the other arguments as `context_of`."""
     context = context_of(model, images, features, frozen=frozen)
-    return model.decoder(tokens, context, real=real)  # type: ignore[no-any-return]
+    return model.decoder(tokens, context, attention_mask=attention_mask)  # type: ignore[no-any-return]
 
 
 def captions_of(
     decoder: TextDecoder,
     context: Float[Tensor, "b m C"],
     prompt: Sequence[int],
-    options: DecodingOptions,
+    options: GenerationConfig,
     *,
     generator: torch.Generator | None = None,
 ) -> list[Generated]:

@@ -12,16 +12,16 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from multiattn.checks import require
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models.vit import ViT
 from multiattn.weights import ModelBundle, adapt, load_bundle
 
 from .base import BaseTask
-from .checks import require
-from .data.pictures import ImageBatch
-from .encoder import TRAINING_ONLY, preset_config, require_training_only, with_tuples
-from .optim import Optimisation
+from .loading.pictures import ImageBatch
+from .optim import Optimization
+from .vision import TRAINING_ONLY, preset_config, require_training_only, with_tuples
 
 _PREDICTED = 5
 """Labels of each picture that `predict` writes."""
@@ -81,7 +81,7 @@ class ClassifyTask(BaseTask):
         label_smoothing: float = 0.0,
         class_weights: Literal["balanced"] | list[float] | None = None,
         mixing: Mixing | None = None,
-        optimisation: Optimisation | None = None,
+        optimization: Optimization | None = None,
         compile: bool = False,
     ) -> None:
         """Describe the model and its training; the number of classes comes from the data.
@@ -100,10 +100,10 @@ class ClassifyTask(BaseTask):
             class_weights: `balanced` weighs each class by the inverse of its frequency; or one number a class, in the
                 order of the labels.
             mixing: Mixup and CutMix.
-            optimisation: AdamW and its schedule.
+            optimization: AdamW and its schedule.
             compile: Compile the model with torch.compile.
         """
-        super().__init__(optimisation=optimisation, compile=compile)
+        super().__init__(optimization=optimization, compile=compile)
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
         require(0 < crop_share <= 1, "crop_share", must="above 0 and up to 1", value=crop_share)
         require(image_size is None or image_size >= 1, "image_size", must="at least 1", value=image_size)

@@ -1,4 +1,4 @@
-"""The optimiser all tasks share: AdamW, layer-wise decay of the learning rate, warm-up and cosine by the step."""
+"""The optimizer all tasks share: AdamW, layer-wise decay of the learning rate, warm-up and cosine by the step."""
 
 import math
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from .checks import require
+from multiattn.checks import require
 
 
 @dataclass(frozen=True)
-class Optimisation:
-    """How weights are updated. Every value can be set in the YAML under `model.init_args.optimisation`."""
+class Optimization:
+    """How weights are updated. Every value can be set in the YAML under `model.init_args.optimization`."""
 
     lr: float = 1e-3
     """Learning rate at the end of the warm-up, of the last layer."""
@@ -58,7 +58,7 @@ def lr_factor(step: int, *, warmup_steps: int, total_steps: int, final: float) -
 
 def configure(
     model: nn.Module,
-    optimisation: Optimisation,
+    optimization: Optimization,
     *,
     steps_per_epoch: float,
     total_steps: int,
@@ -68,30 +68,30 @@ def configure(
 
     Args:
         model: With timm's `group_matcher` and `no_weight_decay`.
-        optimisation: The numbers.
-        steps_per_epoch: Optimiser steps an epoch.
-        total_steps: Optimiser steps of the whole training.
+        optimization: The numbers.
+        steps_per_epoch: Optimizer steps an epoch.
+        total_steps: Optimizer steps of the whole training.
         lr_shares: By the name of a part of the model, e.g. `encoder`, the share of the learning rate that it learns at.
     """
     no_decay = getattr(model, "no_weight_decay", set)()
-    if optimisation.layer_decay < 1:
+    if optimization.layer_decay < 1:
         groups = param_groups_layer_decay(
             model,
-            weight_decay=optimisation.weight_decay,
+            weight_decay=optimization.weight_decay,
             no_weight_decay_list=no_decay,
-            layer_decay=optimisation.layer_decay,
+            layer_decay=optimization.layer_decay,
         )
         for group in groups:
-            group["lr"] = optimisation.lr * group.pop("lr_scale")
+            group["lr"] = optimization.lr * group.pop("lr_scale")
     else:
-        groups = param_groups_weight_decay(model, optimisation.weight_decay, no_weight_decay_list=no_decay)
+        groups = param_groups_weight_decay(model, optimization.weight_decay, no_weight_decay_list=no_decay)
     for part, share in (lr_shares or {}).items():
-        groups = _slowed(groups, model.get_submodule(part), share, lr=optimisation.lr)
-    optimizer = AdamW(groups, lr=optimisation.lr, betas=optimisation.betas)
-    warmup_steps = min(round(optimisation.warmup_epochs * steps_per_epoch), total_steps // 2)
+        groups = _slowed(groups, model.get_submodule(part), share, lr=optimization.lr)
+    optimizer = AdamW(groups, lr=optimization.lr, betas=optimization.betas)
+    warmup_steps = min(round(optimization.warmup_epochs * steps_per_epoch), total_steps // 2)
 
     def factor(step: int) -> float:
-        final = optimisation.final_lr_share
+        final = optimization.final_lr_share
         return lr_factor(step, warmup_steps=warmup_steps, total_steps=total_steps, final=final)
 
     scheduler = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}

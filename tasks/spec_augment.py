@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from .checks import require
+from multiattn.checks import require
 
 
 @dataclass(frozen=True)

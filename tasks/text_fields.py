@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from multiattn.checks import require_fields
 from multiattn.errors import ModelError
 from multiattn.inputs import Tokenizer
 from multiattn.models.text_decoder import TextDecoderConfig
-
-from .checks import require_fields
 
 TEXT_TRAINING_ONLY = ("dropout", "attention_dropout")
 """Fields that change no weight: they can be chosen anew for a trained model."""

@@ -1,7 +1,7 @@
 """`fit`, `validate`, `test` and `predict`: one program for all tasks, made of a YAML file by LightningCLI.
 
-    python -m tasks.training fit --config configs/classify/smoke.yaml
-    python -m tasks.training fit --config configs/classify/smoke.yaml --ckpt_path last      goes on where it was stopped
+    python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml
+    python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml --ckpt_path last      goes on where it was stopped
 
 Lightning takes seconds to import, so what can be said without it is said before.
 """

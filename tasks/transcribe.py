@@ -1,4 +1,4 @@
-"""Train or fine-tune a recogniser: a speech encoder reads a recording, a text decoder writes what is said."""
+"""Train or fine-tune a recognizer: a speech encoder reads a recording, a text decoder writes what is said."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -8,20 +8,21 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from multiattn.attention import ProjectedContext
+from multiattn.checks import require
 from multiattn.errors import ModelError
 from multiattn.generation import Generated
 from multiattn.inputs import SpeechTokens, Tokenizer
-from multiattn.metrics.speech import Normaliser, normaliser_of
-from multiattn.models.speech import SpeechRecogniser
+from multiattn.metrics.speech import Normalizer, normalizer_of
+from multiattn.models.speech import SpeechRecognizer
 from multiattn.weights import ModelBundle
 
-from .caption_loss import lesson
-from .checks import require
-from .data.speech_batches import SpeechBatch
+from .caption_loss import shift_targets
 from .decoding import options_of
-from .encoder_task import EncoderTask
-from .optim import Optimisation
+from .loading.speech_batches import SpeechBatch
+from .optim import Optimization
+from .predictions import Predictions
 from .spec_augment import SpecAugment, spec_augment
+from .text_task import TextTask
 from .transcribe_loss import TranscribeLoss
 from .transcribe_model import (
     NO_OPTIONS,
@@ -34,14 +35,13 @@ from .transcribe_model import (
     without_dropout,
 )
 from .transcribe_scores import wer_and_cer
-from .written import WrittenTexts
 
 
-class TranscribeTask(EncoderTask):
+class TranscribeTask(TextTask):
     """A speech encoder and a text decoder, from scratch, or trained ones with their own or with a new vocabulary."""
 
     texts = "training texts"
-    model: SpeechRecogniser
+    model: SpeechRecognizer
 
     def __init__(
         self,
@@ -60,9 +60,9 @@ class TranscribeTask(EncoderTask):
         unfreeze_epoch: int = 0,
         language: str | None = None,
         decoding: dict[str, Any] | None = None,
-        normaliser: Normaliser = "english",
+        normalizer: Normalizer = "english",
         validation_transcripts: int = 500,
-        optimisation: Optimisation | None = None,
+        optimization: Optimization | None = None,
         compile: bool = False,
     ) -> None:
         """Describe the model and its training; the vocabulary comes from the data, or from `pretrained`.
@@ -88,25 +88,25 @@ class TranscribeTask(EncoderTask):
             encoder_lr_share: The encoder learns at this share of the learning rate; 0 freezes it.
             unfreeze_epoch: The encoder is frozen before this epoch (from 0).
             language: Of the recordings, for a model that knows several.
-            decoding: Fields of `DecodingOptions` that differ from its defaults, for validation and for whoever loads
+            decoding: Fields of `GenerationConfig` that differ from its defaults, for validation and for whoever loads
                 the model. `max_tokens` is what the decoder has positions for where it is not stated.
-            normaliser: What is done to transcripts and texts before they are compared (`multiattn.metrics.speech`).
+            normalizer: What is done to transcripts and texts before they are compared (`multiattn.metrics.speech`).
             validation_transcripts: Recordings of the validation split that are transcribed after each epoch, evenly
                 spread over it; 0 for none, then there is only the loss.
-            optimisation: AdamW and its schedule.
+            optimization: AdamW and its schedule.
             compile: Compile the teacher-forced pass with torch.compile.
         """
         super().__init__(
             encoder_lr_share=encoder_lr_share,
             unfreeze_epoch=unfreeze_epoch,
             logits=teacher_forced,
-            optimisation=optimisation,
+            optimization=optimization,
             compile=compile,
         )
         require(0 <= ctc_weight < 1, "ctc_weight", must="at least 0 and below 1", value=ctc_weight)
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
         require(validation_transcripts >= 0, "validation_transcripts", must="at least 0", value=validation_transcripts)
-        normaliser_of(normaliser)
+        normalizer_of(normalizer)
         self._start: SpeechStart | None = start(
             architecture=architecture,
             pretrained=pretrained,
@@ -128,11 +128,11 @@ class TranscribeTask(EncoderTask):
         self.language = language
         self.decoding = self._start.decoding | dict(decoding or {})
         self.options = options_of(self.decoding, besides=NO_OPTIONS, max_tokens=self.max_length)
-        self.normaliser: Normaliser = normaliser
+        self.normalizer: Normalizer = normalizer
         self.validation_transcripts = validation_transcripts
 
-    def build_model(self, data: Any) -> SpeechRecogniser:
-        """A recogniser for the data's tokenizer."""
+    def build_model(self, data: Any) -> SpeechRecognizer:
+        """A recognizer for the data's tokenizer."""
         assert self._start is not None
         self.require_pace(data)
         if data.features is not None and self.spec_augment is not None:
@@ -172,14 +172,14 @@ class TranscribeTask(EncoderTask):
         if split == "train" and self.spec_augment is not None and features is not None:
             features = spec_augment(features, batch.lengths, self.spec_augment)
         prompt = torch.tensor(self.opening[1:], dtype=torch.int64, device=self.device)
-        texts = lesson(batch.tokens, batch.real, prompt=prompt)
+        texts = shift_targets(batch.tokens, batch.attention_mask, prompt=prompt)
         heard = self._logits(
             self.model,
             features,
             batch.encoded,
             batch.lengths,
             texts.tokens,
-            texts.real,
+            texts.attention_mask,
             frozen=self.encoder_is_frozen,
         )
         found = self.loss(heard, texts, frames=self.model.encoder.frames(batch.lengths))
@@ -221,13 +221,13 @@ class TranscribeTask(EncoderTask):
 
     def bundle(self) -> ModelBundle:
         """The weights as they are now, with tokenizer, preprocessing and decoding options, on the CPU."""
-        model = SpeechRecogniser(without_dropout(self.model.config))
+        model = SpeechRecognizer(without_dropout(self.model.config))
         model.load_state_dict(self.weights_now())
         return ModelBundle(
             "transcribe", model.eval(), self.preprocessing, tokenizer=self.tokenizer, decoding=self.decoding
         )
 
-    def _opening(self, model: SpeechRecogniser) -> list[int]:
+    def _opening(self, model: SpeechRecognizer) -> list[int]:
         """The tokens that every transcript goes on from: the start token, then what a Whisper wants to be told."""
         assert self.tokenizer is not None
         config = model.config.decoder
@@ -242,8 +242,8 @@ class TranscribeTask(EncoderTask):
         encoded = None if batch.encoded is None else batch.encoded[rows]
         lengths = batch.lengths[rows]
         context = encoded_of(self.model, features, encoded, lengths, frozen=True)
-        real = self.model.context_real(context.shape[1], lengths)
-        return self.model.decoder.project_context(context, real=real)
+        attention_mask = self.model.context_attention_mask(context.shape[1], lengths)
+        return self.model.decoder.project_context(context, attention_mask=attention_mask)
 
     def _transcripts(self, batch: SpeechBatch, rows: list[int]) -> list[Generated]:
         """A transcript of each of these recordings; where it is sampled, the same one each time."""
@@ -255,9 +255,9 @@ class TranscribeTask(EncoderTask):
         assert self.tokenizer is not None
         return self.tokenizer.decode(found.tokens).strip()
 
-    def _nothing_written(self, split: str, *, limit: int | None) -> WrittenTexts:
+    def _nothing_written(self, split: str, *, limit: int | None) -> Predictions:
         size = len(self.trainer.datamodule.records(split).items)  # type: ignore[attr-defined]
-        return WrittenTexts(size, limit=limit, score=wer_and_cer(self.normaliser))
+        return Predictions(size, limit=limit, score=wer_and_cer(self.normalizer))
 
     def _write(self, batch: SpeechBatch) -> None:
         """Transcribe those recordings of a batch that are to be transcribed."""

@@ -1,4 +1,4 @@
-"""What a recogniser learns from: the decoder's cross-entropy and, with a CTC head, the encoder's alignment, in one sum.
+"""What a recognizer learns from: the decoder's cross-entropy and, with a CTC head, the encoder's alignment, in one sum.
 
 r texts, one a recording; n tokens that are predicted; m encoder frames, V vocabulary.
 Source: Watanabe et al. 2017, "Hybrid CTC/Attention Architecture for End-to-End Speech Recognition", section II-C.
@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .caption_loss import Lesson, TextLoss
+from .caption_loss import ShiftedTargets, TextLoss
 
 
-class Heard(NamedTuple):
-    """What a recogniser makes of a batch with the true texts before it."""
+class SpeechOutput(NamedTuple):
+    """What a recognizer makes of a batch with the true texts before it."""
 
     logits: Float[Tensor, "r n V"]
     """Of what follows each token."""
@@ -52,7 +52,7 @@ class TranscribeLoss(nn.Module):
         self.ctc_weight, self.blank, self.end = ctc_weight, blank, end
         self.attention = TextLoss(label_smoothing=label_smoothing)
 
-    def forward(self, heard: Heard, texts: Lesson, *, frames: Int64[Tensor, " r"]) -> Losses:
+    def forward(self, heard: SpeechOutput, texts: ShiftedTargets, *, frames: Int64[Tensor, " r"]) -> Losses:
         """Both losses and their weighted sum, in float32.
 
         Args:

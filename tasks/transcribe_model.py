@@ -1,4 +1,4 @@
-"""The recogniser that a training starts from, made anew or to fine-tune; its pass in training; its transcripts.
+"""The recognizer that a training starts from, made anew or to fine-tune; its pass in training; its transcripts.
 
 b recordings, t feature frames, m encoder frames, D the encoder's width, n tokens of a text.
 """
@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from multiattn.attention import ProjectedContext
+from multiattn.checks import require_fields
 from multiattn.errors import ModelError
-from multiattn.generation import DecodingOptions, Generated, generate
+from multiattn.generation import Generated, GenerationConfig, generate
 from multiattn.inputs import AudioPreprocessing, Tokenizer
-from multiattn.models.speech import PRESETS, SpeechConfig, SpeechEncoderConfig, SpeechRecogniser
+from multiattn.models.speech import PRESETS, SpeechConfig, SpeechEncoderConfig, SpeechRecognizer
 from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
 from multiattn.weights import ModelBundle, load_bundle
 from multiattn.weights.bundle import VOCABULARY
 
-from .checks import require_fields
-from .encoder import TRAINING_ONLY, require_training_only, with_tuples
 from .text_fields import TEXT_TRAINING_ONLY
-from .transcribe_loss import Heard
+from .transcribe_loss import SpeechOutput
+from .vision import TRAINING_ONLY, require_training_only, with_tuples
 
 Vocabulary = Literal["own", "new"]
 """Of a trained model: the one it has; or one learnt from the data, for which only the embedding starts anew."""
@@ -33,15 +33,15 @@ _OF_THE_DATA = ("vocab_size", "start_token", "end_token", "pad_token", "context_
 """Fields of the decoder that the tokenizer and the encoder decide about."""
 
 NO_OPTIONS = ("alignment_heads", "ctc_weight")
-"""What a model directory's `decoding` may hold beside the fields of `DecodingOptions`."""
+"""What a model directory's `decoding` may hold beside the fields of `GenerationConfig`."""
 
 _NAMING_TOKENS = ("suppress", "suppress_first", "forced")
-"""Fields of `DecodingOptions` that mean nothing with another vocabulary."""
+"""Fields of `GenerationConfig` that mean nothing with another vocabulary."""
 
 
 @dataclass
 class SpeechStart:
-    """What is known of a recogniser before the data is."""
+    """What is known of a recognizer before the data is."""
 
     preprocessing: AudioPreprocessing
     config: SpeechConfig
@@ -64,14 +64,14 @@ class SpeechStart:
         kept = {} if self.trained is None else dict(self.trained.decoding)
         return kept if self.keeps_vocabulary else {k: v for k, v in kept.items() if k not in _NAMING_TOKENS}
 
-    def build(self, tokenizer: Tokenizer) -> SpeechRecogniser:
-        """The recogniser for texts of this tokenizer."""
+    def build(self, tokenizer: Tokenizer) -> SpeechRecognizer:
+        """The recognizer for texts of this tokenizer."""
         config = self.config
         if not self.keeps_vocabulary:
             special = {f"{name.lower()}_token": tokenizer.id_of(f"[{name}]") for name in ("START", "END", "PAD")}
             decoder = replace(config.decoder, vocab_size=tokenizer.vocab_size, **special)  # type: ignore[arg-type]
             config = replace(config, decoder=decoder)
-        model = SpeechRecogniser(config)
+        model = SpeechRecognizer(config)
         if self.trained is not None:
             drawn = model.state_dict()
             anew = () if self.keeps_vocabulary else VOCABULARY
@@ -135,13 +135,13 @@ def start(
 
 
 def without_dropout(config: SpeechConfig) -> SpeechConfig:
-    """The same recogniser without what matters only in training."""
+    """The same recognizer without what matters only in training."""
     encoder = replace(config.encoder, **dict.fromkeys(TRAINING_ONLY, 0.0))
     return replace(config, encoder=encoder, decoder=replace(config.decoder, dropout=0.0, attention_dropout=0.0))
 
 
 def encoded_of(
-    model: SpeechRecogniser,
+    model: SpeechRecognizer,
     features: Float[Tensor, "b mels t"] | None,
     encoded: Float[Tensor, "b m D"] | None,
     lengths: Int64[Tensor, " b"],
@@ -151,7 +151,7 @@ def encoded_of(
     """What the decoder attends to: of features, or what the encoder gave earlier.
 
     Args:
-        model: The recogniser.
+        model: The recognizer.
         features: Of each recording; None where the encoder's are there.
         encoded: What `model.encode` gave, in any precision.
         lengths: Feature frames of each recording.
@@ -165,27 +165,29 @@ def encoded_of(
 
 
 def teacher_forced(
-    model: SpeechRecogniser,
+    model: SpeechRecognizer,
     features: Float[Tensor, "b mels t"] | None,
     encoded: Float[Tensor, "b m D"] | None,
     lengths: Int64[Tensor, " b"],
     tokens: Int64[Tensor, "b n"],
-    real: Bool[Tensor, "b n"],
+    attention_mask: Bool[Tensor, "b n"],
     *,
     frozen: bool,
-) -> Heard:
+) -> SpeechOutput:
     """The scores of what follows each token, padding or not; the other arguments as `encoded_of`."""
     context = encoded_of(model, features, encoded, lengths, frozen=frozen)
-    context_real = model.context_real(context.shape[1], lengths)
-    logits = model.decoder(tokens, context, context_real=context_real, real=real)
-    return Heard(logits, None if model.ctc_head is None else model.ctc_log_probs(context))
+    context_attention_mask = model.context_attention_mask(context.shape[1], lengths)
+    logits = model.decoder(
+        tokens, context, context_attention_mask=context_attention_mask, attention_mask=attention_mask
+    )
+    return SpeechOutput(logits, None if model.ctc_head is None else model.ctc_log_probs(context))
 
 
 def transcripts_of(
     decoder: TextDecoder,
     context: ProjectedContext,
     prompt: Sequence[int],
-    options: DecodingOptions,
+    options: GenerationConfig,
     *,
     generator: torch.Generator | None = None,
 ) -> list[Generated]:

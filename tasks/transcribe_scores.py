@@ -1,20 +1,20 @@
-"""What a recogniser writes about the recordings of a split, scored together."""
+"""What a recognizer writes about the recordings of a split, scored together."""
 
 from collections.abc import Callable, Sequence
 
-from multiattn.metrics.speech import Normaliser, normaliser_of, speech_scores
+from multiattn.metrics.speech import Normalizer, normalizer_of, speech_scores
 
 
-def wer_and_cer(normaliser: Normaliser) -> Callable[[Sequence[str], Sequence[Sequence[str]]], dict[str, float]]:
-    """What scores transcripts against their texts, one a recording, as a `WrittenTexts` asks.
+def wer_and_cer(normalizer: Normalizer) -> Callable[[Sequence[str], Sequence[Sequence[str]]], dict[str, float]]:
+    """What scores transcripts against their texts, one a recording, as a `Predictions` asks.
 
     Args:
-        normaliser: What is done to both before they are compared.
+        normalizer: What is done to both before they are compared.
     """
-    normalise = normaliser_of(normaliser)
+    normalize = normalizer_of(normalizer)
 
     def score(written: Sequence[str], texts: Sequence[Sequence[str]]) -> dict[str, float]:
-        found = speech_scores(written, [one for (one,) in texts], normalise=normalise)
+        found = speech_scores(written, [one for (one,) in texts], normalize=normalize)
         return {"wer": found.wer, "cer": found.cer}
 
     return score

@@ -13,8 +13,8 @@ SCALE = 4
 Points = Sequence[tuple[float, float]]
 
 
-def rgb(colour: str) -> np.ndarray:
-    return np.array(ImageColor.getrgb(colour), np.float32)
+def rgb(color: str) -> np.ndarray:
+    return np.array(ImageColor.getrgb(color), np.float32)
 
 
 def outline(text: str) -> list[tuple[float, float]]:
@@ -104,28 +104,28 @@ class Canvas:
             Image.fromarray(np.clip(fill, 0, 255).astype(np.uint8)), bounds[:2], alpha.point(lambda v: int(v * opacity))
         )
 
-    def glow(self, mask: Image.Image, colour: str, blur: float, opacity: float = 1) -> None:
+    def glow(self, mask: Image.Image, color: str, blur: float, opacity: float = 1) -> None:
         """Paint a mask without an edge: light, a shadow, haze."""
         soft = mask.filter(ImageFilter.GaussianBlur(blur * SCALE)).point(lambda v: int(v * opacity))
-        self.image.paste(ImageColor.getrgb(colour), (0, 0), soft)
+        self.image.paste(ImageColor.getrgb(color), (0, 0), soft)
 
     def background(self, stops: Sequence[tuple[float, str]]) -> None:
         """strs from the top (0) to the bottom (1)."""
         at = np.linspace(0, 1, self.size[1])
-        places, colours = [place for place, _ in stops], np.stack([rgb(colour) for _, colour in stops])
-        column = np.stack([np.interp(at, places, colours[:, channel]) for channel in range(3)], axis=1)
+        places, colors = [place for place, _ in stops], np.stack([rgb(color) for _, color in stops])
+        column = np.stack([np.interp(at, places, colors[:, channel]) for channel in range(3)], axis=1)
         self.image = Image.fromarray(column.astype(np.uint8)[:, None]).resize(self.size)
 
     def cloud(self, x: float, y: float, size: float, seed: int, opacity: float = 0.9) -> None:
         """A heap of soft balls, shaded below."""
         random = np.random.default_rng(seed)
-        for colour, lift, share in (("#b9cbe0", 0.10, 0.8), ("#ffffff", -0.04, 1.0)):
+        for color, lift, share in (("#b9cbe0", 0.10, 0.8), ("#ffffff", -0.04, 1.0)):
             heap = self.blank()
             for across in np.linspace(-1, 1, 9):
                 radius = size * (0.20 + 0.26 * (1 - across**2)) * random.uniform(0.75, 1.15)
                 ball = self.ellipse(x + across * size, y - radius * 0.55 + lift * size, radius * 1.15, radius * 0.8)
                 heap = ImageChops.lighter(heap, ball)
-            self.glow(heap, colour, size * 0.07, opacity * share)
+            self.glow(heap, color, size * 0.07, opacity * share)
 
     def finish(self) -> Image.Image:
         return self.image.resize((self.size[0] // SCALE, self.size[1] // SCALE), Image.Resampling.LANCZOS)

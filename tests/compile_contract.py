@@ -84,17 +84,19 @@ def answerer(name: str, model: VQA | SingleStream) -> None:
         torch.nn.init.normal_(parameter, std=0.3, generator=generator)
     images = torch.randn(2, 3, *SIZES["image_size"], generator=generator)
     questions = torch.randint(31, (4, 7), generator=generator)
-    real = torch.arange(7) < torch.tensor([[7], [3], [5], [7]])
+    attention_mask = torch.arange(7) < torch.tensor([[7], [3], [5], [7]])
     answers = (questions[:, :5],) if isinstance(model, VQA) and model.decoder is not None else ()
     counts = {"question_tokens": 7, **({"answer_tokens": 5} if answers else {})}
     taps = [Tap(model.attention_sites(**counts)) for _ in range(2)]
     with torch.no_grad():
-        expected = model(images, questions, *answers, real=real, tap=taps[0])
+        expected = model(images, questions, *answers, attention_mask=attention_mask, tap=taps[0])
         torch.compiler.reset()
         compiled = torch.compile(model, fullgraph=True, backend="eager")
-        found = compiled(images, questions, *answers, real=real, tap=taps[1])
+        found = compiled(images, questions, *answers, attention_mask=attention_mask, tap=taps[1])
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(compiled(images, questions, *answers, real=real), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            compiled(images, questions, *answers, attention_mask=attention_mask), expected, atol=1e-5, rtol=1e-5
+        )
     for site, weights in taps[0].weights.items():
         torch.testing.assert_close(taps[1].weights[site], weights, atol=1e-6, rtol=0)
     print(f"answerer, {name}: one graph")

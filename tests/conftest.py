@@ -11,7 +11,8 @@ os.environ["NUMBA_NUM_THREADS"] = "1"  # openai-whisper's time warping would set
 from jaxtyping import install_import_hook  # noqa: E402
 
 # before the first import of the package: the hook rewrites modules as they are loaded
-install_import_hook("multiattn", "beartype.beartype")
+_CHECKED = ("attention", "blocks", "models", "inputs", "metrics", "weights", "generation", "alignment", "maps")
+install_import_hook([f"multiattn.{room}" for room in (*_CHECKED, "export", "pipelines")], "beartype.beartype")
 
 # a job in the background starts with Ctrl-C ignored and hands that on; the programs under test must not inherit it
 signal.signal(signal.SIGINT, signal.default_int_handler)

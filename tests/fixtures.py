@@ -18,7 +18,7 @@ from multiattn.models import (
     CaptionerConfig,
     SpeechConfig,
     SpeechEncoderConfig,
-    SpeechRecogniser,
+    SpeechRecognizer,
     TextDecoderConfig,
     TextEncoderConfig,
     ViT,
@@ -157,11 +157,11 @@ SPOKEN = (
     "turn left, then stop near the well-kept garden",
     "one two three four five six seven eight nine zero",
 )
-"""Invented; what the tiny recogniser's vocabulary is made from."""
+"""Invented; what the tiny recognizer's vocabulary is made from."""
 
 
 def tiny_speech_bundle(*, seed: int = 17) -> ModelBundle:
-    """A recogniser of our own kind with random weights: rotary, windowed, masked, with a CTC head, no timestamps."""
+    """A recognizer of our own kind with random weights: rotary, windowed, masked, with a CTC head, no timestamps."""
     tokenizer = Tokenizer.train(SPOKEN, kind="bpe", vocab_size=83)
     config = SpeechConfig(
         SpeechEncoderConfig(
@@ -184,7 +184,7 @@ def tiny_speech_bundle(*, seed: int = 17) -> ModelBundle:
     )
     return ModelBundle(
         task="transcribe",
-        model=_drawn(SpeechRecogniser(config), seed),
+        model=_drawn(SpeechRecognizer(config), seed),
         preprocessing=AudioPreprocessing(mels=13, pad_to=None),
         tokenizer=tokenizer,
         decoding={"max_tokens": 7},
@@ -192,7 +192,7 @@ def tiny_speech_bundle(*, seed: int = 17) -> ModelBundle:
     )
 
 
-def save_tiny_recogniser(directory: Path) -> Path:
+def save_tiny_recognizer(directory: Path) -> Path:
     """A model directory of `tiny_speech_bundle`."""
     save_bundle(tiny_speech_bundle(), directory)
     return directory
@@ -274,7 +274,7 @@ def tiny_whisper_bundle(*, seed: int = 7, english: bool = False, mels: int = 80)
     tokens = SpeechTokens.of(tokenizer, start=start, end=end, vocab_size=tokenizer.vocab_size)
     return ModelBundle(
         task="transcribe",
-        model=_drawn(SpeechRecogniser(config), seed),
+        model=_drawn(SpeechRecognizer(config), seed),
         preprocessing=AudioPreprocessing(mels=mels, pad_to=float(WHISPER_SECONDS), max_seconds=float(WHISPER_SECONDS)),
         tokenizer=tokenizer,
         decoding={

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from tasks.data.scenes import Scene, Thing, paint
+from multiattn.data.scenes import Scene, Thing, paint
 from tests.canvas import SCALE, Canvas, outline, smooth
 
 
@@ -56,14 +56,14 @@ def ship() -> Image.Image:
     c.image.paste(above, (0, 227 * SCALE), there)
     random = np.random.default_rng(7)
     for nearness in np.linspace(0.05, 1, 7).tolist():
-        for colour in ("#d6ebf3", "#0f4668"):
+        for color in ("#d6ebf3", "#0f4668"):
             waves = c.blank()
             for x, y in zip(random.uniform(0, 480, 13), random.uniform(-8, 8, 13), strict=True):
                 y += 198 + 118 * nearness**1.4
                 if y > 226 or not 66 < x < 436:
                     long = random.uniform(3, 6 + 28 * nearness)
                     waves = ImageChops.lighter(waves, c.ellipse(x, y, long, 0.6 + 1.1 * nearness))
-            c.glow(waves, colour, 0.6 + nearness, 0.4)
+            c.glow(waves, color, 0.6 + nearness, 0.4)
     c.glow(c.ellipse(250, 228, 176, 2.2), "#ffffff", 1.6, 0.8)
     c.glow(c.ellipse(404, 228, 26, 4), "#ffffff", 3, 0.8)
     return c.finish()
@@ -216,7 +216,7 @@ def truck() -> Image.Image:
 
 
 def scene() -> Image.Image:
-    """Five things of which every question of `tasks.data.scene_questions` can be asked; square, 256 x 256."""
+    """Five things of which every question of `multiattn.data.scene_questions` can be asked; square, 256 x 256."""
     things = (
         Thing("circle", "large", "red", 18, 17, 9.6),
         Thing("square", "small", "blue", 47, 12, 5.8, turn=7),
@@ -228,7 +228,7 @@ def scene() -> Image.Image:
 
 
 def scene_count() -> Image.Image:
-    """Things to be counted: three of one shape, three of one colour; square, 256 x 256."""
+    """Things to be counted: three of one shape, three of one color; square, 256 x 256."""
     things = (
         Thing("square", "small", "black", 12, 14, 5.6, turn=-8),
         Thing("square", "large", "red", 49, 16, 8.9, turn=4),

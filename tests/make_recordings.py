@@ -1,4 +1,4 @@
-"""Make the sample recordings in `assets/inputs/`: digits spoken by a synthesiser, joined with pauses by us.
+"""Make the sample recordings in `assets/inputs/`: digits spoken by a synthesizer, joined with pauses by us.
 
 Our own work, so that they can be shipped and played anywhere. Needs espeak-ng (Debian's package of that name); the same
 recordings come out every time with the same version of it. Run from the root of the checkout:

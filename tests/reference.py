@@ -7,11 +7,18 @@ from torch import Tensor
 
 
 def may_attend(
-    i: int, j: int, q_len: int, k_len: int, *, causal: bool = False, window: int | None = None, real: bool = True
+    i: int,
+    j: int,
+    q_len: int,
+    k_len: int,
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    attention_mask: bool = True,
 ) -> bool:
     """Whether query `i` may attend to key `j`; the last query stands at the last key."""
     position = k_len - q_len + i
-    if not real or (causal and j > position):
+    if not attention_mask or (causal and j > position):
         return False
     return window is None or abs(j - position) <= window
 
@@ -30,7 +37,13 @@ def naive_weights(
                     j
                     for j in range(k_len)
                     if may_attend(
-                        i, j, q_len, k_len, causal=causal, window=window, real=keys is None or bool(keys[b, j])
+                        i,
+                        j,
+                        q_len,
+                        k_len,
+                        causal=causal,
+                        window=window,
+                        attention_mask=keys is None or bool(keys[b, j]),
                     )
                 ]
                 if allowed:

@@ -35,7 +35,8 @@ def elsewhere(tmp_path_factory):
 def test_a_wheel_finds_what_it_ships(elsewhere):
     site, run = elsewhere
     code = """
-import json, multiattn, tasks
+import json, multiattn
+from multiattn import tasks
 from multiattn.resources import shipped
 print(json.dumps({
     "from": [multiattn.__file__, tasks.__file__],
@@ -56,7 +57,7 @@ print(json.dumps({
 def test_the_shipped_model_classifies_and_writes_a_page_from_a_wheel(elsewhere):
     site, run = elsewhere
     picture = ROOT / "assets" / "inputs" / "ship.png"
-    done = run("-m", "tasks.cli", "classify", str(picture), "--format", "json", "--maps", "out")
+    done = run("-m", "multiattn.cli.main", "classify", str(picture), "--format", "json", "--maps", "out")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["predictions"][0]["label"] == "ship"

@@ -32,7 +32,7 @@ class ProjectedContext:
     """
 
     layers: tuple[KeysValues, ...]
-    real: Bool[Tensor, "b m"] | None = None
+    attention_mask: Bool[Tensor, "b m"] | None = None
     """False where a context token is padding, which nothing attends to; None where none is."""
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class ProjectedContext:
     def select(self, items: Int64[Tensor, " chosen"]) -> "ProjectedContext":
         """A copy of some of the contexts, in that order."""
         layers = tuple(KeysValues(one.keys[items], one.values[items]) for one in self.layers)
-        return ProjectedContext(layers, None if self.real is None else self.real[items])
+        return ProjectedContext(layers, None if self.attention_mask is None else self.attention_mask[items])
 
 
 class GrowingCache:
@@ -105,7 +105,7 @@ class DecoderCache:
         self._memory = context.layers[0].keys.new_empty(
             len(context.layers), 2, rows, heads, capacity, width
         )  # (l, 2, r, h, capacity, d)
-        self._real: Tensor | None = None  # (r, capacity), where some row is padded
+        self._attention_mask: Tensor | None = None  # (r, capacity), where some row is padded
         self.length = 0
         self._before = 0  # the length before the positions that the layers are filling
 
@@ -125,13 +125,13 @@ class DecoderCache:
         return GrowingCache(keys, values, length=self._before)
 
     def advance(
-        self, count: int, real: Bool[Tensor, "r n"] | None
+        self, count: int, attention_mask: Bool[Tensor, "r n"] | None
     ) -> tuple[Int64[Tensor, "#r n"], Bool[Tensor, "r k"] | None]:
         """Make room for new positions, before the layers fill it.
 
         Args:
             count: Of new positions, n.
-            real: False where a new position is padding; None where none is.
+            attention_mask: False where a new position is padding; None where none is.
 
         Returns:
             What to call the new positions, counted without padding; and which of all positions so far are no padding,
@@ -145,13 +145,13 @@ class DecoderCache:
             raise ModelError(_outgrown(end, self.capacity))
         self._before, self.length = start, end
         device = self._memory.device
-        if real is None and self._real is None:
+        if attention_mask is None and self._attention_mask is None:
             return torch.arange(start, end, device=device)[None], None
-        if self._real is None:
-            self._real = torch.ones(self.rows, self.capacity, dtype=torch.bool, device=device)
-        if real is not None:
-            self._real[:, start:end] = real
-        so_far = self._real[:, :end]
+        if self._attention_mask is None:
+            self._attention_mask = torch.ones(self.rows, self.capacity, dtype=torch.bool, device=device)
+        if attention_mask is not None:
+            self._attention_mask[:, start:end] = attention_mask
+        so_far = self._attention_mask[:, :end]
         return (so_far.cumsum(dim=1) - 1).clamp(min=0)[:, start:], so_far
 
     def select(self, rows: Int64[Tensor, " r"], *, items: Int64[Tensor, " b"] | None = None) -> None:
@@ -172,8 +172,8 @@ class DecoderCache:
             layers, two, _, heads, capacity, width = self._memory.shape
             self._memory = self._memory.new_empty(layers, two, len(rows), heads, capacity, width)
         self._memory[..., : self.length, :] = filled
-        if self._real is not None:
-            self._real = self._real[rows]
+        if self._attention_mask is not None:
+            self._attention_mask = self._attention_mask[rows]
 
 
 def _check_rows(rows: int, contexts: int) -> None:

@@ -27,7 +27,7 @@ class Attention(nn.Module):
         num_heads: Heads; must divide `dim`.
         kv_dim: Width of the context that keys and values come from; None for self-attention.
         bias: Whether q, k and v have one.
-        q_norm: Normalises each head's q before it is turned and compared; a module over the head's width.
+        q_norm: Normalizes each head's q before it is turned and compared; a module over the head's width.
         k_norm: The same for k.
         score: How q and k are compared; scaled dot-product where None.
         dropout: Share of attention weights dropped in training.
@@ -119,7 +119,7 @@ class Attention(nn.Module):
         return KeysValues(k if self.k_norm is None else self.k_norm(k), v)  # (b, h, m, d)
 
     def _project(self, x: Tensor, context: Tensor | KeysValues | None) -> tuple[Tensor, Tensor, Tensor]:
-        """The q, k and v of every head, (b, h, len, d); k is normalised already."""
+        """The q, k and v of every head, (b, h, len, d); k is normalized already."""
         if isinstance(context, KeysValues):
             return self._heads(self.q(x)), context.keys, context.values
         if self.is_cross:

@@ -94,7 +94,7 @@ class AdditiveScore(nn.Module):
     """Additive scoring: softmax(w . tanh(W q + U k)) v. Source: Bahdanau et al. 2015, appendix A.1.2.
 
     Every pair of query and key has a hidden vector of its own, so memory is b h q k d: for short sequences, and for
-    the captioners and recognisers of the literature before dot-products.
+    the captioners and recognizers of the literature before dot-products.
     """
 
     def __init__(self, num_heads: int, head_dim: int) -> None:

@@ -53,9 +53,9 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, mask: Mask, *, scale: fl
     queries = queries.reshape(batch, heads, blocks, block, width).transpose(1, 2).flatten(0, 1)  # (b n, h, c, d)
 
     keys = torch.ones(1, k_len, dtype=torch.bool, device=q.device) if mask.keys is None else mask.keys
-    real = F.pad(keys[:, start:stop], padding, value=False).unfold(1, span, block)  # (#b, n, s)
+    attention_mask = F.pad(keys[:, start:stop], padding, value=False).unfold(1, span, block)  # (#b, n, s)
     distance = torch.arange(span, device=q.device) - back - torch.arange(block, device=q.device)[:, None]  # (c, s)
-    allowed = mask.within(distance) & real[:, :, None, :]  # (#b, n, c, s)
+    allowed = mask.within(distance) & attention_mask[:, :, None, :]  # (#b, n, c, s)
     allowed = allowed.expand(batch, -1, -1, -1).flatten(0, 1)[:, None]  # (b n, 1, c, s)
 
     out = F.scaled_dot_product_attention(

@@ -119,8 +119,8 @@ class MelStem(nn.Module):
         x = features
         for conv, stride in zip(self.convs, self.strides, strict=True):
             if lengths is not None:
-                real = torch.arange(x.shape[-1], device=x.device) < lengths[:, None]
-                x = x.masked_fill(~real[:, None], 0.0)
+                attention_mask = torch.arange(x.shape[-1], device=x.device) < lengths[:, None]
+                x = x.masked_fill(~attention_mask[:, None], 0.0)
                 lengths = (lengths + stride - 1) // stride
             x = F.gelu(conv(x))
         return x.transpose(1, 2)

@@ -1,15 +1,15 @@
 """A map as data (npz + JSON), picture (PNG) and page (one self-contained HTML file); a transcript as subtitles."""
 
-from .alignment import alignment_png
 from .audio_page import PageRecording, write_audio_page
 from .data import load_map, save_map
-from .heat import blend
+from .heatmap import blend
 from .index import IndexEntry, RecordingEntry, write_index
+from .overlay import overlay_png
 from .page import write_page
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord
-from .picture import overlay_png
-from .strip import question_png, strip_png
+from .speech_figure import alignment_png
 from .subtitles import ctm, srt, textgrid, transcript_fields, vtt, write_text
+from .word_figure import question_png, strip_png
 
 __all__ = [
     "AskedPicture",

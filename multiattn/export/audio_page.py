@@ -17,11 +17,11 @@ from PIL import Image
 
 from ..errors import InputError
 from ..maps.attention_map import AttentionMap
-from .heat import palette
+from .heatmap import palette
+from .html import base64_of, embedded, fill, jpeg, part, write
 from .naming import meaning, origin, readable
-from .shell import base64_of, embedded, fill, jpeg, part, write
 from .sound import check_sound, envelope, log_mel_picture, sound_uri
-from .spoken import TimedSegment, check_times, pieces_of, plain
+from .timed_text import TimedSegment, check_times, pieces_of, plain
 
 LONGEST_SECONDS = 3600.0
 """Of a recording on a page, which holds all of its sound: an hour is some 50 MB."""

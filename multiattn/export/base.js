@@ -11,8 +11,8 @@ const number = (value) =>
 const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
 function paint(pixels, at, share) {
-  const colour = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
-  pixels.set(palette.subarray(colour, colour + 4), 4 * at);
+  const color = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
+  pixels.set(palette.subarray(color, color + 4), 4 * at);
 }
 
 function drawBar(opacity) {

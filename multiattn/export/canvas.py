@@ -1,4 +1,4 @@
-"""What all drawn figures share: their type, their colours, a canvas measured in pixels and lines that fit."""
+"""What all drawn figures share: their type, their colors, a canvas measured in pixels and lines that fit."""
 
 import warnings
 from collections.abc import Iterator

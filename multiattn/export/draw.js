@@ -37,7 +37,7 @@ const scaled = (value) => (grid.high > grid.low ? (value - grid.low) / (grid.hig
 
 // --- drawing ---
 
-// How much each cell counts at each of `size` positions: Catmull-Rom cubic, which keeps the value at a cell's centre.
+// How much each cell counts at each of `size` positions: Catmull-Rom cubic, which keeps the value at a cell's center.
 function taps(cells, size) {
   return Array.from({ length: size }, (_, i) => {
     const at = ((i + 0.5) * cells) / size - 0.5;

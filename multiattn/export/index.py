@@ -11,11 +11,11 @@ from jaxtyping import Float
 from PIL import Image
 
 from ..maps.attention_map import AttentionMap
-from .alignment import check_time_map, grey_picture, over_sound
-from .heat import blend
+from .heatmap import blend
+from .html import fill, jpeg, part, write
 from .naming import check_score
-from .shell import fill, jpeg, part, write
 from .sound import check_sound, log_mel_picture
+from .speech_figure import check_time_map, gray_picture, over_sound
 
 _THUMBNAIL = 480
 """Pixels of the longer side of a picture in the index."""
@@ -165,5 +165,5 @@ def _sounds(entry: RecordingEntry) -> tuple[Image.Image, Image.Image]:
         seconds = min(seconds, time.step * entry.map.values.shape[1])
     sound = entry.samples[: max(1, round(seconds * entry.rate))]
     picture = np.concatenate(list(log_mel_picture(sound, rate=entry.rate)), axis=1)
-    plain = grey_picture(picture, size)
+    plain = gray_picture(picture, size)
     return plain, plain if entry.map is None else over_sound(entry.map, picture, size, seconds=seconds)

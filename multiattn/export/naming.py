@@ -24,7 +24,7 @@ def title(attention_map: AttentionMap) -> str:
 
 
 def meaning(attention_map: AttentionMap) -> str:
-    """What the values are, with their unit, as it stands beside a colour bar: `relevance per patch`, `per 20 ms`."""
+    """What the values are, with their unit, as it stands beside a color bar: `relevance per patch`, `per 20 ms`."""
     method, last = attention_map.method, attention_map.axes[-1]
     unit = f"{1000 * last.step:g} ms" if last.unit == "second" else last.unit
     return f"{_MEANINGS.get(method, readable(method))} per {unit}"
@@ -39,11 +39,11 @@ def origin(attention_map: AttentionMap) -> str:
     return f"{where} · {'head' if len(heads) == 1 else 'heads'} {', '.join(map(str, heads))}"
 
 
-def likelier(dependence: float) -> str:
+def likelier(image_dependence: float) -> str:
     """How much likelier the picture makes a word, from its dependence in nats: `× 14`; `× 0.8` is less likely."""
-    if dependence > math.log(1000):
+    if image_dependence > math.log(1000):
         return "× more than 1000"
-    times = math.exp(dependence)
+    times = math.exp(image_dependence)
     return f"× {times:.0f}" if times >= 9.95 else f"× {times:.2g}" if times < 0.995 else f"× {times:.1f}"
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..maps.attention_map import AttentionMap
-from ..maps.dependence import made_up
+from ..maps.grounding import ungrounded
 from .canvas import for_display
-from .heat import SATURATION, palette, placed
+from .heatmap import SATURATION, palette, placed
+from .html import base64_of, embedded, fill, jpeg, part, write
 from .naming import likelier, meaning, origin, readable
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord, gaps
-from .shell import base64_of, embedded, fill, jpeg, part, write
 
 _STEPS = 65535
 """Values are stored in 16-bit steps from the lowest to the highest of their grid: exact to 1/131,070 of that range."""
@@ -122,12 +122,12 @@ def _word(word: PageWord) -> dict[str, Any]:
     if word.probability is None:
         return facts
     facts["probability"] = float(word.probability)
-    if word.dependence is not None:
+    if word.image_dependence is not None:
         # a word may be less likely with the picture, but nothing is likelier than 1
-        facts["without"] = min(1.0, word.probability * math.exp(-max(word.dependence, -700.0)))
-        facts["drop"] = float(word.dependence)
-        facts["likelier"] = likelier(word.dependence)
-        facts["made_up"] = made_up(word.dependence)
+        facts["without"] = min(1.0, word.probability * math.exp(-max(word.image_dependence, -700.0)))
+        facts["drop"] = float(word.image_dependence)
+        facts["likelier"] = likelier(word.image_dependence)
+        facts["ungrounded"] = ungrounded(word.image_dependence)
     return facts
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from ..maps.attention_map import AttentionMap
-from .heat import placed
+from .heatmap import placed
 from .naming import check_score, readable
 
 _AXES = (("y", "x"), ("layer", "head", "y", "x"), ("word", "y", "x"), ("layer", "head", "word", "y", "x"))
@@ -23,8 +23,8 @@ class PageWord:
     probability: float | None = None
     """How likely the model held it after the words before it, 0 to 1; None for a word that it did not write."""
 
-    dependence: float | None = None
-    """How much it depended on the picture, in nats, as `picture_dependence` has it; None where nobody asked."""
+    image_dependence: float | None = None
+    """How much it depended on the picture, in nats, as `measure_image_dependence` has it; None where nobody asked."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -34,12 +34,16 @@ class PageWord:
         """
         if self.probability is not None:
             check_score(self.text, self.probability)
-        if self.dependence is None:
+        if self.image_dependence is None:
             return
-        if not math.isfinite(self.dependence):
-            raise ValueError(f"`dependence` of {self.text!r} must be finite, but is {self.dependence} instead.")
+        if not math.isfinite(self.image_dependence):
+            raise ValueError(
+                f"`image_dependence` of {self.text!r} must be finite, but is {self.image_dependence} instead."
+            )
         if self.probability is None:
-            raise ValueError(f"`dependence` of {self.text!r} must come with a `probability`, but that is None instead.")
+            raise ValueError(
+                f"`image_dependence` of {self.text!r} must come with a `probability`, but that is None instead."
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from .shell import base64_of
+from .html import base64_of
 
 _DEPTH = 6.0
 """Powers of ten below the loudest point at which the log-mel picture is black."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from .spoken import Piece, TimedSegment, TimedWord, check_times, in_order, pieces_of, plain
+from .timed_text import Piece, TimedSegment, TimedWord, check_times, in_order, pieces_of, plain
 
 _LINE = 42
 """Characters of a line of a subtitle, and two lines: what most guidelines for subtitles allow."""

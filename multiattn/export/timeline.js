@@ -75,7 +75,7 @@ function sized(canvas) {
 
 function drawWave() {
   const { context, width, height, scale } = sized(element("wave"));
-  const colour = (name) => getComputedStyle(document.body).getPropertyValue(name);
+  const color = (name) => getComputedStyle(document.body).getPropertyValue(name);
   const columns = wave.length / 2;
   const rate = columns / data.seconds;
   const names = 18 * scale; // pixels for the words above
@@ -85,13 +85,13 @@ function drawWave() {
     if (!isSeen(one)) continue;
     const [left, right] = [share(one.start) * width, share(one.end) * width];
     context.globalAlpha = i === chosen.unit ? 0.4 : 0.16;
-    context.fillStyle = colour("--accent");
+    context.fillStyle = color("--accent");
     context.fillRect(left, names, right - left, height - names);
     context.globalAlpha = 1;
     context.fillRect(left - scale / 2, names, scale, height - names);
     context.fillRect(right - scale / 2, names, scale, height - names);
   }
-  context.fillStyle = colour("--soft");
+  context.fillStyle = color("--soft");
   for (let x = 0; x < width; x++) {
     const first = Math.floor((chosen.from + (x / width) * chosen.span) * rate);
     const last = Math.max(first + 1, Math.floor((chosen.from + ((x + 1) / width) * chosen.span) * rate));
@@ -103,7 +103,7 @@ function drawWave() {
     const tall = Math.max(scale, ((high - low) / 127) * half);
     context.fillRect(x, middle - (high / 127) * half, 1, tall);
   }
-  drawNames(context, width, scale, colour("--ink"));
+  drawNames(context, width, scale, color("--ink"));
 }
 
 function drawNames(context, width, scale, ink) {
@@ -139,7 +139,7 @@ function drawPicture(context, width, height) {
   context.globalAlpha = 1;
 }
 
-// The rows of the words that are seen, drawn into pixels from the colours of the palette.
+// The rows of the words that are seen, drawn into pixels from the colors of the palette.
 function heat(rows, width, opacity) {
   const image = new ImageData(width, rows.length);
   rows.forEach((row, y) => {

@@ -17,10 +17,10 @@ function wordChoice(word, text, index, show) {
   };
   const here = chosen.text === text && chosen.word === index;
   const label = choice("word", `${text} ${index}`, here, [word.text.trim()], choose);
-  if (word.made_up) {
+  if (word.ungrounded) {
     label.className = "made-up";
     const remark = document.createElement("small"); // for those who do not see the line below the word
-    remark.textContent = " (mean colour suffices)";
+    remark.textContent = " (mean color suffices)";
     label.lastChild.append(remark);
   }
   // pointing is enough; a finger has to tap
@@ -35,7 +35,7 @@ function showText({ title, words, gaps }, text, show) {
   Object.assign(heading, { id: `text-${text}`, textContent: title });
   line.className = "sentence";
   line.setAttribute("role", "group");
-  line.setAttribute("aria-labelledby", heading.id);
+  line.setAttribute("aria-labeledby", heading.id);
   for (const [index, word] of words.entries()) line.append(gaps[index], wordChoice(word, text, index, show));
   line.append(gaps.at(-1));
   if (!words.length && !gaps[0]) {
@@ -56,7 +56,7 @@ function showTexts(show) {
   element("texts").hidden = !spoken;
   element("texts").classList.toggle("owing", words.some((word) => word.without !== null));
   element("words").replaceChildren(...(spoken ? texts.map((text, index) => showText(text, index, show)) : []));
-  element("made-up").hidden = !words.some((word) => word.made_up);
+  element("made-up").hidden = !words.some((word) => word.ungrounded);
   element("pointing").hidden = element("word").hidden = !words.length; // a text without maps has no choice of words
   if (words.length) markWord();
 }
@@ -66,9 +66,9 @@ function markWord() {
   const facts = [["b", wordText()]];
   if (word.probability !== null) facts.push(["span", `${percent(word.probability)} likely`]);
   if (word.without !== null) {
-    facts.push(["span", `${percent(word.without)} by mean colour`]);
+    facts.push(["span", `${percent(word.without)} by mean color`]);
     facts.push(["span", word.likelier]);
-    if (word.made_up) facts.push(["em", "mean colour suffices"]);
+    if (word.ungrounded) facts.push(["em", "mean color suffices"]);
   }
   showFacts("word", facts);
 }

@@ -1,8 +1,8 @@
 """The decoding loop, and the ways to find a text in it: greedy, sampling, beams, under constraints."""
 
-from .constraints import Constraint
-from .loop import Decoder, generate
-from .options import DecodingOptions, Generated
+from .config import Generated, GenerationConfig
+from .generate import Decoder, generate
+from .logits_processors import LogitsProcessor
 from .ranking import rank
 
-__all__ = ["Constraint", "Decoder", "DecodingOptions", "Generated", "generate", "rank"]
+__all__ = ["LogitsProcessor", "Decoder", "GenerationConfig", "Generated", "generate", "rank"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..models import TextDecoder
-from .options import Generated
+from .config import Generated
 from .search import check_numbers
 
 _MOST_SCORES = 2**25

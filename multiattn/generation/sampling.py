@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from .options import DecodingOptions
+from .config import GenerationConfig
 
 
-def narrowed(scores: Float[Tensor, "r V"], options: DecodingOptions) -> Float[Tensor, "r V"]:
+def narrowed(scores: Float[Tensor, "r V"], options: GenerationConfig) -> Float[Tensor, "r V"]:
     """Scores to draw by: with the temperature, and -inf where top-k and then top-p leave a token out.
 
     Source: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p).

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..errors import ModelError
-from .options import Generated
+from .config import Generated
 
 StopWhen = Callable[[int, Sequence[int]], bool]
 """Given an item's number and the new tokens of one of its texts: whether that text ends with the last of them."""
@@ -27,7 +27,7 @@ class Scorer(Protocol):
     """A second opinion on what follows. It holds the state of one decode: what it needs of each text."""
 
     def __call__(self, scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
-        """Change the log-probabilities that constraints left, renormalised; -inf stays what it is."""
+        """Change the log-probabilities that constraints left, renormalized; -inf stays what it is."""
         ...
 
     def follow(

@@ -33,7 +33,7 @@ class Geometry:
     def to_source(self, x: float, y: float) -> tuple[float, float]:
         """Map a point of the model's input to the source picture.
 
-        Both are measured in pixels from the top left corner of their picture, so that the centre of the first pixel
+        Both are measured in pixels from the top left corner of their picture, so that the center of the first pixel
         is at (0.5, 0.5) and the lower right corner of an input of `[h, w]` at (w, h).
 
         Returns:

@@ -36,8 +36,8 @@ def load_image(source: ImageSource) -> Image.Image:
     """Load one picture as upright RGB, 8 bits a channel.
 
     The orientation that a camera notes in EXIF is applied. Transparent pictures (RGBA, LA, palette) are laid over
-    white: most of them were drawn for a white page, and the colour hidden under a transparent pixel is arbitrary.
-    Grey and CMYK become RGB; 16 bit, 32 bit and float pictures are scaled to 8 bits, not clipped. Of several
+    white: most of them were drawn for a white page, and the color hidden under a transparent pixel is arbitrary.
+    Gray and CMYK become RGB; 16 bit, 32 bit and float pictures are scaled to 8 bits, not clipped. Of several
     frames (GIF, WebP, TIFF) the first is taken.
 
     Args:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 
-Scale = Literal["whisper", "normalised"]
+Scale = Literal["whisper", "normalized"]
 
 _FLOOR = 1e-10  # of the power in a mel band, before the logarithm
 _DEPTH = 8.0  # what lies so many powers of ten below the loudest point is raised to there
@@ -45,7 +45,7 @@ class AudioPreprocessing:
     scale: Scale = "whisper"
     """What is done to the logarithm to base ten of the power in a band. Both raise what lies 8 below the loudest point
     of the recording. "whisper" then adds 4 and divides by 4, so that the level of the recording remains;
-    "normalised" makes each band's mean 0 and standard deviation 1 over the recording, so that it does not."""
+    "normalized" makes each band's mean 0 and standard deviation 1 over the recording, so that it does not."""
     pad_to: float | None = 30.0
     """Seconds that a shorter recording is filled up to with silence; None leaves it as long as it is."""
     max_seconds: float = 30.0
@@ -83,7 +83,7 @@ class AudioPreprocessing:
                 None. So each gets what it would get alone.
 
         Returns:
-            `frames(t)` frames, or those of `pad_to` where they are more. With `scale` "normalised", the frames that
+            `frames(t)` frames, or those of `pad_to` where they are more. With `scale` "normalized", the frames that
             only pad are 0.
         """
         size = samples.shape[-1]
@@ -95,10 +95,10 @@ class AudioPreprocessing:
             total, tail = max(total, self.frames(round(self.pad_to * self.sample_rate))), 0
         padded = F.pad(samples.float(), (0, total * self.hop + tail - size))
         if lengths is None:
-            real = torch.full(samples.shape[:-1], self.frames(size), device=samples.device)
+            num_frames = torch.full(samples.shape[:-1], self.frames(size), device=samples.device)
         else:
-            real = torch.tensor([self.frames(length) for length in lengths], device=samples.device)
-        return self.scaled(self.log_power(padded)[..., :total], real=real)
+            num_frames = torch.tensor([self.frames(length) for length in lengths], device=samples.device)
+        return self.scaled(self.log_power(padded)[..., :total], num_frames=num_frames)
 
     def log_power(self, samples: Float[Tensor, "*rest t"]) -> Float32[Tensor, "*rest mels frames"]:
         """The logarithm to base ten of the power in each band, without clamp and scale, of the whole hops there are."""
@@ -116,21 +116,21 @@ class AudioPreprocessing:
         self,
         log_power: Float[Tensor, "*rest mels frames"],
         *,
-        real: Int64[Tensor, "*rest"] | None = None,
+        num_frames: Int64[Tensor, "*rest"] | None = None,
         peak: float | None = None,
     ) -> Float32[Tensor, "*rest mels frames"]:
         """Clamp and scale what `log_power` gave.
 
         Args:
             log_power: Of one recording or several.
-            real: Frames of each that do not only pad; all where None. Only "normalised" asks.
+            num_frames: Frames of each that do not only pad; all where None. Only "normalized" asks.
             peak: The highest value of the recording that this is a window of; its own where None.
         """
         top = log_power.amax(dim=(-2, -1), keepdim=True) if peak is None else log_power.new_tensor(peak)
         found = torch.maximum(log_power, top - _DEPTH)
         if self.scale == "whisper":
             return (found + 4.0) / 4.0
-        count = torch.full(found.shape[:-2], found.shape[-1], device=found.device) if real is None else real
+        count = torch.full(found.shape[:-2], found.shape[-1], device=found.device) if num_frames is None else num_frames
         count = count[..., None, None]  # [*rest, 1, 1]
         kept = torch.arange(found.shape[-1], device=found.device) < count  # [*rest, 1, frames]
         found = (found - (found * kept).sum(-1, keepdim=True) / count) * kept
@@ -155,6 +155,7 @@ class AudioPreprocessing:
                 f"`preprocessing` must have only {', '.join(known)}, but has `{'`, `'.join(unknown)}` instead."
             )
         values: dict[str, Any] = {field.name: field.default for field in fields(cls)} | dict(data)
+        values["scale"] = _FORMER_SCALES.get(values["scale"], values["scale"])
         problem = _problem(values)
         if problem:
             raise ModelError(problem)
@@ -163,6 +164,7 @@ class AudioPreprocessing:
         return cls(**values)
 
 
+_FORMER_SCALES = {"normalised": "normalized"}  # as directories before November 2026 spell it
 _SECONDS = ("pad_to", "max_seconds")
 
 

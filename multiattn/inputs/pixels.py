@@ -30,9 +30,9 @@ def to_rgb(picture: Image.Image, name: str) -> Image.Image:
         return picture
     if picture.mode.startswith("I;16"):
         values = np.asarray(picture).astype(np.float64)  # [h, w]
-        return _from_grey(values * (255 / 65535))
+        return _from_gray(values * (255 / 65535))
     if picture.mode in ("I", "F"):
-        return _from_grey(_to_range_of_bytes(np.asarray(picture).astype(np.float64), picture.mode, name))
+        return _from_gray(_to_range_of_bytes(np.asarray(picture).astype(np.float64), picture.mode, name))
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         page = Image.new("RGBA", layer.size, (255, 255, 255, 255))
@@ -102,7 +102,7 @@ def _from_unit_range(array: np.ndarray, name: str) -> np.ndarray:
     if not (np.isfinite(lowest) and np.isfinite(highest)):
         raise InputError(f"`{name}` must hold finite numbers, but holds NaN or infinity instead.")
     if lowest < 0 or highest > 1:
-        mend = "Undo the normalisation first" if lowest < 0 else "Divide by 255, or convert it to uint8"
+        mend = "Undo the normalization first" if lowest < 0 else "Divide by 255, or convert it to uint8"
         raise InputError(
             f"`{name}` must hold uint8, or floats from 0 to 1, but its values run from {lowest:.4g} to {highest:.4g} "
             f"instead. {mend}, or clip what lies outside."
@@ -123,7 +123,7 @@ def _to_range_of_bytes(values: np.ndarray, mode: str, name: str) -> np.ndarray:
     return (values - lowest) * (255 / max(highest - lowest, 1e-12))
 
 
-def _from_grey(values: np.ndarray) -> Image.Image:
+def _from_gray(values: np.ndarray) -> Image.Image:
     """`[h, w]` floats from 0 to 255 as RGB."""
     return Image.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
 

@@ -30,7 +30,7 @@ _RESAMPLING = {
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """Resize, crop from the centre, rescale and normalise, with PIL's own numbers.
+    """Resize, crop from the center, rescale and normalize, with PIL's own numbers.
 
     Equal to timm's evaluation transform (`resize_to` an integer, `floor(size / crop_pct)`) and to transformers'
     ViTImageProcessor on PIL (`resize_to` the size itself).
@@ -122,7 +122,7 @@ class ImagePreprocessing:
                 f"be resized to {resized_size[1]} x {resized_size[0]}. Crop it."
             )
         size = resized_size if isinstance(self.resize_to, Fit) else self.size
-        (top, height), (left, width) = map(_centre, resized_size, size)
+        (top, height), (left, width) = map(_center, resized_size, size)
         return Geometry(source_size=source_size, resized_size=resized_size, crop=(top, left, height, width))
 
     def _resized_size(self, source_size: tuple[int, int]) -> tuple[int, int]:
@@ -166,8 +166,8 @@ class ImagePreprocessing:
         return cls(**values)
 
 
-def _centre(resized: int, wanted: int) -> tuple[int, int]:
-    """Start and length of the centred box along one side; the odd pixel falls as torchvision's `center_crop` has it."""
+def _center(resized: int, wanted: int) -> tuple[int, int]:
+    """Start and length of the centerd box along one side; the odd pixel falls as torchvision's `center_crop` has it."""
     if resized < wanted:
         return -((wanted - resized) // 2), wanted
     return round((resized - wanted) / 2), wanted  # Python rounds halves to the even number

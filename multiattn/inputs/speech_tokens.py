@@ -1,4 +1,4 @@
-"""What a speech recogniser's vocabulary has beside words: languages, tasks, times, and where the text before stands.
+"""What a speech recognizer's vocabulary has beside words: languages, tasks, times, and where the text before stands.
 
 Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", section 2.3; openai-whisper,
 tokenizer.py and decoding.py (`_get_initial_tokens`).

@@ -33,7 +33,7 @@ _WHERE = (
 
 
 def read_speech_vocabulary(directory: Path, *, vocab_size: int) -> Tokenizer:
-    """The vocabulary that lies beside a recogniser's weights.
+    """The vocabulary that lies beside a recognizer's weights.
 
     Args:
         directory: With what `Tokenizer.load` reads; or else with a `.tiktoken` file as openai-whisper has it.

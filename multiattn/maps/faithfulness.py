@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..inputs.text import Word
 from ..models import Captioner, ViT
-from .dependence import mean_colour
+from .grounding import mean_color
 from .replay import replay_captions
 
 STEPS = 16  # points on the curve; more changes the third digit
@@ -74,7 +74,7 @@ def _curve(probability: Probability, images: Tensor, maps: Tensor, *, deleting: 
     """The mean over the curve's points, which is its area."""
     batch, rows, cols = maps.shape
     rank = maps.flatten(1).argsort(dim=1, descending=True).argsort(dim=1).reshape(batch, 1, rows, cols)
-    empty = mean_colour(images)
+    empty = mean_color(images)
     points = []
     for step in range(STEPS + 1):
         touched = (rank < step * rows * cols / STEPS).float()  # (b, 1, rows, cols)

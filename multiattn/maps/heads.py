@@ -5,34 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..attention.heads import Head
+from ..attention.heads import check_heads as checked_heads
 from ..errors import ModelError
 from .attention_map import AttentionMap
-
-Head = tuple[int, int]
-"""A cross-attention head: its layer and its place there."""
-
-
-def checked_heads(heads: Sequence[Head], *, depth: int, num_heads: int, found_by: str) -> tuple[Head, ...]:
-    """The heads, each once.
-
-    Args:
-        heads: Of a model.
-        depth: Its layers.
-        num_heads: Heads of each.
-        found_by: What finds such heads, for the message.
-
-    Raises:
-        ModelError: There are none, or one does not exist.
-    """
-    if not heads:
-        raise ModelError(f"`heads` must be at least one, but are none: {found_by} finds some")
-    for layer, head in heads:
-        if not (0 <= layer < depth and 0 <= head < num_heads):
-            raise ModelError(
-                f"`heads` must be of the layers 0 to {depth - 1} and the heads 0 to {num_heads - 1}, but one is "
-                f"({layer}, {head}) instead: {found_by} finds those of a model"
-            )
-    return tuple(dict.fromkeys((layer, head) for layer, head in heads))
 
 
 def mean_of_heads(

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from ..attention.heads import Head
 from ..errors import ModelError
 from .attention_map import AttentionMap
-from .heads import Head
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels of the source picture."""

@@ -33,7 +33,7 @@ class Replay:
     tokens: Int64[Tensor, "r longest"]
     """All texts, filled up on the right."""
 
-    real: Bool[Tensor, "r longest"]
+    attention_mask: Bool[Tensor, "r longest"]
     """False where a text is filled up."""
 
     shares: tuple[Float[Tensor, "_ n"], ...]
@@ -131,8 +131,8 @@ class Replay:
                 share[w, rows] = 1 / len(rows)
             shares.append(share.to(device))
             labels.append(spaced(of_text))
-        real = torch.arange(longest) < torch.tensor([len(text) for text in tokens])[:, None]
-        return cls(filled.to(device), real.to(device), tuple(shares), tuple(labels))
+        attention_mask = torch.arange(longest) < torch.tensor([len(text) for text in tokens])[:, None]
+        return cls(filled.to(device), attention_mask.to(device), tuple(shares), tuple(labels))
 
     def log_probs(self, logits: Float[Tensor, "r n V"]) -> list[Float[Tensor, " _"]]:
         """The log-probability of each word of each text that is written: the sum of those of its pieces."""

@@ -9,9 +9,10 @@ from dataclasses import replace
 from jaxtyping import Float
 from torch import Tensor
 
+from ..attention.heads import Head
 from ..inputs import Geometry
 from .attention_map import AttentionMap, Axis
-from .heads import Head, mean_of_heads, named
+from .heads import mean_of_heads, named
 from .readout import to_array, to_grid
 
 

@@ -2,6 +2,6 @@
 
 from .caption import CaptionScores, caption_scores, self_retrieval
 from .cider import CiderD
-from .tokenise import tokenise
+from .tokenize import tokenize
 
-__all__ = ["CaptionScores", "CiderD", "caption_scores", "self_retrieval", "tokenise"]
+__all__ = ["CaptionScores", "CiderD", "caption_scores", "self_retrieval", "tokenize"]

@@ -10,7 +10,7 @@ from .bleu import bleu
 from .cider import CiderD, check_references
 from .meteor import meteor
 from .rouge import rouge_l
-from .tokenise import tokenise
+from .tokenize import tokenize
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def caption_scores(candidates: Sequence[str], references: Sequence[Sequence[str]
         InputError: There is no item, an item has no reference, or there are not as many captions as items.
     """
     _check(candidates, references)
-    words = [tokenise(text) for text in candidates]
-    reference_words = [[tokenise(text) for text in several] for several in references]
+    words = [tokenize(text) for text in candidates]
+    reference_words = [[tokenize(text) for text in several] for several in references]
     bleu1, bleu2, bleu3, bleu4 = bleu(words, reference_words)
     return CaptionScores(
         bleu1=bleu1,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .tokenise import tokenise
+from .tokenize import tokenize
 
 _ORDERS = 4
 _SIGMA = 6.0  # words by which a caption may differ in length before it is held against it
@@ -74,10 +74,10 @@ class CiderD:
         return scores
 
     def _learn(self, text: str) -> list[int]:
-        return [self._numbers.setdefault(word, len(self._numbers) + 1) for word in tokenise(text)]
+        return [self._numbers.setdefault(word, len(self._numbers) + 1) for word in tokenize(text)]
 
     def _number(self, text: str) -> list[int]:
-        words = tokenise(text)
+        words = tokenize(text)
         # words of no reference get numbers of their own for this caption: they match nothing, but have a weight
         strange = {word: -1 - i for i, word in enumerate(dict.fromkeys(words)) if word not in self._numbers}
         return [strange[word] if word in strange else self._numbers[word] for word in words]

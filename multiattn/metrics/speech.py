@@ -1,4 +1,4 @@
-"""Word and character error rates of transcripts, by jiwer, after a stated normalisation of both sides."""
+"""Word and character error rates of transcripts, by jiwer, after a stated normalization of both sides."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Literal, get_args
 import jiwer
 
 from ..errors import InputError, ModelError
-from .normalise_english import normalise_english
-from .normalise_text import normalise_text
+from .normalize_english import normalize_english
+from .normalize_text import normalize_text
 
-Normaliser = Literal["english", "basic", "none"]
-"""`english`: Whisper's rules for English (`normalise_english`), which write numbers in figures and undo contractions.
-`basic`: lower case, without punctuation (`normalise_text`). `none`: texts as they are, but for runs of spaces."""
+Normalizer = Literal["english", "basic", "none"]
+"""`english`: Whisper's rules for English (`normalize_english`), which write numbers in figures and undo contractions.
+`basic`: lower case, without punctuation (`normalize_text`). `none`: texts as they are, but for runs of spaces."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SpeechScores:
 
 
 def speech_scores(
-    transcripts: Sequence[str], references: Sequence[str], *, normalise: Callable[[str], str]
+    transcripts: Sequence[str], references: Sequence[str], *, normalize: Callable[[str], str]
 ) -> SpeechScores:
     """Compare transcripts with what was said; all errors together over all words together.
 
@@ -48,7 +48,7 @@ def speech_scores(
     Args:
         transcripts: One a recording.
         references: What was said in each.
-        normalise: What is done to both first; one of `normaliser_of`.
+        normalize: What is done to both first; one of `normalizer_of`.
 
     Raises:
         InputError: There are not as many transcripts as references, or no word was said in any recording.
@@ -58,10 +58,10 @@ def speech_scores(
             f"`transcripts` must be one for each of the {len(references)} recordings of `references`, but are "
             f"{len(transcripts)} instead."
         )
-    said = [" ".join(normalise(text).split()) for text in references]
-    written = [" ".join(normalise(text).split()) for text in transcripts]
+    said = [" ".join(normalize(text).split()) for text in references]
+    written = [" ".join(normalize(text).split()) for text in transcripts]
     if not any(said):
-        raise InputError("`references` must have a word left once they are normalised, but have none instead.")
+        raise InputError("`references` must have a word left once they are normalized, but have none instead.")
     silent = [text for text, reference in zip(written, said, strict=True) if not reference]
     pairs = [(reference, text) for text, reference in zip(written, said, strict=True) if reference]
     by_word = jiwer.process_words([said for said, _ in pairs], [text for _, text in pairs])
@@ -81,13 +81,13 @@ def speech_scores(
     )
 
 
-def normaliser_of(name: str) -> Callable[[str], str]:
-    """The function that a `Normaliser` names.
+def normalizer_of(name: str) -> Callable[[str], str]:
+    """The function that a `Normalizer` names.
 
     Raises:
         ModelError: It names none.
     """
-    if name not in get_args(Normaliser):
-        raise ModelError(f"`normaliser` must be one of {', '.join(get_args(Normaliser))}, but is {name!r} instead.")
-    known: dict[str, Callable[[str], str]] = {"english": normalise_english, "basic": normalise_text, "none": str}
+    if name not in get_args(Normalizer):
+        raise ModelError(f"`normalizer` must be one of {', '.join(get_args(Normalizer))}, but is {name!r} instead.")
+    known: dict[str, Callable[[str], str]] = {"english": normalize_english, "basic": normalize_text, "none": str}
     return known[name]

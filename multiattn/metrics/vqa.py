@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
-from .normalise_answer import normalise_answer
+from .normalize_answer import normalize_answer
 
 _ENOUGH = 3
 """An answer that so many other people gave counts as right in full."""
@@ -40,7 +40,7 @@ class AnswerScores:
 
 
 def answer_scores(answers: Sequence[str], given: Sequence[Sequence[str]], types: Sequence[str]) -> AnswerScores:
-    """Compare answers with those that people gave, all of them normalised (`normalise_answer`).
+    """Compare answers with those that people gave, all of them normalized (`normalize_answer`).
 
     Args:
         answers: One a question.
@@ -74,7 +74,7 @@ def is_exact(answer: str, given: Sequence[str]) -> bool:
         InputError: Nobody gave an answer.
     """
     counts = _counts(given)
-    return counts[normalise_answer(answer)] == max(counts.values())
+    return counts[normalize_answer(answer)] == max(counts.values())
 
 
 def agreement(answer: str, given: Sequence[str]) -> float:
@@ -85,7 +85,7 @@ def agreement(answer: str, given: Sequence[str]) -> float:
     Source: Antol et al. 2015, "VQA: Visual Question Answering", section 4; its evaluation code.
 
     Args:
-        answer: To measure; normalised here, as those of `given`.
+        answer: To measure; normalized here, as those of `given`.
         given: What people answered, ten in the VQA data set.
 
     Returns:
@@ -95,11 +95,11 @@ def agreement(answer: str, given: Sequence[str]) -> float:
         InputError: Nobody gave an answer.
     """
     counts = _counts(given)
-    return _agreement(counts[normalise_answer(answer)], counts.total())
+    return _agreement(counts[normalize_answer(answer)], counts.total())
 
 
 def agreements(given: Sequence[str]) -> dict[str, float]:
-    """The `agreement` of each answer that somebody gave, by the normalised answer, the most frequent first.
+    """The `agreement` of each answer that somebody gave, by the normalized answer, the most frequent first.
 
     Raises:
         InputError: Nobody gave an answer.
@@ -110,17 +110,17 @@ def agreements(given: Sequence[str]) -> dict[str, float]:
 
 def question_type(question: str) -> str:
     """The kind of a question of which nothing is said: its first two words in lower case ("how many", "is there")."""
-    return " ".join(normalise_question(question).split()[:2])
+    return " ".join(normalize_question(question).split()[:2])
 
 
-def normalise_question(question: str) -> str:
+def normalize_question(question: str) -> str:
     """A question in lower case, its words without the punctuation around them, single spaces between."""
     words = (word.strip(".,;:!?\"'()") for word in question.lower().split())
     return " ".join(word for word in words if word)
 
 
 def most_frequent(given: Sequence[Sequence[str]], types: Sequence[str]) -> dict[str, str]:
-    """The most frequent answer to each kind of question, normalised; and to all questions, under the empty kind.
+    """The most frequent answer to each kind of question, normalized; and to all questions, under the empty kind.
 
     What says this and looks at nothing is the least that a model must be better than.
 
@@ -131,7 +131,7 @@ def most_frequent(given: Sequence[Sequence[str]], types: Sequence[str]) -> dict[
     counts: dict[str, Counter[str]] = {"": Counter()}
     for people, kind in zip(given, types, strict=True):
         for name in {kind, ""}:
-            counts.setdefault(name, Counter()).update(map(normalise_answer, people))
+            counts.setdefault(name, Counter()).update(map(normalize_answer, people))
     return {kind: found.most_common(1)[0][0] for kind, found in counts.items() if found}
 
 
@@ -147,4 +147,4 @@ def _agreement(count: int, people: int) -> float:
 def _counts(given: Sequence[str]) -> Counter[str]:
     if not given:
         raise InputError("`given` must be the answers of at least one person, but is empty instead.")
-    return Counter(map(normalise_answer, given))
+    return Counter(map(normalize_answer, given))

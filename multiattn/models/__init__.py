@@ -2,7 +2,7 @@
 
 from .captioner import Captioner, CaptionerConfig
 from .single_stream import SingleStream, SingleStreamConfig
-from .speech import SpeechConfig, SpeechEncoder, SpeechEncoderConfig, SpeechRecogniser
+from .speech import SpeechConfig, SpeechEncoder, SpeechEncoderConfig, SpeechRecognizer
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig
 from .vit import PRESETS, ViT, ViTConfig
@@ -18,7 +18,7 @@ __all__ = [
     "SpeechConfig",
     "SpeechEncoder",
     "SpeechEncoderConfig",
-    "SpeechRecogniser",
+    "SpeechRecognizer",
     "TextDecoder",
     "TextDecoderConfig",
     "TextEncoder",

@@ -114,19 +114,19 @@ class Captioner(PictureModel):
         images: Float[Tensor, "b 3 H W"],
         tokens: Int64[Tensor, "r n"],
         *,
-        real: Bool[Tensor, "r n"] | None = None,
+        attention_mask: Bool[Tensor, "r n"] | None = None,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r n V"]:
         """The scores (logits) of the token that follows each token.
 
         Args:
-            images: Normalised pictures.
+            images: Normalized pictures.
             tokens: Texts, as many of each picture as of the others.
-            real: False where a token is padding.
+            attention_mask: False where a token is padding.
             tap: What to capture of the attention.
         """
         context = self.encode(images, tap=tap)
-        return self.decoder(tokens, context, real=real, tap=probe_at(tap, "decoder"))  # type: ignore[no-any-return]
+        return self.decoder(tokens, context, attention_mask=attention_mask, tap=probe_at(tap, "decoder"))  # type: ignore[no-any-return]
 
     def start(self, images: Float[Tensor, "b 3 H W"], *, rows: int, capacity: int) -> DecoderCache:
         """The state in which a decode about these pictures begins, as `TextDecoder.start`."""

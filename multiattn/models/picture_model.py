@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..attention import Site, Tap, probe_at, sinusoidal_2d
-from .initial import initialise
+from .initial import initialize
 from .vit import ViT, ViTConfig
 
 
@@ -32,13 +32,13 @@ class PictureModel(nn.Module):
         self.encoder = ViT(encoder)
         self.bridge = None if bridge is None else nn.Linear(encoder.dim, bridge)
         if self.bridge is not None:
-            initialise(self.bridge)
+            initialize(self.bridge)
 
     def encode(self, images: Float[Tensor, "b 3 H W"], *, tap: Tap | None = None) -> Float[Tensor, "b m C"]:
         """What is looked at.
 
         Args:
-            images: Normalised pictures; height and width must be multiples of the patch size.
+            images: Normalized pictures; height and width must be multiples of the patch size.
             tap: What to capture of the attention.
         """
         features = self.encoder.features(images, tap=probe_at(tap, "encoder"))
@@ -61,7 +61,7 @@ class PictureModel(nn.Module):
         return x + F.pad(places, (0, 0, self.encoder.num_prefix_tokens, 0))
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay must leave alone, as timm's optimisers ask."""
+        """Names of the parameters that weight decay must leave alone, as timm's optimizers ask."""
         names = {f"encoder.{name}" for name in self.encoder.no_weight_decay()}
         return names | {name for name, _ in self.named_parameters() if name.endswith(".positions.weight")}
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..attention import LearnedPositions, Mask, Site, Tap, probe_at
 from ..blocks import PatchStem
 from ..errors import ModelError
-from .initial import initialise
+from .initial import initialize
 from .ranges import check_at_least, check_image_size
 from .text_encoder import TextEncoderConfig
 from .text_stack import TextStack, places, too_long
@@ -103,7 +103,7 @@ class SingleStream(nn.Module):
         self.stack = TextStack(config.question)
         self.pooler = nn.Linear(dim, dim)
         self.head = AnswerHead(dim, inner=config.head_dim, answers=config.answers)
-        self.apply(initialise)
+        self.apply(initialize)
         nn.init.normal_(self.class_token, std=0.02)
 
     @property
@@ -132,7 +132,7 @@ class SingleStream(nn.Module):
         """A picture's tokens as they enter the stack.
 
         Args:
-            images: Normalised pictures; height and width must be multiples of the patch size.
+            images: Normalized pictures; height and width must be multiples of the patch size.
         """
         grid = self.grid((images.shape[-2], images.shape[-1]))
         x = torch.cat([self.class_token.expand(len(images), -1, -1), self.stem(images)], dim=1)  # (b, m, D)
@@ -143,7 +143,7 @@ class SingleStream(nn.Module):
         questions: Int64[Tensor, "r n"],
         context: Float[Tensor, "b m D"],
         *,
-        real: Bool[Tensor, "r n"] | None = None,
+        attention_mask: Bool[Tensor, "r n"] | None = None,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r n D"]:
         """The states of the questions' tokens.
@@ -151,7 +151,7 @@ class SingleStream(nn.Module):
         Args:
             questions: As many of each picture as of the others, special tokens included.
             context: What `encode` gave.
-            real: False where a token is padding, which nothing attends to and no position counts; None where none is.
+            attention_mask: False where a token is padding, which nothing attends to and no position counts; None where none is.
             tap: What to capture of the attention.
 
         Raises:
@@ -162,10 +162,12 @@ class SingleStream(nn.Module):
             raise ModelError(too_long(limit, count))
         if not len(context) or rows % len(context):
             raise ModelError(f"`questions` must be as many of each of {len(context)} pictures, but are {rows} instead")
-        positions = torch.arange(count, device=questions.device)[None] if real is None else places(real)
+        positions = (
+            torch.arange(count, device=questions.device)[None] if attention_mask is None else places(attention_mask)
+        )
         picture = context.repeat_interleave(rows // len(context), dim=0)  # (r, m, D)
         x = torch.cat([self._typed(self.stack.embed(questions, positions), _QUESTION), picture], dim=1)  # (r, n + m, D)
-        mask = Mask(keys=None if real is None else F.pad(real, (0, picture.shape[1]), value=True))
+        mask = Mask(keys=None if attention_mask is None else F.pad(attention_mask, (0, picture.shape[1]), value=True))
         last = len(self.stack.blocks) - 1
         for i, block in enumerate(self.stack.blocks):
             x = block(x, rows=slice(0, count) if i == last else None, mask=mask, probe=probe_at(tap, f"blocks.{i}"))
@@ -180,18 +182,18 @@ class SingleStream(nn.Module):
         images: Float[Tensor, "b 3 H W"],
         questions: Int64[Tensor, "r n"],
         *,
-        real: Bool[Tensor, "r n"] | None = None,
+        attention_mask: Bool[Tensor, "r n"] | None = None,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r A"]:
         """The scores (logits) of the closed list's answers.
 
         Args:
-            images: Normalised pictures.
+            images: Normalized pictures.
             questions: As many of each picture as of the others, special tokens included.
-            real: False where a question's token is padding.
+            attention_mask: False where a question's token is padding.
             tap: What to capture of the attention.
         """
-        return self.answer_logits(self.read(questions, self.encode(images), real=real, tap=tap))
+        return self.answer_logits(self.read(questions, self.encode(images), attention_mask=attention_mask, tap=tap))
 
     def _dropped(self, x: Tensor) -> Tensor:
         return x if self.stack.dropout is None else self.stack.dropout(x)

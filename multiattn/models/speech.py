@@ -1,4 +1,4 @@
-"""The speech recogniser: an encoder reads a recording's features, a text decoder writes what was said.
+"""The speech recognizer: an encoder reads a recording's features, a text decoder writes what was said.
 
 Notation: b recordings, t feature frames, n encoder frames (tokens of the encoder), r texts (r / b of each recording,
 side by side), k tokens of a text, D width, V vocabulary.
@@ -17,11 +17,11 @@ from ..attention.tap import Probe
 from ..blocks import FeedForward, MelStem, TransformerBlock, activation
 from ..blocks.stems import Count
 from ..errors import ModelError
-from .initial import initialise
+from .initial import initialize
 from .speech_config import PRESETS, SpeechConfig, SpeechEncoderConfig
 from .text_decoder import TextDecoder
 
-__all__ = ["PRESETS", "SpeechConfig", "SpeechEncoder", "SpeechEncoderConfig", "SpeechRecogniser"]
+__all__ = ["PRESETS", "SpeechConfig", "SpeechEncoder", "SpeechEncoderConfig", "SpeechRecognizer"]
 
 
 class SpeechEncoder(nn.Module):
@@ -44,7 +44,7 @@ class SpeechEncoder(nn.Module):
         self.dropout = nn.Dropout(c.dropout) if c.dropout else None
         self.blocks = nn.ModuleList(self._block(index) for index in range(c.depth))
         self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def _block(self, index: int) -> TransformerBlock:
         c = self.config
@@ -112,7 +112,7 @@ class SpeechEncoder(nn.Module):
         return Rotary(angles.cos.to(x.dtype), angles.sin.to(x.dtype))
 
 
-class SpeechRecogniser(nn.Module):
+class SpeechRecognizer(nn.Module):
     """A speech encoder and a text decoder, built from a `SpeechConfig`."""
 
     def __init__(self, config: SpeechConfig) -> None:
@@ -122,7 +122,7 @@ class SpeechRecogniser(nn.Module):
         self.decoder = TextDecoder(config.decoder)
         self.ctc_head = nn.Linear(config.encoder.dim, config.decoder.vocab_size) if config.ctc else None
         if self.ctc_head is not None:
-            initialise(self.ctc_head)
+            initialize(self.ctc_head)
 
     def attention_sites(self, *, tokens: int, frames: int | None = None) -> tuple[Site, ...]:
         """The attentions a `Tap` may ask for, for a text of `tokens` about so many encoder frames.
@@ -149,7 +149,7 @@ class SpeechRecogniser(nn.Module):
         """What the decoder attends to, as `SpeechEncoder.forward`."""
         return self.encoder(features, lengths=lengths, tap=probe_at(tap, "encoder"))  # type: ignore[no-any-return]
 
-    def context_real(self, frames: int, lengths: Int64[Tensor, " b"] | None) -> Bool[Tensor, "b n"] | None:
+    def context_attention_mask(self, frames: int, lengths: Int64[Tensor, " b"] | None) -> Bool[Tensor, "b n"] | None:
         """Which encoder frames the decoder attends to; None where to all of them.
 
         Args:
@@ -166,7 +166,7 @@ class SpeechRecogniser(nn.Module):
         tokens: Int64[Tensor, "r k"],
         *,
         lengths: Int64[Tensor, " b"] | None = None,
-        real: Bool[Tensor, "r k"] | None = None,
+        attention_mask: Bool[Tensor, "r k"] | None = None,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r k V"]:
         """The scores (logits) of the token that follows each token.
@@ -175,15 +175,15 @@ class SpeechRecogniser(nn.Module):
             features: Of each recording, by time.
             tokens: Texts, as many of each recording as of the others.
             lengths: Feature frames of each recording; None where all have as many as there are.
-            real: False where a token is padding.
+            attention_mask: False where a token is padding.
             tap: What to capture of the attention.
         """
         context = self.encode(features, lengths=lengths, tap=tap)
         return self.decoder(  # type: ignore[no-any-return]
             tokens,
             context,
-            context_real=self.context_real(context.shape[1], lengths),
-            real=real,
+            context_attention_mask=self.context_attention_mask(context.shape[1], lengths),
+            attention_mask=attention_mask,
             tap=probe_at(tap, "decoder"),
         )
 
@@ -198,7 +198,7 @@ class SpeechRecogniser(nn.Module):
         return self.ctc_head(encoded).float().log_softmax(dim=-1)  # type: ignore[no-any-return]
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay must leave alone, as timm's optimisers ask."""
+        """Names of the parameters that weight decay must leave alone, as timm's optimizers ask."""
         return {"encoder.positions", "decoder.positions.weight"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

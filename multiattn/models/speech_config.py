@@ -1,4 +1,4 @@
-"""What a speech recogniser is made of, and the ones that have names."""
+"""What a speech recognizer is made of, and the ones that have names."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -87,7 +87,7 @@ class SpeechEncoderConfig:
 
 @dataclass(frozen=True)
 class SpeechConfig:
-    """What a `SpeechRecogniser` is made of."""
+    """What a `SpeechRecognizer` is made of."""
 
     encoder: SpeechEncoderConfig
     decoder: TextDecoderConfig

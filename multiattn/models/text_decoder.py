@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..attention import DecoderCache, Mask, Probe, ProjectedContext, Tap, probe_at
 from ..blocks import activation
 from ..errors import ModelError
-from .initial import initialise
+from .initial import initialize
 from .text_stack import TextConfig, TextStack, places, too_long
 
 
@@ -52,7 +52,7 @@ class TextDecoder(TextStack):
         self.head_bias = nn.Parameter(torch.zeros(c.vocab_size)) if c.head_bias else None
         self.project: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
         """How tokens and the vocabulary's weight are multiplied: whoever packs that weight says so here."""
-        self.apply(initialise)
+        self.apply(initialize)
 
     def start(self, context: Float[Tensor, "b m C"] | ProjectedContext, *, rows: int, capacity: int) -> DecoderCache:
         """The state in which a decode begins: what the cross-attentions make of the context, and room for the rest.
@@ -73,9 +73,9 @@ class TextDecoder(TextStack):
         tokens: Int64[Tensor, "r n"],
         context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
         *,
-        context_real: Bool[Tensor, "b m"] | None = None,
+        context_attention_mask: Bool[Tensor, "b m"] | None = None,
         cache: DecoderCache | None = None,
-        real: Bool[Tensor, "r n"] | None = None,
+        attention_mask: Bool[Tensor, "r n"] | None = None,
         last_only: bool = False,
         tap: Tap | Probe | None = None,
     ) -> Float[Tensor, "r out V"]:
@@ -84,10 +84,10 @@ class TextDecoder(TextStack):
         Args:
             tokens: The texts, or with a cache what comes next in each.
             context: What to attend to, or what `project_context` made of it; None with a cache, which has it.
-            context_real: False where a token of a `context` that is a tensor is padding; None where none is. What is
+            context_attention_mask: False where a token of a `context` that is a tensor is padding; None where none is. What is
                 projected or cached knows it already.
             cache: The state of a decode that `start` began; these tokens are added to it.
-            real: False where a token is padding, which nothing attends to and no position counts; None where none is.
+            attention_mask: False where a token is padding, which nothing attends to and no position counts; None where none is.
                 With a cache, padding must come first.
             last_only: Score only what follows the last token: `out` is 1.
             tap: What to capture of the attention.
@@ -104,15 +104,15 @@ class TextDecoder(TextStack):
         if reach > self.config.max_length:
             raise ModelError(too_long(self.config.max_length, reach))
         if cache is not None:
-            positions, keys = cache.advance(count, real)
-        elif real is None:
+            positions, keys = cache.advance(count, attention_mask)
+        elif attention_mask is None:
             positions, keys = torch.arange(count, device=tokens.device)[None], None
         else:
-            positions, keys = places(real), real
+            positions, keys = places(attention_mask), attention_mask
         # one new token sees all that is there: no mask, and the fused kernel's fastest path
         mask = Mask(causal=count > 1, keys=keys)
         seen = context if cache is None else cache.context
-        context_mask = Mask(keys=seen.real if isinstance(seen, ProjectedContext) else context_real)
+        context_mask = Mask(keys=seen.attention_mask if isinstance(seen, ProjectedContext) else context_attention_mask)
         x = self.embed(tokens, positions)  # (r, n, D)
         for i, block in enumerate(self.blocks):
             x = block(

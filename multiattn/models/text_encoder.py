@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..attention import Mask, Probe, ProjectedContext, Tap, probe_at
 from ..errors import ModelError
-from .initial import initialise
+from .initial import initialize
 from .text_stack import TextConfig, TextStack, places, too_long
 
 
@@ -27,15 +27,15 @@ class TextEncoder(TextStack):
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__(config)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(
         self,
         tokens: Int64[Tensor, "r n"],
         context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
         *,
-        context_real: Bool[Tensor, "b m"] | None = None,
-        real: Bool[Tensor, "r n"] | None = None,
+        context_attention_mask: Bool[Tensor, "b m"] | None = None,
+        attention_mask: Bool[Tensor, "r n"] | None = None,
         first_only: bool = False,
         tap: Tap | Probe | None = None,
     ) -> Float[Tensor, "r out D"]:
@@ -44,8 +44,8 @@ class TextEncoder(TextStack):
         Args:
             tokens: The texts, special tokens included.
             context: What to attend to, or what `project_context` made of it; None for an encoder of text alone.
-            context_real: False where a token of a `context` that is a tensor is padding; None where none is.
-            real: False where a token is padding, which nothing attends to and no position counts; None where none is.
+            context_attention_mask: False where a token of a `context` that is a tensor is padding; None where none is.
+            attention_mask: False where a token is padding, which nothing attends to and no position counts; None where none is.
             first_only: Give the first token's state alone: `out` is 1, and the last block computes no other.
             tap: What to capture of the attention; with `first_only`, the last block's sites have one row.
 
@@ -61,9 +61,13 @@ class TextEncoder(TextStack):
             )
         if (count := tokens.shape[1]) > self.config.max_length:
             raise ModelError(too_long(self.config.max_length, count))
-        positions = torch.arange(count, device=tokens.device)[None] if real is None else places(real)
-        mask = Mask(keys=real)
-        context_mask = Mask(keys=context.real if isinstance(context, ProjectedContext) else context_real)
+        positions = (
+            torch.arange(count, device=tokens.device)[None] if attention_mask is None else places(attention_mask)
+        )
+        mask = Mask(keys=attention_mask)
+        context_mask = Mask(
+            keys=context.attention_mask if isinstance(context, ProjectedContext) else context_attention_mask
+        )
         x = self.embed(tokens, positions)  # (r, n, D)
         for i, block in enumerate(self.blocks):
             x = block(

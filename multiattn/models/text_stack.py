@@ -52,10 +52,10 @@ class TextConfig:
     """Added to the variance in each LayerNorm."""
 
     embed_norm: bool = False
-    """Normalise the embedded tokens, as BERT does."""
+    """Normalize the embedded tokens, as BERT does."""
 
     final_norm: bool = True
-    """Normalise after the last block, which pre-norm needs."""
+    """Normalize after the last block, which pre-norm needs."""
 
     activation: Activation = "gelu"
     dropout: float = 0.0
@@ -109,17 +109,19 @@ class TextStack(nn.Module):
         )
 
     def project_context(
-        self, context: Float[Tensor, "b m C"], real: Bool[Tensor, "b m"] | None = None
+        self, context: Float[Tensor, "b m C"], attention_mask: Bool[Tensor, "b m"] | None = None
     ) -> ProjectedContext:
         """What the cross-attentions make of a context, for those who decode or read about it more than once.
 
         Args:
             context: What to attend to.
-            real: False where a token of it is padding; None where none is.
+            attention_mask: False where a token of it is padding; None where none is.
         """
         # read whole at every step, and out of a fused projection that took twice as long
         made = (block.cross_attention.keys_values(context) for block in self.blocks)  # type: ignore[union-attr, operator]
-        return ProjectedContext(tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in made), real)
+        return ProjectedContext(
+            tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in made), attention_mask
+        )
 
     def embed(self, tokens: Int64[Tensor, "r n"], positions: Int64[Tensor, "#r n"]) -> Float[Tensor, "r n D"]:
         """Tokens at positions."""
@@ -133,9 +135,9 @@ class TextStack(nn.Module):
         return x if self.dropout is None else self.dropout(x)  # type: ignore[no-any-return]
 
 
-def places(real: Bool[Tensor, "r n"]) -> Int64[Tensor, "r n"]:
+def places(attention_mask: Bool[Tensor, "r n"]) -> Int64[Tensor, "r n"]:
     """The position of each token in its text, where padding, which has none, may stand anywhere."""
-    return (real.cumsum(dim=1) - 1).clamp(min=0)
+    return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
 def too_long(limit: int, length: int) -> str:

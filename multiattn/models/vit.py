@@ -23,7 +23,7 @@ from ..attention import (
     sinusoidal_2d,
 )
 from ..blocks import ConvStem, FeedForward, PatchStem, TransformerBlock, activation
-from .initial import initialise
+from .initial import initialize
 from .vit_config import PRESETS, ViTConfig
 
 __all__ = ["PRESETS", "ViT", "ViTConfig"]
@@ -51,7 +51,7 @@ class ViT(nn.Module):
         self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.final_norm else None
         self.pool_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.pool_norm else None
         self.head = nn.Linear(c.dim, c.num_classes) if c.num_classes else None
-        self.apply(initialise)
+        self.apply(initialize)
         for token in (self.class_token, self.registers):
             if token is not None:
                 nn.init.normal_(token, std=0.02)
@@ -111,7 +111,7 @@ class ViT(nn.Module):
         """One score (logit) a class.
 
         Args:
-            images: Normalised pictures; height and width must be multiples of the patch size.
+            images: Normalized pictures; height and width must be multiples of the patch size.
             tap: What to capture of the attention.
         """
         if self.config.pool == "class":
@@ -163,7 +163,7 @@ class ViT(nn.Module):
         return Rotary(rotary.cos.to(x.dtype), rotary.sin.to(x.dtype))
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay must leave alone, as timm's optimisers ask."""
+        """Names of the parameters that weight decay must leave alone, as timm's optimizers ask."""
         return {"class_token", "registers", "positions.weight"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:

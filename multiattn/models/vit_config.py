@@ -45,7 +45,7 @@ class ViTConfig:
     """Whether the patch projection has a bias."""
 
     stem_norm: bool = False
-    """Normalise the tokens before the first block, as CLIP does."""
+    """Normalize the tokens before the first block, as CLIP does."""
 
     positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d"] = "learned"
     position_prefix: bool = True
@@ -59,14 +59,14 @@ class ViTConfig:
     """What the head reads: the class token, or the mean of the patches."""
 
     final_norm: bool = True
-    """Normalise all tokens after the last block."""
+    """Normalize all tokens after the last block."""
 
     pool_norm: bool = False
-    """Normalise the pooled token."""
+    """Normalize the pooled token."""
 
     qkv_bias: bool = True
     qk_norm: bool = False
-    """Normalise q and k per head. Source: Dehghani et al. 2023, section 2."""
+    """Normalize q and k per head. Source: Dehghani et al. 2023, section 2."""
 
     layer_scale: float | None = None
     """Start value of a learned factor on each branch. Source: Touvron et al. 2021."""

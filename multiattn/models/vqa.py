@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..attention import ProjectedContext, Site, Tap, probe_at
 from ..errors import ModelError
 from .captioner import PRESETS as CAPTIONER_PRESETS
-from .initial import initialise
+from .initial import initialize
 from .picture_model import PictureModel, sites_of
 from .ranges import check_at_least
 from .text_decoder import TextDecoder, TextDecoderConfig
@@ -134,7 +134,7 @@ class AnswerHead(nn.Sequential):
 
     def __init__(self, dim: int, *, inner: int, answers: int) -> None:
         super().__init__(nn.Linear(dim, inner), nn.LayerNorm(inner), nn.GELU(), nn.Linear(inner, answers))
-        self.apply(initialise)
+        self.apply(initialize)
 
 
 class VQA(PictureModel):
@@ -172,7 +172,7 @@ class VQA(PictureModel):
         questions: Int64[Tensor, "r n"],
         context: Float[Tensor, "b m C"] | ProjectedContext,
         *,
-        real: Bool[Tensor, "r n"] | None = None,
+        attention_mask: Bool[Tensor, "r n"] | None = None,
         first_only: bool = False,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r out D"]:
@@ -181,12 +181,12 @@ class VQA(PictureModel):
         Args:
             questions: As many of each picture as of the others, special tokens included.
             context: What `encode` gave, or what `question.project_context` made of it.
-            real: False where a token is padding.
+            attention_mask: False where a token is padding.
             first_only: Give the first token's state alone, which is what the closed list's scores are read off.
             tap: What to capture of the attention; with `first_only`, the last block's sites have one row.
         """
         probe = probe_at(tap, "question")
-        return self.question(questions, context, real=real, first_only=first_only, tap=probe)  # type: ignore[no-any-return]
+        return self.question(questions, context, attention_mask=attention_mask, first_only=first_only, tap=probe)  # type: ignore[no-any-return]
 
     def answer_logits(self, states: Float[Tensor, "r n D"]) -> Float[Tensor, "r A"]:
         """The scores (logits) of the closed list's answers, read off the first token of each question.
@@ -204,18 +204,18 @@ class VQA(PictureModel):
         questions: Int64[Tensor, "r n"],
         answers: Int64[Tensor, "r t"] | None = None,
         *,
-        real: Bool[Tensor, "r n"] | None = None,
-        answer_real: Bool[Tensor, "r t"] | None = None,
+        attention_mask: Bool[Tensor, "r n"] | None = None,
+        answer_attention_mask: Bool[Tensor, "r t"] | None = None,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r A"] | Float[Tensor, "r t V"]:
         """The scores (logits) of the closed list; or, with a decoder, of the token that follows each of the answers'.
 
         Args:
-            images: Normalised pictures.
+            images: Normalized pictures.
             questions: As many of each picture as of the others, special tokens included.
             answers: For a decoder: what it is given, the start token first.
-            real: False where a question's token is padding.
-            answer_real: False where an answer's token is padding.
+            attention_mask: False where a question's token is padding.
+            answer_attention_mask: False where an answer's token is padding.
             tap: What to capture of the attention.
 
         Raises:
@@ -227,8 +227,10 @@ class VQA(PictureModel):
                 if answers is None
                 else "`answers` must be left out for a model with a closed list, but are given"
             )
-        states = self.read(questions, self.encode(images, tap=tap), real=real, tap=tap)
+        states = self.read(questions, self.encode(images, tap=tap), attention_mask=attention_mask, tap=tap)
         if self.decoder is None:
             return self.answer_logits(states)
         probe = probe_at(tap, "decoder")
-        return self.decoder(answers, states, context_real=real, real=answer_real, tap=probe)  # type: ignore[no-any-return]
+        return self.decoder(
+            answers, states, context_attention_mask=attention_mask, attention_mask=answer_attention_mask, tap=probe
+        )  # type: ignore[no-any-return]

@@ -1,30 +1,30 @@
 """Floor 5: files in, typed results and maps out."""
 
-from .answer import Answering
+from .answer import AnswerPipeline
 from .answer_options import AnswerOptions
 from .answer_results import Answer, AnswerMap, save_answers
-from .caption import Captioning
+from .caption import CaptionPipeline
 from .caption_options import CaptionOptions
 from .caption_results import CaptionMap, CaptionResult
-from .classify import Classifier
-from .loading import load
+from .classify import ClassifyPipeline
+from .load import load
 from .results import Candidate, ClassifyResult, Failure, PictureMap, Prediction, WrittenWord
-from .speech_types import Segment, SpeechOptions
-from .transcribe import Transcribing
-from .transcribe_options import TranscribeOptions
-from .transcribe_results import SpeechMap, Transcript
+from .transcribe.config import Segment, SpeechOptions
+from .transcribe.options import TranscribeOptions
+from .transcribe.pipeline import TranscribePipeline
+from .transcribe.results import SpeechMap, Transcript
 
 __all__ = [
     "Answer",
     "AnswerMap",
     "AnswerOptions",
-    "Answering",
+    "AnswerPipeline",
     "Candidate",
     "CaptionMap",
     "CaptionOptions",
     "CaptionResult",
-    "Captioning",
-    "Classifier",
+    "CaptionPipeline",
+    "ClassifyPipeline",
     "ClassifyResult",
     "Failure",
     "PictureMap",
@@ -33,7 +33,7 @@ __all__ = [
     "SpeechMap",
     "SpeechOptions",
     "TranscribeOptions",
-    "Transcribing",
+    "TranscribePipeline",
     "Transcript",
     "WrittenWord",
     "load",

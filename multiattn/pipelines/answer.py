@@ -1,7 +1,7 @@
 """The answering pipeline: pictures and questions in, answers and a map for every word of both out.
 
 The way of one picture: `load_image` -> `ImagePreprocessing` -> the encoder, once for all questions about it. Of a
-question: the tokenizer -> the question encoder, which looks at the picture -> a `Finder`; and, where maps are asked
+question: the tokenizer -> the question encoder, which looks at the picture -> a `AnswerDecoder`; and, where maps are asked
 for, `explain_answer`, from how the question was read and one more reading of the answer.
 """
 
@@ -12,26 +12,19 @@ from typing import Unpack, overload
 import torch
 
 from ..errors import InputError, ModelError
-from ..generation.layout import lay_out_for_decoding, lay_out_for_reading
+from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ..inputs import ImageSource, Tokenizer
 from ..maps import ANSWER_METHODS
 from ..models import VQA
 from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
-from .answer_finding import Finder, FromList, Ranking, Writing, short, spelt
-from .answer_options import (
-    TOP_K,
-    AnswerOptions,
-    check_asked,
-    checked_answers,
-    first_token_of,
-    written_options,
-)
+from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, short, spelt
+from .answer_options import TOP_K, AnswerOptions, check_asked, checked_answers, first_token_of, written_options
 from .answer_results import Answer
+from .base import Prepared, check_at_least_one, check_color, chosen_methods, prepared_batches, the_only
 from .device import find_device
-from .reading import Prepared, check_at_least_one, check_colour, chosen_methods, prepared_batches, the_only
+from .options import check_names
 from .results import Failure
-from .search_options import check_names
 
 _Questions = list[str] | tuple[str, ...]
 
@@ -39,7 +32,7 @@ _FEW = 5
 """Of a list of answers, those that a message names."""
 
 
-class Answering:
+class AnswerPipeline:
     """Answers questions about pictures and shows where the model looked. No state besides the model: safe in threads.
 
     Args:
@@ -49,7 +42,7 @@ class Answering:
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is of another task or reads no colour pictures, or the device is not there.
+        ModelError: The model is of another task or reads no color pictures, or the device is not there.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
@@ -59,7 +52,7 @@ class Answering:
                 f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."
             )
         if isinstance(model, VQA):
-            check_colour(model.config.encoder, source=bundle.source)
+            check_color(model.config.encoder, source=bundle.source)
         self.device = find_device(device)
         self.bundle = bundle
         self._tokenizer: Tokenizer = bundle.tokenizer
@@ -111,7 +104,7 @@ class Answering:
             question: A question, or a list or tuple of them.
             answers: What to choose the answer from: ranked by a model that writes, chosen among by one with a list.
             maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all".
-            options: How to find the answer, as `AnswerOptions` says: `top_k=3`, `beams=5`.
+            options: How to find the answer, as `AnswerOptions` says: `top_k=3`, `num_beams=5`.
 
         Returns:
             One answer for one question; for a list, a list of results in its order, where a question that could not be
@@ -172,7 +165,7 @@ class Answering:
         )
         return Request(methods, first_token, self._finder(answers, options, source=source))
 
-    def _finder(self, answers: Sequence[str] | None, options: AnswerOptions, *, source: str) -> Finder:
+    def _finder(self, answers: Sequence[str] | None, options: AnswerOptions, *, source: str) -> AnswerDecoder:
         top_k = options.get("top_k") or TOP_K
         choices = None if answers is None else checked_answers(answers)
         if self._decoder is None:
@@ -185,12 +178,12 @@ class Answering:
                     "a model that writes its answers"
                 )
             chosen = list(places.values()) if choices is None else [places[choice] for choice in choices]
-            return FromList(self._model, labels, chosen, top_k)
+            return Closed(self._model, labels, chosen, top_k)
         if choices is None:
             search = written_options(options, self.bundle.decoding, source=source)
-            return Writing(self._decoder, self._tokenizer, search)
+            return Generative(self._decoder, self._tokenizer, search)
         longest = self._decoder.config.max_length - 1
-        return Ranking(self._decoder, spelt(choices, self._tokenizer, longest=longest), top_k)
+        return Ranked(self._decoder, spelt(choices, self._tokenizer, longest=longest), top_k)
 
     def _in_order(
         self, pairs: Iterable[tuple[ImageSource, str | _Questions]], request: Request, *, batch_size: int

@@ -13,18 +13,11 @@ from torch import Tensor
 from ..attention import ProjectedContext
 from ..inputs import Geometry, Tokenizer
 from ..inputs.text import Word
-from ..maps import (
-    AnswerMaps,
-    QuestionReading,
-    answer_attention,
-    answer_attention_stack,
-    explain_answer,
-    read_questions,
-)
+from ..maps import AnswerMaps, QuestionReading, answer_attention, answer_attention_stack, explain_answer, read_questions
 from ..models import VQA, SingleStream
-from .answer_finding import Finder, Found
+from .answer_decoders import AnswerDecoder, Found
 from .answer_results import Answer, AnswerMap
-from .reading import Prepared
+from .base import Prepared
 
 _ROWS = 64
 """Questions computed at once: what they take of the memory grows with them."""
@@ -43,7 +36,7 @@ class Request(NamedTuple):
 
     methods: tuple[str, ...]
     first_token: int
-    find: Finder
+    find: AnswerDecoder
 
 
 class Answerer:
@@ -99,18 +92,18 @@ class Answerer:
     def _results(self, seen: "_Seen", rows: Sequence[Sequence[Question]], request: Request) -> list[list[Answer]]:
         """The answers to as many questions about each picture."""
         questions = [question for of_picture in rows for question in of_picture]
-        tokens, real = self._filled(questions)
+        tokens, attention_mask = self._filled(questions)
         with torch.inference_mode():
             reading = projected = None
             if not isinstance(self._model, VQA):
-                states = self._model.read(tokens, cast(Tensor, seen.context), real=real)
+                states = self._model.read(tokens, cast(Tensor, seen.context), attention_mask=attention_mask)
             elif request.methods:
-                reading = read_questions(self._model, seen.images, tokens, seen.context, real=real)
+                reading = read_questions(self._model, seen.images, tokens, seen.context, attention_mask=attention_mask)
                 states, projected = reading.states, reading.projected
             else:
-                states = self._model.read(tokens, seen.context, real=real)
+                states = self._model.read(tokens, seen.context, attention_mask=attention_mask)
                 if self._model.decoder is not None:
-                    projected = self._model.decoder.project_context(states, real)
+                    projected = self._model.decoder.project_context(states, attention_mask)
         found = request.find(states, projected)
         first_token = self._tokenizer.name_of(request.first_token) or str(request.first_token)
         each = len(rows[0])

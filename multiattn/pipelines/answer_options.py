@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from ..errors import InputError, ModelError
-from ..generation import DecodingOptions
+from ..generation import GenerationConfig
 from ..inputs import Tokenizer
-from .search_options import check_whole, known_options, options_of_model
+from .options import check_whole, known_options, options_of_model
 
 TOP_K = 5
 """Answers given for a question where nobody says otherwise and there is a list to take them from."""
 
-_DEFAULTS: dict[str, Any] = {"beams": 3, "length_penalty": 0.0}
-"""Where neither the caller nor the model says otherwise, and `DecodingOptions` does: answers by their probability."""
+_DEFAULTS: dict[str, Any] = {"num_beams": 3, "length_penalty": 0.0}
+"""Where neither the caller nor the model says otherwise, and `GenerationConfig` does: answers by their probability."""
 
 _NOT_OF_DECODING = ("pointing_heads",)
-"""What a model's directory says under `decoding` that is no field of `DecodingOptions`."""
+"""What a model's directory says under `decoding` that is no field of `GenerationConfig`."""
 
 
 class AnswerOptions(TypedDict, total=False):
@@ -23,9 +23,9 @@ class AnswerOptions(TypedDict, total=False):
 
     top_k: int | None
     """Answers to give for each question, best first, or fewer where there are no more. By default 5; for a model that
-    writes, without a list of answers, as many as `beams`."""
+    writes, without a list of answers, as many as `num_beams`."""
 
-    beams: int | None
+    num_beams: int | None
     """For a model that writes, without a list of answers: texts that a beam search keeps at once, at most 1000; 1 is
     greedy. By default 3, or as many as `top_k` where those are more."""
 
@@ -37,7 +37,7 @@ class AnswerOptions(TypedDict, total=False):
     the model's own; published BLIP weights were trained with [ENC], and transformers runs them with [CLS]."""
 
 
-def written_options(asked: AnswerOptions, by_model: Mapping[str, Any], *, source: str) -> DecodingOptions:
+def written_options(asked: AnswerOptions, by_model: Mapping[str, Any], *, source: str) -> GenerationConfig:
     """How a model that writes is to search for answers.
 
     Args:
@@ -48,19 +48,19 @@ def written_options(asked: AnswerOptions, by_model: Mapping[str, Any], *, source
     Raises:
         ModelError: An option is out of range, or is one of the model's that there is not.
     """
-    check_whole(asked, ("beams", "max_tokens"))
+    check_whole(asked, ("num_beams", "max_tokens"))
     own = options_of_model(by_model, beside=_NOT_OF_DECODING, source=source)
     wanted = {name: value for name, value in asked.items() if name in known_options() - {"top_k"} and value is not None}
     values = _DEFAULTS | own | wanted
     top_k = asked.get("top_k")
     if values.get("sample"):
         raise ModelError(f"{source}: `decoding` must search for answers, but has `sample` instead: take it out")
-    if top_k is not None and "beams" not in wanted:
-        values["beams"] = max(values["beams"], top_k)
-    values["candidates"] = values["beams"] if top_k is None else min(top_k, values["beams"])
+    if top_k is not None and "num_beams" not in wanted:
+        values["num_beams"] = max(values["num_beams"], top_k)
+    values["num_return_sequences"] = values["num_beams"] if top_k is None else min(top_k, values["num_beams"])
     if "max_tokens" in wanted:
         values["min_tokens"] = min(values.get("min_tokens", 0), values["max_tokens"])
-    return DecodingOptions(**values)
+    return GenerationConfig(**values)
 
 
 def check_asked(asked: AnswerOptions, *, writes: bool, source: str) -> None:
@@ -80,7 +80,7 @@ def check_asked(asked: AnswerOptions, *, writes: bool, source: str) -> None:
         raise ModelError(f"`top_k` must be at least 1, but is {top_k} instead")
     if first is not None and not isinstance(first, str):
         raise ModelError(f"`first_token` must be a token's name, but is {first!r} instead")
-    for name in ("beams", "max_tokens"):
+    for name in ("num_beams", "max_tokens"):
         if not writes and asked.get(name) is not None:
             raise ModelError(
                 f"`{name}` says how an answer is written, but {source} takes it from a list: leave `{name}` out"

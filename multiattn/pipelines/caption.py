@@ -1,7 +1,7 @@
 """The captioning pipeline: pictures in, sentences about them and a map for every word out.
 
 The way of one picture: `load_image` -> `ImagePreprocessing` -> the encoder -> `generate` -> the tokenizer's words, and,
-where maps are asked for, one reading of the finished caption: `explain_words`, `picture_dependence`.
+where maps are asked for, one reading of the finished caption: `explain_words`, `measure_image_dependence`.
 
 A caption's tokens: the start token, the prompt, then what is written. Places of pieces count from what is written on.
 """
@@ -17,29 +17,29 @@ from torch import Tensor
 
 from ..attention import ProjectedContext
 from ..errors import ModelError
-from ..generation import DecodingOptions, Generated, generate
-from ..generation.layout import lay_out_for_decoding
+from ..generation import Generated, GenerationConfig, generate
+from ..generation.packing import lay_out_for_decoding
 from ..inputs import Geometry, ImageSource, Tokenizer
 from ..inputs.text import Word
 from ..maps import (
     WORD_METHODS,
     AttentionMap,
     explain_words,
-    made_up,
-    picture_dependence,
+    measure_image_dependence,
+    ungrounded,
     word_attention,
     word_attention_stack,
 )
 from ..weights import ModelBundle
+from .base import Prepared, check_at_least_one, check_color, chosen_methods, stream_pictures, the_only
 from .caption_options import CaptionOptions, decoding_options
 from .caption_results import CaptionMap, CaptionResult
 from .device import find_device
-from .reading import Prepared, check_at_least_one, check_colour, chosen_methods, stream_pictures, the_only
+from .options import check_names
 from .results import Candidate, Failure, WrittenWord
-from .search_options import check_names
 
 
-class Captioning:
+class CaptionPipeline:
     """Writes captions and shows where the model looked for each word. No state besides the model: safe in threads.
 
     Args:
@@ -47,7 +47,7 @@ class Captioning:
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is of another task or reads no colour pictures, or the device is not there.
+        ModelError: The model is of another task or reads no color pictures, or the device is not there.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
@@ -56,7 +56,7 @@ class Captioning:
             raise ModelError(
                 f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."
             )
-        check_colour(model.config.encoder, source=bundle.source)
+        check_color(model.config.encoder, source=bundle.source)
         self.device = find_device(device)
         self.bundle = bundle
         self._tokenizer: Tokenizer = bundle.tokenizer
@@ -98,7 +98,7 @@ class Captioning:
             maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all". With them, each word
                 also says how much it depended on the picture.
             batch_size: Pictures to compute at once.
-            options: How to search, as `CaptionOptions` says: `beams=5`, `max_tokens=20`, `sample=True, seed=3`.
+            options: How to search, as `CaptionOptions` says: `num_beams=5`, `max_tokens=20`, `sample=True, seed=3`.
 
         Returns:
             One result for one picture; for a list, a list of results in its order, where an input that could not be
@@ -161,7 +161,7 @@ class Captioning:
         self,
         batch: list[Prepared],
         *,
-        search: DecodingOptions,
+        search: GenerationConfig,
         prompt: "_Prompt",
         methods: tuple[str, ...],
         generator: torch.Generator | None,
@@ -231,9 +231,11 @@ class Captioning:
                     model, images, tokens, words, prompt_length=length, method=method, geometries=seen.geometries
                 )
         log_probs = [one.caption.log_probs for one in best]
-        dependence = picture_dependence(model, images, tokens, words, prompt_length=length, log_probs=log_probs)
+        image_dependence = measure_image_dependence(
+            model, images, tokens, words, prompt_length=length, log_probs=log_probs
+        )
         return [
-            _WordMaps(tuple(by_method[method][i] for method in methods), stacks[i], dependence[i])
+            _WordMaps(tuple(by_method[method][i] for method in methods), stacks[i], image_dependence[i])
             for i in range(len(best))
         ]
 
@@ -277,13 +279,13 @@ class _WordMaps(NamedTuple):
 
     maps: tuple[AttentionMap, ...]
     stack: AttentionMap
-    dependence: tuple[float, ...]
+    image_dependence: tuple[float, ...]
 
 
 def _with_maps(result: CaptionResult, item: Prepared, found: _WordMaps) -> CaptionResult:
     words = tuple(
-        replace(word, dependence=dependence, made_up=made_up(dependence))
-        for word, dependence in zip(result.words, found.dependence, strict=True)
+        replace(word, image_dependence=image_dependence, ungrounded=ungrounded(image_dependence))
+        for word, image_dependence in zip(result.words, found.image_dependence, strict=True)
     )
     maps = tuple(CaptionMap(one, item.picture, item.title, result.text, words, found.stack) for one in found.maps)
     return replace(result, words=words, maps=maps)

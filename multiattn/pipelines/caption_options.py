@@ -4,25 +4,25 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from ..errors import ModelError
-from ..generation import DecodingOptions
-from .search_options import check_whole, known_options, options_of_model
+from ..generation import GenerationConfig
+from .options import check_whole, known_options, options_of_model
 
-_DEFAULTS: dict[str, Any] = {"beams": 3}
-"""Where neither the caller nor the model says otherwise, and `DecodingOptions` does."""
+_DEFAULTS: dict[str, Any] = {"num_beams": 3}
+"""Where neither the caller nor the model says otherwise, and `GenerationConfig` does."""
 
 
 class CaptionOptions(TypedDict, total=False):
     """How captions are searched for. What is left out, or None, is as the model's directory has it, or the default."""
 
-    beams: int | None
-    """Texts that a beam search keeps at once, at most 1000; 1 is greedy. By default 3; as many as `candidates`
+    num_beams: int | None
+    """Texts that a beam search keeps at once, at most 1000; 1 is greedy. By default 3; as many as `num_return_sequences`
     where those are more; 1 with `sample`."""
 
     max_tokens: int | None
     """The longest caption, in tokens, its end among them and the prompt not; by default 30."""
 
     length_penalty: float | None
-    """Exponent of the length by which beam search divides a text's score; above 0 favours long texts. By default 1."""
+    """Exponent of the length by which beam search divides a text's score; above 0 favors long texts. By default 1."""
 
     sample: bool | None
     """Draw each token from the model's probabilities, and do not search for the likeliest text. By default False."""
@@ -39,7 +39,7 @@ class CaptionOptions(TypedDict, total=False):
     seed: int | None
     """Of sampling, 0 to 2**64 - 1: the same seed gives the same captions. By default each call draws others."""
 
-    candidates: int | None
+    num_return_sequences: int | None
     """Captions to give for each picture, best first; by default 1."""
 
     prompt: str | None
@@ -47,7 +47,7 @@ class CaptionOptions(TypedDict, total=False):
     to, which is no part of the caption."""
 
 
-def decoding_options(asked: CaptionOptions, by_model: Mapping[str, Any], *, source: str) -> DecodingOptions:
+def decoding_options(asked: CaptionOptions, by_model: Mapping[str, Any], *, source: str) -> GenerationConfig:
     """The search that comes of it.
 
     Args:
@@ -65,19 +65,21 @@ def decoding_options(asked: CaptionOptions, by_model: Mapping[str, Any], *, sour
     wanted = {name: value for name, value in asked.items() if name in known_options() and value is not None}
     values = _DEFAULTS | own | wanted
     # what is asked for goes over the model's own wishes: nobody should have to know what it means for these
-    if "beams" in wanted:
-        if values["beams"] > 1 and "sample" not in wanted:
+    if "num_beams" in wanted:
+        if values["num_beams"] > 1 and "sample" not in wanted:
             values["sample"] = False
     else:
-        values["beams"] = 1 if values.get("sample") else max(values["beams"], values.get("candidates", 1))
+        values["num_beams"] = (
+            1 if values.get("sample") else max(values["num_beams"], values.get("num_return_sequences", 1))
+        )
     if "max_tokens" in wanted:
         values["min_tokens"] = min(values.get("min_tokens", 0), values["max_tokens"])
-    return DecodingOptions(**values)
+    return GenerationConfig(**values)
 
 
 def _check_kinds(asked: CaptionOptions) -> None:
-    """What is compared with something before `DecodingOptions` sees it, or never reaches it."""
-    check_whole(asked, ("beams", "candidates", "max_tokens"))
+    """What is compared with something before `GenerationConfig` sees it, or never reaches it."""
+    check_whole(asked, ("num_beams", "num_return_sequences", "max_tokens"))
     seed, prompt = asked.get("seed"), asked.get("prompt")
     if seed is not None and (type(seed) is not int or not 0 <= seed < 2**64):
         raise ModelError(f"`seed` must be a whole number from 0 to 2**64 - 1, but is {seed!r} instead")

@@ -42,9 +42,9 @@ class CaptionMap:
         """Writes the picture and, for each word, the picture with the word's map over it."""
         from ..export import strip_png  # matplotlib takes a second to import, which a plain caption need not wait for
 
-        dependence = [word.dependence for word in self.words if word.dependence is not None]
+        image_dependence = [word.image_dependence for word in self.words if word.image_dependence is not None]
         caption = f"{self.text} · {self.map.method}"
-        strip_png(self.map, self.picture, path, caption=caption, dependence=dependence)
+        strip_png(self.map, self.picture, path, caption=caption, image_dependence=image_dependence)
 
     def save_html(self, path: str | Path) -> None:
         """Writes one page, complete in itself, to look at each word's map and at every layer and head."""
@@ -100,7 +100,8 @@ def _write_page(path: str | Path, shown: CaptionMap, maps: tuple[AttentionMap, .
 
     labels = shown.map.axes[0].labels or ()
     words = tuple(
-        PageWord(label, word.probability, word.dependence) for label, word in zip(labels, shown.words, strict=True)
+        PageWord(label, word.probability, word.image_dependence)
+        for label, word in zip(labels, shown.words, strict=True)
     )
     page = PagePicture(picture=shown.picture, name=shown.name, predictions=(), maps=maps, words=words)
     write_page(path, pictures=[page], title=shown.name)

@@ -14,12 +14,12 @@ from ..errors import ModelError
 from ..inputs import ImageSource
 from ..maps import METHODS, AttentionMap, attention_stack, explain
 from ..weights import ModelBundle
+from .base import Prepared, check_at_least_one, check_color, chosen_methods, stream_pictures, the_only
 from .device import find_device
-from .reading import Prepared, check_at_least_one, check_colour, chosen_methods, stream_pictures, the_only
 from .results import ClassifyResult, Failure, PictureMap, Prediction
 
 
-class Classifier:
+class ClassifyPipeline:
     """Classifies pictures and shows where the model looked. Holds no state besides the model: safe in several threads.
 
     Args:
@@ -27,7 +27,7 @@ class Classifier:
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is of another task, has no labels or reads no colour pictures, or the device is not there.
+        ModelError: The model is of another task, has no labels or reads no color pictures, or the device is not there.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
@@ -37,7 +37,7 @@ class Classifier:
                 f"{bundle.source} must have labels, but is a model without a head instead: fine-tune it first, with "
                 "`multiattn fit --config configs/classify/finetune.yaml`."
             )
-        check_colour(model.config, source=bundle.source)
+        check_color(model.config, source=bundle.source)
         self.device = find_device(device)
         self.bundle = bundle
         self._model = model.to(self.device).eval()

@@ -46,10 +46,10 @@ class PictureMap:
         save_map(self.map, path)
 
     def save_png(self, path: str | Path) -> None:
-        """Writes the picture with the map over it, a colour bar and a caption."""
+        """Writes the picture with the map over it, a color bar and a caption."""
         from ..export import (
-            overlay_png,
-        )  # matplotlib takes a second to import, which a plain prediction need not wait for
+            overlay_png,  # matplotlib takes a second to import, which a plain prediction need not wait for
+        )
 
         first = self.predictions[0]
         caption = f"{first.label} {first.score:.1%} · {self.map.method.replace('_', ' ')}"
@@ -117,11 +117,11 @@ class WrittenWord:
     probability: float
     """How likely the model held it, given the picture and the words before it, 0 to 1: of all its tokens together."""
 
-    dependence: float | None = None
-    """Of a caption's: by how much its log-probability (in nats) falls when the picture is replaced by its mean colour;
+    image_dependence: float | None = None
+    """Of a caption's: by how much its log-probability (in nats) falls when the picture is replaced by its mean color;
     None where no maps were asked for."""
 
-    made_up: bool | None = None
+    ungrounded: bool | None = None
     """Of a caption's: whether the picture did so little for it that the language model would have written it by
     itself; None where no maps were asked for."""
 

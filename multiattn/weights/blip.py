@@ -34,7 +34,8 @@ from .checks import check_vocabulary
 from .hf_blip import PROMPT, published_preprocessing
 from .hf_common import TEXT, VISION, check_fixed
 from .json_files import read_json, read_part
-from .own import read_architecture, tuples
+from .own import read_architecture
+from .own import read_decoding as stated_decoding
 from .state import read_pickled, write_pickled
 from .table import Drop, KeyTable, Row
 
@@ -56,7 +57,7 @@ _THEIRS, _OURS = "visual_encoder.blocks.{i}.", "encoder.blocks.{i}."
 # the first one
 _PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "caption": ("BLIP_Decoder", {"prompt": PROMPT}),
-    "answer": ("BLIP_VQA", {"beams": 3, "max_tokens": 9}),
+    "answer": ("BLIP_VQA", {"num_beams": 3, "max_tokens": 9}),
 }
 
 TABLE = KeyTable(
@@ -97,7 +98,7 @@ _CAPTIONER_TABLE = KeyTable(
 )
 
 
-def recognises(config: Mapping[str, Any]) -> bool:
+def recognizes(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is of this layout: one that we have written, for the originals have none."""
     return config.get("format") == NAME
 
@@ -139,7 +140,7 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
         tokenizer=tokenizer,
         model=build_model(architecture, file, table=table, state=state),
         preprocessing=preprocessing,
-        decoding={name: tuples(value) for name, value in decoding.items()},
+        decoding=stated_decoding(decoding),
         card={"architecture": name},
     )
 
@@ -282,7 +283,7 @@ def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: 
 LAYOUT = Layout(
     NAME,
     f'"format": "{NAME}", or a .pth file',
-    recognises,
+    recognizes,
     load,
     describe,
     TABLE,

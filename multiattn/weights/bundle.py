@@ -12,7 +12,7 @@ from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.captioner import Captioner, CaptionerConfig
 from ..models.single_stream import SingleStream, SingleStreamConfig
-from ..models.speech import SpeechConfig, SpeechRecogniser
+from ..models.speech import SpeechConfig, SpeechRecognizer
 from ..models.vit import ViT, ViTConfig
 from ..models.vqa import VQA, VQAConfig
 from .state import WEIGHTS, load_into, read_tensors, write_tensors
@@ -30,7 +30,7 @@ VOCABULARY = (
 )
 """The tensors of a model that writes with a row for each token, of those that it has."""
 
-Model = ViT | Captioner | SpeechRecogniser | VQA | SingleStream
+Model = ViT | Captioner | SpeechRecognizer | VQA | SingleStream
 """What a directory can hold."""
 
 Config = ViTConfig | CaptionerConfig | SpeechConfig | VQAConfig | SingleStreamConfig
@@ -59,11 +59,11 @@ class ModelBundle:
     """Of a model that writes, or reads questions; None for others, and where it was loaded without."""
 
     decoding: dict[str, Any] = field(default_factory=dict)
-    """How a model that writes does so where nobody says otherwise: the fields of `DecodingOptions` that it states;
+    """How a model that writes does so where nobody says otherwise: the fields of `GenerationConfig` that it states;
     `prompt`, the text that every caption goes on from; `alignment_heads`, pairs of a decoder block and one of its
     heads, whose cross-attention follows the speech; `pointing_heads`, such pairs of the question encoder, whose
-    cross-attention finds what a question is about; and `ctc_weight`, how much a recogniser's CTC head counts. A field
-    that is stated counts even at its default: `beams: 1` is greedy, while a model that says nothing is searched with as
+    cross-attention finds what a question is about; and `ctc_weight`, how much a recognizer's CTC head counts. A field
+    that is stated counts even at its default: `num_beams: 1` is greedy, while a model that says nothing is searched with as
     many as the pipeline likes."""
 
     source: str = ""
@@ -98,13 +98,13 @@ class ModelBundle:
         return self.model
 
     @property
-    def speech(self) -> SpeechRecogniser:
+    def speech(self) -> SpeechRecognizer:
         """The model, where it is one that transcribes.
 
         Raises:
             ModelError: It is one for another task.
         """
-        if not isinstance(self.model, SpeechRecogniser):
+        if not isinstance(self.model, SpeechRecognizer):
             raise self._other("transcribe")
         return self.model
 
@@ -163,7 +163,7 @@ class Layout:
     sign: str
     """What in `config.json` tells it apart, for messages."""
 
-    recognises: Callable[[Mapping[str, Any]], bool]
+    recognizes: Callable[[Mapping[str, Any]], bool]
     load: Callable[[Path, Mapping[str, Any]], ModelBundle]
     """From a directory and its `config.json`."""
 
@@ -189,7 +189,7 @@ class Layout:
 _KINDS: dict[type, Callable[[Any], Model]] = {
     ViTConfig: ViT,
     CaptionerConfig: Captioner,
-    SpeechConfig: SpeechRecogniser,
+    SpeechConfig: SpeechRecognizer,
     VQAConfig: VQA,
     SingleStreamConfig: SingleStream,
 }
@@ -216,7 +216,7 @@ def build_model(
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
     """
     try:
-        # on the meta device nothing is initialised, where the file has every value
+        # on the meta device nothing is initialized, where the file has every value
         with torch.device("cpu" if without else "meta"):
             model = _KINDS[type(config)](config)
     except (ValueError, ZeroDivisionError, RuntimeError) as error:

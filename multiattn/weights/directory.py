@@ -34,7 +34,7 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
         name: A task (the model shipped for it), a directory in any of `LAYOUTS`, a Hugging Face Hub id of one, a
             `.pth` file of the original BLIP, or a `.pt` file of the original Whisper.
         revision: Branch, tag or commit of a hub id.
-        without: Of a recogniser: tensors of ours, such as those of `VOCABULARY`, that start anew as in a model that
+        without: Of a recognizer: tensors of ours, such as those of `VOCABULARY`, that start anew as in a model that
             was never trained, to be trained again. They may be missing, and so may the vocabulary, which is not read.
 
     Raises:
@@ -43,7 +43,7 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
     directory = locate(name, revision=revision)
     config = read_json(directory / CONFIG) if directory.is_dir() else {"format": _ORIGINALS[directory.suffix]}
     for layout in _LAYOUTS.values():
-        if layout.recognises(config):
+        if layout.recognizes(config):
             try:
                 bundle = _load(layout, directory, config, without)
             except ModelError:

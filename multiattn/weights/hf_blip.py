@@ -75,7 +75,7 @@ TABLE = KeyTable(
 )
 
 
-def recognises(config: Mapping[str, Any]) -> bool:
+def recognizes(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is of this layout."""
     return config.get("model_type") == "blip"
 
@@ -214,4 +214,4 @@ def published_preprocessing(side: int) -> ImagePreprocessing:
     return ImagePreprocessing(size=(side, side), resize_to=(side, side), interpolation="bicubic", mean=_MEAN, std=_STD)
 
 
-LAYOUT = Layout(NAME, '"model_type": "blip"', recognises, load, describe, TABLE, tasks=tuple(_TASKS))
+LAYOUT = Layout(NAME, '"model_type": "blip"', recognizes, load, describe, TABLE, tasks=tuple(_TASKS))

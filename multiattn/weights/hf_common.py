@@ -38,7 +38,7 @@ _ROLES = {
 
 # of a decode, theirs to ours; the second group says nothing unless the first of it is true
 _SEARCH = {
-    "num_beams": "beams",
+    "num_beams": "num_beams",
     "max_new_tokens": "max_tokens",
     "min_new_tokens": "min_tokens",
     "length_penalty": "length_penalty",

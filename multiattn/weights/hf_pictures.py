@@ -68,13 +68,13 @@ def as_preprocessing(
     resample = data["resample"]
     if resample not in _RESAMPLING:
         raise ModelError(f"{where}: `resample` must be one of {_RESAMPLING}, but is {resample!r} instead")
-    normalises, rescales = data.get("do_normalize") is not False, data.get("do_rescale") is not False
+    normalizes, rescales = data.get("do_normalize") is not False, data.get("do_rescale") is not False
     return ImagePreprocessing(
         size=size,
         resize_to=resize_to,
         interpolation=_RESAMPLING[resample],  # type: ignore[arg-type]
-        mean=_three(data["image_mean"] if normalises else 0.0),
-        std=_three(data["image_std"] if normalises else 1.0),
+        mean=_three(data["image_mean"] if normalizes else 0.0),
+        std=_three(data["image_std"] if normalizes else 1.0),
         rescale=data.get("rescale_factor", 1 / 255) if rescales else 1.0,
     )
 

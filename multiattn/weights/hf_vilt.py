@@ -59,7 +59,7 @@ _UNUSUAL = {
 }
 
 
-def recognises(config: Mapping[str, Any]) -> bool:
+def recognizes(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is of this layout."""
     return config.get("model_type") == "vilt"
 
@@ -177,4 +177,4 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     return {**write_processor(preprocessing, _PROCESSOR, sizes), "processor_class": "ViltProcessor"}
 
 
-LAYOUT = Layout(NAME, '"model_type": "vilt"', recognises, load, describe, TABLE, tasks=("answer",))
+LAYOUT = Layout(NAME, '"model_type": "vilt"', recognizes, load, describe, TABLE, tasks=("answer",))

@@ -71,7 +71,7 @@ FIXED = {
 }
 
 
-def recognises(config: Mapping[str, Any]) -> bool:
+def recognizes(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is of this layout."""
     return config.get("model_type") == "vit"
 
@@ -190,4 +190,4 @@ def write_structure(architecture: ViTConfig, layout: str, *, of: str = "") -> di
     }
 
 
-LAYOUT = Layout(NAME, '"model_type": "vit"', recognises, load, describe, TABLE, tasks=("classify",))
+LAYOUT = Layout(NAME, '"model_type": "vit"', recognizes, load, describe, TABLE, tasks=("classify",))

@@ -35,7 +35,7 @@ _UNUSUAL_SOUND = {"dither": 0.0, "padding_value": 0.0}
 _MAX_INITIAL_TIMESTAMP = 1.0  # seconds, in all published models
 
 
-def recognises(config: Mapping[str, Any]) -> bool:
+def recognizes(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is of this layout."""
     return config.get("model_type") == "whisper"
 
@@ -265,7 +265,7 @@ def _is_time(name: str) -> bool:
 LAYOUT = Layout(
     NAME,
     '"model_type": "whisper"',
-    recognises,
+    recognizes,
     load,
     describe,
     TABLE,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import torch
 
+from ..checks import fits, name_of
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
@@ -18,7 +19,6 @@ from ..models.vit import ViTConfig
 from ..models.vqa import VQAConfig
 from .bundle import CONFIG, TOKENIZER, Config, Layout, ModelBundle, build_model
 from .checks import check_answers, check_labels, check_vocabulary, vocabularies
-from .field_kinds import fits, name_of
 from .json_files import read_part, short
 
 NAME = "multiattn"
@@ -33,10 +33,19 @@ _TASKS = {
 }
 # the kinds of model that answer, by what stands in their file
 _ANSWERERS: dict[str, type[VQAConfig | SingleStreamConfig]] = {"vqa": VQAConfig, "single_stream": SingleStreamConfig}
+# names in `decoding` of directories that were written before November 2026, and what they are called now
+_FORMER_NAMES = {
+    "beams": "num_beams",
+    "candidates": "num_return_sequences",
+    "renormalise": "renormalize",
+    "compression_ratio_limit": "compression_ratio_threshold",
+    "log_prob_limit": "log_prob_threshold",
+    "no_speech_limit": "no_speech_threshold",
+}
 _Config = TypeVar("_Config", bound=Config | TextConfig | SpeechEncoderConfig)
 
 
-def recognises(config: Mapping[str, Any]) -> bool:
+def recognizes(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is of this layout."""
     return config.get("format") == NAME
 
@@ -51,7 +60,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
 
 
 def load_without(directory: Path, config: Mapping[str, Any], without: Sequence[str]) -> ModelBundle:
-    """Read a directory of ours that holds a recogniser, but for these tensors and the vocabulary.
+    """Read a directory of ours that holds a recognizer, but for these tensors and the vocabulary.
 
     Raises:
         ModelError: As `load`; or it holds another model.
@@ -129,7 +138,7 @@ def _read_answerer(
         preprocessing=preprocessing,
         labels=check_answers(labels, architecture.answers, where=where),
         tokenizer=tokenizer,
-        decoding={name: tuples(value) for name, value in decoding.items()},
+        decoding=read_decoding(decoding),
     )
 
 
@@ -152,7 +161,7 @@ def _read_writer(
         model=build_model(architecture, directory, without=without),
         preprocessing=preprocessing,
         tokenizer=tokenizer,
-        decoding={name: tuples(value) for name, value in decoding.items()},
+        decoding=read_decoding(decoding),
     )
 
 
@@ -218,6 +227,11 @@ def _dataclass_in(kind: Any) -> type[Any] | None:
     return next((part for part in (kind, *get_args(kind)) if isinstance(part, type) and is_dataclass(part)), None)
 
 
+def read_decoding(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The `decoding` of a model directory, under the names of now."""
+    return {_FORMER_NAMES.get(name, name): tuples(value) for name, value in values.items()}
+
+
 def tuples(value: Any) -> Any:
     """Lists, which is what JSON has for them, as tuples again."""
     return tuple(tuples(item) for item in value) if isinstance(value, list | tuple) else value
@@ -226,7 +240,7 @@ def tuples(value: Any) -> Any:
 LAYOUT = Layout(
     NAME,
     f'"format": "{NAME}"',
-    recognises,
+    recognizes,
     load,
     describe,
     table=None,

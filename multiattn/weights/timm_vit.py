@@ -46,7 +46,7 @@ TABLE = KeyTable(
 )
 
 
-def recognises(config: Mapping[str, Any]) -> bool:
+def recognizes(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is of this layout."""
     return isinstance(config.get("architecture"), str)
 
@@ -170,4 +170,4 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     return result
 
 
-LAYOUT = Layout(NAME, '"architecture": a timm model', recognises, load, describe, TABLE, tasks=("classify",))
+LAYOUT = Layout(NAME, '"architecture": a timm model', recognizes, load, describe, TABLE, tasks=("classify",))

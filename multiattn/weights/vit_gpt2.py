@@ -71,7 +71,7 @@ _UNUSUAL = {
 }
 
 
-def recognises(config: Mapping[str, Any]) -> bool:
+def recognizes(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is of this layout."""
     return config.get("model_type") == "vision-encoder-decoder"
 
@@ -186,4 +186,4 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     }
 
 
-LAYOUT = Layout(NAME, '"model_type": "vision-encoder-decoder"', recognises, load, describe, TABLE, tasks=("caption",))
+LAYOUT = Layout(NAME, '"model_type": "vision-encoder-decoder"', recognizes, load, describe, TABLE, tasks=("caption",))

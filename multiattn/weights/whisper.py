@@ -101,7 +101,7 @@ TABLE = KeyTable(
 )
 
 
-def recognises(config: Mapping[str, Any]) -> bool:
+def recognizes(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` is of this layout: one that we have written, for the originals have none."""
     return config.get("format") == NAME
 
@@ -114,7 +114,7 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
         config: The directory's `config.json`; of a file, only what makes it this layout.
 
     Raises:
-        ModelError: It holds no recogniser, something in it does not fit, or there is no vocabulary beside it.
+        ModelError: It holds no recognizer, something in it does not fit, or there is no vocabulary beside it.
     """
     return load_without(path, config, ())
 
@@ -182,7 +182,7 @@ def _read_tokens(tokenizer: Tokenizer | None, vocab_size: int, *, where: str) ->
 
 
 def _published_decoding(tokenizer: Tokenizer | None, architecture: SpeechConfig) -> dict[str, Any]:
-    """What openai-whisper does of itself. Source: its decoding.py (`DecodingOptions`)."""
+    """What openai-whisper does of itself. Source: its decoding.py (`GenerationConfig`)."""
     heads = published_heads(architecture)
     decoding: dict[str, Any] = {"alignment_heads": heads} if heads else {}
     if tokenizer is not None:
@@ -224,7 +224,7 @@ def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: 
 LAYOUT = Layout(
     NAME,
     f'"format": "{NAME}", or a .pt file',
-    recognises,
+    recognizes,
     load,
     describe,
     TABLE,

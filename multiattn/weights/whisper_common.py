@@ -17,7 +17,7 @@ from .hf_common import TEXT, check_fixed
 from .table import KeyTable, Transform
 
 SOUND = "sound encoder"
-"""What messages call a recogniser's other part."""
+"""What messages call a recognizer's other part."""
 
 _NEW = "fine-tune it with a new vocabulary: `model.init_args.pretrained: {where}` and `vocabulary: new`"
 
@@ -156,7 +156,7 @@ def whisper_model(
 
 
 def read_tokenizer(where: Path, vocab_size: int) -> Tokenizer:
-    """The vocabulary beside a recogniser's weights.
+    """The vocabulary beside a recognizer's weights.
 
     Args:
         where: Their directory, or their file.

@@ -19,9 +19,9 @@ def new_cache(rows=ROWS):
     return DecoderCache(ProjectedContext(tuple(layers)), rows=rows, capacity=CAPACITY)
 
 
-def fill(cache, count, seed, real=None):
+def fill(cache, count, seed, attention_mask=None):
     """Put random positions into every layer; what each layer then has in all."""
-    cache.advance(count, real)
+    cache.advance(count, attention_mask)
     return [
         cache.layer(i).append(
             normals(cache.rows, HEADS, count, WIDTH, seed=seed + i),
@@ -78,17 +78,17 @@ def test_rows_that_do_not_share_the_contexts_evenly_are_refused():
 
 def test_positions_count_no_padding_and_follow_their_rows():
     cache = new_cache(rows=2)
-    positions, real = cache.advance(3, torch.tensor([[False, False, True], [False, True, True]]))
+    positions, attention_mask = cache.advance(3, torch.tensor([[False, False, True], [False, True, True]]))
     assert positions.tolist() == [[0, 0, 0], [0, 0, 1]]
-    assert real.tolist() == [[False, False, True], [False, True, True]]
+    assert attention_mask.tolist() == [[False, False, True], [False, True, True]]
     cache.select(torch.tensor([1, 0]))
-    positions, real = cache.advance(2, None)
+    positions, attention_mask = cache.advance(2, None)
     assert positions.tolist() == [[2, 3], [1, 2]]
-    assert real.tolist() == [[False, True, True, True, True], [False, False, True, True, True]]
+    assert attention_mask.tolist() == [[False, True, True, True, True], [False, False, True, True, True]]
     unpadded = new_cache()
     unpadded.advance(3, None)
-    positions, real = unpadded.advance(2, None)
-    assert positions.tolist() == [[3, 4]] and real is None
+    positions, attention_mask = unpadded.advance(2, None)
+    assert positions.tolist() == [[3, 4]] and attention_mask is None
 
 
 def test_attention_step_by_step_is_attention_at_once():

@@ -19,8 +19,8 @@ def test_dense_says_what_the_rule_says_pair_by_pair(rule, q_len, k_len, padded, 
     for b in range(dense.shape[0]):
         for i in range(q_len):
             for j in range(k_len):
-                real = keys is None or bool(keys[b, j])
-                assert dense[b, 0, i, j] == may_attend(i, j, q_len, k_len, **rule, real=real)
+                attention_mask = keys is None or bool(keys[b, j])
+                assert dense[b, 0, i, j] == may_attend(i, j, q_len, k_len, **rule, attention_mask=attention_mask)
 
 
 def test_one_cached_query_sees_all_keys_before_it():

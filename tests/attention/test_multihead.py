@@ -52,7 +52,7 @@ def test_a_key_bias_cannot_be_seen():
     torch.testing.assert_close(attention(x), before, atol=1e-6, rtol=0)
 
 
-def test_q_and_k_are_normalised_then_turned():
+def test_q_and_k_are_normalized_then_turned():
     attention = Attention(24, 3, q_norm=nn.LayerNorm(8), k_norm=nn.LayerNorm(8))
     x, rotary = normals(B, 6, 24), rotary_2d(2, 3, 8)
     q, k, v = (part.unflatten(-1, (3, 8)).transpose(1, 2) for part in attention.qkv(x).chunk(3, dim=-1))

@@ -8,14 +8,14 @@ from torch import Tensor
 from transformers import BlipConfig, BlipForQuestionAnswering
 
 from multiattn.attention import ProjectedContext
-from multiattn.generation import DecodingOptions, generate
-from multiattn.generation.layout import lay_out_for_decoding, lay_out_for_reading
+from multiattn.generation import GenerationConfig, generate
+from multiattn.generation.packing import lay_out_for_decoding, lay_out_for_reading
 from multiattn.inputs.text import Word
 from multiattn.maps import explain_answer, read_questions
 from multiattn.models import VQA
 from multiattn.models.vqa import PRESETS
 from multiattn.weights.hf_blip import TABLE
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 from .timing import interleaved, show
 
@@ -41,7 +41,7 @@ def build() -> Models:
     text = {"encoder_hidden_size": 768, "num_attention_heads": 12, "vocab_size": 30524, "layer_norm_eps": 1e-12}
     vision = {"image_size": 384, "layer_norm_eps": 1e-6}
     reference = BlipForQuestionAnswering(BlipConfig(text_config=text, vision_config=vision))
-    reference = randomise(reference, seed=0)
+    reference = randomize(reference, seed=0)
     with torch.no_grad():
         reference.text_decoder.bert.embeddings.position_embeddings.weight.mul_(4)
         reference.text_encoder.embeddings.word_embeddings.weight.mul_(4)
@@ -93,7 +93,7 @@ def _ways(models: Models, image: Tensor, questions: Tensor) -> dict[str, Callabl
     theirs, ours = models.transformers, models.ours
     count = len(questions)
     length = {"do_sample": False, "num_beams": 1, "min_new_tokens": ANSWER, "max_new_tokens": ANSWER}
-    options = DecodingOptions(max_tokens=ANSWER, min_tokens=ANSWER)
+    options = GenerationConfig(max_tokens=ANSWER, min_tokens=ANSWER)
 
     def as_documented() -> list[list[int]]:
         """Theirs takes a picture for each question."""

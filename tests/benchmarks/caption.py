@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from transformers import BlipConfig, BlipForConditionalGeneration
 
 from multiattn.attention import ProjectedContext
-from multiattn.generation import DecodingOptions, generate
-from multiattn.generation.layout import lay_out_for_decoding
+from multiattn.generation import GenerationConfig, generate
+from multiattn.generation.packing import lay_out_for_decoding
 from multiattn.inputs.text import Word
-from multiattn.maps import explain_words, picture_dependence
+from multiattn.maps import explain_words, measure_image_dependence
 from multiattn.models import Captioner
 from multiattn.models.captioner import PRESETS
 from multiattn.weights.hf_blip import TABLE
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 from .timing import Timing, interleaved, show
 
@@ -42,7 +42,7 @@ def build() -> Models:
     text = {"encoder_hidden_size": 768, "num_attention_heads": 12, "vocab_size": 30524, "layer_norm_eps": 1e-12}
     vision = {"image_size": 384, "layer_norm_eps": 1e-6}
     reference = BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision))
-    reference = randomise(reference, seed=0)
+    reference = randomize(reference, seed=0)
     with torch.no_grad():
         reference.text_decoder.bert.embeddings.position_embeddings.weight.mul_(4)
         for name, parameter in reference.text_decoder.bert.encoder.named_parameters():
@@ -73,16 +73,16 @@ def _batch(models: Models, images: Tensor, *, rounds: int) -> None:
     encoder = interleaved(_encoders(models, images), rounds=rounds)
     show(f"encoder, BLIP-base, 384 px, batch {batch}", encoder)
     decodes = {}
-    for beams in (1, 3):
-        ways = _decoders(models, context, beams=beams)
+    for num_beams in (1, 3):
+        ways = _decoders(models, context, num_beams=num_beams)
         captions = {name: run() for name, run in ways.items()}
         assert all(found == captions["transformers"] for found in captions.values()), captions
         assert all(len(set(row)) > 2 for row in captions["transformers"]), captions
         distinct = len({token for row in captions["transformers"] for token in row})
-        decodes[beams] = interleaved(ways, rounds=rounds)
-        title = "greedy" if beams == 1 else f"{beams} beams"
-        show(f"decode, {title}, batch {batch}, {TOKENS} tokens ({distinct} distinct), all the same", decodes[beams])
-        _rates(decodes[beams], encoder, tokens=batch * TOKENS)
+        decodes[num_beams] = interleaved(ways, rounds=rounds)
+        title = "greedy" if num_beams == 1 else f"{num_beams} beams"
+        show(f"decode, {title}, batch {batch}, {TOKENS} tokens ({distinct} distinct), all the same", decodes[num_beams])
+        _rates(decodes[num_beams], encoder, tokens=batch * TOKENS)
     tokens = [[*PROMPT, *row] for row in captions["transformers"]]
     projected = models.ours.decoder.project_context(context)  # the decode has it, and hands it to the maps
     ways = {
@@ -95,9 +95,9 @@ def _batch(models: Models, images: Tensor, *, rounds: int) -> None:
     print(f"\nfor all {TOKENS} words (attention, all layers and heads), batch {batch}")
     for name, maps in interleaved(ways, rounds=rounds).items():
         shares = []
-        for beams, timings in decodes.items():
+        for num_beams, timings in decodes.items():
             whole = encoder["multiattn"].cpu + timings["multiattn"].cpu
-            shares.append(f"{maps.cpu / whole:.1%} of encoder and decode with {beams} beam{'s' * (beams > 1)}")
+            shares.append(f"{maps.cpu / whole:.1%} of encoder and decode with {num_beams} beam{'s' * (beams > 1)}")
         print(f"  {name:34} {maps.cpu * 1e3:9.2f} ms; {'; '.join(shares)}", flush=True)
 
 
@@ -120,11 +120,11 @@ def _encoders(models: Models, images: Tensor) -> dict[str, Callable[[], object]]
     }
 
 
-def _decoders(models: Models, context: Tensor, *, beams: int) -> dict[str, Callable[[], list[list[int]]]]:
+def _decoders(models: Models, context: Tensor, *, num_beams: int) -> dict[str, Callable[[], list[list[int]]]]:
     """From the encoder's tokens to captions, what is projected of the picture for the decoder included."""
     prompt = torch.tensor([PROMPT]).expand(len(context), -1)
     seen = torch.ones(context.shape[:2], dtype=torch.long)
-    options = DecodingOptions(max_tokens=TOKENS, min_tokens=TOKENS, beams=beams)
+    options = GenerationConfig(max_tokens=TOKENS, min_tokens=TOKENS, num_beams=num_beams)
 
     def theirs() -> list[list[int]]:
         made = models.transformers.text_decoder.generate(  # as the whole model's `generate` calls it
@@ -133,7 +133,7 @@ def _decoders(models: Models, context: Tensor, *, beams: int) -> dict[str, Calla
             encoder_attention_mask=seen,
             eos_token_id=END,
             pad_token_id=0,
-            num_beams=beams,
+            num_beams=num_beams,
             do_sample=False,
             min_new_tokens=TOKENS,
             max_new_tokens=TOKENS,
@@ -167,4 +167,6 @@ def _maps(model: Captioner, images: Tensor, context: ProjectedContext, tokens: l
 def _dependence(model: Captioner, images: Tensor, tokens: list[list[int]]) -> object:
     """How much each word depended on its picture, which a second picture is encoded for."""
     known = [[-1.0] * TOKENS] * len(tokens)  # `generate` gives them; which they are does not matter here
-    return picture_dependence(model, images, tokens, [WORDS] * len(tokens), prompt_length=len(PROMPT), log_probs=known)
+    return measure_image_dependence(
+        model, images, tokens, [WORDS] * len(tokens), prompt_length=len(PROMPT), log_probs=known
+    )

@@ -12,9 +12,9 @@ import textwrap
 from pathlib import Path
 
 import multiattn
+from multiattn.data.captions import read_captions
 from multiattn.inputs import load_image
 from multiattn.metrics import CiderD
-from tasks.data.captions import read_captions
 
 _THIRDS = ("good", "middling", "bad")
 _DRAWN = 5

@@ -9,10 +9,10 @@ import random
 import numpy as np
 import torch
 
+from multiattn.data.image_folder import read_folder
 from multiattn.inputs import load_image
 from multiattn.maps import METHODS, class_probability, deletion_scores, explain, insertion_scores
 from multiattn.weights import load_bundle
-from tasks.data.folder import read_folder
 
 
 def main() -> None:

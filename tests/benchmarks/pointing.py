@@ -1,6 +1,6 @@
 """Whether an answer's map points at what the question is about, measured where that is known.
 
-    python -m tasks.data.scene_files --out .data/scenes --split validation --pictures 2000
+    python -m multiattn.data.scene_files --out .data/scenes --split validation --pictures 2000
     python -m tests.benchmarks.pointing --data .data/scenes [--model M] [--pictures 500]
 
 A map points at a thing where the middle of its highest patch lies in the thing's box; `touching` counts those, too,
@@ -21,13 +21,13 @@ import torch
 from jaxtyping import Bool, Float
 
 import multiattn
+from multiattn.data.questions import Question, read_questions
 from multiattn.maps import ANSWER_METHODS, AttentionMap, Box, patches_within, points
 from multiattn.pipelines.answer_results import Answer
 from multiattn.pipelines.results import Failure
-from tasks.data.questions import Question, read_questions
 
 FIRST = ("all", "touching", "right")
-SEES_NOTHING = ("random map", "centre map")
+SEES_NOTHING = ("random map", "center map")
 
 
 class Asked(NamedTuple):
@@ -58,7 +58,7 @@ def patches_touching(over: AttentionMap, boxes: Sequence[Box]) -> Bool[np.ndarra
     return touching
 
 
-def centred(shape: tuple[int, ...]) -> Float[np.ndarray, "y x"]:
+def centerd(shape: tuple[int, ...]) -> Float[np.ndarray, "y x"]:
     """A map that is highest in the middle; of an even number of patches the two in the middle are equally high."""
     across, down = (1 - np.abs((np.arange(size) + 0.5) / size - 0.5) for size in (shape[1], shape[0]))
     return np.multiply.outer(down, across)
@@ -73,7 +73,7 @@ def asked_of(answers: Sequence[Answer], questions: Sequence[Question]) -> list[A
         maps = {one.map.method: one.map.values.sum(axis=0) for one in answer.maps}
         over = answer.maps[0].map
         inside, touching = patches_within(over, question.boxes), patches_touching(over, question.boxes)
-        maps |= {"random map": np.ones(inside.shape), "centre map": centred(inside.shape)}
+        maps |= {"random map": np.ones(inside.shape), "center map": centerd(inside.shape)}
         found.append(Asked(question, answer.answer in question.answers, inside, touching, maps))
     return found
 

@@ -13,13 +13,13 @@ import whisper
 from torch import Tensor, nn
 from transformers import WhisperFeatureExtractor
 
+from multiattn.alignment.word_timestamps import word_times
 from multiattn.attention import ProjectedContext
-from multiattn.generation import DecodingOptions, generate
-from multiattn.generation.layout import lay_out_for_decoding
+from multiattn.generation import GenerationConfig, generate
+from multiattn.generation.packing import lay_out_for_decoding
 from multiattn.inputs import AudioPreprocessing
 from multiattn.inputs.text import Word
-from multiattn.maps.speech_words import word_times
-from multiattn.models import SpeechEncoderConfig, SpeechRecogniser
+from multiattn.models import SpeechEncoderConfig, SpeechRecognizer
 from multiattn.models.speech import PRESETS, SpeechEncoder
 from multiattn.weights.hf_whisper_keys import TABLE
 
@@ -60,10 +60,10 @@ def _size(size: str, *, rounds: int) -> None:
                 _texts(size, peers, plain, ours, context, encoder, tokens=tokens, rounds=several)
 
 
-def _models(size: str) -> tuple[Peers, SpeechRecogniser, SpeechRecogniser]:
+def _models(size: str) -> tuple[Peers, SpeechRecognizer, SpeechRecognizer]:
     """The peers, ours as it is trained, and ours as the pipeline lays it out on a CPU: all with the same weights."""
     peers = build(size)
-    plain, ours = (SpeechRecogniser(PRESETS[f"whisper_{size}"]).eval() for _ in range(2))
+    plain, ours = (SpeechRecognizer(PRESETS[f"whisper_{size}"]).eval() for _ in range(2))
     state = TABLE.to_ours(peers.transformers.state_dict(), plain.state_dict())
     for model in (plain, ours):
         model.load_state_dict(state)
@@ -74,8 +74,8 @@ def _models(size: str) -> tuple[Peers, SpeechRecogniser, SpeechRecogniser]:
 def _texts(
     size: str,
     peers: Peers,
-    plain: SpeechRecogniser,
-    ours: SpeechRecogniser,
+    plain: SpeechRecognizer,
+    ours: SpeechRecognizer,
     context: Tensor,
     encoder: dict[str, Timing],
     *,
@@ -84,11 +84,11 @@ def _texts(
 ) -> None:
     batch = len(context)
     decodes, texts = {}, {}
-    for beams in (1, 5):
-        ways = decoders(peers, context, tokens=tokens, beams=beams)
+    for num_beams in (1, 5):
+        ways = decoders(peers, context, tokens=tokens, num_beams=num_beams)
         ways |= {
-            "multiattn": _decoder(ours.decoder, context, tokens=tokens, beams=beams),
-            "multiattn, plain weights": _decoder(plain.decoder, context, tokens=tokens, beams=beams),
+            "multiattn": _decoder(ours.decoder, context, tokens=tokens, num_beams=num_beams),
+            "multiattn, plain weights": _decoder(plain.decoder, context, tokens=tokens, num_beams=num_beams),
         }
         texts = {name: run() for name, run in ways.items()}
         exact = {name: rows for name, rows in texts.items() if "int8" not in name}
@@ -96,16 +96,18 @@ def _texts(
         assert all(len(row) == tokens for row in texts["transformers"])
         distinct = len({token for row in texts["transformers"] for token in row})
         assert distinct > 2, texts["transformers"]
-        decodes[beams] = interleaved(ways, rounds=rounds)
-        title = "greedy" if beams == 1 else f"{beams} beams"
-        show(f"decode, Whisper {size}, {title}, batch {batch}, {tokens} tokens ({distinct} distinct)", decodes[beams])
-        _rates(decodes[beams], encoder, tokens=batch * tokens)
+        decodes[num_beams] = interleaved(ways, rounds=rounds)
+        title = "greedy" if num_beams == 1 else f"{num_beams} beams"
+        show(
+            f"decode, Whisper {size}, {title}, batch {batch}, {tokens} tokens ({distinct} distinct)", decodes[num_beams]
+        )
+        _rates(decodes[num_beams], encoder, tokens=batch * tokens)
     _word_times(size, ours, context, texts["transformers"], decodes, encoder, rounds=rounds)
 
 
-def _decoder(model: nn.Module, context: Tensor, *, tokens: int, beams: int) -> Callable[[], list[list[int]]]:
+def _decoder(model: nn.Module, context: Tensor, *, tokens: int, num_beams: int) -> Callable[[], list[list[int]]]:
     """From what the encoder made to texts, what is projected of it for the decoder included."""
-    options = DecodingOptions(max_tokens=tokens, beams=beams, suppress=SUPPRESSED)
+    options = GenerationConfig(max_tokens=tokens, num_beams=num_beams, suppress=SUPPRESSED)
 
     def run() -> list[list[int]]:
         made = generate(model, context, [PROMPT] * len(context), options)
@@ -128,7 +130,7 @@ def _rates(decode: dict[str, Timing], encoder: dict[str, Timing], *, tokens: int
 
 def _word_times(
     size: str,
-    model: SpeechRecogniser,
+    model: SpeechRecognizer,
     context: Tensor,
     texts: list[list[int]],
     decodes: dict[int, dict[str, Timing]],
@@ -142,16 +144,16 @@ def _word_times(
     run = _timed(model, projected, texts, heads=HEADS[size])
     timing = interleaved({"word times": run}, rounds=2 * rounds)["word times"]
     print(f"\nword times, Whisper {size}, batch {batch}, {tokens} tokens: {timing.cpu * 1e3:.1f} ms", flush=True)
-    for beams, timings in decodes.items():
+    for num_beams, timings in decodes.items():
         decode = timings["multiattn"].cpu
         whole = decode + encoder["multiattn"].cpu
-        title = "greedy" if beams == 1 else f"{beams} beams"
+        title = "greedy" if num_beams == 1 else f"{num_beams} beams"
         print(f"  {title}: + {timing.cpu / decode:.1%} of the decode, + {timing.cpu / whole:.1%} with the encoder")
     print(f"  held at the most: {peak_bytes(run) / batch / 2**20:.1f} MiB a recording", flush=True)
 
 
 def _timed(
-    model: SpeechRecogniser, context: ProjectedContext, texts: list[list[int]], *, heads: list[tuple[int, int]]
+    model: SpeechRecognizer, context: ProjectedContext, texts: list[list[int]], *, heads: list[tuple[int, int]]
 ) -> Callable[[], object]:
     words = [[Word(f"{i:03}", 4 * i, 4 * i + 3, (i,)) for i in range(len(row))] for row in texts]
     known = [[-1.0] * len(row) for row in texts]  # `generate` gives them; which they are does not matter here

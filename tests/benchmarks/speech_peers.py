@@ -11,11 +11,11 @@ from torch import Tensor
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutput
-from whisper.decoding import DecodingOptions, DecodingTask
+from whisper.decoding import DecodingTask, GenerationConfig
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import get_tokenizer
 
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 VOCABULARY = 51865  # the multilingual one
 LONGEST = 448  # tokens of a text, the prompt included
@@ -69,7 +69,7 @@ class Peers:
 
 def build(size: str) -> Peers:
     """Weights that are random, but such that a text is not one token again and again."""
-    reference = randomise(WhisperForConditionalGeneration(_config(size)), seed=0)
+    reference = randomize(WhisperForConditionalGeneration(_config(size)), seed=0)
     with torch.no_grad():
         reference.model.decoder.embed_positions.weight.mul_(20)
         for name, parameter in reference.model.decoder.named_parameters():
@@ -139,17 +139,17 @@ def encoders(peers: Peers, features: Tensor) -> dict[str, Callable[[], object]]:
     }
 
 
-def decoders(peers: Peers, context: Tensor, *, tokens: int, beams: int) -> dict[str, Callable[[], list[list[int]]]]:
+def decoders(peers: Peers, context: Tensor, *, tokens: int, num_beams: int) -> dict[str, Callable[[], list[list[int]]]]:
     """From what the encoder made to so many new tokens; the context's keys and values are computed in each."""
     prompts = torch.tensor([PROMPT]).expand(len(context), -1)
     view = ctranslate2.StorageView.from_array(context.numpy())
-    at_once = len(context) if beams == 1 else 1
+    at_once = len(context) if num_beams == 1 else 1
     task = DecodingTask(
         peers.openai,
-        DecodingOptions(
+        GenerationConfig(
             language="en",
             sample_len=tokens,
-            beam_size=None if beams == 1 else beams,
+            beam_size=None if num_beams == 1 else num_beams,
             suppress_tokens=[END],
             suppress_blank=False,
             without_timestamps=True,
@@ -163,7 +163,7 @@ def decoders(peers: Peers, context: Tensor, *, tokens: int, beams: int) -> dict[
             encoder_outputs=BaseModelOutput(context),
             decoder_input_ids=prompts,
             max_new_tokens=tokens,
-            num_beams=beams,
+            num_beams=num_beams,
             do_sample=False,
             suppress_tokens=list(SUPPRESSED),
             eos_token_id=END,
@@ -176,7 +176,7 @@ def decoders(peers: Peers, context: Tensor, *, tokens: int, beams: int) -> dict[
         made = model.generate(
             view,
             [list(PROMPT)] * len(context),
-            beam_size=beams,
+            beam_size=num_beams,
             max_length=2 * tokens,  # of which it takes a half for what is new
             suppress_blank=False,
             suppress_tokens=list(SUPPRESSED),

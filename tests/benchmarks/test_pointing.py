@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
+from multiattn.data.questions import Question
 from multiattn.inputs import Geometry
 from multiattn.maps import AttentionMap
 from multiattn.maps.attention_map import Axis
-from tasks.data.questions import Question
-from tests.benchmarks.pointing import Asked, Table, centred, main, patches_touching, score
+from tests.benchmarks.pointing import Asked, Table, centerd, main, patches_touching, score
 from tests.fixtures import save_tiny_answerer
 
 
@@ -29,8 +29,8 @@ def test_patches_that_touch_lie_where_the_geometry_says():
 
 
 @pytest.mark.parametrize(("shape", "highest"), [((3, 5), [[1, 2]]), ((2, 3), [[0, 1], [1, 1]])])
-def test_a_centred_map_is_highest_in_the_middle(shape, highest):
-    values = centred(shape)
+def test_a_centerd_map_is_highest_in_the_middle(shape, highest):
+    values = centerd(shape)
     assert values.shape == shape
     assert np.argwhere(np.isclose(values, values.max())).tolist() == highest
     assert len(np.argwhere(values == values.max())) == len(highest)
@@ -61,7 +61,7 @@ def test_rows_and_columns_of_the_table(capsys):
 
 def test_a_model_and_a_folder_of_scenes_make_a_table(tmp_path, capsys):
     """The random model points no better than anything; what is checked is that all of it goes together."""
-    from tasks.data.scene_files import main as write
+    from multiattn.data.scene_files import main as write
 
     write(["--out", str(tmp_path), "--pictures", "3", "--questions", "5", "--split", "validation"])
     capsys.readouterr()
@@ -69,7 +69,7 @@ def test_a_model_and_a_folder_of_scenes_make_a_table(tmp_path, capsys):
     main(["--data", str(tmp_path), "--model", str(model), "--methods", "attention", "rollout", "--pictures", "2"])
     text = capsys.readouterr().out
     assert text.startswith("2 pictures of validation, 10 questions, ")
-    rows = re.findall(r"^(attention|rollout|random map|centre map|questions) +([\d.]+)", text, re.M)
-    assert [name for name, _ in rows] == ["attention", "rollout", "random map", "centre map", "questions"]
+    rows = re.findall(r"^(attention|rollout|random map|center map|questions) +([\d.]+)", text, re.M)
+    assert [name for name, _ in rows] == ["attention", "rollout", "random map", "center map", "questions"]
     assert all(0 <= float(share) <= 1 for _, share in rows[:-1])
     assert 0 < float(rows[2][1]) < 0.5 and 0 < int(rows[-1][1]) <= 10

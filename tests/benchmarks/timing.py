@@ -17,7 +17,7 @@ class Timing:
     """Median seconds a call."""
 
     cpu: float
-    """Median seconds of processor time a call: what a busy neighbour cannot lengthen."""
+    """Median seconds of processor time a call: what a busy neighbor cannot lengthen."""
 
     ratio: float
     """Median over the rounds of the first candidate's processor time divided by this one's: above 1 is faster."""

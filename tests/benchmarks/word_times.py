@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.word_times --data FOLDER [--model M] [--split validation] [--pictures DIR]
 
-FOLDER holds one digit a recording (FSDD); the strings are the fixed ones of `tasks.data.joined.fixed_strings`, so that
+FOLDER holds one digit a recording (FSDD); the strings are the fixed ones of `multiattn.data.concat_clips.fixed_strings`, so that
 each word's true start and end are its clip's. What is said is given to the model (forced), so that every word has a
 time and errors of recognition do not mix with those of time. `--pictures` draws ten of them: the waveform, the true
 words above and the found ones below.
@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 import multiattn
+from multiattn.alignment import SpokenWord, spoken_words, word_times
+from multiattn.data.concat_clips import ConcatRecording, fixed_strings
+from multiattn.data.recordings import read_recordings
 from multiattn.inputs.speech_tokens import SpeechTokens
-from multiattn.maps import SpokenWord, spoken_words, word_times
-from tasks.data import read_recordings
-from tasks.data.joined import Joined, fixed_strings
 
 TOLERANCES = (0.05, 0.1, 0.2)  # seconds
 DRAWN = 10
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 @torch.inference_mode()
-def timed(pipeline, string: Joined, *, snap: bool, own: bool) -> list[SpokenWord]:
+def timed(pipeline, string: ConcatRecording, *, snap: bool, own: bool) -> list[SpokenWord]:
     """The words of one string, with what is said given."""
     bundle, model = pipeline.bundle, pipeline.bundle.speech
     sound, decoder, tokenizer = bundle.sound, model.config.decoder, bundle.tokenizer
@@ -60,7 +60,9 @@ def timed(pipeline, string: Joined, *, snap: bool, own: bool) -> list[SpokenWord
     ids = tokenizer.encode(f" {string.text}")
     lengths = torch.tensor([sound.frames(len(string.samples))])
     encoded = model.encode(sound.features(string.samples)[None], lengths=lengths)
-    context = model.decoder.project_context(encoded, real=model.context_real(encoded.shape[1], lengths))
+    context = model.decoder.project_context(
+        encoded, attention_mask=model.context_attention_mask(encoded.shape[1], lengths)
+    )
     (found,) = word_times(
         model,
         context,
@@ -77,14 +79,14 @@ def timed(pipeline, string: Joined, *, snap: bool, own: bool) -> list[SpokenWord
     return found
 
 
-def errors(string: Joined, found: list[SpokenWord]) -> np.ndarray:
+def errors(string: ConcatRecording, found: list[SpokenWord]) -> np.ndarray:
     """Seconds by which each word's start and end are off, (w, 2); late is above 0."""
     return np.array(
         [(one.start - true.start, one.end - true.end) for one, true in zip(found, string.words, strict=True)]
     )
 
 
-def report(strings: list[Joined], found: list[list[SpokenWord]]) -> str:
+def report(strings: list[ConcatRecording], found: list[list[SpokenWord]]) -> str:
     """Mean absolute error, bias, and F1: a word is found where both of its ends are within the tolerance.
 
     There are as many words as there truly are, so that precision, recall and F1 are one number.
@@ -101,7 +103,7 @@ def report(strings: list[Joined], found: list[list[SpokenWord]]) -> str:
     )
 
 
-def draw(string: Joined, found: list[SpokenWord], path: Path, *, rate: int) -> None:
+def draw(string: ConcatRecording, found: list[SpokenWord], path: Path, *, rate: int) -> None:
     """The waveform, with the true words above it and the found ones below."""
     from matplotlib.figure import Figure
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli import main
+from multiattn.cli.main import main
 from tests.fixtures import save_drawing, save_tiny_captioner, save_tiny_model
 
 

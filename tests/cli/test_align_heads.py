@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.fixtures import save_tiny_recogniser, save_tiny_whisper
+from tests.fixtures import save_tiny_recognizer, save_tiny_whisper
 
 RATE = 16_000
 
@@ -24,7 +24,7 @@ def recordings(tmp_path_factory):
 
 
 def test_heads_are_found_printed_and_kept_in_the_model(run, recordings, tmp_path):
-    model = save_tiny_recogniser(tmp_path / "model")
+    model = save_tiny_recognizer(tmp_path / "model")
     before = json.loads((model / "config.json").read_text())
     outcome = run("align-heads", recordings, "--model", model, "--format", "json", "--save")
     assert outcome.status == 0
@@ -54,7 +54,7 @@ def test_whispers_heads_stand_where_transformers_looks_for_them(run, recordings,
 
 
 def test_a_damaged_recording_is_named_and_the_others_count(run, recordings, tmp_path):
-    model = save_tiny_recogniser(tmp_path / "model")
+    model = save_tiny_recognizer(tmp_path / "model")
     (tmp_path / "broken.wav").write_bytes(b"RIFF but no more")
     outcome = run("align-heads", recordings / "a.wav", tmp_path / "broken.wav", "--model", model, "--format", "json")
     assert outcome.status == 1
@@ -72,19 +72,19 @@ def test_clips_of_a_word_each_tell_nothing(run, recordings, tmp_path):
     outcome = run("align-heads", folder, "--model", save_tiny_whisper(tmp_path / "model"))
     assert (outcome.status, outcome.out) == (1, "")
     assert "no recording has a text of at least 3 tokens" in outcome.err
-    assert "python -m tasks.data.joined_files" in outcome.err
+    assert "python -m multiattn.data.concat_files" in outcome.err
 
 
 def test_only_damaged_recordings_are_named_and_nothing_is_found(run, tmp_path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF but no more")
-    outcome = run("align-heads", tmp_path / "broken.wav", "--model", save_tiny_recogniser(tmp_path / "model"))
+    outcome = run("align-heads", tmp_path / "broken.wav", "--model", save_tiny_recognizer(tmp_path / "model"))
     assert (outcome.status, outcome.out) == (1, "")
     assert "broken.wav" in outcome.err and "1 of 1 inputs could not be used" in outcome.err
     assert "`scored`" not in outcome.err
 
 
 def test_no_recordings_are_an_error(run, tmp_path):
-    outcome = run("align-heads", tmp_path / "none.wav", "--model", save_tiny_recogniser(tmp_path / "model"))
+    outcome = run("align-heads", tmp_path / "none.wav", "--model", save_tiny_recognizer(tmp_path / "model"))
     assert (outcome.status, outcome.out) == (1, "")
     assert "none.wav" in outcome.err
 

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 import multiattn
+from multiattn.cli.answer import as_text
+from multiattn.cli.map_files import Written
 from multiattn.pipelines import Answer, Candidate
-from tasks.commands.answer import as_text
-from tasks.commands.map_files import Written
 from tests.fixtures import ANSWERS, save_drawing, save_tiny_answerer
 
 DOG, COLOR = "is there a dog?", "what color is it?"
@@ -93,9 +93,9 @@ def test_text_is_a_block_a_question(run, answerer, answer, photos) -> None:
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [
-        ("--beams 1", {"beams": 1}),
+        ("--beams 1", {"num_beams": 1}),
         ("--top-k 4", {"top_k": 4}),
-        ("--beams 5 --top-k 4", {"beams": 5, "top_k": 4}),
+        ("--beams 5 --top-k 4", {"num_beams": 5, "top_k": 4}),
         ("--first-token [PAD]", {"first_token": "[PAD]"}),
     ],
 )
@@ -301,7 +301,7 @@ def test_beams_of_a_model_that_does_not_write(run, answerer, photos) -> None:
     outcome = run("answer", photos / "a.png", "--question", DOG, "--beams", "3", "--model", answerer)
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
-        f"multiattn: `beams` says how an answer is written, but {answerer} takes it from a list: leave `beams` out\n"
+        f"multiattn: `num_beams` says how an answer is written, but {answerer} takes it from a list: leave `num_beams` out\n"
     )
 
 

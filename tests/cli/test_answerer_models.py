@@ -30,7 +30,7 @@ def test_info_to_read(run, tmp_path: Path) -> None:
         "13 sites: encoder.blocks.N.self of 2 heads, question.blocks.N.self and question.blocks.N.cross of 2, "
         "decoder.blocks.N.self and decoder.blocks.N.cross of 2; 22 tokens of the picture, of which 3 x 7 are patches"
     )
-    assert (found["vocabulary"], found["decoding"]) == ("97 tokens", "beams 3, max_tokens 7")
+    assert (found["vocabulary"], found["decoding"]) == ("97 tokens", "num_beams 3, max_tokens 7")
     assert "answers" not in found
 
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 import multiattn
+from multiattn.cli.caption import as_text
+from multiattn.cli.map_files import Written
 from multiattn.errors import MultiattnError
 from multiattn.pipelines import Candidate, CaptionResult, WrittenWord
-from tasks.commands.caption import as_text
-from tasks.commands.map_files import Written
 from tests.fixtures import save_drawing
 
 
@@ -50,7 +50,7 @@ def test_text_is_a_block_a_picture(run, captioner, caption, photos) -> None:
     assert (outcome.status, outcome.err) == (0, "")
     blocks = outcome.out.splitlines()
     assert len(blocks) == 6
-    first = caption(photos / "a.png", candidates=2).candidates
+    first = caption(photos / "a.png", num_return_sequences=2).candidates
     assert blocks[:4] == [
         str(photos / "a.png"),
         f"  {first[0].score:6.1%}  {first[0].text}",
@@ -62,8 +62,8 @@ def test_text_is_a_block_a_picture(run, captioner, caption, photos) -> None:
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [
-        ("--beams 1", {"beams": 1}),
-        ("--beams 5 --candidates 4", {"beams": 5, "candidates": 4}),
+        ("--beams 1", {"num_beams": 1}),
+        ("--beams 5 --candidates 4", {"num_beams": 5, "num_return_sequences": 4}),
         ("--max-tokens 2", {"max_tokens": 2}),
         ("--max-tokens 19 --length-penalty -3.5", {"max_tokens": 19, "length_penalty": -3.5}),
         ("--prompt red", {"prompt": "red"}),
@@ -86,7 +86,7 @@ def test_candidates_are_told_where_several_are_asked_for(run, captioner, caption
     arguments = ("caption", photos / "a.png", "--model", captioner, "--format", "json")
     (line,) = lines(run(*arguments, "--candidates", "3").out)
     assert [one["text"] for one in line["candidates"]] == [
-        one.text for one in caption(photos / "a.png", candidates=3).candidates
+        one.text for one in caption(photos / "a.png", num_return_sequences=3).candidates
     ]
     assert line["candidates"][0] == {"text": line["text"], "score": line["score"]}
     (line,) = lines(run(*arguments, "--candidates", "1").out)
@@ -134,8 +134,8 @@ def test_maps_are_written_and_named(run, captioner, caption, photos, tmp_path) -
     assert "".join(facts["axes"][0]["labels"]) == line["text"]
     assert "a.png" in (maps / "a.html").read_text(encoding="utf-8")
     for word, expected in zip(line["words"], theirs.words, strict=True):
-        assert word["dependence"] == pytest.approx(expected.dependence, abs=1e-4)
-        assert word["made_up"] == expected.made_up
+        assert word["image_dependence"] == pytest.approx(expected.image_dependence, abs=1e-4)
+        assert word["ungrounded"] == expected.ungrounded
 
 
 def test_map_methods_add_up(run, captioner, photos, tmp_path) -> None:
@@ -157,14 +157,14 @@ def test_the_text_says_where_the_page_is_and_what_the_picture_did_not_say(run, c
     outcome = run("caption", photos / "a.png", "--model", captioner, "--maps", tmp_path / "m")
     assert outcome.out.splitlines()[-1] == f"    maps  {tmp_path}/m/a.html"
     words = tuple(
-        WrittenWord(text, 0, 1, 0.5, dependence, made_up)
-        for text, dependence, made_up in (("a", 0.0, True), ("do\x1bg", 2.0, False), ("\x1bsea", -1.0, True))
+        WrittenWord(text, 0, 1, 0.5, image_dependence, ungrounded)
+        for text, image_dependence, ungrounded in (("a", 0.0, True), ("do\x1bg", 2.0, False), ("\x1bsea", -1.0, True))
     )
     result = CaptionResult("x\n.png", words, (Candidate("a do\x1bg \x1bsea", 0.25),))
     assert as_text(result, Written("m/x.html", {})).split("\n") == [
         r"x\n.png",
         r"   25.0%  a do\x1bg \x1bsea",
-        r"    as likely from the mean colour: a, \x1bsea",
+        r"    as likely from the mean color: a, \x1bsea",
         "    maps  m/x.html",
     ]
     assert as_text(result, None).split("\n") == [r"x\n.png", r"   25.0%  a do\x1bg \x1bsea"]

@@ -46,16 +46,16 @@ def test_info_to_read(run, captioner) -> None:
         "7 sites: encoder.blocks.N.self of 2 heads, decoder.blocks.N.self and decoder.blocks.N.cross of 2; "
         "22 tokens are looked at, of which 3 x 7 are patches"
     )
-    assert (found["vocabulary"], found["decoding"]) == ("83 tokens", "beams 3, max_tokens 7")
+    assert (found["vocabulary"], found["decoding"]) == ("83 tokens", "num_beams 3, max_tokens 7")
 
 
 @pytest.mark.parametrize(
     ("decoding", "told"),
     [
-        ({}, "beams 3, max_tokens 30"),  # what `multiattn caption` does where the model says nothing
-        ({"prompt": "a "}, "beams 3, max_tokens 30, prompt 'a '"),
-        ({"sample": True}, "beams 1, max_tokens 30, sample True"),
-        ({"beams": 1, "length_penalty": 2}, "beams 1, max_tokens 30, length_penalty 2"),
+        ({}, "num_beams 3, max_tokens 30"),  # what `multiattn caption` does where the model says nothing
+        ({"prompt": "a "}, "num_beams 3, max_tokens 30, prompt 'a '"),
+        ({"sample": True}, "num_beams 1, max_tokens 30, sample True"),
+        ({"num_beams": 1, "length_penalty": 2}, "num_beams 1, max_tokens 30, length_penalty 2"),
     ],
 )
 def test_info_tells_how_the_pipeline_would_search(run, tmp_path, decoding, told) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import multiattn
-from tasks.commands.evaluate_classify import expected_calibration_error
+from multiattn.cli.evaluate_classify import expected_calibration_error
 from tests.fixtures import LABELS, save_drawing
 
 

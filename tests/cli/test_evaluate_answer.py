@@ -10,7 +10,7 @@ from multiattn.metrics.vqa import AnswerScores, answer_scores
 from tests.fixtures import save_drawing, save_tiny_answerer
 
 ITEMS = 7
-ASKED = ("is the dog left of a tree?", "what is near the white line?", "what is grey?", "is it a fox?")
+ASKED = ("is the dog left of a tree?", "what is near the white line?", "what is gray?", "is it a fox?")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def rows(answerer: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict[s
             said = answer(file, text).answer
             row: dict[str, object] = {"file_name": f"{seed}.png", "question": text}
             if number == 0:
-                row |= {"answers": [said, said, "blue", "green", "grey"], "type": "place"}
+                row |= {"answers": [said, said, "blue", "green", "gray"], "type": "place"}
             elif number == 1:
                 row |= {"answer": said if seed % 3 else "nothing"}
             else:

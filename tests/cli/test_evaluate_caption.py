@@ -8,7 +8,7 @@ import pytest
 import multiattn
 from multiattn.errors import ModelError
 from multiattn.metrics import caption_scores, self_retrieval
-from multiattn.pipelines import Captioning
+from multiattn.pipelines import CaptionPipeline
 from tests.fixtures import SENTENCES, save_drawing, save_tiny_captioner
 
 ITEMS = 7
@@ -25,7 +25,7 @@ def texts(captioner, tmp_path_factory) -> list[list[str]]:
     folder = tmp_path_factory.mktemp("drawn")
     files = [save_drawing(folder / f"{seed}.png", seed) for seed in range(ITEMS)]
     caption = multiattn.load(captioner, device="cpu")
-    written = zip(*(caption(files, beams=beams) for beams in (1, 3)), strict=True)
+    written = zip(*(caption(files, num_beams=num_beams) for num_beams in (1, 3)), strict=True)
     return [
         [f"{result.text} and a fox" for result in results] if i % 3 == 0 else list(SENTENCES[: i % 4 + 1])
         for i, results in enumerate(written)
@@ -46,19 +46,21 @@ def write_metadata(data: Path, texts: list[list[str]], *, split: str = "validati
     (data / split / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def by_hand(captioner: str, data: Path, texts: list[list[str]], places: list[int], *, beams: int) -> dict[str, float]:
+def by_hand(
+    captioner: str, data: Path, texts: list[list[str]], places: list[int], *, num_beams: int
+) -> dict[str, float]:
     files = [data / f"validation/{i}.png" for i in places]
-    captions = [result.text for result in multiattn.load(captioner, device="cpu")(files, beams=beams)]
+    captions = [result.text for result in multiattn.load(captioner, device="cpu")(files, num_beams=num_beams)]
     references = [texts[i] for i in places]
     return asdict(caption_scores(captions, references)) | {"self_retrieval": self_retrieval(captions, references)}
 
 
-@pytest.mark.parametrize("beams", [1, 3])
-def test_json_is_one_object(run, captioner, data, texts, beams) -> None:
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_json_is_one_object(run, captioner, data, texts, num_beams) -> None:
     arguments = ("evaluate", "caption", "--data", data, "--model", captioner, "--format", "json")
-    outcome = run(*arguments, "--beams", beams, "--batch-size", 3)
+    outcome = run(*arguments, "--beams", num_beams, "--batch-size", 3)
     assert (outcome.status, outcome.err) == (0, "")
-    expected = by_hand(captioner, data, texts, list(range(ITEMS)), beams=beams)
+    expected = by_hand(captioner, data, texts, list(range(ITEMS)), num_beams=num_beams)
     assert expected["bleu1"] > expected["bleu2"] > 0
     assert expected["cider"] > 0
     assert 0 < expected["self_retrieval"] < 1
@@ -72,19 +74,19 @@ def test_json_is_one_object(run, captioner, data, texts, beams) -> None:
     }
 
 
-@pytest.mark.parametrize(("arguments", "beams"), [((), None), (("--beams", "5"), 5)])
-def test_the_width_of_the_search_reaches_it(run, monkeypatch, captioner, data, arguments, beams) -> None:
+@pytest.mark.parametrize(("arguments", "num_beams"), [((), None), (("--beams", "5"), 5)])
+def test_the_width_of_the_search_reaches_it(run, monkeypatch, captioner, data, arguments, num_beams) -> None:
     """A tiny random model may well find the same with any width, so this looks at the call and not at the figures."""
     asked: list[int | None] = []
-    stream = Captioning.stream
+    stream = CaptionPipeline.stream
 
-    def spied(self: Captioning, *inputs: Any, **options: Any) -> Any:
-        asked.append(options["beams"])
+    def spied(self: CaptionPipeline, *inputs: Any, **options: Any) -> Any:
+        asked.append(options["num_beams"])
         return stream(self, *inputs, **options)
 
-    monkeypatch.setattr(Captioning, "stream", spied)
+    monkeypatch.setattr(CaptionPipeline, "stream", spied)
     outcome = run("evaluate", "caption", "--data", data, "--model", captioner, "--limit", "1", *arguments)
-    assert (outcome.status, asked) == (0, [beams])
+    assert (outcome.status, asked) == (0, [num_beams])
 
 
 def test_text_says_the_same(run, captioner, data) -> None:
@@ -106,7 +108,7 @@ def test_text_says_the_same(run, captioner, data) -> None:
 def test_a_limit_is_spread_over_the_split(run, captioner, data, texts) -> None:
     arguments = ("evaluate", "caption", "--data", data, "--model", captioner, "--beams", "1", "--format", "json")
     found = json.loads(run(*arguments, "--limit", "3").out)
-    expected = by_hand(captioner, data, texts, [0, 2, 4], beams=1)
+    expected = by_hand(captioner, data, texts, [0, 2, 4], num_beams=1)
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert found["items"] == 3
 
@@ -118,7 +120,7 @@ def test_bad_pictures_are_named_skipped_and_counted(run, captioner, data, texts)
     outcome = run(*arguments, "--format", "json")
     assert outcome.status == 1
     found = json.loads(outcome.out)
-    expected = by_hand(captioner, data, texts, [0, 2, 3, 4, 6], beams=1)
+    expected = by_hand(captioner, data, texts, [0, 2, 3, 4, 6], num_beams=1)
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert (found["items"], found["skipped"]) == (5, 2)
     broken, missing, counted = outcome.err.splitlines()
@@ -145,7 +147,7 @@ def test_captions_of_the_kind_of_coco(run, captioner, data, texts) -> None:
     outcome = run("evaluate", "caption", "--data", data, "--model", captioner, "--beams", "1", *arguments)
     assert (outcome.status, outcome.err) == (0, "")
     (data / "val2017").rename(data / "validation")
-    expected = by_hand(captioner, data, texts, list(range(ITEMS)), beams=1)
+    expected = by_hand(captioner, data, texts, list(range(ITEMS)), num_beams=1)
     found = json.loads(outcome.out)
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
@@ -215,7 +217,7 @@ def test_the_shipped_model_is_that_of_the_task(run, monkeypatch, data, task) -> 
         ),
         ("caption --join", "argument --join: is for transcripts only, but the task is caption"),
         ("classify --language de", "argument --language: is for transcripts only, but the task is classify"),
-        ("caption --normaliser none", "argument --normaliser: is for transcripts only, but the task is caption"),
+        ("caption --normalizer none", "argument --normalizer: is for transcripts only, but the task is caption"),
     ],
 )
 def test_wrong_usage(run, arguments, message) -> None:

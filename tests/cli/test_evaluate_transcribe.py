@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 import multiattn
-from multiattn.metrics.speech import normaliser_of, speech_scores
-from tests.fixtures import save_tiny_recogniser
+from multiattn.metrics.speech import normalizer_of, speech_scores
+from tests.fixtures import save_tiny_recognizer
 from tests.tasks.spoken import draw_spoken
 
 
 @pytest.fixture(scope="module")
-def recogniser(tmp_path_factory) -> str:
-    return str(save_tiny_recogniser(tmp_path_factory.mktemp("model") / "recogniser"))
+def recognizer(tmp_path_factory) -> str:
+    return str(save_tiny_recognizer(tmp_path_factory.mktemp("model") / "recognizer"))
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def texts_of(data: Path) -> list[str]:
     return [json.loads(line)["text"] for line in lines]
 
 
-def test_json_is_one_object(run, recogniser, data) -> None:
-    arguments = ("evaluate", "transcribe", "--data", data, "--model", recogniser, "--format", "json", "--beams", "1")
-    outcome = run(*arguments, "--normaliser", "basic", "--batch-size", 3)
+def test_json_is_one_object(run, recognizer, data) -> None:
+    arguments = ("evaluate", "transcribe", "--data", data, "--model", recognizer, "--format", "json", "--beams", "1")
+    outcome = run(*arguments, "--normalizer", "basic", "--batch-size", 3)
     assert (outcome.status, outcome.err) == (0, "")
     files = [data / f"validation/{i:02d}.wav" for i in range(7)]
-    written = [found.text for found in multiattn.load(recogniser, device="cpu")(files, beams=1, batch_size=3)]
-    expected = speech_scores(written, texts_of(data), normalise=normaliser_of("basic"))
+    written = [found.text for found in multiattn.load(recognizer, device="cpu")(files, num_beams=1, batch_size=3)]
+    expected = speech_scores(written, texts_of(data), normalize=normalizer_of("basic"))
     found = json.loads(outcome.out)
     assert found == {
         "wer": pytest.approx(expected.wer),
@@ -40,31 +40,31 @@ def test_json_is_one_object(run, recogniser, data) -> None:
         "deletions": expected.deletions,
         "insertions": expected.insertions,
         "words": sum(len(text.split()) for text in texts_of(data)),
-        "normaliser": "basic",
+        "normalizer": "basic",
         "items": 7,
         "skipped": 0,
-        "model": recogniser,
+        "model": recognizer,
         "data": str(data),
         "split": "validation",
     }
 
 
-def test_text_says_the_same_by_the_english_rules(run, recogniser, data) -> None:
-    arguments = ("evaluate", "transcribe", "--data", data, "--model", recogniser, "--limit", "3")
+def test_text_says_the_same_by_the_english_rules(run, recognizer, data) -> None:
+    arguments = ("evaluate", "transcribe", "--data", data, "--model", recognizer, "--limit", "3")
     found = json.loads(run(*arguments, "--format", "json").out)
-    assert (found["normaliser"], found["items"]) == ("english", 3)
+    assert (found["normalizer"], found["items"]) == ("english", 3)
     assert run(*arguments).out.splitlines() == [
         f"WER  {found['wer']:7.2%}  ({found['substitutions']} others, {found['deletions']} missing, "
         f"{found['insertions']} put in, of {found['words']} words)",
         f"CER  {found['cer']:7.2%}",
         "texts compared by the rules: english",
-        f"on 3 recordings of {data} (validation) with {recogniser}",
+        f"on 3 recordings of {data} (validation) with {recognizer}",
     ]
 
 
-def test_bad_recordings_are_named_skipped_and_counted(run, recogniser, data) -> None:
+def test_bad_recordings_are_named_skipped_and_counted(run, recognizer, data) -> None:
     (data / "validation/01.wav").write_bytes(b"")
-    arguments = ("evaluate", "transcribe", "--data", data, "--model", recogniser, "--beams", "1")
+    arguments = ("evaluate", "transcribe", "--data", data, "--model", recognizer, "--beams", "1")
     outcome = run(*arguments, "--format", "json")
     assert outcome.status == 1
     found = json.loads(outcome.out)
@@ -79,23 +79,23 @@ def test_bad_recordings_are_named_skipped_and_counted(run, recogniser, data) -> 
     assert outcome.err.endswith("none of the 7 recordings of the split 'validation' could be read\n")
 
 
-def test_recordings_are_joined_by_the_fixed_recipe(run, recogniser, data, monkeypatch) -> None:
-    from multiattn.pipelines import Transcribing
-    from tasks.data.joined import fixed_strings
-    from tasks.data.recordings import read_recordings
+def test_recordings_are_joined_by_the_fixed_recipe(run, recognizer, data, monkeypatch) -> None:
+    from multiattn.data.concat_clips import fixed_strings
+    from multiattn.data.recordings import read_recordings
+    from multiattn.pipelines import TranscribePipeline
 
     strings = list(fixed_strings(read_recordings(data, "validation"), count=5))
-    monkeypatch.setattr("tasks.data.joined.fixed_plans.__kwdefaults__", {"count": 5})
-    monkeypatch.setattr("tasks.data.joined.fixed_strings.__kwdefaults__", {"rate": 16_000, "count": 5})
+    monkeypatch.setattr("multiattn.data.concat_clips.fixed_plans.__kwdefaults__", {"count": 5})
+    monkeypatch.setattr("multiattn.data.concat_clips.fixed_strings.__kwdefaults__", {"rate": 16_000, "count": 5})
     heard: list[Any] = []
-    stream = Transcribing.stream
+    stream = TranscribePipeline.stream
 
-    def spied(self: Transcribing, inputs: Any, **options: Any) -> Any:
+    def spied(self: TranscribePipeline, inputs: Any, **options: Any) -> Any:
         heard.extend(inputs)
         return stream(self, heard, **options)
 
-    monkeypatch.setattr(Transcribing, "stream", spied)
-    arguments = ("evaluate", "transcribe", "--data", data, "--model", recogniser, "--join", "--normaliser", "none")
+    monkeypatch.setattr(TranscribePipeline, "stream", spied)
+    arguments = ("evaluate", "transcribe", "--data", data, "--model", recognizer, "--join", "--normalizer", "none")
     found = json.loads(run(*arguments, "--limit", "2", "--beams", "1", "--format", "json").out)
     assert [len(sound) for sound in heard] == [len(strings[i].samples) for i in (0, 2)]
     assert found["words"] == sum(len(strings[i].text.split()) for i in (0, 2))

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 import multiattn
+from multiattn.cli import demo
 from multiattn.weights import save_bundle
-from tasks.commands import demo
-from tests.fixtures import CONFIG, LABELS, save_drawing, save_tiny_answerer, save_tiny_recogniser, tiny_bundle
+from tests.fixtures import CONFIG, LABELS, save_drawing, save_tiny_answerer, save_tiny_recognizer, tiny_bundle
 
 
 def test_info_as_json(run, model) -> None:
@@ -40,7 +40,7 @@ def test_info_to_read(run, model) -> None:
     assert (
         found["attention"] == "3 sites of 2 heads: blocks.0.self to blocks.2.self, 22 tokens of which 3 x 7 are patches"
     )
-    assert found["preprocessing"] == "resize to 15 x 35 (bilinear), crop the centre, mean 0.5 0.4 0.3, std 0.2 0.3 0.4"
+    assert found["preprocessing"] == "resize to 15 x 35 (bilinear), crop the center, mean 0.5 0.4 0.3, std 0.2 0.3 0.4"
 
 
 def test_convert_writes_a_model_that_says_the_same(run, model, photos, tmp_path) -> None:
@@ -110,8 +110,8 @@ def test_demo_into_a_file(run, model, captioner, photos) -> None:
 
 
 @pytest.fixture(scope="module")
-def recogniser(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(save_tiny_recogniser(tmp_path_factory.mktemp("recogniser") / "tiny"))
+def recognizer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_recognizer(tmp_path_factory.mktemp("recognizer") / "tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_demo_writes_an_index_that_links_the_pages_of_each(
-    run, model, captioner, answerer, recogniser, tmp_path, monkeypatch
+    run, model, captioner, answerer, recognizer, tmp_path, monkeypatch
 ) -> None:
     drawn = {name: save_drawing(tmp_path / f"{name}.png", seed) for seed, name in enumerate(("ship", "truck"))}
     photo = save_drawing(tmp_path / "chelsea.png", 5, size=(61, 83))
@@ -128,7 +128,7 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
     monkeypatch.setattr(demo, "photographs", lambda: {"cat": photo})
     monkeypatch.setattr(demo, "recordings", lambda: {"beep": save_beep(tmp_path / "beep.wav")})
     monkeypatch.setattr(demo, "scenes", lambda: {"scene": save_drawing(tmp_path / "scene.png", 7)})
-    models = ("--model", model, "--captioner", captioner, "--answerer", answerer, "--recogniser", recogniser)
+    models = ("--model", model, "--captioner", captioner, "--answerer", answerer, "--recognizer", recognizer)
     outcome = run("demo", "--out", tmp_path / "pages", *models)
     assert outcome.status == 0
     printed = outcome.out.splitlines()
@@ -162,7 +162,7 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
         assert f'href="scene.html#question-{i + 1}"' in index
         assert html.escape(question) in index
         assert f'"text":" {words[1]}"' in page
-    heard = multiattn.load(recogniser, task="transcribe", device="cpu")(tmp_path / "beep.wav")
+    heard = multiattn.load(recognizer, task="transcribe", device="cpu")(tmp_path / "beep.wav")
     assert printed[6 + len(questions)].split() == ["beep", "0.5s", *heard.text.split(), f"{tmp_path}/pages/beep.html"]
     assert 'href="beep.html"' in index
     assert "data:audio/" in (tmp_path / "pages/beep.html").read_text(encoding="utf-8")
@@ -171,7 +171,7 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
     assert "without the photographs coffee, astronaut, motorcycle, rocket: pip install 'multiattn[demo]'" in outcome.err
 
 
-def test_demo_names_what_it_cannot_use(run, model, captioner, answerer, recogniser, tmp_path, monkeypatch) -> None:
+def test_demo_names_what_it_cannot_use(run, model, captioner, answerer, recognizer, tmp_path, monkeypatch) -> None:
     (tmp_path / "ship.png").touch()
     drawn = {"ship": tmp_path / "ship.png", "truck": save_drawing(tmp_path / "truck.png", 1)}
     monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
@@ -180,7 +180,7 @@ def test_demo_names_what_it_cannot_use(run, model, captioner, answerer, recognis
     spoken = {"hush": tmp_path / "hush.wav", "beep": save_beep(tmp_path / "beep.wav")}
     monkeypatch.setattr(demo, "recordings", lambda: spoken)
     monkeypatch.setattr(demo, "scenes", lambda: {"scene": tmp_path / "gone.png"})
-    models = ("--model", model, "--captioner", captioner, "--answerer", answerer, "--recogniser", recogniser)
+    models = ("--model", model, "--captioner", captioner, "--answerer", answerer, "--recognizer", recognizer)
     outcome = run("demo", "--out", tmp_path / "pages", *models)
     assert outcome.status == 1
     assert outcome.err.count(f"`{tmp_path}/gone.png` must be a file") == 1

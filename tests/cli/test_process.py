@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-m", "tasks.cli")
+COMMAND = (sys.executable, "-m", "multiattn.cli.main")
 
 
 def start(*arguments: str, **streams) -> subprocess.Popen:

@@ -12,31 +12,31 @@ import torch
 from PIL import Image
 
 import multiattn
-from multiattn.maps import SpokenWord
+from multiattn.alignment import SpokenWord
+from multiattn.cli.transcribe import as_format, clock, segment_lines
 from multiattn.pipelines import Segment, Transcript
 from multiattn.weights import save_bundle
-from tasks.commands.transcribe import as_format, clock, segment_lines
 from tests.fixtures import tiny_speech_bundle
 
 RATE = 16_000  # Hz
 
 
 @pytest.fixture(scope="module")
-def recogniser(tmp_path_factory: pytest.TempPathFactory) -> str:
+def recognizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One that is sure of what it says: other random weights fail the limits, and are asked at every temperature."""
     bundle = tiny_speech_bundle()
     norm = bundle.speech.decoder.norm
     assert norm is not None
     with torch.no_grad():
         norm.weight.fill_(9.0)
-    directory = tmp_path_factory.mktemp("recogniser") / "tiny"
+    directory = tmp_path_factory.mktemp("recognizer") / "tiny"
     save_bundle(bundle, directory)
     return str(directory)
 
 
 @pytest.fixture(scope="module")
-def transcribe(recogniser):
-    return multiattn.load(recogniser, task="transcribe", device="cpu")
+def transcribe(recognizer):
+    return multiattn.load(recognizer, task="transcribe", device="cpu")
 
 
 def chirp(seed: int, *, seconds: float = 0.5, rate: int = RATE) -> np.ndarray:
@@ -64,8 +64,8 @@ def lines(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_json_is_one_object_a_line_in_order(run, recogniser, transcribe, talks) -> None:
-    outcome = run("transcribe", talks / "deep/c.ogg", talks, "--model", recogniser, "--format", "json", "--words")
+def test_json_is_one_object_a_line_in_order(run, recognizer, transcribe, talks) -> None:
+    outcome = run("transcribe", talks / "deep/c.ogg", talks, "--model", recognizer, "--format", "json", "--words")
     assert (outcome.status, outcome.err) == (0, "")
     found = lines(outcome.out)
     names = ("deep/c.ogg", "a.wav", "b.flac", "deep/c.ogg")
@@ -77,10 +77,10 @@ def test_json_is_one_object_a_line_in_order(run, recogniser, transcribe, talks) 
         assert line["words"] and line["words"][0].keys() == {"word", "start", "end", "score"}
 
 
-def test_maps_and_their_page_agree_with_the_words(run, recogniser, talks, tmp_path) -> None:
+def test_maps_and_their_page_agree_with_the_words(run, recognizer, talks, tmp_path) -> None:
     out = tmp_path / "out"
     arguments = ("--words", "--maps", out, "--format", "json")
-    outcome = run("transcribe", talks / "a.wav", "--model", recogniser, *arguments)
+    outcome = run("transcribe", talks / "a.wav", "--model", recognizer, *arguments)
     assert (outcome.status, outcome.err) == (0, "")
     (line,) = lines(outcome.out)
     words, files = line["words"], line["maps"]["attention"]
@@ -106,8 +106,8 @@ def test_maps_and_their_page_agree_with_the_words(run, recogniser, talks, tmp_pa
     assert all(sum(window["words"] for window in one["windows"]) == len(words) for one in data["maps"])
 
 
-def test_text_is_a_block_a_recording(run, recogniser, transcribe, talks) -> None:
-    outcome = run("transcribe", talks / "a.wav", talks / "b.flac", "--model", recogniser, "--words")
+def test_text_is_a_block_a_recording(run, recognizer, transcribe, talks) -> None:
+    outcome = run("transcribe", talks / "a.wav", talks / "b.flac", "--model", recognizer, "--words")
     assert (outcome.status, outcome.err) == (0, "")
     expected = []
     for name in ("a.wav", "b.flac"):
@@ -139,30 +139,30 @@ def test_a_clock(seconds, text) -> None:
 
 
 @pytest.mark.parametrize("kind", ["srt", "vtt", "textgrid"])
-def test_a_format_of_one_recording(run, recogniser, transcribe, talks, tmp_path, kind) -> None:
-    plain = run("transcribe", talks / "a.wav", "--model", recogniser, "--format", kind)
+def test_a_format_of_one_recording(run, recognizer, transcribe, talks, tmp_path, kind) -> None:
+    plain = run("transcribe", talks / "a.wav", "--model", recognizer, "--format", kind)
     assert (plain.status, plain.err) == (0, "")
     assert plain.out == transcribe(talks / "a.wav").formatted(kind).rstrip("\n") + "\n"
     out = tmp_path / "deep" / "a.txt"
-    outcome = run("transcribe", talks / "a.wav", "--model", recogniser, "--format", kind, "--out", out)
+    outcome = run("transcribe", talks / "a.wav", "--model", recognizer, "--format", kind, "--out", out)
     assert (outcome.status, outcome.out) == (0, "")
     assert out.read_text(encoding="utf-8") == plain.out
 
 
-def test_several_recordings_get_a_file_each(run, recogniser, talks, tmp_path) -> None:
+def test_several_recordings_get_a_file_each(run, recognizer, talks, tmp_path) -> None:
     copy = save(tmp_path / "a.wav", chirp(7))
     out = tmp_path / "subs"
-    outcome = run("transcribe", talks, copy, "--model", recogniser, "--format", "textgrid", "--out", out)
+    outcome = run("transcribe", talks, copy, "--model", recognizer, "--format", "textgrid", "--out", out)
     assert (outcome.status, outcome.err) == (0, "")
     names = ["a.TextGrid", "b.TextGrid", "c.TextGrid", "a-2.TextGrid"]
     assert outcome.out.splitlines() == [str(out / name) for name in names]
     for name, file in zip(names, (talks / "a.wav", talks / "b.flac", talks / "deep/c.ogg", copy), strict=True):
-        alone = run("transcribe", file, "--model", recogniser, "--format", "textgrid").out
+        alone = run("transcribe", file, "--model", recognizer, "--format", "textgrid").out
         assert (out / name).read_text(encoding="utf-8") == alone
 
 
-def test_ctm_has_the_words_of_all(run, recogniser, transcribe, talks) -> None:
-    outcome = run("transcribe", talks / "a.wav", talks / "b.flac", "--model", recogniser, "--format", "ctm")
+def test_ctm_has_the_words_of_all(run, recognizer, transcribe, talks) -> None:
+    outcome = run("transcribe", talks / "a.wav", talks / "b.flac", "--model", recognizer, "--format", "ctm")
     assert (outcome.status, outcome.err) == (0, "")
     fields = [line.split() for line in outcome.out.splitlines()]
     assert {len(one) for one in fields} == {6}
@@ -175,10 +175,14 @@ def test_ctm_has_the_words_of_all(run, recogniser, transcribe, talks) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "options"),
-    [("--beams 1", {"beams": 1}), ("--batch-size 1", {"batch_size": 1}), ("--task transcribe", {"task": "transcribe"})],
+    [
+        ("--beams 1", {"num_beams": 1}),
+        ("--batch-size 1", {"batch_size": 1}),
+        ("--task transcribe", {"task": "transcribe"}),
+    ],
 )
-def test_the_options_are_those_of_the_pipeline(run, recogniser, talks, monkeypatch, arguments, options) -> None:
-    from multiattn.pipelines import Transcribing
+def test_the_options_are_those_of_the_pipeline(run, recognizer, talks, monkeypatch, arguments, options) -> None:
+    from multiattn.pipelines import TranscribePipeline
 
     seen = []
 
@@ -186,28 +190,28 @@ def test_the_options_are_those_of_the_pipeline(run, recogniser, talks, monkeypat
         seen.append(given)
         return iter([Transcript(str(talks / "a.wav"), (), 0.5)])
 
-    monkeypatch.setattr(Transcribing, "stream", stream)
-    assert run("transcribe", talks / "a.wav", "--model", recogniser, "--format", "json", *arguments.split()).status == 0
+    monkeypatch.setattr(TranscribePipeline, "stream", stream)
+    assert run("transcribe", talks / "a.wav", "--model", recognizer, "--format", "json", *arguments.split()).status == 0
     given = {name: value for name, value in seen[0].items() if value is not None}
     assert given == {"words": False, **options}
 
 
-def test_a_model_that_cannot_do_what_is_asked(run, recogniser, talks) -> None:
+def test_a_model_that_cannot_do_what_is_asked(run, recognizer, talks) -> None:
     for arguments, message in (
         (("--task", "translate"), "cannot translate"),
         (("--language", "fr"), "knows one language only: leave `language` ('fr') out"),
         (("--prompt", "names"), "has no token for text that came before: leave `prompt` out"),
     ):
-        outcome = run("transcribe", talks / "a.wav", "--model", recogniser, *arguments)
+        outcome = run("transcribe", talks / "a.wav", "--model", recognizer, *arguments)
         assert (outcome.status, outcome.out) == (1, "")
-        assert outcome.err.startswith(f"multiattn: {recogniser} {message}")
+        assert outcome.err.startswith(f"multiattn: {recognizer} {message}")
         assert outcome.err.count("\n") == 1
 
 
-def test_beams_have_a_limit(run, recogniser, talks) -> None:
-    outcome = run("transcribe", talks / "a.wav", "--model", recogniser, "--beams", "1001")
+def test_beams_have_a_limit(run, recognizer, talks) -> None:
+    outcome = run("transcribe", talks / "a.wav", "--model", recognizer, "--beams", "1001")
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == "multiattn: `beams` must be at most 1000, but is 1001 instead\n"
+    assert outcome.err == "multiattn: `num_beams` must be at most 1000, but is 1001 instead\n"
 
 
 def test_a_model_for_another_task(run, model, talks) -> None:
@@ -269,10 +273,10 @@ def header_only(path: Path) -> None:
         (header_only, "header.wav"),
     ],
 )
-def test_a_bad_recording_is_named_and_the_others_are_done(run, recogniser, talks, tmp_path, make, name) -> None:
+def test_a_bad_recording_is_named_and_the_others_are_done(run, recognizer, talks, tmp_path, make, name) -> None:
     make(tmp_path / name)
     before, after = talks / "b.flac", talks / "a.wav"
-    outcome = run("transcribe", before, tmp_path / name, after, "--model", recogniser, "--format", "json")
+    outcome = run("transcribe", before, tmp_path / name, after, "--model", recognizer, "--format", "json")
     assert outcome.status == 1
     assert [line["file"] for line in lines(outcome.out)] == [str(before), str(after)]
     named, counted = outcome.err.splitlines()
@@ -281,57 +285,57 @@ def test_a_bad_recording_is_named_and_the_others_are_done(run, recogniser, talks
 
 
 @pytest.mark.parametrize("seconds", [3.0, 1 / RATE])
-def test_silence_has_no_text(run, recogniser, tmp_path, seconds) -> None:
+def test_silence_has_no_text(run, recognizer, tmp_path, seconds) -> None:
     file = save(tmp_path / "silence.wav", np.zeros(round(seconds * RATE)))
-    outcome = run("transcribe", file, "--model", recogniser, "--format", "json", "--words", "--maps", tmp_path / "m")
+    outcome = run("transcribe", file, "--model", recognizer, "--format", "json", "--words", "--maps", tmp_path / "m")
     assert (outcome.status, outcome.err) == (0, "")
     (line,) = lines(outcome.out)
     assert (line["text"], line["segments"], line["words"]) == ("", [], [])
     assert "maps" not in line
-    outcome = run("transcribe", file, "--model", recogniser)
+    outcome = run("transcribe", file, "--model", recognizer)
     assert (outcome.status, outcome.out) == (0, f"{file}\n  nothing is said\n")
     for kind in ("srt", "vtt", "textgrid", "ctm"):
-        assert run("transcribe", file, "--model", recogniser, "--format", kind).status == 0
+        assert run("transcribe", file, "--model", recognizer, "--format", kind).status == 0
 
 
-def test_in_one_sample_nothing_is_said(run, recogniser, tmp_path) -> None:
+def test_in_one_sample_nothing_is_said(run, recognizer, tmp_path) -> None:
     file = save(tmp_path / "click.wav", np.full(1, 0.7))
-    outcome = run("transcribe", file, "--model", recogniser, "--words")
+    outcome = run("transcribe", file, "--model", recognizer, "--words")
     assert (outcome.status, outcome.out, outcome.err) == (0, f"{file}\n  nothing is said\n", "")
 
 
 @pytest.mark.parametrize(
     ("rate", "channels", "subtype"), [(8000, 1, "PCM_U8"), (96_000, 8, "PCM_24"), (44_100, 2, "PCM_16")]
 )
-def test_any_rate_width_and_number_of_channels(run, recogniser, tmp_path, rate, channels, subtype) -> None:
+def test_any_rate_width_and_number_of_channels(run, recognizer, tmp_path, rate, channels, subtype) -> None:
     file = save(tmp_path / "a.wav", np.stack([chirp(3, rate=rate)] * channels, axis=1), rate=rate, subtype=subtype)
-    outcome = run("transcribe", file, "--model", recogniser, "--format", "json")
+    outcome = run("transcribe", file, "--model", recognizer, "--format", "json")
     assert (outcome.status, outcome.err) == (0, "")
     (line,) = lines(outcome.out)
     assert line["duration"] == pytest.approx(0.5, abs=1e-3)
     assert line["text"]
 
 
-def test_out_may_be_no_recording(run, recogniser, talks, tmp_path) -> None:
+def test_out_may_be_no_recording(run, recognizer, talks, tmp_path) -> None:
     other = save(tmp_path / "mine.wav", chirp(2))
     kept = other.read_bytes()
     for out, rule in ((talks / "a.wav", "one of the recordings"), (other, "a recording")):
-        outcome = run("transcribe", talks / "a.wav", "--model", recogniser, "--out", out)
+        outcome = run("transcribe", talks / "a.wav", "--model", recognizer, "--out", out)
         assert (outcome.status, outcome.out) == (2, "")
         assert f"--out {out} must not be {rule}, which it would replace" in outcome.err
     assert other.read_bytes() == kept
 
 
-def test_a_folder_for_subtitles_that_is_a_file(run, recogniser, talks, tmp_path) -> None:
+def test_a_folder_for_subtitles_that_is_a_file(run, recognizer, talks, tmp_path) -> None:
     (tmp_path / "subs").touch()
-    outcome = run("transcribe", talks, "--model", recogniser, "--format", "srt", "--out", tmp_path / "subs")
+    outcome = run("transcribe", talks, "--model", recognizer, "--format", "srt", "--out", tmp_path / "subs")
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == f"multiattn: --out {tmp_path}/subs must be a folder, but is a file instead\n"
 
 
-def test_a_segment_is_written_before_the_next_is_decoded(run, recogniser, tmp_path, monkeypatch) -> None:
+def test_a_segment_is_written_before_the_next_is_decoded(run, recognizer, tmp_path, monkeypatch) -> None:
     from multiattn.errors import MultiattnError
-    from multiattn.pipelines import speech_model
+    from multiattn.pipelines.transcribe import model as speech_model
 
     plain, calls = speech_model.decode_window, []
 
@@ -344,14 +348,14 @@ def test_a_segment_is_written_before_the_next_is_decoded(run, recogniser, tmp_pa
     monkeypatch.setattr(speech_model, "decode_window", sometimes)
     pause = np.random.default_rng(0).normal(scale=1e-4, size=3 * RATE)
     file = save(tmp_path / "a.wav", np.concatenate([chirp(1), pause, chirp(2), pause, chirp(3)]))
-    outcome = run("transcribe", file, "--model", recogniser, "--batch-size", "1")
+    outcome = run("transcribe", file, "--model", recognizer, "--batch-size", "1")
     assert (outcome.status, outcome.err) == (1, "multiattn: the cable was pulled\n")
     first, *segments = outcome.out.splitlines()
     assert first == str(file) and len(segments) == 1
 
 
 def test_json_of_a_transcript_with_maps_names_them() -> None:
-    from tasks.commands.map_files import Written
+    from multiattn.cli.map_files import Written
 
     result = Transcript("a.wav", (), 2.0, "en")
     written = Written("m/a.html", {"attention": {"html": "m/a.html", "png": "m/a.attention.png"}})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli import main
+from multiattn.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("classify", "caption", "transcribe", "answer", "evaluate", "info", "convert", "align-heads", "demo")
@@ -39,7 +39,7 @@ def test_version(run) -> None:
 def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
     # the processor's time, not the clock's: other processes on the machine are not what is tested
     code = (
-        "import sys, time; from tasks.cli import main; status = main([*sys.argv[1:], '--help']); "
+        "import sys, time; from multiattn.cli.main import main; status = main([*sys.argv[1:], '--help']); "
         "heavy = {'torch', 'lightning', 'numpy', 'PIL', 'rich'} & set(sys.modules); "
         "assert not heavy, heavy; assert time.process_time() < 0.5; sys.exit(status)"
     )
@@ -99,7 +99,7 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
         ("transcribe", "multiattn transcribe: the following arguments are required: PATH"),
         ("transcribe x.wav --beams 0", "--beams: must be a whole number of at least 1, but is '0' instead"),
         ("transcribe x.wav --batch-size 0", "--batch-size: must be a whole number of at least 1, but is '0' instead"),
-        ("transcribe x.wav --task summarise", "--task: invalid choice: 'summarise'"),
+        ("transcribe x.wav --task summarize", "--task: invalid choice: 'summarize'"),
         ("transcribe x.wav --format xml", "--format: invalid choice: 'xml'"),
         ("transcribe x.wav --map-method attention", "--map-method says how to make maps, and needs --maps DIR"),
         (
@@ -180,9 +180,9 @@ def test_a_stream_that_was_closed_is_like_one_that_leads_nowhere(monkeypatch, ca
 
 
 def test_the_light_constants_are_those_of_the_library() -> None:
+    from multiattn.cli import options
     from multiattn.maps import ANSWER_METHODS, METHODS, WORD_METHODS
     from multiattn.weights import LAYOUTS
-    from tasks.commands import options
 
     assert options.MAP_METHODS == METHODS
     assert options.WORD_METHODS == WORD_METHODS
@@ -191,11 +191,11 @@ def test_the_light_constants_are_those_of_the_library() -> None:
 
 
 def test_what_the_yaml_names_is_found_when_it_is_asked_for() -> None:
-    import tasks
-    from tasks.classify import ClassifyTask
+    from multiattn import tasks
+    from multiattn.tasks.classify import ClassifyTask
 
     assert tasks.ClassifyTask is ClassifyTask
-    with pytest.raises(AttributeError, match="module 'tasks' has no attribute 'GuessTask'"):
+    with pytest.raises(AttributeError, match="module 'multiattn.tasks' has no attribute 'GuessTask'"):
         tasks.GuessTask  # noqa: B018
 
 
@@ -205,6 +205,6 @@ def test_the_lightning_verbs_get_all_that_was_typed(monkeypatch, verb) -> None:
 
     seen = []
     training = types.SimpleNamespace(main=lambda arguments: seen.append(arguments) or 5)
-    monkeypatch.setitem(sys.modules, "tasks.training", training)  # the real one takes ten seconds to import
+    monkeypatch.setitem(sys.modules, "multiattn.tasks.training", training)  # the real one takes ten seconds to import
     assert main([verb, "--config", "x.yaml", "--help", "--data.batch_size", "3"]) == 5
     assert seen == [[verb, "--config", "x.yaml", "--help", "--data.batch_size", "3"]]

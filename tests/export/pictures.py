@@ -7,7 +7,7 @@ from multiattn.inputs import Geometry, ImagePreprocessing
 from multiattn.maps.attention_map import AttentionMap, Axis
 
 PATCH = (Axis("y", "patch"), Axis("x", "patch"))
-GREY, DARK = 130, 40
+GRAY, DARK = 130, 40
 
 
 def picture_map(values: np.ndarray, geometry: Geometry | None, **fields: object) -> AttentionMap:
@@ -28,7 +28,7 @@ def whole(picture: Image.Image) -> Geometry:
 
 @dataclass(frozen=True)
 class Salient:
-    """A grey picture with one dark rectangle, and the map that its own model input gives: high where it is dark."""
+    """A gray picture with one dark rectangle, and the map that its own model input gives: high where it is dark."""
 
     picture: Image.Image
     box: tuple[int, int, int, int]
@@ -38,8 +38,8 @@ class Salient:
 
 # name: (width and height of the source, the rectangle, preprocessing of a 56 px model with patches of 8 px)
 CASES = {
-    "landscape, centre crop": ((302, 201), (131, 47, 161, 79), (56, 56), 56),
-    "portrait, centre crop": ((151, 307), (20, 180, 50, 211), (56, 56), 62),
+    "landscape, center crop": ((302, 201), (131, 47, 161, 79), (56, 56), 56),
+    "portrait, center crop": ((151, 307), (20, 180, 50, 211), (56, 56), 62),
     "landscape, squeezed": ((251, 127), (170, 70, 211, 97), (56, 56), (56, 56)),
     "landscape, padded": ((211, 149), (20, 97, 59, 131), (56, 56), 29),
     "not square model": ((173, 241), (101, 31, 131, 59), (56, 40), 56),
@@ -48,14 +48,14 @@ CASES = {
 
 def make_salient(case: str) -> Salient:
     (width, height), box, size, resize_to = CASES[case]
-    picture = Image.new("RGB", (width, height), (GREY, GREY, GREY))
+    picture = Image.new("RGB", (width, height), (GRAY, GRAY, GRAY))
     left, top, right, bottom = box
     ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), fill=(DARK, DARK, DARK))
     preprocess = ImagePreprocessing(
         size=size, resize_to=resize_to, interpolation="bilinear", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
     )
     pixels, geometry = preprocess(picture)
-    dark = np.maximum(0, GREY / 255 - np.asarray(pixels[0]))
+    dark = np.maximum(0, GRAY / 255 - np.asarray(pixels[0]))
     dark[np.asarray(pixels[0]) < DARK / 510] = 0  # the padding is black
     rows, columns = size[0] // 8, size[1] // 8
     values = dark.reshape(rows, 8, columns, 8).mean(axis=(1, 3))  # [rows, columns]

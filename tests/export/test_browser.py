@@ -11,7 +11,7 @@ from PIL import Image
 
 from multiattn.export import IndexEntry, PagePicture, write_index, write_page
 from multiattn.export import page as page_module
-from multiattn.export.heat import palette
+from multiattn.export.heatmap import palette
 from tests.export.pictures import CASES, make_salient, picture_map, whole
 from tests.export.test_page import NASTY, stack
 
@@ -74,15 +74,15 @@ def expected(values: np.ndarray, row: int, column: int) -> list[str]:
     return [f"{float(f'{value:.2e}'):g}", share, f"rank {rank} of {values.size}", f"row {row + 1}, column {column + 1}"]
 
 
-def test_patches_have_the_colours_of_their_values(visit, path):
+def test_patches_have_the_colors_of_their_values(visit, path):
     page = visit(path)
     choose(page, "patches")
     pixels = canvas(page)
     size = pixels.shape[1] // COLUMNS
-    shown = pixels[size // 2 :: size, size // 2 :: size].astype(int)  # the centre of each patch
+    shown = pixels[size // 2 :: size, size // 2 :: size].astype(int)  # the center of each patch
     steps = np.round(255 * (RELEVANCE - RELEVANCE.min()) / (RELEVANCE.max() - RELEVANCE.min())).astype(int)
     np.testing.assert_allclose(shown[..., 3], palette()[steps][..., 3], atol=1)  # a step is rounded twice
-    # a canvas stores colours multiplied by their opacity: what is nearly clear comes back coarser
+    # a canvas stores colors multiplied by their opacity: what is nearly clear comes back coarser
     dense = steps > 60
     np.testing.assert_allclose(shown[dense], palette()[steps][dense], atol=4)
     assert (pixels[:size, :size] == pixels[0, 0]).all()
@@ -255,8 +255,8 @@ def test_the_picture_stays_in_sight_of_the_controls_on_a_phone(visit, path):
 def test_text_stands_out_in_both_schemes(visit, path):
     """WCAG 2.2, 1.4.3: a contrast of 4.5 for text."""
 
-    def luminance(colour: str) -> float:
-        channels = np.array([float(part) for part in colour[4:-1].split(",")]) / 255
+    def luminance(color: str) -> float:
+        channels = np.array([float(part) for part in color[4:-1].split(",")]) / 255
         linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
         return float(linear @ [0.2126, 0.7152, 0.0722])
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from multiattn.export import PageRecording, write_audio_page
-from multiattn.export.heat import palette
-from multiattn.pipelines import Transcribing
+from multiattn.export.heatmap import palette
+from multiattn.pipelines import TranscribePipeline
 from tests.export.sounds import LABELS, RATE, SEGMENTS, WORDS, Part, Said, time_map, tones, word_values
 from tests.export.test_browser import choose, slide
 from tests.export.test_page import NASTY
@@ -57,7 +57,7 @@ def facts(page) -> list[str]:
     return page.locator("#word > *").all_inner_texts()
 
 
-def colours(page, rows: int) -> np.ndarray:
+def colors(page, rows: int) -> np.ndarray:
     """RGB of the map's canvas along the middle of each row."""
     png = page.evaluate("document.getElementById('map').toDataURL()").split(",")[1]
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")).astype(int)
@@ -150,21 +150,21 @@ def test_the_timeline_seeks(visit, path):
     assert page.locator("#timeline").get_attribute("aria-valuenow") == "0.40"
 
 
-def test_rows_have_the_colours_of_their_values(visit, path):
+def test_rows_have_the_colors_of_their_values(visit, path):
     page = opened(visit, path)
     slide(page, "Opacity", 0)
-    plain = colours(page, 4)
+    plain = colors(page, 4)
     slide(page, "Opacity", 100)
     for name, values in (("attention", word_values()), ("relevance", OTHER)):
         show(page, name)
-        seen = colours(page, 4)
+        seen = colors(page, 4)
         at = (np.arange(seen.shape[1]) + 0.5) / seen.shape[1] * 155 - 0.5
         for row, word in enumerate(values):
             wide = np.interp(at, np.arange(155), (word - word.min()) / np.ptp(word))
-            colour = palette()[np.round(255 * wide).astype(int)].astype(float)
-            alpha = colour[:, 3:] / 255
-            expected = plain[row] * (1 - alpha) + colour[:, :3] * alpha
-            # steps of 8 bits, of the value and of the colour
+            color = palette()[np.round(255 * wide).astype(int)].astype(float)
+            alpha = color[:, 3:] / 255
+            expected = plain[row] * (1 - alpha) + color[:, :3] * alpha
+            # steps of 8 bits, of the value and of the color
             assert np.abs(seen[row] - expected).mean() < 3
 
 
@@ -256,8 +256,8 @@ def test_words_of_no_time_have_rows_and_none_stands_apart_from_its_text(visit, t
 
 
 def test_a_page_of_the_pipeline_plays_its_words(visit, tmp_path):
-    result = Transcribing(tiny_speech_bundle(), device="cpu")(
-        tones(), rate=RATE, maps="attention", temperatures=[0.0], beams=1, max_tokens=11
+    result = TranscribePipeline(tiny_speech_bundle(), device="cpu")(
+        tones(), rate=RATE, maps="attention", temperatures=[0.0], num_beams=1, max_tokens=11
     )
     result.save_html(tmp_path / "page.html")
     page = opened(visit, tmp_path / "page.html")

@@ -132,22 +132,22 @@ def test_the_number_of_each_word_is_said(visit, path):
         word(page, index).hover()
         said.append(page.locator("#word > *").all_inner_texts())
     assert said == [
-        ["a", "90.0 % likely", "85.6 % by mean colour", "× 1.1", "mean colour suffices"],
-        ["red", "40.0 % likely", "5.0 % by mean colour", "× 8.0"],
-        ["fox", "80.0 % likely", "< 0.1 % by mean colour", "× more than 1000"],
-        [",", "50.0 % likely", "82.4 % by mean colour", "× 0.61", "mean colour suffices"],
+        ["a", "90.0 % likely", "85.6 % by mean color", "× 1.1", "mean color suffices"],
+        ["red", "40.0 % likely", "5.0 % by mean color", "× 8.0"],
+        ["fox", "80.0 % likely", "< 0.1 % by mean color", "× more than 1000"],
+        [",", "50.0 % likely", "82.4 % by mean color", "× 0.61", "mean color suffices"],
         ["asleep", "70.0 % likely"],
     ]
     assert page.locator("#word").get_attribute("aria-live") == "polite"
 
 
-def test_made_up_words_are_marked_without_relying_on_colour(visit, path):
+def test_made_up_words_are_marked_without_relying_on_color(visit, path):
     page = visit(path)
     style = "(one) => [getComputedStyle(one).textDecorationStyle, getComputedStyle(one).fontStyle].join()"
     marks = [word(page, index).locator("span").evaluate(style) for index in range(len(TEXTS))]
     assert marks == ["dashed,italic", "solid,normal", "solid,normal", "dashed,italic", "solid,normal"]
     names = page.evaluate("Array.from(document.querySelectorAll('#words label')).map((one) => one.textContent)")
-    assert names == ["a (mean colour suffices)", "red", "fox", ", (mean colour suffices)", "asleep"]
+    assert names == ["a (mean color suffices)", "red", "fox", ", (mean color suffices)", "asleep"]
     assert page.locator("#made-up").is_visible()
 
 

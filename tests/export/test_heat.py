@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from multiattn.export import blend
-from multiattn.export.heat import interpolate, palette
+from multiattn.export.heatmap import interpolate, palette
 from multiattn.inputs import Geometry
 from tests.export.pictures import picture_map, time_map, whole
 
@@ -32,21 +32,21 @@ def test_interpolation_is_the_naive_one():
     np.testing.assert_allclose(
         interpolate(values, rows, columns), np.clip(naive, values.min(), values.max()), atol=1e-12
     )
-    centres = interpolate(values, np.arange(5) + 0.5, np.arange(7) + 0.5)
-    np.testing.assert_allclose(centres, values, atol=1e-12)
+    centers = interpolate(values, np.arange(5) + 0.5, np.arange(7) + 0.5)
+    np.testing.assert_allclose(centers, values, atol=1e-12)
 
 
 def test_palette_starts_clear_and_grows_denser_and_brighter():
-    colours = palette().astype(int)
-    assert colours.shape == (256, 4)
-    assert colours[0, 3] == 0
-    assert (np.diff(colours[:, 3]) >= 0).all() and colours[-1, 3] < 255
-    luminance = colours[::5, :3] @ np.array([0.2126, 0.7152, 0.0722])
+    colors = palette().astype(int)
+    assert colors.shape == (256, 4)
+    assert colors[0, 3] == 0
+    assert (np.diff(colors[:, 3]) >= 0).all() and colors[-1, 3] < 255
+    luminance = colors[::5, :3] @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(luminance) > 0).all()
 
 
 def test_blend_is_exact_in_every_pixel(photo):
-    # the crop ends within source pixels: from x = 13.9 to 46.3, so that the centres of 14 to 45 lie inside
+    # the crop ends within source pixels: from x = 13.9 to 46.3, so that the centers of 14 to 45 lie inside
     geometry = Geometry(source_size=(43, 61), resized_size=(56, 79), crop=(0, 18, 56, 42))
     values = np.random.default_rng(7).random((5, 7)).astype(np.float32)
     left, top, right, bottom = geometry.source_box()
@@ -56,8 +56,8 @@ def test_blend_is_exact_in_every_pixel(photo):
         for x in range(61):
             if left <= x + 0.5 < right and top <= y + 0.5 < bottom:
                 share = surface_at(shares, (y + 0.5 - top) / (bottom - top) * 5, (x + 0.5 - left) / (right - left) * 7)
-                *colour, alpha = palette()[round(255 * min(1, max(0, share)))] / 255
-                expected[y, x] = base[y, x] * (1 - alpha) + np.array(colour) * alpha * 255
+                *color, alpha = palette()[round(255 * min(1, max(0, share)))] / 255
+                expected[y, x] = base[y, x] * (1 - alpha) + np.array(color) * alpha * 255
             else:
                 expected[y, x] = base[y, x] * 0.3
     expected[:, [13, 46]] = 255  # the frame, on the dimmed side; none along the rim of the picture
@@ -73,7 +73,7 @@ def test_map_that_is_the_same_everywhere_shows_the_picture(photo):
 def test_hottest_pixel_lies_on_the_salient_patch(salient):
     blended = np.asarray(blend(salient.picture, salient.map), dtype=int)
     assert blended.shape == (salient.picture.height, salient.picture.width, 3)
-    # heat is yellow: red above blue, which neither the grey picture nor the white frame has
+    # heat is yellow: red above blue, which neither the gray picture nor the white frame has
     warm = blended[..., 0] - blended[..., 2]
     y, x = np.unravel_index(warm.argmax(), warm.shape)
     left, top, right, bottom = salient.box

@@ -125,6 +125,8 @@ def test_wrong_fields_are_named(photo):
         PageText(answer.words, [])
     with pytest.raises(ValueError, match="`geometry` of the map must say where it lies"):
         PageText(answer.words, [words_map(np.ones((1, 3, 5)), ("yes",), None)])
-    with pytest.raises(ValueError, match="`dependence` of 'it' must come with a `probability`, but that is None inst"):
-        PageWord("it", dependence=0.5)
+    with pytest.raises(
+        ValueError, match="`image_dependence` of 'it' must come with a `probability`, but that is None inst"
+    ):
+        PageWord("it", image_dependence=0.5)
     PageText(answer.words, [picture_map(np.eye(5), whole(photo))])  # a map that is the same for all words

@@ -25,7 +25,7 @@ def test_words_say_what_they_owe_to_the_picture(tmp_path, photo):
     (text,) = view["texts"]
     first, second, third = text["words"]
     assert [word["text"] for word in text["words"]] == list(TEXTS)
-    assert (first["made_up"], second["made_up"]) == (True, False)
+    assert (first["ungrounded"], second["ungrounded"]) == (True, False)
     assert second["without"] == pytest.approx(0.05) and second["likelier"] == "× 8.0"
     assert first["without"] == pytest.approx(0.9 * math.exp(-0.05))
     assert third == {"text": NASTY, "probability": 0.25, "without": None}
@@ -86,6 +86,6 @@ def test_wrong_fields_are_named(photo):
         captioned(photo, words=())
     with pytest.raises(ValueError, match="`score` of 'fox' must be between 0 and 1, but is 1.5 instead"):
         PageWord("fox", 1.5)
-    with pytest.raises(ValueError, match="`dependence` of 'fox' must be finite, but is inf instead"):
+    with pytest.raises(ValueError, match="`image_dependence` of 'fox' must be finite, but is inf instead"):
         PageWord("fox", 0.5, math.inf)
     captioned(photo, maps=[picture_map(np.eye(5), whole(photo))])  # a map that is the same for all words

@@ -35,7 +35,7 @@ def test_png_holds_the_overlay_pixel_for_pixel(tmp_path, size):
     overlay_png(attention_map, picture, tmp_path / "new" / "map.png")
     png, blended = read(tmp_path / "new" / "map.png"), np.asarray(blend(picture, attention_map))
     assert find(blended, png) is not None
-    # and room around it for heading, colour bar and caption
+    # and room around it for heading, color bar and caption
     assert png.shape[0] > size[1] + 60 and png.shape[1] > size[0] + 90
 
 
@@ -100,6 +100,6 @@ def test_overlay_names_what_does_not_fit(tmp_path, photo):
 def test_drawing_leaves_pyplot_alone_and_importing_leaves_matplotlib_alone():
     code = (
         "import sys, multiattn.export as e; assert 'matplotlib' not in sys.modules;"
-        "e.heat.palette(); assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
+        "e.heatmap.palette(); assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,10 +10,10 @@ import soundfile
 from PIL import Image
 
 from multiattn.export import alignment_png, load_map, save_map, sound
-from multiattn.export.alignment import _figure, grey_picture, over_sound
 from multiattn.export.canvas import Canvas
-from multiattn.export.heat import palette
+from multiattn.export.heatmap import palette
 from multiattn.export.sound import envelope, log_mel_picture, sound_uri
+from multiattn.export.speech_figure import _figure, gray_picture, over_sound
 from tests.export.pictures import picture_map, whole
 from tests.export.sounds import DURATION, LABELS, RATE, STEP, WORDS, Said, time_map, tones, word_values
 
@@ -87,16 +87,16 @@ def test_rows_lie_over_the_moments_of_their_values():
     values = np.zeros((3, 50))
     values[0, 10], values[1, 30], values[2, 49] = 0.5, 0.001, 1.0
     size = (500, 90)
-    grey = np.zeros((80, 100), dtype=np.uint8)
-    seen = np.asarray(over_sound(time_map(values, ("a", "b", "c")), grey, size, seconds=1.0)).astype(int)
+    gray = np.zeros((80, 100), dtype=np.uint8)
+    seen = np.asarray(over_sound(time_map(values, ("a", "b", "c")), gray, size, seconds=1.0)).astype(int)
     bright = seen.sum(axis=2)
     for row, frame in enumerate((10, 30, 49)):
         line = bright[30 * row + 15]
         assert abs(int(np.flatnonzero(line == line.max()).mean()) - (10 * frame + 5)) <= 3
         assert (bright[30 * row : 30 * row + 30] == line).all()
     top = palette()[255].astype(float)
-    expected = grey_picture(grey, size).getpixel((0, 0))[0] * (1 - top[3] / 255) + top[:3] * top[3] / 255
-    np.testing.assert_allclose(seen[75, 499], expected, atol=2)  # each row reaches the brightest colour
+    expected = gray_picture(gray, size).getpixel((0, 0))[0] * (1 - top[3] / 255) + top[:3] * top[3] / 255
+    np.testing.assert_allclose(seen[75, 499], expected, atol=2)  # each row reaches the brightest color
     assert (seen[75, 0] == seen[15, 300]).all() and (seen[75, 499] == seen[75, 496]).all()
 
 
@@ -120,7 +120,7 @@ class Written(Canvas):
 
 
 def test_the_figure_names_words_rows_and_where_it_comes_from(tmp_path, monkeypatch):
-    monkeypatch.setattr("multiattn.export.alignment.Canvas", Written)
+    monkeypatch.setattr("multiattn.export.speech_figure.Canvas", Written)
     monkeypatch.setattr(Written, "seen", [])
     path = tmp_path / "new" / "figure.png"
     alignment_png(time_map(word_values(), LABELS), tones(), path, rate=RATE, words=WORDS)
@@ -136,7 +136,7 @@ def test_the_figure_names_words_rows_and_where_it_comes_from(tmp_path, monkeypat
 
 
 def test_words_that_would_stand_in_one_another_get_lines_of_their_own(tmp_path, monkeypatch):
-    monkeypatch.setattr("multiattn.export.alignment.Canvas", Written)
+    monkeypatch.setattr("multiattn.export.speech_figure.Canvas", Written)
     monkeypatch.setattr(Written, "seen", [])
     words = tuple(Said(f" extraordinarily{i}", 0.1 * i, 0.1 * i + 0.1) for i in range(3))
     values = word_values(words, 3.1)
@@ -148,7 +148,7 @@ def test_words_that_would_stand_in_one_another_get_lines_of_their_own(tmp_path, 
 
 
 def test_a_window_of_a_long_recording_is_drawn_with_its_own_words(tmp_path, monkeypatch):
-    monkeypatch.setattr("multiattn.export.alignment._figure", lambda *given: drawn.append(given) or _figure(*given))
+    monkeypatch.setattr("multiattn.export.speech_figure._figure", lambda *given: drawn.append(given) or _figure(*given))
     drawn: list[tuple] = []
     late = time_map(word_values(WORDS[2:], start=1.4), LABELS[2:], start=1.4)
     alignment_png(late, tones(), tmp_path / "a.png", rate=RATE, words=WORDS, caption="the second half")

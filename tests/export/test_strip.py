@@ -6,7 +6,7 @@ from PIL import Image
 
 from multiattn.export import blend, question_png, strip_png
 from multiattn.export.naming import likelier
-from multiattn.export.strip import grids_of
+from multiattn.export.word_figure import grids_of
 from tests.export.pictures import make_salient, picture_map, time_map, whole, words_map
 
 TEXTS = ("a", " red", " fox", ",", " asleep")
@@ -31,7 +31,7 @@ def places(part: np.ndarray, png: np.ndarray) -> list[tuple[int, int]]:
 def test_each_word_has_its_overlay_in_the_order_of_the_sentence(tmp_path, size):
     picture = Image.fromarray(np.random.default_rng(11).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
     word_map = words_map(VALUES, TEXTS, whole(picture))
-    strip_png(word_map, picture, tmp_path / "new" / "strip.png", dependence=[0.0, 2.0, -1.0, 0.1, 9.0])
+    strip_png(word_map, picture, tmp_path / "new" / "strip.png", image_dependence=[0.0, 2.0, -1.0, 0.1, 9.0])
     png = read(tmp_path / "new" / "strip.png")
     scale = 224 / max(size)
     small = picture.resize([round(side * scale) for side in size], Image.Resampling.LANCZOS)
@@ -45,7 +45,7 @@ def test_each_word_has_its_overlay_in_the_order_of_the_sentence(tmp_path, size):
 
 
 def test_the_hottest_of_a_word_lies_on_what_it_saw():
-    salient = make_salient("landscape, centre crop")
+    salient = make_salient("landscape, center crop")
     one = salient.map
     values = np.stack([one.values, one.values.max() - one.values])
     shown = grids_of(words_map(values, ("box", " rest"), one.geometry))
@@ -54,12 +54,12 @@ def test_the_hottest_of_a_word_lies_on_what_it_saw():
     assert blend(salient.picture, shown[0]).tobytes() == blend(salient.picture, one).tobytes()
 
 
-def test_words_that_are_not_from_the_picture_are_marked_without_relying_on_colour(tmp_path, photo):
+def test_words_that_are_not_from_the_picture_are_marked_without_relying_on_color(tmp_path, photo):
     word_map = words_map(VALUES, TEXTS, whole(photo))
     pngs = []
     for number in (0.3, 0.1, None):
-        dependence = None if number is None else [number] + [3.0] * (len(TEXTS) - 1)
-        strip_png(word_map, photo, tmp_path / "strip.png", dependence=dependence)
+        image_dependence = None if number is None else [number] + [3.0] * (len(TEXTS) - 1)
+        strip_png(word_map, photo, tmp_path / "strip.png", image_dependence=image_dependence)
         pngs.append(read(tmp_path / "strip.png").astype(int))
     seen, marked, unasked = pngs
     assert seen.shape == marked.shape and len(unasked) < len(seen)
@@ -67,8 +67,8 @@ def test_words_that_are_not_from_the_picture_are_marked_without_relying_on_colou
     # the frame, the word and its number, of the second picture of the first row alone
     (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
     assert bottom - top < 260 and right - left < 240 and left > 240
-    grey = np.abs(seen.sum(axis=-1) - marked.sum(axis=-1))
-    assert (grey > 120).sum() > 400  # it shows on a printer without colours
+    gray = np.abs(seen.sum(axis=-1) - marked.sum(axis=-1))
+    assert (gray > 120).sum() > 400  # it shows on a printer without colors
 
 
 def test_caption_is_drawn_as_it_stands_and_long_words_fit(tmp_path, photo):
@@ -104,8 +104,8 @@ def test_strip_names_what_does_not_fit(tmp_path, photo):
         strip_png(picture_map(np.eye(5), whole(photo)), photo, path)
     with pytest.raises(ValueError, match=r"must have the axes .* but has \('token', 'time'\)"):
         strip_png(time_map(), photo, path)
-    with pytest.raises(ValueError, match="`dependence` must have a number for each of 5 words, but has 2"):
-        strip_png(fitting, photo, path, dependence=[0.1, 0.2])
+    with pytest.raises(ValueError, match="`image_dependence` must have a number for each of 5 words, but has 2"):
+        strip_png(fitting, photo, path, image_dependence=[0.1, 0.2])
     with pytest.raises(ValueError, match="`picture` must be the map's source"):
         strip_png(fitting, photo.rotate(90, expand=True), path)
     with pytest.raises(ValueError, match="`geometry` of the map must say where"):
@@ -131,7 +131,7 @@ def test_the_words_of_a_question_come_before_those_of_its_answer(tmp_path, size)
     assert found == sorted(found)
 
 
-def test_the_answer_is_told_from_the_question_without_relying_on_colour(tmp_path, photo):
+def test_the_answer_is_told_from_the_question_without_relying_on_color(tmp_path, photo):
     pngs = []
     for asked, answered in ((ASKED[:1], ASKED[1:2]), (ASKED[:1], ASKED[1:2]), (ASKED[1:2], ASKED[:1])):
         maps = [words_map(np.ones((1, 3, 5)), texts, whole(photo)) for texts in (asked, answered)]
@@ -148,7 +148,7 @@ def test_the_answer_is_told_from_the_question_without_relying_on_colour(tmp_path
 
 def test_what_a_question_was_answered_stands_above(tmp_path, photo, monkeypatch):
     drawn = []
-    monkeypatch.setattr("multiattn.export.strip.Canvas.write", lambda canvas, text, *_, **__: drawn.append(text))
+    monkeypatch.setattr("multiattn.export.word_figure.Canvas.write", lambda canvas, text, *_, **__: drawn.append(text))
     question = words_map(VALUES[:4], ASKED, whole(photo), method="relevance", note="How the question looked.")
     answer = words_map(VALUES[3:], ANSWERED, whole(photo), method="relevance", note="How the answer looked.")
     question_png(question, answer, photo, tmp_path / "strip.png")

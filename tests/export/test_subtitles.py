@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from multiattn.errors import InputError
 from multiattn.export import ctm, srt, textgrid, transcript_fields, vtt, write_text
-from multiattn.export.spoken import in_order, pieces_of
+from multiattn.export.timed_text import in_order, pieces_of
 from tests.export.sounds import DURATION, SEGMENTS, Part, Said
 
 NASTY = 'a <b>bold</b> & "said" --> \n\n7\r\x0b\x00\x85\u2028 end;; \\N {an8}'

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from multiattn.generation import DecodingOptions, generate
+from multiattn.generation import GenerationConfig, generate
 from tests.generation.toy import END, Toy, V, enumerated, logits_of, named
 
 NAMES = (0.1, 0.2, 0.3, 0.4, 0.5)
@@ -12,8 +12,8 @@ PROMPTS = [[1], [1, 3], [1, 4, 4, 3], [3], [1, 1]]
 @pytest.mark.parametrize("early_stopping", [False, True, "never"])
 def test_wide_beams_find_all_texts_in_their_order(penalty: float, early_stopping: bool | str) -> None:
     """With a place for every text there can be, nothing is decided before all are there."""
-    options = DecodingOptions(
-        max_tokens=3, beams=131, candidates=131, length_penalty=penalty, early_stopping=early_stopping
+    options = GenerationConfig(
+        max_tokens=3, num_beams=131, num_return_sequences=131, length_penalty=penalty, early_stopping=early_stopping
     )
     found = generate(Toy(), named(*NAMES), PROMPTS, options)
     for name, prompt, texts in zip(NAMES, PROMPTS, found, strict=True):
@@ -26,28 +26,30 @@ def test_wide_beams_find_all_texts_in_their_order(penalty: float, early_stopping
             assert text.finished == (len(text.log_probs) > len(text.tokens))
 
 
-@pytest.mark.parametrize("beams", [2, 3, 7])
+@pytest.mark.parametrize("num_beams", [2, 3, 7])
 @pytest.mark.parametrize("early_stopping", [False, True, "never"])
-def test_a_ragged_batch_is_its_items_one_by_one(beams: int, early_stopping: bool | str) -> None:
-    options = DecodingOptions(max_tokens=11, beams=beams, candidates=beams, early_stopping=early_stopping)
+def test_a_ragged_batch_is_its_items_one_by_one(num_beams: int, early_stopping: bool | str) -> None:
+    options = GenerationConfig(
+        max_tokens=11, num_beams=num_beams, num_return_sequences=num_beams, early_stopping=early_stopping
+    )
     toy = Toy()
     found = generate(toy, named(*NAMES), PROMPTS, options)
     steps = []
     for name, prompt, texts in zip(NAMES, PROMPTS, found, strict=True):
         alone = Toy()
         assert generate(alone, named(name), [prompt], options) == [texts]
-        assert len(texts) == beams == len({text.tokens for text in texts})
+        assert len(texts) == num_beams == len({text.tokens for text in texts})
         assert [text.score for text in texts] == sorted((text.score for text in texts), reverse=True)
         steps.append(len(alone.rows_of_steps))
     # an item takes no more steps in a batch, and the prompt is read once for all its beams
-    assert (len(set(steps)) > 1) == (beams < 7 or early_stopping is True)  # the widest never has enough
-    expected = [5, *(beams * sum(1 for count in steps if count > i) for i in range(1, max(steps)))]
+    assert (len(set(steps)) > 1) == (num_beams < 7 or early_stopping is True)  # the widest never has enough
+    expected = [5, *(num_beams * sum(1 for count in steps if count > i) for i in range(1, max(steps)))]
     assert toy.rows_of_steps == expected
 
 
 def test_what_is_kept_of_a_text_is_what_the_model_says_of_it() -> None:
     for texts, name, prompt in zip(
-        generate(Toy(), named(*NAMES), PROMPTS, DecodingOptions(max_tokens=7, beams=3, candidates=3)),
+        generate(Toy(), named(*NAMES), PROMPTS, GenerationConfig(max_tokens=7, num_beams=3, num_return_sequences=3)),
         NAMES,
         PROMPTS,
         strict=True,
@@ -64,7 +66,7 @@ def test_never_stopping_early_finds_what_stopping_early_misses() -> None:
     names = [i / 100 for i in range(1, 53)]
     best = []
     for early_stopping in (True, False, "never"):
-        options = DecodingOptions(max_tokens=13, beams=2, early_stopping=early_stopping, length_penalty=1.5)
+        options = GenerationConfig(max_tokens=13, num_beams=2, early_stopping=early_stopping, length_penalty=1.5)
         found = generate(Toy(), named(*names), [[1]] * len(names), options)
         best.append([texts[0].score for texts in found])
     for shorter, longer in ((best[0], best[1]), (best[1], best[2])):
@@ -74,7 +76,9 @@ def test_never_stopping_early_finds_what_stopping_early_misses() -> None:
 
 def test_a_beam_that_cannot_go_on_is_none() -> None:
     """With two tokens to choose from there are fewer texts than beams at first, and none is found twice."""
-    options = DecodingOptions(max_tokens=3, beams=7, candidates=7, suppress=(0, 1, 3), early_stopping=True)
+    options = GenerationConfig(
+        max_tokens=3, num_beams=7, num_return_sequences=7, suppress=(0, 1, 3), early_stopping=True
+    )
     [texts] = generate(Toy(), named(0.1), [[1]], options)
     assert sorted(text.tokens for text in texts) == [(), (4,), (4, 4), (4, 4, 4)]
 
@@ -84,16 +88,19 @@ def test_where_all_is_forbidden_the_search_ends_with_what_there_is() -> None:
         def __call__(self, tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
             return scores if tokens.shape[1] < 4 else torch.full_like(scores, -torch.inf)
 
-    for options in (DecodingOptions(min_tokens=7), DecodingOptions(min_tokens=7, beams=3, candidates=3)):
-        [texts] = generate(Toy(), named(0.1), [[1]], options, constraints=[Nothing()])
-        assert len(texts) == options.candidates
+    for options in (
+        GenerationConfig(min_tokens=7),
+        GenerationConfig(min_tokens=7, num_beams=3, num_return_sequences=3),
+    ):
+        [texts] = generate(Toy(), named(0.1), [[1]], options, logits_processors=[Nothing()])
+        assert len(texts) == options.num_return_sequences
         for text in texts:
             assert len(text.tokens) == len(text.log_probs) == 3 and not text.finished
             assert text.score == pytest.approx(sum(text.log_probs) / 3, abs=1e-5)
 
 
 def test_texts_may_all_end_at_once() -> None:
-    options = DecodingOptions(max_tokens=11, beams=3, candidates=3, suppress=(END,))
+    options = GenerationConfig(max_tokens=11, num_beams=3, num_return_sequences=3, suppress=(END,))
     [texts] = generate(Toy(), named(0.1), [[1]], options, stop_when=lambda item, text: len(text) == 2)
     assert [len(text.tokens) for text in texts] == [2, 2, 2]
     assert all(text.finished and len(text.log_probs) == 2 for text in texts)

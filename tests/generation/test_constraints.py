@@ -6,18 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiattn.errors import ModelError
-from multiattn.generation import DecodingOptions, generate
-from multiattn.generation.constraints import NoRepeatedNgram, RepetitionPenalty
+from multiattn.generation import GenerationConfig, generate
+from multiattn.generation.logits_processors import NoRepeatedNgram, RepetitionPenalty
 from tests.generation.toy import END, Toy, V, logits_of, named
 
 NAMES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 PROMPTS = [[1], [1, 3], [1, 4, 4, 3], [3], [1, 1], [4, 3, 1], [1]]
-WAYS = [{}, {"beams": 3, "candidates": 3}, {"sample": True, "candidates": 3}]
+WAYS = [{}, {"num_beams": 3, "num_return_sequences": 3}, {"sample": True, "num_return_sequences": 3}]
 
 
 def written(way: dict[str, object], **options: object) -> list[tuple[list[int], list[list[int]]]]:
     """Each prompt with what was found for it, the end token put back."""
-    asked = DecodingOptions(**{"max_tokens": 11, **way, **options})
+    asked = GenerationConfig(**{"max_tokens": 11, **way, **options})
     found = generate(Toy(), named(*NAMES), PROMPTS, asked, generator=torch.Generator().manual_seed(3))
     texts = [[[*text.tokens, END][: len(text.log_probs)] for text in texts] for texts in found]
     return list(zip(PROMPTS, texts, strict=True))
@@ -97,7 +97,7 @@ def test_forced_tokens_stand_whatever_else_is_asked(way: dict[str, object]) -> N
 
 
 def test_forced_tokens_cost_nothing_in_the_search_and_keep_their_own_log_probability() -> None:
-    options = DecodingOptions(max_tokens=2, beams=3, forced=((0, 4), (1, END)))
+    options = GenerationConfig(max_tokens=2, num_beams=3, forced=((0, 4), (1, END)))
     [[text]] = generate(Toy(), named(0.1), [[1]], options)
     first, second = logits_of(0.1, [1]).log_softmax(0)[4], logits_of(0.1, [1, 4]).log_softmax(0)[END]
     assert text.log_probs == pytest.approx((float(first), float(second)), abs=1e-5)
@@ -105,7 +105,7 @@ def test_forced_tokens_cost_nothing_in_the_search_and_keep_their_own_log_probabi
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_penalised_texts_repeat_less(way: dict[str, object]) -> None:
+def test_penalized_texts_repeat_less(way: dict[str, object]) -> None:
     def share(**options: object) -> float:
         found = written(way, suppress=(END,), max_tokens=2, **options)
         again = [t in [*prompt, *text[:i]] for prompt, texts in found for text in texts for i, t in enumerate(text)]
@@ -122,8 +122,8 @@ def test_own_rules_see_the_text_with_its_padding_and_come_before_forced_tokens()
             seen.append(tokens.tolist())
             return scores.index_fill(1, torch.tensor([0, 1, END, 3]), -math.inf)
 
-    options = DecodingOptions(max_tokens=3, forced=((1, 3),))
-    found = generate(Toy(), named(0.1, 0.2), [[1], [3, 1]], options, constraints=[Rule()])
+    options = GenerationConfig(max_tokens=3, forced=((1, 3),))
+    found = generate(Toy(), named(0.1, 0.2), [[1], [3, 1]], options, logits_processors=[Rule()])
     assert [text.tokens for [text] in found] == [(4, 3, 4)] * 2
     assert seen == [[[-1, 1], [3, 1]], [[-1, 1, 4], [3, 1, 4]], [[-1, 1, 4, 3], [3, 1, 4, 3]]]
 
@@ -132,12 +132,12 @@ def test_own_rules_see_the_text_with_its_padding_and_come_before_forced_tokens()
 def test_unknown_tokens_are_named(options: dict[str, object]) -> None:
     [name] = options
     with pytest.raises(ModelError, match=f"`{name}` must name tokens of .* from 0 to 4, but names 5 instead"):
-        generate(Toy(), named(0.1), [[1]], DecodingOptions(**options))
+        generate(Toy(), named(0.1), [[1]], GenerationConfig(**options))
 
 
 def test_log_probabilities_are_the_models_own() -> None:
     for way in WAYS:
-        options = DecodingOptions(
+        options = GenerationConfig(
             **way, max_tokens=7, repetition_penalty=1.7, suppress=(3,), **({"temperature": 0.6} if way else {})
         )
         found = generate(Toy(), named(0.3), [[1]], options, generator=torch.Generator().manual_seed(5))

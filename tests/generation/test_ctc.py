@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
-from multiattn.generation import DecodingOptions, generate
+from multiattn.generation import GenerationConfig, generate
 from multiattn.generation.ctc import CtcScorer
 from multiattn.generation.search import Scorer
 from tests.generation.toy import END, PAD, Toy, V, logits_of, named
@@ -91,8 +91,8 @@ def test_what_is_forbidden_stays_so_and_shares_are_mixed() -> None:
 @pytest.mark.parametrize("patience", [None, 1.0])
 def test_a_wide_search_finds_the_best_joint_score(weight: float, patience: float | None) -> None:
     names, prompts = (0.1, 0.2, 0.3), [[1], [1, 3], [1, 4, 4, 3]]
-    options = DecodingOptions(
-        max_tokens=3, beams=61, candidates=5, length_penalty=0, renormalise=True, patience=patience
+    options = GenerationConfig(
+        max_tokens=3, num_beams=61, num_return_sequences=5, length_penalty=0, renormalize=True, patience=patience
     )
     found = generate(Toy(), named(*names), prompts, options, scorer=scorer(weight))
     for name, prompt, log_probs, count, texts in zip(names, prompts, spelling(), FRAMES, found, strict=True):
@@ -116,7 +116,7 @@ def _log_prob(name: float, prompt: Sequence[int], text: Sequence[int]) -> float:
 
 
 def test_greedy_takes_the_best_joint_step() -> None:
-    options = DecodingOptions(max_tokens=3, renormalise=True)
+    options = GenerationConfig(max_tokens=3, renormalize=True)
     [[text], *_] = generate(Toy(), named(0.1, 0.2, 0.3), [[1]] * 3, options, scorer=scorer(0.6))
     texts, prefix = spelt(spelling()[0]), ()
     for token in [*text.tokens, END][: len(text.log_probs)]:
@@ -145,8 +145,8 @@ def test_a_thousand_frames_lose_nothing() -> None:
 
 
 def test_what_cannot_be_scored() -> None:
-    options = DecodingOptions(max_tokens=3)
-    with pytest.raises(ModelError, match="`renormalise` must be True with a scorer.*False instead"):
+    options = GenerationConfig(max_tokens=3)
+    with pytest.raises(ModelError, match="`renormalize` must be True with a scorer.*False instead"):
         generate(Toy(), named(0.1, 0.2, 0.3), [[1]] * 3, options, scorer=scorer(0.5))
     for weight in (0.0, 1.1):
         with pytest.raises(ModelError, match=f"`weight` must be above 0 and at most 1, but is {weight} instead"):

@@ -6,11 +6,11 @@ import torch
 
 from multiattn.blocks import packed as room
 from multiattn.blocks.packed import PackedLinear, PackedWeight
-from multiattn.generation import layout
-from multiattn.generation.layout import lay_out_for_decoding, lay_out_for_reading
+from multiattn.generation import packing as layout
+from multiattn.generation.packing import lay_out_for_decoding, lay_out_for_reading
 from multiattn.models.text_decoder import TextDecoder, TextDecoderConfig
 from multiattn.models.text_encoder import TextEncoder, TextEncoderConfig
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 V, D, C = 101, 24, 17
 
@@ -22,7 +22,7 @@ def pack_small_weights_too(monkeypatch):
 
 def decoder(**options) -> TextDecoder:
     config = TextDecoderConfig(V, dim=D, depth=2, num_heads=3, mlp_dim=53, context_dim=C, max_length=13, **options)
-    return randomise(TextDecoder(config), seed=0)
+    return randomize(TextDecoder(config), seed=0)
 
 
 def decode(model: TextDecoder, *, rows: int) -> torch.Tensor:
@@ -134,7 +134,7 @@ def test_another_precision_is_left_alone():
 
 def test_an_encoder_that_is_laid_out_reads_to_rounding():
     config = TextEncoderConfig(V, dim=D, depth=2, num_heads=3, mlp_dim=53, context_dim=C, max_length=13)
-    model = randomise(TextEncoder(config), seed=0).eval()
+    model = randomize(TextEncoder(config), seed=0).eval()
     tokens, context = torch.randint(V, (3, 8)), torch.randn(1, 7, C)
     with torch.inference_mode():
         expected = model(tokens, context)

@@ -1,12 +1,12 @@
 import pytest
 
 from multiattn.errors import ModelError
-from multiattn.generation import DecodingOptions
+from multiattn.generation import GenerationConfig
 
 
-def checked(**values: object) -> DecodingOptions:
+def checked(**values: object) -> GenerationConfig:
     """Options as they are made where no test checks the types beforehand."""
-    options = DecodingOptions()
+    options = GenerationConfig()
     for name, value in values.items():
         object.__setattr__(options, name, value)
     options.__post_init__()
@@ -21,11 +21,11 @@ def checked(**values: object) -> DecodingOptions:
         ("max_tokens", True, "a whole number"),
         ("min_tokens", -1, "at least 0"),
         ("min_tokens", 31, r"at most `max_tokens` \(30\)"),
-        ("beams", 0, "at least 1"),
-        ("beams", 1001, "at most 1000"),
-        ("beams", "3", "a whole number"),
-        ("candidates", 0, "at least 1"),
-        ("candidates", 2, r"at most `beams` \(1\) without `sample`"),
+        ("num_beams", 0, "at least 1"),
+        ("num_beams", 1001, "at most 1000"),
+        ("num_beams", "3", "a whole number"),
+        ("num_return_sequences", 0, "at least 1"),
+        ("num_return_sequences", 2, r"at most `num_beams` \(1\) without `sample`"),
         ("length_penalty", float("nan"), "from -10 to 10"),
         ("length_penalty", 10.5, "from -10 to 10"),
         ("length_penalty", "1", "a number"),
@@ -34,7 +34,7 @@ def checked(**values: object) -> DecodingOptions:
         ("patience", 0.9, "at least 1 and finite"),
         ("patience", float("inf"), "at least 1 and finite"),
         ("patience", "2", "a number"),
-        ("renormalise", 1, "True or False"),
+        ("renormalize", 1, "True or False"),
         ("count_end", None, "True or False"),
         ("sample", 1, "True or False"),
         ("temperature", 0.0, "above 0 and finite"),
@@ -60,12 +60,12 @@ def test_what_cannot_be_is_named(name: str, value: object, rule: str) -> None:
 
 
 def test_beams_and_samples_do_not_go_together() -> None:
-    with pytest.raises(ModelError, match="`beams` must be 1 with `sample`.*but is 3 instead"):
-        DecodingOptions(sample=True, beams=3)
-    assert DecodingOptions(sample=True, candidates=3).candidates == 3
+    with pytest.raises(ModelError, match="`num_beams` must be 1 with `sample`.*but is 3 instead"):
+        GenerationConfig(sample=True, num_beams=3)
+    assert GenerationConfig(sample=True, num_return_sequences=3).num_return_sequences == 3
 
 
 def test_lists_of_a_file_become_tuples() -> None:
     options = checked(suppress=[3, 1], suppress_first=[7], forced=[[0, 5]])
     assert (options.suppress, options.suppress_first, options.forced) == ((3, 1), (7,), ((0, 5),))
-    assert hash(options) == hash(DecodingOptions(suppress=(3, 1), suppress_first=(7,), forced=((0, 5),)))
+    assert hash(options) == hash(GenerationConfig(suppress=(3, 1), suppress_first=(7,), forced=((0, 5),)))

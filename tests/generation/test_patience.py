@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from multiattn.generation import DecodingOptions, generate
+from multiattn.generation import GenerationConfig, generate
 from tests.generation.toy import END, Toy, V, greedy, logits_of, named
 
 NAMES = (0.1, 0.2, 0.3, 0.4, 0.5)
@@ -14,7 +14,7 @@ PROMPTS = [[1], [1, 3], [1, 4, 4, 3], [3], [1, 1]]
 
 
 def plain_search(
-    name: float, prompt: Sequence[int], *, beams: int, patience: float, longest: int, never: Sequence[int] = ()
+    name: float, prompt: Sequence[int], *, num_beams: int, patience: float, longest: int, never: Sequence[int] = ()
 ) -> list[tuple[tuple[int, ...], float]]:
     """Step by step: of all continuations the best are kept; those that end on the way are done."""
     running, done = [((), 0.0)], []
@@ -29,59 +29,59 @@ def plain_search(
         for text, total in sorted(every, key=lambda one: -one[1]):
             if text[-1] != END:
                 running.append((text, total))
-            elif len(done) < round(beams * patience):
+            elif len(done) < round(num_beams * patience):
                 done.append((text[:-1], total))
-            if len(running) == beams:
+            if len(running) == num_beams:
                 break
-        if len(done) >= round(beams * patience):
+        if len(done) >= round(num_beams * patience):
             break
     else:
-        done += running[: max(beams - len(done), 0)]
+        done += running[: max(num_beams - len(done), 0)]
     return sorted(done, key=lambda one: -one[1] / max(len(one[0]), 1))
 
 
-@pytest.mark.parametrize("beams", [2, 3, 5])
+@pytest.mark.parametrize("num_beams", [2, 3, 5])
 @pytest.mark.parametrize("patience", [1.0, 2.0, 1.5])
 @pytest.mark.parametrize("never", [(), (3,)])
-def test_it_keeps_texts_as_they_end(beams: int, patience: float, never: tuple[int, ...]) -> None:
-    options = DecodingOptions(
+def test_it_keeps_texts_as_they_end(num_beams: int, patience: float, never: tuple[int, ...]) -> None:
+    options = GenerationConfig(
         max_tokens=11,
-        beams=beams,
-        candidates=beams,
+        num_beams=num_beams,
+        num_return_sequences=num_beams,
         patience=patience,
-        renormalise=True,
+        renormalize=True,
         count_end=False,
         suppress=never,
     )
     found = generate(Toy(), named(*NAMES), PROMPTS, options)
     for name, prompt, texts in zip(NAMES, PROMPTS, found, strict=True):
-        expected = plain_search(name, prompt, beams=beams, patience=patience, longest=11, never=never)
-        assert [text.tokens for text in texts] == [text for text, _ in expected[:beams]]
+        expected = plain_search(name, prompt, num_beams=num_beams, patience=patience, longest=11, never=never)
+        assert [text.tokens for text in texts] == [text for text, _ in expected[:num_beams]]
         for text, (_, total) in zip(texts, expected, strict=False):
             assert text.score == pytest.approx(total / max(len(text.tokens), 1), abs=1e-5)
             assert text.finished == (len(text.log_probs) > len(text.tokens))
 
 
 def test_what_is_cut_off_fills_the_places() -> None:
-    options = DecodingOptions(max_tokens=2, beams=5, candidates=5, patience=1.0, suppress=(END,))
+    options = GenerationConfig(max_tokens=2, num_beams=5, num_return_sequences=5, patience=1.0, suppress=(END,))
     [texts] = generate(Toy(), named(0.1), [[1]], options)
     assert len(texts) == 5 and not any(text.finished for text in texts)
     assert all(len(text.tokens) == 2 for text in texts)
 
 
 def test_where_all_is_forbidden_patience_ends_too() -> None:
-    options = DecodingOptions(
-        max_tokens=3, beams=3, candidates=3, patience=2.0, renormalise=True, suppress=tuple(range(V))
+    options = GenerationConfig(
+        max_tokens=3, num_beams=3, num_return_sequences=3, patience=2.0, renormalize=True, suppress=tuple(range(V))
     )
     [texts] = generate(Toy(), named(0.1), [[1]], options)
     assert [text.tokens for text in texts] == [()]
-    [[text]] = generate(Toy(), named(0.1), [[1]], DecodingOptions(renormalise=True, suppress=tuple(range(V))))
+    [[text]] = generate(Toy(), named(0.1), [[1]], GenerationConfig(renormalize=True, suppress=tuple(range(V))))
     assert text.tokens == () and not text.finished
 
 
 @pytest.mark.parametrize("sample", [False, True])
-def test_renormalised_scores_are_among_what_is_left(sample: bool) -> None:
-    options = DecodingOptions(max_tokens=7, renormalise=True, count_end=False, suppress=(3,), sample=sample)
+def test_renormalized_scores_are_among_what_is_left(sample: bool) -> None:
+    options = GenerationConfig(max_tokens=7, renormalize=True, count_end=False, suppress=(3,), sample=sample)
     generator = torch.Generator().manual_seed(3) if sample else None
     for [text], name, prompt in zip(
         generate(Toy(), named(*NAMES), PROMPTS, options, generator=generator), NAMES, PROMPTS, strict=True
@@ -97,7 +97,7 @@ def test_renormalised_scores_are_among_what_is_left(sample: bool) -> None:
 
 def test_the_end_may_not_count() -> None:
     counted, bare = (
-        generate(Toy(), named(*NAMES), PROMPTS, DecodingOptions(max_tokens=11, count_end=count_end))
+        generate(Toy(), named(*NAMES), PROMPTS, GenerationConfig(max_tokens=11, count_end=count_end))
         for count_end in (True, False)
     )
     for name, prompt, [one], [other] in zip(NAMES, PROMPTS, counted, bare, strict=True):

@@ -9,7 +9,7 @@ from multiattn.errors import ModelError
 from multiattn.generation import rank
 from multiattn.generation import ranking as room
 from multiattn.models import TextDecoder, TextDecoderConfig
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 V, C, M, ITEMS = 31, 17, 7, 3
 CONFIG = TextDecoderConfig(V, dim=22, depth=2, num_heads=2, mlp_dim=37, context_dim=C, max_length=7)
@@ -18,7 +18,7 @@ CANDIDATES = [[5], [5, 7], [7, 5, 11, 13, 17], [29], [29, 29], [3, 4], [5, 7, 8]
 
 @pytest.fixture(scope="module")
 def decoder() -> TextDecoder:
-    return randomise(TextDecoder(CONFIG), seed=3).eval()
+    return randomize(TextDecoder(CONFIG), seed=3).eval()
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_an_item_is_ranked_as_it_is_alone_and_what_is_projected_serves(decoder, 
 
 def test_padding_of_a_context_is_not_looked_at(decoder, context):
     longer = torch.cat([context, torch.full((ITEMS, 2, C), 9.0)], dim=1)
-    real = torch.arange(M + 2)[None].expand(ITEMS, -1) < M
+    attention_mask = torch.arange(M + 2)[None].expand(ITEMS, -1) < M
     for ours, theirs in zip(
-        rank(decoder, decoder.project_context(longer, real), CANDIDATES, most=4),
+        rank(decoder, decoder.project_context(longer, attention_mask), CANDIDATES, most=4),
         rank(decoder, context, CANDIDATES, most=4),
         strict=True,
     ):
@@ -129,7 +129,7 @@ def test_the_longest_that_fits(decoder, context):
 
 
 def test_a_model_that_says_nothing(context):
-    broken = randomise(TextDecoder(CONFIG), seed=3).eval()
+    broken = randomize(TextDecoder(CONFIG), seed=3).eval()
     with torch.no_grad():
         broken.embedding.weight.fill_(math.nan)
     with pytest.raises(ModelError, match="the model's scores must be numbers, but are NaN instead"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
-from multiattn.generation import DecodingOptions, generate
+from multiattn.generation import GenerationConfig, generate
 from multiattn.generation.sampling import draw, narrowed, random_shares
 from tests.generation.toy import END, Toy, V, greedy, logits_of, named
 
@@ -42,7 +42,7 @@ def test_texts_are_drawn_with_their_probability(narrow: dict[str, float]) -> Non
         text = () if first == END else (first,) if second == END else (first, second)
         expected[text] = expected.get(text, 0.0) + one * (1.0 if first == END else two) / (V if first == END else 1)
     assert sum(expected.values()) == pytest.approx(1)
-    options = DecodingOptions(max_tokens=2, sample=True, candidates=count, **narrow)
+    options = GenerationConfig(max_tokens=2, sample=True, num_return_sequences=count, **narrow)
     [texts] = generate(Toy(), named(0.2), [[1]], options, generator=seeded(3))
     found = Counter(text.tokens for text in texts)
     for text, probability in expected.items():
@@ -52,7 +52,7 @@ def test_texts_are_drawn_with_their_probability(narrow: dict[str, float]) -> Non
 
 
 def test_a_batch_samples_what_its_items_do_one_after_the_other() -> None:
-    options = DecodingOptions(max_tokens=11, sample=True, candidates=5)
+    options = GenerationConfig(max_tokens=11, sample=True, num_return_sequences=5)
     together = generate(Toy(), named(*NAMES), PROMPTS, options, generator=seeded(7))
     generator = seeded(7)
     alone = [
@@ -67,7 +67,7 @@ def test_a_batch_samples_what_its_items_do_one_after_the_other() -> None:
 
 
 def test_with_a_generator_each_an_item_is_sampled_as_alone() -> None:
-    options = DecodingOptions(max_tokens=11, sample=True, candidates=3)
+    options = GenerationConfig(max_tokens=11, sample=True, num_return_sequences=3)
     seeds = range(11, 11 + len(NAMES))
     together = generate(Toy(), named(*NAMES), PROMPTS, options, generator=[seeded(seed) for seed in seeds])
     alone = [
@@ -79,22 +79,22 @@ def test_with_a_generator_each_an_item_is_sampled_as_alone() -> None:
 
 def test_chance_comes_from_the_generator_alone() -> None:
     state = torch.get_rng_state()
-    generate(Toy(), named(*NAMES), PROMPTS, DecodingOptions(sample=True), generator=seeded(7))
+    generate(Toy(), named(*NAMES), PROMPTS, GenerationConfig(sample=True), generator=seeded(7))
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(ModelError, match="`generator` must be given to sample"):
-        generate(Toy(), named(*NAMES), PROMPTS, DecodingOptions(sample=True))
+        generate(Toy(), named(*NAMES), PROMPTS, GenerationConfig(sample=True))
 
 
 def test_a_generator_is_left_alone_where_nothing_is_sampled() -> None:
     generator = seeded(7)
     state = generator.get_state()
-    generate(Toy(), named(*NAMES), PROMPTS, DecodingOptions(), generator=generator)
+    generate(Toy(), named(*NAMES), PROMPTS, GenerationConfig(), generator=generator)
     assert torch.equal(generator.get_state(), state)
 
 
 @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-4}, {"temperature": 1e-300}])
 def test_the_narrowest_sampling_is_greedy(narrow: dict[str, float]) -> None:
-    options = DecodingOptions(max_tokens=11, sample=True, candidates=2, **narrow)
+    options = GenerationConfig(max_tokens=11, sample=True, num_return_sequences=2, **narrow)
     found = generate(Toy(), named(*NAMES), PROMPTS, options, generator=seeded(7))
     for name, prompt, texts in zip(NAMES, PROMPTS, found, strict=True):
         tokens, _ = greedy(name, prompt, count=11)
@@ -106,8 +106,8 @@ def test_where_all_is_forbidden_a_sample_ends() -> None:
         def __call__(self, tokens: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
             return scores if tokens.shape[1] < 4 else torch.full_like(scores, -torch.inf)
 
-    options = DecodingOptions(sample=True, candidates=3, min_tokens=7, top_k=3, top_p=0.9)
-    [texts] = generate(Toy(), named(0.1), [[1]], options, constraints=[Nothing()], generator=seeded(1))
+    options = GenerationConfig(sample=True, num_return_sequences=3, min_tokens=7, top_k=3, top_p=0.9)
+    [texts] = generate(Toy(), named(0.1), [[1]], options, logits_processors=[Nothing()], generator=seeded(1))
     assert all(len(text.tokens) == len(text.log_probs) == 3 and not text.finished for text in texts)
 
 
@@ -128,5 +128,5 @@ def test_the_ends_of_the_shares_draw_no_forbidden_token() -> None:
 def test_narrowing_keeps_the_scores_it_was_given() -> None:
     scores = torch.randn(3, 7)
     before = scores.clone()
-    narrowed(scores, DecodingOptions(sample=True, temperature=2.0, top_k=3, top_p=0.5))
+    narrowed(scores, GenerationConfig(sample=True, temperature=2.0, top_k=3, top_p=0.5))
     assert torch.equal(scores, before)

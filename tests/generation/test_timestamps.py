@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from multiattn.generation import Constraint, DecodingOptions, generate
+from multiattn.generation import GenerationConfig, LogitsProcessor, generate
 from multiattn.generation.timestamps import TimestampRules
 from tests.generation.toy import Sizes, Toy, named
 
@@ -76,10 +76,10 @@ def test_nothing_is_left_of_a_text_that_may_not_go_on() -> None:
 
 
 def test_it_is_a_constraint() -> None:
-    assert isinstance(TimestampRules(FIRST, END, 1), Constraint)
+    assert isinstance(TimestampRules(FIRST, END, 1), LogitsProcessor)
 
 
-@pytest.mark.parametrize("options", [{}, {"beams": 3}, {"sample": True, "temperature": 2.0}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"sample": True, "temperature": 2.0}], ids=str)
 def test_texts_are_of_whole_segments_in_order(options: dict[str, object]) -> None:
     def logits(name: float, text: Sequence[int]) -> Tensor:
         seed = hash((round(name * 1000), *text)) % 2**31
@@ -91,9 +91,9 @@ def test_texts_are_of_whole_segments_in_order(options: dict[str, object]) -> Non
         toy,
         named(*names),
         [[OTHER, *([WORDS[1]] * (i % 3))] for i in range(13)],
-        DecodingOptions(max_tokens=23, suppress=(OTHER,), renormalise=True, **options),
+        GenerationConfig(max_tokens=23, suppress=(OTHER,), renormalize=True, **options),
         generator=torch.Generator().manual_seed(5) if options.get("sample") else None,
-        constraints=[TimestampRules(FIRST, END, 3, no_timestamps=NO_TIMES, latest_start=2)],
+        logits_processors=[TimestampRules(FIRST, END, 3, no_timestamps=NO_TIMES, latest_start=2)],
     )
     lengths = set()
     for [text] in found:

@@ -58,11 +58,11 @@ class Toy:
         self.capacity = capacity
         return State(context[:, 0, 0].tolist(), [[] for _ in range(rows)])
 
-    def __call__(self, tokens: Tensor, *, cache: State, real: Tensor | None, last_only: bool) -> Tensor:
+    def __call__(self, tokens: Tensor, *, cache: State, attention_mask: Tensor | None, last_only: bool) -> Tensor:
         assert last_only
         self.rows_of_steps.append(len(tokens))
-        real = torch.ones_like(tokens, dtype=torch.bool) if real is None else real
-        for row, new, keep in zip(cache.rows, tokens, real, strict=True):
+        attention_mask = torch.ones_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask
+        for row, new, keep in zip(cache.rows, tokens, attention_mask, strict=True):
             row += new[keep].tolist()
         group = len(cache.rows) // len(cache.names)
         assert group * len(cache.names) == len(cache.rows)

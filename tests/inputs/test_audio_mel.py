@@ -50,7 +50,7 @@ def test_the_bands_are_torchaudios(rate: int, window: int, mels: int) -> None:
     torch.testing.assert_close(_filters(rate, window, mels), expected.T, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("scale", ["whisper", "normalised"])
+@pytest.mark.parametrize("scale", ["whisper", "normalized"])
 @pytest.mark.parametrize("pad_to", [None, 2.0])
 def test_each_of_several_gets_what_it_gets_alone(scale: Any, pad_to: float | None) -> None:
     preprocessing = AudioPreprocessing(scale=scale, pad_to=pad_to)
@@ -59,15 +59,15 @@ def test_each_of_several_gets_what_it_gets_alone(scale: Any, pad_to: float | Non
     together = preprocessing.features(torch.nn.utils.rnn.pad_sequence(alone, batch_first=True), lengths=counts)
     for row, samples, count in zip(together, alone, counts, strict=True):
         expected = preprocessing.features(samples)
-        real = preprocessing.frames(count)
-        assert expected.shape[-1] == (real if pad_to is None else 200)
+        attention_mask = preprocessing.frames(count)
+        assert expected.shape[-1] == (attention_mask if pad_to is None else 200)
         torch.testing.assert_close(row[:, : expected.shape[-1]], expected, rtol=0, atol=1e-5)
-        if scale == "normalised":
-            assert row[:, real:].abs().max() == 0 if real < row.shape[-1] else True
+        if scale == "normalized":
+            assert row[:, attention_mask:].abs().max() == 0 if attention_mask < row.shape[-1] else True
 
 
-def test_normalised_features_forget_the_level() -> None:
-    preprocessing = replace(SHORT, scale="normalised")
+def test_normalized_features_forget_the_level() -> None:
+    preprocessing = replace(SHORT, scale="normalized")
     samples = noise(16_011)
     found = preprocessing.features(samples)
     torch.testing.assert_close(found.mean(-1), torch.zeros(80), rtol=0, atol=1e-4)
@@ -93,7 +93,7 @@ def test_a_loud_frame_stands_where_it_is() -> None:
 
 
 def test_it_goes_through_json() -> None:
-    preprocessing = AudioPreprocessing(8_000, 200, 80, 61, "normalised", None, 11.0)
+    preprocessing = AudioPreprocessing(8_000, 200, 80, 61, "normalized", None, 11.0)
     assert AudioPreprocessing.from_dict(preprocessing.to_dict()) == preprocessing
     assert AudioPreprocessing.from_dict({}) == WHISPER
 
@@ -105,7 +105,7 @@ def test_it_goes_through_json() -> None:
         ({"window": 2.5}, "`window` must be a whole number of at least 1, but is 2.5 instead"),
         ({"hop": 401}, r"`hop` must be at most `window` \(400 samples\), but is 401 instead"),
         ({"mels": 201}, r"`mels` must be at most half of `window` \(400\), but is 201 instead"),
-        ({"scale": "db"}, "`scale` must be one of whisper, normalised, but is 'db' instead"),
+        ({"scale": "db"}, "`scale` must be one of whisper, normalized, but is 'db' instead"),
         ({"pad_to": float("nan")}, "`pad_to` must be finite seconds above 0, but is nan instead"),
         ({"max_seconds": None}, "`max_seconds` must be finite seconds above 0, but is None instead"),
         ({"pad_to": 31}, r"`pad_to` must be at most `max_seconds` \(30.0\), but is 31 instead"),

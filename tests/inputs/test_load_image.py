@@ -79,9 +79,9 @@ def test_transparency_is_laid_over_white() -> None:
     assert loaded.getpixel((3, 3)) == (127, 127, 127)
     assert loaded.getpixel((0, 0)) == RED
 
-    grey = Image.new("LA", (WIDTH, HEIGHT), (60, 255))
-    grey.putpixel((2, 3), (0, 0))
-    loaded = load_image(encode(grey, "PNG"))
+    gray = Image.new("LA", (WIDTH, HEIGHT), (60, 255))
+    gray.putpixel((2, 3), (0, 0))
+    loaded = load_image(encode(gray, "PNG"))
     assert (loaded.getpixel((2, 3)), loaded.getpixel((0, 0))) == (WHITE, (60, 60, 60))
 
 
@@ -95,27 +95,27 @@ def test_transparent_palette_is_laid_over_white(kind: str) -> None:
     assert (loaded.getpixel((2, 3)), loaded.getpixel((0, 0))) == (WHITE, RED)
 
 
-def test_transparent_colour_of_grey_and_rgb_png_is_laid_over_white() -> None:
-    grey = Image.new("L", (WIDTH, HEIGHT), 60)
-    grey.putpixel((2, 3), 9)
-    assert load_image(encode(grey, "PNG", transparency=9)).getpixel((2, 3)) == WHITE
+def test_transparent_color_of_gray_and_rgb_png_is_laid_over_white() -> None:
+    gray = Image.new("L", (WIDTH, HEIGHT), 60)
+    gray.putpixel((2, 3), 9)
+    assert load_image(encode(gray, "PNG", transparency=9)).getpixel((2, 3)) == WHITE
     assert load_image(encode(picture(), "PNG", transparency=BLUE)).getpixel((WIDTH - 1, 0)) == WHITE
 
 
 def test_first_frame_of_a_gif() -> None:
-    frames = [Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in (BLUE, RED)]
+    frames = [Image.new("RGB", (WIDTH, HEIGHT), color) for color in (BLUE, RED)]
     loaded = load_image(encode(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     assert loaded.getpixel((0, 0)) == BLUE
 
 
 def test_first_picture_of_a_phone_s_jpeg() -> None:
     """Phones write MPO: a JPEG with further pictures behind it."""
-    frames = [Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in (BLUE, RED)]
+    frames = [Image.new("RGB", (WIDTH, HEIGHT), color) for color in (BLUE, RED)]
     loaded = load_image(encode(frames[0], "MPO", save_all=True, append_images=frames[1:]))
     assert np.abs(np.subtract(loaded.getpixel((0, 0)), BLUE)).max() <= 2
 
 
-def test_grey_black_and_white_and_cmyk() -> None:
+def test_gray_black_and_white_and_cmyk() -> None:
     assert load_image(Image.new("L", (WIDTH, HEIGHT), 60)).getpixel((0, 0)) == (60, 60, 60)
     assert load_image(Image.new("1", (WIDTH, HEIGHT), 1)).getpixel((0, 0)) == WHITE
     loaded = load_image(encode(picture("CMYK"), "TIFF"))
@@ -143,9 +143,9 @@ def test_wide_modes_are_scaled_by_the_range_that_holds_them(mode: str, dtype: ty
 
 def test_wide_modes_beyond_every_customary_range_are_stretched() -> None:
     ramp = np.linspace(-700, 900, HEIGHT * WIDTH).astype(np.float32).reshape(HEIGHT, WIDTH)
-    grey = np.asarray(load_image(Image.fromarray(ramp)))[:, :, 0]
-    assert (grey[0, 0], grey[-1, -1]) == (0, 255)
-    assert (np.diff(grey.reshape(-1).astype(int)) >= 0).all()
+    gray = np.asarray(load_image(Image.fromarray(ramp)))[:, :, 0]
+    assert (gray[0, 0], gray[-1, -1]) == (0, 255)
+    assert (np.diff(gray.reshape(-1).astype(int)) >= 0).all()
 
 
 def test_pil_image_stays_as_it_is() -> None:
@@ -164,10 +164,10 @@ def test_arrays_and_tensors_hold_the_same_picture() -> None:
     for source in (expected, expected / 255, (expected / 255).astype(np.float32), tensor, tensor / 255):
         assert np.array_equal(np.asarray(load_image(source)), expected)
     assert np.array_equal(np.asarray(load_image((tensor / 255).bfloat16().requires_grad_())), expected)
-    grey = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
-    for source in (grey, grey[:, :, None], torch.from_numpy(grey), torch.from_numpy(grey)[None], grey / 255):
+    gray = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH)
+    for source in (gray, gray[:, :, None], torch.from_numpy(gray), torch.from_numpy(gray)[None], gray / 255):
         loaded = np.asarray(load_image(source))
-        assert np.array_equal(loaded, np.repeat(grey[:, :, None], 3, axis=2))
+        assert np.array_equal(loaded, np.repeat(gray[:, :, None], 3, axis=2))
     layer = np.dstack([expected, np.zeros((HEIGHT, WIDTH), np.uint8)])
     assert (np.asarray(load_image(layer)) == 255).all()
 
@@ -191,7 +191,7 @@ def test_all_bytes_survive_the_way_through_floats() -> None:
         (np.full((5, 7), np.nan), "`array` must hold finite numbers, but holds NaN or infinity instead."),
         (np.full((5, 7), np.inf, np.float16), "holds NaN or infinity"),
         (np.array([[0.0, 130.0]]), "run from 0 to 130 instead. Divide by 255, or convert it to uint8"),
-        (np.array([[-2.1, 0.5]]), "run from -2.1 to 0.5 instead. Undo the normalisation first"),
+        (np.array([[-2.1, 0.5]]), "run from -2.1 to 0.5 instead. Undo the normalization first"),
         (torch.zeros(()), "`tensor` must have shape [h, w] or [1 | 3, h, w], but has [] instead."),
         (torch.zeros(5, 7, 3), "Move the channels first: `tensor.permute(2, 0, 1)`."),
         (torch.zeros(2, 3, 5, 7), "Pass a batch as a list of pictures"),

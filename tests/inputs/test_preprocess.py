@@ -60,7 +60,7 @@ def test_crop_and_padding_equal_torchvision(source: tuple[int, int], resize_to: 
 @pytest.mark.parametrize("source", [(97, 131), (211, 89), (31, 37), (1, 1), (13, 7)])
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
 def test_equals_transformers(source: tuple[int, int], interpolation: str) -> None:
-    """Seen: equal to the PIL processor to the last bit; at most 1/255 from the torchvision one before normalisation."""
+    """Seen: equal to the PIL processor to the last bit; at most 1/255 from the torchvision one before normalization."""
     pytest.importorskip("transformers")
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
@@ -119,7 +119,7 @@ def test_a_fit_equals_transformers(source: tuple[int, int]) -> None:
     assert ours.shape[1] % 5 == ours.shape[2] % 5 == 0 and max(ours.shape) <= 63
 
 
-def test_every_byte_is_normalised_in_float32() -> None:
+def test_every_byte_is_normalized_in_float32() -> None:
     values = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
     ours, _ = preprocessing(size=(1, 256), resize_to=(1, 256))(Image.fromarray(values))
     expected = (torch.arange(256) / 255 - torch.tensor(MEAN)[:, None]) / torch.tensor(STD)[:, None]
@@ -142,7 +142,7 @@ def test_a_bright_patch_lands_where_the_geometry_says(
     size: tuple[int, int],
     place: tuple[float, float],
 ) -> None:
-    """A bright box on black: its centre of mass in the input, led back by the geometry, is the box's centre."""
+    """A bright box on black: its center of mass in the input, led back by the geometry, is the box's center."""
     prepare = preprocessing(size=size, resize_to=resize_to, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     geometry = prepare.geometry(source)
     left, top, right, bottom = geometry.source_box()
@@ -163,7 +163,7 @@ def test_a_bright_patch_lands_where_the_geometry_says(
     y = float((light.sum(1) * rows).sum() / light.sum())
     x = float((light.sum(0) * columns).sum() / light.sum())
     found_x, found_y = geometry.to_source(x, y)
-    # the sampling of the filter moves the centre a little: by less than a quarter of a pixel of the coarser picture
+    # the sampling of the filter moves the center a little: by less than a quarter of a pixel of the coarser picture
     assert abs(found_y - (corner[0] + side / 2)) <= 0.25 * max(1, scales[0])
     assert abs(found_x - (corner[1] + side / 2)) <= 0.25 * max(1, scales[1])
 

@@ -43,7 +43,7 @@ QUESTIONS = [[1, 9, 5, 17, 29, 7, 2], [1, 9, 8, 3, 2], [1, 11, 4, 2], [1, 30, 23
 """Two of each of two pictures."""
 
 QUESTION_WORDS = [
-    [Word("what", 0, 4, (0,)), Word("colour", 5, 11, (1, 2)), Word("?", 11, 12, (4,))],
+    [Word("what", 0, 4, (0,)), Word("color", 5, 11, (1, 2)), Word("?", 11, 12, (4,))],
     [Word("where", 0, 5, (0, 1, 2))],
     [Word("how", 0, 3, (0,)), Word("many", 4, 8, (1,))],
     [Word("is", 0, 2, (0,)), Word("it", 3, 5, (1,)), Word("red", 6, 9, (2, 3)), Word("?", 9, 10, (5,))],

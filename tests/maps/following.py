@@ -1,4 +1,4 @@
-"""A recogniser whose every head does what it is told: follow the speech, run backwards, stand still, or look at all.
+"""A recognizer whose every head does what it is told: follow the speech, run backwards, stand still, or look at all.
 
 Frames and tokens carry codes of times, sines and cosines whose product is the higher the nearer two times are. Nothing
 but the positions reaches the queries: embeddings and what the branches give are zero.
@@ -6,7 +6,7 @@ but the positions reaches the queries: embeddings and what the branches give are
 
 import torch
 
-from multiattn.models import SpeechConfig, SpeechEncoderConfig, SpeechRecogniser, TextDecoderConfig
+from multiattn.models import SpeechConfig, SpeechEncoderConfig, SpeechRecognizer, TextDecoderConfig
 
 WIDTH = 22  # of a code, and of a head
 FRAMES, LAYERS, HEADS = 83, 3, 2
@@ -27,7 +27,7 @@ def context(recordings: int = 1) -> torch.Tensor:
     return torch.stack([code(torch.arange(FRAMES) / (1 + 0.25 * i)) for i in range(recordings)])
 
 
-def recogniser(places: list[float], heads: dict[tuple[int, int], str]) -> SpeechRecogniser:
+def recognizer(places: list[float], heads: dict[tuple[int, int], str]) -> SpeechRecognizer:
     """Heads are flat but for those named; row i of a text is at `places[i]` for those that follow.
 
     The row that predicts a token is the one before it: `places[0]` is that of the start token.
@@ -47,7 +47,7 @@ def recogniser(places: list[float], heads: dict[tuple[int, int], str]) -> Speech
             end_token=END,
         ),
     )
-    model = SpeechRecogniser(config).eval()
+    model = SpeechRecognizer(config).eval()
     for parameter in model.decoder.parameters():
         torch.nn.init.zeros_(parameter)
     at = code(torch.tensor(places))

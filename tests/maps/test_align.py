@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from multiattn.maps import begin_frames, dtw, evidence, median_filter
+from multiattn.alignment import begin_frames, dtw, evidence, median_filter
 
 
 def naive_total(cost):
@@ -111,9 +111,9 @@ def test_evidence_is_how_far_a_look_is_out_of_the_usual():
     np.testing.assert_array_equal(found[:, 4], 0)
 
 
-def looks(centres, frames, width=2.0):
+def looks(centers, frames, width=2.0):
     """Rows that look at these places."""
-    near = np.exp(-((np.arange(frames) - np.array(centres)[:, None]) ** 2) / (2 * width**2))
+    near = np.exp(-((np.arange(frames) - np.array(centers)[:, None]) ** 2) / (2 * width**2))
     return (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
 
 

@@ -1,15 +1,15 @@
 import pytest
 
+from multiattn.alignment import HeadScore, choose_heads, rank_heads, score_heads
 from multiattn.errors import ModelError
-from multiattn.maps import HeadScore, choose_heads, rank_heads, score_heads
-from tests.maps.following import FRAMES, HEADS, LAYERS, START, context, recogniser
+from tests.maps.following import FRAMES, HEADS, LAYERS, START, context, recognizer
 
 PLACES = [12.0, 20.0, 31.0, 44.0, 57.0, 71.0, 75.0]
 TOKENS = [START, 5, 7, 3, 11, 4]
 
 
 def ranked(heads, **options):
-    model = recogniser(PLACES, heads)
+    model = recognizer(PLACES, heads)
     return rank_heads(scored(model, **options))
 
 
@@ -37,7 +37,7 @@ def test_what_keeps_a_head_from_being_chosen_is_told():
 
 
 def test_scores_are_means_over_recordings_with_enough_text():
-    model = recogniser(PLACES, {(1, 0): "follows"})
+    model = recognizer(PLACES, {(1, 0): "follows"})
     texts = [TOKENS, TOKENS[:3], TOKENS[:5], TOKENS]
     both = scored(model, texts=texts, recordings=2)
     assert [len(scores) for scores in both] == [LAYERS * HEADS, 0, LAYERS * HEADS, LAYERS * HEADS]
@@ -62,4 +62,4 @@ def test_a_model_without_such_heads_is_refused():
 
 def test_recordings_with_too_little_text_are_refused():
     with pytest.raises(ModelError, match="`scored` must have a transcript of at least 3 tokens, but has none"):
-        rank_heads(scored(recogniser(PLACES, {}), texts=[TOKENS[:3]]))
+        rank_heads(scored(recognizer(PLACES, {}), texts=[TOKENS[:3]]))

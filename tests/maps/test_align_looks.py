@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from multiattn.maps.align import rising_frames
-from multiattn.maps.snap import snapped
+from multiattn.alignment.dtw import rising_frames
+from multiattn.alignment.silence import snapped
 
 RATE = 8000
 

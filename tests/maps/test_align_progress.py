@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from multiattn.maps import Progress, progress
+from multiattn.alignment import Progress, progress
 
 FRAMES, SECONDS = 499, 0.02
 

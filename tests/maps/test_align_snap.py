@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multiattn.maps import snapped
-from multiattn.maps.snap import pauses, prominence
+from multiattn.alignment import snapped
+from multiattn.alignment.silence import pauses, prominence
 
 RATE = 16_000
 WORDS = [(0.31, 0.72), (1.05, 1.41), (1.83, 2.4)]  # with silence before, between and after; in seconds
@@ -25,7 +25,7 @@ def recording(*, noise_db=None, rate=RATE, words=WORDS):
 
 
 def contiguous(share):
-    """What a path through attention says: each pause is a neighbour's, or shared."""
+    """What a path through attention says: each pause is a neighbor's, or shared."""
     cuts = [end + share * (start - end) for (_, end), (start, _) in itertools.pairwise(WORDS)]
     return list(itertools.pairwise([0.0, *cuts, SECONDS]))
 

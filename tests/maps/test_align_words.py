@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 import torch
 
+from multiattn.alignment import listen, merged, progress, time_words, word_times
+from multiattn.alignment.teacher_forcing import check_heads
+from multiattn.alignment.word_grouping import SpokenWord
 from multiattn.attention import Tap
 from multiattn.errors import ModelError
 from multiattn.inputs.text import Word
-from multiattn.maps import listen, merged, progress, speech_attention, speech_attention_stack, word_times, words_heard
-from multiattn.maps.reading import check_heads
-from multiattn.maps.spoken import SpokenWord
+from multiattn.maps import speech_attention, speech_attention_stack
 from tests.fixtures import tiny_speech_bundle
-from tests.maps.following import END, FRAMES, HEADS, LAYERS, START, VOCABULARY, context, recogniser
+from tests.maps.following import END, FRAMES, HEADS, LAYERS, START, VOCABULARY, context, recognizer
 
 PLACES = [12.0, 26.0, 31.0, 47.0, 60.0, 71.0]  # of the rows that predict the five tokens and the end
 TOKENS = [START, 5, 7, 3, 11, 4]
@@ -19,7 +20,7 @@ HEAD = (1, 1)
 
 
 def following():
-    return recogniser([*PLACES, 75.0], {HEAD: "follows", (2, 0): "parked"})
+    return recognizer([*PLACES, 75.0], {HEAD: "follows", (2, 0): "parked"})
 
 
 def times_of(model=None, *, texts=(TOKENS,), words=None, prompt=1, frames=FRAMES, recordings=1, **options):
@@ -82,8 +83,8 @@ def drawn():
     lengths = torch.tensor([163, 97])
     with torch.inference_mode():
         encoded = model.encode(features, lengths=lengths)
-        real = model.context_real(encoded.shape[1], lengths)
-        projected = model.decoder.project_context(encoded, real=real)
+        attention_mask = model.context_attention_mask(encoded.shape[1], lengths)
+        projected = model.decoder.project_context(encoded, attention_mask=attention_mask)
     config = model.config.decoder
     texts = [
         [config.start_token, *torch.randint(4, config.vocab_size, (count,), generator=generator).tolist()]
@@ -295,4 +296,4 @@ def test_maps_that_cannot_be(changes, message):
 def test_scores_must_come_from_somewhere():
     (heard,) = listen(following(), context(), [TOKENS], prompt_lengths=[1], frames=[FRAMES], heads=[HEAD])
     with pytest.raises(ModelError, match="`log_probs` must be of all 5 tokens of the text, but are none instead"):
-        words_heard(heard, WORDS)
+        time_words(heard, WORDS)

@@ -232,6 +232,6 @@ def test_the_map_lands_on_the_one_salient_patch_of_the_source(method, size, spot
     row, col = np.unravel_index(m.values.argmax(), m.values.shape)
     left, top = m.geometry.to_source(8.0 * col, 8.0 * row)
     right, bottom = m.geometry.to_source(8.0 * (col + 1), 8.0 * (row + 1))
-    centre = (spot[0] + side / 2, spot[1] + side / 2)
-    assert left - side / 2 <= centre[0] <= right + side / 2
-    assert top - side / 2 <= centre[1] <= bottom + side / 2
+    center = (spot[0] + side / 2, spot[1] + side / 2)
+    assert left - side / 2 <= center[0] <= right + side / 2
+    assert top - side / 2 <= center[1] <= bottom + side / 2

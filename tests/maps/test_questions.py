@@ -131,7 +131,7 @@ def papers_relevance(alone, score, heads=None):
             return of_heads.mean(0)
         return of_heads[chosen].mean(0) if chosen else torch.zeros_like(of_heads[0])
 
-    def normalised(matrix):
+    def normalized(matrix):
         more = matrix - torch.eye(len(matrix), dtype=torch.float64)
         sums = more.sum(-1, keepdim=True)
         return torch.where(sums > 0, more / sums, 0) + torch.eye(len(matrix), dtype=torch.float64)
@@ -144,7 +144,7 @@ def papers_relevance(alone, score, heads=None):
     for layer, (self_weights, cross) in enumerate(zip(alone.selves, alone.crosses, strict=True)):
         chosen = None if heads is None else [head for of_layer, head in heads if of_layer == layer]
         own, found = own + bar(self_weights) @ own, found + bar(self_weights) @ found
-        found = found + normalised(own).T @ bar(cross, chosen=chosen) @ normalised(of_picture)
+        found = found + normalized(own).T @ bar(cross, chosen=chosen) @ normalized(of_picture)
     if not alone.looks:
         return found, found
     above = torch.zeros(alone.looks[0].shape[-2], len(of_picture), dtype=torch.float64)
@@ -361,15 +361,15 @@ def read_at_first(model, images, rows=ROWS):
     padded = pad_sequence([torch.tensor(one) for one in tokens], batch_first=True)
     with torch.inference_mode():
         context = model.question.project_context(model.encode(images))
-        return read_questions(model, images, padded, context, real=padded != 0)
+        return read_questions(model, images, padded, context, attention_mask=padded != 0)
 
 
 def test_a_reading_that_was_looked_at_is_one_that_was_not(two_parts, images):
     padded = torch.tensor([[1, 9, 5, 2], [1, 8, 2, 0]])
-    for real in (padded != 0, None):
+    for attention_mask in (padded != 0, None):
         context = two_parts.encode(images)
-        found = read_questions(two_parts, images, padded, context, real=real)
-        assert torch.equal(found.states, two_parts.read(padded, context, real=real))
+        found = read_questions(two_parts, images, padded, context, attention_mask=attention_mask)
+        assert torch.equal(found.states, two_parts.read(padded, context, attention_mask=attention_mask))
         assert list(found.looks) == [f"question.blocks.{i}.{kind}" for i in range(LAYERS) for kind in ("self", "cross")]
 
 
@@ -396,7 +396,7 @@ def test_what_a_map_says_of_itself(model, images, method):
     assert [maps.answer.geometry for maps in found] == [None, None, geometry, geometry]
     assert [maps.question.geometry for maps in found] == [None, None, geometry, geometry]
     assert found[3].question.axes[0].labels == ("is", " it", " red", "?")
-    assert [maps.question.target for maps in found] == ["what colour?", "where", "how many", "is it red?"]
+    assert [maps.question.target for maps in found] == ["what color?", "where", "how many", "is it red?"]
     written = isinstance(model, VQA) and model.decoder is not None
     assert found[1].answer.axes[0].labels == (("left", " of", " it") if written else ("to the left",))
     assert found[1].answer.target == ("left of it" if written else "to the left")

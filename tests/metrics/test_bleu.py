@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from multiattn.metrics import tokenise
+from multiattn.metrics import tokenize as tokenize
 from multiattn.metrics.bleu import bleu
 from tests.metrics.sentences import captions
 
@@ -33,8 +33,8 @@ def naive(candidates: list[list[str]], references: list[list[list[str]]], order:
 @pytest.mark.parametrize("seed", range(7))
 def test_it_is_the_definition(seed):
     candidates, references = captions(seed)
-    words = [tokenise(text) for text in candidates]
-    several = [[tokenise(text) for text in texts] for texts in references]
+    words = [tokenize(text) for text in candidates]
+    several = [[tokenize(text) for text in texts] for texts in references]
     assert bleu(words, several) == pytest.approx([naive(words, several, order) for order in (1, 2, 3, 4)], abs=1e-3)
 
 

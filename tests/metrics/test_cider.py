@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from multiattn.errors import InputError
-from multiattn.metrics import CiderD, tokenise
+from multiattn.metrics import CiderD
+from multiattn.metrics import tokenize as tokenize
 from tests.metrics.sentences import captions
 
 
@@ -12,7 +13,7 @@ def naive(candidate: str, item: int, references: list[list[str]]) -> float:
     """Equations 1 to 4 of the paper and its clipping, with one vector over all runs of an order."""
 
     def runs(text: str, n: int) -> Counter[str]:
-        words = tokenise(text)
+        words = tokenize(text)
         return Counter(" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
 
     total = 0.0
@@ -24,7 +25,7 @@ def naive(candidate: str, item: int, references: list[list[str]]) -> float:
         for text in references[item]:
             theirs = np.array([runs(text, n)[run] for run in axes]) * rarity
             scale = np.linalg.norm(ours) * np.linalg.norm(theirs)
-            apart = max(0, len(tokenise(candidate)) - 1) - max(0, len(tokenise(text)) - 1)
+            apart = max(0, len(tokenize(candidate)) - 1) - max(0, len(tokenize(text)) - 1)
             if scale > 0:
                 likeness = (np.minimum(ours, theirs) * theirs).sum() / scale
                 total += likeness * np.exp(-(apart**2) / 72) / len(references[item])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multiattn.metrics import tokenise
+from multiattn.metrics import tokenize as tokenize
 from multiattn.metrics.meteor import align, chunks_of, counts, meteor
 
 words = st.lists(st.sampled_from("a dog dogs run running".split()), max_size=6)
@@ -89,7 +89,7 @@ KNOWN = [
 
 @pytest.mark.parametrize(("caption", "reference", "figure"), KNOWN)
 def test_it_is_the_figure_of_the_original(caption, reference, figure):
-    assert counts(tokenise(caption), tokenise(reference)).score() == pytest.approx(figure, abs=1e-9)
+    assert counts(tokenize(caption), tokenize(reference)).score() == pytest.approx(figure, abs=1e-9)
 
 
 def test_the_same_sentence_is_one():

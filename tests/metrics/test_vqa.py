@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiattn.errors import InputError
-from multiattn.metrics.normalise_answer import normalise_answer
+from multiattn.metrics.normalize_answer import normalize_answer
 from multiattn.metrics.vqa import (
     TypeScores,
     agreement,
@@ -13,7 +13,7 @@ from multiattn.metrics.vqa import (
     answer_scores,
     is_exact,
     most_frequent,
-    normalise_question,
+    normalize_question,
     question_type,
 )
 
@@ -35,7 +35,7 @@ def test_of_ten_people_an_answer_gets_what_is_published(count: int, score: float
     assert agreement("yes", ["yes"] * count + others) == pytest.approx(score)
 
 
-@given(st.lists(st.sampled_from(["red", "blue", "green", "grey"]), min_size=4, max_size=13), st.sampled_from("ab"))
+@given(st.lists(st.sampled_from(["red", "blue", "green", "gray"]), min_size=4, max_size=13), st.sampled_from("ab"))
 def test_from_four_people_on_the_agreement_is_the_formula_person_by_person(answers: list[str], other: str) -> None:
     found = agreements(answers)
     assert found.keys() == set(answers)
@@ -76,7 +76,7 @@ def test_all_said_alike_is_right_and_unsaid_is_wrong(answers: list[str]) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "normalised"),
+    ("text", "normalized"),
     [
         ("  A  Dog.\n", "dog"),
         ("the man's hat!", "man's hat"),
@@ -104,17 +104,17 @@ def test_all_said_alike_is_right_and_unsaid_is_wrong(answers: list[str]) -> None
         ("a", ""),
     ],
 )
-def test_an_answer_is_normalised_by_the_published_rules(text: str, normalised: str) -> None:
-    assert normalise_answer(text) == normalised
+def test_an_answer_is_normalized_by_the_published_rules(text: str, normalized: str) -> None:
+    assert normalize_answer(text) == normalized
 
 
 @given(st.text(alphabet="ab T.,'-2 the", max_size=15))
 def test_case_and_spaces_around_make_no_difference(text: str) -> None:
-    found = normalise_answer(text)
-    assert found == normalise_answer(f" {text.upper()} ") == normalise_answer(found.upper())
+    found = normalize_answer(text)
+    assert found == normalize_answer(f" {text.upper()} ") == normalize_answer(found.upper())
 
 
-def test_both_sides_are_normalised() -> None:
+def test_both_sides_are_normalized() -> None:
     assert agreement("The dogs.", ["dogs", "Dogs", "the dogs", "cats"]) == pytest.approx((3 * 2 / 3 + 1) / 4)
     assert is_exact("2", ["two"])
 
@@ -147,7 +147,7 @@ def test_scores_are_means_over_all_questions_and_over_each_kind() -> None:
 )
 def test_a_question_without_a_type_has_its_first_two_words_for_one(question: str, kind: str) -> None:
     assert question_type(question) == kind
-    assert normalise_question(question).startswith(kind)
+    assert normalize_question(question).startswith(kind)
 
 
 def test_the_most_frequent_answer_is_found_for_each_kind_and_for_all() -> None:

@@ -79,13 +79,13 @@ def test_several_questions_of_a_picture_stand_side_by_side(model):
 
 def test_padding_changes_nothing(model):
     asked, lengths = questions(), [7, 5, 3, 1]
-    together = model(pictures(), asked, real=padding(lengths))
+    together = model(pictures(), asked, attention_mask=padding(lengths))
     context = model.encode(pictures())
     for row, length in enumerate(lengths):
         alone = model.answer_logits(model.read(asked[row : row + 1, :length], context[row // 2 : row // 2 + 1]))
         torch.testing.assert_close(together[row : row + 1], alone, atol=1e-4, rtol=1e-5)
     tap = Tap(model.attention_sites(question_tokens=7))
-    model(pictures(), asked, real=padding(lengths), tap=tap)
+    model(pictures(), asked, attention_mask=padding(lengths), tap=tap)
     for weights in tap.weights.values():
         assert not weights[2, :, :, 3:7].any()
         torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:-1]))

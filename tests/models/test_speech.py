@@ -8,8 +8,8 @@ from torch import nn
 from multiattn.attention import Tap
 from multiattn.blocks import MelStem
 from multiattn.errors import ModelError
-from multiattn.generation import DecodingOptions, generate
-from multiattn.models import SpeechConfig, SpeechEncoderConfig, SpeechRecogniser, TextDecoderConfig
+from multiattn.generation import GenerationConfig, generate
+from multiattn.models import SpeechConfig, SpeechEncoderConfig, SpeechRecognizer, TextDecoderConfig
 from multiattn.models.speech import PRESETS
 
 V, D, MELS = 23, 22, 7
@@ -25,7 +25,7 @@ MASKED = {
 
 
 def build(encoder, *, context="real", ctc=True):
-    model = SpeechRecogniser(SpeechConfig(encoder, DECODER, ctc=ctc, context=context))
+    model = SpeechRecognizer(SpeechConfig(encoder, DECODER, ctc=ctc, context=context))
     generator = torch.Generator().manual_seed(3)
     for name, parameter in model.named_parameters():
         nn.init.normal_(parameter, mean=float("norm" in name), std=0.2, generator=generator)
@@ -75,7 +75,7 @@ def test_the_decoder_alone_may_leave_the_filling_out(features, texts):
 
 def test_cached_decoding_of_padded_contexts_is_the_whole_pass(model, features, texts):
     encoded = model.encode(features, lengths=LENGTHS)
-    projected = model.decoder.project_context(encoded, model.context_real(encoded.shape[1], LENGTHS))
+    projected = model.decoder.project_context(encoded, model.context_attention_mask(encoded.shape[1], LENGTHS))
     whole = model(features, texts, lengths=LENGTHS)
     torch.testing.assert_close(model.decoder(texts, projected), whole, atol=1e-5, rtol=0)
     cache = model.decoder.start(projected, rows=3, capacity=5)
@@ -86,11 +86,11 @@ def test_cached_decoding_of_padded_contexts_is_the_whole_pass(model, features, t
     torch.testing.assert_close(torch.cat(steps_after, dim=1), whole[[2, 0], 3:], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("beams", [1, 3])
-def test_a_batch_of_padded_recordings_is_written_as_its_items_are(model, features, beams):
-    options = DecodingOptions(max_tokens=7, beams=beams)
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_batch_of_padded_recordings_is_written_as_its_items_are(model, features, num_beams):
+    options = GenerationConfig(max_tokens=7, num_beams=num_beams)
     encoded = model.encode(features, lengths=LENGTHS)
-    projected = model.decoder.project_context(encoded, model.context_real(encoded.shape[1], LENGTHS))
+    projected = model.decoder.project_context(encoded, model.context_attention_mask(encoded.shape[1], LENGTHS))
     together = generate(model.decoder, projected, [[1], [1, 5], [1]], options)
     for i, length in enumerate(LENGTHS.tolist()):
         alone = generate(model.decoder, model.encode(features[i : i + 1, :, :length]), [[1, 5][: 1 + i % 2]], options)
@@ -229,6 +229,6 @@ def test_published_sizes(name, parameters):
     """Those of the reference implementation, with a zero bias to each key besides."""
     config = PRESETS[name]
     with torch.device("meta"):
-        model = SpeechRecogniser(config)
+        model = SpeechRecognizer(config)
     keys = (config.encoder.depth + 2 * config.decoder.depth) * config.encoder.dim
     assert sum(parameter.numel() for parameter in model.parameters()) - keys == parameters

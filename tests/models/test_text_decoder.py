@@ -114,11 +114,11 @@ def test_padding_before_a_text_changes_nothing_of_it(decoder):
     tokens = texts(rows=4)
     lengths = (7, 3, 5, 1)
     expected = [decoder(tokens[i : i + 1, :n], context(4)[i : i + 1]) for i, n in enumerate(lengths)]
-    padded, real = torch.zeros(4, 7, dtype=torch.int64), torch.zeros(4, 7, dtype=torch.bool)
+    padded, attention_mask = torch.zeros(4, 7, dtype=torch.int64), torch.zeros(4, 7, dtype=torch.bool)
     for i, n in enumerate(lengths):
-        padded[i, 7 - n :], real[i, 7 - n :] = tokens[i, :n], True
+        padded[i, 7 - n :], attention_mask[i, 7 - n :] = tokens[i, :n], True
     cache = decoder.start(context(4), rows=4, capacity=9)
-    logits = decoder(padded, cache=cache, real=real)
+    logits = decoder(padded, cache=cache, attention_mask=attention_mask)
     for i, n in enumerate(lengths):
         close(logits[i : i + 1, 7 - n :], expected[i])
     following = texts(rows=4, count=2)
@@ -129,9 +129,9 @@ def test_padding_before_a_text_changes_nothing_of_it(decoder):
 
 
 def test_padding_after_a_text_changes_nothing_of_it(decoder):
-    tokens, real = texts(rows=2), torch.ones(2, TOKENS, dtype=torch.bool)
-    real[1, 4:] = False
-    logits = decoder(tokens, context(), real=real)
+    tokens, attention_mask = texts(rows=2), torch.ones(2, TOKENS, dtype=torch.bool)
+    attention_mask[1, 4:] = False
+    logits = decoder(tokens, context(), attention_mask=attention_mask)
     close(logits[:1], decoder(tokens[:1], context()[:1]))
     close(logits[1:, :4], decoder(tokens[1:, :4], context()[1:]))
 

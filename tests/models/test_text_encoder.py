@@ -59,9 +59,9 @@ def test_padding_changes_nothing_wherever_it_stands(encoder):
     alone = encoder(tokens, context(encoder))
     for left, right in ((0, 3), (2, 0), (1, 2)):
         padded = nn.functional.pad(tokens, (left, right), value=5)
-        real = torch.zeros(padded.shape, dtype=torch.bool)
-        real[:, left : left + N] = True
-        close(encoder(padded, context(encoder), real=real)[:, left : left + N], alone)
+        attention_mask = torch.zeros(padded.shape, dtype=torch.bool)
+        attention_mask[:, left : left + N] = True
+        close(encoder(padded, context(encoder), attention_mask=attention_mask)[:, left : left + N], alone)
 
 
 def test_rows_share_a_context_projected_or_not():
@@ -77,11 +77,11 @@ def test_rows_share_a_context_projected_or_not():
 def test_padding_of_the_context_is_not_looked_at():
     encoder = random_weights(TextEncoder(CONFIGS["bert, looking"]))
     tokens, seen = texts(), context(encoder)
-    real = torch.tensor([[True, True, True, False, False], [True] * 5])
-    states = encoder(tokens, seen, context_real=real)
+    attention_mask = torch.tensor([[True, True, True, False, False], [True] * 5])
+    states = encoder(tokens, seen, context_attention_mask=attention_mask)
     close(states[:3], encoder(tokens[:3], seen[:1, :3]))
     close(states[3:], encoder(tokens[3:], seen[1:]))
-    close(encoder(tokens, encoder.project_context(seen, real)), states)
+    close(encoder(tokens, encoder.project_context(seen, attention_mask)), states)
 
 
 def test_the_sites_are_those_that_run(encoder):
@@ -98,10 +98,10 @@ def test_the_sites_are_those_that_run(encoder):
 
 
 def test_the_first_state_alone_is_the_first_of_all(encoder):
-    tokens, real = texts(), torch.ones(6, N, dtype=torch.bool)
-    real[2, 4:] = False
-    whole = encoder(tokens, context(encoder), real=real)
-    close(encoder(tokens, context(encoder), real=real, first_only=True), whole[:, :1])
+    tokens, attention_mask = texts(), torch.ones(6, N, dtype=torch.bool)
+    attention_mask[2, 4:] = False
+    whole = encoder(tokens, context(encoder), attention_mask=attention_mask)
+    close(encoder(tokens, context(encoder), attention_mask=attention_mask, first_only=True), whole[:, :1])
 
 
 def test_it_has_the_decoder_s_parameters_under_the_same_names():

@@ -90,10 +90,12 @@ def test_places_are_added_to_the_patches_alone():
 
 def test_padded_questions_and_answers_are_read_as_if_they_were_not(model):
     given = answers(model)
-    real = torch.ones(6, N, dtype=torch.bool)
-    real[2, 4:] = real[5, 2:] = False
-    answer_real = None if given is None else torch.tensor([[True, True, False]] * 6)
-    logits = model(pictures(), questions(), given, real=real, answer_real=answer_real)
+    attention_mask = torch.ones(6, N, dtype=torch.bool)
+    attention_mask[2, 4:] = attention_mask[5, 2:] = False
+    answer_attention_mask = None if given is None else torch.tensor([[True, True, False]] * 6)
+    logits = model(
+        pictures(), questions(), given, attention_mask=attention_mask, answer_attention_mask=answer_attention_mask
+    )
     for row, length in ((2, 4), (5, 2), (0, N)):
         one = None if given is None else given[row : row + 1, :2]
         alone = model(pictures()[row // 3 : row // 3 + 1], questions()[row : row + 1, :length], one)

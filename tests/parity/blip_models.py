@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 from tests.parity.vocabularies import WORDPIECES, save_wordpieces
 
 START, END = len(WORDPIECES), 3
@@ -51,7 +51,7 @@ def save_theirs(
     import transformers
 
     config = transformers.BlipConfig(text_config=TEXT | (text or {}), vision_config=VISION | (vision or {}))
-    model = randomise(getattr(transformers, kind)(config), seed=13)
+    model = randomize(getattr(transformers, kind)(config), seed=13)
     model.save_pretrained(directory)
     side = config.vision_config.image_size
     transformers.BlipImageProcessor(size={"height": side, "width": side}).save_pretrained(directory)
@@ -72,5 +72,5 @@ def save_original(path: Path, theirs: nn.Module) -> None:
 
 
 def pictures(side: int, count: int = 3) -> torch.Tensor:
-    """Random normalised ones."""
+    """Random normalized ones."""
     return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(7))

@@ -5,7 +5,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def randomise(model: nn.Module, *, seed: int) -> nn.Module:
+def randomize(model: nn.Module, *, seed: int) -> nn.Module:
     """Draw every parameter anew, biases, norms and factors too, and return the model in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
 from multiattn.weights import load_text_encoder
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 from tests.parity.vocabularies import WORDPIECES, save_wordpieces
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
@@ -28,7 +28,7 @@ SIZES = {
 
 
 def save_theirs(directory: Path, kind: str = "BertModel", **changes: Any) -> torch.nn.Module:
-    model = randomise(getattr(transformers, kind)(transformers.BertConfig(**SIZES | changes)), seed=13)
+    model = randomize(getattr(transformers, kind)(transformers.BertConfig(**SIZES | changes)), seed=13)
     model.save_pretrained(directory)
     save_wordpieces(directory)
     return model
@@ -41,10 +41,10 @@ def change(path: Path, **values: Any) -> None:
 @torch.inference_mode()
 def largest_difference(encoder: torch.nn.Module, theirs: torch.nn.Module) -> float:
     tokens = torch.randint(5, len(WORDPIECES), (3, 11), generator=torch.Generator().manual_seed(3))
-    real = torch.arange(11)[None] < torch.tensor([11, 7, 2])[:, None]
-    wanted = theirs(tokens, attention_mask=real.long()).last_hidden_state
+    attention_mask = torch.arange(11)[None] < torch.tensor([11, 7, 2])[:, None]
+    wanted = theirs(tokens, attention_mask=attention_mask.long()).last_hidden_state
     assert wanted.std() > 0.3
-    return float((encoder(tokens, real=real) - wanted)[real].abs().max())
+    return float((encoder(tokens, attention_mask=attention_mask) - wanted)[attention_mask].abs().max())
 
 
 @pytest.mark.parametrize("kind", ["BertModel", "BertForPreTraining", "BertForMaskedLM"])

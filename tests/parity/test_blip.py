@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from multiattn.generation import DecodingOptions, generate
+from multiattn.generation import GenerationConfig, generate
 from multiattn.weights import ModelBundle, load_bundle, save_bundle
 from tests.parity import blip_models
 from tests.parity.blip_models import START, pictures, save_original
@@ -88,21 +88,21 @@ def save_lively(directory: Path) -> torch.nn.Module:
     return theirs
 
 
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("prompt", [(), (7, 11, 5)], ids=["no prompt", "prompt"])
 @torch.inference_mode()
-def test_captions_are_theirs_token_for_token(beams: int, prompt: tuple[int, ...], tmp_path: Path) -> None:
+def test_captions_are_theirs_token_for_token(num_beams: int, prompt: tuple[int, ...], tmp_path: Path) -> None:
     theirs = save_lively(tmp_path)
     model = load_bundle(tmp_path).captioner
     end = model.config.decoder.end_token
     images = pictures(35, count=5)
     # they drop the last token, which their tokenizer would have put there
     ids = torch.tensor([[START, *prompt, end]]).repeat(5, 1)
-    wanted = theirs.generate(images, input_ids=ids, num_beams=beams, max_new_tokens=11, do_sample=False)
+    wanted = theirs.generate(images, input_ids=ids, num_beams=num_beams, max_new_tokens=11, do_sample=False)
     captions = [[token for token in row if token not in (0, end)] for row in wanted[:, 1 + len(prompt) :].tolist()]
     assert len({tuple(caption) for caption in captions}) > 3, "captions that are all the same show little"
     assert len({len(caption) for caption in captions}) > 1, "some must end before they are cut"
-    options = DecodingOptions(max_tokens=11, beams=beams)
+    options = GenerationConfig(max_tokens=11, num_beams=num_beams)
     found = generate(model.decoder, model.encode(images), [[START, *prompt]] * 5, options)
     assert [list(best.tokens) for best, *_ in found] == captions
 

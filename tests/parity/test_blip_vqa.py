@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from multiattn.generation import DecodingOptions, generate
+from multiattn.generation import GenerationConfig, generate
 from multiattn.models import VQA
 from multiattn.weights import ModelBundle, load_bundle, save_bundle
 from tests.parity import blip_models
 from tests.parity.blip_models import END, START, TEXT, pictures, save_original
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 from tests.parity.vocabularies import WORDPIECES, save_wordpieces
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
@@ -34,10 +34,10 @@ def questions(start: int, rows: int = 3, length: int = 7) -> tuple[Tensor, Tenso
     """Drawn ones, of which all but the first end earlier, and where they are real."""
     tokens = torch.randint(5, len(WORDPIECES), (rows, length), generator=torch.Generator().manual_seed(3))
     tokens[:, 0] = start
-    real = torch.ones_like(tokens, dtype=torch.bool)
+    attention_mask = torch.ones_like(tokens, dtype=torch.bool)
     for row, end in enumerate(torch.arange(length, length - rows, -1)):
-        tokens[row, end - 1], tokens[row, end:], real[row, end:] = END, 0, False
-    return tokens, real
+        tokens[row, end - 1], tokens[row, end:], attention_mask[row, end:] = END, 0, False
+    return tokens, attention_mask
 
 
 def vqa(bundle: ModelBundle) -> VQA:
@@ -54,19 +54,21 @@ def largest_difference(bundle: ModelBundle, theirs: torch.nn.Module) -> float:
     """
     model = vqa(bundle)
     images = pictures(model.config.encoder.image_size[0])
-    tokens, real = questions(model.config.question.start_token)
+    tokens, attention_mask = questions(model.config.question.start_token)
     answers = torch.randint(5, len(WORDPIECES), (3, 5), generator=torch.Generator().manual_seed(5))
     seen = theirs.vision_model(pixel_values=images).last_hidden_state
-    states = theirs.text_encoder(tokens, attention_mask=real.long(), encoder_hidden_states=seen).last_hidden_state
+    states = theirs.text_encoder(
+        tokens, attention_mask=attention_mask.long(), encoder_hidden_states=seen
+    ).last_hidden_state
     one_by_one = [
         theirs.text_decoder(answer[None], encoder_hidden_states=state[None, is_real]).logits
-        for answer, state, is_real in zip(answers, states, real, strict=True)
+        for answer, state, is_real in zip(answers, states, attention_mask, strict=True)
     ]
     logits = torch.cat(one_by_one)
     assert 0.3 < logits.std() < 3, "a comparison of logits says little unless they are of order 1"
-    ours = model.read(tokens, model.encode(images), real=real)
-    found = model(images, tokens, answers, real=real)
-    return max(float((ours - states)[real].abs().max()), float((found - logits).abs().max()))
+    ours = model.read(tokens, model.encode(images), attention_mask=attention_mask)
+    found = model(images, tokens, answers, attention_mask=attention_mask)
+    return max(float((ours - states)[attention_mask].abs().max()), float((found - logits).abs().max()))
 
 
 @pytest.mark.parametrize(
@@ -115,10 +117,10 @@ def test_transformers_puts_around_a_question_what_ours_does(start: int, tmp_path
 def test_questions_about_one_picture_are_read_as_one_by_one(tmp_path: Path) -> None:
     theirs = save_theirs(tmp_path)
     model, images = vqa(load_bundle(tmp_path)), pictures(35, count=1)
-    tokens, real = questions(CLS)
+    tokens, attention_mask = questions(CLS)
     answers = torch.tensor([[START, 7, 11]]).repeat(3, 1)
-    together = model(images, tokens, answers, real=real)
-    for row, (question, is_real) in enumerate(zip(tokens, real, strict=True)):
+    together = model(images, tokens, answers, attention_mask=attention_mask)
+    for row, (question, is_real) in enumerate(zip(tokens, attention_mask, strict=True)):
         wanted = theirs_whole(theirs, images, question[None, is_real], answers[:1])
         assert torch.allclose(together[row], wanted[0], atol=1e-5)
 
@@ -144,20 +146,20 @@ def save_lively(directory: Path) -> torch.nn.Module:
     return theirs
 
 
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("num_beams", [1, 3])
 @torch.inference_mode()
-def test_answers_are_theirs_token_for_token(beams: int, tmp_path: Path) -> None:
+def test_answers_are_theirs_token_for_token(num_beams: int, tmp_path: Path) -> None:
     theirs = save_lively(tmp_path)
     model = vqa(load_bundle(tmp_path))
     end = model.config.decoder.end_token
     images = pictures(35, count=7)
     tokens, _ = questions(CLS, rows=7)  # of one length: their `generate` lets an answer attend to padding
-    wanted = theirs.generate(tokens, images, num_beams=beams, max_new_tokens=11, do_sample=False)
+    wanted = theirs.generate(tokens, images, num_beams=num_beams, max_new_tokens=11, do_sample=False)
     answers = [[token for token in row if token not in (0, end)] for row in wanted[:, 1:].tolist()]
     assert len({tuple(answer) for answer in answers}) > 3, "answers that are all the same show little"
     assert len({len(answer) for answer in answers}) > 1, "some must end before they are cut"
     context = model.decoder.project_context(model.read(tokens, model.encode(images)))
-    found = generate(model.decoder, context, [[START]] * 7, DecodingOptions(max_tokens=11, beams=beams))
+    found = generate(model.decoder, context, [[START]] * 7, GenerationConfig(max_tokens=11, num_beams=num_beams))
     assert [list(best.tokens) for best, *_ in found] == answers
 
 
@@ -170,7 +172,7 @@ def test_original_file(width: int, tmp_path: Path) -> None:
     save_original(tmp_path / "vqa.pth", theirs)
     bundle = load_bundle(tmp_path / "vqa.pth")
     assert (bundle.task, bundle.layout) == ("answer", "blip")
-    assert bundle.decoding == {"beams": 3, "max_tokens": 9}
+    assert bundle.decoding == {"num_beams": 3, "max_tokens": 9}
     config = vqa(bundle).config
     assert (config.question.start_token, config.decoder.start_token) == (ENC, START)
     assert (bundle.tokenizer.name_of(ENC), bundle.tokenizer.name_of(START)) == ("[ENC]", "[DEC]")
@@ -197,7 +199,7 @@ def test_original_file_of_two_widths(tmp_path: Path) -> None:
     theirs = save_theirs(tmp_path / "theirs", text=narrow, **wide)
     save_wordpieces(tmp_path)
     decoder = transformers.BlipTextConfig(**{**TEXT, **narrow, "encoder_hidden_size": 64})
-    theirs.text_decoder = randomise(type(theirs.text_decoder)(decoder), seed=17)
+    theirs.text_decoder = randomize(type(theirs.text_decoder)(decoder), seed=17)
     save_original(tmp_path / "vqa.pth", theirs)
     bundle = load_bundle(tmp_path / "vqa.pth")
     config = vqa(bundle).config

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from multiattn.generation import DecodingOptions, Generated, generate
+from multiattn.generation import Generated, GenerationConfig, generate
 from multiattn.models import TextDecoder, TextDecoderConfig
 
-from .random_weights import randomise
+from .random_weights import randomize
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
 
@@ -41,15 +41,15 @@ class Theirs(transformers.PreTrainedModel, transformers.GenerationMixin):
         return {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None, return_dict: bool = True) -> object:
-        real = None if attention_mask is None else attention_mask.bool()
-        logits = self.decoder(input_ids, self.context, real=real)
+        attention_mask = None if attention_mask is None else attention_mask.bool()
+        logits = self.decoder(input_ids, self.context, attention_mask=attention_mask)
         return transformers.modeling_outputs.CausalLMOutput(logits=logits)
 
 
 @pytest.fixture(scope="module")
 def decoder() -> TextDecoder:
     config = TextDecoderConfig(V, dim=24, depth=2, num_heads=3, mlp_dim=31, context_dim=C, max_length=37, tied=False)
-    decoder = randomise(TextDecoder(config), seed=11)
+    decoder = randomize(TextDecoder(config), seed=11)
     with torch.no_grad():  # or a text becomes one token again and again, and has no end
         decoder.positions.weight.mul_(1.5)
         decoder.head.weight.mul_(2)
@@ -57,21 +57,21 @@ def decoder() -> TextDecoder:
 
 
 def both(
-    decoder: TextDecoder, prompts: list[list[int]], options: DecodingOptions, **theirs: object
+    decoder: TextDecoder, prompts: list[list[int]], options: GenerationConfig, **theirs: object
 ) -> tuple[list[list[Generated]], list[list[list[int]]], list[list[float]] | None]:
     """Ours; their new tokens with the end token; and their scores, where it is a beam search."""
     context = torch.randn(len(prompts), 11, C, generator=torch.Generator().manual_seed(1))
     length = max(map(len, prompts))
     tokens = torch.tensor([[PAD] * (length - len(prompt)) + prompt for prompt in prompts])
-    real = torch.tensor([[i >= length - len(prompt) for i in range(length)] for prompt in prompts])
+    attention_mask = torch.tensor([[i >= length - len(prompt) for i in range(length)] for prompt in prompts])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that some flags have no effect here
         made = Theirs(decoder, context).generate(
             input_ids=tokens,
-            attention_mask=real.long(),
+            attention_mask=attention_mask.long(),
             max_new_tokens=options.max_tokens,
-            num_beams=options.beams,
-            num_return_sequences=options.candidates,
+            num_beams=options.num_beams,
+            num_return_sequences=options.num_return_sequences,
             do_sample=False,
             use_cache=False,
             length_penalty=options.length_penalty,
@@ -82,9 +82,9 @@ def both(
         )
     rows = [row[length:] for row in made.sequences.tolist()]
     rows = [row[: row.index(END) + 1] if END in row else row[: options.max_tokens] for row in rows]
-    n = options.candidates
+    n = options.num_return_sequences
     texts = [rows[i * n : (i + 1) * n] for i in range(len(prompts))]
-    scores = made.sequences_scores.view(-1, n).tolist() if options.beams > 1 else None
+    scores = made.sequences_scores.view(-1, n).tolist() if options.num_beams > 1 else None
     return generate(decoder, context, prompts, options), texts, scores
 
 
@@ -96,18 +96,22 @@ def check_equal(ours: list[list[Generated]], texts: list[list[list[int]]], score
 
 
 @pytest.mark.parametrize("prompts", [EQUAL, RAGGED], ids=["equal", "ragged"])
-@pytest.mark.parametrize("beams", [2, 5])
+@pytest.mark.parametrize("num_beams", [2, 5])
 @pytest.mark.parametrize("early_stopping", [False, True, "never"])
 @pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 2.0])
 def test_beams(
     decoder: TextDecoder,
     prompts: list[list[int]],
-    beams: int,
+    num_beams: int,
     early_stopping: bool | str,
     length_penalty: float,
 ) -> None:
-    options = DecodingOptions(
-        max_tokens=NEW, beams=beams, candidates=beams, early_stopping=early_stopping, length_penalty=length_penalty
+    options = GenerationConfig(
+        max_tokens=NEW,
+        num_beams=num_beams,
+        num_return_sequences=num_beams,
+        early_stopping=early_stopping,
+        length_penalty=length_penalty,
     )
     ours, texts, scores = both(decoder, prompts, options)
     check_equal(ours, texts, scores)
@@ -116,7 +120,7 @@ def test_beams(
 
 @pytest.mark.parametrize("prompts", [EQUAL, RAGGED], ids=["equal", "ragged"])
 def test_greedy(decoder: TextDecoder, prompts: list[list[int]]) -> None:
-    ours, texts, scores = both(decoder, prompts, DecodingOptions(max_tokens=NEW))
+    ours, texts, scores = both(decoder, prompts, GenerationConfig(max_tokens=NEW))
     check_equal(ours, texts, scores)
     assert len({tuple(text) for [text] in texts}) > 2
     assert len({token for [text] in texts for token in text}) > 5
@@ -137,12 +141,12 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("rule", RULES)
-def test_constraints(decoder: TextDecoder, beams: int, rule: str) -> None:
+def test_constraints(decoder: TextDecoder, num_beams: int, rule: str) -> None:
     asked, of_them = RULES[rule]
-    plain = DecodingOptions(max_tokens=NEW, beams=beams, candidates=beams)
-    options = DecodingOptions(max_tokens=NEW, beams=beams, candidates=beams, **asked)
+    plain = GenerationConfig(max_tokens=NEW, num_beams=num_beams, num_return_sequences=num_beams)
+    options = GenerationConfig(max_tokens=NEW, num_beams=num_beams, num_return_sequences=num_beams, **asked)
     ours, texts, scores = both(decoder, EQUAL, options, **of_them)
     check_equal(ours, texts, scores)
     assert texts != both(decoder, EQUAL, plain)[1], "the rule made no difference"
@@ -162,15 +166,17 @@ def test_several_stop_tokens(decoder: TextDecoder) -> None:
         eos_token_id=stop,
     )
     expected = [[token for token in row[3:] if token not in (*stop, PAD)] for row in made.tolist()]
-    found = generate(decoder, context, EQUAL, DecodingOptions(max_tokens=NEW, beams=3), stop=stop)
+    found = generate(decoder, context, EQUAL, GenerationConfig(max_tokens=NEW, num_beams=3), stop=stop)
     assert [[token for token in one.tokens if token != PAD] for [one] in found] == expected
     assert any(one.finished for [one] in found)
 
 
-@pytest.mark.parametrize("options", [{}, {"beams": 3, "candidates": 3}, {"sample": True, "candidates": 3}])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_beams": 3, "num_return_sequences": 3}, {"sample": True, "num_return_sequences": 3}]
+)
 def test_a_ragged_batch_is_its_items_one_by_one(decoder: TextDecoder, options: dict[str, object]) -> None:
     context = torch.randn(ITEMS, 11, C, generator=torch.Generator().manual_seed(1))
-    asked = DecodingOptions(max_tokens=NEW, **options)
+    asked = GenerationConfig(max_tokens=NEW, **options)
     together = generate(decoder, context, RAGGED, asked, generator=torch.Generator().manual_seed(3))
     generator = torch.Generator().manual_seed(3)
     for i, texts in enumerate(together):
@@ -182,7 +188,7 @@ def test_a_ragged_batch_is_its_items_one_by_one(decoder: TextDecoder, options: d
 
 def test_log_probabilities_are_those_of_a_teacher_forced_pass(decoder: TextDecoder) -> None:
     context = torch.randn(ITEMS, 11, C, generator=torch.Generator().manual_seed(1))
-    found = generate(decoder, context, RAGGED, DecodingOptions(max_tokens=NEW, beams=3, candidates=3))
+    found = generate(decoder, context, RAGGED, GenerationConfig(max_tokens=NEW, num_beams=3, num_return_sequences=3))
     for i, (prompt, texts) in enumerate(zip(RAGGED, found, strict=True)):
         for one in texts:
             new = [*one.tokens, END][: len(one.log_probs)]

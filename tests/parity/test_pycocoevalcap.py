@@ -1,4 +1,4 @@
-"""Ours against pycocoevalcap: its scorers in Python, and, where Java is there, its tokeniser and Meteor."""
+"""Ours against pycocoevalcap: its scorers in Python, and, where Java is there, its tokenizer and Meteor."""
 
 import shutil
 import subprocess
@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multiattn.metrics import CiderD, caption_scores, tokenise
+from multiattn.metrics import CiderD, caption_scores
+from multiattn.metrics import tokenize as tokenize
 from multiattn.metrics.bleu import bleu
 from multiattn.metrics.meteor import counts
 from multiattn.metrics.rouge import rouge_l
 from tests.metrics.sentences import captions
-from tests.metrics.test_tokenise import KNOWN
+from tests.metrics.test_tokenize import KNOWN
 
 pycocoevalcap = pytest.importorskip("pycocoevalcap", reason="needs the extra `parity`")
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="needs Java")
@@ -21,10 +22,10 @@ SEEDS = range(5)
 
 
 def as_theirs(candidates: list[str], references: list[list[str]]) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-    """References and candidates as their scorers take them: tokenised, and by the item's key."""
+    """References and candidates as their scorers take them: tokenized, and by the item's key."""
     return (
-        {i: [" ".join(tokenise(text)) for text in texts] for i, texts in enumerate(references)},
-        {i: [" ".join(tokenise(text))] for i, text in enumerate(candidates)},
+        {i: [" ".join(tokenize(text)) for text in texts] for i, texts in enumerate(references)},
+        {i: [" ".join(tokenize(text))] for i, text in enumerate(candidates)},
     )
 
 
@@ -35,8 +36,8 @@ def test_bleu(seed, items):
 
     candidates, references = captions(seed, items=items)
     theirs, _ = Bleu(4).compute_score(*as_theirs(candidates, references), verbose=0)
-    words = [tokenise(text) for text in candidates]
-    assert bleu(words, [[tokenise(text) for text in texts] for texts in references]) == pytest.approx(theirs, abs=1e-9)
+    words = [tokenize(text) for text in candidates]
+    assert bleu(words, [[tokenize(text) for text in texts] for texts in references]) == pytest.approx(theirs, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -45,8 +46,8 @@ def test_rouge_l(seed):
 
     candidates, references = captions(seed, items=29)
     theirs, _ = Rouge().compute_score(*as_theirs(candidates, references))
-    words = [tokenise(text) for text in candidates]
-    ours = rouge_l(words, [[tokenise(text) for text in texts] for texts in references])
+    words = [tokenize(text) for text in candidates]
+    ours = rouge_l(words, [[tokenize(text) for text in texts] for texts in references])
     assert ours == pytest.approx(theirs, abs=1e-9)
 
 
@@ -62,8 +63,8 @@ def test_cider(seed, items):
 
 
 @needs_java
-def test_the_tokeniser(tmp_path):
-    """Every sentence that has an answer in our own table has the same from Stanford's tokeniser."""
+def test_the_tokenizer(tmp_path):
+    """Every sentence that has an answer in our own table has the same from Stanford's tokenizer."""
     from pycocoevalcap.tokenizer.ptbtokenizer import PUNCTUATIONS, STANFORD_CORENLP_3_4_1_JAR
 
     sentences = [text for text in KNOWN if text.strip(" .") and "\n" not in text]
@@ -74,7 +75,7 @@ def test_the_tokeniser(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
     lines = done.stdout.splitlines()
     theirs = [[word for word in line.split() if word not in PUNCTUATIONS] for line in lines]
-    assert theirs == [tokenise(text) for text in sentences]
+    assert theirs == [tokenize(text) for text in sentences]
 
 
 @needs_java
@@ -92,4 +93,4 @@ def test_meteor_with_two_stages():
     again = "".join(f"EVAL ||| {statistics}\n" for statistics in first)
     second = subprocess.run(command, input=again, capture_output=True, text=True, check=True).stdout.splitlines()
     theirs = [float(line) for line in second[::2]]  # each is given twice: of the one sentence, and of the set
-    assert [counts(tokenise(text), tokenise(other)).score() for text, other in pairs] == pytest.approx(theirs, abs=1e-6)
+    assert [counts(tokenize(text), tokenize(other)).score() for text, other in pairs] == pytest.approx(theirs, abs=1e-6)

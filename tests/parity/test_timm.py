@@ -9,7 +9,7 @@ import torch
 from timm.models import save_for_hf
 
 from multiattn.weights import load_bundle, save_bundle
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 CLASSES = 11
 
@@ -34,7 +34,7 @@ VARIANTS = [
 def build(architecture: str, arguments: dict) -> torch.nn.Module:
     with torch.device("meta"):  # spares timm's own initialisation, of which nothing would be left
         model = timm.create_model(architecture, num_classes=CLASSES, **arguments)
-    return randomise(model.to_empty(device="cpu"), seed=5)
+    return randomize(model.to_empty(device="cpu"), seed=5)
 
 
 @torch.inference_mode()
@@ -54,7 +54,7 @@ def largest_difference(a: torch.Tensor, b: torch.Tensor) -> float:
 @pytest.mark.parametrize(("architecture", "arguments", "expected"), VARIANTS, ids=lambda value: str(value)[:44])
 def test_timm_loads_and_saves_back(architecture: str, arguments: dict, expected: dict, tmp_path: Path) -> None:
     theirs = build(architecture, arguments)
-    if "img_size" in arguments:  # centre crops of another shape than square are refused
+    if "img_size" in arguments:  # center crops of another shape than square are refused
         theirs.pretrained_cfg = {**theirs.pretrained_cfg, "crop_mode": "squash"}
     save_for_hf(theirs, tmp_path / "theirs", safe_serialization=True)
 

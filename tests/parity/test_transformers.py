@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from multiattn.weights import load_bundle, save_bundle
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
 
@@ -36,7 +36,7 @@ def save_theirs(directory: Path, **changes: object) -> torch.nn.Module:
         "num_labels": 11,
     }
     config = transformers.ViTConfig(**{**fields, **changes})
-    model = randomise(transformers.ViTForImageClassification(config), seed=13)
+    model = randomize(transformers.ViTForImageClassification(config), seed=13)
     model.save_pretrained(directory)
     side = config.image_size if isinstance(config.image_size, list) else [config.image_size] * 2
     processor = transformers.ViTImageProcessor(size={"height": side[0], "width": side[1]}, resample=3)
@@ -98,7 +98,7 @@ def test_backbone_without_classifier(tmp_path: Path) -> None:
         image_size=35,
         patch_size=5,
     )
-    theirs = randomise(transformers.ViTModel(config), seed=17)
+    theirs = randomize(transformers.ViTModel(config), seed=17)
     theirs.save_pretrained(tmp_path)
     transformers.ViTImageProcessor(size={"height": 35, "width": 35}).save_pretrained(tmp_path)
     bundle = load_bundle(tmp_path)

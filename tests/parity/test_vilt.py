@@ -14,7 +14,7 @@ from multiattn.inputs import Fit
 from multiattn.models import SingleStream
 from multiattn.models.single_stream import PRESETS
 from multiattn.weights import ModelBundle, load_bundle, save_bundle
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 from tests.parity.vocabularies import WORDPIECES, save_wordpieces
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
@@ -39,7 +39,7 @@ def save_theirs(directory: Path, **changes: object) -> torch.nn.Module:
     """A random model of theirs, saved with its processor and vocabulary as they save it."""
     labels = {"id2label": dict(enumerate(ANSWERS)), "label2id": {name: i for i, name in enumerate(ANSWERS)}}
     config = transformers.ViltConfig(**{**SIZES, **labels, **changes})
-    model = randomise(transformers.ViltForQuestionAnswering(config), seed=13)
+    model = randomize(transformers.ViltForQuestionAnswering(config), seed=13)
     model.save_pretrained(directory)
     processor = transformers.ViltImageProcessor(size={"shortest_edge": config.image_size}, size_divisor=5)
     processor.save_pretrained(directory)
@@ -56,11 +56,11 @@ def largest_difference(bundle: ModelBundle, theirs: torch.nn.Module, size: tuple
     """Over three questions, of which two are padded."""
     images = pictures(*size)
     questions = torch.randint(5, bundle.answerer.config.question.vocab_size, (3, 11), generator=torch.manual_seed(3))
-    real = torch.arange(11) < torch.tensor([[11], [7], [3]])
-    wanted = theirs(pixel_values=images, input_ids=questions, attention_mask=real.long()).logits
+    attention_mask = torch.arange(11) < torch.tensor([[11], [7], [3]])
+    wanted = theirs(pixel_values=images, input_ids=questions, attention_mask=attention_mask.long()).logits
     assert 0.3 < wanted.std() < 3, "a comparison of logits says little unless they are of order 1"
     assert (wanted - wanted.flip(0)).abs().max() > 0.1
-    return float((bundle.answerer(images, questions, real=real) - wanted).abs().max())
+    return float((bundle.answerer(images, questions, attention_mask=attention_mask) - wanted).abs().max())
 
 
 @pytest.mark.parametrize(

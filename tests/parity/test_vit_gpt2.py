@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from multiattn.generation import DecodingOptions, generate
+from multiattn.generation import GenerationConfig, generate
 from multiattn.weights import ModelBundle, load_bundle, save_bundle
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 from tests.parity.vocabularies import BYTE_PIECES, save_byte_pieces
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
@@ -40,8 +40,8 @@ def save_theirs(directory: Path, *, width: int = 26, **changes: object) -> torch
     config.decoder_start_token_id = config.pad_token_id = START
     model = transformers.VisionEncoderDecoderModel(config)
     model.generation_config.eos_token_id = config.decoder.eos_token_id
-    randomise(model, seed=13)
-    with torch.no_grad():  # randomise takes a linear map's width from its first row, which here is its results
+    randomize(model, seed=13)
+    with torch.no_grad():  # randomize takes a linear map's width from its first row, which here is its results
         for name, parameter in model.named_parameters():
             if name.endswith("weight") and ".c_" in name or ".q_attn.weight" in name:
                 parameter.mul_((parameter.shape[1] / parameter.shape[0]) ** 0.5)
@@ -121,17 +121,17 @@ def save_lively(directory: Path) -> torch.nn.Module:
     return theirs
 
 
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("num_beams", [1, 3])
 @torch.inference_mode()
-def test_captions_are_theirs_token_for_token(beams: int, tmp_path: Path) -> None:
+def test_captions_are_theirs_token_for_token(num_beams: int, tmp_path: Path) -> None:
     theirs = save_lively(tmp_path)
     model = load_bundle(tmp_path).captioner
     end = model.config.decoder.end_token
     images = pictures(5)
-    wanted = theirs.generate(images, num_beams=beams, max_new_tokens=11, do_sample=False)
+    wanted = theirs.generate(images, num_beams=num_beams, max_new_tokens=11, do_sample=False)
     captions = [[token for token in row[1:] if token not in (START, end)] for row in wanted.tolist()]
     assert len({tuple(caption) for caption in captions}) > 2, "captions that are all the same show little"
     assert len({len(caption) for caption in captions}) > 1, "some must end before they are cut"
-    options = DecodingOptions(max_tokens=11, beams=beams)
+    options = GenerationConfig(max_tokens=11, num_beams=num_beams)
     found = generate(model.decoder, model.encode(images), [[START]] * 5, options)
     assert [list(best.tokens) for best, *_ in found] == captions

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from multiattn.generation import DecodingOptions
+from multiattn.generation import GenerationConfig
 from multiattn.inputs import AudioPreprocessing, Recording, SpeechTokens, Tokenizer
-from multiattn.pipelines.speech_long import transcribe_in_order
-from multiattn.pipelines.speech_model import SpeechModel
-from multiattn.pipelines.speech_window import SpeechOptions, WindowResult, detect_languages
+from multiattn.pipelines.transcribe.decode import SpeechOptions, WindowResult, detect_languages
+from multiattn.pipelines.transcribe.model import SpeechModel
+from multiattn.pipelines.transcribe.sequential import transcribe_in_order
 from multiattn.weights import load_bundle
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 whisper = pytest.importorskip("whisper", reason="the reference is in the `parity` extra")
 
@@ -26,7 +26,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__ must accept conte
 RATE = 16_000
 END, FIRST_TIME, ROWS = 50257, 50364, 51865
 ALONE = SpeechOptions(
-    temperatures=(0.0,), compression_ratio_limit=None, log_prob_limit=None, no_speech_limit=None, language="de"
+    temperatures=(0.0,),
+    compression_ratio_threshold=None,
+    log_prob_threshold=None,
+    no_speech_threshold=None,
+    language="de",
 )
 
 
@@ -56,7 +60,7 @@ class Theirs(Tokenizer):
 class Pair(NamedTuple):
     theirs: torch.nn.Module
     ours: SpeechModel
-    suppressed: DecodingOptions
+    suppressed: GenerationConfig
 
 
 @cache
@@ -81,7 +85,7 @@ def make(folder: Path, *, seed: int, heard: float, period: int, length: int) -> 
         period: Tokens from one pair of times to the next, or so.
         length: Tokens of a text, or so.
     """
-    model = randomise(whisper.model.Whisper(whisper.model.ModelDimensions(**SIZES)), seed=seed)
+    model = randomize(whisper.model.Whisper(whisper.model.ModelDimensions(**SIZES)), seed=seed)
     decoder = model.decoder
     places, times = torch.arange(448), torch.arange(ROWS - FIRST_TIME) / 1500
     with torch.no_grad():
@@ -110,7 +114,7 @@ def make(folder: Path, *, seed: int, heard: float, period: int, length: int) -> 
     tokens = SpeechTokens.of(tokenizer, start=END + 1, end=END, vocab_size=ROWS)
     their_tokenizer = whisper.tokenizer.get_tokenizer(True, language="de", task="transcribe")
     never = {*their_tokenizer.non_speech_tokens, *tokens.never_written()}
-    options = DecodingOptions(
+    options = GenerationConfig(
         max_tokens=40, suppress=tuple(sorted(never)), suppress_first=(*tokenizer.encode(" "), END)
     )
     return Pair(model, SpeechModel(bundle.speech, AudioPreprocessing(), tokenizer, tokens), options)
@@ -144,19 +148,19 @@ def decoded(pair: Pair, options: SpeechOptions, *, previous: list[int] | None = 
 
 
 @pytest.mark.parametrize(
-    ("beams", "asked"),
+    ("num_beams", "asked"),
     [(1, {}), (1, {"without_timestamps": True}), (1, {"prompt": [400, 500, 600]})]
     + [(5, {}), (5, {"without_timestamps": True}), (5, {"prompt": [400, 500, 600]})]
     + [(5, {"patience": 2.0}), (5, {"length_penalty": 0.0})],
     ids=lambda asked: next(iter(asked), "times") if isinstance(asked, dict) else f"beams={asked}",
 )
-def test_a_window_is_decoded_as_theirs(pair: Pair, beams: int, asked: dict) -> None:
+def test_a_window_is_decoded_as_theirs(pair: Pair, num_beams: int, asked: dict) -> None:
     their_options = {"language": "de", "fp16": False, "sample_len": 40, **asked}
-    if beams > 1:
-        their_options["beam_size"] = beams
+    if num_beams > 1:
+        their_options["beam_size"] = num_beams
     # one by one, for their beams and several windows do not go together
     expected = [whisper.decode(pair.theirs, mel, whisper.DecodingOptions(**their_options)) for mel in windows()]
-    decoding = replace(pair.suppressed, beams=beams, patience=asked.get("patience"))
+    decoding = replace(pair.suppressed, num_beams=num_beams, patience=asked.get("patience"))
     if "length_penalty" in asked:
         decoding = replace(decoding, length_penalty=asked["length_penalty"])
     options = replace(ALONE, decoding=decoding, timestamps="without_timestamps" not in asked)

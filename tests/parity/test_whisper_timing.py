@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from multiattn.alignment import dtw, median_filter, merged, spoken_words, word_times
 from multiattn.inputs import Tokenizer
-from multiattn.maps import dtw, median_filter, merged, spoken_words, word_times
-from multiattn.models import SpeechConfig, SpeechEncoderConfig, SpeechRecogniser, TextDecoderConfig
+from multiattn.models import SpeechConfig, SpeechEncoderConfig, SpeechRecognizer, TextDecoderConfig
 from multiattn.weights.state import load_into
 from multiattn.weights.whisper import TABLE
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 pytest.importorskip("whisper", reason="the reference is in the `parity` extra")
 from whisper import timing  # noqa: E402
@@ -43,7 +43,7 @@ class Theirs(Tokenizer):
 def pair(*, multilingual):
     vocabulary, end = (51865, 50257) if multilingual else (51864, 50256)
     theirs = Whisper(ModelDimensions(80, FRAMES, 26, 2, 2, vocabulary, 97, 26, 2, 3)).eval()
-    randomise(theirs, seed=11)
+    randomize(theirs, seed=11)
     config = SpeechConfig(
         SpeechEncoderConfig(dim=26, depth=2, num_heads=2, mlp_dim=104, max_frames=FRAMES),
         TextDecoderConfig(
@@ -59,7 +59,7 @@ def pair(*, multilingual):
             pad_token=end,
         ),
     )
-    ours = SpeechRecogniser(config).eval()
+    ours = SpeechRecognizer(config).eval()
     load_into(ours, theirs.state_dict(), table=TABLE, where="random weights")
     return theirs, ours
 

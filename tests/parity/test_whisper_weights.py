@@ -15,7 +15,7 @@ from multiattn.models.speech import PRESETS
 from multiattn.weights import ModelBundle, convert, load_bundle, save_bundle
 from multiattn.weights.whisper_common import published_heads
 from tests.fixtures import WHISPER_SECONDS, tiny_whisper_bundle, whisper_vocabulary
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
 whisper = pytest.importorskip("whisper", reason="the reference is in the `parity` extra")
@@ -61,7 +61,7 @@ def save_theirs(directory: Path, *, english: bool = False, mels: int = 80, **cha
     fields |= {"max_target_positions": 53, "num_mel_bins": mels, "vocab_size": vocabulary.vocab_size}
     ends = {"decoder_start_token_id": end + 1, "bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
     config = transformers.WhisperConfig(**(fields | ends | {"begin_suppress_tokens": None} | changes))
-    model = randomise(transformers.WhisperForConditionalGeneration(config), seed=13)
+    model = randomize(transformers.WhisperForConditionalGeneration(config), seed=13)
     model.save_pretrained(directory)
     transformers.WhisperFeatureExtractor(feature_size=mels, chunk_length=WHISPER_SECONDS).save_pretrained(directory)
     vocabulary.save(directory)
@@ -179,7 +179,7 @@ def openai_model(*, mels: int = 80, vocab_size: int | None = None) -> torch.nn.M
     sizes = {"n_mels": mels, "n_audio_ctx": FRAMES, "n_audio_state": 26, "n_audio_head": 2, "n_audio_layer": 2}
     vocab_size = whisper_vocabulary().vocab_size if vocab_size is None else vocab_size
     sizes |= {"n_vocab": vocab_size, "n_text_ctx": 53, "n_text_state": 26, "n_text_head": 13, "n_text_layer": 3}
-    return randomise(whisper.model.Whisper(whisper.model.ModelDimensions(**sizes)), seed=17)
+    return randomize(whisper.model.Whisper(whisper.model.ModelDimensions(**sizes)), seed=17)
 
 
 def save_openai(model: torch.nn.Module, path: Path) -> Path:

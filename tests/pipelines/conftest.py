@@ -5,14 +5,14 @@ import torch
 
 from multiattn.inputs import Tokenizer
 from multiattn.models import Captioner
-from multiattn.pipelines import Captioning, Classifier
+from multiattn.pipelines import CaptionPipeline, ClassifyPipeline
 from multiattn.weights import ModelBundle
 from tests.fixtures import SENTENCES, tiny_bundle, tiny_caption_bundle
 
 
 @pytest.fixture(scope="session")
-def classify() -> Classifier:
-    return Classifier(tiny_bundle(), device="cpu")
+def classify() -> ClassifyPipeline:
+    return ClassifyPipeline(tiny_bundle(), device="cpu")
 
 
 def wordy_bundle(**decoding: object) -> ModelBundle:
@@ -30,5 +30,5 @@ def wordy_bundle(**decoding: object) -> ModelBundle:
 
 
 @pytest.fixture(scope="session")
-def caption() -> Captioning:
-    return Captioning(wordy_bundle(), device="cpu")
+def caption() -> CaptionPipeline:
+    return CaptionPipeline(wordy_bundle(), device="cpu")

@@ -2,9 +2,9 @@
 
 import torch
 
-from multiattn.generation import DecodingOptions
+from multiattn.generation import GenerationConfig
 from multiattn.inputs import SpeechTokens
-from multiattn.pipelines.speech_model import SpeechModel
+from multiattn.pipelines.transcribe.model import SpeechModel
 from multiattn.weights import ModelBundle
 
 RATE = 16_000
@@ -19,9 +19,9 @@ def speech_model(bundle: ModelBundle, heads: tuple[tuple[int, int], ...] | None 
     return SpeechModel(bundle.speech, bundle.sound, bundle.tokenizer, tokens, heads)
 
 
-def decoding(bundle: ModelBundle, **changes: object) -> DecodingOptions:
+def decoding(bundle: ModelBundle, **changes: object) -> GenerationConfig:
     known = {name: value for name, value in bundle.decoding.items() if name != "alignment_heads"}
-    return DecodingOptions(**(known | {"max_tokens": 13} | changes))
+    return GenerationConfig(**(known | {"max_tokens": 13} | changes))
 
 
 def tone(seconds: float, *, pitch: float = 440.0, level: float = 0.3) -> torch.Tensor:

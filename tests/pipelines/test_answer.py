@@ -16,7 +16,7 @@ from multiattn.export import load_map
 from multiattn.inputs import Fit
 from multiattn.maps import ANSWER_METHODS, explain_answer
 from multiattn.models import VQA, SingleStream, SingleStreamConfig, TextEncoderConfig
-from multiattn.pipelines import Answer, Answering, Failure, save_answers
+from multiattn.pipelines import Answer, AnswerPipeline, Failure, save_answers
 from multiattn.pipelines import answer_batch as room
 from multiattn.weights import ModelBundle
 from tests.fixtures import ANSWERS, CONFIG, draw, save_drawing, tiny_answer_bundle, tiny_bundle
@@ -27,17 +27,17 @@ LIST = ("red", "two", "a red square", "the dog", "left of the tree", "nothing")
 
 
 @pytest.fixture(scope="module")
-def closed() -> Answering:
-    return Answering(tiny_answer_bundle("closed"), device="cpu")
+def closed() -> AnswerPipeline:
+    return AnswerPipeline(tiny_answer_bundle("closed"), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def writing() -> Answering:
-    return Answering(tiny_answer_bundle("decoder"), device="cpu")
+def writing() -> AnswerPipeline:
+    return AnswerPipeline(tiny_answer_bundle("decoder"), device="cpu")
 
 
 @pytest.fixture(scope="module", params=["closed", "decoder"])
-def answer(request, closed, writing) -> Answering:
+def answer(request, closed, writing) -> AnswerPipeline:
     return closed if request.param == "closed" else writing
 
 
@@ -96,8 +96,8 @@ def test_top_k_cuts_the_candidates(closed, writing) -> None:
     assert len(writing(draw(1), ASKED[0]).candidates) == 3
     assert len(writing(draw(1), ASKED[0], top_k=2).candidates) == 2
     assert len(writing(draw(1), ASKED[0], top_k=4).candidates) == 4
-    assert len(writing(draw(1), ASKED[0], top_k=2, beams=5).candidates) == 2
-    assert len(writing(draw(1), ASKED[0], top_k=5, beams=2).candidates) == 2
+    assert len(writing(draw(1), ASKED[0], top_k=2, num_beams=5).candidates) == 2
+    assert len(writing(draw(1), ASKED[0], top_k=5, num_beams=2).candidates) == 2
     assert len(writing(draw(1), ASKED[0], answers=LIST).candidates) == 5
     assert len(writing(draw(1), ASKED[0], answers=LIST, top_k=1).candidates) == 1
 
@@ -130,7 +130,7 @@ def test_greedy_is_the_likeliest_token_each_time(writing) -> None:
             if tokens[-1] == decoder.config.end_token:
                 break
         written = [token for token in tokens[1:] if token != decoder.config.end_token]
-        result = writing(draw(seed), question, beams=1)
+        result = writing(draw(seed), question, num_beams=1)
         assert result.answer == bundle.tokenizer.decode(written)
         assert result.score == pytest.approx(math.exp(total), rel=1e-3)
         words = bundle.tokenizer.words(written)
@@ -142,7 +142,7 @@ def test_greedy_is_the_likeliest_token_each_time(writing) -> None:
 
 def test_candidates_that_are_written_are_ordered_by_their_probability(writing) -> None:
     for seed in range(3):
-        scores = [one.score for one in writing(draw(seed), ASKED[seed], beams=5, top_k=5).candidates]
+        scores = [one.score for one in writing(draw(seed), ASKED[seed], num_beams=5, top_k=5).candidates]
         assert scores == sorted(scores, reverse=True)
         assert len(scores) == 5
 
@@ -384,7 +384,7 @@ def test_all_is_every_method_and_asking_changes_no_answer(answer) -> None:
 
 def test_the_heads_that_point_are_those_the_maps_rest_on() -> None:
     heads = ((1, 0), (2, 1))
-    pointing = Answering(replace(tiny_answer_bundle(), decoding={"pointing_heads": heads}), device="cpu")
+    pointing = AnswerPipeline(replace(tiny_answer_bundle(), decoding={"pointing_heads": heads}), device="cpu")
     result = pointing(draw(1), ASKED[0], maps="attention")
     (one,) = result.maps
     for values, stack in zip((one.question.values, one.map.values), result.stacks, strict=True):
@@ -392,14 +392,14 @@ def test_the_heads_that_point_are_those_the_maps_rest_on() -> None:
         np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
-def silent(*, but: int | None = None) -> Answering:
+def silent(*, but: int | None = None) -> AnswerPipeline:
     """A model that ends each answer at once; or that would, but for its first token."""
     bundle = tiny_answer_bundle("decoder")
     decoder = bundle.answerer.decoder
     with torch.no_grad():
         decoder.norm.weight.zero_()
         decoder.norm.bias.copy_(decoder.embedding.weight[decoder.config.end_token] * 99)
-    return Answering(bundle, device="cpu")
+    return AnswerPipeline(bundle, device="cpu")
 
 
 def test_an_answer_without_words_has_no_maps(tmp_path) -> None:
@@ -494,7 +494,7 @@ def single_stream() -> ModelBundle:
 
 def test_pictures_of_different_sizes_go_through_a_single_stream() -> None:
     bundle = single_stream()
-    pipeline = Answering(single_stream(), device="cpu")
+    pipeline = AnswerPipeline(single_stream(), device="cpu")
     pairs = [(draw(seed, size=size), list(ASKED[: seed % 3 + 1])) for seed, size in enumerate(SIZES)]
     results = list(pipeline.stream(pairs, batch_size=5))
     expected = [(picture, question) for picture, questions in pairs for question in questions]
@@ -530,7 +530,9 @@ def test_wrong_arguments_are_named_at_the_call(answer, wrong, message) -> None:
     assert message in str(raised.value)
     with pytest.raises(ModelError, match="`batch_size` must be at least 1, but is 0 instead"):
         answer.stream([], batch_size=0)
-    with pytest.raises(TypeError, match="there is no option 'beems'; there are: top_k, beams, max_tokens, first_token"):
+    with pytest.raises(
+        TypeError, match="there is no option 'beems'; there are: top_k, num_beams, max_tokens, first_token"
+    ):
         answer(draw(0), ASKED[0], beems=3)
 
 
@@ -550,13 +552,13 @@ def test_answers_that_cannot_be_ranked(writing) -> None:
 
 def test_models_that_cannot_answer_are_refused() -> None:
     with pytest.raises(ModelError, match="tiny must be a model for answer, but is one for classify instead"):
-        Answering(tiny_bundle())
+        AnswerPipeline(tiny_bundle())
     with pytest.raises(ModelError, match="tiny must have a tokenizer, but has none instead"):
-        Answering(replace(tiny_answer_bundle(), tokenizer=None))
+        AnswerPipeline(replace(tiny_answer_bundle(), tokenizer=None))
     config = tiny_answer_bundle().answerer.config
-    grey = VQA(replace(config, encoder=replace(CONFIG, num_classes=0, in_channels=1)))
+    gray = VQA(replace(config, encoder=replace(CONFIG, num_classes=0, in_channels=1)))
     with pytest.raises(ModelError, match="tiny: the model's `in_channels` must be 3 "):
-        Answering(replace(tiny_answer_bundle(), model=grey))
+        AnswerPipeline(replace(tiny_answer_bundle(), model=gray))
 
 
 def test_a_model_whose_scores_are_no_numbers() -> None:
@@ -564,4 +566,4 @@ def test_a_model_whose_scores_are_no_numbers() -> None:
     with torch.no_grad():
         bundle.answerer.head[0].bias.fill_(math.nan)
     with pytest.raises(ModelError, match="the model's scores must be numbers, but are NaN instead"):
-        Answering(bundle, device="cpu")(draw(0), ASKED[0])
+        AnswerPipeline(bundle, device="cpu")(draw(0), ASKED[0])

@@ -10,7 +10,7 @@ import torch
 import multiattn
 from multiattn.attention import Attention, KeysValues
 from multiattn.models import VQA
-from multiattn.pipelines import Answer, Answering
+from multiattn.pipelines import Answer, AnswerPipeline
 from tests.fixtures import draw, save_tiny_answerer
 
 QUESTIONS = ["what color is the square?", "is there a dog?"]
@@ -34,7 +34,7 @@ def test_what_is_attended_to_is_projected_once(
     directory: Path, maps: str | Sequence[str] | None, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = multiattn.load(directory, device="cpu")
-    assert isinstance(answer, Answering) and isinstance(answer.bundle.answerer, VQA)
+    assert isinstance(answer, AnswerPipeline) and isinstance(answer.bundle.answerer, VQA)
     model = answer.bundle.answerer
     readers = {"question": model.question} | ({} if model.decoder is None else {"decoder": model.decoder})
     crosses = {
@@ -62,7 +62,7 @@ def test_a_picture_is_looked_at_once_more_only_by_what_follows_it_back(
     directory: Path, maps: str | None, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = multiattn.load(directory, device="cpu")
-    assert isinstance(answer, Answering)
+    assert isinstance(answer, AnswerPipeline)
     encoded, encode = [], VQA.encode
     monkeypatch.setattr(
         VQA, "encode", lambda self, images, **more: encoded.append(len(images)) or encode(self, images, **more)

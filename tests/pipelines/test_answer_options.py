@@ -10,29 +10,32 @@ def search(asked: dict, by_model: dict | None = None):
 
 
 def test_what_is_asked_for_goes_over_the_model_and_that_over_the_default() -> None:
-    assert (search({}).beams, search({}).candidates, search({}).length_penalty) == (3, 3, 0.0)
-    assert (search({}, {"beams": 1, "max_tokens": 9}).beams, search({}, {"max_tokens": 9}).max_tokens) == (1, 9)
-    assert search({"beams": 4}, {"beams": 1}).beams == 4
+    assert (search({}).num_beams, search({}).num_return_sequences, search({}).length_penalty) == (3, 3, 0.0)
+    assert (search({}, {"num_beams": 1, "max_tokens": 9}).num_beams, search({}, {"max_tokens": 9}).max_tokens) == (1, 9)
+    assert search({"num_beams": 4}, {"num_beams": 1}).num_beams == 4
     assert search({"max_tokens": 2}, {"max_tokens": 9, "min_tokens": 5}).min_tokens == 2
     assert search({}, {"length_penalty": 1.0, "pointing_heads": ((0, 1),)}).length_penalty == 1.0
-    assert search({"beams": None, "top_k": None}) == search({})
+    assert search({"num_beams": None, "top_k": None}) == search({})
 
 
 def test_there_are_beams_enough_for_the_answers_asked_for() -> None:
-    assert (search({"top_k": 5}).beams, search({"top_k": 5}).candidates) == (5, 5)
-    assert (search({"top_k": 2}).beams, search({"top_k": 2}).candidates) == (3, 2)
-    assert (search({"top_k": 5, "beams": 2}).beams, search({"top_k": 5, "beams": 2}).candidates) == (2, 2)
-    assert (search({"top_k": 5}, {"beams": 1}).beams, search({"beams": 7}).candidates) == (5, 7)
+    assert (search({"top_k": 5}).num_beams, search({"top_k": 5}).num_return_sequences) == (5, 5)
+    assert (search({"top_k": 2}).num_beams, search({"top_k": 2}).num_return_sequences) == (3, 2)
+    assert (
+        search({"top_k": 5, "num_beams": 2}).num_beams,
+        search({"top_k": 5, "num_beams": 2}).num_return_sequences,
+    ) == (2, 2)
+    assert (search({"top_k": 5}, {"num_beams": 1}).num_beams, search({"num_beams": 7}).num_return_sequences) == (5, 7)
 
 
 @pytest.mark.parametrize(
     ("asked", "by_model", "message"),
     [
-        ({"beams": 0}, {}, "`beams` must be at least 1"),
-        ({"beams": "3"}, {}, "`beams` must be a whole number, but is '3' instead"),
+        ({"num_beams": 0}, {}, "`num_beams` must be at least 1"),
+        ({"num_beams": "3"}, {}, "`num_beams` must be a whole number, but is '3' instead"),
         ({"max_tokens": 2.5}, {}, "`max_tokens` must be a whole number, but is 2.5 instead"),
         ({}, {"beems": 3}, "tiny: `decoding` must hold known options, but holds 'beems' instead"),
-        ({}, {"beams": 0}, "tiny: `decoding` cannot be used: `beams` must be at least 1"),
+        ({}, {"num_beams": 0}, "tiny: `decoding` cannot be used: `num_beams` must be at least 1"),
         ({}, {"sample": True}, "tiny: `decoding` must search for answers, but has `sample` instead: take it out"),
     ],
 )
@@ -47,7 +50,10 @@ def test_what_cannot_be(asked, by_model, message) -> None:
         ({"top_k": 0}, "`top_k` must be at least 1, but is 0 instead"),
         ({"top_k": "5"}, "`top_k` must be a whole number, but is '5' instead"),
         ({"first_token": 7}, "`first_token` must be a token's name, but is 7 instead"),
-        ({"beams": 3}, "`beams` says how an answer is written, but tiny takes it from a list: leave `beams` out"),
+        (
+            {"num_beams": 3},
+            "`num_beams` says how an answer is written, but tiny takes it from a list: leave `num_beams` out",
+        ),
         ({"max_tokens": 3}, "`max_tokens` says how an answer is written, but tiny takes it from a list"),
     ],
 )
@@ -57,7 +63,7 @@ def test_what_is_asked_of_a_list(asked, message) -> None:
 
 
 def test_what_is_asked_of_a_model_that_writes() -> None:
-    check_asked({"beams": 3, "max_tokens": 3, "top_k": None, "first_token": None}, writes=True, source="tiny")
+    check_asked({"num_beams": 3, "max_tokens": 3, "top_k": None, "first_token": None}, writes=True, source="tiny")
 
 
 def test_the_first_token_by_name_and_by_number() -> None:

@@ -15,9 +15,9 @@ from multiattn.attention import Attention, KeysValues
 from multiattn.errors import InputError, ModelError
 from multiattn.export import load_map
 from multiattn.generation import Generated
-from multiattn.maps import MADE_UP_BELOW, WORD_METHODS, picture_dependence
+from multiattn.maps import UNGROUNDED_BELOW, WORD_METHODS, measure_image_dependence
 from multiattn.models import Captioner
-from multiattn.pipelines import Captioning, CaptionResult, Failure
+from multiattn.pipelines import CaptionPipeline, CaptionResult, Failure
 from multiattn.pipelines import caption as pipeline
 from tests.fixtures import CONFIG, draw, save_drawing, tiny_bundle
 
@@ -58,20 +58,20 @@ def test_the_fixture_says_different_things_in_several_words(caption) -> None:
     results = caption([draw(seed) for seed in range(5)], maps="attention")
     assert len({result.text for result in results}) > 2
     assert all(len(result.words) > 2 for result in results)
-    assert {word.made_up for result in results for word in result.words} == {True, False}
+    assert {word.ungrounded for result in results for word in result.words} == {True, False}
 
 
 def test_greedy_is_the_likeliest_token_each_time(caption) -> None:
     for seed in range(5):
         tokens = greedily(draw(seed))
-        result = caption(draw(seed), beams=1)
+        result = caption(draw(seed), num_beams=1)
         assert result.text == wordy_bundle().tokenizer.decode(tokens)
         assert result.score == pytest.approx(log_probs(draw(seed), tokens).mean().exp().item(), abs=1e-5)
         assert (result.file, result.error, result.maps) == (None, None, ())
         assert [(one.text, one.score) for one in result.candidates] == [(result.text, result.score)]
 
 
-@pytest.mark.parametrize("asked", [{"beams": 1}, {"beams": 3}, {"sample": True, "seed": 5, "temperature": 2.0}])
+@pytest.mark.parametrize("asked", [{"num_beams": 1}, {"num_beams": 3}, {"sample": True, "seed": 5, "temperature": 2.0}])
 def test_words_have_the_probability_of_their_pieces_and_their_place(caption, asked) -> None:
     tokenizer = wordy_bundle().tokenizer
     for seed in range(5):
@@ -80,8 +80,8 @@ def test_words_have_the_probability_of_their_pieces_and_their_place(caption, ask
         assert all(result.text[word.start : word.end] == word.text for word in result.words)
         assert all(one.end <= other.start for one, other in itertools.pairwise(result.words))
         assert "".join(word.text for word in result.words) == result.text.replace(" ", "")
-        assert all(word.dependence is None and word.made_up is None for word in result.words)
-        if asked == {"beams": 1}:
+        assert all(word.image_dependence is None and word.ungrounded is None for word in result.words)
+        if asked == {"num_beams": 1}:
             tokens = greedily(draw(seed))
             each = log_probs(draw(seed), tokens)
             expected = [math.exp(sum(each[p] for p in word.pieces)) for word in tokenizer.words(tokens[1:])]
@@ -102,10 +102,10 @@ def test_every_kind_of_input_gives_the_same(caption, files) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 11])
-@pytest.mark.parametrize("beams", [1, 3])
-def test_a_batch_of_mixed_sizes_is_its_single_pictures_in_order(caption, files, batch_size, beams) -> None:
-    alone = [caption(file, beams=beams) for file in files]
-    together = caption(files, beams=beams, batch_size=batch_size)
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_batch_of_mixed_sizes_is_its_single_pictures_in_order(caption, files, batch_size, num_beams) -> None:
+    alone = [caption(file, num_beams=num_beams) for file in files]
+    together = caption(files, num_beams=num_beams, batch_size=batch_size)
     assert [result.file for result in together] == [str(file) for file in files]
     assert [result.text for result in together] == [result.text for result in alone]
     assert [result.score for result in together] == pytest.approx([result.score for result in alone], abs=1e-5)
@@ -143,16 +143,16 @@ def test_a_stream_reads_no_further_ahead_than_two_batches(caption) -> None:
 
 
 def test_candidates_are_different_captions_and_the_first_is_the_caption(caption) -> None:
-    result = caption(draw(1), beams=5, candidates=5)
+    result = caption(draw(1), num_beams=5, num_return_sequences=5)
     assert len({one.text for one in result.candidates}) > 3
     assert (result.text, result.score) == (result.candidates[0].text, result.candidates[0].score)
-    assert result.text == caption(draw(1), beams=5).text
-    assert len(caption(draw(1), sample=True, candidates=3, seed=1).candidates) == 3
+    assert result.text == caption(draw(1), num_beams=5).text
+    assert len(caption(draw(1), sample=True, num_return_sequences=3, seed=1).candidates) == 3
 
 
 def test_the_same_seed_draws_the_same_whatever_the_batch(caption) -> None:
     pictures = [draw(seed) for seed in range(5)]
-    asked = {"sample": True, "temperature": 3.0, "candidates": 2}
+    asked = {"sample": True, "temperature": 3.0, "num_return_sequences": 2}
 
     def texts(**more: int) -> list[list[str]]:
         return [[one.text for one in result.candidates] for result in caption(pictures, **asked, **more)]
@@ -164,13 +164,13 @@ def test_the_same_seed_draws_the_same_whatever_the_batch(caption) -> None:
 
 def test_sampling_among_one_token_is_greedy(caption) -> None:
     for seed in range(3):
-        assert caption(draw(seed), sample=True, top_k=1).text == caption(draw(seed), beams=1).text
-        assert caption(draw(seed), sample=True, top_p=1e-9).text == caption(draw(seed), beams=1).text
+        assert caption(draw(seed), sample=True, top_k=1).text == caption(draw(seed), num_beams=1).text
+        assert caption(draw(seed), sample=True, top_p=1e-9).text == caption(draw(seed), num_beams=1).text
 
 
 @pytest.mark.parametrize("prompt", ["two green", "a small fox jumps over an old", "nothing "])
 def test_a_prompt_of_the_users_is_part_of_the_caption(caption, prompt) -> None:
-    result = caption(draw(2), prompt=prompt, beams=1, maps="attention")
+    result = caption(draw(2), prompt=prompt, num_beams=1, maps="attention")
     tokens = greedily(draw(2), prompt=prompt.rstrip())
     assert result.text == wordy_bundle().tokenizer.decode(tokens)
     assert result.text.startswith(prompt.rstrip())
@@ -184,16 +184,19 @@ def test_a_prompt_of_the_users_is_part_of_the_caption(caption, prompt) -> None:
 
 
 def test_the_models_own_prompt_is_no_part_of_the_caption() -> None:
-    own = Captioning(wordy_bundle(prompt="two green"), device="cpu")
-    asked = Captioning(wordy_bundle(), device="cpu")(draw(2), prompt="two green", beams=1)
-    result = own(draw(2), beams=1)
+    own = CaptionPipeline(wordy_bundle(prompt="two green"), device="cpu")
+    asked = CaptionPipeline(wordy_bundle(), device="cpu")(draw(2), prompt="two green", num_beams=1)
+    result = own(draw(2), num_beams=1)
     assert "two green " + result.text == asked.text
     shift = len("two green ")
     assert [(word.text, word.start + shift, word.end + shift) for word in result.words] == [
         (word.text, word.start, word.end) for word in asked.words
     ]
     assert [word.probability for word in result.words] == pytest.approx([word.probability for word in asked.words])
-    assert own(draw(2), prompt="", beams=1).text == Captioning(wordy_bundle(), device="cpu")(draw(2), beams=1).text
+    assert (
+        own(draw(2), prompt="", num_beams=1).text
+        == CaptionPipeline(wordy_bundle(), device="cpu")(draw(2), num_beams=1).text
+    )
 
 
 def test_maps_are_over_the_words(caption, files) -> None:
@@ -213,7 +216,7 @@ def test_all_is_every_method_and_asking_changes_no_caption(caption) -> None:
     with_maps, plain = caption(draw(2), maps="all"), caption(draw(2))
     assert tuple(one.map.method for one in with_maps.maps) == WORD_METHODS
     assert with_maps.candidates == plain.candidates
-    assert [replace(word, dependence=None, made_up=None) for word in with_maps.words] == list(plain.words)
+    assert [replace(word, image_dependence=None, ungrounded=None) for word in with_maps.words] == list(plain.words)
 
 
 def test_words_say_how_much_they_depended_on_the_picture(caption) -> None:
@@ -221,20 +224,20 @@ def test_words_say_how_much_they_depended_on_the_picture(caption) -> None:
     for seed in range(3):
         tokens = greedily(draw(seed))
         pixels, _ = bundle.preprocessing(draw(seed))
-        (expected,) = picture_dependence(
+        (expected,) = measure_image_dependence(
             bundle.captioner, pixels[None], [tokens], [bundle.tokenizer.words(tokens[1:])], prompt_length=1
         )
-        words = caption(draw(seed), beams=1, maps="rollout").words
-        assert [word.dependence for word in words] == pytest.approx(expected, abs=1e-4)
-        assert [word.made_up for word in words] == [word.dependence < MADE_UP_BELOW for word in words]
+        words = caption(draw(seed), num_beams=1, maps="rollout").words
+        assert [word.image_dependence for word in words] == pytest.approx(expected, abs=1e-4)
+        assert [word.ungrounded for word in words] == [word.image_dependence < UNGROUNDED_BELOW for word in words]
 
 
 def test_maps_in_a_batch_are_those_of_the_single_picture(caption, files) -> None:
     together = caption(files, maps="all", batch_size=4)
     for file, result in zip(files, together, strict=True):
         alone = caption(file, maps="all")
-        assert [word.dependence for word in result.words] == pytest.approx(
-            [word.dependence for word in alone.words], abs=1e-4
+        assert [word.image_dependence for word in result.words] == pytest.approx(
+            [word.image_dependence for word in alone.words], abs=1e-4
         )
         for ours, theirs in zip(result.maps, alone.maps, strict=True):
             np.testing.assert_allclose(ours.map.values, theirs.map.values, atol=1e-4)
@@ -251,11 +254,11 @@ def test_what_is_projected_for_the_decode_serves_the_maps(caption, monkeypatch) 
         return keys_values(self, context)
 
     monkeypatch.setattr(Attention, "keys_values", spy)
-    caption([draw(0), draw(1)], beams=3)
+    caption([draw(0), draw(1)], num_beams=3)
     once = [place for place, _ in seen]
     assert len(set(once)) == len(once) == wordy_bundle().captioner.config.decoder.depth
     seen.clear()
-    caption([draw(0), draw(1)], beams=3, maps="attention")
+    caption([draw(0), draw(1)], num_beams=3, maps="attention")
     assert [place for place, _ in seen] == once * 2
     assert not torch.equal(seen[0][1], seen[-1][1])
 
@@ -273,19 +276,19 @@ def test_a_picture_that_leaves_no_words_does_not_shift_the_maps_of_others(captio
     assert (nothing.text, nothing.maps) == ("", ())
     for result, expected in zip(others, alone, strict=True):
         assert result.text == expected.text
-        dependences = [word.dependence for word in expected.words]
-        assert [word.dependence for word in result.words] == pytest.approx(dependences, abs=1e-4)
+        dependences = [word.image_dependence for word in expected.words]
+        assert [word.image_dependence for word in result.words] == pytest.approx(dependences, abs=1e-4)
         np.testing.assert_allclose(result.maps[0].map.values, expected.maps[0].map.values, atol=1e-4)
 
 
-def silent() -> Captioning:
+def silent() -> CaptionPipeline:
     """A captioner that ends each text at once."""
     bundle = wordy_bundle()
     model = bundle.captioner
     with torch.no_grad():
         model.decoder.norm.weight.zero_()
         model.decoder.norm.bias.copy_(model.decoder.embedding.weight[END] * 99)
-    return Captioning(bundle, device="cpu")
+    return CaptionPipeline(bundle, device="cpu")
 
 
 def test_a_caption_without_words_has_no_maps(tmp_path) -> None:
@@ -319,8 +322,8 @@ def test_a_page_says_which_words_the_picture_did_nothing_for(caption, tmp_path) 
     result = caption(draw(0), maps="attention")
     result.save_html(tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
-    assert page.count('"made_up":true') == sum(word.made_up for word in result.words)
-    assert page.count('"made_up":false') == sum(not word.made_up for word in result.words)
+    assert page.count('"ungrounded":true') == sum(word.ungrounded for word in result.words)
+    assert page.count('"ungrounded":false') == sum(not word.ungrounded for word in result.words)
 
 
 def test_results_are_frozen(caption) -> None:
@@ -350,9 +353,9 @@ def test_threads_share_a_pipeline(caption) -> None:
     [
         ({"batch_size": 0}, "`batch_size` must be at least 1, but is 0 instead."),
         ({"maps": "rolout"}, f"`maps` must be of {', '.join(WORD_METHODS)} or all, but is 'rolout' instead."),
-        ({"beams": 0}, "`beams` must be "),
+        ({"num_beams": 0}, "`num_beams` must be "),
         ({"max_tokens": 0}, "`max_tokens` must be "),
-        ({"beams": 2, "candidates": 3}, "`candidates` must be "),
+        ({"num_beams": 2, "num_return_sequences": 3}, "`num_return_sequences` must be "),
         ({"sample": True, "temperature": 0.0}, "`temperature` must be "),
     ],
 )
@@ -369,22 +372,22 @@ def test_a_prompt_that_leaves_no_room(caption) -> None:
 
 
 def test_a_prompt_of_unknown_words_only_is_refused() -> None:
-    caption = Captioning(wordy_bundle(), device="cpu")
+    caption = CaptionPipeline(wordy_bundle(), device="cpu")
     with pytest.raises(ModelError, match="`prompt` must have a word that the model's vocabulary knows, but is '漢字'"):
         caption(draw(1), prompt="漢字")
 
 
 def test_an_option_that_there_is_not(caption) -> None:
-    with pytest.raises(TypeError, match="there is no option 'beems'; there are: beams, max_tokens, length_penalty"):
+    with pytest.raises(TypeError, match="there is no option 'beems'; there are: num_beams, max_tokens, length_penalty"):
         caption(draw(1), beems=3)
 
 
 def test_models_that_cannot_caption_are_refused() -> None:
     with pytest.raises(ModelError, match="tiny must be a model for caption, but is one for classify instead"):
-        Captioning(tiny_bundle())
+        CaptionPipeline(tiny_bundle())
     with pytest.raises(ModelError, match="tiny must have a tokenizer, but has none instead"):
-        Captioning(replace(wordy_bundle(), tokenizer=None))
+        CaptionPipeline(replace(wordy_bundle(), tokenizer=None))
     config = wordy_bundle().captioner.config
-    grey = Captioner(replace(config, encoder=replace(CONFIG, num_classes=0, in_channels=1)))
+    gray = Captioner(replace(config, encoder=replace(CONFIG, num_classes=0, in_channels=1)))
     with pytest.raises(ModelError, match="tiny: the model's `in_channels` must be 3 "):
-        Captioning(replace(wordy_bundle(), model=grey))
+        CaptionPipeline(replace(wordy_bundle(), model=gray))

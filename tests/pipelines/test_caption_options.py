@@ -7,37 +7,37 @@ from multiattn.pipelines.caption_options import decoding_options
 
 
 def test_the_caller_goes_over_the_model_and_the_model_over_the_default() -> None:
-    by_model = {"max_tokens": 11, "length_penalty": 0.5, "beams": 2, "prompt": "a picture of "}
-    found = decoding_options({"max_tokens": 5, "beams": None}, by_model, source="m")
-    assert (found.max_tokens, found.length_penalty, found.beams, found.sample) == (5, 0.5, 2, False)
+    by_model = {"max_tokens": 11, "length_penalty": 0.5, "num_beams": 2, "prompt": "a picture of "}
+    found = decoding_options({"max_tokens": 5, "num_beams": None}, by_model, source="m")
+    assert (found.max_tokens, found.length_penalty, found.num_beams, found.sample) == (5, 0.5, 2, False)
     found = decoding_options({}, {}, source="m")
-    assert (found.max_tokens, found.length_penalty, found.beams, found.candidates) == (30, 1.0, 3, 1)
+    assert (found.max_tokens, found.length_penalty, found.num_beams, found.num_return_sequences) == (30, 1.0, 3, 1)
 
 
 @pytest.mark.parametrize(
-    ("asked", "by_model", "beams"),
+    ("asked", "by_model", "num_beams"),
     [
-        ({"candidates": 5}, {}, 5),
-        ({"candidates": 2}, {}, 3),
-        ({"candidates": 5}, {"beams": 7}, 7),
+        ({"num_return_sequences": 5}, {}, 5),
+        ({"num_return_sequences": 2}, {}, 3),
+        ({"num_return_sequences": 5}, {"num_beams": 7}, 7),
         ({"sample": True}, {}, 1),
-        ({"sample": True, "candidates": 5}, {"beams": 7}, 1),
+        ({"sample": True, "num_return_sequences": 5}, {"num_beams": 7}, 1),
         ({"sample": False}, {"sample": True}, 3),
-        ({"beams": 1}, {"beams": 7}, 1),
-        ({}, {"beams": 1}, 1),
+        ({"num_beams": 1}, {"num_beams": 7}, 1),
+        ({}, {"num_beams": 1}, 1),
     ],
 )
-def test_the_width_of_the_search_follows_from_what_is_wanted(asked, by_model, beams) -> None:
-    assert decoding_options(asked, by_model, source="m").beams == beams
+def test_the_width_of_the_search_follows_from_what_is_wanted(asked, by_model, num_beams) -> None:
+    assert decoding_options(asked, by_model, source="m").num_beams == num_beams
 
 
 def test_what_is_asked_for_goes_over_the_models_own_wishes() -> None:
-    assert not decoding_options({"beams": 4}, {"sample": True}, source="m").sample
-    assert decoding_options({"beams": 1}, {"sample": True}, source="m").sample
+    assert not decoding_options({"num_beams": 4}, {"sample": True}, source="m").sample
+    assert decoding_options({"num_beams": 1}, {"sample": True}, source="m").sample
     assert decoding_options({"max_tokens": 3}, {"min_tokens": 5}, source="m").min_tokens == 3
     assert decoding_options({"max_tokens": 9}, {"min_tokens": 5}, source="m").min_tokens == 5
-    with pytest.raises(ModelError, match="`beams` must be 1 with `sample`"):
-        decoding_options({"beams": 4, "sample": True}, {}, source="m")
+    with pytest.raises(ModelError, match="`num_beams` must be 1 with `sample`"):
+        decoding_options({"num_beams": 4, "sample": True}, {}, source="m")
 
 
 def test_an_option_of_the_models_that_there_is_not() -> None:
@@ -46,8 +46,10 @@ def test_an_option_of_the_models_that_there_is_not() -> None:
 
 
 def test_an_option_of_the_models_that_is_out_of_range() -> None:
-    with pytest.raises(ModelError, match="m: `decoding` cannot be used: `beams` must be at least 1, but is 0 instead"):
-        decoding_options({}, {"beams": 0}, source="m")
+    with pytest.raises(
+        ModelError, match="m: `decoding` cannot be used: `num_beams` must be at least 1, but is 0 instead"
+    ):
+        decoding_options({}, {"num_beams": 0}, source="m")
 
 
 def test_a_prompt_of_the_models_that_is_no_text() -> None:
@@ -58,8 +60,8 @@ def test_a_prompt_of_the_models_that_is_no_text() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"beams": "3"}, "`beams` must be a whole number, but is '3' instead"),
-        ({"candidates": 2.0}, "`candidates` must be a whole number, but is 2.0 instead"),
+        ({"num_beams": "3"}, "`num_beams` must be a whole number, but is '3' instead"),
+        ({"num_return_sequences": 2.0}, "`num_return_sequences` must be a whole number, but is 2.0 instead"),
         ({"max_tokens": "9"}, "`max_tokens` must be a whole number, but is '9' instead"),
         ({"seed": 1.5}, "`seed` must be a whole number from 0 to 2**64 - 1, but is 1.5 instead"),
         ({"seed": -1}, "`seed` must be a whole number from 0 to 2**64 - 1, but is -1 instead"),
@@ -70,4 +72,4 @@ def test_a_prompt_of_the_models_that_is_no_text() -> None:
 def test_an_option_of_another_kind(asked, message) -> None:
     with pytest.raises(ModelError, match=re.escape(message)):
         decoding_options(asked, {}, source="m")
-    decoding_options({"seed": 2**64 - 1, "prompt": "", "beams": None}, {}, source="m")
+    decoding_options({"seed": 2**64 - 1, "prompt": "", "num_beams": None}, {}, source="m")

@@ -13,7 +13,7 @@ from PIL import Image
 from multiattn.errors import InputError, ModelError
 from multiattn.maps import METHODS
 from multiattn.models import ViT
-from multiattn.pipelines import Classifier, ClassifyResult, Failure
+from multiattn.pipelines import ClassifyPipeline, ClassifyResult, Failure
 from tests.fixtures import CONFIG, LABELS, draw, save_drawing, tiny_bundle, tiny_caption_bundle
 
 SIZES = [(53, 37), (31, 71), (13, 11), (101, 3), (1, 1), (35, 15), (61, 61)]
@@ -217,17 +217,17 @@ def test_a_model_of_another_task_is_refused() -> None:
     with pytest.raises(
         ModelError, match="tiny must be a model for classify, but is one for caption instead: give another"
     ):
-        Classifier(tiny_caption_bundle())
+        ClassifyPipeline(tiny_caption_bundle())
 
 
 @pytest.mark.parametrize("headless", [{"labels": ()}, {"model": ViT(replace(CONFIG, num_classes=0))}])
 def test_a_model_without_a_head_is_refused(headless) -> None:
     with pytest.raises(ModelError, match="tiny must have labels, .*: fine-tune it first, with `multiattn fit --config"):
-        Classifier(replace(tiny_bundle(), **headless))
+        ClassifyPipeline(replace(tiny_bundle(), **headless))
 
 
-def test_a_model_of_grey_pictures_is_refused() -> None:
-    grey = ViT(replace(CONFIG, in_channels=1))
+def test_a_model_of_gray_pictures_is_refused() -> None:
+    gray = ViT(replace(CONFIG, in_channels=1))
     message = r"tiny: the model's `in_channels` must be 3 \(red, green and blue\), but is 1 instead: use or fine-tune"
     with pytest.raises(ModelError, match=message):
-        Classifier(replace(tiny_bundle(), model=grey))
+        ClassifyPipeline(replace(tiny_bundle(), model=gray))

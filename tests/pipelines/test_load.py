@@ -7,7 +7,7 @@ import torch
 
 import multiattn
 from multiattn.errors import ModelError
-from multiattn.pipelines import Captioning, Classifier
+from multiattn.pipelines import CaptionPipeline, ClassifyPipeline
 from multiattn.pipelines.device import find_device
 from tests.fixtures import LABELS, draw, save_tiny_captioner, save_tiny_model, tiny_bundle, tiny_caption_bundle
 
@@ -28,10 +28,10 @@ def test_load_takes_a_directory(tmp_path) -> None:
 def test_load_makes_the_pipeline_of_the_models_task(tmp_path) -> None:
     captioner, classifier = save_tiny_captioner(tmp_path / "captioner"), save_tiny_model(tmp_path / "classifier")
     caption = multiattn.load(captioner, device="cpu")
-    assert isinstance(caption, Captioning)
-    assert caption(draw(3)).candidates == Captioning(tiny_caption_bundle(), device="cpu")(draw(3)).candidates
-    assert isinstance(multiattn.load(captioner, task="caption", device="cpu"), Captioning)
-    assert isinstance(multiattn.load(classifier, task="classify", device="cpu"), Classifier)
+    assert isinstance(caption, CaptionPipeline)
+    assert caption(draw(3)).candidates == CaptionPipeline(tiny_caption_bundle(), device="cpu")(draw(3)).candidates
+    assert isinstance(multiattn.load(captioner, task="caption", device="cpu"), CaptionPipeline)
+    assert isinstance(multiattn.load(classifier, task="classify", device="cpu"), ClassifyPipeline)
 
 
 def test_a_model_for_another_task_than_the_one_asked_for(tmp_path) -> None:

@@ -11,10 +11,10 @@ import multiattn
 from multiattn.errors import ModelError
 from multiattn.inputs import Fit, ImagePreprocessing, Tokenizer
 from multiattn.models import SingleStream, SingleStreamConfig, TextEncoderConfig
-from multiattn.pipelines.answer import Answering
+from multiattn.pipelines.answer import AnswerPipeline
 from multiattn.weights import ModelBundle, save_bundle
 from tests.fixtures import ANSWERS, QUESTIONS, SENTENCES, tiny_answer_bundle, tiny_bundle
-from tests.parity.random_weights import randomise
+from tests.parity.random_weights import randomize
 
 METHODS = ("attention", "relevance", "rollout")
 SIZES = ((35, 52), (61, 38), (35, 35), (70, 105))  # height and width, of which two come out the same
@@ -38,7 +38,7 @@ def bundle() -> ModelBundle:
     half = (0.5, 0.5, 0.5)
     return ModelBundle(
         task="answer",
-        model=randomise(SingleStream(config), seed=17),
+        model=randomize(SingleStream(config), seed=17),
         preprocessing=ImagePreprocessing((35, 35), fit, "bicubic", half, half),
         labels=ANSWERS,
         tokenizer=tokenizer,
@@ -47,8 +47,8 @@ def bundle() -> ModelBundle:
 
 
 @pytest.fixture(scope="module")
-def answering() -> Answering:
-    return Answering(bundle(), device="cpu")
+def answering() -> AnswerPipeline:
+    return AnswerPipeline(bundle(), device="cpu")
 
 
 def picture(size: tuple[int, int], seed: int = 3) -> Image.Image:
@@ -57,7 +57,7 @@ def picture(size: tuple[int, int], seed: int = 3) -> Image.Image:
     return Image.fromarray(coarse).resize((size[1], size[0]), Image.Resampling.NEAREST)
 
 
-def test_pictures_of_different_sizes_in_a_batch(answering: Answering) -> None:
+def test_pictures_of_different_sizes_in_a_batch(answering: AnswerPipeline) -> None:
     pictures = [picture(size, seed) for seed, size in enumerate(SIZES)]
     pairs = [(one, list(QUESTIONS[: 1 + i % 3])) for i, one in enumerate(pictures)]
     together = list(answering.stream(pairs, batch_size=4, maps="attention", top_k=len(ANSWERS)))
@@ -79,7 +79,7 @@ def test_pictures_of_different_sizes_in_a_batch(answering: Answering) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_maps_lie_on_the_whole_picture(size: tuple[int, int], answering: Answering) -> None:
+def test_maps_lie_on_the_whole_picture(size: tuple[int, int], answering: AnswerPipeline) -> None:
     answer = answering(picture(size), QUESTIONS[0], maps=METHODS)
     height, width = Fit(shorter=35, longer=58, multiple=5).size(size)
     assert [one.map.method for one in answer.maps] == list(METHODS)
@@ -95,7 +95,7 @@ def test_maps_lie_on_the_whole_picture(size: tuple[int, int], answering: Answeri
 
 
 @pytest.mark.parametrize("layout", ["multiattn", "hf-vilt"])
-def test_from_a_directory(layout: str, answering: Answering, tmp_path: Path) -> None:
+def test_from_a_directory(layout: str, answering: AnswerPipeline, tmp_path: Path) -> None:
     save_bundle(bundle(), tmp_path, layout=layout)
     again = multiattn.load(tmp_path, task="answer", device="cpu")
     assert again.bundle.layout == layout
@@ -104,7 +104,7 @@ def test_from_a_directory(layout: str, answering: Answering, tmp_path: Path) -> 
         assert ours.answer == wanted.answer and ours.score == pytest.approx(wanted.score, abs=1e-5)
 
 
-def test_an_answer_can_be_chosen_among_some(answering: Answering) -> None:
+def test_an_answer_can_be_chosen_among_some(answering: AnswerPipeline) -> None:
     answer = answering(picture((35, 52)), QUESTIONS[1], answers=["yes", "no"])
     assert {one.text for one in answer.candidates} == {"yes", "no"}
     assert sum(one.score for one in answer.candidates) == pytest.approx(1)

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from multiattn.generation import DecodingOptions
+from multiattn.generation import GenerationConfig
 from multiattn.inputs import Recording
-from multiattn.pipelines.heard import HeardWindow
-from multiattn.pipelines.speech_batch import transcribe_pieces, waiting_pieces
-from multiattn.pipelines.speech_model import SpeechModel
-from multiattn.pipelines.speech_pauses import Piece, cut_at_pauses, is_silent
-from multiattn.pipelines.speech_segments import cut_by_times
-from multiattn.pipelines.speech_types import Segment, SpeechOptions, WindowResult
+from multiattn.pipelines.transcribe.chunked import transcribe_pieces, waiting_pieces
+from multiattn.pipelines.transcribe.config import Segment, SpeechOptions, WindowResult
+from multiattn.pipelines.transcribe.model import SpeechModel
+from multiattn.pipelines.transcribe.segments import cut_by_times
+from multiattn.pipelines.transcribe.vad import Piece, cut_at_pauses, is_silent
+from multiattn.pipelines.transcribe.word_timestamps import DecodedWindow
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import RATE, decoding, hush, speech_model, tone, written
 
@@ -139,7 +139,7 @@ def transcribed(speech: SpeechModel, options: SpeechOptions, **asked: object) ->
         return list(transcribe_pieces(speech, recording, options, **asked))
 
 
-OURS = SpeechOptions(decoding=DecodingOptions(max_tokens=7), temperatures=(0.0,), log_prob_limit=None)
+OURS = SpeechOptions(decoding=GenerationConfig(max_tokens=7), temperatures=(0.0,), log_prob_threshold=None)
 
 
 @pytest.mark.parametrize("ctc_weight", [0.0, 0.4])
@@ -190,9 +190,9 @@ def test_whisper_works_on_pieces_too(whisper: SpeechModel, timestamps: bool) -> 
         decoding=decoding(tiny_whisper_bundle(), max_tokens=17),
         timestamps=timestamps,
         temperatures=(0.0,),
-        log_prob_limit=None,
-        no_speech_limit=None,
-        compression_ratio_limit=None,
+        log_prob_threshold=None,
+        no_speech_threshold=None,
+        compression_ratio_threshold=None,
     )
     found = transcribed(whisper, options)
     cut = [(piece.start, piece.start + len(piece.samples) / RATE) for piece in pieces(spoken(), 2.0)]
@@ -203,9 +203,9 @@ def test_whisper_works_on_pieces_too(whisper: SpeechModel, timestamps: bool) -> 
 
 
 def test_whoever_annotates_gets_every_piece_with_text(ours: SpeechModel) -> None:
-    seen: list[HeardWindow] = []
+    seen: list[DecodedWindow] = []
 
-    def annotate(windows: Sequence[HeardWindow]) -> list[tuple[Segment, ...]]:
+    def annotate(windows: Sequence[DecodedWindow]) -> list[tuple[Segment, ...]]:
         seen.extend(windows)
         return [tuple(replace(one, words=("word",)) for one in window.segments) for window in windows]
 
@@ -233,7 +233,7 @@ def test_a_piece_too_short_for_a_sound_is_not_listened_to(ours: SpeechModel) -> 
 
 
 def test_what_is_drawn_for_a_piece_does_not_depend_on_the_batch(ours: SpeechModel) -> None:
-    options = replace(OURS, temperatures=(1.0, 1.3), log_prob_limit=-0.1)
+    options = replace(OURS, temperatures=(1.0, 1.3), log_prob_threshold=-0.1)
     by_size = [
         [
             (one.start, one.text, one.temperature)
@@ -246,7 +246,7 @@ def test_what_is_drawn_for_a_piece_does_not_depend_on_the_batch(ours: SpeechMode
 
 def test_what_is_said_where_nobody_speaks_is_left_out(whisper: SpeechModel) -> None:
     options = SpeechOptions(
-        decoding=decoding(tiny_whisper_bundle()), timestamps=True, temperatures=(0.0,), log_prob_limit=0.0
+        decoding=decoding(tiny_whisper_bundle()), timestamps=True, temperatures=(0.0,), log_prob_threshold=0.0
     )
-    assert transcribed(whisper, replace(options, no_speech_limit=0.0)) == []
-    assert transcribed(whisper, replace(options, no_speech_limit=1.0)) != []
+    assert transcribed(whisper, replace(options, no_speech_threshold=0.0)) == []
+    assert transcribed(whisper, replace(options, no_speech_threshold=1.0)) != []

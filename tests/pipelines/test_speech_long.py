@@ -8,10 +8,10 @@ import torch
 
 from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, Recording
-from multiattn.pipelines.heard import HeardWindow
-from multiattn.pipelines.speech_long import _Features, transcribe_in_order
-from multiattn.pipelines.speech_model import Encoded, SpeechModel
-from multiattn.pipelines.speech_types import Segment, SpeechOptions, WindowResult
+from multiattn.pipelines.transcribe.config import Segment, SpeechOptions, WindowResult
+from multiattn.pipelines.transcribe.model import Encoded, SpeechModel
+from multiattn.pipelines.transcribe.sequential import _Features, transcribe_in_order
+from multiattn.pipelines.transcribe.word_timestamps import DecodedWindow
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import RATE, decoding, hush, speech_model, tone, written
 
@@ -55,9 +55,9 @@ OPTIONS = SpeechOptions(
     decoding=decoding(tiny_whisper_bundle(), max_tokens=5),
     language="de",
     temperatures=(0.0,),
-    compression_ratio_limit=None,
-    log_prob_limit=None,
-    no_speech_limit=None,
+    compression_ratio_threshold=None,
+    log_prob_threshold=None,
+    no_speech_threshold=None,
 )
 
 
@@ -174,19 +174,19 @@ def test_segments_come_as_soon_as_their_window_is_done() -> None:
 def test_what_the_model_holds_to_be_no_speech_is_left_out() -> None:
     changes = ({"no_speech_prob": 0.7, "avg_log_prob": -2.0}, {"no_speech_prob": 0.7, "avg_log_prob": -0.5})
     texts = ("0.0 red 1.0", "0.0 nine 1.0", "0.0 the 1.0")
-    options = replace(OPTIONS, no_speech_limit=0.6, log_prob_limit=-1.0)
+    options = replace(OPTIONS, no_speech_threshold=0.6, log_prob_threshold=-1.0)
     speech = spied(*texts, changes=(*changes, {"no_speech_prob": 0.5, "avg_log_prob": -2.0}))
     assert [one.text for one in transcribed(speech, tone(6.0), options)] == [" nine", " the"]
     speech = spied(*texts, changes=changes)
-    assert len(transcribed(speech, tone(4.0), replace(options, log_prob_limit=None))) == 0
+    assert len(transcribed(speech, tone(4.0), replace(options, log_prob_threshold=None))) == 0
     speech = spied(*texts, changes=changes)
-    assert len(transcribed(speech, tone(4.0), replace(options, no_speech_limit=None))) == 2
+    assert len(transcribed(speech, tone(4.0), replace(options, no_speech_threshold=None))) == 2
 
 
 def test_the_next_window_begins_at_the_last_word() -> None:
-    seen: list[HeardWindow] = []
+    seen: list[DecodedWindow] = []
 
-    def annotate(windows: Sequence[HeardWindow]) -> list[tuple[Segment, ...]]:
+    def annotate(windows: Sequence[DecodedWindow]) -> list[tuple[Segment, ...]]:
         seen.extend(windows)
         return [tuple(replace(one, words=(Word(one.start, one.end - 0.25),)) for one in windows[0].segments)]
 
@@ -207,7 +207,7 @@ class Word:
 
 
 def test_words_that_end_where_the_window_begins_do_not_hold_it() -> None:
-    def annotate(windows: Sequence[HeardWindow]) -> list[tuple[Segment, ...]]:
+    def annotate(windows: Sequence[DecodedWindow]) -> list[tuple[Segment, ...]]:
         start = windows[0].start
         return [tuple(replace(one, words=(Word(start, start),)) for one in windows[0].segments)]
 
@@ -220,7 +220,7 @@ def test_the_language_is_found_once() -> None:
     speech = spied("0.0 red 1.0", "0.0 red 1.0")
     languages = []
 
-    def annotate(windows: Sequence[HeardWindow]) -> list[tuple[Segment, ...]]:
+    def annotate(windows: Sequence[DecodedWindow]) -> list[tuple[Segment, ...]]:
         languages.append(windows[0].language)
         return [windows[0].segments]
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from multiattn.alignment.loops import Progress
 from multiattn.errors import InputError, ModelError
-from multiattn.generation import DecodingOptions
-from multiattn.maps.progress import Progress
-from multiattn.pipelines import speech_attempts
-from multiattn.pipelines.speech_attempts import compression_ratio, repeats
-from multiattn.pipelines.speech_model import SpeechModel
-from multiattn.pipelines.speech_window import SpeechOptions, WindowResult, decode_window
+from multiattn.generation import GenerationConfig
+from multiattn.pipelines.transcribe import fallback as speech_attempts
+from multiattn.pipelines.transcribe.decode import SpeechOptions, WindowResult, decode_window
+from multiattn.pipelines.transcribe.fallback import compression_ratio, repeats
+from multiattn.pipelines.transcribe.model import SpeechModel
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import decoding, speech_model
 
@@ -55,11 +55,15 @@ def decoded(
     return speech.decode(encoded, options, previous=previous, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("timestamps", [True, False])
-def test_a_batch_with_ragged_prompts_is_its_windows(whisper: SpeechModel, beams: int, timestamps: bool) -> None:
+def test_a_batch_with_ragged_prompts_is_its_windows(whisper: SpeechModel, num_beams: int, timestamps: bool) -> None:
     options = replace(
-        ASKED, decoding=replace(ASKED.decoding, beams=beams), temperatures=(0.0,), timestamps=timestamps, language=None
+        ASKED,
+        decoding=replace(ASKED.decoding, num_beams=num_beams),
+        temperatures=(0.0,),
+        timestamps=timestamps,
+        language=None,
     )
     previous = [[], [33, 44, 55], [66]]
     together = decoded(whisper, options, previous=previous)
@@ -91,12 +95,12 @@ def test_no_windows_are_no_results(whisper: SpeechModel) -> None:
 
 
 def test_the_first_temperature_that_holds_is_taken(whisper: SpeechModel) -> None:
-    free = replace(ASKED, compression_ratio_limit=None, log_prob_limit=None)
+    free = replace(ASKED, compression_ratio_threshold=None, log_prob_threshold=None)
     assert {one.hottest for one in decoded(whisper, free)} == {0.0}
     searched = decoded(whisper, replace(free, temperatures=(0.0,)))
     # between the likelihoods of the windows: some fail, and only those go on
     limit = sorted(one.avg_log_prob for one in searched)[1] + 1e-6
-    found = decoded(whisper, replace(free, log_prob_limit=limit, no_speech_limit=None))
+    found = decoded(whisper, replace(free, log_prob_threshold=limit, no_speech_threshold=None))
     for before, after in zip(searched, found, strict=True):
         if before.avg_log_prob >= limit:
             assert after == before
@@ -106,7 +110,7 @@ def test_the_first_temperature_that_holds_is_taken(whisper: SpeechModel) -> None
 
 
 def test_where_nothing_holds_the_best_is_taken(whisper: SpeechModel) -> None:
-    options = replace(ASKED, log_prob_limit=0.0, compression_ratio_limit=None, no_speech_limit=None)
+    options = replace(ASKED, log_prob_threshold=0.0, compression_ratio_threshold=None, no_speech_threshold=None)
     for one, first in zip(
         decoded(whisper, options), decoded(whisper, replace(options, temperatures=(0.0,))), strict=True
     ):
@@ -115,7 +119,7 @@ def test_where_nothing_holds_the_best_is_taken(whisper: SpeechModel) -> None:
 
 
 def test_chance_comes_from_the_generator_alone(whisper: SpeechModel) -> None:
-    options = replace(ASKED, temperatures=(0.9,), log_prob_limit=None, compression_ratio_limit=None, best_of=2)
+    options = replace(ASKED, temperatures=(0.9,), log_prob_threshold=None, compression_ratio_threshold=None, best_of=2)
     first, again, other = (decoded(whisper, options, seed=seed) for seed in (3, 3, 4))
     assert first == again
     assert [one.tokens for one in first] != [one.tokens for one in other]
@@ -126,7 +130,7 @@ def test_chance_comes_from_the_generator_alone(whisper: SpeechModel) -> None:
 
 
 def test_the_likeliest_of_several_samples_is_taken(whisper: SpeechModel) -> None:
-    options = replace(ASKED, temperatures=(1.0,), log_prob_limit=None, compression_ratio_limit=None)
+    options = replace(ASKED, temperatures=(1.0,), log_prob_threshold=None, compression_ratio_threshold=None)
     few, many = (
         sum(one.avg_log_prob for one in decoded(whisper, replace(options, best_of=count))) for count in (1, 31)
     )
@@ -134,13 +138,13 @@ def test_the_likeliest_of_several_samples_is_taken(whisper: SpeechModel) -> None
 
 
 def test_nobody_speaks_is_no_reason_to_try_again(whisper: SpeechModel) -> None:
-    options = replace(ASKED, log_prob_limit=0.0, no_speech_limit=0.0, compression_ratio_limit=None)
+    options = replace(ASKED, log_prob_threshold=0.0, no_speech_threshold=0.0, compression_ratio_threshold=None)
     assert {one.hottest for one in decoded(whisper, options)} == {0.0}
 
 
 def test_a_text_that_repeats_itself_fails_and_is_flagged(whisper: SpeechModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech_attempts, "_LOOP_BYTES", 1)
-    options = replace(ASKED, log_prob_limit=None, compression_ratio_limit=0.01, temperatures=(0.0, 0.4))
+    options = replace(ASKED, log_prob_threshold=None, compression_ratio_threshold=0.01, temperatures=(0.0, 0.4))
     for one in decoded(whisper, options):
         assert one.hottest == 0.4 and one.flags == ("repeats",)
     monkeypatch.undo()
@@ -154,7 +158,7 @@ def test_what_repeats_itself_for_a_while_is_a_loop() -> None:
     eight, loop = "three " * 8, "three " * 20
     assert compression_ratio(eight) > 2.4
     for text, limit, expected in ((eight, 2.4, False), (loop, 2.4, True), (loop, None, False), (loop, 99.0, False)):
-        options = replace(ASKED, compression_ratio_limit=limit)
+        options = replace(ASKED, compression_ratio_threshold=limit)
         assert repeats(text, compression_ratio(text), options) is expected
 
 
@@ -181,7 +185,7 @@ def test_attention_that_stands_still_or_runs_back_is_tried_again(flag: str, monk
 
     monkeypatch.setattr(speech_attempts, "progress", decreed)
     long = replace(ASKED.decoding, max_tokens=31, min_tokens=31)
-    options = replace(ASKED, decoding=long, timestamps=False, log_prob_limit=None, compression_ratio_limit=None)
+    options = replace(ASKED, decoding=long, timestamps=False, log_prob_threshold=None, compression_ratio_threshold=None)
     options = replace(options, temperatures=(0.0, 0.3, 0.6))
     speech = speech_model(tiny_whisper_bundle(), HEADS)
     limit = 2
@@ -213,10 +217,10 @@ def test_heads_do_not_change_a_text_that_holds(whisper: SpeechModel) -> None:
     assert [one.tokens for one in with_heads] == [one.tokens for one in decoded(whisper, options)]
 
 
-@pytest.mark.parametrize("beams", [1, 3])
-def test_joint_scoring_asks_the_frames(ours: SpeechModel, beams: int) -> None:
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_joint_scoring_asks_the_frames(ours: SpeechModel, num_beams: int) -> None:
     """Alone, the CTC head decides: what is found is the likeliest for it too; and a batch is its windows."""
-    options = SpeechOptions(decoding=DecodingOptions(max_tokens=7, beams=beams), temperatures=(0.0,))
+    options = SpeechOptions(decoding=GenerationConfig(max_tokens=7, num_beams=num_beams), temperatures=(0.0,))
     plain = decoded(ours, options)
     joint = decoded(ours, replace(options, ctc_weight=0.9))
     assert [one.tokens for one in plain] != [one.tokens for one in joint]
@@ -247,10 +251,10 @@ def test_what_does_not_fit_the_model_is_named(whisper: SpeechModel, ours: Speech
         ("temperatures", (0.0, -0.2), "at least one number of at least 0"),
         ("temperatures", (0.0, math.nan), "at least one number of at least 0"),
         ("temperatures", 0.0, "at least one number of at least 0"),
-        ("compression_ratio_limit", -1.0, "a number from 0 to inf, or None"),
-        ("log_prob_limit", 0.5, "a number from -inf to 0, or None"),
-        ("no_speech_limit", 1.5, "a number from 0 to 1, or None"),
-        ("no_speech_limit", "much", "a number from 0 to 1, or None"),
+        ("compression_ratio_threshold", -1.0, "a number from 0 to inf, or None"),
+        ("log_prob_threshold", 0.5, "a number from -inf to 0, or None"),
+        ("no_speech_threshold", 1.5, "a number from 0 to 1, or None"),
+        ("no_speech_threshold", "much", "a number from 0 to 1, or None"),
         ("max_initial_time", -1.0, "a number from 0 to inf, or None"),
         ("ctc_weight", 1.5, "a number from 0 to 1"),
         ("best_of", 0, "a whole number of at least 1"),

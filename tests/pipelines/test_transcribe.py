@@ -8,26 +8,29 @@ import pytest
 import soundfile
 import torch
 
+from multiattn.alignment import SpokenWord
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Recording
-from multiattn.maps import SpokenWord
-from multiattn.pipelines import Failure, Transcribing, Transcript, heard, speech_model, speech_window
-from multiattn.pipelines.speech_types import Segment
+from multiattn.pipelines import Failure, TranscribePipeline, Transcript
+from multiattn.pipelines.transcribe import decode as speech_window
+from multiattn.pipelines.transcribe import model as speech_model
+from multiattn.pipelines.transcribe import word_timestamps as heard
+from multiattn.pipelines.transcribe.config import Segment
 from tests.fixtures import tiny_bundle, tiny_speech_bundle, tiny_whisper_bundle
 
 RATE = 16_000  # Hz
-QUICK = {"temperatures": [0.0], "beams": 1, "max_tokens": 7}
+QUICK = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 7}
 """Options that keep random weights, which fail every limit, from being asked six times."""
 
 
 @pytest.fixture(scope="module")
-def ours() -> Transcribing:
-    return Transcribing(tiny_speech_bundle(), device="cpu")
+def ours() -> TranscribePipeline:
+    return TranscribePipeline(tiny_speech_bundle(), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def whisper() -> Transcribing:
-    return Transcribing(tiny_whisper_bundle(), device="cpu")
+def whisper() -> TranscribePipeline:
+    return TranscribePipeline(tiny_whisper_bundle(), device="cpu")
 
 
 def bursts(count: int, *, rate: int = RATE, pause: float = 0.4, seed: int = 0) -> np.ndarray:
@@ -110,7 +113,7 @@ def test_pieces_of_several_recordings_share_batches(ours, tmp_path, monkeypatch)
     (tmp_path / "words.wav").write_text("no recording")
     talks = [bursts(count, pause=2.1, seed=count) for count in (1, 3, 1)]
     inputs = [talks[0], np.zeros(RATE), tmp_path / "words.wav", talks[1], np.full(1, 0.7), talks[2]]
-    hot = {"temperatures": [0.8], "beams": 1, "max_tokens": 7}  # chance too is each piece's own
+    hot = {"temperatures": [0.8], "num_beams": 1, "max_tokens": 7}  # chance too is each piece's own
     alone = [ours(one, words=True, batch_size=1, **hot) if not isinstance(one, Path) else None for one in inputs]
     sizes, plain = [], speech_model.decode_window
 
@@ -169,8 +172,8 @@ def test_a_text_is_read_again_once(monkeypatch) -> None:
     """The reading that notices loops serves for the words; segments and words are as from a reading of their own."""
     bundle = tiny_speech_bundle()
     bundle.decoding["alignment_heads"] = [[0, 1], [1, 0]]
-    pipeline, samples = Transcribing(bundle, device="cpu"), bursts(3)
-    asked = {"temperatures": [0.0], "beams": 1, "max_tokens": 23}
+    pipeline, samples = TranscribePipeline(bundle, device="cpu"), bursts(3)
+    asked = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 23}
     counts, plain = [], heard.listen
 
     def counted(*arguments, **options):
@@ -255,7 +258,7 @@ def test_a_recording_in_pieces_is_the_same_for_every_batch_size(ours) -> None:
 
 def test_the_same_recording_gives_the_same_text_with_chance_in_it(ours) -> None:
     samples = bursts(2)
-    hot = {"temperatures": [1.0], "log_prob_limit": None}
+    hot = {"temperatures": [1.0], "log_prob_threshold": None}
     first, again = ours(samples, **hot), ours(samples, **hot)
     assert facts(first) == facts(again)
     assert {ours(samples, seed=seed, **hot).text for seed in range(1, 6)} != {first.text}
@@ -306,15 +309,15 @@ def test_it_says_what_it_is_asked_to(ours, whisper) -> None:
 
 def test_a_model_of_another_task_or_without_a_vocabulary() -> None:
     with pytest.raises(ModelError, match="tiny must be a model for transcribe, but is one for classify instead"):
-        Transcribing(tiny_bundle(), device="cpu")
+        TranscribePipeline(tiny_bundle(), device="cpu")
     bundle = tiny_speech_bundle()
     bundle.tokenizer = None
     with pytest.raises(ModelError, match="tiny must have a tokenizer, but has none instead"):
-        Transcribing(bundle, device="cpu")
+        TranscribePipeline(bundle, device="cpu")
 
 
 def test_alignment_heads_that_the_model_has_not() -> None:
     bundle = tiny_speech_bundle()
     bundle.decoding["alignment_heads"] = [[5, 0]]
     with pytest.raises(ModelError, match=r"\(5, 0\)"):
-        Transcribing(bundle, device="cpu")
+        TranscribePipeline(bundle, device="cpu")

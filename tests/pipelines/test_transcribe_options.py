@@ -4,8 +4,8 @@ import pytest
 
 from multiattn.errors import ModelError
 from multiattn.inputs import SpeechTokens
-from multiattn.pipelines.search_options import check_names
-from multiattn.pipelines.transcribe_options import TranscribeOptions, speech_options
+from multiattn.pipelines.options import check_names
+from multiattn.pipelines.transcribe.options import TranscribeOptions, speech_options
 
 PLAIN = SpeechTokens(start=1, end=2)
 """A vocabulary of one language, with nothing but words."""
@@ -32,21 +32,21 @@ def made(asked=None, by_model=None, tokens=WHISPER, *, max_length=448, has_ctc=F
 
 def test_the_defaults_follow_from_what_the_vocabulary_has() -> None:
     found = made()
-    assert (found.decoding.beams, found.decoding.max_tokens) == (5, 224)
+    assert (found.decoding.num_beams, found.decoding.max_tokens) == (5, 224)
     assert (found.timestamps, found.condition_on_previous) == (True, True)
     assert (found.language, found.task, found.initial_prompt) == (None, "transcribe", None)
     found = made(tokens=PLAIN, max_length=47)
-    assert (found.decoding.beams, found.decoding.max_tokens) == (5, 23)
+    assert (found.decoding.num_beams, found.decoding.max_tokens) == (5, 23)
     assert (found.timestamps, found.condition_on_previous) == (False, False)
 
 
 def test_what_is_asked_for_goes_over_the_models_wish_and_that_over_the_default() -> None:
-    by_model = {"beams": 2, "max_tokens": 31, "min_tokens": 7, "suppress": (3, 5), "alignment_heads": [[1, 0]]}
+    by_model = {"num_beams": 2, "max_tokens": 31, "min_tokens": 7, "suppress": (3, 5), "alignment_heads": [[1, 0]]}
     found = made({}, by_model).decoding
-    assert (found.beams, found.max_tokens, found.min_tokens, found.suppress) == (2, 31, 7, (3, 5))
-    found = made({"beams": 3, "max_tokens": 5, "length_penalty": 0.5}, by_model).decoding
-    assert (found.beams, found.max_tokens, found.min_tokens, found.length_penalty) == (3, 5, 5, 0.5)
-    assert made({"beams": None, "max_tokens": None}, by_model) == made({}, by_model)
+    assert (found.num_beams, found.max_tokens, found.min_tokens, found.suppress) == (2, 31, 7, (3, 5))
+    found = made({"num_beams": 3, "max_tokens": 5, "length_penalty": 0.5}, by_model).decoding
+    assert (found.num_beams, found.max_tokens, found.min_tokens, found.length_penalty) == (3, 5, 5, 0.5)
+    assert made({"num_beams": None, "max_tokens": None}, by_model) == made({}, by_model)
 
 
 def test_a_model_may_say_how_much_ctc_counts() -> None:
@@ -64,15 +64,15 @@ def test_what_belongs_to_speech_arrives() -> None:
             "task": "translate",
             "prompt": "Zwicky, Ångström",
             "temperatures": [0, 0.7],
-            "compression_ratio_limit": 1.9,
-            "log_prob_limit": -0.3,
-            "no_speech_limit": 0.4,
+            "compression_ratio_threshold": 1.9,
+            "log_prob_threshold": -0.3,
+            "no_speech_threshold": 0.4,
             "condition_on_previous": False,
         }
     )
     assert (found.language, found.task, found.initial_prompt) == ("fr", "translate", "Zwicky, Ångström")
     assert found.temperatures == (0.0, 0.7)
-    assert (found.compression_ratio_limit, found.log_prob_limit, found.no_speech_limit) == (1.9, -0.3, 0.4)
+    assert (found.compression_ratio_threshold, found.log_prob_threshold, found.no_speech_threshold) == (1.9, -0.3, 0.4)
     assert found.condition_on_previous is False
     assert made({"ctc_weight": 0.3}, has_ctc=True).ctc_weight == 0.3
 
@@ -80,16 +80,16 @@ def test_what_belongs_to_speech_arrives() -> None:
 @pytest.mark.parametrize(
     ("asked", "tokens", "message"),
     [
-        ({"task": "summarise"}, WHISPER, "`task` must be transcribe or translate, but is 'summarise' instead"),
+        ({"task": "summarize"}, WHISPER, "`task` must be transcribe or translate, but is 'summarize' instead"),
         ({"language": "en"}, PLAIN, r"runs/mine knows one language only: leave `language` \('en'\) out"),
         ({"language": "de"}, WHISPER, "`language` must be of en, fr, but is 'de' instead"),
         ({"task": "translate"}, PLAIN, "runs/mine cannot translate: `task` must be transcribe"),
         ({"prompt": "x"}, PLAIN, "runs/mine has no token for text that came before: leave `prompt` out"),
         ({"condition_on_previous": True}, PLAIN, "no token for text that came before: leave `condition_on_previous`"),
         ({"ctc_weight": 0.5}, WHISPER, "runs/mine has no CTC head: leave `ctc_weight` out"),
-        ({"beams": 2.5}, WHISPER, "`beams` must be a whole number, but is 2.5 instead"),
-        ({"beams": True}, WHISPER, "`beams` must be a whole number, but is True instead"),
-        ({"beams": 0}, WHISPER, "`beams` must be at least 1, but is 0 instead"),
+        ({"num_beams": 2.5}, WHISPER, "`num_beams` must be a whole number, but is 2.5 instead"),
+        ({"num_beams": True}, WHISPER, "`num_beams` must be a whole number, but is True instead"),
+        ({"num_beams": 0}, WHISPER, "`num_beams` must be at least 1, but is 0 instead"),
         ({"max_tokens": "9"}, WHISPER, "`max_tokens` must be a whole number, but is '9' instead"),
         ({"length_penalty": 11}, WHISPER, "`length_penalty` must be from -10 to 10, but is 11 instead"),
         ({"prompt": 7}, WHISPER, "`prompt` must be text, but is 7 instead"),
@@ -109,7 +109,7 @@ def test_what_cannot_be_is_named(asked, tokens, message) -> None:
     ("by_model", "message"),
     [
         ({"beam": 3}, "runs/mine: `decoding` must hold known options, but holds 'beam' instead"),
-        ({"beams": 0}, "runs/mine: `decoding` cannot be used: `beams` must be at least 1, but is 0 instead"),
+        ({"num_beams": 0}, "runs/mine: `decoding` cannot be used: `num_beams` must be at least 1, but is 0 instead"),
     ],
 )
 def test_a_models_wish_that_is_none_is_named(by_model, message) -> None:
@@ -118,6 +118,6 @@ def test_a_models_wish_that_is_none_is_named(by_model, message) -> None:
 
 
 def test_an_unknown_option_is_like_an_unknown_parameter() -> None:
-    check_names({"beams": 3, "seed": 1}, TranscribeOptions)
-    with pytest.raises(TypeError, match="there is no option 'beam'; there are: language, task, prompt, beams, "):
+    check_names({"num_beams": 3, "seed": 1}, TranscribeOptions)
+    with pytest.raises(TypeError, match="there is no option 'beam'; there are: language, task, prompt, num_beams, "):
         check_names({"beam": 3}, TranscribeOptions)

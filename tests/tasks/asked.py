@@ -6,21 +6,21 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from .captioned import COLOURS
+from .captioned import COLORS
 
 ANSWER_YAML = """
 seed_everything: 3
 model:
-  class_path: tasks.AnswerTask
+  class_path: multiattn.tasks.AnswerTask
   init_args:
     encoder: compact
     encoder_overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], stem_strides: [], dim: 20, depth: 2,
                          num_heads: 2, mlp_dim: 30, dropout: 0.1, stochastic_depth: 0.2}}
     question: {{dim: 24, depth: 2, num_heads: 2, mlp_dim: 30, max_length: 20, dropout: 0.1}}
     label_smoothing: 0.1
-    optimisation: {{lr: 3.0e-3}}
+    optimization: {{lr: 3.0e-3}}
 data:
-  class_path: tasks.data.AnswerData
+  class_path: multiattn.tasks.AnswerData
   init_args:
     root: {root}
     batch_size: 6
@@ -35,9 +35,9 @@ trainer:
   gradient_clip_val: 1.0
   log_every_n_steps: 1
   callbacks:
-    - class_path: tasks.callbacks.EMA
+    - class_path: multiattn.tasks.callbacks.EMA
       init_args: {{decay: 0.9}}
-    - class_path: tasks.callbacks.BestCheckpoint
+    - class_path: multiattn.tasks.callbacks.BestCheckpoint
       init_args: {{monitor: val/accuracy, mode: max}}
 checkpoint: {{every_n_steps: 7}}
 """
@@ -48,7 +48,7 @@ WRITES += "--model.decoder.mlp_dim=30 --model.decoder.max_length=9 --model.decod
 
 
 def draw_asked(root: Path, *, sizes: dict[str, int], seed: int = 0) -> Path:
-    """Splits of discs on grey with questions about their colour and place, in a `metadata.jsonl`.
+    """Splits of discs on gray with questions about their color and place, in a `metadata.jsonl`.
 
     The first question of each picture has the answers of four people, of whom one may be wrong.
     """
@@ -58,15 +58,15 @@ def draw_asked(root: Path, *, sizes: dict[str, int], seed: int = 0) -> Path:
         folder.mkdir(parents=True)
         lines = []
         for i in range(count):
-            colour, side = rng.choice(sorted(COLOURS)), rng.choice(("left", "right"))
+            color, side = rng.choice(sorted(COLORS)), rng.choice(("left", "right"))
             picture = Image.new("RGB", (24, 18), (rng.randint(90, 160),) * 3)
             x = 6 if side == "left" else 17
-            ImageDraw.Draw(picture).ellipse((x - 4, 5, x + 4, 13), fill=COLOURS[colour])
+            ImageDraw.Draw(picture).ellipse((x - 4, 5, x + 4, 13), fill=COLORS[color])
             picture.save(folder / f"{i:02d}.png")
             asked = [
-                {"question": "what colour is the disc?", "answers": [colour, "Red.", colour, colour], "type": "colour"},
+                {"question": "what color is the disc?", "answers": [color, "Red.", color, color], "type": "color"},
                 {"question": "where is the disc?", "answer": f"on the {side}"},
-                {"question": "is the disc blue?", "answer": "yes" if colour == "blue" else "no"},
+                {"question": "is the disc blue?", "answer": "yes" if color == "blue" else "no"},
             ]
             lines += [json.dumps({"file_name": f"{i:02d}.png"} | question) for question in asked]
         (folder / "metadata.jsonl").write_text("\n".join(lines))

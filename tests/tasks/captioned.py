@@ -6,12 +6,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-COLOURS = {"blue": (40, 60, 200), "green": (30, 160, 60), "red": (210, 40, 30)}
+COLORS = {"blue": (40, 60, 200), "green": (30, 160, 60), "red": (210, 40, 30)}
 
 CAPTION_YAML = """
 seed_everything: 3
 model:
-  class_path: tasks.CaptionTask
+  class_path: multiattn.tasks.CaptionTask
   init_args:
     encoder: compact
     encoder_overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], stem_strides: [], dim: 20, depth: 2,
@@ -20,9 +20,9 @@ model:
     label_smoothing: 0.1
     validation_captions: 7
     decoding: {{max_tokens: 5}}
-    optimisation: {{lr: 3.0e-3}}
+    optimization: {{lr: 3.0e-3}}
 data:
-  class_path: tasks.data.CaptionData
+  class_path: multiattn.tasks.CaptionData
   init_args:
     root: {root}
     batch_size: 6
@@ -37,31 +37,31 @@ trainer:
   gradient_clip_val: 1.0
   log_every_n_steps: 1
   callbacks:
-    - class_path: tasks.callbacks.EMA
+    - class_path: multiattn.tasks.callbacks.EMA
       init_args: {{decay: 0.9}}
-    - class_path: tasks.callbacks.BestCheckpoint
+    - class_path: multiattn.tasks.callbacks.BestCheckpoint
       init_args: {{monitor: val/loss, mode: min}}
 checkpoint: {{every_n_steps: 7}}
 """
 
 
 def draw_captioned(root: Path, *, sizes: dict[str, int], seed: int = 0) -> Path:
-    """Splits of discs on grey with sentences that say their colour and place, in a `metadata.jsonl`."""
+    """Splits of discs on gray with sentences that say their color and place, in a `metadata.jsonl`."""
     rng = random.Random(seed)
     for split, count in sizes.items():
         folder = root / split
         folder.mkdir(parents=True)
         lines = []
         for i in range(count):
-            colour, side = rng.choice(sorted(COLOURS)), rng.choice(("left", "right"))
+            color, side = rng.choice(sorted(COLORS)), rng.choice(("left", "right"))
             picture = Image.new("RGB", (24, 18), (rng.randint(90, 160),) * 3)
             x = 6 if side == "left" else 17
-            ImageDraw.Draw(picture).ellipse((x - 4, 5, x + 4, 13), fill=COLOURS[colour])
+            ImageDraw.Draw(picture).ellipse((x - 4, 5, x + 4, 13), fill=COLORS[color])
             picture.save(folder / f"{i:02d}.png")
             texts = [
-                f"A {colour} disc on the {side} .",
-                f"There is something {colour}",
-                f"the disc at {side} is {colour}",
+                f"A {color} disc on the {side} .",
+                f"There is something {color}",
+                f"the disc at {side} is {color}",
             ]
             lines.append(json.dumps({"file_name": f"{i:02d}.png", "texts": texts}))
         (folder / "metadata.jsonl").write_text("\n".join(lines))

@@ -10,27 +10,27 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from multiattn.tasks.training import main
 from multiattn.weights import save_bundle
-from tasks.training import main
 from tests.fixtures import tiny_bundle
 
-from .captioned import COLOURS, draw_captioned, write_caption_config
+from .captioned import COLORS, draw_captioned, write_caption_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def draw_folder(root: Path, *, sizes: dict[str, int], seed: int = 0) -> Path:
-    """Class folders with discs of the class's colour on grey, `sizes[split]` pictures a class."""
+    """Class folders with discs of the class's color on gray, `sizes[split]` pictures a class."""
     rng = random.Random(seed)
     for split, count in sizes.items():
-        for name, colour in COLOURS.items():
+        for name, color in COLORS.items():
             folder = root / split / name
             folder.mkdir(parents=True)
             for i in range(count):
-                grey = rng.randint(90, 160)
-                picture = Image.new("RGB", (rng.choice((17, 19, 23)), rng.choice((17, 19, 23))), (grey, grey, grey))
+                gray = rng.randint(90, 160)
+                picture = Image.new("RGB", (rng.choice((17, 19, 23)), rng.choice((17, 19, 23))), (gray, gray, gray))
                 x, y, r = rng.randint(5, 11), rng.randint(5, 11), rng.randint(3, 6)
-                ImageDraw.Draw(picture).ellipse((x - r, y - r, x + r, y + r), fill=colour)
+                ImageDraw.Draw(picture).ellipse((x - r, y - r, x + r, y + r), fill=color)
                 picture.save(folder / f"{i:02d}.png")
     return root
 
@@ -66,7 +66,7 @@ def trained(captioned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 TINY_YAML = """
 seed_everything: 3
 model:
-  class_path: tasks.ClassifyTask
+  class_path: multiattn.tasks.ClassifyTask
   init_args:
     architecture: compact
     overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], dim: 20, depth: 2, num_heads: 2, mlp_dim: 30,
@@ -74,9 +74,9 @@ model:
     label_smoothing: 0.1
     class_weights: [1.0, 2.0, 3.0]
     mixing: {{mixup: 0.2, cutmix: 1.0}}
-    optimisation: {{lr: 3.0e-3, layer_decay: 0.8}}
+    optimization: {{lr: 3.0e-3, layer_decay: 0.8}}
 data:
-  class_path: tasks.data.ClassificationData
+  class_path: multiattn.tasks.ClassifyData
   init_args:
     root: {root}
     batch_size: 6
@@ -90,9 +90,9 @@ trainer:
   gradient_clip_val: 1.0
   log_every_n_steps: 1
   callbacks:
-    - class_path: tasks.callbacks.EMA
+    - class_path: multiattn.tasks.callbacks.EMA
       init_args: {{decay: 0.9}}
-    - class_path: tasks.callbacks.BestCheckpoint
+    - class_path: multiattn.tasks.callbacks.BestCheckpoint
 checkpoint: {{every_n_steps: 7}}
 """
 
@@ -105,7 +105,7 @@ def write_config(path: Path, *, root: Path, run: Path, workers: int = 0) -> Path
 def train(*args: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """The real program in a process of its own."""
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tasks.training", *map(str, args)]
+    command = [sys.executable, "-m", "multiattn.tasks.training", *map(str, args)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout)
 
 

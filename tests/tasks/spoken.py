@@ -1,4 +1,4 @@
-"""A data set of sounds of our own, a tone for each word, and a recogniser small enough to be trained many times."""
+"""A data set of sounds of our own, a tone for each word, and a recognizer small enough to be trained many times."""
 
 import json
 import math
@@ -16,7 +16,7 @@ RATE = 16_000
 SPEECH_YAML = """
 seed_everything: 3
 model:
-  class_path: tasks.TranscribeTask
+  class_path: multiattn.tasks.TranscribeTask
   init_args:
     architecture: compact
     encoder: {{mels: 13, dim: 20, depth: 2, num_heads: 2, mlp_dim: 30, max_frames: 61, dropout: 0.1,
@@ -25,12 +25,12 @@ model:
     ctc_weight: 0.3
     label_smoothing: 0.1
     spec_augment: {{mel_width: 3, time_width: 7}}
-    normaliser: basic
+    normalizer: basic
     validation_transcripts: 5
     decoding: {{max_tokens: 5}}
-    optimisation: {{lr: 3.0e-3}}
+    optimization: {{lr: 3.0e-3}}
 data:
-  class_path: tasks.data.SpeechData
+  class_path: multiattn.tasks.TranscribeData
   init_args:
     root: {root}
     batch_seconds: 3.5
@@ -46,9 +46,9 @@ trainer:
   gradient_clip_val: 1.0
   log_every_n_steps: 1
   callbacks:
-    - class_path: tasks.callbacks.EMA
+    - class_path: multiattn.tasks.callbacks.EMA
       init_args: {{decay: 0.9}}
-    - class_path: tasks.callbacks.BestCheckpoint
+    - class_path: multiattn.tasks.callbacks.BestCheckpoint
       init_args: {{monitor: val/wer, mode: min}}
 checkpoint: {{every_n_steps: 3}}
 """

@@ -13,9 +13,9 @@ from PIL import Image
 from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models import TextDecoderConfig, TextEncoderConfig, ViT, ViTConfig
-from tasks.data import AnswerData
-from tasks.data.question_batches import AnswerBatch
-from tasks.data.transforms import Augmentation
+from multiattn.tasks import AnswerData
+from multiattn.tasks.loading.question_batches import AnswerBatch
+from multiattn.tasks.loading.transforms import Augmentation
 
 SIZE = (10, 15)
 PREPROCESSING = ImagePreprocessing(SIZE, SIZE, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -28,7 +28,7 @@ def asked_about(split: str, i: int) -> list[dict[str, Any]]:
     """One to three questions, so that some pictures have fewer than are asked for."""
     rows: list[dict[str, Any]] = [
         {"question": f"Is picture {i} of all of {split} light?", "answer": ("yes", "no")[i % 2], "type": "is"},
-        {"question": f"What colour is number {i}?", "answers": TEN},
+        {"question": f"What color is number {i}?", "answers": TEN},
         {"question": f"How many are there in {i}?", "answer": f"{i} things"},  # which no other picture has
     ]
     return rows[: 1 + i % 3]
@@ -84,8 +84,8 @@ def epoch_of(data: AnswerData, epoch: int) -> list[AnswerBatch]:
     return list(loader)  # type: ignore[arg-type]
 
 
-def rows_of(tokens: torch.Tensor, real: torch.Tensor) -> list[list[int]]:
-    return [row[kept].tolist() for row, kept in zip(tokens, real, strict=True)]
+def rows_of(tokens: torch.Tensor, attention_mask: torch.Tensor) -> list[list[int]]:
+    return [row[kept].tolist() for row, kept in zip(tokens, attention_mask, strict=True)]
 
 
 def same(one: list[AnswerBatch], other: list[AnswerBatch]) -> bool:
@@ -106,7 +106,7 @@ def test_each_picture_brings_questions_of_its_own(per_picture, asked) -> None:
         questions = [asked_about("train", place) for place in batch.indices.tolist()]
         g = min(per_picture, max(map(len, questions)))
         assert len(batch.questions) == len(batch.texts) == 3 * g
-        assert all((row[0], row[-1]) == (1, 2) for row in rows_of(batch.questions, batch.real))
+        assert all((row[0], row[-1]) == (1, 2) for row in rows_of(batch.questions, batch.attention_mask))
         for i, rows in enumerate(questions):
             mine = slice(i * g, (i + 1) * g)
             known = {row["question"]: row for row in rows}
@@ -116,14 +116,16 @@ def test_each_picture_brings_questions_of_its_own(per_picture, asked) -> None:
             for text, answers, kind in zip(batch.texts[mine], batch.answers[mine], batch.types[mine], strict=True):
                 row = known[text]
                 assert answers == tuple(row.get("answers", [row.get("answer")])) and kind == row.get("type", "")
-            for text, tokens in zip(batch.texts[mine], rows_of(batch.questions, batch.real)[mine], strict=True):
+            for text, tokens in zip(
+                batch.texts[mine], rows_of(batch.questions, batch.attention_mask)[mine], strict=True
+            ):
                 assert data.tokenizer.decode(tokens) == text.lower().removesuffix("?")
 
 
 def test_padding_comes_after_the_end(asked) -> None:
     batches = epoch_of(make(asked), 0)
-    assert all(torch.equal(b.real, b.questions != 0) for b in batches)
-    assert all(b.real.any(0).all() for b in batches) and any(not b.real.all() for b in batches)
+    assert all(torch.equal(b.attention_mask, b.questions != 0) for b in batches)
+    assert all(b.attention_mask.any(0).all() for b in batches) and any(not b.attention_mask.all() for b in batches)
 
 
 def test_evaluation_is_in_order_and_asks_all_questions(asked) -> None:
@@ -139,13 +141,13 @@ def test_the_special_tokens_are_the_models(asked) -> None:
     question = TextEncoderConfig(vocab_size=211, context_dim=14, start_token=201, end_token=202, pad_token=203)
     decoder = TextDecoderConfig(vocab_size=211, context_dim=256, start_token=204, end_token=205, pad_token=206)
     batch = epoch_of(make(asked, task={"question": question, "decoder": decoder}), 0)[0]
-    assert batch.answer_tokens is not None and batch.answer_real is not None
-    for tokens, real, (start, end, pad) in (
-        (batch.questions, batch.real, (201, 202, 203)),
-        (batch.answer_tokens, batch.answer_real, (204, 205, 206)),
+    assert batch.answer_tokens is not None and batch.answer_attention_mask is not None
+    for tokens, attention_mask, (start, end, pad) in (
+        (batch.questions, batch.attention_mask, (201, 202, 203)),
+        (batch.answer_tokens, batch.answer_attention_mask, (204, 205, 206)),
     ):
-        assert all((row[0], row[-1]) == (start, end) for row in rows_of(tokens, real))
-        assert (tokens[~real] == pad).all() and not real.all()
+        assert all((row[0], row[-1]) == (start, end) for row in rows_of(tokens, attention_mask))
+        assert (tokens[~attention_mask] == pad).all() and not attention_mask.all()
 
 
 def test_the_vocabulary_is_the_tasks_or_of_the_training_questions_and_answers(asked) -> None:
@@ -153,7 +155,7 @@ def test_the_vocabulary_is_the_tasks_or_of_the_training_questions_and_answers(as
     assert make(asked, task={"tokenizer": own}).tokenizer is own
     data = make(asked)
     assert data.tokenizer is data.tokenizer
-    assert data.tokenizer.decode(data.tokenizer.encode("What  colour? Things!")) == "what colour things"
+    assert data.tokenizer.decode(data.tokenizer.encode("What  color? Things!")) == "what color things"
     assert not set(data.tokenizer.encode("things")) & {data.tokenizer.id_of("[UNK]")}  # only answers have it
     alone = AnswerData(str(asked), vocab_size=83)  # without a trainer
     assert alone.tokenizer.to_json() == data.tokenizer.to_json()
@@ -166,7 +168,7 @@ def test_targets_say_how_well_each_answer_of_the_list_answers(asked) -> None:
     data = make(asked, min_count=2, batch_size=13, questions_per_picture=5)
     assert data.answer_list == ("red", "yes", "no")
     (batch,) = epoch_of(data, 0)
-    assert batch.answer_tokens is None and batch.answer_real is None and batch.targets is not None
+    assert batch.answer_tokens is None and batch.answer_attention_mask is None and batch.targets is not None
     expected = {"yes": [0, 1, 0], "no": [0, 0, 1], "red": [1, 0, 0]}
     for answers, counts, weight, target in zip(batch.answers, batch.counts, batch.weights, batch.targets, strict=True):
         assert target.tolist() == expected["red" if len(answers) > 1 else answers[0]]
@@ -224,9 +226,9 @@ def test_a_decoder_learns_an_answer_drawn_by_its_agreement(asked) -> None:
     items, collate, drawn = data.training_items(), data.collate(), []
     for epoch in range(60):
         batch = collate([items[epoch, place] for place in range(13)])
-        assert batch.targets is None and batch.answer_tokens is not None and batch.answer_real is not None
+        assert batch.targets is None and batch.answer_tokens is not None and batch.answer_attention_mask is not None
         assert torch.equal(batch.weights, batch.counts.float())
-        written = [data.tokenizer.decode(row) for row in rows_of(batch.answer_tokens, batch.answer_real)]
+        written = [data.tokenizer.decode(row) for row in rows_of(batch.answer_tokens, batch.answer_attention_mask)]
         for text, answers in zip(written, batch.answers, strict=True):
             assert text in {answer.lower() for answer in answers}
         drawn += [text for text, answers in zip(written, batch.answers, strict=True) if len(answers) > 1]
@@ -239,7 +241,7 @@ def test_a_decoder_learns_an_answer_drawn_by_its_agreement(asked) -> None:
 def test_elsewhere_it_is_the_most_agreed_answer(asked) -> None:
     data = make(asked, task={"decoder": DECODER}, eval_batch_size=5)
     (batch,) = list(data.val_dataloader())
-    rows = rows_of(batch.answer_tokens, batch.answer_real)  # type: ignore[attr-defined]
+    rows = rows_of(batch.answer_tokens, batch.answer_attention_mask)  # type: ignore[attr-defined]
     written = [data.tokenizer.decode(row) for row in rows]
     assert written == ["red" if len(a) > 1 else a[0] for a in batch.answers]  # type: ignore[attr-defined]
 
@@ -248,7 +250,7 @@ def test_an_answer_that_is_cut_has_no_end(asked) -> None:
     short = TextDecoderConfig(vocab_size=211, max_length=6, context_dim=256)
     data = make(asked, task={"decoder": short}, vocabulary="characters", eval_batch_size=5)
     (batch,) = list(data.val_dataloader())
-    rows = rows_of(batch.answer_tokens, batch.answer_real)  # type: ignore[attr-defined]
+    rows = rows_of(batch.answer_tokens, batch.answer_attention_mask)  # type: ignore[attr-defined]
     for row, answers in zip(rows, batch.answers, strict=True):  # type: ignore[attr-defined]
         text = "red" if len(answers) > 1 else answers[0]
         assert data.tokenizer.decode(row) == text[:5].strip()  # a space stands before it
@@ -384,10 +386,10 @@ def test_of_several_answers_those_that_cannot_be_written_are_left_out(tmp_path, 
     data = make(tmp_path, task={"tokenizer": own, "decoder": DECODER}, batch_size=1)
     items, collate = data.training_items(), data.collate()
     batches = [collate([items[epoch, 0]]) for epoch in range(40)]
-    written = {own.decode(row) for b in batches for row in rows_of(b.answer_tokens, b.answer_real)}
+    written = {own.decode(row) for b in batches for row in rows_of(b.answer_tokens, b.answer_attention_mask)}
     assert written == {"hat", "what"}
     (batch,) = list(data.val_dataloader())
-    assert [own.decode(row) for row in rows_of(batch.answer_tokens, batch.answer_real)] == ["hat"]
+    assert [own.decode(row) for row in rows_of(batch.answer_tokens, batch.answer_attention_mask)] == ["hat"]
     assert batch.answers == (tuple(said),)
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multiattn.data.answer_list import AnswerList, answer_shares, frequent_answers, most_agreed, spelled
+from multiattn.data.questions import Question, QuestionRecords
 from multiattn.errors import InputError
-from multiattn.metrics.normalise_answer import normalise_answer
-from tasks.data.answers import AnswerList, answer_shares, frequent_answers, most_agreed, spelled
-from tasks.data.questions import Question, QuestionRecords
+from multiattn.metrics.normalize_answer import normalize_answer
 
 
 def records_of(*answers: tuple[str, ...]) -> QuestionRecords:
@@ -63,8 +63,8 @@ def test_shares_are_those_of_the_agreement(people) -> None:
     scores = {answer: left_out(answer, people) for answer in people}
     assert shares == pytest.approx({answer: score / sum(scores.values()) for answer, score in scores.items()})
     assert sum(shares.values()) == pytest.approx(1)
-    counts = Counter(map(normalise_answer, people))
-    assert counts[normalise_answer(most_agreed(people))] == max(counts.values())
+    counts = Counter(map(normalize_answer, people))
+    assert counts[normalize_answer(most_agreed(people))] == max(counts.values())
     assert next(iter(shares)) == most_agreed(people)
 
 
@@ -72,8 +72,8 @@ def test_shares_are_those_of_the_agreement(people) -> None:
 def test_what_is_spelled_alike_is_one_answer(one, other) -> None:
     """So no answer is in the list twice, which no model directory may have."""
     if spelled(one) == spelled(other):
-        assert normalise_answer(one) == normalise_answer(other)
-    assert normalise_answer(spelled(one)) == normalise_answer(one)
+        assert normalize_answer(one) == normalize_answer(other)
+    assert normalize_answer(spelled(one)) == normalize_answer(one)
 
 
 def test_the_list_has_each_spelling_once() -> None:

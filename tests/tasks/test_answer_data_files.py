@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
+from multiattn.data.questions import Question, read_questions
 from multiattn.errors import InputError
-from tasks.data import read_questions
-from tasks.data.questions import Question
 
 TEN = ("red", "Red", "red", "dark red", "", "crimson", "red", "pink", "red", "it is red")
 EXPECTED = {
-    "1.jpg": (Question("What colour is the disc?", TEN, "colour"), Question("Is it round?", ("yes",))),
+    "1.jpg": (Question("What color is the disc?", TEN, "color"), Question("Is it round?", ("yes",))),
     "b/2.jpg": (
         Question(
             "How many discs are there?",

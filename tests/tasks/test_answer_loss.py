@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from tasks.answer_loss import ClosedLoss
-from tasks.caption_loss import TextLoss
+from multiattn.tasks.answer_loss import ClosedLoss
+from multiattn.tasks.caption_loss import TextLoss
 
 
 def naive(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, smoothing: float) -> float:

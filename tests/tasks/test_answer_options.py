@@ -10,8 +10,8 @@ from torchmetrics import MeanMetric
 from transformers import BertConfig, BertModel
 
 from multiattn.errors import ModelError
+from multiattn.tasks.answer import AnswerTask
 from multiattn.weights import ModelBundle
-from tasks.answer import AnswerTask
 from tests.fixtures import save_tiny_answerer, save_tiny_captioner
 
 COMPACT = {"encoder": "compact"}
@@ -77,7 +77,7 @@ def save_bert(directory: Path) -> Path:
         (COMPACT | {"label_smoothing": 1.0}, "`label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
         (COMPACT | {"image_size": 0}, "`image_size` must be at least 1, but is 0 instead."),
         (COMPACT | {"encoder_lr_share": -1.0}, "`encoder_lr_share` must be at least 0 and finite, but is -1.0"),
-        (COMPACT | {"decoding": {"beam": 3}}, "`decoding` must be among max_tokens, min_tokens, beams"),
+        (COMPACT | {"decoding": {"beam": 3}}, "`decoding` must be among max_tokens, min_tokens, num_beams"),
         (
             COMPACT | WRITES | {"decoding": {"sample": True}},
             "`decoding.sample` must be false, for answers are searched for, but is True instead.",

@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
+from multiattn.data.questions import Question, QuestionRecords, read_questions
 from multiattn.errors import ModelError
-from multiattn.pipelines import Answering
+from multiattn.pipelines import AnswerPipeline
+from multiattn.tasks import AnswerTask
+from multiattn.tasks.answer_loss import bag_of_words_loss, pointing_loss
+from multiattn.tasks.loading.box_patches import BoxPatches, box_patches
+from multiattn.tasks.training import main
 from multiattn.weights import load_bundle
-from tasks import AnswerTask
-from tasks.answer_loss import pointing_loss, reading_loss
-from tasks.data.places import Places, patches_of
-from tasks.data.questions import Question, QuestionRecords, read_questions
-from tasks.training import main
 
 from .conftest import logged
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 MODEL = """
 model:
-  class_path: tasks.AnswerTask
+  class_path: multiattn.tasks.AnswerTask
   init_args:
     encoder: compact
     image_size: 24
@@ -33,11 +33,11 @@ model:
                         stem_strides: []}
     question: {dim: 16, depth: 2, num_heads: 2, mlp_dim: 16, max_length: 16}
     head_dim: 16
-    reading_weight: 1.0
+    bag_of_words_weight: 1.0
     pointing_weight: 4.0
-    optimisation: {lr: 3.0e-2, warmup_epochs: 0}
+    optimization: {lr: 3.0e-2, warmup_epochs: 0}
 data:
-  class_path: tasks.data.AnswerData
+  class_path: multiattn.tasks.AnswerData
   init_args: {root: ROOT, batch_size: 7, vocab_size: 300, num_workers: 0}
 trainer: {default_root_dir: RUN, max_epochs: 25, accelerator: cpu, enable_progress_bar: false}
 """
@@ -61,14 +61,14 @@ def write_pictures(folder, count=14, *, boxes=True):
 
 
 def test_patches_are_those_whose_middles_are_in_a_box():
-    inside = patches_of([(0, 0, 5, 5), (30, 10, 44, 30)], (60, 30), (3, 5))
+    inside = box_patches([(0, 0, 5, 5), (30, 10, 44, 30)], (60, 30), (3, 5))
     expected = np.zeros((3, 5), bool)
     for row in range(3):
         for col in range(5):
             x, y = 12 * col + 6, 10 * row + 5  # pixels: patches are 12 wide and 10 high
             expected[row, col] = (x <= 5 and y <= 5) or (30 <= x <= 44 and 10 <= y <= 30)
     assert (inside == expected).all() and inside.sum() == 4
-    assert not patches_of([], (60, 30), (3, 5)).any()
+    assert not box_patches([], (60, 30), (3, 5)).any()
 
 
 def test_places_know_each_question_s_patches(tmp_path):
@@ -77,7 +77,7 @@ def test_places_know_each_question_s_patches(tmp_path):
         file.write(json.dumps({"file_name": "0.png", "question": "is it round", "answer": "no", "boxes": []}) + "\n")
         file.write(json.dumps({"file_name": "lost.png", "question": "is it", "answer": "no", "boxes": [[0, 0, 9, 9]]}))
     records = read_questions(str(tmp_path), "train")
-    places = Places(records, (3, 3))
+    places = BoxPatches(records, (3, 3))
     by_name = {path.name: item for item, (path, _) in enumerate(records.items)}
     for number in range(14):
         about, named = places.inside(by_name[f"{number}.png"], 0)
@@ -93,7 +93,7 @@ def test_two_things_are_kept_apart_and_more_are_not(tmp_path):
     boxes = ((0, 0, 10, 10), (20, 0, 30, 10), (10, 20, 20, 30))
     about = [Question("which", ("a",), boxes=boxes[:count]) for count in (1, 2, 3)]
     asked = (*about, Question("which", ("a",), boxes=boxes[:1], named=boxes[:0:-1]))
-    places = Places(QuestionRecords(((tmp_path / "1.png", asked),)), (3, 3))
+    places = BoxPatches(QuestionRecords(((tmp_path / "1.png", asked),)), (3, 3))
     found = [places.inside(0, number).reshape(4, 9) for number in range(4)]
     assert [[np.flatnonzero(half).tolist() for half in one] for one in found] == [
         [[0], [0], [], []],
@@ -121,18 +121,18 @@ def test_the_loss_is_the_share_that_goes_elsewhere():
 def test_the_reading_loss_is_nothing_where_all_words_are_told_alike():
     embedding = torch.eye(11)
     questions = torch.tensor([[1, 7, 5, 7, 2, 0], [1, 9, 6, 4, 8, 2]])  # one word comes twice
-    real = torch.tensor([[True] * 5 + [False], [True] * 6])
+    attention_mask = torch.tensor([[True] * 5 + [False], [True] * 6])
     told = torch.full((2, 11), -40.0)
     told[0, [5, 7]] = 0.0
     told[1, [4, 6, 8, 9]] = torch.tensor([0.0, 0.0, math.log(2), 0.0])
     each = [
-        float(reading_loss(told, embedding, questions, real, weights=torch.tensor(counted)))
+        float(bag_of_words_loss(told, embedding, questions, attention_mask, weights=torch.tensor(counted)))
         for counted in ([1.0, 0.0], [0.0, 1.0], [1.0, 1.0])
     ]
     of_second = -(3 * math.log(4 / 5) + math.log(8 / 5)) / 4
     assert each == pytest.approx([0.0, of_second, of_second / 2], abs=1e-6)
     told.requires_grad_()
-    reading_loss(told, embedding, questions, real, weights=torch.ones(2)).backward()
+    bag_of_words_loss(told, embedding, questions, attention_mask, weights=torch.ones(2)).backward()
     assert told.grad[0, 7] == pytest.approx(0, abs=1e-6) and told.grad[1, 8] > 0 > told.grad[1, 4]
 
 
@@ -146,7 +146,7 @@ def test_a_training_learns_to_look_there(tmp_path, capsys):
     assert read[-1] < read[0] / 3
     bundle = load_bundle(str(tmp_path / "run" / "model"))
     assert bundle.decoding["pointing_heads"] == ((1, 0), (1, 1))
-    answering = Answering(bundle, device="cpu")
+    answering = AnswerPipeline(bundle, device="cpu")
     right = 0
     for number in range(9):
         answer = answering(tmp_path / "validation" / f"{number}.png", "is it light", maps="attention")
@@ -175,7 +175,7 @@ def test_what_cannot_be_pointed_at_is_refused(tmp_path, capsys, change, message)
 def test_only_a_list_can_be_taught_where_to_look():
     question = {"dim": 16, "depth": 1, "num_heads": 2, "mlp_dim": 16}
     decoder = {"dim": 16, "num_heads": 2}
-    for name in ("reading_weight", "pointing_weight"):
+    for name in ("bag_of_words_weight", "pointing_weight"):
         with pytest.raises(ModelError, match=f"`{name}` must be 0 where a decoder answers"):
             AnswerTask(encoder="compact", question=question, answer="decoder", decoder=decoder, **{name: 1.0})
         with pytest.raises(ModelError, match=f"`{name}` must be at least 0 and finite, but is -1.0"):

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from multiattn.data.scene_files import asked_scenes, write_scenes
 from multiattn.metrics.vqa import answer_scores
 from multiattn.models.vqa import VQA
+from multiattn.tasks.answer_model import teacher_forced
+from multiattn.tasks.training import main
 from multiattn.weights import load_bundle, save_bundle
-from tasks.answer_model import teacher_forced
-from tasks.data.scene_files import asked_scenes, write_scenes
-from tasks.training import main
 
 from .asked import WRITES, draw_asked, write_answer_config
 from .conftest import ROOT, logged
@@ -148,7 +148,7 @@ def test_a_model_that_writes_is_kept_with_its_decoding(writing: Path) -> None:
 
 @pytest.mark.parametrize("options", ["", WRITES])
 def test_both_kinds_learn(options: str, asked: Path, tmp_path: Path) -> None:
-    options += f" {RAW} --trainer.max_epochs=14 --trainer.limit_val_batches=0 --model.optimisation.warmup_epochs=0"
+    options += f" {RAW} --trainer.max_epochs=14 --trainer.limit_val_batches=0 --model.optimization.warmup_epochs=0"
     losses = list(fit(asked, tmp_path, options).values())
     assert sum(losses[-6:]) < 0.7 * sum(losses[:6])
 
@@ -180,7 +180,7 @@ def test_features_from_disk_teach_as_the_pictures_do(asked: Path, tmp_path: Path
     assert values[0] == pytest.approx(values[1], rel=2e-3)
 
 
-STILL = f"{RAW} --model.encoder=null --model.encoder_overrides=null --model.optimisation.lr=1e-12"
+STILL = f"{RAW} --model.encoder=null --model.encoder_overrides=null --model.optimization.lr=1e-12"
 """Options of a training that moves next to nothing, from trained weights."""
 
 

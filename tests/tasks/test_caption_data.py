@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from multiattn.data.captions import clean_caption
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models import TextDecoderConfig, ViT, ViTConfig
-from tasks.data import CaptionData
-from tasks.data.caption_batches import CaptionBatch
-from tasks.data.captions import clean_caption
-from tasks.data.transforms import Augmentation
+from multiattn.tasks import CaptionData
+from multiattn.tasks.loading.caption_batches import CaptionBatch
+from multiattn.tasks.loading.transforms import Augmentation
 
 SIZE = (10, 15)
 PREPROCESSING = ImagePreprocessing(SIZE, SIZE, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -77,7 +77,9 @@ def epoch_of(data: CaptionData, epoch: int) -> list[CaptionBatch]:
 
 
 def rows_of(batch: CaptionBatch) -> list[list[int]]:
-    return [row[real].tolist() for row, real in zip(batch.tokens, batch.real, strict=True)]
+    return [
+        row[attention_mask].tolist() for row, attention_mask in zip(batch.tokens, batch.attention_mask, strict=True)
+    ]
 
 
 def same(one: list[CaptionBatch], other: list[CaptionBatch]) -> bool:
@@ -108,9 +110,12 @@ def test_each_picture_brings_captions_of_its_own(per_picture, captioned) -> None
 
 def test_padding_comes_after_the_end(captioned) -> None:
     batches = epoch_of(make(captioned), 0)
-    assert all(torch.equal(b.real, b.tokens != 0) for b in batches)
-    assert all(torch.equal(b.real, b.real.long().cummin(1).values.bool()) and b.real.any(0).all() for b in batches)
-    assert any(not b.real.all() for b in batches)
+    assert all(torch.equal(b.attention_mask, b.tokens != 0) for b in batches)
+    assert all(
+        torch.equal(b.attention_mask, b.attention_mask.long().cummin(1).values.bool()) and b.attention_mask.any(0).all()
+        for b in batches
+    )
+    assert any(not b.attention_mask.all() for b in batches)
 
 
 def test_evaluation_is_in_order_and_takes_the_first_captions(captioned) -> None:
@@ -132,7 +137,7 @@ def test_a_caption_that_is_cut_has_no_end(captioned) -> None:
     whole, cut = make(captioned, vocabulary="characters"), make(captioned, vocabulary="characters", max_tokens=7)
     for batch, other in zip(epoch_of(whole, 0), epoch_of(cut, 0), strict=True):
         assert rows_of(other) == [row[: 1 + 7 + 1] for row in rows_of(batch)]
-        assert other.real.all() and not (other.tokens == 2).any()
+        assert other.attention_mask.all() and not (other.tokens == 2).any()
 
 
 def test_a_caption_that_just_fits_has_its_end(captioned) -> None:
@@ -159,7 +164,7 @@ def test_the_special_tokens_are_the_decoders(captioned) -> None:
     task = {"model": SimpleNamespace(encoder=None, decoder=SimpleNamespace(config=config))}
     batch = epoch_of(make(captioned, task=task), 0)[0]
     assert (batch.tokens[:, 0] == 101).all() and all(row[-1] == 102 for row in rows_of(batch))
-    assert (batch.tokens[~batch.real] == 103).all()
+    assert (batch.tokens[~batch.attention_mask] == 103).all()
 
 
 def test_the_vocabulary_is_the_tasks_or_of_the_training_captions(captioned) -> None:

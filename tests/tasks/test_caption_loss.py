@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
-from tasks.caption_loss import TextLoss, lesson
-from tasks.caption_selfcritical import Rewards, SelfCritical, advantages, padded, self_critical_loss
+from multiattn.tasks.caption_loss import TextLoss, shift_targets
+from multiattn.tasks.self_critical import Rewards, SelfCritical, advantages, padded, self_critical_loss
 
 TEXTS = [[1, 7, 8, 9, 2], [1, 5, 2], [1, 4, 6, 2]]
 VOCABULARY = 11
@@ -19,8 +19,8 @@ VOCABULARY = 11
 @pytest.mark.parametrize("prompt", [[], [3, 10]])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_each_token_of_the_captions_counts_once_and_nothing_else_does(prompt: list[int], smoothing: float) -> None:
-    tokens, real = padded(TEXTS, pad=0, device=torch.device("cpu"))
-    texts = lesson(tokens, real, prompt=torch.tensor(prompt, dtype=torch.int64))
+    tokens, attention_mask = padded(TEXTS, pad=0, device=torch.device("cpu"))
+    texts = shift_targets(tokens, attention_mask, prompt=torch.tensor(prompt, dtype=torch.int64))
     torch.manual_seed(1)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY)
     loss = TextLoss(label_smoothing=smoothing)
@@ -33,7 +33,7 @@ def test_each_token_of_the_captions_counts_once_and_nothing_else_does(prompt: li
             for place, word in enumerate(words):
                 before = len(prompt) + place  # the token that this one follows
                 assert texts.tokens[row, before] == read[before]
-                assert texts.real[row, before]
+                assert texts.attention_mask[row, before]
                 log_probs = logits[row, before].double().log_softmax(dim=0)
                 expected.append(-(1 - share) * log_probs[word] - share * log_probs.mean())
         torch.testing.assert_close(
@@ -42,8 +42,8 @@ def test_each_token_of_the_captions_counts_once_and_nothing_else_does(prompt: li
 
 
 def test_the_loss_of_half_precision_is_taken_in_float32() -> None:
-    tokens, real = padded(TEXTS, pad=0, device=torch.device("cpu"))
-    texts = lesson(tokens, real)
+    tokens, attention_mask = padded(TEXTS, pad=0, device=torch.device("cpu"))
+    texts = shift_targets(tokens, attention_mask)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY, dtype=torch.bfloat16)
     loss = TextLoss(label_smoothing=0.0)
     assert loss(logits, texts.targets, wanted=texts.wanted).dtype == torch.float32
@@ -80,8 +80,8 @@ def test_the_gradient_is_that_of_the_expected_reward() -> None:
 
 def test_padding_has_no_part_in_the_self_critical_loss() -> None:
     torch.manual_seed(3)
-    tokens, real = padded(TEXTS, pad=0, device=torch.device("cpu"))
-    texts = lesson(tokens, real)
+    tokens, attention_mask = padded(TEXTS, pad=0, device=torch.device("cpu"))
+    texts = shift_targets(tokens, attention_mask)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY)
     advantage = torch.tensor([0.5, -2.0, 1.0])
     total = sum(

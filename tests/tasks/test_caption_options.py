@@ -7,28 +7,28 @@ from typing import Any
 import pytest
 
 from multiattn.errors import ModelError
-from tasks.caption import CaptionTask
-from tasks.training import main
+from multiattn.tasks.caption import CaptionTask
+from multiattn.tasks.training import main
 
 from .captioned import write_caption_config
 
 # Lightning's own warnings on this torch are no failure of ours
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-WORD_MAPS = "--trainer.callbacks+=tasks.callbacks_maps.WordMapsWhileTraining"
+WORD_MAPS = "--trainer.callbacks+=multiattn.tasks.map_callbacks.WordMapsWhileTraining"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ("--model.label_smoothing=1", "error: `label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
-        ("--model.decoding.beams=0", "error: `beams` must be at least 1, but is 0 instead"),
+        ("--model.decoding.num_beams=0", "error: `num_beams` must be at least 1, but is 0 instead"),
         (
             f"{WORD_MAPS} --trainer.callbacks.method=gradient_x_input",
             "error: `method` must be one of attention, relevance, rollout, but is 'gradient_x_input' instead.",
         ),
         (
-            "--trainer.callbacks+=tasks.callbacks_maps.MapsWhileTraining",
+            "--trainer.callbacks+=multiattn.tasks.map_callbacks.MapsWhileTraining",
             "error: `MapsWhileTraining` must come with ClassifyTask, but comes with CaptionTask instead.",
         ),
         ("--data.features=kept", "error: `encoder_lr_share` must be 0 with `features`, which an encoder that stays"),
@@ -83,7 +83,7 @@ COMPACT = {"encoder": "compact"}
             COMPACT | {"decoder": {"dim": 24, "num_heads": 5}},
             "`decoder` cannot be used: `dim` must be a multiple of `num_heads` (5)",
         ),
-        (COMPACT | {"decoding": {"beam": 3}}, "`decoding` must be among max_tokens, min_tokens, beams"),
+        (COMPACT | {"decoding": {"beam": 3}}, "`decoding` must be among max_tokens, min_tokens, num_beams"),
         (
             COMPACT | {"image_size": 30},
             "`image_size` must be a multiple of the patch size (4), but is (30, 30) instead",

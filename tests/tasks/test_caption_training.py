@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from multiattn.tasks.caption_model import teacher_forced
+from multiattn.tasks.training import main
 from multiattn.weights import ModelBundle, load_bundle
-from tasks.caption_model import teacher_forced
-from tasks.training import main
 
 from .captioned import write_caption_config
 from .conftest import ROOT, logged
@@ -128,11 +128,11 @@ def test_a_captioner_is_fine_tuned_with_its_own_words_for_cider(trained: Path, c
     options = (
         f"--model.encoder=null --model.encoder_overrides=null --model.decoder=null --model.pretrained={trained}/model"
     )
-    options += " --model.objective=self_critical --model.optimisation.warmup_epochs=0 --data.vocab_size=37"
+    options += " --model.objective=self_critical --model.optimization.warmup_epochs=0 --data.vocab_size=37"
     fit(
         captioned,
         tmp_path,
-        f"{options} --trainer.max_epochs=12 --model.optimisation.lr=3e-3 --model.self_critical.samples=7 "
+        f"{options} --trainer.max_epochs=12 --model.optimization.lr=3e-3 --model.self_critical.samples=7 "
         "--model.validation_captions=0",
     )
     before, after = load_bundle(trained / "model"), load_bundle(tmp_path / "model")
@@ -197,7 +197,7 @@ COMPILED = """
 import torch
 from multiattn.models import TextDecoderConfig, ViTConfig
 from multiattn.models.captioner import Captioner, CaptionerConfig
-from tasks.caption_model import teacher_forced
+from multiattn.tasks.caption_model import teacher_forced
 
 encoder = ViTConfig(image_size=(8, 8), patch_size=4, num_classes=0, dim=14, depth=1, num_heads=2, mlp_dim=11)
 decoder = TextDecoderConfig(vocab_size=17, dim=12, depth=1, num_heads=2, mlp_dim=11, max_length=13, context_dim=14)
@@ -241,7 +241,7 @@ def test_captions_may_be_sampled_and_are_the_same_each_time(captioned: Path, tra
     assert found[0] == found[1] != found[2]
 
 
-WORD_MAPS = "--trainer.callbacks+=tasks.callbacks_maps.WordMapsWhileTraining"
+WORD_MAPS = "--trainer.callbacks+=multiattn.tasks.map_callbacks.WordMapsWhileTraining"
 
 
 def test_word_maps_are_drawn_while_training(captioned: Path, tmp_path: Path) -> None:

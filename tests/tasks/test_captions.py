@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from multiattn.data.captions import clean_caption, read_captions
 from multiattn.errors import InputError
-from tasks.data import read_captions
-from tasks.data.captions import clean_caption
 
 EXPECTED = {"1.jpg": ("A red disc .", "It is red."), "b/2.jpg": ("Two; blue", "discs")}
 

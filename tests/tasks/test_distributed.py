@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import pytest
 import torch
 
+from multiattn.tasks.training import main
 from multiattn.weights import load_bundle
-from tasks.training import main
 
 from .asked import draw_asked, write_answer_config
 from .captioned import draw_captioned, write_caption_config
@@ -87,14 +87,14 @@ def test_two_processes_teach_a_captioner_as_one_with_twice_the_batch(tmp_path: P
     assert_alike(runs, "train/loss val/loss val/bleu4 val/cider", count=2)
 
 
-def test_two_processes_teach_a_recogniser_as_one_with_twice_the_batch(tmp_path: Path) -> None:
+def test_two_processes_teach_a_recognizer_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     """Each of an odd number of recordings is transcribed once, whoever does it."""
     # as many words in each recording, for the reason that captions are cut
     spoken = draw_spoken(tmp_path / "data", sizes={"train": 12, "validation": 5}, words=2)
     options = "--model.encoder.depth=1 --model.encoder.dropout=0.0 --model.encoder.stochastic_depth=0.0 "
     options += "--model.decoder.depth=1 --model.decoder.dropout=0.0 --model.spec_augment=null "
     options += "--data.batch_seconds=null --data.augmentation=null "
-    options += "--model.optimisation.lr=1e-2 "
+    options += "--model.optimization.lr=1e-2 "
     options += "--trainer.max_epochs=36 --trainer.check_val_every_n_epoch=18 --trainer.callbacks=null"
     runs = fit_both(write_speech_config, spoken, tmp_path, batch=6, options=options)
     assert_alike(runs, "train/loss train/ctc_loss val/loss val/wer val/cer", count=2)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from tasks.callbacks import EMA
+from multiattn.tasks.callbacks import EMA
 
 
 def test_running_statistics_are_averaged_with_the_weights_and_counters_are_copied() -> None:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from multiattn.data.captions import CaptionRecords, read_captions
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import load_image
 from multiattn.models import ViT
-from tasks.data.captions import CaptionRecords, read_captions
-from tasks.data.features import FeatureStore
-from tasks.data.picture_features import PictureEncoding, TrainingFeatures
+from multiattn.tasks.loading.feature_store import FeatureStore
+from multiattn.tasks.loading.picture_features import PictureEncoding, TrainingFeatures
 
 from .test_caption_data import DAMAGED, PREPROCESSING, captioned, damaged, encoder, epoch_of, make, same
 
@@ -93,7 +93,7 @@ def test_what_is_there_is_not_computed_again(captioned, tmp_path, capsys) -> Non
 @pytest.mark.parametrize("saves", [True, False])
 def test_it_goes_on_after_a_kill(saves, captioned, tmp_path, monkeypatch) -> None:
     expected = prepared(captioned, tmp_path / "whole")
-    monkeypatch.setattr("tasks.data.features._SAVE_EVERY", -1.0 if saves else 1e9)
+    monkeypatch.setattr("multiattn.tasks.loading.feature_store._SAVE_EVERY", -1.0 if saves else 1e9)
     store = store_of(captioned, tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
         store.prepare(counting(fails_at=6), batch_size=3, num_workers=0)

@@ -1,4 +1,4 @@
-"""Reading a folder of labelled pictures, and what is said when it cannot be read."""
+"""Reading a folder of labeled pictures, and what is said when it cannot be read."""
 
 import subprocess
 import sys
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from multiattn.data.image_folder import read_folder
 from multiattn.errors import InputError
-from tasks.data.folder import read_folder
 
 from .conftest import ROOT
 
@@ -96,5 +96,5 @@ def test_a_missing_root(tmp_path: Path) -> None:
 
 
 def test_reading_imports_neither_torch_nor_lightning() -> None:
-    code = "import sys, tasks.data.folder; sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    code = "import sys, multiattn.data.image_folder; sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiattn.models import Captioner, CaptionerConfig, TextDecoderConfig, ViT, ViTConfig
-from tasks.optim import Optimisation, configure, lr_factor
+from multiattn.tasks.optim import Optimization, configure, lr_factor
 
 
 @given(warmup=st.integers(0, 29), rest=st.integers(1, 53), final=st.floats(0, 1))
@@ -29,7 +29,7 @@ def test_lower_layers_learn_less_and_vectors_do_not_decay() -> None:
     config = ViTConfig(image_size=(14, 14), patch_size=7, num_classes=5, dim=12, depth=3, num_heads=2, mlp_dim=13)
     model = ViT(config)
     names = {id(p): name for name, p in model.named_parameters()}
-    numbers = Optimisation(lr=0.7, weight_decay=0.11, layer_decay=0.5, warmup_epochs=0)
+    numbers = Optimization(lr=0.7, weight_decay=0.11, layer_decay=0.5, warmup_epochs=0)
     optimizer = configure(model, numbers, steps_per_epoch=11, total_steps=31)["optimizer"]
     rates, decays = {}, {}
     for group in optimizer.param_groups:
@@ -54,7 +54,7 @@ def test_a_part_learns_at_its_share_of_the_rate_and_a_frozen_one_not_at_all(laye
     names = {id(p): name for name, p in model.named_parameters()}
 
     def groups(share: float) -> list[dict]:
-        numbers = Optimisation(lr=0.7, weight_decay=0.11, layer_decay=layer_decay, warmup_epochs=0)
+        numbers = Optimization(lr=0.7, weight_decay=0.11, layer_decay=layer_decay, warmup_epochs=0)
         made = configure(model, numbers, steps_per_epoch=11, total_steps=31, lr_shares={"encoder": share})
         return made["optimizer"].param_groups
 

@@ -8,13 +8,13 @@ import pytest
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
+from multiattn.data.image_folder import ClassificationRecords
 from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing
-from tasks.data import ClassificationData
-from tasks.data.folder import ClassificationRecords
-from tasks.data.loader import UnreadableFiles
-from tasks.data.pictures import Collate, EvaluationPictures, TrainingPictures
-from tasks.data.transforms import Augmentation, training_transform
+from multiattn.tasks import ClassifyData
+from multiattn.tasks.loading.loader import UnreadableFiles
+from multiattn.tasks.loading.pictures import Collate, EvaluationPictures, TrainingPictures
+from multiattn.tasks.loading.transforms import Augmentation, training_transform
 
 PREPROCESSING = ImagePreprocessing((211, 211), 211, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -58,9 +58,9 @@ def test_the_main_process_stops_where_nothing_can_be_read(tmp_path: Path) -> Non
         unreadable.note(batch, wanted=1)
 
 
-def part_of(root: Path, *, rank: int, max_bad_share: float) -> ClassificationData:
+def part_of(root: Path, *, rank: int, max_bad_share: float) -> ClassifyData:
     """The data as the process `rank` of two has it."""
-    data = ClassificationData(str(root), batch_size=2, num_workers=0, max_bad_share=max_bad_share)
+    data = ClassifyData(str(root), batch_size=2, num_workers=0, max_bad_share=max_bad_share)
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_rank=rank, world_size=2, lightning_module=SimpleNamespace(preprocessing=PREPROCESSING)
     )
@@ -68,7 +68,7 @@ def part_of(root: Path, *, rank: int, max_bad_share: float) -> ClassificationDat
 
 
 @pytest.fixture
-def two_damaged(tmp_path: Path) -> Callable[..., ClassificationData]:
+def two_damaged(tmp_path: Path) -> Callable[..., ClassifyData]:
     """Ten pictures, of which the second process has five, two of them damaged."""
     for split in ("train", "test"):
         (tmp_path / split / "a").mkdir(parents=True)
@@ -80,7 +80,7 @@ def two_damaged(tmp_path: Path) -> Callable[..., ClassificationData]:
 
 
 def test_each_process_names_what_it_has_met(
-    two_damaged: Callable[..., ClassificationData], monkeypatch: pytest.MonkeyPatch
+    two_damaged: Callable[..., ClassifyData], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     loader = two_damaged(rank=1, max_bad_share=0.5).test_dataloader()
@@ -90,6 +90,6 @@ def test_each_process_names_what_it_has_met(
 
 
 @pytest.mark.filterwarnings("ignore:Skipped")
-def test_the_share_is_of_the_part_of_the_process(two_damaged: Callable[..., ClassificationData]) -> None:
+def test_the_share_is_of_the_part_of_the_process(two_damaged: Callable[..., ClassifyData]) -> None:
     with pytest.raises(InputError, match="2 of 5 pictures in the part of test"):  # 2 of 10 would be allowed
         list(two_damaged(rank=1, max_bad_share=0.3).test_dataloader())

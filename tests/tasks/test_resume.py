@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tasks.training import main
+from multiattn.tasks.training import main
 
 from .captioned import draw_captioned, write_caption_config
 from .conftest import logged, train, write_config

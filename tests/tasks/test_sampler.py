@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.data.sampler import EpochBatches, share_of
+from multiattn.tasks.loading.sampler import EpochBatches, share_of
 
 
 @given(

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data.scene_files import asked_scenes, main
-from tasks.data.scene_questions import PHRASINGS, TYPES, Questioner
-from tasks.data.scenes import COLORS, SHAPES, SIDE, SIZES, Scene, Thing, draw_scene, paint
+from multiattn.data.scene_files import asked_scenes, main
+from multiattn.data.scene_questions import PHRASINGS, TYPES, Questioner
+from multiattn.data.scenes import COLORS, SHAPES, SIDE, SIZES, Scene, Thing, draw_scene, paint
 
 COUNT, QUESTIONS = 211, 13
 
@@ -250,8 +250,8 @@ def test_paint_fills_the_box_and_nothing_else(shape):
     assert low < inside < high
 
 
-def test_every_colour_is_told_from_the_others_and_from_the_ground():
-    """A thing's middle is nearest to the colour it is called by."""
+def test_every_color_is_told_from_the_others_and_from_the_ground():
+    """A thing's middle is nearest to the color it is called by."""
     for scene, _ in asked()[:53]:
         pixels = np.asarray(paint(scene), np.float32)
         assert pixels.shape == (SIDE, SIDE, 3)

@@ -9,11 +9,12 @@ import pytest
 import soundfile as sf
 import torch
 
+from multiattn.data.audio_augmentation import AudioAugmentation, at_level, at_speed, colored, with_noise
+from multiattn.data.recordings import read_recordings
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer, load_audio
-from tasks.data import SpeechData, read_recordings
-from tasks.data.augment_audio import AudioAugmentation, at_level, at_speed, coloured, with_noise
-from tasks.data.sampler import BucketBatches
+from multiattn.tasks import TranscribeData
+from multiattn.tasks.loading.sampler import BucketBatches
 
 from .tones import COUNTS, PREPROCESSING, RATE, epoch_of, make, said, same, speak, tone
 
@@ -50,10 +51,10 @@ def test_a_batch_holds_features_and_tokens(spoken) -> None:
             assert int(batch.lengths[row]) == expected.shape[-1]
             assert float(batch.seconds[row]) == pytest.approx(len(samples) / RATE)
             torch.testing.assert_close(batch.features[row, :, : expected.shape[-1]], expected, rtol=0, atol=1e-5)
-            tokens = batch.tokens[row][batch.real[row]].tolist()
+            tokens = batch.tokens[row][batch.attention_mask[row]].tolist()
             assert (tokens[0], tokens[-1]) == (1, 2)
             assert data.tokenizer.decode(tokens) == " ".join(words)
-            assert (batch.tokens[row][~batch.real[row]] == 0).all()
+            assert (batch.tokens[row][~batch.attention_mask[row]] == 0).all()
 
 
 def test_evaluation_is_every_recording_in_order(spoken) -> None:
@@ -85,7 +86,10 @@ def test_silence_may_have_no_words(tmp_path) -> None:
     sf.write(tmp_path / "train" / "b.wav", tone(["low"]), RATE)
     (tmp_path / "train" / "metadata.csv").write_text("file_name,text\na.wav,\nb.wav,low\n")
     (batch,) = epoch_of(make(tmp_path, batch_size=2), 0)
-    rows = {text: row[real].tolist() for text, row, real in zip(batch.texts, batch.tokens, batch.real, strict=True)}
+    rows = {
+        text: row[attention_mask].tolist()
+        for text, row, attention_mask in zip(batch.texts, batch.tokens, batch.attention_mask, strict=True)
+    }
     assert rows[""] == [1, 2] and len(rows["low"]) > 2
 
 
@@ -99,7 +103,9 @@ def test_a_vocabulary_that_keeps_spaces_begins_with_one(spoken) -> None:
     backend.decoder = decoders.ByteLevel()
     data = make(spoken, task={"tokenizer": Tokenizer(backend)})
     batch = epoch_of(data, 0)[0]
-    assert data.tokenizer.decode(batch.tokens[0][batch.real[0]].tolist()[1:-1]).startswith((" low", " mid", " high"))
+    assert data.tokenizer.decode(batch.tokens[0][batch.attention_mask[0]].tolist()[1:-1]).startswith(
+        (" low", " mid", " high")
+    )
 
 
 def test_the_prompt_takes_room(spoken) -> None:
@@ -287,12 +293,12 @@ def test_noise_lies_so_many_decibels_below() -> None:
     rng = np.random.default_rng(7)
     samples = torch.from_numpy(tone(["low"], seconds=1.0))
     for kind in ("white", "pink"):
-        noise = coloured(len(samples), rng, kind=kind)
+        noise = colored(len(samples), rng, kind=kind)
         found = with_noise(samples, noise, snr_db=13.0) - samples
         ratio = 10 * torch.log10(samples.square().mean() / found.square().mean())
         assert float(ratio) == pytest.approx(13.0, abs=0.01)
     assert with_noise(torch.zeros(7), torch.ones(7), snr_db=0.0).abs().max() == 0
-    power = torch.fft.rfft(coloured(1 << 16, rng, kind="pink")).abs().square()
+    power = torch.fft.rfft(colored(1 << 16, rng, kind="pink")).abs().square()
     assert float(power[1000:2000].mean() / power[4000:8000].mean()) == pytest.approx(4.0, rel=0.2)
 
 
@@ -349,6 +355,6 @@ def test_an_augmentation_that_cannot_be_is_refused(fields, message) -> None:
 
 
 def test_the_class_is_found_by_its_name() -> None:
-    from tasks import data
+    from multiattn import tasks as data
 
-    assert data.SpeechData is SpeechData
+    assert data.TranscribeData is TranscribeData

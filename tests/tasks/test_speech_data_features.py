@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from multiattn.data.audio_augmentation import AudioAugmentation, at_speed
 from multiattn.errors import InputError
 from multiattn.inputs import load_audio
-from tasks.data.augment_audio import AudioAugmentation, at_speed
-from tasks.data.features import FeatureStore
-from tasks.data.reader import Reader
-from tasks.data.speech_features import SpeechEncoding
+from multiattn.tasks.loading.feature_store import FeatureStore
+from multiattn.tasks.loading.reader import Reader
+from multiattn.tasks.loading.speech_features import SpeechEncoding
 
 from .tones import PREPROCESSING, RATE, encoder, epoch_of, make, same, speak
 
@@ -75,8 +75,8 @@ def test_batches_bring_features_for_samples(spoken, tmp_path) -> None:
             assert batch.features is None and batch.encoded is not None and batch.encoded.dtype == torch.float16
             frames = model.frames(batch.lengths)
             for row, place in enumerate(batch.indices.tolist()):
-                real = batch.encoded[row, : int(frames[row])]
-                views = [view for view in store.views if torch.equal(store.read(place, view), real)]
+                attention_mask = batch.encoded[row, : int(frames[row])]
+                views = [view for view in store.views if torch.equal(store.read(place, view), attention_mask)]
                 assert len(views) == 1
                 drawn |= {(place, views[0])}
                 assert batch.encoded[row, int(frames[row]) :].abs().sum() == 0
@@ -88,7 +88,7 @@ def test_batches_bring_features_for_samples(spoken, tmp_path) -> None:
 
 
 def test_it_goes_on_where_it_stopped(spoken, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("tasks.data.features._SAVE_EVERY", -1.0)
+    monkeypatch.setattr("multiattn.tasks.loading.feature_store._SAVE_EVERY", -1.0)
     model = encoder().eval()
     whole = store_of(spoken, tmp_path / "whole", model)
     whole.prepare(model, batch_size=3, num_workers=0)
@@ -145,7 +145,7 @@ def test_a_split_of_which_nothing_can_be_read_is_said(tmp_path) -> None:
 
 
 def read(root: Path) -> Any:
-    from tasks.data import read_recordings
+    from multiattn.data.recordings import read_recordings
 
     return read_recordings(root, "train")
 

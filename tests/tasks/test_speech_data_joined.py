@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from multiattn.data.audio_augmentation import AudioAugmentation
+from multiattn.data.concat_clips import FIXED_STRINGS, ConcatClips, Plan, concat_text, fixed_plans, fixed_strings, join
+from multiattn.data.concat_files import main as write_files
+from multiattn.data.recordings import read_recordings
 from multiattn.errors import InputError
 from multiattn.inputs import load_audio
-from tasks.data import read_recordings
-from tasks.data.augment_audio import AudioAugmentation
-from tasks.data.joined import FIXED_STRINGS, JoinedClips, Plan, fixed_plans, fixed_strings, join, joined_text
-from tasks.data.joined_files import main as write_files
 
 from .tones import RATE, epoch_of, make, same, speak
 
-HOW = JoinedClips(clips=(1, 3), pause_s=(0.05, 0.2))
+HOW = ConcatClips(clips=(1, 3), pause_s=(0.05, 0.2))
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,7 @@ def test_fixed_strings_are_the_same_each_time_and_all_lengths_come(clips) -> Non
     one, other = (list(fixed_strings(records, HOW, rate=RATE, count=5)) for _ in range(2))
     for a, b, plan in zip(one, other, plans, strict=False):
         assert torch.equal(a.samples, b.samples) and a.words == b.words
-        assert a.text == joined_text(plan, [text for _, text in records.items])
+        assert a.text == concat_text(plan, [text for _, text in records.items])
         assert a.words[-1].end <= len(a.samples) / RATE
 
 
@@ -99,19 +99,19 @@ def test_speakers_who_are_not_known_are_taken_for_one(clips) -> None:
 
 
 def test_strings_grow_with_the_epochs_of_a_training(clips) -> None:
-    how = JoinedClips(clips=(1, 8), strings=16, growing_epochs=4)
+    how = ConcatClips(clips=(1, 8), strings=16, growing_epochs=4)
     longest = [max(how.count(index, epoch=epoch) for index in range(16)) for epoch in range(6)]
     assert longest == [2, 3, 5, 6, 8, 8]
     assert {how.count(index, epoch=0) for index in range(16)} == {1, 2}
     assert [how.count(index) for index in range(9)] == [1, 2, 3, 4, 5, 6, 7, 8, 1], "in full, where no epoch is named"
-    assert all(JoinedClips(clips=(3, 3), growing_epochs=2).count(i, epoch=0) == 3 for i in range(5))
-    short = JoinedClips(clips=(1, 3), pause_s=(0.05, 0.2), strings=9, growing_epochs=5)
+    assert all(ConcatClips(clips=(3, 3), growing_epochs=2).count(i, epoch=0) == 3 for i in range(5))
+    short = ConcatClips(clips=(1, 3), pause_s=(0.05, 0.2), strings=9, growing_epochs=5)
     items = make(clips, join=short, batch_size=3).training_items()
     assert [max(len(items[epoch, i].text.split()) for i in range(9)) for epoch in (0, 5)] == [2, 3]
 
 
 def test_validation_hears_the_fixed_strings(clips, monkeypatch) -> None:
-    monkeypatch.setattr("tasks.data.speech.FIXED_STRINGS", 11)
+    monkeypatch.setattr("multiattn.tasks.transcribe_data.FIXED_STRINGS", 11)
     data = make(clips, join=HOW, augmentation=AudioAugmentation(), eval_batch_size=4)
     batches: list[Any] = list(data.val_dataloader())
     records = data.records("validation")
@@ -144,7 +144,7 @@ def test_training_strings_are_drawn_by_seed_epoch_and_index(options, clips) -> N
 
 
 def test_the_number_of_strings_can_be_stated(clips) -> None:
-    data = make(clips, join=JoinedClips(clips=(2, 2), strings=17), batch_size=17)
+    data = make(clips, join=ConcatClips(clips=(2, 2), strings=17), batch_size=17)
     (batch,) = epoch_of(data, 0)
     assert len(batch.texts) == 17 and all(len(text.split()) == 2 for text in batch.texts)
 
@@ -164,7 +164,7 @@ def test_a_clip_that_cannot_be_read_is_named_and_other_strings_come(tmp_path) ->
 
 
 def test_a_string_that_is_too_long_is_said(clips) -> None:
-    data = make(clips, join=JoinedClips(clips=(9, 9), strings=1), batch_size=1, max_bad_share=1.0)
+    data = make(clips, join=ConcatClips(clips=(9, 9), strings=1), batch_size=1, max_bad_share=1.0)
     data.max_bad_share = 99.0  # there are more clips than strings
     with (
         pytest.raises(InputError, match="Too many recordings in a row cannot be read"),
@@ -187,7 +187,7 @@ def test_a_string_that_is_too_long_is_said(clips) -> None:
 )
 def test_a_join_that_cannot_be_is_refused(fields, message) -> None:
     with pytest.raises(InputError, match=message):
-        JoinedClips(**fields)
+        ConcatClips(**fields)
 
 
 def _places(batches: Any) -> list[int]:

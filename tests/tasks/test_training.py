@@ -11,8 +11,8 @@ import torch
 
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models.vit import ViT, ViTConfig
+from multiattn.tasks.training import main
 from multiattn.weights import ModelBundle, load_bundle, save_bundle
-from tasks.training import main
 
 from .conftest import ROOT, draw_folder, write_config
 
@@ -57,7 +57,10 @@ def test_each_configuration_is_fitted(name: str, options: str, pictures: Path, p
 
 def test_the_model_directory_is_the_average_that_validated_best(pictures: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
-    options = ["--trainer.callbacks+=tasks.callbacks_maps.MapsWhileTraining", "--trainer.callbacks.method=relevance"]
+    options = [
+        "--trainer.callbacks+=multiattn.tasks.map_callbacks.MapsWhileTraining",
+        "--trainer.callbacks.method=relevance",
+    ]
     assert main(["fit", "--config", str(config), *options]) == 0
     bundle = load_bundle(tmp_path / "model")
     assert bundle.labels == ("blue", "green", "red")
@@ -83,7 +86,7 @@ def test_published_weights_start_with_other_classes_and_another_size(
     pictures: Path, published: Path, tmp_path: Path
 ) -> None:
     options = f"--model.pretrained={published} --model.image_size=48 {ONE_PROCESS} --trainer.max_epochs=1"
-    arguments = f"{options} --data.root={pictures} --trainer.default_root_dir={tmp_path} --model.optimisation.lr=0"
+    arguments = f"{options} --data.root={pictures} --trainer.default_root_dir={tmp_path} --model.optimization.lr=0"
     assert main(["fit", "--config", str(ROOT / "configs/classify/finetune.yaml"), *arguments.split()]) == 0
     ours, theirs = load_bundle(tmp_path / "model"), load_bundle(published)
     assert ours.labels == ("blue", "green", "red")
@@ -144,9 +147,9 @@ def test_damaged_validation_pictures_do_not_count(tmp_path: Path, recwarn: pytes
 
 USAGE = [
     ("no_such: 1", "no_such"),
-    ("model: {class_path: tasks.ClassifyTask, init_args: {label_smothing: 0.1}}", "label_smothing"),
-    ("model: {class_path: tasks.ClassifyTask, init_args: {optimisation: {lrr: 0.1}}}", "lrr"),
-    ("model: {class_path: tasks.ClassifyTask, init_args: {label_smoothing: much}}", "label_smoothing"),
+    ("model: {class_path: multiattn.tasks.ClassifyTask, init_args: {label_smothing: 0.1}}", "label_smothing"),
+    ("model: {class_path: multiattn.tasks.ClassifyTask, init_args: {optimization: {lrr: 0.1}}}", "lrr"),
+    ("model: {class_path: multiattn.tasks.ClassifyTask, init_args: {label_smoothing: much}}", "label_smoothing"),
     ("trainer: {max_epoch: 3}", "max_epoch"),
     ("trainer: [", "typo.yaml is no YAML"),
     ("", "typo.yaml must hold keys with values, such as `trainer:`, but is empty instead"),
@@ -221,7 +224,7 @@ def test_a_data_set_that_cannot_be_used(breakage, tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err.splitlines()[-1].startswith(expected)
 
 
-MAPS = "--trainer.callbacks+=tasks.callbacks_maps.MapsWhileTraining"
+MAPS = "--trainer.callbacks+=multiattn.tasks.map_callbacks.MapsWhileTraining"
 
 
 @pytest.mark.parametrize(
@@ -243,10 +246,10 @@ MAPS = "--trainer.callbacks+=tasks.callbacks_maps.MapsWhileTraining"
         ("--model.image_size=0", "error: `image_size` must be at least 1, but is 0 instead."),
         ("--model.mixing.mixup=-1", "error: `mixup` must be at least 0 and finite, but is -1.0 instead."),
         ("--model.mixing.probability=2", "error: `probability` must be from 0 to 1, but is 2.0 instead."),
-        ("--model.optimisation.lr=-1", "error: `lr` must be at least 0 and finite, but is -1.0 instead."),
-        ("--model.optimisation.betas=[0.9,1]", "error: `betas` must be at least 0 and below 1, but is (0.9, 1.0)"),
-        ("--model.optimisation.layer_decay=0", "error: `layer_decay` must be above 0 and up to 1, but is 0.0 instead."),
-        ("--model.optimisation.final_lr_share=2", "error: `final_lr_share` must be from 0 to 1, but is 2.0 instead."),
+        ("--model.optimization.lr=-1", "error: `lr` must be at least 0 and finite, but is -1.0 instead."),
+        ("--model.optimization.betas=[0.9,1]", "error: `betas` must be at least 0 and below 1, but is (0.9, 1.0)"),
+        ("--model.optimization.layer_decay=0", "error: `layer_decay` must be above 0 and up to 1, but is 0.0 instead."),
+        ("--model.optimization.final_lr_share=2", "error: `final_lr_share` must be from 0 to 1, but is 2.0 instead."),
         ("--data.batch_size=7", "error: `batch_size` must be even with `mixing`, which pairs"),
         ("--data.eval_batch_size=-3", "error: `eval_batch_size` must be at least 1, but is -3 instead."),
         ("--data.cache_side=0", "error: `cache_side` must be at least 1, but is 0 instead."),
@@ -260,7 +263,10 @@ MAPS = "--trainer.callbacks+=tasks.callbacks_maps.MapsWhileTraining"
         ("--checkpoint.every_n_steps=-1", "error: `every_n_steps` must be at least 0, but is -1 instead."),
         (f"{MAPS} --trainer.callbacks.every_n_epochs=0", "error: `every_n_epochs` must be at least 1, but is 0"),
         (f"{MAPS} --trainer.callbacks.pictures=0", "error: `pictures` must be at least 1, but is 0 instead."),
-        ("--trainer.callbacks+=tasks.callbacks.EMA --trainer.callbacks.decay=1", "error: `decay` must be at least 0"),
+        (
+            "--trainer.callbacks+=multiattn.tasks.callbacks.EMA --trainer.callbacks.decay=1",
+            "error: `decay` must be at least 0",
+        ),
         ("--ckpt_path=last", "error: {run}/checkpoints: there is no state to go on from."),
         ("--ckpt_path=nowhere.ckpt", "error: nowhere.ckpt: there is no such file."),
         ("--trainer.max_epochs=-1", "error: `trainer.max_epochs` or `trainer.max_steps` must say when training ends"),
@@ -312,7 +318,7 @@ def test_ctrl_c_outside_of_training_steps(
     def interrupted(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("tasks.data.classification.read_folder", interrupted)
+    monkeypatch.setattr("multiattn.tasks.classify_data.read_folder", interrupted)
     config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path / "run")
     state = tmp_path / "state.ckpt"
     state.touch()

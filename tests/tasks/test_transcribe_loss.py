@@ -1,4 +1,4 @@
-"""What a recogniser learns from, against definitions written out."""
+"""What a recognizer learns from, against definitions written out."""
 
 import itertools
 import math
@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
-from tasks.caption_loss import lesson
-from tasks.spec_augment import SpecAugment, spec_augment
-from tasks.transcribe_loss import Heard, TranscribeLoss, ctc_loss
+from multiattn.tasks.caption_loss import shift_targets
+from multiattn.tasks.spec_augment import SpecAugment, spec_augment
+from multiattn.tasks.transcribe_loss import SpeechOutput, TranscribeLoss, ctc_loss
 
 BLANK, END = 0, 2
 
@@ -50,12 +50,12 @@ def test_a_text_that_is_too_long_for_its_recording_teaches_nothing() -> None:
 def test_the_sum_is_weighted_and_padding_counts_in_neither(weight: float) -> None:
     generator = torch.Generator().manual_seed(7)
     tokens = torch.tensor([[1, 4, 3, END], [1, 3, END, BLANK]])
-    texts = lesson(tokens, tokens != BLANK)
+    texts = shift_targets(tokens, tokens != BLANK)
     logits = torch.randn(2, 3, 5, generator=generator)
     ctc = torch.randn(2, 7, 5, generator=generator).log_softmax(dim=-1) if weight else None
     loss = TranscribeLoss(ctc_weight=weight, label_smoothing=0.3, blank=BLANK, end=END).eval()
     frames = torch.tensor([7, 5])
-    found = loss(Heard(logits, ctc), texts, frames=frames)
+    found = loss(SpeechOutput(logits, ctc), texts, frames=frames)
     expected = -sum(
         float(logits[row].log_softmax(dim=-1)[i, tokens[row, i + 1]])
         for row, i in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1))
@@ -68,9 +68,11 @@ def test_the_sum_is_weighted_and_padding_counts_in_neither(weight: float) -> Non
     assert float(found.ctc) == pytest.approx(float(alone))
     assert float(found.total) == pytest.approx(0.7 * float(found.attention) + 0.3 * float(alone), rel=1e-6)
     logits[1, 2], ctc[1, 5:] = 99.0, 0.5
-    again = loss(Heard(logits, ctc), texts, frames=frames)
+    again = loss(SpeechOutput(logits, ctc), texts, frames=frames)
     assert float(again.total) == float(found.total)
-    assert float(loss.train()(Heard(logits, ctc), texts, frames=frames).attention) > float(found.attention)  # smoothed
+    assert float(loss.train()(SpeechOutput(logits, ctc), texts, frames=frames).attention) > float(
+        found.attention
+    )  # smoothed
 
 
 def test_spans_lie_in_their_recordings_and_are_no_wider_than_asked_for() -> None:

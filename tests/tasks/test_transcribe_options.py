@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from multiattn.errors import ModelError
-from tasks import TranscribeTask
-from tasks.base import BaseTask
-from tasks.callbacks_maps import MapsWhileTraining, WordMapsWhileTraining
-from tasks.checks import require_every_gradient
-from tasks.lightning_cli import OneLineParser
-from tests.fixtures import save_tiny_model, save_tiny_recogniser
+from multiattn.tasks import TranscribeTask
+from multiattn.tasks.base import BaseTask
+from multiattn.tasks.lightning_cli import OneLineParser
+from multiattn.tasks.map_callbacks import MapsWhileTraining, WordMapsWhileTraining
+from multiattn.tasks.text_task import require_every_gradient
+from tests.fixtures import save_tiny_model, save_tiny_recognizer
 
 SCRATCH = {"architecture": "compact"}
 
@@ -53,7 +53,7 @@ SCRATCH = {"architecture": "compact"}
             "`unfreeze_epoch` must be 0 where `encoder_lr_share` is",
         ),
         (SCRATCH | {"validation_transcripts": -1}, "`validation_transcripts` must be at least 0, but is -1 instead"),
-        (SCRATCH | {"normaliser": "x"}, "`normaliser` must be one of english, basic, none, but is 'x' instead"),
+        (SCRATCH | {"normalizer": "x"}, "`normalizer` must be one of english, basic, none, but is 'x' instead"),
         (SCRATCH | {"decoding": {"beam": 3}}, "`decoding` must be among max_tokens, .*, but has beam instead"),
     ],
 )
@@ -77,7 +77,7 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
 )
 def test_what_the_weights_decide(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=message):
-        TranscribeTask(pretrained=str(save_tiny_recogniser(tmp_path)), **options)
+        TranscribeTask(pretrained=str(save_tiny_recognizer(tmp_path)), **options)
 
 
 def test_a_model_that_hears_nothing_is_refused(tmp_path: Path) -> None:
@@ -98,9 +98,11 @@ def test_a_short_position_table_bounds_the_recordings() -> None:
 def test_null_on_the_command_line_is_null_within_an_option_too(typed: str) -> None:
     parser = OneLineParser()
     parser.add_subclass_arguments(BaseTask, "model")
-    parts = ["architecture=compact", f"preprocessing.pad_to={typed}", "preprocessing.scale=normalised", "context=real"]
-    found = parser.parse_args(["--model=tasks.TranscribeTask", *(f"--model.init_args.{part}" for part in parts)])
-    assert found.model.init_args.preprocessing == {"pad_to": None, "scale": "normalised"}
+    parts = ["architecture=compact", f"preprocessing.pad_to={typed}", "preprocessing.scale=normalized", "context=real"]
+    found = parser.parse_args(
+        ["--model=multiattn.tasks.TranscribeTask", *(f"--model.init_args.{part}" for part in parts)]
+    )
+    assert found.model.init_args.preprocessing == {"pad_to": None, "scale": "normalized"}
     found = parser.parse_args([*(f"--model.{part}" for part in ("context=null",))], namespace=found)
     assert found.model.init_args.context is None
 

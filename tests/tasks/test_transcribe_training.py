@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from multiattn.tasks.training import main
 from multiattn.weights import load_bundle
-from tasks.training import main
-from tests.fixtures import save_tiny_recogniser, save_tiny_whisper
+from tests.fixtures import save_tiny_recognizer, save_tiny_whisper
 
 from .conftest import ROOT, logged, train
 from .spoken import draw_spoken, write_speech_config
@@ -133,7 +133,7 @@ def test_an_encoder_is_frozen_then_learns(spoken: Path, tmp_path: Path) -> None:
 def test_only_the_embedding_starts_anew_with_a_new_vocabulary(spoken: Path, tmp_path: Path) -> None:
     whisper = save_tiny_whisper(tmp_path / "whisper")
     (whisper / "tokenizer.json").unlink()  # which a new one does not need
-    fit(spoken, tmp_path, f"{RAW} {FROM}{whisper} --model.vocabulary=new --model.optimisation.lr=0")
+    fit(spoken, tmp_path, f"{RAW} {FROM}{whisper} --model.vocabulary=new --model.optimization.lr=0")
     trained, start = load_bundle(tmp_path / "model"), load_bundle(whisper, without=("decoder.embedding.weight",))
     assert trained.tokenizer is not None and trained.tokenizer.id_of("[START]") == 1
     assert "suppress" not in trained.decoding  # tokens of the other vocabulary
@@ -161,7 +161,7 @@ def test_a_whisper_keeps_its_words_and_is_told_language_and_task(language: str, 
 
 
 def test_a_model_of_our_own_is_fine_tuned(spoken: Path, tmp_path: Path) -> None:
-    ours = save_tiny_recogniser(tmp_path / "ours")
+    ours = save_tiny_recognizer(tmp_path / "ours")
     fit(spoken, tmp_path, f"{RAW} {FROM}{ours} --trainer.max_epochs=1")
     bundle = load_bundle(tmp_path / "model")
     assert bundle.speech.config == load_bundle(ours).speech.config

@@ -12,8 +12,8 @@ import torch
 
 from multiattn.inputs import AudioPreprocessing
 from multiattn.models.speech import SpeechEncoder, SpeechEncoderConfig
-from tasks.data import SpeechData
-from tasks.data.speech_batches import SpeechBatch
+from multiattn.tasks import TranscribeData
+from multiattn.tasks.loading.speech_batches import SpeechBatch
 
 WORDS = {"low": 300.0, "middle": 700.0, "high": 1500.0}
 RATE = 8_000
@@ -55,7 +55,9 @@ def encoder(**changes: Any) -> SpeechEncoder:
     return SpeechEncoder(SpeechEncoderConfig(**(sizes | changes)))
 
 
-def attached(data: SpeechData, *, rank: int = 0, world: int = 1, max_length: int = 43, **task: Any) -> SpeechData:
+def attached(
+    data: TranscribeData, *, rank: int = 0, world: int = 1, max_length: int = 43, **task: Any
+) -> TranscribeData:
     """The data as a trainer has it."""
     config = SimpleNamespace(max_length=max_length, start_token=1, end_token=2, pad_token=0)
     model = SimpleNamespace(
@@ -70,12 +72,12 @@ def attached(data: SpeechData, *, rank: int = 0, world: int = 1, max_length: int
     return data
 
 
-def make(root: Path, *, task: dict[str, Any] | None = None, **options: Any) -> SpeechData:
+def make(root: Path, *, task: dict[str, Any] | None = None, **options: Any) -> TranscribeData:
     options = {"batch_size": 3, "num_workers": 0, "vocab_size": 31} | options
-    return attached(SpeechData(str(root), **options), **(task or {}))
+    return attached(TranscribeData(str(root), **options), **(task or {}))
 
 
-def epoch_of(data: SpeechData, epoch: int, *, start: int = 0) -> list[SpeechBatch]:
+def epoch_of(data: TranscribeData, epoch: int, *, start: int = 0) -> list[SpeechBatch]:
     loader = data.train_dataloader()
     if start:
         loader.load_state_dict({"epoch": epoch, "batch": start})

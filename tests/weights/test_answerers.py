@@ -62,7 +62,7 @@ def same_weights(one: ModelBundle, other: ModelBundle) -> bool:
 
 @pytest.mark.parametrize("answers", ["closed", "decoder"])
 def test_round_trip_in_our_layout(answers: Any, tmp_path: Path) -> None:
-    decoding = {"pointing_heads": ((0, 1), (2, 0)), "beams": 1}
+    decoding = {"pointing_heads": ((0, 1), (2, 0)), "num_beams": 1}
     bundle = replace(tiny_answer_bundle(answers), decoding=decoding, card={"accuracy": 0.5})
     save_bundle(bundle, tmp_path)
     loaded = load_bundle(tmp_path)
@@ -78,7 +78,7 @@ def test_round_trip_in_our_layout(answers: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", BLIPS)
 @pytest.mark.parametrize("start", [CLS, ENC])
 def test_round_trip_as_blip(layout: str, start: int, tmp_path: Path) -> None:
-    decoding = {"beams": 3, "max_tokens": 7, "pointing_heads": ((1, 0),)}
+    decoding = {"num_beams": 3, "max_tokens": 7, "pointing_heads": ((1, 0),)}
     bundle = replace(blip_bundle(tmp_path / "vocabulary", start_token=start), decoding=decoding)
     save_bundle(bundle, tmp_path / "out", layout=layout)
     loaded = load_bundle(tmp_path / "out")
@@ -247,7 +247,7 @@ def test_an_original_file_that_lacks_its_question_encoders_table(named: bool, tm
 
 @pytest.mark.parametrize("layout", ["multiattn", *BLIPS])
 def test_whatever_stands_in_the_place_of_a_value_is_no_crash(layout: str, tmp_path: Path) -> None:
-    decoding = {"beams": 3, "pointing_heads": ((1, 0),)}
+    decoding = {"num_beams": 3, "pointing_heads": ((1, 0),)}
     save_bundle(replace(blip_bundle(tmp_path), decoding=decoding), tmp_path / "out", layout=layout)
     for path in sorted((tmp_path / "out").glob("*config.json")):
         written = json.loads(path.read_text())

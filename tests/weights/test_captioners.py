@@ -59,7 +59,7 @@ def change_config(directory: Path, change: Callable[[dict[str, Any]], Any], name
     path.write_text(json.dumps(data))
 
 
-DECODING = {"beams": 3, "max_tokens": 11, "length_penalty": 0.5, "early_stopping": True, "prompt": "a red "}
+DECODING = {"num_beams": 3, "max_tokens": 11, "length_penalty": 0.5, "early_stopping": True, "prompt": "a red "}
 
 
 @pytest.mark.parametrize("layout", FOR_CAPTIONERS)
@@ -321,7 +321,7 @@ def test_how_transformers_says_a_decode(tmp_path: Path) -> None:
     stated = {"num_beams": 4, "max_new_tokens": 13, "no_repeat_ngram_size": 2, "top_k": 50, "temperature": 0.7}
     (tmp_path / "generation_config.json").write_text(json.dumps({**stated, "do_sample": False, "length_penalty": None}))
     change_config(tmp_path, lambda config: config.pop("prompt"))
-    beam = {"prompt": "a picture of ", "beams": 4, "max_tokens": 13, "no_repeat_ngram": 2}
+    beam = {"prompt": "a picture of ", "num_beams": 4, "max_tokens": 13, "no_repeat_ngram": 2}
     assert load_bundle(tmp_path).decoding == beam
     (tmp_path / "generation_config.json").write_text(json.dumps({**stated, "do_sample": True}))
     assert load_bundle(tmp_path).decoding == {**beam, "sample": True, "top_k": 50, "temperature": 0.7}
@@ -329,11 +329,11 @@ def test_how_transformers_says_a_decode(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", FOR_CAPTIONERS)
 def test_a_search_that_is_stated_counts_at_its_default_too(layout: str, tmp_path: Path) -> None:
-    save_bundle(with_layout(layout, decoding={"beams": 1}), tmp_path, layout=layout)
+    save_bundle(with_layout(layout, decoding={"num_beams": 1}), tmp_path, layout=layout)
     stated = load_bundle(tmp_path).decoding
-    assert stated == {"beams": 1}
-    assert decoding_options({}, stated, source="m").beams == 1
-    assert decoding_options({}, {}, source="m").beams > 1, "else the test shows nothing"
+    assert stated == {"num_beams": 1}
+    assert decoding_options({}, stated, source="m").num_beams == 1
+    assert decoding_options({}, {}, source="m").num_beams > 1, "else the test shows nothing"
 
 
 @pytest.mark.parametrize("layout", ["hf-blip", "vit-gpt2"])
@@ -342,7 +342,7 @@ def test_one_beam_as_transformers_says_it(layout: str, tmp_path: Path) -> None:
     (tmp_path / "theirs" / "generation_config.json").write_text(json.dumps({"num_beams": 1, "do_sample": False}))
     convert(tmp_path / "theirs", tmp_path / "ours", to="multiattn")
     convert(tmp_path / "ours", tmp_path / "back", to=layout)
-    assert [load_bundle(tmp_path / name).decoding for name in ("theirs", "ours", "back")] == [{"beams": 1}] * 3
+    assert [load_bundle(tmp_path / name).decoding for name in ("theirs", "ours", "back")] == [{"num_beams": 1}] * 3
     assert json.loads((tmp_path / "back" / "generation_config.json").read_text())["num_beams"] == 1
 
 

@@ -103,8 +103,8 @@ def test_what_timm_is_not_is_not_saved(changes: dict[str, Any], message: str, tm
     + [({"crop_pct": 0.9, "crop_mode": "squash"}, (248, 248)), ({"crop_pct": 1.0, "crop_mode": "squash"}, (224, 224))],
 )
 def test_preprocessing_from_config(settings: dict[str, Any], resize_to: Any, tmp_path: Path) -> None:
-    colours = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "interpolation": "bilinear"}
-    save_theirs(tmp_path / "theirs", pretrained_cfg={**colours, **settings})
+    colors = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "interpolation": "bilinear"}
+    save_theirs(tmp_path / "theirs", pretrained_cfg={**colors, **settings})
     bundle = load_bundle(tmp_path / "theirs")
     assert bundle.preprocessing == ImagePreprocessing(
         size=(224, 224), resize_to=resize_to, interpolation="bilinear", mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)

@@ -1,0 +1,230 @@
+"""`multiattn align-heads`: which attention heads of a speech model follow the speech?"""
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError, ModelError, MultiattnError
+from ..inputs.files import RECORDINGS
+from .inputs import BAD_FILES, add_paths, find_inputs, status
+from .options import Parser, add_device, add_format, add_model, at_least_one
+from .output import Report, printable, say, spinner
+from .report import evenly_spread
+
+if TYPE_CHECKING:
+    from ..alignment import HeadScore
+    from ..pipelines import TranscribePipeline
+
+_DESCRIPTION = """\
+Find the attention heads of a speech model that word times are taken from: those
+whose look moves on through the recording as the text does, and is sharp. Each
+head of each layer is scored on a few recordings of speech, with the text that a
+metadata.jsonl beside them has for them, or else with what the model hears.
+"""
+
+_EPILOG = f"""\
+columns: layer and head; score = order x focus; order = pairs of tokens looked
+at in the order of the text, less those the other way round (-1 to 1); focus =
+share of a token's look that goes to the 0.2 s each way of its middle (0 to 1).
+Heads that score at least 70 % of the best are chosen (marked *), at most 10.
+A text of one or two tokens tells nothing about order and is left out; clips of
+one word each can be joined first: python -m multiattn.data.concat_files --help
+
+With --save the model's directory has them from then on, and `multiattn
+transcribe --words` uses them. Models that state none have their word times from
+all heads of the later half of their layers, which is less exact.
+
+examples
+  multiattn align-heads recordings/ --model runs/mine/model --save
+  multiattn align-heads talk.mp3 --model WHISPER-FOLDER --format json
+
+with --format json: one object
+  {{"model": "...", "recordings": 20, "tokens": 813, "alignment_heads": [[2, 0],
+   ...], "heads": [{{"layer": 2, "head": 0, "score": 0.91, "order": 0.97,
+                   "focus": 0.94}}, ...]}}
+
+{BAD_FILES.format("recording")}
+"""
+
+_ENOUGH = 20  # recordings: the scores hardly change with more
+_FILES = {"multiattn": "config.json", "hf-whisper": "generation_config.json"}  # where a layout states its heads
+
+
+def parser() -> Parser:
+    """The command's options."""
+    parser = Parser(prog="multiattn align-heads", description=_DESCRIPTION, epilog=_EPILOG)
+    add_paths(parser, RECORDINGS)
+    add_model(parser, task="transcribe")
+    parser.add_argument(
+        "--limit",
+        metavar="N",
+        type=at_least_one,
+        default=_ENOUGH,
+        help=f"recordings to take, evenly chosen among those there are (default: {_ENOUGH})",
+    )
+    parser.add_argument(
+        "--save", action="store_true", help="write the heads that were found into the model's directory"
+    )
+    add_format(parser, json_help="json: one object, with the scores of all heads")
+    add_device(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Finds heads; returns 0 when every input could be used."""
+    with spinner("loading the model"):
+        import multiattn
+
+        found, unusable = find_inputs(args.paths, RECORDINGS)
+        for error in unusable:
+            say(str(error))
+        if not found:
+            return 1
+        recordings = evenly_spread(found, args.limit)
+        pipeline = multiattn.load(args.model, task="transcribe", device=args.device)
+        file = file_of_heads(pipeline) if args.save else None
+    from ..alignment import choose_heads, rank_heads
+    from ..alignment.heads import LEAST_TOKENS
+
+    texts = given_texts(recordings)
+    scored: list[list[HeadScore]] = []
+    failures, tokens = len(unusable), 0
+    with Report(len(recordings), doing="listening") as report:
+        for recording in recordings:
+            try:
+                scores, count = score(pipeline, recording, texts.get(recording.resolve()))
+            except InputError as error:
+                failures += 1
+                report.message(str(error))
+            else:
+                scored.append(scores)
+                tokens += count
+            report.advance()
+    if not scored:
+        return status(failures, len(unusable) + len(recordings))
+    if not any(scored):
+        raise InputError(
+            f"no recording has a text of at least {LEAST_TOKENS} tokens, and shorter ones tell nothing about order: "
+            "give recordings in which more is said, or join clips first: python -m multiattn.data.concat_files --help"
+        )
+    ranked = rank_heads(scored)
+    chosen = choose_heads(ranked)
+    if args.format == "json":
+        facts = {"model": pipeline.bundle.source, "recordings": len(scored), "tokens": tokens}
+        print(json.dumps(facts | {"alignment_heads": [list(head) for head in chosen], "heads": _told(ranked)}))
+    else:
+        print(as_text(ranked, chosen))
+    if file is not None:
+        save_heads(file, chosen, inside="decoding" if file.name == _FILES["multiattn"] else None)
+        say(f"the {len(chosen)} heads stand in {file}")
+    return status(failures, len(unusable) + len(recordings))
+
+
+def score(pipeline: "TranscribePipeline", file: Path, text: str | None) -> tuple[list["HeadScore"], int]:
+    """How each head follows a recording, or the first piece of it that the model takes at once; and the text's tokens.
+
+    Raises:
+        InputError: The recording cannot be used.
+    """
+    import torch
+
+    from ..alignment import score_heads
+    from ..inputs.audio import Recording
+    from ..inputs.speech_tokens import SpeechTokens
+
+    bundle, model = pipeline.bundle, pipeline.bundle.speech
+    sound, decoder = bundle.sound, model.config.decoder
+    assert bundle.tokenizer is not None  # a pipeline has one
+    with Recording.open(str(file), rate=sound.sample_rate) as recording:
+        samples = recording.read(0.0, sound.max_seconds)
+        is_whole = not len(recording.read(sound.max_seconds, sound.max_seconds + 0.1))
+    if not len(samples):
+        raise InputError(f"{file}: has no sound in it, and no head follows it: leave it out.")
+    language, heard = None, text
+    if heard is None or not is_whole:
+        transcript = pipeline(samples, rate=sound.sample_rate)
+        language, heard = transcript.language, transcript.text
+    special = SpeechTokens.of(
+        bundle.tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size
+    )
+    prompt = special.prompt(language=language or ("en" if special.languages else None))
+    ids = bundle.tokenizer.encode(f" {heard.strip()}")[: decoder.max_length - len(prompt) - 1]
+    with torch.inference_mode():
+        features = sound.features(samples)[None].to(pipeline.device)
+        lengths = torch.tensor([sound.frames(len(samples))], device=pipeline.device)
+        encoded = model.encode(features, lengths=lengths)
+        context = model.decoder.project_context(
+            encoded, attention_mask=model.context_attention_mask(encoded.shape[1], lengths)
+        )
+        (scores,) = score_heads(
+            model,
+            context,
+            [[*prompt, *ids]],
+            prompt_lengths=[len(prompt)],
+            frames=[min(int(model.encoder.frames(int(lengths))), encoded.shape[1])],
+            frame_seconds=sound.frame_seconds * math.prod(model.config.encoder.strides),
+        )
+    return scores, len(ids)
+
+
+def given_texts(recordings: Sequence[Path]) -> dict[Path, str]:
+    """What is said in recordings, where a manifest beside them says so."""
+    from ..data.recordings import read_recordings
+
+    texts: dict[Path, str] = {}
+    for folder in dict.fromkeys(recording.resolve().parent for recording in recordings):
+        if any((folder / name).is_file() for name in ("metadata.jsonl", "metadata.csv")):
+            listed = read_recordings(folder.parent, folder.name).items
+            texts |= {path.resolve(): text for path, text in listed if text.strip()}
+    return texts
+
+
+def file_of_heads(pipeline: "TranscribePipeline") -> Path:
+    """The file in the model's directory in which its heads are stated.
+
+    Raises:
+        ModelError: There is none that can be written to.
+    """
+    bundle = pipeline.bundle
+    directory = Path(bundle.source)
+    if not directory.is_dir() or bundle.layout not in _FILES:
+        raise ModelError(
+            f"--save needs a model directory of yours, ours or in the layout hf-whisper, but {bundle.source} is none: "
+            "write one with `multiattn convert`, or take the heads from --format json"
+        )
+    return directory / _FILES[bundle.layout]
+
+
+def save_heads(file: Path, heads: list[tuple[int, int]], *, inside: str | None) -> None:
+    """State the heads in a JSON file, in the object called `inside` where it is named.
+
+    Raises:
+        MultiattnError: The file cannot be read or written.
+    """
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        part = facts if inside is None else facts.setdefault(inside, {})
+        part["alignment_heads"] = [list(head) for head in heads]
+        file.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise MultiattnError(f"--save: {file} cannot be written: {error.strerror}") from None
+
+
+def as_text(ranked: list["HeadScore"], chosen: list[tuple[int, int]]) -> str:
+    """A table, the best head first, down to a few that were not chosen."""
+    lines = ["  layer  head  score  order  focus"]
+    for one in ranked[: len(chosen) + 5]:
+        mark = "*" if (one.layer, one.head) in chosen else " "
+        lines.append(f"{mark} {one.layer:5}  {one.head:4}  {one.score:5.3f}  {one.monotonic:5.2f}  {one.sharp:5.2f}")
+    lines.append(f"alignment heads: {printable(json.dumps([list(head) for head in chosen]))}")
+    return "\n".join(lines)
+
+
+def _told(ranked: list["HeadScore"]) -> list[dict[str, float]]:
+    return [
+        {"layer": one.layer, "head": one.head, "score": one.score, "order": one.monotonic, "focus": one.sharp}
+        for one in ranked
+    ]

@@ -1,0 +1,92 @@
+"""`multiattn convert`: the same weights in another layout."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import InputError
+from .options import LAYOUTS, MODEL_HELP, Parser, not_empty
+from .output import printable, say, spinner
+
+_DESCRIPTION = """\
+Rewrite a model in another layout, with its preprocessing and its labels or
+its vocabulary. The weights stay the same; their names and the files around
+them change.
+"""
+
+_EPILOG = """\
+layouts
+  multiattn  ours: config.json and model.safetensors
+
+  of classifiers
+  timm       for timm.create_model("local-dir:DST")
+  hf-vit     for transformers, ViTForImageClassification.from_pretrained("DST")
+
+  of captioners
+  hf-blip    for transformers, BlipForConditionalGeneration.from_pretrained
+  blip       for the original BLIP, blip_decoder(pretrained="DST/model.pth")
+  vit-gpt2   for transformers, VisionEncoderDecoderModel.from_pretrained("DST")
+
+  of those who answer
+  hf-blip    for transformers, BlipForQuestionAnswering.from_pretrained("DST")
+  blip       for the original BLIP, blip_vqa(pretrained="DST/model.pth")
+  hf-vilt    for transformers, ViltForQuestionAnswering.from_pretrained("DST")
+
+  of recognizers
+  hf-whisper for transformers, WhisperForConditionalGeneration.from_pretrained
+  whisper    for openai-whisper, whisper.load_model("DST/model.pt")
+
+examples
+  multiattn convert timm/vit_base_patch16_224.augreg2_in21k_ft_in1k vit-base \\
+      --to multiattn
+  multiattn convert runs/mine/model mine-hf --to hf-vit
+  multiattn convert model_base_capfilt_large.pth blip-base --to hf-blip
+  multiattn convert model_base_vqa_capfilt_large.pth blip-vqa --to hf-blip
+  multiattn convert openai/whisper-tiny.en tiny-en --to whisper
+"""
+
+_FEW = 3  # names to tell of what is in the way
+
+
+def parser() -> Parser:
+    """The command's options."""
+    parser = Parser(prog="multiattn convert", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("source", metavar="SRC", type=not_empty, help=MODEL_HELP.partition(";")[0])
+    parser.add_argument(
+        "target",
+        metavar="DST",
+        type=not_empty,
+        help="the directory to write, made where it is missing; one that is there must be empty",
+    )
+    parser.add_argument("--to", metavar="LAYOUT", choices=LAYOUTS, required=True, help=f"one of {', '.join(LAYOUTS)}")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Converts; prints where the model lies."""
+    check_target(args.target)
+    with spinner("converting"):
+        from ..weights import convert
+
+        convert(args.source, args.target, to=args.to)
+    say(f"{args.source} written in the layout {args.to}")
+    print(printable(args.target))
+    return 0
+
+
+def check_target(target: str) -> None:
+    """Makes sure that the model will lie there alone: beside files of another layout, it could be read as that.
+
+    Raises:
+        InputError: The target is a file, or a directory with something in it.
+    """
+    path = Path(target)
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"DST {target} must be a directory, but is a file instead: give another")
+    names = sorted(entry.name for entry in path.iterdir())
+    if names:
+        found = ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
+        raise InputError(
+            f"DST {target} must be empty or not exist yet, but holds {found} instead: empty it first, or give another"
+        )

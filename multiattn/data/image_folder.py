@@ -1,0 +1,87 @@
+"""A folder of labeled pictures, read into a list: class folders, or a `metadata.jsonl` / `metadata.csv` beside them.
+
+    root/train/cat/1.jpg                      the folder's name is the label
+    root/train/metadata.jsonl                 {"file_name": "1.jpg", "label": "cat"}, one object a line
+    root/train/metadata.csv                   file_name,label
+Splits are sub-folders: `train`, `validation`, `test`. Nothing here opens a picture.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..inputs.files import PICTURES
+from .metadata import metadata_rows, some, split_folder
+
+_LAYOUT = "a folder for each class with its pictures in it, or a metadata.jsonl with `file_name` and `label`"
+
+
+@dataclass(frozen=True)
+class ClassificationRecords:
+    """The pictures of one split, not opened yet."""
+
+    items: tuple[tuple[Path, int], ...]
+    """Each picture's path and the place of its label in `class_names`, in a fixed order."""
+
+    class_names: tuple[str, ...]
+    """The labels, sorted (as numbers where all of them are)."""
+
+    def counts(self) -> tuple[int, ...]:
+        """How many pictures each class has."""
+        found = Counter(label for _, label in self.items)
+        return tuple(found[i] for i in range(len(self.class_names)))
+
+
+def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | None = None) -> ClassificationRecords:
+    """List the pictures of `root/split` with their labels.
+
+    Args:
+        root: The folder that holds the splits.
+        split: The sub-folder to read: `train`, `validation` or `test`, or any other name.
+        class_names: The classes of the training split, in their order; `None` takes those that are found.
+
+    Raises:
+        InputError: The folder or the split is missing, a class folder has no picture, a line of the metadata cannot be
+            read, or a label is not among `class_names`. A picture that the metadata names and that is not there is no
+            error here: whoever opens it skips, names and counts it, as with a damaged one.
+    """
+    folder = split_folder(Path(root), split, layout=_LAYOUT)
+    labeled = list(_labeled(folder))
+    known = tuple(class_names) if class_names is not None else _in_order({label for _, label, _ in labeled})
+    index = {name: i for i, name in enumerate(known)}
+    for _, label, place in labeled:
+        if label not in index:
+            raise InputError(
+                f"{place}: the label {label!r} is unknown: the training split has {some(known)}. Correct the label, "
+                "or give the training split pictures of it."
+            )
+    return ClassificationRecords(tuple((path, index[label]) for path, label, _ in labeled), known)
+
+
+def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
+    """Each picture's path, its label, and the place that says so."""
+    rows = metadata_rows(folder, ("label",))
+    if rows is not None:
+        for path, row, place in rows:
+            label = row.get("label")
+            if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
+                raise InputError(f"{place}: `label` must be a name or a whole number, but is {label!r} instead.")
+            yield path, str(label), place
+        return
+    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not classes:
+        raise InputError(f"{folder}: there is no class in this folder. Put into it {_LAYOUT}.")
+    for class_folder in classes:
+        pictures = PICTURES.under(class_folder)
+        if not pictures:
+            raise InputError(f"{class_folder}: the class folder has no picture. Fill it, or remove it.")
+        for path in pictures:
+            yield path, class_folder.name, str(path)
+
+
+def _in_order(names: set[str]) -> tuple[str, ...]:
+    if all(name.isdecimal() for name in names):
+        return tuple(sorted(names, key=int))
+    return tuple(sorted(names))

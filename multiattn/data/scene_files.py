@@ -1,0 +1,95 @@
+"""Scenes of our own drawing with questions and answers, as the folder that `AnswerData` reads.
+
+    python -m multiattn.data.scene_files --out .data/scenes --pictures 20000 --questions 12
+    python -m multiattn.data.scene_files --out .data/scenes --pictures 2000 --questions 12 --split validation
+
+Rows of `metadata.jsonl` have the picture (`file_name`), `question`, `answer`, its `type`, and the `boxes` of the things
+that the answer is about, `[x0, y0, x1, y1]` in pixels. The same numbers give the same pictures; another split's differ.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+from ..errors import InputError, MultiattnError
+from .scene_questions import TYPES, Question, Questioner
+from .scenes import Scene, draw_scene, paint
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the scenes of a split; exits with status 1 and one line where that cannot be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", required=True, type=Path, help="folder for the split's folder")
+    parser.add_argument("--split", default="train", help="default: train")
+    parser.add_argument("--pictures", type=int, default=20_000, help="default: 20000")
+    parser.add_argument("--questions", type=int, default=12, help="about each picture (default: 12)")
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=tuple(TYPES), help="of questions (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    args = parser.parse_args(arguments)
+    for name in ("pictures", "questions"):
+        if (value := getattr(args, name)) < 1:
+            parser.error(f"argument --{name}: must be at least 1, but is {value} instead")
+    folder = args.out / args.split
+    scenes = asked_scenes(args.split, args.pictures, questions=args.questions, seed=args.seed, types=args.types)
+    try:
+        pictures, questions = write_scenes(scenes, folder)
+    except MultiattnError as error:
+        sys.exit(str(error))
+    print(f"{pictures} pictures with {questions} questions are in {folder}")
+
+
+def asked_scenes(
+    split: str, count: int, *, questions: int, seed: int, types: Sequence[str] = tuple(TYPES)
+) -> Iterator[tuple[Scene, list[Question]]]:
+    """Scenes with what is asked about each.
+
+    Args:
+        split: Its name; it is part of the seed.
+        count: How many scenes.
+        questions: About each scene; fewer where it has not that many.
+        seed: Of everything.
+        types: Of the questions, among `TYPES`.
+    """
+    questioner = Questioner(types)
+    for number in range(count):
+        random = Random(f"{seed}/{split}/{number}")  # so a scene does not depend on those before it
+        scene = draw_scene(random)
+        yield scene, questioner.ask(scene, questions, random)
+
+
+def write_scenes(scenes: Iterator[tuple[Scene, list[Question]]], folder: Path) -> tuple[int, int]:
+    """Write pictures as PNG, and a `metadata.jsonl` with what is asked.
+
+    Args:
+        scenes: In the order of their names, `000000.png` and so on.
+        folder: For them; is made where it is missing.
+
+    Returns:
+        How many pictures and how many questions there were.
+
+    Raises:
+        InputError: They cannot be written.
+    """
+    lines: list[str] = []
+    number = -1
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, (scene, questions) in enumerate(scenes):
+            name = f"{number:06}.png"
+            paint(scene).save(folder / name, compress_level=1)  # noise hardly gets smaller
+            for question in questions:
+                row = {"file_name": name, "question": question.text, "answer": question.answer}
+                lines.append(
+                    json.dumps(row | {"type": question.type, "boxes": question.boxes, "named": question.named})
+                )
+        (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{folder}: pictures cannot be written here: {error}") from error
+    return number + 1, len(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""A map as PNG: the picture with the map over it, a color bar with its values, and a caption."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ..maps.attention_map import AttentionMap
+from .canvas import FONT, INK, SOFT, Canvas, for_display, points, resized, wrap
+from .heatmap import blend, on_gray, palette
+from .naming import meaning, origin, title
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+
+_SMALLEST = 640
+"""Pixels of the longer side of a picture in a PNG; smaller sources are scaled up."""
+
+
+def overlay_png(
+    attention_map: AttentionMap, picture: Image.Image, path: str | Path, *, caption: str | None = None
+) -> None:
+    """Write the picture with the map over it, a color bar with the map's values, and a caption.
+
+    Args:
+        attention_map: Axes (y, x), with geometry.
+        picture: The upright source of the map.
+        path: Of the PNG; missing folders are made.
+        caption: The line above the picture; where None, the method and what it explains.
+
+    Raises:
+        ValueError: The map is none over a picture, or the picture's proportions are not those of the map's source.
+    """
+    shown = for_display(picture)
+    share = _SMALLEST / max(shown.size)
+    if share > 1:
+        shown = resized(shown, share)
+    heading = title(attention_map) if caption is None else caption
+    _figure(attention_map, blend(shown, attention_map), heading).save(path)
+
+
+def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str) -> Canvas:
+    """Lay out in pixels: the heading, the picture with the color bar to its right, where the map comes from, its note.
+
+    The picture keeps its pixels: one in the PNG for each.
+    """
+    width, height = blended.size
+    em = max(12.0, min(20.0, (width * height) ** 0.5 / 42))  # pixels: the type grows with the picture
+    # whole pixels, so that the picture is not resampled
+    margin, bar_left, bar_width, bar_room = (round(ems * em) for ems in (1.6, 1.2, 1.1, 7.5))
+    total_width = max(margin + width + bar_left + bar_width + bar_room, round(30 * em))
+    room = total_width - 2 * margin
+    head = wrap(heading, room, size=1.25 * em, weight="bold")
+    foot = wrap(origin(attention_map), room, size=em) + wrap(attention_map.note, room, size=em)
+    picture_top = margin + round((len(head) * 1.7 + 0.3) * em)
+    total_height = picture_top + height + round((len(foot) * 1.5 + 0.3) * em) + margin
+
+    canvas = Canvas(total_width, total_height)
+    for i, line in enumerate(head):
+        canvas.write(line, margin, margin + 1.7 * em * i, size=1.25 * em, weight="bold")
+    for i, line in enumerate(foot):
+        canvas.write(line, margin, picture_top + height + (0.8 + 1.5 * i) * em, size=em, color=SOFT)
+    canvas.picture(blended, margin, picture_top)
+    _color_bar(
+        canvas.axes(margin + width + bar_left, picture_top, bar_width, height), attention_map, em=em, height=height
+    )
+    return canvas
+
+
+def _color_bar(axes: "matplotlib.axes.Axes", attention_map: AttentionMap, *, em: float, height: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = float(attention_map.values.min()), float(attention_map.values.max())
+    bar = on_gray(palette()[::-1])[:, None]  # [256, 1, 3], the highest on top
+    axes.imshow(bar, aspect="auto", extent=(0, 1, low, high if high > low else low + 1), interpolation="bilinear")
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    axes.set_xticks([])
+    if high > low:
+        ticks = max(2, min(6, round(height / (6 * em))))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=ticks, min_n_ticks=2))
+    else:
+        axes.set_yticks([low], [f"all {low:.3g}"])
+    axes.set_ylabel(meaning(attention_map), size=points(0.95 * em), color=SOFT, labelpad=points(0.7 * em))
+    axes.tick_params(labelsize=points(0.9 * em), labelfontfamily=FONT, labelcolor=INK, color=SOFT)
+    axes.tick_params(length=points(0.3 * em), width=0.6)
+    for spine in axes.spines.values():
+        spine.set(color=SOFT, linewidth=0.6)

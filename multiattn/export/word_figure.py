@@ -1,0 +1,209 @@
+"""Words as a strip of small pictures: what was looked at for each, with the word below."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..maps.attention_map import AttentionMap, Axis
+from ..maps.grounding import ungrounded
+from .canvas import INK, SOFT, Canvas, resized, width_of, wrap
+from .heatmap import blend, on_gray, palette
+from .naming import likelier, origin, readable, title
+
+_CELL = 224
+"""Pixels of the longer side of each small picture."""
+
+_ACROSS = 5
+"""Most pictures side by side."""
+
+_EM, _GAP, _MARGIN = 14.0, 18, 24  # pixels
+
+_MARKED = "#a8325e"
+_LINES = {"solid": "solid", "broken": (0, (4, 3))}
+
+_OWN_SCALE = "Each word has a scale of its own, from its lowest patch to its highest."
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A small picture of the strip."""
+
+    over: Image.Image
+    """The picture with the word's map over it."""
+
+    word: str
+    """What stands below."""
+
+    weight: str = "bold"
+    """Of the type: `bold` or `normal`."""
+
+    style: str = "normal"
+    """Likewise: `normal` or `italic`."""
+
+    frame: str = ""
+    """A line around the picture: `solid`, `broken`, or none."""
+
+    fact: str = ""
+    """A line below the word."""
+
+
+def strip_png(
+    word_map: AttentionMap,
+    picture: Image.Image,
+    path: str | Path,
+    *,
+    caption: str | None = None,
+    image_dependence: Sequence[float] | None = None,
+) -> None:
+    """Write the picture, and for each word of its caption the picture again with the word's map over it.
+
+    Args:
+        word_map: Axes (word, y, x), with geometry; the words are its labels.
+        picture: The upright source of the map.
+        path: Of the PNG; missing folders are made.
+        caption: The line above; where None, the method and the sentence.
+        image_dependence: How much each word depended on the picture, in nats, as `measure_image_dependence` has it. A word that
+            did not is drawn in a broken frame, slanted and in brackets.
+
+    Raises:
+        ValueError: The map is none of words over a picture, the picture's proportions are not those of the map's
+            source, or there are not as many numbers as words.
+    """
+    labels = _words_of(word_map, "word_map")
+    if image_dependence is not None and len(image_dependence) != len(labels):
+        raise ValueError(
+            f"`image_dependence` must have a number for each of {len(labels)} words, but has {len(image_dependence)}."
+        )
+    small = _small(picture)
+    cells = [_Cell(over, word) for over, word in zip(_blended(word_map, small), labels, strict=True)]
+    foot = [origin(word_map), word_map.note, _OWN_SCALE]
+    if image_dependence is not None:
+        cells = [_owing(cell, number) for cell, number in zip(cells, image_dependence, strict=True)]
+        foot[-1] += (
+            " × says how much likelier the picture makes the word than its mean color does. "
+            "(A slanted word) in a broken frame is about as likely from that color alone."
+        )
+    _figure(small, cells, title(word_map) if caption is None else caption, foot).save(path)
+
+
+def question_png(
+    question_map: AttentionMap,
+    answer_map: AttentionMap,
+    picture: Image.Image,
+    path: str | Path,
+    *,
+    caption: str | None = None,
+) -> None:
+    """Write the picture, and the picture again for each word of a question and then of its answer, with their maps.
+
+    Args:
+        question_map: Axes (word, y, x), with geometry; the words are its labels.
+        answer_map: Likewise. Its words stand behind an arrow, their pictures in a frame.
+        picture: The upright source of the maps.
+        path: Of the PNG; missing folders are made.
+        caption: The line above; where None, the question, the answer and the method.
+
+    Raises:
+        ValueError: A map is none of words over a picture, or the picture's proportions are not those of its source.
+    """
+    asked, answered = _words_of(question_map, "question_map"), _words_of(answer_map, "answer_map")
+    small = _small(picture)
+    cells = [
+        *(_Cell(over, word, weight="normal") for over, word in zip(_blended(question_map, small), asked, strict=True)),
+        *(
+            _Cell(over, f"→ {word}", frame="solid")
+            for over, word in zip(_blended(answer_map, small), answered, strict=True)
+        ),
+    ]
+    foot = []
+    for name, one in (("The question", question_map), ("The answer", answer_map)):
+        foot += [f"{name}: {origin(one)}", one.note]
+    if caption is None:
+        said = ("".join(one.axes[0].labels or ()).strip() for one in (question_map, answer_map))
+        caption = f"{' → '.join(said)} · {readable(question_map.method)}"
+    _figure(small, cells, caption, [*foot, _OWN_SCALE]).save(path)
+
+
+def grids_of(word_map: AttentionMap) -> list[AttentionMap]:
+    """The map of each word, axes (y, x), by itself."""
+    axes: tuple[Axis, ...] = word_map.axes[1:]
+    return [replace(word_map, values=values, axes=axes) for values in word_map.values]
+
+
+def _words_of(word_map: AttentionMap, argument: str) -> list[str]:
+    labels = word_map.axes[0].labels
+    if word_map.names != ("word", "y", "x") or labels is None:
+        raise ValueError(
+            f"`{argument}` must have the axes ('word', 'y', 'x') and its words, but has {word_map.names} instead."
+        )
+    return [label.strip() for label in labels]
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    return resized(picture.convert("RGB"), _CELL / max(picture.size))
+
+
+def _blended(word_map: AttentionMap, small: Image.Image) -> list[Image.Image]:
+    return [blend(small, grid) for grid in grids_of(word_map)]
+
+
+def _owing(cell: _Cell, image_dependence: float) -> _Cell:
+    """The cell with how much its word owes to the picture."""
+    fact = likelier(image_dependence)
+    if not ungrounded(image_dependence):
+        return replace(cell, fact=fact)
+    return replace(cell, word=f"({cell.word})", weight="normal", style="italic", frame="broken", fact=fact)
+
+
+def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequence[str]) -> Canvas:
+    width, height = plain.size
+    column = max(width, 120)  # a portrait leaves its word some room
+    # rows as even as can be
+    rows = math.ceil((len(cells) + 1) / _ACROSS)
+    across = max(3, math.ceil((len(cells) + 1) / rows))
+    row_height = height + round((4.6 if any(cell.fact for cell in cells) else 2.6) * _EM)
+    room = across * (column + _GAP) - _GAP
+    head = wrap(heading, room, size=1.4 * _EM, weight="bold")
+    lines = [line for part in foot for line in wrap(part, room, size=_EM)]
+    top = _MARGIN + round((len(head) * 1.9 + 0.4) * _EM)
+    bottom = top + rows * row_height
+    canvas = Canvas(room + 2 * _MARGIN, bottom + round((2.4 + len(lines) * 1.5) * _EM) + _MARGIN)
+    for i, line in enumerate(head):
+        canvas.write(line, _MARGIN, _MARGIN + 1.9 * _EM * i, size=1.4 * _EM, weight="bold")
+    for i, cell in enumerate([None, *cells]):
+        left = _MARGIN + i % across * (column + _GAP)
+        above = top + i // across * row_height
+        middle, below = left + column / 2, above + height + 0.55 * _EM
+        axes = canvas.picture(cell.over if cell else plain, left + (column - width) // 2, above)
+        if cell is None:
+            canvas.write("the picture", middle, below, size=_EM, color=SOFT, align="center")
+            continue
+        if cell.frame:
+            axes.set_axis_on()
+            axes.set(xticks=(), yticks=())
+            for spine in axes.spines.values():
+                spine.set(color=_MARKED, linewidth=2.2, linestyle=_LINES[cell.frame])
+        size = 1.2 * _EM
+        # a long word gets smaller type
+        size *= min(1.0, (column + _GAP - 4) / width_of(cell.word, size=size, weight=cell.weight))
+        canvas.write(
+            cell.word, middle, below, size=size, weight=cell.weight, style=cell.style, color=INK, align="center"
+        )
+        canvas.write(cell.fact, middle, below + 1.9 * _EM, size=0.9 * _EM, color=SOFT, align="center")
+    _scale(canvas, bottom)
+    for i, line in enumerate(lines):
+        canvas.write(line, _MARGIN, bottom + (2.4 + 1.5 * i) * _EM, size=_EM, color=SOFT)
+    return canvas
+
+
+def _scale(canvas: Canvas, top: int) -> None:
+    """The colors from the lowest to the highest, as they are over a gray picture."""
+    strip = np.repeat(on_gray(palette())[None], round(_EM), axis=0)  # [h, 256, 3]
+    words = (("lowest", _MARGIN), ("highest", _MARGIN + 60 + 256 + 10))
+    for text, left in words:
+        canvas.write(text, left, top + 0.45 * _EM, size=0.9 * _EM, color=SOFT)
+    canvas.picture(Image.fromarray(strip), _MARGIN + 60, top + round(0.4 * _EM))

@@ -1,0 +1,34 @@
+"""Visual question answering: an answer to a question about a picture, out of a closed list or in words."""
+
+from . import ModelKind, TaskSpec
+
+SPEC = TaskSpec(
+    name="answer",
+    summary=(
+        "answer questions about pictures; with --maps, show where the model looked for each word of question and answer"
+    ),
+    reads="image",
+    input="PICTURE --question QUESTION",
+    output="answers",
+    doing="answering",
+    models={
+        "vqa": ModelKind("multiattn.models.vqa:VQAConfig", "multiattn.models.vqa:VQA"),
+        "single_stream": ModelKind(
+            "multiattn.models.single_stream:SingleStreamConfig", "multiattn.models.single_stream:SingleStream"
+        ),
+    },
+    pipeline="multiattn.pipelines.answer:AnswerPipeline",
+    command="multiattn.cli.answer",
+    evaluator="multiattn.cli.evaluate_answer",
+    published="BLIP or ViLT",
+    layouts={
+        "hf-blip": "multiattn.weights.hf_blip",
+        "blip": "multiattn.weights.blip",
+        "hf-vilt": "multiattn.weights.hf_vilt",
+    },
+    has_labels=True,
+    has_tokenizer=True,
+    heads={"pointing_heads": "question"},
+    map_methods=("attention", "relevance", "rollout"),
+    default_map_method="attention",
+)

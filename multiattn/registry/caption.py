@@ -1,0 +1,28 @@
+"""Image captioning: a sentence about a picture."""
+
+from . import ModelKind, TaskSpec
+
+SPEC = TaskSpec(
+    name="caption",
+    summary="write a sentence about each picture; with --maps, show where the model looked for each word",
+    reads="image",
+    input="PICTURE",
+    output="captions",
+    doing="captioning",
+    models={
+        "captioner": ModelKind("multiattn.models.captioner:CaptionerConfig", "multiattn.models.captioner:Captioner")
+    },
+    pipeline="multiattn.pipelines.caption:CaptionPipeline",
+    command="multiattn.cli.caption",
+    evaluator="multiattn.cli.evaluate_caption",
+    published="BLIP or ViT-GPT2",
+    layouts={
+        "hf-blip": "multiattn.weights.hf_blip",
+        "blip": "multiattn.weights.blip",
+        "vit-gpt2": "multiattn.weights.vit_gpt2",
+    },
+    has_tokenizer=True,
+    other_decoding=("prompt",),
+    map_methods=("attention", "relevance", "rollout"),
+    default_map_method="attention",
+)

@@ -1,0 +1,21 @@
+"""Image classification: what is on a picture, out of the labels that the model knows."""
+
+from . import ModelKind, TaskSpec
+
+SPEC = TaskSpec(
+    name="classify",
+    summary="say what is on pictures; with --maps, show where the model looked",
+    reads="image",
+    input="PICTURE",
+    output="labels",
+    doing="classifying",
+    models={"vit": ModelKind("multiattn.models.vit:ViTConfig", "multiattn.models.vit:ViT")},
+    pipeline="multiattn.pipelines.classify:ClassifyPipeline",
+    command="multiattn.cli.classify",
+    evaluator="multiattn.cli.evaluate_classify",
+    published="timm or Hugging Face ViT",
+    layouts={"timm": "multiattn.weights.timm_vit", "hf-vit": "multiattn.weights.hf_vit"},
+    has_labels=True,
+    map_methods=("attention", "rollout", "relevance", "gradient_x_input"),
+    default_map_method="relevance",
+)

@@ -1,0 +1,25 @@
+"""Speech recognition: what is said in a recording, and when."""
+
+from . import ModelKind, TaskSpec
+
+SPEC = TaskSpec(
+    name="transcribe",
+    summary=(
+        "write down what is said in recordings, and when; with --maps, show what the model listened to for each word"
+    ),
+    reads="audio",
+    input="RECORDING",
+    output="transcripts",
+    doing="transcribing",
+    models={"speech": ModelKind("multiattn.models.speech:SpeechConfig", "multiattn.models.speech:SpeechRecognizer")},
+    pipeline="multiattn.pipelines.transcribe:TranscribePipeline",
+    command="multiattn.cli.transcribe",
+    evaluator="multiattn.cli.evaluate_transcribe",
+    published="Whisper",
+    layouts={"hf-whisper": "multiattn.weights.hf_whisper", "whisper": "multiattn.weights.whisper"},
+    has_tokenizer=True,
+    heads={"alignment_heads": "decoder"},
+    other_decoding=("ctc_weight",),
+    map_methods=("attention",),
+    default_map_method="attention",
+)

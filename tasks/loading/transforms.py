@@ -1,0 +1,139 @@
+"""Random changes to training pictures. What evaluation and inference do is `ImagePreprocessing`, and nothing else.
+
+h, w are the height and width of the model's input in pixels.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from PIL import Image
+from timm.data.auto_augment import RandAugment, rand_augment_transform
+from timm.data.random_erasing import RandomErasing
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+from multiattn.checks import require
+from multiattn.errors import InputError
+from multiattn.inputs import ImagePreprocessing
+
+Transform = Callable[[Image.Image], Float32[Tensor, "3 h w"]]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training pictures are varied. Every value can be set in the YAML under `data.init_args.augmentation`."""
+
+    crop: Literal["resized", "padded", "none"] = "resized"
+    """`resized`: a random part, stretched to the input's size. `padded`: resized to the input's size, then moved by up
+    to `padding` pixels, which suits small pictures. `none`: as in evaluation."""
+
+    scale: tuple[float, float] = (0.35, 1.0)
+    """Share of the picture's area that a `resized` crop takes, from and to."""
+
+    padding: int = 4
+    """How far a `padded` crop may move, in pixels of the input; what comes in is a mirror image of the edge."""
+
+    flip: float = 0.5
+    """Probability of a mirror image, left to right."""
+
+    rand_augment: str | None = None
+    """timm's notation, e.g. `rand-m9-n2-mstd0.5`: magnitude 9, two operations a picture."""
+
+    erasing: float = 0.0
+    """Probability that a rectangle is replaced by noise."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError where a value is out of range."""
+        low, high = self.scale
+        require(
+            0 < low <= high <= 1, "scale", must="two rising shares above 0, up to 1", value=self.scale, error=InputError
+        )
+        require(self.padding >= 0, "padding", must="at least 0", value=self.padding, error=InputError)
+        for name in ("flip", "erasing"):
+            require(
+                0 <= getattr(self, name) <= 1, name, must="from 0 to 1", value=getattr(self, name), error=InputError
+            )
+        if self.rand_augment:
+            _rand_augment(self.rand_augment, size=(1, 1), gray=(0, 0, 0))
+
+
+def training_transform(augmentation: Augmentation, preprocessing: ImagePreprocessing) -> Transform:
+    """The random way from a picture (upright RGB) to the model's input, normalized as `preprocessing` does it.
+
+    Draws from the generators of torch, numpy and Python; set them before the call for the same result again.
+    """
+    height, width = preprocessing.size
+    filters = {name: InterpolationMode(name) for name in ("nearest", "bilinear", "bicubic", "lanczos")}
+    interpolation = filters[preprocessing.interpolation]
+    steps: list[Callable[[Image.Image], Image.Image]] = []
+    if augmentation.crop == "resized":
+        steps.append(
+            v2.RandomResizedCrop((height, width), scale=augmentation.scale, interpolation=interpolation, antialias=True)
+        )
+    else:
+        steps.append(preprocessing.resized)
+        if augmentation.crop == "padded":
+            steps.append(_Shift(augmentation.padding))
+    if augmentation.flip:
+        steps.append(_Flip(augmentation.flip))
+    if augmentation.rand_augment:
+        gray = tuple(min(255, round(255 * m)) for m in preprocessing.mean)
+        steps.append(_rand_augment(augmentation.rand_augment, size=(height, width), gray=gray))
+    erase = RandomErasing(augmentation.erasing, mode="pixel", device="cpu") if augmentation.erasing else None
+    # (value * rescale - mean) / std as one multiplication and one addition
+    std = torch.tensor(preprocessing.std).view(3, 1, 1)
+    factor = preprocessing.rescale / std
+    offset = torch.tensor(preprocessing.mean).view(3, 1, 1) / std
+
+    def transform(picture: Image.Image) -> Float32[Tensor, "3 h w"]:
+        for step in steps:
+            picture = step(picture)
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)  # (3, h, w)
+        values = (pixels * factor).sub_(offset).contiguous()
+        return values if erase is None else erase(values)
+
+    return transform
+
+
+def _rand_augment(notation: str, *, size: tuple[int, int], gray: tuple[int, ...]) -> RandAugment:
+    """RandAugment for an input of `size`, with `gray` for what comes in from outside.
+
+    Raises:
+        InputError: The notation is not timm's.
+    """
+    try:
+        return rand_augment_transform(notation, {"translate_const": int(min(size) * 0.45), "img_mean": gray})
+    except (AssertionError, KeyError, ValueError) as error:  # timm asserts, where it does not merely convert
+        raise InputError(
+            f"`rand_augment` must be in timm's notation, for example 'rand-m9-n2-mstd0.5', but is {notation!r} instead."
+        ) from error
+
+
+class _Shift:
+    """Move the picture by up to `reach` pixels each way; the edge is mirrored into the gap."""
+
+    def __init__(self, reach: int) -> None:
+        self.reach = reach
+
+    def __call__(self, picture: Image.Image) -> Image.Image:
+        reach = min(self.reach, picture.height - 1, picture.width - 1)  # a mirror image is not larger than the picture
+        padded = np.pad(np.asarray(picture), ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+        top, left = random.randint(0, 2 * reach), random.randint(0, 2 * reach)
+        return Image.fromarray(padded[top : top + picture.height, left : left + picture.width])
+
+
+class _Flip:
+    """A mirror image, left to right, with a probability."""
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def __call__(self, picture: Image.Image) -> Image.Image:
+        if random.random() < self.probability:
+            return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return picture
