@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import multiattn
-from multiattn.alignment import SpokenWord, spoken_words, word_times
+from multiattn.alignment import SpokenWord, group_words, word_times
 from multiattn.data.concat_clips import ConcatRecording, fixed_strings
 from multiattn.data.recordings import read_recordings
 from multiattn.inputs.speech_tokens import SpeechTokens
@@ -67,7 +67,7 @@ def timed(pipeline, string: ConcatRecording, *, snap: bool, own: bool) -> list[S
         model,
         context,
         [[*prompt, *ids]],
-        [spoken_words(tokenizer, ids)],
+        [group_words(tokenizer, ids)],
         prompt_lengths=[len(prompt)],
         frames=[min(int(model.encoder.frames(int(lengths))), encoded.shape[1])],
         heads=bundle.decoding.get("alignment_heads") if own else None,

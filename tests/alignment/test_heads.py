@@ -2,7 +2,7 @@ import pytest
 
 from multiattn.alignment import HeadScore, choose_heads, rank_heads, score_heads
 from multiattn.errors import ModelError
-from tests.maps.following import FRAMES, HEADS, LAYERS, START, context, recognizer
+from tests.alignment.following import FRAMES, HEADS, LAYERS, START, context, recognizer
 
 PLACES = [12.0, 20.0, 31.0, 44.0, 57.0, 71.0, 75.0]
 TOKENS = [START, 5, 7, 3, 11, 4]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from multiattn.alignment import listen, merged, progress, time_words, word_times
+from multiattn.alignment import listen, merge_punctuation, progress, word_times
 from multiattn.alignment.teacher_forcing import check_heads
 from multiattn.alignment.word_grouping import SpokenWord
 from multiattn.attention import Tap
@@ -10,7 +10,7 @@ from multiattn.errors import ModelError
 from multiattn.inputs.text import Word
 from multiattn.maps import speech_attention, speech_attention_stack
 from tests.fixtures import tiny_speech_bundle
-from tests.maps.following import END, FRAMES, HEADS, LAYERS, START, VOCABULARY, context, recognizer
+from tests.alignment.following import END, FRAMES, HEADS, LAYERS, START, VOCABULARY, context, recognizer
 
 PLACES = [12.0, 26.0, 31.0, 47.0, 60.0, 71.0]  # of the rows that predict the five tokens and the end
 TOKENS = [START, 5, 7, 3, 11, 4]
@@ -241,7 +241,7 @@ def test_which_punctuation_joins_what(text, expected):
             start = i
         if character == " ":
             start = i + 1
-    found = merged(words)
+    found = merge_punctuation(words)
     assert [one.text for one in found] == expected
     assert all(text[one.start_char : one.end_char] == one.text for one in found)
 
@@ -294,6 +294,17 @@ def test_maps_that_cannot_be(changes, message):
 
 
 def test_scores_must_come_from_somewhere():
-    (heard,) = listen(following(), context(), [TOKENS], prompt_lengths=[1], frames=[FRAMES], heads=[HEAD])
+    given = {"heads": [HEAD], "prompt_lengths": [1], "frames": [FRAMES]}
+    alignments = listen(following(), context(), [TOKENS], **given)
     with pytest.raises(ModelError, match="`log_probs` must be of all 5 tokens of the text, but are none instead"):
-        time_words(heard, WORDS)
+        times_of(alignments=alignments)
+
+
+def test_an_alignment_that_is_known_saves_the_decoder_pass():
+    model = following()
+    alignments = listen(model, context(), [TOKENS], heads=[HEAD], prompt_lengths=[1], frames=[FRAMES], scored=True)
+    expected = times_of(model)
+    model.decoder.forward = None  # is not called
+    assert times_of(model, alignments=alignments) == expected
+    with pytest.raises(ModelError, match="`alignments` must be one for each of 1 transcripts, but are 0"):
+        times_of(model, alignments=[])

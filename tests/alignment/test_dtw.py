@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from multiattn.alignment import begin_frames, dtw, evidence, median_filter
+from multiattn.alignment.dtw import monotonic_frames
 
 
 def naive_total(cost):
@@ -128,3 +129,16 @@ def test_a_head_that_says_nothing_changes_nothing():
     flat = np.full_like(weights, 1 / 83)
     alone, beside = evidence(weights), (evidence(weights) + evidence(flat)) / 2
     np.testing.assert_array_equal(begin_frames(beside), begin_frames(alone))
+
+
+@pytest.mark.parametrize("seed", range(7))
+@pytest.mark.parametrize(("rows", "frames"), [(1, 5), (3, 7), (5, 3)])
+def test_monotonic_frames_are_the_best_of_all_that_never_fall(rows, frames, seed):
+    attention = np.random.default_rng(seed).dirichlet(np.full(frames, 0.3), rows)
+    found = monotonic_frames(attention)
+    assert (np.diff(found) >= 0).all()
+    logs = np.log(np.maximum(attention, 1e-9))
+    best = max(
+        logs[np.arange(rows), list(path)].sum() for path in itertools.combinations_with_replacement(range(frames), rows)
+    )
+    assert logs[np.arange(rows), found].sum() == pytest.approx(best)
