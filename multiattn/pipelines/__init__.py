@@ -2,13 +2,25 @@
 
 from .answer import AnswerPipeline
 from .answer_options import AnswerOptions
-from .answer_results import Answer, AnswerMap, save_answers
 from .caption import CaptionPipeline
 from .caption_options import CaptionOptions
-from .caption_results import CaptionMap, CaptionResult
 from .classify import ClassifyPipeline
 from .load import load
-from .results import Candidate, ClassifyResult, Failure, PictureMap, Prediction, WrittenWord
+from .results import (
+    Answer,
+    AnswerMap,
+    Candidate,
+    CaptionMap,
+    CaptionResult,
+    ClassifyResult,
+    Failure,
+    PictureMap,
+    Prediction,
+    Result,
+    SavedMap,
+    WrittenWord,
+    save_answers,
+)
 from .transcribe.config import Segment, SpeechOptions
 from .transcribe.options import TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
@@ -29,6 +41,8 @@ __all__ = [
     "Failure",
     "PictureMap",
     "Prediction",
+    "Result",
+    "SavedMap",
     "Segment",
     "SpeechMap",
     "SpeechOptions",

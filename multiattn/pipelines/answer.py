@@ -20,11 +20,10 @@ from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
 from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, short, spelt
 from .answer_options import TOP_K, AnswerOptions, check_asked, checked_answers, first_token_of, written_options
-from .answer_results import Answer
 from .base import Prepared, check_at_least_one, check_color, chosen_methods, prepared_batches, the_only
 from .device import find_device
 from .options import check_names
-from .results import Failure
+from .results import Answer, Failure
 
 _Questions = list[str] | tuple[str, ...]
 

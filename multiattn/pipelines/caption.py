@@ -6,7 +6,6 @@ where maps are asked for, one reading of the finished caption: `explain_words`, 
 A caption's tokens: the start token, the prompt, then what is written. Places of pieces count from what is written on.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,10 +32,9 @@ from ..maps import (
 from ..weights import ModelBundle
 from .base import Prepared, check_at_least_one, check_color, chosen_methods, stream_pictures, the_only
 from .caption_options import CaptionOptions, decoding_options
-from .caption_results import CaptionMap, CaptionResult
 from .device import find_device
 from .options import check_names
-from .results import Candidate, Failure, WrittenWord
+from .results import Candidate, CaptionMap, CaptionResult, Failure, WrittenWord, probability
 
 
 class CaptionPipeline:
@@ -206,7 +204,7 @@ class CaptionPipeline:
                     text=word.text,
                     start=word.start,
                     end=word.end,
-                    probability=_probability(sum(best.caption.log_probs[piece] for piece in word.pieces)),
+                    probability=probability(sum(best.caption.log_probs[piece] for piece in word.pieces)),
                 )
                 for word in best.words
             ),
@@ -257,7 +255,7 @@ class _Written(NamedTuple):
     @property
     def score(self) -> float:
         log_probs = self.caption.log_probs
-        return _probability(sum(log_probs) / max(len(log_probs), 1))
+        return probability(sum(log_probs) / max(len(log_probs), 1))
 
     @property
     def from_first_word(self) -> list[Word]:
@@ -287,9 +285,5 @@ def _with_maps(result: CaptionResult, item: Prepared, found: _WordMaps) -> Capti
         replace(word, image_dependence=image_dependence, ungrounded=ungrounded(image_dependence))
         for word, image_dependence in zip(result.words, found.image_dependence, strict=True)
     )
-    maps = tuple(CaptionMap(one, item.picture, item.title, result.text, words, found.stack) for one in found.maps)
+    maps = tuple(CaptionMap(one, item.picture, item.title, found.stack, result.text, words) for one in found.maps)
     return replace(result, words=words, maps=maps)
-
-
-def _probability(log_probability: float) -> float:
-    return min(1.0, math.exp(log_probability))  # rounding may leave a sum a little above 0

@@ -135,7 +135,7 @@ class ClassifyPipeline:
                 file=item.file,
                 predictions=predictions[i],
                 maps=tuple(
-                    PictureMap(of_method[i], item.picture, item.title, predictions[i], stacks[i]) for of_method in found
+                    PictureMap(of_method[i], item.picture, item.title, stacks[i], predictions[i]) for of_method in found
                 ),
             )
             for i, item in enumerate(batch)
