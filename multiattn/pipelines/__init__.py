@@ -1,11 +1,11 @@
 """Floor 5: files in, typed results and maps out."""
 
 from .answer import AnswerPipeline
-from .answer_options import AnswerOptions
+from .base import Pipeline
 from .caption import CaptionPipeline
-from .caption_options import CaptionOptions
 from .classify import ClassifyPipeline
 from .load import load
+from .options import AnswerOptions, CaptionOptions
 from .results import (
     Answer,
     AnswerMap,
@@ -40,6 +40,7 @@ __all__ = [
     "ClassifyResult",
     "Failure",
     "PictureMap",
+    "Pipeline",
     "Prediction",
     "Result",
     "SavedMap",

@@ -16,7 +16,7 @@ from ..inputs.text import Word
 from ..maps import AnswerMaps, QuestionReading, answer_attention, answer_attention_stack, explain_answer, read_questions
 from ..models import VQA, SingleStream
 from .answer_decoders import AnswerDecoder, Found
-from .base import Prepared
+from .base import Prepared, stacked
 from .results import Answer, AnswerMap
 
 _ROWS = 64
@@ -82,7 +82,7 @@ class Answerer:
         return answers
 
     def _seen(self, items: list[Prepared]) -> "_Seen":
-        images = torch.stack([item.pixels for item in items]).to(self._device)  # (b, 3, h, w)
+        images = stacked(items, self._device)
         with torch.inference_mode():
             context = self._model.encode(images)
             if isinstance(self._model, VQA):

@@ -9,7 +9,7 @@ A caption's tokens: the start token, the prompt, then what is written. Places of
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, Unpack, cast, overload
+from typing import NamedTuple, Unpack, overload
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..generation import Generated, GenerationConfig, generate
 from ..generation.packing import lay_out_for_decoding
-from ..inputs import Geometry, ImageSource, Tokenizer
+from ..inputs import Geometry, ImageSource
 from ..inputs.text import Word
 from ..maps import (
     WORD_METHODS,
@@ -29,15 +29,24 @@ from ..maps import (
     word_attention,
     word_attention_stack,
 )
+from ..models import Captioner
 from ..weights import ModelBundle
-from .base import Prepared, check_at_least_one, check_color, chosen_methods, stream_pictures, the_only
-from .caption_options import CaptionOptions, decoding_options
-from .device import find_device
-from .options import check_names
+from .base import (
+    Pipeline,
+    Prepared,
+    check_at_least_one,
+    check_color,
+    chosen_methods,
+    one_or_all,
+    stacked,
+    stream_pictures,
+    tokenizer_of,
+)
+from .options import CaptionOptions, caption_search, check_names
 from .results import Candidate, CaptionMap, CaptionResult, Failure, WrittenWord, probability
 
 
-class CaptionPipeline:
+class CaptionPipeline(Pipeline[Captioner]):
     """Writes captions and shows where the model looked for each word. No state besides the model: safe in threads.
 
     Args:
@@ -50,15 +59,9 @@ class CaptionPipeline:
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.captioner
-        if bundle.tokenizer is None:
-            raise ModelError(
-                f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."
-            )
+        self._tokenizer = tokenizer_of(bundle)
         check_color(model.config.encoder, source=bundle.source)
-        self.device = find_device(device)
-        self.bundle = bundle
-        self._tokenizer: Tokenizer = bundle.tokenizer
-        self._model = model.to(self.device).eval()
+        super().__init__(bundle, model, device=device)
         lay_out_for_decoding(self._model.decoder)
 
     @overload
@@ -107,10 +110,7 @@ class CaptionPipeline:
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
-        if isinstance(inputs, list | tuple):
-            return list(self.stream(inputs, maps=maps, batch_size=batch_size, **options))
-        one = cast(ImageSource, inputs)  # any other sequence is one input, which `load_image` refuses by its type
-        return the_only(self.stream([one], maps=maps, batch_size=batch_size, **options))
+        return one_or_all(inputs, partial(self.stream, maps=maps, batch_size=batch_size, **options))
 
     def stream(
         self,
@@ -127,7 +127,7 @@ class CaptionPipeline:
         methods = chosen_methods(maps, WORD_METHODS)
         check_at_least_one("batch_size", batch_size)
         check_names(options, CaptionOptions)
-        search = decoding_options(options, self.bundle.decoding, source=self.bundle.source)
+        search = caption_search(options, self.bundle.decoding, source=self.bundle.source)
         prompt = self._prompt(options.get("prompt"))
         generator = None
         if search.sample:
@@ -164,7 +164,7 @@ class CaptionPipeline:
         methods: tuple[str, ...],
         generator: torch.Generator | None,
     ) -> list[CaptionResult]:
-        images = torch.stack([item.pixels for item in batch]).to(self.device)  # (b, 3, h, w)
+        images = stacked(batch, self.device)
         with torch.inference_mode():
             context = self._model.decoder.project_context(self._model.encode(images))
         start = (self._model.config.decoder.start_token, *prompt.ids)
