@@ -143,13 +143,13 @@ def _classifier_lines(bundle: "ModelBundle") -> dict[str, str]:
 
 
 def _captioner_lines(bundle: "ModelBundle") -> dict[str, str]:
-    from ..pipelines.caption_options import decoding_options
+    from ..pipelines.options import caption_search
 
     model, sites = bundle.captioner, _sites(bundle)
     assert bundle.tokenizer is not None
     encoder, decoder = model.config.encoder, model.config.decoder
     # what the pipeline makes of what the model says: the same words as there
-    search = decoding_options({}, bundle.decoding, source=bundle.source)
+    search = caption_search({}, bundle.decoding, source=bundle.source)
     said = {"num_beams": search.num_beams, "max_tokens": search.max_tokens} | bundle.decoding
     return {
         "encoder": _encoder(model.encoder) + (f", led to width {decoder.context_dim}" if model.config.bridge else ""),
@@ -189,10 +189,10 @@ def _answerer_lines(bundle: "ModelBundle") -> dict[str, str]:
     if bundle.labels:
         lines["answers"] = _listed(bundle.labels)
     else:
-        from ..pipelines.answer_options import written_options
+        from ..pipelines.options import answer_search
 
         # what the pipeline makes of what the model says: the same words as there
-        search = written_options({}, bundle.decoding, source=bundle.source)
+        search = answer_search({}, bundle.decoding, source=bundle.source)
         said = {"num_beams": search.num_beams, "max_tokens": search.max_tokens} | said
     if said:
         lines["decoding"] = ", ".join(f"{name} {_told(value)}" for name, value in said.items())

@@ -1,18 +1,30 @@
 """Floor 5: files in, typed results and maps out."""
 
 from .answer import AnswerPipeline
-from .answer_options import AnswerOptions
-from .answer_results import Answer, AnswerMap, save_answers
+from .base import Pipeline
 from .caption import CaptionPipeline
-from .caption_options import CaptionOptions
-from .caption_results import CaptionMap, CaptionResult
 from .classify import ClassifyPipeline
 from .load import load
-from .results import Candidate, ClassifyResult, Failure, PictureMap, Prediction, WrittenWord
-from .transcribe.config import Segment, SpeechOptions
-from .transcribe.options import TranscribeOptions
+from .options import AnswerOptions, CaptionOptions
+from .results import (
+    Answer,
+    AnswerMap,
+    Candidate,
+    CaptionMap,
+    CaptionResult,
+    ClassifyResult,
+    Failure,
+    PictureMap,
+    Prediction,
+    Result,
+    SavedMap,
+    WrittenWord,
+    save_answers,
+)
+from .transcribe.options import SpeechOptions, TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
 from .transcribe.results import SpeechMap, Transcript
+from .transcribe.segments import Segment
 
 __all__ = [
     "Answer",
@@ -28,7 +40,10 @@ __all__ = [
     "ClassifyResult",
     "Failure",
     "PictureMap",
+    "Pipeline",
     "Prediction",
+    "Result",
+    "SavedMap",
     "Segment",
     "SpeechMap",
     "SpeechOptions",

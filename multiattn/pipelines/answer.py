@@ -11,20 +11,34 @@ from typing import Unpack, overload
 
 import torch
 
-from ..errors import InputError, ModelError
+from ..errors import InputError
 from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
-from ..inputs import ImageSource, Tokenizer
+from ..inputs import ImageSource
 from ..maps import ANSWER_METHODS
-from ..models import VQA
+from ..models import VQA, SingleStream
 from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
 from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, short, spelt
-from .answer_options import TOP_K, AnswerOptions, check_asked, checked_answers, first_token_of, written_options
-from .answer_results import Answer
-from .base import Prepared, check_at_least_one, check_color, chosen_methods, prepared_batches, the_only
-from .device import find_device
-from .options import check_names
-from .results import Failure
+from .base import (
+    Pipeline,
+    Prepared,
+    check_at_least_one,
+    check_color,
+    chosen_methods,
+    prepared_batches,
+    the_only,
+    tokenizer_of,
+)
+from .options import (
+    TOP_K,
+    AnswerOptions,
+    answer_search,
+    check_answer_options,
+    check_names,
+    checked_answers,
+    first_token_of,
+)
+from .results import Answer, Failure
 
 _Questions = list[str] | tuple[str, ...]
 
@@ -32,7 +46,7 @@ _FEW = 5
 """Of a list of answers, those that a message names."""
 
 
-class AnswerPipeline:
+class AnswerPipeline(Pipeline[VQA | SingleStream]):
     """Answers questions about pictures and shows where the model looked. No state besides the model: safe in threads.
 
     Args:
@@ -47,16 +61,10 @@ class AnswerPipeline:
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.answerer
-        if bundle.tokenizer is None:
-            raise ModelError(
-                f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."
-            )
+        self._tokenizer = tokenizer_of(bundle)
         if isinstance(model, VQA):
             check_color(model.config.encoder, source=bundle.source)
-        self.device = find_device(device)
-        self.bundle = bundle
-        self._tokenizer: Tokenizer = bundle.tokenizer
-        self._model = model.to(self.device).eval()
+        super().__init__(bundle, model, device=device)
         self._decoder = model.decoder if isinstance(model, VQA) else None
         if isinstance(model, VQA):
             lay_out_for_reading(model.encoder)
@@ -64,7 +72,7 @@ class AnswerPipeline:
         if self._decoder is not None:
             lay_out_for_decoding(self._decoder)
         heads = bundle.decoding.get("pointing_heads")
-        self._answerer = Answerer(self._model, bundle.tokenizer, device=self.device, heads=heads)
+        self._answerer = Answerer(self._model, self._tokenizer, device=self.device, heads=heads)
 
     @overload
     def __call__(
@@ -154,7 +162,7 @@ class AnswerPipeline:
         methods = chosen_methods(maps, ANSWER_METHODS)
         check_names(options, AnswerOptions)
         source = self.bundle.source or "the model"
-        check_asked(options, writes=self._decoder is not None and answers is None, source=source)
+        check_answer_options(options, writes=self._decoder is not None and answers is None, source=source)
         config = self._model.config.question
         first_token = first_token_of(
             options.get("first_token"),
@@ -180,7 +188,7 @@ class AnswerPipeline:
             chosen = list(places.values()) if choices is None else [places[choice] for choice in choices]
             return Closed(self._model, labels, chosen, top_k)
         if choices is None:
-            search = written_options(options, self.bundle.decoding, source=source)
+            search = answer_search(options, self.bundle.decoding, source=source)
             return Generative(self._decoder, self._tokenizer, search)
         longest = self._decoder.config.max_length - 1
         return Ranked(self._decoder, spelt(choices, self._tokenizer, longest=longest), top_k)

@@ -16,8 +16,8 @@ from ..inputs.text import Word
 from ..maps import AnswerMaps, QuestionReading, answer_attention, answer_attention_stack, explain_answer, read_questions
 from ..models import VQA, SingleStream
 from .answer_decoders import AnswerDecoder, Found
-from .answer_results import Answer, AnswerMap
-from .base import Prepared
+from .base import Prepared, stacked
+from .results import Answer, AnswerMap
 
 _ROWS = 64
 """Questions computed at once: what they take of the memory grows with them."""
@@ -82,7 +82,7 @@ class Answerer:
         return answers
 
     def _seen(self, items: list[Prepared]) -> "_Seen":
-        images = torch.stack([item.pixels for item in items]).to(self._device)  # (b, 3, h, w)
+        images = stacked(items, self._device)
         with torch.inference_mode():
             context = self._model.encode(images)
             if isinstance(self._model, VQA):
@@ -159,9 +159,21 @@ class Answerer:
         by_method, stacks = self._explained(seen, [(questions[i], found[i]) for i in having], methods, reading)
         results = list(answers)
         for place, i in enumerate(having):
-            item = seen.items[place * len(seen.items) // len(having)]
-            maps = (AnswerMap(one[place].answer, one[place].question, item.picture, item.title) for one in by_method)
-            results[i] = replace(answers[i], maps=tuple(maps), stacks=tuple(stacks[place]))
+            item, answer, stack = seen.items[place * len(seen.items) // len(having)], answers[i], stacks[place]
+            maps = tuple(
+                AnswerMap(
+                    map=one[place].answer,
+                    picture=item.picture,
+                    name=item.title,
+                    stack=stack.answer,
+                    question=one[place].question,
+                    question_stack=stack.question,
+                    asked=answer.question,
+                    words=answer.words,
+                )
+                for one in by_method
+            )
+            results[i] = replace(answer, maps=maps)
         return results
 
     def _explained(

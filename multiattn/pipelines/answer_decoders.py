@@ -3,7 +3,6 @@
 Notation: r questions, n tokens of one, D width of their states.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -19,7 +18,7 @@ from ..generation.search import check_numbers
 from ..inputs import Tokenizer
 from ..inputs.text import Word
 from ..models import VQA, SingleStream, TextDecoder
-from .results import Candidate, WrittenWord
+from .results import Candidate, WrittenWord, probability
 
 _RANKED = 128
 """Candidates of a list that are scored in full: those with the likeliest first tokens. As many as LAVIS takes."""
@@ -177,15 +176,11 @@ def short(text: str) -> str:
 def _found(texts: Sequence[tuple[str, Generated]], words: Sequence[Word], *, start: int) -> Found:
     best = texts[0][1]
     return Found(
-        tuple(Candidate(text, _probability(sum(one.log_probs))) for text, one in texts),
+        tuple(Candidate(text, probability(sum(one.log_probs))) for text, one in texts),
         tuple(
-            WrittenWord(word.text, word.start, word.end, _probability(sum(best.log_probs[i] for i in word.pieces)))
+            WrittenWord(word.text, word.start, word.end, probability(sum(best.log_probs[i] for i in word.pieces)))
             for word in words
         ),
         (start, *best.tokens),
         tuple(words),
     )
-
-
-def _probability(log_probability: float) -> float:
-    return min(1.0, math.exp(log_probability))  # rounding may leave a sum a little above 0

@@ -6,11 +6,10 @@ where maps are asked for, one reading of the finished caption: `explain_words`, 
 A caption's tokens: the start token, the prompt, then what is written. Places of pieces count from what is written on.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, Unpack, cast, overload
+from typing import NamedTuple, Unpack, overload
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..generation import Generated, GenerationConfig, generate
 from ..generation.packing import lay_out_for_decoding
-from ..inputs import Geometry, ImageSource, Tokenizer
+from ..inputs import Geometry, ImageSource
 from ..inputs.text import Word
 from ..maps import (
     WORD_METHODS,
@@ -30,16 +29,24 @@ from ..maps import (
     word_attention,
     word_attention_stack,
 )
+from ..models import Captioner
 from ..weights import ModelBundle
-from .base import Prepared, check_at_least_one, check_color, chosen_methods, stream_pictures, the_only
-from .caption_options import CaptionOptions, decoding_options
-from .caption_results import CaptionMap, CaptionResult
-from .device import find_device
-from .options import check_names
-from .results import Candidate, Failure, WrittenWord
+from .base import (
+    Pipeline,
+    Prepared,
+    check_at_least_one,
+    check_color,
+    chosen_methods,
+    one_or_all,
+    stacked,
+    stream_pictures,
+    tokenizer_of,
+)
+from .options import CaptionOptions, caption_search, check_names
+from .results import Candidate, CaptionMap, CaptionResult, Failure, WrittenWord, probability
 
 
-class CaptionPipeline:
+class CaptionPipeline(Pipeline[Captioner]):
     """Writes captions and shows where the model looked for each word. No state besides the model: safe in threads.
 
     Args:
@@ -52,15 +59,9 @@ class CaptionPipeline:
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.captioner
-        if bundle.tokenizer is None:
-            raise ModelError(
-                f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."
-            )
+        self._tokenizer = tokenizer_of(bundle)
         check_color(model.config.encoder, source=bundle.source)
-        self.device = find_device(device)
-        self.bundle = bundle
-        self._tokenizer: Tokenizer = bundle.tokenizer
-        self._model = model.to(self.device).eval()
+        super().__init__(bundle, model, device=device)
         lay_out_for_decoding(self._model.decoder)
 
     @overload
@@ -109,10 +110,7 @@ class CaptionPipeline:
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
-        if isinstance(inputs, list | tuple):
-            return list(self.stream(inputs, maps=maps, batch_size=batch_size, **options))
-        one = cast(ImageSource, inputs)  # any other sequence is one input, which `load_image` refuses by its type
-        return the_only(self.stream([one], maps=maps, batch_size=batch_size, **options))
+        return one_or_all(inputs, partial(self.stream, maps=maps, batch_size=batch_size, **options))
 
     def stream(
         self,
@@ -129,7 +127,7 @@ class CaptionPipeline:
         methods = chosen_methods(maps, WORD_METHODS)
         check_at_least_one("batch_size", batch_size)
         check_names(options, CaptionOptions)
-        search = decoding_options(options, self.bundle.decoding, source=self.bundle.source)
+        search = caption_search(options, self.bundle.decoding, source=self.bundle.source)
         prompt = self._prompt(options.get("prompt"))
         generator = None
         if search.sample:
@@ -166,7 +164,7 @@ class CaptionPipeline:
         methods: tuple[str, ...],
         generator: torch.Generator | None,
     ) -> list[CaptionResult]:
-        images = torch.stack([item.pixels for item in batch]).to(self.device)  # (b, 3, h, w)
+        images = stacked(batch, self.device)
         with torch.inference_mode():
             context = self._model.decoder.project_context(self._model.encode(images))
         start = (self._model.config.decoder.start_token, *prompt.ids)
@@ -206,7 +204,7 @@ class CaptionPipeline:
                     text=word.text,
                     start=word.start,
                     end=word.end,
-                    probability=_probability(sum(best.caption.log_probs[piece] for piece in word.pieces)),
+                    probability=probability(sum(best.caption.log_probs[piece] for piece in word.pieces)),
                 )
                 for word in best.words
             ),
@@ -257,7 +255,7 @@ class _Written(NamedTuple):
     @property
     def score(self) -> float:
         log_probs = self.caption.log_probs
-        return _probability(sum(log_probs) / max(len(log_probs), 1))
+        return probability(sum(log_probs) / max(len(log_probs), 1))
 
     @property
     def from_first_word(self) -> list[Word]:
@@ -287,9 +285,5 @@ def _with_maps(result: CaptionResult, item: Prepared, found: _WordMaps) -> Capti
         replace(word, image_dependence=image_dependence, ungrounded=ungrounded(image_dependence))
         for word, image_dependence in zip(result.words, found.image_dependence, strict=True)
     )
-    maps = tuple(CaptionMap(one, item.picture, item.title, result.text, words, found.stack) for one in found.maps)
+    maps = tuple(CaptionMap(one, item.picture, item.title, found.stack, result.text, words) for one in found.maps)
     return replace(result, words=words, maps=maps)
-
-
-def _probability(log_probability: float) -> float:
-    return min(1.0, math.exp(log_probability))  # rounding may leave a sum a little above 0

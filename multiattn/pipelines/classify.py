@@ -6,20 +6,29 @@ are asked for, `explain` for the label that came out.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import cast, overload
+from typing import overload
 
 import torch
 
 from ..errors import ModelError
 from ..inputs import ImageSource
 from ..maps import METHODS, AttentionMap, attention_stack, explain
+from ..models import ViT
 from ..weights import ModelBundle
-from .base import Prepared, check_at_least_one, check_color, chosen_methods, stream_pictures, the_only
-from .device import find_device
+from .base import (
+    Pipeline,
+    Prepared,
+    check_at_least_one,
+    check_color,
+    chosen_methods,
+    one_or_all,
+    stacked,
+    stream_pictures,
+)
 from .results import ClassifyResult, Failure, PictureMap, Prediction
 
 
-class ClassifyPipeline:
+class ClassifyPipeline(Pipeline[ViT]):
     """Classifies pictures and shows where the model looked. Holds no state besides the model: safe in several threads.
 
     Args:
@@ -38,9 +47,7 @@ class ClassifyPipeline:
                 "`multiattn fit --config configs/classify/finetune.yaml`."
             )
         check_color(model.config, source=bundle.source)
-        self.device = find_device(device)
-        self.bundle = bundle
-        self._model = model.to(self.device).eval()
+        super().__init__(bundle, model, device=device)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -86,10 +93,7 @@ class ClassifyPipeline:
             InputError: The one picture cannot be used.
             ModelError: An unknown map method, or a `top_k` or `batch_size` below 1.
         """
-        if isinstance(inputs, list | tuple):
-            return list(self.stream(inputs, maps=maps, top_k=top_k, batch_size=batch_size))
-        one = cast(ImageSource, inputs)  # any other sequence is one input, which `load_image` refuses by its type
-        return the_only(self.stream([one], maps=maps, top_k=top_k, batch_size=batch_size))
+        return one_or_all(inputs, partial(self.stream, maps=maps, top_k=top_k, batch_size=batch_size))
 
     def stream(
         self,
@@ -110,7 +114,7 @@ class ClassifyPipeline:
         return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size)
 
     def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
-        images = torch.stack([item.pixels for item in batch]).to(self.device)  # (b, 3, h, w)
+        images = stacked(batch, self.device)
         with torch.inference_mode():
             scores = self._model(images).float().softmax(dim=-1)  # (b, classes)
             best, classes = scores.topk(min(top_k, scores.shape[-1]))  # (b, k)
@@ -135,7 +139,7 @@ class ClassifyPipeline:
                 file=item.file,
                 predictions=predictions[i],
                 maps=tuple(
-                    PictureMap(of_method[i], item.picture, item.title, predictions[i], stacks[i]) for of_method in found
+                    PictureMap(of_method[i], item.picture, item.title, stacks[i], predictions[i]) for of_method in found
                 ),
             )
             for i, item in enumerate(batch)

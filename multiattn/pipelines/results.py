@@ -1,129 +1,134 @@
-"""What a pipeline gives back: frozen results that know how to save their maps."""
+"""What the pipelines return: one `Result` for each input, with the maps that explain it.
 
+Every result has `file`, `error`, `maps`, `to_dict()` (what `--format json` prints) and `save_html()`. Every map is a
+`SavedMap`: `save()`, `save_png()`, `save_html()`, an array to NumPy and a picture to a notebook. An input that cannot
+be used gives a `Failure`. Here are these bases and the results for images; a `Transcript` is in `transcribe.results`.
+"""
+
+import html
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import exp
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..inputs.text import Word
 from ..maps import AttentionMap
 
+if TYPE_CHECKING:
+    from ..export import AskedPicture, PagePicture, PageQuestion, PageWord
 
-@dataclass(frozen=True)
-class Prediction:
-    """One label and how likely the model holds it."""
-
-    label: str
-    """The class's name."""
-
-    score: float
-    """Its softmax probability, 0 to 1."""
+_NOTEBOOK = 480
+"""Pixels of the longer side of the picture that a notebook shows of a map."""
 
 
 @dataclass(frozen=True, eq=False)
-class PictureMap:
-    """An attention map together with the picture it lies on, so that it can be saved in one call."""
+class SavedMap(ABC):
+    """An attention map with the input it belongs to, so that it can be saved in one call."""
 
     map: AttentionMap
-    """The map, axes ("y", "x")."""
-
-    picture: Image.Image = field(repr=False)
-    """The source picture, upright RGB."""
-
-    name: str
-    """What the picture is called in a page's heading."""
-
-    predictions: tuple[Prediction, ...] = field(repr=False)
-    """The picture's most likely classes, for the page."""
-
-    stack: AttentionMap = field(repr=False)
-    """Attention of every layer and head, axes ("layer", "head", "y", "x"), for the page's choice of layer and head."""
+    """The map."""
 
     def save(self, path: str | Path) -> None:
-        """Writes the numbers: an npz file and, beside it, a JSON file that says what they are."""
+        """Write the numbers: an npz file and, beside it, a JSON file that describes them."""
         from ..export import save_map
 
         save_map(self.map, path)
 
+    @abstractmethod
     def save_png(self, path: str | Path) -> None:
-        """Writes the picture with the map over it, a color bar and a caption."""
-        from ..export import (
-            overlay_png,  # matplotlib takes a second to import, which a plain prediction need not wait for
-        )
+        """Write a picture of the map."""
 
-        first = self.predictions[0]
-        caption = f"{first.label} {first.score:.1%} · {self.map.method.replace('_', ' ')}"
-        overlay_png(self.map, self.picture, path, caption=caption)
-
+    @abstractmethod
     def save_html(self, path: str | Path) -> None:
-        """Writes one page, complete in itself, to look at this map and at every layer and head."""
-        _write_page(path, self.name, self.picture, self.predictions, (self.map, self.stack))
+        """Write one self-contained page to explore the map and every layer and head."""
+
+    def _repr_html_(self) -> str:
+        """The picture of `save_png`, scaled down, for a notebook."""
+        from ..export.html import jpeg
+
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "map.png"
+            self.save_png(file)
+            with Image.open(file) as drawn:
+                picture = drawn.convert("RGB")
+        picture.thumbnail((_NOTEBOOK, _NOTEBOOK), Image.Resampling.LANCZOS)
+        return f'<img src="{jpeg(picture)}" alt="{html.escape(self.map.method)} map">'
+
+    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> np.ndarray:
+        """The values of `map`, read-only unless they are copied or converted."""
+        return np.array(self.map.values, dtype=dtype, copy=copy)
 
 
-@dataclass(frozen=True, eq=False)
-class ClassifyResult:
-    """What a picture was classified as."""
+class Result(ABC):
+    """What a pipeline found for one input."""
 
     file: str | None
-    """The path as it was given; None for bytes, a PIL image, an array or a tensor."""
+    """The path as it was given; None for bytes, an image, an array or a tensor."""
 
-    predictions: tuple[Prediction, ...]
-    """The most likely classes, best first; never empty."""
-
-    maps: tuple[PictureMap, ...] = ()
-    """One map for each method asked for, in that order."""
-
-    @property
-    def label(self) -> str:
-        """The most likely class."""
-        return self.predictions[0].label
-
-    @property
-    def score(self) -> float:
-        """Its softmax probability, 0 to 1."""
-        return self.predictions[0].score
+    maps: tuple[SavedMap, ...]
+    """The maps that were asked for, in the order asked for."""
 
     @property
     def error(self) -> None:
-        """None: the input was fine. A `Failure` has the reason here."""
+        """None: the input could be used. A `Failure` has the reason here."""
         return None
 
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the maps, as JSON values: the line that `--format json` prints."""
+
+    @abstractmethod
     def save_html(self, path: str | Path) -> None:
-        """Writes one page, complete in itself, with all maps to choose from.
+        """Write one self-contained page with all maps to choose from.
 
         Raises:
             InputError: The result has no maps.
         """
-        if not self.maps:
-            raise InputError('the result has no maps to save; ask for some: classify(picture, maps="rollout")')
-        first = self.maps[0]
-        maps = (*(picture_map.map for picture_map in self.maps), first.stack)
-        _write_page(path, first.name, first.picture, self.predictions, maps)
 
 
 @dataclass(frozen=True)
-class WrittenWord:
-    """A word that the model wrote, and how sure it was of it."""
+class Failure:
+    """An input that could not be used; the other inputs have their results all the same."""
 
-    text: str
-    """As it stands in the caption or answer."""
+    file: str | None
+    """The path as it was given; None for bytes, an image, an array or a tensor."""
 
-    start: int
-    """Where it begins there, in characters."""
+    error: InputError
+    """What is wrong with the input, and how to mend it."""
 
-    end: int
-    """Where it ends there; the character at `end` is no longer part of it."""
+    def to_dict(self) -> dict[str, Any]:
+        """The file and the error's message, as JSON values."""
+        return {"file": self.file, "error": str(self.error)}
 
-    probability: float
-    """How likely the model held it, given the picture and the words before it, 0 to 1: of all its tokens together."""
 
-    image_dependence: float | None = None
-    """Of a caption's: by how much its log-probability (in nats) falls when the picture is replaced by its mean color;
-    None where no maps were asked for."""
+_Map = TypeVar("_Map", bound=SavedMap)
 
-    ungrounded: bool | None = None
-    """Of a caption's: whether the picture did so little for it that the language model would have written it by
-    itself; None where no maps were asked for."""
+
+def first_map(maps: Sequence[_Map], call: str) -> _Map:
+    """The first of a result's maps.
+
+    Args:
+        maps: The maps.
+        call: A call that gives a result with maps, for the message.
+
+    Raises:
+        InputError: There are no maps.
+    """
+    if not maps:
+        raise InputError(f"there are no maps to save; ask for some: {call}")
+    return maps[0]
+
+
+def probability(log_probability: float) -> float:
+    """The probability, 0 to 1, for a natural logarithm; rounding may leave a sum of logarithms a little above 0."""
+    return min(1.0, exp(log_probability))
 
 
 @dataclass(frozen=True)
@@ -134,29 +139,356 @@ class Candidate:
     """The caption or answer."""
 
     score: float
-    """How likely the model held it, 0 to 1. A caption's: the geometric mean of the probabilities of its tokens, its end
-    included; the prompt does not count. An answer's: its probability, of all its tokens together where it has any."""
+    """Its probability, 0 to 1. For a caption: the geometric mean of the probabilities of its tokens, including the end
+    token and without the prompt. For an answer: its share among a list, or the product over its tokens."""
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An input that could not be used; the others were done all the same."""
+class WrittenWord:
+    """A word that the model wrote, with its probability."""
+
+    text: str
+    """The word as it stands in the caption or answer."""
+
+    start: int
+    """Index of its first character there."""
+
+    end: int
+    """Index after its last character there."""
+
+    probability: float
+    """The product of the probabilities of its tokens, given the image and the words before it, 0 to 1."""
+
+    image_dependence: float | None = None
+    """How much its log-probability (in nats) falls when the image is replaced by its mean color. Only in captions with
+    maps, else None."""
+
+    ungrounded: bool | None = None
+    """Whether it falls so little that the language model would have written the word without the image. Only in
+    captions with maps, else None."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values; without those of the image's influence where they are not known."""
+        fields = {"word": self.text, "start": self.start, "end": self.end, "probability": self.probability}
+        if self.image_dependence is not None:
+            fields |= {"image_dependence": self.image_dependence, "ungrounded": self.ungrounded}
+        return fields
+
+
+# --- maps over images ---
+
+
+@dataclass(frozen=True, eq=False)
+class ImageMap(SavedMap):
+    """A map over an image; the base of the three kinds."""
+
+    picture: Image.Image = field(repr=False)
+    """The source image, upright RGB."""
+
+    name: str
+    """What a page calls the image."""
+
+    stack: AttentionMap = field(repr=False)
+    """Attention of every layer and head: the axes of `map` after ("layer", "head")."""
+
+    def save_html(self, path: str | Path) -> None:
+        """Write one self-contained page to explore the map and every layer and head."""
+        _write_page(path, self._page((self.map,)))
+
+    @abstractmethod
+    def _page(self, maps: tuple[AttentionMap, ...]) -> "PagePicture | AskedPicture":
+        """The image as a page shows it, with these maps and the stack."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label with its probability."""
+
+    label: str
+    """The name of the class."""
+
+    score: float
+    """Its softmax probability, 0 to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class PictureMap(ImageMap):
+    """A map of a classified image, axes ("y", "x")."""
+
+    predictions: tuple[Prediction, ...] = field(repr=False)
+    """The most likely classes, for the heading and the page."""
+
+    def save_png(self, path: str | Path) -> None:
+        """Write the image with the map over it, a color bar and a caption."""
+        from ..export import overlay_png  # imports matplotlib, which takes a second that a plain prediction can save
+
+        first = self.predictions[0]
+        caption = f"{first.label} {first.score:.1%} · {self.map.method.replace('_', ' ')}"
+        overlay_png(self.map, self.picture, path, caption=caption)
+
+    def _page(self, maps: tuple[AttentionMap, ...]) -> "PagePicture":
+        from ..export import PagePicture
+
+        scores = tuple((one.label, one.score) for one in self.predictions)
+        return PagePicture(picture=self.picture, name=self.name, predictions=scores, maps=(*maps, self.stack))
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifyResult(Result):
+    """The labels of an image."""
 
     file: str | None
-    """The path as it was given; None for what is no path."""
+    predictions: tuple[Prediction, ...]
+    """The most likely classes, best first; never empty."""
 
-    error: InputError
-    """What is wrong with it, and the mend."""
+    maps: tuple[PictureMap, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The most likely class."""
+        return self.predictions[0].label
+
+    @property
+    def score(self) -> float:
+        """The probability of the most likely class, 0 to 1."""
+        return self.predictions[0].score
+
+    def to_dict(self) -> dict[str, Any]:
+        """`file` and `predictions`, as JSON values."""
+        return {
+            "file": self.file,
+            "predictions": [{"label": one.label, "score": one.score} for one in self.predictions],
+        }
+
+    def save_html(self, path: str | Path) -> None:
+        """Write one self-contained page with all maps to choose from.
+
+        Raises:
+            InputError: The result has no maps.
+        """
+        first = first_map(self.maps, 'classify(picture, maps="rollout")')
+        _write_page(path, first._page(tuple(one.map for one in self.maps)))
 
 
-def _write_page(
-    path: str | Path,
-    name: str,
-    picture: Image.Image,
-    predictions: tuple[Prediction, ...],
-    maps: tuple[AttentionMap, ...],
-) -> None:
-    from ..export import PagePicture, write_page
+@dataclass(frozen=True, eq=False)
+class CaptionMap(ImageMap):
+    """A map for every word of a caption, axes ("word", "y", "x")."""
 
-    lines = tuple((prediction.label, prediction.score) for prediction in predictions)
-    write_page(path, pictures=[PagePicture(picture=picture, name=name, predictions=lines, maps=maps)], title=name)
+    text: str
+    """The caption."""
+
+    words: tuple[WrittenWord, ...] = field(repr=False)
+    """Its words."""
+
+    def save_png(self, path: str | Path) -> None:
+        """Write the image and, for each word, the image with the map of the word over it."""
+        from ..export import strip_png  # imports matplotlib, which takes a second that a plain caption can save
+
+        dependence = [word.image_dependence for word in self.words if word.image_dependence is not None]
+        caption = f"{self.text} · {self.map.method}"
+        strip_png(self.map, self.picture, path, caption=caption, image_dependence=dependence)
+
+    def _page(self, maps: tuple[AttentionMap, ...]) -> "PagePicture":
+        from ..export import PagePicture
+
+        words = _page_words(self.map, self.words)
+        return PagePicture(picture=self.picture, name=self.name, predictions=(), maps=(*maps, self.stack), words=words)
+
+
+@dataclass(frozen=True, eq=False)
+class CaptionResult(Result):
+    """The caption of an image."""
+
+    file: str | None
+    words: tuple[WrittenWord, ...]
+    """The words of `text` that the model wrote, in order, with punctuation and without those of a prompt."""
+
+    candidates: tuple[Candidate, ...]
+    """The captions found, as many as were asked for, best first; the first is `text`."""
+
+    maps: tuple[CaptionMap, ...] = ()
+    """One map for each method asked for, in that order; empty where there are no words."""
+
+    @property
+    def text(self) -> str:
+        """The caption."""
+        return self.candidates[0].text
+
+    @property
+    def score(self) -> float:
+        """The geometric mean of the probabilities of its tokens, 0 to 1."""
+        return self.candidates[0].score
+
+    def to_dict(self) -> dict[str, Any]:
+        """`file`, `text`, `score`, `words`, and `candidates` where there are several, as JSON values."""
+        words = [word.to_dict() for word in self.words]
+        facts: dict[str, Any] = {"file": self.file, "text": self.text, "score": self.score, "words": words}
+        if len(self.candidates) > 1:
+            facts["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
+        return facts
+
+    def save_html(self, path: str | Path) -> None:
+        """Write one self-contained page: the caption with a map for every word, by all methods.
+
+        Raises:
+            InputError: The result has no maps.
+        """
+        first = first_map(self.maps, 'caption(picture, maps="attention")')
+        _write_page(path, first._page(tuple(one.map for one in self.maps)))
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerMap(ImageMap):
+    """Maps by one method for each word of an answer (`map`) and of its question, axes ("word", "y", "x")."""
+
+    question: AttentionMap
+    """Where the model looked for each word of the question; `map` is for the answer, by way of the question."""
+
+    question_stack: AttentionMap = field(repr=False)
+    """As `stack`, for the words of the question."""
+
+    asked: str
+    """The question."""
+
+    words: tuple[WrittenWord, ...] = field(repr=False)
+    """The words of the answer."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the numbers: an npz file and, beside it, a JSON file that describes them.
+
+        Those of the question lie beside them: for `cat.npz`, in `cat.question.npz`.
+        """
+        from ..export import save_map
+
+        super().save(path)
+        save_map(self.question, Path(path).with_suffix(".question.npz"))
+
+    def save_png(self, path: str | Path) -> None:
+        """Write the image and, for each word of question and answer, the image with the map of the word over it."""
+        from ..export import question_png  # imports matplotlib, which takes a second that a plain answer can save
+
+        question_png(self.question, self.map, self.picture, path)
+
+    def _page(self, maps: tuple[AttentionMap, ...]) -> "AskedPicture":
+        from ..export import AskedPicture
+
+        return AskedPicture(picture=self.picture, name=self.name, questions=[_page_question(self.asked, [self])])
+
+
+@dataclass(frozen=True, eq=False)
+class Answer(Result):
+    """The answer to a question about an image."""
+
+    file: str | None
+    question: str
+    """The question as it was asked."""
+
+    candidates: tuple[Candidate, ...]
+    """The answers found, best first; the first is `answer`."""
+
+    question_words: tuple[Word, ...]
+    """The words of `question`, with punctuation; their pieces count from its first token after the special one."""
+
+    words: tuple[WrittenWord, ...]
+    """The words of `answer`; an answer from a closed list is one word. Empty where the model wrote nothing."""
+
+    first_token: str
+    """The special token that the question began with, such as "[ENC]"; its number where the vocabulary has no name
+    for it."""
+
+    maps: tuple[AnswerMap, ...] = ()
+    """One for each method asked for, in that order; empty where the answer has no words."""
+
+    unknown_words: tuple[str, ...] = ()
+    """The words of `question` that the model's vocabulary lacks, at least in part: the model read [UNK] there."""
+
+    @property
+    def answer(self) -> str:
+        """The answer."""
+        return self.candidates[0].text
+
+    @property
+    def score(self) -> float:
+        """The probability of the answer, 0 to 1."""
+        return self.candidates[0].score
+
+    @property
+    def stacks(self) -> tuple[AttentionMap, ...]:
+        """With maps: attention of every layer and head for the words of the question, and for those of the answer."""
+        return (self.maps[0].question_stack, self.maps[0].stack) if self.maps else ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the maps and the unknown words, as JSON values."""
+        return {
+            "file": self.file,
+            "question": self.question,
+            "answer": self.answer,
+            "score": self.score,
+            "candidates": [{"answer": one.text, "score": one.score} for one in self.candidates],
+            "question_words": [
+                {"word": word.text, "start": word.start, "end": word.end} for word in self.question_words
+            ],
+            "words": [word.to_dict() for word in self.words],
+            "first_token": self.first_token,
+        }
+
+    def save_html(self, path: str | Path) -> None:
+        """Write one self-contained page: question and answer with a map for every word, by all methods.
+
+        Raises:
+            InputError: The answer has no maps.
+        """
+        save_answers([self], path)
+
+
+def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
+    """Write one self-contained page about one image, with a choice of the questions asked about it.
+
+    Args:
+        answers: All about the same image; those without maps are shown as text.
+        path: The HTML file.
+
+    Raises:
+        InputError: None of them has maps.
+    """
+    from ..export import AskedPicture, PageQuestion, PageText
+
+    shown = first_map([one for answer in answers for one in answer.maps], 'answer(picture, question, maps="attention")')
+    questions = []
+    for answer in answers:
+        scores = tuple((one.text, one.score) for one in answer.candidates)
+        if answer.maps:
+            questions.append(_page_question(answer.question, answer.maps, scores))
+        else:
+            texts = PageText((), (), answer.question), PageText((), (), answer.answer)
+            questions.append(PageQuestion(*texts, candidates=scores))
+    _write_page(path, AskedPicture(picture=shown.picture, name=shown.name, questions=questions))
+
+
+def _page_question(
+    asked: str, maps: Sequence[AnswerMap], candidates: tuple[tuple[str, float], ...] = ()
+) -> "PageQuestion":
+    from ..export import PageQuestion, PageText, PageWord
+
+    first = maps[0]
+    question_words = tuple(PageWord(label) for label in first.question.axes[0].labels or ())
+    return PageQuestion(
+        question=PageText(question_words, [*(one.question for one in maps), first.question_stack], asked),
+        answer=PageText(_page_words(first.map, first.words), [*(one.map for one in maps), first.stack]),
+        candidates=candidates,
+    )
+
+
+def _page_words(word_map: AttentionMap, words: Sequence[WrittenWord]) -> "tuple[PageWord, ...]":
+    from ..export import PageWord
+
+    labels = word_map.axes[0].labels or ()
+    return tuple(
+        PageWord(label, word.probability, word.image_dependence) for label, word in zip(labels, words, strict=True)
+    )
+
+
+def _write_page(path: str | Path, page: "PagePicture | AskedPicture") -> None:
+    from ..export import write_page
+
+    write_page(path, pictures=[page], title=page.name)

@@ -9,8 +9,8 @@ from multiattn.attention import Tap
 from multiattn.errors import ModelError
 from multiattn.inputs.text import Word
 from multiattn.maps import speech_attention, speech_attention_stack
-from tests.fixtures import tiny_speech_bundle
 from tests.alignment.following import END, FRAMES, HEADS, LAYERS, START, VOCABULARY, context, recognizer
+from tests.fixtures import tiny_speech_bundle
 
 PLACES = [12.0, 26.0, 31.0, 47.0, 60.0, 71.0]  # of the rows that predict the five tokens and the end
 TOKENS = [START, 5, 7, 3, 11, 4]

@@ -23,8 +23,7 @@ from jaxtyping import Bool, Float
 import multiattn
 from multiattn.data.questions import Question, read_questions
 from multiattn.maps import ANSWER_METHODS, AttentionMap, Box, patches_within, points
-from multiattn.pipelines.answer_results import Answer
-from multiattn.pipelines.results import Failure
+from multiattn.pipelines import Answer, Failure
 
 FIRST = ("all", "touching", "right")
 SEES_NOTHING = ("random map", "center map")

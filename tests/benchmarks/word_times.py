@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.word_times --data FOLDER [--model M] [--split validation] [--pictures DIR]
 
-FOLDER holds one digit a recording (FSDD); the strings are the fixed ones of `multiattn.data.concat_clips.fixed_strings`, so that
-each word's true start and end are its clip's. What is said is given to the model (forced), so that every word has a
-time and errors of recognition do not mix with those of time. `--pictures` draws ten of them: the waveform, the true
-words above and the found ones below.
+FOLDER holds one digit a recording (FSDD). The strings are the fixed ones of
+`multiattn.data.concat_clips.fixed_strings`, so that the true start and end of each word are those of its clip. The text
+is given to the model, so that every word has a time, and recognition errors do not mix with errors of the times.
+`--pictures` draws ten strings: the waveform with the true words above and the found ones below.
 """
 
 import argparse

@@ -8,7 +8,7 @@ import torch
 import multiattn
 from multiattn.errors import ModelError
 from multiattn.pipelines import CaptionPipeline, ClassifyPipeline
-from multiattn.pipelines.device import find_device
+from multiattn.pipelines.base import find_device
 from tests.fixtures import LABELS, draw, save_tiny_captioner, save_tiny_model, tiny_bundle, tiny_caption_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,7 @@ def test_a_model_for_another_task_than_the_one_asked_for(tmp_path) -> None:
     with pytest.raises(ModelError, match=f"{directory} must be a model for caption, but is one for classify instead"):
         multiattn.load(directory, task="caption", device="cpu")
     with pytest.raises(
-        ModelError, match="`task` must be of classify, caption, transcribe, answer, but is 'draw' instead."
+        ModelError, match="`task` must be one of classify, caption, transcribe, answer, but is 'draw' instead"
     ):
         multiattn.load("no-such-model", task="draw", device="cpu")  # told before the model is looked for
 

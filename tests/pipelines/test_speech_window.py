@@ -10,10 +10,11 @@ import torch
 from multiattn.alignment.loops import Progress
 from multiattn.errors import InputError, ModelError
 from multiattn.generation import GenerationConfig
-from multiattn.pipelines.transcribe import fallback as speech_attempts
-from multiattn.pipelines.transcribe.decode import SpeechOptions, WindowResult, decode_window
-from multiattn.pipelines.transcribe.fallback import compression_ratio, repeats
+from multiattn.pipelines.transcribe import decode
+from multiattn.pipelines.transcribe.decode import compression_ratio, decode_windows, repeats
 from multiattn.pipelines.transcribe.model import SpeechModel
+from multiattn.pipelines.transcribe.options import SpeechOptions
+from multiattn.pipelines.transcribe.segments import WindowResult
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import decoding, speech_model
 
@@ -51,8 +52,8 @@ def decoded(
     samples = sounds(3) if samples is None else samples
     features = speech.preprocessing.features(samples)
     lengths = [speech.preprocessing.frames(samples.shape[-1])] * len(samples)
-    encoded = speech.encode(features, lengths, options)
-    return speech.decode(encoded, options, previous=previous, generator=torch.Generator().manual_seed(seed))
+    encoded = speech.encode(features, lengths, with_ctc=options.ctc_weight > 0)
+    return decode_windows(speech, encoded, options, previous=previous, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
@@ -89,9 +90,9 @@ def test_what_a_result_says(whisper: SpeechModel) -> None:
 
 
 def test_no_windows_are_no_results(whisper: SpeechModel) -> None:
-    encoded = whisper.encode(whisper.preprocessing.features(sounds(1)), [200], ASKED)
+    encoded = whisper.encode(whisper.preprocessing.features(sounds(1)), [200])
     nothing = encoded._replace(projected=encoded.projected.select(torch.tensor([], dtype=torch.int64)), frames=[])
-    assert whisper.decode(nothing, ASKED) == []
+    assert decode_windows(whisper, nothing, ASKED) == []
 
 
 def test_the_first_temperature_that_holds_is_taken(whisper: SpeechModel) -> None:
@@ -125,8 +126,7 @@ def test_chance_comes_from_the_generator_alone(whisper: SpeechModel) -> None:
     assert [one.tokens for one in first] != [one.tokens for one in other]
     assert {one.temperature for one in first} == {0.9}
     with pytest.raises(ModelError, match="`generator` must be given where `temperatures` has one above 0"):
-        encoded = whisper.encode(whisper.preprocessing.features(sounds(1)), [200], options)
-        whisper.decode(encoded, options)
+        decode_windows(whisper, whisper.encode(whisper.preprocessing.features(sounds(1)), [200]), options)
 
 
 def test_the_likeliest_of_several_samples_is_taken(whisper: SpeechModel) -> None:
@@ -143,7 +143,7 @@ def test_nobody_speaks_is_no_reason_to_try_again(whisper: SpeechModel) -> None:
 
 
 def test_a_text_that_repeats_itself_fails_and_is_flagged(whisper: SpeechModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speech_attempts, "_LOOP_BYTES", 1)
+    monkeypatch.setattr(decode, "_LOOP_BYTES", 1)
     options = replace(ASKED, log_prob_threshold=None, compression_ratio_threshold=0.01, temperatures=(0.0, 0.4))
     for one in decoded(whisper, options):
         assert one.hottest == 0.4 and one.flags == ("repeats",)
@@ -169,7 +169,7 @@ def test_a_text_as_long_as_the_decoder_can_be_read_again(whisper: SpeechModel) -
     prompt = whisper.tokens.prompt(language="de")
     assert len(prompt) + len(one.tokens) + 1 == whisper.model.config.decoder.max_length
     words = [token for token in one.tokens if not whisper.tokens.is_timestamp(token)]
-    assert one.heard is not None and len(one.heard.look) == len(words) + 1
+    assert one.alignment is not None and len(one.alignment.look) == len(words) + 1
 
 
 @pytest.mark.parametrize("flag", ["stalled", "backwards"])
@@ -183,7 +183,7 @@ def test_attention_that_stands_still_or_runs_back_is_tried_again(flag: str, monk
         shares = {"stalled_share": 0.0, "backwards_share": 0.0, f"{flag}_share": share}
         return Progress(tokens=7, focus=1.0, reached=1.0, **shares)
 
-    monkeypatch.setattr(speech_attempts, "progress", decreed)
+    monkeypatch.setattr(decode, "progress", decreed)
     long = replace(ASKED.decoding, max_tokens=31, min_tokens=31)
     options = replace(ASKED, decoding=long, timestamps=False, log_prob_threshold=None, compression_ratio_threshold=None)
     options = replace(options, temperatures=(0.0, 0.3, 0.6))
@@ -207,7 +207,7 @@ def test_attention_is_read_only_where_heads_are_known(monkeypatch: pytest.Monkey
     def never(*args: object, **named: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(speech_attempts, "listen", never)
+    monkeypatch.setattr(decode, "listen", never)
     decoded(speech_model(tiny_whisper_bundle()), replace(ASKED, temperatures=(0.0,)))
 
 
@@ -231,7 +231,7 @@ def test_joint_scoring_asks_the_frames(ours: SpeechModel, num_beams: int) -> Non
 
 
 def test_what_does_not_fit_the_model_is_named(whisper: SpeechModel, ours: SpeechModel) -> None:
-    encoded = ours.encode(ours.preprocessing.features(sounds(1)), [200], SpeechOptions())
+    encoded = ours.encode(ours.preprocessing.features(sounds(1)), [200])
     once = SpeechOptions(temperatures=(0.0,))
     for options, reason in (
         (replace(once, ctc_weight=0.3), "`ctc_log_probs` must be given with a `ctc_weight` above 0, but are None"),
@@ -239,7 +239,7 @@ def test_what_does_not_fit_the_model_is_named(whisper: SpeechModel, ours: Speech
         (replace(once, language="de"), "`language` must be None for a model of one language"),
     ):
         with pytest.raises((InputError, ModelError), match=reason):
-            decode_window(ours.model, encoded.projected, ours.tokens, ours.tokenizer, options)
+            decode_windows(ours, encoded, options)
     with pytest.raises(InputError, match="`language` must be one of de, en, zh, but is 'fr' instead"):
         decoded(whisper, replace(ASKED, language="fr"))
 

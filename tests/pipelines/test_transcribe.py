@@ -8,14 +8,12 @@ import pytest
 import soundfile
 import torch
 
-from multiattn.alignment import SpokenWord
+from multiattn.alignment import SpokenWord, word_timestamps
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Recording
 from multiattn.pipelines import Failure, TranscribePipeline, Transcript
-from multiattn.pipelines.transcribe import decode as speech_window
-from multiattn.pipelines.transcribe import model as speech_model
-from multiattn.pipelines.transcribe import word_timestamps as heard
-from multiattn.pipelines.transcribe.config import Segment
+from multiattn.pipelines.transcribe import chunked, decode
+from multiattn.pipelines.transcribe.segments import Segment
 from tests.fixtures import tiny_bundle, tiny_speech_bundle, tiny_whisper_bundle
 
 RATE = 16_000  # Hz
@@ -52,9 +50,11 @@ def save(path: Path, samples: np.ndarray, *, rate: int = RATE, subtype: str | No
 
 
 def facts(result: Transcript) -> dict:
-    """What is told of it but for the file."""
+    """All fields but the file."""
     assert isinstance(result, Transcript)
-    return result.to_dict()
+    fields = result.to_dict()
+    del fields["file"]
+    return fields
 
 
 def test_one_recording_is_the_same_however_it_comes(ours, tmp_path) -> None:
@@ -109,19 +109,19 @@ def test_the_stream_reads_no_further_than_it_is_asked_to(ours) -> None:
         assert len(asked) == count
 
 
-def test_pieces_of_several_recordings_share_batches(ours, tmp_path, monkeypatch) -> None:
+def test_chunks_of_several_recordings_share_batches(ours, tmp_path, monkeypatch) -> None:
     (tmp_path / "words.wav").write_text("no recording")
     talks = [bursts(count, pause=2.1, seed=count) for count in (1, 3, 1)]
     inputs = [talks[0], np.zeros(RATE), tmp_path / "words.wav", talks[1], np.full(1, 0.7), talks[2]]
     hot = {"temperatures": [0.8], "num_beams": 1, "max_tokens": 7}  # chance too is each piece's own
     alone = [ours(one, words=True, batch_size=1, **hot) if not isinstance(one, Path) else None for one in inputs]
-    sizes, plain = [], speech_model.decode_window
+    sizes, plain = [], chunked.decode_windows
 
-    def counted(model, projected, *arguments, **options):
-        sizes.append(len(projected))
-        return plain(model, projected, *arguments, **options)
+    def counted(speech, encoded, *arguments, **options):
+        sizes.append(len(encoded.projected))
+        return plain(speech, encoded, *arguments, **options)
 
-    monkeypatch.setattr(speech_model, "decode_window", counted)
+    monkeypatch.setattr(chunked, "decode_windows", counted)
     for batch_size, expected in ((1, [1] * 5), (2, [2, 2, 1]), (4, [4, 1]), (9, [5])):
         sizes.clear()
         events: list = []
@@ -168,22 +168,22 @@ def test_a_click_says_nothing(kind, count, batch_size, request) -> None:
     assert (result.text, result.segments) == ("", ())
 
 
-def test_a_text_is_read_again_once(monkeypatch) -> None:
-    """The reading that notices loops serves for the words; segments and words are as from a reading of their own."""
+def test_one_more_decoder_pass_serves_loops_and_words(monkeypatch) -> None:
+    """The pass that detects loops serves the words; segments and words are as from a pass of their own."""
     bundle = tiny_speech_bundle()
     bundle.decoding["alignment_heads"] = [[0, 1], [1, 0]]
     pipeline, samples = TranscribePipeline(bundle, device="cpu"), bursts(3)
     asked = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 23}
-    counts, plain = [], heard.listen
+    counts, plain = [], word_timestamps.listen
 
     def counted(*arguments, **options):
         counts.append(1)
         return plain(*arguments, **options)
 
-    monkeypatch.setattr(heard, "listen", counted)
+    monkeypatch.setattr(word_timestamps, "listen", counted)
     once = pipeline(samples, words=True, **asked)
     assert len(once.segments[0].tokens) >= 12 and counts == []
-    monkeypatch.setattr(speech_window, "listened", lambda texts, *arguments, **options: list(texts))
+    monkeypatch.setattr(decode, "_detect_loops", lambda results, *arguments: list(results))
     twice = pipeline(samples, words=True, **asked)
     assert counts == [1]
     assert [replace(one, flags=()) for one in once.segments] == list(twice.segments)
@@ -195,14 +195,14 @@ def test_every_word_has_some_time(seed) -> None:
     times = np.sort(random.integers(0, 9, 26)) / 5  # many alike
     words = [SpokenWord("a", start, end, 1.0, 0, 1, (0,)) for start, end in times.reshape(-1, 2).tolist()]
     for least, end in ((0.02, 1.8), (0.02, 1.65), (0.3, 1.8)):
-        found = heard.with_room(words, least=least, end=end)
+        found = word_timestamps.with_min_duration(words, least, end=end)
         bounds = np.array([(word.start, word.end) for word in found])
         assert (np.diff(bounds.ravel()) >= -1e-9).all()
         assert (bounds[:, 1] - bounds[:, 0] >= min(least, end / 13) - 1e-9).all()
         assert bounds[0, 0] >= -1e-9 and bounds[-1, 1] <= end + 1e-9
     apart = [SpokenWord("a", i, i + 0.5, 1.0, 0, 1, (0,)) for i in range(5)]
-    assert heard.with_room(apart, least=0.02, end=5.0) == apart
-    assert heard.with_room([], least=0.02, end=1.0) == []
+    assert word_timestamps.with_min_duration(apart, 0.02, end=5.0) == apart
+    assert word_timestamps.with_min_duration([], 0.02, end=1.0) == []
 
 
 @pytest.mark.parametrize("kind", ["ours", "whisper"])
@@ -246,7 +246,7 @@ def test_words_lie_in_their_segments_in_order(kind, batch_size, request) -> None
         assert plain.text == result.text
 
 
-def test_a_recording_in_pieces_is_the_same_for_every_batch_size(ours) -> None:
+def test_a_recording_in_chunks_is_the_same_for_every_batch_size(ours) -> None:
     samples = bursts(7, pause=2.6)
     found = [ours(samples, words=True, batch_size=size, **QUICK) for size in (1, 2, 5)]
     assert len(found[0].segments) == 7
@@ -264,7 +264,7 @@ def test_the_same_recording_gives_the_same_text_with_chance_in_it(ours) -> None:
     assert {ours(samples, seed=seed, **hot).text for seed in range(1, 6)} != {first.text}
 
 
-def test_a_language_is_told_or_heard(whisper) -> None:
+def test_a_language_is_given_or_detected(whisper) -> None:
     samples = bursts(2)
     heard = whisper(samples, **QUICK)
     assert heard.language in ("en", "de", "zh")
@@ -272,6 +272,26 @@ def test_a_language_is_told_or_heard(whisper) -> None:
     assert whisper(samples, language="de", **QUICK).language == "de"
     with pytest.raises(ModelError, match="`language` must be of de, en, zh, but is 'fr' instead"):
         whisper(samples, language="fr")
+
+
+def test_clips_of_a_recording(ours, whisper) -> None:
+    samples, clips = bursts(7), [(1.0, 1.9), (3.5, 60.0)]
+    for words in (False, True):
+        result = whisper(samples, clips=clips, words=words, language="en", **QUICK)
+        assert result.duration == pytest.approx(len(samples) / RATE)
+        starts = [segment.start for segment in result.segments]
+        assert any(start < 2 for start in starts) and any(start > 3 for start in starts)
+        for segment in result.segments:
+            assert any(start <= segment.start < min(end, result.duration) for start, end in clips)
+    assert list(whisper.segments(samples, clips=clips, words=True, language="en", **QUICK)) == list(result.segments)
+    whole = whisper(samples, clips=[(0, 60)], language="en", **QUICK)
+    assert facts(whole) == facts(whisper(samples, language="en", **QUICK))
+    with pytest.raises(ModelError, match="`batch_size` must be 1 with `clips`, but is 3 instead"):
+        whisper(samples, clips=clips, batch_size=3)
+    with pytest.raises(ModelError, match="tiny writes no times, and transcribes whole recordings only"):
+        ours(samples, clips=clips)
+    with pytest.raises(ModelError, match="`clips` must be pairs of start and end in seconds, in order"):
+        whisper.stream([samples], clips=[(2.0, 1.0)])
 
 
 def test_what_came_before_counts(whisper) -> None:

@@ -1,4 +1,6 @@
-"""What of the caller, of the model's directory and of the defaults counts."""
+"""Options of the caller, over those of the model's directory, over the defaults."""
+
+import math
 
 import pytest
 
@@ -68,12 +70,14 @@ def test_what_belongs_to_speech_arrives() -> None:
             "log_prob_threshold": -0.3,
             "no_speech_threshold": 0.4,
             "condition_on_previous": False,
+            "clips": [[0, 1.5], [3, 4]],
         }
     )
     assert (found.language, found.task, found.initial_prompt) == ("fr", "translate", "Zwicky, Ångström")
     assert found.temperatures == (0.0, 0.7)
     assert (found.compression_ratio_threshold, found.log_prob_threshold, found.no_speech_threshold) == (1.9, -0.3, 0.4)
     assert found.condition_on_previous is False
+    assert found.clips == ((0.0, 1.5), (3.0, 4.0))
     assert made({"ctc_weight": 0.3}, has_ctc=True).ctc_weight == 0.3
 
 
@@ -97,6 +101,19 @@ def test_what_belongs_to_speech_arrives() -> None:
         ({"task": 7}, WHISPER, "`task` must be text, but is 7 instead"),
         ({"seed": -1}, WHISPER, r"`seed` must be a whole number from 0 to 2\*\*64 - 1, but is -1 instead"),
         ({"temperatures": 0.5}, WHISPER, "`temperatures` must be a list of numbers, but is 0.5 instead"),
+        ({"clips": [(0, 1)]}, PLAIN, "runs/mine writes no times, and transcribes whole recordings only: leave `clips`"),
+        *[
+            ({"clips": clips}, WHISPER, "`clips` must be a list of pairs of start and end in seconds, but is")
+            for clips in (0.5, [3.0], [(1, 2, 3)], [("0", "1")], [(True, 2)])
+        ],
+        *[
+            (
+                {"clips": clips},
+                WHISPER,
+                "`clips` must be pairs of start and end in seconds, in order and without overlap",
+            )
+            for clips in ([], [(2, 1)], [(1, 1)], [(-1, 1)], [(0, 2), (1, 3)], [(0, math.inf)], [(0, math.nan)])
+        ],
         ({"temperatures": [0.5, -1]}, WHISPER, "`temperatures` must be at least one number of at least 0"),
     ],
 )
@@ -119,5 +136,7 @@ def test_a_models_wish_that_is_none_is_named(by_model, message) -> None:
 
 def test_an_unknown_option_is_like_an_unknown_parameter() -> None:
     check_names({"num_beams": 3, "seed": 1}, TranscribeOptions)
-    with pytest.raises(TypeError, match="there is no option 'beam'; there are: language, task, prompt, num_beams, "):
+    with pytest.raises(
+        TypeError, match="there is no option 'beam'; there are: language, task, prompt, clips, num_beams, "
+    ):
         check_names({"beam": 3}, TranscribeOptions)

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
-from ...checks import require
+from ...checks import fits, require
 from ...errors import ModelError
 from ...generation import GenerationConfig
 from ...inputs import SpeechTokens
 from ...registry import task_spec
-from ..options import check_whole
+from ..options import check_seed, check_texts, check_whole
 
 
 @dataclass(frozen=True)
@@ -204,15 +204,14 @@ def speech_options(
 def _check_kinds(asked: TranscribeOptions) -> None:
     """Check types of options that are compared with something before their dataclass checks them, or never reach it."""
     check_whole(asked, ("num_beams", "max_tokens"))
-    for name in ("prompt", "language", "task"):
+    check_texts(asked, ("prompt", "language", "task"))
+    check_seed(asked)
+    for name, must, kind in (
+        ("temperatures", "a list of numbers", tuple[float, ...]),
+        ("clips", "a list of pairs of start and end in seconds", tuple[tuple[float, float], ...]),
+    ):
         value = asked.get(name)
-        require(value is None or isinstance(value, str), name, must="text", value=value)
-    seed = asked.get("seed")
-    is_seed = seed is None or type(seed) is int and 0 <= seed < 2**64
-    require(is_seed, "seed", must="a whole number from 0 to 2**64 - 1", value=seed)
-    for name, must in (("temperatures", "a list of numbers"), ("clips", "a list of pairs of start and end in seconds")):
-        value = asked.get(name)
-        require(value is None or isinstance(value, list | tuple), name, must=must, value=value)
+        require(value is None or fits(value, kind), name, must=must, value=value)
 
 
 def _check_possible(asked: TranscribeOptions, tokens: SpeechTokens, *, has_ctc: bool, source: str) -> None:
@@ -246,12 +245,7 @@ def _is_number(value: object) -> bool:
 
 
 def _are_clips(clips: tuple[tuple[float, float], ...]) -> bool:
-    """Tell whether these are pairs of finite numbers that rise from start to end and do not overlap."""
-    if not clips or not all(isinstance(clip, tuple) and len(clip) == 2 for clip in clips):
-        return False
+    """Tell whether these are pairs of finite times, at least one, that rise from start to end and do not overlap."""
     times = [0.0, *(time for clip in clips for time in clip)]
-    return (
-        all(_is_number(time) and math.isfinite(time) for time in times)
-        and times == sorted(times)
-        and all(start < end for start, end in clips)
-    )
+    are_times = all(_is_number(time) and math.isfinite(time) for time in times) and times == sorted(times)
+    return len(clips) > 0 and are_times and all(start < end for start, end in clips)

@@ -1,28 +1,29 @@
-"""What the transcription pipeline gives back: frozen results that know how to save themselves and their maps."""
+"""What the transcription pipeline returns: a transcript, which other programs can read, and the maps of its words."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import exp
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
 from ...alignment import SpokenWord
 from ...alignment.word_grouping import UNSPACED
-from ...errors import InputError
 from ...maps import AttentionMap
-from .config import Segment
+from ..results import Result, SavedMap, first_map, probability
+from .segments import Segment
+
+if TYPE_CHECKING:
+    from ...export.timed_text import TimedSegment
 
 Format = Literal["srt", "vtt", "textgrid", "ctm"]
 
 
 @dataclass(frozen=True, eq=False)
-class SpeechMap:
-    """What was listened to for each word of a window, with the recording, so that it can be saved in one call."""
-
-    map: AttentionMap
-    """The map, axes ("word", "time"), the time in seconds of the recording."""
+class SpeechMap(SavedMap):
+    """Where the model attended in time for each word of a window, axes ("word", "time"), with the recording."""
 
     samples: Float32[np.ndarray, " t"] = field(repr=False)
     """The whole recording, mono."""
@@ -31,73 +32,81 @@ class SpeechMap:
     """Samples a second (Hz)."""
 
     words: tuple[SpokenWord, ...] = field(repr=False)
-    """Those that the map is of."""
+    """The words of the map."""
 
     stack: AttentionMap = field(repr=False)
     """Attention of every layer and head, axes ("layer", "head", "word", "time"), for the page's choice of both."""
 
-    def save(self, path: str | Path) -> None:
-        """Writes the numbers: an npz file and, beside it, a JSON file that says what they are."""
-        from ...export import save_map
-
-        save_map(self.map, path)
-
     def save_png(self, path: str | Path) -> None:
-        """Writes the waveform with the words over it, and the words over the time on the picture of the sound."""
-        from ...export import alignment_png  # matplotlib takes a second to import
+        """Write the waveform with the words over it, and the map over the log-mel spectrogram."""
+        from ...export import alignment_png  # imports matplotlib, which takes a second
 
         alignment_png(self.map, self.samples, path, rate=self.rate, words=self.words)
 
+    def save_html(self, path: str | Path) -> None:
+        """Write one self-contained page that plays the recording; its transcript is the words of this map."""
+        text = "".join(word.text for word in self.words)
+        window = _Window(self.words[0].start, self.words[-1].end, text, self.words)
+        _write_page(path, "recording", [self], [window])
+
+
+class _Window(NamedTuple):
+    """The words of a map as one segment of a page."""
+
+    start: float
+    end: float
+    text: str
+    words: tuple[SpokenWord, ...]
+    flags: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, eq=False)
-class Transcript:
-    """What is said in a recording. Times are in seconds from its start."""
+class Transcript(Result):
+    """The transcript of a recording. Times are in seconds from its start."""
 
     file: str | None
-    """The path as it was given; None for bytes, an array or a tensor."""
-
     segments: tuple[Segment, ...]
-    """What is said, in order; none where nothing is."""
+    """The segments in order; none where nothing is said."""
 
     duration: float
-    """Of the recording."""
+    """The length of the recording in seconds."""
 
     language: str | None = None
-    """Code of what is spoken; None of a model for one language, and where nothing is said."""
+    """Code of the language spoken; None for a model of one language, and where nothing is said."""
 
     maps: tuple[SpeechMap, ...] = ()
-    """Of each window with words in turn, one map for each method asked for, in that order."""
+    """For each window with words in turn, one map for each method asked for, in that order."""
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The text of all segments."""
         parts = [segment.text for segment in self.segments if segment.text.strip()]
         if self.language not in UNSPACED:
-            # a vocabulary that has its spaces before the words begins a segment with one; others begin without
+            # some vocabularies have the space before a word in its token, others have not
             parts = [part if part[0].isspace() else f" {part}" for part in parts]
         return "".join(parts).strip()
 
     @property
     def words(self) -> tuple[SpokenWord, ...]:
-        """All words, in order; none where their times were not asked for."""
+        """All words in order; none where their times were not asked for."""
         return tuple(word for segment in self.segments for word in segment.words)
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What may be wrong with some of its segments, each once."""
+        """The flags of all segments, each once: what may be wrong with their text."""
         return tuple(dict.fromkeys(flag for segment in self.segments for flag in segment.flags))
 
     @property
-    def error(self) -> None:
-        """None: the input was fine. A `Failure` has the reason here."""
-        return None
+    def name(self) -> str:
+        """The file's name without its suffix, as another program calls the recording."""
+        return "recording" if self.file is None else Path(self.file).stem
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the file and the maps, as JSON values."""
+        """Everything but the maps, as JSON values."""
         from ...export.subtitles import transcript_fields
 
         fields = transcript_fields(self.segments)
-        facts: dict[str, Any] = {"text": self.text, "duration": round(self.duration, 3)}
+        facts: dict[str, Any] = {"file": self.file, "text": self.text, "duration": round(self.duration, 3)}
         if self.language is not None:
             facts["language"] = self.language
         facts["segments"] = [
@@ -115,10 +124,10 @@ class Transcript:
         """The transcript as another program reads it.
 
         Args:
-            kind: "srt" or "vtt": subtitles; "textgrid": for Praat; "ctm": a line a word, for scoring tools.
+            kind: "srt" or "vtt": subtitles; "textgrid": for Praat; "ctm": a line for each word, for scoring tools.
 
         Raises:
-            InputError: "ctm" of a transcript whose words have no times.
+            InputError: "ctm" for a transcript whose words have no times.
         """
         from ...export import subtitles
 
@@ -128,25 +137,20 @@ class Transcript:
             return subtitles.ctm(self.segments, recording=self.name)
         return subtitles.srt(self.segments) if kind == "srt" else subtitles.vtt(self.segments)
 
-    @property
-    def name(self) -> str:
-        """What a page or another program calls the recording: the file's name without its suffix."""
-        return "recording" if self.file is None else Path(self.file).stem
-
     def save_srt(self, path: str | Path) -> None:
-        """Writes subtitles as SubRip."""
+        """Write subtitles as SubRip."""
         self._write(path, self.formatted("srt"))
 
     def save_vtt(self, path: str | Path) -> None:
-        """Writes subtitles as WebVTT."""
+        """Write subtitles as WebVTT."""
         self._write(path, self.formatted("vtt"))
 
     def save_textgrid(self, path: str | Path) -> None:
-        """Writes interval tiers for Praat."""
+        """Write interval tiers for Praat."""
         self._write(path, self.formatted("textgrid"))
 
     def save_ctm(self, path: str | Path) -> None:
-        """Writes a line a word, for scoring tools.
+        """Write a line for each word, for scoring tools.
 
         Raises:
             InputError: The words have no times.
@@ -154,33 +158,18 @@ class Transcript:
         self._write(path, self.formatted("ctm"))
 
     def save_json(self, path: str | Path) -> None:
-        """Writes everything but the maps, as one JSON object."""
-        import json
-
-        facts = {"file": self.file, **self.to_dict()}
-        self._write(path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        """Write everything but the maps, as one JSON object."""
+        self._write(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
     def save_html(self, path: str | Path) -> None:
-        """Writes one page, complete in itself: it plays the recording, and the word being spoken lights up.
+        """Write one self-contained page that plays the recording and highlights the word being spoken.
 
         Raises:
             InputError: The result has no maps.
         """
-        from ...export import PageRecording, write_audio_page
-
-        if not self.maps:
-            raise InputError('the result has no maps to save; ask for some: transcribe(recording, maps="attention")')
-        first, title = self.maps[0], "recording" if self.file is None else Path(self.file).name
-        stacks = {id(one.stack): one.stack for one in self.maps}  # the methods of a window share one
-        page = PageRecording(
-            samples=first.samples,
-            rate=first.rate,
-            name=title,
-            segments=self.segments,
-            maps=(*(one.map for one in self.maps), *stacks.values()),
-            language=self.language,
-        )
-        write_audio_page(path, page, title=title)
+        first_map(self.maps, 'transcribe(recording, maps="attention")')
+        title = "recording" if self.file is None else Path(self.file).name
+        _write_page(path, title, self.maps, self.segments, language=self.language)
 
     def _write(self, path: str | Path, text: str) -> None:
         from ...export.subtitles import write_text
@@ -188,7 +177,30 @@ class Transcript:
         write_text(path, text)
 
 
+def _write_page(
+    path: str | Path,
+    title: str,
+    maps: Sequence[SpeechMap],
+    segments: "Sequence[TimedSegment]",
+    *,
+    language: str | None = None,
+) -> None:
+    from ...export import PageRecording, write_audio_page
+
+    first = maps[0]
+    stacks = {id(one.stack): one.stack for one in maps}  # the methods of a window share one
+    page = PageRecording(
+        samples=first.samples,
+        rate=first.rate,
+        name=title,
+        segments=segments,
+        maps=(*(one.map for one in maps), *stacks.values()),
+        language=language,
+    )
+    write_audio_page(path, page, title=title)
+
+
 def score_of(segment: Segment) -> float:
-    """The probability of its tokens: their geometric mean, 0 to 1."""
+    """The geometric mean of the probabilities of the segment's tokens, 0 to 1; 0 where it has none."""
     log_probs = segment.log_probs
-    return min(1.0, exp(sum(log_probs) / len(log_probs))) if log_probs else 0.0
+    return probability(sum(log_probs) / len(log_probs)) if log_probs else 0.0

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...alignment import Listening, SpokenWord
@@ -91,8 +90,8 @@ class DecodedWindow(NamedTuple):
     contexts: ProjectedContext
     """What the decoder attends to, for all windows that were decoded together."""
 
-    index: int
-    """Index of this window among them."""
+    row: int
+    """Row of this window in `contexts`."""
 
     samples: Tensor
     """(t,) the recording in this window, mono, without padding."""
@@ -113,7 +112,7 @@ class DecodedWindow(NamedTuple):
         """What the decoder attends to, for this window alone."""
         if len(self.contexts) == 1:
             return self.contexts
-        return self.contexts.select(torch.tensor([self.index], device=self.contexts.device))
+        return self.contexts.select(torch.tensor([self.row], device=self.contexts.device))
 
 
 AddWords = Callable[[DecodedWindow], tuple[Segment, ...]]
