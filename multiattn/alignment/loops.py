@@ -2,8 +2,8 @@
 
 Notation: h heads, n tokens (rows: the attention with which each was predicted), m encoder frames.
 
-While a model transcribes speech, its attention moves forward every few tokens. In a loop, it stays at the same frames or
-jumps back to repeat them; over silence, where the model invents text, it spreads over all frames.
+While a model transcribes speech, its attention moves forward every few tokens. In a loop, it stays at the same frames
+or jumps back to repeat them; over silence, where the model invents text, it spreads over all frames.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """From encoded windows to text: a search, and where its text fails the thresholds, samples at rising temperatures.
 
-Source: openai-whisper, decoding.py (`DecodingTask`, `DecodingResult`) and transcribe.py (`decode_with_fallback`). Beyond
-it: loops are detected from the attention too, a short text may repeat itself, and where no temperature gives a text that
-passes, the best is taken and not the last.
+Source: openai-whisper, decoding.py (`DecodingTask`, `DecodingResult`) and transcribe.py (`decode_with_fallback`).
+Beyond it: loops are detected from the attention too, a short text may repeat itself, and where no temperature gives a
+text that passes, the best is taken and not the last.
 
 Notation: b windows, V vocabulary.
 """

@@ -49,8 +49,8 @@ class WindowResult:
     """Language code; None for a model of one language."""
 
     flags: tuple[str, ...] = ()
-    """What is suspicious about the text. stalled, backwards: the attention stood still or ran back in time; repeats: the
-    text repeats itself. Segments may also have silence: the recording is silent where the text is."""
+    """What is suspicious about the text. stalled, backwards: the attention stood still or ran back in time; repeats:
+    the text repeats itself. Segments may also have silence: the recording is silent where the text is."""
 
     alignment: Listening | None = field(default=None, repr=False, compare=False)
     """Attention of the alignment heads for the text without timestamps; None where it was not computed."""

@@ -1,10 +1,10 @@
 """A recording of any length in order: each window begins at the last time that the model wrote in the one before.
 
-For models with timestamp tokens. Only one window is in memory. The recording is read twice: first for its length and its
-loudest point, on which the scale of Whisper's features depends.
+For models with timestamp tokens. Only one window is in memory. The recording is read twice: first for its length and
+its loudest point, on which the scale of Whisper's features depends.
 
-Source: openai-whisper, transcribe.py. Beyond it: silent windows are skipped and silent segments flagged, and a text that
-failed is not part of the next window's prompt.
+Source: openai-whisper, transcribe.py. Beyond it: silent windows are skipped and silent segments flagged, and a text
+that failed is not part of the next window's prompt.
 """
 
 from collections.abc import Iterator, Sequence

@@ -41,8 +41,8 @@ def is_silent(samples: Float[Tensor, " t"]) -> bool:
 def cut_at_pauses(recording: Recording, *, longest: float) -> Iterator[Chunk]:
     """Cut a recording into chunks, in order; what is in no chunk is silence or the middle of a long pause.
 
-    A chunk ends before a pause of two seconds or more, or, where it would become too long, at the quietest moment of its
-    later half. No more than a chunk and a block of the recording are in memory.
+    A chunk ends before a pause of two seconds or more, or, where it would become too long, at the quietest moment of
+    its later half. No more than a chunk and a block of the recording are in memory.
 
     Args:
         recording: The recording.

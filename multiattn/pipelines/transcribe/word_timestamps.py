@@ -1,7 +1,7 @@
 """Words and maps of decoded windows, from one more, teacher-forced decoder pass (see `multiattn.alignment`).
 
-`transcribe_in_order` and `transcribe_chunks` call a `WordTimestamper` for every window with text, and yield the segments
-that it returns.
+`transcribe_in_order` and `transcribe_chunks` call a `WordTimestamper` for every window with text, and yield the
+segments that it returns.
 """
 
 from collections.abc import Sequence
