@@ -2,9 +2,9 @@
 
 from .dtw import begin_frames, dtw, evidence, median_filter
 from .heads import HeadScore, choose_heads, rank_heads, score_heads
-from .listening import Listening, listen
 from .loops import Progress, progress
 from .silence import snapped
+from .teacher_forcing import Listening, listen
 from .word_grouping import SpokenWord, merged, spoken_words
 from .word_timestamps import time_words, word_times
 

@@ -15,8 +15,8 @@ from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from .dtw import begin_frames, rising_frames
-from .listening import Listening, listen
 from .silence import snapped
+from .teacher_forcing import Listening, listen
 from .word_grouping import SpokenWord, merged
 
 

@@ -279,7 +279,7 @@ def test_refusals(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"words": [[]]}, "`words` of a transcript must be at least one, but are none: it has no maps"),
+        ({"words": [[]]}, "`words` of transcript 0 must be at least one, but are none: it has no maps"),
         ({"words": []}, "`words` must be one for each of 1 transcripts, but are 0"),
         ({"starts": []}, "`starts` must be one for each of 1 transcripts, but are 0"),
         ({"words": [[Word("a", 0, 1, (5,))]]}, r"`pieces` of the word 'a' must be from 0 to 4, but are \(5,\) instead"),

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...alignment.listening import Listening
+from ...alignment.teacher_forcing import Listening
 from ...errors import ModelError
 from ...generation import GenerationConfig
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from ...alignment.listening import Listening, listen
 from ...alignment.loops import STALL_TOKENS, progress
+from ...alignment.teacher_forcing import Listening, listen
 from ...attention import ProjectedContext
 from ...generation import Generated, GenerationConfig
 from ...inputs.speech_tokens import SpeechTokens

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from ...alignment import SpokenWord, merged, spoken_words, time_words
-from ...alignment.listening import Listening, listen
-from ...alignment.teacher_forcing import check_heads
+from ...alignment.teacher_forcing import Listening, check_heads, listen
 from ...alignment.word_timestamps import out_of_silence
 from ...attention import ProjectedContext
 from ...inputs.text import Word
