@@ -17,7 +17,7 @@ from ..attention import ProjectedContext
 from ..attention.heads import Head
 from ..errors import ModelError
 from ..models import SpeechRecognizer
-from .teacher_forcing import Reading
+from .teacher_forcing import SpeechReplay
 
 NEAR_SECONDS = 0.2
 """Frames at most this far from the median of the attention, on each side, count for `HeadScore.sharp`."""
@@ -73,7 +73,7 @@ def score_heads(
     Raises:
         ModelError: The arguments do not fit each other, or a transcript is longer than the decoder can read.
     """
-    reading = Reading.of(model, context, tokens, prompt_lengths=prompt_lengths, frames=frames)
+    reading = SpeechReplay.of(model, context, tokens, prompt_lengths=prompt_lengths, frames=frames)
     found: list[list[HeadScore]] = [[] for _ in tokens]
     near = max(1, round(NEAR_SECONDS / frame_seconds))
 

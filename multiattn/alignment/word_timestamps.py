@@ -17,8 +17,8 @@ from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from .dtw import begin_frames, monotonic_frames
-from .listening import Listening, listen
 from .silence import exclude_pauses
+from .teacher_forcing import TokenAttention, token_attention
 from .word_grouping import SpokenWord, merge_punctuation
 
 
@@ -34,7 +34,7 @@ def word_times(
     frame_seconds: float = 0.02,
     log_probs: Sequence[Sequence[float]] | None = None,
     special_ids: Collection[int] = (),
-    alignments: Sequence[Listening] | None = None,
+    attention: Sequence[TokenAttention] | None = None,
     merge: bool = True,
     samples: Sequence[Float[Tensor, " _"]] | None = None,
     sample_rate: int = 16_000,
@@ -58,7 +58,7 @@ def word_times(
         log_probs: For each transcript, the log-probabilities of its text's tokens, where they are known from decoding;
             None: they are computed.
         special_ids: Tokens that are no text, as `Tokenizer.special_ids`: computed probabilities exclude them.
-        alignments: For each transcript, what `listen` returned for it; None: `listen` is called.
+        attention: For each transcript, what `token_attention` returned for it; None: `token_attention` is called.
         merge: Whether punctuation becomes part of the word that it belongs to, without changing the word's times.
         samples: For each transcript, its recording, mono, from the first frame on. Pauses are then excluded from the
             words: the alignment path gives the time of each pause to a neighboring word. None: times stay as they are.
@@ -72,13 +72,12 @@ def word_times(
         ModelError: The arguments do not fit each other, a head does not exist, or a transcript is longer than the
             decoder can read.
     """
-    for name, given in (
-        ("words", words), ("log_probs", log_probs), ("samples", samples), ("alignments", alignments)
-    ):  # fmt: skip
+    batch = {"words": words, "log_probs": log_probs, "samples": samples, "attention": attention}
+    for name, given in batch.items():
         if given is not None and len(given) != len(tokens):
             raise ModelError(f"`{name}` must be one for each of {len(tokens)} transcripts, but are {len(given)}.")
-    if alignments is None:
-        alignments = listen(
+    if attention is None:
+        attention = token_attention(
             model,
             context,
             tokens,
@@ -89,31 +88,31 @@ def word_times(
             special_ids=special_ids,
         )
     found = []
-    for i, alignment in enumerate(alignments):
-        known = alignment.log_probs if log_probs is None else np.asarray(log_probs[i], dtype=np.float64)
-        spoken = _on_path(alignment, words[i], known, frame_seconds=frame_seconds)
+    for i, of_tokens in enumerate(attention):
+        known = of_tokens.log_probs if log_probs is None else np.asarray(log_probs[i], dtype=np.float64)
+        timed = _on_path(words[i], of_tokens, known, frame_seconds=frame_seconds)
         if merge:
-            spoken = merge_punctuation(spoken)
+            timed = merge_punctuation(timed)
         if samples is not None:
-            spoken = _outside_pauses(spoken, alignment, samples[i], rate=sample_rate, frame_seconds=frame_seconds)
+            timed = _outside_pauses(timed, of_tokens, samples[i], rate=sample_rate, frame_seconds=frame_seconds)
         if min_seconds:
             end = frames[i] * frame_seconds if samples is None else len(samples[i]) / sample_rate
-            spoken = with_min_duration(spoken, min_seconds, end=end)
-        found.append(spoken)
+            timed = with_min_duration(timed, min_seconds, end=end)
+        found.append(timed)
     return found
 
 
 def _on_path(
-    alignment: Listening, words: Sequence[Word], log_probs: np.ndarray | None, *, frame_seconds: float
+    words: Sequence[Word], attention: TokenAttention, log_probs: np.ndarray | None, *, frame_seconds: float
 ) -> list[SpokenWord]:
     """Return words with the times of the alignment path: each lasts until its next token begins.
 
     Raises:
-        ModelError: The words or the log-probabilities do not fit the alignment.
+        ModelError: The words or the log-probabilities do not fit the attention.
     """
     if not words:
         return []
-    count = len(alignment.evidence) - 1  # tokens of the text; the last row is that of the end token
+    count = len(attention.evidence) - 1  # tokens of the text; the last row is that of the end token
     if log_probs is None or len(log_probs) < count:
         given = "none" if log_probs is None else len(log_probs)
         raise ModelError(f"`log_probs` must be of all {count} tokens of the text, but are {given} instead.")
@@ -122,7 +121,7 @@ def _on_path(
             raise ModelError(
                 f"`pieces` of the word {word.text!r} must be from 0 to {count - 1}, but are {word.pieces} instead."
             )
-    begins = begin_frames(alignment.evidence) * frame_seconds  # (count + 1,)
+    begins = begin_frames(attention.evidence) * frame_seconds  # (count + 1,)
     return [
         SpokenWord(
             text=word.text,
@@ -138,12 +137,12 @@ def _on_path(
 
 
 def _outside_pauses(
-    words: Sequence[SpokenWord], alignment: Listening, samples: Tensor, *, rate: int, frame_seconds: float
+    words: Sequence[SpokenWord], attention: TokenAttention, samples: Tensor, *, rate: int, frame_seconds: float
 ) -> list[SpokenWord]:
     """Return words with the recording's pauses excluded; the attention tells which pauses lie between two words."""
     if not words:
         return []
-    times = (monotonic_frames(alignment.look[:-1]) + 0.5) * frame_seconds
+    times = (monotonic_frames(attention.mean[:-1]) + 0.5) * frame_seconds
     spans = exclude_pauses(
         [(word.start, word.end) for word in words],
         samples.cpu().numpy(),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from multiattn.alignment import listen, merge_punctuation, progress, word_times
+from multiattn.alignment import merge_punctuation, progress, token_attention, word_times
 from multiattn.alignment.teacher_forcing import check_heads
 from multiattn.alignment.word_grouping import SpokenWord
 from multiattn.attention import Tap
@@ -150,12 +150,12 @@ def test_looking_while_decoding_step_by_step_equals_the_replay(drawn):
     seen = step_by_step(model, projected.select(torch.tensor([1])), texts[4])
     assert stack.names == ("layer", "head", "word", "time")
     np.testing.assert_allclose(stack.values, seen[:, :, :-1, : frames[4]], atol=1e-5)
-    (heard,) = listen(
+    (attention,) = token_attention(
         model, projected.select(torch.tensor([1])), texts[4:5], prompt_lengths=[1], frames=frames[4:5], heads=[(0, 1)]
     )
-    np.testing.assert_allclose(heard.look, seen[0, 1, :, : frames[4]], atol=1e-5)
-    assert heard.log_probs is None
-    assert progress(heard.look[None, :-1]).tokens == 11
+    np.testing.assert_allclose(attention.mean, seen[0, 1, :, : frames[4]], atol=1e-5)
+    assert attention.log_probs is None
+    assert progress(attention.mean[None, :-1]).tokens == 11
 
 
 def test_maps_are_means_of_the_stack_and_can_be_chosen(drawn):
@@ -279,7 +279,7 @@ def test_refusals(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"words": [[]]}, "`words` of a transcript must be at least one, but are none: it has no maps"),
+        ({"words": [[]]}, "`words` of transcript 0 must be at least one, but are none: it has no maps"),
         ({"words": []}, "`words` must be one for each of 1 transcripts, but are 0"),
         ({"starts": []}, "`starts` must be one for each of 1 transcripts, but are 0"),
         ({"words": [[Word("a", 0, 1, (5,))]]}, r"`pieces` of the word 'a' must be from 0 to 4, but are \(5,\) instead"),
@@ -295,16 +295,18 @@ def test_maps_that_cannot_be(changes, message):
 
 def test_scores_must_come_from_somewhere():
     given = {"heads": [HEAD], "prompt_lengths": [1], "frames": [FRAMES]}
-    alignments = listen(following(), context(), [TOKENS], **given)
+    attention = token_attention(following(), context(), [TOKENS], **given)
     with pytest.raises(ModelError, match="`log_probs` must be of all 5 tokens of the text, but are none instead"):
-        times_of(alignments=alignments)
+        times_of(attention=attention)
 
 
-def test_an_alignment_that_is_known_saves_the_decoder_pass():
+def test_attention_that_is_known_saves_the_decoder_pass():
     model = following()
-    alignments = listen(model, context(), [TOKENS], heads=[HEAD], prompt_lengths=[1], frames=[FRAMES], scored=True)
+    attention = token_attention(
+        model, context(), [TOKENS], heads=[HEAD], prompt_lengths=[1], frames=[FRAMES], scored=True
+    )
     expected = times_of(model)
     model.decoder.forward = None  # is not called
-    assert times_of(model, alignments=alignments) == expected
-    with pytest.raises(ModelError, match="`alignments` must be one for each of 1 transcripts, but are 0"):
-        times_of(model, alignments=[])
+    assert times_of(model, attention=attention) == expected
+    with pytest.raises(ModelError, match="`attention` must be one for each of 1 transcripts, but are 0"):
+        times_of(model, attention=[])

@@ -169,7 +169,7 @@ def test_a_text_as_long_as_the_decoder_can_be_read_again(whisper: SpeechModel) -
     prompt = whisper.tokens.prompt(language="de")
     assert len(prompt) + len(one.tokens) + 1 == whisper.model.config.decoder.max_length
     words = [token for token in one.tokens if not whisper.tokens.is_timestamp(token)]
-    assert one.alignment is not None and len(one.alignment.look) == len(words) + 1
+    assert one.attention is not None and len(one.attention.mean) == len(words) + 1
 
 
 @pytest.mark.parametrize("flag", ["stalled", "backwards"])
@@ -207,7 +207,7 @@ def test_attention_is_read_only_where_heads_are_known(monkeypatch: pytest.Monkey
     def never(*args: object, **named: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(decode, "listen", never)
+    monkeypatch.setattr(decode, "token_attention", never)
     decoded(speech_model(tiny_whisper_bundle()), replace(ASKED, temperatures=(0.0,)))
 
 

@@ -174,13 +174,13 @@ def test_one_more_decoder_pass_serves_loops_and_words(monkeypatch) -> None:
     bundle.decoding["alignment_heads"] = [[0, 1], [1, 0]]
     pipeline, samples = TranscribePipeline(bundle, device="cpu"), bursts(3)
     asked = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 23}
-    counts, plain = [], word_timestamps.listen
+    counts, plain = [], word_timestamps.token_attention
 
     def counted(*arguments, **options):
         counts.append(1)
         return plain(*arguments, **options)
 
-    monkeypatch.setattr(word_timestamps, "listen", counted)
+    monkeypatch.setattr(word_timestamps, "token_attention", counted)
     once = pipeline(samples, words=True, **asked)
     assert len(once.segments[0].tokens) >= 12 and counts == []
     monkeypatch.setattr(decode, "_detect_loops", lambda results, *arguments: list(results))

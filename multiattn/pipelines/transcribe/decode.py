@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from ...alignment import listen, progress
+from ...alignment import progress, token_attention
 from ...alignment.loops import STALL_TOKENS
 from ...attention import ProjectedContext
 from ...errors import ModelError
@@ -242,7 +242,7 @@ def _detect_loops(
     if speech.heads is None or not long:
         return checked
     some = _select(encoded, long)
-    alignments = listen(
+    attentions = token_attention(
         speech.model,
         some.projected,
         [[*prompts[i], *texts[i]] for i in long],
@@ -250,10 +250,10 @@ def _detect_loops(
         frames=some.frames,
         heads=speech.heads,
     )
-    for i, alignment in zip(long, alignments, strict=True):
-        moved = progress(alignment.look[None, :-1], frame_seconds=speech.frame_seconds)
+    for i, attention in zip(long, attentions, strict=True):
+        moved = progress(attention.mean[None, :-1], frame_seconds=speech.frame_seconds)
         flags = tuple(name for name in ("stalled", "backwards") if getattr(moved, name))
-        checked[i] = replace(results[i], flags=(*flags, *results[i].flags), alignment=alignment)
+        checked[i] = replace(results[i], flags=(*flags, *results[i].flags), attention=attention)
     return checked
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...alignment import Listening, SpokenWord
+from ...alignment import SpokenWord, TokenAttention
 from ...attention import ProjectedContext
 from .model import SpeechModel
 from .options import SpeechOptions
@@ -52,7 +52,7 @@ class WindowResult:
     """What is suspicious about the text. stalled, backwards: the attention stood still or ran back in time; repeats:
     the text repeats itself. Segments may also have silence: the recording is silent where the text is."""
 
-    alignment: Listening | None = field(default=None, repr=False, compare=False)
+    attention: TokenAttention | None = field(default=None, repr=False, compare=False)
     """Attention of the alignment heads for the text without timestamps; None where it was not computed."""
 
 

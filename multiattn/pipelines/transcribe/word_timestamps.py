@@ -60,8 +60,8 @@ class WordTimestamper:
         if not words:
             return window.segments
         prompt = speech.tokens.prompt(language=language, task=window.task)
-        known = window.result.alignment
-        if known is not None and len(known.look) != len(ids) + 1:  # a last segment may be left to the next window
+        known = window.result.attention
+        if known is not None and len(known.mean) != len(ids) + 1:  # a last segment may be left to the next window
             known = None
         (spoken,) = word_times(
             speech.model,
@@ -73,7 +73,7 @@ class WordTimestamper:
             heads=speech.heads,
             frame_seconds=speech.frame_seconds,
             log_probs=[[segment.log_probs[i] for segment, i in text]],
-            alignments=None if known is None else [known],
+            attention=None if known is None else [known],
             samples=[window.samples],
             sample_rate=speech.preprocessing.sample_rate,
             min_seconds=speech.frame_seconds,
