@@ -4,23 +4,19 @@ from .answer import AnswerPipeline
 from .base import Pipeline
 from .caption import CaptionPipeline
 from .classify import ClassifyPipeline
-from .load import load
-from .options import AnswerOptions, CaptionOptions
-from .results import (
+from .image_results import (
     Answer,
     AnswerMap,
-    Candidate,
     CaptionMap,
     CaptionResult,
     ClassifyResult,
-    Failure,
     PictureMap,
     Prediction,
-    Result,
-    SavedMap,
-    WrittenWord,
     save_answers,
 )
+from .load import load
+from .options import AnswerOptions, CaptionOptions
+from .results import Candidate, Failure, Result, SavedMap, WrittenWord
 from .transcribe.config import Segment, SpeechOptions
 from .transcribe.options import TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline

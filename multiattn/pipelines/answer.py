@@ -29,6 +29,7 @@ from .base import (
     the_only,
     tokenizer_of,
 )
+from .image_results import Answer
 from .options import (
     TOP_K,
     AnswerOptions,
@@ -38,7 +39,7 @@ from .options import (
     checked_answers,
     first_token_of,
 )
-from .results import Answer, Failure
+from .results import Failure
 
 _Questions = list[str] | tuple[str, ...]
 

@@ -17,7 +17,7 @@ from ..maps import AnswerMaps, QuestionReading, answer_attention, answer_attenti
 from ..models import VQA, SingleStream
 from .answer_decoders import AnswerDecoder, Found
 from .base import Prepared, stacked
-from .results import Answer, AnswerMap
+from .image_results import Answer, AnswerMap
 
 _ROWS = 64
 """Questions computed at once: what they take of the memory grows with them."""

@@ -18,7 +18,7 @@ from ..generation.search import check_numbers
 from ..inputs import Tokenizer
 from ..inputs.text import Word
 from ..models import VQA, SingleStream, TextDecoder
-from .results import Candidate, WrittenWord, probability
+from .results import Candidate, WrittenWord, probability, shifted, written_words
 
 _RANKED = 128
 """Candidates of a list that are scored in full: those with the likeliest first tokens. As many as LAVIS takes."""
@@ -105,10 +105,7 @@ class Generative:
     def _found(self, candidates: Sequence[Generated], start: int) -> Found:
         texts = [self.tokenizer.decode(one.tokens) for one in candidates]
         cut = len(texts[0]) - len(texts[0].lstrip())
-        words = [
-            word._replace(start=word.start - cut, end=word.end - cut)
-            for word in self.tokenizer.words(candidates[0].tokens)
-        ]
+        words = shifted(self.tokenizer.words(candidates[0].tokens), cut)
         return _found([(text.strip(), one) for text, one in zip(texts, candidates, strict=True)], words, start=start)
 
 
@@ -177,10 +174,7 @@ def _found(texts: Sequence[tuple[str, Generated]], words: Sequence[Word], *, sta
     best = texts[0][1]
     return Found(
         tuple(Candidate(text, probability(sum(one.log_probs))) for text, one in texts),
-        tuple(
-            WrittenWord(word.text, word.start, word.end, probability(sum(best.log_probs[i] for i in word.pieces)))
-            for word in words
-        ),
+        written_words(words, best.log_probs),
         (start, *best.tokens),
         tuple(words),
     )
