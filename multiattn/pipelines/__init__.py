@@ -1,4 +1,7 @@
-"""Floor 5: files in, typed results and maps out."""
+"""Floor 6: files in, typed results and maps out.
+
+`load` makes the pipeline of a model; `base`, `options` and `results` hold what all pipelines share.
+"""
 
 from .answer import AnswerPipeline
 from .base import Pipeline
