@@ -1,26 +1,25 @@
-"""Floor 5: files in, typed results and maps out."""
+"""Floor 6: files in, typed results and maps out.
+
+`load` makes the pipeline of a model; `base`, `options` and `results` hold what all pipelines share.
+"""
 
 from .answer import AnswerPipeline
 from .base import Pipeline
 from .caption import CaptionPipeline
 from .classify import ClassifyPipeline
-from .load import load
-from .options import AnswerOptions, CaptionOptions
-from .results import (
+from .image_results import (
     Answer,
     AnswerMap,
-    Candidate,
     CaptionMap,
     CaptionResult,
     ClassifyResult,
-    Failure,
     PictureMap,
     Prediction,
-    Result,
-    SavedMap,
-    WrittenWord,
     save_answers,
 )
+from .load import load
+from .options import AnswerOptions, CaptionOptions
+from .results import Candidate, Failure, Result, SavedMap, WrittenWord
 from .transcribe.options import SpeechOptions, TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
 from .transcribe.results import SpeechMap, Transcript
