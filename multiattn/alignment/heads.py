@@ -17,6 +17,7 @@ from ..attention import ProjectedContext
 from ..attention.heads import Head
 from ..errors import ModelError
 from ..models import SpeechRecognizer
+from .loops import median_and_focus
 from .teacher_forcing import SpeechReplay
 
 NEAR_SECONDS = 0.2
@@ -129,11 +130,6 @@ def choose_heads(ranked: Sequence[HeadScore], *, share: float = CHOSEN_SHARE, mo
 
 def _monotonic_and_sharp(attention: np.ndarray, near: int) -> tuple[float, float]:
     """Compute the two fields of `HeadScore` from weights (n, m); `near` is a number of frames."""
-    cumulative = np.pad(attention.astype(np.float64).cumsum(axis=1), ((0, 0), (1, 0)))  # (n, m + 1)
-    median = (cumulative[:, 1:] < 0.5).sum(axis=1)
+    median, focus = median_and_focus(attention, near=near)
     first, last = np.triu_indices(len(median), k=1)
-    order = np.sign(median[last] - median[first]).mean()
-    frames = attention.shape[1]
-    rows = np.arange(len(median))
-    within = cumulative[rows, np.minimum(median + near + 1, frames)] - cumulative[rows, np.maximum(median - near, 0)]
-    return float(order), float(within.mean())
+    return float(np.sign(median[last] - median[first]).mean()), float(focus.mean())

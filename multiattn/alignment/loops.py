@@ -9,7 +9,7 @@ or jumps back to repeat them; over silence, where the model invents text, it spr
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int64
 
 STALL_TOKENS, STALL_SECONDS = 12, 0.3
 """This many tokens in a row that attend to a stretch this short (seconds) are a stall: speech has no 40 tokens/s."""
@@ -72,24 +72,32 @@ def progress(weights: Float[np.ndarray, "h n m"], *, frame_seconds: float = 0.02
         return Progress(0, 0.0, 0.0, 0.0, 0.0)
     attention = weights.astype(np.float64).mean(axis=0)
     attention /= np.maximum(attention.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    cumulative = attention.cumsum(axis=1)
-    # the median and not the mean: a share of the attention that rests elsewhere does not move it
-    median = (cumulative < 0.5).sum(axis=1)  # (n,)
+    median, focus = median_and_focus(attention, near=round(_NEAR_SECONDS / frame_seconds))
     seconds = median * frame_seconds
-    near = round(_NEAR_SECONDS / frame_seconds)
-    focus = [
-        cumulative[i, min(at + near, frames - 1)] - (cumulative[i, at - near - 1] if at > near else 0)
-        for i, at in enumerate(median)
-    ]
     reached = _reached(seconds)
     before = np.concatenate([[0.0], reached[:-1]])
     return Progress(
         tokens=tokens,
         stalled_share=float(_stalled(seconds).mean()),
         backwards_share=float((seconds <= before - BACK_SECONDS).mean()),
-        focus=float(np.mean(focus)),
+        focus=float(focus.mean()),
         reached=float(reached[-1]),
     )
+
+
+def median_and_focus(
+    attention: Float[np.ndarray, "n m"], *, near: int
+) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Return, for each token, the median frame of its attention and the share within `near` frames of that median.
+
+    The median is used and not the mean, since a share of the attention that rests elsewhere does not move it.
+    """
+    n, m = attention.shape
+    cumulative = np.pad(attention.astype(np.float64).cumsum(axis=1), ((0, 0), (1, 0)))  # (n, m + 1)
+    median = (cumulative[:, 1:] < 0.5).sum(axis=1)
+    rows = np.arange(n)
+    focus = cumulative[rows, np.minimum(median + near + 1, m)] - cumulative[rows, np.maximum(median - near, 0)]
+    return median, focus
 
 
 def _reached(seconds: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from tests.fixtures import tiny_bundle, tiny_speech_bundle, tiny_whisper_bundle
 
 RATE = 16_000  # Hz
 QUICK = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 7}
-"""Options that keep random weights, which fail every limit, from being asked six times."""
+"""Options that keep random weights, whose texts fail every threshold, from being run at six temperatures."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def whisper() -> TranscribePipeline:
 
 
 def bursts(count: int, *, rate: int = RATE, pause: float = 0.4, seed: int = 0) -> np.ndarray:
-    """So many chirps of a third of a second, with pauses of faint noise before, between and after them."""
+    """Chirps of a third of a second, with pauses of faint noise before, between and after them."""
     random = np.random.default_rng(seed)
     times = np.arange(round(0.31 * rate)) / rate
     quiet = np.zeros(round(pause * rate))
@@ -57,7 +57,7 @@ def facts(result: Transcript) -> dict:
     return fields
 
 
-def test_one_recording_is_the_same_however_it_comes(ours, tmp_path) -> None:
+def test_one_recording_gives_the_same_in_every_form(ours, tmp_path) -> None:
     samples = bursts(3)
     samples = np.round(samples * 32768).clip(-32768, 32767).astype(np.int16)  # what the file holds
     file = save(tmp_path / "a.wav", samples)
@@ -72,13 +72,13 @@ def test_one_recording_is_the_same_however_it_comes(ours, tmp_path) -> None:
     assert facts(ours(samples, rate=RATE, **QUICK)) == facts(result)
 
 
-def test_the_rate_of_an_array_counts(ours) -> None:
+def test_the_rate_of_an_array_is_used(ours) -> None:
     samples = bursts(2)
     result = ours(samples, rate=8000, **QUICK)
     assert result.duration == pytest.approx(2 * len(samples) / RATE)
 
 
-def test_a_list_keeps_its_order_and_names_what_cannot_be_used(ours, tmp_path) -> None:
+def test_a_list_keeps_its_order_and_has_failures(ours, tmp_path) -> None:
     good = [save(tmp_path / f"{i}.wav", bursts(i + 1, seed=i)) for i in range(2)]
     (tmp_path / "words.wav").write_text("no recording")
     found = ours([good[1], tmp_path / "words.wav", good[0]], **QUICK)
@@ -111,9 +111,9 @@ def test_the_stream_reads_no_further_than_it_is_asked_to(ours) -> None:
 
 def test_chunks_of_several_recordings_share_batches(ours, tmp_path, monkeypatch) -> None:
     (tmp_path / "words.wav").write_text("no recording")
-    talks = [bursts(count, pause=2.1, seed=count) for count in (1, 3, 1)]
-    inputs = [talks[0], np.zeros(RATE), tmp_path / "words.wav", talks[1], np.full(1, 0.7), talks[2]]
-    hot = {"temperatures": [0.8], "num_beams": 1, "max_tokens": 7}  # chance too is each piece's own
+    recordings = [bursts(count, pause=2.1, seed=count) for count in (1, 3, 1)]
+    inputs = [recordings[0], np.zeros(RATE), tmp_path / "words.wav", recordings[1], np.full(1, 0.7), recordings[2]]
+    hot = {"temperatures": [0.8], "num_beams": 1, "max_tokens": 7}  # each chunk has a generator of its own
     alone = [ours(one, words=True, batch_size=1, **hot) if not isinstance(one, Path) else None for one in inputs]
     sizes, plain = [], chunked.decode_windows
 
@@ -130,13 +130,13 @@ def test_chunks_of_several_recordings_share_batches(ours, tmp_path, monkeypatch)
         assert sizes == expected
         results = [one for one in events if not isinstance(one, Segment)]
         assert [type(one) for one in results] == [Transcript, Transcript, Failure, Transcript, Transcript, Transcript]
-        told: list[Segment] = []
+        passed: list[Segment] = []
         for event in events:
             if isinstance(event, Segment):
-                told.append(event)
+                passed.append(event)
             else:
-                assert tuple(told) == (event.segments if isinstance(event, Transcript) else ())
-                told = []
+                assert tuple(passed) == (event.segments if isinstance(event, Transcript) else ())
+                passed = []
         for one, expected_one in zip(results, alone, strict=True):
             if expected_one is not None:
                 assert (one.text, one.duration) == (expected_one.text, expected_one.duration)
@@ -144,7 +144,7 @@ def test_chunks_of_several_recordings_share_batches(ours, tmp_path, monkeypatch)
         assert [bool(one.text) for one in results if isinstance(one, Transcript)] == [True, False, True, False, True]
 
 
-def test_a_recording_that_breaks_off_is_a_failure_between_its_neighbours(ours, monkeypatch) -> None:
+def test_a_damaged_recording_is_a_failure_between_its_neighbors(ours, monkeypatch) -> None:
     long, short = bursts(2, pause=2.1), bursts(1)
     blocks = Recording.blocks
 
@@ -163,7 +163,7 @@ def test_a_recording_that_breaks_off_is_a_failure_between_its_neighbours(ours, m
 @pytest.mark.parametrize("kind", ["ours", "whisper"])
 @pytest.mark.parametrize("count", [1, 300])
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_click_says_nothing(kind, count, batch_size, request) -> None:
+def test_a_click_has_no_text(kind, count, batch_size, request) -> None:
     result = request.getfixturevalue(kind)(np.full(count, 0.7), batch_size=batch_size, **QUICK)
     assert (result.text, result.segments) == ("", ())
 
@@ -190,7 +190,7 @@ def test_one_more_decoder_pass_serves_loops_and_words(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("seed", range(7))
-def test_every_word_has_some_time(seed) -> None:
+def test_every_word_has_a_duration(seed) -> None:
     random = np.random.default_rng(seed)
     times = np.sort(random.integers(0, 9, 26)) / 5  # many alike
     words = [SpokenWord("a", start, end, 1.0, 0, 1, (0,)) for start, end in times.reshape(-1, 2).tolist()]
@@ -206,7 +206,7 @@ def test_every_word_has_some_time(seed) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ours", "whisper"])
-def test_segments_come_as_they_are_ready_and_are_those_of_the_result(kind, request) -> None:
+def test_segments_are_passed_on_when_ready_and_are_those_of_the_result(kind, request) -> None:
     pipeline = request.getfixturevalue(kind)
     recordings = [bursts(count, pause=2.1, seed=count) for count in (3, 2)]
     events = []
@@ -256,7 +256,7 @@ def test_a_recording_in_chunks_is_the_same_for_every_batch_size(ours) -> None:
             assert (word.start, word.end) == pytest.approx((expected.start, expected.end), abs=1e-3)
 
 
-def test_the_same_recording_gives_the_same_text_with_chance_in_it(ours) -> None:
+def test_sampling_gives_the_same_text_for_the_same_seed(ours) -> None:
     samples = bursts(2)
     hot = {"temperatures": [1.0], "log_prob_threshold": None}
     first, again = ours(samples, **hot), ours(samples, **hot)
@@ -266,9 +266,9 @@ def test_the_same_recording_gives_the_same_text_with_chance_in_it(ours) -> None:
 
 def test_a_language_is_given_or_detected(whisper) -> None:
     samples = bursts(2)
-    heard = whisper(samples, **QUICK)
-    assert heard.language in ("en", "de", "zh")
-    assert heard.to_dict()["language"] == heard.language
+    found = whisper(samples, **QUICK)
+    assert found.language in ("en", "de", "zh")
+    assert found.to_dict()["language"] == found.language
     assert whisper(samples, language="de", **QUICK).language == "de"
     with pytest.raises(ModelError, match="`language` must be of de, en, zh, but is 'fr' instead"):
         whisper(samples, language="fr")
@@ -294,7 +294,7 @@ def test_clips_of_a_recording(ours, whisper) -> None:
         whisper.stream([samples], clips=[(2.0, 1.0)])
 
 
-def test_what_came_before_counts(whisper) -> None:
+def test_the_prompt_changes_the_text(whisper) -> None:
     samples = bursts(2)
     texts = {
         whisper(samples, language="en", prompt=prompt, **QUICK).text for prompt in (None, "the red", "nine. nine.")
@@ -308,7 +308,7 @@ def test_a_model_without_languages_has_none(ours) -> None:
     assert "language" not in result.to_dict()
 
 
-def test_it_says_what_it_is_asked_to(ours, whisper) -> None:
+def test_options_that_cannot_be_used_are_named_at_once(ours, whisper) -> None:
     samples = bursts(1)
     for options, error, message in (
         ({"maps": "glow"}, ModelError, "`maps` must be of attention.* or all, but is 'glow' instead"),
@@ -319,7 +319,7 @@ def test_it_says_what_it_is_asked_to(ours, whisper) -> None:
         with pytest.raises(error, match=message):
             ours(samples, **options)
         with pytest.raises(error, match=message):
-            ours.stream([samples], **options)  # told at once, not with the first result
+            ours.stream([samples], **options)  # at once, not with the first result
         if "maps" not in options:
             with pytest.raises(error, match=message):
                 ours.segments(samples, **options)
@@ -327,7 +327,7 @@ def test_it_says_what_it_is_asked_to(ours, whisper) -> None:
         whisper(samples, ctc_weight=0.3)
 
 
-def test_a_model_of_another_task_or_without_a_vocabulary() -> None:
+def test_a_model_of_another_task_or_without_a_tokenizer_is_refused() -> None:
     with pytest.raises(ModelError, match="tiny must be a model for transcribe, but is one for classify instead"):
         TranscribePipeline(tiny_bundle(), device="cpu")
     bundle = tiny_speech_bundle()
@@ -336,7 +336,7 @@ def test_a_model_of_another_task_or_without_a_vocabulary() -> None:
         TranscribePipeline(bundle, device="cpu")
 
 
-def test_alignment_heads_that_the_model_has_not() -> None:
+def test_alignment_heads_that_do_not_exist_are_refused() -> None:
     bundle = tiny_speech_bundle()
     bundle.decoding["alignment_heads"] = [[5, 0]]
     with pytest.raises(ModelError, match=r"\(5, 0\)"):

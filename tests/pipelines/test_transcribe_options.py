@@ -32,7 +32,7 @@ def made(asked=None, by_model=None, tokens=WHISPER, *, max_length=448, has_ctc=F
     )
 
 
-def test_the_defaults_follow_from_what_the_vocabulary_has() -> None:
+def test_the_defaults_depend_on_the_vocabulary() -> None:
     found = made()
     assert (found.decoding.num_beams, found.decoding.max_tokens) == (5, 224)
     assert (found.timestamps, found.condition_on_previous) == (True, True)
@@ -42,7 +42,7 @@ def test_the_defaults_follow_from_what_the_vocabulary_has() -> None:
     assert (found.timestamps, found.condition_on_previous) == (False, False)
 
 
-def test_what_is_asked_for_goes_over_the_models_wish_and_that_over_the_default() -> None:
+def test_the_callers_options_win_over_the_models_and_these_over_the_defaults() -> None:
     by_model = {"num_beams": 2, "max_tokens": 31, "min_tokens": 7, "suppress": (3, 5), "alignment_heads": [[1, 0]]}
     found = made({}, by_model).decoding
     assert (found.num_beams, found.max_tokens, found.min_tokens, found.suppress) == (2, 31, 7, (3, 5))
@@ -51,7 +51,7 @@ def test_what_is_asked_for_goes_over_the_models_wish_and_that_over_the_default()
     assert made({"num_beams": None, "max_tokens": None}, by_model) == made({}, by_model)
 
 
-def test_a_model_may_say_how_much_ctc_counts() -> None:
+def test_a_model_may_state_its_ctc_weight() -> None:
     by_model = {"ctc_weight": 0.4}
     assert made({}, by_model, has_ctc=True).ctc_weight == 0.4
     assert made({"ctc_weight": 0.0}, by_model, has_ctc=True).ctc_weight == 0.0
@@ -59,7 +59,7 @@ def test_a_model_may_say_how_much_ctc_counts() -> None:
         made({}, by_model)
 
 
-def test_what_belongs_to_speech_arrives() -> None:
+def test_options_of_speech_are_passed_on() -> None:
     found = made(
         {
             "language": "fr",
@@ -117,7 +117,7 @@ def test_what_belongs_to_speech_arrives() -> None:
         ({"temperatures": [0.5, -1]}, WHISPER, "`temperatures` must be at least one number of at least 0"),
     ],
 )
-def test_what_cannot_be_is_named(asked, tokens, message) -> None:
+def test_options_that_cannot_be_used_are_named(asked, tokens, message) -> None:
     with pytest.raises(ModelError, match=message):
         made(asked, tokens=tokens)
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_is_named(asked, tokens, message) -> None:
         ({"num_beams": 0}, "runs/mine: `decoding` cannot be used: `num_beams` must be at least 1, but is 0 instead"),
     ],
 )
-def test_a_models_wish_that_is_none_is_named(by_model, message) -> None:
+def test_options_of_the_model_that_cannot_be_used_are_named(by_model, message) -> None:
     with pytest.raises(ModelError, match=message):
         made({}, by_model)
 

@@ -5,7 +5,7 @@ For every model; faster than going through a recording in order.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 
 import torch
 import torch.nn.functional as F
@@ -100,15 +100,10 @@ def transcribe_chunked(
         ModelError: An option does not fit the model.
     """
     generator = torch.Generator(speech.device).manual_seed(0) if generator is None else generator
-    batch: list[PendingChunk] = []
-    for chunk in pending_chunks(speech, recording, options, generator=generator, add_words=add_words):
-        batch.append(chunk)
-        if len(batch) == batch_size:
-            for segments in transcribe_chunks(speech, batch, options):
-                yield from segments
-            batch = []
-    for segments in transcribe_chunks(speech, batch, options):
-        yield from segments
+    chunks = pending_chunks(speech, recording, options, generator=generator, add_words=add_words)
+    while batch := list(islice(chunks, batch_size)):
+        for segments in transcribe_chunks(speech, batch, options):
+            yield from segments
 
 
 def _transcribe(

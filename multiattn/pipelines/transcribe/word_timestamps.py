@@ -65,7 +65,7 @@ class WordTimestamper:
             known = None
         (spoken,) = word_times(
             speech.model,
-            window.contexts if known is not None else window.context,
+            window.context if known is None else window.contexts,  # unused if known; selecting one row copies it
             [[*prompt, *ids]],
             [words],
             prompt_lengths=[len(prompt)],

@@ -45,7 +45,7 @@ def test_no_chunk_extends_over_a_long_pause(floor: float) -> None:
 
 
 @pytest.mark.parametrize("longest", [2.3, 3.0, 5.9])
-def test_a_cut_that_must_be_falls_into_a_pause(longest: float) -> None:
+def test_a_necessary_cut_falls_into_a_pause(longest: float) -> None:
     """Tones of 0.7 s with pauses of 0.4 s: every cut is within a pause, and nothing but silence is lost."""
     parts = [part for i in range(17) for part in (tone(0.7, pitch=200 + 50 * i), hush(0.4, level=0.0005))]
     samples = torch.cat(parts)
@@ -62,7 +62,7 @@ def test_a_cut_that_must_be_falls_into_a_pause(longest: float) -> None:
     assert reached == len(samples)
 
 
-def test_speech_without_a_pause_is_cut_all_the_same() -> None:
+def test_speech_without_a_pause_is_cut_too() -> None:
     samples = tone(11.3)
     found = chunks(samples, 3.0)
     assert torch.equal(torch.cat([chunk.samples for chunk in found]), samples)
@@ -91,7 +91,7 @@ def test_a_few_samples_are_a_chunk(count: int) -> None:
     assert len(chunk.samples) == count
 
 
-def test_what_is_silent() -> None:
+def test_the_threshold_of_silence() -> None:
     assert is_silent(torch.zeros(0)) and is_silent(torch.full((7,), 0.0003)) and not is_silent(torch.full((7,), 0.0004))
 
 

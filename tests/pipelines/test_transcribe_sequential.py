@@ -80,7 +80,7 @@ def transcribed(
 @pytest.mark.parametrize("block", [0.37, 30.0])
 def test_windows_have_the_features_of_the_whole(count: int, block: float, monkeypatch: pytest.MonkeyPatch) -> None:
     preprocessing = AudioPreprocessing(mels=13)
-    loudness = 10 ** torch.linspace(-6, 0, count)  # so far apart that its loudest point is heard in every window
+    loudness = 10 ** torch.linspace(-6, 0, count)  # so far apart that its loudest point is visible in every window
     samples = loudness * torch.randn(count, generator=torch.Generator().manual_seed(7))
     # with silence after it, which is where its last frame ends
     whole = preprocessing.scaled(preprocessing.log_power(torch.cat([samples, torch.zeros(RATE)])))
@@ -96,8 +96,8 @@ def test_windows_have_the_features_of_the_whole(count: int, block: float, monkey
             assert not window[:, length:].any()
 
 
-def test_a_window_begins_where_the_last_one_was_whole() -> None:
-    """Pairs of times end a segment; what is begun is left to the next window; a lone time at the end says: silence."""
+def test_a_window_begins_at_the_last_complete_segment() -> None:
+    """Pairs of times end a segment; the next window decodes an unfinished one again; a single last time ends the text."""
     speech = spied("0.1 red 0.9 0.9 the", "0.0 nine 1.0 1.2 red 1.5", "0.0 the 0.3", "0.0 red")
     samples = tone(7.3)
     found = transcribed(speech, samples)
@@ -133,7 +133,7 @@ def test_the_prompt_of_each_window_is_the_text_before_it() -> None:
 
 
 def test_silence_is_skipped() -> None:
-    """A window of silence is passed over; a segment in silence is flagged."""
+    """A silent window is skipped; a silent segment is flagged."""
     samples = torch.cat([tone(2.0), hush(6.0), tone(1.0), hush(1.0)])
     speech = spied("0.0 red 2.0", "0.0 red 0.8 1.2 nine 1.8 1.8")
     found = transcribed(speech, samples)
@@ -155,8 +155,8 @@ def test_silence_is_skipped() -> None:
         ("0.0 nine 0.5 0.5 red 0.9", [(2.0, 2.5), (2.5, 2.9)]),
     ],
 )
-def test_no_segment_goes_on_after_the_recording(text: str, spans: list[tuple[float, float]]) -> None:
-    """What the model writes of later is in the silence that fills the last window; before it all stays as written."""
+def test_no_segment_ends_after_the_recording(text: str, spans: list[tuple[float, float]]) -> None:
+    """Later times belong to the padding of the last window; earlier ones stay as written."""
     found = transcribed(spied("0.0 red 2.0", text), tone(3.0))
     assert [(round(one.start, 3), round(one.end, 3)) for one in found] == [(0.0, 2.0), *spans]
 
@@ -168,7 +168,7 @@ def test_a_window_shorter_than_an_encoder_frame_is_skipped() -> None:
         assert len(speech.previous) == count
 
 
-def test_segments_come_as_soon_as_their_window_is_done() -> None:
+def test_segments_are_yielded_when_their_window_is_decoded() -> None:
     speech = spied(*["0.0 red 1.0 1.0 nine 2.0"] * 3)
     with Recording.open(tone(6.0)) as recording:
         found = transcribe_in_order(speech, recording, OPTIONS)
@@ -241,6 +241,6 @@ def test_clips_of_a_recording() -> None:
     assert [(one.start, one.text) for one in found[:3]] == [(1.0, " red"), (5.0, " nine"), (6.0, " red")]
 
 
-def test_a_model_without_times_cannot() -> None:
+def test_a_model_without_times_is_refused() -> None:
     with pytest.raises(ModelError, match="must have timestamp tokens to go through a recording in order: cut it at"):
         transcribed(speech_model(tiny_speech_bundle()), tone(1.0))
