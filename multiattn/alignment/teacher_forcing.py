@@ -39,7 +39,7 @@ class SpeechReplay:
 
     context: ProjectedContext
     transcripts: Replay
-    """Every transcript ends with the end token. Its `rows` predict the text, and the last of them the end token."""
+    """With the end token. Its `rows` predict the text, without the end token."""
 
     frames: tuple[int, ...]
     """Of each transcript: the frames of its recording, without the silence that pads it."""

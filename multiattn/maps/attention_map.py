@@ -1,8 +1,8 @@
-"""The one map type: an array with named axes that knows what it shows, how it was made and where in the source it lies.
+"""The one map type: an array with named axes, the method and attentions it comes from, and the way back to the source.
 
-A map over a picture has the axes (y, x), both in patches, and the geometry that leads back to source pixels. A stack
-of them has the axes (layer, head, y, x). Captions give (word, y, x), speech (token, time), questions (word, y, x): the
-same type with other axes, so that every exporter reads all of them.
+A map of a picture has the axes (y, x), in patches, and the geometry that leads back to source pixels. Captions,
+questions and answers have (word, y, x), speech has (word, time); a stack has the axes (layer, head) before those. All
+are of the same type, so that every exporter reads all of them.
 """
 
 import math
@@ -17,10 +17,10 @@ from ..inputs import Geometry
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a map: what its positions mean, and where they lie in its unit."""
+    """One axis of a map: what its positions stand for, and where they lie in its unit."""
 
     name: str
-    """What it runs over: `y`, `x`, `layer`, `head`, `token`, `time`, `word`."""
+    """What it runs over: `y`, `x`, `layer`, `head`, `time`, `word`."""
 
     unit: str
     """What one position is, or is measured in: `patch`, `index`, `second`, `word`."""
@@ -32,8 +32,8 @@ class Axis:
     """The distance from one position to the next, in `unit`; above 0."""
 
     labels: tuple[str, ...] | None = None
-    """A name for each position, or None. Those of a text are its consecutive pieces, spaces included: put together they
-    are the text again, and their running lengths are the character spans."""
+    """A name for each position, or None. For words each begins with the space before it, so that the labels concatenate
+    to the text and their lengths add up to character offsets."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -53,13 +53,13 @@ class Axis:
             _check_texts("labels", self.labels)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """Return the fields as JSON values."""
         labels = None if self.labels is None else list(self.labels)
         return {"name": self.name, "unit": self.unit, "start": self.start, "step": self.step, "labels": labels}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Axis":
-        """The axis that `to_dict` described.
+        """Make the axis that `to_dict` described.
 
         Raises:
             KeyError: A field is missing.
@@ -77,9 +77,9 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """How much each place of the input counts, by one method. Immutable: the values are a read-only copy.
+    """How much each part of the input counts, by one method. Immutable: the values are a read-only copy.
 
-    Maps compare with `equals`; `==` asks whether they are the same object, as for arrays.
+    Compare maps with `equals`; `==` is identity, because arrays have no single truth value.
     """
 
     values: Float32[np.ndarray, "..."]
@@ -89,20 +89,20 @@ class AttentionMap:
     """The axes in the order of the dimensions; no name twice."""
 
     method: str
-    """How it was made: `attention`, `rollout`, `relevance`, ..."""
+    """How it was computed: `attention`, `rollout`, `relevance`, ..."""
 
     sites: tuple[str, ...]
-    """The attentions it was made from, e.g. `blocks.11.self`; at least one."""
+    """The attentions it was computed from, e.g. `blocks.11.self`; at least one."""
 
     heads: tuple[int, ...] | None
-    """The heads it was made from, each at one of `sites` or more; None where all were fused, or stand along an axis of
-    their own."""
+    """The heads it was computed from, each at one or more of `sites`; None where all were averaged, or where heads are
+    an axis."""
 
     geometry: Geometry | None
-    """The way back to source pixels; None where the input is no picture."""
+    """How the picture was cut from its source; None where unknown, or where the input is no picture."""
 
     target: str | None
-    """What it explains: a label, a word; None where it explains nothing in particular."""
+    """What it explains: a label or a text; None where it is not specific to one."""
 
     note: str = ""
     """One line on how to read it."""
@@ -161,11 +161,11 @@ class AttentionMap:
         return tuple(axis.name for axis in self.axes)
 
     def equals(self, other: "AttentionMap") -> bool:
-        """Whether every field is the same, the values bit for bit."""
+        """Return whether every field is the same, the values bit for bit."""
         return self.to_dict() == other.to_dict() and self.values.tobytes() == other.values.tobytes()
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the values, as JSON values; their shape is there to be checked."""
+        """Return everything but the values as JSON values, with their shape for a check."""
         return {
             "shape": list(self.values.shape),
             "axes": [axis.to_dict() for axis in self.axes],
@@ -179,7 +179,7 @@ class AttentionMap:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], values: np.ndarray) -> "AttentionMap":
-        """The map that `to_dict` described, with its values.
+        """Make the map that `to_dict` described, with its values.
 
         Raises:
             KeyError: A field is missing.
