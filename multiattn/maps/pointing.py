@@ -33,19 +33,18 @@ class PointingScore(NamedTuple):
 
 
 def centers_within(
-    x: Float64[np.ndarray, " x"], y: Float64[np.ndarray, " y"], boxes: Sequence[Box]
+    x: Float64[np.ndarray, " x"], y: Float64[np.ndarray, " y"], boxes: Float64[np.ndarray, "boxes 4"]
 ) -> Bool[np.ndarray, "y x"]:
     """Return which patches have their center in one of the boxes.
 
     Args:
         x: The centers of the columns of patches, in pixels of the picture.
         y: The centers of the rows.
-        boxes: In pixels of the picture.
+        boxes: Left, top, right and bottom of each, in pixels of the picture.
     """
-    inside = np.zeros((len(y), len(x)), dtype=np.bool_)
-    for left, top, right, bottom in boxes:
-        inside |= ((top <= y) & (y <= bottom))[:, None] & (left <= x) & (x <= right)
-    return inside
+    left, top, right, bottom = boxes.T[..., None]  # (boxes, 1)
+    rows, cols = (top <= y) & (y <= bottom), (left <= x) & (x <= right)  # (boxes, y), (boxes, x)
+    return np.asarray((rows[:, :, None] & cols[:, None]).any(axis=0))
 
 
 def patches_within(over: AttentionMap, boxes: Sequence[Box]) -> Bool[np.ndarray, "y x"]:
@@ -60,7 +59,7 @@ def patches_within(over: AttentionMap, boxes: Sequence[Box]) -> Bool[np.ndarray,
     _, _, height, width = over.geometry.crop
     x = np.array([over.geometry.to_source((col + 0.5) * width / cols, 0.0)[0] for col in range(cols)])
     y = np.array([over.geometry.to_source(0.0, (row + 0.5) * height / rows)[1] for row in range(rows)])
-    return centers_within(x, y, boxes)
+    return centers_within(x, y, np.array(boxes, dtype=np.float64).reshape(-1, 4))
 
 
 def points(values: Float[np.ndarray, "*maps y x"], inside: Bool[np.ndarray, "y x"]) -> Float64[np.ndarray, "*maps"]:

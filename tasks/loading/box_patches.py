@@ -25,7 +25,8 @@ def box_patches(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, in
         grid: Rows and columns of patches.
     """
     rows, cols = grid
-    return centers_within((np.arange(cols) + 0.5) * size[0] / cols, (np.arange(rows) + 0.5) * size[1] / rows, boxes)
+    x, y = (np.arange(cols) + 0.5) * size[0] / cols, (np.arange(rows) + 0.5) * size[1] / rows
+    return centers_within(x, y, np.array(boxes, dtype=np.float64).reshape(-1, 4))
 
 
 class BoxPatches:
