@@ -62,8 +62,8 @@ def explain_words(
         geometries: How each picture was cut from its source.
         layer: For `attention`: which decoder block, negative from the end; the mean of all where None.
         head: For `attention`: which head, or the mean where None.
-        context: `model.encode(images)` or what the decoder's `project_context` made of it, where the caller has it
-            already; `attention` then runs the decoder alone.
+        context: `model.encode(images)`, or the decoder's `project_context` of that, where the caller has it already;
+            `attention` then runs the decoder alone.
 
     Raises:
         ModelError: An unknown method, layer or head; a layer or head for a method that uses all of them; or captions
