@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from ..checks import require
+from ..errors import ModelError
 from ..inputs import Geometry
 
 
@@ -39,16 +41,15 @@ class Axis:
         """Check the fields.
 
         Raises:
-            ValueError: A field has the wrong type, `start` is not finite, or `step` is not above 0.
+            ModelError: A field has the wrong type, `start` is not finite, or `step` is not above 0.
         """
         for field in ("name", "unit"):
             _check_text(field, getattr(self, field))
         for field in ("start", "step"):
             value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"`{field}` must be a finite number, but is {value!r} instead.")
-        if self.step <= 0:
-            raise ValueError(f"`step` must be above 0, but is {self.step} instead.")
+            finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            require(finite, field, must="a finite number", value=value)
+        require(self.step > 0, "step", must="above 0", value=self.step)
         if self.labels is not None:
             _check_texts("labels", self.labels)
 
@@ -63,7 +64,7 @@ class Axis:
 
         Raises:
             KeyError: A field is missing.
-            ValueError: A field is wrong.
+            ModelError: A field is wrong.
         """
         labels = fields["labels"]
         return cls(
@@ -111,46 +112,43 @@ class AttentionMap:
         """Check the fields and take a read-only copy of the values.
 
         Raises:
-            ValueError: A field has the wrong type, or the values do not fit the axes.
+            ModelError: A field has the wrong type, or the values do not fit the axes.
         """
         self._check_values()
         _check_text("method", self.method)
         _check_texts("sites", self.sites)
         if not self.sites:
-            raise ValueError("`sites` must name at least one attention, but is empty instead.")
-        if self.heads is not None and not (
-            isinstance(self.heads, tuple) and self.heads and all(type(h) is int and h >= 0 for h in self.heads)
-        ):
-            raise ValueError(f"`heads` must be None or a tuple of indices from 0, but is {self.heads!r} instead.")
-        if self.geometry is not None and not isinstance(self.geometry, Geometry):
-            raise ValueError(f"`geometry` must be None or a Geometry, but is {self.geometry!r} instead.")
-        if self.target is not None and not isinstance(self.target, str):
-            raise ValueError(f"`target` must be None or text, but is {self.target!r} instead.")
-        if not isinstance(self.note, str):
-            raise ValueError(f"`note` must be text, but is {self.note!r} instead.")
+            raise ModelError("`sites` must name at least one attention, but is empty instead.")
+        heads = self.heads
+        fits = isinstance(heads, tuple) and heads != () and all(type(head) is int and head >= 0 for head in heads)
+        require(heads is None or fits, "heads", must="None or a tuple of indices from 0", value=heads)
+        fits = self.geometry is None or isinstance(self.geometry, Geometry)
+        require(fits, "geometry", must="None or a Geometry", value=self.geometry)
+        require(self.target is None or isinstance(self.target, str), "target", must="None or text", value=self.target)
+        require(isinstance(self.note, str), "note", must="text", value=self.note)
         values = self.values.copy(order="C")
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
 
     def _check_values(self) -> None:
-        if not isinstance(self.axes, tuple) or not all(isinstance(axis, Axis) for axis in self.axes):
-            raise ValueError(f"`axes` must be a tuple of Axis, but is {self.axes!r} instead.")
+        fits = isinstance(self.axes, tuple) and all(isinstance(axis, Axis) for axis in self.axes)
+        require(fits, "axes", must="a tuple of Axis", value=self.axes)
         names = tuple(axis.name for axis in self.axes)
         if not names or len(set(names)) != len(names):
-            raise ValueError(f"`axes` must have one name each, at least one, but are {names} instead.")
+            raise ModelError(f"`axes` must have one name each, at least one, but are {names} instead.")
         if not isinstance(self.values, np.ndarray) or self.values.dtype != np.float32:
             kind = self.values.dtype if isinstance(self.values, np.ndarray) else type(self.values).__name__
-            raise ValueError(f"`values` must be a float32 array, but is {kind} instead.")
+            raise ModelError(f"`values` must be a float32 array, but is {kind} instead.")
         if self.values.ndim != len(names):
-            raise ValueError(f"`values` must have the dimensions {names}, but has shape {self.values.shape} instead.")
+            raise ModelError(f"`values` must have the dimensions {names}, but has shape {self.values.shape} instead.")
         if self.values.size == 0:
-            raise ValueError(f"`values` must not be empty, but has shape {self.values.shape} instead.")
+            raise ModelError(f"`values` must not be empty, but has shape {self.values.shape} instead.")
         if not np.isfinite(self.values).all():
             bad = int(np.count_nonzero(~np.isfinite(self.values)))
-            raise ValueError(f"`values` must be finite, but has {bad} NaN or infinite values instead.")
+            raise ModelError(f"`values` must be finite, but has {bad} NaN or infinite values instead.")
         for axis, size in zip(self.axes, self.values.shape, strict=True):
             if axis.labels is not None and len(axis.labels) != size:
-                raise ValueError(
+                raise ModelError(
                     f"`labels` of axis `{axis.name}` must be as many as its positions ({size}), "
                     f"but are {len(axis.labels)} instead."
                 )
@@ -183,10 +181,10 @@ class AttentionMap:
 
         Raises:
             KeyError: A field is missing.
-            ValueError: A field is wrong, or the values have another shape.
+            ModelError: A field is wrong, or the values have another shape.
         """
         if list(values.shape) != fields["shape"]:
-            raise ValueError(f"`values` must have shape {fields['shape']}, but has {list(values.shape)} instead.")
+            raise ModelError(f"`values` must have shape {fields['shape']}, but has {list(values.shape)} instead.")
         return cls(
             values=values,
             axes=tuple(Axis.from_dict(axis) for axis in fields["axes"]),
@@ -200,10 +198,9 @@ class AttentionMap:
 
 
 def _check_text(field: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"`{field}` must be a text that is not empty, but is {value!r} instead.")
+    require(isinstance(value, str) and value != "", field, must="a text that is not empty", value=value)
 
 
 def _check_texts(field: str, value: object) -> None:
-    if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"`{field}` must be a tuple of texts, but is {value!r} instead.")
+    fits = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    require(fits, field, must="a tuple of texts", value=value)

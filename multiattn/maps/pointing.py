@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from ..attention.heads import Head
+from ..checks import require
 from ..errors import ModelError
 from .attention_map import AttentionMap
 
@@ -95,8 +96,7 @@ def choose_pointing(stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box
     Raises:
         ModelError: They do not fit each other, no question has boxes, or no head ever points.
     """
-    if most < 1:
-        raise ModelError(f"`most` must be at least 1, but is {most} instead.")
+    require(most >= 1, "most", must="at least 1", value=most)
     known = _with_boxes(stacks, boxes)
     sums = [np.zeros(values.shape[-2:]) for values, _ in known]
     chosen: list[Head] = []

@@ -18,7 +18,7 @@ def box_of(y, x):
 
 
 def stack_of(peaks, *, elsewhere=(0, 0), geometry=GEOMETRY):
-    """A stack in which some heads have their maximum in a given patch, and all others elsewhere, as the mean of words."""
+    """A stack in which some heads have their maximum in a given patch, and all others elsewhere (mean of the words)."""
     values = np.zeros((LAYERS, HEADS, WORDS, *GRID), np.float32)
     for layer, head in np.ndindex(LAYERS, HEADS):
         patch = peaks.get((layer, head), elsewhere)
