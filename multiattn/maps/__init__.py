@@ -1,6 +1,7 @@
 """Where a model looked: from captured attention to an `AttentionMap`, and how far it can be trusted."""
 
 from .attention_map import AttentionMap, Axis
+from .building import word_attention
 from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attention_stack
 from .faithfulness import class_probability, deletion_scores, insertion_scores, word_probability
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
@@ -18,7 +19,6 @@ from .vqa import (
     explain_answer,
 )
 from .vqa_replay import QuestionReading, read_questions
-from .word_maps import word_attention
 
 __all__ = [
     "score_pointing",

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..inputs.text import Word
 from ..models import Captioner, ViT
+from .caption import replay_captions
 from .grounding import mean_color
-from .replay import replay_captions
 
 STEPS = 16  # points on the curve; more changes the third digit
 
@@ -49,7 +49,7 @@ def word_probability(
 
     def probability(images: Tensor) -> Tensor:
         replay = replay_captions(model, images, tokens, words, prompt_length=prompt_length)
-        log_probs = replay.log_probs(model(images, replay.tokens[:, :-1]))
+        log_probs = replay.log_probs(model(images, replay.inputs))
         return torch.stack([row[i] for row, i in zip(log_probs, index, strict=True)]).exp()
 
     return probability

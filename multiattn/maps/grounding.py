@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..inputs.text import Word
 from ..models import Captioner
-from .replay import replay_captions
+from .caption import replay_captions
 
 UNGROUNDED_BELOW = math.log(1.25)
 """In nats. A word that the picture makes less than a quarter likelier than a plain picture of its mean color does came
@@ -57,7 +57,7 @@ def measure_image_dependence(
         ModelError: The captions and words do not fit each other.
     """
     replay = replay_captions(model, images, tokens, words, prompt_length=prompt_length)
-    read = replay.tokens[:, :-1]
+    read = replay.inputs
     without_it = replay.log_probs(model.decoder(read, model.encode(mean_color(images))))
     if log_probs is None:
         with_it = [row.tolist() for row in replay.log_probs(model.decoder(read, model.encode(images)))]

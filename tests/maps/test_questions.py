@@ -298,7 +298,7 @@ def test_heads_that_point_are_the_only_ones_that_count(model, images):
     np.testing.assert_allclose(found.values, (values[0, 1] + values[2, 0] + values[2, 1]) / 3, atol=1e-7)
     assert found.sites == (stacks[1].answer.sites[0], stacks[1].answer.sites[2])
     assert found.heads == (0, 1), "not all, which a figure would say of None"
-    assert "Of the heads that point: 0.1, 2.0, 2.1." in found.note
+    assert "Only the heads that point: 0.1, 2.0, 2.1." in found.note
     of_one = answer_attention(stacks[1], heads=[(2, 1), (2, 0), (2, 1)]).question
     np.testing.assert_allclose(of_one.values, stacks[1].question.values[2].mean(0), atol=1e-7)
     assert (of_one.sites, of_one.heads) == (stacks[1].question.sites[2:], None), "all that the layer has"
@@ -314,7 +314,7 @@ def test_all_heads_are_none_in_particular(model, images, method):
         for one, other, another in zip(found, named, chosen, strict=True):
             np.testing.assert_allclose(one.values, other.values, rtol=1e-4, atol=1e-8)
             assert not np.allclose(one.values, another.values, rtol=1e-2, atol=1e-8)
-            assert another.note == f"{one.note} Of the question's looks, those of the heads that point: 0.1, 2.0."
+            assert another.note == f"{one.note} Of the question's attention, only the heads that point: 0.1, 2.0."
 
 
 @pytest.mark.parametrize("row", [0, 3])
@@ -370,7 +370,9 @@ def test_a_reading_that_was_looked_at_is_one_that_was_not(two_parts, images):
         context = two_parts.encode(images)
         found = read_questions(two_parts, images, padded, context, attention_mask=attention_mask)
         assert torch.equal(found.states, two_parts.read(padded, context, attention_mask=attention_mask))
-        assert list(found.looks) == [f"question.blocks.{i}.{kind}" for i in range(LAYERS) for kind in ("self", "cross")]
+        assert list(found.weights) == [
+            f"question.blocks.{i}.{kind}" for i in range(LAYERS) for kind in ("self", "cross")
+        ]
 
 
 @pytest.mark.parametrize("method", ["attention", "rollout"])

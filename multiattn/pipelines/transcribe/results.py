@@ -13,7 +13,7 @@ from ...alignment import SpokenWord
 from ...alignment.word_grouping import UNSPACED
 from ...maps import AttentionMap
 from ..results import Result, SavedMap, first_map, probability
-from .config import Segment
+from .segments import Segment
 
 if TYPE_CHECKING:
     from ...export.timed_text import TimedSegment

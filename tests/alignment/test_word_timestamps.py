@@ -2,25 +2,31 @@ import numpy as np
 import pytest
 import torch
 
-from multiattn.alignment import listen, merged, progress, time_words, word_times
+from multiattn.alignment import merge_punctuation, progress, token_attention, word_times
 from multiattn.alignment.teacher_forcing import check_heads
 from multiattn.alignment.word_grouping import SpokenWord
 from multiattn.attention import Tap
 from multiattn.errors import ModelError
 from multiattn.inputs.text import Word
 from multiattn.maps import speech_attention, speech_attention_stack
+from tests.alignment.following import END, FRAMES, HEADS, LAYERS, START, VOCABULARY, context, recognizer
 from tests.fixtures import tiny_speech_bundle
-from tests.maps.following import END, FRAMES, HEADS, LAYERS, START, VOCABULARY, context, recognizer
 
-PLACES = [12.0, 26.0, 31.0, 47.0, 60.0, 71.0]  # of the rows that predict the five tokens and the end
+FRAMES_OF_ROWS = [12.0, 26.0, 31.0, 47.0, 60.0, 71.0]  # of the rows that predict the five tokens and the end
 TOKENS = [START, 5, 7, 3, 11, 4]
 WORDS = [Word("half", 0, 4, (0,)), Word("seven", 5, 10, (1, 2)), Word("?", 10, 11, (3,)), Word("12", 12, 14, (4,))]
-BEGINS = [0.0, 0.38, 0.78, 1.07, 1.31]  # half way between the looks, in seconds: of the words, and of the end
+BEGINS = [
+    0.0,
+    0.38,
+    0.78,
+    1.07,
+    1.31,
+]  # half way between the attended frames, in seconds: of the words, and of the end token
 HEAD = (1, 1)
 
 
 def following():
-    return recognizer([*PLACES, 75.0], {HEAD: "follows", (2, 0): "parked"})
+    return recognizer([*FRAMES_OF_ROWS, 75.0], {HEAD: "follows", (2, 0): "parked"})
 
 
 def times_of(model=None, *, texts=(TOKENS,), words=None, prompt=1, frames=FRAMES, recordings=1, **options):
@@ -30,7 +36,7 @@ def times_of(model=None, *, texts=(TOKENS,), words=None, prompt=1, frames=FRAMES
     return word_times(model or following(), context(recordings), texts, words, **options)
 
 
-def test_words_begin_where_the_look_moves_on_and_end_where_the_next_begins():
+def test_words_begin_where_the_attention_moves_on_and_end_where_the_next_begins():
     (found,) = times_of()
     np.testing.assert_allclose([word.start for word in found], BEGINS[:-1], atol=0.05)
     np.testing.assert_allclose([word.end for word in found], BEGINS[1:], atol=0.05)
@@ -43,7 +49,7 @@ def test_the_end_token_may_be_there_already():
     assert times_of(texts=[[*TOKENS, END]]) == times_of()
 
 
-def test_a_frame_is_as_long_as_is_said():
+def test_times_scale_with_the_frame_duration():
     twice = times_of(frame_seconds=0.04)[0]
     assert [word.start for word in twice] == [2 * word.start for word in times_of()[0]]
 
@@ -52,7 +58,7 @@ def test_the_prompt_has_no_times():
     shifted = [Word(word.text, word.start, word.end, tuple(p - 1 for p in word.pieces)) for word in WORDS[1:]]
     (found,) = times_of(words=[shifted], prompt=2)
     np.testing.assert_allclose([word.end for word in found], BEGINS[2:], atol=0.05)
-    assert found[0].start == 0  # nothing was said before it
+    assert found[0].start == 0  # nothing comes before it
 
 
 def test_frames_after_the_recording_have_no_words():
@@ -69,7 +75,7 @@ def test_heads_are_the_later_half_of_the_layers_where_none_are_named():
     model = following()
     assert check_heads(model, None) == ((1, 0), (1, 1), (2, 0), (2, 1))
     assert check_heads(model, [(2, 1), (0, 0), (2, 1)]) == ((2, 1), (0, 0))
-    np.testing.assert_allclose(  # flat and parked heads say nothing
+    np.testing.assert_allclose(  # flat and parked heads contribute nothing
         [word.start for word in times_of(model, heads=None)[0]], BEGINS[:-1], atol=0.05
     )
 
@@ -95,7 +101,7 @@ def drawn():
     return model, projected, texts, words, frames
 
 
-def test_a_batch_of_ragged_transcripts_is_each_one_alone(drawn):
+def test_a_batch_of_ragged_transcripts_gives_the_times_of_each_alone(drawn):
     model, projected, texts, words, frames = drawn
     together = word_times(model, projected, texts, words, prompt_lengths=[1] * 6, frames=frames, frame_seconds=0.04)
     for i in range(6):
@@ -142,7 +148,7 @@ def step_by_step(model, projected, text):
     return torch.stack(rows, dim=2).numpy()
 
 
-def test_looking_while_decoding_step_by_step_equals_the_replay(drawn):
+def test_attention_of_step_by_step_decoding_equals_the_replay(drawn):
     model, projected, texts, words, frames = drawn
     (stack,) = speech_attention_stack(
         model, projected.select(torch.tensor([1])), texts[4:5], words[4:5], prompt_lengths=[1], frames=frames[4:5]
@@ -150,12 +156,12 @@ def test_looking_while_decoding_step_by_step_equals_the_replay(drawn):
     seen = step_by_step(model, projected.select(torch.tensor([1])), texts[4])
     assert stack.names == ("layer", "head", "word", "time")
     np.testing.assert_allclose(stack.values, seen[:, :, :-1, : frames[4]], atol=1e-5)
-    (heard,) = listen(
+    (attention,) = token_attention(
         model, projected.select(torch.tensor([1])), texts[4:5], prompt_lengths=[1], frames=frames[4:5], heads=[(0, 1)]
     )
-    np.testing.assert_allclose(heard.look, seen[0, 1, :, : frames[4]], atol=1e-5)
-    assert heard.log_probs is None
-    assert progress(heard.look[None, :-1]).tokens == 11
+    np.testing.assert_allclose(attention.mean, seen[0, 1, :, : frames[4]], atol=1e-5)
+    assert attention.log_probs is None
+    assert progress(attention.mean[None, :-1]).tokens == 11
 
 
 def test_maps_are_means_of_the_stack_and_can_be_chosen(drawn):
@@ -194,7 +200,7 @@ def test_maps_are_means_of_the_stack_and_can_be_chosen(drawn):
         ({"heads": [(0, 0)], "head": 0}, "a layer or head must not be chosen together with `heads`"),
     ],
 )
-def test_what_is_not_in_the_stack_is_refused(drawn, options, message):
+def test_heads_that_are_not_in_the_stack_are_refused(drawn, options, message):
     model, projected, texts, words, frames = drawn
     stack = speech_attention_stack(model, projected, texts, words, prompt_lengths=[1] * 6, frames=frames)[0]
     with pytest.raises(ModelError, match=message):
@@ -241,7 +247,7 @@ def test_which_punctuation_joins_what(text, expected):
             start = i
         if character == " ":
             start = i + 1
-    found = merged(words)
+    found = merge_punctuation(words)
     assert [one.text for one in found] == expected
     assert all(text[one.start_char : one.end_char] == one.text for one in found)
 
@@ -271,7 +277,7 @@ def test_which_punctuation_joins_what(text, expected):
         ({"texts": [[*TOKENS, *TOKENS]]}, "a text may have 7 tokens"),
     ],
 )
-def test_refusals(changes, message):
+def test_arguments_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ModelError, match=message):
         times_of(**changes)
 
@@ -279,14 +285,14 @@ def test_refusals(changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"words": [[]]}, "`words` of a transcript must be at least one, but are none: it has no maps"),
+        ({"words": [[]]}, "`words` of transcript 0 must be at least one, but are none: it has no maps"),
         ({"words": []}, "`words` must be one for each of 1 transcripts, but are 0"),
         ({"starts": []}, "`starts` must be one for each of 1 transcripts, but are 0"),
         ({"words": [[Word("a", 0, 1, (5,))]]}, r"`pieces` of the word 'a' must be from 0 to 4, but are \(5,\) instead"),
         ({"words": [[Word("a", 0, 1, (-1,))]]}, r"must be from 0 to 4, but are \(-1,\) instead"),
     ],
 )
-def test_maps_that_cannot_be(changes, message):
+def test_arguments_of_maps_that_do_not_fit_are_refused(changes, message):
     options = {"words": [WORDS], "starts": None, **changes}
     words = options.pop("words")
     with pytest.raises(ModelError, match=message):
@@ -294,6 +300,19 @@ def test_maps_that_cannot_be(changes, message):
 
 
 def test_scores_must_come_from_somewhere():
-    (heard,) = listen(following(), context(), [TOKENS], prompt_lengths=[1], frames=[FRAMES], heads=[HEAD])
+    given = {"heads": [HEAD], "prompt_lengths": [1], "frames": [FRAMES]}
+    attention = token_attention(following(), context(), [TOKENS], **given)
     with pytest.raises(ModelError, match="`log_probs` must be of all 5 tokens of the text, but are none instead"):
-        time_words(heard, WORDS)
+        times_of(attention=attention)
+
+
+def test_attention_that_is_known_saves_the_decoder_pass():
+    model = following()
+    attention = token_attention(
+        model, context(), [TOKENS], heads=[HEAD], prompt_lengths=[1], frames=[FRAMES], scored=True
+    )
+    expected = times_of(model)
+    model.decoder.forward = None  # is not called
+    assert times_of(model, attention=attention) == expected
+    with pytest.raises(ModelError, match="`attention` must be one for each of 1 transcripts, but are 0"):
+        times_of(model, attention=[])

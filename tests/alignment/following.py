@@ -1,4 +1,4 @@
-"""A recognizer whose every head does what it is told: follow the speech, run backwards, stand still, or look at all.
+"""A recognizer with heads of a given kind: follow the speech, run backwards, stand still, or attend to everything.
 
 Frames and tokens carry codes of times, sines and cosines whose product is the higher the nearer two times are. Nothing
 but the positions reaches the queries: embeddings and what the branches give are zero.
@@ -16,21 +16,21 @@ _KINDS = ("follows", "reversed", "parked", "flat")
 
 
 def code(times: torch.Tensor) -> torch.Tensor:
-    """(k) places among the frames to (k, WIDTH)."""
+    """Code frame indices (k) as (k, WIDTH)."""
     turns = torch.arange(1, WIDTH // 2 + 1) * (torch.pi / FRAMES)
     angles = times.float()[:, None] * turns
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def context(recordings: int = 1) -> torch.Tensor:
-    """What the encoder would give: each frame's own time; later recordings run slower."""
+    """The encoder output: the code of each frame's index; later recordings run slower."""
     return torch.stack([code(torch.arange(FRAMES) / (1 + 0.25 * i)) for i in range(recordings)])
 
 
-def recognizer(places: list[float], heads: dict[tuple[int, int], str]) -> SpeechRecognizer:
-    """Heads are flat but for those named; row i of a text is at `places[i]` for those that follow.
+def recognizer(frames: list[float], heads: dict[tuple[int, int], str]) -> SpeechRecognizer:
+    """Build a model; heads not in `heads` are flat. Row i attends to frame `frames[i]` in heads that follow.
 
-    The row that predicts a token is the one before it: `places[0]` is that of the start token.
+    The row that predicts a token is that of the token before it: `frames[0]` is that of the start token.
     """
     dim = WIDTH * HEADS
     config = SpeechConfig(
@@ -41,7 +41,7 @@ def recognizer(places: list[float], heads: dict[tuple[int, int], str]) -> Speech
             depth=LAYERS,
             num_heads=HEADS,
             mlp_dim=5,
-            max_length=len(places),
+            max_length=len(frames),
             context_dim=WIDTH,
             start_token=START,
             end_token=END,
@@ -50,7 +50,7 @@ def recognizer(places: list[float], heads: dict[tuple[int, int], str]) -> Speech
     model = SpeechRecognizer(config).eval()
     for parameter in model.decoder.parameters():
         torch.nn.init.zeros_(parameter)
-    at = code(torch.tensor(places))
+    at = code(torch.tensor(frames))
     with torch.no_grad():
         # a code and its negative: of mean zero and all alike in size, so that the norm only scales it
         model.decoder.positions.weight.copy_(torch.cat([at, -at], dim=1))

@@ -6,14 +6,14 @@ from multiattn.alignment import Progress, progress
 FRAMES, SECONDS = 499, 0.02
 
 
-def looks(seconds, spread=0.04):
+def attention_at(seconds, spread=0.04):
     times = (np.arange(FRAMES) + 0.5) * SECONDS
     near = np.exp(-((times - np.array(seconds, dtype=float)[:, None]) ** 2) / (2 * spread**2))
     return (near / near.sum(axis=1, keepdims=True)).astype(np.float32)[None]
 
 
 def moved(seconds, **kwargs):
-    return progress(looks(seconds, **kwargs), frame_seconds=SECONDS)
+    return progress(attention_at(seconds, **kwargs), frame_seconds=SECONDS)
 
 
 def test_speech_moves_on():
@@ -29,32 +29,32 @@ def test_quick_speech_is_no_stall():
 
 def test_standing_still_is_a_stall():
     found = moved([*np.linspace(0.3, 3.0, 11), *[3.0] * 19])
-    assert found.stalled_share == pytest.approx(21 / 30)  # one looks 0.27 s before
+    assert found.stalled_share == pytest.approx(21 / 30)  # one attention_at 0.27 s before
     assert found.stalled and not found.backwards
     assert moved([0.5] * 11).stalled_share == 0  # one less than a run
 
 
-def test_saying_it_again_is_backwards():
+def test_repeating_is_backwards():
     again = np.linspace(0.5, 4.0, 11)
     found = moved([*again, *again, *again])
     assert found.backwards and not found.stalled
     assert not moved([*again, *(4.0 + again)]).backwards
 
 
-def test_one_look_astray_is_no_progress():
+def test_one_outlier_is_no_progress():
     steady = np.linspace(0.5, 4.0, 17)
-    astray = np.insert(steady, 5, 9.0)
-    assert moved(astray).backwards_share == 0
-    assert moved(astray).reached == moved(steady).reached
+    outlier = np.insert(steady, 5, 9.0)
+    assert moved(outlier).backwards_share == 0
+    assert moved(outlier).reached == moved(steady).reached
 
 
-def test_looking_everywhere_has_no_focus():
+def test_uniform_attention_has_no_focus():
     flat = np.full((2, 7, FRAMES), 1 / FRAMES, dtype=np.float32)
     assert progress(flat, frame_seconds=SECONDS).focus == pytest.approx(0.5 / (FRAMES * SECONDS), rel=0.05)
 
 
 def test_weights_may_be_of_any_sum_and_zero():
-    once = looks([1.0, 2.0, 3.0])
+    once = attention_at([1.0, 2.0, 3.0])
     assert progress(8 * once, frame_seconds=SECONDS) == progress(once, frame_seconds=SECONDS)
     assert progress(0 * once, frame_seconds=SECONDS).focus == 0
 

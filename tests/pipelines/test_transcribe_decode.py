@@ -1,4 +1,4 @@
-"""Windows of speech: fallback over temperatures, what fails, what is flagged, joint scoring."""
+"""Decoding of windows: fallback over temperatures, thresholds, flags, joint scoring."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,10 +10,11 @@ import torch
 from multiattn.alignment.loops import Progress
 from multiattn.errors import InputError, ModelError
 from multiattn.generation import GenerationConfig
-from multiattn.pipelines.transcribe import fallback as speech_attempts
-from multiattn.pipelines.transcribe.decode import SpeechOptions, WindowResult, decode_window
-from multiattn.pipelines.transcribe.fallback import compression_ratio, repeats
+from multiattn.pipelines.transcribe import decode
+from multiattn.pipelines.transcribe.decode import compression_ratio, decode_windows, repeats
 from multiattn.pipelines.transcribe.model import SpeechModel
+from multiattn.pipelines.transcribe.options import SpeechOptions
+from multiattn.pipelines.transcribe.segments import WindowResult
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import decoding, speech_model
 
@@ -51,13 +52,15 @@ def decoded(
     samples = sounds(3) if samples is None else samples
     features = speech.preprocessing.features(samples)
     lengths = [speech.preprocessing.frames(samples.shape[-1])] * len(samples)
-    encoded = speech.encode(features, lengths, options)
-    return speech.decode(encoded, options, previous=previous, generator=torch.Generator().manual_seed(seed))
+    encoded = speech.encode(features, lengths, with_ctc=options.ctc_weight > 0)
+    return decode_windows(speech, encoded, options, previous=previous, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 @pytest.mark.parametrize("timestamps", [True, False])
-def test_a_batch_with_ragged_prompts_is_its_windows(whisper: SpeechModel, num_beams: int, timestamps: bool) -> None:
+def test_a_batch_with_ragged_prompts_gives_the_texts_of_its_windows(
+    whisper: SpeechModel, num_beams: int, timestamps: bool
+) -> None:
     options = replace(
         ASKED,
         decoding=replace(ASKED.decoding, num_beams=num_beams),
@@ -68,14 +71,14 @@ def test_a_batch_with_ragged_prompts_is_its_windows(whisper: SpeechModel, num_be
     previous = [[], [33, 44, 55], [66]]
     together = decoded(whisper, options, previous=previous)
     assert len({one.tokens for one in together}) > 1
-    for samples, told, one in zip(sounds(3), previous, together, strict=True):
-        [alone] = decoded(whisper, options, samples=samples[None], previous=[told])
+    for samples, before, one in zip(sounds(3), previous, together, strict=True):
+        [alone] = decoded(whisper, options, samples=samples[None], previous=[before])
         assert alone.tokens == one.tokens and alone.language == one.language is not None
         for name in ("avg_log_prob", "no_speech_prob", "compression_ratio"):
             assert getattr(alone, name) == pytest.approx(getattr(one, name), abs=1e-4)
 
 
-def test_what_a_result_says(whisper: SpeechModel) -> None:
+def test_the_fields_of_a_result(whisper: SpeechModel) -> None:
     for one in decoded(whisper, replace(ASKED, temperatures=(0.0,))):
         assert whisper.tokens.is_timestamp(one.tokens[0])
         words = [token for token in one.tokens if not whisper.tokens.is_timestamp(token)]
@@ -88,28 +91,28 @@ def test_what_a_result_says(whisper: SpeechModel) -> None:
         assert (one.language, one.temperature, one.hottest, one.flags) == ("de", 0.0, 0.0, ())
 
 
-def test_no_windows_are_no_results(whisper: SpeechModel) -> None:
-    encoded = whisper.encode(whisper.preprocessing.features(sounds(1)), [200], ASKED)
+def test_no_windows_give_no_results(whisper: SpeechModel) -> None:
+    encoded = whisper.encode(whisper.preprocessing.features(sounds(1)), [200])
     nothing = encoded._replace(projected=encoded.projected.select(torch.tensor([], dtype=torch.int64)), frames=[])
-    assert whisper.decode(nothing, ASKED) == []
+    assert decode_windows(whisper, nothing, ASKED) == []
 
 
-def test_the_first_temperature_that_holds_is_taken(whisper: SpeechModel) -> None:
+def test_the_first_text_that_passes_the_thresholds_is_taken(whisper: SpeechModel) -> None:
     free = replace(ASKED, compression_ratio_threshold=None, log_prob_threshold=None)
     assert {one.hottest for one in decoded(whisper, free)} == {0.0}
     searched = decoded(whisper, replace(free, temperatures=(0.0,)))
     # between the likelihoods of the windows: some fail, and only those go on
-    limit = sorted(one.avg_log_prob for one in searched)[1] + 1e-6
-    found = decoded(whisper, replace(free, log_prob_threshold=limit, no_speech_threshold=None))
+    threshold = sorted(one.avg_log_prob for one in searched)[1] + 1e-6
+    found = decoded(whisper, replace(free, log_prob_threshold=threshold, no_speech_threshold=None))
     for before, after in zip(searched, found, strict=True):
-        if before.avg_log_prob >= limit:
+        if before.avg_log_prob >= threshold:
             assert after == before
         else:
             assert after.hottest > 0
-            assert (after.avg_log_prob >= limit) == (after.hottest == after.temperature) or after.hottest == 1.0
+            assert (after.avg_log_prob >= threshold) == (after.hottest == after.temperature) or after.hottest == 1.0
 
 
-def test_where_nothing_holds_the_best_is_taken(whisper: SpeechModel) -> None:
+def test_where_no_text_passes_the_best_is_taken(whisper: SpeechModel) -> None:
     options = replace(ASKED, log_prob_threshold=0.0, compression_ratio_threshold=None, no_speech_threshold=None)
     for one, first in zip(
         decoded(whisper, options), decoded(whisper, replace(options, temperatures=(0.0,))), strict=True
@@ -118,18 +121,17 @@ def test_where_nothing_holds_the_best_is_taken(whisper: SpeechModel) -> None:
         assert one.avg_log_prob >= first.avg_log_prob
 
 
-def test_chance_comes_from_the_generator_alone(whisper: SpeechModel) -> None:
+def test_randomness_comes_from_the_generator_alone(whisper: SpeechModel) -> None:
     options = replace(ASKED, temperatures=(0.9,), log_prob_threshold=None, compression_ratio_threshold=None, best_of=2)
     first, again, other = (decoded(whisper, options, seed=seed) for seed in (3, 3, 4))
     assert first == again
     assert [one.tokens for one in first] != [one.tokens for one in other]
     assert {one.temperature for one in first} == {0.9}
     with pytest.raises(ModelError, match="`generator` must be given where `temperatures` has one above 0"):
-        encoded = whisper.encode(whisper.preprocessing.features(sounds(1)), [200], options)
-        whisper.decode(encoded, options)
+        decode_windows(whisper, whisper.encode(whisper.preprocessing.features(sounds(1)), [200]), options)
 
 
-def test_the_likeliest_of_several_samples_is_taken(whisper: SpeechModel) -> None:
+def test_the_most_probable_of_several_samples_is_taken(whisper: SpeechModel) -> None:
     options = replace(ASKED, temperatures=(1.0,), log_prob_threshold=None, compression_ratio_threshold=None)
     few, many = (
         sum(one.avg_log_prob for one in decoded(whisper, replace(options, best_of=count))) for count in (1, 31)
@@ -137,13 +139,13 @@ def test_the_likeliest_of_several_samples_is_taken(whisper: SpeechModel) -> None
     assert many > few
 
 
-def test_nobody_speaks_is_no_reason_to_try_again(whisper: SpeechModel) -> None:
+def test_a_silent_window_is_not_decoded_again(whisper: SpeechModel) -> None:
     options = replace(ASKED, log_prob_threshold=0.0, no_speech_threshold=0.0, compression_ratio_threshold=None)
     assert {one.hottest for one in decoded(whisper, options)} == {0.0}
 
 
 def test_a_text_that_repeats_itself_fails_and_is_flagged(whisper: SpeechModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speech_attempts, "_LOOP_BYTES", 1)
+    monkeypatch.setattr(decode, "_LOOP_BYTES", 1)
     options = replace(ASKED, log_prob_threshold=None, compression_ratio_threshold=0.01, temperatures=(0.0, 0.4))
     for one in decoded(whisper, options):
         assert one.hottest == 0.4 and one.flags == ("repeats",)
@@ -154,48 +156,50 @@ def test_a_text_that_repeats_itself_fails_and_is_flagged(whisper: SpeechModel, m
     assert compression_ratio("") == 0
 
 
-def test_what_repeats_itself_for_a_while_is_a_loop() -> None:
+def test_only_a_long_repetition_is_a_loop() -> None:
     eight, loop = "three " * 8, "three " * 20
     assert compression_ratio(eight) > 2.4
-    for text, limit, expected in ((eight, 2.4, False), (loop, 2.4, True), (loop, None, False), (loop, 99.0, False)):
-        options = replace(ASKED, compression_ratio_threshold=limit)
+    for text, threshold, expected in ((eight, 2.4, False), (loop, 2.4, True), (loop, None, False), (loop, 99.0, False)):
+        options = replace(ASKED, compression_ratio_threshold=threshold)
         assert repeats(text, compression_ratio(text), options) is expected
 
 
-def test_a_text_as_long_as_the_decoder_can_be_read_again(whisper: SpeechModel) -> None:
+def test_the_longest_text_fits_into_the_replay(whisper: SpeechModel) -> None:
     long = replace(ASKED.decoding, max_tokens=99, min_tokens=99)
     free = replace(ASKED, decoding=long, timestamps=False, temperatures=(0.0,))
     [one] = decoded(speech_model(tiny_whisper_bundle(), HEADS), free, samples=sounds(1))
     prompt = whisper.tokens.prompt(language="de")
     assert len(prompt) + len(one.tokens) + 1 == whisper.model.config.decoder.max_length
     words = [token for token in one.tokens if not whisper.tokens.is_timestamp(token)]
-    assert one.heard is not None and len(one.heard.look) == len(words) + 1
+    assert one.attention is not None and len(one.attention.mean) == len(words) + 1
 
 
 @pytest.mark.parametrize("flag", ["stalled", "backwards"])
-def test_attention_that_stands_still_or_runs_back_is_tried_again(flag: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the attention looks like is told by `progress`, here by decree: bad twice, then good."""
+def test_a_text_whose_attention_stands_still_or_runs_back_is_decoded_again(
+    flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`progress` judges the attention; here it is replaced: bad twice, then good."""
     calls = []
 
-    def decreed(weights: object, *, frame_seconds: float) -> Progress:
+    def judged(weights: object, *, frame_seconds: float) -> Progress:
         calls.append((weights.shape, frame_seconds))
-        share = 1.0 if len(calls) <= limit else 0.0
+        share = 1.0 if len(calls) <= threshold else 0.0
         shares = {"stalled_share": 0.0, "backwards_share": 0.0, f"{flag}_share": share}
         return Progress(tokens=7, focus=1.0, reached=1.0, **shares)
 
-    monkeypatch.setattr(speech_attempts, "progress", decreed)
+    monkeypatch.setattr(decode, "progress", judged)
     long = replace(ASKED.decoding, max_tokens=31, min_tokens=31)
     options = replace(ASKED, decoding=long, timestamps=False, log_prob_threshold=None, compression_ratio_threshold=None)
     options = replace(options, temperatures=(0.0, 0.3, 0.6))
     speech = speech_model(tiny_whisper_bundle(), HEADS)
-    limit = 2
+    threshold = 2
     [good] = decoded(speech, options, samples=sounds(1))
     assert (good.temperature, good.flags) == (0.6, ())
     (_, tokens, frames), seconds = calls[-1]
     words = [token for token in good.tokens if not speech.tokens.is_timestamp(token)]
     assert (tokens, frames, seconds) == (len(words), 100, pytest.approx(0.02))
     calls.clear()
-    limit = 99
+    threshold = 99
     [bad] = decoded(speech, options, samples=sounds(1))
     assert (bad.hottest, bad.flags, len(calls)) == (0.6, (flag,), 3)
     calls.clear()
@@ -203,23 +207,23 @@ def test_attention_that_stands_still_or_runs_back_is_tried_again(flag: str, monk
     assert (short.hottest, short.flags, calls) == (0.0, (), [])
 
 
-def test_attention_is_read_only_where_heads_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_is_computed_only_where_heads_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*args: object, **named: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(speech_attempts, "listen", never)
+    monkeypatch.setattr(decode, "token_attention", never)
     decoded(speech_model(tiny_whisper_bundle()), replace(ASKED, temperatures=(0.0,)))
 
 
-def test_heads_do_not_change_a_text_that_holds(whisper: SpeechModel) -> None:
+def test_heads_do_not_change_a_text_that_passes(whisper: SpeechModel) -> None:
     options = replace(ASKED, temperatures=(0.0,))
     with_heads = decoded(speech_model(tiny_whisper_bundle(), HEADS), options)
     assert [one.tokens for one in with_heads] == [one.tokens for one in decoded(whisper, options)]
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
-def test_joint_scoring_asks_the_frames(ours: SpeechModel, num_beams: int) -> None:
-    """Alone, the CTC head decides: what is found is the likeliest for it too; and a batch is its windows."""
+def test_joint_scoring_uses_the_ctc_head(ours: SpeechModel, num_beams: int) -> None:
+    """With a high weight the text is another one, and a batch gives the texts of its windows."""
     options = SpeechOptions(decoding=GenerationConfig(max_tokens=7, num_beams=num_beams), temperatures=(0.0,))
     plain = decoded(ours, options)
     joint = decoded(ours, replace(options, ctc_weight=0.9))
@@ -230,8 +234,8 @@ def test_joint_scoring_asks_the_frames(ours: SpeechModel, num_beams: int) -> Non
     assert {(one.language, one.no_speech_prob) for one in plain} == {(None, None)}
 
 
-def test_what_does_not_fit_the_model_is_named(whisper: SpeechModel, ours: SpeechModel) -> None:
-    encoded = ours.encode(ours.preprocessing.features(sounds(1)), [200], SpeechOptions())
+def test_options_that_do_not_fit_the_model_are_named(whisper: SpeechModel, ours: SpeechModel) -> None:
+    encoded = ours.encode(ours.preprocessing.features(sounds(1)), [200])
     once = SpeechOptions(temperatures=(0.0,))
     for options, reason in (
         (replace(once, ctc_weight=0.3), "`ctc_log_probs` must be given with a `ctc_weight` above 0, but are None"),
@@ -239,7 +243,7 @@ def test_what_does_not_fit_the_model_is_named(whisper: SpeechModel, ours: Speech
         (replace(once, language="de"), "`language` must be None for a model of one language"),
     ):
         with pytest.raises((InputError, ModelError), match=reason):
-            decode_window(ours.model, encoded.projected, ours.tokens, ours.tokenizer, options)
+            decode_windows(ours, encoded, options)
     with pytest.raises(InputError, match="`language` must be one of de, en, zh, but is 'fr' instead"):
         decoded(whisper, replace(ASKED, language="fr"))
 
@@ -262,14 +266,14 @@ def test_what_does_not_fit_the_model_is_named(whisper: SpeechModel, ours: Speech
         ("condition_on_previous", None, "True or False"),
     ],
 )
-def test_options_that_cannot_be_are_named(name: str, value: object, rule: str, made: Callable[..., None]) -> None:
+def test_options_out_of_range_are_named(name: str, value: object, rule: str, made: Callable[..., None]) -> None:
     with pytest.raises(ModelError, match=f"`{name}` must be {rule}, but is .* instead"):
         made(**{name: value})
 
 
 @pytest.fixture
 def made() -> Callable[..., SpeechOptions]:
-    """Options as they are made where no test checks the types beforehand."""
+    """Make options without the type checks that run in tests."""
 
     def make(**values: object) -> SpeechOptions:
         options = SpeechOptions()
@@ -281,5 +285,5 @@ def made() -> Callable[..., SpeechOptions]:
     return make
 
 
-def test_a_list_of_temperatures_is_as_good(made: Callable[..., SpeechOptions]) -> None:
+def test_temperatures_may_be_a_list(made: Callable[..., SpeechOptions]) -> None:
     assert made(temperatures=[0, 0.5]).temperatures == (0, 0.5)
