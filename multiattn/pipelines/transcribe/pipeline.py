@@ -1,4 +1,4 @@
-"""The transcription pipeline: recordings in; out what is said, when, and what each word attended to.
+"""The transcription pipeline: from recordings to transcripts, word times and maps.
 
 The package's docstring lists the modules that a recording passes.
 """
