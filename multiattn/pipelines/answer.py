@@ -15,7 +15,7 @@ from ..errors import InputError, ModelError
 from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ..inputs import ImageSource, Tokenizer
 from ..maps import ANSWER_METHODS
-from ..models import VQA
+from ..models import VQA, SingleStream
 from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
 from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, short, spelt
@@ -46,7 +46,7 @@ class AnswerPipeline:
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
-        model = bundle.answerer
+        model = bundle.require(VQA, SingleStream)
         if bundle.tokenizer is None:
             raise ModelError(
                 f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."

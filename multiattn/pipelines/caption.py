@@ -30,6 +30,7 @@ from ..maps import (
     word_attention,
     word_attention_stack,
 )
+from ..models import Captioner
 from ..weights import ModelBundle
 from .base import Prepared, check_at_least_one, check_color, chosen_methods, stream_pictures, the_only
 from .caption_options import CaptionOptions, decoding_options
@@ -51,7 +52,7 @@ class CaptionPipeline:
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
-        model = bundle.captioner
+        model = bundle.require(Captioner)
         if bundle.tokenizer is None:
             raise ModelError(
                 f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."

@@ -13,6 +13,7 @@ import torch
 from ..errors import ModelError
 from ..inputs import ImageSource
 from ..maps import METHODS, AttentionMap, attention_stack, explain
+from ..models import ViT
 from ..weights import ModelBundle
 from .base import Prepared, check_at_least_one, check_color, chosen_methods, stream_pictures, the_only
 from .device import find_device
@@ -31,7 +32,7 @@ class ClassifyPipeline:
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
-        model = bundle.classifier
+        model = bundle.require(ViT)
         if not bundle.labels or model.head is None:
             raise ModelError(
                 f"{bundle.source} must have labels, but is a model without a head instead: fine-tune it first, with "

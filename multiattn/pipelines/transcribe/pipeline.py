@@ -18,6 +18,7 @@ from ...generation.packing import lay_out_for_decoding
 from ...inputs import SpeechTokens
 from ...inputs.audio import AudioSource, Recording
 from ...maps import SPEECH_METHODS
+from ...models import SpeechRecognizer
 from ...weights import ModelBundle
 from ..base import check_at_least_one, chosen_methods, the_only
 from ..device import find_device
@@ -49,7 +50,7 @@ class TranscribePipeline:
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
-        model = bundle.speech
+        model = bundle.require(SpeechRecognizer)
         if bundle.tokenizer is None:
             raise ModelError(
                 f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."
