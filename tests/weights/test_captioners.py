@@ -212,7 +212,7 @@ def test_a_classifier_is_not_a_captioner(tmp_path: Path) -> None:
         (lambda c: c["text_config"].update(num_attention_heads=3), "`dim` must be a multiple of `num_heads`"),
         (
             lambda c: c["text_config"].update(vocab_size=97),
-            r"- text_decoder\.bert\.embeddings\.word_embeddings\.weight \[97",
+            r"- text_decoder\.bert\.embeddings\.word_embedd.* \[97",
         ),
         (lambda c: c["text_config"].update(max_position_embeddings=43), r"- text_decoder\.bert\.embeddings\.position"),
     ],
