@@ -15,7 +15,7 @@ from ...attention import ProjectedContext
 from ...errors import ModelError
 from ...generation import GenerationConfig, generate
 from ...generation.ctc import CtcScorer
-from ...generation.timestamps import TimestampRules
+from ...generation.logits_processors import TimestampRules
 from ...inputs.speech_tokens import SpeechTokens
 from ...inputs.text import Tokenizer
 from ...models.speech import SpeechRecognizer
