@@ -58,7 +58,7 @@ def describe(bundle: "ModelBundle") -> dict[str, object]:
         "model": bundle.source,
         "task": bundle.task,
         "layout": bundle.layout,
-        "architecture": asdict(bundle.model.config),
+        "architecture": asdict(bundle.config),
         "parameters": _count(bundle.model),
     }
     if bundle.task == "transcribe":

@@ -186,5 +186,5 @@ def check_structure(bundle: ModelBundle, layout: str) -> tuple[CaptionerConfig |
         check_fixed(architecture.question, FIXED_QUESTION | same, layout, of=QUESTION)
         check_fixed(architecture, {"output_positions": False}, layout)
     check_fixed(architecture, {"bridge": False}, layout)
-    square_side(architecture.encoder, layout)
+    square_side(architecture.encoder.image_size, layout)
     return architecture, decoder

@@ -149,17 +149,18 @@ class ModelBundle:
                 f"`preprocessing.mels` must be the {part}'s `{name}` ({mels}), but is {self.sound.mels} instead"
             )
         for name, part in spec.heads.items():
-            self._check_heads(name, value_at(self.config, part), where=where)
+            self._check_heads(name, part, where=where)
 
-    def _check_heads(self, name: str, text: Any, *, where: str) -> None:
+    def _check_heads(self, name: str, part: str, *, where: str) -> None:
         """Check that `decoding` lists, under this name, attention heads that a part of the model has."""
+        depth, num_heads = (value_at(self.config, f"{part}.{size}") for size in ("depth", "num_heads"))
         heads = self.decoding.get(name, ())
         for pair in heads if isinstance(heads, tuple) else (heads,):
             is_pair = isinstance(pair, tuple) and len(pair) == 2 and all(type(number) is int for number in pair)
-            if not is_pair or not (0 <= pair[0] < text.depth and 0 <= pair[1] < text.num_heads):
+            if not is_pair or not (0 <= pair[0] < depth and 0 <= pair[1] < num_heads):
                 raise ModelError(
-                    f"{where}: `{name}` must be pairs of one of {text.depth} blocks and one of its "
-                    f"{text.num_heads} heads, from 0, but have {short(pair)} instead"
+                    f"{where}: `{name}` must be pairs of one of {depth} blocks and one of its "
+                    f"{num_heads} heads, from 0, but have {short(pair)} instead"
                 )
 
 
@@ -218,7 +219,7 @@ class Layout:
 
 
 def build_model(
-    config: Any,
+    config: object,
     directory: Path,
     *,
     table: KeyTable | None = None,

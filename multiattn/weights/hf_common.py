@@ -112,19 +112,19 @@ def check_stated(config: Mapping[str, Any], needed: Mapping[str, Any], *, where:
             raise ModelError(f"{where}: `{name}`{of and f' of the {of}'} must be {wanted}, but is {found} instead")
 
 
-def square_side(config: Any, layout: str) -> int:
-    """Return the side of a configuration's `image_size`, in pixels, for a layout that has one number for it.
+def square_side(image_size: tuple[int, int], layout: str) -> int:
+    """Return the side of a square `image_size`, in pixels, for a layout that has one number for it.
 
     Raises:
         ModelError: It is not square.
     """
-    height, width = config.image_size
+    height, width = image_size
     if height != width:
         raise ModelError(
             f"the {layout} layout needs a square `image_size`, but it is {height} x {width} instead: "
             "choose the layout multiattn"
         )
-    return int(height)
+    return height
 
 
 def read_roles(directory: Path, tokenizer: Tokenizer) -> dict[str, int]:

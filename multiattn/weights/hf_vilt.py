@@ -148,7 +148,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "model_type": "vilt",
             **_UNUSUAL,
             **write_bert(question),
-            "image_size": square_side(architecture, NAME),
+            "image_size": square_side(architecture.image_size, NAME),
             "patch_size": architecture.patch_size,
             **write_labels(bundle.labels),
             "dtype": str(dtype).removeprefix("torch."),

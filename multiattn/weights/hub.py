@@ -58,7 +58,17 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
 
 def _download(name: str, revision: str | None) -> Path:
     # half a second, which a local model need not pay
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+    except Exception as error:  # the Hub's errors, a full disk, or an error of the HTTP library during the download
+        raise ModelError(_reason(error, name, revision)) from error
+
+
+def _reason(error: Exception, name: str, revision: str | None) -> str:
+    """Return why a download failed, and what to do."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
@@ -67,33 +77,18 @@ def _download(name: str, revision: str | None) -> Path:
         RevisionNotFoundError,
     )
 
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
-    except GatedRepoError as error:
-        reason = f"{name} is gated: accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`"
-        cause: Exception = error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        reason = (
+    if isinstance(error, GatedRepoError):  # before its base class, RepositoryNotFoundError
+        return f"{name} is gated: accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`"
+    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+        return (
             f"there is no model {name}: it is no directory here and not on the Hugging Face Hub: "
             "check the spelling; if it is private, log in with `hf auth login`"
         )
-        cause = error
-    except RevisionNotFoundError as error:
-        reason = f"{name} has no revision {revision}: see https://huggingface.co/{name}/tree/main for those it has"
-        cause = error
-    except LocalEntryNotFoundError as error:
+    if isinstance(error, RevisionNotFoundError):
+        return f"{name} has no revision {revision}: see https://huggingface.co/{name}/tree/main for those it has"
+    if isinstance(error, LocalEntryNotFoundError):
+        missing = f"{name} is no directory here and not in the local cache, and"
         if constants.HF_HUB_OFFLINE:
-            reason = (
-                f"{name} is no directory here and not in the local cache, and HF_HUB_OFFLINE is set: unset it, or "
-                "download the model once beforehand"
-            )
-        else:
-            reason = (
-                f"{name} is no directory here and not in the local cache, and the Hugging Face Hub cannot be reached: "
-                "check the spelling and the network"
-            )
-        cause = error
-    except Exception as error:  # a full disk, or an error of the HTTP library during the download
-        reason = f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"
-        cause = error
-    raise ModelError(reason) from cause
+            return f"{missing} HF_HUB_OFFLINE is set: unset it, or download the model once beforehand"
+        return f"{missing} the Hugging Face Hub cannot be reached: check the spelling and the network"
+    return f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"
