@@ -95,7 +95,7 @@ def test_round_trip_as_blip(layout: str, start: int, tmp_path: Path) -> None:
 
 
 def test_which_token_a_question_begins_with(tmp_path: Path) -> None:
-    """As transformers where nobody says, in its layout; as the original does in its own."""
+    """Where no file states it: as in transformers for its layout, and as in the original for its own."""
     bundle = blip_bundle(tmp_path / "vocabulary")
     for layout, start in (("hf-blip", CLS), ("blip", ENC)):
         save_bundle(bundle, tmp_path / layout, layout=layout)
