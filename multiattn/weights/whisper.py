@@ -17,7 +17,8 @@ from ..inputs.speech_tokens import not_speech
 from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle
 from .hf_common import TEXT, check_fixed
-from .json_files import read_architecture, read_part, short, tuples
+from .json_files import read_architecture, read_part, short
+from .own import read_decoding
 from .state import read_pickled, write_pickled
 from .table import KeyTable, Row
 from .whisper_common import (
@@ -123,10 +124,8 @@ def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> 
         where=str(file),
     )
     model = whisper_model(architecture, file, table=TABLE, state=state, without=without)
-    if "decoding" in config:
-        decoding = {name: tuples(value) for name, value in read_part(config, "decoding", where=where).items()}
-    else:
-        decoding = _published_decoding(tokenizer, architecture)
+    published = _published_decoding(tokenizer, architecture)
+    decoding = read_decoding(read_part({"decoding": published, **config}, "decoding", where=where))
     return ModelBundle(
         task="transcribe",
         model=model,

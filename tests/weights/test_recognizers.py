@@ -395,6 +395,13 @@ def test_where_a_feature_extractor_is_described(tmp_path: Path) -> None:
     assert load_bundle(tmp_path).sound == bundle.sound, "all of Whisper's are the same, but for the sizes"
 
 
+@pytest.mark.parametrize("layout", ["multiattn", "whisper"])
+def test_decoding_names_of_before_november_2026(layout: str, tmp_path: Path) -> None:
+    save_bundle(tiny_whisper_bundle(), tmp_path, layout=layout)
+    change_config(tmp_path, lambda config: config.update(decoding={"beams": 3, "alignment_heads": [[1, 0]]}))
+    assert load_bundle(tmp_path).decoding == {"num_beams": 3, "alignment_heads": ((1, 0),)}
+
+
 def test_where_older_directories_state_the_suppressed_tokens(tmp_path: Path) -> None:
     save_bundle(tiny_whisper_bundle(), tmp_path, layout="hf-whisper")
     (tmp_path / "generation_config.json").unlink()
