@@ -16,7 +16,7 @@ from ..errors import ModelError
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
 from .hub import ORIGINALS, locate
-from .json_files import read_json, write_json
+from .json_files import read_json, usable, write_json
 
 _TOKENS = ("suppress", "suppress_first", "forced")  # `GenerationConfig` fields that name tokens of one vocabulary
 
@@ -55,14 +55,9 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
         raise ModelError(f"{directory / CONFIG} is of a layout that is not known{said}; known are {known}")
     if without and not layout.renews:
         raise ModelError(f"`without` must be empty for the layout {layout.name}, but is {', '.join(without)} instead")
-    try:
+    with usable(f"{directory}: a value in its {layout.name} files"):
         bundle = layout.load(directory, config, without) if without else layout.load(directory, config)
         bundle.check(str(directory))
-    except ModelError:
-        raise
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # published files come in more shapes than can be listed: a value of another type than it should have
-        raise ModelError(f"{directory}: a value in its {layout.name} files cannot be used ({error!r})") from error
     if without:
         bundle.decoding = {name: value for name, value in bundle.decoding.items() if name not in _TOKENS}
     bundle.source, bundle.layout = str(name), layout.name

@@ -4,7 +4,8 @@ Whatever is wrong with a file is reported with its name and the key.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -13,6 +14,26 @@ from ..checks import fits, name_of
 from ..errors import ModelError
 
 _Config = TypeVar("_Config")
+
+
+@contextmanager
+def usable(what: str) -> Iterator[None]:
+    """Turn the errors of a value with an unexpected type into one that names the files.
+
+    Published files come in more shapes than can be listed.
+
+    Args:
+        what: The value, as well as it is known, for the message.
+
+    Raises:
+        ModelError: An error was raised within.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"{what} cannot be used ({error!r})") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

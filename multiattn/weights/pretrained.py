@@ -16,7 +16,7 @@ from .blip_text import FIXED_QUESTION, read_bert, text_rows
 from .bundle import CONFIG, check_vocabulary
 from .hf_common import check_stated, read_roles
 from .hub import locate
-from .json_files import read_architecture, read_json
+from .json_files import read_architecture, read_json, usable
 from .state import load_into, read_tensors
 from .table import Drop, KeyTable
 
@@ -102,34 +102,23 @@ def load_text_encoder(
     config = read_json(directory / CONFIG) if directory.is_dir() else {}
     if (kind := config.get("model_type")) != "bert":
         raise ModelError(f"{where}: `model_type` must be bert, but is {kind} instead: name the directory of a BERT")
-    try:
-        return _load(directory, config, context_dim, where=where)
-    except ModelError:
-        raise
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        # as in `load_bundle`: a value of another type than it should have
-        raise ModelError(f"{directory}: a value in its files cannot be used ({error!r})") from error
-
-
-def _load(
-    directory: Path, config: dict[str, Any], context_dim: int | None, *, where: str
-) -> tuple[TextEncoder, Tokenizer]:
-    check_stated(config, _UNUSUAL, where=where)
-    vocab_size = config.get("vocab_size", 30522)
-    tokenizer = Tokenizer.load(directory)
-    check_vocabulary(tokenizer, vocab_size, where=str(directory))
-    fields: dict[str, Any] = {
-        **FIXED_QUESTION,
-        **read_bert(config, where=where),
-        "vocab_size": vocab_size,
-        "context_dim": context_dim,
-        **read_roles(directory, tokenizer),
-    }
-    encoder = TextEncoder(read_architecture(fields, TextEncoderConfig, where=where))
-    state = {_renamed(key): tensor for key, tensor in read_tensors(directory).items()}
-    crossing = {key: tensor for key, tensor in encoder.state_dict().items() if ".cross_" in key}
-    load_into(encoder, {**state, **_TABLE.to_theirs(crossing)}, table=_TABLE, where=str(directory))
-    return encoder.eval(), tokenizer
+    with usable(f"{directory}: a value in its files"):
+        check_stated(config, _UNUSUAL, where=where)
+        vocab_size = config.get("vocab_size", 30522)
+        tokenizer = Tokenizer.load(directory)
+        check_vocabulary(tokenizer, vocab_size, where=str(directory))
+        fields: dict[str, Any] = {
+            **FIXED_QUESTION,
+            **read_bert(config, where=where),
+            "vocab_size": vocab_size,
+            "context_dim": context_dim,
+            **read_roles(directory, tokenizer),
+        }
+        encoder = TextEncoder(read_architecture(fields, TextEncoderConfig, where=where))
+        state = {_renamed(key): tensor for key, tensor in read_tensors(directory).items()}
+        crossing = {key: tensor for key, tensor in encoder.state_dict().items() if ".cross_" in key}
+        load_into(encoder, {**state, **_TABLE.to_theirs(crossing)}, table=_TABLE, where=str(directory))
+        return encoder.eval(), tokenizer
 
 
 def _renamed(key: str) -> str:
