@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -94,7 +94,7 @@ class ClassifyResult(Result):
         """The probability of the most likely class, 0 to 1."""
         return self.predictions[0].score
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """`file` and `predictions`, as JSON values."""
         return {
             "file": self.file,
@@ -160,10 +160,10 @@ class CaptionResult(Result):
         """The geometric mean of the probabilities of its tokens, 0 to 1."""
         return self.candidates[0].score
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """`file`, `text`, `score`, `words`, and `candidates` where there are several, as JSON values."""
         words = [word.to_dict() for word in self.words]
-        facts: dict[str, Any] = {"file": self.file, "text": self.text, "score": self.score, "words": words}
+        facts: dict[str, object] = {"file": self.file, "text": self.text, "score": self.score, "words": words}
         if len(self.candidates) > 1:
             facts["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
         return facts
@@ -258,7 +258,7 @@ class Answer(Result):
         """With maps: attention of every layer and head for the words of the question, and for those of the answer."""
         return (self.maps[0].question_stack, self.maps[0].stack) if self.maps else ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything but the maps and the unknown words, as JSON values."""
         return {
             "file": self.file,

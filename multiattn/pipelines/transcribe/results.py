@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -101,12 +101,12 @@ class Transcript(Result):
         """The file's name without its suffix, as another program calls the recording."""
         return "recording" if self.file is None else Path(self.file).stem
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything but the maps, as JSON values."""
         from ...export.subtitles import transcript_fields
 
         fields = transcript_fields(self.segments)
-        facts: dict[str, Any] = {"file": self.file, "text": self.text, "duration": round(self.duration, 3)}
+        facts: dict[str, object] = {"file": self.file, "text": self.text, "duration": round(self.duration, 3)}
         if self.language is not None:
             facts["language"] = self.language
         facts["segments"] = [
