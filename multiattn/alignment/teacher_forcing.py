@@ -39,7 +39,7 @@ class SpeechReplay:
 
     context: ProjectedContext
     transcripts: Replay
-    """Every transcript ends with the end token. Its `rows` predict the text, and the last of them the end token."""
+    """With the end token. Its `rows` predict the text, without the end token."""
 
     frames: tuple[int, ...]
     """Of each transcript: the frames of its recording, without the silence that pads it."""
@@ -59,8 +59,8 @@ class SpeechReplay:
 
         Args:
             model: The recognizer that is to run.
-            context: The encoder's output for the recordings, or what the decoder's `project_context` made of it.
-                Each recording may have several transcripts, side by side.
+            context: The encoder's output for the recordings, or the decoder's `project_context` of that. Each recording
+                may have several transcripts, side by side.
             tokens: Of each transcript, from the start token on, prompt included; the end token may follow.
             prompt_lengths: Of each: tokens before the first of the text, the start token included; at least 1.
             frames: Of each: encoder frames of the recording itself, without the silence that pads it; at least 1.

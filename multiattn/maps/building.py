@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..attention.heads import Head, valid_heads
+from ..checks import require
 from ..errors import ModelError
 from ..inputs import Geometry
 from .attention_map import AttentionMap, Axis
@@ -142,11 +143,8 @@ def mean_of_heads(
             raise ModelError("a layer or head must not be chosen together with `heads`: leave one of them out")
         chosen = valid_heads(heads, depth=depth, num_heads=num_heads, found_by=found_by)
     else:
-        if layer is not None and not -depth <= layer < depth:
-            raise ModelError(f"`layer` must be from {-depth} to {depth - 1}, but is {layer} instead.")
-        if head is not None and not 0 <= head < num_heads:
-            raise ModelError(f"`head` must be from 0 to {num_heads - 1}, but is {head} instead.")
-        layers = range(depth) if layer is None else (layer % depth,)
+        require(head is None or 0 <= head < num_heads, "head", must=f"from 0 to {num_heads - 1}", value=head)
+        layers = range(depth) if layer is None else (layer_index(layer, depth),)
         chosen = tuple((i, j) for i in layers for j in (range(num_heads) if head is None else (head,)))
     of_layers, of_heads = zip(*chosen, strict=True)
     used = sorted(set(of_layers))
@@ -158,6 +156,16 @@ def mean_of_heads(
         sites=tuple(stack.sites[i] for i in used),
         heads=None if len(chosen) == len(used) * num_heads else tuple(sorted(set(of_heads))),
     )
+
+
+def layer_index(layer: int, depth: int) -> int:
+    """Return the index from 0 of a layer that may be counted from the end.
+
+    Raises:
+        ModelError: There is no such layer.
+    """
+    require(-depth <= layer < depth, "layer", must=f"from {-depth} to {depth - 1}", value=layer)
+    return layer % depth
 
 
 def word_attention(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..alignment.replay import Replay, predicting_rows
 from ..attention import ProjectedContext, Tap
+from ..checks import require
 from ..errors import ModelError
 from ..inputs import Geometry
 from ..inputs.text import Word
@@ -62,8 +63,8 @@ def explain_words(
         geometries: How each picture was cut from its source.
         layer: For `attention`: which decoder block, negative from the end; the mean of all where None.
         head: For `attention`: which head, or the mean where None.
-        context: `model.encode(images)` or what the decoder's `project_context` made of it, where the caller has it
-            already; `attention` then runs the decoder alone.
+        context: `model.encode(images)`, or the decoder's `project_context` of that, where the caller has it already;
+            `attention` then runs the decoder alone.
 
     Raises:
         ModelError: An unknown method, layer or head; a layer or head for a method that uses all of them; or captions
@@ -119,10 +120,8 @@ def replay_captions(
         raise ModelError("`images` must be at least one picture, but are none.")
     if len(tokens) != len(images):
         raise ModelError(f"`tokens` must be of a caption for each of {len(images)} pictures, but are of {len(tokens)}.")
-    if prompt_length < 1:
-        raise ModelError(
-            f"`prompt_length` must be at least 1, for nothing predicts the start token, but is {prompt_length} instead."
-        )
+    rule = "at least 1, for nothing predicts the start token"
+    require(prompt_length >= 1, "prompt_length", must=rule, value=prompt_length)
     return Replay.of(
         tokens,
         predicting_rows(tokens, [prompt_length] * len(tokens)),

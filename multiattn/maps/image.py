@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..attention import Tap
+from ..checks import require
 from ..errors import ModelError
 from ..inputs import Geometry
 from ..models import ViT
 from ..registry import task_spec
 from .attention_map import AttentionMap
-from .building import STACK_AXES, check_method, checked_geometries, image_size, patch_map
+from .building import STACK_AXES, check_method, checked_geometries, image_size, layer_index, patch_map
 from .propagation import leaf, relevance, rollout, sharpness
 
 METHOD_NOTES = {
@@ -72,7 +73,7 @@ def explain(
     sites = tuple(site.name for site in model.attention_sites())
     heads: list[tuple[int, ...] | None] = [None] * len(images)
     if method == "attention":
-        index = _layer_index(model, layer)
+        index = layer_index(-1 if layer is None else layer, model.config.depth)
         sites = sites[index : index + 1]
         rows, heads = _one_layer(class_attention(model, images)[:, index], head)  # (b, n)
     else:
@@ -183,20 +184,10 @@ def _targets(model: ViT, images: Tensor, target: Sequence[int] | None) -> list[i
         raise ModelError(
             f"`target` must name a class for each of {len(images)} pictures, but names {len(target)} instead."
         )
+    last = model.config.num_classes - 1
     for index in target:
-        if not 0 <= index < model.config.num_classes:
-            raise ModelError(
-                f"`target` must be a class from 0 to {model.config.num_classes - 1}, but is {index} instead."
-            )
+        require(0 <= index <= last, "target", must=f"a class from 0 to {last}", value=index)
     return list(target)
-
-
-def _layer_index(model: ViT, layer: int | None) -> int:
-    depth = model.config.depth
-    index = depth - 1 if layer is None else layer + depth * (layer < 0)
-    if not 0 <= index < depth:
-        raise ModelError(f"`layer` must be from {-depth} to {depth - 1}, but is {layer} instead.")
-    return index
 
 
 def _one_layer(weights: Tensor, head: int | Literal["sharpest"] | None) -> tuple[Tensor, list[tuple[int, ...] | None]]:
@@ -206,9 +197,9 @@ def _one_layer(weights: Tensor, head: int | Literal["sharpest"] | None) -> tuple
         return weights.mean(dim=1), [None] * batch
     if head == "sharpest":
         indices = sharpness(weights).argmax(dim=1)  # (b,)
-    elif isinstance(head, int) and 0 <= head < num_heads:
-        indices = torch.full((batch,), head, device=weights.device)
     else:
-        raise ModelError(f"`head` must be from 0 to {num_heads - 1} or 'sharpest', but is {head!r} instead.")
+        fits = isinstance(head, int) and 0 <= head < num_heads
+        require(fits, "head", must=f"from 0 to {num_heads - 1} or 'sharpest'", value=head)
+        indices = torch.full((batch,), head, device=weights.device)
     rows = weights[torch.arange(batch, device=weights.device), indices]
     return rows, [(int(index),) for index in indices]

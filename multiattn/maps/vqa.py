@@ -100,8 +100,8 @@ def explain_answer(
         layer: For `attention`: which block of the question encoder, negative from the end; the mean of all where None.
         head: For `attention`: which head of its cross-attention, or the mean where None.
         heads: The heads of the question encoder's cross-attention to use, by layer and index; all where None.
-        context: `model.encode(images)` or what `model.question.project_context` made of it, where the caller has it
-            already; `attention` then does without the encoder.
+        context: `model.encode(images)`, or `model.question.project_context` of that, where the caller has it already;
+            `attention` then does without the encoder.
         reading: What `read_questions` returned for these questions, padded on the right, where the caller has it
             already; all methods but `relevance` then do without the question encoder. For a `VQA` alone.
 

@@ -52,7 +52,7 @@ def cross_attention(
         model: In eval mode.
         images: Its input.
         replay: Questions and answers.
-        context: `model.encode(images)` or what `model.question.project_context` made of it, if at hand.
+        context: `model.encode(images)`, or `model.question.project_context` of that, if at hand.
         reading: What `read_questions` returned for these questions, if at hand.
 
     Raises:

@@ -31,7 +31,7 @@ class QuestionReading(NamedTuple):
     """The question encoder's output, from which the closed list is scored."""
 
     projected: ProjectedContext | None
-    """What the decoder's `project_context` made of the states; None for a model with a closed list."""
+    """The decoder's `project_context` of the states; None for a model with a closed list."""
 
     weights: Mapping[str, Tensor]
     """The attention weights of the question encoder (r, h, n, k), by site: k tokens of the question or the picture."""
@@ -51,7 +51,7 @@ def read_questions(
         model: In eval mode.
         images: The pictures that the questions are about.
         questions: As many of each picture as of the others, special tokens included.
-        context: `model.encode(images)` or what `model.question.project_context` made of it.
+        context: `model.encode(images)`, or `model.question.project_context` of that.
         attention_mask: False where a token is padding; None where none is.
     """
     sites = model.attention_sites(image_size(images), question_tokens=questions.shape[1])
@@ -161,7 +161,7 @@ class QuestionReplay:
 
         Args:
             model: The model.
-            states: What the question encoder returned, or what the decoder's `project_context` made of it.
+            states: The question encoder's output, or the decoder's `project_context` of that.
             tap: What to capture.
             last_only: Compute the logits of the last row alone, for callers that do not need any.
         """

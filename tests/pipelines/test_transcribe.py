@@ -213,10 +213,10 @@ def test_segments_are_passed_on_when_ready_and_are_those_of_the_result(kind, req
     stream = pipeline.stream(recordings, on_segment=events.append, batch_size=1, **QUICK)
     for result in stream:
         events.append(result)
-    places = [i for i, event in enumerate(events) if isinstance(event, Transcript)]
-    assert len(places) == 2 and places[1] == len(events) - 1
-    first, second = events[: places[0]], events[places[0] + 1 : -1]
-    assert tuple(first) == events[places[0]].segments and len(first) > 1
+    ends = [i for i, event in enumerate(events) if isinstance(event, Transcript)]
+    assert len(ends) == 2 and ends[1] == len(events) - 1
+    first, second = events[: ends[0]], events[ends[0] + 1 : -1]
+    assert tuple(first) == events[ends[0]].segments and len(first) > 1
     assert tuple(second) == events[-1].segments and len(second) > 1
     one_by_one = pipeline.segments(recordings[0], batch_size=1, **QUICK)
     assert isinstance(next(one_by_one), Segment)

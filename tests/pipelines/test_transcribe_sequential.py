@@ -97,7 +97,7 @@ def test_windows_have_the_features_of_the_whole(count: int, block: float, monkey
 
 
 def test_a_window_begins_at_the_last_complete_segment() -> None:
-    """Pairs of times end a segment; the next window decodes an unfinished one again; a single last time ends the text."""
+    """Pairs of times end a segment; an unfinished one is decoded again; a single last time ends the text."""
     speech = spied("0.1 red 0.9 0.9 the", "0.0 nine 1.0 1.2 red 1.5", "0.0 the 0.3", "0.0 red")
     samples = tone(7.3)
     found = transcribed(speech, samples)

@@ -116,9 +116,7 @@ def _transcribe(
     features = torch.stack([F.pad(one, (0, longest - one.shape[-1])) for one in each])
     encoded = speech.encode(features, lengths, with_ctc=options.ctc_weight > 0)
     previous = [initial_prompt(speech, options)] * len(batch)
-    results = decode_windows(
-        speech, encoded, options, previous=previous, generator=[one.generator for one in batch]
-    )  # fmt: skip
+    results = decode_windows(speech, encoded, options, previous=previous, generator=[one.generator for one in batch])
     for i, (one, result) in enumerate(zip(batch, results, strict=True)):
         samples, start = one.chunk.samples, one.chunk.start
         seconds = len(samples) / preprocessing.sample_rate

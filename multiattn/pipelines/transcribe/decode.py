@@ -64,13 +64,15 @@ def decode_windows(
     languages, no_speech = _languages_and_silence(speech, encoded.projected, options, previous)
     # as for word times and loop detection: without timestamps and previous text
     short = [speech.tokens.prompt(language=language, task=options.task) for language in languages]
-    prompts = [_prompt(speech, options, *each) for each in zip(languages, previous, strict=True)]
+    prompts = [_prompt(speech, options, language, text) for language, text in zip(languages, previous, strict=True)]
     attempts: list[list[WindowResult]] = [[] for _ in range(count)]
     left = list(range(count))
     for temperature in options.temperatures:
         config = _search(options, temperature, room=speech.model.config.decoder.max_length - max(map(len, short)) - 1)
         some = _select(encoded, left)
-        candidates = _generate(speech, some, options, config, [prompts[i] for i in left], _of(generator, left))
+        candidates = _generate(
+            speech, some, options, config, [prompts[i] for i in left], _select_generators(generator, left)
+        )
         results = [
             _result(speech, texts[0], options, config, temperature, no_speech[i], languages[i])
             for i, texts in zip(left, candidates, strict=True)
@@ -159,7 +161,7 @@ def _select(encoded: Encoded, indices: Sequence[int]) -> Encoded:
     return Encoded(encoded.projected.select(chosen), [encoded.frames[i] for i in indices], log_probs)
 
 
-def _of(generator: Generators, indices: Sequence[int]) -> Generators:
+def _select_generators(generator: Generators, indices: Sequence[int]) -> Generators:
     """Return the generators of the windows with these indices; one for all windows stays as it is."""
     if generator is None or isinstance(generator, torch.Generator):
         return generator

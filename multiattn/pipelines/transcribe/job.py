@@ -92,9 +92,7 @@ class TranscriptionJob:
         if found:
             samples = torch.cat(list(recording.blocks())).numpy()
             maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
-        return Transcript(
-            self._file, tuple(self._segments), _duration(recording), self._timestamper.language, maps
-        )  # fmt: skip
+        return Transcript(self._file, tuple(self._segments), _duration(recording), self._timestamper.language, maps)
 
 
 def one_by_one(jobs: Iterable[TranscriptionJob], segments: Segments) -> Iterator[Transcript | Failure]:

@@ -1,4 +1,4 @@
-"""The transcription pipeline: recordings in; out what is said, when, and what each word attended to.
+"""The transcription pipeline: from recordings to transcripts, word times and maps.
 
 The package's docstring lists the modules that a recording passes.
 """
@@ -225,9 +225,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
 
     def _segments(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[Segment]:
         transcribe = transcribe_in_order if plan.in_order else partial(transcribe_chunked, batch_size=plan.batch_size)
-        return transcribe(
-            self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper
-        )  # fmt: skip
+        return transcribe(self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper)
 
     def _chunks(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[PendingChunk]:
         return pending_chunks(

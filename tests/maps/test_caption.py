@@ -63,16 +63,16 @@ def test_the_stack_holds_the_rows_that_predict_the_pieces(model, images, item):
 
 
 @pytest.mark.parametrize("item", [0, 1])
-def test_rollout_carries_the_look_through_the_papers_matrices(model, images, item):
+def test_rollout_carries_the_attention_through_the_papers_matrices(model, images, item):
     found = explain_words(model, images, TOKENS, WORDS, method="rollout", **CAPTIONS)[item]
     encoder, cross, _ = read_alone(model, images, item)
     product = torch.eye(encoder[0].shape[-1], dtype=torch.float64)
     for block in encoder:
         mixed = block[0].mean(0) + torch.eye(len(product))
         product = (mixed / mixed.sum(-1, keepdim=True)) @ product
-    look = torch.stack(cross).mean((0, 1, 2))  # (n, m)
+    attention = torch.stack(cross).mean((0, 1, 2))  # (n, m)
     for w, word in enumerate(WORDS[item]):
-        np.testing.assert_allclose(found.values[w], patches(look[rows_of(word)].mean(0) @ product), atol=1e-6)
+        np.testing.assert_allclose(found.values[w], patches(attention[rows_of(word)].mean(0) @ product), atol=1e-6)
 
 
 @pytest.mark.parametrize("item", [0, 1])
@@ -85,12 +85,12 @@ def test_relevance_is_cross_attention_times_gradient_through_the_papers_matrices
         matrix = matrix + (gradient * block)[0].clamp(min=0).mean(0) @ matrix
     for w, score in enumerate(scores):
         gradients = torch.autograd.grad(score, cross, retain_graph=True)
-        look = sum((a * g)[0].clamp(min=0).mean(0).sum(0) for a, g in zip(cross, gradients, strict=True))
-        assert look.max() > 0
-        np.testing.assert_allclose(found.values[w], patches(look @ matrix), rtol=1e-3, atol=1e-6)
+        attention = sum((a * g)[0].clamp(min=0).mean(0).sum(0) for a, g in zip(cross, gradients, strict=True))
+        assert attention.max() > 0
+        np.testing.assert_allclose(found.values[w], patches(attention @ matrix), rtol=1e-3, atol=1e-6)
 
 
-def test_looking_while_decoding_step_by_step_equals_the_replay(model, images):
+def test_a_capture_while_decoding_step_by_step_equals_the_replay(model, images):
     """Cached, one token at a time, with a tap for each step."""
     stack = word_attention_stack(model, images[:1], TOKENS[:1], WORDS[:1], **CAPTIONS)[0]
     cache = model.start(images[:1], rows=1, capacity=len(TOKENS[0]))
@@ -165,7 +165,7 @@ def test_labels_put_together_are_the_text(model, images):
     assert "encoder.blocks.0.self" in first.sites and "decoder.blocks.0.self" not in first.sites
 
 
-def test_words_of_a_prompt_can_be_looked_at_as_well(model, images):
+def test_words_of_a_prompt_have_maps_as_well(model, images):
     """With a prompt length of 1 the pieces count from the start token on."""
     whole = [[Word(word.text, word.start, word.end, tuple(p + 1 for p in word.pieces)) for word in WORDS[0]]]
     a = explain_words(model, images[:1], TOKENS[:1], WORDS[:1], method="attention", prompt_length=2)[0]

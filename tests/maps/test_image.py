@@ -7,6 +7,7 @@ from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.maps import METHODS, attention_stack, class_attention, explain, sharpness
 from multiattn.models import ViT, ViTConfig
+from tests.maps.explicit import Explicit
 
 SIZES = {"image_size": (15, 21), "patch_size": 3, "num_classes": 5, "dim": 21, "num_heads": 3, "mlp_dim": 29}
 GRID = (5, 7)
@@ -30,22 +31,6 @@ def model(request):
 @pytest.fixture
 def images():
     return torch.randn(B, 3, 15, 21, generator=torch.Generator().manual_seed(1))
-
-
-class Explicit(torch.nn.Module):
-    """Attention whose weights autograd can see: the slow path that the fused kernel replaces."""
-
-    def __init__(self, seen):
-        super().__init__()
-        self.seen = seen
-
-    def forward(self, q, k, v, *, mask, dropout_p=0.0):
-        weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
-        self.seen.append(weights)
-        return weights @ v
-
-    def weights(self, q, k, *, heads=None, allowed=None):
-        raise AssertionError("not tapped")
 
 
 def whole_weights(model, images):
@@ -187,6 +172,7 @@ def test_labels_and_other_input_sizes(model):
         ({"method": "attention", "layer": 7}, "`layer` must be from -"),
         ({"method": "attention", "head": 3}, "`head` must be from 0 to 2 or 'sharpest', but is 3"),
         ({"method": "relevance", "target": [5, 0]}, "`target` must be a class from 0 to 4, but is 5"),
+        ({"method": "rollout", "geometries": [None]}, "`geometries` must be one for each of 2 pictures, but are 1"),
         ({"method": "relevance", "target": [1]}, "`target` must name a class for each of 2 pictures, but names 1"),
     ],
 )

@@ -42,7 +42,7 @@ def model(request):
 
 @pytest.fixture(params=["closed list", "decoder"])
 def two_parts(request):
-    """A picture encoder, and a question encoder that looks at it."""
+    """A picture encoder, and a question encoder that attends to it."""
     return answerer(CONFIGS[request.param])
 
 
@@ -67,7 +67,7 @@ class Alone:
     def __init__(self, model, images, row):
         model = model.double()
         (questions, (self.words,)), said = asked(model, [row])
-        self.encoder, self.selves, self.crosses, self.above, self.looks = [], [], [], [], []
+        self.encoder, self.selves, self.crosses, self.decoder_selves, self.decoder_crosses = [], [], [], [], []
         if not isinstance(model, VQA):
             for block in model.stack.blocks:
                 block.attention.score = Explicit(self.selves)
@@ -76,14 +76,14 @@ class Alone:
                 block.attention.score = Explicit(self.encoder)
             for part, selves, crosses in (
                 (model.question, self.selves, self.crosses),
-                (model.decoder, self.above, self.looks),
+                (model.decoder, self.decoder_selves, self.decoder_crosses),
             ):
                 for block in part.blocks if part is not None else ():
                     block.attention.score, block.cross_attention.score = Explicit(selves), Explicit(crosses)
         tokens = torch.tensor(questions[0])[None]
         self.count = len(questions[0])
         image = images[row // 2][None].double().requires_grad_()
-        if not self.above and (not isinstance(model, VQA) or model.decoder is None):
+        if not self.decoder_selves and (not isinstance(model, VQA) or model.decoder is None):
             self.answers = [(0,)]  # the row that is read off
             self.scores = [model(image, tokens)[0, said["answers"][0]]]
         else:
@@ -97,10 +97,10 @@ class Alone:
 
     def read(self):
         """For each word of the answer, how much it reads of each token of the question."""
-        if not self.looks:
+        if not self.decoder_crosses:
             return [torch.eye(self.count, dtype=torch.float64)[0]]
-        look = torch.stack(self.looks)[:, 0].mean((0, 1))  # (t, n)
-        return [look[list(rows)].mean(0) for rows in self.answers]
+        attention = torch.stack(self.decoder_crosses)[:, 0].mean((0, 1))  # (t, n)
+        return [attention[list(rows)].mean(0) for rows in self.answers]
 
 
 def patches(row):
@@ -108,7 +108,7 @@ def patches(row):
 
 
 def rolled(blocks):
-    """What each token is made of after some blocks, were attention all that moves information."""
+    """The share of each input token in each token after some blocks, were attention all that moves information."""
     product = torch.eye(blocks[0].shape[-1], dtype=torch.float64) if blocks else None
     for block in blocks:
         mixed = block[0].mean(0) + torch.eye(block.shape[-1], dtype=torch.float64)[: block.shape[-2]]
@@ -145,10 +145,10 @@ def papers_relevance(alone, score, heads=None):
         chosen = None if heads is None else [head for of_layer, head in heads if of_layer == layer]
         own, found = own + bar(self_weights) @ own, found + bar(self_weights) @ found
         found = found + normalized(own).T @ bar(cross, chosen=chosen) @ normalized(of_picture)
-    if not alone.looks:
+    if not alone.decoder_crosses:
         return found, found
-    above = torch.zeros(alone.looks[0].shape[-2], len(of_picture), dtype=torch.float64)
-    for self_weights, cross in zip(alone.above, alone.looks, strict=True):
+    above = torch.zeros(alone.decoder_crosses[0].shape[-2], len(of_picture), dtype=torch.float64)
+    for self_weights, cross in zip(alone.decoder_selves, alone.decoder_crosses, strict=True):
         above = above + bar(self_weights) @ above
         above = above + bar(cross) @ found
     return found, above
@@ -167,7 +167,7 @@ def test_a_words_stack_holds_the_rows_of_its_tokens(model, images, row):
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_an_answer_looks_through_the_tokens_it_reads_and_those_that_they_attend_to(two_parts, images, row):
+def test_an_answer_attends_through_the_tokens_it_reads_and_those_that_they_attend_to(two_parts, images, row):
     stack = stacked(two_parts, images)[row].answer
     alone = Alone(two_parts, images, row)
     for layer, cross in enumerate(alone.crosses):
@@ -177,7 +177,7 @@ def test_an_answer_looks_through_the_tokens_it_reads_and_those_that_they_attend_
             np.testing.assert_allclose(stack.values[layer, :, w], patches(row_there @ cross[0]), atol=1e-6)
 
 
-def test_the_answer_of_a_single_stream_looks_from_the_first_token(images):
+def test_the_answer_of_a_single_stream_attends_from_the_first_token(images):
     model = answerer(CONFIGS["single stream"])
     stack = stacked(model, images)[1].answer
     for layer, weights in enumerate(Alone(model, images, 1).selves):
@@ -185,19 +185,21 @@ def test_the_answer_of_a_single_stream_looks_from_the_first_token(images):
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_rollout_carries_the_looks_through_the_encoder(two_parts, images, row):
+def test_rollout_carries_the_attention_through_the_encoder(two_parts, images, row):
     found = explained(two_parts, images, method="rollout")[row]
     stacks = stacked(two_parts, images)[row]
     alone = Alone(two_parts, images, row)
     product = rolled(alone.encoder)
     cross = torch.stack(alone.crosses)[:, 0].mean(1)  # (l, n, m)
     for w, word in enumerate(alone.words):
-        look = cross.mean(0)[alone.rows_of(word)].mean(0)
-        np.testing.assert_allclose(found.question.values[w], patches(look @ product), atol=1e-6)
+        attention = cross.mean(0)[alone.rows_of(word)].mean(0)
+        np.testing.assert_allclose(found.question.values[w], patches(attention @ product), atol=1e-6)
     for w, read in enumerate(alone.read()):
         ways = [rolled(alone.selves[layer + 1 :]) for layer in range(LAYERS)]
-        look = sum((read if way is None else read @ way) @ one for way, one in zip(ways, cross, strict=True)) / LAYERS
-        np.testing.assert_allclose(found.answer.values[w], patches(look @ product), atol=1e-6)
+        attention = (
+            sum((read if way is None else read @ way) @ one for way, one in zip(ways, cross, strict=True)) / LAYERS
+        )
+        np.testing.assert_allclose(found.answer.values[w], patches(attention @ product), atol=1e-6)
     assert len(found.answer.values) == len(alone.answers) == stacks.answer.values.shape[2]
 
 
@@ -234,7 +236,7 @@ def test_a_single_stream_is_followed_through_all_of_its_tokens(images, row):
         np.testing.assert_allclose(found[method].answer.values[0], patches(matrix[0]), rtol=1e-3, atol=1e-7)
 
 
-def test_looking_while_decoding_step_by_step_equals_the_replay(images):
+def test_a_capture_while_decoding_step_by_step_equals_the_replay(images):
     """Cached, one token at a time, with a tap for each step."""
     model = answerer(CONFIGS["decoder"])
     (questions, _), said = asked(model, [1])
@@ -263,7 +265,7 @@ def test_looking_while_decoding_step_by_step_equals_the_replay(images):
 
 
 def test_rows_sum_to_what_they_share_out(images):
-    """Over patches alone, where no other token is to be looked at: to 1."""
+    """To 1, over patches alone, where there are no other tokens."""
     model = answerer(CONFIGS["decoder"])
     for method in ("attention", "rollout"):
         for maps in explained(model, images, method=method):
@@ -356,7 +358,7 @@ def test_frozen_weights_inference_mode_and_a_context_at_hand_do_not_matter(model
 
 
 def read_at_first(model, images, rows=ROWS):
-    """As whoever answers reads questions: filled up on the right."""
+    """Questions as a pipeline reads them, padded on the right."""
     (tokens, _), _ = asked(model, rows)
     padded = pad_sequence([torch.tensor(one) for one in tokens], batch_first=True)
     with torch.inference_mode():
@@ -364,7 +366,7 @@ def read_at_first(model, images, rows=ROWS):
         return read_questions(model, images, padded, context, attention_mask=padded != 0)
 
 
-def test_a_reading_that_was_looked_at_is_one_that_was_not(two_parts, images):
+def test_reading_with_a_tap_is_reading_without_one(two_parts, images):
     padded = torch.tensor([[1, 9, 5, 2], [1, 8, 2, 0]])
     for attention_mask in (padded != 0, None):
         context = two_parts.encode(images)
