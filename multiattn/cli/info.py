@@ -58,7 +58,7 @@ def describe(bundle: "ModelBundle") -> dict[str, object]:
         "model": bundle.source,
         "task": bundle.task,
         "layout": bundle.layout,
-        "architecture": asdict(bundle.model.config),
+        "architecture": asdict(bundle.config),
         "parameters": _count(bundle.model),
     }
     if bundle.task == "transcribe":
@@ -132,7 +132,9 @@ def _sound_lines(bundle: "ModelBundle") -> dict[str, str]:
 
 
 def _classifier_lines(bundle: "ModelBundle") -> dict[str, str]:
-    model, sites = bundle.classifier, _sites(bundle)
+    from ..models import ViT
+
+    model, sites = bundle.require(ViT), _sites(bundle)
     return {
         "architecture": f"{_encoder(model)}, "
         f"{'class token' if model.config.pool == 'class' else 'mean of the patches'} read out",
@@ -143,9 +145,10 @@ def _classifier_lines(bundle: "ModelBundle") -> dict[str, str]:
 
 
 def _captioner_lines(bundle: "ModelBundle") -> dict[str, str]:
+    from ..models import Captioner
     from ..pipelines.options import caption_search
 
-    model, sites = bundle.captioner, _sites(bundle)
+    model, sites = bundle.require(Captioner), _sites(bundle)
     assert bundle.tokenizer is not None
     encoder, decoder = model.config.encoder, model.config.decoder
     # what the pipeline makes of what the model says: the same words as there
@@ -163,9 +166,9 @@ def _captioner_lines(bundle: "ModelBundle") -> dict[str, str]:
 
 
 def _answerer_lines(bundle: "ModelBundle") -> dict[str, str]:
-    from ..models import VQA
+    from ..models import VQA, SingleStream
 
-    model, sites = bundle.answerer, _sites(bundle)
+    model, sites = bundle.require(VQA, SingleStream), _sites(bundle)
     assert bundle.tokenizer is not None
     lines, question = {}, model.config.question
     looking, places = model, f"blocks.N.self of {question.num_heads} heads"
@@ -201,9 +204,10 @@ def _answerer_lines(bundle: "ModelBundle") -> dict[str, str]:
 
 def _recognizer_lines(bundle: "ModelBundle") -> dict[str, str]:
     from ..inputs import SpeechTokens
+    from ..models import SpeechRecognizer
     from ..pipelines.transcribe.options import speech_options
 
-    model, sites = bundle.speech, _sites(bundle)
+    model, sites = bundle.require(SpeechRecognizer), _sites(bundle)
     assert bundle.tokenizer is not None
     config, encoder, decoder = model.config, model.config.encoder, model.config.decoder
     tokens = SpeechTokens.of(
@@ -249,18 +253,20 @@ def _told(value: object) -> str:
 
 def _sites(bundle: "ModelBundle") -> tuple["Site", ...]:
     """The attentions one can look into, of a model that writes those for its longest text."""
+    from ..models import Captioner, SpeechRecognizer, ViT
+
     if bundle.task == "classify":
-        return bundle.classifier.attention_sites()
+        return bundle.require(ViT).attention_sites()
     if bundle.task == "answer":
         return _answerer_sites(bundle)
-    model = bundle.speech if bundle.task == "transcribe" else bundle.captioner
+    model = bundle.require(SpeechRecognizer, Captioner)
     return model.attention_sites(tokens=model.config.decoder.max_length)
 
 
 def _answerer_sites(bundle: "ModelBundle") -> tuple["Site", ...]:
-    from ..models import VQA
+    from ..models import VQA, SingleStream
 
-    model, size = bundle.answerer, bundle.pictures.size
+    model, size = bundle.require(VQA, SingleStream), bundle.pictures.size
     length = model.config.question.max_length
     if not isinstance(model, VQA):
         return model.attention_sites(size, question_tokens=length)

@@ -15,7 +15,7 @@ SPEC = TaskSpec(
     evaluator="multiattn.cli.evaluate_classify",
     published="timm or Hugging Face ViT",
     layouts={"timm": "multiattn.weights.timm_vit", "hf-vit": "multiattn.weights.hf_vit"},
-    has_labels=True,
+    num_labels="num_classes",
     map_methods=("attention", "rollout", "relevance", "gradient_x_input"),
     default_map_method="relevance",
 )

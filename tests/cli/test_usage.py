@@ -182,12 +182,12 @@ def test_a_stream_that_was_closed_is_like_one_that_leads_nowhere(monkeypatch, ca
 def test_the_light_constants_are_those_of_the_library() -> None:
     from multiattn.cli import options
     from multiattn.maps import ANSWER_METHODS, METHODS, WORD_METHODS
-    from multiattn.weights import LAYOUTS
+    from multiattn.weights import layout_names
 
     assert options.MAP_METHODS == METHODS
     assert options.WORD_METHODS == WORD_METHODS
     assert options.ANSWER_METHODS == ANSWER_METHODS
-    assert options.LAYOUTS == LAYOUTS
+    assert sorted(options.LAYOUTS) == sorted(layout_names())
 
 
 def test_what_the_yaml_names_is_found_when_it_is_asked_for() -> None:
