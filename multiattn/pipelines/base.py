@@ -76,7 +76,7 @@ def find_device(name: str | torch.device) -> torch.device:
             )
         count = torch.cuda.device_count()
         if device.index is not None and device.index >= count:
-            raise ModelError(f"`device` must be below cuda:{count}, as many as there are, but is {str(name)!r} instead")
+            raise ModelError(f"`device` must be one of cuda:0 to cuda:{count - 1}, but is {str(name)!r} instead")
     return device
 
 
