@@ -19,6 +19,8 @@ from numpy.typing import DTypeLike
 from PIL import Image
 
 from ..errors import InputError
+from ..export import save_map
+from ..export.html import jpeg
 from ..inputs.text import Word
 from ..maps import AttentionMap
 
@@ -35,8 +37,6 @@ class SavedMap(ABC):
 
     def save(self, path: str | Path) -> None:
         """Write the numbers: an npz file and, beside it, a JSON file that describes them."""
-        from ..export import save_map
-
         save_map(self.map, path)
 
     @abstractmethod
@@ -49,8 +49,6 @@ class SavedMap(ABC):
 
     def _repr_html_(self) -> str:
         """The picture of `save_png`, scaled down, for a notebook."""
-        from ..export.html import jpeg
-
         with TemporaryDirectory() as folder:
             file = Path(folder) / "map.png"
             self.save_png(file)
