@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -136,7 +135,7 @@ def _wave(recording: PageRecording) -> str:
     return base64_of(steps.tobytes())
 
 
-def _pictures(recording: PageRecording) -> list[dict[str, Any]]:
+def _pictures(recording: PageRecording) -> list[dict[str, object]]:
     """Return the log-mel spectrogram in parts: a canvas of an hour would be too wide."""
     return [
         {"src": jpeg(Image.fromarray(picture)), "frames": picture.shape[1]}
@@ -144,7 +143,7 @@ def _pictures(recording: PageRecording) -> list[dict[str, Any]]:
     ]
 
 
-def _segment(segment: TimedSegment) -> dict[str, Any]:
+def _segment(segment: TimedSegment) -> dict[str, object]:
     return {
         "start": segment.start,
         "end": segment.end,
@@ -157,11 +156,11 @@ def _segment(segment: TimedSegment) -> dict[str, Any]:
     }
 
 
-def _map(windows: list[AttentionMap]) -> dict[str, Any]:
+def _map(windows: list[AttentionMap]) -> dict[str, object]:
     return described(windows[0]) | {"windows": [_window(one) for one in windows]}
 
 
-def _window(one: AttentionMap) -> dict[str, Any]:
+def _window(one: AttentionMap) -> dict[str, object]:
     words, frames = one.values.shape[-2:]
     rows = one.values.reshape(-1, frames).astype(np.float64)  # [layers * heads * words, frames]
     low, size, steps = quantized(rows, _STEPS)

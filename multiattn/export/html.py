@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -49,7 +48,7 @@ def write(path: str | Path, title: str, body: str, *, policy: str = "") -> None:
 
 
 def write_scripted(
-    path: str | Path, title: str, body: str, data: Mapping[str, Any], scripts: Sequence[str], *, policy: str = ""
+    path: str | Path, title: str, body: str, data: Mapping[str, object], scripts: Sequence[str], *, policy: str = ""
 ) -> None:
     """Write a page whose script draws it from data; missing folders are made.
 
@@ -95,7 +94,7 @@ def quantized(rows: Float[np.ndarray, "n m"], steps: int) -> tuple[np.ndarray, n
     return low.ravel(), size.ravel(), np.round((rows - low) / np.where(size > 0, size, 1))
 
 
-def _embedded(data: Mapping[str, Any]) -> str:
+def _embedded(data: Mapping[str, object]) -> str:
     """Return JSON that may stand inside a script element: no label can end the element or open a comment."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII only, so U+2028 is escaped as well
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

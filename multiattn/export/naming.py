@@ -1,7 +1,6 @@
 """How a map is described to a reader: its method, what its values are, and where it comes from."""
 
 import math
-from typing import Any
 
 from ..maps.attention_map import AttentionMap
 
@@ -40,10 +39,11 @@ def origin(attention_map: AttentionMap) -> str:
     return f"{where} · {'head' if len(heads) == 1 else 'heads'} {', '.join(map(str, heads))}"
 
 
-def described(attention_map: AttentionMap) -> dict[str, Any]:
+def described(attention_map: AttentionMap, *, with_target: bool = False) -> dict[str, object]:
     """Return what a page says of a map, and the names of the layers and the number of heads to choose from."""
-    facts: dict[str, Any] = {
-        "name": readable(attention_map.method),
+    name, target = readable(attention_map.method), attention_map.target
+    facts: dict[str, object] = {
+        "name": f"{name}: {target}" if with_target and target else name,
         "note": attention_map.note,
         "origin": origin(attention_map),
         "meaning": meaning(attention_map),

@@ -9,7 +9,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -48,7 +47,7 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPictur
     write_scripted(path, title, "page.html", data, ("draw.js", "words.js", "page.js"))
 
 
-def _picture(picture: PagePicture | AskedPicture) -> dict[str, Any]:
+def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
     shown, left_out = for_display(picture.picture), ""
     if isinstance(picture, AskedPicture):
         size = sum(_size_of_stacks(text) for one in picture.questions for text in (one.question, one.answer))
@@ -70,7 +69,7 @@ def _picture(picture: PagePicture | AskedPicture) -> dict[str, Any]:
     }
 
 
-def _predicted(picture: PagePicture) -> dict[str, Any]:
+def _predicted(picture: PagePicture) -> dict[str, object]:
     methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
     maps = [_map(one, with_target=methods[one.method] > 1) for one in picture.maps]
     words = [_word(word) for word in picture.words]
@@ -78,7 +77,7 @@ def _predicted(picture: PagePicture) -> dict[str, Any]:
     return {"predictions": _scores(picture.predictions), "heading": "Prediction", "texts": [text]}
 
 
-def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, Any]:
+def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:
     texts = [
         _text("Question", question.question, stacks=stacks),
         _text("Answer", question.answer, stacks=stacks),
@@ -86,7 +85,7 @@ def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, Any]:
     return {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
 
 
-def _text(title: str, text: PageText, *, stacks: bool) -> dict[str, Any]:
+def _text(title: str, text: PageText, *, stacks: bool) -> dict[str, object]:
     shown = text.maps if stacks else _without_stacks(text)
     maps = [_map(one, with_target=False) for one in shown]
     words = [_word(word) for word in text.words]
@@ -109,8 +108,8 @@ def _scores(scores: Sequence[tuple[str, float]]) -> list[list[str | float]]:
     return [[label, float(score)] for label, score in scores]
 
 
-def _word(word: PageWord) -> dict[str, Any]:
-    facts: dict[str, Any] = {"text": word.text, "probability": None, "without": None}
+def _word(word: PageWord) -> dict[str, object]:
+    facts: dict[str, object] = {"text": word.text, "probability": None, "without": None}
     if word.probability is None:
         return facts
     facts["probability"] = float(word.probability)
@@ -123,17 +122,14 @@ def _word(word: PageWord) -> dict[str, Any]:
     return facts
 
 
-def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, Any]:
+def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, object]:
     geometry = placed(attention_map)
     height, width = geometry.source_size
     left, top, right, bottom = geometry.source_box()
     rows, columns = attention_map.values.shape[-2:]
     grids = attention_map.values.reshape(-1, rows * columns).astype(np.float64)  # [layers * heads * words, cells]
     low, size, steps = quantized(grids, _STEPS)
-    facts = described(attention_map)
-    if with_target and attention_map.target and facts["layers"] is None:
-        facts["name"] += f": {attention_map.target}"
-    return facts | {
+    return described(attention_map, with_target=with_target) | {
         "target": attention_map.target,
         "box": [left / width, top / height, right / width, bottom / height],
         "rows": rows,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import InputError
 from .timed_text import Piece, TimedSegment, TimedWord, check_times, in_order, pieces_of, plain
@@ -130,7 +130,7 @@ def ctm(segments: Sequence[TimedSegment], *, recording: str) -> str:
     return "".join(lines)
 
 
-def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, Any]:
+def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[str, object]]]:
     """Return the fields `segments` and `words` of a transcript as JSON values; times in seconds, to the millisecond.
 
     `words` has the words of all segments: `{word, start, end, score}`; it is empty if their times are not known.

@@ -21,11 +21,11 @@ from ..errors import InputError, ModelError
 from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, load_image
 from ..models import ViTConfig
 from ..weights import ModelBundle
-from .results import Failure
+from .results import Failure, Result
 
 _READERS = 4  # threads that decode and resize images while the model computes; PIL releases the interpreter lock
 
-_Model = TypeVar("_Model", bound=nn.Module)
+_Model = TypeVar("_Model", bound=nn.Module, covariant=True)
 _Source = TypeVar("_Source")
 _Result = TypeVar("_Result")
 
@@ -45,7 +45,7 @@ class Pipeline(Generic[_Model]):
     __call__: Callable[..., Any]
     """The result for one input, or the list of results for a list."""
 
-    stream: Callable[..., Iterator[Any]]
+    stream: Callable[..., Iterator[Result | Failure]]
     """The results for any number of inputs, in order, each as soon as it is ready."""
 
     def __init__(self, bundle: ModelBundle, model: _Model, *, device: str | torch.device = "auto") -> None:
@@ -76,7 +76,7 @@ def find_device(name: str | torch.device) -> torch.device:
             )
         count = torch.cuda.device_count()
         if device.index is not None and device.index >= count:
-            raise ModelError(f"`device` must be below cuda:{count}, as many as there are, but is {str(name)!r} instead")
+            raise ModelError(f"`device` must be one of cuda:0 to cuda:{count - 1}, but is {str(name)!r} instead")
     return device
 
 

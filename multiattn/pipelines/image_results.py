@@ -1,22 +1,27 @@
-"""What the pipelines over images return: labels, captions and answers, with their maps.
-
-Exporters are imported when something is saved: matplotlib takes a second to import.
-"""
+"""What the pipelines over images return: labels, captions and answers, with their maps."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ..export import (
+    AskedPicture,
+    PagePicture,
+    PageQuestion,
+    PageText,
+    PageWord,
+    overlay_png,
+    question_png,
+    save_map,
+    strip_png,
+    write_page,
+)
 from ..inputs.text import Word
 from ..maps import AttentionMap
 from .results import Candidate, Result, SavedMap, WrittenWord, first_map
-
-if TYPE_CHECKING:
-    from ..export import AskedPicture, PagePicture, PageQuestion, PageWord
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +42,7 @@ class ImageMap(SavedMap):
         _write_page(path, self._page((self.map,)))
 
     @abstractmethod
-    def _page(self, maps: tuple[AttentionMap, ...]) -> "PagePicture | AskedPicture":
+    def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture | AskedPicture:
         """The image as a page shows it, with these maps and the stack."""
 
 
@@ -61,15 +66,11 @@ class PictureMap(ImageMap):
 
     def save_png(self, path: str | Path) -> None:
         """Write the image with the map over it, a color bar and a caption."""
-        from ..export import overlay_png
-
         first = self.predictions[0]
         caption = f"{first.label} {first.score:.1%} · {self.map.method.replace('_', ' ')}"
         overlay_png(self.map, self.picture, path, caption=caption)
 
-    def _page(self, maps: tuple[AttentionMap, ...]) -> "PagePicture":
-        from ..export import PagePicture
-
+    def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
         scores = tuple((one.label, one.score) for one in self.predictions)
         return PagePicture(picture=self.picture, name=self.name, predictions=scores, maps=(*maps, self.stack))
 
@@ -94,7 +95,7 @@ class ClassifyResult(Result):
         """The probability of the most likely class, 0 to 1."""
         return self.predictions[0].score
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """`file` and `predictions`, as JSON values."""
         return {
             "file": self.file,
@@ -123,15 +124,11 @@ class CaptionMap(ImageMap):
 
     def save_png(self, path: str | Path) -> None:
         """Write the image and, for each word, the image with the map of the word over it."""
-        from ..export import strip_png
-
         dependence = [word.image_dependence for word in self.words if word.image_dependence is not None]
         caption = f"{self.text} · {self.map.method}"
         strip_png(self.map, self.picture, path, caption=caption, image_dependence=dependence)
 
-    def _page(self, maps: tuple[AttentionMap, ...]) -> "PagePicture":
-        from ..export import PagePicture
-
+    def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
         words = _page_words(self.map, self.words)
         return PagePicture(picture=self.picture, name=self.name, predictions=(), maps=(*maps, self.stack), words=words)
 
@@ -160,10 +157,10 @@ class CaptionResult(Result):
         """The geometric mean of the probabilities of its tokens, 0 to 1."""
         return self.candidates[0].score
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """`file`, `text`, `score`, `words`, and `candidates` where there are several, as JSON values."""
         words = [word.to_dict() for word in self.words]
-        facts: dict[str, Any] = {"file": self.file, "text": self.text, "score": self.score, "words": words}
+        facts: dict[str, object] = {"file": self.file, "text": self.text, "score": self.score, "words": words}
         if len(self.candidates) > 1:
             facts["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
         return facts
@@ -199,20 +196,14 @@ class AnswerMap(ImageMap):
 
         Those of the question lie beside them: for `cat.npz`, in `cat.question.npz`.
         """
-        from ..export import save_map
-
         super().save(path)
         save_map(self.question, Path(path).with_suffix(".question.npz"))
 
     def save_png(self, path: str | Path) -> None:
         """Write the image and, for each word of question and answer, the image with the map of the word over it."""
-        from ..export import question_png
-
         question_png(self.question, self.map, self.picture, path)
 
-    def _page(self, maps: tuple[AttentionMap, ...]) -> "AskedPicture":
-        from ..export import AskedPicture
-
+    def _page(self, maps: tuple[AttentionMap, ...]) -> AskedPicture:
         return AskedPicture(picture=self.picture, name=self.name, questions=[_page_question(self.asked, [self])])
 
 
@@ -258,7 +249,7 @@ class Answer(Result):
         """With maps: attention of every layer and head for the words of the question, and for those of the answer."""
         return (self.maps[0].question_stack, self.maps[0].stack) if self.maps else ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything but the maps and the unknown words, as JSON values."""
         return {
             "file": self.file,
@@ -292,8 +283,6 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
     Raises:
         InputError: None of them has maps.
     """
-    from ..export import AskedPicture, PageQuestion, PageText
-
     shown = first_map([one for answer in answers for one in answer.maps], 'answer(picture, question, maps="attention")')
     questions = []
     for answer in answers:
@@ -308,9 +297,7 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
 
 def _page_question(
     asked: str, maps: Sequence[AnswerMap], candidates: tuple[tuple[str, float], ...] = ()
-) -> "PageQuestion":
-    from ..export import PageQuestion, PageText, PageWord
-
+) -> PageQuestion:
     first = maps[0]
     question_words = tuple(PageWord(label) for label in first.question.axes[0].labels or ())
     return PageQuestion(
@@ -320,16 +307,12 @@ def _page_question(
     )
 
 
-def _page_words(word_map: AttentionMap, words: Sequence[WrittenWord]) -> "tuple[PageWord, ...]":
-    from ..export import PageWord
-
+def _page_words(word_map: AttentionMap, words: Sequence[WrittenWord]) -> tuple[PageWord, ...]:
     labels = word_map.axes[0].labels or ()
     return tuple(
         PageWord(label, word.probability, word.image_dependence) for label, word in zip(labels, words, strict=True)
     )
 
 
-def _write_page(path: str | Path, page: "PagePicture | AskedPicture") -> None:
-    from ..export import write_page
-
+def _write_page(path: str | Path, page: PagePicture | AskedPicture) -> None:
     write_page(path, pictures=[page], title=page.name)

@@ -1,7 +1,9 @@
 """`multiattn.load`: from a task's name, a directory or a hub id to a pipeline that is ready to be called."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
+
+from torch import nn
 
 from ..registry import load_part, task_spec
 from ..weights import load_bundle
@@ -65,12 +67,12 @@ def load(
 @overload
 def load(
     name: str | Path, *, task: str | None = ..., revision: str | None = ..., device: str = ...
-) -> Pipeline[Any]: ...
+) -> Pipeline[nn.Module]: ...
 
 
 def load(
     name: str | Path, *, task: str | None = None, revision: str | None = None, device: str = "auto"
-) -> Pipeline[Any]:
+) -> Pipeline[nn.Module]:
     """Load a model and make the pipeline of its task.
 
     Args:
@@ -89,5 +91,5 @@ def load(
         task_spec(task)
     place = find_device(device)  # before the weights: a device that does not exist should not cost a download
     bundle = load_bundle(name, revision=revision)
-    pipeline: Pipeline[Any] = load_part(task_spec(task or bundle.task).pipeline)(bundle, device=place)
+    pipeline: Pipeline[nn.Module] = load_part(task_spec(task or bundle.task).pipeline)(bundle, device=place)
     return pipeline

@@ -6,7 +6,7 @@ options of captions and answers; those of speech are in `transcribe.options`.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from ..checks import require
 from ..errors import InputError, ModelError
@@ -17,7 +17,7 @@ from ..registry import task_spec
 # --- checks ---
 
 
-def check_names(options: Mapping[str, Any], kind: type) -> None:
+def check_names(options: Mapping[str, object], kind: type) -> None:
     """Refuse options that do not exist, as Python does for the parameters of a signature.
 
     Args:
@@ -32,7 +32,7 @@ def check_names(options: Mapping[str, Any], kind: type) -> None:
         raise TypeError(f"there is no option {unknown[0]!r}; there are: {', '.join(known)}")
 
 
-def check_whole(asked: Mapping[str, Any], names: Collection[str]) -> None:
+def check_whole(asked: Mapping[str, object], names: Collection[str]) -> None:
     """Refuse options of other types than int, where they are compared before `GenerationConfig` checks them.
 
     Raises:
@@ -43,7 +43,7 @@ def check_whole(asked: Mapping[str, Any], names: Collection[str]) -> None:
         require(value is None or type(value) is int, name, must="a whole number", value=value)
 
 
-def check_texts(asked: Mapping[str, Any], names: Collection[str]) -> None:
+def check_texts(asked: Mapping[str, object], names: Collection[str]) -> None:
     """Refuse options of other types than str.
 
     Raises:
@@ -54,7 +54,7 @@ def check_texts(asked: Mapping[str, Any], names: Collection[str]) -> None:
         require(value is None or isinstance(value, str), name, must="text", value=value)
 
 
-def check_seed(asked: Mapping[str, Any]) -> None:
+def check_seed(asked: Mapping[str, object]) -> None:
     """Refuse a `seed` that is not None and that `torch.Generator` cannot take.
 
     Raises:
@@ -104,7 +104,7 @@ class CaptionOptions(TypedDict, total=False):
     own prompt, which is not part of the caption."""
 
 
-def caption_search(asked: CaptionOptions, decoding: Mapping[str, Any], *, source: str) -> GenerationConfig:
+def caption_search(asked: CaptionOptions, decoding: Mapping[str, object], *, source: str) -> GenerationConfig:
     """Merge the options of a call, the model's `decoding` and the defaults.
 
     Args:
@@ -157,7 +157,7 @@ class AnswerOptions(TypedDict, total=False):
     the model's own. Published BLIP weights were trained with [ENC]; transformers runs them with [CLS]."""
 
 
-def answer_search(asked: AnswerOptions, decoding: Mapping[str, Any], *, source: str) -> GenerationConfig:
+def answer_search(asked: AnswerOptions, decoding: Mapping[str, object], *, source: str) -> GenerationConfig:
     """Merge the options of a call, the `decoding` of a model that writes, and the defaults.
 
     By default texts are scored by their probability (`length_penalty` 0).

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from math import exp
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 from PIL import Image
 
 from ..errors import InputError
+from ..export import save_map
+from ..export.html import jpeg
 from ..inputs.text import Word
 from ..maps import AttentionMap
 
@@ -34,8 +37,6 @@ class SavedMap(ABC):
 
     def save(self, path: str | Path) -> None:
         """Write the numbers: an npz file and, beside it, a JSON file that describes them."""
-        from ..export import save_map
-
         save_map(self.map, path)
 
     @abstractmethod
@@ -48,8 +49,6 @@ class SavedMap(ABC):
 
     def _repr_html_(self) -> str:
         """The picture of `save_png`, scaled down, for a notebook."""
-        from ..export.html import jpeg
-
         with TemporaryDirectory() as folder:
             file = Path(folder) / "map.png"
             self.save_png(file)
@@ -58,7 +57,7 @@ class SavedMap(ABC):
         picture.thumbnail((_NOTEBOOK, _NOTEBOOK), Image.Resampling.LANCZOS)
         return f'<img src="{jpeg(picture)}" alt="{html.escape(self.map.method)} map">'
 
-    def __array__(self, dtype: np.dtype[Any] | None = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         """The values of `map`, read-only unless they are copied or converted."""
         return np.array(self.map.values, dtype=dtype, copy=copy)
 
@@ -78,7 +77,7 @@ class Result(ABC):
         return None
 
     @abstractmethod
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything but the maps, as JSON values: the line that `--format json` prints."""
 
     @abstractmethod
@@ -100,7 +99,7 @@ class Failure:
     error: InputError
     """What is wrong with the input, and how to mend it."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The file and the error's message, as JSON values."""
         return {"file": self.file, "error": str(self.error)}
 
@@ -164,9 +163,14 @@ class WrittenWord:
     """Whether it falls so little that the language model would have written the word without the image. Only in
     captions with maps, else None."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The fields as JSON values; without those of the image's influence where they are not known."""
-        fields = {"word": self.text, "start": self.start, "end": self.end, "probability": self.probability}
+        fields: dict[str, object] = {
+            "word": self.text,
+            "start": self.start,
+            "end": self.end,
+            "probability": self.probability,
+        }
         if self.image_dependence is not None:
             fields |= {"image_dependence": self.image_dependence, "ungrounded": self.ungrounded}
         return fields

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from multiattn.export import AskedPicture, PagePicture, PageQuestion, PageText, PageWord, write_page
-from tests.export.asked import QUESTIONS, STACKS, asked_picture, maps_of
 from tests.export.pictures import picture_map, whole, words_map
+from tests.export.questions import QUESTIONS, STACKS, asked_picture, maps_of
 from tests.export.test_browser import canvas, choose, readout, slide
 from tests.export.test_browser_words import expected, shown_word, word
 from tests.export.test_page import NASTY

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from multiattn.export import AskedPicture, PageQuestion, PageText, PageWord, write_page
-from tests.export.asked import QUESTIONS, asked_picture, asked_text, maps_of
 from tests.export.pictures import picture_map, whole, words_map
+from tests.export.questions import QUESTIONS, asked_picture, asked_text, maps_of
 from tests.export.test_page import NASTY, Elements, picture_of
 
 

@@ -86,9 +86,7 @@ def test_a_gpu_that_is_not_there(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert find_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(
-        ModelError, match="`device` must be below cuda:2, as many as there are, but is 'cuda:2' instead"
-    ):
+    with pytest.raises(ModelError, match="`device` must be one of cuda:0 to cuda:1, but is 'cuda:2' instead"):
         find_device("cuda:2")
 
 

@@ -4,19 +4,28 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
 from ...alignment import SpokenWord
 from ...alignment.word_grouping import UNSPACED
+from ...export import (
+    PageRecording,
+    alignment_png,
+    ctm,
+    srt,
+    textgrid,
+    transcript_fields,
+    vtt,
+    write_audio_page,
+    write_text,
+)
+from ...export.timed_text import TimedSegment
 from ...maps import AttentionMap
 from ..results import Result, SavedMap, first_map, probability
 from .segments import Segment
-
-if TYPE_CHECKING:
-    from ...export.timed_text import TimedSegment
 
 Format = Literal["srt", "vtt", "textgrid", "ctm"]
 
@@ -39,8 +48,6 @@ class SpeechMap(SavedMap):
 
     def save_png(self, path: str | Path) -> None:
         """Write the waveform with the words over it, and the map over the log-mel spectrogram."""
-        from ...export import alignment_png  # imports matplotlib, which takes a second
-
         alignment_png(self.map, self.samples, path, rate=self.rate, words=self.words)
 
     def save_html(self, path: str | Path) -> None:
@@ -101,12 +108,10 @@ class Transcript(Result):
         """The file's name without its suffix, as another program calls the recording."""
         return "recording" if self.file is None else Path(self.file).stem
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Everything but the maps, as JSON values."""
-        from ...export.subtitles import transcript_fields
-
         fields = transcript_fields(self.segments)
-        facts: dict[str, Any] = {"file": self.file, "text": self.text, "duration": round(self.duration, 3)}
+        facts: dict[str, object] = {"file": self.file, "text": self.text, "duration": round(self.duration, 3)}
         if self.language is not None:
             facts["language"] = self.language
         facts["segments"] = [
@@ -129,13 +134,11 @@ class Transcript(Result):
         Raises:
             InputError: "ctm" for a transcript whose words have no times.
         """
-        from ...export import subtitles
-
         if kind == "textgrid":
-            return subtitles.textgrid(self.segments, duration=self.duration)
+            return textgrid(self.segments, duration=self.duration)
         if kind == "ctm":
-            return subtitles.ctm(self.segments, recording=self.name)
-        return subtitles.srt(self.segments) if kind == "srt" else subtitles.vtt(self.segments)
+            return ctm(self.segments, recording=self.name)
+        return srt(self.segments) if kind == "srt" else vtt(self.segments)
 
     def save_srt(self, path: str | Path) -> None:
         """Write subtitles as SubRip."""
@@ -172,8 +175,6 @@ class Transcript(Result):
         _write_page(path, title, self.maps, self.segments, language=self.language)
 
     def _write(self, path: str | Path, text: str) -> None:
-        from ...export.subtitles import write_text
-
         write_text(path, text)
 
 
@@ -181,12 +182,10 @@ def _write_page(
     path: str | Path,
     title: str,
     maps: Sequence[SpeechMap],
-    segments: "Sequence[TimedSegment]",
+    segments: Sequence[TimedSegment],
     *,
     language: str | None = None,
 ) -> None:
-    from ...export import PageRecording, write_audio_page
-
     first = maps[0]
     stacks = {id(one.stack): one.stack for one in maps}  # the methods of a window share one
     page = PageRecording(
