@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.captioner import Captioner, CaptionerConfig
-from ..models.initial import empty_weights
+from ..models.common import without_weights
 from ..models.single_stream import SingleStream, SingleStreamConfig
 from ..models.speech import SpeechConfig, SpeechRecognizer
 from ..models.vit import ViT, ViTConfig
@@ -219,7 +219,7 @@ def build_model(
     """
     try:
         # on the meta device nothing is initialized, where the file has every value
-        with nullcontext() if without else empty_weights():
+        with nullcontext() if without else without_weights():
             model = _KINDS[type(config)](config)
     except (ValueError, ZeroDivisionError, RuntimeError) as error:
         raise ModelError(f"{directory / CONFIG} describes no model that can be built: {error}") from error
