@@ -1,24 +1,27 @@
-"""Attention heads by layer and place, and the check that a model has them."""
+"""Attention heads by the index of their layer and their index in it, and the check that a model has them."""
 
 from collections.abc import Sequence
 
 from ..errors import ModelError
 
 Head = tuple[int, int]
-"""A head: its layer, and its place in the layer."""
+"""A head: the index of its layer, and its index in the layer."""
 
 
 def check_heads(heads: Sequence[Head], *, depth: int, num_heads: int, found_by: str) -> tuple[Head, ...]:
-    """The heads, each once.
+    """Check that a model has these heads, and drop repeated ones.
 
     Args:
-        heads: Of a model.
-        depth: Its layers.
-        num_heads: Heads of each.
+        heads: The heads.
+        depth: Number of the model's layers.
+        num_heads: Number of heads in each layer.
         found_by: The command or function that finds such heads, for the message.
 
+    Returns:
+        Each head once, in the order given.
+
     Raises:
-        ModelError: There are none, or one does not exist.
+        ModelError: `heads` is empty, or the model lacks one.
     """
     if not heads:
         raise ModelError(f"`heads` must be at least one, but are none: {found_by} finds some")
