@@ -3,6 +3,7 @@
 Every message reads "`x` must be ..., but is ... instead.". Nothing here waits for torch.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import partial
@@ -107,4 +108,4 @@ def fits(value: Any, kind: Any) -> bool:
 def name_of(kind: Any) -> str:
     """The name of a type in messages."""
     name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-    return name.replace("typing.", "").replace("multiattn.inputs.geometry.", "")
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", name)  # without the modules
