@@ -149,7 +149,7 @@ class ImagePreprocessing:
         Raises:
             ModelError: A field is missing, unknown or wrong.
         """
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
         if isinstance(fit := values.get("resize_to"), Mapping):
             require_fields(fit, Fit, "preprocessing.resize_to", complete=True)
             values["resize_to"] = Fit(**fit)

@@ -35,11 +35,11 @@ _FUNCTION_WORDS = frozenset(
 class Match(NamedTuple):
     """Two words that are aligned."""
 
-    index: int
-    """Index of the caption's word."""
+    position: int
+    """Index of the word in the caption."""
 
-    reference_index: int
-    """Index of the reference's word."""
+    reference_position: int
+    """Index of the word in the reference."""
 
     weight: float
     """1 for the same word, less for the same stem."""
@@ -108,8 +108,8 @@ def counts(words: Sequence[str], reference: Sequence[str]) -> MeteorCounts:
     matches = align(words, reference)
     chunks = chunks_of(matches)
     return MeteorCounts(
-        matched=fsum(match.weight * _weight(words[match.index]) for match in matches),
-        reference_matched=fsum(match.weight * _weight(reference[match.reference_index]) for match in matches),
+        matched=fsum(match.weight * _weight(words[match.position]) for match in matches),
+        reference_matched=fsum(match.weight * _weight(reference[match.reference_position]) for match in matches),
         length=fsum(map(_weight, words)),
         reference_length=fsum(map(_weight, reference)),
         matches=len(matches),
@@ -129,15 +129,15 @@ def align(words: Sequence[str], reference: Sequence[str]) -> list[Match]:
         The matches, in the caption's order.
     """
     pairs = _pairs(words, reference)
-    uses = Counter(match.reference_index for found in pairs for match in found)
+    uses = Counter(match.reference_position for found in pairs for match in found)
     # matched words of the reference (bits) and the latest one -> the best alignment so far
     states: dict[tuple[int, int], _Partial] = {(0, -2): _Partial(0, 0, 0, 0, ())}
     for found in pairs:
-        certain = len(found) == 1 and uses[found[0].reference_index] == 1
+        certain = len(found) == 1 and uses[found[0].reference_position] == 1
         longer: dict[tuple[int, int], _Partial] = {}
         for (taken, latest), partial in states.items():
             for match in found:
-                j = match.reference_index
+                j = match.reference_position
                 if not taken >> j & 1:
                     _keep(longer, (taken | 1 << j, j), partial.with_match(match, starts=j != latest + 1))
             if not certain:
@@ -180,7 +180,7 @@ class _Partial(NamedTuple):
             self.inexact - (match.weight == 1),
             self.chunks + starts,
             self.unmatched - 1,
-            self.distance + abs(match.index - match.reference_index),
+            self.distance + abs(match.position - match.reference_position),
             (*self.matches, match),
         )
 
@@ -193,7 +193,9 @@ def _keep(found: dict[tuple[int, int], _Partial], state: tuple[int, int], partia
 def chunks_of(matches: Sequence[Match]) -> int:
     """Count the chunks of an alignment."""
     return sum(
-        i == 0 or match.index != matches[i - 1].index + 1 or match.reference_index != matches[i - 1].reference_index + 1
+        i == 0
+        or match.position != matches[i - 1].position + 1
+        or match.reference_position != matches[i - 1].reference_position + 1
         for i, match in enumerate(matches)
     )
 

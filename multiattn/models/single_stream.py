@@ -162,7 +162,7 @@ class SingleStream(nn.Module):
         x = torch.cat([self._typed(self.stack.embed(questions, positions), _QUESTION), picture], dim=1)  # (r, n + m, D)
         mask = Mask(keys=None if attention_mask is None else F.pad(attention_mask, (0, picture.shape[1]), value=True))
         x = self.stack.run(x, mask=mask, last_rows=slice(0, count), tap=tap)
-        return x if self.stack.norm is None else self.stack.norm(x)  # type: ignore[no-any-return]
+        return x if self.stack.norm is None else self.stack.norm(x)
 
     def answer_logits(self, states: Float[Tensor, "r n D"]) -> Float[Tensor, "r A"]:
         """Return the logits of the closed list's answers, computed from each question's first token."""

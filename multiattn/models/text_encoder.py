@@ -69,4 +69,4 @@ class TextEncoder(TextStack):
             last_rows=slice(0, 1) if first_only else None,
             tap=tap,
         )
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+        return x if self.norm is None else self.norm(x)

@@ -221,6 +221,6 @@ class VQA(PictureModel):
         if self.decoder is None:
             return self.answer_logits(states)
         probe = probe_at(tap, "decoder")
-        return self.decoder(
+        return self.decoder(  # type: ignore[no-any-return]
             answers, states, context_attention_mask=attention_mask, attention_mask=answer_attention_mask, tap=probe
-        )  # type: ignore[no-any-return]
+        )
