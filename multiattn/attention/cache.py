@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ..checks import require
 from ..errors import ModelError
 
 
@@ -74,8 +75,7 @@ class GrowingCache:
             ModelError: The memory is too small.
         """
         start, end = self.length, self.length + keys.shape[2]
-        if end > self.capacity:
-            raise ModelError(_outgrown(end, self.capacity))
+        _check_capacity(end, self.capacity)
         self._keys[:, :, start:end] = keys
         self._values[:, :, start:end] = values
         self.length = end
@@ -138,8 +138,7 @@ class DecoderCache:
             ModelError: The memory is too small.
         """
         start, end = self.length, self.length + count
-        if end > self.capacity:
-            raise ModelError(_outgrown(end, self.capacity))
+        _check_capacity(end, self.capacity)
         self._before, self.length = start, end
         device = self._memory.device
         if attention_mask is None and self._attention_mask is None:
@@ -174,9 +173,11 @@ class DecoderCache:
 
 
 def _check_rows(rows: int, contexts: int) -> None:
-    if rows % contexts:
-        raise ModelError(f"`rows` must be a multiple of the contexts ({contexts}), but is {rows} instead")
+    require(rows % contexts == 0, "rows", must=f"a multiple of the contexts ({contexts})", value=rows)
 
 
-def _outgrown(needed: int, capacity: int) -> str:
-    return f"the decode needs {needed} positions, but its cache has room for {capacity}: start it with more `capacity`"
+def _check_capacity(needed: int, capacity: int) -> None:
+    if needed > capacity:
+        raise ModelError(
+            f"the decode needs {needed} positions, but its cache has room for {capacity}: start it with more `capacity`"
+        )

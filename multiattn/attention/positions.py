@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_argument
+
 MAX_PERIOD = 10_000.0  # the longest wavelength is 2 pi times this many positions
 
 
@@ -33,9 +35,8 @@ def sinusoidal(
     Raises:
         ValueError: `dim` cannot be split into sines and cosines.
     """
-    if dim % 2 or (inclusive and dim < 4):
-        least = " and at least 4" if inclusive else ""
-        raise ValueError(f"`dim` must be even{least} for sinusoidal positions, but is {dim} instead.")
+    must = "even and at least 4 for sinusoidal positions" if inclusive else "even for sinusoidal positions"
+    check_argument(dim % 2 == 0 and not (inclusive and dim < 4), "dim", must=must, value=dim)
     count = dim // 2
     if inclusive:
         max_period = max_period ** (count / (count - 1))
@@ -48,8 +49,7 @@ def sinusoidal_2d(rows: int, cols: int, dim: int, *, max_period: float = MAX_PER
 
     Source: MoCo v3 (Chen et al. 2021), `build_2d_sincos_position_embedding`.
     """
-    if dim % 4:
-        raise ValueError(f"`dim` must be a multiple of 4 for 2-D sinusoidal positions, but is {dim} instead.")
+    check_argument(dim % 4 == 0, "dim", must="a multiple of 4 for 2-D sinusoidal positions", value=dim)
     across = sinusoidal(cols, dim // 2, max_period=max_period).repeat(rows, 1)  # (r c, d / 2)
     down = sinusoidal(rows, dim // 2, max_period=max_period).repeat_interleave(cols, 0)  # (r c, d / 2)
     return torch.cat([across, down], dim=-1)
@@ -106,8 +106,7 @@ class Rotary(NamedTuple):
 
 def rotary(length: int, head_dim: int, *, max_period: float = MAX_PERIOD, device: torch.device | None = None) -> Rotary:
     """Compute the rotary positions of a sequence. Source: RoFormer (Su et al. 2021), section 3.2."""
-    if head_dim % 2:
-        raise ValueError(f"`head_dim` must be even for rotary positions, but is {head_dim} instead.")
+    check_argument(head_dim % 2 == 0, "head_dim", must="even for rotary positions", value=head_dim)
     angles = _angles(torch.arange(length, device=device), head_dim // 2, max_period)  # (n, d / 2)
     angles = torch.cat([angles, angles], dim=-1).float()  # (n, d): a pair is (i, i + d / 2)
     return Rotary(angles.cos(), angles.sin())
@@ -128,8 +127,7 @@ def rotary_2d(
     patches wide, not thousands.
     Source: RoPE-ViT (Heo et al. 2024), section 3.2, the axial form.
     """
-    if head_dim % 4:
-        raise ValueError(f"`head_dim` must be a multiple of 4 for 2-D rotary positions, but is {head_dim} instead.")
+    check_argument(head_dim % 4 == 0, "head_dim", must="a multiple of 4 for 2-D rotary positions", value=head_dim)
     down = _angles(torch.arange(rows, device=device), head_dim // 4, max_period).repeat_interleave(cols, 0)
     across = _angles(torch.arange(cols, device=device), head_dim // 4, max_period).repeat(rows, 1)  # (r c, d / 4)
     angles = F.pad(torch.cat([down, across], dim=-1), (0, 0, prefix, 0))  # (n, d / 2)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from ..checks import require
 from ..errors import InputError
 from .audio_files import Source, open_array, open_bytes, open_path
 from .files import RECORDINGS
@@ -83,16 +84,13 @@ class Recording:
     def open(cls, source: AudioSource, *, rate: int = RATE, source_rate: int | None = None) -> "Recording":
         """Open a recording; the arguments and errors are those of `load_audio`."""
         for name, value in {"rate": rate, "source_rate": source_rate}.items():
-            if value is not None and value < 1:
-                raise InputError(f"`{name}` must be at least 1 Hz, but is {value} instead.")
+            require(value is None or value >= 1, name, must="at least 1 Hz", value=value, error=InputError)
         if isinstance(source, Tensor):
             source = source.detach().cpu().float().numpy() if source.is_floating_point() else source.cpu().numpy()
         if isinstance(source, np.ndarray):
             return cls(open_array(source, rate=source_rate or rate), rate=rate)
-        if source_rate is not None:
-            raise InputError(
-                f"`source_rate` must be None for a file, which states its rate, but is {source_rate} instead."
-            )
+        must = "None for a file, which states its rate"
+        require(source_rate is None, "source_rate", must=must, value=source_rate, error=InputError)
         if isinstance(source, bytes):
             return cls(open_bytes(source, "the bytes"), rate=rate)
         if not isinstance(source, str | Path):

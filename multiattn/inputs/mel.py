@@ -54,15 +54,18 @@ class AudioPreprocessing:
     def __post_init__(self) -> None:
         """Raise ModelError where a field cannot be used."""
         for name in ("sample_rate", "window", "hop", "mels"):
-            require(getattr(self, name) >= 1, name, must="at least 1", value=getattr(self, name))
+            value = getattr(self, name)
+            holds = type(value) is int and value >= 1  # a published file may have any type
+            require(holds, name, must="a whole number of at least 1", value=value)
         window, longest = self.window, self.max_seconds
         require(self.hop <= window, "hop", must=f"at most `window` ({window} samples)", value=self.hop)
         require(self.mels <= window // 2, "mels", must=f"at most half of `window` ({window})", value=self.mels)
         known = get_args(Scale)
         require(self.scale in known, "scale", must=f"one of {', '.join(known)}", value=self.scale)
         pad_to = longest if self.pad_to is None else self.pad_to
-        for name, value in {"max_seconds": longest, "pad_to": pad_to}.items():
-            require(math.isfinite(value) and value > 0, name, must="finite seconds above 0", value=value)
+        for name, seconds in {"max_seconds": longest, "pad_to": pad_to}.items():
+            holds = type(seconds) in (int, float) and math.isfinite(seconds) and seconds > 0
+            require(holds, name, must="finite seconds above 0", value=seconds)
         require(pad_to <= longest, "pad_to", must=f"at most `max_seconds` ({longest})", value=pad_to)
 
     @property

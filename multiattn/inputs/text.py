@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from ..checks import require
 from ..errors import InputError, ModelError
 from .vocabulary import FILE, read_vocabulary
 
@@ -127,11 +128,9 @@ class Tokenizer:
 
         Source: Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units".
         """
-        if kind not in KINDS:
-            raise ModelError(f"`kind` must be one of {', '.join(KINDS)}, but is {kind!r} instead.")
-        room = vocab_size - len(SPECIALS)
-        if room < 2:  # a space and a letter
-            raise ModelError(f"`vocab_size` must be at least {len(SPECIALS) + 2}, but is {vocab_size} instead.")
+        require(kind in KINDS, "kind", must=f"one of {', '.join(KINDS)}", value=kind)
+        room, least = vocab_size - len(SPECIALS), len(SPECIALS) + 2  # a space and a letter
+        require(vocab_size >= least, "vocab_size", must=f"at least {least}", value=vocab_size)
         steps: list[Any] = [] if marks else list(_NO_MARKS)
         bare = normalizers.Sequence(steps)
         lines = [bare.normalize_str(line.lower() if lowercase else line) for line in texts]

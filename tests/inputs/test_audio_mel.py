@@ -103,7 +103,7 @@ def test_it_goes_through_json() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"sample_rate": 0}, "`sample_rate` must be at least 1, but is 0 instead"),
+        ({"sample_rate": 0}, "`sample_rate` must be a whole number of at least 1, but is 0 instead"),
         ({"window": 2.5}, "`preprocessing.window` must be int, but is 2.5 instead"),
         ({"hop": 401}, r"`hop` must be at most `window` \(400 samples\), but is 401 instead"),
         ({"mels": 201}, r"`mels` must be at most half of `window` \(400\), but is 201 instead"),
