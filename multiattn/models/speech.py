@@ -49,7 +49,7 @@ class SpeechEncoderConfig:
 
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
     """Rotary positions tell the encoder how far apart frames are, but not the decoder where a frame is: a decoder then
-    cannot tell a word from the same word said again."""
+    cannot tell a word from a repetition of it."""
 
     output_positions: bool = False
     """Add the positions once more to the encoder's output, so that the decoder finds them in what it attends to.
@@ -106,7 +106,7 @@ class SpeechConfig:
     """Whether there is a CTC head over the encoder; its blank is the decoder's padding token."""
 
     context: Literal["all", "real"] = "all"
-    """What the decoder attends to: all encoder frames, as Whisper does, or only those of the recording itself."""
+    """The encoder frames that the decoder attends to: all, as in Whisper, or only those of the recording itself."""
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other.
@@ -115,20 +115,20 @@ class SpeechConfig:
             ValueError: They do not; the message names the field.
         """
         check_choices(self)
-        dim, wanted = self.encoder.dim, self.decoder.context_dim
-        check_argument(dim == wanted, "decoder.context_dim", must=f"the encoder's `dim` ({dim})", value=wanted)
+        dim, width = self.encoder.dim, self.decoder.context_dim
+        check_argument(dim == width, "decoder.context_dim", must=f"the encoder's `dim` ({dim})", value=width)
         holds = not self.encoder.masked or self.context == "real"
         check_argument(holds, "context", must="'real' where the encoder is `masked`", value=self.context)
 
 
-_MULTILINGUAL, _ENGLISH, _VERSION_3 = 51865, 51864, 51866  # entries of Whisper's vocabularies
+_MULTILINGUAL, _ENGLISH, _VERSION_3 = 51865, 51864, 51866  # sizes of Whisper's vocabularies
 
 
 def _whisper(
     dim: int, depth: int, *, vocabulary: int = _MULTILINGUAL, mels: int = 80, decoder_depth: int | None = None
 ) -> SpeechConfig:
-    """A Whisper model; its heads are 64 wide. Source: Radford et al. 2022, table 1."""
-    end = vocabulary - _MULTILINGUAL + 50257 if vocabulary == _ENGLISH else 50257
+    """Return the configuration of a Whisper model, whose heads are 64 wide. Source: Radford et al. 2022, table 1."""
+    end = 50256 if vocabulary == _ENGLISH else 50257
     return SpeechConfig(
         SpeechEncoderConfig(mels=mels, dim=dim, depth=depth, num_heads=dim // 64, mlp_dim=4 * dim),
         TextDecoderConfig(

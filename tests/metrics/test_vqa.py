@@ -51,7 +51,7 @@ def test_from_four_people_on_the_agreement_is_the_formula_person_by_person(answe
         (["red"], 1.0),
         (["blue"], 0.0),
         (["red", "red"], 1.0),
-        (["red", "blue"], 0.5),  # the one who said so has nobody with them, the other one has
+        (["red", "blue"], 0.5),  # with the person of the same answer left out, no other gave it
         (["red", "red", "blue"], (0.5 + 0.5 + 1) / 3),
         (["red", "red", "red"], 1.0),
     ],
