@@ -16,7 +16,7 @@
     answer = multiattn.load("answer")
     answer("cat.jpg", "what color is the sofa?", maps="relevance").answer
 
-Importing the package is quick: torch is imported when `load` is first asked for.
+Importing the package is fast: torch is imported when `load` is first used.
 """
 
 from typing import TYPE_CHECKING
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     if name == "load":
-        from .pipelines import load  # imports torch, which a mere `import multiattn` should not wait for
+        from .pipelines import load  # imports torch
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,68 +1,111 @@
-"""One grammar for values that are out of range, unknown or of another kind: "`x` must be ..., but is ... instead."."""
+"""Checks of arguments, options and configurations, and the one grammar of their messages.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+Every message reads "`x` must be ..., but is ... instead.". Nothing here waits for torch.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from functools import partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .errors import ModelError, MultiattnError
 
 
-def require(holds: bool, name: str, *, must: str, value: object, error: type[MultiattnError] = ModelError) -> None:
-    """Raise unless the option `name` with `value` is what it `must` be.
+def require(holds: bool, name: str, *, must: str, value: object, error: type[ValueError] = ModelError) -> None:
+    """Raise an error of the class `error` unless the condition `holds`.
 
-    Raises:
-        MultiattnError: In the class `error`.
+    Args:
+        holds: The condition.
+        name: The argument or option that it is about.
+        must: The rule, as the message words it after "must be".
+        value: The value that was given.
+        error: The class of the error.
     """
     if not holds:
         raise error(f"`{name}` must be {must}, but is {value!r} instead.")
 
 
-def require_fields(values: Mapping[str, Any], config: type, name: str, *, but: Sequence[str] = ()) -> None:
-    """Raise unless the option `name` has only fields of the dataclass `config`, of the kinds that it says.
+check_argument = partial(require, error=ValueError)
+"""`require` for constructors, whose errors a loader catches to name the file that the value was read from."""
 
-    A field that is one of several words is left to the dataclass, whose message names them.
+
+def check_choices(config: Any) -> None:
+    """Raise ValueError unless each field of a dataclass that is a `Literal` has one of its values."""
+    for name, kind in get_type_hints(type(config)).items():
+        if get_origin(kind) is Literal:
+            value = getattr(config, name)
+            check_argument(value in get_args(kind), name, must=f"one of {', '.join(get_args(kind))}", value=value)
+
+
+def check_at_least(config: object, least: int, names: Iterable[str]) -> None:
+    """Raise ValueError unless each of these fields is at least `least`."""
+    for name in names:
+        value = getattr(config, name)
+        check_argument(value >= least, name, must=f"at least {least}", value=value)
+
+
+def check_shares(config: object, names: Iterable[str]) -> None:
+    """Raise ValueError unless each of these fields is at least 0 and below 1."""
+    for name in names:
+        value = getattr(config, name)
+        check_argument(0 <= value < 1, name, must="at least 0 and below 1", value=value)
+
+
+def require_fields(
+    values: Mapping[str, Any],
+    config: type,
+    name: str,
+    *,
+    but: Sequence[str] = (),
+    complete: bool = False,
+    error: type[MultiattnError] = ModelError,
+) -> None:
+    """Raise unless the option `name` has only fields of the dataclass `config`, with values of their types.
+
+    A `Literal` field is left to the dataclass, whose message names the choices.
 
     Args:
-        values: Of the option.
-        config: Whose fields it may have.
-        name: Of the option.
-        but: Fields that somebody else decides about.
+        values: The option's fields and their values.
+        config: The dataclass.
+        name: The option, for messages.
+        but: Fields of the dataclass that the option may not have, because something else sets them.
+        complete: Whether every field without a default must be there.
+        error: The class of the error.
 
     Raises:
-        ModelError: A field is unknown, or of another kind.
+        MultiattnError: A field is unknown, missing, or of another type.
     """
     kinds = get_type_hints(config)
-    known = [field.name for field in fields(config) if field.name not in but]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ModelError(f"`{name}` must be among {', '.join(known)}, but has {', '.join(unknown)} instead.")
+    known = {field.name: field.default for field in fields(config) if field.name not in but}
+    if unknown := sorted(set(values) - set(known)):
+        raise error(f"`{name}` must be among {', '.join(known)}, but has {', '.join(unknown)} instead.")
+    for field, default in known.items() if complete else ():
+        if default is MISSING and field not in values:
+            raise error(f"`{name}` must have `{field}`, but lacks it instead.")
     for field, value in values.items():
-        if get_origin(kinds[field]) is not Literal and not fits(value, kinds[field]):
-            raise ModelError(f"`{name}.{field}` must be {name_of(kinds[field])}, but is {value!r} instead.")
+        holds = get_origin(kinds[field]) is Literal or fits(value, kinds[field])
+        require(holds, f"{name}.{field}", must=name_of(kinds[field]), value=value, error=error)
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a field's kind, among those that a configuration uses."""
+    """Whether a value read from JSON or YAML is of a field's type, one of those that configurations use."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Literal:
         return value in parts
     if origin in (Union, UnionType):
         return any(fits(value, part) for part in parts)
     if origin is tuple:
-        if not isinstance(value, list | tuple):
-            return False
-        if parts[-1] is not Ellipsis and len(value) != len(parts):
+        if not isinstance(value, list | tuple) or parts[-1] is not Ellipsis and len(value) != len(parts):
             return False
         return all(fits(item, parts[0]) for item in value)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in (float, int):
+        return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 
 def name_of(kind: Any) -> str:
-    """What messages call a kind."""
+    """The name of a type in messages."""
     name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-    return name.replace("typing.", "")
+    return re.sub(r"\b(?:\w+\.)+(?=\w)", "", name)  # without the modules

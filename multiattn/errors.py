@@ -1,13 +1,13 @@
-"""The errors a user can cause. Each message names the thing, the reason and, where there is one, the mend."""
+"""The errors that a user can cause. Each message names the subject, the reason and, where there is one, the remedy."""
 
 
 class MultiattnError(ValueError):
-    """Base of everything a user can cause: the command line prints it as one line and exits with status 1."""
+    """The base class: the command line prints such an error as one line and exits with status 1."""
 
 
 class InputError(MultiattnError):
-    """A file, a picture or a data set cannot be used."""
+    """A file, a picture, a recording or a data set cannot be used."""
 
 
 class ModelError(MultiattnError):
-    """A model, its directory, its configuration or a request made of it cannot be used."""
+    """A model, its directory, its configuration or an option for it cannot be used."""

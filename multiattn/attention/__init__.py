@@ -1,4 +1,9 @@
-"""The attention core: masks, positions, scoring, the cache, the tap, and the one `Attention`. Knows only torch."""
+"""The attention core, which depends on torch alone.
+
+`Attention` (multihead) is the one attention of all models. Around it: `Mask` (which query may attend to which key),
+positions, the scores (how a query is compared with a key; window: for long sequences), the cache of a decoder, and
+`Tap`, which captures attention weights.
+"""
 
 from .cache import DecoderCache, GrowingCache, KeysValues, ProjectedContext
 from .mask import OPEN, Mask

@@ -1,8 +1,8 @@
-"""What a decoder remembers between its steps. Owned by the caller, handed to every step.
+"""The keys and values that a decoder keeps between its steps. The caller owns them and passes them to every step.
 
 Notation: l layers, r rows (sequences that are decoded), b contexts, h heads, n new positions, k positions so far, m
-context tokens, d head width. Rows of one context stand together: row i belongs to context i // (r / b). So the beams of
-a picture, or its captions, share one set of the context's keys and values, which is never copied for them.
+context tokens, d head width. The rows of one context are consecutive: row i belongs to context i // (r / b). So the
+beams of a picture, or its captions, share one set of the context's keys and values without copies.
 
 Source: fairseq2's incremental state (a growing one and a frozen one, `reorder` for beams).
 """
@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from ..checks import require
 from ..errors import ModelError
 
 
 @dataclass(frozen=True, eq=False)
 class KeysValues:
-    """The keys and values of a context for one cross-attention: computed once, never changed."""
+    """The keys and values of a context for one cross-attention, computed once and never changed."""
 
     keys: Float[Tensor, "b h m d"]
     values: Float[Tensor, "b h m d"]
@@ -26,37 +27,34 @@ class KeysValues:
 
 @dataclass(frozen=True, eq=False)
 class ProjectedContext:
-    """What all layers of a decoder make of their contexts: for a decode about them, and for every reading after it.
-
-    It has a length, the contexts, as the tensor has that it was made of.
-    """
+    """The keys and values of a batch of contexts for all layers of a decoder; `len` is the number of contexts."""
 
     layers: tuple[KeysValues, ...]
     attention_mask: Bool[Tensor, "b m"] | None = None
-    """False where a context token is padding, which nothing attends to; None where none is."""
+    """False where a context token is padding, which is not attended to; None without padding."""
 
     def __len__(self) -> int:
-        """Contexts there are, b."""
+        """Return the number of contexts, b."""
         return len(self.layers[0].keys)
 
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
+        """The device of the keys and values."""
         return self.layers[0].keys.device
 
     def select(self, items: Int64[Tensor, " chosen"]) -> "ProjectedContext":
-        """A copy of some of the contexts, in that order."""
+        """Return a copy of the contexts at these indices, in this order."""
         layers = tuple(KeysValues(one.keys[items], one.values[items]) for one in self.layers)
         return ProjectedContext(layers, None if self.attention_mask is None else self.attention_mask[items])
 
 
 class GrowingCache:
-    """The keys and values of one self-attention, in memory that is there from the start.
+    """The keys and values of one self-attention, in memory that is allocated once.
 
     Args:
-        keys: Memory for the keys; what lies in the first `length` positions counts.
-        values: The same for the values.
-        length: Positions that are filled.
+        keys: Memory for the keys, of which the first `length` positions are filled.
+        values: Memory for the values.
+        length: Number of filled positions.
     """
 
     def __init__(
@@ -67,18 +65,17 @@ class GrowingCache:
 
     @property
     def capacity(self) -> int:
-        """Positions there is memory for."""
+        """Number of positions that the memory holds."""
         return self._keys.shape[2]
 
     def append(self, keys: Float[Tensor, "r h n d"], values: Float[Tensor, "r h n d"]) -> KeysValues:
-        """Put new positions after those that are there, and give all of them, as views.
+        """Append new positions, and return all positions so far, as views.
 
         Raises:
-            ModelError: There is no room for them.
+            ModelError: The memory is too small.
         """
         start, end = self.length, self.length + keys.shape[2]
-        if end > self.capacity:
-            raise ModelError(_outgrown(end, self.capacity))
+        _check_capacity(end, self.capacity)
         self._keys[:, :, start:end] = keys
         self._values[:, :, start:end] = values
         self.length = end
@@ -89,9 +86,9 @@ class DecoderCache:
     """The state of all layers of a decoder for one decode.
 
     Args:
-        context: What each layer's cross-attention attends to; it is shared, not copied.
-        rows: Sequences to decode; a multiple of the contexts.
-        capacity: Positions there is to be memory for, padding included.
+        context: The keys and values that the cross-attentions attend to; shared, not copied.
+        rows: Number of sequences to decode, a multiple of the contexts.
+        capacity: Most positions of a sequence, padding included.
 
     Raises:
         ModelError: `rows` is no multiple of the contexts.
@@ -101,48 +98,47 @@ class DecoderCache:
         _check_rows(rows, len(context))
         self.context = context
         _, heads, _, width = context.layers[0].keys.shape
-        # one piece of memory for all layers: beams are reordered by one copy
+        # one tensor for all layers, so that one copy reorders the beams
         self._memory = context.layers[0].keys.new_empty(
             len(context.layers), 2, rows, heads, capacity, width
         )  # (l, 2, r, h, capacity, d)
-        self._attention_mask: Tensor | None = None  # (r, capacity), where some row is padded
+        self._attention_mask: Tensor | None = None  # (r, capacity); None while no row has padding
         self.length = 0
-        self._before = 0  # the length before the positions that the layers are filling
+        self._before = 0  # the length before the positions that the layers are appending now
 
     @property
     def rows(self) -> int:
-        """Sequences that are decoded."""
+        """Number of sequences that are decoded."""
         return self._memory.shape[2]
 
     @property
     def capacity(self) -> int:
-        """Positions there is memory for."""
+        """Number of positions that the memory holds."""
         return self._memory.shape[4]
 
     def layer(self, index: int) -> GrowingCache:
-        """The self-attention's part of one layer, to take in what `advance` made room for: a view, for this step."""
+        """Return one layer's self-attention cache for this step, a view to which the layer appends."""
         keys, values = self._memory[index]
         return GrowingCache(keys, values, length=self._before)
 
     def advance(
         self, count: int, attention_mask: Bool[Tensor, "r n"] | None
     ) -> tuple[Int64[Tensor, "#r n"], Bool[Tensor, "r k"] | None]:
-        """Make room for new positions, before the layers fill it.
+        """Begin a step: count the new positions, before the layers append them.
 
         Args:
-            count: Of new positions, n.
-            attention_mask: False where a new position is padding; None where none is.
+            count: Number of new positions, n.
+            attention_mask: False where a new position is padding; None without padding.
 
         Returns:
-            What to call the new positions, counted without padding; and which of all positions so far are no padding,
-            or None where all are.
+            The indices of the new positions in their sequences, where padding is not counted; and the mask of all
+            positions so far, None without padding.
 
         Raises:
-            ModelError: There is no room for them.
+            ModelError: The memory is too small.
         """
         start, end = self.length, self.length + count
-        if end > self.capacity:
-            raise ModelError(_outgrown(end, self.capacity))
+        _check_capacity(end, self.capacity)
         self._before, self.length = start, end
         device = self._memory.device
         if attention_mask is None and self._attention_mask is None:
@@ -155,14 +151,14 @@ class DecoderCache:
         return (so_far.cumsum(dim=1) - 1).clamp(min=0)[:, start:], so_far
 
     def select(self, rows: Int64[Tensor, " r"], *, items: Int64[Tensor, " b"] | None = None) -> None:
-        """Let each row become a copy of an old one: reordered, repeated or dropped.
+        """Replace the rows by copies of old rows: reorder, repeat or drop them.
 
         Args:
-            rows: The old row that each new one continues.
-            items: The old contexts that stay, in their order; all where None.
+            rows: For each new row, the index of the old row that it continues.
+            items: Indices of the contexts to keep, in this order; all where None.
 
         Raises:
-            ModelError: The new rows are no multiple of the contexts.
+            ModelError: The number of new rows is no multiple of the contexts.
         """
         if items is not None:
             self.context = self.context.select(items)
@@ -177,9 +173,11 @@ class DecoderCache:
 
 
 def _check_rows(rows: int, contexts: int) -> None:
-    if rows % contexts:
-        raise ModelError(f"`rows` must be a multiple of the contexts ({contexts}), but is {rows} instead")
+    require(rows % contexts == 0, "rows", must=f"a multiple of the contexts ({contexts})", value=rows)
 
 
-def _outgrown(needed: int, capacity: int) -> str:
-    return f"the decode needs {needed} positions, but its cache has room for {capacity}: start it with more `capacity`"
+def _check_capacity(needed: int, capacity: int) -> None:
+    if needed > capacity:
+        raise ModelError(
+            f"the decode needs {needed} positions, but its cache has room for {capacity}: start it with more `capacity`"
+        )

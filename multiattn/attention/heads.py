@@ -12,13 +12,16 @@ def valid_heads(heads: Sequence[Head], *, depth: int, num_heads: int, found_by: 
     """Check heads against the sizes of a model, and drop repeated ones.
 
     Args:
-        heads: Of a model.
-        depth: Its layers.
-        num_heads: Heads of each.
+        heads: The heads.
+        depth: Number of the model's layers.
+        num_heads: Number of heads in each layer.
         found_by: The command or function that finds such heads, for the message.
 
+    Returns:
+        Each head once, in the order given.
+
     Raises:
-        ModelError: There are none, or one does not exist.
+        ModelError: `heads` is empty, or the model lacks one.
     """
     if not heads:
         raise ModelError(f"`heads` must be at least one, but are none: {found_by} finds some")

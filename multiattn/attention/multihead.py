@@ -1,13 +1,14 @@
-"""The one attention everything uses: self and cross, causal, windowed and padded, cached and tapped.
+"""The one attention of all models: self and cross, causal, windowed and padded, cached and tapped.
 
-Notation: b batch, h heads, n query tokens, m key tokens, d head width, D = h d model width. In cross-attention r rows
-of queries may share b contexts: rows of one context stand together, g = r / b of them.
+Notation: b batch, h heads, n query tokens, m key tokens, d head width, D = h d model width. In cross-attention, r rows
+of queries may share b contexts: g = r / b consecutive rows attend to the same context.
 """
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_argument
 from .cache import GrowingCache, KeysValues
 from .mask import OPEN, Mask
 from .positions import Rotary, apply_rotary
@@ -18,18 +19,18 @@ from .tap import Probe
 class Attention(nn.Module):
     """Multi-head attention.
 
-    Without `kv_dim` it attends within one sequence, and q, k and v are one fused projection. With `kv_dim` it attends
-    to a context of that width. A checkpoint whose key has no bias loads as one with a zero key bias: a key bias adds
-    the same number to every score of a query, which softmax cannot see.
+    Without `kv_dim` it is self-attention, with one fused projection for q, k and v. With `kv_dim` it is
+    cross-attention to a context of that width. A checkpoint whose key projection has no bias loads with a zero bias: a
+    key bias adds the same number to all scores of a query, which does not change their softmax.
 
     Args:
         dim: Width of the queries and of the result.
-        num_heads: Heads; must divide `dim`.
-        kv_dim: Width of the context that keys and values come from; None for self-attention.
-        bias: Whether q, k and v have one.
-        q_norm: Normalizes each head's q before it is turned and compared; a module over the head's width.
+        num_heads: Number of heads; must divide `dim`.
+        kv_dim: Width of the context that keys and values are computed from; None for self-attention.
+        bias: Whether the projections to q, k and v have a bias.
+        q_norm: Normalizes each head's q before rotary positions and scores; a module over the head width.
         k_norm: The same for k.
-        score: How q and k are compared; scaled dot-product where None.
+        score: Compares q and k; scaled dot-product where None.
         dropout: Share of attention weights dropped in training.
     """
 
@@ -46,8 +47,7 @@ class Attention(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if dim % num_heads:
-            raise ValueError(f"`dim` must be a multiple of `num_heads` ({num_heads}), but is {dim} instead.")
+        check_argument(dim % num_heads == 0, "dim", must=f"a multiple of `num_heads` ({num_heads})", value=dim)
         self.num_heads = num_heads
         self.is_cross = kv_dim is not None
         if kv_dim is None:
@@ -74,19 +74,22 @@ class Attention(nn.Module):
         """Attend from `x` to `context`.
 
         Args:
-            x: The queries' tokens.
-            context: The keys' tokens, or the keys and values that `keys_values` made of them. Required for
-                cross-attention, where several consecutive rows of `x` may share a context. For self-attention it is `x`
-                itself where None; given, `x` must be the rows of it that are to be computed.
+            x: Tokens of the queries.
+            context: Tokens of the keys and values, or what `keys_values` computed from them. Required for
+                cross-attention, where consecutive rows of `x` may share a context. For self-attention None means `x`
+                itself; otherwise `x` must be those rows of the context that are to be computed.
             mask: Which query may attend to which key.
-            rotary: Angles for every token of the context; `x` stands at the first of them. With a cache, of the new
-                tokens alone.
-            cache: For self-attention: the positions before `x`, to which those of `x` are added.
-            probe: Whoever looks at the weights.
+            rotary: Angles for all tokens of the context; `x` takes the first of them. With a cache, for the new tokens
+                alone.
+            cache: For self-attention: keys and values of the positions before `x`; those of `x` are appended.
+            probe: Captures the attention weights.
+
+        Returns:
+            A new vector for each token of `x`.
 
         Raises:
             ValueError: Cross-attention has no context, or one whose batch does not divide the rows of `x`.
-            ModelError: The cache has no room for `x`.
+            ModelError: The cache is too small for `x`.
         """
         if context is None and self.is_cross:
             raise ValueError("`context` must be given to cross-attention, but is None instead.")
@@ -96,7 +99,7 @@ class Attention(nn.Module):
             if b != r:
                 if b == 0 or r % b:
                     raise ValueError(f"`context` must have a batch that divides the rows of `x` ({r}), but has {b}.")
-                x = x.reshape(b, -1, x.shape[-1])  # (b, g n, D): rows of one context are queries side by side
+                x = x.reshape(b, -1, x.shape[-1])  # (b, g n, D): the rows of one context become one row of queries
         q, k, v = self._project(x, context)
         if self.q_norm is not None:
             q = self.q_norm(q)
@@ -114,18 +117,18 @@ class Attention(nn.Module):
         return self.out(joined).reshape(r, n, -1)  # type: ignore[no-any-return]
 
     def keys_values(self, context: Float[Tensor, "b m C"]) -> KeysValues:
-        """What cross-attention makes of a context, for many calls with the same one."""
+        """Compute the keys and values of a context for cross-attention, to pass them to several calls."""
         k, v = self.kv(context).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return KeysValues(k if self.k_norm is None else self.k_norm(k), v)  # (b, h, m, d)
 
     def _project(self, x: Tensor, context: Tensor | KeysValues | None) -> tuple[Tensor, Tensor, Tensor]:
-        """The q, k and v of every head, (b, h, len, d); k is normalized already."""
+        """Return q, k and v of every head, (b, h, len, d); k is normalized already."""
         if isinstance(context, KeysValues):
             return self._heads(self.q(x)), context.keys, context.values
         if self.is_cross:
             assert context is not None
-            made = self.keys_values(context)
-            return self._heads(self.q(x)), made.keys, made.values
+            projected = self.keys_values(context)
+            return self._heads(self.q(x)), projected.keys, projected.values
         if context is None:
             q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         else:

@@ -1,4 +1,4 @@
-"""Where a token stands: sinusoidal and learned tables to add, and rotary angles to turn q and k by.
+"""Positions of tokens: sinusoidal and learned tables that are added, and angles by which q and k are rotated.
 
 Notation: b batch, h heads, n tokens, d width, r rows and c columns of a patch grid.
 """
@@ -10,11 +10,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..checks import check_argument
+
 MAX_PERIOD = 10_000.0  # the longest wavelength is 2 pi times this many positions
 
 
 def _angles(positions: Tensor, count: int, max_period: float) -> Tensor:
-    """Each position times `count` frequencies, falling geometrically from 1 towards 1 / max_period: (n, count)."""
+    """Multiply positions by `count` frequencies, which fall geometrically from 1 towards 1 / max_period: (n, count)."""
     exponent = torch.arange(count, dtype=torch.float64, device=positions.device) / count
     return positions.double()[:, None] * max_period**-exponent
 
@@ -22,17 +24,19 @@ def _angles(positions: Tensor, count: int, max_period: float) -> Tensor:
 def sinusoidal(
     length: int, dim: int, *, max_period: float = MAX_PERIOD, inclusive: bool = False
 ) -> Float[Tensor, "n d"]:
-    """Fixed positions of a sequence, [sin | cos]. Source: Vaswani et al. 2017, section 3.5.
+    """Compute the fixed positions of a sequence, [sin | cos]. Source: Vaswani et al. 2017, section 3.5.
 
     Args:
-        length: Positions.
+        length: Number of positions.
         dim: Width, even.
         max_period: The longest wavelength is 2 pi times this many positions.
-        inclusive: Whether the lowest frequency is 1 / max_period itself, as Whisper has it, and not the one above.
+        inclusive: Whether the lowest frequency is exactly 1 / max_period, as in Whisper, or one step above it.
+
+    Raises:
+        ValueError: `dim` cannot be split into sines and cosines.
     """
-    if dim % 2 or (inclusive and dim < 4):
-        least = " and at least 4" if inclusive else ""
-        raise ValueError(f"`dim` must be even{least} for sinusoidal positions, but is {dim} instead.")
+    must = "even and at least 4 for sinusoidal positions" if inclusive else "even for sinusoidal positions"
+    check_argument(dim % 2 == 0 and not (inclusive and dim < 4), "dim", must=must, value=dim)
     count = dim // 2
     if inclusive:
         max_period = max_period ** (count / (count - 1))
@@ -41,24 +45,23 @@ def sinusoidal(
 
 
 def sinusoidal_2d(rows: int, cols: int, dim: int, *, max_period: float = MAX_PERIOD) -> Float[Tensor, "rc d"]:
-    """Fixed positions of a grid, row by row: half the width tells the column, half the row.
+    """Compute the fixed positions of a grid, row by row: half of the width encodes the column, half the row.
 
     Source: MoCo v3 (Chen et al. 2021), `build_2d_sincos_position_embedding`.
     """
-    if dim % 4:
-        raise ValueError(f"`dim` must be a multiple of 4 for 2-D sinusoidal positions, but is {dim} instead.")
+    check_argument(dim % 4 == 0, "dim", must="a multiple of 4 for 2-D sinusoidal positions", value=dim)
     across = sinusoidal(cols, dim // 2, max_period=max_period).repeat(rows, 1)  # (r c, d / 2)
     down = sinusoidal(rows, dim // 2, max_period=max_period).repeat_interleave(cols, 0)  # (r c, d / 2)
     return torch.cat([across, down], dim=-1)
 
 
 Resampling = Literal["bicubic", "bilinear"]
-"""How a learned table is read on another grid: `bicubic` with antialiasing, as timm does; `bilinear` with the corners
-of both grids on each other, as ViLT does."""
+"""How a learned table is resampled to another grid: `bicubic` with antialiasing, as in timm; `bilinear` with the
+corners of both grids aligned, as in ViLT."""
 
 
 class LearnedPositions(nn.Module):
-    """A learned table for a grid of tokens, after `prefix` rows for tokens that stand outside the grid."""
+    """A learned table for a grid of tokens, after `prefix` rows for tokens that are outside the grid."""
 
     def __init__(self, grid: tuple[int, int], dim: int, *, prefix: int = 0, resampling: Resampling = "bicubic") -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class LearnedPositions(nn.Module):
         nn.init.trunc_normal_(self.weight, std=0.02)
 
     def forward(self, grid: tuple[int, int]) -> Float[Tensor, "1 n d"]:
-        """The table, resampled where the grid is another than the one it was learned on."""
+        """Return the table, resampled where `grid` differs from the one that it was learned for."""
         if grid == self.grid:
             return self.weight
         return resample_positions(self.weight, self.grid, grid, self.prefix, resampling=self.resampling)
@@ -83,7 +86,7 @@ def resample_positions(
     *,
     resampling: Resampling = "bicubic",
 ) -> Float[Tensor, "1 m d"]:
-    """A learned table for another grid. Source: timm, `resample_abs_pos_embed`; ViLT, `visual_embed`."""
+    """Resample a learned table to another grid. Source: timm, `resample_abs_pos_embed`; ViLT, `visual_embed`."""
     fixed, table = weight[:, :prefix], weight[:, prefix:]
     picture = table.float().reshape(1, *old, -1).permute(0, 3, 1, 2)  # (1, d, r, c)
     if resampling == "bicubic":
@@ -95,16 +98,15 @@ def resample_positions(
 
 
 class Rotary(NamedTuple):
-    """The cosines and sines that turn q and k, one row a token. Made once a forward, shared by all blocks."""
+    """The cosines and sines that rotate q and k, one row per token. All blocks of a forward pass share them."""
 
     cos: Float[Tensor, "n d"]
     sin: Float[Tensor, "n d"]
 
 
 def rotary(length: int, head_dim: int, *, max_period: float = MAX_PERIOD, device: torch.device | None = None) -> Rotary:
-    """Rotary positions of a sequence. Source: RoFormer (Su et al. 2021), section 3.2."""
-    if head_dim % 2:
-        raise ValueError(f"`head_dim` must be even for rotary positions, but is {head_dim} instead.")
+    """Compute the rotary positions of a sequence. Source: RoFormer (Su et al. 2021), section 3.2."""
+    check_argument(head_dim % 2 == 0, "head_dim", must="even for rotary positions", value=head_dim)
     angles = _angles(torch.arange(length, device=device), head_dim // 2, max_period)  # (n, d / 2)
     angles = torch.cat([angles, angles], dim=-1).float()  # (n, d): a pair is (i, i + d / 2)
     return Rotary(angles.cos(), angles.sin())
@@ -119,13 +121,13 @@ def rotary_2d(
     max_period: float = 100.0,
     device: torch.device | None = None,
 ) -> Rotary:
-    """Axial rotary positions: half of a head's width turns with the row, half with the column; a prefix does not turn.
+    """Compute axial rotary positions: half of the head width rotates with the row, half with the column.
 
-    The longest wavelength is short because a grid is tens of patches wide, not thousands.
+    The `prefix` tokens before the grid are not rotated. The longest wavelength is short because a grid is tens of
+    patches wide, not thousands.
     Source: RoPE-ViT (Heo et al. 2024), section 3.2, the axial form.
     """
-    if head_dim % 4:
-        raise ValueError(f"`head_dim` must be a multiple of 4 for 2-D rotary positions, but is {head_dim} instead.")
+    check_argument(head_dim % 4 == 0, "head_dim", must="a multiple of 4 for 2-D rotary positions", value=head_dim)
     down = _angles(torch.arange(rows, device=device), head_dim // 4, max_period).repeat_interleave(cols, 0)
     across = _angles(torch.arange(cols, device=device), head_dim // 4, max_period).repeat(rows, 1)  # (r c, d / 4)
     angles = F.pad(torch.cat([down, across], dim=-1), (0, 0, prefix, 0))  # (n, d / 2)
@@ -134,6 +136,6 @@ def rotary_2d(
 
 
 def apply_rotary(x: Float[Tensor, "b h n d"], rotary: Rotary) -> Float[Tensor, "b h n d"]:
-    """Turn each pair (i, i + d / 2) by its token's angle. Source: RoFormer (Su et al. 2021), equation 34."""
+    """Rotate each pair (i, i + d / 2) by its token's angle. Source: RoFormer (Su et al. 2021), equation 34."""
     left, right = x.chunk(2, dim=-1)
     return (x * rotary.cos + torch.cat([-right, left], dim=-1) * rotary.sin).to(x.dtype)

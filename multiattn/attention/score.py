@@ -2,8 +2,8 @@
 
 Notation: b batch, h heads, q query positions, k key positions, d head width.
 
-A score is a module with two faces. Called, it mixes the values, as fast as it can. Its `weights` are the softmax of
-the same scores in fp32, for those who look: the tap asks for them, the output never passes through them.
+A score is a module with two methods. Its `forward` mixes the values, as fast as it can. Its `weights` returns the
+softmax of the same scores in fp32: the tap calls it, and the model's output never depends on it.
 """
 
 import math
@@ -21,23 +21,23 @@ from .window import windowed_attention, worth_blocks
 
 @runtime_checkable
 class Score(Protocol):
-    """What `Attention` needs of a score."""
+    """The interface that `Attention` and the tap expect of a score."""
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, *, mask: Mask, dropout_p: float = 0.0) -> Tensor:
-        """The values mixed by the weights, (b, h, q, d)."""
+        """Return the values mixed by the weights, (b, h, q, d)."""
         ...
 
     def weights(
         self, q: Tensor, k: Tensor, *, heads: Sequence[int] | None = None, allowed: Tensor | None = None
     ) -> Tensor:
-        """The softmax weights of all or some heads in fp32, (b, heads, q, k)."""
+        """Return the softmax weights of all or some heads in fp32, (b, heads, q, k)."""
         ...
 
 
 def attention_weights(
     scores: Float[Tensor, "b h q k"], allowed: Bool[Tensor, "#b #h q k"] | None = None
 ) -> Float[Tensor, "b h q k"]:
-    """Softmax over the keys in fp32; a row with no allowed key is 0, as the fused kernel has it, and not NaN."""
+    """Compute the softmax over the keys in fp32; a row without allowed keys is 0, as in the fused kernel, not NaN."""
     scores = scores.float()
     if allowed is None:
         return scores.softmax(dim=-1)
@@ -65,7 +65,7 @@ class DotProductScore(nn.Module):
         q_len, k_len = q.shape[-2], k.shape[-2]
         if worth_blocks(mask, q_len, k_len):
             return windowed_attention(q, k, v, mask, scale=self.scale, dropout_p=dropout_p)
-        # the kernel's own causal flag is aligned top-left: the same only when there are as many queries as keys
+        # the kernel's own causal flag is aligned top-left: the same only for equal numbers of queries and keys
         only_causal = mask.causal and mask.window is None and mask.keys is None and q_len == k_len
         dense = None if mask.is_open or only_causal else mask.dense(q_len, k_len, device=q.device)
         return F.scaled_dot_product_attention(
@@ -80,11 +80,11 @@ class DotProductScore(nn.Module):
         heads: Sequence[int] | None = None,
         allowed: Tensor | None = None,
     ) -> Float[Tensor, "b heads q k"]:
-        """The weights of the rows in `q`, in fp32."""
+        """Return the weights of the query rows in `q`, in fp32."""
         if heads is not None:
             q, k = q[:, list(heads)], k[:, list(heads)]
         rows, keys = q.float().flatten(0, 1), k.float().flatten(0, 1)  # (b heads, len, d)
-        # one product with the scale inside it: a full capture is bound by the memory it touches
+        # the scale is part of the product: capturing all weights is limited by memory traffic
         scores = rows.new_empty(len(rows), rows.shape[1], keys.shape[1])
         scores = torch.baddbmm(scores, rows, keys.transpose(-2, -1), beta=0, alpha=self.scale)
         return attention_weights(scores.reshape(*q.shape[:3], k.shape[2]), allowed)
@@ -93,8 +93,20 @@ class DotProductScore(nn.Module):
 class AdditiveScore(nn.Module):
     """Additive scoring: softmax(w . tanh(W q + U k)) v. Source: Bahdanau et al. 2015, appendix A.1.2.
 
-    Every pair of query and key has a hidden vector of its own, so memory is b h q k d: for short sequences, and for
-    the captioners and recognizers of the literature before dot-products.
+    This is the attention of the captioners and recognizers before the transformer. Each pair of a query and a key has a
+    hidden vector, so memory grows with b h q k d: for short sequences. Two states of a decoder, each of which attends
+    to 5 states of its encoder:
+
+    >>> import torch
+    >>> from multiattn.attention import AdditiveScore, Attention, Site, Tap
+    >>> attention = Attention(dim=32, num_heads=1, kv_dim=48, score=AdditiveScore(num_heads=1, head_dim=32))
+    >>> tap = Tap([Site("decoder", num_heads=1, q_len=1, k_len=5)])
+    >>> state, encoded = torch.randn(2, 1, 32), torch.randn(2, 5, 48)
+    >>> attention(state, encoded, probe=tap.at("decoder")).shape
+    torch.Size([2, 1, 32])
+    >>> weights = tap.weights["decoder"]  # where the decoder looks, (b, heads, q, k)
+    >>> weights.shape, bool(torch.isclose(weights.sum(-1), torch.tensor(1.0)).all())
+    (torch.Size([2, 1, 1, 5]), True)
     """
 
     def __init__(self, num_heads: int, head_dim: int) -> None:
@@ -115,7 +127,7 @@ class AdditiveScore(nn.Module):
         mask: Mask,
         dropout_p: float = 0.0,
     ) -> Float[Tensor, "b h q d"]:
-        """Attend; there is no fused kernel for this score, so the weights are what mixes the values."""
+        """Attend with explicit weights, because there is no fused kernel for this score."""
         allowed = None if mask.is_open else mask.dense(q.shape[-2], k.shape[-2], device=q.device)
         weights = self.weights(q, k, allowed=allowed)
         return F.dropout(weights, dropout_p).to(v.dtype) @ v
@@ -128,7 +140,7 @@ class AdditiveScore(nn.Module):
         heads: Sequence[int] | None = None,
         allowed: Tensor | None = None,
     ) -> Float[Tensor, "b heads q k"]:
-        """The weights of the rows in `q`, in fp32."""
+        """Return the weights of the query rows in `q`, in fp32."""
         chosen = slice(None) if heads is None else list(heads)
         query = q[:, chosen].float() @ self.query[chosen].float() + self.bias[chosen].float()  # (b, h, q, d)
         key = k[:, chosen].float() @ self.key[chosen].float()  # (b, h, k, d)

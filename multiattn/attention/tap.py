@@ -1,8 +1,8 @@
-"""What to capture of the attention, and the sink that holds it.
+"""Capturing attention weights.
 
-A `Tap` is made for one call, handed to a model's `forward`, and read afterwards. It receives the q and k that the
-fused kernel gets, with the same mask, and computes the softmax weights in fp32 for the sites, heads and query rows
-asked for, nothing else. It hands nothing back to the model: the output is bitwise the same with and without it.
+A `Tap` is made for one call, passed to a model's `forward`, and read afterwards. It receives the q and k of the fused
+kernel, with the same mask, and computes the softmax weights in fp32, only for the requested sites, heads and query
+rows. It returns nothing to the model: the output is bitwise the same with and without it.
 
     tap = Tap(model.attention_sites(), select="blocks.*", rows=[0])
     logits = model(images, tap=tap)
@@ -24,29 +24,29 @@ from .score import Score
 
 @dataclass(frozen=True)
 class Site:
-    """One attention of a model, and how large its weights are for one item of a batch."""
+    """One attention of a model, and the size of its weights for one item of a batch."""
 
     name: str
-    """Where it is, e.g. `blocks.3.self`."""
+    """Its path in the model, e.g. `blocks.3.self`."""
 
     num_heads: int
     q_len: int
-    """Query rows it computes."""
+    """Number of query rows."""
 
     k_len: int
-    """Keys each row sees."""
+    """Number of keys."""
 
 
 class Tap:
-    """A request for attention weights, and what came of it. Owned by the caller, made per call.
+    """A request for attention weights, and the weights once captured. The caller makes one for each call.
 
     Args:
-        sites: The attentions there are, as the model names them (`model.attention_sites()`).
+        sites: All attentions of the model (`model.attention_sites()`).
         select: Names or shell-style patterns of the sites to capture.
-        heads: Indices of the heads, the same at all sites or by the name of the site; all where None.
+        heads: Indices of the heads, the same at all sites or by the site's name; all where None.
         rows: Indices of the query rows, negative from the end; all where None.
-        gradients: Also keep what `gradients` needs. Costs no extra copies: the tensors are the ones autograd saves.
-        learn: Let the weights be part of the graph, so that a loss of them teaches the model where to look.
+        gradients: Also keep what `gradients` needs. This copies nothing: autograd saves the same tensors.
+        learn: Keep the weights in the autograd graph, so that a loss on them trains where the model attends to.
 
     Raises:
         ModelError: A pattern matches no site, or a head or row does not exist at a selected site.
@@ -90,7 +90,7 @@ class Tap:
         self._groups: dict[str, int] = {}  # g
 
     def _heads_by_site(self, heads: Sequence[int] | Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
-        """The heads asked for at each site; a site with all of its heads is not there."""
+        """Return the requested heads by site, without the sites of which all heads are requested."""
         if heads is None:
             return {}
         if not isinstance(heads, Mapping):
@@ -109,7 +109,7 @@ class Tap:
         return {name: tuple(of_site) for name, of_site in heads.items()}
 
     def nbytes(self, batch_size: int = 1) -> int:
-        """Bytes the weights will take, in fp32, known before anything runs."""
+        """Return the bytes that the weights will take, in fp32, before anything runs."""
         total = 0
         for site in self.sites:
             heads = len(self._heads.get(site.name, range(site.num_heads)))
@@ -119,10 +119,10 @@ class Tap:
 
     @property
     def weights(self) -> Mapping[str, Float[Tensor, "b heads rows k"]]:
-        """The captured weights by site, in the model's order; rows sum to 1, or to 0 where a row may attend to nothing.
+        """The captured weights by site, in the model's order; rows sum to 1, or to 0 where all keys are masked.
 
         Raises:
-            ModelError: A requested site did not run, as when another model, or none, was given this tap.
+            ModelError: A requested site did not run, for instance because the tap was not passed to the model.
         """
         silent = [site.name for site in self.sites if site.name not in self._weights]
         if silent:
@@ -132,17 +132,17 @@ class Tap:
     def gradients(
         self, score: Float[Tensor, ""], *, keep_graph: bool = False
     ) -> dict[str, Float[Tensor, "b heads rows k"]]:
-        """The derivative of `score` by each captured weight, as if the weights were free variables.
+        """Return the derivative of `score` with respect to each captured weight, as if weights were free variables.
 
-        The fused kernel never holds its weights A, but O = A V gives the derivative exactly: dS/dA = dS/dO V^T.
+        The fused kernel never stores its weights A, but O = A V gives the derivative exactly: dS/dA = dS/dO V^T.
 
         Args:
             score: A scalar computed from the tapped call, under autograd.
-            keep_graph: Leave the graph for the gradients of another score of the same call.
+            keep_graph: Keep the graph, to differentiate another score of the same call.
 
         Raises:
-            ModelError: The tap was made without `gradients`, or the model was compiled: a compiled call is one node
-                of the graph, and what lies inside it cannot be differentiated by.
+            ModelError: The tap was made without `gradients`, or the model is compiled: a compiled call is one node of
+                the autograd graph, which hides the tensors inside.
         """
         if not self.keeps_gradients:
             raise ModelError("the tap kept nothing to differentiate: make it with gradients=True")
@@ -166,43 +166,54 @@ class Tap:
         return found
 
     def at(self, name: str) -> "Probe":
-        """The probe for the part of the model called `name`."""
+        """Return the probe for the part of the model called `name`."""
         return Probe(self, name)
 
     def record(
         self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score, group: int = 1
     ) -> None:
-        """Called by `Attention` with what its kernel got; q, k, v and output are (b, h, len, d).
+        """Compute and keep the weights of one site; called by `Attention`.
 
-        The queries are those of `group` rows side by side, each of which has weights of its own for those who look.
+        Args:
+            name: The site.
+            q: Queries of the kernel, (b, h, len, d): those of `group` rows that share a context, one row after another.
+            k: Keys of the kernel.
+            v: Values of the kernel.
+            output: The mixed values that the kernel returned.
+            mask: The mask of the kernel.
+            score: Computes the weights.
+            group: Number of rows that share a context; they are separate rows again in the captured weights.
+
+        Raises:
+            ModelError: The model has no such site.
         """
         if name not in self._names:
             if name not in self._all_names:
                 raise ModelError(f"the tap was made for another model: it does not know the site {name}")
             return
         q_len, k_len = q.shape[-2], k.shape[-2]
-        # autocast would turn the fp32 products back into half precision
         learns = self._learns and torch.is_grad_enabled()
+        # autocast would compute the fp32 products in half precision
         with torch.set_grad_enabled(learns), torch.autocast(device_type=q.device.type, enabled=False):
             rows = None if self.rows is None else self._rows_of(q_len, group)
             allowed = None
             if not mask.is_open:
                 allowed = mask.dense(q_len, k_len, rows=None if rows is None else torch.tensor(rows), device=q.device)
-            asked = q if rows is None else q[:, :, rows]
-            weights = score.weights(asked, k, heads=self._heads.get(name), allowed=allowed)
+            queries = q if rows is None else q[:, :, rows]
+            weights = score.weights(queries, k, heads=self._heads.get(name), allowed=allowed)
             self._weights[name] = ungrouped(weights, group)
         if self.keeps_gradients:
             self._outputs[name], self._values[name], self._groups[name] = output, v, group
 
     def _rows_of(self, q_len: int, group: int) -> list[int]:
-        """The rows asked for, of each of `group` rows whose queries stand side by side, `q_len` in all."""
+        """Return the indices of the requested query rows in `q_len` queries, which `group` rows share equally."""
         assert self.rows is not None
         count = q_len // group
         return [start + row % count for start in range(0, q_len, count) for row in self.rows]
 
 
 def ungrouped(weights: Tensor, group: int) -> Tensor:
-    """What queries side by side have, (b, heads, g rows, k), as rows again: (b g, heads, rows, k)."""
+    """Separate the `group` rows that share a context: (b, heads, g rows, k) to (b g, heads, rows, k)."""
     if group == 1:
         return weights
     b, heads, _, k = weights.shape
@@ -211,16 +222,16 @@ def ungrouped(weights: Tensor, group: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A tap on its way down the model: it knows the name of the part it has come to."""
+    """A tap with the path of the part of the model that it is passed to."""
 
     tap: Tap
     path: str
 
     def at(self, name: str) -> "Probe":
-        """The probe for a part of this part."""
+        """Return the probe for a part of this part."""
         return Probe(self.tap, f"{self.path}.{name}")
 
 
 def probe_at(parent: Tap | Probe | None, name: str) -> Probe | None:
-    """`parent.at(name)`, or None where nobody looks."""
+    """Return `parent.at(name)`, or None where nothing is captured."""
     return None if parent is None else parent.at(name)

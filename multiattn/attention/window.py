@@ -1,10 +1,10 @@
 """Sliding-window attention whose time and memory grow linearly with the length.
 
-Notation: b batch, h heads, d head width, n blocks of queries, c queries a block, s keys a block sees.
+Notation: b batch, h heads, d head width, n blocks of queries, c queries per block, s keys per block.
 
-Queries are cut into blocks of c. A block of queries sees one contiguous span of keys, s = back + c + ahead, so each
-block is a small attention of its own with one band-shaped mask; the blocks are folded into the batch and go through
-the fused kernel together. Source: Longformer (Beltagy et al. 2020), section 3.2, the "sliding chunks" form.
+Queries are cut into blocks of c. A block attends to one contiguous span of s = back + c + ahead keys, so each block is
+a small attention of its own with a band-shaped mask. The blocks are folded into the batch, for one call of the fused
+kernel. Source: Longformer (Beltagy et al. 2020), section 3.2, the "sliding chunks" form.
 """
 
 import torch
@@ -13,24 +13,36 @@ from torch import Tensor
 
 from .mask import Mask
 
-MIN_BLOCK = 32  # queries: below this the fused kernel's per-call cost outweighs the keys saved
+MIN_BLOCK = 32  # queries; with smaller blocks the kernel's cost per call outweighs the keys saved
 
 
 def block_size(mask: Mask) -> int:
-    """Queries in a block: as many as the window is wide, so that a span is at most three blocks."""
+    """Return the queries per block: the width of the window, so that a span is at most three blocks."""
     assert mask.window is not None
     return max(mask.window, MIN_BLOCK)
 
 
 def worth_blocks(mask: Mask, q_len: int, k_len: int) -> bool:
-    """Whether blocks save anything over one dense mask: when a block's span is well below the number of keys."""
+    """Return whether blocks are cheaper than one dense mask: a block's span is well below the number of keys."""
     if mask.window is None or q_len < 2 * MIN_BLOCK:
         return False
     return 2 * (sum(mask.reach()) + block_size(mask)) <= k_len
 
 
 def windowed_attention(q: Tensor, k: Tensor, v: Tensor, mask: Mask, *, scale: float, dropout_p: float) -> Tensor:
-    """As scaled dot-product attention under `mask`, in time and memory linear in the length. Shapes (b, h, len, d)."""
+    """Compute scaled dot-product attention under a windowed `mask`, in linear time and memory.
+
+    Args:
+        q: Queries, (b, h, q_len, d).
+        k: Keys, (b, h, k_len, d).
+        v: Values, of the same shape as the keys.
+        mask: Has a window.
+        scale: Multiplies the scores.
+        dropout_p: Probability that a weight is dropped.
+
+    Returns:
+        The mixed values, (b, h, q_len, d).
+    """
     batch, heads, q_len, width = q.shape
     k_len = k.shape[-2]
     back, ahead = mask.reach()
@@ -38,7 +50,7 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, mask: Mask, *, scale: fl
     blocks = -(-q_len // block)
     span = back + block + ahead
 
-    # the keys the blocks see, first to last: positions low .. high, padded where they leave the sequence
+    # the blocks attend to key positions low .. high, padded where these are outside the sequence
     low = k_len - q_len - back
     high = k_len - q_len + blocks * block + ahead
     start, stop = max(low, 0), min(high, k_len)

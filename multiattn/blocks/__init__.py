@@ -1,10 +1,11 @@
-"""What models are built of: the feedforward, the transformer block, the stems that turn files into tokens."""
+"""The parts that models are built from: the transformer block with its feedforward, and the stems.
 
-from .activation import Activation, activation
-from .feedforward import FeedForward, QuickGELU
-from .residual import LayerScale, StochasticDepth
+A stem turns a picture or a recording into tokens, which the blocks then transform.
+"""
+
+from .feedforward import Activation, FeedForward, QuickGELU, activation
 from .stems import ConvStem, MelStem, PatchStem
-from .transformer import TransformerBlock
+from .transformer import LayerScale, StochasticDepth, TransformerBlock
 
 __all__ = [
     "Activation",

@@ -1,10 +1,10 @@
-"""Linear maps for inference on a CPU: the same product by other kernels than the one behind `F.linear`.
+"""Linear layers for inference on a CPU, with faster kernels than that of `F.linear`.
 
-That one is made for many rows: for a few (the texts of a decode) it reads the weight at half of the memory's speed and
-less, and for two or three rows once for each. So one row is multiplied by parts of the weight as by a batch of small
-matrices, and oneDNN multiplies more rows with a copy that was packed once beforehand. On one core of a Zen 4 that is
-1.1 to 2.7 times as fast for 1 row, 2 to 4 times for 3, 1.6 to 2.3 times for 8 and 1.1 to 1.2 times for many. All in
-fp32: results differ by rounding only.
+The kernel of `F.linear` is made for many rows. For a few rows (the texts of a decode) it reads the weight at half of
+the memory's speed or less, and for two or three rows it reads the weight once per row. So here one row is multiplied by
+parts of the weight as by a batch of small matrices, and oneDNN multiplies more rows with a copy that is packed once. On
+one core of a Zen 4 that is 1.1 to 2.7 times as fast for 1 row, 2 to 4 times for 3, 1.6 to 2.3 times for 8 and 1.1 to
+1.2 times for many. All in fp32: results differ by rounding only.
 """
 
 import mmap
@@ -16,23 +16,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 ROWS = 4
-"""The packed kernel is at its best from this many rows on; fewer are filled up with zeros: quicker than without."""
+"""The packed kernel is most efficient from this many rows on; padding fewer rows with zeros is faster than not."""
 
 SMALLEST = 2**17
-"""Numbers in a weight from which on packing pays: below, preparing the kernel takes longer than the product."""
+"""Elements of a weight from which on packing pays: below, preparing the kernel takes longer than the product."""
 
 MOST_PARTS = 32
-"""One row is multiplied by so many parts of a weight at the most: with more, a small weight's are too small."""
+"""Most parts of a weight for the product with one row: with more, the parts of a small weight are too small."""
 
 HUGE_PAGE = 2**21
-"""Bytes of a huge page, and so where the first of them has to begin."""
+"""Size and alignment of a huge page, in bytes."""
 
 LINE = 64
-"""Bytes of a line of the cache: where torch lets a tensor begin."""
+"""Alignment of tensors in torch, in bytes: a line of the processor's cache."""
 
 
 def worth_packing(weight: Tensor) -> bool:
-    """Whether a packed copy of this weight is quicker, and there is a kernel for it here."""
+    """Return whether a packed copy of this weight is faster, and this machine has a kernel for it."""
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or weight.layout != torch.strided:
         return False
     has_kernel: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
@@ -40,14 +40,14 @@ def worth_packing(weight: Tensor) -> bool:
 
 
 class PackedWeight:
-    """A weight's packed copy, called as `F.linear` is called, with that weight.
+    """A packed copy of a weight, which is called like `F.linear`, with that weight.
 
-    It serves where nothing is learned: no gradients, no autocast, no compiler, float32. Everywhere else, and once the
-    weight has changed, moved or been copied, the call is `F.linear` on the weight itself: never wrong, only slower.
-    (What is written through `.data` changes a weight unseen: pack anew after it.)
+    It is used for inference: without gradients, autocast and compiler, in float32. Otherwise, and once the weight was
+    changed, moved or copied, the call is `F.linear` on the weight itself: never wrong, only slower. (Writing through
+    `.data` is not noticed: pack the weight again afterwards.)
 
     Args:
-        weight: In float32 on a CPU; `worth_packing` says whether it pays.
+        weight: In float32 on a CPU; `worth_packing` tells whether packing pays.
     """
 
     def __init__(self, weight: Float[Tensor, "out in"]) -> None:
@@ -58,13 +58,13 @@ class PackedWeight:
         self._of: tuple[int, int] | None = (weight.data_ptr(), weight._version)
 
     def __getstate__(self) -> dict[str, None]:
-        # a copy of the model has weights of its own, and torch cannot copy what is packed
+        # a copy of the model has its own weights, and torch cannot copy a packed one
         return {"_parts": None, "_packed": None, "_of": None}
 
     def __call__(
         self, x: Float[Tensor, "*b in"], weight: Float[Tensor, "out in"], bias: Float[Tensor, " out"] | None = None
     ) -> Float[Tensor, "*b out"]:
-        """The product of `x` and the transposed weight, plus the bias."""
+        """Compute the product of `x` and the transposed weight, plus the bias."""
         if (
             torch.compiler.is_compiling()
             or torch.is_grad_enabled()
@@ -82,7 +82,7 @@ class PackedWeight:
         return self._multiply(filled, bias)[:rows].reshape(*x.shape[:-1], len(weight))
 
     def _multiply_one(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        # the weight first: the other way round, the kernel is the slow one again
+        # with the weight as the second factor, bmm would use the slow kernel again
         column = x.reshape(1, -1).t().expand(len(self._parts), -1, -1)  # (p, in, 1)
         product = torch.bmm(self._parts, column).view(*x.shape[:-1], -1)  # (*b, out)
         return product if bias is None else product + bias
@@ -92,7 +92,7 @@ class PackedWeight:
 
 
 class PackedLinear(nn.Linear):
-    """A linear layer with a packed copy of its weight. It takes over the parameters of the layer it stands for."""
+    """A linear layer with a packed copy of its weight. It shares the parameters of the layer that it replaces."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=linear.bias is not None, device="meta")
@@ -101,16 +101,15 @@ class PackedLinear(nn.Linear):
         self.packed = PackedWeight(linear.weight)
 
     def forward(self, input: Float[Tensor, "*b in"]) -> Float[Tensor, "*b out"]:
-        """As `nn.Linear`."""
+        """Apply the layer as `nn.Linear` does."""
         return self.packed(input, self.weight, self.bias)
 
 
 def pack_linears(model: nn.Module) -> None:
-    """Give every linear layer inside `model` a packed copy of its weight, in place.
+    """Give the linear layers of `model` a packed copy of their weight, in place.
 
-    Parameters, their names, what is saved and what can be learned stay as they are, and results stay to rounding. It
-    costs the memory of the copies. Small layers stay as they are, and those without a kernel here (a GPU's, half
-    precision).
+    Parameters, their names, saving and training are not changed, and results differ by rounding only. The copies take
+    memory. Small layers, and those without a kernel (on a GPU, in half precision), are not replaced.
     """
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -120,20 +119,21 @@ def pack_linears(model: nn.Module) -> None:
 
 @torch.inference_mode(False)
 def move_to_huge_pages(weights: Collection[Tensor]) -> None:
-    """Move weights, in place, to memory with pages of 2 MB, where programs can ask for it: on Linux.
+    """Move weights, in place, to memory with pages of 2 MB, on systems that offer them (Linux).
 
-    Decoding one text is little but reading weights, and with pages of 4 KB the processor also has to find where each
-    lies: it remembers a few thousand, and the weights have tens of thousands. With huge ones the decode is 1.05 to 1.09
-    times as fast (Whisper tiny, greedy), and bit for bit the same. Linux gives them to who asks (`madvise`), which
-    torch only does where the environment says so when it starts (`THP_MEM_ALLOC_ENABLE=1`).
+    Decoding one text mostly reads weights. With pages of 4 KB, the processor also has to look up their addresses: it
+    caches a few thousand pages, and the weights have tens of thousands. With huge pages, decoding is 1.05 to 1.09 times
+    as fast (Whisper tiny, greedy), and bitwise the same. Linux provides them on request (`madvise`), which torch only
+    makes where the environment has `THP_MEM_ALLOC_ENABLE=1` at the start.
 
-    The weights lie in one piece, or each would waste the rest of its last page. Yet each has a storage of its own:
-    saving or copying one takes no other along. Parameters stay the objects they are, so what shares one goes on to.
+    The weights share one piece of memory, because each would waste the rest of its last page otherwise. Yet each has
+    its own storage, so that saving or copying one does not include the others. Parameters remain the same objects, so
+    shared ones stay shared.
     """
     if not weights or not hasattr(mmap, "MADV_HUGEPAGE"):
         return
     lengths = [-(-weight.nbytes // LINE) * LINE for weight in weights]
-    # memory that is shared, the default here, follows other rules
+    # private, because shared memory, the default of `mmap`, has other rules for huge pages
     piece = mmap.mmap(-1, sum(lengths) + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     try:
         piece.madvise(mmap.MADV_HUGEPAGE)

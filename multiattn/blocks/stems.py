@@ -1,7 +1,7 @@
-"""Pictures and recordings to tokens.
+"""The stems: pictures and recordings to tokens.
 
-Notation: b batch, c channels, H and W the picture's height and width in pixels, n tokens, D width; for a picture n =
-(H / p) (W / p). t feature frames of a recording.
+Notation: b batch, c channels, H and W the picture's height and width in pixels, p the patch size, n tokens ((H / p)
+(W / p) of a picture), D width, t feature frames of a recording.
 """
 
 import math
@@ -14,14 +14,15 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from ..checks import check_argument
 from ..errors import ModelError
 
 Count = TypeVar("Count", int, Tensor)
-"""A number of frames, or one for each recording."""
+"""One number of frames, or a tensor of them."""
 
 
 def check_divisible(height: int, width: int, patch: int) -> None:
-    """Raise where a picture cannot be cut into whole patches."""
+    """Raise ModelError where a picture cannot be cut into whole patches."""
     if height % patch or width % patch or not height or not width:
         raise ModelError(
             f"the picture's height and width must be multiples of the patch size ({patch}), "
@@ -38,30 +39,28 @@ class PatchStem(nn.Module):
         self.proj = nn.Conv2d(in_channels, dim, kernel_size=patch_size, stride=patch_size, bias=bias)
 
     def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b n D"]:
-        """Tokens row by row."""
+        """Return the tokens row by row."""
         check_divisible(images.shape[-2], images.shape[-1], self.patch_size)
         return self.proj(images).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 class ConvStem(nn.Module):
-    """3x3 convolutions that shrink the picture until a pixel is a patch, then a 1x1 to the width of the blocks.
+    """3x3 convolutions that shrink the picture until a pixel is a patch, then a 1x1 convolution to the tokens' width.
 
-    Small data learns much faster through it than through patches.
+    With few training pictures, a model learns much faster with it than with a `PatchStem`.
     Source: Xiao et al. 2021, "Early convolutions help transformers see better", section 4.
 
     Args:
         in_channels: Channels of the picture.
         dim: Width of the tokens.
         channels: Channels after each convolution.
-        strides: Step of each convolution, in pixels of what it reads; their product is the patch size.
+        strides: Stride of each convolution, in pixels of its input; their product is the patch size.
     """
 
     def __init__(self, in_channels: int, dim: int, *, channels: Sequence[int], strides: Sequence[int]) -> None:
         super().__init__()
-        if len(channels) != len(strides) or not channels:
-            raise ValueError(
-                f"`strides` must name one step for each of {len(channels)} stages, but is {strides} instead."
-            )
+        must = f"one stride for each of {len(channels)} stages"
+        check_argument(len(channels) == len(strides) > 0, "strides", must=must, value=strides)
         self.patch_size = math.prod(strides)
         self.stages = nn.Sequential(
             *(
@@ -76,7 +75,7 @@ class ConvStem(nn.Module):
         self.proj = nn.Conv2d(channels[-1], dim, kernel_size=1)
 
     def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b n D"]:
-        """Tokens row by row."""
+        """Return the tokens row by row."""
         check_divisible(images.shape[-2], images.shape[-1], self.patch_size)
         return self.proj(self.stages(images)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
@@ -87,9 +86,9 @@ class MelStem(nn.Module):
     Source: Radford et al. 2022 (Whisper), section 2.2, where the strides are 1 and 2.
 
     Args:
-        mels: Features a frame.
+        mels: Features per frame.
         dim: Width of the tokens.
-        strides: Step of each convolution, in frames of what it reads.
+        strides: Stride of each convolution, in frames of its input.
     """
 
     def __init__(self, mels: int, dim: int, *, strides: tuple[int, int] = (1, 2)) -> None:
@@ -101,7 +100,7 @@ class MelStem(nn.Module):
         )
 
     def frames(self, count: Count) -> Count:
-        """Tokens that come of so many feature frames."""
+        """Return the number of tokens for a number of feature frames."""
         for stride in self.strides:
             count = (count + stride - 1) // stride
         return count
@@ -109,12 +108,12 @@ class MelStem(nn.Module):
     def forward(
         self, features: Float[Tensor, "b c t"], *, lengths: Int64[Tensor, " b"] | None = None
     ) -> Float[Tensor, "b n D"]:
-        """Tokens in the order of time.
+        """Return the tokens in the order of time.
 
         Args:
-            features: Of each recording, by time.
-            lengths: Feature frames of each recording, after which all counts as zero, as beyond the end of the batch:
-                so a recording's tokens do not depend on the others. Where None, all is read as it is.
+            features: Log-mel features of recordings.
+            lengths: Feature frames of each recording. What follows counts as zero, as does what follows the batch, so
+                that a recording's tokens do not depend on the others. Where None, all frames are used.
         """
         x = features
         for conv, stride in zip(self.convs, self.strides, strict=True):

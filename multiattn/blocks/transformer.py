@@ -1,14 +1,46 @@
-"""The transformer block: attention, cross-attention where there is a context, feedforward, each on a residual branch.
+"""The transformer block: self-attention, cross-attention where there is a context, feedforward.
+
+Each is a branch whose result is added to the block's input (the residual). On the way it may be scaled by learned
+factors and, in training, dropped.
 
 Notation: b batch, n tokens, r rows computed, c contexts, m context tokens, D width, C the context's width.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..attention import OPEN, Attention, GrowingCache, KeysValues, Mask, Probe, Rotary, probe_at
+from ..checks import check_argument
 from .feedforward import FeedForward
-from .residual import LayerScale, StochasticDepth
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel. Source: Touvron et al. 2021, "Going deeper with image transformers", section 2."""
+
+    def __init__(self, dim: int, *, init: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), init))
+
+    def forward(self, x: Float[Tensor, "*b D"]) -> Float[Tensor, "*b D"]:
+        """Scale the last axis."""
+        return x * self.gamma
+
+
+class StochasticDepth(nn.Module):
+    """Drops a whole branch for some items of a batch, in training only. Source: Huang et al. 2016, section 3."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        check_argument(0.0 <= probability < 1.0, "probability", must="at least 0 and below 1", value=probability)
+        self.keep = 1.0 - probability
+
+    def forward(self, x: Float[Tensor, "b *rest"]) -> Float[Tensor, "b *rest"]:
+        """Zero some items, and scale the others so that the expected value stays the same."""
+        if not self.training or self.keep == 1.0:
+            return x
+        kept = x.new_empty(x.shape[0], *(1,) * (x.ndim - 1)).bernoulli_(self.keep)
+        return x * (kept / self.keep)
 
 
 class TransformerBlock(nn.Module):
@@ -16,12 +48,12 @@ class TransformerBlock(nn.Module):
 
     Args:
         dim: Width of the tokens.
-        attention: Self-attention.
+        attention: The self-attention.
         feedforward: Applied to each token.
-        cross_attention: Attention to the context, between the two; None where there is no context.
+        cross_attention: Attention to the context, between the two; None for a block without a context.
         pre_norm: x + f(norm(x)) where true, norm(x + f(x)) where false.
         norm_eps: Added to the variance in each LayerNorm.
-        layer_scale: The value each branch's learned factors start from; no factors where None.
+        layer_scale: Start value of each branch's learned factors; no factors where None.
         stochastic_depth: Probability that a branch is dropped for an item, in training.
         dropout: Share of each branch's results dropped in training.
     """
@@ -74,18 +106,24 @@ class TransformerBlock(nn.Module):
 
         Args:
             x: The tokens.
-            context: What the cross-attention attends to; consecutive items of `x` may share one.
-            rows: Compute only these rows of the result, all of them attending to all of `x`. With rotary positions
-                they must be the first rows; with a causal mask or a window, the last.
+            context: Tokens, or their keys and values, for the cross-attention; consecutive items of `x` may share one.
+            rows: Compute only these rows of the result; they still attend to all of `x`. With rotary positions they
+                must be the first rows; with a causal mask or a window, the last.
             mask: For the self-attention.
             context_mask: For the cross-attention.
             rotary: Angles for the self-attention.
-            cache: The self-attention's positions before `x`; not together with `rows`.
-            probe: Sees the sites `self` and `cross`.
+            cache: Keys and values of the positions before `x`, for the self-attention; not together with `rows`.
+            probe: Captures the sites `self` and `cross`.
+
+        Returns:
+            The new tokens, or those of `rows`.
+
+        Raises:
+            ValueError: The block has cross-attention, and `context` is None.
         """
         if self.cross_attention is not None and context is None:
             raise ValueError("`context` must be given to a block with cross-attention, but is None instead.")
-        # no branch is given a name here, so that each is freed as soon as it is added
+        # no branch is bound to a name here, so that its memory is freed as soon as it is added
         x = self._add(
             x if rows is None else x[:, rows],  # (b, r, D)
             self._self_attention(x, rows, mask, rotary, cache, probe_at(probe, "self")),
@@ -116,14 +154,14 @@ class TransformerBlock(nn.Module):
         cache: GrowingCache | None,
         probe: Probe | None,
     ) -> Tensor:
-        """The branch, for all rows or for some of them, which then are the queries and all of `x` the keys."""
+        """The self-attention branch; with `rows` those are the queries, and all of `x` the keys."""
         x = self.norm1(x) if self.pre_norm else x
         if rows is None:
             return self.attention(x, mask=mask, rotary=rotary, cache=cache, probe=probe)  # type: ignore[no-any-return]
         return self.attention(x[:, rows], x, mask=mask, rotary=rotary, probe=probe)  # type: ignore[no-any-return]
 
     def _add(self, x: Tensor, branch: Tensor, scale: LayerScale | None, norm: nn.LayerNorm) -> Tensor:
-        """Join a branch to its residual."""
+        """Add a branch to its residual."""
         if self.dropout is not None:
             branch = self.dropout(branch)
         if scale is not None:

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from ..errors import InputError
-from ..metrics.normalize_answer import normalize_answer
-from ..metrics.vqa import agreements
+from ..metrics.vqa import agreements, normalize_answer
 from .questions import Question, QuestionRecords
 
 

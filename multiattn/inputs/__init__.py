@@ -1,6 +1,10 @@
-"""Files and arrays to tensors, and the way back to the source's own coordinates. Knows no model.
+"""Files and arrays to tensors, and from there back to the coordinates of the source. Nothing here knows a model.
 
-The names below are imported when they are first asked for: `files`, which lists pictures, needs no torch.
+Pictures: `files` (finding them), `image` and `pixels` (loading), `preprocess` (to a model's input), `geometry` (back to
+source pixels). Recordings: `audio` with `audio_files` and `audio_containers` (loading), `mel` (to features). Text:
+`text` with `vocabulary` (tokens and words), `speech_tokens` and `whisper_vocabulary` (a recognizer's).
+
+The names below are imported when they are first used: `files` must not wait for torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""A recording from wherever it comes: path, bytes, array or tensor, always to mono samples at the rate asked for.
+"""Loading a recording from a path, bytes, an array or a tensor, as mono samples at a given sampling rate.
 
 Dimensions: t = samples at that rate.
 """
@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from ..checks import require
 from ..errors import InputError
 from .audio_files import Source, open_array, open_bytes, open_path
 from .files import RECORDINGS
@@ -24,12 +25,14 @@ from .files import RECORDINGS
 AudioSource: TypeAlias = str | Path | bytes | np.ndarray | Tensor
 """What `load_audio` accepts."""
 
-RATE = 16_000  # samples a second (Hz)
+RATE = 16_000  # Hz
 
-_TAPS = 6  # zero crossings of the resampling filter each way: torchaudio's default
-_ROLLOFF = 0.99  # of the lower of the two rates, where it starts to cut: torchaudio's default
-_FINEST = 640  # the ratio of two odd rates is taken as one of numbers up to this: a finer one needs a filter of GBs
-_LOUDEST = 1e12  # of samples that are meant to be from -1 to 1; the squares of much louder ones are infinite
+_TAPS = 6  # zero crossings of the resampling filter on each side: torchaudio's default
+_ROLLOFF = 0.99  # cutoff frequency, as a share of half the lower rate: torchaudio's default
+_FINEST = (
+    640  # the ratio of the rates is rounded to a fraction of integers up to this; the filter grows with them to GBs
+)
+_LOUDEST = 1e12  # largest sample, which should be from -1 to 1; the squares of much larger ones are infinite
 _PIECE = 1 << 18  # source samples that are read, checked and mixed at a time
 
 
@@ -38,23 +41,23 @@ def load_audio(source: AudioSource, *, rate: int = RATE, source_rate: int | None
 
     Args:
         source: A path; the bytes of a file; or an array or tensor `[t]` or `[channels, t]` of floats from -1 to 1 or
-            of int16. Channels are mixed: the mean of them.
-        rate: Samples a second (Hz) of the result.
-        source_rate: Samples a second of an array or tensor; `rate` where None. Files say theirs themselves.
+            of int16. Several channels are averaged.
+        rate: Sampling rate of the result, in Hz.
+        source_rate: Sampling rate of an array or tensor; `rate` where None. A file states its own.
 
     Returns:
         At least one sample.
 
     Raises:
-        InputError: The source cannot be read, has no samples, or some that are no numbers. The message names it, the
-            reason and the mend.
+        InputError: The source cannot be read, or has no samples or invalid ones. The message names the source, the
+            reason and the remedy.
     """
     with Recording.open(source, rate=rate, source_rate=source_rate) as recording:
         return torch.cat(list(recording.blocks()))
 
 
 def find_recordings(paths: Sequence[str | Path]) -> list[Path]:
-    """List the recordings that files, folders and patterns stand for, as `Kind.find` does it.
+    """List the recordings that files, folders and patterns stand for, as `Kind.find` does.
 
     Raises:
         InputError: A path does not exist, or a folder or pattern has no recording.
@@ -63,35 +66,31 @@ def find_recordings(paths: Sequence[str | Path]) -> list[Path]:
 
 
 class Recording:
-    """An open recording, of which only the parts asked for are in memory. Close it, or use it in a `with`."""
+    """An open recording that is read in parts, without holding all of it in memory. A context manager."""
 
     def __init__(self, source: Source, *, rate: int) -> None:
         """Use `open` instead."""
         self.rate = rate
-        """Samples a second (Hz) that `read` and `blocks` give."""
+        """Sampling rate of the results of `read` and `blocks`, in Hz."""
         self._source = source
         self._close = weakref.finalize(self, source.close)
         ratio = Fraction(source.rate, rate).limit_denominator(_FINEST)
-        self._from, self._to = ratio.numerator, ratio.denominator  # so many samples become so many
+        self._from, self._to = ratio.numerator, ratio.denominator  # this many samples become this many
         lower = min(self._from, self._to) * _ROLLOFF
-        # source samples that a sample of the result depends on each way, in whole periods of the filter
+        # source samples on each side that a resampled sample depends on, in whole periods of the filter
         self._reach = math.ceil(math.ceil(_TAPS * self._from / lower) / self._from + 1) * self._from
 
     @classmethod
     def open(cls, source: AudioSource, *, rate: int = RATE, source_rate: int | None = None) -> "Recording":
         """Open a recording; the arguments and errors are those of `load_audio`."""
         for name, value in {"rate": rate, "source_rate": source_rate}.items():
-            if value is not None and value < 1:
-                raise InputError(f"`{name}` must be at least 1 Hz, but is {value} instead.")
+            require(value is None or value >= 1, name, must="at least 1 Hz", value=value, error=InputError)
         if isinstance(source, Tensor):
             source = source.detach().cpu().float().numpy() if source.is_floating_point() else source.cpu().numpy()
         if isinstance(source, np.ndarray):
             return cls(open_array(source, rate=source_rate or rate), rate=rate)
-        if source_rate is not None:
-            raise InputError(
-                f"`source_rate` must be None where the source is a file, which says its rate, but is {source_rate} "
-                "instead."
-            )
+        must = "None for a file, which states its rate"
+        require(source_rate is None, "source_rate", must=must, value=source_rate, error=InputError)
         if isinstance(source, bytes):
             return cls(open_bytes(source, "the bytes"), rate=rate)
         if not isinstance(source, str | Path):
@@ -102,16 +101,16 @@ class Recording:
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """The name of the recording in messages."""
         return self._source.name
 
     @property
     def duration(self) -> float | None:
-        """Seconds, as the file states them; None where it does not. A damaged file may end before."""
+        """Seconds, as the file states them; None where it does not. A damaged file may end earlier."""
         return self._source.seconds
 
     def read(self, start: float, end: float) -> Float32[Tensor, " t"]:
-        """The samples from one time to another, in seconds; fewer, or none, where the recording ends before.
+        """Read the samples from `start` to `end`, in seconds; fewer, or none, where the recording ends earlier.
 
         Raises:
             InputError: The file is damaged there.
@@ -119,7 +118,7 @@ class Recording:
         first, last = round(max(start, 0.0) * self.rate), round(max(end, 0.0) * self.rate)
         if last <= first:
             return torch.zeros(0)
-        # whole periods of the filter, with what it reaches into before and after
+        # whole periods of the filter, and the samples before and after that they depend on
         begin = max(0, first // self._to * self._from - self._reach)
         stop = -(-last // self._to) * self._from + self._reach
         self._source.seek(begin)
@@ -128,17 +127,17 @@ class Recording:
         return samples[first - offset : last - offset].clone()
 
     def blocks(self, seconds: float = 30.0) -> Iterator[Float32[Tensor, " t"]]:
-        """The whole recording in blocks of so many seconds, the last one shorter; together as if read at once.
+        """Yield the recording in blocks of this many seconds; joined, they equal the recording read at once.
 
         Raises:
             InputError: There are no samples, or the file is damaged.
         """
-        # periods of the filter in a block, one at least
+        # periods of the filter in a block, at least one
         periods = max(1, round(seconds * self.rate / self._to))
         size, reach = periods * self._from, self._reach
         self._source.seek(0)
-        held = torch.zeros(0)  # what is read and still needed, from `begin` on
-        begin = start = 0  # source samples; the next block starts at `start`
+        held = torch.zeros(0)  # source samples from `begin` on that are still needed
+        begin = start = 0  # indices of source samples; the next block starts at `start`
         while True:
             need = start + size + reach - begin - len(held)
             new = self._mono(need, at=begin + len(held))
@@ -158,7 +157,7 @@ class Recording:
             held, begin = held[kept - begin :], kept
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._close()
 
     def __enter__(self) -> "Recording":
@@ -170,7 +169,7 @@ class Recording:
         self.close()
 
     def _mono(self, count: int, *, at: int) -> Float32[Tensor, " s"]:
-        """The next source samples, mixed; fewer at the end. `at` is where they are, for the error."""
+        """Read the next source samples as mono; fewer at the end. `at` is their index, for the error message."""
         pieces = []
         while count > 0:
             piece = self._source.read(min(count, _PIECE))  # [samples, channels]
@@ -192,12 +191,12 @@ class Recording:
         return torch.from_numpy(np.concatenate(pieces)) if pieces else torch.zeros(0)
 
     def _resampled(self, samples: Float32[Tensor, " s"]) -> Float32[Tensor, " t"]:
-        """The samples at `rate`."""
+        """Resample to `rate`."""
         return resampled(samples, self._from, self._to)
 
 
 def resampled(samples: Float32[Tensor, " s"], source: int, target: int) -> Float32[Tensor, " t"]:
-    """Samples at the rate `target`, of such at the rate `source`; without a common factor, for the filter grows."""
+    """Resample from `source` to `target` Hz, or any rates with that ratio: the filter is shorter for small ones."""
     if source == target or len(samples) == 0:
         return samples
     return _resampler(source, target)(samples)
@@ -205,7 +204,7 @@ def resampled(samples: Float32[Tensor, " s"], source: int, target: int) -> Float
 
 @lru_cache(maxsize=16)
 def _resampler(source: int, target: int) -> Callable[[Tensor], Tensor]:
-    import torchaudio.transforms  # takes seconds, and not every recording needs it
+    import torchaudio.transforms  # takes seconds, and only recordings at another rate need it
 
     return torchaudio.transforms.Resample(  # type: ignore[no-any-return]
         source, target, lowpass_filter_width=_TAPS, rolloff=_ROLLOFF

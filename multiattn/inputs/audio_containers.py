@@ -7,18 +7,24 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from .audio_files import damaged
 
-_BEFORE = 1.0  # seconds that are decoded before a place that was gone to: a codec needs some packets to settle
+_BEFORE = 1.0  # seconds that are decoded before the target of a seek: a codec needs some packets to settle
 
 
 class Container:
-    """The first sound track of a file."""
+    """The first sound track of a file; a `Source`."""
 
     def __init__(self, file: str | io.BytesIO, name: str, what: str) -> None:
-        """Open it.
+        """Open the file.
+
+        Args:
+            file: The path or the bytes.
+            name: The name of the file in messages.
+            what: The type of the file, for messages.
 
         Raises:
-            InputError: There is no sound in it, or it is damaged.
+            InputError: The file has no sound track, or is damaged.
         """
         import av
 
@@ -34,29 +40,28 @@ class Container:
         self.rate: int = self._track.codec_context.sample_rate
         self.seconds = self._seconds()
         self._frames = self._decoded()
-        self._held = np.zeros((0, 1), np.float32)  # decoded, from `_place` on
-        self._place = 0  # the next sample
-        self._first: float | None = None  # seconds on the file's own clock at sample 0
-        self._ended = False
+        self._held = np.zeros((0, 1), np.float32)  # decoded samples from `_position` on
+        self._position = 0  # index of the next sample
+        self._first: float | None = None  # time of sample 0 on the file's own clock, in seconds
 
     def _seconds(self) -> float | None:
-        """Seconds that the file states."""
+        """Return the duration that the file states, in seconds."""
         if self._track.duration is not None and self._track.time_base is not None:
             return float(self._track.duration * self._track.time_base)
         if self._container.duration is not None:
             return float(self._container.duration) / 1_000_000  # microseconds
         return None
 
-    def seek(self, place: int) -> None:
-        """Go to a sample: forwards by decoding, backwards by the container's own marks."""
-        if place < self._place:
-            self._rewind(place)
-        while self._place < place:
-            if len(self.read(min(place - self._place, 1 << 18))) == 0:
+    def seek(self, position: int) -> None:
+        """Go to a sample: forwards by decoding, backwards by the container's index."""
+        if position < self._position:
+            self._rewind(position)
+        while self._position < position:
+            if len(self.read(min(position - self._position, 1 << 18))) == 0:
                 return
 
     def read(self, count: int) -> np.ndarray:
-        """The next samples, fewer only at the end."""
+        """Read the next samples; fewer only at the end."""
         pieces = [self._held]
         have = len(self._held)
         while have < count:
@@ -66,35 +71,35 @@ class Container:
             pieces.append(piece)
             have += len(piece)
         pieces = [piece for piece in pieces if len(piece)]
-        together = np.concatenate(pieces) if pieces else np.zeros((0, 1), np.float32)
-        found, self._held = together[:count], together[count:]
-        self._place += len(found)
-        return found
+        joined = np.concatenate(pieces) if pieces else np.zeros((0, 1), np.float32)
+        samples, self._held = joined[:count], joined[count:]
+        self._position += len(samples)
+        return samples
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._container.close()
 
-    def _rewind(self, place: int) -> None:
-        """Go to a sample that is past, or to one before it."""
+    def _rewind(self, position: int) -> None:
+        """Go back to a sample, or to one before it."""
         import av
 
         first = self._first or 0.0
-        wanted = max(0.0, place / self.rate - _BEFORE) + first
+        wanted = max(0.0, position / self.rate - _BEFORE) + first
         try:
             self._container.seek(int(wanted * 1_000_000), backward=True)
         except av.FFmpegError as error:
             raise _damaged(self.name, error) from error
         self._frames = self._decoded()
-        self._held, self._place = np.zeros((0, 1), np.float32), 0
+        self._held, self._position = np.zeros((0, 1), np.float32), 0
         start = self._next_time()
         if start is not None:
-            self._place = round((start - first) * self.rate)
-        if self._place < 0:  # what a codec puts before the beginning
-            self._held, self._place = self._held[-self._place :], 0
+            self._position = round((start - first) * self.rate)
+        if self._position < 0:  # samples that a codec puts before the beginning
+            self._held, self._position = self._held[-self._position :], 0
 
     def _next_time(self) -> float | None:
-        """Decode one frame, keep it, and say when it starts."""
+        """Decode one frame, keep it, and return its start time."""
         piece = next(self._frames, None)
         if piece is None:
             return None
@@ -102,7 +107,7 @@ class Container:
         return self._time
 
     def _decoded(self) -> Iterator[np.ndarray]:
-        """The frames of the track as `[samples, channels]`."""
+        """Yield the frames of the track as `[samples, channels]`."""
         import av
 
         mixer = av.AudioResampler(format="fltp")
@@ -119,7 +124,4 @@ class Container:
 
 
 def _damaged(name: str, error: Any) -> InputError:
-    reason = getattr(error, "strerror", None) or error  # a plain ValueError has none
-    return InputError(
-        f"{name} must be a whole recording, but is damaged or cut off instead ({reason}). Fetch or export it again."
-    )
+    return damaged(name, str(getattr(error, "strerror", None) or error))  # a plain ValueError has no `strerror`

@@ -1,6 +1,6 @@
-"""What a recording is read from: a file that soundfile knows, another container by PyAV, or an array.
+"""The sources of recordings: a file that soundfile reads, another container by PyAV, or an array.
 
-All give float samples from -1 to 1 as `[samples, channels]`, at the rate they have.
+All return float samples from -1 to 1 as `[samples, channels]`, at their own sampling rate.
 """
 
 import io
@@ -12,16 +12,16 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from ..errors import InputError
-from .files import require_present
+from .files import head_text, looks_like, require_file, unreadable
 
 RECORDING = "a recording (wav, flac, ogg, opus, mp3, aiff)"
 
-_HEAD = 4096  # bytes that are looked at to tell what a file is
-_UNSTATED = 0x7F000000  # bytes of data; a program that writes into a pipe states about so many, for it cannot know
-_MOST_CHANNELS = 64  # more, and time and channels are exchanged
-_LOUDEST = 64.0  # of floats, where 1 is full scale; above that they are integers that were not divided
+_HEAD = 4096  # bytes that tell the type of a file
+_UNSTATED = 0x7F000000  # bytes of data; a program that writes into a pipe states about as many, without knowing
+_MOST_CHANNELS = 64  # with more, time and channels are probably exchanged
+_LOUDEST = 64.0  # largest float, where 1 is full scale; larger ones are probably integers that were not divided
 
-# What people pass by mistake, or what PyAV reads, told by its first bytes (offset, bytes, name).
+# Files that PyAV reads, and files that are passed by mistake: offset, bytes, name.
 _CONTAINERS = (
     (4, b"ftyp", "an MP4 or M4A file"),
     (4, b"moov", "a QuickTime film"),
@@ -40,55 +40,46 @@ _LOOKALIKES = (
     (0, b"version https://git-lfs", "a pointer of Git LFS (run `git lfs pull`)"),
 )
 
-_TEXT_FIRST = b"NIST_1A"  # a recording whose head is text
+_TEXT_FIRST = b"NIST_1A"  # recordings that begin with text
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Samples that can be read from any place on."""
+    """Samples that can be read from any position on."""
 
     name: str
-    """What to call it in a message."""
+    """The name of the source in messages."""
     rate: int
-    """Samples a second (Hz)."""
+    """Sampling rate, in Hz."""
     seconds: float | None
-    """How long it is, as the file says; None where it does not say."""
+    """Duration, as the file states it; None where it does not."""
 
-    def seek(self, place: int) -> None:
-        """Go to a sample; beyond the end there is nothing to read."""
+    def seek(self, position: int) -> None:
+        """Go to a sample; beyond the end, `read` returns none."""
 
     def read(self, count: int) -> np.ndarray:
-        """The next samples, float32 `[samples, channels]`, fewer only at the end.
+        """Read the next samples, float32 `[samples, channels]`; fewer only at the end.
 
         Raises:
             InputError: The file is damaged.
         """
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 def open_path(path: str | Path) -> Source:
     """Open a file.
 
     Raises:
-        InputError: There is none, or it is no recording.
+        InputError: The file does not exist, or is no recording.
     """
-    name = f"`{path}`"
-    if str(path).startswith(("http://", "https://")):
-        raise InputError(f"{name} must be a file on this machine, but is a web address instead. Download it first.")
-    path = Path(path)
-    require_present(path)
-    if path.is_dir():
-        raise InputError(
-            f"{name} must be {RECORDING}, but is a folder instead. `multiattn.inputs.find_recordings` lists its "
-            "recordings."
-        )
+    path, name = require_file(path, RECORDING, finder="find_recordings"), f"`{path}`"
     try:
         with path.open("rb") as stream:
             head = stream.read(_HEAD)
     except OSError as error:
-        raise InputError(f"{name} must be a readable file, but opening it fails instead: {error.strerror}.") from error
+        raise unreadable(name, error) from error
     return _open(str(path), head, name)
 
 
@@ -98,10 +89,10 @@ def open_bytes(data: bytes, name: str) -> Source:
 
 
 def open_array(samples: np.ndarray, *, rate: int) -> Source:
-    """Take samples `[t]` or `[channels, t]` that are in memory.
+    """Use an array of samples `[t]` or `[channels, t]`.
 
     Raises:
-        InputError: They have another shape or another type.
+        InputError: It has another shape or dtype, or values far outside of -1 to 1.
     """
     name = "the array"
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[0] <= _MOST_CHANNELS):
@@ -127,17 +118,17 @@ def open_array(samples: np.ndarray, *, rate: int) -> Source:
 def _open(file: str | io.BytesIO, head: bytes, name: str) -> Source:
     if not head:
         raise InputError(f"{name} must be {RECORDING}, but is empty instead. Fetch or export it again.")
-    container = _looks_like(head, _CONTAINERS)
-    if container:
+    if container := looks_like(head, _CONTAINERS):
         return _open_container(file, name, container)
-    what = _looks_like(head, _LOOKALIKES) or ("text" if _is_text(head) and not head.startswith(_TEXT_FIRST) else "")
-    if what:  # said before soundfile has it: what is called .mp3, it would search for sound, in vain and noisily
+    is_text = head_text(head) is not None and not head.startswith(_TEXT_FIRST)
+    what = looks_like(head, _LOOKALIKES) or ("text" if is_text else "")
+    if what:  # refused before soundfile opens it, which searches any .mp3 for sound and prints warnings
         raise InputError(f"{name} must be {RECORDING}, but is {what} instead. Is it the right file?")
     import soundfile
 
     if str(file).lower().endswith(".raw"):
         raise InputError(
-            f"{name} must be {RECORDING}, but is raw samples, which say neither rate nor type, instead. Load them "
+            f"{name} must be {RECORDING}, but is raw samples, which state neither rate nor type, instead. Load them "
             "as an array, with their rate."
         )
     try:
@@ -147,27 +138,14 @@ def _open(file: str | io.BytesIO, head: bytes, name: str) -> Source:
             raise InputError(
                 f"{name} must be {RECORDING}, but is something else instead. Is it the right file?"
             ) from error
-        if "does not exist" in error.error_string:  # so libsndfile says where its MP3 decoder finds nothing
-            raise _damaged(name, "no sound is found in it") from error
-        raise _damaged(name, error.error_string) from error
+        if "does not exist" in error.error_string:  # libsndfile's message where its MP3 decoder finds nothing
+            raise damaged(name, "no sound is found in it") from error
+        raise damaged(name, error.error_string) from error
     return _File(opened, name)
 
 
-def _looks_like(head: bytes, known: tuple[tuple[int, bytes, str], ...]) -> str:
-    return next((what for offset, magic, what in known if head[offset:].startswith(magic)), "")
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # later than that, the head ends within a letter
-            return False
-        text = head[: error.start].decode("utf-8")
-    return all(letter.isprintable() or letter.isspace() for letter in text)
-
-
-def _damaged(name: str, reason: str) -> InputError:
+def damaged(name: str, reason: str) -> InputError:
+    """Return the error for a damaged recording."""
     return InputError(
         f"{name} must be a whole recording, but is damaged or cut off instead ({reason.strip().rstrip('.')}). "
         "Fetch or export it again."
@@ -179,47 +157,47 @@ class _Array:
 
     def __init__(self, samples: np.ndarray, name: str, rate: int, scale: np.float32) -> None:
         self.name, self.rate, self.seconds = name, rate, samples.shape[1] / rate
-        self._samples, self._scale, self._place = samples, scale, 0
+        self._samples, self._scale, self._position = samples, scale, 0
 
-    def seek(self, place: int) -> None:
-        self._place = place
+    def seek(self, position: int) -> None:
+        self._position = position
 
     def read(self, count: int) -> np.ndarray:
-        found = self._samples[:, self._place : self._place + count].T.astype(np.float32) * self._scale
-        self._place += len(found)
-        return found
+        samples = self._samples[:, self._position : self._position + count].T.astype(np.float32) * self._scale
+        self._position += len(samples)
+        return samples
 
     def close(self) -> None:
         pass
 
 
 class _File:
-    """A file by soundfile."""
+    """A file that soundfile reads."""
 
     def __init__(self, file: Any, name: str) -> None:
         self.name, self.rate = name, file.samplerate
-        self._count: int | None = None if file.frames >= 1 << 62 else file.frames  # a FLAC stream may not say
+        self._count: int | None = None if file.frames >= 1 << 62 else file.frames  # a FLAC stream may not state it
         self.seconds = None if self._count is None else self._count / self.rate
         self._file = file
-        # what libsndfile noticed: it reads a WAV that is cut off as if it was whole
+        # from libsndfile's log: it reads a WAV that is cut off as if it were whole
         for size, there in re.findall(r"^ *(?:data|SSND|riff) : (\d+) \(should be (\d+)\)", file.extra_info, re.M):
             if int(there) < int(size) < _UNSTATED:
                 file.close()
-                raise _damaged(name, f"{there} of {size} bytes are there")
+                raise damaged(name, f"{there} of {size} bytes are there")
 
-    def seek(self, place: int) -> None:
+    def seek(self, position: int) -> None:
         if self._count is not None:
-            place = min(place, self._count)
-        if place != self._file.tell():  # to where it is already, an MP3 decoder would lose what it has before that
-            self._call(self._file.seek, place)
+            position = min(position, self._count)
+        if position != self._file.tell():  # a needless seek would reset the state of the MP3 decoder
+            self._call(self._file.seek, position)
 
     def read(self, count: int) -> np.ndarray:
-        place = self._file.tell()
-        found: np.ndarray = self._call(self._file.read, count, dtype="float32", always_2d=True)
-        if self._count is not None and len(found) < min(count, self._count - place):
-            reason = f"it ends after {(place + len(found)) / self.rate:.3f} of {self._count / self.rate:.3f} seconds"
-            raise _damaged(self.name, reason)
-        return found
+        start = self._file.tell()
+        samples: np.ndarray = self._call(self._file.read, count, dtype="float32", always_2d=True)
+        if self._count is not None and len(samples) < min(count, self._count - start):
+            reason = f"it ends after {(start + len(samples)) / self.rate:.3f} of {self._count / self.rate:.3f} seconds"
+            raise damaged(self.name, reason)
+        return samples
 
     def close(self) -> None:
         self._file.close()
@@ -230,11 +208,11 @@ class _File:
         try:
             return function(*args, **options)
         except soundfile.LibsndfileError as error:
-            raise _damaged(self.name, error.error_string) from error
+            raise damaged(self.name, error.error_string) from error
 
 
 def _open_container(file: str | io.BytesIO, name: str, what: str) -> Source:
-    """Open what soundfile does not read."""
+    """Open a container that soundfile does not read."""
     try:
         import av  # noqa: F401
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Where a model's input lies in its source picture, and how large pictures become that are kept whole.
+"""The geometry between a model's input and its source picture, and the sizes of pictures that are not cropped.
 
 Dimensions: h, w = height and width of the model's input in pixels.
 """
@@ -7,28 +7,32 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..checks import require, require_fields
 from ..errors import InputError, ModelError
-from .json_fields import as_json, ints_problem, names_problem
+
+
+def as_json(data: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass as JSON has them: lists for tuples."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(data).items()}
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a model's input lies in its source picture: the source was resized, then a box was cut out."""
+    """The box of a source picture that became a model's input: the source was resized, then a box was cropped."""
 
     source_size: tuple[int, int]
     """Height and width of the upright source picture, in pixels."""
     resized_size: tuple[int, int]
     """Height and width after the resize, in pixels."""
     crop: tuple[int, int, int, int]
-    """Top, left, height and width of the box, in pixels of the resized picture; it reaches outside where the input
-    was padded, so top and left may be negative."""
+    """Top, left, height and width of the box, in pixels of the resized picture. Where the input was padded, the box
+    extends beyond the picture, so top and left may be negative."""
 
     def __post_init__(self) -> None:
         """Raise InputError where a size is not positive."""
         sizes = {"source_size": self.source_size, "resized_size": self.resized_size, "crop": self.crop[2:]}
         for name, size in sizes.items():
-            if min(size) < 1:
-                raise InputError(f"`{name}` must have a height and width of at least 1, but has {size} instead.")
+            require(min(size) >= 1, name, must="a height and width of at least 1", value=size, error=InputError)
 
     def to_source(self, x: float, y: float) -> tuple[float, float]:
         """Map a point of the model's input to the source picture.
@@ -45,46 +49,43 @@ class Geometry:
         return (x + left) * scale_x, (y + top) * scale_y
 
     def source_box(self) -> tuple[float, float, float, float]:
-        """The part of the source picture that the model saw.
+        """Return the part of the source picture that the model's input shows.
 
         Returns:
-            Left, top, right and bottom in source pixels, not clipped: where the input was padded, the box reaches
-            outside of the picture.
+            Left, top, right and bottom in source pixels, not clipped: where the input was padded, the box extends
+            beyond the picture.
         """
         _, _, height, width = self.crop
         return *self.to_source(0.0, 0.0), *self.to_source(float(width), float(height))
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON has them: lists for tuples."""
-        return as_json(asdict(self))
+        """Return the fields as JSON has them: lists for tuples."""
+        return as_json(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Geometry":
-        """The inverse of `to_dict`.
+        """Invert `to_dict`.
 
         Raises:
             InputError: A field is missing, unknown or wrong.
         """
-        problem = names_problem(cls, data, required=("source_size", "resized_size", "crop"))
-        problem = problem or ints_problem(data, {"source_size": 2, "resized_size": 2, "crop": 4})
-        if problem:
-            raise InputError(f"`geometry` {problem}")
+        require_fields(data, cls, "geometry", complete=True, error=InputError)
         return cls(**{name: tuple(value) for name, value in data.items()})
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A resize that keeps a picture whole and nearly at its proportions, whatever they are.
+    """A resize that crops nothing and nearly keeps the proportions of a picture.
 
     Source: transformers, ViltImageProcessor, whose rounding is kept.
     """
 
     shorter: int
-    """Length of the shorter side, in pixels, where the longer one allows it."""
+    """Length of the shorter side, in pixels, unless the longer side would exceed `longer`."""
     longer: int
-    """The most the longer side may have, in pixels."""
+    """Largest length of the longer side, in pixels."""
     multiple: int
-    """Both sides are rounded down to multiples of so many pixels, and are at least one."""
+    """Both sides are rounded down to a multiple of this many pixels, and are at least one multiple."""
 
     def __post_init__(self) -> None:
         """Raise ModelError where no size fits."""
@@ -95,7 +96,7 @@ class Fit:
             )
 
     def size(self, source_size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width after the resize of a picture with these, in pixels."""
+        """Return height and width after the resize of a picture of this height and width, in pixels."""
         short = min(source_size)
         sides = [float(self.shorter) if side == short else side * (self.shorter / short) for side in source_size]
         if max(sides) > self.longer:

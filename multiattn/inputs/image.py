@@ -1,4 +1,4 @@
-"""A picture from wherever it comes: path, bytes, PIL image, array or tensor, always to an upright RGB picture."""
+"""Loading a picture from a path, bytes, a PIL image, an array or a tensor, as an upright RGB picture."""
 
 import io
 import warnings
@@ -11,17 +11,17 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import InputError
-from .files import PICTURES, require_present
+from .files import PICTURES, head_text, looks_like, require_file, unreadable
 from .pixels import from_array, from_tensor, to_rgb
 
 ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | Tensor
 """What `load_image` accepts."""
 
-# Named rather than left to PIL: its other decoders are little exercised, and one (EPS) starts a foreign program.
+# An explicit list: PIL's other decoders are little tested, and one (EPS) starts another program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 PICTURE = "a picture (BMP, GIF, JPEG, PNG, TIFF or WebP)"
 
-# What people pass by mistake, told by its first bytes (offset, bytes, name).
+# Files of other types that are passed by mistake: offset, bytes, name.
 _LOOKALIKES = (
     (4, b"ftyphei", "a HEIC photograph"),
     (4, b"ftypmif1", "a HEIC photograph"),
@@ -33,22 +33,21 @@ _LOOKALIKES = (
 
 
 def load_image(source: ImageSource) -> Image.Image:
-    """Load one picture as upright RGB, 8 bits a channel.
+    """Load one picture as upright RGB, 8 bits per channel.
 
-    The orientation that a camera notes in EXIF is applied. Transparent pictures (RGBA, LA, palette) are laid over
-    white: most of them were drawn for a white page, and the color hidden under a transparent pixel is arbitrary.
-    Gray and CMYK become RGB; 16 bit, 32 bit and float pictures are scaled to 8 bits, not clipped. Of several
-    frames (GIF, WebP, TIFF) the first is taken.
+    The orientation in EXIF is applied. Transparent pictures (RGBA, LA, palette) are composed over white: most of them
+    were drawn for a white page, and the color of a transparent pixel is arbitrary. Gray and CMYK become RGB; 16-bit,
+    32-bit and float pictures are scaled to 8 bits, not clipped. Of several frames (GIF, WebP, TIFF) the first is taken.
 
     Args:
         source: A path; the bytes of a file; a PIL image; an array `[h, w]` or `[h, w, 1 | 3 | 4]`; or a tensor
             `[h, w]` or `[1 | 3, h, w]`. Arrays and tensors hold uint8, or floats from 0 to 1.
 
     Returns:
-        A new picture in mode RGB; the source stays as it is.
+        A new picture in mode RGB; the source is not changed.
 
     Raises:
-        InputError: The source cannot be read. The message names it, the reason and the mend.
+        InputError: The source cannot be read. The message names the source, the reason and the remedy.
     """
     if isinstance(source, Image.Image):
         return _upright(source, "the PIL image")
@@ -63,24 +62,16 @@ def load_image(source: ImageSource) -> Image.Image:
             "`source` must be a path, bytes, a PIL image, an array or a tensor, "
             f"but is of type {type(source).__name__} instead."
         )
-    name = f"`{source}`"
-    if str(source).startswith(("http://", "https://")):
-        raise InputError(f"{name} must be a file on this machine, but is a web address instead. Download it first.")
-    path = Path(source)
-    require_present(path)
-    if path.is_dir():
-        raise InputError(
-            f"{name} must be {PICTURE}, but is a folder instead. `multiattn.inputs.find_images` lists its pictures."
-        )
+    path, name = require_file(source, PICTURE, finder="find_images"), f"`{source}`"
     try:
         with path.open("rb") as stream:
             return _decode(stream, stream.peek(512)[:512], name)
     except OSError as error:  # of the file system: `_decode` turns those of the decoder into InputError
-        raise InputError(f"{name} must be a readable file, but opening it fails instead: {error.strerror}.") from error
+        raise unreadable(name, error) from error
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:
-    """List the pictures that files, folders and patterns stand for, as `Kind.find` does it.
+    """List the pictures that files, folders and patterns stand for, as `Kind.find` does.
 
     Raises:
         InputError: A path does not exist, or a folder or pattern has no picture.
@@ -89,12 +80,12 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def _decode(stream: io.BufferedReader | io.BytesIO, head: bytes, name: str) -> Image.Image:
-    """Decode the first frame of an open file; `head` are its first bytes, for the error message."""
+    """Decode the first frame of an open file; `head` is its first bytes, for the error message."""
     if not head:
         raise InputError(f"{name} must be {PICTURE}, but is empty instead. Fetch or export it again.")
     try:
         with warnings.catch_warnings():
-            # from the limit on PIL warns and goes on; here that is an error, which `_upright` raises
+            # PIL only warns where a picture is above its limit; `_upright` raises an error instead
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             picture = Image.open(stream, formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -109,18 +100,18 @@ def _decode(stream: io.BufferedReader | io.BytesIO, head: bytes, name: str) -> I
 
 
 def _upright(picture: Image.Image, name: str) -> Image.Image:
-    """Load the pixels, turn the picture as its EXIF says, and make it RGB."""
+    """Load the pixels, apply the orientation in EXIF, and convert to RGB."""
     width, height = picture.size
     if width < 1 or height < 1:
         raise InputError(f"{name} must have at least one pixel, but is {width} x {height} instead.")
-    # PIL refuses only above twice its limit and warns from the limit on; a warning does not keep the memory free
+    # PIL refuses a picture only above twice its limit, and warns above the limit, which does not save the memory
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise _too_large(name)
     try:
         return to_rgb(ImageOps.exif_transpose(picture), name)
     except InputError:
         raise
-    # a damaged file makes PIL's decoders raise nearly anything: OSError, SyntaxError, struct.error, IndexError ...
+    # for a damaged file PIL's decoders raise nearly anything: OSError, SyntaxError, struct.error, IndexError ...
     except Exception as error:
         raise _damaged(name, error) from error
 
@@ -141,16 +132,8 @@ def _damaged(name: str, error: Exception) -> InputError:
 
 
 def _describe(head: bytes) -> str:
-    """Say in words what a file is that is no picture."""
-    for offset, magic, what in _LOOKALIKES:
-        if head[offset:].startswith(magic):
-            return what
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # later than that, the head ends within a letter
-            return "something else"
-        text = head[: error.start].decode("utf-8")
-    if not all(letter.isprintable() or letter.isspace() for letter in text):
-        return "something else"
-    return "an SVG drawing" if "<svg" in text else "text"
+    """Describe a file that is no picture."""
+    text = head_text(head)
+    return looks_like(head, _LOOKALIKES) or (
+        "something else" if text is None else "an SVG drawing" if "<svg" in text else "text"
+    )

@@ -1,9 +1,9 @@
-"""Pixel values to 8-bit RGB: PIL's modes, arrays and tensors.
+"""The conversion of pixels to 8-bit RGB: from PIL's modes, arrays and tensors.
 
 Dimensions: h, w = height and width in pixels, c = channels.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Shaped
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from ..errors import InputError
 
-# a wide picture of numbers is scaled by the smallest of these ranges that holds it, so that 12-bit scans stay dark
+# a picture with more than 8 bits is scaled by the smallest of these ranges that holds it: 12-bit scans stay dark
 _RANGES = (255.0, 65535.0)
 
 
 def to_rgb(picture: Image.Image, name: str) -> Image.Image:
-    """Convert a loaded picture of any mode to RGB; transparent ones are laid over white.
+    """Convert a loaded picture of any mode to RGB; transparent ones are composed over white.
 
     Args:
         picture: Any mode: 1, L, LA, P, RGB, RGBA, CMYK, YCbCr, HSV, I;16, I, F.
-        name: What to call the picture in an error.
+        name: The name of the picture in messages.
 
     Raises:
         InputError: A float picture holds NaN or infinity.
@@ -41,36 +41,22 @@ def to_rgb(picture: Image.Image, name: str) -> Image.Image:
 
 
 def from_array(array: Shaped[np.ndarray, "..."]) -> Image.Image:
-    """Make a picture of an array `[h, w]` or `[h, w, 1 | 3 | 4]`, uint8 or float in [0, 1].
+    """Convert an array `[h, w]` or `[h, w, 1 | 3 | 4]` of uint8, or of floats in [0, 1], to a picture.
 
     Raises:
-        InputError: Another shape, dtype or range.
+        InputError: The array has another shape, dtype or range.
     """
-    shape = tuple(array.shape)
-    mend = ""
-    if array.ndim == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3, 4):
-        mend = " Move the channels last: `array.transpose(1, 2, 0)`."
-    elif array.ndim == 4:
-        mend = " Pass a batch as a list of pictures: `list(batch)`."
-    if not (array.ndim == 2 or (array.ndim == 3 and shape[2] in (1, 3, 4))):
-        raise InputError(f"`array` must have shape [h, w] or [h, w, 1 | 3 | 4], but has {_show(shape)} instead.{mend}")
+    _check_shape(array.shape, "array", channels=(1, 3, 4), axis=2)
     return _from_channels_last(array, "array")
 
 
 def from_tensor(tensor: Shaped[Tensor, "..."]) -> Image.Image:
-    """Make a picture of a tensor `[h, w]` or `[1 | 3, h, w]`, uint8 or float in [0, 1], on any device.
+    """Convert a tensor `[h, w]` or `[1 | 3, h, w]` of uint8, or of floats in [0, 1], on any device, to a picture.
 
     Raises:
-        InputError: Another shape, dtype or range.
+        InputError: The tensor has another shape, dtype or range.
     """
-    shape = tuple(tensor.shape)
-    mend = ""
-    if tensor.ndim == 3 and shape[2] in (1, 3) and shape[0] not in (1, 3):
-        mend = " Move the channels first: `tensor.permute(2, 0, 1)`."
-    elif tensor.ndim == 4:
-        mend = " Pass a batch as a list of pictures: `list(batch)`."
-    if not (tensor.ndim == 2 or (tensor.ndim == 3 and shape[0] in (1, 3))):
-        raise InputError(f"`tensor` must have shape [h, w] or [1 | 3, h, w], but has {_show(shape)} instead.{mend}")
+    _check_shape(tensor.shape, "tensor", channels=(1, 3), axis=0)
     values = tensor.detach().cpu()
     if values.is_floating_point():
         values = values.float()  # numpy has no bfloat16
@@ -80,16 +66,39 @@ def from_tensor(tensor: Shaped[Tensor, "..."]) -> Image.Image:
     return _from_channels_last(array, "tensor")
 
 
+def _check_shape(shape: Sequence[int], name: str, *, channels: Sequence[int], axis: int) -> None:
+    """Raise InputError unless a picture has the shape `[h, w]`, or three axes with its channels at `axis`."""
+    if len(shape) == 2 or (len(shape) == 3 and shape[axis] in channels):
+        return
+    mend = ""
+    if len(shape) == 3 and shape[2 - axis] in (1, 3):
+        move = "last: `array.transpose(1, 2, 0)`" if axis else "first: `tensor.permute(2, 0, 1)`"
+        mend = f" Move the channels {move}."
+    elif len(shape) == 4:
+        mend = " Pass a batch as a list of pictures: `list(batch)`."
+    counts = " | ".join(map(str, channels))
+    wanted = f"[h, w, {counts}]" if axis else f"[{counts}, h, w]"
+    raise InputError(f"`{name}` must have shape [h, w] or {wanted}, but has {list(shape)} instead.{mend}")
+
+
+def _range(values: np.ndarray, name: str) -> tuple[float, float]:
+    """Return the lowest and the highest value; raise InputError where a value is not finite."""
+    lowest, highest = float(values.min()), float(values.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        raise InputError(f"{name} must hold finite numbers, but holds NaN or infinity instead.")
+    return lowest, highest
+
+
 def _from_channels_last(array: np.ndarray, name: str) -> Image.Image:
-    """`[h, w]` or `[h, w, c]` of a checked shape to RGB; checks dtype and range."""
+    """Convert an array `[h, w]` or `[h, w, c]` of a checked shape to RGB; checks dtype and range."""
     if array.size == 0:
-        raise InputError(f"`{name}` must have at least one pixel, but has shape {_show(array.shape)} instead.")
+        raise InputError(f"`{name}` must have at least one pixel, but has shape {list(array.shape)} instead.")
     if np.issubdtype(array.dtype, np.floating):
         array = _from_unit_range(array, name)
     elif array.dtype != np.uint8:
         raise InputError(
             f"`{name}` must hold uint8, or floats from 0 to 1, but holds {array.dtype} instead. "
-            "Divide it by the value that stands for white."
+            "Divide it by the value of white."
         )
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
@@ -97,36 +106,28 @@ def _from_channels_last(array: np.ndarray, name: str) -> Image.Image:
 
 
 def _from_unit_range(array: np.ndarray, name: str) -> np.ndarray:
-    """Floats from 0 to 1 as uint8."""
-    lowest, highest = float(array.min()), float(array.max())
-    if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise InputError(f"`{name}` must hold finite numbers, but holds NaN or infinity instead.")
+    """Convert floats from 0 to 1 to uint8."""
+    lowest, highest = _range(array, f"`{name}`")
     if lowest < 0 or highest > 1:
         mend = "Undo the normalization first" if lowest < 0 else "Divide by 255, or convert it to uint8"
         raise InputError(
             f"`{name}` must hold uint8, or floats from 0 to 1, but its values run from {lowest:.4g} to {highest:.4g} "
-            f"instead. {mend}, or clip what lies outside."
+            f"instead. {mend}, or clip the values outside."
         )
     return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
 
 
 def _to_range_of_bytes(values: np.ndarray, mode: str, name: str) -> np.ndarray:
-    """Scale a wide picture (32-bit integers or floats) to 0 .. 255 by the range its values suggest."""
-    lowest, highest = float(values.min()), float(values.max())
-    if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise InputError(f"{name} must hold finite numbers, but holds NaN or infinity instead.")
+    """Scale 32-bit integers or floats to 0 .. 255, by the smallest common range that holds them."""
+    lowest, highest = _range(values, name)
     ranges = (1.0, *_RANGES) if mode == "F" else _RANGES
     for top in ranges:
         if lowest >= 0 and highest <= top:
             return values * (255 / top)
-    # no customary range holds them, and there is at least one step between lowest and highest or a lone value
+    # no common range holds them: scale by their own range
     return (values - lowest) * (255 / max(highest - lowest, 1e-12))
 
 
 def _from_gray(values: np.ndarray) -> Image.Image:
-    """`[h, w]` floats from 0 to 255 as RGB."""
+    """Convert floats `[h, w]` from 0 to 255 to RGB."""
     return Image.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
-
-
-def _show(shape: tuple[Any, ...]) -> str:
-    return f"[{', '.join(map(str, shape))}]"

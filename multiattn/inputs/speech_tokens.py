@@ -1,4 +1,4 @@
-"""What a speech recognizer's vocabulary has beside words: languages, tasks, times, and where the text before stands.
+"""The special tokens of a speech recognizer's vocabulary: languages, tasks, timestamps, and the previous text.
 
 Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", section 2.3; openai-whisper,
 tokenizer.py and decoding.py (`_get_initial_tokens`).
@@ -8,76 +8,77 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..checks import require
 from ..errors import InputError, ModelError
 from .text import Tokenizer
 
 _START = "<|startoftranscript|>"
 _TRANSLATE = "<|translate|>"
-_NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the later and the earlier name
+_NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the current and the former name
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _STEP = 0.02  # seconds between two timestamps
 
 ENGLISH_ONLY = 51864
-"""Rows of the published English-only vocabulary, which has the tokens of all languages and uses none of them."""
+"""Size of the published English-only vocabulary, which has the tokens of all languages without using them."""
 
 TIMESTAMPS = 1501
-"""Timestamps in the published vocabularies, from 0 to 30 seconds."""
+"""Number of timestamps in the published vocabularies, from 0 to 30 seconds."""
 
 POSITIONS = 448
-"""Tokens that a text of Whisper's may have, what stands before it included."""
+"""Most tokens of a text of Whisper, the prompt included."""
 
 
 def timestamp_name(index: int) -> str:
-    """What a vocabulary calls its timestamp of this number, from 0."""
+    """Return the name of the timestamp with this index, from 0, in a vocabulary."""
     return f"<|{index * _STEP:.2f}|>"
 
 
 @dataclass(frozen=True)
 class SpeechTokens:
-    """The tokens with a meaning of their own. A vocabulary that lacks one has None there."""
+    """The special tokens; None where the vocabulary lacks one."""
 
     start: int
-    """What a transcript begins with."""
+    """The first token of a transcript."""
 
     end: int
-    """What it ends with."""
+    """The last token of a transcript."""
 
     languages: dict[str, int] = field(default_factory=dict)
-    """The token of each language, by its code such as `en`; empty for a model of one language."""
+    """The token of each language by its code, such as `en`; empty for a model of one language."""
 
     transcribe: int | None = None
     translate: int | None = None
     no_timestamps: int | None = None
-    """Says that no times are wanted."""
+    """Requests a transcript without timestamps."""
 
     first_timestamp: int | None = None
-    """Stands for 0 seconds; those up to `last_timestamp` follow it."""
+    """The timestamp of 0 seconds; those up to `last_timestamp` follow it."""
 
     last_timestamp: int | None = None
     timestamp_step: float = _STEP
     """Seconds from one timestamp to the next."""
 
     no_speech: int | None = None
-    """What is likely after the start where nobody speaks."""
+    """Its probability after the start token is that of a chunk without speech."""
 
     previous: int | None = None
-    """What stands before the text that came before."""
+    """Begins the previous text in a prompt."""
 
     before: int | None = None
-    """Of a model of texts without sound, never written: `<|startoflm|>`."""
+    """`<|startoflm|>`, which begins a text without sound; never part of a transcript."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, *, start: int, end: int, vocab_size: int) -> "SpeechTokens":
-        """Those of a vocabulary, by the names that Whisper gives them.
+        """Find the special tokens of a vocabulary by the names that Whisper gives them.
 
         Args:
             tokenizer: The vocabulary.
-            start: What the model's texts begin with.
-            end: What they end with.
-            vocab_size: Rows of the model's table.
+            start: The first token of the model's texts.
+            end: The last token of the model's texts.
+            vocab_size: Number of the model's embeddings.
 
         Raises:
-            ModelError: A token has no row in the model's table.
+            ModelError: The model has no embedding for a token.
         """
         first = tokenizer.id_of(timestamp_name(0))
         last = first
@@ -113,17 +114,17 @@ class SpeechTokens:
         previous: Sequence[int] = (),
         max_length: int = POSITIONS,
     ) -> list[int]:
-        """What a transcript goes on from.
+        """Return the prompt that a transcript continues.
 
         Args:
-            language: Its code; None for a model of one language, and only for one.
+            language: The code of the language; None for a model of one language, and only for one.
             task: `transcribe`, or `translate` to English.
-            timestamps: Whether times are to be written.
-            previous: Text that came before, or that says how to spell; its end counts where it is long.
-            max_length: Positions of the decoder, of which `previous` may take half, less one.
+            timestamps: Whether the transcript is to have timestamps.
+            previous: Previous text, or text that shows how to spell; only the end of a long one is used.
+            max_length: Positions of the decoder; `previous` may take half of them, less one.
 
         Raises:
-            InputError: The model has no token for what is asked.
+            InputError: The model has no token for a requested option.
         """
         return [
             *self._previous(previous, max_length),
@@ -141,8 +142,8 @@ class SpeechTokens:
         return [self.previous, *(previous[-room:] if room > 0 else ())]
 
     def _task(self, language: str | None, task: str) -> list[int]:
-        if task not in ("transcribe", "translate"):
-            raise InputError(f"`task` must be transcribe or translate, but is {task!r} instead")
+        holds = task in ("transcribe", "translate")
+        require(holds, "task", must="transcribe or translate", value=task, error=InputError)
         if not self.languages:
             if language is not None:
                 raise InputError(
@@ -155,9 +156,8 @@ class SpeechTokens:
                 )
             return []
         if language not in self.languages:
-            raise InputError(
-                f"`language` must be one of {', '.join(sorted(self.languages))}, but is {language!r} instead"
-            )
+            known = ", ".join(sorted(self.languages))
+            raise InputError(f"`language` must be one of {known}, but is {language!r} instead")
         token = self.transcribe if task == "transcribe" else self.translate
         if token is None:
             raise InputError(f"`task` must be one that the model has a token for, but is {task!r} instead")
@@ -171,24 +171,23 @@ class SpeechTokens:
         return []
 
     def never_written(self) -> tuple[int, ...]:
-        """The tokens that say what is to be done, which no transcript has."""
+        """Return the tokens that control the model and are never part of a transcript."""
         roles = (self.start, self.transcribe, self.translate, self.previous, self.before, self.no_speech)
         return tuple(sorted(token for token in roles if token is not None))
 
     def is_timestamp(self, token: int) -> bool:
-        """Whether a token stands for a time."""
+        """Return whether a token is a timestamp."""
         if self.first_timestamp is None or self.last_timestamp is None:
             return False
         return self.first_timestamp <= token <= self.last_timestamp
 
     def seconds(self, token: int) -> float:
-        """The time that a timestamp stands for, from the start of the window.
+        """Return the time of a timestamp, in seconds from the start of the window.
 
         Raises:
-            InputError: The token is none.
+            InputError: The token is no timestamp.
         """
-        if not self.is_timestamp(token):
-            raise InputError(f"`token` must be a timestamp, but is {token} instead")
+        require(self.is_timestamp(token), "token", must="a timestamp", value=token, error=InputError)
         assert self.first_timestamp is not None
         return round((token - self.first_timestamp) * self.timestamp_step, 6)
 
@@ -218,9 +217,9 @@ _NOTES = "♩♪♫♬♭♮♯"
 
 
 def not_speech(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The tokens of marks that nobody speaks, by which captions on the web say who speaks and what else is heard.
+    """Return the tokens of marks that are not spoken, with which captions on the web note speakers and sounds.
 
-    Marks within a sentence are not among them, nor are hyphens and apostrophes but at the start of a word.
+    Punctuation within a sentence is not included; hyphens and apostrophes only at the start of a word.
 
     Source: openai-whisper, tokenizer.py (`non_speech_tokens`).
     """
@@ -228,14 +227,14 @@ def not_speech(tokenizer: Tokenizer) -> tuple[int, ...]:
     for mark in (*_MARKS, *_RUNS, "♪♪", "♪♪♪", *_NOTES):
         for spelt in (mark, f" {mark}"):
             tokens = tokenizer.encode(spelt)
-            # of a note in several tokens the first, which it shares with other signs and with no letter
+            # notes in several tokens share the first with other signs, and with no letter
             if len(tokens) == 1 or mark in _NOTES:
                 found.add(tokens[0])
     return tuple(sorted(found))
 
 
 def _languages(tokenizer: Tokenizer) -> dict[str, int]:
-    """The languages' tokens, which stand between those for the start and for translations."""
+    """Return the tokens of the languages, which are between the start token and the one for translation."""
     first, last = tokenizer.id_of(_START), tokenizer.id_of(_TRANSLATE)
     if first is None or last is None:
         return {}

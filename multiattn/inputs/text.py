@@ -1,6 +1,6 @@
-"""Text to tokens and back, and the grouping of tokens into words. Knows no model.
+"""Text to tokens and back, and the grouping of tokens into words.
 
-What is done here is in Rust (`tokenizers`); ours are the ways in, the training of a vocabulary, and the words.
+The tokenizers are those of `tokenizers` (in Rust). Here they are loaded, saved and trained, and their tokens grouped.
 """
 
 import os
@@ -15,20 +15,21 @@ from typing import Any, NamedTuple
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from ..checks import require
 from ..errors import InputError, ModelError
 from .vocabulary import FILE, read_vocabulary
 
 SPECIALS = ("[PAD]", "[START]", "[END]", "[UNK]")
-"""The special tokens of a vocabulary of one's own; their places here are their ids."""
+"""The special tokens of a vocabulary that is trained here; their indices are their ids."""
 
 KINDS = ("bpe", "characters")
-"""The vocabularies that can be learnt."""
+"""The kinds of vocabularies that can be trained."""
 
-_SPACE = "▁"  # U+2581 stands for a space within a token, as in SentencePiece
-_BROKEN = "\ufffd"  # stands for bytes that make no character, or none yet
-_INSIDE = "'’-"  # of the punctuation, what may stand inside a word
+_SPACE = "▁"  # U+2581 is a space within a token, as in SentencePiece
+_BROKEN = "\ufffd"  # the character for bytes that are no character, or not yet
+_INSIDE = "'’-"  # punctuation that may be inside a word
 _MARKS = r"[.,;:?!¿¡…\"“”„«»()\[\]。、，？！]"
-_AROUND_WORDS = rf"(?<!\S){_MARKS}+|{_MARKS}+(?!\S)"  # of the marks, those beside a space or an end: not 3.5
+_AROUND_WORDS = rf"(?<!\S){_MARKS}+|{_MARKS}+(?!\S)"  # marks next to a space or an end of the text: not 3.5
 _NO_MARKS = (
     normalizers.Replace(tokenizers.Regex(_AROUND_WORDS), " "),
     normalizers.Replace(tokenizers.Regex(r"\s+"), " "),
@@ -37,55 +38,55 @@ _NO_MARKS = (
 
 
 class Word(NamedTuple):
-    """A word of a decoded text, and the tokens that make it."""
+    """A word of a decoded text, and its tokens."""
 
     text: str
-    """As it stands in the decoded text."""
+    """The word as in the decoded text."""
 
     start: int
-    """Where it begins in the decoded text, in characters."""
+    """Index of its first character in the decoded text."""
 
     end: int
-    """Where it ends there; the character at `end` is no longer part of it."""
+    """Index after its last character."""
 
     pieces: tuple[int, ...]
-    """Its tokens, as places in the ids that were decoded."""
+    """Indices of its tokens in the decoded ids."""
 
 
 class Tokenizer:
-    """A vocabulary with its rules: WordPiece (BERT, BLIP), byte-level BPE (GPT-2, Whisper), or one of one's own.
+    """A vocabulary with its rules: WordPiece (BERT, BLIP), byte-level BPE (GPT-2, Whisper), or one trained here.
 
-    Nothing in it changes after it is made, so threads may share it.
+    It is immutable, so threads may share it.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        """Wrap a tokenizer of `tokenizers`, which belongs to this object from then on."""
+        """Wrap a tokenizer of `tokenizers`, which must not be changed afterwards."""
         backend.no_truncation()
         backend.no_padding()
-        backend.encode_special_tokens = True  # a text that spells "[END]" is text, and not the end
+        backend.encode_special_tokens = True  # "[END]" in a text is text, not the end token
         self._backend = backend
         added = backend.get_added_tokens_decoder()
         self.special_ids = frozenset(i for i, token in added.items() if token.special)
-        """The tokens that stand for no text: padding, start, end, unknown and the like."""
+        """The tokens that are no text: padding, start, end, unknown and the like."""
         self.vocab_size = max(backend.get_vocab().values(), default=-1) + 1
-        """Rows that a table for all tokens has: the largest id and one."""
+        """Number of embeddings for all tokens: the largest id plus one."""
 
     @classmethod
     def load(cls, directory: str | Path) -> "Tokenizer":
         """Read the tokenizer of a model directory.
 
         Args:
-            directory: With a `tokenizer.json`; or else with a `vocab.txt` (WordPiece as BERT has it, lower-case unless
-                `tokenizer_config.json` says otherwise); or else with `vocab.json` and `merges.txt` (byte-level BPE).
+            directory: Has `tokenizer.json`; or `vocab.txt` (WordPiece as for BERT, lower-case unless
+                `tokenizer_config.json` states otherwise); or `vocab.json` and `merges.txt` (byte-level BPE).
 
         Raises:
-            ModelError: None of these is there, or one cannot be used.
+            ModelError: The directory has none of these, or a file cannot be used.
         """
         return cls(read_vocabulary(Path(directory)))
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
-        """The inverse of `to_json`.
+        """Invert `to_json`.
 
         Raises:
             ModelError: The text describes no tokenizer.
@@ -96,30 +97,30 @@ class Tokenizer:
             raise ModelError(f"`text` must be the content of a {FILE}, but is not: {error}.") from error
 
     def to_json(self) -> str:
-        """All of it as the content of a `tokenizer.json`."""
+        """Return the tokenizer as the content of a `tokenizer.json`."""
         return self._backend.to_str(pretty=True)
 
     def save(self, directory: str | Path) -> None:
-        """Write `tokenizer.json` into a directory that is there."""
+        """Write `tokenizer.json` into an existing directory."""
         (Path(directory) / FILE).write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def train(
         cls, texts: Iterable[str], *, kind: str, vocab_size: int, lowercase: bool = True, marks: bool = True
     ) -> "Tokenizer":
-        """Make a vocabulary of one's own; the same texts give the same one.
+        """Train a vocabulary; the same texts give the same vocabulary.
 
-        A text without runs of spaces, in letters that the vocabulary has, decodes back to itself.
+        A text without runs of spaces, in letters that the vocabulary has, decodes to itself.
 
         Args:
-            texts: What to learn from.
-            kind: `bpe` has frequent words whole and others in pieces (byte pair encoding, within words); `characters`
-                has single letters.
-            vocab_size: Tokens at most, with the four special ones and all the letters; where the letters alone are
-                more, the rare ones become [UNK].
+            texts: The texts to train on.
+            kind: `bpe` has frequent words as a whole and others in pieces (byte pair encoding, within words);
+                `characters` has single letters.
+            vocab_size: Most tokens, including the four special ones and all letters; where there are more letters, the
+                rare ones become [UNK].
             lowercase: Whether texts are put in lower case first, here and in `encode`.
-            marks: Whether the marks of a sentence around words (full stops, question marks, quotes and the like) are
-                part of a text; else they are left out, here and in `encode`, so that "what is it?" is "what is it".
+            marks: Whether punctuation around words (full stops, question marks, quotes and the like) is part of a
+                text; otherwise it is removed, here and in `encode`, so that "what is it?" is "what is it".
 
         Raises:
             ModelError: An option is out of range.
@@ -127,11 +128,9 @@ class Tokenizer:
 
         Source: Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units".
         """
-        if kind not in KINDS:
-            raise ModelError(f"`kind` must be one of {', '.join(KINDS)}, but is {kind!r} instead.")
-        room = vocab_size - len(SPECIALS)
-        if room < 2:  # a space and a letter
-            raise ModelError(f"`vocab_size` must be at least {len(SPECIALS) + 2}, but is {vocab_size} instead.")
+        require(kind in KINDS, "kind", must=f"one of {', '.join(KINDS)}", value=kind)
+        room, least = vocab_size - len(SPECIALS), len(SPECIALS) + 2  # a space and a letter
+        require(vocab_size >= least, "vocab_size", must=f"at least {least}", value=vocab_size)
         steps: list[Any] = [] if marks else list(_NO_MARKS)
         bare = normalizers.Sequence(steps)
         lines = [bare.normalize_str(line.lower() if lowercase else line) for line in texts]
@@ -140,13 +139,13 @@ class Tokenizer:
         letters = Counter(letter for line in lines for letter in line if not letter.isspace())
         if not letters:
             raise InputError("`texts` must hold at least one letter, but hold none instead.")
-        # chosen here, because the library breaks ties between rare letters at random
+        # not left to the library, which breaks ties between rare letters at random
         rarest_last = sorted(letters.items() - {(_SPACE, letters[_SPACE])}, key=lambda item: (-item[1], item[0]))
         alphabet = [_SPACE] + [letter for letter, _ in rarest_last[: room - 1]]
         backend = tokenizers.Tokenizer(models.BPE(unk_token="[UNK]"))
         if steps:
             backend.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
-        # tokens never cross from one word to the next, nor from a word to the punctuation after it
+        # no token has parts of two words, or of a word and the punctuation after it
         punctuation = tokenizers.Regex(r"[\p{P}&&[^'’\-]]")
         backend.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Metaspace(), pre_tokenizers.Split(punctuation, "isolated")]
@@ -163,10 +162,10 @@ class Tokenizer:
         return cls(backend)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, without special tokens at its ends.
+        """Return the ids of a text, without special tokens at its ends.
 
         Raises:
-            InputError: The text has half a character in it (a lone surrogate).
+            InputError: The text has half of a character (a lone surrogate).
         """
         try:
             return self._backend.encode(text, add_special_tokens=False).ids
@@ -174,68 +173,67 @@ class Tokenizer:
             raise InputError(f"`text` must be whole characters, but is {text!r} instead.") from error
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; special ones, and those the vocabulary does not have, stand for none."""
+        """Return the text of ids; special tokens, and ids that the vocabulary lacks, are left out."""
         return self._backend.decode(list(ids), skip_special_tokens=True)
 
     def id_of(self, token: str) -> int | None:
-        """The id of a token by its name, such as "[SEP]"; None where there is none."""
+        """Return the id of a token by its name, such as "[SEP]"; None where the vocabulary lacks it."""
         return self._backend.token_to_id(token)
 
     def name_of(self, token: int) -> str | None:
-        """The inverse of `id_of`."""
+        """Return the name of a token by its id; None where the vocabulary lacks it."""
         return self._backend.id_to_token(token)
 
     def words(self, ids: Sequence[int]) -> list[Word]:
-        """The words of `decode(ids)`, in order.
+        """Return the words of `decode(ids)`, in order.
 
-        A word has neither spaces nor punctuation in it, but for apostrophes and hyphens between letters; a run of
-        punctuation is a word of its own. Where one token reaches over two words, they are one. So the words cover the
-        text but for its spaces, and each token with a character in it belongs to one word: one that is only a space to
-        the word after it, if there is one, as does a token that holds only the beginning of a character. Special
-        tokens belong to none.
+        A word has no spaces and no punctuation, except for apostrophes and hyphens between letters; a run of
+        punctuation is a word of its own. Words that share a token are joined. So the words cover all of the text except
+        spaces, and each token with a character belongs to one word. A token that is a space, or only the beginning of a
+        character, belongs to the next word, if there is one; special tokens belong to none.
         """
         text = self.decode(ids)
-        pieces = [i for i, token in enumerate(ids) if self._stands_for_text(token)]
+        pieces = [i for i, token in enumerate(ids) if self._is_text(token)]
         bounds = self._bounds([ids[i] for i in pieces], text)
         return _grouped(text, pieces, list(pairwise(bounds)))
 
     def encode_words(self, text: str) -> tuple[list[int], list[Word]]:
-        """What `encode` gives, and the words of `text` as it was written: as `words`, but unknown ones are words too.
+        """Return the ids of a text, and its words as in `words`, with those of unknown tokens.
 
         Raises:
-            InputError: The text has half a character in it (a lone surrogate).
+            InputError: The text has half of a character (a lone surrogate).
         """
         ids = self.encode(text)
         return ids, _grouped(text, range(len(ids)), self._backend.encode(text, add_special_tokens=False).offsets)
 
-    def _stands_for_text(self, token: int) -> bool:
+    def _is_text(self, token: int) -> bool:
         return token not in self.special_ids and self._backend.id_to_token(token) is not None
 
     def _bounds(self, ids: Sequence[int], text: str) -> list[int]:
-        """Where each token begins in the decoded text, and the text's end.
+        """Return the index in the decoded text at which each token begins, and the length of the text.
 
-        That is how much of the text the tokens before it settle, which holds for every kind of decoder: bytes that do
-        not make a character yet settle nothing.
+        A token begins after the part of the text that the tokens before it decode to. This holds for every decoder;
+        bytes that are only part of a character count as no text.
         """
         before = [self.decode(ids[:i]).rstrip(_BROKEN) for i in range(len(ids))]
-        starts = [len(os.path.commonprefix([settled, text])) for settled in before]
+        starts = [len(os.path.commonprefix([decoded, text])) for decoded in before]
         return [*starts, len(text)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Tokenizer.from_json, (self.to_json(),)
 
 
-def _grouped(text: str, pieces: Sequence[int], places: Sequence[tuple[int, int]]) -> list[Word]:
-    """The words of a text out of its tokens (`pieces`), each of which stands from one place in it to another."""
+def _grouped(text: str, pieces: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[Word]:
+    """Group the tokens of a text (`pieces`), each of which spans some of its characters, into words."""
     words = _split(text)
     starts, ends = [first for first, _ in words], [last for _, last in words]
     found: list[Word] = []
-    waiting: list[int] = []  # spaces and halves of characters, whose word comes next
-    for piece, (start, end) in zip(pieces, places, strict=True):
+    waiting: list[int] = []  # spaces and parts of characters, which belong to the next word
+    for piece, (start, end) in zip(pieces, spans, strict=True):
         if not text[start:end].strip():
             waiting.append(piece)
             continue
-        # the words that this token has a part of
+        # from the first to the last word that the token overlaps
         first, last = starts[bisect_right(ends, start)], ends[bisect_left(starts, end) - 1]
         together = (*waiting, piece)
         waiting = []
@@ -248,7 +246,7 @@ def _grouped(text: str, pieces: Sequence[int], places: Sequence[tuple[int, int]]
 
 
 def _split(text: str) -> list[tuple[int, int]]:
-    """Start and end of each word, and of each run of punctuation."""
+    """Return start and end of each word, and of each run of punctuation."""
     found: list[tuple[int, int]] = []
     kinds = ["space" if c.isspace() else "mark" if unicodedata.category(c)[0] == "P" else "word" for c in text]
     for i in range(1, len(text) - 1):

@@ -1,4 +1,4 @@
-"""The files in which published models keep their vocabularies, read into a tokenizer of `tokenizers`."""
+"""Reading the vocabulary files of published models into a tokenizer of `tokenizers`."""
 
 import json
 from pathlib import Path
@@ -10,17 +10,17 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from ..errors import ModelError
 
 FILE = "tokenizer.json"
-"""Where everything about a tokenizer stands in one file."""
+"""The file that holds a whole tokenizer."""
 
 _WORD_PIECE, _BPE = "vocab.txt", "vocab.json"
 _CONFIG = "tokenizer_config.json"
-_ADDED = "added_tokens.json"  # of older directories: what was added to a BPE vocabulary, and its ids
+_ADDED = "added_tokens.json"  # in older directories: tokens added to a BPE vocabulary, and their ids
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 _GPT2 = ("<|endoftext|>",)
 
-# What transformers does to a decoded text where `clean_up_tokenization_spaces` is set.
-# Source: transformers, `TokenizersBackend.clean_up_tokenization`, in that order.
+# The replacements in a decoded text where `clean_up_tokenization_spaces` is set, in order.
+# Source: transformers, `TokenizersBackend.clean_up_tokenization`.
 _CLEAN_UP = (
     (" .", "."),
     (" ?", "?"),
@@ -36,15 +36,15 @@ _CLEAN_UP = (
 
 
 def has_vocabulary(directory: Path) -> bool:
-    """Whether there is a file that `read_vocabulary` reads."""
+    """Return whether a directory has a file that `read_vocabulary` reads."""
     return any((directory / name).is_file() for name in (FILE, _WORD_PIECE, _BPE))
 
 
 def read_vocabulary(directory: Path) -> tokenizers.Tokenizer:
-    """The tokenizer of a model directory, decoding as transformers does it for that directory.
+    """Read the tokenizer of a model directory; it decodes as transformers does for that directory.
 
     Raises:
-        ModelError: There is none, or a file of it cannot be used.
+        ModelError: The directory has no vocabulary, or a file of it cannot be used.
     """
     single, word_piece, bpe = (directory / name for name in (FILE, _WORD_PIECE, _BPE))
     config = _json(directory / _CONFIG) if (directory / _CONFIG).is_file() else {}
@@ -71,10 +71,7 @@ def _single(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
 
 
 def _word_piece(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
-    """BERT's.
-
-    Source: transformers, models/bert/tokenization_bert.py.
-    """
+    """Build a WordPiece tokenizer, as for BERT. Source: transformers, models/bert/tokenization_bert.py."""
     vocabulary = {token: i for i, token in enumerate(_text(file).removesuffix("\n").split("\n"))}
     unknown = _content(config.get("unk_token")) or "[UNK]"
     if unknown not in vocabulary:
@@ -94,10 +91,7 @@ def _word_piece(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
 
 
 def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
-    """GPT-2's.
-
-    Source: transformers, models/gpt2/tokenization_gpt2.py.
-    """
+    """Build a byte-level BPE tokenizer, as for GPT-2. Source: transformers, models/gpt2/tokenization_gpt2.py."""
     merges_file = file.parent / "merges.txt"
     if not merges_file.is_file():
         raise ModelError(f"{file}: there is no merges.txt beside it. Put it there.")
@@ -106,7 +100,7 @@ def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
     merges = [tuple(line.split(" ")) for line in lines]
     try:
         model = models.BPE(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
-    except Exception as error:  # a merge of three, or of tokens that the vocabulary lacks, or ids that are no numbers
+    except Exception as error:  # merges of three tokens or of unknown ones, or ids that are no numbers
         raise ModelError(f"{merges_file}: the merges do not fit {file.name}: {error}.") from error
     found = tokenizers.Tokenizer(model)
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
@@ -114,13 +108,13 @@ def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
     added = file.parent / _ADDED
     _add_specials(found, _GPT2, {} if added.is_file() else config)
     if added.is_file():
-        _add_in_place(found, added)
+        _add_at_ids(found, added)
         _add_specials(found, (), config)
     return found
 
 
-def _add_in_place(found: tokenizers.Tokenizer, file: Path) -> None:
-    """Add the tokens of a file, which must get the ids that stand there."""
+def _add_at_ids(found: tokenizers.Tokenizer, file: Path) -> None:
+    """Add the tokens of a file, which must get the ids that the file states."""
     added = _json(file)
     if not all(isinstance(token, int) for token in added.values()):
         raise ModelError(f"{file}: each name must have a number, but {added} has not.")
@@ -135,7 +129,7 @@ def _add_in_place(found: tokenizers.Tokenizer, file: Path) -> None:
 
 
 def _clean_up(found: tokenizers.Tokenizer, config: dict[str, Any]) -> None:
-    """Take the clean-up of spaces into the decoder, so that `tokenizer.json` alone says all."""
+    """Add the clean-up of spaces to the decoder, so that `tokenizer.json` alone describes the tokenizer."""
     if found.decoder is None or not config.get("clean_up_tokenization_spaces", False):
         return
     steps = [decoders.Replace(before, after) for before, after in _CLEAN_UP]
@@ -143,7 +137,7 @@ def _clean_up(found: tokenizers.Tokenizer, config: dict[str, Any]) -> None:
 
 
 def _add_specials(found: tokenizers.Tokenizer, known: tuple[str, ...], config: dict[str, Any]) -> None:
-    """Mark the special tokens: of the known ones those that are there; all that the configuration names."""
+    """Mark the special tokens: those of `known` that the vocabulary has, and all that the configuration names."""
     named = [_content(config.get(role)) for role in _ROLES]
     extra = config.get("additional_special_tokens") or []
     named += [_content(token) for token in extra]
@@ -152,13 +146,13 @@ def _add_specials(found: tokenizers.Tokenizer, known: tuple[str, ...], config: d
 
 
 def _content(token: Any) -> str | None:
-    """The text of a token in a configuration, where it is a string or an object with it."""
+    """Return the text of a token in a configuration, which is a string or an object; None for anything else."""
     content = token.get("content") if isinstance(token, dict) else token
     return content if isinstance(content, str) else None
 
 
 def _json(file: Path) -> dict[str, Any]:
-    text = _text(file)  # which says itself what is wrong
+    text = _text(file)  # has errors of its own
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:

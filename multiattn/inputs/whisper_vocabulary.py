@@ -1,4 +1,4 @@
-"""The vocabularies of Whisper, in the forms they are published in, read into a `Tokenizer`.
+"""Reading the vocabularies of Whisper, in their published forms, into a `Tokenizer`.
 
 Source: openai-whisper, tokenizer.py (`get_encoding`); the byte alphabet: Radford et al. 2019 (GPT-2).
 """
@@ -16,15 +16,15 @@ from .speech_tokens import TIMESTAMPS, timestamp_name
 from .text import Tokenizer
 from .vocabulary import has_vocabulary
 
-# the codes in the order of their tokens, which is that of the data they were trained on; the last came with version 3
+# language codes in the order of their tokens, from the most to the least training data; the last came with version 3
 _LANGUAGES = (
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
     "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
     "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
 ).split()
 _ROLES = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps")
-_FIXED = 2 + len(_ROLES) + TIMESTAMPS  # end, start and these: the special tokens that are no languages
-_PUBLISHED = {51864: 50256, 51865: 50257, 51866: 50257}  # rows of the weights, and the pieces of text among them
+_FIXED = 2 + len(_ROLES) + TIMESTAMPS  # the special tokens except languages: end, start and these
+_PUBLISHED = {51864: 50256, 51865: 50257, 51866: 50257}  # size of a vocabulary -> its tokens that are text
 
 _WHERE = (
     "Whisper's own is in openai/whisper-tiny.en and its sisters on the Hugging Face Hub (tokenizer.json), and in the "
@@ -33,14 +33,14 @@ _WHERE = (
 
 
 def read_speech_vocabulary(directory: Path, *, vocab_size: int) -> Tokenizer:
-    """The vocabulary that lies beside a recognizer's weights.
+    """Read the vocabulary in the directory of a recognizer.
 
     Args:
-        directory: With what `Tokenizer.load` reads; or else with a `.tiktoken` file as openai-whisper has it.
-        vocab_size: Rows of the weights; the timestamps that older files leave out are added up to there.
+        directory: Has the files that `Tokenizer.load` reads, or a `.tiktoken` file of openai-whisper.
+        vocab_size: Size of the model's vocabulary; timestamps that older files leave out are added up to it.
 
     Raises:
-        ModelError: There is none, or it cannot be used, or is not the one that the weights were made for.
+        ModelError: There is no vocabulary, or it cannot be used, or belongs to another model.
     """
     if has_vocabulary(directory):
         return with_timestamps(Tokenizer.load(directory), vocab_size=vocab_size)
@@ -59,13 +59,13 @@ def read_speech_vocabulary(directory: Path, *, vocab_size: int) -> Tokenizer:
 
 
 def with_timestamps(tokenizer: Tokenizer, *, vocab_size: int) -> Tokenizer:
-    """The tokenizer with timestamps that stand for no text, where it is one of Whisper's; else itself.
+    """Return a copy of a tokenizer of Whisper whose timestamps are special tokens; another tokenizer unchanged.
 
-    Older files leave them out, and in others they count as text.
+    Older files leave timestamps out, and others have them as text.
 
     Args:
-        tokenizer: Stays as it is.
-        vocab_size: Rows of the weights. Timestamps that are not there yet are added only where they end with these.
+        tokenizer: It is not changed.
+        vocab_size: Size of the model's vocabulary. Missing timestamps are added where they fill it up.
     """
     after = tokenizer.id_of("<|notimestamps|>")
     first = tokenizer.id_of(timestamp_name(0))
@@ -85,14 +85,14 @@ def with_timestamps(tokenizer: Tokenizer, *, vocab_size: int) -> Tokenizer:
 
 
 def byte_alphabet() -> list[str]:
-    """The character that stands for each byte in a byte-level vocabulary: itself where it can be seen."""
-    seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    unseen = iter(range(256, 512))
-    return [chr(byte) if byte in seen else chr(next(unseen)) for byte in range(256)]
+    """Return the character for each byte in a byte-level vocabulary: the byte's own where it is visible."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = iter(range(256, 512))
+    return [chr(byte) if byte in visible else chr(next(others)) for byte in range(256)]
 
 
 def _pieces(file: Path) -> list[bytes]:
-    """The pieces of text in a `.tiktoken` file, by their number."""
+    """Read the tokens of a `.tiktoken` file, in the order of their ids."""
     try:
         lines = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line]
         # the multilingual vocabulary has a piece of no bytes, written as "="
@@ -124,7 +124,7 @@ def _tokenizer(pieces: list[bytes], vocab_size: int, file: Path) -> tokenizers.T
     try:
         model = models.BPE(vocab={text: rank for rank, text in enumerate(spelt)}, merges=merges)  # type: ignore[arg-type]
     except Exception as error:  # the library raises bare exceptions
-        raise ModelError(f"{file}: its pieces do not come of each other: {error}.") from error
+        raise ModelError(f"{file}: its pieces cannot be merged from each other: {error}.") from error
     found = tokenizers.Tokenizer(model)
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     found.decoder = decoders.ByteLevel()
@@ -136,7 +136,7 @@ def _tokenizer(pieces: list[bytes], vocab_size: int, file: Path) -> tokenizers.T
 
 
 def _halves(piece: bytes, ranks: dict[bytes, int]) -> list[bytes] | None:
-    """The two pieces that merge into this one, last of all: those it falls into where only earlier merges are made."""
+    """Return the two tokens whose merge makes `piece`: what remains of its bytes after all merges of lower rank."""
     parts = [piece[i : i + 1] for i in range(len(piece))]
     while len(parts) > 2:
         found = [(ranks.get(parts[i] + parts[i + 1], len(ranks)), i) for i in range(len(parts) - 1)]

@@ -1,9 +1,9 @@
-"""METEOR: a caption aligned word for word with its best reference, less the more pieces the alignment falls into.
+"""METEOR: a caption is aligned word by word with its best reference; the more chunks the alignment has, the lower.
 
-The words are matched in two stages, exact and by stem. The stages for synonyms and paraphrases are absent: they need
-WordNet and a paraphrase table, which are downloads. So the figures are somewhat below those of Meteor 1.5 with all four
-stages (0.229 against 0.246 for people's captions of the Flickr8k test split), and equal to those of Meteor 1.5 told to
-use these two (`-m "exact stem" -w "1.0 0.6"`): the same for 499 of those 500 captions.
+Words are matched in two stages, exact and by stem. The stages for synonyms and paraphrases are left out, because they
+need WordNet and a paraphrase table, which are downloads. So the scores are slightly below those of Meteor 1.5 with all
+four stages (0.229 against 0.246 for people's captions of the Flickr8k test split), and equal to those of Meteor 1.5
+with these two stages (`-m "exact stem" -w "1.0 0.6"`): the same for 499 of those 500 captions.
 
 Source: Denkowski and Lavie 2014, "Meteor Universal: Language Specific Translation Evaluation for Any Target Language",
 sections 2 and 3, with the parameters for English.
@@ -16,14 +16,14 @@ from functools import cache
 from math import fsum
 from typing import NamedTuple
 
-_ALPHA = 0.85  # share of recall in the harmonic mean
-_BETA = 0.2  # how fast the penalty rises with the number of pieces
-_GAMMA = 0.6  # the most that a falling into pieces may cost
+_ALPHA = 0.85  # weight of recall in the harmonic mean
+_BETA = 0.2  # exponent of the penalty for several chunks
+_GAMMA = 0.6  # the largest penalty
 _DELTA = 0.75  # weight of a content word; 1 - delta is that of a function word
-_STEM = 0.6  # weight of a match by stem, beside 1 for an exact one
+_STEM = 0.6  # weight of a match by stem; an exact match weighs 1
 _BEAM = 1000  # alignments kept at each word; a caption seldom has as many
 
-# the words that make up more than a thousandth each of English text; its signs are gone when it comes here
+# words that make up more than a thousandth of English text each; without punctuation, which is removed before
 _FUNCTION_WORDS = frozenset(
     "the of to and a in that for is on 's it with was as said at he by be from have has are his but an this not i "
     "will they -rrb- -lrb- who their had we which were been more or s its would about new one after you also up when "
@@ -33,13 +33,13 @@ _FUNCTION_WORDS = frozenset(
 
 
 class Match(NamedTuple):
-    """Two words that belong together."""
+    """Two words that are aligned."""
 
-    place: int
-    """Of the caption's word."""
+    position: int
+    """Index of the word in the caption."""
 
-    reference_place: int
-    """Of the reference's word."""
+    reference_position: int
+    """Index of the word in the reference."""
 
     weight: float
     """1 for the same word, less for the same stem."""
@@ -47,44 +47,46 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True)
 class MeteorCounts:
-    """What a caption and one reference have in common, in numbers that can be added up over a set."""
+    """The counts of a caption and one reference, which can be summed over a set."""
 
     matched: float
-    """Weight of the caption's matched words; a function word counts less than a content word."""
+    """Total weight of the caption's matched words; a function word weighs less than a content word."""
 
     reference_matched: float
-    """The same of the reference's."""
+    """Total weight of the reference's matched words."""
 
     length: float
-    """Weight of all words of the caption."""
+    """Total weight of the caption's words."""
 
     reference_length: float
-    """Weight of all words of the reference."""
+    """Total weight of the reference's words."""
 
     matches: int
-    """Matched words."""
+    """Number of matches."""
 
     chunks: int
-    """Pieces of the alignment: runs that lie side by side and in the same order on both sides."""
+    """Chunks of the alignment: runs of matches that are consecutive on both sides."""
 
     whole: bool
-    """Whether every word on both sides is matched, in one piece."""
+    """Whether all words on both sides are matched, in one chunk."""
 
     def score(self) -> float:
-        """METEOR, 0 to 1."""
+        """Compute METEOR, 0 to 1."""
         if not self.matched:
             return 0.0
         precision = self.matched / self.length
         recall = self.reference_matched / self.reference_length
         mean = precision * recall / (_ALPHA * precision + (1 - _ALPHA) * recall)
-        pieces = 0.0 if self.whole else self.chunks / self.matches
-        return mean * (1.0 - _GAMMA * float(pieces**_BETA))
+        fragmentation = 0.0 if self.whole else self.chunks / self.matches
+        return mean * (1.0 - _GAMMA * float(fragmentation**_BETA))
 
 
 def meteor(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> float:
-    """METEOR of a set, 0 to 1: the counts of each caption and its best reference, summed, then scored.
+    """Compute METEOR of a set, 0 to 1, from the summed counts of each caption and its best reference.
 
-    Arguments as for `bleu`.
+    Args:
+        candidates: One caption per item, as words.
+        references: The references of each item, as words.
     """
     best = [
         max((counts(words, one) for one in several), key=MeteorCounts.score)
@@ -102,14 +104,14 @@ def meteor(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Se
 
 
 def counts(words: Sequence[str], reference: Sequence[str]) -> MeteorCounts:
-    """Compares a caption with one reference, both as words."""
+    """Compare a caption with one reference, both as words."""
     matches = align(words, reference)
     chunks = chunks_of(matches)
     return MeteorCounts(
-        matched=fsum(match.weight * _worth(words[match.place]) for match in matches),
-        reference_matched=fsum(match.weight * _worth(reference[match.reference_place]) for match in matches),
-        length=fsum(map(_worth, words)),
-        reference_length=fsum(map(_worth, reference)),
+        matched=fsum(match.weight * _weight(words[match.position]) for match in matches),
+        reference_matched=fsum(match.weight * _weight(reference[match.reference_position]) for match in matches),
+        length=fsum(map(_weight, words)),
+        reference_length=fsum(map(_weight, reference)),
         matches=len(matches),
         chunks=chunks,
         whole=len(matches) == len(words) == len(reference) and chunks == 1,
@@ -117,29 +119,29 @@ def counts(words: Sequence[str], reference: Sequence[str]) -> MeteorCounts:
 
 
 def align(words: Sequence[str], reference: Sequence[str]) -> list[Match]:
-    """Pairs off words: the most exact pairs, of these the fewest pieces, the most pairs, the shortest distances.
+    """Align words: the most exact matches; of these the fewest chunks, the most matches, the shortest distances.
 
-    Two words that have nobody else are a pair in any case. That a stem counts nothing when others are chosen, where the
-    paper counts all pairs alike, is how Meteor 1.5 does it: it adds the weights up in whole numbers. This is a search
-    that keeps the best `_BEAM` alignments at each word: with a handful of repeated words it finds the best there is.
+    Two words that match no other word are always aligned. A match by stem counts nothing in the choice, although the
+    paper counts all matches alike, because Meteor 1.5 sums the weights as integers. The search keeps the best `_BEAM`
+    alignments at each word, which finds the optimum unless many words are repeated.
 
     Returns:
         The matches, in the caption's order.
     """
     pairs = _pairs(words, reference)
-    asked = Counter(match.reference_place for found in pairs for match in found)
-    # taken places of the reference (bits) and the latest one -> the alignments so far, best kept
+    uses = Counter(match.reference_position for found in pairs for match in found)
+    # matched words of the reference (bits) and the latest one -> the best alignment so far
     states: dict[tuple[int, int], _Partial] = {(0, -2): _Partial(0, 0, 0, 0, ())}
     for found in pairs:
-        certain = len(found) == 1 and asked[found[0].reference_place] == 1
+        certain = len(found) == 1 and uses[found[0].reference_position] == 1
         longer: dict[tuple[int, int], _Partial] = {}
         for (taken, latest), partial in states.items():
             for match in found:
-                j = match.reference_place
+                j = match.reference_position
                 if not taken >> j & 1:
                     _keep(longer, (taken | 1 << j, j), partial.with_match(match, starts=j != latest + 1))
             if not certain:
-                # a gap in the caption ends the piece: no place of the reference comes next after -2
+                # a gap in the caption ends the chunk: no index of the reference is next after -2
                 _keep(longer, (taken, -2), partial)
         if len(longer) > _BEAM:
             longer = dict(sorted(longer.items(), key=lambda item: item[1].order)[:_BEAM])
@@ -148,7 +150,7 @@ def align(words: Sequence[str], reference: Sequence[str]) -> list[Match]:
 
 
 def _pairs(words: Sequence[str], reference: Sequence[str]) -> list[list[Match]]:
-    """For each word of the caption, those of the reference that it could be paired with."""
+    """Return the possible matches of each word of the caption."""
     stems = [_stem(word) for word in reference]
     return [
         [
@@ -161,11 +163,11 @@ def _pairs(words: Sequence[str], reference: Sequence[str]) -> list[list[Match]]:
 
 
 class _Partial(NamedTuple):
-    """An alignment of the first words; of two, the one with the smaller `order` is better."""
+    """An alignment of the caption's first words; the one with the smallest `order` is the best."""
 
-    inexact: int  # minus the exact matches
+    inexact: int  # minus the number of exact matches
     chunks: int
-    unmatched: int  # minus all matches
+    unmatched: int  # minus the number of matches
     distance: int
     matches: tuple[Match, ...]
 
@@ -178,7 +180,7 @@ class _Partial(NamedTuple):
             self.inexact - (match.weight == 1),
             self.chunks + starts,
             self.unmatched - 1,
-            self.distance + abs(match.place - match.reference_place),
+            self.distance + abs(match.position - match.reference_position),
             (*self.matches, match),
         )
 
@@ -189,20 +191,22 @@ def _keep(found: dict[tuple[int, int], _Partial], state: tuple[int, int], partia
 
 
 def chunks_of(matches: Sequence[Match]) -> int:
-    """The pieces of an alignment."""
+    """Count the chunks of an alignment."""
     return sum(
-        i == 0 or match.place != matches[i - 1].place + 1 or match.reference_place != matches[i - 1].reference_place + 1
+        i == 0
+        or match.position != matches[i - 1].position + 1
+        or match.reference_position != matches[i - 1].reference_position + 1
         for i, match in enumerate(matches)
     )
 
 
-def _worth(word: str) -> float:
+def _weight(word: str) -> float:
     return 1 - _DELTA if word in _FUNCTION_WORDS else _DELTA
 
 
 @cache
 def _stem(word: str) -> str:
-    import snowballstemmer  # takes a while to import, and only METEOR needs it
+    import snowballstemmer  # slow to import, and only METEOR needs it
 
     stem: str = snowballstemmer.stemmer("english").stemWord(word)
     return stem

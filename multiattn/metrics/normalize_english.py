@@ -1,7 +1,7 @@
-"""English text as error rates compare it: numbers in figures, contractions in full, no punctuation, no fillers.
+"""The normalization of transcripts before error rates are computed, for any language and for English.
 
-These are Whisper's rules, so that figures can be held against published ones, with one exception: its table of 1,700
-British spellings is not here, so "color" and "color" stay two words.
+These are Whisper's rules, so that error rates can be compared with published ones, with one exception: its table of
+1,700 British spellings is not here, so "color" and "colour" stay two words.
 Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", appendix C.
 """
 
@@ -9,10 +9,11 @@ import re
 import unicodedata
 
 from .normalize_numbers import normalize_numbers
-from .normalize_text import is_sign, without_remarks
 
+_REMARK = re.compile(r"[<\[][^>\]]*[>\]]|\([^)]+?\)")  # [applause], <unk>, (laughs)
+_SIGNS = "MSP"  # marks, symbols and punctuation, among Unicode's categories
 _FILLERS = re.compile(r"\b(?:hmm|mm|mhm|mmm|uh|um)\b")
-_WHOLE = {  # words that are written out where they stand alone
+_WHOLE = {  # whole words that are expanded
     "won't": "will not",
     "can't": "can not",
     "let's": "let us",
@@ -51,7 +52,7 @@ _TITLES = {
     "sr": "senior",
     "esq": "esquire",
 }
-_PERFECT = {  # what 'd and 's mean before these; "'s done" could be either
+_PERFECT = {  # the meaning of 'd and 's before these words; "'s done" is ambiguous
     "'d been": "had been",
     "'s been": "has been",
     "'d gone": "had gone",
@@ -69,13 +70,13 @@ _ENDINGS = {
     "'ve": "have",
     "'m": "am",
 }
-_CONTRACTIONS = tuple(  # in this order: an ending is looked at only after all that contain it
+_CONTRACTIONS = tuple(  # in this order: an ending comes after all endings that contain it
     [(re.compile(rf"\b{word}\b"), meant) for word, meant in _WHOLE.items()]
     + [(re.compile(rf"\b{title}\b"), f"{meant} ") for title, meant in _TITLES.items()]
     + [(re.compile(rf"{end}\b"), f" {meant}") for ends in (_PERFECT, _ENDINGS) for end, meant in ends.items()]
 )
-_OF_NUMBERS = ".%$¢€£"  # signs that may belong to a number
-_LETTERS = str.maketrans(  # which no decomposition takes apart
+_NUMBER_SIGNS = ".%$¢€£"  # may belong to a number
+_LETTERS = str.maketrans(  # letters that Unicode does not decompose
     {
         "œ": "oe",
         "Œ": "OE",
@@ -97,26 +98,42 @@ _LETTERS = str.maketrans(  # which no decomposition takes apart
 )
 
 
+def normalize_text(text: str) -> str:
+    """Normalize a text in any language: lower case, no remarks in brackets, spaces instead of signs."""
+    found = unicodedata.normalize("NFKC", _without_remarks(text.lower()))
+    return " ".join("".join(" " if _is_sign(c) else c for c in found).lower().split())
+
+
 def normalize_english(text: str) -> str:
-    """A text as words and figures with single spaces between them."""
-    text = _FILLERS.sub("", without_remarks(text.lower()))
+    """Normalize an English text: numbers in digits, contractions in full, no punctuation and no fillers."""
+    text = _FILLERS.sub("", _without_remarks(text.lower()))
     text = re.sub(r"\s+'", "'", text)
     for pattern, meant in _CONTRACTIONS:
         text = pattern.sub(meant, text)
     text = re.sub(r"(\d),(\d)", r"\1\2", text)
-    text = re.sub(r"\.([^0-9]|$)", r" \1", text)  # a point that is no decimal point
+    text = re.sub(r"\.([^0-9]|$)", r" \1", text)  # a full stop, no decimal point
     text = normalize_numbers(_without_signs(text))
-    text = re.sub(r"[.$¢€£]([^0-9])", r" \1", text)  # what belonged to no number after all
+    text = re.sub(r"[.$¢€£]([^0-9])", r" \1", text)  # signs that belong to no number after all
     text = re.sub(r"([^0-9])%", r"\1 ", text)
     return " ".join(text.split())
 
 
 def _without_signs(text: str) -> str:
-    """Letters without their accents, and signs as spaces, but for those that may belong to a number."""
+    """Remove accents, and replace signs by spaces unless they may belong to a number."""
     found = []
     for c in unicodedata.normalize("NFKD", text):
-        if c in _OF_NUMBERS:
+        if c in _NUMBER_SIGNS:
             found.append(c)
-        elif unicodedata.category(c) != "Mn":  # accents, which stand apart now
-            found.append(" " if is_sign(c) else c)
+        elif unicodedata.category(c) != "Mn":  # accents, which NFKD has separated from their letters
+            found.append(" " if _is_sign(c) else c)
     return "".join(found).translate(_LETTERS)
+
+
+def _without_remarks(text: str) -> str:
+    """Remove remarks in square, angled or round brackets."""
+    return _REMARK.sub("", text)
+
+
+def _is_sign(letter: str) -> bool:
+    """Return whether a character is a mark, a symbol or punctuation."""
+    return unicodedata.category(letter)[0] in _SIGNS

@@ -1,7 +1,7 @@
-"""Numbers in words to numbers in figures, in lower-case English: "two hundred and five dollars" to "$205".
+"""The conversion of number words to digits, in lower-case English: "two hundred and five dollars" to "$205".
 
-Digits that are said one after the other are one number ("one oh one" to "101"); ordinals, plurals, signs, currencies,
-"double", "point" and "and a half" are known. "one" alone stays a word.
+Digits in a row are one number ("one oh one" to "101"); ordinals, plurals, signs, currencies, "double", "point" and "and
+a half" are converted too. "one" alone stays a word.
 Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", appendix C, step 9.
 """
 
@@ -14,7 +14,7 @@ _Kind = Literal["ones", "tens", "multiplier"]
 
 
 class _Number(NamedTuple):
-    """A word for a number, and what follows its figures: "seventh" has `th`."""
+    """A number word, and the suffix of its digits: "seventh" has `th`."""
 
     kind: _Kind
     value: int
@@ -37,11 +37,11 @@ _MONEY = {form: sign for word, sign in _CURRENCIES.items() for form in (word, f"
 _PREFIXES = {*_SIGNS.values(), *_MONEY.values()}
 _SPECIAL = {"and", "double", "triple", "point"}
 
-_FIGURES = re.compile(r"\d+(\.\d+)?")
+_DIGITS = re.compile(r"\d+(\.\d+)?")
 
 
 def _vocabulary() -> dict[str, _Number]:
-    """Every word that is a number but zero, in its cardinal, plural and ordinal form."""
+    """Return all number words except zero, in their cardinal, plural and ordinal forms."""
     found = {"zeroth": _Number("ones", 0, "th")}
     for value, word in enumerate(_UP_TO_19, start=1):
         ordinal, ending = _OWN_ORDINALS.get(value, (f"{word}h" if word.endswith("t") else f"{word}th", "th"))
@@ -73,13 +73,13 @@ _KNOWN = {*_NUMBERS, *_ZEROS, *_SIGNS, *_MONEY, "per", "percent", *_SPECIAL}
 
 
 def normalize_numbers(text: str) -> str:
-    """A lower-case text, its words apart by spaces, with its numbers in figures."""
-    words = _apart(_halves(text)).split()
-    return _tidy(" ".join(_Reader().read(words)))
+    """Convert the number words of a lower-case text to digits."""
+    words = _separate(_halves(text)).split()
+    return _tidy(" ".join(_Converter().convert(words)))
 
 
 def _halves(text: str) -> str:
-    """Halves as decimals: "two and a half" as "two point five"."""
+    """Rewrite halves as decimals: "two and a half" as "two point five"."""
     *before, last = re.split(r"\band\s+a\s+half\b", text)
     found = []
     for segment in before:
@@ -89,34 +89,34 @@ def _halves(text: str) -> str:
     return " ".join([*found, *([last] if last.strip() else [])])
 
 
-def _apart(text: str) -> str:
-    """Figures and letters with a space between them, unless the letters end an ordinal or a plural."""
+def _separate(text: str) -> str:
+    """Put a space between digits and letters, unless the letters end an ordinal or a plural."""
     text = re.sub(r"([a-z])([0-9])", r"\1 \2", text)
     text = re.sub(r"([0-9])([a-z])", r"\1 \2", text)
     return re.sub(r"([0-9])\s+(st|nd|rd|th|s)\b", r"\1\2", text)
 
 
 def _tidy(text: str) -> str:
-    """Dollars and cents as one amount; and "one" as the word it is easier to read as."""
+    """Join dollars and cents into one amount, and write 1 as "one" again."""
     text = re.sub(r"([€£$])([0-9]+) (?:and )?¢([0-9]{1,2})\b", lambda m: f"{m[1]}{m[2]}.{int(m[3]):02d}", text)
     text = re.sub(r"[€£$]0.([0-9]{1,2})\b", lambda m: f"¢{int(m[1])}", text)
     return re.sub(r"\b1(s?)\b", r"one\1", text)
 
 
-class _Reader:
-    """Reads words one by one and holds the number that is being said.
+class _Converter:
+    """Goes through the words one by one, and keeps the number that they have built so far.
 
-    That number is an integer as long as it can still grow by arithmetic ("two hundred" and "five"), and a string of
-    figures once it is said figure by figure or has a decimal point.
+    That number is an integer as long as words can be added to it by arithmetic ("two hundred", then "five"), and a
+    string once its digits are given one by one or it has a decimal point.
     """
 
     def __init__(self) -> None:
         self._value: int | str | None = None
         self._prefix = ""
-        self._skips = False
+        self._skips = False  # whether the next word is part of the last one's number
 
-    def read(self, words: list[str]) -> Iterator[str]:
-        """The words, numbers among them in figures."""
+    def convert(self, words: list[str]) -> Iterator[str]:
+        """Yield the words, with the numbers among them in digits."""
         for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
             if self._skips:
                 self._skips = False
@@ -125,16 +125,16 @@ class _Reader:
         yield from self._end()
 
     def _word(self, before: str, word: str, after: str) -> Iterator[str]:
-        figures = word[1:] if word[0] in _PREFIXES else word
-        if _FIGURES.fullmatch(figures):
-            yield from self._figures(word, figures)
+        digits = word[1:] if word[0] in _PREFIXES else word
+        if _DIGITS.fullmatch(digits):
+            yield from self._digits(word, digits)
         elif word in _ZEROS:
             self._value = f"{self._value or ''}0"
         elif word in _NUMBERS:
             yield from self._number(before, _NUMBERS[word])
         elif word in _SIGNS:
             yield from self._end()
-            if after in _KNOWN or _FIGURES.fullmatch(after):
+            if after in _KNOWN or _DIGITS.fullmatch(after):
                 self._prefix = _SIGNS[word]
             else:
                 yield self._out(word)
@@ -146,21 +146,21 @@ class _Reader:
         elif word == "per" and self._value is not None and after == "cent":
             self._skips = True
             yield self._out(f"{self._value}%")
-        elif word in _SPECIAL and (after in _KNOWN or _FIGURES.fullmatch(after)):
+        elif word in _SPECIAL and (after in _KNOWN or _DIGITS.fullmatch(after)):
             yield from self._special(before, word, after)
         else:
             yield from self._end()
             yield self._out(word)
 
-    def _figures(self, word: str, figures: str) -> Iterator[str]:
-        if isinstance(self._value, str) and self._value.endswith("."):  # decimals, or the parts of an address
+    def _digits(self, word: str, digits: str) -> Iterator[str]:
+        if isinstance(self._value, str) and self._value.endswith("."):  # decimals, or the parts of a network address
             self._value += word
             return
         yield from self._end()
-        if figures != word:
+        if digits != word:
             self._prefix = word[0]
-        whole = Fraction(figures)
-        self._value = whole.numerator if whole.denominator == 1 else figures
+        number = Fraction(digits)
+        self._value = number.numerator if number.denominator == 1 else digits
 
     def _number(self, before: str, number: _Number) -> Iterator[str]:
         joins: dict[_Kind, Callable[[str, int], Iterator[str]]] = {
@@ -169,7 +169,7 @@ class _Reader:
             "multiplier": self._multiplier,
         }
         yield from joins[number.kind](before, number.value)
-        if number.suffix:  # nothing goes on after "seventh"
+        if number.suffix:  # "seventh" ends a number
             yield self._out(f"{self._value}{number.suffix}")
 
     def _ones(self, before: str, ones: int) -> Iterator[str]:
@@ -208,38 +208,38 @@ class _Reader:
             self._value = multiplier if product is None else product
 
     def _special(self, before: str, word: str, after: str) -> Iterator[str]:
-        """What "and", "double", "triple" and "point" do before a number."""
+        """Handle "and", "double", "triple" and "point" before a number."""
         if word == "and":
             if before not in _MULTIPLIERS:
                 yield from self._end()
                 yield self._out(word)
         elif word == "point":
-            if after in _DECIMALS or _FIGURES.fullmatch(after):
+            if after in _DECIMALS or _DIGITS.fullmatch(after):
                 self._value = f"{self._value or ''}."
         elif after in _ONES | _ZEROS:
-            figure = _NUMBERS[after].value if after in _NUMBERS else 0
-            self._value = f"{self._value or ''}{str(figure) * (2 if word == 'double' else 3)}"
+            digit = _NUMBERS[after].value if after in _NUMBERS else 0
+            self._value = f"{self._value or ''}{str(digit) * (2 if word == 'double' else 3)}"
             self._skips = True
         else:
             yield from self._end()
             yield self._out(word)
 
     def _end(self) -> Iterator[str]:
-        """The number that was being said, where there is one."""
+        """Yield the number so far, if any, and start anew."""
         if self._value is not None:
             yield self._out(str(self._value))
 
     def _out(self, word: str) -> str:
-        """A word or a number with its sign; nothing is being said afterwards."""
-        found = self._prefix + word
+        """Return a word or number with its sign, and start anew."""
+        result = self._prefix + word
         self._value, self._prefix = None, ""
-        return found
+        return result
 
 
-def _times(figures: str, multiplier: int) -> int | None:
-    """The product with a number in figures; None where it is not whole, or the figures are no number."""
+def _times(digits: str, multiplier: int) -> int | None:
+    """Multiply a number in digits; None where the product is no integer, or the digits are no number."""
     try:
-        product = Fraction(figures) * multiplier
-    except ValueError:  # an address
+        product = Fraction(digits) * multiplier
+    except ValueError:  # a network address
         return None
     return product.numerator if product.denominator == 1 else None

@@ -6,27 +6,27 @@ from typing import Literal, get_args
 
 import jiwer
 
-from ..errors import InputError, ModelError
-from .normalize_english import normalize_english
-from .normalize_text import normalize_text
+from ..checks import require
+from ..errors import InputError
+from .normalize_english import normalize_english, normalize_text
 
 Normalizer = Literal["english", "basic", "none"]
-"""`english`: Whisper's rules for English (`normalize_english`), which write numbers in figures and undo contractions.
-`basic`: lower case, without punctuation (`normalize_text`). `none`: texts as they are, but for runs of spaces."""
+"""`english`: Whisper's rules for English (`normalize_english`), with numbers in digits and contractions in full.
+`basic`: lower case, without punctuation (`normalize_text`). `none`: unchanged texts, except for runs of spaces."""
 
 
 @dataclass(frozen=True)
 class SpeechScores:
-    """How far a set of transcripts is from what was said."""
+    """Error rates of a set of transcripts."""
 
     wer: float
-    """Words substituted, left out and put in, over the words that were said; above 1 where far too many are put in."""
+    """Substituted, deleted and inserted words, over the words of the references; may exceed 1."""
 
     cer: float
-    """The same of characters, the single spaces between words included."""
+    """The same for characters, the single spaces between words included."""
 
     substitutions: int
-    """Words that are others."""
+    """Words that were replaced by others."""
 
     deletions: int
     """Words that were said and are missing."""
@@ -35,59 +35,56 @@ class SpeechScores:
     """Words that were not said."""
 
     words: int
-    """Words that were said."""
+    """Words of the references."""
 
 
 def speech_scores(
     transcripts: Sequence[str], references: Sequence[str], *, normalize: Callable[[str], str]
 ) -> SpeechScores:
-    """Compare transcripts with what was said; all errors together over all words together.
+    """Compare transcripts with references: all errors of the set over all words of the set.
 
-    A recording in which nothing was said counts, too: what is written about it is put in.
+    Where nothing was said in a recording, all words of its transcript are insertions.
 
     Args:
-        transcripts: One a recording.
-        references: What was said in each.
-        normalize: What is done to both first; one of `normalizer_of`.
+        transcripts: One transcript per recording.
+        references: What was said in each recording.
+        normalize: Applied to both before they are compared; see `normalizer_of`.
 
     Raises:
-        InputError: There are not as many transcripts as references, or no word was said in any recording.
+        InputError: The numbers of transcripts and references differ, or no reference has a word.
     """
-    if len(transcripts) != len(references):
-        raise InputError(
-            f"`transcripts` must be one for each of the {len(references)} recordings of `references`, but are "
-            f"{len(transcripts)} instead."
-        )
+    count, must = len(transcripts), f"that of the recordings in `references` ({len(references)})"
+    require(count == len(references), "len(transcripts)", must=must, value=count, error=InputError)
     said = [" ".join(normalize(text).split()) for text in references]
     written = [" ".join(normalize(text).split()) for text in transcripts]
     if not any(said):
-        raise InputError("`references` must have a word left once they are normalized, but have none instead.")
+        raise InputError("`references` must have at least one word after normalization, but have none instead.")
     silent = [text for text, reference in zip(written, said, strict=True) if not reference]
     pairs = [(reference, text) for text, reference in zip(written, said, strict=True) if reference]
     by_word = jiwer.process_words([said for said, _ in pairs], [text for _, text in pairs])
     by_letter = jiwer.process_characters([said for said, _ in pairs], [text for _, text in pairs])
-    put_in = sum(len(text.split()) for text in silent)
+    inserted = sum(len(text.split()) for text in silent)
     words = by_word.hits + by_word.substitutions + by_word.deletions
     letters = by_letter.hits + by_letter.substitutions + by_letter.deletions
-    wrong = by_word.substitutions + by_word.deletions + by_word.insertions + put_in
+    wrong = by_word.substitutions + by_word.deletions + by_word.insertions + inserted
     wrong_letters = by_letter.substitutions + by_letter.deletions + by_letter.insertions + sum(map(len, silent))
     return SpeechScores(
         wer=wrong / words,
         cer=wrong_letters / letters,
         substitutions=by_word.substitutions,
         deletions=by_word.deletions,
-        insertions=by_word.insertions + put_in,
+        insertions=by_word.insertions + inserted,
         words=words,
     )
 
 
 def normalizer_of(name: str) -> Callable[[str], str]:
-    """The function that a `Normalizer` names.
+    """Return the function for the name of a `Normalizer`.
 
     Raises:
-        ModelError: It names none.
+        ModelError: The name is unknown.
     """
-    if name not in get_args(Normalizer):
-        raise ModelError(f"`normalizer` must be one of {', '.join(get_args(Normalizer))}, but is {name!r} instead.")
+    must = f"one of {', '.join(get_args(Normalizer))}"
+    require(name in get_args(Normalizer), "normalizer", must=must, value=name)
     known: dict[str, Callable[[str], str]] = {"english": normalize_english, "basic": normalize_text, "none": str}
     return known[name]

@@ -1,4 +1,4 @@
-"""A sentence as the words that the caption metrics count: lower case, split as the Penn Treebank does, no punctuation.
+"""The words that the caption metrics count: lower case, split as in the Penn Treebank, without punctuation.
 
 Source: Stanford's PTBTokenizer as pycocoevalcap calls it (`-preserveLines -lowerCase`), with its list of punctuation.
 """
@@ -6,14 +6,14 @@ Source: Stanford's PTBTokenizer as pycocoevalcap calls it (`-preserveLines -lowe
 import re
 
 PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
-"""What pycocoevalcap drops. It means to drop brackets too, but names them in capitals, which lower-casing has removed
-by then: so "-lrb-" counts as a word there, and here, or the figures would not be the same."""
+"""The tokens that pycocoevalcap drops. Its list has brackets too, but in capitals, after the text was put in lower
+case: so "-lrb-" counts as a word there. It does here as well, for the same scores."""
 
 _SAME = str.maketrans(
     {"’": "'", "‘": "`", "“": "``", "”": "''", '"': "''", "–": "--", "—": "--", "…": "...", "£": "#", "€": "$"}
 )
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
-_SPLIT = {  # words that the treebank writes as two
+_SPLIT = {  # words that the treebank splits in two
     "cannot": ("can", "not"),
     "gonna": ("gon", "na"),
     "gotta": ("got", "ta"),
@@ -33,13 +33,13 @@ _TOKEN = re.compile(
     | [a-z](?:\.[a-z])*\.(?!\w|\.|\s*$)                     # "u. miami", but not the end of "hepatitis c."
     | [a-z](?:\.[a-z])+\b\.?                                # "5 p.m.", at the end too
     | (?:{_TITLES})\.(?!\w) | no\.(?=\s*\d)                 # mr., no. 5
-    | 'n'(?!\w) | '(?:tis|twas|em|til|cause|n)\b            # what lost its beginning
+    | 'n'(?!\w) | '(?:tis|twas|em|til|cause|n)\b            # words without their beginning
     | '\d\ds?\b                                             # the '90s
     | [+-]?\d+(?:[.,:]\d+)*(?![\w/-])                       # -3.5, 1,000, 10:30
     | \w*n't\b                                              # doesn't: split below
     | ma'am\b
     | (?:[odl]'(?=\w\w)(?!re\b|ve\b|ll\b))?                 # o'clock is one word, i'll is not
-      \w+(?:(?:[-/_]+|[.](?=\w\w)|(?<=\d)[.,:](?=\d))\w+)*  # a word, with what holds its parts together
+      \w+(?:(?:[-/_]+|[.](?=\w\w)|(?<=\d)[.,:](?=\d))\w+)*  # a word, with hyphens and the like inside
     | '(?:s|m|d|re|ve|ll)\b                                 # the end of man's, i'm
     | '' | `` | \.{{3,}} | -{{2,}} | [?!]+                    # runs of one sign
     | \S                                                    # any other sign by itself
@@ -49,10 +49,11 @@ _TOKEN = re.compile(
 
 
 def tokenize(sentence: str) -> list[str]:
-    """The words of a sentence.
+    """Split a sentence into words.
 
     Returns:
-        Lower-case words, "doesn't" as "does" and "n't", "man's" as "man" and "'s"; hyphenated words stay whole.
+        Lower-case words; "doesn't" becomes "does" and "n't", "man's" becomes "man" and "'s". Hyphenated words stay
+        whole.
     """
     words: list[str] = []
     for token in _TOKEN.findall(sentence.lower().translate(_SAME)):

@@ -1,7 +1,7 @@
-"""The captioner: a vision transformer reads the picture, a text decoder writes about it and looks at it meanwhile.
+"""The captioner: a vision transformer encodes the picture, and a text decoder that attends to it writes the caption.
 
 Notation: b pictures, r texts (r / b of each picture, side by side), n tokens, m picture tokens (prefix first, then
-patches row by row), C width of what the decoder attends to, V vocabulary.
+patches row by row), C width of the context that the decoder attends to, V vocabulary.
 Source: Xu et al. 2015, "Show, Attend and Tell"; as a transformer, Li et al. 2022 (BLIP).
 """
 
@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from ..attention import DecoderCache, Site, Tap, probe_at
-from .picture_model import PictureModel, sites_of
+from .common import sites_of
+from .picture_model import PictureModel, check_bridge
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .vit import PRESETS as VIT_PRESETS
 from .vit import ViTConfig
@@ -19,16 +20,15 @@ from .vit import ViTConfig
 
 @dataclass(frozen=True)
 class CaptionerConfig:
-    """What a `Captioner` is made of."""
+    """Configuration of a `Captioner`."""
 
     encoder: ViTConfig
-    """Of the vision transformer; without classes."""
+    """The vision transformer, without classes."""
 
     decoder: TextDecoderConfig
-    """Of the text decoder."""
 
     bridge: bool = False
-    """Whether a linear map leads from the encoder's width to the decoder's `context_dim`."""
+    """Whether a linear layer maps the encoder's width to the decoder's `context_dim`."""
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other.
@@ -36,13 +36,7 @@ class CaptionerConfig:
         Raises:
             ValueError: They do not; the message names the field.
         """
-        if self.encoder.num_classes:
-            raise ValueError(f"`encoder.num_classes` must be 0, but is {self.encoder.num_classes} instead.")
-        if not self.bridge and self.decoder.context_dim != self.encoder.dim:
-            raise ValueError(
-                f"`decoder.context_dim` must be the encoder's `dim` ({self.encoder.dim}) without a `bridge`, but is "
-                f"{self.decoder.context_dim} instead."
-            )
+        check_bridge(self.encoder, "decoder.context_dim", self.decoder.context_dim, has_bridge=self.bridge)
 
 
 _BERT = TextDecoderConfig(
@@ -92,7 +86,7 @@ PRESETS: dict[str, CaptionerConfig] = {
         TextDecoderConfig(dim=256, depth=3, num_heads=4, mlp_dim=1024, context_dim=128, dropout=0.1),
     ),
 }
-"""The models one can ask for by name."""
+"""Configurations by name."""
 
 
 class Captioner(PictureModel):
@@ -104,7 +98,7 @@ class Captioner(PictureModel):
         self.decoder = TextDecoder(config.decoder)
 
     def attention_sites(self, image_size: tuple[int, int] | None = None, *, tokens: int) -> tuple[Site, ...]:
-        """The attentions a `Tap` may ask for, for a picture of this height and width and a text of `tokens`."""
+        """The sites a `Tap` can capture, for a picture of this height and width and a text of so many tokens."""
         encoder = self.encoder.attention_sites(image_size, of="features")
         decoder = self.decoder.attention_sites(tokens=tokens, context_tokens=encoder[0].k_len)
         return sites_of([("encoder", encoder), ("decoder", decoder)])
@@ -117,17 +111,17 @@ class Captioner(PictureModel):
         attention_mask: Bool[Tensor, "r n"] | None = None,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r n V"]:
-        """The scores (logits) of the token that follows each token.
+        """Return the logits of the token that follows each token.
 
         Args:
             images: Normalized pictures.
-            tokens: Texts, as many of each picture as of the others.
+            tokens: Texts, the same number for each picture.
             attention_mask: False where a token is padding.
-            tap: What to capture of the attention.
+            tap: Captures attention weights.
         """
         context = self.encode(images, tap=tap)
         return self.decoder(tokens, context, attention_mask=attention_mask, tap=probe_at(tap, "decoder"))  # type: ignore[no-any-return]
 
     def start(self, images: Float[Tensor, "b 3 H W"], *, rows: int, capacity: int) -> DecoderCache:
-        """The state in which a decode about these pictures begins, as `TextDecoder.start`."""
+        """Encode pictures, and make the cache of a new decode as `TextDecoder.start` does."""
         return self.decoder.start(self.encode(images), rows=rows, capacity=capacity)

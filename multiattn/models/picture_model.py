@@ -1,29 +1,28 @@
-"""What models that look at a picture while they read or write have in common: its encoder, and the bridge from there.
+"""The base of the models whose text part attends to a picture: the vision encoder, and the bridge to the text part.
 
-Notation: b pictures, m picture tokens (prefix first, then patches row by row), E the encoder's width, C width of what
-is looked at.
+Notation: b pictures, m picture tokens (prefix first, then patches row by row), E the encoder's width, C width of the
+context that the text part attends to.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..attention import Site, Tap, probe_at, sinusoidal_2d
-from .initial import initialize
+from ..attention import Tap, probe_at, sinusoidal_2d
+from ..checks import check_argument
+from .common import initialize
 from .vit import ViT, ViTConfig
 
 
 class PictureModel(nn.Module):
-    """A vision transformer, whose features the parts of who derives from it look at.
+    """A vision transformer whose features are the context of a text model; the derived classes define `forward`.
 
     Args:
-        encoder: Of the vision transformer; without classes.
-        bridge: The width that a linear map leads to from the encoder's; None for no such map.
-        output_positions: Whether the places of the patches are added once more to what is looked at.
+        encoder: Configuration of the vision transformer, without classes.
+        bridge: Width of the context, where a linear layer maps the features to another width; None without one.
+        output_positions: Whether the patches' positions are added once more to the context.
     """
 
     def __init__(self, encoder: ViTConfig, *, bridge: int | None, output_positions: bool = False) -> None:
@@ -35,11 +34,11 @@ class PictureModel(nn.Module):
             initialize(self.bridge)
 
     def encode(self, images: Float[Tensor, "b 3 H W"], *, tap: Tap | None = None) -> Float[Tensor, "b m C"]:
-        """What is looked at.
+        """Encode pictures as a context to attend to.
 
         Args:
             images: Normalized pictures; height and width must be multiples of the patch size.
-            tap: What to capture of the attention.
+            tap: Captures attention weights.
         """
         features = self.encoder.features(images, tap=probe_at(tap, "encoder"))
         return self.bridged(features, image_size=(images.shape[-2], images.shape[-1]))
@@ -47,27 +46,27 @@ class PictureModel(nn.Module):
     def bridged(
         self, features: Float[Tensor, "b m E"], *, image_size: tuple[int, int] | None = None
     ) -> Float[Tensor, "b m C"]:
-        """What `encode` makes of the encoder's features, for those who have kept them.
+        """Turn features that the encoder has computed before into what `encode` returns.
 
         Args:
-            features: Of all tokens.
-            image_size: Height and width of the pictures; the encoder's own where None.
+            features: The encoder's features of all tokens.
+            image_size: Height and width of the pictures; those of the encoder's configuration where None.
         """
         x = features if self.bridge is None else self.bridge(features)
         if not self.output_positions:
             return x
         grid = self.encoder.grid(image_size or self.encoder.config.image_size)
-        places = sinusoidal_2d(*grid, x.shape[-1]).to(x)  # (patches, C)
-        return x + F.pad(places, (0, 0, self.encoder.num_prefix_tokens, 0))
+        positions = sinusoidal_2d(*grid, x.shape[-1]).to(x)  # (patches, C)
+        return x + F.pad(positions, (0, 0, self.encoder.num_prefix_tokens, 0))
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay must leave alone, as timm's optimizers ask."""
+        """Names of the parameters without weight decay, a method that timm's optimizers call."""
         names = {f"encoder.{name}" for name in self.encoder.no_weight_decay()}
         return names | {name for name, _ in self.named_parameters() if name.endswith(".positions.weight")}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """How parameters group into layers, as timm's layer-wise decay asks: the encoder's, then all the rest."""
-        del coarse  # part of timm's protocol; the blocks are the only grouping here
+        """Patterns that group the parameters into layers, for timm's layer-wise decay: the encoder's, then the rest."""
+        del coarse  # part of timm's protocol; blocks are the only grouping here
         return {
             "stem": r"^encoder\.(?:stem|stem_norm|class_token|registers|positions)\b",
             "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.(?:norm|pool_norm)\b", (99_999,))],
@@ -75,6 +74,15 @@ class PictureModel(nn.Module):
         }
 
 
-def sites_of(parts: Sequence[tuple[str, Sequence[Site]]]) -> tuple[Site, ...]:
-    """The sites of a model's parts, each named with its part."""
-    return tuple(replace(site, name=f"{part}.{site.name}") for part, sites in parts for site in sites)
+def check_bridge(encoder: ViTConfig, name: str, context_dim: int | None, *, has_bridge: bool) -> None:
+    """Raise ValueError unless the text part can attend to the encoder's features.
+
+    Args:
+        encoder: Configuration of the vision transformer.
+        name: The field that is the text part's `context_dim`, for the message.
+        context_dim: Its value.
+        has_bridge: Whether a linear layer maps the features to that width.
+    """
+    check_argument(not encoder.num_classes, "encoder.num_classes", must="0", value=encoder.num_classes)
+    must = f"the encoder's `dim` ({encoder.dim}) without a `bridge`"
+    check_argument(has_bridge or context_dim == encoder.dim, name, must=must, value=context_dim)

@@ -1,9 +1,9 @@
-"""The single stream: one stack of blocks over a question's tokens and a picture's, and a head over a list of answers.
+"""The single stream: one stack of blocks over the tokens of a question and a picture, and a head over the answers.
+
+The picture alone is only embedded: each question goes through all blocks together with the picture's tokens.
 
 Notation: b pictures, r questions (r / b of each picture, side by side), n tokens of a question, m picture tokens (class
 token first, then patches row by row), D width, A answers.
-
-Nothing is read of a picture before its question: each question goes through all blocks with the picture's tokens anew.
 Source: Kim et al. 2021, "ViLT: vision-and-language transformer without convolution or region supervision".
 """
 
@@ -14,50 +14,47 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from ..attention import LearnedPositions, Mask, Site, Tap, probe_at
+from ..attention import LearnedPositions, Mask, Site, Tap
 from ..blocks import PatchStem
+from ..checks import check_argument, check_at_least
 from ..errors import ModelError
-from .initial import initialize
-from .ranges import check_at_least, check_image_size
+from .common import check_image_size, initialize
 from .text_encoder import TextEncoderConfig
-from .text_stack import TextStack, places, too_long
+from .text_stack import TextStack, positions_of
 from .vqa import AnswerHead
 
 _QUESTION, _PICTURE = 0, 1
-"""What kind of token it is: the rows of the type table."""
+"""Rows of the table of token types."""
 
 
 @dataclass(frozen=True)
 class SingleStreamConfig:
-    """What a `SingleStream` is made of."""
+    """Configuration of a `SingleStream`."""
 
     question: TextEncoderConfig
-    """Of the question's tokens, and of the blocks, which read the picture's as well; without a context."""
+    """The question's embeddings, and the blocks, through which the picture's tokens go too; without a context."""
 
     answers: int
-    """How many answers the closed list has."""
+    """Number of answers in the closed list."""
 
     head_dim: int = 512
-    """Width inside the head that scores them."""
+    """Width inside the head that scores the answers."""
 
     image_size: tuple[int, int] = (384, 384)
-    """Height and width the picture's positions were learned at, in pixels; other sizes run too."""
+    """Height and width that the picture's positions were learned at, in pixels; other sizes work too."""
 
     patch_size: int = 32
     """Side of a patch, in pixels."""
 
     def __post_init__(self) -> None:
-        """Check that there can be such a model.
+        """Check that such a model can be built.
 
         Raises:
-            ValueError: There can be none; the message names the field.
+            ValueError: It cannot; the message names the field.
         """
         object.__setattr__(self, "image_size", tuple(self.image_size))  # a list where it came from JSON or YAML
-        if self.question.context_dim is not None:
-            raise ValueError(
-                "`question.context_dim` must be None, for the picture is in the same stack, but is "
-                f"{self.question.context_dim} instead."
-            )
+        context_dim, must = self.question.context_dim, "None, for the picture is in the same stack"
+        check_argument(context_dim is None, "question.context_dim", must=must, value=context_dim)
         check_at_least(self, 1, ("answers", "head_dim", "patch_size"))
         check_image_size(self)
 
@@ -81,13 +78,13 @@ PRESETS: dict[str, SingleStreamConfig] = {
         head_dim=1536,
     ),
 }
-"""The models one can ask for by name."""
+"""Configurations by name."""
 
 
 class SingleStream(nn.Module):
     """One transformer over a question and a picture, and a head, built from a `SingleStreamConfig`.
 
-    It answers by the same calls as a `VQA` with a closed list: `encode`, `read`, `answer_logits`.
+    It has the methods of a `VQA` with a closed list: `encode`, `read`, `answer_logits`.
     """
 
     def __init__(self, config: SingleStreamConfig) -> None:
@@ -108,18 +105,17 @@ class SingleStream(nn.Module):
 
     @property
     def num_prefix_tokens(self) -> int:
-        """Tokens of a picture before its patches: the class token."""
+        """Number of a picture's tokens before its patches: the class token."""
         return 1
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of patches in a picture of this height and width."""
+        """Return the rows and columns of patches in a picture of this height and width."""
         return image_size[0] // self.config.patch_size, image_size[1] // self.config.patch_size
 
     def attention_sites(self, image_size: tuple[int, int] | None = None, *, question_tokens: int) -> tuple[Site, ...]:
-        """The attentions a `Tap` may ask for, for a picture of this height and width and a question of so many tokens.
+        """The sites a `Tap` can capture, for a picture of this height and width and a question of so many tokens.
 
-        Keys are the question's tokens, then the picture's. The last block computes the question's rows only, for
-        nothing reads the others.
+        Keys are the question's tokens, then the picture's. The last block computes only the question's rows.
         """
         rows, cols = self.grid(image_size or self.config.image_size)
         tokens = question_tokens + self.num_prefix_tokens + rows * cols
@@ -129,7 +125,7 @@ class SingleStream(nn.Module):
         )
 
     def encode(self, images: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b m D"]:
-        """A picture's tokens as they enter the stack.
+        """Embed pictures as the tokens that enter the stack.
 
         Args:
             images: Normalized pictures; height and width must be multiples of the patch size.
@@ -146,35 +142,30 @@ class SingleStream(nn.Module):
         attention_mask: Bool[Tensor, "r n"] | None = None,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r n D"]:
-        """The states of the questions' tokens.
+        """Return the states of the questions' tokens after the last block.
 
         Args:
-            questions: As many of each picture as of the others, special tokens included.
-            context: What `encode` gave.
-            attention_mask: False where a token is padding, which nothing attends to and no position counts; None where none is.
-            tap: What to capture of the attention.
+            questions: Tokens of the questions, the same number of questions for each picture.
+            context: The pictures' tokens from `encode`.
+            attention_mask: False where a token is padding; None without padding.
+            tap: Captures attention weights.
 
         Raises:
-            ModelError: A question is longer than the position table, or the questions are not as many of each picture.
+            ModelError: A question is longer than the position table, or the number of questions is no multiple of the
+                number of pictures.
         """
         rows, count = questions.shape
-        if count > (limit := self.config.question.max_length):
-            raise ModelError(too_long(limit, count))
+        positions = positions_of(questions, attention_mask, max_length=self.config.question.max_length)
         if not len(context) or rows % len(context):
             raise ModelError(f"`questions` must be as many of each of {len(context)} pictures, but are {rows} instead")
-        positions = (
-            torch.arange(count, device=questions.device)[None] if attention_mask is None else places(attention_mask)
-        )
         picture = context.repeat_interleave(rows // len(context), dim=0)  # (r, m, D)
         x = torch.cat([self._typed(self.stack.embed(questions, positions), _QUESTION), picture], dim=1)  # (r, n + m, D)
         mask = Mask(keys=None if attention_mask is None else F.pad(attention_mask, (0, picture.shape[1]), value=True))
-        last = len(self.stack.blocks) - 1
-        for i, block in enumerate(self.stack.blocks):
-            x = block(x, rows=slice(0, count) if i == last else None, mask=mask, probe=probe_at(tap, f"blocks.{i}"))
+        x = self.stack.run(x, mask=mask, last_rows=slice(0, count), tap=tap)
         return x if self.stack.norm is None else self.stack.norm(x)
 
     def answer_logits(self, states: Float[Tensor, "r n D"]) -> Float[Tensor, "r A"]:
-        """The scores (logits) of the closed list's answers, read off the first token of each question."""
+        """Return the logits of the closed list's answers, computed from each question's first token."""
         return self.head(self.pooler(states[:, 0]).tanh())  # type: ignore[no-any-return]
 
     def forward(
@@ -185,13 +176,13 @@ class SingleStream(nn.Module):
         attention_mask: Bool[Tensor, "r n"] | None = None,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r A"]:
-        """The scores (logits) of the closed list's answers.
+        """Return the logits of the closed list's answers.
 
         Args:
             images: Normalized pictures.
-            questions: As many of each picture as of the others, special tokens included.
+            questions: Tokens of the questions, the same number of questions for each picture.
             attention_mask: False where a question's token is padding.
-            tap: What to capture of the attention.
+            tap: Captures attention weights.
         """
         return self.answer_logits(self.read(questions, self.encode(images), attention_mask=attention_mask, tap=tap))
 

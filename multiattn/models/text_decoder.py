@@ -1,7 +1,7 @@
-"""The text decoder: tokens to the scores of those that follow, with attention to a context (a picture, a recording).
+"""The text decoder: the logits of the token that follows each token, given a context (a picture, a recording).
 
 Notation: r rows (texts), n tokens, k positions so far, b contexts, m context tokens, C the context's width, D width, V
-vocabulary. Rows of one context stand together: row i belongs to context i // (r / b).
+vocabulary. The rows of one context are consecutive: row i belongs to context i // (r / b).
 Source: Vaswani et al. 2017, the decoder; pre-norm as GPT-2, post-norm as BERT and BLIP.
 """
 
@@ -14,28 +14,28 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from ..attention import DecoderCache, Mask, Probe, ProjectedContext, Tap, probe_at
+from ..attention import DecoderCache, Mask, Probe, ProjectedContext, Tap
 from ..blocks import activation
 from ..errors import ModelError
-from .initial import initialize
-from .text_stack import TextConfig, TextStack, places, too_long
+from .common import initialize
+from .text_stack import TextConfig, TextStack, check_length, positions_of
 
 
 @dataclass(frozen=True)
 class TextDecoderConfig(TextConfig):
-    """What a `TextDecoder` is made of."""
+    """Configuration of a `TextDecoder`."""
 
     context_dim: int = 192
-    """Width of what the cross-attention attends to."""
+    """Width of the context that the cross-attention attends to."""
 
     head: Literal["plain", "transform"] = "plain"
-    """`transform`: dense, activation and norm before the projection to the vocabulary, as BERT has it."""
+    """`transform`: a linear layer, activation and norm before the projection to the vocabulary, as in BERT."""
 
     head_bias: bool = False
     """Whether the projection to the vocabulary has a bias."""
 
     tied: bool = True
-    """Whether that projection is the embedding's table."""
+    """Whether the projection shares its weight with the embedding."""
 
 
 class TextDecoder(TextStack):
@@ -51,19 +51,19 @@ class TextDecoder(TextStack):
         self.head = None if c.tied else nn.Linear(c.dim, c.vocab_size, bias=False)
         self.head_bias = nn.Parameter(torch.zeros(c.vocab_size)) if c.head_bias else None
         self.project: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
-        """How tokens and the vocabulary's weight are multiplied: whoever packs that weight says so here."""
+        """Multiplies states and the vocabulary's weight; `generation.packing` puts a packed copy here."""
         self.apply(initialize)
 
     def start(self, context: Float[Tensor, "b m C"] | ProjectedContext, *, rows: int, capacity: int) -> DecoderCache:
-        """The state in which a decode begins: what the cross-attentions make of the context, and room for the rest.
+        """Make the cache of a new decode: the context's keys and values, and memory for those of the tokens.
 
         Args:
-            context: What to attend to, or what `project_context` made of it.
+            context: Tokens to attend to, or what `project_context` computed from them.
             rows: Texts to decode, a multiple of the contexts.
-            capacity: Positions there is to be room for, padding included.
+            capacity: Most positions of a text, padding included.
 
         Raises:
-            ModelError: `rows` does not fit the contexts.
+            ModelError: `rows` is no multiple of the contexts.
         """
         projected = context if isinstance(context, ProjectedContext) else self.project_context(context)
         return DecoderCache(projected, rows=rows, capacity=capacity)
@@ -79,54 +79,46 @@ class TextDecoder(TextStack):
         last_only: bool = False,
         tap: Tap | Probe | None = None,
     ) -> Float[Tensor, "r out V"]:
-        """The scores (logits) of the token that follows each token.
+        """Return the logits of the token that follows each token.
 
         Args:
-            tokens: The texts, or with a cache what comes next in each.
-            context: What to attend to, or what `project_context` made of it; None with a cache, which has it.
-            context_attention_mask: False where a token of a `context` that is a tensor is padding; None where none is. What is
-                projected or cached knows it already.
-            cache: The state of a decode that `start` began; these tokens are added to it.
-            attention_mask: False where a token is padding, which nothing attends to and no position counts; None where none is.
-                With a cache, padding must come first.
-            last_only: Score only what follows the last token: `out` is 1.
-            tap: What to capture of the attention.
+            tokens: The texts; with a cache, the next tokens of each.
+            context: Tokens to attend to, or what `project_context` computed from them; None with a cache, which holds
+                the context.
+            context_attention_mask: False where a token of a `context` that is a tensor is padding; None without
+                padding, and for a projected or cached context, which holds its own mask.
+            cache: What `start` made for this decode; these tokens are added to it.
+            attention_mask: False where a token is padding; None without padding. With a cache, padding must come first.
+            last_only: Return only the logits after the last token: `out` is 1.
+            tap: Captures attention weights.
 
         Raises:
             ModelError: Neither or both of context and cache are given, a text is longer than the position table, or
-                the cache has no room.
+                the cache is full.
         """
         if (context is None) == (cache is None):
             raise ModelError("one of `context` and `cache` must be given, and only one")
-        count = tokens.shape[1]
-        # with padding the positions may fit although the length does not; asking the tensor would stop the device
-        reach = count if cache is None else cache.length + count
-        if reach > self.config.max_length:
-            raise ModelError(too_long(self.config.max_length, reach))
-        if cache is not None:
-            positions, keys = cache.advance(count, attention_mask)
-        elif attention_mask is None:
-            positions, keys = torch.arange(count, device=tokens.device)[None], None
+        count, max_length = tokens.shape[1], self.config.max_length
+        if cache is None:
+            positions, keys = positions_of(tokens, attention_mask, max_length=max_length), attention_mask
         else:
-            positions, keys = places(attention_mask), attention_mask
-        # one new token sees all that is there: no mask, and the fused kernel's fastest path
-        mask = Mask(causal=count > 1, keys=keys)
-        seen = context if cache is None else cache.context
-        context_mask = Mask(keys=seen.attention_mask if isinstance(seen, ProjectedContext) else context_attention_mask)
-        x = self.embed(tokens, positions)  # (r, n, D)
-        for i, block in enumerate(self.blocks):
-            x = block(
-                x,
-                seen.layers[i] if isinstance(seen, ProjectedContext) else seen,
-                mask=mask,
-                context_mask=context_mask,
-                cache=None if cache is None else cache.layer(i),
-                probe=probe_at(tap, f"blocks.{i}"),
-            )
+            # padding counts here, although no position needs it: asking the mask would wait for the device
+            check_length(cache.length + count, max_length)
+            context = cache.context
+            positions, keys = cache.advance(count, attention_mask)
+        x = self.run(
+            self.embed(tokens, positions),  # (r, n, D)
+            context,
+            # one new token attends to all that came before: without a mask the fused kernel is fastest
+            mask=Mask(causal=count > 1, keys=keys),
+            context_attention_mask=context_attention_mask,
+            cache=cache,
+            tap=tap,
+        )
         return self._score(x[:, -1:] if last_only else x)
 
     def _score(self, x: Tensor) -> Tensor:
-        """Tokens (r, n, D) to logits (r, n, V)."""
+        """Turn states (r, n, D) into logits (r, n, V)."""
         if self.norm is not None:
             x = self.norm(x)
         if self.head_dense is not None:

@@ -1,22 +1,37 @@
-"""What reading and writing a text have in common: embedded tokens, and blocks that may look at a context.
+"""The base of the text encoder and the text decoder: embedded tokens, and blocks that may attend to a context.
 
-Notation: r rows (texts), n tokens, b contexts, m context tokens, C the context's width, D width.
+Notation: r rows (texts), n tokens, b contexts, m context tokens, C the context's width, D width. The rows of one
+context are consecutive: row i belongs to context i // (r / b).
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from ..attention import Attention, KeysValues, ProjectedContext, Site, sinusoidal
+from ..attention import (
+    Attention,
+    DecoderCache,
+    KeysValues,
+    Mask,
+    Probe,
+    ProjectedContext,
+    Site,
+    Tap,
+    probe_at,
+    sinusoidal,
+)
 from ..blocks import Activation, FeedForward, TransformerBlock, activation
-from .ranges import check_at_least, check_choices, check_epsilon, check_heads, check_shares
+from ..checks import check_argument, check_at_least
+from ..errors import ModelError
+from .common import check_transformer
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """What a stack of blocks over a text is made of."""
+    """Configuration of a `TextStack`."""
 
     vocab_size: int = 4000
     dim: int = 256
@@ -30,23 +45,23 @@ class TextConfig:
     """Width inside the feedforward."""
 
     max_length: int = 64
-    """Tokens a text may have, special ones included: the rows of the position table."""
+    """Most tokens of a text, special ones included: the rows of the position table."""
 
     context_dim: int | None = 192
-    """Width of what the cross-attention attends to."""
+    """Width of the context that the cross-attention attends to; None for blocks without cross-attention."""
 
     start_token: int = 1
-    """What a text begins with."""
+    """The first token of a text."""
 
     end_token: int = 2
-    """What a text ends with."""
+    """The last token of a text."""
 
     pad_token: int = 0
-    """What stands where a text is shorter than others of its batch."""
+    """Fills up a text that is shorter than others of its batch."""
 
     positions: Literal["learned", "sinusoidal"] = "learned"
     pre_norm: bool = True
-    """Norms before the branches (GPT-2, Whisper), or after the additions (BERT, BLIP)."""
+    """Normalize before each branch (GPT-2, Whisper), or after each addition (BERT, BLIP)."""
 
     norm_eps: float = 1e-5
     """Added to the variance in each LayerNorm."""
@@ -59,35 +74,28 @@ class TextConfig:
 
     activation: Activation = "gelu"
     dropout: float = 0.0
-    """Share of each branch's results, and of the embedded tokens', dropped in training."""
+    """Share of each branch's output, and of the embedded tokens, dropped in training."""
 
     attention_dropout: float = 0.0
     """Share of attention weights dropped in training."""
 
     def __post_init__(self) -> None:
-        """Check that there can be such a stack.
+        """Check that such a stack can be built.
 
         Raises:
-            ValueError: There can be none; the message names the field.
+            ValueError: It cannot; the message names the field.
         """
-        check_choices(self)
-        check_at_least(self, 1, ("vocab_size", "dim", "depth", "num_heads", "mlp_dim", "max_length"))
-        if self.context_dim is not None:
-            check_at_least(self, 1, ("context_dim",))
-        check_heads(self)
-        check_epsilon(self)
-        check_shares(self, ("dropout", "attention_dropout"))
+        check_transformer(self)
+        check_at_least(self, 1, ("vocab_size", "max_length", *(() if self.context_dim is None else ("context_dim",))))
         for name in ("start_token", "end_token", "pad_token"):
-            if not 0 <= getattr(self, name) < self.vocab_size:
-                raise ValueError(
-                    f"`{name}` must be from 0 to {self.vocab_size - 1}, but is {getattr(self, name)} instead."
-                )
-        if self.positions == "sinusoidal" and self.dim % 2:
-            raise ValueError(f"`dim` must be even for sinusoidal positions, but is {self.dim} instead.")
+            token = getattr(self, name)
+            check_argument(0 <= token < self.vocab_size, name, must=f"from 0 to {self.vocab_size - 1}", value=token)
+        is_even = self.positions != "sinusoidal" or self.dim % 2 == 0
+        check_argument(is_even, "dim", must="even for sinusoidal positions", value=self.dim)
 
 
 class TextStack(nn.Module):
-    """Embeddings and blocks, built from a `TextConfig`; who derives from it says what goes in and what comes out."""
+    """Embeddings and transformer blocks, built from a `TextConfig`; the derived classes define `forward`."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -100,7 +108,7 @@ class TextStack(nn.Module):
         self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.final_norm else None
 
     def attention_sites(self, *, tokens: int, context_tokens: int) -> tuple[Site, ...]:
-        """The attentions a `Tap` may ask for, with their sizes for a whole text of `tokens` in one pass."""
+        """The sites a `Tap` can capture, with their sizes for one pass over a whole text."""
         kinds = [("self", tokens)] + [("cross", context_tokens)] * (self.config.context_dim is not None)
         return tuple(
             Site(f"blocks.{i}.{name}", self.config.num_heads, tokens, keys)
@@ -111,20 +119,20 @@ class TextStack(nn.Module):
     def project_context(
         self, context: Float[Tensor, "b m C"], attention_mask: Bool[Tensor, "b m"] | None = None
     ) -> ProjectedContext:
-        """What the cross-attentions make of a context, for those who decode or read about it more than once.
+        """Compute the keys and values of a context for all layers, to attend to it more than once.
 
         Args:
-            context: What to attend to.
-            attention_mask: False where a token of it is padding; None where none is.
+            context: Tokens to attend to.
+            attention_mask: False where a context token is padding; None without padding.
         """
-        # read whole at every step, and out of a fused projection that took twice as long
+        # contiguous: each decoding step reads all of it, which takes twice as long from the fused projection
         made = (block.cross_attention.keys_values(context) for block in self.blocks)  # type: ignore[union-attr, operator]
         return ProjectedContext(
             tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in made), attention_mask
         )
 
     def embed(self, tokens: Int64[Tensor, "r n"], positions: Int64[Tensor, "#r n"]) -> Float[Tensor, "r n D"]:
-        """Tokens at positions."""
+        """Embed tokens at these positions."""
         x = self.embedding(tokens)
         if self.positions is not None:
             x = x + self.positions(positions)
@@ -134,15 +142,68 @@ class TextStack(nn.Module):
             x = self.embed_norm(x)
         return x if self.dropout is None else self.dropout(x)  # type: ignore[no-any-return]
 
+    def run(
+        self,
+        x: Float[Tensor, "r n D"],
+        context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
+        *,
+        mask: Mask,
+        context_attention_mask: Bool[Tensor, "b m"] | None = None,
+        cache: DecoderCache | None = None,
+        last_rows: slice | None = None,
+        tap: Tap | Probe | None = None,
+    ) -> Float[Tensor, "r out D"]:
+        """Run the blocks.
 
-def places(attention_mask: Bool[Tensor, "r n"]) -> Int64[Tensor, "r n"]:
-    """The position of each token in its text, where padding, which has none, may stand anywhere."""
+        Args:
+            x: Embedded tokens.
+            context: Tokens to attend to, or what `project_context` computed from them.
+            mask: For the self-attention.
+            context_attention_mask: False where a token of a `context` that is a tensor is padding.
+            cache: Keys and values of the tokens before `x`.
+            last_rows: The rows that the last block computes; all where None.
+            tap: Captures attention weights.
+
+        Returns:
+            The states after the last block, before the final norm.
+        """
+        layers = context.layers if isinstance(context, ProjectedContext) else [context] * len(self.blocks)
+        keys = context.attention_mask if isinstance(context, ProjectedContext) else context_attention_mask
+        context_mask = Mask(keys=keys)
+        for i, (block, seen) in enumerate(zip(self.blocks, layers, strict=True)):
+            x = block(
+                x,
+                seen,
+                rows=last_rows if i == len(self.blocks) - 1 else None,
+                mask=mask,
+                context_mask=context_mask,
+                cache=None if cache is None else cache.layer(i),
+                probe=probe_at(tap, f"blocks.{i}"),
+            )
+        return x
+
+
+def positions_of(
+    tokens: Int64[Tensor, "r n"], attention_mask: Bool[Tensor, "r n"] | None, *, max_length: int
+) -> Int64[Tensor, "#r n"]:
+    """Return the position of each token in its text. Padding is not counted, and may be anywhere.
+
+    Raises:
+        ModelError: The texts have more tokens than the position table has rows, `max_length`.
+    """
+    check_length(tokens.shape[1], max_length)
+    if attention_mask is None:
+        return torch.arange(tokens.shape[1], device=tokens.device)[None]
     return (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
-def too_long(limit: int, length: int) -> str:
-    """What is said of a text that has more tokens than the position table has rows."""
-    return f"a text may have {limit} tokens, special ones and padding included, but has {length} instead: shorten it"
+def check_length(length: int, max_length: int) -> None:
+    """Raise ModelError where a text has more tokens than the position table has rows."""
+    if length > max_length:
+        raise ModelError(
+            f"a text may have {max_length} tokens, special ones and padding included, but has {length} instead: "
+            "shorten it"
+        )
 
 
 def _block(c: TextConfig) -> TransformerBlock:

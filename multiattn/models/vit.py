@@ -1,9 +1,13 @@
-"""The vision transformer: a picture to tokens, through blocks, to one score a class.
+"""The vision transformer: a picture to tokens, through blocks, to one score per class.
+
+In here: its configuration, the presets, the model.
 
 Notation: b batch, c channels, H and W the picture's height and width in pixels, n tokens (prefix tokens first, then
 patches row by row), D width. Source: Dosovitskiy et al. 2021; each departure names its own.
 """
 
+import math
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -22,11 +26,142 @@ from ..attention import (
     sinusoidal,
     sinusoidal_2d,
 )
-from ..blocks import ConvStem, FeedForward, PatchStem, TransformerBlock, activation
-from .initial import initialize
-from .vit_config import PRESETS, ViTConfig
+from ..blocks import Activation, ConvStem, FeedForward, PatchStem, TransformerBlock, activation
+from ..checks import check_argument, check_at_least
+from .common import check_image_size, check_transformer, initialize
 
-__all__ = ["PRESETS", "ViT", "ViTConfig"]
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """Configuration of a `ViT`."""
+
+    image_size: tuple[int, int] = (224, 224)
+    """Height and width that the positions were learned at, in pixels; other sizes work too."""
+
+    patch_size: int = 16
+    """Side of a patch, in pixels."""
+
+    in_channels: int = 3
+    num_classes: int = 1000
+    """Width of the head; 0 for no head, so that `forward` returns the pooled token."""
+
+    dim: int = 192
+    """Width of the tokens."""
+
+    depth: int = 12
+    """Number of blocks."""
+
+    num_heads: int = 3
+    mlp_dim: int = 768
+    """Width inside the feedforward."""
+
+    stem: Literal["patch", "conv"] = "patch"
+    """`patch`: one linear map per patch. `conv`: 3x3 convolutions, which learn better from few pictures."""
+
+    stem_channels: tuple[int, ...] = ()
+    """Channels after each convolution of the `conv` stem."""
+
+    stem_strides: tuple[int, ...] = ()
+    """Stride of each convolution of the `conv` stem; their product is the patch size."""
+
+    stem_bias: bool = True
+    """Whether the patch projection has a bias."""
+
+    stem_norm: bool = False
+    """Normalize the tokens before the first block, as CLIP does."""
+
+    positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d"] = "learned"
+    position_prefix: bool = True
+    """Whether the class token and the registers have rows of their own in the learned positions."""
+
+    class_token: bool = True
+    num_registers: int = 0
+    """Extra tokens that belong to no patch. Source: Darcet et al. 2024."""
+
+    pool: Literal["class", "mean"] = "class"
+    """What the head reads: the class token, or the mean of the patches."""
+
+    final_norm: bool = True
+    """Normalize all tokens after the last block."""
+
+    pool_norm: bool = False
+    """Normalize the pooled token."""
+
+    qkv_bias: bool = True
+    qk_norm: bool = False
+    """Normalize q and k per head. Source: Dehghani et al. 2023, section 2."""
+
+    layer_scale: float | None = None
+    """Start value of a learned factor on each branch; no factor where None. Source: Touvron et al. 2021."""
+
+    activation: Activation = "gelu"
+    norm_eps: float = 1e-6
+    """Added to the variance in each LayerNorm."""
+
+    dropout: float = 0.0
+    """Share of each branch's output dropped in training."""
+
+    attention_dropout: float = 0.0
+    """Share of attention weights dropped in training."""
+
+    stochastic_depth: float = 0.0
+    """Probability that the last block's branches are dropped, in training; falls to 0 at the first."""
+
+    def __post_init__(self) -> None:
+        """Check that such a model can be built.
+
+        Raises:
+            ValueError: It cannot; the message names the field.
+        """
+        for name in ("image_size", "stem_channels", "stem_strides"):  # a list where it came from JSON or YAML
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_transformer(self, shares=("dropout", "attention_dropout", "stochastic_depth"))
+        check_at_least(self, 1, ("patch_size", "in_channels"))
+        check_at_least(self, 0, ("num_classes", "num_registers"))
+        for name in ("stem_channels", "stem_strides"):
+            values = getattr(self, name)
+            check_argument(all(value >= 1 for value in values), name, must="at least 1 each", value=values)
+        check_image_size(self)
+        known = self.class_token or self.pool != "class"
+        check_argument(known, "class_token", must="true where `pool` is 'class'", value=self.class_token)
+        channels, strides, patch = self.stem_channels, self.stem_strides, self.patch_size
+        must = "the channels of a conv stem, and () for another"
+        check_argument((self.stem == "conv") == bool(channels), "stem_channels", must=must, value=channels)
+        must = f"strides whose product is `patch_size` ({patch})"
+        check_argument(self.stem != "conv" or math.prod(strides) == patch, "stem_strides", must=must, value=strides)
+        # the positions split the width into so many parts, or, where they rotate q and k, the width of each head
+        parts = {"learned": 1, "sinusoidal": 2, "sinusoidal_2d": 4, "rotary_2d": 4 * self.num_heads}[self.positions]
+        must = f"a multiple of {parts} for {self.positions} positions with {self.num_heads} heads"
+        check_argument(self.dim % parts == 0, "dim", must=must, value=self.dim)
+
+
+_SMALL = ViTConfig(dim=384, depth=12, num_heads=6, mlp_dim=1536)
+
+PRESETS: dict[str, ViTConfig] = {
+    "tiny": ViTConfig(),
+    "small": _SMALL,
+    "base": ViTConfig(dim=768, depth=12, num_heads=12, mlp_dim=3072),
+    "large": ViTConfig(dim=1024, depth=24, num_heads=16, mlp_dim=4096),
+    # Beyer et al. 2022, "Better plain ViT baselines": no class token, fixed positions
+    "small_plain": replace(_SMALL, positions="sinusoidal_2d", class_token=False, pool="mean"),
+    # Heo et al. 2024: keeps its accuracy at sizes it was not trained at
+    "small_rope": replace(_SMALL, positions="rotary_2d"),
+    # for 32 px pictures on a CPU, after Hassani et al. 2021 (compact transformers) with an early-convolution stem
+    "compact": ViTConfig(
+        image_size=(32, 32),
+        patch_size=4,
+        num_classes=10,
+        dim=128,
+        depth=3,
+        num_heads=4,
+        mlp_dim=256,
+        stem="conv",
+        stem_channels=(32, 64, 64, 128),
+        stem_strides=(1, 2, 1, 2),
+        positions="sinusoidal_2d",
+    ),
+}
+"""Configurations by name."""
 
 
 class ViT(nn.Module):
@@ -83,16 +218,16 @@ class ViT(nn.Module):
         return int(self.config.class_token) + self.config.num_registers
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of patches in a picture of this height and width."""
+        """Return the rows and columns of patches in a picture of this height and width."""
         return image_size[0] // self.config.patch_size, image_size[1] // self.config.patch_size
 
     def attention_sites(
         self, image_size: tuple[int, int] | None = None, *, of: Literal["forward", "features"] = "forward"
     ) -> tuple[Site, ...]:
-        """The attentions a `Tap` may ask for, with their sizes for a picture of this height and width.
+        """The sites a `Tap` can capture, with their sizes for a picture of this height and width.
 
-        Where the head reads the class token, `forward` computes no other row of the last block, for nothing would
-        read it: that site has one row. `features` computes them all.
+        Where the head reads the class token, `forward` computes only that row in the last block, so this site has one
+        query row. `features` computes all rows.
         """
         rows, cols = self.grid(image_size or self.config.image_size)
         tokens = self.num_prefix_tokens + rows * cols
@@ -108,11 +243,11 @@ class ViT(nn.Module):
         )
 
     def forward(self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None) -> Float[Tensor, "b classes"]:
-        """One score (logit) a class.
+        """Return the logits of the classes.
 
         Args:
             images: Normalized pictures; height and width must be multiples of the patch size.
-            tap: What to capture of the attention.
+            tap: Captures attention weights.
         """
         if self.config.pool == "class":
             pooled = self._tokens(images, tap, last_rows=slice(0, 1))[:, 0]
@@ -123,11 +258,11 @@ class ViT(nn.Module):
         return pooled if self.head is None else self.head(pooled)
 
     def features(self, images: Float[Tensor, "b c H W"], *, tap: Tap | Probe | None = None) -> Float[Tensor, "b n D"]:
-        """All tokens after the last block and the final norm."""
+        """Return all tokens after the last block and the final norm."""
         return self._tokens(images, tap)
 
     def _tokens(self, images: Tensor, tap: Tap | Probe | None, *, last_rows: slice | None = None) -> Tensor:
-        """The tokens after the last block, or only some rows of them: the last block then computes no others."""
+        """Return the tokens after the last block; with `last_rows`, which is all it then computes, only those."""
         grid = self.grid((images.shape[-2], images.shape[-1]))
         x = self._embed(self.stem(images), grid)  # (b, n, D)
         rotary = self._rotary(grid, x)
@@ -138,7 +273,7 @@ class ViT(nn.Module):
         return x if self.norm is None else self.norm(x)
 
     def _embed(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Patches (b, r c, D) with the prefix tokens before them and the positions added: (b, n, D)."""
+        """Add positions to patches (b, r c, D), and put the prefix tokens before them: (b, n, D)."""
         c = self.config
         prefix = [
             token.expand(len(patches), -1, -1) for token in (self.class_token, self.registers) if token is not None
@@ -163,12 +298,12 @@ class ViT(nn.Module):
         return Rotary(rotary.cos.to(x.dtype), rotary.sin.to(x.dtype))
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that weight decay must leave alone, as timm's optimizers ask."""
+        """Names of the parameters without weight decay, a method that timm's optimizers call."""
         return {"class_token", "registers", "positions.weight"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """How parameters group into layers, as timm's layer-wise learning-rate decay asks."""
-        del coarse  # part of timm's protocol; the blocks are the only grouping here
-        # only the block's number may be a group that captures: timm takes each for a number
+        """Patterns that group the parameters into layers, for timm's layer-wise learning-rate decay."""
+        del coarse  # part of timm's protocol; blocks are the only grouping here
+        # only the block's number may be a capturing group: timm converts each to a number
         stem = r"^(?:stem|stem_norm|class_token|registers|positions)\b"
         return {"stem": stem, "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(?:norm|pool_norm|head)\b", (99_999,))]}

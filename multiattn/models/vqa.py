@@ -1,8 +1,8 @@
-"""Visual question answering: a question is read while looking at a picture, then answered out of a list or in words.
+"""Visual question answering: a question encoder attends to a picture; a head chooses an answer, or a decoder writes it.
 
 Notation: b pictures, r questions (r / b of each picture, side by side), n tokens of a question, t of an answer, m
-picture tokens (prefix first, then patches row by row), C width of what the question encoder attends to, D its own
-width, A answers of the closed list, V vocabulary.
+picture tokens (prefix first, then patches row by row), C width of the context that the question encoder attends to, D
+its own width, A answers of the closed list, V vocabulary.
 Source: Li et al. 2022 (BLIP), section 4.4: the answer decoder; Kim et al. 2021 (ViLT): the classifier over a list.
 """
 
@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..attention import ProjectedContext, Site, Tap, probe_at
+from ..checks import check_argument, check_at_least
 from ..errors import ModelError
 from .captioner import PRESETS as CAPTIONER_PRESETS
-from .initial import initialize
-from .picture_model import PictureModel, sites_of
-from .ranges import check_at_least
+from .common import initialize, sites_of
+from .picture_model import PictureModel, check_bridge
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig
 from .vit import PRESETS as VIT_PRESETS
@@ -25,29 +25,29 @@ from .vit import ViTConfig
 
 @dataclass(frozen=True)
 class VQAConfig:
-    """What a `VQA` is made of. It answers in one of two ways: `decoder`, or one of `answers`."""
+    """Configuration of a `VQA`, which has either a `decoder` or a closed list of `answers`."""
 
     encoder: ViTConfig
-    """Of the vision transformer; without classes."""
+    """The vision transformer, without classes."""
 
     question: TextEncoderConfig
-    """Of the question encoder, which looks at the picture."""
+    """The question encoder, which attends to the picture."""
 
     decoder: TextDecoderConfig | None = None
-    """Of the answer decoder, which looks at the question's states; None for a closed list."""
+    """The answer decoder, which attends to the question's states; None for a closed list."""
 
     answers: int = 0
-    """How many answers the closed list has; 0 where a decoder writes them."""
+    """Number of answers in the closed list; 0 where a decoder writes them."""
 
     head_dim: int = 512
     """Width inside the head that scores the closed list."""
 
     bridge: bool = False
-    """Whether a linear map leads from the encoder's width to the question encoder's `context_dim`."""
+    """Whether a linear layer maps the encoder's width to the question encoder's `context_dim`."""
 
     output_positions: bool = False
-    """Whether the places of the patches (2-D sinusoids) are added once more to what the question encoder looks at: a
-    small model does not learn otherwise where things are. Source: Carion et al. 2020 (DETR), for the keys there."""
+    """Whether the patches' positions (2-D sinusoids) are added once more to the picture's features: without them, a
+    small model does not learn where things are. Source: Carion et al. 2020 (DETR), for the keys there."""
 
     def __post_init__(self) -> None:
         """Check that the parts fit each other.
@@ -55,31 +55,21 @@ class VQAConfig:
         Raises:
             ValueError: They do not; the message names the field.
         """
-        if self.encoder.num_classes:
-            raise ValueError(f"`encoder.num_classes` must be 0, but is {self.encoder.num_classes} instead.")
-        if self.question.context_dim is None:
-            raise ValueError(
-                "`question.context_dim` must be a width, for the question looks at a picture, but is None."
-            )
-        if not self.bridge and self.question.context_dim != self.encoder.dim:
-            raise ValueError(
-                f"`question.context_dim` must be the encoder's `dim` ({self.encoder.dim}) without a `bridge`, but is "
-                f"{self.question.context_dim} instead."
-            )
+        seen = self.question.context_dim
+        must = "a width, for the question encoder attends to a picture"
+        check_argument(seen is not None, "question.context_dim", must=must, value=seen)
+        check_bridge(self.encoder, "question.context_dim", seen, has_bridge=self.bridge)
         if self.answers < 0 or (self.decoder is None) == (self.answers == 0):
             has = "a `decoder`" if self.decoder is not None else "no `decoder`"
             raise ValueError(f"there must be either a `decoder` or `answers`, but there are {has} and {self.answers}.")
-        if self.decoder is not None and self.decoder.context_dim != self.question.dim:
-            raise ValueError(
-                f"`decoder.context_dim` must be the question encoder's `dim` ({self.question.dim}), but is "
-                f"{self.decoder.context_dim} instead."
-            )
+        if self.decoder is not None:
+            dim, width = self.question.dim, self.decoder.context_dim
+            must = f"the question encoder's `dim` ({dim})"
+            check_argument(dim == width, "decoder.context_dim", must=must, value=width)
         check_at_least(self, 1, ("head_dim",))
-        if self.output_positions and self.question.context_dim % 4:
-            raise ValueError(
-                "`question.context_dim` must be a multiple of 4 with `output_positions`, but is "
-                f"{self.question.context_dim} instead."
-            )
+        if self.output_positions and seen is not None:
+            must = "a multiple of 4 with `output_positions`"
+            check_argument(seen % 4 == 0, "question.context_dim", must=must, value=seen)
 
 
 _BLIP = CAPTIONER_PRESETS["blip_base"]
@@ -120,16 +110,16 @@ PRESETS: dict[str, VQAConfig] = {
         output_positions=True,
     ),
 }
-"""The models one can ask for by name; the sizes of vocabulary and answer list are the data's."""
+"""Configurations by name; the sizes of the vocabulary and the answer list come from the data."""
 
 
 class AnswerHead(nn.Sequential):
-    """Scores a closed list of answers: dense, norm, GELU, dense.
+    """Scores a closed list of answers: linear, norm, GELU, linear.
 
     Args:
-        dim: Width of the state it reads.
+        dim: Width of the input.
         inner: Width inside.
-        answers: How many there are.
+        answers: Number of answers.
     """
 
     def __init__(self, dim: int, *, inner: int, answers: int) -> None:
@@ -138,7 +128,7 @@ class AnswerHead(nn.Sequential):
 
 
 class VQA(PictureModel):
-    """A vision transformer, a question encoder that looks at it, and a head or a decoder, built from a `VQAConfig`."""
+    """A vision transformer, a question encoder that attends to it, and a head or a decoder; from a `VQAConfig`."""
 
     def __init__(self, config: VQAConfig) -> None:
         bridge = config.question.context_dim if config.bridge else None
@@ -153,9 +143,9 @@ class VQA(PictureModel):
     def attention_sites(
         self, image_size: tuple[int, int] | None = None, *, question_tokens: int, answer_tokens: int = 0
     ) -> tuple[Site, ...]:
-        """The attentions a `Tap` may ask for, for a picture of this height and width and texts of so many tokens.
+        """The sites a `Tap` can capture, for a picture of this height and width and texts of so many tokens.
 
-        Without tokens of an answer, none of the decoder's.
+        With `answer_tokens` 0, the decoder's sites are left out.
         """
         encoder = self.encoder.attention_sites(image_size, of="features")
         parts = [
@@ -176,20 +166,20 @@ class VQA(PictureModel):
         first_only: bool = False,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r out D"]:
-        """The states of the questions' tokens.
+        """Return the states of the questions' tokens after the question encoder.
 
         Args:
-            questions: As many of each picture as of the others, special tokens included.
-            context: What `encode` gave, or what `question.project_context` made of it.
+            questions: Tokens of the questions, the same number of questions for each picture.
+            context: What `encode` returned, or what `question.project_context` computed from it.
             attention_mask: False where a token is padding.
-            first_only: Give the first token's state alone, which is what the closed list's scores are read off.
-            tap: What to capture of the attention; with `first_only`, the last block's sites have one row.
+            first_only: Return only the first token's state, which is all that the head reads.
+            tap: Captures attention weights; with `first_only`, the last block's sites have one query row.
         """
         probe = probe_at(tap, "question")
         return self.question(questions, context, attention_mask=attention_mask, first_only=first_only, tap=probe)  # type: ignore[no-any-return]
 
     def answer_logits(self, states: Float[Tensor, "r n D"]) -> Float[Tensor, "r A"]:
-        """The scores (logits) of the closed list's answers, read off the first token of each question.
+        """Return the logits of the closed list's answers, computed from each question's first token.
 
         Raises:
             ModelError: The model has no closed list.
@@ -208,18 +198,18 @@ class VQA(PictureModel):
         answer_attention_mask: Bool[Tensor, "r t"] | None = None,
         tap: Tap | None = None,
     ) -> Float[Tensor, "r A"] | Float[Tensor, "r t V"]:
-        """The scores (logits) of the closed list; or, with a decoder, of the token that follows each of the answers'.
+        """Return the logits of the closed list's answers, or of the token that follows each of the decoder's tokens.
 
         Args:
             images: Normalized pictures.
-            questions: As many of each picture as of the others, special tokens included.
-            answers: For a decoder: what it is given, the start token first.
+            questions: Tokens of the questions, the same number of questions for each picture.
+            answers: The decoder's input tokens, the start token first; None for a closed list.
             attention_mask: False where a question's token is padding.
             answer_attention_mask: False where an answer's token is padding.
-            tap: What to capture of the attention.
+            tap: Captures attention weights.
 
         Raises:
-            ModelError: `answers` are given to a model with a closed list, or none to one with a decoder.
+            ModelError: `answers` are given to a model with a closed list, or missing for one with a decoder.
         """
         if (answers is None) != (self.decoder is None):
             raise ModelError(
@@ -231,6 +221,6 @@ class VQA(PictureModel):
         if self.decoder is None:
             return self.answer_logits(states)
         probe = probe_at(tap, "decoder")
-        return self.decoder(
+        return self.decoder(  # type: ignore[no-any-return]
             answers, states, context_attention_mask=attention_mask, attention_mask=answer_attention_mask, tap=probe
-        )  # type: ignore[no-any-return]
+        )

@@ -4,6 +4,7 @@ Nothing here knows a task by name: what a bundle must have is read from the task
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
+from ..models.common import without_weights
 from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
 from .state import WEIGHTS, load_into, read_tensors, write_tensors
@@ -241,7 +243,7 @@ def build_model(
     build = load_part(model_kind(config)[1].model)
     try:
         # on the meta device nothing is initialized; the file has every value
-        with torch.device("cpu" if without else "meta"):
+        with nullcontext() if without else without_weights():
             model: nn.Module = build(config)
     except (ValueError, ZeroDivisionError, RuntimeError) as error:
         raise ModelError(f"{directory / CONFIG} describes no model that can be built: {error}") from error

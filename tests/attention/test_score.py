@@ -1,9 +1,12 @@
+import doctest
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiattn.attention import AdditiveScore, DotProductScore, Mask
+from multiattn.attention import score as score_module
 from multiattn.attention.window import windowed_attention
 from tests.reference import dot_product_scores, naive_attention, naive_weights
 
@@ -127,3 +130,8 @@ def test_windowed_blocks_have_the_dense_gradients():
         torch.autograd.grad(blocks, (q, k, v), cotangent), torch.autograd.grad(dense, (q, k, v), cotangent), strict=True
     ):
         torch.testing.assert_close(ours, theirs, atol=5e-6, rtol=0)
+
+
+def test_the_example_of_additive_scoring_runs():
+    results = doctest.testmod(score_module)
+    assert (results.failed, results.attempted) == (0, 8)

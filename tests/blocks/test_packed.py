@@ -76,7 +76,7 @@ def test_one_row_is_multiplied_by_equal_parts_of_the_weight(outputs, parts, by_c
         weight = weight.t().contiguous().t()
     packed = PackedWeight(weight)
     assert packed._parts.shape == (parts, outputs // parts, IN)
-    assert packed._parts.data_ptr() == weight.data_ptr()  # no copy, however it lies
+    assert packed._parts.data_ptr() == weight.data_ptr()  # no copy, whatever the strides
     with torch.inference_mode():
         for x in (wide[:, 1], wide.t()[1:2], wide.t()[None, 2:]):  # with strides of all kinds
             torch.testing.assert_close(packed(x, weight, bias), nn.functional.linear(x, weight, bias))

@@ -235,14 +235,12 @@ def test_a_source_of_another_type_is_refused() -> None:
 def test_options_out_of_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`rate` must be at least 1 Hz, but is 0 instead"):
         load_audio(noise(5), rate=0)
-    with pytest.raises(InputError, match="`source_rate` must be None where the source is a file"):
+    with pytest.raises(InputError, match="`source_rate` must be None for a file"):
         load_audio(written(noise(5), 8_000), source_rate=8_000)
-    with pytest.raises(
-        InputError, match="is a folder instead. `multiattn.inputs.find_recordings` lists its recordings"
-    ):
+    with pytest.raises(InputError, match="is a folder instead. `multiattn.inputs.find_recordings` lists its files"):
         load_audio(tmp_path)
     (tmp_path / "a.raw").write_bytes(bytes(100))
-    with pytest.raises(InputError, match="is raw samples, which say neither rate nor type, instead"):
+    with pytest.raises(InputError, match="is raw samples, which state neither rate nor type, instead"):
         load_audio(tmp_path / "a.raw")
 
 

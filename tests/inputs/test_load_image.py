@@ -274,7 +274,7 @@ def test_a_missing_file_a_dead_link_and_a_folder_are_told_apart(tmp_path: Path) 
     for source, message in (
         (tmp_path / "cat.png", "must be a file or folder, but is missing instead. Check the path."),
         (link, "but is a link to nothing instead."),
-        (tmp_path, "but is a folder instead. `multiattn.inputs.find_images` lists its pictures."),
+        (tmp_path, "but is a folder instead. `multiattn.inputs.find_images` lists its files."),
     ):
         with pytest.raises(InputError) as caught:
             load_image(source)

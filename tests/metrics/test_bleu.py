@@ -3,7 +3,7 @@ import math
 import pytest
 
 from multiattn.metrics import tokenize as tokenize
-from multiattn.metrics.bleu import bleu
+from multiattn.metrics.caption import bleu
 from tests.metrics.sentences import captions
 
 

@@ -90,7 +90,7 @@ def test_self_retrieval_of_one_item_is_certain():
         (
             ["a", "b"],
             [["a"]],
-            "`candidates` must be one caption for each of the 1 items of `references`, but are 2 instead.",
+            "`len(candidates)` must be that of the items in `references` (1), but is 2 instead.",
         ),
     ],
 )

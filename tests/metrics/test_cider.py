@@ -76,5 +76,5 @@ def test_no_captions_give_no_scores():
 
 
 def test_captions_and_indices_must_be_as_many():
-    with pytest.raises(InputError, match=r"^`candidates` must be as many as `indices` \(2\), but are 1 instead\.$"):
+    with pytest.raises(InputError, match=r"^`len\(candidates\)` must be that of `indices` \(2\), but is 1 instead\.$"):
         CiderD([["a dog"], ["a man"]]).score(["a"], [0, 1])

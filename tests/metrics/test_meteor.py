@@ -42,10 +42,12 @@ def best_of_all(first: list[str], second: list[str]) -> tuple[int, ...]:
 @settings(deadline=None)
 def test_the_alignment_is_the_best_of_all(first, second):
     found = align(first, second)
-    assert order(first, second, [(match.place, match.reference_place) for match in found]) == best_of_all(first, second)
+    assert order(first, second, [(match.position, match.reference_position) for match in found]) == best_of_all(
+        first, second
+    )
     assert chunks_of(found) == best_of_all(first, second)[1]
     assert [match.weight for match in found] == [
-        1.0 if first[match.place] == second[match.reference_place] else 0.6 for match in found
+        1.0 if first[match.position] == second[match.reference_position] else 0.6 for match in found
     ]
 
 

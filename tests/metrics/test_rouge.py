@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiattn.metrics.rouge import common_subsequence, rouge_l
+from multiattn.metrics.caption import common_subsequence, rouge_l
 
 words = st.lists(st.sampled_from("abc"), max_size=7)
 

@@ -44,10 +44,10 @@ def test_both_sides_are_normalized_and_runs_of_spaces_are_one() -> None:
 
 def test_what_cannot_be_compared() -> None:
     with pytest.raises(
-        InputError, match=r"`transcripts` must be one for each of the 2 recordings .*, but are 1 instead"
+        InputError, match=r"`len\(transcripts\)` must be that of the recordings in `references` \(2\), but is 1 instead"
     ):
         speech_scores(["a"], ["a", "b"], normalize=str)
-    with pytest.raises(InputError, match="`references` must have a word left once they are normalized, but have none"):
+    with pytest.raises(InputError, match="`references` must have at least one word after normalization, but have none"):
         speech_scores(["a", "b"], ["...", ""], normalize=normalizer_of("basic"))
 
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from multiattn.metrics.normalize_english import normalize_english
-from multiattn.metrics.normalize_text import normalize_text
+from multiattn.metrics.normalize_english import normalize_english, normalize_text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiattn.errors import InputError
-from multiattn.metrics.normalize_answer import normalize_answer
 from multiattn.metrics.vqa import (
     TypeScores,
     agreement,
@@ -13,6 +12,7 @@ from multiattn.metrics.vqa import (
     answer_scores,
     is_exact,
     most_frequent,
+    normalize_answer,
     normalize_question,
     question_type,
 )
@@ -51,7 +51,7 @@ def test_from_four_people_on_the_agreement_is_the_formula_person_by_person(answe
         (["red"], 1.0),
         (["blue"], 0.0),
         (["red", "red"], 1.0),
-        (["red", "blue"], 0.5),  # the one who said so has nobody with them, the other one has
+        (["red", "blue"], 0.5),  # with the person of the same answer left out, no other gave it
         (["red", "red", "blue"], (0.5 + 0.5 + 1) / 3),
         (["red", "red", "red"], 1.0),
     ],
@@ -160,8 +160,8 @@ def test_the_most_frequent_answer_is_found_for_each_kind_and_for_all() -> None:
     ("arguments", "message"),
     [
         ((["red"], [["red"]], []), "`answers`, `given` and `types` must be one for each question, but are 1, 1 and 0"),
-        (([], [], []), "`answers` must be to at least one question, but there is none."),
-        ((["red"], [[]], ["color"]), "`given` must be the answers of at least one person, but is empty instead."),
+        (([], [], []), "`answers` must be answers to at least one question, but is [] instead."),
+        ((["red"], [[]], ["color"]), "`given` must be the answers of at least one person, but is [] instead."),
     ],
 )
 def test_what_cannot_be_scored(arguments: tuple[list[str], list[list[str]], list[str]], message: str) -> None:

@@ -217,7 +217,7 @@ def test_parts_that_do_not_fit():
         ValueError, match=r"`decoder.context_dim` must be the encoder's `dim` \(22\), but is 13 instead"
     ):
         SpeechConfig(ENCODER, replace(DECODER, context_dim=13))
-    with pytest.raises(ValueError, match='`context` must be "real" where the encoder is `masked`, but is "all"'):
+    with pytest.raises(ValueError, match="`context` must be 'real' where the encoder is `masked`, but is 'all'"):
         SpeechConfig(replace(ENCODER, masked=True), DECODER)
 
 

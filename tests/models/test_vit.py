@@ -107,11 +107,14 @@ def test_every_preset_can_be_built(name):
     ("fields", "message"),
     [
         ({"class_token": False}, "`class_token` must be true where `pool` is 'class'"),
-        ({"stem": "conv"}, "`stem_channels` must name the stages of a conv stem"),
-        ({"stem_channels": (3,)}, "`stem_channels` must name the stages of a conv stem and only of one"),
+        ({"stem": "conv"}, r"`stem_channels` must be the channels of a conv stem, .*, but is \(\) instead"),
+        (
+            {"stem_channels": (3,)},
+            r"`stem_channels` must be the channels of a conv stem, and \(\) for another, but is \(3,\) instead",
+        ),
         (
             {"stem": "conv", "stem_channels": (5,), "stem_strides": (2,)},
-            r"`stem_strides` must multiply to `patch_size`",
+            r"`stem_strides` must be strides whose product is `patch_size` \(3\), but is \(2,\) instead",
         ),
         ({"num_heads": 5}, r"`dim` must be a multiple of `num_heads` \(5\), but is 24"),
         ({"dim": 21, "positions": "sinusoidal"}, "`dim` must be a multiple of 2 for sinusoidal positions"),
@@ -120,11 +123,11 @@ def test_every_preset_can_be_built(name):
         ({"image_size": (15, 2)}, r"`image_size` must be a .* of at least a patch \(3\), but is \(15, 2\) instead"),
         (
             {"stem": "conv", "stem_channels": (5, 0), "stem_strides": (3, 1)},
-            r"`stem_channels` must each be at least 1, but are \(5, 0\) instead",
+            r"`stem_channels` must be at least 1 each, but is \(5, 0\) instead",
         ),
         (
             {"stem": "conv", "stem_channels": (5, 7), "stem_strides": (-3, -1)},
-            r"`stem_strides` must each be at least 1, but are \(-3, -1\) instead",
+            r"`stem_strides` must be at least 1 each, but is \(-3, -1\) instead",
         ),
         *(
             ({name: value}, f"`{name}` must be at least 1, but is {value} instead")

@@ -9,9 +9,8 @@ import pytest
 
 from multiattn.metrics import CiderD, caption_scores
 from multiattn.metrics import tokenize as tokenize
-from multiattn.metrics.bleu import bleu
+from multiattn.metrics.caption import bleu, rouge_l
 from multiattn.metrics.meteor import counts
-from multiattn.metrics.rouge import rouge_l
 from tests.metrics.sentences import captions
 from tests.metrics.test_tokenize import KNOWN
 

@@ -4,9 +4,8 @@ import random
 
 import pytest
 
-from multiattn.metrics.normalize_english import normalize_english
+from multiattn.metrics.normalize_english import normalize_english, normalize_text
 from multiattn.metrics.normalize_numbers import _KNOWN
-from multiattn.metrics.normalize_text import normalize_text
 
 normalizers = pytest.importorskip("whisper.normalizers")
 # the table of spellings is read from a file that is left open

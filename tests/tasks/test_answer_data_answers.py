@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from multiattn.data.answer_list import AnswerList, answer_shares, frequent_answers, most_agreed, spelled
 from multiattn.data.questions import Question, QuestionRecords
 from multiattn.errors import InputError
-from multiattn.metrics.normalize_answer import normalize_answer
+from multiattn.metrics.vqa import normalize_answer
 
 
 def records_of(*answers: tuple[str, ...]) -> QuestionRecords:

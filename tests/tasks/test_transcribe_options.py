@@ -37,7 +37,7 @@ SCRATCH = {"architecture": "compact"}
         (SCRATCH | {"encoder": {"dim": 3}}, "`encoder` cannot be used: `dim` must be"),
         (SCRATCH | {"decoder": {"vocab_size": 3}}, "`decoder` must be among dim, .*, but has vocab_size instead"),
         (SCRATCH | {"decoder": {"dim": 3}}, "`decoder` cannot be used: `dim` must be"),
-        (SCRATCH | {"context": "all"}, '`context` cannot be used: `context` must be "real"'),
+        (SCRATCH | {"context": "all"}, "`context` cannot be used: `context` must be 'real'"),
         (SCRATCH | {"preprocessing": {"mels": 7}}, "`preprocessing` must be among .*, but has mels instead"),
         (SCRATCH | {"preprocessing": {"hop": 0}}, "`hop` must be"),
         (
