@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .audio_files import damaged
 
 _BEFORE = 1.0  # seconds that are decoded before the target of a seek: a codec needs some packets to settle
 
@@ -125,3 +124,11 @@ class Container:
 
 def _damaged(name: str, error: Any) -> InputError:
     return damaged(name, str(getattr(error, "strerror", None) or error))  # a plain ValueError has no `strerror`
+
+
+def damaged(name: str, reason: str) -> InputError:
+    """Return the error for a damaged recording."""
+    return InputError(
+        f"{name} must be a whole recording, but is damaged or cut off instead ({reason.strip().rstrip('.')}). "
+        "Fetch or export it again."
+    )

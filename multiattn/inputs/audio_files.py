@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from ..errors import InputError
+from .audio_containers import Container, damaged
 from .files import head_text, looks_like, require_file, unreadable
 
 RECORDING = "a recording (wav, flac, ogg, opus, mp3, aiff)"
@@ -144,14 +145,6 @@ def _open(file: str | io.BytesIO, head: bytes, name: str) -> Source:
     return _File(opened, name)
 
 
-def damaged(name: str, reason: str) -> InputError:
-    """Return the error for a damaged recording."""
-    return InputError(
-        f"{name} must be a whole recording, but is damaged or cut off instead ({reason.strip().rstrip('.')}). "
-        "Fetch or export it again."
-    )
-
-
 class _Array:
     """Samples in memory, `[channels, t]`."""
 
@@ -219,6 +212,4 @@ def _open_container(file: str | io.BytesIO, name: str, what: str) -> Source:
         raise InputError(
             f"{name} must be {RECORDING}, but is {what} instead. To read it, `pip install multiattn[av]`."
         ) from error
-    from .audio_containers import Container
-
     return Container(file, name, what)
