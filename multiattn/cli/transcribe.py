@@ -1,29 +1,33 @@
 """`multiattn transcribe`: what is said in each recording, when, and what did the model listen to for each word?"""
 
 import argparse
-import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MultiattnError
 from ..inputs.files import RECORDINGS
-from .inputs import (
+from .inputs import can_be_several
+from .map_files import FreeNames, Written
+from .options import (
     BAD_FILES,
     MAP_FILES,
+    Parser,
+    UsageError,
+    add_device,
     add_maps,
+    add_model,
     add_out,
     add_paths,
-    can_be_several,
-    find_inputs,
-    status,
-    why_not_replace,
+    at_least_one,
+    not_blank,
+    not_empty,
 )
-from .map_files import FreeNames, MapFiles, Written
-from .options import SPEECH_METHODS, Parser, add_device, add_map_method, add_model, at_least_one, not_blank, not_empty
-from .output import Report, make_folder, printable, say, spinner
+from .output import make_folder, printable
+from .predict import Job, Predictor
 
 if TYPE_CHECKING:
-    from ..pipelines import Segment, Transcript
+    from ..pipelines import Failure, Segment, Transcript
 
 _DESCRIPTION = """\
 Write down what is said in recordings of any length, in the order of the
@@ -83,15 +87,15 @@ backwards (it ran back in time), silence (nothing was to be heard).
 {BAD_FILES.format("recording")}
 """
 
-_WRITTEN = ("text", "json", "srt", "vtt", "textgrid", "ctm")
-_OF_ONE = {"srt": ".srt", "vtt": ".vtt", "textgrid": ".TextGrid"}  # formats that hold one recording, and their suffix
+_FORMATS = ("text", "json", "srt", "vtt", "textgrid", "ctm")
+_OF_ONE_RECORDING = {"srt": ".srt", "vtt": ".vtt", "textgrid": ".TextGrid"}
 
 
 def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn transcribe", description=_DESCRIPTION, epilog=_EPILOG)
     add_paths(parser, RECORDINGS)
-    add_model(parser, task="transcribe")
+    add_model(parser, "transcribe")
     parser.add_argument("--words", action="store_true", help="say when each word was spoken, and how sure the model is")
     parser.add_argument(
         "--language",
@@ -121,13 +125,12 @@ def parser() -> Parser:
     )
     parser.add_argument(
         "--format",
-        choices=_WRITTEN,
+        choices=_FORMATS,
         default="text",
         help="how the results are written (see below; default: text)",
     )
     add_out(parser, more="; of several recordings as srt, vtt or textgrid, the folder for their files")
-    add_maps(parser)
-    add_map_method(parser, methods=SPEECH_METHODS, default="attention")
+    add_maps(parser, "transcribe")
     parser.add_argument(
         "--batch-size",
         metavar="N",
@@ -140,106 +143,84 @@ def parser() -> Parser:
     return parser
 
 
-_OPTIONS = ("words", "language", "task", "prompt", "num_beams", "batch_size")
+_OPTIONS = ("language", "task", "prompt", "num_beams")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Transcribes; returns 0 when every input could be used."""
-    if args.map_method and not args.maps:
-        parser().error("--map-method says how to make maps, and needs --maps DIR to say where to")
-    apart = args.format in _OF_ONE and can_be_several(args.paths)
-    if apart and not args.out:
-        parser().error(
-            f"--format {args.format} holds one recording; for several, --out DIR says in which folder each is written"
-        )
-    methods = (args.map_method or [args.default_method]) if args.maps else None
-    options = {name: getattr(args, name) for name in _OPTIONS}
-    options["words"] = args.words or args.format == "ctm"  # which has nothing but words
-    with spinner("loading the model"):
+    """Transcribe; return 0 where every input could be used."""
+    return Transcribe(args).run()
+
+
+class Transcribe(Predictor["Transcript"]):
+    """One run of the command. As text, each segment is written as soon as it is decoded."""
+
+    task = "transcribe"
+    kind = RECORDINGS
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        super().__init__(args)
+        self._named: Job | None = None  # the recording whose name is written last
+        self._folder: Path | None = None
+        if args.format in _OF_ONE_RECORDING and can_be_several(args.paths):
+            if not args.out:
+                raise UsageError(
+                    f"--format {args.format} holds one recording; for several, --out DIR says in which folder each is "
+                    "written"
+                )
+            self._folder, self._names = Path(args.out), FreeNames()
+            self.out = None
+
+    def results(self, jobs: Sequence[Job]) -> "Iterator[Transcript | Failure]":
+        """Load the model, and return the results for all jobs in order, computed as they are taken."""
         import multiattn
 
-        recordings, unusable = find_inputs(args.paths, RECORDINGS)
-        if args.out and not apart and (reason := why_not_replace(args.out, recordings, RECORDINGS)):
-            parser().error(f"--out {args.out} {reason}")
-        for error in unusable:
-            say(str(error))
-        if not recordings:
-            return 1
-        folder = _Folder(args.out, args.format) if apart else None
-        map_files = MapFiles(args.maps) if args.maps else None
+        args = self.args
+        if self._folder:
+            make_folder(self._folder, subject=f"--out {self._folder}")
         pipeline = multiattn.load(args.model, task="transcribe", device=args.device)
-    failures = len(unusable)
-    with Report(len(recordings), out=None if apart else args.out, doing="transcribing") as report:
-        lines = _Lines(report, [str(recording) for recording in recordings])
-        heard = lines.add if args.format == "text" else None
-        for result in pipeline.stream(recordings, maps=methods, on_segment=heard, **options):
-            if result.error is not None:
-                failures += 1
-                lines.next()
-                report.message(str(result.error))
-            else:
-                written = map_files.write(result) if map_files and result.maps else None
-                if args.format == "text":
-                    lines.end(result, written)
-                else:
-                    report.result(folder.write(result) if folder else as_format(args.format, result, written))
-            report.advance()
-    return status(failures, len(unusable) + len(recordings))
+        options = {name: getattr(args, name) for name in _OPTIONS}
+        return pipeline.stream(
+            [job.file for job in jobs],
+            words=args.words or args.format == "ctm",  # which has nothing but words
+            maps=self.methods,
+            batch_size=args.batch_size,
+            on_segment=self._write_segment if args.format == "text" else None,
+            **options,
+        )
 
+    def write(self, result: "Transcript", written: Written | None) -> None:
+        """Write a transcript in the format that was asked for; as text, only what its segments have left out."""
+        kind = self.args.format
+        if kind == "text":
+            self._write_name()
+            if text := self.as_text(result, written):
+                self.report.result(text)
+        elif kind == "json":
+            self.report.result(self.as_json(result, written))
+        elif self._folder is None:
+            self.report.result(result.formatted(kind).removesuffix("\n"))
+        else:
+            file = self._folder / f"{self._names.of(str(result.file))}{_OF_ONE_RECORDING[kind]}"
+            try:
+                file.write_text(result.formatted(kind).removesuffix("\n") + "\n", encoding="utf-8")
+            except OSError as error:
+                raise MultiattnError(f"--out {file}: cannot be written: {error.strerror}") from None
+            self.report.result(printable(file))
 
-class _Lines:
-    """Writes the lines of each recording as they are ready: its name, its segments, and what is said at its end."""
+    @staticmethod
+    def as_text(result: "Transcript", written: Written | None) -> str:
+        """Return what is written after the segments: that there are none, and where the page lies."""
+        lines = [] if result.segments else ["  nothing is said"]
+        return "\n".join(lines + ([f"    maps  {printable(written.page)}"] if written else []))
 
-    def __init__(self, report: Report, files: Iterable[str]) -> None:
-        self._report, self._files = report, iter(files)
-        self.next()
+    def _write_segment(self, segment: "Segment") -> None:
+        self._write_name()
+        self.report.result(segment_lines(segment))
 
-    def next(self) -> None:
-        """What follows is of the next recording."""
-        self._file, self._named = next(self._files, ""), False
-
-    def add(self, segment: "Segment") -> None:
-        """A segment is ready."""
-        self._name()
-        self._report.result(segment_lines(segment))
-
-    def end(self, result: "Transcript", written: Written | None) -> None:
-        """A recording is done."""
-        self._name()
-        if not result.segments:
-            self._report.result("  nothing is said")
-        if written:
-            self._report.result(f"    maps  {printable(written.page)}")
-        self.next()
-
-    def _name(self) -> None:
-        if not self._named:
-            self._report.result(printable(self._file))
-            self._named = True
-
-
-class _Folder:
-    """Writes each transcript to a file of its own, in a folder."""
-
-    def __init__(self, directory: str, kind: str) -> None:
-        self._directory, self._kind = make_folder(directory, subject=f"--out {directory}"), kind
-        self._names = FreeNames()
-
-    def write(self, result: "Transcript") -> str:
-        """Writes one, and says where it lies."""
-        file = self._directory / f"{self._names.of(str(result.file))}{_OF_ONE[self._kind]}"
-        try:
-            file.write_text(as_format(self._kind, result, None) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise MultiattnError(f"--out {file}: cannot be written: {error.strerror}") from None
-        return printable(file)
-
-
-def as_format(kind: str, result: "Transcript", written: Written | None) -> str:
-    """A whole transcript in one of the formats but text, without the line's end at its end."""
-    if kind == "json":
-        return json.dumps({"file": result.file, **result.to_dict()} | ({"maps": written.by_method} if written else {}))
-    return result.formatted(kind).removesuffix("\n")
+    def _write_name(self) -> None:
+        if self._named is not self.job:
+            self.report.result(printable(self.job.file))
+            self._named = self.job
 
 
 def segment_lines(segment: "Segment") -> str:

@@ -56,7 +56,7 @@ class TaskSpec:
     """The module of the command."""
 
     evaluator: str
-    """The module that measures a model of this task."""
+    """The module whose class `Evaluator` measures models of this task; see `multiattn.cli.evaluate`."""
 
     published: str
     """The published layouts it is read from, for help texts: "timm or Hugging Face ViT"."""
@@ -81,6 +81,18 @@ class TaskSpec:
 
     default_map_method: str = ""
     """The one that is drawn where none is asked for."""
+
+    shipped: str = ""
+    """What the shipped model of this task has learned: "the ten spoken digits"; empty where none is shipped."""
+
+    example_model: str = ""
+    """A published model for this task, for messages that suggest one."""
+
+    details: str = ""
+    """"module:function" that describes a `ModelBundle` of this task for `multiattn info`; see `multiattn.cli.info`."""
+
+    decoding_files: Mapping[str, str] = field(default_factory=dict)
+    """The published layouts whose directories can state `heads`, by name: the JSON file that does."""
 
     @property
     def not_generation(self) -> tuple[str, ...]:

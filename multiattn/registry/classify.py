@@ -18,4 +18,7 @@ SPEC = TaskSpec(
     has_labels=True,
     map_methods=("attention", "rollout", "relevance", "gradient_x_input"),
     default_map_method="relevance",
+    shipped="the ten classes of CIFAR-10: airplane, automobile, bird, cat, deer, dog, frog, horse, ship and truck",
+    example_model="timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
+    details="multiattn.cli.info_details:classifier",
 )
