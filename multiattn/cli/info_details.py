@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ..attention import Site
 from ..inputs import SpeechTokens
 from ..models import VQA
-from ..pipelines.answer_options import written_options
-from ..pipelines.caption_options import decoding_options
+
+from ..pipelines.options import answer_search, caption_search
 from ..pipelines.transcribe.options import speech_options
 from .info import Details, by
 
@@ -44,7 +44,7 @@ def captioner(bundle: "ModelBundle") -> Details:
         "decoder": _text(decoder),
         "attention": _attention(sites, f"{looked_at} are patches"),
     }
-    search = decoding_options({}, bundle.decoding, source=bundle.source)
+    search = caption_search({}, bundle.decoding, source=bundle.source)
     return Details(lines, sites, decoding=_defaults(search))
 
 
@@ -102,7 +102,7 @@ def answerer(bundle: "ModelBundle") -> Details:
     lines["attention"] = _attention(sites, patches)
     if bundle.labels:
         return Details(lines, sites)
-    return Details(lines, sites, decoding=_defaults(written_options({}, bundle.decoding, source=bundle.source)))
+    return Details(lines, sites, decoding=_defaults(answer_search({}, bundle.decoding, source=bundle.source)))
 
 
 def _attention(sites: Sequence[Site], what: str) -> str:

@@ -4,7 +4,7 @@ const sound = element("sound");
 let lit = -1; // the unit being spoken
 let stopAt = null; // seconds, where only one word is played
 let timer = null;
-let asked = null; // the seek that we made ourselves
+let asked = null; // the time of a seek made by this script
 let wanted = null; // the name of the map to be shown as soon as it is unpacked
 
 function spokenAt(time) {
@@ -50,7 +50,7 @@ function seek(time) {
 }
 
 function play() {
-  // what stops it again at once is no error
+  // being paused again at once is no error
   sound.play().catch(() => {});
 }
 
@@ -83,7 +83,7 @@ function choose(index) {
   const row = rowOf(units[index].word);
   if (row) {
     const peak = row.start + (row.values.indexOf(row.high) + 0.5) * row.step;
-    facts.push(["span", `looked at most: ${peak.toFixed(2)} s`]);
+    facts.push(["span", `attention peak: ${peak.toFixed(2)} s`]);
   }
   showFacts("word", facts);
   if (start < chosen.from || end > till()) look((start + end - chosen.span) / 2);
@@ -224,7 +224,7 @@ sound.addEventListener("play", () => requestAnimationFrame(follow));
 sound.addEventListener("timeupdate", follow); // a window in the background draws no frames
 sound.addEventListener("seeked", follow);
 sound.addEventListener("seeking", () => {
-  // the reader's own seek: it plays on
+  // a seek by the reader: play on after it
   if (asked === null || Math.abs(sound.currentTime - asked) > 0.01) stopAt = null;
   asked = null;
 });

@@ -1,9 +1,8 @@
 """A transcript as one self-contained HTML file that plays the recording.
 
-The word being spoken lights up, a click on a word plays it, and below runs what the model looked at in time.
+The word being spoken is highlighted, a click on a word plays it, and below the waveform are the maps over time.
 """
 
-import html
 import math
 import zlib
 from collections.abc import Sequence
@@ -17,26 +16,25 @@ from PIL import Image
 
 from ..errors import InputError
 from ..maps.attention_map import AttentionMap
-from .heatmap import palette
-from .html import base64_of, embedded, fill, jpeg, part, write
-from .naming import meaning, origin, readable
+from .html import base64_of, jpeg, quantized, write_scripted
+from .naming import described
 from .sound import check_sound, envelope, log_mel_picture, sound_uri
 from .timed_text import TimedSegment, check_times, pieces_of, plain
 
 LONGEST_SECONDS = 3600.0
-"""Of a recording on a page, which holds all of its sound: an hour is some 50 MB."""
+"""The longest recording on a page, which holds all of its sound: an hour is about 50 MB."""
 
 _STEPS = 255
 """Values are stored in 8-bit steps from the lowest to the highest of their row: exact to 1/510 of that range."""
 
 _COLUMNS = 100
-"""Of the waveform, a second."""
+"""Columns of the waveform for each second."""
 
 _AXES = (("word", "time"), ("layer", "head", "word", "time"))
 
 _FLAGS = {
-    "stalled": "The model kept looking at one place while it wrote: it may be repeating itself.",
-    "backwards": "The model looked back in time while it wrote: it may be saying something twice.",
+    "stalled": "The model's attention stood still while it wrote this: it may be repeating itself.",
+    "backwards": "The model's attention went back in time while it wrote this: it may be saying something twice.",
     "repeats": "The text repeats itself.",
     "silence": "There is hardly any sound here: the text may be made up.",
 }
@@ -44,7 +42,7 @@ _FLAGS = {
 
 @dataclass(frozen=True, eq=False)
 class PageRecording:
-    """A recording on a page, with what was said in it and the maps of its words."""
+    """A recording on a page, with its transcript and the maps of its words."""
 
     samples: Float[np.ndarray, " t"]
     """Mono, from -1 to 1."""
@@ -53,25 +51,25 @@ class PageRecording:
     """Samples a second."""
 
     name: str
-    """As the page calls it: a file name."""
+    """What the page calls it: a file name."""
 
     segments: Sequence[TimedSegment]
-    """In their order. Where words have times each can be played, else each segment."""
+    """In order. Each word can be played if words have times, else each segment."""
 
     maps: Sequence[AttentionMap] = ()
-    """Axes (word, time): shown by its method's name; (layer, head, word, time): with a choice of both. The time is in
-    seconds from the start of the recording. A long recording has several of each method, one for each window in its
-    order, whose words follow each other."""
+    """Maps with axes (word, time), chosen by their method, and (layer, head, word, time), with a choice of layer and
+    head. The time is in seconds from the start of the recording. A long recording has several by each method, one for
+    each window, in order; together they have all words."""
 
     language: str | None = None
-    """Of the text, as people call it; None where it is not known."""
+    """The language of the text; None if it is not known."""
 
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
             InputError: The recording is longer than an hour.
-            ValueError: The samples are none, times are not in order, or a map has other axes or other words.
+            ValueError: The samples or times cannot be used, or a map has other axes or other words.
         """
         check_sound(self.samples, self.rate)
         if self.seconds > LONGEST_SECONDS:
@@ -97,11 +95,11 @@ class PageRecording:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """The length of the recording."""
         return len(self.samples) / self.rate
 
     def windows(self) -> list[list[AttentionMap]]:
-        """The maps in groups, those of one method and kind together."""
+        """Return the maps in groups: those of one method and with the same axes together."""
         groups: dict[tuple[str, tuple[str, ...]], list[AttentionMap]] = {}
         for one in self.maps:
             groups.setdefault((one.method, one.names), []).append(one)
@@ -109,41 +107,37 @@ class PageRecording:
 
 
 def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) -> None:
-    """Write a page that plays a recording and shows its transcript, and its maps over the log-mel picture.
+    """Write a page that plays a recording and shows its transcript, and its maps over the log-mel spectrogram.
 
     Args:
-        path: Of the HTML file; missing folders are made.
-        recording: What it shows.
-        title: Of the page.
+        path: The HTML file; missing folders are made.
+        recording: The recording with its transcript and maps.
+        title: The title of the page.
     """
     data = {
-        "title": title,
-        "palette": base64_of(palette().tobytes()),
         "name": recording.name,
         "language": recording.language,
         "seconds": recording.seconds,
         "sound": sound_uri(recording.samples, rate=recording.rate),
         "wave": _wave(recording),
-        # the pictures' frames lie a whole number of samples apart: nearly, not always, a hundredth of a second
+        # frames are a whole number of samples apart: almost a hundredth of a second
         "frame": recording.rate // 100 / recording.rate,
         "pictures": _pictures(recording),
         "segments": [_segment(segment) for segment in recording.segments],
         "maps": [_map(windows) for windows in recording.windows()],
     }
-    script = "\n".join(part(name) for name in ("base.js", "timeline.js", "audio.js"))
-    body = {"title": html.escape(title), "script": script, "data": embedded(data)}
-    write(path, title, fill(part("audio_page.html"), body), scripts="; media-src data:; script-src 'unsafe-inline'")
+    write_scripted(path, title, "audio_page.html", data, ("timeline.js", "audio.js"), policy="; media-src data:")
 
 
 def _wave(recording: PageRecording) -> str:
-    """The lowest and the highest sample of each hundredth of a second, in 127 steps each way, all lowest ones first."""
+    """Return the lowest and the highest sample of each hundredth of a second as int8: first all lowest ones."""
     columns = max(1, math.ceil(recording.seconds * _COLUMNS))
     steps = np.round(127 * envelope(recording.samples, columns)).astype(np.int8)
     return base64_of(steps.tobytes())
 
 
 def _pictures(recording: PageRecording) -> list[dict[str, Any]]:
-    """The log-mel picture in stretches, as a canvas of an hour would be too wide."""
+    """Return the log-mel spectrogram in parts: a canvas of an hour would be too wide."""
     return [
         {"src": jpeg(Image.fromarray(picture)), "frames": picture.shape[1]}
         for picture in log_mel_picture(recording.samples, rate=recording.rate)
@@ -164,37 +158,20 @@ def _segment(segment: TimedSegment) -> dict[str, Any]:
 
 
 def _map(windows: list[AttentionMap]) -> dict[str, Any]:
-    first = windows[0]
-    facts: dict[str, Any] = {
-        "name": readable(first.method),
-        "note": first.note,
-        "origin": origin(first),
-        "meaning": meaning(first),
-        "layers": None,
-        "heads": 1,
-        "windows": [_window(one) for one in windows],
-    }
-    if "layer" in first.names:
-        layers, heads = first.values.shape[:2]
-        facts["name"] = "layer and head"
-        facts["layers"] = first.axes[0].labels or [f"layer {layer}" for layer in range(layers)]
-        facts["heads"] = heads
-    return facts
+    return described(windows[0]) | {"windows": [_window(one) for one in windows]}
 
 
 def _window(one: AttentionMap) -> dict[str, Any]:
     words, frames = one.values.shape[-2:]
     rows = one.values.reshape(-1, frames).astype(np.float64)  # [layers * heads * words, frames]
-    low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
-    step = (high - low) / _STEPS
-    steps = np.round((rows - low) / np.where(step > 0, step, 1)).astype(np.uint8)
+    low, size, steps = quantized(rows, _STEPS)
     return {
         "start": one.axes[-1].start,
         "step": one.axes[-1].step,
         "words": words,
         "frames": frames,
         # nine digits are what a float32 has
-        "low": [float(f"{value:.9g}") for value in low.ravel()],
-        "scale": [float(f"{value:.9g}") for value in step.ravel()],
-        "steps": base64_of(zlib.compress(steps.tobytes(), 9)),
+        "low": [float(f"{value:.9g}") for value in low],
+        "scale": [float(f"{value:.9g}") for value in size],
+        "steps": base64_of(zlib.compress(steps.astype(np.uint8).tobytes(), 9)),
     }

@@ -1,6 +1,6 @@
-// The pictures of a page, each with its views, of which the page shows one: a prediction, a caption, or one of several
-// questions with its answer. A view has texts, and a text has maps; a text without words stands for a prediction. A map
-// is a grid of patches, or one for each layer and head, and of those again one for each word of its text.
+// The page shows one view of one picture: a prediction, a caption, or one of several questions with its answer. A view
+// has texts, and a text has maps; a text without words stands for a prediction. A map is a grid of patches, or one for
+// each layer and head, and if its text has words, one for each word.
 
 // what is chosen; layers count from 0 and the last comes first, head 0 is the mean of the heads
 const chosen = { picture: 0, view: 0, text: 0, word: 0, method: "", layer: Infinity, head: 0, cell: 0, smooth: true };

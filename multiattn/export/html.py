@@ -1,49 +1,101 @@
-"""What every page is put together from: its files, its pictures as text, a shell that asks the network for nothing."""
+"""What every HTML page is put together from: its files, images and numbers as text, and a frame without any network.
+
+A page with a script is made from a body (`page.html`), its scripts, which share `base.js`, and data that the scripts
+read; an index has a body alone. The security policy in `shell.html` forbids every request.
+"""
 
 import base64
 import html
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
 from PIL import Image
+
+from .heatmap import palette
+
+_SCRIPT_POLICY = "; script-src 'unsafe-inline'"
 
 
 def part(name: str) -> str:
-    """A file of a page, as it lies beside this one."""
+    """Return the text of a file of this package."""
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def fill(template: str, fields: Mapping[str, str]) -> str:
-    """Put each field into its place `{{name}}`, in one pass: what a field holds is not looked through again."""
+    """Replace each `{{name}}` by its field, in one pass: a `{{name}}` inside a field stays as it is."""
     return re.sub(r"\{\{(\w+)\}\}", lambda place: fields[place[1]], template)
 
 
-def write(path: str | Path, title: str, body: str, *, scripts: str = "") -> None:
-    """Write a page; `scripts` is what its security policy says of them, by default that there may be none."""
-    fields = {"title": html.escape(title), "style": part("page.css"), "body": body, "scripts": scripts}
+def write(path: str | Path, title: str, body: str, *, policy: str = "") -> None:
+    """Write a page; missing folders are made.
+
+    Args:
+        path: The HTML file.
+        title: The title of the page.
+        body: Its HTML.
+        policy: What its security policy allows besides images and styles in the page; by default nothing.
+    """
+    fields = {"title": html.escape(title), "style": part("page.css"), "body": body, "policy": policy}
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(fill(part("shell.html"), fields), encoding="utf-8")
 
 
+def write_scripted(
+    path: str | Path, title: str, body: str, data: Mapping[str, Any], scripts: Sequence[str], *, policy: str = ""
+) -> None:
+    """Write a page whose script draws it from data; missing folders are made.
+
+    Args:
+        path: The HTML file.
+        title: The title of the page.
+        body: The file with its HTML.
+        data: What the script draws, as JSON values; the title and the palette are added.
+        scripts: The files of its script, after `base.js`.
+        policy: As for `write`, besides the script.
+    """
+    script = "\n".join(part(name) for name in ("base.js", *scripts))
+    data = {"title": title, "palette": base64_of(palette().tobytes()), **data}
+    fields = {"title": html.escape(title), "controls": part("controls.html").strip()}
+    frame = {"body": fill(part(body), fields), "data": _embedded(data), "script": script}
+    write(path, title, fill(part("scripted.html"), frame), policy=policy + _SCRIPT_POLICY)
+
+
 def jpeg(picture: Image.Image) -> str:
-    """The picture as a data URI."""
+    """Return the picture as a data URI."""
     file = io.BytesIO()
     picture.save(file, format="JPEG", quality=88, optimize=True)
     return f"data:image/jpeg;base64,{base64_of(file.getvalue())}"
 
 
 def base64_of(data: bytes) -> str:
-    """Bytes as text."""
+    """Return bytes as text."""
     return base64.b64encode(data).decode("ascii")
 
 
-def embedded(data: Mapping[str, Any]) -> str:
-    """JSON that may stand inside a script element: no label can end the element or open a comment."""
+def quantized(rows: Float[np.ndarray, "n m"], steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Express each row in whole steps from its lowest to its highest value, so that it takes little space in a page.
+
+    Args:
+        rows: The values, in float64.
+        steps: Number of steps between the lowest and the highest value.
+
+    Returns:
+        For each row its lowest value and the size of a step (n,), and the steps (n, m), rounded.
+    """
+    low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
+    size = (high - low) / steps
+    return low.ravel(), size.ravel(), np.round((rows - low) / np.where(size > 0, size, 1))
+
+
+def _embedded(data: Mapping[str, Any]) -> str:
+    """Return JSON that may stand inside a script element: no label can end the element or open a comment."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))  # ASCII only, so U+2028 is escaped as well
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

@@ -1,6 +1,7 @@
-"""What a map is called where people read it: its method, what its values are, where it comes from."""
+"""How a map is described to a reader: its method, what its values are, and where it comes from."""
 
 import math
+from typing import Any
 
 from ..maps.attention_map import AttentionMap
 
@@ -13,25 +14,25 @@ _MEANINGS = {
 
 
 def readable(method: str) -> str:
-    """A method's name in prose: `gradient × input` for `gradient_x_input`."""
+    """Return a method's name in prose: `gradient × input` for `gradient_x_input`."""
     return method.replace("_x_", " × ").replace("_", " ")
 
 
 def title(attention_map: AttentionMap) -> str:
-    """The method and what it explains: `relevance for “tabby cat”`."""
+    """Return the method and what it explains: `relevance for “tabby cat”`."""
     method = readable(attention_map.method)
     return method if attention_map.target is None else f"{method} for “{attention_map.target}”"
 
 
 def meaning(attention_map: AttentionMap) -> str:
-    """What the values are, with their unit, as it stands beside a color bar: `relevance per patch`, `per 20 ms`."""
+    """Return what the values are, with their unit, for a color bar: `relevance per patch`, `per 20 ms`."""
     method, last = attention_map.method, attention_map.axes[-1]
     unit = f"{1000 * last.step:g} ms" if last.unit == "second" else last.unit
     return f"{_MEANINGS.get(method, readable(method))} per {unit}"
 
 
 def origin(attention_map: AttentionMap) -> str:
-    """Which attentions and heads a map was made from: `blocks.11.self · all heads`."""
+    """Return the attention sites and heads that a map was made from: `blocks.11.self · all heads`."""
     sites, heads = attention_map.sites, attention_map.heads
     where = sites[0] if len(sites) == 1 else f"{sites[0]} to {sites[-1]}"
     if heads is None:
@@ -39,8 +40,25 @@ def origin(attention_map: AttentionMap) -> str:
     return f"{where} · {'head' if len(heads) == 1 else 'heads'} {', '.join(map(str, heads))}"
 
 
+def described(attention_map: AttentionMap) -> dict[str, Any]:
+    """Return what a page says of a map, and the names of the layers and the number of heads to choose from."""
+    facts: dict[str, Any] = {
+        "name": readable(attention_map.method),
+        "note": attention_map.note,
+        "origin": origin(attention_map),
+        "meaning": meaning(attention_map),
+        "layers": None,
+        "heads": 1,
+    }
+    if "layer" in attention_map.names:
+        layers, heads = attention_map.values.shape[:2]
+        names = attention_map.axes[0].labels or [f"layer {layer}" for layer in range(layers)]
+        facts |= {"name": "layer and head", "layers": names, "heads": heads}
+    return facts
+
+
 def likelier(image_dependence: float) -> str:
-    """How much likelier the picture makes a word, from its dependence in nats: `× 14`; `× 0.8` is less likely."""
+    """Return how many times likelier a word is with the image, from its dependence in nats: `× 14`, `× 0.8`."""
     if image_dependence > math.log(1000):
         return "× more than 1000"
     times = math.exp(image_dependence)
@@ -48,6 +66,6 @@ def likelier(image_dependence: float) -> str:
 
 
 def check_score(label: str, score: float) -> None:
-    """Raise ValueError where a score is no probability."""
+    """Raise ValueError if a score is no probability."""
     if not (math.isfinite(score) and 0 <= score <= 1):
         raise ValueError(f"`score` of {label!r} must be between 0 and 1, but is {score} instead.")

@@ -1,11 +1,10 @@
-"""Maps as one self-contained HTML page.
+"""Maps over images as one self-contained HTML page.
 
-A page needs no network and opens from the file system: style, script, pictures and values all stand in the one file.
-Each picture has views, one at a time: what was predicted or written about it, or a question with its answer. A view has
-texts, whose words have a map each; where nothing was written, one text without words.
+A page needs no network and opens from the file system: style, script, images and values are all in the one file. Each
+image has views, shown one at a time: its prediction or caption, or one question with its answer. A view has texts, and
+each word of a text has maps; a prediction is one text without words.
 """
 
-import html
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -17,43 +16,36 @@ import numpy as np
 from ..maps.attention_map import AttentionMap
 from ..maps.grounding import ungrounded
 from .canvas import for_display
-from .heatmap import SATURATION, palette, placed
-from .html import base64_of, embedded, fill, jpeg, part, write
-from .naming import likelier, meaning, origin, readable
+from .heatmap import SATURATION, placed
+from .html import base64_of, jpeg, quantized, write_scripted
+from .naming import described, likelier
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord, gaps
 
 _STEPS = 65535
 """Values are stored in 16-bit steps from the lowest to the highest of their grid: exact to 1/131,070 of that range."""
 
 _MOST_OF_STACKS = 16_000_000
-"""Bytes that the maps of every layer and head may take of the questions about one picture: with more, a browser opens
-the page slowly, and they are left out."""
+"""Bytes for the maps of every layer and head, for all questions about one image. Larger ones are left out: a browser
+would open the page slowly."""
 
 
 def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPicture], title: str) -> None:
-    """Write one page that shows pictures, one at a time, with a choice of their questions and maps.
+    """Write one page that shows images, one at a time, with a choice of their questions and maps.
 
-    An address that ends in `#question-2` opens the page at the second question about its first picture.
+    An address that ends in `#question-2` opens the page at the second question about its first image.
 
     Args:
-        path: Of the HTML file; missing folders are made.
-        pictures: At least one.
-        title: Of the page.
+        path: The HTML file; missing folders are made.
+        pictures: The images, at least one.
+        title: The title of the page.
 
     Raises:
-        ValueError: There is no picture.
+        ValueError: There is no image.
     """
     if not pictures:
         raise ValueError("`pictures` must hold at least one picture, but is empty instead.")
-    data = {
-        "title": title,
-        "palette": base64_of(palette().tobytes()),
-        "saturation": SATURATION,
-        "pictures": [_picture(picture) for picture in pictures],
-    }
-    script = "\n".join(part(name) for name in ("base.js", "draw.js", "words.js", "page.js"))
-    body = {"title": html.escape(title), "script": script, "data": embedded(data)}
-    write(path, title, fill(part("page.html"), body), scripts="; script-src 'unsafe-inline'")
+    data = {"saturation": SATURATION, "pictures": [_picture(picture) for picture in pictures]}
+    write_scripted(path, title, "page.html", data, ("draw.js", "words.js", "page.js"))
 
 
 def _picture(picture: PagePicture | AskedPicture) -> dict[str, Any]:
@@ -102,12 +94,12 @@ def _text(title: str, text: PageText, *, stacks: bool) -> dict[str, Any]:
 
 
 def _without_stacks(text: PageText) -> Sequence[AttentionMap]:
-    """The other maps, where there are some."""
+    """Return the maps without the stacks; all maps where there are only stacks."""
     return [one for one in text.maps if "layer" not in one.names] or text.maps
 
 
 def _size_of_stacks(text: PageText) -> int:
-    """Bytes of the page: two for a value, and base64 makes four of three."""
+    """Return the bytes that stacks take in the page: two for a value, times 4/3 for base64."""
     if len(_without_stacks(text)) == len(text.maps):
         return 0
     return sum(one.values.size * 8 // 3 for one in text.maps if "layer" in one.names)
@@ -123,7 +115,7 @@ def _word(word: PageWord) -> dict[str, Any]:
         return facts
     facts["probability"] = float(word.probability)
     if word.image_dependence is not None:
-        # a word may be less likely with the picture, but nothing is likelier than 1
+        # a word may be likelier without the image, but no probability is above 1
         facts["without"] = min(1.0, word.probability * math.exp(-max(word.image_dependence, -700.0)))
         facts["drop"] = float(word.image_dependence)
         facts["likelier"] = likelier(word.image_dependence)
@@ -137,29 +129,17 @@ def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, Any]:
     left, top, right, bottom = geometry.source_box()
     rows, columns = attention_map.values.shape[-2:]
     grids = attention_map.values.reshape(-1, rows * columns).astype(np.float64)  # [layers * heads * words, cells]
-    low, high = grids.min(axis=1, keepdims=True), grids.max(axis=1, keepdims=True)
-    step = (high - low) / _STEPS
-    steps = np.round((grids - low) / np.where(step > 0, step, 1)).astype("<u2")
-    name = readable(attention_map.method)
-    facts: dict[str, Any] = {
-        "name": f"{name}: {attention_map.target}" if with_target and attention_map.target else name,
+    low, size, steps = quantized(grids, _STEPS)
+    facts = described(attention_map)
+    if with_target and attention_map.target and facts["layers"] is None:
+        facts["name"] += f": {attention_map.target}"
+    return facts | {
         "target": attention_map.target,
-        "note": attention_map.note,
-        "origin": origin(attention_map),
-        "meaning": meaning(attention_map),
         "box": [left / width, top / height, right / width, bottom / height],
         "rows": rows,
         "columns": columns,
-        "low": low.ravel().tolist(),
-        "step": step.ravel().tolist(),
-        "steps": base64_of(steps.tobytes()),
-        "layers": None,
-        "heads": 1,
+        "low": low.tolist(),
+        "step": size.tolist(),
+        "steps": base64_of(steps.astype("<u2").tobytes()),
         "words": attention_map.values.shape[-3] if "word" in attention_map.names else 0,
     }
-    if "layer" in attention_map.names:
-        layers, heads = attention_map.values.shape[:2]
-        facts["name"] = "layer and head"
-        facts["layers"] = attention_map.axes[0].labels or [f"layer {layer}" for layer in range(layers)]
-        facts["heads"] = heads
-    return facts

@@ -1,6 +1,6 @@
-// --- the texts, a caption or a question and its answer: each word is a choice, and says what is known of it ---
+// --- the texts (a caption, or a question and its answer): each word can be chosen, and shows its probabilities ---
 
-const NOTHING = "nothing"; // was said
+const NOTHING = "nothing"; // in place of an empty text
 const viewOf = () => data.pictures[chosen.picture].views[chosen.view];
 const textOf = () => viewOf().texts[chosen.text];
 const said = ({ words, gaps }) => [...words.flatMap((word, i) => [gaps[i], word.text.trim()]), gaps.at(-1)].join("");
@@ -19,8 +19,8 @@ function wordChoice(word, text, index, show) {
   const label = choice("word", `${text} ${index}`, here, [word.text.trim()], choose);
   if (word.ungrounded) {
     label.className = "made-up";
-    const remark = document.createElement("small"); // for those who do not see the line below the word
-    remark.textContent = " (mean color suffices)";
+    const remark = document.createElement("small"); // for screen readers, which do not tell the line below the word
+    remark.textContent = " (the picture did not matter)";
     label.lastChild.append(remark);
   }
   // pointing is enough; a finger has to tap
@@ -35,7 +35,7 @@ function showText({ title, words, gaps }, text, show) {
   Object.assign(heading, { id: `text-${text}`, textContent: title });
   line.className = "sentence";
   line.setAttribute("role", "group");
-  line.setAttribute("aria-labeledby", heading.id);
+  line.setAttribute("aria-labelledby", heading.id);
   for (const [index, word] of words.entries()) line.append(gaps[index], wordChoice(word, text, index, show));
   line.append(gaps.at(-1));
   if (!words.length && !gaps[0]) {
@@ -48,7 +48,7 @@ function showText({ title, words, gaps }, text, show) {
 
 function showTexts(show) {
   const { texts } = viewOf();
-  // the last text first: an answer says more than a word of its question
+  // begin with the last text: the answer rather than its question
   chosen.text = Math.max(0, texts.findLastIndex((text) => text.words.length));
   chosen.word = 0;
   const words = texts.flatMap((text) => text.words);
@@ -66,9 +66,9 @@ function markWord() {
   const facts = [["b", wordText()]];
   if (word.probability !== null) facts.push(["span", `${percent(word.probability)} likely`]);
   if (word.without !== null) {
-    facts.push(["span", `${percent(word.without)} by mean color`]);
+    facts.push(["span", `${percent(word.without)} without the picture`]);
     facts.push(["span", word.likelier]);
-    if (word.ungrounded) facts.push(["em", "mean color suffices"]);
+    if (word.ungrounded) facts.push(["em", "the picture did not matter"]);
   }
   showFacts("word", facts);
 }

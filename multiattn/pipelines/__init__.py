@@ -1,26 +1,25 @@
-"""Floor 5: files in, typed results and maps out."""
+"""Floor 6: files in, typed results and maps out.
+
+`load` makes the pipeline of a model; `base`, `options` and `results` hold what all pipelines share.
+"""
 
 from .answer import AnswerPipeline
-from .answer_options import AnswerOptions
+from .base import Pipeline
 from .caption import CaptionPipeline
-from .caption_options import CaptionOptions
 from .classify import ClassifyPipeline
-from .load import load
-from .results import (
+from .image_results import (
     Answer,
     AnswerMap,
-    Candidate,
     CaptionMap,
     CaptionResult,
     ClassifyResult,
-    Failure,
     PictureMap,
     Prediction,
-    Result,
-    SavedMap,
-    WrittenWord,
     save_answers,
 )
+from .load import load
+from .options import AnswerOptions, CaptionOptions
+from .results import Candidate, Failure, Result, SavedMap, WrittenWord
 from .transcribe.config import Segment, SpeechOptions
 from .transcribe.options import TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
@@ -40,6 +39,7 @@ __all__ = [
     "ClassifyResult",
     "Failure",
     "PictureMap",
+    "Pipeline",
     "Prediction",
     "Result",
     "SavedMap",

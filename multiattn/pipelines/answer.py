@@ -1,8 +1,8 @@
-"""The answering pipeline: pictures and questions in, answers and a map for every word of both out.
+"""The answering pipeline: images and questions in, answers and a map for every word of both out.
 
-The way of one picture: `load_image` -> `ImagePreprocessing` -> the encoder, once for all questions about it. Of a
-question: the tokenizer -> the question encoder, which looks at the picture -> a `AnswerDecoder`; and, where maps are asked
-for, `explain_answer`, from how the question was read and one more reading of the answer.
+The way of one image: `load_image` -> `ImagePreprocessing` -> the encoder, once for all questions about it. The way of a
+question: the tokenizer -> the question encoder, which attends to the image -> an `AnswerDecoder`; and with maps
+`explain_answer`, from the states of the question and a replay of the answer. `answer_batch` has the model's part.
 """
 
 from collections import deque
@@ -11,51 +11,61 @@ from typing import Unpack, overload
 
 import torch
 
-from ..errors import InputError, ModelError
+from ..errors import InputError
 from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
-from ..inputs import ImageSource, Tokenizer
+from ..inputs import ImageSource
 from ..maps import ANSWER_METHODS
-from ..models import VQA
+from ..models import VQA, SingleStream
 from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
-from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, short, spelt
-from .answer_options import TOP_K, AnswerOptions, check_asked, checked_answers, first_token_of, written_options
-from .base import Prepared, check_at_least_one, check_color, chosen_methods, prepared_batches, the_only
-from .device import find_device
-from .options import check_names
-from .results import Answer, Failure
+from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_answers, quoted
+from .base import (
+    Pipeline,
+    Prepared,
+    check_at_least_one,
+    check_color,
+    chosen_methods,
+    prepared_batches,
+    the_only,
+    tokenizer_of,
+)
+from .image_results import Answer
+from .options import (
+    TOP_K,
+    AnswerOptions,
+    answer_search,
+    check_answer_options,
+    check_names,
+    checked_answers,
+    first_token_of,
+)
+from .results import Failure
 
 _Questions = list[str] | tuple[str, ...]
 
 _FEW = 5
-"""Of a list of answers, those that a message names."""
+"""Number of the known answers that a message lists."""
 
 
-class AnswerPipeline:
-    """Answers questions about pictures and shows where the model looked. No state besides the model: safe in threads.
+class AnswerPipeline(Pipeline[VQA | SingleStream]):
+    """Answers questions about images and shows where the model looked. No state besides the model: safe in threads.
 
     Args:
-        bundle: The model with its preprocessing and tokenizer; the model is moved to `device` and laid out there. On a
-            CPU that takes the memory of a `VQA`'s weights once more, the picture encoder's among them (BLIP-base: 340
-            MB, for which it is 1.09 times as fast).
+        bundle: The model with its preprocessing and tokenizer; the model is moved to `device`, and its weights are laid
+            out there. On a CPU that takes the memory of a `VQA`'s weights a second time, including the image encoder's
+            (BLIP-base: 340 MB, which makes it 1.09 times as fast).
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is of another task or reads no color pictures, or the device is not there.
+        ModelError: The model is for another task or reads no color images, or the device does not exist.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.answerer
-        if bundle.tokenizer is None:
-            raise ModelError(
-                f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."
-            )
+        self._tokenizer = tokenizer_of(bundle)
         if isinstance(model, VQA):
             check_color(model.config.encoder, source=bundle.source)
-        self.device = find_device(device)
-        self.bundle = bundle
-        self._tokenizer: Tokenizer = bundle.tokenizer
-        self._model = model.to(self.device).eval()
+        super().__init__(bundle, model, device=device)
         self._decoder = model.decoder if isinstance(model, VQA) else None
         if isinstance(model, VQA):
             lay_out_for_reading(model.encoder)
@@ -63,7 +73,7 @@ class AnswerPipeline:
         if self._decoder is not None:
             lay_out_for_decoding(self._decoder)
         heads = bundle.decoding.get("pointing_heads")
-        self._answerer = Answerer(self._model, bundle.tokenizer, device=self.device, heads=heads)
+        self._answerer = Answerer(self._model, self._tokenizer, device=self.device, heads=heads)
 
     @overload
     def __call__(
@@ -96,28 +106,29 @@ class AnswerPipeline:
         maps: str | Sequence[str] | None = None,
         **options: Unpack[AnswerOptions],
     ) -> Answer | list[Answer | Failure]:
-        """Answers one question about a picture, or each of a list; for many pictures there is `stream`.
+        """Answer one question about an image, or each of a list; for many images there is `stream`.
 
         Args:
-            image: The picture, which is encoded once for all questions.
-            question: A question, or a list or tuple of them.
-            answers: What to choose the answer from: ranked by a model that writes, chosen among by one with a list.
+            image: The image, which is encoded once for all questions.
+            question: A question, or a list or tuple of questions.
+            answers: The answers to choose from. A model that writes ranks them; for a model with a closed list they
+                must be part of it.
             maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all".
-            options: How to find the answer, as `AnswerOptions` says: `top_k=3`, `num_beams=5`.
+            options: How to find the answer, see `AnswerOptions`: `top_k=3`, `num_beams=5`.
 
         Returns:
-            One answer for one question; for a list, a list of results in its order, where a question that could not be
-            used is a `Failure` (its `error` says why) and does not keep the others from being done.
+            One answer for one question; for a list, a list of results in its order, with a `Failure` for each question
+            that cannot be used.
 
         Raises:
-            InputError: The picture, the one question or the list of answers cannot be used.
+            InputError: The image, the one question or the list of answers cannot be used.
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
         request = self._request(answers, maps, options)
-        (results,) = self._of_pictures([(image, _several(question))], request, batch_size=1)
-        if isinstance(results, Failure):
-            raise results.error
+        ((item, results),) = self._of_pictures([(image, question)], request, batch_size=1)
+        if isinstance(item, Failure):
+            raise item.error
         return results if isinstance(question, list | tuple) else the_only(results)
 
     def stream(
@@ -129,31 +140,32 @@ class AnswerPipeline:
         batch_size: int = 8,
         **options: Unpack[AnswerOptions],
     ) -> Iterator[Answer | Failure]:
-        """Answers questions about many pictures, lazily: gives the results in order, each batch as soon as it is done.
+        """Answer questions about many images, lazily: yield the results in order, each batch as soon as it is done.
 
         Args:
-            inputs: Pictures, each with a question or several about it; read no further ahead than two batches, so that
-                there may be endlessly many.
+            inputs: Images, each with one question or several; possibly endlessly many: read no further ahead than two
+                batches.
             answers: As for the call.
             maps: As for the call.
-            batch_size: Pictures to compute at once.
+            batch_size: Number of images to compute at once.
             options: As for the call.
 
         Returns:
-            One result for each question. One that could not be used is a `Failure`; where the picture could not, all
-            questions about it are, with one and the same error.
+            One result for each question; a `Failure` for a question that cannot be used. If an image cannot be used,
+            all questions about it have the same `Failure`.
         """
         check_at_least_one("batch_size", batch_size)
-        return self._in_order(inputs, self._request(answers, maps, options), batch_size=batch_size)
+        answered = self._of_pictures(inputs, self._request(answers, maps, options), batch_size=batch_size)
+        return (result for _, results in answered for result in results)
 
     def _request(
         self, answers: Sequence[str] | None, maps: str | Sequence[str] | None, options: AnswerOptions
     ) -> Request:
-        """What was asked for, checked."""
+        """Return the options of a call, checked."""
         methods = chosen_methods(maps, ANSWER_METHODS)
         check_names(options, AnswerOptions)
         source = self.bundle.source or "the model"
-        check_asked(options, writes=self._decoder is not None and answers is None, source=source)
+        check_answer_options(options, writes=self._decoder is not None and answers is None, source=source)
         config = self._model.config.question
         first_token = first_token_of(
             options.get("first_token"),
@@ -162,71 +174,55 @@ class AnswerPipeline:
             vocab_size=config.vocab_size,
             source=source,
         )
-        return Request(methods, first_token, self._finder(answers, options, source=source))
+        return Request(methods, first_token, self._answer_decoder(answers, options, source=source))
 
-    def _finder(self, answers: Sequence[str] | None, options: AnswerOptions, *, source: str) -> AnswerDecoder:
+    def _answer_decoder(self, answers: Sequence[str] | None, options: AnswerOptions, *, source: str) -> AnswerDecoder:
         top_k = options.get("top_k") or TOP_K
         choices = None if answers is None else checked_answers(answers)
         if self._decoder is None:
             labels = self.bundle.labels
-            places = {label: place for place, label in enumerate(labels)}
-            if unknown := [choice for choice in choices or () if choice not in places]:
+            indices = {label: index for index, label in enumerate(labels)}
+            if unknown := [choice for choice in choices or () if choice not in indices]:
                 raise InputError(
                     f"`answers` must be of the {len(labels)} that {source} knows ({', '.join(labels[:_FEW])}"
-                    f"{', ...' if len(labels) > _FEW else ''}), but {short(unknown[0])} is not: leave it out, or give "
+                    f"{', ...' if len(labels) > _FEW else ''}), but {quoted(unknown[0])} is not: leave it out, or give "
                     "a model that writes its answers"
                 )
-            chosen = list(places.values()) if choices is None else [places[choice] for choice in choices]
+            chosen = list(indices.values()) if choices is None else [indices[choice] for choice in choices]
             return Closed(self._model, labels, chosen, top_k)
         if choices is None:
-            search = written_options(options, self.bundle.decoding, source=source)
+            search = answer_search(options, self.bundle.decoding, source=source)
             return Generative(self._decoder, self._tokenizer, search)
         longest = self._decoder.config.max_length - 1
-        return Ranked(self._decoder, spelt(choices, self._tokenizer, longest=longest), top_k)
-
-    def _in_order(
-        self, pairs: Iterable[tuple[ImageSource, str | _Questions]], request: Request, *, batch_size: int
-    ) -> Iterator[Answer | Failure]:
-        counts: deque[int] = deque()
-
-        def counted() -> Iterator[tuple[ImageSource, _Questions]]:
-            for picture, question in pairs:
-                questions = _several(question)
-                counts.append(len(questions))
-                yield picture, questions
-
-        for results in self._of_pictures(counted(), request, batch_size=batch_size):
-            count = counts.popleft()
-            yield from [results] * count if isinstance(results, Failure) else results
+        return Ranked(self._decoder, encode_answers(choices, self._tokenizer, longest=longest), top_k)
 
     def _of_pictures(
-        self, pairs: Iterable[tuple[ImageSource, _Questions]], request: Request, *, batch_size: int
-    ) -> Iterator[list[Answer | Failure] | Failure]:
-        """Of each picture a result for each question, or why it cannot be used."""
+        self, pairs: Iterable[tuple[ImageSource, str | _Questions]], request: Request, *, batch_size: int
+    ) -> Iterator[tuple[Prepared | Failure, list[Answer | Failure]]]:
+        """Yield each image, or why it cannot be used, with a result for each of its questions."""
         asked: deque[_Questions] = deque()
 
         def pictures() -> Iterator[ImageSource]:
-            for picture, questions in pairs:
-                asked.append(questions)
+            for picture, question in pairs:
+                asked.append(_several(question))
                 yield picture
 
         for batch in prepared_batches(pictures(), self.bundle.pictures, batch_size=batch_size):
             rows = [[self._question(text, item, request) for text in asked.popleft()] for item in batch]
             good = [
-                (item, [row for row in of_picture if isinstance(row, Question)])
-                for item, of_picture in zip(batch, rows, strict=True)
+                (item, [one for one in row if isinstance(one, Question)])
+                for item, row in zip(batch, rows, strict=True)
                 if isinstance(item, Prepared)
             ]
             answered = iter(self._answerer(good, request))
-            for item, of_picture in zip(batch, rows, strict=True):
-                if isinstance(item, Failure):
-                    yield item
-                    continue
-                answers = iter(next(answered))
-                yield [row if isinstance(row, Failure) else next(answers) for row in of_picture]
+            for item, row in zip(batch, rows, strict=True):
+                answers = iter(next(answered) if isinstance(item, Prepared) else ())
+                yield item, [one if isinstance(one, Failure) else next(answers) for one in row]
 
     def _question(self, text: object, item: Prepared | Failure, request: Request) -> Question | Failure:
-        """A question as the model reads it, or why it cannot."""
+        """Return a question as the model reads it, or why it or its image cannot be used."""
+        if isinstance(item, Failure):
+            return item
         try:
             return self._encoded(text, request.first_token)
         except InputError as error:
@@ -241,11 +237,11 @@ class AnswerPipeline:
         config = self._model.config.question
         if len(ids) > (most := config.max_length - 2):
             raise InputError(
-                f"`question` must have at most {most} tokens, but {short(text)} has {len(ids)} instead: shorten it"
+                f"`question` must have at most {most} tokens, but {quoted(text)} has {len(ids)} instead: shorten it"
             )
         if not self._tokenizer.decode(ids).strip():
             raise InputError(
-                f"`question` must have a word that the model's vocabulary knows, but is {short(text)} instead: "
+                f"`question` must have a word that the model's vocabulary knows, but is {quoted(text)} instead: "
                 "ask in the language of the model"
             )
         return Question(text, (first_token, *ids, config.end_token), tuple(words))

@@ -1,8 +1,9 @@
-"""The model's part of answering: pictures are encoded, questions read, answers found and explained, batch by batch.
+"""The model's part of answering: images are encoded, questions read, answers found and explained, batch by batch.
 
-Notation: b pictures, g questions of each, r = b g questions, those of one picture side by side.
+Notation: b images, g questions about each, r = b g questions, those about one image side by side.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
@@ -16,23 +17,23 @@ from ..inputs.text import Word
 from ..maps import AnswerMaps, QuestionReading, answer_attention, answer_attention_stack, explain_answer, read_questions
 from ..models import VQA, SingleStream
 from .answer_decoders import AnswerDecoder, Found
-from .base import Prepared
-from .results import Answer, AnswerMap
+from .base import Prepared, stacked
+from .image_results import Answer, AnswerMap
 
 _ROWS = 64
-"""Questions computed at once: what they take of the memory grows with them."""
+"""Number of questions computed at once, which bounds the memory."""
 
 
 class Question(NamedTuple):
     """A question as the model reads it."""
 
     text: str
-    tokens: tuple[int, ...]  # special ones included
+    tokens: tuple[int, ...]  # including the special ones
     words: tuple[Word, ...]
 
 
 class Request(NamedTuple):
-    """What was asked for."""
+    """The options of a call, checked."""
 
     methods: tuple[str, ...]
     first_token: int
@@ -40,13 +41,14 @@ class Request(NamedTuple):
 
 
 class Answerer:
-    """Answers questions that are ready about pictures that are ready.
+    """Answers encoded questions about preprocessed images.
 
     Args:
-        model: In eval mode, where it is to compute.
-        tokenizer: Its own.
-        device: Where the model is.
-        heads: Those of the question encoder that point, by layer and place, on which the maps then rest; None for all.
+        model: The model, in eval mode on `device`.
+        tokenizer: Its tokenizer.
+        device: The device of the model.
+        heads: Heads of the question encoder that point, by layer and index, on which the maps by attention then rest;
+            None for all heads.
     """
 
     def __init__(
@@ -60,56 +62,56 @@ class Answerer:
         self._model, self._tokenizer, self._device, self._heads = model, tokenizer, device, heads
 
     def __call__(self, batch: Sequence[tuple[Prepared, list[Question]]], request: Request) -> list[list[Answer]]:
-        """The answers to each picture's questions. Pictures of one size are encoded together."""
+        """Return the answers to each image's questions. Images of one size are encoded together."""
         answers: list[list[Answer]] = [[] for _ in batch]
-        by_size: dict[tuple[int, ...], list[int]] = {}
+        by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for i, (item, questions) in enumerate(batch):
             if questions:
-                by_size.setdefault(tuple(item.pixels.shape), []).append(i)
-        for places in by_size.values():
-            seen = self._seen([batch[i][0] for i in places])
-            by_count: dict[int, list[int]] = {}  # places among these
-            for place, i in enumerate(places):
-                by_count.setdefault(len(batch[i][1]), []).append(place)
-            for count, alike in by_count.items():
-                part = seen if len(alike) == len(places) else seen.select(alike)
-                step = max(1, _ROWS // len(alike))
+                by_size[tuple(item.pixels.shape)].append(i)
+        for of_size in by_size.values():
+            images = self._encoded([batch[i][0] for i in of_size])
+            by_count: dict[int, list[int]] = defaultdict(list)  # number of questions -> rows of `images`
+            for row, i in enumerate(of_size):
+                by_count[len(batch[i][1])].append(row)
+            for count, rows in by_count.items():
+                part = images if len(rows) == len(of_size) else images.select(rows)
+                step = max(1, _ROWS // len(rows))
                 for first in range(0, count, step):
-                    rows = [batch[places[place]][1][first : first + step] for place in alike]
-                    found = self._results(part, rows, request)
-                    for place, of_picture in zip(alike, found, strict=True):
-                        answers[places[place]] += of_picture
+                    asked = [batch[of_size[row]][1][first : first + step] for row in rows]
+                    for row, found in zip(rows, self._answers(part, asked, request), strict=True):
+                        answers[of_size[row]] += found
         return answers
 
-    def _seen(self, items: list[Prepared]) -> "_Seen":
-        images = torch.stack([item.pixels for item in items]).to(self._device)  # (b, 3, h, w)
+    def _encoded(self, items: list[Prepared]) -> "_Images":
+        pixels = stacked(items, self._device)
         with torch.inference_mode():
-            context = self._model.encode(images)
+            context = self._model.encode(pixels)
             if isinstance(self._model, VQA):
-                return _Seen(items, images, self._model.question.project_context(context))
-        return _Seen(items, images, context)
+                return _Images(items, pixels, self._model.question.project_context(context))
+        return _Images(items, pixels, context)
 
-    def _results(self, seen: "_Seen", rows: Sequence[Sequence[Question]], request: Request) -> list[list[Answer]]:
-        """The answers to as many questions about each picture."""
-        questions = [question for of_picture in rows for question in of_picture]
-        tokens, attention_mask = self._filled(questions)
+    def _answers(self, images: "_Images", asked: Sequence[Sequence[Question]], request: Request) -> list[list[Answer]]:
+        """Return the answers to the same number of questions about each image."""
+        questions = [question for of_image in asked for question in of_image]
+        tokens, attention_mask = self._padded(questions)
+        model, context = self._model, images.context
         with torch.inference_mode():
             reading = projected = None
-            if not isinstance(self._model, VQA):
-                states = self._model.read(tokens, cast(Tensor, seen.context), attention_mask=attention_mask)
+            if not isinstance(model, VQA):
+                states = model.read(tokens, cast(Tensor, context), attention_mask=attention_mask)
             elif request.methods:
-                reading = read_questions(self._model, seen.images, tokens, seen.context, attention_mask=attention_mask)
+                reading = read_questions(model, images.pixels, tokens, context, attention_mask=attention_mask)
                 states, projected = reading.states, reading.projected
             else:
-                states = self._model.read(tokens, seen.context, attention_mask=attention_mask)
-                if self._model.decoder is not None:
-                    projected = self._model.decoder.project_context(states, attention_mask)
+                states = model.read(tokens, context, attention_mask=attention_mask)
+                if model.decoder is not None:
+                    projected = model.decoder.project_context(states, attention_mask)
         found = request.find(states, projected)
         first_token = self._tokenizer.name_of(request.first_token) or str(request.first_token)
-        each = len(rows[0])
+        each = len(asked[0])
         answers = [
             Answer(
-                file=seen.items[i // each].file,
+                file=images.items[i // each].file,
                 question=question.text,
                 candidates=one.candidates,
                 question_words=question.words,
@@ -120,53 +122,53 @@ class Answerer:
             for i, (question, one) in enumerate(zip(questions, found, strict=True))
         ]
         if request.methods:
-            answers = self._with_maps(seen, questions, found, answers, request.methods, reading)
+            answers = self._with_maps(images, questions, found, answers, request.methods, reading)
         return [answers[i : i + each] for i in range(0, len(answers), each)]
 
     def _unknown_words(self, question: Question) -> tuple[str, ...]:
         unknown = self._tokenizer.id_of("[UNK]")
-        # the first token is a special one, which no word counts
+        # pieces count from the token after the special one
         return tuple(
             word.text for word in question.words if any(question.tokens[1 + piece] == unknown for piece in word.pieces)
         )
 
-    def _filled(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor | None]:
-        """The questions' tokens (r, n), filled up on the right, and where they are real unless all of it is."""
+    def _padded(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor | None]:
+        """Return the tokens (r, n), padded on the right, and the mask, False for padding; None without padding."""
         counts = [len(question.tokens) for question in questions]
         longest, pad = max(counts), self._model.config.question.pad_token
-        filled = [[*question.tokens, *[pad] * (longest - len(question.tokens))] for question in questions]
-        tokens = torch.tensor(filled, device=self._device)
+        padded = [[*question.tokens, *[pad] * (longest - len(question.tokens))] for question in questions]
+        tokens = torch.tensor(padded, device=self._device)
         if min(counts) == longest:
             return tokens, None
         return tokens, torch.arange(longest, device=self._device) < torch.tensor(counts, device=self._device)[:, None]
 
     def _with_maps(
         self,
-        seen: "_Seen",
+        images: "_Images",
         questions: Sequence[Question],
         found: Sequence[Found],
         answers: list[Answer],
         methods: Sequence[str],
         reading: QuestionReading | None,
     ) -> list[Answer]:
-        """From the reading of the questions, and one more of what was said: the search knows nothing of it."""
-        having = [i for i, one in enumerate(found) if one.words]  # an answer without a word has nothing to show
+        """Add the maps, from the reading of the questions and a replay of the answers."""
+        having = [i for i, one in enumerate(found) if one.words]  # an answer without words has no maps
         if not having:
             return answers
-        if len(having) < len(found):  # each with a picture of its own, for not all have as many
-            each = len(found) // len(seen.items)
-            seen, reading = seen.select([i // each for i in having]), None
-        by_method, stacks = self._explained(seen, [(questions[i], found[i]) for i in having], methods, reading)
+        if len(having) < len(found):  # an image for each question: images may now have different numbers of questions
+            each = len(found) // len(images.items)
+            images, reading = images.select([i // each for i in having]), None
+        by_method, stacks = self._explained(images, [(questions[i], found[i]) for i in having], methods, reading)
         results = list(answers)
-        for place, i in enumerate(having):
-            item, answer, stack = seen.items[place * len(seen.items) // len(having)], answers[i], stacks[place]
+        for row, i in enumerate(having):
+            item, answer, stack = images.items[row * len(images.items) // len(having)], answers[i], stacks[row]
             maps = tuple(
                 AnswerMap(
-                    map=one[place].answer,
+                    map=one[row].answer,
                     picture=item.picture,
                     name=item.title,
                     stack=stack.answer,
-                    question=one[place].question,
+                    question=one[row].question,
                     question_stack=stack.question,
                     asked=answer.question,
                     words=answer.words,
@@ -178,64 +180,62 @@ class Answerer:
 
     def _explained(
         self,
-        seen: "_Seen",
-        said: Sequence[tuple[Question, Found]],
+        images: "_Images",
+        answered: Sequence[tuple[Question, Found]],
         methods: Sequence[str],
         reading: QuestionReading | None,
     ) -> tuple[list[list[AnswerMaps]], list[AnswerMaps]]:
-        """By each method, the maps of each question; and those of every layer and head."""
-        model, images, geometries = self._model, seen.images, seen.geometries
-        tokens, words = [question.tokens for question, _ in said], [question.words for question, _ in said]
-        answers = cast(list[int], [one.said for _, one in said])  # or all of them tokens
-        answer_words = [one.said_words for _, one in said]
+        """Return the maps of each question by each method, and the maps of every layer and head."""
+        model, pixels, geometries = self._model, images.pixels, images.geometries
+        tokens, words = [question.tokens for question, _ in answered], [question.words for question, _ in answered]
+        answers = cast(list[int], [one.target for _, one in answered])  # or tokens, for all of them
+        answer_words = [one.target_words for _, one in answered]
         stacks = answer_attention_stack(
             model,
-            images,
+            pixels,
             tokens,
             words,
             answers=answers,
             answer_words=answer_words,
             geometries=geometries,
-            context=seen.context,
+            context=images.context,
             reading=reading,
         )
-        by_method = []
-        for method in methods:
-            if method == "attention":
-                by_method.append([answer_attention(stack, heads=self._heads) for stack in stacks])
-                continue
-            by_method.append(
-                explain_answer(
-                    model,
-                    images,
-                    tokens,
-                    words,
-                    answers=answers,
-                    answer_words=answer_words,
-                    method=method,
-                    geometries=geometries,
-                    heads=self._heads,
-                    reading=reading,
-                )
+        by_method = [
+            [answer_attention(stack, heads=self._heads) for stack in stacks]
+            if method == "attention"
+            else explain_answer(
+                model,
+                pixels,
+                tokens,
+                words,
+                answers=answers,
+                answer_words=answer_words,
+                method=method,
+                geometries=geometries,
+                heads=self._heads,
+                reading=reading,
             )
+            for method in methods
+        ]
         return by_method, stacks
 
 
-class _Seen(NamedTuple):
-    """Pictures of one size as the model has them."""
+class _Images(NamedTuple):
+    """Encoded images of one size."""
 
     items: list[Prepared]
-    images: Tensor  # (b, 3, h, w)
+    pixels: Tensor  # (b, 3, h, w)
     context: Tensor | ProjectedContext
 
-    def select(self, places: Sequence[int]) -> "_Seen":
-        """Some of them, in that order."""
-        chosen = torch.tensor(places, device=self.images.device)
+    def select(self, rows: Sequence[int]) -> "_Images":
+        """Return some of them, in that order."""
+        chosen = torch.tensor(rows, device=self.pixels.device)
         context = self.context
         part = context.select(chosen) if isinstance(context, ProjectedContext) else context[chosen]
-        return _Seen([self.items[place] for place in places], self.images[chosen], part)
+        return _Images([self.items[row] for row in rows], self.pixels[chosen], part)
 
     @property
     def geometries(self) -> list[Geometry]:
-        """How each was cut from its source."""
+        """How each image was cut from its source."""
         return [item.geometry for item in self.items]

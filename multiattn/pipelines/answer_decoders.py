@@ -1,6 +1,6 @@
-"""The three ways to an answer, once the question has been read: out of a closed list, written, or ranked.
+"""Three ways from the states of a question to an answer: from a closed list, written by a decoder, or ranked by it.
 
-Notation: r questions, n tokens of one, D width of their states.
+Notation: r questions, n tokens in each, D width of their states.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,85 +18,85 @@ from ..generation.search import check_numbers
 from ..inputs import Tokenizer
 from ..inputs.text import Word
 from ..models import VQA, SingleStream, TextDecoder
-from .results import Candidate, WrittenWord, probability
+from .results import Candidate, WrittenWord, probability, shifted, written_words
 
 _RANKED = 128
-"""Candidates of a list that are scored in full: those with the likeliest first tokens. As many as LAVIS takes."""
+"""Number of answers of a list that are scored in full: those with the likeliest first tokens. Source: LAVIS."""
 
 
 class Found(NamedTuple):
-    """What was found for a question."""
+    """The answers to one question."""
 
     candidates: tuple[Candidate, ...]
     """Best first, at least one."""
 
     words: tuple[WrittenWord, ...]
-    """Of the best."""
+    """The words of the best answer."""
 
-    said: int | tuple[int, ...]
-    """The best as maps are asked for: its place in the closed list, or its tokens from the start token on."""
+    target: int | tuple[int, ...]
+    """The best answer as the maps take it: its index in the closed list, or its tokens from the start token on."""
 
-    said_words: tuple[Word, ...]
-    """Its words, whose pieces count from the first token after the start token."""
+    target_words: tuple[Word, ...]
+    """Its words; their pieces count from the first token after the start token."""
 
 
 @runtime_checkable
 class AnswerDecoder(Protocol):
-    """A way to an answer."""
+    """Finds answers from the states of questions."""
 
     def __call__(self, states: Float[Tensor, "r n D"], projected: ProjectedContext | None) -> list[Found]:
-        """What is found for each question.
+        """Return the answers to each question.
 
         Args:
-            states: Of its tokens, as the question encoder gave them.
-            projected: What the decoder makes of them; None for a model that has none.
+            states: The states of the questions' tokens, from the question encoder.
+            projected: Their keys and values for the decoder; None for a model without one.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Closed:
-    """Out of a closed list, or a part of it."""
+    """Answers from a closed list, or from a part of it."""
 
     model: VQA | SingleStream
     labels: Sequence[str]
-    """All of the list."""
+    """The whole list."""
 
-    places: Sequence[int]
-    """Those to choose among."""
+    choices: Sequence[int]
+    """The indices of the answers to choose from."""
 
     top_k: int
 
     def __call__(self, states: Float[Tensor, "r n D"], projected: ProjectedContext | None) -> list[Found]:
-        """The likeliest, with their share of the probability of all that may be chosen."""
+        """Return the likeliest answers, scored by a softmax over the choices."""
         del projected
         with torch.inference_mode():
-            logits = self.model.answer_logits(states)[:, list(self.places)].float()  # (r, c)
+            logits = self.model.answer_logits(states)[:, list(self.choices)].float()  # (r, c)
             check_numbers(logits.amax(dim=1).tolist())
-            # stable: of equals, the first in the list
+            # stable: of equal scores, the first in the list
             best, order = logits.softmax(dim=1).sort(dim=1, descending=True, stable=True)
         return [
-            self._found(scores, [self.places[i] for i in chosen])
+            self._found(scores, [self.choices[i] for i in chosen])
             for scores, chosen in zip(best[:, : self.top_k].tolist(), order[:, : self.top_k].tolist(), strict=True)
         ]
 
-    def _found(self, scores: list[float], places: list[int]) -> Found:
-        candidates = tuple(Candidate(self.labels[place], score) for place, score in zip(places, scores, strict=True))
+    def _found(self, scores: list[float], indices: list[int]) -> Found:
+        candidates = tuple(Candidate(self.labels[index], score) for index, score in zip(indices, scores, strict=True))
         text = candidates[0].text
         word = WrittenWord(text, 0, len(text), candidates[0].score)
-        return Found(candidates, (word,), places[0], (Word(text, 0, len(text), ()),))
+        return Found(candidates, (word,), indices[0], (Word(text, 0, len(text), ()),))
 
 
 @dataclass(frozen=True)
 class Generative:
-    """By a decoder, in words of its own."""
+    """Answers that a decoder writes."""
 
     decoder: TextDecoder
     tokenizer: Tokenizer
     options: GenerationConfig
 
     def __call__(self, states: Float[Tensor, "r n D"], projected: ProjectedContext | None) -> list[Found]:
-        """What a search finds."""
+        """Return the answers that the search finds."""
         start = self.decoder.config.start_token
         assert projected is not None
         found = generate(self.decoder, projected, [[start]] * len(states), self.options)
@@ -105,25 +105,22 @@ class Generative:
     def _found(self, candidates: Sequence[Generated], start: int) -> Found:
         texts = [self.tokenizer.decode(one.tokens) for one in candidates]
         cut = len(texts[0]) - len(texts[0].lstrip())
-        words = [
-            word._replace(start=word.start - cut, end=word.end - cut)
-            for word in self.tokenizer.words(candidates[0].tokens)
-        ]
+        words = shifted(self.tokenizer.words(candidates[0].tokens), cut)
         return _found([(text.strip(), one) for text, one in zip(texts, candidates, strict=True)], words, start=start)
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """By a decoder, out of texts that it scores."""
+    """Answers from a list of texts, scored by a decoder."""
 
     decoder: TextDecoder
     texts: Mapping[tuple[int, ...], tuple[str, Sequence[Word]]]
-    """By their tokens, with their words."""
+    """The answers and their words, by their tokens."""
 
     top_k: int
 
     def __call__(self, states: Float[Tensor, "r n D"], projected: ProjectedContext | None) -> list[Found]:
-        """The likeliest of those that were scored in full."""
+        """Return the likeliest of the answers that were scored in full."""
         assert projected is not None
         ranked = rank(self.decoder, projected, list(self.texts), most=max(_RANKED, self.top_k))
         start = self.decoder.config.start_token
@@ -134,42 +131,42 @@ class Ranked:
         return found
 
 
-def spelt(
+def encode_answers(
     choices: Sequence[str], tokenizer: Tokenizer, *, longest: int
 ) -> dict[tuple[int, ...], tuple[str, tuple[Word, ...]]]:
-    """Answers to rank and their words, by their tokens.
+    """Return answers and their words, by their tokens.
 
     Args:
         choices: The answers.
-        tokenizer: The model's.
-        longest: Tokens that one may have.
+        tokenizer: The model's tokenizer.
+        longest: The most tokens that an answer may have.
 
     Raises:
-        InputError: The vocabulary has no token for one, one is too long, or two are the same to the model.
+        InputError: An answer has no known token, is too long, or has the same tokens as another.
     """
     found: dict[tuple[int, ...], tuple[str, tuple[Word, ...]]] = {}
     for choice in choices:
         ids, words = tokenizer.encode_words(choice)
         if not tokenizer.decode(ids).strip():
             raise InputError(
-                f"`answers` must have words that the model's vocabulary knows, but {short(choice)} has none: "
+                f"`answers` must have words that the model's vocabulary knows, but {quoted(choice)} has none: "
                 "leave it out"
             )
         if len(ids) > longest:
             raise InputError(
-                f"`answers` must have at most {longest} tokens each, but {short(choice)} has {len(ids)}: shorten it"
+                f"`answers` must have at most {longest} tokens each, but {quoted(choice)} has {len(ids)}: shorten it"
             )
         if tuple(ids) in found:
             raise InputError(
-                f"`answers` must be different to the model, but {short(choice)} and {short(found[tuple(ids)][0])} are "
-                "the same tokens: leave one out"
+                f"`answers` must be different to the model, but {quoted(choice)} and {quoted(found[tuple(ids)][0])} "
+                "are the same tokens: leave one out"
             )
         found[tuple(ids)] = choice, tuple(words)
     return found
 
 
-def short(text: str) -> str:
-    """A text in quotes for a message, cut where it is long."""
+def quoted(text: str) -> str:
+    """Return a text in quotes for a message, cut if it is long."""
     return repr(text if len(text) <= 40 else f"{text[:40]} ...")
 
 
@@ -177,10 +174,7 @@ def _found(texts: Sequence[tuple[str, Generated]], words: Sequence[Word], *, sta
     best = texts[0][1]
     return Found(
         tuple(Candidate(text, probability(sum(one.log_probs))) for text, one in texts),
-        tuple(
-            WrittenWord(word.text, word.start, word.end, probability(sum(best.log_probs[i] for i in word.pieces)))
-            for word in words
-        ),
+        written_words(words, best.log_probs),
         (start, *best.tokens),
         tuple(words),
     )

@@ -1,27 +1,172 @@
-"""What pipelines over pictures share: read ahead in threads, work in batches, keep order, let no bad input stop it."""
+"""What the pipelines share: the device, the checks of a model, and images read ahead in threads, batch by batch.
+
+A pipeline is made from a `ModelBundle` and is called with one input or a list. `stream` is the same for any number of
+inputs: results come in the order of the inputs, and an input that cannot be used gives a `Failure` and does not keep
+the others from being done. `stream` checks its options when it is called, not when the first result is taken.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
+import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..checks import require
 from ..errors import InputError, ModelError
-from ..inputs import Geometry, ImagePreprocessing, ImageSource, load_image
+from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, load_image
 from ..models import ViTConfig
+from ..weights import ModelBundle
 from .results import Failure
 
-_READERS = 4  # threads that decode and resize while the model computes: PIL gives the interpreter's lock back meanwhile
+_READERS = 4  # threads that decode and resize images while the model computes; PIL releases the interpreter lock
 
+_Model = TypeVar("_Model", bound=nn.Module)
+_Source = TypeVar("_Source")
 _Result = TypeVar("_Result")
 
 
+class Pipeline(Generic[_Model]):
+    """A model on a device, ready for files. It has no state besides the model: safe to call from several threads.
+
+    Args:
+        bundle: The model with everything that it needs.
+        model: `bundle.model`, checked to be of the pipeline's kind. It is moved to `device` and put into eval mode.
+        device: As for `multiattn.load`.
+
+    Raises:
+        ModelError: The device does not exist.
+    """
+
+    __call__: Callable[..., Any]
+    """The result for one input, or the list of results for a list."""
+
+    stream: Callable[..., Iterator[Any]]
+    """The results for any number of inputs, in order, each as soon as it is ready."""
+
+    def __init__(self, bundle: ModelBundle, model: _Model, *, device: str | torch.device = "auto") -> None:
+        self.device = find_device(device)
+        self.bundle = bundle
+        self._model = model.to(self.device).eval()
+
+
+def find_device(name: str | torch.device) -> torch.device:
+    """Return the device called `name`; "auto" is the first GPU if there is one, else the CPU.
+
+    Raises:
+        ModelError: `name` is no device, or this machine does not have it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ModelError(f"`device` must be auto, cpu or cuda (or cuda:1, ...), but is {str(name)!r} instead")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ModelError(
+                f"`device` is {str(name)!r}, but torch {torch.__version__} finds no CUDA device here; "
+                "use cpu or auto, or install a driver and a torch built for CUDA"
+            )
+        count = torch.cuda.device_count()
+        if device.index is not None and device.index >= count:
+            raise ModelError(f"`device` must be below cuda:{count}, as many as there are, but is {str(name)!r} instead")
+    return device
+
+
+# --- checks ---
+
+
+def tokenizer_of(bundle: ModelBundle) -> Tokenizer:
+    """Return the tokenizer of a model that reads or writes text.
+
+    Raises:
+        ModelError: The bundle has none.
+    """
+    if bundle.tokenizer is None:
+        raise ModelError(f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it.")
+    return bundle.tokenizer
+
+
+def check_color(encoder: ViTConfig, *, source: str) -> None:
+    """Refuse a model that does not read color images, which is what `load_image` gives.
+
+    Raises:
+        ModelError: It has another number of channels.
+    """
+    if encoder.in_channels != 3:
+        raise ModelError(
+            f"{source}: the model's `in_channels` must be 3 (red, green and blue), but is {encoder.in_channels} "
+            "instead: use or fine-tune a model for color pictures."
+        )
+
+
+def check_at_least_one(name: str, value: int) -> None:
+    """Refuse a number below 1.
+
+    Raises:
+        ModelError: It is below 1.
+    """
+    require(value >= 1, name, must="at least 1", value=value)
+
+
+def chosen_methods(maps: str | Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Return the map methods asked for, each once, in the order asked for; all of them for "all".
+
+    Raises:
+        ModelError: A method is unknown.
+    """
+    if maps is None:
+        return ()
+    asked = (maps,) if isinstance(maps, str) else tuple(maps)
+    if "all" in asked:
+        return tuple(known)
+    for name in asked:
+        require(name in known, "maps", must=f"of {', '.join(known)} or all", value=name)
+    return tuple(dict.fromkeys(asked))
+
+
+# --- one input or several ---
+
+
+def one_or_all(
+    inputs: _Source | Sequence[_Source], stream: Callable[[Iterable[_Source]], Iterator[_Result | Failure]]
+) -> _Result | list[_Result | Failure]:
+    """Return the result of one input, or a list of the results for a list or tuple.
+
+    Any other sequence is one input, which the reader of files refuses by its type.
+
+    Raises:
+        InputError: The one input cannot be used.
+    """
+    if isinstance(inputs, list | tuple):
+        return list(stream(inputs))
+    return the_only(stream([cast(_Source, inputs)]))
+
+
+def the_only(results: Iterable[_Result | Failure]) -> _Result:
+    """Return the result of a single input.
+
+    Raises:
+        InputError: The input could not be used.
+    """
+    (result,) = results
+    if isinstance(result, Failure):
+        raise result.error
+    return result
+
+
+# --- images ---
+
+
 class Prepared(NamedTuple):
-    """A picture that is ready for the model."""
+    """An image that is ready for the model."""
 
     file: str | None
     picture: Image.Image
@@ -41,13 +186,13 @@ def stream_pictures(
     *,
     batch_size: int,
 ) -> Iterator[_Result | Failure]:
-    """Gives the results in order, each batch as soon as it is done.
+    """Yield the results in the order of the inputs, each batch as soon as it is done.
 
     Args:
-        inputs: Pictures; read no further ahead than two batches, so that there may be endlessly many.
-        preprocessing: What makes them ready.
-        compute: Gives a result for each of a batch.
-        batch_size: Inputs of a batch; those that cannot be used are not computed, and come out as a `Failure`.
+        inputs: Images, possibly endlessly many: read no further ahead than two batches.
+        preprocessing: Makes an image ready for the model.
+        compute: Gives one result for each image of a batch.
+        batch_size: Number of inputs in a batch; those that cannot be used are left out of it.
     """
     for batch in prepared_batches(inputs, preprocessing, batch_size=batch_size):
         good = [item for item in batch if isinstance(item, Prepared)]
@@ -59,7 +204,7 @@ def stream_pictures(
 def prepared_batches(
     inputs: Iterable[ImageSource], preprocessing: ImagePreprocessing, *, batch_size: int
 ) -> Iterator[list[Prepared | Failure]]:
-    """Gives the pictures in order, in batches, ready for the model; arguments as for `stream_pictures`."""
+    """Yield the images in order, in batches, ready for the model; arguments as for `stream_pictures`."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read") as pool:
         waiting: deque[Future[Prepared | Failure]] = deque()
         source = iter(inputs)
@@ -86,53 +231,6 @@ def _prepare(picture: ImageSource, preprocessing: ImagePreprocessing) -> Prepare
     return Prepared(file, upright, pixels, geometry)
 
 
-def the_only(results: Iterable[_Result | Failure]) -> _Result:
-    """The result of a single picture.
-
-    Raises:
-        InputError: It could not be used.
-    """
-    (result,) = results
-    if isinstance(result, Failure):
-        raise result.error
-    return result
-
-
-def chosen_methods(maps: str | Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The map methods asked for, each once, in the order asked for.
-
-    Raises:
-        ModelError: One of them is not known.
-    """
-    if maps is None:
-        return ()
-    asked = (maps,) if isinstance(maps, str) else tuple(maps)
-    if "all" in asked:
-        return tuple(known)
-    for name in asked:
-        if name not in known:
-            raise ModelError(f"`maps` must be of {', '.join(known)} or all, but is {name!r} instead.")
-    return tuple(dict.fromkeys(asked))
-
-
-def check_at_least_one(name: str, value: int) -> None:
-    """Makes sure that a number of things is at least 1.
-
-    Raises:
-        ModelError: It is not.
-    """
-    if value < 1:
-        raise ModelError(f"`{name}` must be at least 1, but is {value} instead.")
-
-
-def check_color(encoder: ViTConfig, *, source: str) -> None:
-    """Makes sure that a model reads color pictures, as `load_image` gives them.
-
-    Raises:
-        ModelError: It reads others.
-    """
-    if encoder.in_channels != 3:
-        raise ModelError(
-            f"{source}: the model's `in_channels` must be 3 (red, green and blue), but is {encoder.in_channels} "
-            "instead: use or fine-tune a model for color pictures."
-        )
+def stacked(batch: Sequence[Prepared], device: torch.device) -> Tensor:
+    """Return the pixels of images of one size as a batch (b, 3, h, w) on the device."""
+    return torch.stack([item.pixels for item in batch]).to(device)

@@ -1,15 +1,15 @@
-"""The captioning pipeline: pictures in, sentences about them and a map for every word out.
+"""The captioning pipeline: images in, captions and a map for every word out.
 
-The way of one picture: `load_image` -> `ImagePreprocessing` -> the encoder -> `generate` -> the tokenizer's words, and,
-where maps are asked for, one reading of the finished caption: `explain_words`, `measure_image_dependence`.
+The way of one image: `load_image` -> `ImagePreprocessing` -> the encoder -> `generate` -> the tokenizer's words; and
+with maps a replay of the finished caption: `word_attention_stack`, `explain_words`, `measure_image_dependence`.
 
-A caption's tokens: the start token, the prompt, then what is written. Places of pieces count from what is written on.
+The tokens of a caption: the start token, the prompt, then the text. Indices of pieces count from the text on.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, Unpack, cast, overload
+from typing import NamedTuple, Unpack, overload
 
 import torch
 from torch import Tensor
@@ -18,47 +18,51 @@ from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..generation import Generated, GenerationConfig, generate
 from ..generation.packing import lay_out_for_decoding
-from ..inputs import Geometry, ImageSource, Tokenizer
+from ..inputs import ImageSource
 from ..inputs.text import Word
 from ..maps import (
     WORD_METHODS,
-    AttentionMap,
     explain_words,
     measure_image_dependence,
     ungrounded,
     word_attention,
     word_attention_stack,
 )
+from ..models import Captioner
 from ..weights import ModelBundle
-from .base import Prepared, check_at_least_one, check_color, chosen_methods, stream_pictures, the_only
-from .caption_options import CaptionOptions, decoding_options
-from .device import find_device
-from .options import check_names
-from .results import Candidate, CaptionMap, CaptionResult, Failure, WrittenWord, probability
+from .base import (
+    Pipeline,
+    Prepared,
+    check_at_least_one,
+    check_color,
+    chosen_methods,
+    one_or_all,
+    stacked,
+    stream_pictures,
+    tokenizer_of,
+)
+from .image_results import CaptionMap, CaptionResult
+from .options import CaptionOptions, caption_search, check_names
+from .results import Candidate, Failure, probability, shifted, written_words
 
 
-class CaptionPipeline:
+class CaptionPipeline(Pipeline[Captioner]):
     """Writes captions and shows where the model looked for each word. No state besides the model: safe in threads.
 
     Args:
-        bundle: The model with its preprocessing and tokenizer; the model is moved to `device` and laid out there.
+        bundle: The model with its preprocessing and tokenizer; the model is moved to `device`, and its weights are laid
+            out there for decoding.
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is of another task or reads no color pictures, or the device is not there.
+        ModelError: The model is for another task or reads no color images, or the device does not exist.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.captioner
-        if bundle.tokenizer is None:
-            raise ModelError(
-                f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."
-            )
+        self._tokenizer = tokenizer_of(bundle)
         check_color(model.config.encoder, source=bundle.source)
-        self.device = find_device(device)
-        self.bundle = bundle
-        self._tokenizer: Tokenizer = bundle.tokenizer
-        self._model = model.to(self.device).eval()
+        super().__init__(bundle, model, device=device)
         lay_out_for_decoding(self._model.decoder)
 
     @overload
@@ -89,28 +93,25 @@ class CaptionPipeline:
         batch_size: int = 8,
         **options: Unpack[CaptionOptions],
     ) -> CaptionResult | list[CaptionResult | Failure]:
-        """Captions one picture, or each of a list.
+        """Caption one image, or each of a list.
 
         Args:
-            inputs: A picture, or a list or tuple of them, of any sizes.
-            maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all". With them, each word
-                also says how much it depended on the picture.
-            batch_size: Pictures to compute at once.
-            options: How to search, as `CaptionOptions` says: `num_beams=5`, `max_tokens=20`, `sample=True, seed=3`.
+            inputs: An image, or a list or tuple of images, of any sizes.
+            maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all". Each word then also
+                has its `image_dependence`.
+            batch_size: Number of images to compute at once.
+            options: How to search, see `CaptionOptions`: `num_beams=5`, `max_tokens=20`, `sample=True, seed=3`.
 
         Returns:
-            One result for one picture; for a list, a list of results in its order, where an input that could not be
-            used is a `Failure` (its `error` says why) and does not keep the others from being done.
+            One result for one image; for a list, a list of results in its order, with a `Failure` for each input that
+            cannot be used.
 
         Raises:
-            InputError: The one picture cannot be used.
+            InputError: The one image cannot be used.
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
-        if isinstance(inputs, list | tuple):
-            return list(self.stream(inputs, maps=maps, batch_size=batch_size, **options))
-        one = cast(ImageSource, inputs)  # any other sequence is one input, which `load_image` refuses by its type
-        return the_only(self.stream([one], maps=maps, batch_size=batch_size, **options))
+        return one_or_all(inputs, partial(self.stream, maps=maps, batch_size=batch_size, **options))
 
     def stream(
         self,
@@ -120,14 +121,14 @@ class CaptionPipeline:
         batch_size: int = 8,
         **options: Unpack[CaptionOptions],
     ) -> Iterator[CaptionResult | Failure]:
-        """As calling the pipeline with a list, but lazy: gives the results in order, each batch as soon as it is done.
+        """Yield the results that a call with a list returns, each batch as soon as it is done.
 
-        Reads `inputs` no further ahead than two batches, so that it may be endless. Arguments as for the call.
+        `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call.
         """
         methods = chosen_methods(maps, WORD_METHODS)
         check_at_least_one("batch_size", batch_size)
         check_names(options, CaptionOptions)
-        search = decoding_options(options, self.bundle.decoding, source=self.bundle.source)
+        search = caption_search(options, self.bundle.decoding, source=self.bundle.source)
         prompt = self._prompt(options.get("prompt"))
         generator = None
         if search.sample:
@@ -143,7 +144,7 @@ class CaptionPipeline:
     def _prompt(self, asked: str | None) -> "_Prompt":
         if asked is None:
             return self._encoded(str(self.bundle.decoding.get("prompt", "")), shown=False)
-        prompt = self._encoded(asked.rstrip(), shown=True)  # a space that belongs to the next token would mislead
+        prompt = self._encoded(asked.rstrip(), shown=True)  # in most vocabularies a space belongs to the token after it
         if asked.strip() and not self._tokenizer.decode(prompt.ids).strip():
             raise ModelError(
                 f"`prompt` must have a word that the model's vocabulary knows, but is {asked!r} instead: "
@@ -164,23 +165,37 @@ class CaptionPipeline:
         methods: tuple[str, ...],
         generator: torch.Generator | None,
     ) -> list[CaptionResult]:
-        images = torch.stack([item.pixels for item in batch]).to(self.device)  # (b, 3, h, w)
+        images = stacked(batch, self.device)
         with torch.inference_mode():
             context = self._model.decoder.project_context(self._model.encode(images))
         start = (self._model.config.decoder.start_token, *prompt.ids)
         found = generate(self._model.decoder, context, [start] * len(batch), search, generator=generator)
         captions = [[self._written(caption, prompt) for caption in candidates] for candidates in found]
-        results = [self._result(item, candidates) for item, candidates in zip(batch, captions, strict=True)]
-        # a caption without a word has nothing to show
-        places = [i for i, result in enumerate(results) if result.words] if methods else []
-        if places:
-            if len(places) < len(batch):
-                chosen = torch.tensor(places, device=self.device)
+        results = [
+            CaptionResult(
+                file=item.file,
+                words=written_words(candidates[0].words, candidates[0].caption.log_probs),
+                candidates=tuple(Candidate(one.text, one.score) for one in candidates),
+            )
+            for item, candidates in zip(batch, captions, strict=True)
+        ]
+        # a caption without words has no maps
+        having = [i for i, result in enumerate(results) if result.words] if methods else []
+        if having:
+            if len(having) < len(batch):
+                chosen = torch.tensor(having, device=self.device)
                 images, context = images[chosen], context.select(chosen)
-            seen = _Seen(images, context, [batch[i].geometry for i in places])
-            of_words = self._maps(seen, [captions[i][0] for i in places], start, methods)
-            for i, found_maps in zip(places, of_words, strict=True):
-                results[i] = _with_maps(results[i], batch[i], found_maps)
+            mapped = self._with_maps(
+                images,
+                context,
+                [batch[i] for i in having],
+                [results[i] for i in having],
+                [captions[i][0] for i in having],
+                start,
+                methods,
+            )
+            for i, result in zip(having, mapped, strict=True):
+                results[i] = result
         return results
 
     def _written(self, caption: Generated, prompt: "_Prompt") -> "_Written":
@@ -190,63 +205,71 @@ class CaptionPipeline:
         words = []
         for word in self._tokenizer.words(ids):
             pieces = tuple(piece - first for piece in word.pieces if piece >= first)
-            if pieces and word.end > cut:  # a word of the prompt may go on in what is written
+            if pieces and word.end > cut:  # the model may have continued a word of the prompt
                 start = max(word.start, cut)
                 words.append(Word(text[start : word.end], start - cut, word.end - cut, pieces))
         return _Written(caption, text[cut:].rstrip(), tuple(words))
 
-    def _result(self, item: Prepared, candidates: Sequence["_Written"]) -> CaptionResult:
-        best = candidates[0]
-        return CaptionResult(
-            file=item.file,
-            words=tuple(
-                WrittenWord(
-                    text=word.text,
-                    start=word.start,
-                    end=word.end,
-                    probability=probability(sum(best.caption.log_probs[piece] for piece in word.pieces)),
-                )
-                for word in best.words
-            ),
-            candidates=tuple(Candidate(one.text, one.score) for one in candidates),
-        )
+    def _with_maps(
+        self,
+        images: Tensor,
+        context: ProjectedContext,
+        batch: Sequence[Prepared],
+        results: Sequence[CaptionResult],
+        best: Sequence["_Written"],
+        start: Sequence[int],
+        methods: Sequence[str],
+    ) -> list[CaptionResult]:
+        """Add the maps of the best captions, from a replay of their tokens: right for beam search and sampling alike.
 
-    def _maps(
-        self, seen: "_Seen", best: Sequence["_Written"], start: Sequence[int], methods: Sequence[str]
-    ) -> list["_WordMaps"]:
-        """One reading of the finished captions: right for beams and samples alike; generation knows nothing of it."""
-        model, images = self._model, seen.images
+        Args:
+            images: The preprocessed images (b, 3, h, w).
+            context: What the decoder made of them.
+            batch: The same images with their sources.
+            results: Their results without maps.
+            best: Their best captions, each with at least one word.
+            start: The tokens before each caption.
+            methods: The map methods.
+        """
+        model, geometries = self._model, [item.geometry for item in batch]
         tokens = [[*start, *one.caption.tokens] for one in best]
-        words = [one.from_first_word for one in best]
-        length = len(start)
+        # the text of a map begins with the first word that the model wrote
+        words = [shifted(one.words, one.words[0].start) for one in best]
         stacks = word_attention_stack(
-            model, images, tokens, words, prompt_length=length, geometries=seen.geometries, context=seen.context
+            model, images, tokens, words, prompt_length=len(start), geometries=geometries, context=context
         )
-        by_method = {"attention": [word_attention(stack) for stack in stacks]} if "attention" in methods else {}
-        for method in methods:
-            if method != "attention":
-                by_method[method] = explain_words(
-                    model, images, tokens, words, prompt_length=length, method=method, geometries=seen.geometries
-                )
-        log_probs = [one.caption.log_probs for one in best]
-        image_dependence = measure_image_dependence(
-            model, images, tokens, words, prompt_length=length, log_probs=log_probs
-        )
-        return [
-            _WordMaps(tuple(by_method[method][i] for method in methods), stacks[i], image_dependence[i])
-            for i in range(len(best))
+        by_method = [
+            [word_attention(stack) for stack in stacks]
+            if method == "attention"
+            else explain_words(
+                model, images, tokens, words, prompt_length=len(start), method=method, geometries=geometries
+            )
+            for method in methods
         ]
+        log_probs = [one.caption.log_probs for one in best]
+        dependences = measure_image_dependence(
+            model, images, tokens, words, prompt_length=len(start), log_probs=log_probs
+        )
+        mapped = []
+        for i, (item, result) in enumerate(zip(batch, results, strict=True)):
+            measured = tuple(
+                replace(word, image_dependence=dependence, ungrounded=ungrounded(dependence))
+                for word, dependence in zip(result.words, dependences[i], strict=True)
+            )
+            maps = (CaptionMap(one[i], item.picture, item.title, stacks[i], result.text, measured) for one in by_method)
+            mapped.append(replace(result, words=measured, maps=tuple(maps)))
+        return mapped
 
 
 class _Prompt(NamedTuple):
-    """What every caption goes on from."""
+    """The tokens that every caption continues."""
 
     ids: tuple[int, ...]
-    hidden: int  # characters of the decoded text that are no part of the caption
+    hidden: int  # number of characters of the decoded text that are not part of the caption
 
 
 class _Written(NamedTuple):
-    """A caption as text; the words are those that the model wrote, whose pieces count from the prompt's end."""
+    """A caption as text, with the words that the model wrote; their pieces count from the end of the prompt."""
 
     caption: Generated
     text: str
@@ -256,34 +279,3 @@ class _Written(NamedTuple):
     def score(self) -> float:
         log_probs = self.caption.log_probs
         return probability(sum(log_probs) / max(len(log_probs), 1))
-
-    @property
-    def from_first_word(self) -> list[Word]:
-        """The words of a text that begins with the first of them, which is what the maps are over."""
-        shift = self.words[0].start
-        return [word._replace(start=word.start - shift, end=word.end - shift) for word in self.words]
-
-
-class _Seen(NamedTuple):
-    """Pictures as the model has them."""
-
-    images: Tensor  # (b, 3, h, w)
-    context: ProjectedContext
-    geometries: list[Geometry]
-
-
-class _WordMaps(NamedTuple):
-    """All maps of one caption."""
-
-    maps: tuple[AttentionMap, ...]
-    stack: AttentionMap
-    image_dependence: tuple[float, ...]
-
-
-def _with_maps(result: CaptionResult, item: Prepared, found: _WordMaps) -> CaptionResult:
-    words = tuple(
-        replace(word, image_dependence=image_dependence, ungrounded=ungrounded(image_dependence))
-        for word, image_dependence in zip(result.words, found.image_dependence, strict=True)
-    )
-    maps = tuple(CaptionMap(one, item.picture, item.title, found.stack, result.text, words) for one in found.maps)
-    return replace(result, words=words, maps=maps)

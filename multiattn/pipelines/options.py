@@ -1,19 +1,28 @@
-"""What the pipelines that write share about their options: which there are, and what the model's directory says."""
+"""The options of the pipelines that write text, and how they become a search.
+
+For each option, what the caller asks for goes over what the model's directory says under `decoding`, and that over the
+default: `GenerationConfig.from_decoding` merges the three. Here are the checks that all such pipelines share, and the
+options of captions and answers; those of speech are in `transcribe.options`.
+"""
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
-from typing import Any
+from typing import Any, TypedDict
 
-from ..errors import ModelError
-from ..generation import GenerationConfig
+from ..checks import require
+from ..errors import InputError, ModelError
+from ..generation import GenerationConfig, stated_options
+from ..inputs import Tokenizer
+from ..registry import task_spec
+
+# --- checks ---
 
 
 def check_names(options: Mapping[str, Any], kind: type) -> None:
-    """Makes sure that there are such options, which Python does for parameters of a signature.
+    """Refuse options that do not exist, as Python does for the parameters of a signature.
 
     Args:
-        options: What was asked for.
-        kind: The `TypedDict` of those there are.
+        options: The options asked for.
+        kind: The `TypedDict` of those that exist.
 
     Raises:
         TypeError: There is no such option.
@@ -23,39 +32,225 @@ def check_names(options: Mapping[str, Any], kind: type) -> None:
         raise TypeError(f"there is no option {unknown[0]!r}; there are: {', '.join(known)}")
 
 
-def known_options() -> frozenset[str]:
-    """The names of what `GenerationConfig` knows."""
-    return frozenset(field.name for field in fields(GenerationConfig))
-
-
-def options_of_model(by_model: Mapping[str, Any], *, beside: Collection[str], source: str) -> dict[str, Any]:
-    """How a model's directory wants texts to be searched for, checked.
-
-    Args:
-        by_model: What it says.
-        beside: What it may say that is not about the search.
-        source: The model, for messages.
-
-    Raises:
-        ModelError: There is no such option, or these cannot be.
-    """
-    own = {name: value for name, value in by_model.items() if name not in beside}
-    if unknown := sorted(own.keys() - known_options()):
-        raise ModelError(f"{source}: `decoding` must hold known options, but holds {unknown[0]!r} instead")
-    try:
-        GenerationConfig(**own)
-    except ModelError as error:
-        raise ModelError(f"{source}: `decoding` cannot be used: {error}") from error
-    return own
-
-
 def check_whole(asked: Mapping[str, Any], names: Collection[str]) -> None:
-    """Makes sure that options are whole numbers, where they are compared before `GenerationConfig` sees them.
+    """Refuse options of other types than int, where they are compared before `GenerationConfig` checks them.
 
     Raises:
-        ModelError: One is not.
+        ModelError: An option is not None and not an int.
     """
     for name in names:
         value = asked.get(name)
-        if value is not None and type(value) is not int:
-            raise ModelError(f"`{name}` must be a whole number, but is {value!r} instead")
+        require(value is None or type(value) is int, name, must="a whole number", value=value)
+
+
+def check_texts(asked: Mapping[str, Any], names: Collection[str]) -> None:
+    """Refuse options of other types than str.
+
+    Raises:
+        ModelError: An option is not None and not a str.
+    """
+    for name in names:
+        value = asked.get(name)
+        require(value is None or isinstance(value, str), name, must="text", value=value)
+
+
+def check_seed(asked: Mapping[str, Any]) -> None:
+    """Refuse a `seed` that is not None and that `torch.Generator` cannot take.
+
+    Raises:
+        ModelError: It is not an int from 0 to 2**64 - 1.
+    """
+    seed = asked.get("seed")
+    fits = seed is None or (type(seed) is int and 0 <= seed < 2**64)
+    require(fits, "seed", must="a whole number from 0 to 2**64 - 1", value=seed)
+
+
+# --- captions ---
+
+
+class CaptionOptions(TypedDict, total=False):
+    """How captions are searched for. An option that is left out, or None, is the model's own, or the default."""
+
+    num_beams: int | None
+    """Number of texts that the beam search keeps, at most 1000; 1 is greedy. By default 3, or `num_return_sequences`
+    if that is larger; 1 with `sample`."""
+
+    max_tokens: int | None
+    """The longest caption in tokens, including the end token and without the prompt; by default 30."""
+
+    length_penalty: float | None
+    """Exponent of the length by which beam search divides a text's score; above 0 favors long texts. By default 1."""
+
+    sample: bool | None
+    """Draw each token from the model's probabilities instead of searching for the likeliest text. By default False."""
+
+    temperature: float | None
+    """For sampling, above 0: below 1 favors likely tokens, above 1 spreads. By default 1."""
+
+    top_k: int | None
+    """For sampling: draw from this many of the likeliest tokens."""
+
+    top_p: float | None
+    """For sampling: draw from the likeliest tokens that have this share of the probability (above 0, at most 1)."""
+
+    seed: int | None
+    """For sampling, 0 to 2**64 - 1: the same seed gives the same captions. By default each call draws anew."""
+
+    num_return_sequences: int | None
+    """Number of captions for each image, best first; by default 1."""
+
+    prompt: str | None
+    """Text that the caption begins with and that is part of it; trailing spaces are ignored. By default the model's
+    own prompt, which is not part of the caption."""
+
+
+def caption_search(asked: CaptionOptions, decoding: Mapping[str, Any], *, source: str) -> GenerationConfig:
+    """Merge the options of a call, the model's `decoding` and the defaults.
+
+    Args:
+        asked: The caller's options.
+        decoding: From the model's directory.
+        source: The model, for messages.
+
+    Raises:
+        ModelError: An option is out of range, does not fit another, or is unknown in `decoding`.
+    """
+    check_whole(asked, ("num_beams", "num_return_sequences", "max_tokens"))
+    check_seed(asked)
+    check_texts(asked, ("prompt",))
+    if not isinstance(decoding.get("prompt", ""), str):
+        raise ModelError(f"{source}: `decoding` must have a text as `prompt`, but has {decoding['prompt']!r} instead")
+    own = {"num_beams": 3} | stated_options(decoding, beside=task_spec("caption").not_generation, source=source)
+    wanted = {name: value for name, value in asked.items() if value is not None}
+    # An explicit request wins over the model's own options that it does not go with: the caller may not know these.
+    if "num_beams" not in wanted:
+        merged = own | wanted
+        widest = max(merged["num_beams"], merged.get("num_return_sequences", 1))
+        wanted["num_beams"] = 1 if merged.get("sample") else widest
+    elif wanted["num_beams"] != 1:
+        wanted.setdefault("sample", False)
+    return GenerationConfig.from_decoding(own, asked=wanted)
+
+
+# --- answers ---
+
+TOP_K = 5
+"""Number of answers from a list for each question, by default."""
+
+
+class AnswerOptions(TypedDict, total=False):
+    """How answers are found. An option that is left out, or None, is the model's own, or the default."""
+
+    top_k: int | None
+    """Number of answers for each question, best first, or fewer if there are no more. By default 5; for a model that
+    writes, without a list of answers, `num_beams`."""
+
+    num_beams: int | None
+    """For a model that writes, without a list of answers: number of texts that the beam search keeps, at most 1000; 1
+    is greedy. By default 3, or `top_k` if that is larger."""
+
+    max_tokens: int | None
+    """For a model that writes, without a list of answers: the longest answer in tokens, including the end token."""
+
+    first_token: str | None
+    """The token that a question begins with, by its name in the vocabulary ("[CLS]", "[ENC]") or its number. By default
+    the model's own. Published BLIP weights were trained with [ENC]; transformers runs them with [CLS]."""
+
+
+def answer_search(asked: AnswerOptions, decoding: Mapping[str, Any], *, source: str) -> GenerationConfig:
+    """Merge the options of a call, the `decoding` of a model that writes, and the defaults.
+
+    By default texts are scored by their probability (`length_penalty` 0).
+
+    Args:
+        asked: The caller's options.
+        decoding: From the model's directory.
+        source: The model, for messages.
+
+    Raises:
+        ModelError: An option is out of range, or is unknown in `decoding`.
+    """
+    check_whole(asked, ("num_beams", "max_tokens"))
+    own = stated_options(decoding, beside=task_spec("answer").not_generation, source=source)
+    if own.get("sample"):
+        raise ModelError(f"{source}: `decoding` must search for answers, but has `sample` instead: take it out")
+    top_k, num_beams = asked.get("top_k"), asked.get("num_beams")
+    if num_beams is None:
+        num_beams = max(own.get("num_beams", 3), top_k or 1)
+    wanted = {
+        "num_beams": num_beams,
+        "max_tokens": asked.get("max_tokens"),
+        "num_return_sequences": num_beams if top_k is None else min(top_k, num_beams),
+    }
+    return GenerationConfig.from_decoding({"length_penalty": 0.0} | own, asked=wanted)
+
+
+def check_answer_options(asked: AnswerOptions, *, writes: bool, source: str) -> None:
+    """Refuse options of the wrong type, and options of the search where answers are taken from a list.
+
+    Args:
+        asked: The caller's options.
+        writes: Whether answers are written, and not taken from a list.
+        source: The model, for messages.
+
+    Raises:
+        ModelError: An option cannot be used.
+    """
+    check_whole(asked, ("top_k",))
+    top_k, first = asked.get("top_k"), asked.get("first_token")
+    require(top_k is None or top_k >= 1, "top_k", must="at least 1", value=top_k)
+    require(first is None or isinstance(first, str), "first_token", must="a token's name", value=first)
+    for name in ("num_beams", "max_tokens"):
+        if not writes and asked.get(name) is not None:
+            raise ModelError(
+                f"`{name}` says how an answer is written, but {source} takes it from a list: leave `{name}` out"
+            )
+
+
+def first_token_of(name: str | None, tokenizer: Tokenizer, *, default: int, vocab_size: int, source: str) -> int:
+    """Return the id of the token that questions begin with.
+
+    Args:
+        name: Its name, or its number; None for the default.
+        tokenizer: The model's tokenizer.
+        default: The model's own first token.
+        vocab_size: Number of tokens that the question encoder knows; some may have no name.
+        source: The model, for messages.
+
+    Raises:
+        ModelError: There is no such token.
+    """
+    if name is None:
+        return default
+    token = tokenizer.id_of(name)
+    if token is None and name.isdecimal() and name.isascii():
+        token = int(name)
+    if token is None or token >= vocab_size:
+        raise ModelError(
+            f"`first_token` must be a token of {source} by its name or its number (0 to {vocab_size - 1}), but is "
+            f"{name!r} instead: leave it out for the model's own"
+        )
+    return token
+
+
+def checked_answers(answers: object) -> list[str]:
+    """Return the answers to choose from, without spaces at their ends.
+
+    Raises:
+        InputError: `answers` is no list, is empty, or holds a value that is not text, a blank or a duplicate.
+    """
+    if not isinstance(answers, list | tuple):
+        raise InputError(f"`answers` must be a list of texts, but is {answers!r} instead")
+    if not answers:
+        raise InputError("`answers` must have at least one answer, but has none: give some, or leave it out")
+    seen: dict[str, int] = {}
+    for index, answer in enumerate(answers):
+        if not isinstance(answer, str):
+            raise InputError(f"`answers[{index}]` must be text, but is {answer!r} instead")
+        if not answer.strip():
+            raise InputError(f"`answers[{index}]` must have more than spaces, but is {answer!r} instead")
+        if (first := seen.setdefault(answer.strip(), index)) != index:
+            raise InputError(
+                f"`answers` must be different, but {answer!r} is there twice ({first} and {index}): leave one out"
+            )
+    return list(seen)

@@ -2,17 +2,17 @@
 
 Every result has `file`, `error`, `maps`, `to_dict()` (what `--format json` prints) and `save_html()`. Every map is a
 `SavedMap`: `save()`, `save_png()`, `save_html()`, an array to NumPy and a picture to a notebook. An input that cannot
-be used gives a `Failure`. Here are these bases and the results for images; a `Transcript` is in `transcribe.results`.
+be used gives a `Failure`. The results for images are in `image_results`, a `Transcript` in `transcribe.results`.
 """
 
 import html
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import exp
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -20,9 +20,6 @@ from PIL import Image
 from ..errors import InputError
 from ..inputs.text import Word
 from ..maps import AttentionMap
-
-if TYPE_CHECKING:
-    from ..export import AskedPicture, PagePicture, PageQuestion, PageWord
 
 _NOTEBOOK = 480
 """Pixels of the longer side of the picture that a notebook shows of a map."""
@@ -175,320 +172,19 @@ class WrittenWord:
         return fields
 
 
-# --- maps over images ---
-
-
-@dataclass(frozen=True, eq=False)
-class ImageMap(SavedMap):
-    """A map over an image; the base of the three kinds."""
-
-    picture: Image.Image = field(repr=False)
-    """The source image, upright RGB."""
-
-    name: str
-    """What a page calls the image."""
-
-    stack: AttentionMap = field(repr=False)
-    """Attention of every layer and head: the axes of `map` after ("layer", "head")."""
-
-    def save_html(self, path: str | Path) -> None:
-        """Write one self-contained page to explore the map and every layer and head."""
-        _write_page(path, self._page((self.map,)))
-
-    @abstractmethod
-    def _page(self, maps: tuple[AttentionMap, ...]) -> "PagePicture | AskedPicture":
-        """The image as a page shows it, with these maps and the stack."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label with its probability."""
-
-    label: str
-    """The name of the class."""
-
-    score: float
-    """Its softmax probability, 0 to 1."""
-
-
-@dataclass(frozen=True, eq=False)
-class PictureMap(ImageMap):
-    """A map of a classified image, axes ("y", "x")."""
-
-    predictions: tuple[Prediction, ...] = field(repr=False)
-    """The most likely classes, for the heading and the page."""
-
-    def save_png(self, path: str | Path) -> None:
-        """Write the image with the map over it, a color bar and a caption."""
-        from ..export import overlay_png  # imports matplotlib, which takes a second that a plain prediction can save
-
-        first = self.predictions[0]
-        caption = f"{first.label} {first.score:.1%} · {self.map.method.replace('_', ' ')}"
-        overlay_png(self.map, self.picture, path, caption=caption)
-
-    def _page(self, maps: tuple[AttentionMap, ...]) -> "PagePicture":
-        from ..export import PagePicture
-
-        scores = tuple((one.label, one.score) for one in self.predictions)
-        return PagePicture(picture=self.picture, name=self.name, predictions=scores, maps=(*maps, self.stack))
-
-
-@dataclass(frozen=True, eq=False)
-class ClassifyResult(Result):
-    """The labels of an image."""
-
-    file: str | None
-    predictions: tuple[Prediction, ...]
-    """The most likely classes, best first; never empty."""
-
-    maps: tuple[PictureMap, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """The most likely class."""
-        return self.predictions[0].label
-
-    @property
-    def score(self) -> float:
-        """The probability of the most likely class, 0 to 1."""
-        return self.predictions[0].score
-
-    def to_dict(self) -> dict[str, Any]:
-        """`file` and `predictions`, as JSON values."""
-        return {
-            "file": self.file,
-            "predictions": [{"label": one.label, "score": one.score} for one in self.predictions],
-        }
-
-    def save_html(self, path: str | Path) -> None:
-        """Write one self-contained page with all maps to choose from.
-
-        Raises:
-            InputError: The result has no maps.
-        """
-        first = first_map(self.maps, 'classify(picture, maps="rollout")')
-        _write_page(path, first._page(tuple(one.map for one in self.maps)))
-
-
-@dataclass(frozen=True, eq=False)
-class CaptionMap(ImageMap):
-    """A map for every word of a caption, axes ("word", "y", "x")."""
-
-    text: str
-    """The caption."""
-
-    words: tuple[WrittenWord, ...] = field(repr=False)
-    """Its words."""
-
-    def save_png(self, path: str | Path) -> None:
-        """Write the image and, for each word, the image with the map of the word over it."""
-        from ..export import strip_png  # imports matplotlib, which takes a second that a plain caption can save
-
-        dependence = [word.image_dependence for word in self.words if word.image_dependence is not None]
-        caption = f"{self.text} · {self.map.method}"
-        strip_png(self.map, self.picture, path, caption=caption, image_dependence=dependence)
-
-    def _page(self, maps: tuple[AttentionMap, ...]) -> "PagePicture":
-        from ..export import PagePicture
-
-        words = _page_words(self.map, self.words)
-        return PagePicture(picture=self.picture, name=self.name, predictions=(), maps=(*maps, self.stack), words=words)
-
-
-@dataclass(frozen=True, eq=False)
-class CaptionResult(Result):
-    """The caption of an image."""
-
-    file: str | None
-    words: tuple[WrittenWord, ...]
-    """The words of `text` that the model wrote, in order, with punctuation and without those of a prompt."""
-
-    candidates: tuple[Candidate, ...]
-    """The captions found, as many as were asked for, best first; the first is `text`."""
-
-    maps: tuple[CaptionMap, ...] = ()
-    """One map for each method asked for, in that order; empty where there are no words."""
-
-    @property
-    def text(self) -> str:
-        """The caption."""
-        return self.candidates[0].text
-
-    @property
-    def score(self) -> float:
-        """The geometric mean of the probabilities of its tokens, 0 to 1."""
-        return self.candidates[0].score
-
-    def to_dict(self) -> dict[str, Any]:
-        """`file`, `text`, `score`, `words`, and `candidates` where there are several, as JSON values."""
-        words = [word.to_dict() for word in self.words]
-        facts: dict[str, Any] = {"file": self.file, "text": self.text, "score": self.score, "words": words}
-        if len(self.candidates) > 1:
-            facts["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
-        return facts
-
-    def save_html(self, path: str | Path) -> None:
-        """Write one self-contained page: the caption with a map for every word, by all methods.
-
-        Raises:
-            InputError: The result has no maps.
-        """
-        first = first_map(self.maps, 'caption(picture, maps="attention")')
-        _write_page(path, first._page(tuple(one.map for one in self.maps)))
-
-
-@dataclass(frozen=True, eq=False)
-class AnswerMap(ImageMap):
-    """Maps by one method for each word of an answer (`map`) and of its question, axes ("word", "y", "x")."""
-
-    question: AttentionMap
-    """Where the model looked for each word of the question; `map` is for the answer, by way of the question."""
-
-    question_stack: AttentionMap = field(repr=False)
-    """As `stack`, for the words of the question."""
-
-    asked: str
-    """The question."""
-
-    words: tuple[WrittenWord, ...] = field(repr=False)
-    """The words of the answer."""
-
-    def save(self, path: str | Path) -> None:
-        """Write the numbers: an npz file and, beside it, a JSON file that describes them.
-
-        Those of the question lie beside them: for `cat.npz`, in `cat.question.npz`.
-        """
-        from ..export import save_map
-
-        super().save(path)
-        save_map(self.question, Path(path).with_suffix(".question.npz"))
-
-    def save_png(self, path: str | Path) -> None:
-        """Write the image and, for each word of question and answer, the image with the map of the word over it."""
-        from ..export import question_png  # imports matplotlib, which takes a second that a plain answer can save
-
-        question_png(self.question, self.map, self.picture, path)
-
-    def _page(self, maps: tuple[AttentionMap, ...]) -> "AskedPicture":
-        from ..export import AskedPicture
-
-        return AskedPicture(picture=self.picture, name=self.name, questions=[_page_question(self.asked, [self])])
-
-
-@dataclass(frozen=True, eq=False)
-class Answer(Result):
-    """The answer to a question about an image."""
-
-    file: str | None
-    question: str
-    """The question as it was asked."""
-
-    candidates: tuple[Candidate, ...]
-    """The answers found, best first; the first is `answer`."""
-
-    question_words: tuple[Word, ...]
-    """The words of `question`, with punctuation; their pieces count from its first token after the special one."""
-
-    words: tuple[WrittenWord, ...]
-    """The words of `answer`; an answer from a closed list is one word. Empty where the model wrote nothing."""
-
-    first_token: str
-    """The special token that the question began with, such as "[ENC]"; its number where the vocabulary has no name
-    for it."""
-
-    maps: tuple[AnswerMap, ...] = ()
-    """One for each method asked for, in that order; empty where the answer has no words."""
-
-    unknown_words: tuple[str, ...] = ()
-    """The words of `question` that the model's vocabulary lacks, at least in part: the model read [UNK] there."""
-
-    @property
-    def answer(self) -> str:
-        """The answer."""
-        return self.candidates[0].text
-
-    @property
-    def score(self) -> float:
-        """The probability of the answer, 0 to 1."""
-        return self.candidates[0].score
-
-    @property
-    def stacks(self) -> tuple[AttentionMap, ...]:
-        """With maps: attention of every layer and head for the words of the question, and for those of the answer."""
-        return (self.maps[0].question_stack, self.maps[0].stack) if self.maps else ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the maps and the unknown words, as JSON values."""
-        return {
-            "file": self.file,
-            "question": self.question,
-            "answer": self.answer,
-            "score": self.score,
-            "candidates": [{"answer": one.text, "score": one.score} for one in self.candidates],
-            "question_words": [
-                {"word": word.text, "start": word.start, "end": word.end} for word in self.question_words
-            ],
-            "words": [word.to_dict() for word in self.words],
-            "first_token": self.first_token,
-        }
-
-    def save_html(self, path: str | Path) -> None:
-        """Write one self-contained page: question and answer with a map for every word, by all methods.
-
-        Raises:
-            InputError: The answer has no maps.
-        """
-        save_answers([self], path)
-
-
-def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
-    """Write one self-contained page about one image, with a choice of the questions asked about it.
+def written_words(words: Sequence[Word], log_probs: Sequence[float]) -> tuple[WrittenWord, ...]:
+    """Give words their probabilities.
 
     Args:
-        answers: All about the same image; those without maps are shown as text.
-        path: The HTML file.
-
-    Raises:
-        InputError: None of them has maps.
+        words: The words of a text.
+        log_probs: The log-probability of each of its tokens, at the index that the words' pieces have.
     """
-    from ..export import AskedPicture, PageQuestion, PageText
-
-    shown = first_map([one for answer in answers for one in answer.maps], 'answer(picture, question, maps="attention")')
-    questions = []
-    for answer in answers:
-        scores = tuple((one.text, one.score) for one in answer.candidates)
-        if answer.maps:
-            questions.append(_page_question(answer.question, answer.maps, scores))
-        else:
-            texts = PageText((), (), answer.question), PageText((), (), answer.answer)
-            questions.append(PageQuestion(*texts, candidates=scores))
-    _write_page(path, AskedPicture(picture=shown.picture, name=shown.name, questions=questions))
-
-
-def _page_question(
-    asked: str, maps: Sequence[AnswerMap], candidates: tuple[tuple[str, float], ...] = ()
-) -> "PageQuestion":
-    from ..export import PageQuestion, PageText, PageWord
-
-    first = maps[0]
-    question_words = tuple(PageWord(label) for label in first.question.axes[0].labels or ())
-    return PageQuestion(
-        question=PageText(question_words, [*(one.question for one in maps), first.question_stack], asked),
-        answer=PageText(_page_words(first.map, first.words), [*(one.map for one in maps), first.stack]),
-        candidates=candidates,
-    )
-
-
-def _page_words(word_map: AttentionMap, words: Sequence[WrittenWord]) -> "tuple[PageWord, ...]":
-    from ..export import PageWord
-
-    labels = word_map.axes[0].labels or ()
     return tuple(
-        PageWord(label, word.probability, word.image_dependence) for label, word in zip(labels, words, strict=True)
+        WrittenWord(word.text, word.start, word.end, probability(sum(log_probs[piece] for piece in word.pieces)))
+        for word in words
     )
 
 
-def _write_page(path: str | Path, page: "PagePicture | AskedPicture") -> None:
-    from ..export import write_page
-
-    write_page(path, pictures=[page], title=page.name)
+def shifted(words: Sequence[Word], start: int) -> list[Word]:
+    """Return the words with their characters counted from `start` on."""
+    return [word._replace(start=word.start - start, end=word.end - start) for word in words]

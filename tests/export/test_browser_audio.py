@@ -179,7 +179,7 @@ def test_layer_and_head_are_chosen(visit, path):
             slide(page, "Layer", layer)
             slide(page, "Head", head)
             values = (STACK[layer].mean(axis=0) if head == 0 else STACK[layer, head - 1])[2]
-            assert facts(page)[3] == f"looked at most: {0.02 * (values.argmax() + 0.5):.2f} s"
+            assert facts(page)[3] == f"attention peak: {0.02 * (values.argmax() + 0.5):.2f} s"
             name = "mean of heads" if head == 0 else f"head {head - 1}"
             assert page.locator("#origin").inner_text() == f"layer {layer} · {name}"
     box = page.locator("#atlas").bounding_box()
@@ -208,8 +208,8 @@ def test_a_long_recording_is_shown_in_stretches_that_follow(visit, tmp_path):
     page.locator(".word").nth(97).click()
     until(page, "sound.paused && sound.currentTime >= units[97].end")
     assert facts(page)[1] == "48.60 to 48.90 s" and facts(page)[-1] in (
-        "looked at most: 48.75 s",
-        "looked at most: 48.74 s",
+        "attention peak: 48.75 s",
+        "attention peak: 48.74 s",
     )
     assert page.evaluate("chosen.from <= units[97].start && units[97].end <= till()")
     box, inside = page.locator(".word").nth(97).bounding_box(), page.locator("#transcript").bounding_box()

@@ -85,7 +85,7 @@ def test_arrow_keys_go_from_the_answer_into_the_question_and_back(visit, path):
         page.keyboard.press(f"Arrow{key}")
         assert shown_word(page) == index
         assert readout(page) == expected(values(0, index, ATTENTION))
-    names = "(all) => all.map((one) => one.closest('[role=group]').getAttribute('aria-labeledby'))"
+    names = "(all) => all.map((one) => one.closest('[role=group]').getAttribute('aria-labelledby'))"
     groups = page.locator("#words input").evaluate_all(names)
     assert [page.locator(f"#{name}").text_content() for name in groups] == ["Question"] * 6 + ["Answer"] * 2
 

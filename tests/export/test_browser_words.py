@@ -132,10 +132,10 @@ def test_the_number_of_each_word_is_said(visit, path):
         word(page, index).hover()
         said.append(page.locator("#word > *").all_inner_texts())
     assert said == [
-        ["a", "90.0 % likely", "85.6 % by mean color", "× 1.1", "mean color suffices"],
-        ["red", "40.0 % likely", "5.0 % by mean color", "× 8.0"],
-        ["fox", "80.0 % likely", "< 0.1 % by mean color", "× more than 1000"],
-        [",", "50.0 % likely", "82.4 % by mean color", "× 0.61", "mean color suffices"],
+        ["a", "90.0 % likely", "85.6 % without the picture", "× 1.1", "the picture did not matter"],
+        ["red", "40.0 % likely", "5.0 % without the picture", "× 8.0"],
+        ["fox", "80.0 % likely", "< 0.1 % without the picture", "× more than 1000"],
+        [",", "50.0 % likely", "82.4 % without the picture", "× 0.61", "the picture did not matter"],
         ["asleep", "70.0 % likely"],
     ]
     assert page.locator("#word").get_attribute("aria-live") == "polite"
@@ -147,7 +147,7 @@ def test_made_up_words_are_marked_without_relying_on_color(visit, path):
     marks = [word(page, index).locator("span").evaluate(style) for index in range(len(TEXTS))]
     assert marks == ["dashed,italic", "solid,normal", "solid,normal", "dashed,italic", "solid,normal"]
     names = page.evaluate("Array.from(document.querySelectorAll('#words label')).map((one) => one.textContent)")
-    assert names == ["a (mean color suffices)", "red", "fox", ", (mean color suffices)", "asleep"]
+    assert names == ["a (the picture did not matter)", "red", "fox", ", (the picture did not matter)", "asleep"]
     assert page.locator("#made-up").is_visible()
 
 

@@ -2,11 +2,11 @@ import pytest
 
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer
-from multiattn.pipelines.answer_options import check_asked, checked_answers, first_token_of, written_options
+from multiattn.pipelines.options import answer_search, check_answer_options, checked_answers, first_token_of
 
 
 def search(asked: dict, by_model: dict | None = None):
-    return written_options(asked, by_model or {}, source="tiny")
+    return answer_search(asked, by_model or {}, source="tiny")
 
 
 def test_what_is_asked_for_goes_over_the_model_and_that_over_the_default() -> None:
@@ -59,11 +59,13 @@ def test_what_cannot_be(asked, by_model, message) -> None:
 )
 def test_what_is_asked_of_a_list(asked, message) -> None:
     with pytest.raises(ModelError, match=message):
-        check_asked(asked, writes=False, source="tiny")
+        check_answer_options(asked, writes=False, source="tiny")
 
 
 def test_what_is_asked_of_a_model_that_writes() -> None:
-    check_asked({"num_beams": 3, "max_tokens": 3, "top_k": None, "first_token": None}, writes=True, source="tiny")
+    check_answer_options(
+        {"num_beams": 3, "max_tokens": 3, "top_k": None, "first_token": None}, writes=True, source="tiny"
+    )
 
 
 def test_the_first_token_by_name_and_by_number() -> None:

@@ -3,14 +3,14 @@ import re
 import pytest
 
 from multiattn.errors import ModelError
-from multiattn.pipelines.caption_options import decoding_options
+from multiattn.pipelines.options import caption_search
 
 
 def test_the_caller_goes_over_the_model_and_the_model_over_the_default() -> None:
     by_model = {"max_tokens": 11, "length_penalty": 0.5, "num_beams": 2, "prompt": "a picture of "}
-    found = decoding_options({"max_tokens": 5, "num_beams": None}, by_model, source="m")
+    found = caption_search({"max_tokens": 5, "num_beams": None}, by_model, source="m")
     assert (found.max_tokens, found.length_penalty, found.num_beams, found.sample) == (5, 0.5, 2, False)
-    found = decoding_options({}, {}, source="m")
+    found = caption_search({}, {}, source="m")
     assert (found.max_tokens, found.length_penalty, found.num_beams, found.num_return_sequences) == (30, 1.0, 3, 1)
 
 
@@ -28,33 +28,33 @@ def test_the_caller_goes_over_the_model_and_the_model_over_the_default() -> None
     ],
 )
 def test_the_width_of_the_search_follows_from_what_is_wanted(asked, by_model, num_beams) -> None:
-    assert decoding_options(asked, by_model, source="m").num_beams == num_beams
+    assert caption_search(asked, by_model, source="m").num_beams == num_beams
 
 
 def test_what_is_asked_for_goes_over_the_models_own_wishes() -> None:
-    assert not decoding_options({"num_beams": 4}, {"sample": True}, source="m").sample
-    assert decoding_options({"num_beams": 1}, {"sample": True}, source="m").sample
-    assert decoding_options({"max_tokens": 3}, {"min_tokens": 5}, source="m").min_tokens == 3
-    assert decoding_options({"max_tokens": 9}, {"min_tokens": 5}, source="m").min_tokens == 5
+    assert not caption_search({"num_beams": 4}, {"sample": True}, source="m").sample
+    assert caption_search({"num_beams": 1}, {"sample": True}, source="m").sample
+    assert caption_search({"max_tokens": 3}, {"min_tokens": 5}, source="m").min_tokens == 3
+    assert caption_search({"max_tokens": 9}, {"min_tokens": 5}, source="m").min_tokens == 5
     with pytest.raises(ModelError, match="`num_beams` must be 1 with `sample`"):
-        decoding_options({"num_beams": 4, "sample": True}, {}, source="m")
+        caption_search({"num_beams": 4, "sample": True}, {}, source="m")
 
 
 def test_an_option_of_the_models_that_there_is_not() -> None:
     with pytest.raises(ModelError, match="m: `decoding` must hold known options, but holds 'beems' instead"):
-        decoding_options({}, {"beems": 3}, source="m")
+        caption_search({}, {"beems": 3}, source="m")
 
 
 def test_an_option_of_the_models_that_is_out_of_range() -> None:
     with pytest.raises(
         ModelError, match="m: `decoding` cannot be used: `num_beams` must be at least 1, but is 0 instead"
     ):
-        decoding_options({}, {"num_beams": 0}, source="m")
+        caption_search({}, {"num_beams": 0}, source="m")
 
 
 def test_a_prompt_of_the_models_that_is_no_text() -> None:
     with pytest.raises(ModelError, match="m: `decoding` must have a text as `prompt`, but has 3 instead"):
-        decoding_options({}, {"prompt": 3}, source="m")
+        caption_search({}, {"prompt": 3}, source="m")
 
 
 @pytest.mark.parametrize(
@@ -71,5 +71,5 @@ def test_a_prompt_of_the_models_that_is_no_text() -> None:
 )
 def test_an_option_of_another_kind(asked, message) -> None:
     with pytest.raises(ModelError, match=re.escape(message)):
-        decoding_options(asked, {}, source="m")
-    decoding_options({"seed": 2**64 - 1, "prompt": "", "num_beams": None}, {}, source="m")
+        caption_search(asked, {}, source="m")
+    caption_search({"seed": 2**64 - 1, "prompt": "", "num_beams": None}, {}, source="m")

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 import multiattn
 from multiattn.errors import ModelError
 from multiattn.pipelines import CaptionPipeline, ClassifyPipeline
-from multiattn.pipelines.device import find_device
+from multiattn.pipelines.base import find_device
+from multiattn.registry import register, task_spec, unregister
 from tests.fixtures import LABELS, draw, save_tiny_captioner, save_tiny_model, tiny_bundle, tiny_caption_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -39,9 +41,27 @@ def test_a_model_for_another_task_than_the_one_asked_for(tmp_path) -> None:
     with pytest.raises(ModelError, match=f"{directory} must be a model for caption, but is one for classify instead"):
         multiattn.load(directory, task="caption", device="cpu")
     with pytest.raises(
-        ModelError, match="`task` must be of classify, caption, transcribe, answer, but is 'draw' instead."
+        ModelError, match="`task` must be one of classify, caption, transcribe, answer, but is 'draw' instead"
     ):
         multiattn.load("no-such-model", task="draw", device="cpu")  # told before the model is looked for
+
+
+class Sorting(ClassifyPipeline):
+    """The pipeline of a fifth task."""
+
+
+def test_a_registered_task_has_its_pipeline(monkeypatch) -> None:
+    spec = replace(task_spec("classify"), name="sort", layouts={}, pipeline=f"{__name__}:Sorting")
+    bundle = replace(tiny_bundle(), task="sort")
+    monkeypatch.setattr(sys.modules[multiattn.load.__module__], "load_bundle", lambda name, **_: bundle)
+    register(spec)
+    try:
+        assert isinstance(multiattn.load("anything", task="sort", device="cpu"), Sorting)
+        assert isinstance(multiattn.load("anything", device="cpu"), Sorting)
+    finally:
+        unregister("sort")
+    with pytest.raises(ModelError, match="`task` must be one of classify, .*, but is 'sort' instead"):
+        multiattn.load("anything", device="cpu")
 
 
 def test_an_unknown_model_is_named() -> None:

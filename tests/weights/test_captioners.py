@@ -17,7 +17,7 @@ from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models import Captioner, CaptionerConfig
 from multiattn.models.captioner import PRESETS
-from multiattn.pipelines.caption_options import decoding_options
+from multiattn.pipelines.options import caption_search
 from multiattn.weights import ModelBundle, convert, load_bundle, save_bundle
 from tests.fixtures import SENTENCES, save_tiny_captioner, save_tiny_model, tiny_bundle, tiny_caption_bundle
 from tests.parity.vocabularies import WORDPIECES, save_byte_pieces, save_wordpieces
@@ -332,8 +332,8 @@ def test_a_search_that_is_stated_counts_at_its_default_too(layout: str, tmp_path
     save_bundle(with_layout(layout, decoding={"num_beams": 1}), tmp_path, layout=layout)
     stated = load_bundle(tmp_path).decoding
     assert stated == {"num_beams": 1}
-    assert decoding_options({}, stated, source="m").num_beams == 1
-    assert decoding_options({}, {}, source="m").num_beams > 1, "else the test shows nothing"
+    assert caption_search({}, stated, source="m").num_beams == 1
+    assert caption_search({}, {}, source="m").num_beams > 1, "else the test shows nothing"
 
 
 @pytest.mark.parametrize("layout", ["hf-blip", "vit-gpt2"])

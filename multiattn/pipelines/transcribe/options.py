@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 from ...errors import ModelError
 from ...generation import GenerationConfig
 from ...inputs import SpeechTokens
-from ..options import check_whole, known_options, options_of_model
+from ..options import check_seed, check_texts, check_whole
 from .config import SpeechOptions
 
 _DEFAULTS: dict[str, Any] = {"num_beams": 5}
@@ -91,15 +91,17 @@ def speech_options(
     if by_ctc is not None and asked.get("ctc_weight") is None:
         asked = TranscribeOptions(**{**asked, "ctc_weight": by_ctc})
         _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
-    own = options_of_model(by_model, beside=_NOT_OF_DECODING, source=source)
+    decoding = GenerationConfig.from_decoding(
+        by_model,
+        beside=_NOT_OF_DECODING,
+        defaults=_DEFAULTS | {"max_tokens": max(1, max_length // 2)},
+        asked=asked,
+        source=source,
+    )
     given = {name: value for name, value in asked.items() if value is not None}
-    wanted = {name: value for name, value in given.items() if name in known_options()}
-    values = _DEFAULTS | {"max_tokens": max(1, max_length // 2)} | own | wanted
-    if "max_tokens" in wanted:
-        values["min_tokens"] = min(values.get("min_tokens", 0), values["max_tokens"])
     of_speech = {field.name for field in fields(SpeechOptions)}
     return SpeechOptions(
-        decoding=GenerationConfig(**values),
+        decoding=decoding,
         timestamps=tokens.first_timestamp is not None,
         initial_prompt=asked.get("prompt"),
         **{"condition_on_previous": tokens.previous is not None}
@@ -137,12 +139,8 @@ def _check_possible(asked: TranscribeOptions, tokens: SpeechTokens, *, has_ctc: 
 def _check_kinds(asked: TranscribeOptions) -> None:
     """What is compared with something before the options see it, or never reaches them."""
     check_whole(asked, ("num_beams", "max_tokens"))
-    for name in ("prompt", "language", "task"):
-        value = asked.get(name)
-        if value is not None and not isinstance(value, str):
-            raise ModelError(f"`{name}` must be text, but is {value!r} instead")
-    seed, temperatures = asked.get("seed"), asked.get("temperatures")
-    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**64):
-        raise ModelError(f"`seed` must be a whole number from 0 to 2**64 - 1, but is {seed!r} instead")
+    check_texts(asked, ("prompt", "language", "task"))
+    check_seed(asked)
+    temperatures = asked.get("temperatures")
     if temperatures is not None and not isinstance(temperatures, list | tuple):
         raise ModelError(f"`temperatures` must be a list of numbers, but is {temperatures!r} instead")

@@ -13,14 +13,13 @@ from typing import Unpack, cast, overload
 import torch
 
 from ...alignment.teacher_forcing import check_heads
-from ...errors import ModelError
 from ...generation.packing import lay_out_for_decoding
 from ...inputs import SpeechTokens
 from ...inputs.audio import AudioSource, Recording
 from ...maps import SPEECH_METHODS
+from ...models import SpeechRecognizer
 from ...weights import ModelBundle
-from ..base import check_at_least_one, chosen_methods, the_only
-from ..device import find_device
+from ..base import Pipeline, check_at_least_one, chosen_methods, the_only, tokenizer_of
 from ..options import check_names
 from ..results import Failure
 from .chunked import Waiting, transcribe_pieces, waiting_pieces
@@ -37,7 +36,7 @@ OnSegment = Callable[[Segment], None]
 _BATCH = 8  # pieces computed at once, where a recording is cut at its pauses
 
 
-class TranscribePipeline:
+class TranscribePipeline(Pipeline[SpeechRecognizer]):
     """Writes down what is said. No state besides the model: safe in several threads.
 
     Args:
@@ -50,23 +49,16 @@ class TranscribePipeline:
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.speech
-        if bundle.tokenizer is None:
-            raise ModelError(
-                f"{bundle.source} must have a tokenizer, but has none instead: put its vocabulary into it."
-            )
-        self.device = find_device(device)
-        self.bundle = bundle
+        tokenizer = tokenizer_of(bundle)
+        super().__init__(bundle, model, device=device)
         decoder = model.config.decoder
-        model = model.to(self.device).eval()
         lay_out_for_decoding(model.decoder)
         heads = bundle.decoding.get("alignment_heads")
         self._speech = SpeechModel(
             model,
             bundle.sound,
-            bundle.tokenizer,
-            SpeechTokens.of(
-                bundle.tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size
-            ),
+            tokenizer,
+            SpeechTokens.of(tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size),
             heads=None if heads is None else check_heads(model, [(layer, head) for layer, head in heads]),
         )
 
