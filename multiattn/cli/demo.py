@@ -1,7 +1,7 @@
 """`multiattn demo`: pictures classified and captioned, scenes asked about, recordings transcribed, with their maps.
 
 Each input gets a page with its maps, and an index links them. The shipped models are small: each is shown what it has
-learned, and one photograph that it has not, which is marked as such. Models of the user's own are shown everything.
+learned, and a photograph or two outside of it, marked as such. Models of the user's own are shown everything.
 """
 
 import argparse
@@ -29,7 +29,7 @@ speaks, come with this package, the photographs with scikit-image (pip install
 'multiattn[demo]'; without it, only the drawn pictures are used).
 
 The models shipped with this package are small. They are shown what they have
-learned, and one photograph each that is outside of it, marked as such. A model
+learned, and a photograph or two that is outside of it, marked as such. A model
 of your own is shown all pictures.
 """
 
@@ -55,12 +55,10 @@ _PHOTOGRAPHS = {
     "rocket": "rocket.jpg",
 }
 
-# task -> what the shipped model is shown (photographs; drawn pictures are of the classifier's classes), the one
-# picture that is outside of what it has learned, and how that one is marked
-_PHOTOGRAPH_KNOWN = {"classify": "cat", "caption": "astronaut"}
-_OUTSIDE = {
-    "classify": ("astronaut", "not one of its ten classes"),
-    "caption": ("cat", "not people or dogs outdoors"),
+# task -> the photographs that a shipped model is shown, and how they are marked where it has not learned such
+_SHOWN = {
+    "classify": {"cat": "", "astronaut": "not one of its ten classes: "},
+    "caption": {"astronaut": "not outdoors: ", "cat": "not people or dogs: "},
 }
 
 # name of a drawn scene -> what is asked about it
@@ -111,13 +109,14 @@ def run(args: argparse.Namespace) -> int:
             "install again"
         )
     names = {task: model_or_shipped(getattr(args, option), task, f"--{option} ") for option, task in _MODELS.items()}
-    labeled, captioned = (_chosen(task, names[task], found, drawn) for task in ("classify", "caption"))
+    pictures = found | drawn
+    labeled, captioned = (_marks(task, names[task], found, drawn) for task in ("classify", "caption"))
     with spinner("loading the models"):
         import multiattn
 
         from ..export import write_index
 
-        pages = _Pages(args.out, width=max(map(len, [*found, *drawn, *asked, *spoken])))
+        pages = _Pages(args.out, width=max(map(len, [*pictures, *asked, *spoken])))
         classify = multiattn.load(names["classify"], task="classify")
         answer = multiattn.load(names["answer"], task="answer")
         transcribe = multiattn.load(names["transcribe"], task="transcribe")
@@ -127,11 +126,10 @@ def run(args: argparse.Namespace) -> int:
             f"the classifier knows only {', '.join(classify.labels)}: "
             "a picture of anything else is given the label that comes nearest"
         )
-    total = sum(map(len, (labeled, asked, spoken, captioned)))
+    total = len(labeled) + len(asked) + len(spoken) + len(captioned)
     with Report(total, doing="looking") as pages.report:
-        predictions = classify.stream(labeled.values(), maps=_maps("classify"), batch_size=2)
-        for name, prediction in zip(labeled, predictions, strict=True):
-            mark = _mark("classify", names["classify"], name)
+        predictions = classify.stream([pictures[name] for name in labeled], maps=_maps("classify"), batch_size=2)
+        for (name, mark), prediction in zip(labeled.items(), predictions, strict=True):
             pages.add_prediction(name, prediction, lambda one: one.label, page=f"{name}.html", mark=mark)
         questions = [(file, _QUESTIONS[name]) for name, file in asked.items()]
         answers = answer.stream(questions, maps=_maps("answer"))
@@ -140,9 +138,8 @@ def run(args: argparse.Namespace) -> int:
         transcripts = transcribe.stream(spoken.values(), maps=_maps("transcribe"))
         for name, transcript in zip(spoken, transcripts, strict=True):
             pages.add_recording(name, transcript)
-        captions = caption.stream(captioned.values(), maps=_maps("caption"), batch_size=2)
-        for name, sentence in zip(captioned, captions, strict=True):
-            mark = _mark("caption", names["caption"], name)
+        captions = caption.stream([pictures[name] for name in captioned], maps=_maps("caption"), batch_size=2)
+        for (name, mark), sentence in zip(captioned.items(), captions, strict=True):
             pages.add_prediction(name, sentence, lambda one: one.text, page=f"{name}.caption.html", mark=mark)
     index = pages.out / "index.html"
     write_index(index, pages.entries, title="Where the models looked")
@@ -243,19 +240,13 @@ class _Pages:
         self.report.result(f"{name:{self._width}}  {measure}  {said:{_LABEL_WIDTH}}  {where}")
 
 
-def _chosen(task: str, model: str, photos: dict[str, Path], drawn: dict[str, Path]) -> dict[str, Path]:
-    """Return the pictures that a model is shown; the shipped ones, what they know and one that they do not."""
+def _marks(task: str, model: str, photos: Iterable[str], drawn: Iterable[str]) -> dict[str, str]:
+    """Return the names of the pictures that a model is shown, each with the mark to put before what it says of it."""
     if model != task:
-        return photos | drawn
-    known = {_PHOTOGRAPH_KNOWN[task]: photos.get(_PHOTOGRAPH_KNOWN[task])} | (drawn if task == "classify" else {})
-    outside, _ = _OUTSIDE[task]
-    return {name: file for name, file in (known | {outside: photos.get(outside)}).items() if file is not None}
-
-
-def _mark(task: str, model: str, name: str) -> str:
-    """Return the words before a prediction about a picture that is outside of what a shipped model has learned."""
-    outside, mark = _OUTSIDE[task]
-    return f"{mark}: " if model == task and name == outside else ""
+        return dict.fromkeys([*photos, *drawn], "")
+    marks = {name: mark for name, mark in _SHOWN[task].items() if name in photos}
+    known = [name for name, mark in marks.items() if not mark] + [*drawn] * (task == "classify")
+    return dict.fromkeys(known, "") | marks  # the drawn pictures are of the shipped classifier's classes
 
 
 def _maps(task: str) -> list[str]:

@@ -19,7 +19,7 @@ from .output import Report, printable, spinner
 if TYPE_CHECKING:
     from ..pipelines import Failure, Result
 
-_Item = TypeVar("_Item")
+_Input = TypeVar("_Input")
 _Truth = TypeVar("_Truth")
 _Result = TypeVar("_Result", bound="Result")
 
@@ -47,7 +47,7 @@ class Figures(NamedTuple):
     """As text has them."""
 
 
-class Evaluator(ABC, Generic[_Item, _Truth, _Result]):
+class Evaluator(ABC, Generic[_Input, _Truth, _Result]):
     """Measures the models of one task.
 
     Args:
@@ -80,16 +80,12 @@ class Evaluator(ABC, Generic[_Item, _Truth, _Result]):
         """Add the options that only this task has. None must be the value of one that is not given."""
 
     @abstractmethod
-    def read(self) -> Sequence[_Item]:
-        """Read the list of the data's items: each becomes one input of the model."""
+    def read(self) -> Sequence[tuple[_Input, Sequence[_Truth]]]:
+        """Read the data: inputs of the model, each with the right answers, one for each result that it gives."""
 
     @abstractmethod
-    def truths(self, item: _Item) -> Sequence[_Truth]:
-        """Return the right answers of an item, one for each result that the model gives."""
-
-    @abstractmethod
-    def results(self, items: Sequence[_Item]) -> "Iterator[_Result | Failure]":
-        """Load the model, and return the results for all items in order, computed as they are taken."""
+    def results(self, items: Sequence[tuple[_Input, Sequence[_Truth]]]) -> "Iterator[_Result | Failure]":
+        """Load the model, and return the results for all items of `read` in order, computed as they are taken."""
 
     @abstractmethod
     def figures(self, truths: Sequence[_Truth], results: Sequence[_Result]) -> Figures:
@@ -105,9 +101,9 @@ class Evaluator(ABC, Generic[_Item, _Truth, _Result]):
         found: list[_Result] = []
         skipped = 0
         with Report(len(items), doing=task_spec(args.task).doing) as report:
-            for item in items:
+            for _, of_input in items:
                 told: Exception | None = None
-                for truth in self.truths(item):
+                for truth in of_input:
                     result = next(results)
                     if result.error is None:
                         truths.append(truth)

@@ -22,7 +22,7 @@ _BATCH = 64
 """Questions about the blank picture that are asked at once."""
 
 
-class Evaluator(BaseEvaluator[tuple[Path, Sequence["Question"]], "Question", "Answer"]):
+class Evaluator(BaseEvaluator[Path, "Question", "Answer"]):
     """Measures a model that answers on pictures with questions that people answered."""
 
     things = "questions"
@@ -70,14 +70,10 @@ with numbers up to ten in figures)
         )
 
     def read(self) -> Sequence[tuple[Path, Sequence["Question"]]]:
-        """Read the pictures, each with its questions; and the training split for the baselines."""
+        """Read the pictures, each with its questions and what people answered; for the baselines, also `train`."""
         items = self._records(self.args.split).items
         self._training = list(self._records("train").questions()) if self.args.baselines else None
         return items
-
-    def truths(self, item: tuple[Path, Sequence["Question"]]) -> Sequence["Question"]:
-        """Return the questions about a picture, with what people answered."""
-        return item[1]
 
     def results(self, items: Sequence[tuple[Path, Sequence["Question"]]]) -> "Iterator[Answer | Failure]":
         """Load the model, and return its answer to every question."""

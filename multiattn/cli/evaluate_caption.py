@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _POOL = 100  # pictures among which a caption has to find its own
 
 
-class Evaluator(BaseEvaluator[tuple[Path, tuple[str, ...]], tuple[str, ...], "CaptionResult"]):
+class Evaluator(BaseEvaluator[Path, Sequence[str], "CaptionResult"]):
     """Measures a captioner on pictures with captions that people wrote."""
 
     measures = """\
@@ -58,18 +58,15 @@ figures of a captioner (by the published definitions, without Java)
             help="a captions JSON of COCO, or Flickr8k's token file, in FOLDER",
         )
 
-    def read(self) -> Sequence[tuple[Path, tuple[str, ...]]]:
+    def read(self) -> Sequence[tuple[Path, Sequence[Sequence[str]]]]:
         """Read the pictures, each with its captions."""
         from ..data.captions import read_captions
 
         args = self.args
-        return read_captions(args.data, args.split, captions=args.captions, pictures=args.pictures).items
+        records = read_captions(args.data, args.split, captions=args.captions, pictures=args.pictures)
+        return [(path, (captions,)) for path, captions in records.items]
 
-    def truths(self, item: tuple[Path, tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
-        """Return the captions of a picture."""
-        return item[1:]
-
-    def results(self, items: Sequence[tuple[Path, tuple[str, ...]]]) -> "Iterator[CaptionResult | Failure]":
+    def results(self, items: Sequence[tuple[Path, Sequence[Sequence[str]]]]) -> "Iterator[CaptionResult | Failure]":
         """Load the model, and return its caption for every picture."""
         import multiattn
 
@@ -77,7 +74,7 @@ figures of a captioner (by the published definitions, without Java)
         caption = multiattn.load(args.model, task="caption", device=args.device)
         return caption.stream((path for path, _ in items), num_beams=args.num_beams, batch_size=args.batch_size)
 
-    def figures(self, truths: Sequence[tuple[str, ...]], results: "Sequence[CaptionResult]") -> Figures:
+    def figures(self, truths: Sequence[Sequence[str]], results: "Sequence[CaptionResult]") -> Figures:
         """Compare captions with their references."""
         from ..metrics import caption_scores, self_retrieval
 

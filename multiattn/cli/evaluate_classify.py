@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _BINS = 15
 
 
-class Evaluator(BaseEvaluator[tuple[Path, int], str, "ClassifyResult"]):
+class Evaluator(BaseEvaluator[Path, str, "ClassifyResult"]):
     """Measures a classifier on labeled pictures."""
 
     measures = """\
@@ -38,19 +38,15 @@ figures of a classifier
    "model": "classify", "data": "pets", "split": "test"}
 """
 
-    def read(self) -> Sequence[tuple[Path, int]]:
-        """Read the pictures, each with the index of its class."""
+    def read(self) -> Sequence[tuple[Path, Sequence[str]]]:
+        """Read the pictures, each with its label."""
         from ..data.image_folder import read_folder
 
         records = read_folder(self.args.data, self.args.split)
         self._classes = records.class_names
-        return records.items
+        return [(path, (self._classes[index],)) for path, index in records.items]
 
-    def truths(self, item: tuple[Path, int]) -> Sequence[str]:
-        """Return the label of a picture."""
-        return (self._classes[item[1]],)
-
-    def results(self, items: Sequence[tuple[Path, int]]) -> "Iterator[ClassifyResult | Failure]":
+    def results(self, items: Sequence[tuple[Path, Sequence[str]]]) -> "Iterator[ClassifyResult | Failure]":
         """Load the model, and return its first five labels for every picture."""
         import multiattn
 

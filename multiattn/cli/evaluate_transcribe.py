@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 _NORMALIZERS = ("english", "basic", "none")
 
 
-class Evaluator(BaseEvaluator[tuple[Path | int, str], str, "Transcript"]):
-    """Measures a recognizer on recordings with their transcripts.
-
-    An item is a file, or with `--join` the index of a string of files, and the text.
-    """
+class Evaluator(BaseEvaluator[Path | int, str, "Transcript"]):
+    """Measures a recognizer on recordings with their texts; an input is a file, or with `--join` an index of a plan."""
 
     things = "recordings"
     measures = """\
@@ -68,22 +65,18 @@ figures of a recognizer
             "--join", action="store_const", const=True, help="join short recordings by a fixed recipe (see below)"
         )
 
-    def read(self) -> Sequence[tuple[Path | int, str]]:
-        """Read the recordings with their texts; with `--join`, plan the strings of them."""
+    def read(self) -> Sequence[tuple[Path | int, Sequence[str]]]:
+        """Read the recordings, each with its text; with `--join`, plan how they are joined."""
         from ..data.concat_clips import concat_text, fixed_plans
         from ..data.recordings import read_recordings
 
         self._records = read_recordings(self.args.data, self.args.split)
         if not self.args.join:
-            return self._records.items
+            return [(path, (text,)) for path, text in self._records.items]
         texts = [text for _, text in self._records.items]
-        return [(index, concat_text(plan, texts)) for index, plan in enumerate(fixed_plans(self._records))]
+        return [(index, (concat_text(plan, texts),)) for index, plan in enumerate(fixed_plans(self._records))]
 
-    def truths(self, item: tuple[Path | int, str]) -> Sequence[str]:
-        """Return the text of a recording."""
-        return item[1:]
-
-    def results(self, items: Sequence[tuple[Path | int, str]]) -> "Iterator[Transcript | Failure]":
+    def results(self, items: Sequence[tuple[Path | int, Sequence[str]]]) -> "Iterator[Transcript | Failure]":
         """Load the model, and return its transcript of every recording."""
         import multiattn
 
@@ -91,7 +84,7 @@ figures of a recognizer
         transcribe = multiattn.load(args.model, task="transcribe", device=args.device)
         rate = transcribe.bundle.sound.sample_rate  # joined recordings are then those of a training's validation
         return transcribe.stream(
-            self._sounds(items, rate=rate),
+            self._sounds([item for item, _ in items], rate=rate),
             rate=rate,
             num_beams=args.num_beams,
             language=args.language,
@@ -112,14 +105,11 @@ figures of a recognizer
         ]
         return Figures(asdict(scores) | {"normalizer": name}, lines)
 
-    def _sounds(self, items: Sequence[tuple[Path | int, str]], *, rate: int) -> "Iterator[Path | np.ndarray | Tensor]":
-        """Yield the files, or the samples of the strings, `rate` a second, each made when it is taken."""
+    def _sounds(self, inputs: Sequence[Path | int], *, rate: int) -> "Iterator[Path | np.ndarray | Tensor]":
+        """Yield the files; with `--join` the samples, `rate` a second, of joined recordings, made as they are taken."""
         from ..data.concat_clips import fixed_strings
 
-        wanted = {item for item, _ in items}
-        if not self.args.join:
-            yield from (item for item, _ in items if isinstance(item, Path))
-            return
-        for index, string in enumerate(fixed_strings(self._records, rate=rate)):
-            if index in wanted:
-                yield string.samples
+        yield from (one for one in inputs if isinstance(one, Path))
+        if self.args.join:
+            strings = enumerate(fixed_strings(self._records, rate=rate))
+            yield from (string.samples for index, string in strings if index in inputs)

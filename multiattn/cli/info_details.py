@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 
 from ..attention import Site
 from ..inputs import SpeechTokens
-from ..models import VQA
-
+from ..models import VQA, Captioner, SingleStream, SpeechRecognizer, ViT
 from ..pipelines.options import answer_search, caption_search
 from ..pipelines.transcribe.options import speech_options
 from .info import Details, by
 
 if TYPE_CHECKING:
     from ..generation import GenerationConfig
-    from ..models import ViT
     from ..models.text_stack import TextConfig
     from ..weights import ModelBundle
 
 
 def classifier(bundle: "ModelBundle") -> Details:
     """Describe a classifier."""
-    model, config = bundle.classifier, bundle.classifier.config
+    model = bundle.model
+    assert isinstance(model, ViT)
+    config = model.config
     sites = model.attention_sites()
     lines = {
         "architecture": f"{_vit(model)}, {'class token' if config.pool == 'class' else 'mean of the patches'} read out",
@@ -35,7 +35,8 @@ def classifier(bundle: "ModelBundle") -> Details:
 
 def captioner(bundle: "ModelBundle") -> Details:
     """Describe a captioner."""
-    model = bundle.captioner
+    model = bundle.model
+    assert isinstance(model, Captioner)
     decoder = model.config.decoder
     sites = model.attention_sites(tokens=decoder.max_length)
     looked_at = f"{sites[-1].k_len} tokens are looked at, of which {by(model.encoder.grid(bundle.pictures.size))}"
@@ -50,7 +51,8 @@ def captioner(bundle: "ModelBundle") -> Details:
 
 def recognizer(bundle: "ModelBundle") -> Details:
     """Describe a speech recognizer."""
-    model = bundle.speech
+    model = bundle.model
+    assert isinstance(model, SpeechRecognizer)
     config, encoder, decoder = model.config, model.config.encoder, model.config.decoder
     sites = model.attention_sites(tokens=decoder.max_length)
     frame = 1000 * bundle.sound.frame_seconds * encoder.strides[0] * encoder.strides[1]
@@ -81,7 +83,8 @@ def recognizer(bundle: "ModelBundle") -> Details:
 
 def answerer(bundle: "ModelBundle") -> Details:
     """Describe a model that answers questions: one with an image encoder, or with a single stream."""
-    model, size = bundle.answerer, bundle.pictures.size
+    model, size = bundle.model, bundle.pictures.size
+    assert isinstance(model, VQA | SingleStream)
     question, lines = model.config.question, {}
     if isinstance(model, VQA):
         decoder, prefix = model.config.decoder, model.encoder.num_prefix_tokens
@@ -123,7 +126,7 @@ def _defaults(search: "GenerationConfig") -> dict[str, object]:
     return {"num_beams": search.num_beams, "max_tokens": search.max_tokens}
 
 
-def _vit(model: "ViT") -> str:
+def _vit(model: ViT) -> str:
     config = model.config
     return (
         f"ViT, width {config.dim}, depth {config.depth}, {config.num_heads} heads, mlp {config.mlp_dim}, patches of "

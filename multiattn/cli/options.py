@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn, TypeVar
 
 from ..inputs.files import PICTURES, RECORDINGS, Kind
@@ -30,7 +31,6 @@ A {0} that cannot be used is named on standard error, the others are still
 done, and the exit status is 1."""
 
 _PATTERNS = {PICTURES: "photos/*.jpg", RECORDINGS: "talks/*.mp3"}
-_LARGEST_SEED = 2**64 - 1  # that torch's generators take
 _Number = TypeVar("_Number", int, float)
 
 
@@ -73,39 +73,23 @@ def not_blank(text: str) -> str:
     return text
 
 
-def at_least_one(text: str) -> int:
-    """Read a whole number from 1 on."""
-    return _number(text, int, "a whole number of at least 1", lambda value: value >= 1)
+def _number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Number], bool]) -> Callable[[str], _Number]:
+    """Return the reader of a number that must follow a rule."""
 
-
-def seed(text: str) -> int:
-    """Read a seed for random numbers."""
-    return _number(text, int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value <= _LARGEST_SEED)
-
-
-def length_penalty(text: str) -> float:
-    """Read an exponent, which may be negative."""
-    return _number(text, float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
-
-
-def above_zero(text: str) -> float:
-    """Read a number above 0."""
-    return _number(text, float, "a number above 0", lambda value: 0 < value < math.inf)
-
-
-def share(text: str) -> float:
-    """Read a number above 0 and at most 1."""
-    return _number(text, float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
-
-
-def _number(text: str, kind: Callable[[str], _Number], rule: str, fits: Callable[[_Number], bool]) -> _Number:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not fits(value):
+    def read(text: str) -> _Number:
+        with suppress(ValueError):
+            if is_valid(value := kind(text)):
+                return value
         raise argparse.ArgumentTypeError(f"must be {rule}, but is {text!r} instead")
-    return value
+
+    return read
+
+
+at_least_one = _number(int, "a whole number of at least 1", lambda value: value >= 1)
+seed = _number(int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value < 2**64)  # as torch's generators
+length_penalty = _number(float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
+above_zero = _number(float, "a number above 0", lambda value: 0 < value < math.inf)
+share = _number(float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:

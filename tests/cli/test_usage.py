@@ -181,12 +181,10 @@ def test_a_stream_that_was_closed_is_like_one_that_leads_nowhere(monkeypatch, ca
 
 def test_what_the_registry_says_is_what_the_library_has() -> None:
     from multiattn.maps import ANSWER_METHODS, METHODS, SPEECH_METHODS, WORD_METHODS
-    from multiattn.registry import layouts, tasks
-    from multiattn.weights import LAYOUTS
+    from multiattn.registry import tasks
 
     known = {"classify": METHODS, "caption": WORD_METHODS, "answer": ANSWER_METHODS, "transcribe": SPEECH_METHODS}
     assert {name: spec.map_methods for name, spec in tasks().items()} == known
-    assert {"multiattn", *layouts()} == set(LAYOUTS)
 
 
 def test_what_the_yaml_names_is_found_when_it_is_asked_for() -> None:
