@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Answer questions about pictures, in the order of the inputs, each picture as
-soon as it is ready; a picture is looked at once for all questions about it.
-With --maps, also writes where the model looked for each word of the question
-and of the answer: pictures, numbers, and pages to explore.
+soon as it is ready; a picture is encoded once for all questions about it. With
+--maps, also writes where the model looked for each word of the question and of
+the answer: pictures, numbers, and pages to explore.
 """
 
 _EPILOG = f"""\
 map methods
-  attention         what the question's words looked at, and through them the
-                    answer's: mean of all layers and heads, or of those that the
-                    model's directory says point
+  attention         cross-attention of the question's words, and through them of
+                    the answer's: mean of all layers and heads, or of the
+                    pointing heads that the model's directory states
   relevance         attention weighted by how much it raised the answer's score,
                     followed back through question and picture (Chefer et al.
                     2021)
@@ -43,14 +43,14 @@ map methods
   all               all of these
 
 files in the --maps folder, for a picture NAME.jpg
-  NAME.html         one page, complete in itself, for all its questions; each
-                    word of question and answer shows its map; every layer and
-                    head too, where those of all questions take at most 16 MB
+  NAME.html         one self-contained page for all its questions; each word of
+                    question and answer shows its map; every layer and head too,
+                    where those of all questions take at most 16 MB
   NAME.METHOD.png   the picture again for each word, with the word's map over it
 {MAP_FILES.format("picture")}
-These numbers are of the answer's words; those of the question's are in
-NAME.METHOD.question.npz. The second question about a picture has NAME.2 in
-place of NAME, and so on; the page is one for all.
+These numbers are for the words of the answer; those for the question are in
+NAME.METHOD.question.npz. The second question about a picture has NAME.2 instead
+of NAME, and so on; they share the page.
 
 examples
   multiattn answer photo.jpg --question 'what is on the table?'
@@ -67,14 +67,14 @@ with --format json, each line is one object ("maps" only with --maps)
    "first_token": "[ENC]",
    "maps": {{"attention": {{"html": "out/cat.html", "png": ..., "npz": ...,
                           "json": ...}}, ...}}}}
-score is the answer's probability: among the list it was chosen from, or of all
-its tokens together where the model writes; start and end are characters of the
-question or the answer.
+score is the answer's probability: among the list it was chosen from, or the
+product over its tokens where the model writes; start and end are indices of
+characters in the question or the answer.
 
 {BAD_FILES.format("picture")}
-So it is with a question that the model cannot read; one of --questions is named
-by its line. Words of a question that the model's vocabulary does not know are
-named there, too; the question is still answered, and the exit status is 0.
+The same holds for a question that the model cannot read; one from --questions
+is named by its line. Words that the model's vocabulary lacks are named there,
+too; the question is still answered, and the exit status is 0.
 """
 
 
@@ -100,8 +100,8 @@ def parser() -> Parser:
         "--answers",
         metavar="FILE",
         type=not_empty,
-        help="the answers to choose from, one a line; where the model has a list, of that list (default: all of its "
-        "list, or whatever it writes)",
+        help="the answers to choose from, one a line; for a model with a list, some of that list (default: its whole "
+        "list, or any text that it writes)",
     )
     add_model(parser, "answer")
     parser.add_argument(
@@ -114,16 +114,16 @@ def parser() -> Parser:
         "--first-token",
         metavar="NAME",
         type=not_empty,
-        help="for published BLIP weights: '[ENC]', with which they were trained, or '[CLS]', with which transformers "
-        "runs them; any token that the question is to begin with, by name or number (default: the model's own)",
+        help="the token that the question begins with, by name or number; for published BLIP weights '[ENC]', as "
+        "they were trained, or '[CLS]', as transformers runs them (default: the model's own)",
     )
     parser.add_argument(
         "--beams",
         dest="num_beams",
         metavar="N",
         type=at_least_one,
-        help="of a model that writes: texts that the search keeps at once; 1 takes the likeliest token each time "
-        "(default: the model's own, or 3; as many as --top-k)",
+        help="for a model that writes: beams of the search; 1 takes the most likely token each time (default: the "
+        "model's own, or 3; at least --top-k)",
     )
     add_results(parser, "answer")
     return parser

@@ -45,8 +45,8 @@ map methods
   all               all of these
 
 files in the --maps folder, for a picture NAME.jpg
-  NAME.html         one page, complete in itself: the sentence; each word shows
-                    its map; every layer and head
+  NAME.html         one self-contained page: the sentence; each word shows its
+                    map; every layer and head
   NAME.METHOD.png   the picture again for each word, with the word's map over it
 {MAP_FILES.format("picture")}
 
@@ -85,20 +85,20 @@ def parser() -> Parser:
         dest="num_beams",
         metavar="N",
         type=at_least_one,
-        help="texts that the search keeps at once; 1 takes the likeliest token each time (default: the model's own, "
-        "or 3; 1 with --sample)",
+        help="beams of the search; 1 takes the most likely token each time (default: the model's own, or 3; 1 with "
+        "--sample)",
     )
     parser.add_argument(
         "--max-tokens",
         metavar="N",
         type=at_least_one,
-        help="the longest caption, in pieces of words, its end among them (default: the model's own, or 30)",
+        help="the longest caption, in tokens with the one for its end (default: the model's own, or 30)",
     )
     parser.add_argument(
         "--length-penalty",
         metavar="X",
         type=length_penalty,
-        help="exponent of the length by which the search divides a text's score; more favors long captions "
+        help="exponent of the length by which the search divides the score of a text; more favors long captions "
         "(default: the model's own, or 1)",
     )
     parser.add_argument(
@@ -112,32 +112,32 @@ def parser() -> Parser:
         "--prompt",
         metavar="TEXT",
         type=not_blank,
-        help="what the caption begins with (default: what the model is used to, which is left out of the caption)",
+        help="what the caption begins with (default: the model's own prompt, which is left out of the caption)",
     )
     parser.add_argument(
         "--sample",
         action="store_true",
         default=None,
-        help="draw each token from the model's probabilities instead of searching for the likeliest text",
+        help="draw each token from the model's probabilities instead of searching for the most likely text",
     )
     parser.add_argument(
         "--temperature",
         metavar="X",
         type=above_zero,
-        help="with --sample: below 1 keeps to likely tokens, above 1 spreads (default: 1)",
+        help="with --sample: below 1 favors likely tokens, above 1 unlikely ones (default: 1)",
     )
-    parser.add_argument("--top-k", metavar="K", type=at_least_one, help="with --sample: among the K likeliest tokens")
+    parser.add_argument("--top-k", metavar="K", type=at_least_one, help="with --sample: among the K most likely tokens")
     parser.add_argument(
         "--top-p",
         metavar="P",
         type=share,
-        help="with --sample: among the likeliest tokens that have this share of the probability",
+        help="with --sample: among the most likely tokens that together have this probability",
     )
     parser.add_argument(
         "--seed",
         metavar="N",
         type=seed,
-        help="with --sample: the same seed gives the same captions (default: others each time)",
+        help="with --sample: the same seed gives the same captions (default: different ones each time)",
     )
     add_results(parser, "caption")
     return parser

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..pipelines import ClassifyResult, Failure
 
 _DESCRIPTION = """\
-Say what is on pictures. Prints the most likely labels of each with their
+Say what is in pictures. Prints the most likely labels of each with their
 probabilities, in the order of the inputs, each as soon as it is ready. With
 --maps, also writes where the model looked: pictures, numbers, and pages to
 explore.
@@ -20,19 +20,19 @@ explore.
 
 _EPILOG = f"""\
 map methods
-  attention         what the model read out last: attention of the last layer,
-                    mean of its heads; the same for every label
+  attention         attention of the last layer, mean of its heads; the same for
+                    every label
   rollout           attention followed back through all layers (Abnar & Zuidema
                     2020); the same for every label
-  relevance         attention weighted by what it did for the label that came
-                    first (Chefer et al. 2021)
+  relevance         attention weighted by how much it raised the score of the
+                    first label (Chefer et al. 2021)
   gradient_x_input  how the label's score changes with each pixel; uses no
-                    attention: a contrast to judge the others by
+                    attention, for comparison
   all               all of these
 
 files in the --maps folder, for a picture NAME.jpg
-  NAME.html         one page, complete in itself: the picture with the maps over
-                    it, every layer and head, the value under the mouse
+  NAME.html         one self-contained page: the picture with the maps over it,
+                    every layer and head, the value under the mouse
   NAME.METHOD.png   the map over the picture
 {MAP_FILES.format("picture")}
 

@@ -170,8 +170,8 @@ def parser() -> Parser:
         dest="num_beams",
         metavar="N",
         type=at_least_one,
-        help="texts that the search keeps at once (default: the model's own, or 3, for transcripts 5); not for a "
-        "model that chooses its answers from a list",
+        help="beams of the search (default: the model's own, or 3, for transcripts 5); not for a model that chooses "
+        "its answers from a list",
     )
     shared.add_argument(
         "--pictures",

@@ -31,34 +31,33 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Write down what is said in recordings of any length, in the order of the
-inputs, each piece as soon as it is ready. With --words, says when each word was
-spoken. With --maps, also writes what the model listened to for each word:
-pictures, numbers, and pages that play the recording.
+inputs, each segment as soon as it is ready. With --words, also says when each
+word was spoken. With --maps, also writes what the model listened to for each
+word: pictures, numbers, and pages that play the recording.
 """
 
 _EPILOG = f"""\
 files in the --maps folder, for a recording NAME.wav
-  NAME.html         one page, complete in itself: plays the recording; the word
-                    being spoken lights up, a click on a word plays it
-  NAME.METHOD.png   the words over the time, on the picture of the sound
+  NAME.html         one self-contained page that plays the recording and
+                    highlights the word being spoken; a click on a word plays it
+  NAME.METHOD.png   the words over time, on a spectrogram
 {MAP_FILES.format("recording")}
-A long recording has pictures and numbers for each of its windows; those of the
-second are NAME.2.METHOD.png, and so on.
+A long recording has a picture and numbers for each window of the model; those
+of the second window are NAME.2.METHOD.png, and so on.
 
 formats
-  text      to read: when each piece begins and ends, and what is said (default)
+  text      to read: start, end and text of each segment (default)
   json      an object for each recording, on one line (see below)
-  srt, vtt  subtitles for a video or audio player, one for each piece. With
-            --words, pieces that are too long to read are cut between words, to
-            two lines of 42 characters and 7 seconds, and pauses are left out;
-            vtt then also says when each word is spoken
-  textgrid  for Praat: a tier of the pieces, and with --words one of the words
-  ctm       for scoring tools: a line for each word, --words or not: recording,
-            channel, start, duration, word, score
-A piece is what the model writes at once, a sentence or so. A file of srt, vtt
-or textgrid holds one recording. For several PATHs, a folder or a pattern, --out
-therefore names a folder, in which recording NAME gets its file: NAME.srt,
-NAME.vtt or NAME.TextGrid.
+  srt, vtt  subtitles for a video or audio player, one for each segment. With
+            --words, long segments are cut between words, to two lines of 42
+            characters and 7 seconds, and pauses are left out; vtt then also
+            says when each word is spoken
+  textgrid  for Praat: a tier of the segments, and with --words one of the words
+  ctm       for scoring tools: a line for each word, also without --words:
+            recording, channel, start, duration, word, score
+A segment is about a sentence. A file of srt, vtt or textgrid holds one
+recording; for several PATHs, a folder or a pattern, --out names a folder for
+the files NAME.srt, NAME.vtt or NAME.TextGrid of the recordings.
 
 examples
   multiattn transcribe talk.mp3
@@ -70,19 +69,19 @@ examples
   multiattn transcribe talk.mp3 --words --format json --maps out/
 
 with --format json, each line is one object ("words" only with --words, "maps"
-only with --maps, "language" only of models for several)
+only with --maps, "language" only from models for several languages)
   {{"file": "talk.mp3", "text": "one two", "duration": 2.4, "language": "en",
    "segments": [{{"start": 0.0, "end": 2.4, "text": "one two", "score": 0.98,
                  "no_speech": 0.01, "temperature": 0.0, "flags": []}}, ...],
    "words": [{{"word": "one", "start": 0.3, "end": 0.8, "score": 0.99}}, ...],
    "flags": [], "maps": {{"attention": {{"html": "out/talk.html", "png": ...,
                          "npz": ..., "json": ...}}}}}}
-Segments are the pieces. Times are in seconds; score is the mean probability of
-the tokens (geometric for a segment); no_speech is how likely nobody speaks,
-null for models that cannot say; temperature is above 0 where the likeliest text
-did not hold, and another was drawn. Flags name what may be wrong: repeats (the
-text goes round in circles), stalled (the model's attention stood still),
-backwards (it ran back in time), silence (nothing was to be heard).
+Times are in seconds. score is the mean probability of the tokens (geometric for
+a segment); no_speech is the probability that there is no speech, null for
+models without it; temperature is above 0 where the most likely text failed a
+check and another one was sampled. flags name what may be wrong: repeats (the
+text repeats itself), stalled (the model's attention did not move on), backwards
+(it moved back in time), silence (there was no sound).
 
 {BAD_FILES.format("recording")}
 """
@@ -101,43 +100,41 @@ def parser() -> Parser:
         "--language",
         metavar="CODE",
         type=not_empty,
-        help="what is spoken, such as en or fr; for models of several languages (default: what the model hears)",
+        help="the language spoken, such as en or fr; for models of several languages (default: detected)",
     )
     parser.add_argument(
         "--task",
         choices=("transcribe", "translate"),
-        help="transcribe (default) writes what is said in its own language; translate, in English, for models that "
-        "were trained to",
+        help="transcribe (default) writes in the language spoken; translate, in English, for models trained to do so",
     )
     parser.add_argument(
         "--prompt",
         metavar="TEXT",
         type=not_blank,
-        help="text that came before, such as names and words to expect; for models with a token for it, as Whisper",
+        help="text that came before, such as names and words to expect; for models that take it, such as Whisper",
     )
     parser.add_argument(
         "--beams",
         dest="num_beams",
         metavar="N",
         type=at_least_one,
-        help="texts that the search keeps at once; 1 takes the likeliest token each time (default: the model's own, "
-        "or 5)",
+        help="beams of the search; 1 takes the most likely token each time (default: the model's own, or 5)",
     )
     parser.add_argument(
         "--format",
         choices=_FORMATS,
         default="text",
-        help="how the results are written (see below; default: text)",
+        help="form of the results (see below; default: text)",
     )
-    add_out(parser, more="; of several recordings as srt, vtt or textgrid, the folder for their files")
+    add_out(parser, more="; for several recordings as srt, vtt or textgrid, FILE is the folder for their files")
     add_maps(parser, "transcribe")
     parser.add_argument(
         "--batch-size",
         metavar="N",
         type=at_least_one,
-        help="stretches of a recording computed at once. 1 goes through it in order, as Whisper does, each stretch "
-        "knowing the text before it; more is quicker, and cuts it at its pauses (default: 1 for models that write "
-        "times, such as Whisper, 8 for others)",
+        help="chunks of a recording computed at once. With 1, windows follow each other as in Whisper, each with the "
+        "text before it; more is faster, and cuts the recording at its pauses (default: 1 for models that write "
+        "timestamps, such as Whisper, 8 for others)",
     )
     add_device(parser)
     return parser
@@ -224,7 +221,7 @@ class Transcribe(Predictor["Transcript"]):
 
 
 def segment_lines(segment: "Segment") -> str:
-    """From when to when, what, and what may be wrong with it; below it its words, where their times are known."""
+    """Return start, end, text and flags of a segment, and below it the words, where their times are known."""
     flags = f"  [{', '.join(segment.flags)}]" if segment.flags else ""
     lines = [f"  {clock(segment.start)} - {clock(segment.end)}  {printable(segment.text.strip())}{flags}"]
     for word in segment.words:
@@ -233,7 +230,7 @@ def segment_lines(segment: "Segment") -> str:
 
 
 def clock(seconds: float) -> str:
-    """`0:02.35`, and `1:00:02.35` from an hour on."""
+    """Return a time as `0:02.35`, and from an hour on as `1:00:02.35`."""
     hundredths = round(100 * seconds)
     minutes, rest = divmod(hundredths, 6000)
     hours, minutes = divmod(minutes, 60)

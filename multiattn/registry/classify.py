@@ -1,10 +1,10 @@
-"""Image classification: what is on a picture, out of the labels that the model knows."""
+"""Image classification: what is in a picture, out of the labels that the model knows."""
 
 from . import ModelKind, TaskSpec
 
 SPEC = TaskSpec(
     name="classify",
-    summary="say what is on pictures; with --maps, show where the model looked",
+    summary="say what is in pictures; with --maps, show where the model looked",
     reads="image",
     input="PICTURE",
     output="labels",

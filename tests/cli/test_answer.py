@@ -301,7 +301,8 @@ def test_beams_of_a_model_that_does_not_write(run, answerer, photos) -> None:
     outcome = run("answer", photos / "a.png", "--question", DOG, "--beams", "3", "--model", answerer)
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
-        f"multiattn: `num_beams` says how an answer is written, but {answerer} takes it from a list: leave `num_beams` out\n"
+        f"multiattn: `num_beams` says how an answer is written, but {answerer} takes it from a list: "
+        "leave `num_beams` out\n"
     )
 
 

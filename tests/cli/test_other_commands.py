@@ -189,6 +189,18 @@ def test_demo_names_what_it_cannot_use(run, model, captioner, answerer, recogniz
     assert outcome.err.count(f"`{tmp_path}/ship.png` must be a picture") == 2
 
 
+def test_demo_shows_the_shipped_models_what_they_know_and_marks_the_rest() -> None:
+    photos, drawn = ("cat", "coffee", "astronaut"), ("ship", "truck")
+    outside = "not one of its ten classes: "
+    labeled = demo._marks("classify", "classify", photos, drawn)
+    assert list(labeled.items()) == [("cat", ""), ("ship", ""), ("truck", ""), ("astronaut", outside)]
+    captioned = demo._marks("caption", "caption", photos, drawn)
+    assert captioned == {"astronaut": "not outdoors: ", "cat": "not people or dogs: "}
+    assert demo._marks("caption", "caption", (), drawn) == {}
+    for task in ("classify", "caption"):
+        assert demo._marks(task, "runs/mine/model", photos, drawn) == dict.fromkeys([*photos, *drawn], "")
+
+
 def save_beep(path: Path) -> Path:
     """Half a second of a rising tone."""
     times = np.arange(8000) / 16_000
