@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         answer = multiattn.load(names["answer"], task="answer")
         transcribe = multiattn.load(names["transcribe"], task="transcribe")
         caption = multiattn.load(names["caption"], task="caption")
-    if len(classify.labels) <= _FEW:
+    if names["classify"] != "classify" and len(classify.labels) <= _FEW:
         say(
             f"the classifier knows only {', '.join(classify.labels)}: "
             "a picture of anything else is given the label that comes nearest"

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from textwrap import fill
 
-from .. import __version__
 from ..errors import ModelError, MultiattnError
 from ..registry import load_part, tasks
 from .options import Parser, UsageError
@@ -134,7 +133,9 @@ def _dispatch(arguments: list[str]) -> int:
     name, rest = arguments[0], arguments[1:]
     if name.startswith("-"):
         if parser.parse_args(arguments).version:
-            print(f"multiattn {__version__}")
+            import multiattn
+
+            print(f"multiattn {multiattn.__version__}")
         return 0
     if name in _TRAINING:
         from ..tasks.training import main as train  # Lightning takes ten seconds to import
