@@ -8,11 +8,14 @@ DEPS := $(shell $(PYTHON) -c "import hashlib, pathlib, tomllib; p = tomllib.load
 	p['project']['scripts'], pathlib.Path('constraints.txt').read_text())).encode()).hexdigest()[:16])")
 STAMP := $(VENV)/.ready-$(DEPS)
 
-.PHONY: help demo test lint format bench wheel clean
+.PHONY: help demo test test-fast test-slow coverage lint format docs bench wheel clean
+# One test process a core; PYTEST adds options: make test PYTEST="-k caption"
+PYTEST ?=
+RUN_TESTS = $(BIN)/python -m pytest -q -n auto --dist worksteal $(PYTEST)
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(STAMP):
 	$(PYTHON) -m venv --clear $(VENV)
@@ -22,8 +25,17 @@ $(STAMP):
 demo: $(STAMP)  ## classify, caption and transcribe, and write pages that show where the models looked, to demo/
 	$(BIN)/multiattn demo --out demo
 
-test: $(STAMP)  ## run all tests (two cores: a quarter of an hour)
-	$(BIN)/python -m pytest -q
+test: $(STAMP)  ## run the tests (two cores: five minutes)
+	$(RUN_TESTS) -m "not slow"
+
+test-fast: $(STAMP)  ## without trainings, browsers and the reference implementations (two cores: two minutes)
+	$(RUN_TESTS) -m "not slow and not training and not browser and not parity"
+
+test-slow: $(STAMP)  ## only what `make test` leaves out
+	$(RUN_TESTS) -m slow
+
+coverage: $(STAMP)  ## run the tests and print which lines they do not reach; htmlcov/index.html shows them
+	$(RUN_TESTS) -m "not slow" --cov=multiattn --cov-report=html --cov-report=term:skip-covered
 
 lint: $(STAMP)  ## format and import order, style, types
 	$(BIN)/ruff format --check .
@@ -34,6 +46,9 @@ format: $(STAMP)  ## mend what can be mended by machine
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(STAMP)  ## build the site into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 bench: $(STAMP)  ## time ours against timm and transformers, interleaved; prints ratios
 	$(BIN)/python -m tests.benchmarks
 
@@ -41,4 +56,4 @@ wheel: $(STAMP)  ## build dist/*.whl
 	$(BIN)/python -m build --wheel
 
 clean:  ## remove the venv and what was built
-	rm -rf $(VENV) dist build demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build demo site htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

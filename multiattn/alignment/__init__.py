@@ -1,30 +1,35 @@
-"""When tokens and words were spoken, from the attention of one teacher-forced pass over a finished transcript."""
+"""Floor 3: when each token and word of a finished transcript was spoken, from the decoder's cross-attention.
+
+The way: a transcript is decoded once more, teacher-forced, and the weights of the alignment heads are collected
+(`replay`, `teacher_forcing`) -> the weights become a path through tokens and frames (`dtw`) -> tokens are grouped into
+words (`word_grouping`) -> words get times, corrected by the loudness of the recording (`word_timestamps`, `silence`).
+`heads` finds a model's alignment heads, and `loops` detects texts that repeat themselves.
+"""
 
 from .dtw import begin_frames, dtw, evidence, median_filter
 from .heads import HeadScore, choose_heads, rank_heads, score_heads
-from .listening import Listening, listen
 from .loops import Progress, progress
-from .silence import snapped
-from .word_grouping import SpokenWord, merged, spoken_words
-from .word_timestamps import time_words, word_times
+from .silence import exclude_pauses
+from .teacher_forcing import TokenAttention, token_attention
+from .word_grouping import SpokenWord, group_words, merge_punctuation
+from .word_timestamps import word_times
 
 __all__ = [
     "HeadScore",
-    "Listening",
     "Progress",
     "SpokenWord",
+    "TokenAttention",
     "begin_frames",
     "choose_heads",
     "dtw",
     "evidence",
-    "listen",
+    "exclude_pauses",
+    "group_words",
     "median_filter",
-    "merged",
+    "merge_punctuation",
     "progress",
     "rank_heads",
     "score_heads",
-    "snapped",
-    "spoken_words",
-    "time_words",
+    "token_attention",
     "word_times",
 ]

@@ -1,9 +1,9 @@
-"""From the look of attention heads to the frame where each token begins: evidence, dynamic time warping.
+"""From attention weights to the frame where each token begins: normalized evidence, then dynamic time warping.
 
-Notation: n tokens (rows: what was looked at to predict each), m encoder frames (time).
+Notation: n tokens (rows: the attention with which each was predicted), m encoder frames (time).
 
-A head that follows the speech looks, for each token, at the frames where it is spoken. The path through tokens and
-frames that never runs backwards and gathers the most of such evidence says when each token begins.
+A head that follows the speech attends, for each token, to the frames where the token is spoken. Of all paths through
+tokens and frames that never run backwards, the one with the greatest sum of evidence gives the time of each token.
 Source: openai-whisper, timing.py.
 """
 
@@ -11,31 +11,31 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 FILTER_WIDTH = 7
-"""Frames that the median filter looks at, as Whisper's."""
+"""Frames of the median filter, as in Whisper."""
 
-_CHUNK = 32_768  # values that are filtered together: the intermediate copies stay in the processor's cache
+_CHUNK = 32_768  # values that are filtered together, so that the intermediate copies stay in the processor's cache
 
 
 def evidence(weights: Float[np.ndarray, "n m"], *, filter_width: int = FILTER_WIDTH) -> Float32[np.ndarray, "n m"]:
-    """What one head's look says about when each token is spoken: how much more a frame was looked at than usual.
+    """Normalize the attention of one head: how much more than usual each frame was attended to for each token.
 
-    Each frame is compared with itself over all tokens, in standard deviations, so that frames which every token looks
-    at say nothing; then smoothed over time.
+    Each frame is standardized over all tokens, so that frames to which every token attends contribute nothing; the
+    result is smoothed over time by a median filter.
     """
     found = weights.astype(np.float32)
     found -= found.mean(axis=0)
     deviation = np.sqrt(np.einsum("nm,nm->m", found, found) / len(found))
-    found /= np.where(deviation > 0, deviation, 1)  # a frame that is looked at always alike has nothing to say
+    found /= np.where(deviation > 0, deviation, 1)  # a frame with constant attention contributes nothing
     return median_filter(found, filter_width)
 
 
 def median_filter(x: Float[np.ndarray, "n m"], width: int) -> Float[np.ndarray, "n m"]:
-    """The median of the `width` values around each one of a row; the rows are mirrored at their ends.
+    """Replace each value by the median of the `width` values around it in its row; rows are mirrored at their ends.
 
-    Rows of no more than half the width are left as they are.
+    Rows that are no longer than half the width stay unchanged.
 
     Raises:
-        ValueError: The width is not odd.
+        ValueError: `width` is not odd.
     """
     if width < 1 or width % 2 == 0:
         raise ValueError(f"`width` must be an odd number, but is {width} instead.")
@@ -50,16 +50,17 @@ def median_filter(x: Float[np.ndarray, "n m"], width: int) -> Float[np.ndarray, 
 
 
 def _median_of_rows(x: np.ndarray, half: int) -> np.ndarray:
-    """By exclusion: of half + 2 values neither the lowest nor the highest can be the median of all; then the next.
+    """Find medians by exclusion: of any half + 2 values, neither the lowest nor the highest is the median of all.
 
-    Sorting every window takes many times as long.
+    These two are dropped and the next value is taken in, until three are left. Sorting every window takes many times
+    as long.
     """
     m = x.shape[1]
     padded = np.pad(x, ((0, 0), (half, half)), mode="reflect")
-    # one shifted view for each place in the window; copied as soon as they are written to
-    waiting = [padded[:, shift : shift + m] for shift in range(2 * half + 1)]
-    held = [view.copy() for view in waiting[: half + 2]]
-    waiting = waiting[half + 2 :]
+    # one shifted view for each position in the window; copied before they are written to
+    remaining = [padded[:, shift : shift + m] for shift in range(2 * half + 1)]
+    held = [view.copy() for view in remaining[: half + 2]]
+    remaining = remaining[half + 2 :]
     spare = np.empty_like(held[0])
     while True:
         for i in range(len(held) - 1):  # the highest to the end
@@ -74,41 +75,38 @@ def _median_of_rows(x: np.ndarray, half: int) -> np.ndarray:
             return held[1]
         last = held.pop()
         held.pop(0)
-        last[...] = waiting.pop(0)
+        last[...] = remaining.pop(0)
         held.append(last)
 
 
 def begin_frames(matrix: Float[np.ndarray, "n m"]) -> Int64[np.ndarray, " n"]:
-    """The frame at which each token begins, on the path through the matrix that gathers the most."""
+    """Return the frame at which each token begins, on the path through the matrix with the greatest sum."""
     rows, cols = dtw(-matrix)
     return cols[np.flatnonzero(np.diff(rows, prepend=-1))]
 
 
-def rising_frames(look: Float[np.ndarray, "n m"]) -> Int64[np.ndarray, " n"]:
-    """For each token the frame at which it was most likely looked for, where none comes before the one before it.
-
-    The frames whose looks have the greatest product, of all that never fall.
-    """
-    n, m = look.shape
-    told = np.log(np.maximum(look.astype(np.float64), 1e-9))
-    total, came = told[0], np.zeros((n, m), dtype=np.int64)
+def monotonic_frames(attention: Float[np.ndarray, "n m"]) -> Int64[np.ndarray, " n"]:
+    """Return one frame for each token, never falling, so that the product of their attention weights is greatest."""
+    n, m = attention.shape
+    log_attention = np.log(np.maximum(attention.astype(np.float64), 1e-9))
+    total, previous = log_attention[0], np.zeros((n, m), dtype=np.int64)
     for i in range(1, n):
         best = np.maximum.accumulate(total)
         at = np.where(total >= best, np.arange(m), 0)
-        came[i] = np.maximum.accumulate(at)  # the latest of the frames that are best so far
-        total = told[i] + best
+        previous[i] = np.maximum.accumulate(at)  # the latest of the best frames so far
+        total = log_attention[i] + best
     frames = np.empty(n, dtype=np.int64)
     frames[-1] = int(total.argmax())
     for i in range(n - 1, 0, -1):
-        frames[i - 1] = came[i][frames[i]]
+        frames[i - 1] = previous[i][frames[i]]
     return frames
 
 
 def dtw(cost: Float[np.ndarray, "n m"]) -> tuple[Int64[np.ndarray, " steps"], Int64[np.ndarray, " steps"]]:
-    """The cheapest path from the first row and column to the last, by steps to the next row, column or both.
+    """Find the cheapest path from the first row and column to the last, by steps to the next row, column or both.
 
-    Exact, in the precision of `cost`. Of several cheapest paths it is the one that comes earliest to the last row, then
-    earliest to the one before it, and so on.
+    The path is exact in the precision of `cost`. Of several cheapest paths, it is the one that reaches the last row
+    earliest, then the row before it, and so on.
 
     Returns:
         The row and the column of each step.
@@ -119,25 +117,25 @@ def dtw(cost: Float[np.ndarray, "n m"]) -> tuple[Int64[np.ndarray, " steps"], In
     n, m = cost.shape
     if not n or not m:
         raise ValueError(f"`cost` must have rows and columns, but is of shape {cost.shape} instead.")
-    # Cells of one anti-diagonal d = i + j do not depend on each other: row d of `total` holds them, by i. What lies
-    # outside is infinitely dear, so that the path cannot leave; but the way in from (-1, -1) is free.
+    # The cells of one anti-diagonal d = i + j do not depend on each other: row d of `total` holds them, by i. Cells
+    # outside the matrix cost infinity, so that the path cannot leave it; entering from (-1, -1) is free.
     skewed = np.full((n + m - 1, n), np.inf, dtype=cost.dtype)
     for i in range(n):
         skewed[i : i + m, i] = cost[i]
     total = np.full((n + m + 1, n + 1), np.inf, dtype=cost.dtype)  # [d + 2, i + 1]
     total[0, 0] = 0
-    # views, made before the loop, for its steps are so short that making them would take as long again
+    # views made before the loop, whose steps are so short that making them there would double its time
     here, row_before = list(total[:, 1:]), list(total[:, :-1])
-    for d, dear in enumerate(skewed):
+    for d, costs in enumerate(skewed):
         now = here[d + 2]
         np.minimum(row_before[d + 1], here[d + 1], out=now)  # from the row before, from the column before
         np.minimum(now, row_before[d], out=now)  # from both
-        np.add(now, dear, out=now)
+        np.add(now, costs, out=now)
     return _trace(total, n, m)
 
 
 def _trace(total: np.ndarray, n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """The path back from the last cell, by the totals of `dtw`."""
+    """Walk back from the last cell by the totals of `dtw`."""
     both, row, column = total[:-2, :-1], total[1:-1, :-1], total[1:-1, 1:]
     steps = np.where(column <= np.minimum(both, row), 2, row < both).astype(np.uint8)  # 2, 1, 0: column, row, both
     codes, width = steps.tobytes(), n

@@ -1,66 +1,66 @@
-"""Whether a model moves on through a recording while it writes, told from its attention alone.
+"""Detection of loops: whether a model's attention moves on through a recording while the model writes.
 
-Notation: h heads, n tokens (rows: what was looked at to predict each), m encoder frames.
+Notation: h heads, n tokens (rows: the attention with which each was predicted), m encoder frames.
 
-Who reads speech looks further along with every few tokens. A model caught in a loop looks at the same place, or jumps
-back to say it again; one that invents over silence looks everywhere, or nowhere in particular.
+While a model transcribes speech, its attention moves forward every few tokens. In a loop, it stays at the same frames
+or jumps back to repeat them; over silence, where the model invents text, it spreads over all frames.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int64
 
 STALL_TOKENS, STALL_SECONDS = 12, 0.3
-"""So many tokens in a row within so little time (seconds) are a stall: nobody speaks 40 tokens a second."""
+"""This many tokens in a row that attend to a stretch this short (seconds) are a stall: speech has no 40 tokens/s."""
 
 BACK_SECONDS = 0.6
-"""A token is a step backwards where it lies so far (seconds) before what has been reached; less is how heads look."""
+"""A token is a step backwards if it attends this far (seconds) behind the time reached; less is normal jitter."""
 
 STALLED_ABOVE, BACKWARDS_ABOVE = 0.3, 0.3
-"""Shares of the tokens above which a text as a whole is not to be trusted."""
+"""Shares of the tokens above which the whole text is flagged."""
 
-_NEAR_SECONDS = 0.25  # each way around a look's middle: what counts as looking there
-_MIDDLE = 5  # tokens whose median is what has been reached: one look astray reaches nothing
+_NEAR_SECONDS = 0.25  # on each side of the median: the frames that count for `focus`
+_MEDIAN_TOKENS = 5  # the time reached is a median over this many tokens, so that one outlier does not move it
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How a text's attention moved through its recording."""
+    """How the attention of a text moved through its recording."""
 
     tokens: int
-    """Looked at."""
+    """Number of tokens of the text."""
 
     stalled_share: float
-    """Tokens in runs of at least `STALL_TOKENS` that all look at the same `STALL_SECONDS`, of all tokens."""
+    """Share of tokens in runs of at least `STALL_TOKENS` that all attend to the same `STALL_SECONDS`."""
 
     backwards_share: float
-    """Tokens that look at least `BACK_SECONDS` before what has been reached, of all tokens."""
+    """Share of tokens that attend to a time at least `BACK_SECONDS` before the time reached."""
 
     focus: float
-    """The mean share of a token's look that goes to the quarter second each way of its middle: 1 is all."""
+    """Mean share of a token's attention within a quarter second on each side of its median; at most 1."""
 
     reached: float
-    """How far the looks got, in seconds."""
+    """The latest time that the attention reached, in seconds."""
 
     @property
     def stalled(self) -> bool:
-        """Whether so much stood still that the text looks like a loop."""
+        """Whether the attention stood still for so many tokens that the text is probably a loop."""
         return self.stalled_share > STALLED_ABOVE
 
     @property
     def backwards(self) -> bool:
-        """Whether so much ran backwards that the text looks like a loop."""
+        """Whether the attention ran backwards for so many tokens that the text is probably a loop."""
         return self.backwards_share > BACKWARDS_ABOVE
 
 
 def progress(weights: Float[np.ndarray, "h n m"], *, frame_seconds: float = 0.02) -> Progress:
-    """How attention moved on.
+    """Measure how the attention of a text moved through the recording.
 
     Args:
-        weights: Where each of the alignment heads looked while each token was predicted, over the frames of the
-            recording itself; without the prompt's tokens.
-        frame_seconds: From one frame to the next, in seconds.
+        weights: Attention of each alignment head while each token was predicted, over the frames of the recording
+            without padding; without the tokens of the prompt.
+        frame_seconds: Time from one frame to the next, in seconds.
 
     Raises:
         ValueError: There are no heads or no frames.
@@ -70,36 +70,44 @@ def progress(weights: Float[np.ndarray, "h n m"], *, frame_seconds: float = 0.02
         raise ValueError(f"`weights` must have heads and frames, but are of shape {weights.shape} instead.")
     if not tokens:
         return Progress(0, 0.0, 0.0, 0.0, 0.0)
-    look = weights.astype(np.float64).mean(axis=0)
-    look /= np.maximum(look.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    so_far = look.cumsum(axis=1)
-    # the median of a look and not its mean: a part of it that is parked elsewhere moves nothing
-    middle = (so_far < 0.5).sum(axis=1)  # (n,)
-    seconds = middle * frame_seconds
-    near = round(_NEAR_SECONDS / frame_seconds)
-    focus = [
-        so_far[i, min(at + near, frames - 1)] - (so_far[i, at - near - 1] if at > near else 0)
-        for i, at in enumerate(middle)
-    ]
+    attention = weights.astype(np.float64).mean(axis=0)
+    attention /= np.maximum(attention.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    median, focus = median_and_focus(attention, near=round(_NEAR_SECONDS / frame_seconds))
+    seconds = median * frame_seconds
     reached = _reached(seconds)
     before = np.concatenate([[0.0], reached[:-1]])
     return Progress(
         tokens=tokens,
         stalled_share=float(_stalled(seconds).mean()),
         backwards_share=float((seconds <= before - BACK_SECONDS).mean()),
-        focus=float(np.mean(focus)),
+        focus=float(focus.mean()),
         reached=float(reached[-1]),
     )
 
 
+def median_and_focus(
+    attention: Float[np.ndarray, "n m"], *, near: int
+) -> tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Return, for each token, the median frame of its attention and the share within `near` frames of that median.
+
+    The median is used and not the mean, since a share of the attention that rests elsewhere does not move it.
+    """
+    n, m = attention.shape
+    cumulative = np.pad(attention.astype(np.float64).cumsum(axis=1), ((0, 0), (1, 0)))  # (n, m + 1)
+    median = (cumulative[:, 1:] < 0.5).sum(axis=1)
+    rows = np.arange(n)
+    focus = cumulative[rows, np.minimum(median + near + 1, m)] - cumulative[rows, np.maximum(median - near, 0)]
+    return median, focus
+
+
 def _reached(seconds: np.ndarray) -> np.ndarray:
-    """How far the looks have got at each token: the highest median of the last few so far."""
-    medians = [np.median(seconds[max(0, i - _MIDDLE + 1) : i + 1]) for i in range(len(seconds))]
+    """Return the time reached at each token: the highest median of the last few tokens so far."""
+    medians = [np.median(seconds[max(0, i - _MEDIAN_TOKENS + 1) : i + 1]) for i in range(len(seconds))]
     return np.maximum.accumulate(medians)
 
 
 def _stalled(seconds: np.ndarray) -> np.ndarray:
-    """Which tokens belong to a run that stands still."""
+    """Return which tokens belong to a run that stands still."""
     found = np.zeros(len(seconds), dtype=bool)
     for start in range(len(seconds) - STALL_TOKENS + 1):
         run = seconds[start : start + STALL_TOKENS]

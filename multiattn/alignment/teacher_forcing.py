@@ -1,53 +1,48 @@
-"""One teacher-forced pass over transcripts that are there already: where each attention head looked for each token.
+"""Transcripts replayed: one decoder pass, and what each attention head attended to for each token.
 
-Notation: b recordings, r transcripts (r / b of each recording, side by side), n tokens of a transcript that are read, m
-encoder frames, C width of what is attended to, V vocabulary.
+`SpeechReplay` runs the pass and hands each head's weights to a callback as soon as its layer has run; `token_attention`
+collects what word times are computed from.
 
-The decoder has its transcript in front of it and predicts each token again, so that what comes out does not depend on
-how the transcript was found (greedy, beams, sampling, cached or not), and generation does not know of it. The row that
-predicts a token is the one of the token before it. Source: openai-whisper, timing.py.
+Notation: r transcripts, n tokens of a transcript, V vocabulary; b recordings (r / b transcripts of each, side by side),
+m encoder frames, C width of the context.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from ..attention import Mask, ProjectedContext, Site, Tap
-from ..attention.heads import Head
-from ..attention.heads import check_heads as checked_heads
+from ..attention.heads import Head, valid_heads
 from ..attention.score import Score
 from ..attention.tap import ungrouped
 from ..errors import ModelError
+from ..inputs.text import Word
 from ..models import SpeechRecognizer
+from .dtw import FILTER_WIDTH, evidence
+from .replay import Replay, predicting_rows
 
-Fold = Callable[[Head, int, np.ndarray], None]
-"""Takes in where a head looked for a transcript (its place in the batch): (n, m) of its own rows and frames."""
-
+HeadCallback = Callable[[Head, int, np.ndarray], None]
+"""Takes a head, the index of a transcript, and the head's weights for it: (n, m), without padding. It may change the
+array."""
 
 FOUND_BY = "`multiattn align-heads`"
-"""What finds the heads that follow the speech, for messages."""
+"""The command that finds the alignment heads, for messages."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """Transcripts of one batch, ready to be read again."""
+class SpeechReplay:
+    """Transcripts of one batch of recordings, laid out for one pass of a recognizer's decoder."""
 
     context: ProjectedContext
-    tokens: Int64[Tensor, "r n"]
-    """All transcripts, filled up on the right. Nothing attends to what follows it, so the filling changes nothing."""
+    transcripts: Replay
+    """With the end token. Its `rows` predict the text, without the end token."""
 
-    sizes: tuple[tuple[int, int], ...]
-    """Of each transcript: its own tokens, the end token among them, and the frames of its recording."""
-
-    rows: tuple[slice, ...]
-    """Of each transcript: the rows that predict its text, and last the one that predicts the end."""
-
-    texts: tuple[list[int], ...]
-    """Of each transcript: its tokens without prompt and end."""
+    frames: tuple[int, ...]
+    """Of each transcript: the frames of its recording, without the silence that pads it."""
 
     @classmethod
     def of(
@@ -58,61 +53,72 @@ class Reading:
         *,
         prompt_lengths: Sequence[int],
         frames: Sequence[int],
-    ) -> "Reading":
+        words: Sequence[Sequence[Word]] | None = None,
+    ) -> "SpeechReplay":
         """Check transcripts and lay them out.
 
         Args:
-            model: Who is to read them.
-            context: What its encoder made of the recordings, or what the decoder's `project_context` made of that;
-                each may have several transcripts, which then stand together.
+            model: The recognizer that is to run.
+            context: The encoder's output for the recordings, or the decoder's `project_context` of that. Each recording
+                may have several transcripts, side by side.
             tokens: Of each transcript, from the start token on, prompt included; the end token may follow.
             prompt_lengths: Of each: tokens before the first of the text, the start token included; at least 1.
-            frames: Of each: encoder frames of the recording itself, silence that fills it up left out; at least 1.
+            frames: Of each: encoder frames of the recording itself, without the silence that pads it; at least 1.
+            words: Of each, at least one, where `transcripts.shares` is needed.
 
         Raises:
             ModelError: They do not fit each other, or there are none.
         """
         projected = context if isinstance(context, ProjectedContext) else model.decoder.project_context(context)
-        width = projected.layers[0].keys.shape[2]
-        _check(tokens, prompt_lengths, frames, contexts=len(projected), width=width)
-        config = model.config.decoder
-        # with its end, for the last word ends where the end begins
-        ended = [[*text, *([] if text[-1] == config.end_token else [config.end_token])] for text in map(list, tokens)]
-        filled = torch.full((len(ended), max(map(len, ended))), config.pad_token, dtype=torch.int64)
-        for row, text in zip(filled, ended, strict=True):
-            row[: len(text)] = torch.tensor(text)
-        return cls(
-            context=projected,
-            tokens=filled.to(projected.device),
-            sizes=tuple((len(text), count) for text, count in zip(ended, frames, strict=True)),
-            rows=tuple(slice(start - 1, len(text) - 1) for start, text in zip(prompt_lengths, ended, strict=True)),
-            texts=tuple(text[start:-1] for start, text in zip(prompt_lengths, ended, strict=True)),
+        _check(tokens, prompt_lengths, frames, contexts=len(projected), width=projected.layers[0].keys.shape[2])
+        end, pad = model.config.decoder.end_token, model.config.decoder.pad_token
+        texts = [[*text[:-1]] if text[-1] == end else [*text] for text in tokens]
+        replay = Replay.of(
+            [[*text, end] for text in texts],
+            predicting_rows(texts, prompt_lengths),
+            words,
+            pad_token=pad,
+            device=projected.device,
+            kind="transcript",
         )
+        return cls(projected, replay, tuple(frames))
+
+    @property
+    def rows(self) -> tuple[slice, ...]:
+        """Of each transcript: the rows that predict its text, and last the one that predicts the end token."""
+        return tuple(slice(rows.start, rows.stop + 1) for rows in self.transcripts.rows)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Of each transcript: its tokens, and the frames of its recording."""
+        return list(zip(self.transcripts.attention_mask.sum(dim=1).tolist(), self.frames, strict=True))
 
     @torch.inference_mode()
     def read(
-        self, model: SpeechRecognizer, heads: Sequence[Head], fold: Fold, *, last_only: bool = True
+        self, model: SpeechRecognizer, heads: Sequence[Head], fold: HeadCallback, *, last_only: bool = True
     ) -> Float[Tensor, "r out V"]:
-        """One pass of the decoder.
+        """Run the decoder once.
 
         Args:
-            model: Who reads.
-            heads: Those whose look is wanted, as `check_heads` gives them.
-            fold: Called for each of them and each transcript, layer by layer; may change what it is given.
-            last_only: Score only what follows the last token, which nobody needs to know.
+            model: The recognizer.
+            heads: The heads of the cross-attention whose weights are wanted, as `check_heads` returns them.
+            fold: Called for each of these and each transcript, layer by layer.
+            last_only: Compute the logits of the last row alone, for callers that do not need any.
 
         Returns:
-            What the decoder gives.
+            The logits.
         """
         sites = model.decoder.attention_sites(
-            tokens=self.tokens.shape[1], context_tokens=self.context.layers[0].keys.shape[2]
+            tokens=self.transcripts.inputs.shape[1], context_tokens=self.context.layers[0].keys.shape[2]
         )
         tap = _FoldingTap(sites, heads=heads, sizes=self.sizes, fold=fold)
-        return model.decoder(self.tokens, self.context, last_only=last_only, tap=tap)  # type: ignore[no-any-return]
+        return model.decoder(self.transcripts.inputs, self.context, last_only=last_only, tap=tap)  # type: ignore[no-any-return]
 
 
 def check_heads(model: SpeechRecognizer, heads: Sequence[Head] | None) -> tuple[Head, ...]:
-    """The alignment heads that are meant: all of the later half of the layers where None, as Whisper has it.
+    """Check alignment heads against a model; without any, return all heads of the later half of its layers.
+
+    Source: openai-whisper, model.py, which does the same where a model states none.
 
     Raises:
         ModelError: There are none, or one does not exist.
@@ -120,7 +126,80 @@ def check_heads(model: SpeechRecognizer, heads: Sequence[Head] | None) -> tuple[
     depth, count = model.config.decoder.depth, model.config.decoder.num_heads
     if heads is None:
         return tuple((layer, head) for layer in range(depth // 2, depth) for head in range(count))
-    return checked_heads(heads, depth=depth, num_heads=count, found_by=FOUND_BY)
+    return valid_heads(heads, depth=depth, num_heads=count, found_by=FOUND_BY)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenAttention:
+    """The alignment heads' attention during the replay of one transcript. Row i predicts token i of the text."""
+
+    evidence: Float32[np.ndarray, "rows m"]
+    """How strongly the attention points to each frame for each token, for `begin_frames`. The last row is that of the
+    end token."""
+
+    mean: Float32[np.ndarray, "rows m"]
+    """The mean attention of the heads, each row 1 in all, for `progress`."""
+
+    log_probs: Float32[np.ndarray, " tokens"] | None
+    """The log-probability of each token of the text, one fewer than rows; None where they were not requested."""
+
+
+@torch.inference_mode()
+def token_attention(
+    model: SpeechRecognizer,
+    context: Float[Tensor, "b m C"] | ProjectedContext,
+    tokens: Sequence[Sequence[int]],
+    *,
+    prompt_lengths: Sequence[int],
+    frames: Sequence[int],
+    heads: Sequence[Head] | None = None,
+    scored: bool = False,
+    special_ids: Collection[int] = (),
+    filter_width: int = FILTER_WIDTH,
+) -> list[TokenAttention]:
+    """Replay transcripts, one decoder pass for all of them, and collect what their word times are computed from.
+
+    Each head's weights are added up as soon as its layer has run, so memory does not grow with the number of heads.
+
+    Args:
+        model: A recognizer in eval mode.
+        context: As `SpeechReplay.of` takes it, as are the next three.
+        tokens: Of each transcript.
+        prompt_lengths: Of each transcript.
+        frames: Of each transcript.
+        heads: The alignment heads; where None, all of the later half of the layers.
+        scored: Whether the log-probabilities are wanted, which needs the logits of the whole vocabulary.
+        special_ids: Tokens that no text consists of, which `log_probs` counts as impossible.
+        filter_width: Frames of the median filter; odd.
+
+    Raises:
+        ModelError: The arguments do not fit each other, there is no such head, or a transcript is longer than the
+            decoder can read.
+    """
+    replay = SpeechReplay.of(model, context, tokens, prompt_lengths=prompt_lengths, frames=frames)
+    chosen = check_heads(model, heads)
+    pointed = [np.zeros(size, dtype=np.float32) for size in replay.sizes]
+    attended = [np.zeros(size, dtype=np.float32) for size in replay.sizes]
+
+    def fold(head: Head, item: int, weights: np.ndarray) -> None:
+        del head
+        attended[item] += weights / len(chosen)
+        pointed[item] += evidence(weights, filter_width=filter_width) / len(chosen)
+
+    logits = replay.read(model, chosen, fold, last_only=not scored)
+    log_probs = [_log_probs(replay.transcripts, i, logits, special_ids) if scored else None for i in range(len(tokens))]
+    return [TokenAttention(pointed[i][rows], attended[i][rows], log_probs[i]) for i, rows in enumerate(replay.rows)]
+
+
+def _log_probs(replay: Replay, item: int, logits: Float[Tensor, "r n V"], special_ids: Collection[int]) -> np.ndarray:
+    """The log-probability of each token of one text, without a share for special tokens."""
+    rows = replay.rows[item]
+    of_text = logits[item, rows].float()
+    if special_ids:
+        of_text = of_text.index_fill(-1, torch.tensor(sorted(special_ids), device=logits.device), -torch.inf)
+    chosen = replay.tokens[item, 1:][rows, None]
+    log_probs: np.ndarray = of_text.log_softmax(dim=-1).gather(-1, chosen)[:, 0].cpu().numpy()
+    return log_probs
 
 
 def _check(
@@ -151,33 +230,30 @@ def _check(
 
 
 class _FoldingTap(Tap):
-    """A tap that hands each head's weights on as soon as they are there, and keeps none."""
+    """A tap that passes each head's weights to a callback as soon as they are computed, and keeps none."""
 
     def __init__(
-        self, sites: Sequence[Site], *, heads: Sequence[Head], sizes: Sequence[tuple[int, int]], fold: Fold
+        self, sites: Sequence[Site], *, heads: Sequence[Head], sizes: Sequence[tuple[int, int]], fold: HeadCallback
     ) -> None:
-        self._layers: dict[str, int] = {}
-        of_site: dict[str, list[int]] = {}
+        self._heads_at: dict[str, list[Head]] = {}
         for layer, head in heads:
-            name = f"blocks.{layer}.cross"
-            self._layers[name] = layer
-            of_site.setdefault(name, []).append(head)
-        super().__init__(sites, select=list(of_site), heads=of_site)
-        self._asked, self._sizes, self._fold = of_site, sizes, fold
+            self._heads_at.setdefault(f"blocks.{layer}.cross", []).append((layer, head))
+        super().__init__(sites, select=list(self._heads_at))
+        self._sizes, self._fold = sizes, fold
 
     def record(
         self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score, group: int = 1
     ) -> None:
-        del v, output  # gradients are not asked for
-        if name not in self._asked:
+        del v, output  # needed for gradients alone
+        if name not in self._heads_at:
             return
         allowed = None if mask.is_open else mask.dense(q.shape[-2], k.shape[-2], device=q.device)
-        for head in self._asked[name]:
+        for head in self._heads_at[name]:
             with torch.autocast(device_type=q.device.type, enabled=False):
-                weights = score.weights(q, k, heads=[head], allowed=allowed)
-            looks = ungrouped(weights, group)[:, 0].cpu().numpy()  # (r, n, m)
+                weights = score.weights(q, k, heads=[head[1]], allowed=allowed)
+            of_head = ungrouped(weights, group)[:, 0].cpu().numpy()  # (r, n, m)
             for item, (rows, frames) in enumerate(self._sizes):
-                own = looks[item, :rows, :frames]
-                # what went to the silence after the recording is left out, as if it had not been there
+                own = of_head[item, :rows, :frames]
+                # attention to the silence that pads the recording is left out, and the rest scaled to 1
                 own = own / np.maximum(own.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-                self._fold((self._layers[name], head), item, own)
+                self._fold(head, item, own)

@@ -1,4 +1,4 @@
-"""The words of a transcript as they are spoken: how tokens group into them, and where punctuation belongs."""
+"""Words of a transcript for timing: how tokens are grouped into words, and which word punctuation belongs to."""
 
 import os
 import string
@@ -9,66 +9,66 @@ from typing import NamedTuple
 from ..inputs.text import Tokenizer, Word
 
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Languages written without spaces between words, by Whisper's codes: each character is timed there by itself."""
+"""Languages written without spaces between words, by Whisper's codes: there each character is timed by itself."""
 
 OPENING = "\"'“¿([{-"
-"""Punctuation that belongs to the word after it, where a space stands before it. As Whisper has it."""
+"""Punctuation that belongs to the next word, if a space stands before it. Source: openai-whisper, timing.py."""
 
 CLOSING = "\"'.。,，!！?？:：”)]}、"
-"""Punctuation that belongs to the word before it, where no space stands between."""
+"""Punctuation that belongs to the word before it, if no space stands between. Source: openai-whisper, timing.py."""
 
-_BROKEN = "\ufffd"  # stands for bytes that make no character, or none yet
+_BROKEN = "\ufffd"  # decoded from bytes that are not, or not yet, a whole character
 
 
 class SpokenWord(NamedTuple):
-    """A word of a transcript, and when it was spoken."""
+    """A word of a transcript and the time at which it was spoken."""
 
     text: str
-    """As it stands in the transcript, with the punctuation that belongs to it."""
+    """The word as in the transcript, with its punctuation."""
 
     start: float
-    """When it begins, in seconds."""
+    """Start in seconds."""
 
     end: float
-    """When it ends, in seconds; never before `start`."""
+    """End in seconds; never before `start`."""
 
     score: float
-    """The mean probability of its tokens; 0 to 1."""
+    """Mean probability of the word's tokens; 0 to 1."""
 
     start_char: int
-    """Where it begins in the transcript, in characters."""
+    """Index of the word's first character in the transcript."""
 
     end_char: int
-    """Where it ends there; the character at this place is no longer part of it."""
+    """Index of the character after its last."""
 
     pieces: tuple[int, ...]
-    """Its tokens, counted from the first after the prompt."""
+    """Indices of the word's tokens, counted from the first token after the prompt."""
 
 
-def spoken_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | None = None) -> list[Word]:
-    """The words of `tokenizer.decode(ids)`, grouped for times.
+def group_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | None = None) -> list[Word]:
+    """Group the tokens of `tokenizer.decode(ids)` into words that can be timed.
 
-    A word begins at a token that begins with a space, and at punctuation, so that times are sought for both: unlike
-    `Tokenizer.words`, a word never waits for the token after it. Numbers and signs are words as others are. Where
-    several tokens make one character, they stay together. Special tokens belong to no word, nor do lone spaces.
+    A word begins at a token that begins with a space, and at punctuation, so that both are timed: unlike in
+    `Tokenizer.words`, a word never depends on the token after it. Numbers and symbols are words like any others. Tokens
+    that only together decode to a character stay together. Special tokens and lone spaces belong to no word.
 
     Args:
-        tokenizer: The model's.
-        ids: Of the text.
-        language: Its code; characters are words of their own in one of `UNSPACED`.
+        tokenizer: The vocabulary of `ids`.
+        ids: Tokens of the text.
+        language: Language code; in one of `UNSPACED`, each character is a word.
 
     Source: openai-whisper, tokenizer.py, `split_to_word_tokens`.
     """
     text = tokenizer.decode(ids)
-    places = [i for i, token in enumerate(ids) if token not in tokenizer.special_ids]
-    kept = [ids[i] for i in places]
-    # what a token begins with is what those before it leave open: bytes that make no character yet settle nothing
+    indices = [i for i, token in enumerate(ids) if token not in tokenizer.special_ids]
+    kept = [ids[i] for i in indices]
+    # a token begins where the decoded text of the tokens before it ends, incomplete characters not counted
     before = [tokenizer.decode(kept[:i]).rstrip(_BROKEN) for i in range(len(kept))]
-    bounds = [*(len(os.path.commonprefix([settled, text])) for settled in before), len(text)]
+    bounds = [*(len(os.path.commonprefix([decoded, text])) for decoded in before), len(text)]
     found: list[Word] = []
-    waiting: list[int] = []  # tokens whose character is not whole yet
-    for place, (start, end) in zip(places, pairwise(bounds), strict=True):
-        waiting.append(place)
+    pending: list[int] = []  # tokens of a character that is not complete yet
+    for index, (start, end) in zip(indices, pairwise(bounds), strict=True):
+        pending.append(index)
         if start == end:
             continue
         unit = text[start:end]
@@ -77,37 +77,37 @@ def spoken_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | No
         first = start + len(unit) - len(unit.lstrip())
         if begins or found[-1].end != first:
             if own:
-                found.append(Word(own, first, first + len(own), tuple(waiting)))
+                found.append(Word(own, first, first + len(own), tuple(pending)))
         else:
             last = found.pop()
-            found.append(Word(last.text + own, last.start, first + len(own), (*last.pieces, *waiting)))
-        waiting = []
+            found.append(Word(last.text + own, last.start, first + len(own), (*last.pieces, *pending)))
+        pending = []
     return found
 
 
-def merged(words: Sequence[SpokenWord]) -> list[SpokenWord]:
-    """The words with their punctuation: what is not spoken takes no time, so the word's times and score stay its own.
+def merge_punctuation(words: Sequence[SpokenWord]) -> list[SpokenWord]:
+    """Join punctuation with the word that it belongs to, whose times and score stay: punctuation takes no time.
 
     Source: openai-whisper, timing.py, `merge_punctuations`.
     """
     opened: list[SpokenWord] = []
     for i in range(len(words) - 1, -1, -1):
         word = words[i]
-        apart = word.start_char == 0 or (word.start_char > words[i - 1].end_char if i else True)
-        if opened and apart and word.text in OPENING:
-            opened.append(_joined(word, opened.pop(), times_of=1))
+        after_space = word.start_char == 0 or (word.start_char > words[i - 1].end_char if i else True)
+        if opened and after_space and word.text in OPENING:
+            opened.append(_join(word, opened.pop(), times_of=1))
         else:
             opened.append(word)
     closed: list[SpokenWord] = []
     for word in reversed(opened):
         if closed and word.start_char == closed[-1].end_char and word.text in CLOSING:
-            closed.append(_joined(closed.pop(), word, times_of=0))
+            closed.append(_join(closed.pop(), word, times_of=0))
         else:
             closed.append(word)
     return closed
 
 
-def _joined(first: SpokenWord, second: SpokenWord, *, times_of: int) -> SpokenWord:
+def _join(first: SpokenWord, second: SpokenWord, *, times_of: int) -> SpokenWord:
     gap = " " * (second.start_char - first.end_char)
     return (first, second)[times_of]._replace(
         text=first.text + gap + second.text,

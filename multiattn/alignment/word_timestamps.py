@@ -1,12 +1,14 @@
-"""When each word of a transcript was spoken, from the attention that wrote it.
+"""Word times of a finished transcript: decoder pass -> alignment path -> words -> corrections.
 
 Notation: b recordings, m encoder frames, C width of what the decoder attends to, t samples.
+
+Without its corrections, `word_times` computes what openai-whisper's `find_alignment` (timing.py) does.
 """
 
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 
 from ..attention import ProjectedContext
@@ -14,10 +16,10 @@ from ..attention.heads import Head
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
-from .dtw import begin_frames, rising_frames
-from .listening import Listening, listen
-from .silence import snapped
-from .word_grouping import SpokenWord, merged
+from .dtw import begin_frames, monotonic_frames
+from .silence import exclude_pauses
+from .teacher_forcing import TokenAttention, token_attention
+from .word_grouping import SpokenWord, merge_punctuation
 
 
 def word_times(
@@ -32,129 +34,142 @@ def word_times(
     frame_seconds: float = 0.02,
     log_probs: Sequence[Sequence[float]] | None = None,
     special_ids: Collection[int] = (),
+    attention: Sequence[TokenAttention] | None = None,
+    merge: bool = True,
     samples: Sequence[Float[Tensor, " _"]] | None = None,
     sample_rate: int = 16_000,
-    merge: bool = True,
+    min_seconds: float = 0.0,
 ) -> list[list[SpokenWord]]:
-    """When each word of each transcript was spoken: one decoder pass for all.
+    """Compute when each word of each transcript was spoken, in one decoder pass.
+
+    `merge`, `samples` and `min_seconds` switch the corrections on, which are applied in this order.
 
     Args:
         model: A recognizer in eval mode.
-        context: What its encoder made of the recordings, or what the decoder's `project_context` made of that; each
-            may have several transcripts, which then stand together.
-        tokens: Of each transcript, from the start token on, prompt included; the end token may follow.
-        words: Of each transcript, in the order of the text, from `Tokenizer.words` or `spoken_words`; their pieces
-            count from the first token after the prompt. There may be none.
-        prompt_lengths: Of each: tokens before the first of the text, the start token included; at least 1.
-        frames: Of each: encoder frames of the recording itself, silence that fills it up left out; at least 1.
-        heads: The alignment heads, (layer, head); all of the later half of the layers where None.
-        frame_seconds: From one encoder frame to the next, in seconds.
-        log_probs: Of each token of the texts, where they are known from decoding; where None they are computed.
-        special_ids: Tokens that no text is made of, as `Tokenizer.special_ids`: computed scores are among the others.
-        samples: Of each recording, mono, where its first frame begins. Times then move out of the silence around words:
-            the path through the attention knows no pauses, and gives each to a neighbor. Left as they are where None.
-        sample_rate: Of the samples, in Hz.
-        merge: Whether punctuation becomes part of the word it stands at, which keeps its times.
+        context: The encoder's output for the recordings, or the decoder's `project_context` of it. A recording may have
+            several transcripts, which must follow each other.
+        tokens: For each transcript, its tokens from the start token on, prompt included; the end token may follow.
+        words: For each transcript, its words in order, from `Tokenizer.words` or `group_words`; their pieces count from
+            the first token after the prompt. May be empty.
+        prompt_lengths: For each transcript, the number of tokens before its text, the start token included; at least 1.
+        frames: For each transcript, the number of encoder frames of its recording, padding excluded; at least 1.
+        heads: The alignment heads, (layer, head); None: all heads of the later half of the layers.
+        frame_seconds: Time from one encoder frame to the next, in seconds.
+        log_probs: For each transcript, the log-probabilities of its text's tokens, where they are known from decoding;
+            None: they are computed.
+        special_ids: Tokens that are no text, as `Tokenizer.special_ids`: computed probabilities exclude them.
+        attention: For each transcript, what `token_attention` returned for it; None: `token_attention` is called.
+        merge: Whether punctuation becomes part of the word that it belongs to, without changing the word's times.
+        samples: For each transcript, its recording, mono, from the first frame on. Pauses are then excluded from the
+            words: the alignment path gives the time of each pause to a neighboring word. None: times stay as they are.
+        sample_rate: Sampling rate of `samples` in Hz.
+        min_seconds: The shortest duration of a word: shorter words take time from their neighbors. 0: none does.
 
     Returns:
-        Of each transcript its words in order. None begins before the one before it ends.
+        For each transcript, its words in order and without overlap.
 
     Raises:
-        ModelError: What is given does not fit each other, there is no such head, or a transcript is longer than the
+        ModelError: The arguments do not fit each other, a head does not exist, or a transcript is longer than the
             decoder can read.
     """
-    for name, given in (("words", words), ("log_probs", log_probs), ("samples", samples)):
+    batch = {"words": words, "log_probs": log_probs, "samples": samples, "attention": attention}
+    for name, given in batch.items():
         if given is not None and len(given) != len(tokens):
             raise ModelError(f"`{name}` must be one for each of {len(tokens)} transcripts, but are {len(given)}.")
-    heard = listen(
-        model,
-        context,
-        tokens,
-        prompt_lengths=prompt_lengths,
-        frames=frames,
-        heads=heads,
-        scored=log_probs is None,
-        special_ids=special_ids,
-    )
+    if attention is None:
+        attention = token_attention(
+            model,
+            context,
+            tokens,
+            prompt_lengths=prompt_lengths,
+            frames=frames,
+            heads=heads,
+            scored=log_probs is None,
+            special_ids=special_ids,
+        )
     found = []
-    for i, (one, of_text) in enumerate(zip(heard, words, strict=True)):
-        known = None if log_probs is None else log_probs[i]
-        spoken = time_words(one, of_text, frame_seconds=frame_seconds, log_probs=known)
+    for i, of_tokens in enumerate(attention):
+        known = of_tokens.log_probs if log_probs is None else np.asarray(log_probs[i], dtype=np.float64)
+        timed = _on_path(words[i], of_tokens, known, frame_seconds=frame_seconds)
         if merge:
-            spoken = merged(spoken)
+            timed = merge_punctuation(timed)
         if samples is not None:
-            spoken = out_of_silence(
-                spoken, samples[i], sample_rate=sample_rate, look=one.look, frame_seconds=frame_seconds
-            )
-        found.append(spoken)
+            timed = _outside_pauses(timed, of_tokens, samples[i], rate=sample_rate, frame_seconds=frame_seconds)
+        if min_seconds:
+            end = frames[i] * frame_seconds if samples is None else len(samples[i]) / sample_rate
+            timed = with_min_duration(timed, min_seconds, end=end)
+        found.append(timed)
     return found
 
 
-def out_of_silence(
-    words: Sequence[SpokenWord],
-    samples: Float[Tensor, " t"],
-    *,
-    sample_rate: int = 16_000,
-    look: Float32[np.ndarray, "rows m"] | None = None,
-    frame_seconds: float = 0.02,
+def _on_path(
+    words: Sequence[Word], attention: TokenAttention, log_probs: np.ndarray | None, *, frame_seconds: float
 ) -> list[SpokenWord]:
-    """The words of a transcript with the pauses between them left out, by the loudness of the recording (at Hz).
-
-    Args:
-        words: Of the transcript.
-        samples: The recording, mono.
-        sample_rate: In Hz.
-        look: Where each token was looked for (`Listening.look`), which tells which pauses lie between two words.
-        frame_seconds: From one encoder frame to the next, in seconds.
-    """
-    looks = None
-    if look is not None and words:
-        times = (rising_frames(look[:-1]) + 0.5) * frame_seconds
-        looks = [(float(times[min(word.pieces)]), float(times[max(word.pieces)])) for word in words]
-    spans = snapped([(word.start, word.end) for word in words], samples.cpu().numpy(), rate=sample_rate, looks=looks)
-    return [word._replace(start=start, end=end) for word, (start, end) in zip(words, spans, strict=True)]
-
-
-def time_words(
-    heard: Listening,
-    words: Sequence[Word],
-    *,
-    frame_seconds: float = 0.02,
-    log_probs: Sequence[float] | None = None,
-) -> list[SpokenWord]:
-    """The words of one transcript that has been listened to, as `word_times` gives them without `merge` and `samples`.
-
-    Args:
-        heard: What `listen` gave.
-        words: Of the transcript; their pieces count from the first token after the prompt.
-        frame_seconds: From one encoder frame to the next, in seconds.
-        log_probs: Of each token of the text; those of `heard` where None.
+    """Return words with the times of the alignment path: each lasts until its next token begins.
 
     Raises:
-        ModelError: The words or the log-probabilities do not fit what was heard.
+        ModelError: The words or the log-probabilities do not fit the attention.
     """
     if not words:
         return []
-    count = len(heard.evidence) - 1  # tokens of the text; the last row is the end's
-    known = heard.log_probs if log_probs is None else np.asarray(log_probs, dtype=np.float64)
-    if known is None or len(known) < count:
-        given = "none" if known is None else len(known)
+    count = len(attention.evidence) - 1  # tokens of the text; the last row is that of the end token
+    if log_probs is None or len(log_probs) < count:
+        given = "none" if log_probs is None else len(log_probs)
         raise ModelError(f"`log_probs` must be of all {count} tokens of the text, but are {given} instead.")
     for word in words:
         if not word.pieces or min(word.pieces) < 0 or max(word.pieces) >= count:
             raise ModelError(
                 f"`pieces` of the word {word.text!r} must be from 0 to {count - 1}, but are {word.pieces} instead."
             )
-    begins = begin_frames(heard.evidence) * frame_seconds  # (count + 1,)
+    begins = begin_frames(attention.evidence) * frame_seconds  # (count + 1,)
     return [
         SpokenWord(
             text=word.text,
             start=float(begins[min(word.pieces)]),
             end=float(begins[max(word.pieces) + 1]),
-            score=float(np.exp(known[list(word.pieces)]).mean()),
+            score=float(np.exp(log_probs[list(word.pieces)]).mean()),
             start_char=word.start,
             end_char=word.end,
             pieces=word.pieces,
         )
         for word in words
     ]
+
+
+def _outside_pauses(
+    words: Sequence[SpokenWord], attention: TokenAttention, samples: Tensor, *, rate: int, frame_seconds: float
+) -> list[SpokenWord]:
+    """Return words with the recording's pauses excluded; the attention tells which pauses lie between two words."""
+    if not words:
+        return []
+    times = (monotonic_frames(attention.mean[:-1]) + 0.5) * frame_seconds
+    spans = exclude_pauses(
+        [(word.start, word.end) for word in words],
+        samples.cpu().numpy(),
+        rate=rate,
+        attended=[(float(times[min(word.pieces)]), float(times[max(word.pieces)])) for word in words],
+    )
+    return [word._replace(start=start, end=end) for word, (start, end) in zip(words, spans, strict=True)]
+
+
+def with_min_duration(words: Sequence[SpokenWord], seconds: float, *, end: float) -> list[SpokenWord]:
+    """Return words that last at least `seconds` each, so that each can be seen and heard; neighbors lose that time.
+
+    The alignment path may pass several tokens in one frame, and then all but one of them have no duration.
+
+    Args:
+        words: In order and without overlap.
+        seconds: The shortest duration; less where the recording is too short for it.
+        end: The latest time, in seconds, at which a word may end.
+    """
+    if not words:
+        return []
+    seconds = min(seconds, end / len(words))
+    bounds = [(word.start, word.end) for word in words]
+    for i, (start, stop) in enumerate(bounds):
+        start = max(start, bounds[i - 1][1] if i else 0.0)
+        bounds[i] = (start, max(stop, start + seconds))
+    for i in reversed(range(len(bounds))):
+        stop = min(bounds[i][1], bounds[i + 1][0] if i + 1 < len(bounds) else end)
+        bounds[i] = (min(bounds[i][0], max(0.0, stop - seconds)), stop)
+    return [word._replace(start=start, end=stop) for word, (start, stop) in zip(words, bounds, strict=True)]

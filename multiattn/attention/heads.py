@@ -1,15 +1,15 @@
-"""Attention heads by layer and place, and the check that a model has them."""
+"""Attention heads by layer and index, and the check that a model has them."""
 
 from collections.abc import Sequence
 
 from ..errors import ModelError
 
 Head = tuple[int, int]
-"""A head: its layer, and its place in the layer."""
+"""A head: the index of its layer, and its own in the layer."""
 
 
-def check_heads(heads: Sequence[Head], *, depth: int, num_heads: int, found_by: str) -> tuple[Head, ...]:
-    """The heads, each once.
+def valid_heads(heads: Sequence[Head], *, depth: int, num_heads: int, found_by: str) -> tuple[Head, ...]:
+    """Check heads against the sizes of a model, and drop repeated ones.
 
     Args:
         heads: Of a model.

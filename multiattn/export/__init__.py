@@ -1,4 +1,9 @@
-"""A map as data (npz + JSON), picture (PNG) and page (one self-contained HTML file); a transcript as subtitles."""
+"""Floor 5: a map as data (npz, JSON), as a picture (PNG) and as a page (HTML); a transcript as subtitles.
+
+Pictures: `overlay` for a map over an image, `word_figure` for the words of a text, `speech_figure` for maps over time;
+they share `heatmap` and `canvas`. Pages: `page` and `page_parts` for images, `audio_page` for recordings, `index` for
+several; they share `html`, whose files stand beside it. `naming` is how maps are described in all of them.
+"""
 
 from .audio_page import PageRecording, write_audio_page
 from .data import load_map, save_map

@@ -1,7 +1,7 @@
-"""What all drawn figures share: their type, their colors, a canvas measured in pixels and lines that fit."""
+"""What all PNG figures share: typeface, colors, a canvas measured in pixels, and lines broken to fit."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 INK, SOFT = "#1d2027", "#5f6572"
 
 LONGEST = 1200
-"""Pixels of the longer side of a picture in a PNG or a page; larger sources are scaled down."""
+"""Pixels of the longer side of an image in a PNG or a page; larger sources are scaled down."""
 
 _DPI = 100
 FONT = "DejaVu Sans"  # comes with matplotlib: the same on every machine
 
 
 class Canvas:
-    """A white figure that is laid out in whole pixels from its top left corner.
+    """A white figure, laid out in whole pixels from its top left corner.
 
     Args:
-        width: In pixels.
-        height: Likewise.
+        width: The width in pixels.
+        height: The height in pixels.
     """
 
     def __init__(self, width: int, height: int) -> None:
-        # the object API without pyplot keeps no global state; a second to import, and only who draws needs it
+        # Without pyplot there is no global state. Imported here because it takes a second.
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -39,14 +39,14 @@ class Canvas:
         FigureCanvasAgg(self._figure)
 
     def axes(self, left: int, top: int, width: int, height: int) -> "matplotlib.axes.Axes":
-        """Axes over a part of the figure, in pixels."""
+        """Return axes over a part of the figure, in pixels."""
         bottom = self._height - top - height
         return self._figure.add_axes(
             (left / self._width, bottom / self._height, width / self._width, height / self._height)
         )
 
     def picture(self, picture: Image.Image, left: int, top: int) -> "matplotlib.axes.Axes":
-        """Axes that show a picture pixel for pixel."""
+        """Return axes that show a picture pixel for pixel."""
         axes = self.axes(left, top, *picture.size)
         axes.imshow(picture, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
@@ -64,46 +64,61 @@ class Canvas:
         color: str = INK,
         align: str = "left",
     ) -> None:
-        """A line of text; `left` is its middle where it is aligned to the `center`."""
+        """Draw a line of text; `left` is the position of its left edge, middle or right edge, as `align` says."""
         font = {"family": FONT, "size": points(size), "weight": weight, "style": style, "color": color}
         x, y = left / self._width, 1 - top / self._height
-        # a label may hold a dollar sign: that is no formula
+        # a dollar sign in a label does not begin a formula
         self._figure.text(x, y, text, va="top", ha=align, parse_math=False, fontdict=font)
+
+    def write_lines(
+        self,
+        lines: Sequence[str],
+        left: int | float,
+        top: int | float,
+        *,
+        step: float,
+        size: float,
+        weight: str = "normal",
+        color: str = INK,
+    ) -> None:
+        """Draw lines of text, `step` pixels apart."""
+        for i, line in enumerate(lines):
+            self.write(line, left, top + step * i, size=size, weight=weight, color=color)
 
     def save(self, path: str | Path) -> None:
         """Write the PNG; missing folders are made."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _letters_may_lack():
+        with _without_glyph_warnings():
             self._figure.savefig(path, format="png", dpi=_DPI, facecolor="white", metadata={"Software": "multiattn"})
 
 
 @contextmanager
-def _letters_may_lack() -> Iterator[None]:
-    """A letter that the typeface lacks, of Chinese for one, is drawn as an empty box: no warning for each."""
+def _without_glyph_warnings() -> Iterator[None]:
+    """Suppress the warning for each letter that the typeface lacks, such as Chinese, and draws as an empty box."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         yield
 
 
 def points(pixels: float) -> float:
-    """A size in the unit that matplotlib's type has."""
+    """Convert pixels to points, matplotlib's unit for type."""
     return pixels * 72 / _DPI
 
 
 def width_of(text: str, *, size: float, weight: str = "normal") -> float:
-    """How wide a line of text is, in pixels as its size is."""
+    """Return the width of a line of text, in pixels if `size` is in pixels."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
     font = FontProperties(family=FONT, size=size, weight=weight)
-    with _letters_may_lack():
+    with _without_glyph_warnings():
         width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
     return float(width)
 
 
 def wrap(text: str, room: int, *, size: float, weight: str = "normal") -> list[str]:
-    """Break a text into lines no wider than `room` pixels; a longer word stands alone."""
+    """Break a text into lines of at most `room` pixels; a longer word has a line of its own."""
     lines: list[str] = []
     for word in text.split():
         if lines and width_of(f"{lines[-1]} {word}", size=size, weight=weight) <= room:
@@ -114,13 +129,13 @@ def wrap(text: str, room: int, *, size: float, weight: str = "normal") -> list[s
 
 
 def for_display(picture: Image.Image) -> Image.Image:
-    """The picture in RGB, scaled down where its longer side is above 1200 pixels."""
+    """Return the picture in RGB, scaled down if its longer side has more than 1200 pixels."""
     picture = picture.convert("RGB")
     share = LONGEST / max(picture.size)
     return picture if share >= 1 else resized(picture, share)
 
 
 def resized(picture: Image.Image, share: float) -> Image.Image:
-    """The picture with its sides multiplied."""
+    """Return the picture with its sides multiplied by `share`."""
     width, height = (max(1, round(side * share)) for side in picture.size)
     return picture.resize((width, height), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""A map on disk: the values in an npz file, everything else in a JSON file beside it. Never pickle."""
+"""A map on disk: the values in an npz file, everything else in a JSON file beside it. Pickle is never used."""
 
 import json
 import zipfile
@@ -15,7 +15,7 @@ _FORMAT, _VERSION = "multiattn-map", 1
 
 
 def save_map(attention_map: AttentionMap, path: str | Path) -> None:
-    """Write `path` (.npz, the array `values`) and its sibling .json; `load_map` gives the same map back, bit for bit.
+    """Write `path` (.npz, the array `values`) and the .json beside it; `load_map` returns the same map, bit for bit.
 
     Raises:
         InputError: `path` does not end in .npz.
@@ -33,7 +33,7 @@ def load_map(path: str | Path) -> AttentionMap:
     """Read the map that `save_map` wrote to `path`.
 
     Raises:
-        InputError: One of the two files is missing or damaged, or they do not fit each other.
+        InputError: One of the two files is missing or damaged, or they do not match.
     """
     path = _npz(path)
     values, facts = _read_values(path), _read_facts(path.with_suffix(".json"))

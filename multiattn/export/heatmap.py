@@ -1,4 +1,4 @@
-"""A map as heat over its source picture. Scale, palette and interpolation are the same for the PNG and the page."""
+"""A map drawn over its source image. Scale, palette and interpolation are the same for the PNG and the page."""
 
 from functools import cache
 
@@ -10,46 +10,46 @@ from ..inputs import Geometry
 from ..maps.attention_map import AttentionMap
 
 _OPACITY = 0.88
-"""Of the highest value: the picture stays visible below it."""
+"""Opacity of the highest value: the image stays visible below it."""
 
 SATURATION = 0.4
-"""Of the picture below a map: its own warm colors must not pass for heat."""
+"""Saturation of the image below a map, so that its own warm colors are not taken for high values."""
 
 _UNSEEN = 0.3
-"""Brightness of what lay outside the model's crop."""
+"""Brightness of what lies outside the model's crop."""
 
 _FRAME = (255, 255, 255)
 _BETWEEN = 128
 
 
 def blend(picture: Image.Image, attention_map: AttentionMap) -> Image.Image:
-    """The picture with the map over exactly the part of it that the model saw; the rest is dimmed, behind a thin frame.
+    """Draw the map over exactly the part of the image that the model saw; the rest is dimmed, outside a thin frame.
 
-    The picture's colors are muted, so that none of its own pass for heat; at the lowest value they are all one sees.
+    The colors of the image are muted; at the lowest value of the map the image alone is seen.
 
     Args:
         picture: The upright source, at its own size or scaled.
-        attention_map: Axes (y, x), with geometry.
+        attention_map: A map with the axes (y, x) and a geometry.
 
     Returns:
-        RGB, of the picture's size, pixel for pixel the picture's.
+        An RGB image of the same size.
 
     Raises:
-        ValueError: The map is none over a picture, or the picture's proportions are not those of the map's source.
+        ValueError: The map has other axes or no geometry, or the image's proportions are not those of the map's source.
     """
     if attention_map.names != ("y", "x"):
         raise ValueError(f"`attention_map` must have the axes ('y', 'x'), but has {attention_map.names} instead.")
     geometry = placed(attention_map)
     width, height = picture.size
     source_height, source_width = geometry.source_size
-    # a pixel of tolerance: what rounding a scaled size may cost
+    # a pixel of tolerance, for the rounding of a scaled size
     if min(abs(width * source_height / source_width - height), abs(height * source_width / source_height - width)) > 1:
         raise ValueError(
             f"`picture` must be the map's source, {source_width} x {source_height} pixels, or a scaled copy of it, "
             f"but is {width} x {height} instead."
         )
     left, top, right, bottom = geometry.source_box()
-    # where the centers of the pixels lie, from 0 to 1 across the box
+    # the centers of the pixels, from 0 to 1 across the box
     across = ((np.arange(width) + 0.5) * source_width / width - left) / (right - left)
     down = ((np.arange(height) + 0.5) * source_height / height - top) / (bottom - top)
     columns = np.flatnonzero((across >= 0) & (across < 1))
@@ -69,7 +69,7 @@ def blend(picture: Image.Image, attention_map: AttentionMap) -> Image.Image:
 
 
 def _frame(canvas: Float32[np.ndarray, "h w 3"], down: slice, across: slice) -> None:
-    """Draw a line around the crop, on its dimmed side, so that it hides nothing of the map; none along the rim."""
+    """Draw a line around the crop, outside it, so that it hides nothing of the map."""
     height, width, _ = canvas.shape
     line = max(1, round(max(height, width) / 600))
     above, before = max(0, down.start - line), max(0, across.start - line)
@@ -80,10 +80,10 @@ def _frame(canvas: Float32[np.ndarray, "h w 3"], down: slice, across: slice) -> 
 
 
 def placed(attention_map: AttentionMap) -> Geometry:
-    """The geometry of a map over a picture.
+    """Return the geometry of a map over an image.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The map has none.
     """
     if attention_map.geometry is None:
         raise ValueError("`geometry` of the map must say where it lies in the picture, but is None instead.")
@@ -91,7 +91,7 @@ def placed(attention_map: AttentionMap) -> Geometry:
 
 
 def scaled(values: Float32[np.ndarray, "*grid"]) -> Float[np.ndarray, "*grid"]:
-    """The values from 0 (lowest) to 1 (highest); all 0 where they are all the same."""
+    """Scale the values to 0 (lowest) to 1 (highest); all are 0 if they are equal."""
     low, high = float(values.min()), float(values.max())
     if low == high:
         return np.zeros(values.shape)
@@ -100,11 +100,11 @@ def scaled(values: Float32[np.ndarray, "*grid"]) -> Float[np.ndarray, "*grid"]:
 
 @cache
 def palette() -> UInt8[np.ndarray, "256 4"]:
-    """RGBA of 256 steps from the lowest to the highest value, perceptually uniform, ever less transparent."""
-    from matplotlib import colormaps  # half a second to import, and only who draws needs it
+    """Return the RGBA of 256 steps from the lowest to the highest value: perceptually uniform, with rising opacity."""
+    from matplotlib import colormaps  # takes half a second to import
 
     steps = np.linspace(0.0, 1.0, 256)
-    # without the darkest eighth of inferno: it would only darken the picture where nothing is
+    # without the darkest eighth of inferno, which would darken the image where the map is low
     colors = colormaps["inferno"](0.12 + 0.88 * steps)
     colors[:, 3] = _OPACITY * steps**0.8
     table: UInt8[np.ndarray, "256 4"] = np.round(colors * 255).astype(np.uint8)
@@ -113,7 +113,7 @@ def palette() -> UInt8[np.ndarray, "256 4"]:
 
 
 def on_gray(colors: UInt8[np.ndarray, "n 4"]) -> UInt8[np.ndarray, "n 3"]:
-    """Colors of the palette as they look over a gray picture."""
+    """Return colors of the palette as they look over gray."""
     alpha = colors[:, 3:].astype(np.float32) / 255
     seen: UInt8[np.ndarray, "n 3"] = np.round(colors[:, :3] * alpha + _BETWEEN * (1 - alpha)).astype(np.uint8)
     return seen
@@ -122,14 +122,14 @@ def on_gray(colors: UInt8[np.ndarray, "n 4"]) -> UInt8[np.ndarray, "n 3"]:
 def interpolate(
     values: Float[np.ndarray, "r c"], rows: Float[np.ndarray, " h"], columns: Float[np.ndarray, " w"]
 ) -> Float[np.ndarray, "h w"]:
-    """The smooth surface through the values of a grid, read at the rows and columns given.
+    """Interpolate the values of a grid at the given rows and columns.
 
-    Catmull-Rom cubic, held between the lowest and the highest value: at the center of a cell it is the cell's value.
+    Catmull-Rom cubic, clipped to the lowest and highest value. At the center of a cell the result is the cell's value.
 
     Args:
-        values: Of the cells.
+        values: The values of the cells.
         rows: Positions in cells: cell i reaches from i to i + 1.
-        columns: Likewise.
+        columns: Positions in cells.
     """
     down, across = _weights(rows, values.shape[0]), _weights(columns, values.shape[1])
     surface: Float[np.ndarray, "h w"] = np.clip(down @ values @ across.T, values.min(), values.max())
@@ -137,7 +137,7 @@ def interpolate(
 
 
 def _weights(positions: Float[np.ndarray, " n"], cells: int) -> Float[np.ndarray, "n {cells}"]:
-    """How much each cell counts at each position; past the outer centers the outer cell goes on."""
+    """Return the weight of each cell at each position; beyond the outer centers the outer cell is repeated."""
     first = np.floor(positions - 0.5).astype(int)
     t = positions - 0.5 - first
     taps = (

@@ -1,4 +1,4 @@
-"""The index of several pages: a thumbnail for each picture or recording, with its map over it."""
+"""The index of several pages: a thumbnail for each image or recording, with its map over it."""
 
 import html
 from collections.abc import Sequence
@@ -18,39 +18,39 @@ from .sound import check_sound, log_mel_picture
 from .speech_figure import check_time_map, gray_picture, over_sound
 
 _THUMBNAIL = 480
-"""Pixels of the longer side of a picture in the index."""
+"""Pixels of the longer side of a thumbnail."""
 
 _SECONDS = 30.0
-"""Of a recording in its thumbnail."""
+"""The most seconds of a recording in its thumbnail."""
 
 _LETTERS = 120
-"""Of a text in the index."""
+"""The most characters of a text in the index."""
 
 
 @dataclass(frozen=True, eq=False)
 class IndexEntry:
-    """A picture in an index, and the page it links to."""
+    """An image in an index, and the page it links to."""
 
     picture: Image.Image
     """The upright source."""
 
     name: str
-    """As the index calls it: a file name."""
+    """What the index calls it: a file name."""
 
     page: str
-    """Where its page is, relative to the index: `cat.html`; `cat.html#question-2` opens it at its second question."""
+    """The address of its page relative to the index: `cat.html`; `cat.html#question-2` opens its second question."""
 
     label: str
-    """What was predicted: a class, a caption, an answer."""
+    """The prediction: a class, a caption or an answer."""
 
     score: float | None
-    """Its probability, 0 to 1; None where there is none to show."""
+    """Its probability, 0 to 1; None to show none."""
 
     map: AttentionMap
-    """What lies over the thumbnail; axes (y, x), with geometry, or (word, y, x): then the mean of the words."""
+    """The map over the thumbnail, with the axes (y, x) or (word, y, x), of which the mean is shown, and a geometry."""
 
     question: str = ""
-    """What was asked, where the label answers a question; a long one is cut."""
+    """The question that the label answers; a long one is cut. "" if there is none."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -67,28 +67,28 @@ class RecordingEntry:
     """A recording in an index, and the page it links to."""
 
     samples: Float[np.ndarray, " t"]
-    """Mono; the thumbnail shows its first half minute at most."""
+    """The recording, mono; the thumbnail shows at most its first half minute."""
 
     rate: int
-    """Samples a second."""
+    """Samples a second (Hz)."""
 
     name: str
-    """As the index calls it: a file name."""
+    """What the index calls it: a file name."""
 
     page: str
-    """Where its page is, relative to the index: `call.html`."""
+    """The address of its page relative to the index: `call.html`."""
 
     text: str
-    """What was said; a long text is cut."""
+    """The transcript; a long text is cut."""
 
     map: AttentionMap | None
-    """What lies over the log-mel picture of the thumbnail; axes (word, time) or (token, time), from the start on."""
+    """The map over the spectrogram, with the axes (word, time) or (token, time), from the recording's start on."""
 
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: The samples are none, or the map has other axes.
+            ValueError: The samples cannot be used, or the map has other axes.
         """
         check_sound(self.samples, self.rate)
         if self.map is not None:
@@ -96,12 +96,12 @@ class RecordingEntry:
 
 
 def write_index(path: str | Path, entries: Sequence[IndexEntry | RecordingEntry], *, title: str) -> None:
-    """Write a page of thumbnails, each a link to the page of its picture or recording.
+    """Write a page of thumbnails, each a link to the page of its image or recording.
 
     Args:
-        path: Of the HTML file; missing folders are made.
-        entries: In the order shown.
-        title: Of the page.
+        path: The HTML file; missing folders are made.
+        entries: The images and recordings, in the order shown.
+        title: The title of the page.
     """
     body = {
         "title": html.escape(title),
@@ -113,7 +113,7 @@ def write_index(path: str | Path, entries: Sequence[IndexEntry | RecordingEntry]
 
 def _count(entries: Sequence[IndexEntry | RecordingEntry]) -> str:
     recordings = sum(isinstance(entry, RecordingEntry) for entry in entries)
-    # a picture may have been classified, captioned and asked about, each a card
+    # an image that was classified, captioned and asked about has several entries
     pictures = len({entry.name for entry in entries if isinstance(entry, IndexEntry)})
     counts = {"picture": pictures, "recording": recordings}
     said = [f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items() if count]
@@ -147,7 +147,7 @@ def _cut(text: str) -> str:
 
 
 def _pictures(entry: IndexEntry) -> tuple[Image.Image, Image.Image]:
-    """The thumbnail without and with the map."""
+    """Return the thumbnail without and with the map."""
     plain = entry.picture.convert("RGB")
     plain.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
     shown = entry.map
@@ -158,8 +158,7 @@ def _pictures(entry: IndexEntry) -> tuple[Image.Image, Image.Image]:
 
 def _sounds(entry: RecordingEntry) -> tuple[Image.Image, Image.Image]:
     size = (_THUMBNAIL, _THUMBNAIL * 5 // 8)
-    seconds = len(entry.samples) / entry.rate
-    seconds = min(seconds, _SECONDS)
+    seconds = min(len(entry.samples) / entry.rate, _SECONDS)
     if entry.map is not None:
         time = entry.map.axes[1]
         seconds = min(seconds, time.step * entry.map.values.shape[1])

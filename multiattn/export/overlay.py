@@ -1,4 +1,4 @@
-"""A map as PNG: the picture with the map over it, a color bar with its values, and a caption."""
+"""A map as PNG: the image with the map over it, a color bar with its values, and a caption."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     import matplotlib.axes
 
 _SMALLEST = 640
-"""Pixels of the longer side of a picture in a PNG; smaller sources are scaled up."""
+"""Pixels of the longer side of an image in a PNG; smaller sources are scaled up."""
 
 
 def overlay_png(
     attention_map: AttentionMap, picture: Image.Image, path: str | Path, *, caption: str | None = None
 ) -> None:
-    """Write the picture with the map over it, a color bar with the map's values, and a caption.
+    """Write the image with the map over it, a color bar with the map's values, and a caption.
 
     Args:
-        attention_map: Axes (y, x), with geometry.
+        attention_map: A map with the axes (y, x) and a geometry.
         picture: The upright source of the map.
-        path: Of the PNG; missing folders are made.
-        caption: The line above the picture; where None, the method and what it explains.
+        path: The PNG file; missing folders are made.
+        caption: The line above the image; by default the method and what it explains.
 
     Raises:
-        ValueError: The map is none over a picture, or the picture's proportions are not those of the map's source.
+        ValueError: The map has other axes or no geometry, or the image's proportions are not those of the map's source.
     """
     shown = for_display(picture)
     share = _SMALLEST / max(shown.size)
@@ -40,13 +40,13 @@ def overlay_png(
 
 
 def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str) -> Canvas:
-    """Lay out in pixels: the heading, the picture with the color bar to its right, where the map comes from, its note.
+    """Lay out the heading, the image with the color bar to its right, the origin of the map, and its note.
 
-    The picture keeps its pixels: one in the PNG for each.
+    The image is drawn pixel for pixel.
     """
     width, height = blended.size
-    em = max(12.0, min(20.0, (width * height) ** 0.5 / 42))  # pixels: the type grows with the picture
-    # whole pixels, so that the picture is not resampled
+    em = max(12.0, min(20.0, (width * height) ** 0.5 / 42))  # pixels: the type grows with the image
+    # whole pixels, so that the image is not resampled
     margin, bar_left, bar_width, bar_room = (round(ems * em) for ems in (1.6, 1.2, 1.1, 7.5))
     total_width = max(margin + width + bar_left + bar_width + bar_room, round(30 * em))
     room = total_width - 2 * margin
@@ -56,10 +56,8 @@ def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str) -> 
     total_height = picture_top + height + round((len(foot) * 1.5 + 0.3) * em) + margin
 
     canvas = Canvas(total_width, total_height)
-    for i, line in enumerate(head):
-        canvas.write(line, margin, margin + 1.7 * em * i, size=1.25 * em, weight="bold")
-    for i, line in enumerate(foot):
-        canvas.write(line, margin, picture_top + height + (0.8 + 1.5 * i) * em, size=em, color=SOFT)
+    canvas.write_lines(head, margin, margin, step=1.7 * em, size=1.25 * em, weight="bold")
+    canvas.write_lines(foot, margin, picture_top + height + 0.8 * em, step=1.5 * em, size=em, color=SOFT)
     canvas.picture(blended, margin, picture_top)
     _color_bar(
         canvas.axes(margin + width + bar_left, picture_top, bar_width, height), attention_map, em=em, height=height

@@ -1,4 +1,4 @@
-"""What a page of pictures is made of: pictures with a prediction, a caption or questions; words; their maps."""
+"""The contents of a page of images: images with a prediction, a caption or questions; their words and maps."""
 
 import math
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ class PageWord:
     """A word of a text on a page."""
 
     text: str
-    """As it stands in the text, with the space before it: the label of the maps' axis."""
+    """The word with the space before it: the label on the maps' axis."""
 
     probability: float | None = None
-    """How likely the model held it after the words before it, 0 to 1; None for a word that it did not write."""
+    """Its probability after the words before it, 0 to 1; None for a word that the model did not write."""
 
     image_dependence: float | None = None
-    """How much it depended on the picture, in nats, as `measure_image_dependence` has it; None where nobody asked."""
+    """How much it depended on the image, in nats, from `measure_image_dependence`; None if that was not measured."""
 
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: The probability is none, or the dependence is not finite or comes without a probability.
+            ValueError: The probability is not one, or the dependence is not finite or comes without a probability.
         """
         if self.probability is not None:
             check_score(self.text, self.probability)
@@ -51,22 +51,22 @@ class PageText:
     """A text on a page, with the maps of its words."""
 
     words: Sequence[PageWord]
-    """In their order; none where nothing was said."""
+    """The words in order; empty for a text without maps."""
 
     maps: Sequence[AttentionMap]
-    """At least one where there are words. Axes (word, y, x): shown by its method's name; (layer, head, word, y, x):
-    with a choice of both."""
+    """At least one if there are words: maps with the axes (word, y, x), chosen by their method, and (layer, head, word,
+    y, x), with a choice of layer and head."""
 
     whole: str = ""
-    """All of it as it stands, with the marks between the words and after them; "" where the words are all of it.
-    Without words it is shown as it is, and has no map."""
+    """The whole text, with what stands between and after the words; "" if the words are all of it. Without words it is
+    shown as it is and has no map."""
 
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: There are words and no map, a map has other axes, other words or no geometry, a method comes
-                twice, or a word does not stand in the whole.
+            ValueError: There are words and no map, a map has other axes, other words or no geometry, two maps are by
+                the same method, or a word is not in the whole text.
         """
         gaps(self.words, self.whole)
         if not self.words and not self.maps:
@@ -77,28 +77,29 @@ class PageText:
             raise ValueError(f"`maps` of a text must be one for each method, but are by {', '.join(methods)} instead.")
 
     def methods(self) -> list[str]:
-        """What the maps are made by, as the page names them."""
+        """Return the methods of the maps as the page names them."""
         return ["layer and head" if "layer" in one.names else readable(one.method) for one in self.maps]
 
 
 @dataclass(frozen=True, eq=False)
 class PageQuestion:
-    """A question about a picture, with what was answered."""
+    """A question about an image, with its answer."""
 
     question: PageText
-    """What was asked, and where each of its words looked."""
+    """The question with the maps of its words."""
 
     answer: PageText
-    """The answer; its maps are by the same methods in the same order."""
+    """The answer with maps by the same methods in the same order."""
 
     candidates: Sequence[tuple[str, float]] = ()
-    """Answers with their scores (0 to 1), best first; none where they are not to be shown."""
+    """Answers with their scores (0 to 1), best first; empty to show none."""
 
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: The question has no words, the maps of the two are by other methods, or a score is none.
+            ValueError: The question has no words, the maps of the two are by other methods, or a score is no
+                probability.
         """
         if not self.question.words and not self.question.whole:
             raise ValueError("`question` must have at least one word, but has none instead.")
@@ -114,23 +115,23 @@ class PageQuestion:
 
 @dataclass(frozen=True, eq=False)
 class PagePicture:
-    """A picture on a page, with what was predicted and the maps over it."""
+    """An image on a page, with its prediction or caption and the maps over it."""
 
     picture: Image.Image
     """The upright source of the maps."""
 
     name: str
-    """As the page calls it: a file name."""
+    """What the page calls it: a file name."""
 
     predictions: Sequence[tuple[str, float]]
-    """Labels with their probabilities (0 to 1), best first; none where there is a caption."""
+    """Labels with their probabilities (0 to 1), best first; empty for a caption."""
 
     maps: Sequence[AttentionMap]
-    """At least one. Axes (y, x): shown by its method's name; (layer, head, y, x): with a choice of both. Those of a
-    caption have an axis `word` before y."""
+    """At least one: maps with the axes (y, x), chosen by their method, and (layer, head, y, x), with a choice of layer
+    and head. Those of a caption have the axis `word` before y."""
 
     words: Sequence[PageWord] = ()
-    """The caption, where there is one."""
+    """The words of the caption, if there is one."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -145,13 +146,13 @@ class PagePicture:
 
 @dataclass(frozen=True, eq=False)
 class AskedPicture:
-    """A picture on a page, with the questions that were asked about it."""
+    """An image on a page, with the questions that were asked about it."""
 
     picture: Image.Image
     """The upright source of the maps."""
 
     name: str
-    """As the page calls it: a file name."""
+    """What the page calls it: a file name."""
 
     questions: Sequence[PageQuestion]
     """At least one; the page opens with the first."""
@@ -167,14 +168,14 @@ class AskedPicture:
 
 
 def gaps(words: Sequence[PageWord], whole: str = "") -> list[str]:
-    """What stands before each of the words, and after the last.
+    """Return the text before each of the words, and after the last.
 
     Args:
-        words: In their order.
-        whole: The text that they stand in; "" where they and the spaces between them are all of it.
+        words: The words in order.
+        whole: The text that they are from; "" if they and the spaces between them are all of it.
 
     Raises:
-        ValueError: A word does not stand in the whole, after the one before it.
+        ValueError: A word is not in the whole text, after the word before it.
     """
     whole = whole or "".join(word.text for word in words).strip()
     found, at = [], 0

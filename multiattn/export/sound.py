@@ -1,4 +1,4 @@
-"""What figures and pages show of a recording: its waveform, its log-mel picture, and the sound itself as a data URI."""
+"""A recording in figures and pages: its waveform, its log-mel spectrogram, and the sound itself as a data URI."""
 
 import io
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ from jaxtyping import Float, Float32, UInt8
 from .html import base64_of
 
 _DEPTH = 6.0
-"""Powers of ten below the loudest point at which the log-mel picture is black."""
+"""Powers of ten below the loudest point at which the spectrogram is black."""
 
 _MELS = 80
 
 _BLOCK_SECONDS = 30.0
-"""Of sound that is worked on at once: a long recording's spectrum is never in memory as a whole."""
+"""Length of sound that is processed at once: the spectrum of a long recording is never in memory as a whole."""
 
 _EXACT_SECONDS = 300.0
-"""A recording up to this long is embedded as FLAC, every sample as it was; a longer one as Opus, a tenth in size."""
+"""A recording up to this long is embedded as FLAC, without loss; a longer one as Opus, a tenth of the size."""
 
 _OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)  # Hz
 
 
 def check_sound(samples: np.ndarray, rate: int) -> None:
-    """Raise ValueError where the samples are none of a mono recording, finite and at least one, or the rate is none."""
+    """Raise ValueError unless `samples` is a mono recording of finite numbers, at least one, and `rate` is usable."""
     if samples.ndim != 1 or not len(samples) or not np.issubdtype(samples.dtype, np.floating):
         raise ValueError(
             "`samples` must be a mono recording of floating numbers, at least one, "
@@ -36,10 +36,10 @@ def check_sound(samples: np.ndarray, rate: int) -> None:
 
 
 def log_mel_picture(samples: Float[np.ndarray, " t"], *, rate: int) -> Iterator[UInt8[np.ndarray, "mels frames"]]:
-    """The log-mel picture, 0 where it is quiet and 255 at the loudest point, high pitch on top; 100 frames a second.
+    """Yield the log-mel spectrogram, 0 (quiet) to 255 (the loudest point), high pitch on top, 100 frames a second.
 
     Yields:
-        Half a minute after the other; the last is as long as what is left, in whole frames.
+        Blocks of half a minute; the last one has the rest, in whole frames.
     """
     import torch
 
@@ -52,7 +52,7 @@ def log_mel_picture(samples: Float[np.ndarray, " t"], *, rate: int) -> Iterator[
     tail = -len(samples) % hop
     blocks = []
     for start in range(0, len(samples), size):
-        # with the samples on both sides that the first and the last window reach into
+        # with the samples on both sides that the first and the last window overlap
         before = min(start, 2 * hop)
         after = 2 * hop if start + size < len(samples) else tail
         part = torch.zeros(before + min(size, len(samples) - start) + after)
@@ -67,16 +67,16 @@ def log_mel_picture(samples: Float[np.ndarray, " t"], *, rate: int) -> Iterator[
 
 
 def envelope(samples: Float[np.ndarray, " t"], columns: int) -> Float32[np.ndarray, "2 {columns}"]:
-    """The lowest and the highest sample in each of so many stretches of equal length, as shares of the loudest one."""
+    """Return the lowest and highest sample in each of `columns` equal stretches, relative to the loudest sample."""
     edges = np.linspace(0, len(samples), columns + 1).astype(np.int64)
-    starts = np.minimum(edges[:-1], len(samples) - 1)  # fewer samples than columns: some stand twice
+    starts = np.minimum(edges[:-1], len(samples) - 1)  # fewer samples than columns: some are repeated
     loudest = float(np.abs(samples).max()) or 1.0
     lowest, highest = np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
     return (np.stack([lowest, highest]) / loudest).astype(np.float32)
 
 
 def sound_uri(samples: Float[np.ndarray, " t"], *, rate: int) -> str:
-    """The recording as a data URI that a browser plays: FLAC, or Opus where it is longer than five minutes."""
+    """Return the recording as a data URI that a browser plays: FLAC, or Opus if it is longer than five minutes."""
     import soundfile
 
     opus = len(samples) > _EXACT_SECONDS * rate and rate in _OPUS_RATES

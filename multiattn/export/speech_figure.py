@@ -1,4 +1,4 @@
-"""An alignment as PNG: tokens or words against time over the log-mel picture, and the words over the waveform."""
+"""An alignment as PNG: tokens or words against time over the log-mel spectrogram, and the words over the waveform."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 _EM, _MARGIN = 14.0, 24  # pixels
 _SECOND = 110
-"""Pixels of a second, between the narrowest and the widest picture."""
+"""Pixels of a second, unless the figure would be too narrow or too wide."""
 _NARROWEST, _WIDEST = 760, 2200
 _ROW, _LOWEST = 19, 152
-"""Pixels of a row, and of the least height of all."""
+"""Pixels of a row, and the least height of all rows."""
 _WAVE = 120
 _LABELS = 3
-"""Lines that the words over the waveform may take, where they would stand in one another."""
+"""The most lines of words over the waveform; more than one where words would overlap."""
 _LONGEST_LABEL = 22
-"""Characters of a label; what is longer is cut."""
+"""The most characters of a label; longer ones are cut."""
 
 _GRAY = (18, 165)
-"""The darkest and the brightest gray of the log-mel picture: heat must stand out from it."""
+"""The darkest and the brightest gray of the spectrogram: the map must stand out from it."""
 _SHADE, _BORDER, _SOUND = "#f3d9e3", "#a8325e", "#4b5263"
 
 
@@ -41,7 +41,7 @@ class _Span(NamedTuple):
     start: float
     end: float
     width: int
-    """Pixels that it takes."""
+    """Its width in pixels."""
 
     def pixel(self, time: float) -> float:
         return (time - self.start) / (self.end - self.start) * self.width
@@ -56,18 +56,18 @@ def alignment_png(
     words: Sequence[TimedWord] = (),
     caption: str | None = None,
 ) -> None:
-    """Write the waveform with the words over it, and below it where the model looked in time for each row of the map.
+    """Write the waveform with the words over it, and below it the rows of the map over the spectrogram.
 
     Args:
-        time_map: Axes (token, time) or (word, time), the time in seconds from the start of the recording.
+        time_map: A map with the axes (token, time) or (word, time), the time in seconds from the recording's start.
         samples: The whole recording, mono.
-        path: Of the PNG; missing folders are made.
-        rate: Samples a second.
-        words: Drawn over the waveform, where they lie in the map's time; none where their times are not known.
-        caption: The line above; where None, the method and the text.
+        path: The PNG file; missing folders are made.
+        rate: Samples a second (Hz).
+        words: Words with times, drawn over the waveform if they lie in the map's time.
+        caption: The line above; by default the method and the text.
 
     Raises:
-        ValueError: The map has other axes or lies outside the recording, or the samples are none.
+        ValueError: The map has other axes or lies outside the recording, or the samples cannot be used.
     """
     check_time_map(time_map)
     check_sound(samples, rate)
@@ -88,7 +88,7 @@ def alignment_png(
 
 
 def check_time_map(time_map: AttentionMap) -> Axis:
-    """The axis of time.
+    """Return the axis of time.
 
     Raises:
         ValueError: The map has other axes than (token, time) or (word, time), or its time is not in seconds.
@@ -102,7 +102,7 @@ def check_time_map(time_map: AttentionMap) -> Axis:
 
 
 def gray_picture(picture: UInt8[np.ndarray, "mels frames"], size: tuple[int, int]) -> Image.Image:
-    """The log-mel picture in RGB, darkened so that heat stands out from it."""
+    """Return the spectrogram in RGB, darkened so that a map over it stands out."""
     low, high = _GRAY
     gray = Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR)
     return gray.point([round(low + (high - low) * value / 255) for value in range(256)]).convert("RGB")
@@ -111,14 +111,18 @@ def gray_picture(picture: UInt8[np.ndarray, "mels frames"], size: tuple[int, int
 def over_sound(
     time_map: AttentionMap, picture: UInt8[np.ndarray, "mels frames"], size: tuple[int, int], *, seconds: float
 ) -> Image.Image:
-    """The rows of a map over the log-mel picture below them, both from the map's start on for so many seconds.
+    """Draw the rows of a map over a spectrogram, each row on a scale of its own.
 
-    Each row has a scale of its own, from its lowest value to its highest.
+    Args:
+        time_map: A map with the axes (token, time) or (word, time).
+        picture: The spectrogram from the start of the map on.
+        size: Width and height of the drawing in pixels.
+        seconds: The time that the width stands for.
     """
     width, height = size
     pixels = np.asarray(gray_picture(picture, size), dtype=np.float32)
     values = np.stack([scaled(row) for row in time_map.values])  # [rows, frames]
-    # the middle of each pixel, in frames; between the middles of two frames the value goes over evenly
+    # the middle of each pixel, in frames; linear between the middles of two frames
     at = (np.arange(width) + 0.5) / width * seconds / time_map.axes[1].step - 0.5
     wide = np.stack([np.interp(at, np.arange(values.shape[1]), row) for row in values])  # [rows, w]
     tall = wide[np.arange(height) * len(values) // height]  # [h, w]
@@ -136,7 +140,7 @@ def _figure(
     words: list[TimedWord],
     heading: str,
 ) -> Canvas:
-    """Lay out in pixels: the heading, the words, the waveform, the rows with their labels, the time, the notes."""
+    """Lay out the heading, the words, the waveform, the rows with their labels, the time axis and the notes."""
     height = max(_LOWEST, _ROW * len(labels))
     size = min(_EM, 0.8 * height / len(labels))
     left = _MARGIN + round(max(width_of(label, size=size) for label in labels)) + 10
@@ -153,8 +157,7 @@ def _figure(
     rows_top = wave_top + _WAVE + 8
     bottom = rows_top + height
     canvas = Canvas(total, bottom + round((3.4 + len(notes) * 1.5) * _EM) + _MARGIN)
-    for i, text in enumerate(head):
-        canvas.write(text, _MARGIN, _MARGIN + 1.9 * _EM * i, size=1.4 * _EM, weight="bold")
+    canvas.write_lines(head, _MARGIN, _MARGIN, step=1.9 * _EM, size=1.4 * _EM, weight="bold")
     _wave(canvas.axes(left, wave_top, span.width, _WAVE), sound, span, words)
     for text, middle, line in names:
         top = names_top + (lines_used - 1 - line) * 1.35 * _EM
@@ -170,8 +173,7 @@ def _figure(
         middle = rows_top + (i + 0.5) * height / len(labels)
         canvas.write(label, left - 8, middle - 0.62 * size, size=size, align="right")
     _clock(canvas.axes(left, bottom, span.width, 1), span)
-    for i, text in enumerate(notes):
-        canvas.write(text, _MARGIN, bottom + (3.4 + 1.5 * i) * _EM, size=_EM, color=SOFT)
+    canvas.write_lines(notes, _MARGIN, bottom + 3.4 * _EM, step=1.5 * _EM, size=_EM, color=SOFT)
     return canvas
 
 
@@ -184,14 +186,14 @@ def _wave(
         first, last = span.pixel(word.start), span.pixel(word.end)
         axes.axvspan(first, last, color=_SHADE, linewidth=0)
         axes.vlines([first, last], -1.1, 1.1, color=_BORDER, linewidth=0.8)
-    # a line even where there is silence
+    # silence is drawn as a thin line
     axes.fill_between(across, lowest - 0.004, highest + 0.004, color=_SOUND, linewidth=0)
     axes.set(xlim=(0, span.width), ylim=(-1.1, 1.1))
     axes.set_axis_off()
 
 
 def _names(words: Sequence[TimedWord], span: _Span) -> list[tuple[str, float, int]]:
-    """Each word's text, the pixel of its middle, and on which line above the waveform it stands, 0 the lowest."""
+    """Return each word's text, the pixel of its middle, and its line above the waveform, counted from below."""
     reached = [-1e9] * _LABELS
     placed = []
     for word in words:

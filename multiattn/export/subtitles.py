@@ -9,22 +9,22 @@ from ..errors import InputError
 from .timed_text import Piece, TimedSegment, TimedWord, check_times, in_order, pieces_of, plain
 
 _LINE = 42
-"""Characters of a line of a subtitle, and two lines: what most guidelines for subtitles allow."""
+"""The most characters of a line of a subtitle, and below the most lines: what most guidelines for subtitles allow."""
 
 _LINES = 2
 
 _LONGEST = 7.0
-"""Seconds that a subtitle stays, where it can be cut between words."""
+"""The most seconds that a subtitle is shown, if it can be cut between words."""
 
 _PAUSE = 1.0
 """Seconds without a word after which a new subtitle begins."""
 
 _STOPS = ".,;:?!…。、，！？"
-"""A subtitle is best cut behind one of these."""
+"""A subtitle is best cut after one of these."""
 
 
 class _Cue(NamedTuple):
-    """A subtitle: when it is seen (milliseconds), and its lines, each of parts with the time of the word in them."""
+    """A subtitle: its time in milliseconds, and its lines, each made of parts with the start of their word."""
 
     start: int
     end: int
@@ -32,14 +32,14 @@ class _Cue(NamedTuple):
 
 
 def srt(segments: Sequence[TimedSegment]) -> str:
-    """Subtitles as SubRip: no two overlap, and the longer segments are cut between words where these have times.
+    """Return subtitles as SubRip: no two overlap, and long segments are cut between words if these have times.
 
     Raises:
-        ValueError: A time is not finite or below 0, or an end lies before its start.
+        ValueError: A time is not finite or below 0, or an end is before its start.
     """
     blocks = []
     for number, cue in enumerate(_cues(segments), start=1):
-        # the arrow would be read as a line of times, and SubRip knows no other way to write it
+        # an arrow would be read as a line of times, and SubRip has no escape for it
         lines = ["".join(text for _, text in line).replace("-->", "->") for line in cue.lines]
         times = f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}"
         blocks.append("\n".join([str(number), times, *lines, ""]))
@@ -47,14 +47,14 @@ def srt(segments: Sequence[TimedSegment]) -> str:
 
 
 def vtt(segments: Sequence[TimedSegment]) -> str:
-    """Subtitles as WebVTT, as for `srt`; words with times have them in the text, so that a player can light them up.
+    """Return subtitles as WebVTT, cut as in `srt`; the times of words are in the text, for players that highlight them.
 
     Raises:
-        ValueError: A time is not finite or below 0, or an end lies before its start.
+        ValueError: A time is not finite or below 0, or an end is before its start.
     """
     blocks = ["WEBVTT\n"]
     for cue in _cues(segments):
-        shown = cue.start  # a time in the text must lie within the cue, after the one before it
+        shown = cue.start  # a time in the text must be within the cue and after the one before it
         lines = []
         for line in cue.lines:
             parts = []
@@ -71,14 +71,14 @@ def vtt(segments: Sequence[TimedSegment]) -> str:
 
 
 def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
-    """Interval tiers as Praat reads them: `segments`, and `words` where they have times; silence is an empty interval.
+    """Return tiers for Praat: `segments`, and `words` if they have times; silence is an empty interval.
 
     Args:
-        segments: In their order.
-        duration: Of the recording, in seconds.
+        segments: The segments in order.
+        duration: The length of the recording in seconds.
 
     Raises:
-        ValueError: A time is not finite or below 0, or an end lies before its start.
+        ValueError: A time is not finite or below 0, or an end is before its start.
     """
     ((_, length),) = in_order([(0.0, duration)])
     tiers = [("segments", _placed(segments, "segment"))]
@@ -101,17 +101,17 @@ def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
 
 
 def ctm(segments: Sequence[TimedSegment], *, recording: str) -> str:
-    """A line for each word, as NIST's scoring tools read it: recording, channel, start, duration, word, score.
+    """Return a line for each word, for NIST's scoring tools: recording, channel, start, duration, word, score.
 
-    Spaces in the recording's name or in a word become `_`, for a space ends a field.
+    Spaces in the recording's name or in a word become `_`, since a space ends a field.
 
     Args:
-        segments: With the times of their words.
-        recording: Its name, as the reference transcript calls it.
+        segments: The segments with their words.
+        recording: The name of the recording in the reference transcript.
 
     Raises:
         InputError: A segment has text but no words.
-        ValueError: A time is not finite or below 0, or an end lies before its start.
+        ValueError: A time is not finite or below 0, or an end is before its start.
     """
     for segment in segments:
         if segment.text.strip() and not segment.words:
@@ -131,12 +131,12 @@ def ctm(segments: Sequence[TimedSegment], *, recording: str) -> str:
 
 
 def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, Any]:
-    """The fields `segments` and `words` of a transcript as JSON values; times in seconds, to the millisecond.
+    """Return the fields `segments` and `words` of a transcript as JSON values; times in seconds, to the millisecond.
 
-    `words` has those of all segments in one list: `{word, start, end, score}`; empty where their times are not known.
+    `words` has the words of all segments: `{word, start, end, score}`; it is empty if their times are not known.
 
     Raises:
-        ValueError: A time is not finite or below 0, or an end lies before its start.
+        ValueError: A time is not finite or below 0, or an end is before its start.
     """
     words = _words(segments)
     check_times(segments, "segment")
@@ -164,7 +164,7 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, Any]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write what one of these functions made, as UTF-8 with plain line ends; missing folders are made."""
+    """Write a text as UTF-8 with plain line ends; missing folders are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8", newline="\n")
@@ -174,7 +174,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def _cues(segments: Sequence[TimedSegment]) -> list[_Cue]:
-    """The segments with text, cut into what two lines hold; one without words' times is not cut."""
+    """Return the segments with text, cut to fit two lines; a segment without words is not cut."""
     check_times(segments, "segment")
     check_times(_words(segments), "word")
     parts: list[tuple[float, float, list[Piece] | str]] = []
@@ -189,7 +189,7 @@ def _cues(segments: Sequence[TimedSegment]) -> list[_Cue]:
 
 
 def _groups(pieces: list[Piece]) -> list[list[Piece]]:
-    """Words that are seen together: cut at pauses, then in halves until each fits two lines and seven seconds."""
+    """Group words into subtitles: cut at pauses, then in halves until each fits two lines and seven seconds."""
     groups: list[list[Piece]] = []
     for piece in pieces:
         if not piece.text.strip():
@@ -202,7 +202,7 @@ def _groups(pieces: list[Piece]) -> list[list[Piece]]:
 
 
 def _halved(group: list[Piece]) -> list[list[Piece]]:
-    """The group where it fits, else its halves: cut near the middle, if it can be behind a comma or a stop."""
+    """Return the group if it fits, else its halves: cut near the middle, preferably after a comma or a full stop."""
     fits = len(_wrapped(group)) <= _LINES and group[-1].word.end - group[0].word.start <= _LONGEST
     if fits or len(group) == 1:
         return [group]
@@ -217,7 +217,7 @@ def _halved(group: list[Piece]) -> list[list[Piece]]:
 
 
 def _wrapped(said: list[Piece] | str) -> list[list[tuple[int | None, str]]]:
-    """Lines of at most 42 characters, broken at spaces, in a language without between words."""
+    """Return lines of at most 42 characters, broken at spaces, or between words in a language without spaces."""
     if isinstance(said, str):
         parts: list[tuple[int | None, str]] = [(None, f" {word}") for word in said.split()]
     else:
@@ -248,14 +248,14 @@ def _words(segments: Sequence[TimedSegment]) -> list[TimedWord]:
 
 
 def _placed(spoken: Sequence[TimedSegment | TimedWord], what: str) -> list[tuple[int, int, str]]:
-    """Start, end (milliseconds) and text of each, none over another."""
+    """Return start, end (milliseconds) and text of each, without overlap."""
     check_times(spoken, what)
     times = in_order([(one.start, one.end) for one in spoken])
     return [(*span, " ".join(plain(one.text).split())) for span, one in zip(times, spoken, strict=True)]
 
 
 def _with_silence(spoken: list[tuple[int, int, str]], length: int) -> list[tuple[int, int, str]]:
-    """The intervals and those between them, without a gap from 0 to the end of the recording."""
+    """Return the intervals and empty ones between them, without a gap from 0 to the end of the recording."""
     intervals, reached = [], 0
     for start, end, text in [*spoken, (length, length, "")]:
         if start > reached:
@@ -267,7 +267,7 @@ def _with_silence(spoken: list[tuple[int, int, str]], length: int) -> list[tuple
 
 
 def _clock(milliseconds: int, mark: str) -> str:
-    """Hours, minutes, seconds and milliseconds; more than 99 hours have as many digits as they need."""
+    """Return hours, minutes, seconds and milliseconds; hours above 99 have more digits."""
     seconds, rest = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
@@ -279,5 +279,5 @@ def _seconds(milliseconds: int) -> str:
 
 
 def _escaped(text: str) -> str:
-    """As the text of a WebVTT cue: no tag, no entity, and no arrow."""
+    """Return a text escaped for a WebVTT cue: without tags, entities and arrows."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""What exporters ask of a transcript: words and segments with times, in their order, and the text between the words."""
+"""What exporters need of a transcript: words and segments with times, and the text between the words."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,19 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 @runtime_checkable
 class TimedWord(Protocol):
-    """A word and when it was spoken: any object with these."""
+    """A word with its time: any object with these attributes."""
 
     @property
     def text(self) -> str:
-        """As it stands in the transcript; the spaces around it do not count."""
+        """The word as it stands in the transcript; spaces around it are ignored."""
 
     @property
     def start(self) -> float:
-        """In seconds from the start of the recording."""
+        """Start in seconds from the start of the recording."""
 
     @property
     def end(self) -> float:
-        """Likewise, not before `start`."""
+        """End in seconds, not before `start`."""
 
     @property
     def score(self) -> float:
@@ -28,65 +28,65 @@ class TimedWord(Protocol):
 
 @runtime_checkable
 class TimedSegment(Protocol):
-    """A stretch of speech, with its words where somebody asked for their times: any object with these."""
+    """A stretch of speech, with its words if their times are known: any object with these attributes."""
 
     @property
     def start(self) -> float:
-        """In seconds from the start of the recording."""
+        """Start in seconds from the start of the recording."""
 
     @property
     def end(self) -> float:
-        """Likewise, not before `start`."""
+        """End in seconds, not before `start`."""
 
     @property
     def text(self) -> str:
-        """What was said."""
+        """The text of the segment."""
 
     @property
     def words(self) -> Sequence[TimedWord]:
-        """Its words in their order; empty where their times are not known."""
+        """Its words in order; empty if their times are not known."""
 
     @property
     def flags(self) -> Sequence[str]:
-        """What makes the segment doubtful, such as `stalled`; mostly empty."""
+        """What may be wrong with the segment, such as `stalled`; usually empty."""
 
 
 class Piece(NamedTuple):
-    """A word with the text around it: the pieces of a segment, put together, are its text."""
+    """A word with the text around it: the pieces of a segment, joined, are its text."""
 
     text: str
     word: TimedWord
 
 
 def pieces_of(segment: TimedSegment) -> list[Piece]:
-    """Divide the text of a segment between its words, whether they are spelled with their spaces or not.
+    """Divide the text of a segment between its words, whether they have their spaces or not.
 
-    A piece reaches from its word to the next one, the first from the start of the text, so that dashes and brackets
-    that are no words stay where they are. Words that are not those of the text are put together with spaces.
+    A piece reaches from its word to the next one, and the first from the start of the text, so that dashes and brackets
+    between words are kept. If a word is not in the text, the words are joined with spaces instead.
     """
     text, words = " ".join(plain(segment.text).split()), list(segment.words)
     spelled = [" ".join(plain(word.text).split()) for word in words]
-    places, reached = [], 0
+    starts, reached = [], 0
     for word in spelled:
         at = text.find(word, reached)
         if at < 0:
             return [Piece(f"{' ' if i else ''}{word}", words[i]) for i, word in enumerate(spelled)]
-        # the space before a word goes with the word
-        places.append(at - 1 if at > reached and text[at - 1] == " " else at)
+        # the space before a word belongs to the word
+        starts.append(at - 1 if at > reached and text[at - 1] == " " else at)
         reached = at + len(word)
-    borders = [0, *places[1:], len(text)]
+    borders = [0, *starts[1:], len(text)]
     return [Piece(text[borders[i] : borders[i + 1]], word) for i, word in enumerate(words)]
 
 
 def plain(text: str) -> str:
-    """The text without control characters; those that part words become spaces."""
+    """Return the text without control characters; those that separate words become spaces."""
     return "".join(
         " " if one.isspace() else one for one in text if one.isspace() or one.isprintable() or ord(one) > 159
     )
 
 
 def check_times(spoken: Sequence[TimedSegment | TimedWord], what: str) -> None:
-    """Raise ValueError where a time is not finite or below 0, or an end lies before its start."""
+    """Raise ValueError if a time is not finite or below 0, or an end is before its start."""
     for one in spoken:
         if not (math.isfinite(one.start) and math.isfinite(one.end) and 0 <= one.start <= one.end):
             raise ValueError(
@@ -96,10 +96,10 @@ def check_times(spoken: Sequence[TimedSegment | TimedWord], what: str) -> None:
 
 
 def in_order(spans: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
-    """Whole milliseconds for spans, in seconds, that follow each other: none overlaps the next, none is empty.
+    """Convert spans in seconds, ordered by start, to whole milliseconds: none overlaps the next, none is empty.
 
-    What begins before the one before it has ended begins where that ends; of two that begin together the first gets
-    a millisecond.
+    A span ends where the next begins, and begins where the one before it ends. Of two with the same start the first
+    gets a millisecond.
     """
     placed: list[tuple[int, int]] = []
     reached = 0

@@ -1,4 +1,4 @@
-"""Words as a strip of small pictures: what was looked at for each, with the word below."""
+"""The maps of words as PNG: small copies of the image, each with the map of a word over it and the word below."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from .heatmap import blend, on_gray, palette
 from .naming import likelier, origin, readable, title
 
 _CELL = 224
-"""Pixels of the longer side of each small picture."""
+"""Pixels of the longer side of each copy."""
 
 _ACROSS = 5
-"""Most pictures side by side."""
+"""The most copies side by side."""
 
 _EM, _GAP, _MARGIN = 14.0, 18, 24  # pixels
 
@@ -30,25 +30,25 @@ _OWN_SCALE = "Each word has a scale of its own, from its lowest patch to its hig
 
 @dataclass(frozen=True)
 class _Cell:
-    """A small picture of the strip."""
+    """A copy of the image with a word."""
 
     over: Image.Image
-    """The picture with the word's map over it."""
+    """The image with the map over it."""
 
     word: str
-    """What stands below."""
+    """The text below."""
 
     weight: str = "bold"
-    """Of the type: `bold` or `normal`."""
+    """The weight of the text: `bold` or `normal`."""
 
     style: str = "normal"
-    """Likewise: `normal` or `italic`."""
+    """The style of the text: `normal` or `italic`."""
 
     frame: str = ""
-    """A line around the picture: `solid`, `broken`, or none."""
+    """The line around the image: `solid`, `broken`, or none."""
 
     fact: str = ""
-    """A line below the word."""
+    """A second line of text."""
 
 
 def strip_png(
@@ -59,19 +59,19 @@ def strip_png(
     caption: str | None = None,
     image_dependence: Sequence[float] | None = None,
 ) -> None:
-    """Write the picture, and for each word of its caption the picture again with the word's map over it.
+    """Write the image, and for each word of its caption the image again with the map of the word over it.
 
     Args:
-        word_map: Axes (word, y, x), with geometry; the words are its labels.
+        word_map: A map with the axes (word, y, x), whose labels are the words, and a geometry.
         picture: The upright source of the map.
-        path: Of the PNG; missing folders are made.
-        caption: The line above; where None, the method and the sentence.
-        image_dependence: How much each word depended on the picture, in nats, as `measure_image_dependence` has it. A word that
-            did not is drawn in a broken frame, slanted and in brackets.
+        path: The PNG file; missing folders are made.
+        caption: The line above; by default the method and the caption.
+        image_dependence: How much each word depended on the image, in nats, from `measure_image_dependence`. An
+            ungrounded word is drawn in a broken frame, slanted and in brackets.
 
     Raises:
-        ValueError: The map is none of words over a picture, the picture's proportions are not those of the map's
-            source, or there are not as many numbers as words.
+        ValueError: The map has other axes or no geometry, the image's proportions are not those of the map's source,
+            or `image_dependence` does not have a number for each word.
     """
     labels = _words_of(word_map, "word_map")
     if image_dependence is not None and len(image_dependence) != len(labels):
@@ -82,10 +82,10 @@ def strip_png(
     cells = [_Cell(over, word) for over, word in zip(_blended(word_map, small), labels, strict=True)]
     foot = [origin(word_map), word_map.note, _OWN_SCALE]
     if image_dependence is not None:
-        cells = [_owing(cell, number) for cell, number in zip(cells, image_dependence, strict=True)]
+        cells = [_with_dependence(cell, number) for cell, number in zip(cells, image_dependence, strict=True)]
         foot[-1] += (
-            " × says how much likelier the picture makes the word than its mean color does. "
-            "(A slanted word) in a broken frame is about as likely from that color alone."
+            " × is how many times likelier the word is with the picture than with its mean color instead. "
+            "(A slanted word) in a broken frame is about as likely with that color."
         )
     _figure(small, cells, title(word_map) if caption is None else caption, foot).save(path)
 
@@ -98,17 +98,17 @@ def question_png(
     *,
     caption: str | None = None,
 ) -> None:
-    """Write the picture, and the picture again for each word of a question and then of its answer, with their maps.
+    """Write the image, and the image again for each word of a question and of its answer, with their maps.
 
     Args:
-        question_map: Axes (word, y, x), with geometry; the words are its labels.
-        answer_map: Likewise. Its words stand behind an arrow, their pictures in a frame.
+        question_map: A map with the axes (word, y, x), whose labels are the words, and a geometry.
+        answer_map: The same for the answer, whose words are drawn with an arrow and a frame.
         picture: The upright source of the maps.
-        path: Of the PNG; missing folders are made.
-        caption: The line above; where None, the question, the answer and the method.
+        path: The PNG file; missing folders are made.
+        caption: The line above; by default the question, the answer and the method.
 
     Raises:
-        ValueError: A map is none of words over a picture, or the picture's proportions are not those of its source.
+        ValueError: A map has other axes or no geometry, or the image's proportions are not those of the maps' source.
     """
     asked, answered = _words_of(question_map, "question_map"), _words_of(answer_map, "answer_map")
     small = _small(picture)
@@ -129,7 +129,7 @@ def question_png(
 
 
 def grids_of(word_map: AttentionMap) -> list[AttentionMap]:
-    """The map of each word, axes (y, x), by itself."""
+    """Return a map with the axes (y, x) for each word."""
     axes: tuple[Axis, ...] = word_map.axes[1:]
     return [replace(word_map, values=values, axes=axes) for values in word_map.values]
 
@@ -151,8 +151,8 @@ def _blended(word_map: AttentionMap, small: Image.Image) -> list[Image.Image]:
     return [blend(small, grid) for grid in grids_of(word_map)]
 
 
-def _owing(cell: _Cell, image_dependence: float) -> _Cell:
-    """The cell with how much its word owes to the picture."""
+def _with_dependence(cell: _Cell, image_dependence: float) -> _Cell:
+    """Return the cell with how much its word depends on the image."""
     fact = likelier(image_dependence)
     if not ungrounded(image_dependence):
         return replace(cell, fact=fact)
@@ -161,10 +161,9 @@ def _owing(cell: _Cell, image_dependence: float) -> _Cell:
 
 def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequence[str]) -> Canvas:
     width, height = plain.size
-    column = max(width, 120)  # a portrait leaves its word some room
-    # rows as even as can be
+    column = max(width, 120)  # below a narrow image a word needs more room
     rows = math.ceil((len(cells) + 1) / _ACROSS)
-    across = max(3, math.ceil((len(cells) + 1) / rows))
+    across = max(3, math.ceil((len(cells) + 1) / rows))  # rows of about the same length
     row_height = height + round((4.6 if any(cell.fact for cell in cells) else 2.6) * _EM)
     room = across * (column + _GAP) - _GAP
     head = wrap(heading, room, size=1.4 * _EM, weight="bold")
@@ -172,8 +171,7 @@ def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequ
     top = _MARGIN + round((len(head) * 1.9 + 0.4) * _EM)
     bottom = top + rows * row_height
     canvas = Canvas(room + 2 * _MARGIN, bottom + round((2.4 + len(lines) * 1.5) * _EM) + _MARGIN)
-    for i, line in enumerate(head):
-        canvas.write(line, _MARGIN, _MARGIN + 1.9 * _EM * i, size=1.4 * _EM, weight="bold")
+    canvas.write_lines(head, _MARGIN, _MARGIN, step=1.9 * _EM, size=1.4 * _EM, weight="bold")
     for i, cell in enumerate([None, *cells]):
         left = _MARGIN + i % across * (column + _GAP)
         above = top + i // across * row_height
@@ -188,20 +186,19 @@ def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequ
             for spine in axes.spines.values():
                 spine.set(color=_MARKED, linewidth=2.2, linestyle=_LINES[cell.frame])
         size = 1.2 * _EM
-        # a long word gets smaller type
+        # a long word has smaller type
         size *= min(1.0, (column + _GAP - 4) / width_of(cell.word, size=size, weight=cell.weight))
         canvas.write(
             cell.word, middle, below, size=size, weight=cell.weight, style=cell.style, color=INK, align="center"
         )
         canvas.write(cell.fact, middle, below + 1.9 * _EM, size=0.9 * _EM, color=SOFT, align="center")
     _scale(canvas, bottom)
-    for i, line in enumerate(lines):
-        canvas.write(line, _MARGIN, bottom + (2.4 + 1.5 * i) * _EM, size=_EM, color=SOFT)
+    canvas.write_lines(lines, _MARGIN, bottom + 2.4 * _EM, step=1.5 * _EM, size=_EM, color=SOFT)
     return canvas
 
 
 def _scale(canvas: Canvas, top: int) -> None:
-    """The colors from the lowest to the highest, as they are over a gray picture."""
+    """Draw the colors from the lowest to the highest value, as they look over gray."""
     strip = np.repeat(on_gray(palette())[None], round(_EM), axis=0)  # [h, 256, 3]
     words = (("lowest", _MARGIN), ("highest", _MARGIN + 60 + 256 + 10))
     for text, left in words:

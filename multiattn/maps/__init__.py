@@ -1,6 +1,12 @@
-"""Where a model looked: from captured attention to an `AttentionMap`, and how far it can be trusted."""
+"""Maps of where a model looked, as `AttentionMap`s, and measures of how far they can be trusted.
+
+`image`, `caption`, `vqa` and `speech` each replay the finished predictions of one task with a tap, and compute a map by
+each method. They share `propagation` (rollout and relevance, from captured weights) and `building` (from rows over
+tokens to a map). `faithfulness`, `grounding` and `pointing` measure maps, words and heads.
+"""
 
 from .attention_map import AttentionMap, Axis
+from .building import word_attention
 from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attention_stack
 from .faithfulness import class_probability, deletion_scores, insertion_scores, word_probability
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
@@ -18,48 +24,47 @@ from .vqa import (
     explain_answer,
 )
 from .vqa_replay import QuestionReading, read_questions
-from .word_maps import word_attention
 
 __all__ = [
-    "score_pointing",
-    "points",
-    "patches_within",
-    "choose_pointing",
-    "PointingScore",
-    "Box",
-    "explain_answer",
-    "answer_attention_stack",
-    "answer_attention",
-    "AnswerMaps",
-    "QuestionReading",
-    "read_questions",
-    "QUESTION_NOTES",
-    "ANSWER_NOTES",
     "ANSWER_METHODS",
-    "UNGROUNDED_BELOW",
-    "METHODS",
-    "METHOD_NOTES",
-    "SPEECH_METHODS",
-    "SPEECH_METHOD_NOTES",
-    "WORD_METHODS",
-    "WORD_METHOD_NOTES",
+    "ANSWER_NOTES",
+    "AnswerMaps",
     "AttentionMap",
     "Axis",
+    "Box",
+    "METHODS",
+    "METHOD_NOTES",
+    "PointingScore",
+    "QUESTION_NOTES",
+    "QuestionReading",
+    "SPEECH_METHODS",
+    "SPEECH_METHOD_NOTES",
+    "UNGROUNDED_BELOW",
+    "WORD_METHODS",
+    "WORD_METHOD_NOTES",
+    "answer_attention",
+    "answer_attention_stack",
     "attention_stack",
+    "choose_pointing",
     "class_attention",
     "class_probability",
     "deletion_scores",
     "explain",
+    "explain_answer",
     "explain_words",
     "insertion_scores",
-    "ungrounded",
     "mean_color",
     "measure_image_dependence",
+    "patches_within",
+    "points",
+    "read_questions",
     "relevance",
     "rollout",
+    "score_pointing",
     "sharpness",
     "speech_attention",
     "speech_attention_stack",
+    "ungrounded",
     "word_attention",
     "word_attention_stack",
     "word_probability",

@@ -1,8 +1,8 @@
-"""The one map type: an array with named axes that knows what it shows, how it was made and where in the source it lies.
+"""The one map type: an array with named axes, the method and attentions it comes from, and the way back to the source.
 
-A map over a picture has the axes (y, x), both in patches, and the geometry that leads back to source pixels. A stack
-of them has the axes (layer, head, y, x). Captions give (word, y, x), speech (token, time), questions (word, y, x): the
-same type with other axes, so that every exporter reads all of them.
+A map of a picture has the axes (y, x), in patches, and the geometry that leads back to source pixels. Captions,
+questions and answers have (word, y, x), speech has (word, time); a stack has the axes (layer, head) before those. All
+are of the same type, so that every exporter reads all of them.
 """
 
 import math
@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from ..checks import require
+from ..errors import ModelError
 from ..inputs import Geometry
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a map: what its positions mean, and where they lie in its unit."""
+    """One axis of a map: what its positions stand for, and where they lie in its unit."""
 
     name: str
-    """What it runs over: `y`, `x`, `layer`, `head`, `token`, `time`, `word`."""
+    """What it runs over: `y`, `x`, `layer`, `head`, `time`, `word`."""
 
     unit: str
     """What one position is, or is measured in: `patch`, `index`, `second`, `word`."""
@@ -32,38 +34,37 @@ class Axis:
     """The distance from one position to the next, in `unit`; above 0."""
 
     labels: tuple[str, ...] | None = None
-    """A name for each position, or None. Those of a text are its consecutive pieces, spaces included: put together they
-    are the text again, and their running lengths are the character spans."""
+    """A name for each position, or None. For words each begins with the space before it, so that the labels concatenate
+    to the text and their lengths add up to character offsets."""
 
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: A field has the wrong type, `start` is not finite, or `step` is not above 0.
+            ModelError: A field has the wrong type, `start` is not finite, or `step` is not above 0.
         """
         for field in ("name", "unit"):
             _check_text(field, getattr(self, field))
         for field in ("start", "step"):
             value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ValueError(f"`{field}` must be a finite number, but is {value!r} instead.")
-        if self.step <= 0:
-            raise ValueError(f"`step` must be above 0, but is {self.step} instead.")
+            finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            require(finite, field, must="a finite number", value=value)
+        require(self.step > 0, "step", must="above 0", value=self.step)
         if self.labels is not None:
             _check_texts("labels", self.labels)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
+        """Return the fields as JSON values."""
         labels = None if self.labels is None else list(self.labels)
         return {"name": self.name, "unit": self.unit, "start": self.start, "step": self.step, "labels": labels}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Axis":
-        """The axis that `to_dict` described.
+        """Make the axis that `to_dict` described.
 
         Raises:
             KeyError: A field is missing.
-            ValueError: A field is wrong.
+            ModelError: A field is wrong.
         """
         labels = fields["labels"]
         return cls(
@@ -77,9 +78,9 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """How much each place of the input counts, by one method. Immutable: the values are a read-only copy.
+    """How much each part of the input counts, by one method. Immutable: the values are a read-only copy.
 
-    Maps compare with `equals`; `==` asks whether they are the same object, as for arrays.
+    Compare maps with `equals`; `==` is identity, because arrays have no single truth value.
     """
 
     values: Float32[np.ndarray, "..."]
@@ -89,20 +90,20 @@ class AttentionMap:
     """The axes in the order of the dimensions; no name twice."""
 
     method: str
-    """How it was made: `attention`, `rollout`, `relevance`, ..."""
+    """How it was computed: `attention`, `rollout`, `relevance`, ..."""
 
     sites: tuple[str, ...]
-    """The attentions it was made from, e.g. `blocks.11.self`; at least one."""
+    """The attentions it was computed from, e.g. `blocks.11.self`; at least one."""
 
     heads: tuple[int, ...] | None
-    """The heads it was made from, each at one of `sites` or more; None where all were fused, or stand along an axis of
-    their own."""
+    """The heads it was computed from, each at one or more of `sites`; None where all were averaged, or where heads are
+    an axis."""
 
     geometry: Geometry | None
-    """The way back to source pixels; None where the input is no picture."""
+    """How the picture was cut from its source; None where unknown, or where the input is no picture."""
 
     target: str | None
-    """What it explains: a label, a word; None where it explains nothing in particular."""
+    """What it explains: a label or a text; None where it is not specific to one."""
 
     note: str = ""
     """One line on how to read it."""
@@ -111,46 +112,43 @@ class AttentionMap:
         """Check the fields and take a read-only copy of the values.
 
         Raises:
-            ValueError: A field has the wrong type, or the values do not fit the axes.
+            ModelError: A field has the wrong type, or the values do not fit the axes.
         """
         self._check_values()
         _check_text("method", self.method)
         _check_texts("sites", self.sites)
         if not self.sites:
-            raise ValueError("`sites` must name at least one attention, but is empty instead.")
-        if self.heads is not None and not (
-            isinstance(self.heads, tuple) and self.heads and all(type(h) is int and h >= 0 for h in self.heads)
-        ):
-            raise ValueError(f"`heads` must be None or a tuple of indices from 0, but is {self.heads!r} instead.")
-        if self.geometry is not None and not isinstance(self.geometry, Geometry):
-            raise ValueError(f"`geometry` must be None or a Geometry, but is {self.geometry!r} instead.")
-        if self.target is not None and not isinstance(self.target, str):
-            raise ValueError(f"`target` must be None or text, but is {self.target!r} instead.")
-        if not isinstance(self.note, str):
-            raise ValueError(f"`note` must be text, but is {self.note!r} instead.")
+            raise ModelError("`sites` must name at least one attention, but is empty instead.")
+        heads = self.heads
+        fits = isinstance(heads, tuple) and heads != () and all(type(head) is int and head >= 0 for head in heads)
+        require(heads is None or fits, "heads", must="None or a tuple of indices from 0", value=heads)
+        fits = self.geometry is None or isinstance(self.geometry, Geometry)
+        require(fits, "geometry", must="None or a Geometry", value=self.geometry)
+        require(self.target is None or isinstance(self.target, str), "target", must="None or text", value=self.target)
+        require(isinstance(self.note, str), "note", must="text", value=self.note)
         values = self.values.copy(order="C")
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
 
     def _check_values(self) -> None:
-        if not isinstance(self.axes, tuple) or not all(isinstance(axis, Axis) for axis in self.axes):
-            raise ValueError(f"`axes` must be a tuple of Axis, but is {self.axes!r} instead.")
+        fits = isinstance(self.axes, tuple) and all(isinstance(axis, Axis) for axis in self.axes)
+        require(fits, "axes", must="a tuple of Axis", value=self.axes)
         names = tuple(axis.name for axis in self.axes)
         if not names or len(set(names)) != len(names):
-            raise ValueError(f"`axes` must have one name each, at least one, but are {names} instead.")
+            raise ModelError(f"`axes` must have one name each, at least one, but are {names} instead.")
         if not isinstance(self.values, np.ndarray) or self.values.dtype != np.float32:
             kind = self.values.dtype if isinstance(self.values, np.ndarray) else type(self.values).__name__
-            raise ValueError(f"`values` must be a float32 array, but is {kind} instead.")
+            raise ModelError(f"`values` must be a float32 array, but is {kind} instead.")
         if self.values.ndim != len(names):
-            raise ValueError(f"`values` must have the dimensions {names}, but has shape {self.values.shape} instead.")
+            raise ModelError(f"`values` must have the dimensions {names}, but has shape {self.values.shape} instead.")
         if self.values.size == 0:
-            raise ValueError(f"`values` must not be empty, but has shape {self.values.shape} instead.")
+            raise ModelError(f"`values` must not be empty, but has shape {self.values.shape} instead.")
         if not np.isfinite(self.values).all():
             bad = int(np.count_nonzero(~np.isfinite(self.values)))
-            raise ValueError(f"`values` must be finite, but has {bad} NaN or infinite values instead.")
+            raise ModelError(f"`values` must be finite, but has {bad} NaN or infinite values instead.")
         for axis, size in zip(self.axes, self.values.shape, strict=True):
             if axis.labels is not None and len(axis.labels) != size:
-                raise ValueError(
+                raise ModelError(
                     f"`labels` of axis `{axis.name}` must be as many as its positions ({size}), "
                     f"but are {len(axis.labels)} instead."
                 )
@@ -161,11 +159,11 @@ class AttentionMap:
         return tuple(axis.name for axis in self.axes)
 
     def equals(self, other: "AttentionMap") -> bool:
-        """Whether every field is the same, the values bit for bit."""
+        """Return whether every field is the same, the values bit for bit."""
         return self.to_dict() == other.to_dict() and self.values.tobytes() == other.values.tobytes()
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the values, as JSON values; their shape is there to be checked."""
+        """Return everything but the values as JSON values, with their shape for a check."""
         return {
             "shape": list(self.values.shape),
             "axes": [axis.to_dict() for axis in self.axes],
@@ -179,14 +177,14 @@ class AttentionMap:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], values: np.ndarray) -> "AttentionMap":
-        """The map that `to_dict` described, with its values.
+        """Make the map that `to_dict` described, with its values.
 
         Raises:
             KeyError: A field is missing.
-            ValueError: A field is wrong, or the values have another shape.
+            ModelError: A field is wrong, or the values have another shape.
         """
         if list(values.shape) != fields["shape"]:
-            raise ValueError(f"`values` must have shape {fields['shape']}, but has {list(values.shape)} instead.")
+            raise ModelError(f"`values` must have shape {fields['shape']}, but has {list(values.shape)} instead.")
         return cls(
             values=values,
             axes=tuple(Axis.from_dict(axis) for axis in fields["axes"]),
@@ -200,10 +198,9 @@ class AttentionMap:
 
 
 def _check_text(field: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"`{field}` must be a text that is not empty, but is {value!r} instead.")
+    require(isinstance(value, str) and value != "", field, must="a text that is not empty", value=value)
 
 
 def _check_texts(field: str, value: object) -> None:
-    if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"`{field}` must be a tuple of texts, but is {value!r} instead.")
+    fits = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    require(fits, field, must="a tuple of texts", value=value)

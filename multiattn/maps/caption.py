@@ -1,4 +1,7 @@
-"""Where a captioner looked for each word: the methods by name, as `AttentionMap`s over (word, y, x).
+"""Maps of a captioner: which patches each word of a caption was read from, as `AttentionMap`s over (word, y, x).
+
+`replay_captions` lays captions out for one pass; the methods run it with taps and carry the decoder's cross-attention
+back through the image encoder.
 
 Notation: b pictures, n rows of a caption, w words, l layers, h heads, m picture tokens (prefix first, then patches).
 """
@@ -9,27 +12,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..attention import ProjectedContext
+from ..alignment.replay import Replay, predicting_rows
+from ..attention import ProjectedContext, Tap
+from ..checks import require
 from ..errors import ModelError
 from ..inputs import Geometry
 from ..inputs.text import Word
 from ..models import Captioner
+from ..registry import task_spec
 from .attention_map import AttentionMap
-from .propagation import raising, relevance, rollout
-from .readout import leaf
-from .replay import Replay, caption_tap, check_geometries, cross_attention, replay_captions
-from .word_maps import word_attention, word_map
+from .building import check_method, checked_geometries, image_size, word_attention, word_map
+from .propagation import leaf, raising_blocks, relevance, rollout
 
 WORD_METHOD_NOTES = {
-    "attention": "The share of the decoder's look, while it chose the word, that went to each patch. "
-    "It says where the model looked, not what for.",
+    "attention": "The share of the decoder's attention, while it predicted the word, that went to each patch. "
+    "It shows where the model looked, not what for.",
     "relevance": "Attention weighted by how much it raised the word's probability, followed back through the encoder. "
-    "Bright patches spoke for the word.",
-    "rollout": "The share of each patch in what the decoder looked at for the word, were attention all that moves "
-    "information in the encoder.",
+    "Bright patches raised the probability of the word.",
+    "rollout": "The share of each patch in what the decoder attended to for the word, as if attention were all that "
+    "moves information in the encoder.",
 }
-WORD_METHODS = tuple(WORD_METHOD_NOTES)
-"""The names `explain_words` knows."""
+"""How to read a map, by method."""
+
+WORD_METHODS = task_spec("caption").map_methods
+"""The methods of `explain_words`."""
 
 
 def explain_words(
@@ -45,7 +51,7 @@ def explain_words(
     head: int | None = None,
     context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
 ) -> list[AttentionMap]:
-    """One map a picture, axes (word, y, x): the caption's words, each with the space before it, over patches.
+    """Compute one map for each picture, axes (word, y, x): the caption's words, each with the space before it.
 
     Args:
         model: A captioner in eval mode.
@@ -57,42 +63,23 @@ def explain_words(
         geometries: How each picture was cut from its source.
         layer: For `attention`: which decoder block, negative from the end; the mean of all where None.
         head: For `attention`: which head, or the mean where None.
-        context: `model.encode(images)` or what the decoder's `project_context` made of it, where the caller has it
-            already; `attention` then runs the decoder alone.
+        context: `model.encode(images)`, or the decoder's `project_context` of that, where the caller has it already;
+            `attention` then runs the decoder alone.
 
     Raises:
         ModelError: An unknown method, layer or head; a layer or head for a method that uses all of them; or captions
             and words, or pictures and geometries, that do not fit each other.
     """
-    if method not in WORD_METHODS:
-        raise ModelError(f"there is no map method {method!r} for words; there are: {', '.join(WORD_METHODS)}")
+    check_method(method, WORD_METHODS, of=" for words", layer=layer, head=head)
     if method == "attention":
         stacks = word_attention_stack(
             model, images, tokens, words, prompt_length=prompt_length, geometries=geometries, context=context
         )
         return [word_attention(stack, layer=layer, head=head) for stack in stacks]
-    if layer is not None or head is not None:
-        raise ModelError(f"a layer or head can be chosen for the method 'attention', not for {method!r}")
-    replay = _replay(model, images, tokens, words, prompt_length=prompt_length, geometries=geometries)
+    geometries = checked_geometries(geometries, len(images))
+    replay = replay_captions(model, images, tokens, words, prompt_length=prompt_length)
     rows = (_relevance if method == "relevance" else _rollout)(model, images, replay)
-    sites = tuple(
-        site.name
-        for site in model.attention_sites(tokens=replay.tokens.shape[1])
-        if site.name.startswith("encoder.") or site.name.endswith(".cross")
-    )
-    grid = _grid(model, images)
-    return [
-        word_map(
-            row,
-            replay.labels[i],
-            grid=grid,
-            method=method,
-            sites=sites,
-            geometry=None if geometries is None else geometries[i],
-            note=WORD_METHOD_NOTES[method],
-        )
-        for i, row in enumerate(rows)
-    ]
+    return _maps(model, images, replay, rows, geometries, method=method, select=["encoder.*", "decoder.*.cross"])
 
 
 def word_attention_stack(
@@ -105,87 +92,131 @@ def word_attention_stack(
     geometries: Sequence[Geometry | None] | None = None,
     context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
 ) -> list[AttentionMap]:
-    """What every layer and head of the decoder looked at for each word: one map a picture, (layer, head, word, y, x).
+    """Compute what every layer and head of the decoder attended to: one stack a picture, (layer, head, word, y, x).
 
-    Takes what `explain_words` takes, and raises what it raises. `word_attention` makes the map of that method from it.
+    Takes and raises what `explain_words` does. `word_attention` turns a stack into the map by the method `attention`.
     """
-    replay = _replay(model, images, tokens, words, prompt_length=prompt_length, geometries=geometries)
-    weights = cross_attention(model, images, replay, context)  # (b, l, h, n, m)
-    names = tuple(site.name for site in caption_tap(model, images, replay, select="decoder.*.cross").sites)
-    grid = _grid(model, images)
-    return [
-        word_map(
-            share @ weights[i],  # (l, h, w, m)
-            replay.labels[i],
-            grid=grid,
-            method="attention",
-            sites=names,
-            geometry=None if geometries is None else geometries[i],
-            note=WORD_METHOD_NOTES["attention"],
-        )
-        for i, share in enumerate(replay.shares)
-    ]
+    geometries = checked_geometries(geometries, len(images))
+    replay = replay_captions(model, images, tokens, words, prompt_length=prompt_length)
+    weights = _cross_attention(model, images, replay, context)  # (b, l, h, n, m)
+    rows = [share @ of_picture for share, of_picture in zip(replay.shares, weights, strict=True)]  # (l, h, w, m)
+    return _maps(model, images, replay, rows, geometries, method="attention", select="decoder.*.cross")
 
 
-def _replay(
+def replay_captions(
     model: Captioner,
-    images: Tensor,
+    images: Float[Tensor, "b c H W"],
     tokens: Sequence[Sequence[int]],
     words: Sequence[Sequence[Word]],
     *,
     prompt_length: int,
-    geometries: Sequence[Geometry | None] | None,
 ) -> Replay:
-    """The captions, ready to be read, after a check that there is a geometry for each picture, or none."""
-    check_geometries(geometries, len(images))
-    return replay_captions(model, images, tokens, words, prompt_length=prompt_length)
+    """Check captions as `explain_words` takes them, and lay them out for one pass of the decoder.
+
+    Raises:
+        ModelError: There are no pictures, or captions, pictures and words do not fit each other.
+    """
+    if not len(images):
+        raise ModelError("`images` must be at least one picture, but are none.")
+    if len(tokens) != len(images):
+        raise ModelError(f"`tokens` must be of a caption for each of {len(images)} pictures, but are of {len(tokens)}.")
+    rule = "at least 1, for nothing predicts the start token"
+    require(prompt_length >= 1, "prompt_length", must=rule, value=prompt_length)
+    return Replay.of(
+        tokens,
+        predicting_rows(tokens, [prompt_length] * len(tokens)),
+        words,
+        pad_token=model.config.decoder.pad_token,
+        device=images.device,
+        kind="caption",
+        predicts=True,
+    )
 
 
-def _rollout(model: Captioner, images: Tensor, replay: Replay) -> list[Tensor]:
-    """What was looked at, carried to the patches it came from; (w, m) for each picture."""
-    tap = caption_tap(model, images, replay, select="encoder.*")
+def _tap(
+    model: Captioner, images: Tensor, replay: Replay, select: str | Sequence[str], *, gradients: bool = False
+) -> Tap:
+    sites = model.attention_sites(image_size(images), tokens=replay.inputs.shape[1])
+    return Tap(sites, select=select, gradients=gradients)
+
+
+def _maps(
+    model: Captioner,
+    images: Tensor,
+    replay: Replay,
+    rows: Sequence[Tensor],
+    geometries: Sequence[Geometry | None],
+    *,
+    method: str,
+    select: str | Sequence[str],
+) -> list[AttentionMap]:
+    """The maps of rows over picture tokens, which were computed from the selected sites."""
+    sites = tuple(site.name for site in _tap(model, images, replay, select).sites)
+    return [
+        word_map(
+            row,
+            labels,
+            grid=model.encoder.grid(image_size(images)),
+            method=method,
+            sites=sites,
+            geometry=geometry,
+            note=WORD_METHOD_NOTES[method],
+        )
+        for row, labels, geometry in zip(rows, replay.labels, geometries, strict=True)
+    ]
+
+
+@torch.no_grad()
+def _cross_attention(
+    model: Captioner, images: Tensor, replay: Replay, context: Tensor | ProjectedContext | None
+) -> Float[Tensor, "b l h n m"]:
+    """The decoder's attention to the picture in each layer and head, from every row of the captions."""
+    tap = _tap(model, images, replay, "decoder.*.cross")
+    context = model.encode(images) if context is None else context
+    # logits of the last row alone: the vocabulary is the widest of all layers
+    model.decoder(replay.inputs, context, last_only=True, tap=tap.at("decoder"))
+    return torch.stack(list(tap.weights.values()), dim=1)
+
+
+def _rollout(model: Captioner, images: Tensor, replay: Replay) -> list[Float[Tensor, "w m"]]:
+    """The decoder's mean attention for each word, carried back through the encoder; for each picture."""
+    tap = _tap(model, images, replay, "encoder.*")
     with torch.no_grad():
         context = model.encode(images, tap=tap)
-    looks = cross_attention(model, images, replay, context).mean(dim=(1, 2))  # (b, n, m)
+    attention = _cross_attention(model, images, replay, context).mean(dim=(1, 2))  # (b, n, m)
     weights = list(tap.weights.values())
     return [
-        rollout((share @ looks[i])[None], [block[i : i + 1] for block in weights])[0]
+        rollout((share @ attention[i])[None], [block[i : i + 1] for block in weights])[0]
         for i, share in enumerate(replay.shares)
     ]
 
 
-def _relevance(model: Captioner, images: Tensor, replay: Replay) -> list[Tensor]:
-    """Cross-attention that raised a word's log-probability, carried through the encoder; (w, m) for each picture.
+def _relevance(model: Captioner, images: Tensor, replay: Replay) -> list[Float[Tensor, "w m"]]:
+    """Cross-attention that raised a word's log-probability, carried back through the encoder; for each picture.
 
-    A word's own row is not all that speaks for it: earlier rows looked, and self-attention brought what they saw. The
-    gradient has both, so all rows count. In the encoder the score is the whole caption's, one pass for all words.
+    All rows count, not only the word's own: earlier rows attended to the picture as well, and self-attention passed on
+    what they took. In the encoder the score is that of the whole caption, with one pass for all words.
     Source: Chefer et al. 2021, "Generic attention-model explainability", equations 5 and 10; there with one target.
     """
-    seen = caption_tap(model, images, replay, select="encoder.*", gradients=True)
-    looked = caption_tap(model, images, replay, select="decoder.*.cross", gradients=True)
+    of_encoder = _tap(model, images, replay, "encoder.*", gradients=True)
+    of_decoder = _tap(model, images, replay, "decoder.*.cross", gradients=True)
     with torch.inference_mode(False), torch.enable_grad():
-        # weights may all be frozen; the pictures then carry the graph
-        context = model.encode(leaf(images), tap=seen)
+        context = model.encode(leaf(images), tap=of_encoder)
         # `forward` and not a call, which may be compiled: a tap's gradients need the graph of the eager pass
-        log_probs = replay.log_probs(model.decoder.forward(replay.tokens[:, :-1], context, tap=looked.at("decoder")))
-        looks = list(looked.weights.values())
+        log_probs = replay.log_probs(model.decoder.forward(replay.inputs, context, tap=of_decoder.at("decoder")))
+        weights = list(of_decoder.weights.values())
         rows: list[list[Tensor]] = [[] for _ in log_probs]
         for w in range(max(map(len, log_probs))):
-            having = [i for i, row in enumerate(log_probs) if w < len(row)]
-            # pictures do not mix, so each keeps its own gradient
+            having = [i for i, of_caption in enumerate(log_probs) if w < len(of_caption)]
+            # pictures do not mix, so each has its own gradient in that of the sum
             score = torch.stack([log_probs[i][w] for i in having]).sum()
-            gradients = looked.gradients(score, keep_graph=True).values()
-            of_layers = [raising(look, gradient) for look, gradient in zip(looks, gradients, strict=True)]
-            of_word = torch.stack(of_layers).sum(dim=(0, 2))  # (b, m)
+            gradients = of_decoder.gradients(score, keep_graph=True).values()
+            of_word = torch.stack(raising_blocks(weights, list(gradients))).sum(dim=(0, 2))  # (b, m)
             for i in having:
-                rows[i].append(of_word[i])  # (m,)
-        by_block = list(seen.gradients(torch.cat(log_probs).sum()).values())
-    blocks = list(seen.weights.values())
+                rows[i].append(of_word[i])
+        by_block = list(of_encoder.gradients(torch.cat(log_probs).sum()).values())
+    blocks = list(of_encoder.weights.values())
     return [
         relevance(torch.stack(row)[None], [one[i : i + 1] for one in blocks], [one[i : i + 1] for one in by_block])[0]
         for i, row in enumerate(rows)
     ]
-
-
-def _grid(model: Captioner, images: Tensor) -> tuple[int, int]:
-    return model.encoder.grid((images.shape[-2], images.shape[-1]))

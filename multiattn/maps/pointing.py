@@ -1,9 +1,9 @@
-"""Which attention heads point: every head scored on questions of which it is known what they are about, and where.
+"""Which attention heads point: every head scored on questions with boxes around what they are about.
 
-Notation: l layers, h heads, w words.
+A map points at a thing if the center of its highest patch lies in the thing's box. Choose heads on some pictures and
+measure them on others.
 
-A map points at a thing where the middle of its highest patch lies in the thing's box. Heads that are chosen on some
-pictures are to be measured on others.
+Notation: l layers, h heads, w words, y and x the patch grid.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from ..attention.heads import Head
+from ..checks import require
 from ..errors import ModelError
 from .attention_map import AttentionMap
 
@@ -20,20 +21,35 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in pixels of the source picture."""
 
 LEAST_GAIN = 0.002
-"""The share of questions that one more head must win, or it is left out."""
+"""The share of questions that one more head must add to be chosen."""
 
 
 class PointingScore(NamedTuple):
-    """How often a head points at what a question is about."""
+    """How often a head points at what the questions are about."""
 
     layer: int
     head: int
     share: float
-    """Of the questions, those it is right in; where several patches are the highest, the share of them that are."""
+    """The share of questions in which the head's highest patch is in a box; with ties, each counts in part."""
+
+
+def centers_within(
+    x: Float64[np.ndarray, " x"], y: Float64[np.ndarray, " y"], boxes: Float64[np.ndarray, "boxes 4"]
+) -> Bool[np.ndarray, "y x"]:
+    """Return which patches have their center in one of the boxes.
+
+    Args:
+        x: The centers of the columns of patches, in pixels of the picture.
+        y: The centers of the rows.
+        boxes: Left, top, right and bottom of each, in pixels of the picture.
+    """
+    left, top, right, bottom = boxes.T[..., None]  # (boxes, 1)
+    rows, cols = (top <= y) & (y <= bottom), (left <= x) & (x <= right)  # (boxes, y), (boxes, x)
+    return np.asarray((rows[:, :, None] & cols[:, None]).any(axis=0))
 
 
 def patches_within(over: AttentionMap, boxes: Sequence[Box]) -> Bool[np.ndarray, "y x"]:
-    """The patches of a map whose middles are in one of the boxes.
+    """Return which patches of a map have their center in one of the boxes, in pixels of the source picture.
 
     Raises:
         ModelError: The map has no geometry.
@@ -42,26 +58,24 @@ def patches_within(over: AttentionMap, boxes: Sequence[Box]) -> Bool[np.ndarray,
         raise ModelError("`over` must have a geometry, which says where its patches lie in the source, but has none.")
     rows, cols = over.values.shape[-2:]
     _, _, height, width = over.geometry.crop
-    inside = np.zeros((rows, cols), dtype=bool)
-    for y, x in np.ndindex(rows, cols):
-        across, down = over.geometry.to_source((x + 0.5) * width / cols, (y + 0.5) * height / rows)
-        inside[y, x] = any(left <= across <= right and top <= down <= bottom for left, top, right, bottom in boxes)
-    return inside
+    x = np.array([over.geometry.to_source((col + 0.5) * width / cols, 0.0)[0] for col in range(cols)])
+    y = np.array([over.geometry.to_source(0.0, (row + 0.5) * height / rows)[1] for row in range(rows)])
+    return centers_within(x, y, np.array(boxes, dtype=np.float64).reshape(-1, 4))
 
 
 def points(values: Float[np.ndarray, "*maps y x"], inside: Bool[np.ndarray, "y x"]) -> Float64[np.ndarray, "*maps"]:
-    """The share of each map's highest patches that are inside: 0 or 1, unless several are equally high."""
+    """Return the share of each map's highest patches that are inside: 0 or 1, unless several are equally high."""
     highest = values == values.max(axis=(-2, -1), keepdims=True)
     return np.asarray((highest & inside).sum(axis=(-2, -1)) / highest.sum(axis=(-2, -1)))
 
 
 def score_pointing(stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box]]) -> list[PointingScore]:
-    """How often each head points, the best head first.
+    """Score how often each head points, the best head first.
 
     Args:
-        stacks: Of answers, as `answer_attention_stack` gives them: (layer, head, word, y, x), with geometry. All words
-            of an answer count alike.
-        boxes: What each answer is about; a question without any is left out.
+        stacks: Of answers, as `answer_attention_stack` returns them: (layer, head, word, y, x), with geometry. The
+            words of an answer count equally.
+        boxes: Around what each question is about; a question without any is left out.
 
     Raises:
         ModelError: They do not fit each other, or no question has boxes.
@@ -72,7 +86,7 @@ def score_pointing(stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box]
 
 
 def choose_pointing(stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box]], *, most: int = 4) -> list[Head]:
-    """The heads whose mean points best: the best head, then one by one what helps most, in the order of layers.
+    """Choose heads whose mean points best: the best head, then one at a time what adds most; in the order of layers.
 
     Args:
         stacks: As `score_pointing` takes them.
@@ -82,15 +96,15 @@ def choose_pointing(stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box
     Raises:
         ModelError: They do not fit each other, no question has boxes, or no head ever points.
     """
-    if most < 1:
-        raise ModelError(f"`most` must be at least 1, but is {most} instead.")
-    asked = _with_boxes(stacks, boxes)
-    together = [np.zeros(values.shape[-2:]) for values, _ in asked]
+    require(most >= 1, "most", must="at least 1", value=most)
+    known = _with_boxes(stacks, boxes)
+    sums = [np.zeros(values.shape[-2:]) for values, _ in known]
     chosen: list[Head] = []
     so_far = 0.0
     while len(chosen) < most:
         scored = np.mean(
-            [points(one + values, inside) for one, (values, inside) in zip(together, asked, strict=True)], axis=0
+            [points(of_chosen + values, inside) for of_chosen, (values, inside) in zip(sums, known, strict=True)],
+            axis=0,
         )  # (l, h)
         for layer, head in chosen:
             scored[layer, head] = -1.0
@@ -99,7 +113,7 @@ def choose_pointing(stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box
             break
         so_far = float(scored[layer, head])
         chosen.append((layer, head))
-        together = [one + values[layer, head] for one, (values, _) in zip(together, asked, strict=True)]
+        sums = [of_chosen + values[layer, head] for of_chosen, (values, _) in zip(sums, known, strict=True)]
     if not chosen:
         raise ModelError("no head of the model points at what the questions are about: it has no heads to find")
     return sorted(chosen)
@@ -108,7 +122,7 @@ def choose_pointing(stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box
 def _with_boxes(
     stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box]]
 ) -> list[tuple[Float64[np.ndarray, "l h y x"], Bool[np.ndarray, "y x"]]]:
-    """Of each question that has boxes: its maps, and which of the patches are right."""
+    """Of each question that has boxes: its maps, mean of the words, and which patches are in a box."""
     if len(stacks) != len(boxes):
         raise ModelError(f"`boxes` must be of {len(stacks)} questions, but are of {len(boxes)} instead.")
     for stack in stacks:

@@ -1,87 +1,116 @@
-"""What reached a reader from each token: one block's attention, rollout, gradient-weighted relevance, head sharpness.
+"""From captured attention weights to what reached the output: rollout, relevance, and the sharpness of heads.
 
-Notation: b batch, r readers (the classifier's head; the words of a caption), h heads, q query rows, n tokens. Each
-function takes what the readers read, a row over tokens each, and the captured weights of the blocks in order,
-(b, h, q, n), where the last block may have computed its first rows only, and gives rows over tokens, (b, r, n).
+Notation: b batch, r rows that are followed (one for a classifier, one for each word of a text), h heads, q query rows,
+n tokens.
+
+A method follows a prediction backwards as a row vector over tokens. It starts with the weight that each token of the
+last block has in what is read: 1 at a class token, or a word's cross-attention. A vector times a matrix for each block
+is enough; no n x n product is formed. Captured weights and gradients are (b, h, q, n) for each block in order; the last
+block may have computed its first rows only.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-
-from .readout import through
+from torch.overrides import TorchFunctionMode
 
 
 def rollout(rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor]) -> Float[Tensor, "b r n"]:
-    """The share of each token in what is read, if attention were all that moves information.
+    """Compute the share of each input token in the rows, as if attention were all that moves information.
 
-    Half of each block's flow is its residual connection; heads are averaged. Keeps the sum of a row.
+    Half of each block's flow is its residual connection; heads are averaged. The sum of a row is kept.
     Source: Abnar and Zuidema 2020, "Quantifying attention flow in transformers", section 3.
     """
     return rollout_path(rows, weights)[0]
 
 
 def rollout_path(rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor]) -> list[Float[Tensor, "b r n"]]:
-    """What `rollout` has before each block, and last the rows themselves."""
+    """Compute the rollout before each block; the last entry is the rows themselves."""
     path = [rows.expand(len(weights[0]), -1, -1)]
     for block in reversed(weights):
-        path.insert(0, 0.5 * path[0] + 0.5 * through(path[0], block.mean(dim=1)))
+        path.insert(0, 0.5 * path[0] + 0.5 * _through(path[0], block.mean(dim=1)))
     return path
 
 
 def relevance(
     rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> Float[Tensor, "b r n"]:
-    """What each token adds to the score that the gradients are of: attention that raises it, followed through blocks.
+    """Compute the part of each input token in the score that was differentiated: attention that raised it.
 
     Source: Chefer et al. 2021, "Generic attention-model explainability", equations 5 and 6; computed for the rows
-    that the head reads, which is the last row of their product taken from the other end.
+    that are read, which are rows of their matrix product taken from the other end.
     """
     rows = rows.expand(len(weights[0]), -1, -1)
-    return rows + _brought(rows, _raised(weights, gradients))
+    return rows + _added(rows, raising_blocks(weights, gradients))
 
 
 def normalized_relevance(
     rows: Float[Tensor, "#b r n"], weights: Sequence[Tensor], gradients: Sequence[Tensor]
 ) -> Float[Tensor, "b r n"]:
-    """The same where another stack reads the tokens: what a token was brought counts as much as it does itself.
+    """Compute the relevance where another stack reads the tokens: a token counts as much as all that reached it.
 
     The last block must have computed all rows. Source: the same, equations 8 and 9, from the left as well.
     """
-    rows, blocks = rows.expand(len(weights[0]), -1, -1), _raised(weights, gradients)
-    total = torch.zeros_like(rows[:, :1])  # (b, 1, n): what each token was brought, in all
+    rows, blocks = rows.expand(len(weights[0]), -1, -1), raising_blocks(weights, gradients)
+    total = torch.zeros_like(rows[:, :1])  # (b, 1, n): the sum of what attention added to each token
     for block in blocks:
         total = total + ((1 + total) @ block.mT)
-    return rows + _brought(over(rows, total), blocks)
+    return rows + _added(quotient(rows, total), blocks)
 
 
-def over(amounts: Tensor, totals: Tensor) -> Tensor:
-    """Their quotient; 0 where nothing is divided, for what brought nothing stays nothing."""
-    return torch.where(totals > 0, amounts / totals.clamp(min=torch.finfo(totals.dtype).tiny), 0.0)
-
-
-def _raised(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
-    return [raising(block, gradient) for block, gradient in zip(weights, gradients, strict=True)]
-
-
-def _brought(rows: Tensor, blocks: Sequence[Tensor]) -> Tensor:
-    """What the rows read beside the tokens themselves: no 1 is added to it, beside which it might be nothing."""
+def _added(rows: Tensor, blocks: Sequence[Tensor]) -> Tensor:
+    """Follow rows through blocks, without the identity: rounding would lose small values beside its ones."""
     found = torch.zeros_like(rows)
     for block in reversed(blocks):
-        found = found + through(rows + found, block)
+        found = found + _through(rows + found, block)
     return found
 
 
+def _through(rows: Float[Tensor, "b r n"], matrix: Float[Tensor, "b q n"]) -> Float[Tensor, "b r n"]:
+    """Carry rows one block back: rows @ matrix, where the block may have computed only its first q rows."""
+    return rows[..., : matrix.shape[1]] @ matrix
+
+
+def quotient(amounts: Tensor, totals: Tensor) -> Tensor:
+    """Divide, with 0 wherever the total is 0."""
+    return torch.where(totals > 0, amounts / totals.clamp(min=torch.finfo(totals.dtype).tiny), 0.0)
+
+
 def raising(weights: Float[Tensor, "b h q n"], gradients: Float[Tensor, "b h q n"]) -> Float[Tensor, "b q n"]:
-    """The attention that raises a score, as much as it does: the positive part of weight times gradient, head mean."""
+    """Compute the attention that raised a score: the positive part of weight times gradient, averaged over heads."""
     return (gradients * weights).clamp(min=0).mean(dim=1)
 
 
+def raising_blocks(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Float[Tensor, "b q n"]]:
+    """Compute `raising` for each block."""
+    return [raising(block, gradient) for block, gradient in zip(weights, gradients, strict=True)]
+
+
 def sharpness(weights: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
-    """How concentrated rows of attention are: 1 on a single token, 0 spread evenly (one minus normalized entropy)."""
+    """Compute how concentrated rows of attention are, 1 minus normalized entropy: 1 on one token, 0 spread evenly."""
     share = weights / weights.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
     entropy: Tensor = torch.special.entr(share).sum(dim=-1)
     return 1.0 - entropy / math.log(weights.shape[-1])
+
+
+def leaf(images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
+    """Copy images into a leaf of the autograd graph: needed where all weights are frozen, or in inference mode."""
+    return images.detach().clone().requires_grad_()
+
+
+class EmbeddingsAsLeaves(TorchFunctionMode):
+    """A context in which embedded tokens are leaves of the autograd graph, in this thread, also from frozen tables."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the function, and mark the result of an embedding."""
+        found = func(*args, **(kwargs or {}))
+        if func in (F.embedding, torch.embedding) and not found.requires_grad:
+            found.requires_grad_()
+        return found

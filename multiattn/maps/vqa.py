@@ -1,7 +1,10 @@
-"""Where a model looked for each word of a question and of its answer: the methods by name, as maps over (word, y, x).
+"""Maps of a model that answers questions: for each word of a question and of its answer, over (word, y, x).
+
+`vqa_replay` lays questions and answers out for one pass. `vqa_cross_attention` and `vqa_single_stream` compute rows
+over picture tokens, for the two kinds of model. Here the rows become maps.
 
 Notation: b pictures, c channels, H and W the input's height and width, l layers, h heads, m picture tokens, C width of
-what is attended to, w words.
+the context, w words.
 """
 
 from collections.abc import Sequence
@@ -12,19 +15,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..attention import ProjectedContext
-from ..attention.heads import Head
-from ..attention.heads import check_heads as checked_heads
-from ..errors import ModelError
+from ..attention.heads import Head, valid_heads
 from ..inputs import Geometry
 from ..inputs.text import Word
 from ..models import VQA, SingleStream
+from ..registry import task_spec
 from .attention_map import AttentionMap
-from .heads import named
-from .vilt import stream_looks, stream_relevance, stream_rollout
-from .vqa_attention import question_looks, question_rollout
-from .vqa_relevance import question_relevance
-from .vqa_replay import QuestionReading, QuestionReplay
-from .word_maps import FOUND_BY, word_attention, word_map
+from .building import FOUND_BY, check_method, checked_geometries, image_size, named, word_attention, word_map
+from .vqa_cross_attention import cross_attention, cross_relevance, cross_rollout
+from .vqa_replay import QuestionReading, QuestionReplay, WordRows
+from .vqa_single_stream import stream_attention, stream_relevance, stream_rollout
 
 
 class AnswerMaps(NamedTuple):
@@ -38,28 +38,28 @@ class AnswerMaps(NamedTuple):
 
 
 QUESTION_NOTES = {
-    "attention": "The share of the model's look, while it read the word of the question, that went to each patch. "
-    "It says where the model looked, not what for.",
-    "relevance": "What the word took from each patch that raised the answer's score, followed back to the patches. "
-    "Bright patches spoke for the answer by this word.",
-    "rollout": "The share of each patch in what the model looked at for the word of the question, were attention all "
-    "that moves information.",
+    "attention": "The share of the model's attention, while it read the word of the question, that went to each patch. "
+    "It shows where the model looked, not what for.",
+    "relevance": "What the word of the question took from each patch and raised the answer's score with. "
+    "Bright patches raised the score of the answer by way of this word.",
+    "rollout": "The share of each patch in what the model attended to for the word of the question, as if attention "
+    "were all that moves information.",
 }
-"""How to read the maps of a question, by method."""
+"""How to read the map of a question, by method."""
 
 ANSWER_NOTES = {
-    "attention": "The share of each patch in what had been looked at by the words that the answer was read off. "
-    "It says where the model looked, not what for.",
+    "attention": "The share of each patch in the attention of those words of the question that the answer was read "
+    "from. It shows where the model looked, not what for.",
     "relevance": "Attention weighted by how much it raised the answer's score, followed back through the question to "
-    "the picture. Bright patches spoke for the answer.",
-    "rollout": "The share of each patch in what reached the answer, were attention all that moves information.",
+    "the picture. Bright patches raised the score of the answer.",
+    "rollout": "The share of each patch in what reached the answer, as if attention were all that moves information.",
 }
-"""How to read the maps of an answer, by method."""
+"""How to read the map of an answer, by method."""
 
-ANSWER_METHODS = tuple(ANSWER_NOTES)
-"""The names `explain_answer` knows."""
+ANSWER_METHODS = task_spec("answer").map_methods
+"""The methods of `explain_answer`."""
 
-# the attentions of a `VQA` that the maps of a question and of its answer are made from, by method
+# the attentions of a `VQA` that the maps of a question and of its answer are computed from, by method
 _SITES = {
     "attention": (("question.*.cross",), ("question.*.cross",)),
     "relevance": (("encoder.*", "question.*"), ("encoder.*", "question.*", "decoder.*")),
@@ -83,7 +83,7 @@ def explain_answer(
     context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
     reading: QuestionReading | None = None,
 ) -> list[AnswerMaps]:
-    """Two maps a question, axes (word, y, x): its words, and those of its answer, each with the space before it.
+    """Compute two maps for each question, axes (word, y, x): of its words, and of those of its answer.
 
     Args:
         model: In eval mode.
@@ -91,26 +91,25 @@ def explain_answer(
         questions: The tokens of each question, from the start token to the end token; as many questions of each picture
             as of the others, side by side.
         question_words: Of each question, at least one; their pieces count from the first token after the start token.
-        answers: To each question: its place in the closed list; or its tokens, from the start token on, where a decoder
+        answers: To each question: its index in the closed list; or its tokens, from the start token on, where a decoder
             wrote them; the end token may follow.
-        answer_words: Of each answer, at least one; their pieces count from the first token after the start token. One
-            out of a closed list is a single word, whatever it says, without pieces.
+        answer_words: Of each answer, at least one; their pieces count from the first token after the start token. An
+            answer from a closed list is a single word, whatever it says, without pieces.
         method: One of `ANSWER_METHODS`.
         geometries: How each picture was cut from its source.
         layer: For `attention`: which block of the question encoder, negative from the end; the mean of all where None.
         head: For `attention`: which head of its cross-attention, or the mean where None.
-        heads: The heads of the question encoder's cross-attention that count, by layer and place; all where None.
-        context: `model.encode(images)` or what `model.question.project_context` made of it, where the caller has it
-            already; `attention` then does without the encoder.
-        reading: What `read_questions` gave for these questions, filled up on the right, where the caller has it
-            already; all methods but `relevance` then do without the question encoder. Of a `VQA` alone.
+        heads: The heads of the question encoder's cross-attention to use, by layer and index; all where None.
+        context: `model.encode(images)`, or `model.question.project_context` of that, where the caller has it already;
+            `attention` then does without the encoder.
+        reading: What `read_questions` returned for these questions, padded on the right, where the caller has it
+            already; all methods but `relevance` then do without the question encoder. For a `VQA` alone.
 
     Raises:
         ModelError: An unknown method, layer or head; a layer or head for a method that uses all of them or beside
             `heads`; or questions, answers, words, pictures, geometries and a reading that do not fit each other.
     """
-    if method not in ANSWER_METHODS:
-        raise ModelError(f"there is no map method {method!r} for answers; there are: {', '.join(ANSWER_METHODS)}")
+    check_method(method, ANSWER_METHODS, of=" for answers", layer=layer, head=head)
     if method == "attention":
         stacks = answer_attention_stack(
             model,
@@ -124,23 +123,20 @@ def explain_answer(
             reading=reading,
         )
         return [answer_attention(stack, layer=layer, head=head, heads=heads) for stack in stacks]
-    if layer is not None or head is not None:
-        raise ModelError(f"a layer or head can be chosen for the method 'attention', not for {method!r}")
+    note = ""
     if heads is not None:
-        reader = model.config.question
-        heads = checked_heads(heads, depth=reader.depth, num_heads=reader.num_heads, found_by=FOUND_BY)
-    replay = QuestionReplay.of(
-        model, images, questions, question_words, answers=answers, answer_words=answer_words, geometries=geometries
-    )
-    if isinstance(model, VQA):
-        if method == "relevance":
-            rows = question_relevance(model, images, replay, heads)
-        else:
-            rows = question_rollout(model, images, replay, heads, reading)
-    else:
+        question = model.config.question
+        heads = valid_heads(heads, depth=question.depth, num_heads=question.num_heads, found_by=FOUND_BY)
+        note = f" Of the question's attention, only the heads that point: {named(heads)}."
+    geometries = checked_geometries(geometries, len(images))
+    replay = QuestionReplay.of(model, images, questions, question_words, answers=answers, answer_words=answer_words)
+    if isinstance(model, SingleStream):
         rows = (stream_relevance if method == "relevance" else stream_rollout)(model, images, replay, heads)
-    note = "" if heads is None else f" Of the question's looks, those of the heads that point: {named(heads)}."
-    return _maps(model, images, replay, rows, method=method, geometries=geometries, note=note)
+    elif method == "relevance":
+        rows = cross_relevance(model, images, replay, heads)
+    else:
+        rows = cross_rollout(model, images, replay, heads, reading)
+    return _maps(model, images, replay, rows, geometries, method=method, note=note)
 
 
 def answer_attention_stack(
@@ -155,25 +151,24 @@ def answer_attention_stack(
     context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
     reading: QuestionReading | None = None,
 ) -> list[AnswerMaps]:
-    """What every layer and head of the question encoder looked at: two maps a question, (layer, head, word, y, x).
+    """Compute what every layer and head attended to: two stacks a question, axes (layer, head, word, y, x).
 
-    Takes what `explain_answer` takes, and raises what it raises. `answer_attention` makes the maps of that method.
+    The layers and heads are those of the question encoder's cross-attention, or of the single stream. Takes and raises
+    what `explain_answer` does. `answer_attention` turns stacks into the maps by the method `attention`.
     """
-    replay = QuestionReplay.of(
-        model, images, questions, question_words, answers=answers, answer_words=answer_words, geometries=geometries
-    )
-    rows: Sequence[tuple[Tensor, Tensor]]
+    geometries = checked_geometries(geometries, len(images))
+    replay = QuestionReplay.of(model, images, questions, question_words, answers=answers, answer_words=answer_words)
     if isinstance(model, VQA):
-        rows = question_looks(model, images, replay, context, reading)
+        rows = cross_attention(model, images, replay, context, reading)
     else:
-        rows = stream_looks(model, images, replay, context if isinstance(context, Tensor) else None)
-    return _maps(model, images, replay, rows, method="attention", geometries=geometries)
+        rows = stream_attention(model, images, replay, context if isinstance(context, Tensor) else None)
+    return _maps(model, images, replay, rows, geometries, method="attention")
 
 
 def answer_attention(
     stacks: AnswerMaps, *, layer: int | None = None, head: int | None = None, heads: Sequence[Head] | None = None
 ) -> AnswerMaps:
-    """The maps by the method `attention`, out of the stacks of `answer_attention_stack`, as `word_attention`.
+    """Average the stacks of `answer_attention_stack`, as `word_attention` does: the maps by the method `attention`.
 
     Raises:
         ModelError: There is no such layer or head, or both ways to choose are used.
@@ -185,32 +180,34 @@ def _maps(
     model: VQA | SingleStream,
     images: Tensor,
     replay: QuestionReplay,
-    rows: Sequence[tuple[Tensor, Tensor]],
+    rows: Sequence[WordRows],
+    geometries: Sequence[Geometry | None],
     *,
     method: str,
-    geometries: Sequence[Geometry | None] | None,
     note: str = "",
 ) -> list[AnswerMaps]:
-    """The maps of rows over picture tokens; `note` is what is to be said besides of how they were made."""
+    """The maps of rows over picture tokens; `note` is added to the method's own."""
     names = [site.name for site in replay.tap(model, images, select="*").sites]
-    grid = (model.encoder if isinstance(model, VQA) else model).grid((images.shape[-2], images.shape[-1]))
-
-    def made(part: int, row: Tensor, labels: tuple[str, ...], picture: int) -> AttentionMap:
-        patterns = _SITES[method][part] if isinstance(model, VQA) else ("*",)
-        return word_map(
-            row,
-            labels,
-            grid=grid,
-            method=method,
-            sites=tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)),
-            geometry=None if geometries is None else geometries[picture],
-            note=(QUESTION_NOTES, ANSWER_NOTES)[part][method] + note,
-        )
-
+    grid = (model.encoder if isinstance(model, VQA) else model).grid(image_size(images))
+    sites = [
+        tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+        for patterns in (_SITES[method] if isinstance(model, VQA) else (("*",), ("*",)))
+    ]
+    notes = [of_part[method] + note for of_part in (QUESTION_NOTES, ANSWER_NOTES)]
     return [
         AnswerMaps(
-            made(0, asked, replay.questions.labels[i], i // replay.each),
-            made(1, said, replay.answer_labels[i], i // replay.each),
+            *(
+                word_map(
+                    rows[i][part],
+                    labels[i],
+                    grid=grid,
+                    method=method,
+                    sites=sites[part],
+                    geometry=geometries[i // replay.each],
+                    note=notes[part],
+                )
+                for part, labels in enumerate((replay.questions.labels, replay.answer_labels))
+            )
         )
-        for i, (asked, said) in enumerate(rows)
+        for i in range(len(rows))
     ]

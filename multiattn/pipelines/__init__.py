@@ -20,10 +20,10 @@ from .image_results import (
 from .load import load
 from .options import AnswerOptions, CaptionOptions
 from .results import Candidate, Failure, Result, SavedMap, WrittenWord
-from .transcribe.config import Segment, SpeechOptions
-from .transcribe.options import TranscribeOptions
+from .transcribe.options import SpeechOptions, TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
 from .transcribe.results import SpeechMap, Transcript
+from .transcribe.segments import Segment
 
 __all__ = [
     "Answer",

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from multiattn.data.questions import Box, Question, QuestionRecords
+from multiattn.maps.pointing import centers_within
 
 from .tokens import TokenRows
 
@@ -24,12 +25,8 @@ def box_patches(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, in
         grid: Rows and columns of patches.
     """
     rows, cols = grid
-    y = ((np.arange(rows) + 0.5) * size[1] / rows)[:, None]
-    x = ((np.arange(cols) + 0.5) * size[0] / cols)[None]
-    inside = np.zeros(grid, np.bool_)
-    for left, top, right, bottom in boxes:
-        inside |= (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
-    return inside
+    x, y = (np.arange(cols) + 0.5) * size[0] / cols, (np.arange(rows) + 0.5) * size[1] / rows
+    return centers_within(x, y, np.array(boxes, dtype=np.float64).reshape(-1, 4))
 
 
 class BoxPatches:

@@ -9,6 +9,7 @@ from .answer import answer
 from .caption import caption
 from .memory import memory
 from .speech import speech_base, speech_features, speech_long, speech_tiny
+from .startup import startup
 from .vit import capture, forward, training
 from .window import window
 
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "speech_tiny": speech_tiny,
     "speech_base": speech_base,
     "speech_long": speech_long,
+    "startup": startup,
 }
 
 

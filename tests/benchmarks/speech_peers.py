@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import BaseModelOutput
-from whisper.decoding import DecodingTask, GenerationConfig
+from whisper.decoding import DecodingOptions, DecodingTask
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import get_tokenizer
 
@@ -146,7 +146,7 @@ def decoders(peers: Peers, context: Tensor, *, tokens: int, num_beams: int) -> d
     at_once = len(context) if num_beams == 1 else 1
     task = DecodingTask(
         peers.openai,
-        GenerationConfig(
+        DecodingOptions(
             language="en",
             sample_len=tokens,
             beam_size=None if num_beams == 1 else num_beams,

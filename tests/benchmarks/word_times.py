@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.word_times --data FOLDER [--model M] [--split validation] [--pictures DIR]
 
-FOLDER holds one digit a recording (FSDD); the strings are the fixed ones of `multiattn.data.concat_clips.fixed_strings`, so that
-each word's true start and end are its clip's. What is said is given to the model (forced), so that every word has a
-time and errors of recognition do not mix with those of time. `--pictures` draws ten of them: the waveform, the true
-words above and the found ones below.
+FOLDER holds one digit a recording (FSDD). The strings are the fixed ones of
+`multiattn.data.concat_clips.fixed_strings`, so that the true start and end of each word are those of its clip. The text
+is given to the model, so that every word has a time, and recognition errors do not mix with errors of the times.
+`--pictures` draws ten strings: the waveform with the true words above and the found ones below.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 import multiattn
-from multiattn.alignment import SpokenWord, spoken_words, word_times
+from multiattn.alignment import SpokenWord, group_words, word_times
 from multiattn.data.concat_clips import ConcatRecording, fixed_strings
 from multiattn.data.recordings import read_recordings
 from multiattn.inputs.speech_tokens import SpeechTokens
@@ -67,7 +67,7 @@ def timed(pipeline, string: ConcatRecording, *, snap: bool, own: bool) -> list[S
         model,
         context,
         [[*prompt, *ids]],
-        [spoken_words(tokenizer, ids)],
+        [group_words(tokenizer, ids)],
         prompt_lengths=[len(prompt)],
         frames=[min(int(model.encoder.frames(int(lengths))), encoded.shape[1])],
         heads=bundle.decoding.get("alignment_heads") if own else None,

@@ -335,9 +335,9 @@ def test_a_folder_for_subtitles_that_is_a_file(run, recognizer, talks, tmp_path)
 
 def test_a_segment_is_written_before_the_next_is_decoded(run, recognizer, tmp_path, monkeypatch) -> None:
     from multiattn.errors import MultiattnError
-    from multiattn.pipelines.transcribe import model as speech_model
+    from multiattn.pipelines.transcribe import chunked
 
-    plain, calls = speech_model.decode_window, []
+    plain, calls = chunked.decode_windows, []
 
     def sometimes(*arguments, **options):
         calls.append(1)
@@ -345,7 +345,7 @@ def test_a_segment_is_written_before_the_next_is_decoded(run, recognizer, tmp_pa
             raise MultiattnError("the cable was pulled")
         return plain(*arguments, **options)
 
-    monkeypatch.setattr(speech_model, "decode_window", sometimes)
+    monkeypatch.setattr(chunked, "decode_windows", sometimes)
     pause = np.random.default_rng(0).normal(scale=1e-4, size=3 * RATE)
     file = save(tmp_path / "a.wav", np.concatenate([chirp(1), pause, chirp(2), pause, chirp(3)]))
     outcome = run("transcribe", file, "--model", recognizer, "--batch-size", "1")

@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,18 @@ INPUTS = ROOT / "assets" / "inputs"
 QUESTIONS = ("what color is the large circle?", "how many circles are there?", "is the cross left of the blue square?")
 SUBTITLES = {"srt": "srt", "vtt": "vtt", "textgrid": "TextGrid", "ctm": "ctm"}
 
-RENAMED = {"made_up": "ungrounded", "dependence": "image_dependence"}
+RENAMED = {"made_up": "ungrounded", "dependence": "image_dependence", "beams": "num_beams"}
 """JSON keys of the recorded version, and what they are called now."""
 
+RENAMED_VALUES = {"normalised": "normalized"}
+"""The same for values of a configuration."""
 
-def record(program: list[str]) -> dict[str, Any]:
+
+def record(run: Callable[[list[str]], str]) -> dict[str, Any]:
     """All outputs, as JSON values.
 
     Args:
-        program: The command line that starts `multiattn`.
+        run: Runs `multiattn` with these arguments, and gives what it wrote to standard output.
     """
     pictures = [str(path) for path in sorted(INPUTS.glob("*.png"))]
     scene = str(INPUTS / "scene.png")
@@ -39,8 +43,7 @@ def record(program: list[str]) -> dict[str, Any]:
         out = Path(folder)
 
         def lines(*arguments: str) -> list[dict[str, Any]]:
-            done = subprocess.run([*program, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-            return [_without_places(json.loads(line)) for line in done.stdout.splitlines()]
+            return [_without_paths(json.loads(line)) for line in run([*arguments]).splitlines()]
 
         def maps(*arguments: str, name: str) -> dict[str, Any]:
             options = ["--format", "json", "--maps", str(out / name), "--map-method", "all"]
@@ -67,13 +70,12 @@ def record(program: list[str]) -> dict[str, Any]:
         }
         for kind in SUBTITLES:
             file = out / f"one.{kind}"
-            arguments = ("transcribe", recordings[0], "--words", "--format", kind, "--out", str(file))
-            subprocess.run([*program, *arguments], cwd=ROOT, check=True, capture_output=True)
+            run(["transcribe", recordings[0], "--words", "--format", kind, "--out", str(file)])
             outputs["subtitles"][kind] = file.read_text(encoding="utf-8")
     return outputs
 
 
-def _without_places(line: dict[str, Any]) -> dict[str, Any]:
+def _without_paths(line: dict[str, Any]) -> dict[str, Any]:
     """A line of output without what depends on where the checkout and the maps lie."""
     kept = {key: value for key, value in line.items() if key not in ("maps", "card")}
     return kept | ({"file": Path(line["file"]).name} if "file" in line else {})
@@ -89,7 +91,9 @@ def recorded() -> dict[str, Any]:
 def _renamed(value: Any) -> Any:
     if isinstance(value, dict):
         return {RENAMED.get(key, key): _renamed(item) for key, item in value.items()}
-    return [_renamed(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    return RENAMED_VALUES.get(value, value) if isinstance(value, str) else value
 
 
 def difference(expected: Any, found: Any, *, tolerance: float, place: str = "") -> str:
@@ -113,6 +117,11 @@ def difference(expected: Any, found: Any, *, tolerance: float, place: str = "") 
 
 
 if __name__ == "__main__":
-    text = json.dumps(record(sys.argv[1:] or [sys.executable, "-m", "multiattn"]), sort_keys=True)
+
+    def run_program(arguments: list[str]) -> str:
+        command = [sys.executable, "-m", "multiattn", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    text = json.dumps(record(run_program), sort_keys=True)
     with gzip.GzipFile(FILE, "wb", mtime=0) as file:
         file.write(text.encode())

@@ -14,7 +14,7 @@ class Explicit(torch.nn.Module):
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
         if mask.causal:
             scores = scores.masked_fill(~torch.ones(scores.shape[-2:]).tril().bool(), -torch.inf)
-        assert mask.keys is None  # whoever reads explicitly reads one text alone, without padding
+        assert mask.keys is None  # these tests read one text alone, without padding
         self.seen.append(scores.softmax(-1))
         return self.seen[-1] @ v
 

@@ -13,16 +13,16 @@ GEOMETRY = Geometry(source_size=(90, 84), resized_size=(45, 42), crop=(0, 14, 45
 
 
 def box_of(y, x):
-    """What lies around the middle of a patch, in source pixels."""
+    """A small box around the center of a patch, in source pixels."""
     return (28 + 8 * x + 3.5, 18 * y + 8.5, 28 + 8 * x + 4.5, 18 * y + 9.5)
 
 
 def stack_of(peaks, *, elsewhere=(0, 0), geometry=GEOMETRY):
-    """A stack in which some heads have their maximum at a place, and all others elsewhere; of the mean of the words."""
+    """A stack in which some heads have their maximum in a given patch, and all others elsewhere (mean of the words)."""
     values = np.zeros((LAYERS, HEADS, WORDS, *GRID), np.float32)
     for layer, head in np.ndindex(LAYERS, HEADS):
-        place = peaks.get((layer, head), elsewhere)
-        values[layer, head, 0][place] = 0.75
+        patch = peaks.get((layer, head), elsewhere)
+        values[layer, head, 0][patch] = 0.75
         values[layer, head, 1] = 0.5 * values[layer, head, 0]
         values[layer, head, 1, -1, -1] = 0.5  # higher than anything in this word, but not in the mean
     names = ("layer", "head", "word", "y", "x")
@@ -33,9 +33,9 @@ def stack_of(peaks, *, elsewhere=(0, 0), geometry=GEOMETRY):
 
 def test_the_patches_within_are_those_whose_middles_are():
     over = stack_of({})
-    for place in np.ndindex(GRID):
-        inside = patches_within(over, [box_of(*place)])
-        assert inside.shape == GRID and inside.sum() == 1 and inside[place]
+    for patch in np.ndindex(GRID):
+        inside = patches_within(over, [box_of(*patch)])
+        assert inside.shape == GRID and inside.sum() == 1 and inside[patch]
     two = patches_within(over, [(28 + 4.1, 0.0, 28 + 20.0, 9.0), (0.0, 0.0, 1.0, 90.0)])
     assert np.argwhere(two).tolist() == [[0, 1], [0, 2]]
 
@@ -50,23 +50,23 @@ def test_of_several_highest_patches_the_share_that_is_inside_counts():
 
 
 def test_each_heads_share_of_questions():
-    places = [(1, 2), (3, 6), (2, 0), (4, 1)]
+    patches = [(1, 2), (3, 6), (2, 0), (4, 1)]
     right = {(1, 2): 4, (0, 1): 3, (1, 0): 1}
-    stacks = [stack_of({head: place for head, count in right.items() if i < count}) for i, place in enumerate(places)]
-    boxes = [[box_of(0, 3), box_of(*place)] for place in places]
+    stacks = [stack_of({head: patch for head, count in right.items() if i < count}) for i, patch in enumerate(patches)]
+    boxes = [[box_of(0, 3), box_of(*patch)] for patch in patches]
     scored = score_pointing([*stacks, stack_of({})], [*boxes, []])  # nothing is known of the last
     assert [one[:2] for one in scored[:4]] == [(1, 2), (0, 1), (1, 0), (0, 0)]
     assert [one.share for one in scored] == [1, 0.75, 0.25, 0, 0, 0]
 
 
 def test_heads_are_chosen_that_help_each_other():
-    places = [(1, 2), (3, 6), (2, 1), (4, 1)]
-    boxes = [[box_of(*place)] for place in places]
+    patches = [(1, 2), (3, 6), (2, 1), (4, 1)]
+    boxes = [[box_of(*patch)] for patch in patches]
     # one head is right in three of four; another in the fourth, and weak where it is wrong; a third is like the first
     heads = {(0, 1): [0, 1, 2], (1, 1): [0, 1], (1, 2): [3]}
     stacks = []
-    for i, place in enumerate(places):
-        stack = stack_of({head: place for head, right in heads.items() if i in right})
+    for i, patch in enumerate(patches):
+        stack = stack_of({head: patch for head, right in heads.items() if i in right})
         values = stack.values.copy()
         values[0, 1] *= 0.5 if i == 3 else 1
         values[1, 2] *= 1 if i == 3 else 0.25

@@ -12,8 +12,10 @@ import torch
 
 from multiattn.generation import GenerationConfig
 from multiattn.inputs import AudioPreprocessing, Recording, SpeechTokens, Tokenizer
-from multiattn.pipelines.transcribe.decode import SpeechOptions, WindowResult, detect_languages
+from multiattn.pipelines.transcribe.decode import decode_windows
 from multiattn.pipelines.transcribe.model import SpeechModel
+from multiattn.pipelines.transcribe.options import SpeechOptions
+from multiattn.pipelines.transcribe.segments import WindowResult
 from multiattn.pipelines.transcribe.sequential import transcribe_in_order
 from multiattn.weights import load_bundle
 from tests.parity.random_weights import randomize
@@ -143,8 +145,8 @@ def windows() -> torch.Tensor:
 
 
 def decoded(pair: Pair, options: SpeechOptions, *, previous: list[int] | None = None) -> list[WindowResult]:
-    encoded = pair.ours.encode(windows(), [3000] * 2, options)
-    return pair.ours.decode(encoded, options, previous=None if previous is None else [previous] * 2)
+    encoded = pair.ours.encode(windows(), [3000] * 2)
+    return decode_windows(pair.ours, encoded, options, previous=None if previous is None else [previous] * 2)
 
 
 @pytest.mark.parametrize(
@@ -182,12 +184,12 @@ def test_the_comparison_is_of_texts_that_say_something(pair: Pair) -> None:
 
 
 def test_the_language_is_heard_as_theirs(pair: Pair) -> None:
-    encoded = pair.ours.encode(windows(), [3000] * 2, ALONE)
+    encoded = pair.ours.encode(windows(), [3000] * 2)
     _, probs = pair.theirs.detect_language(windows(), whisper.tokenizer.get_tokenizer(True))
     expected = [max(of_one, key=of_one.get) for of_one in probs]
-    assert detect_languages(pair.ours.model, encoded.projected, pair.ours.tokens) == expected
+    assert pair.ours.detect_languages(encoded) == expected
     options = replace(ALONE, decoding=replace(pair.suppressed, max_tokens=3), language=None, timestamps=True)
-    assert [one.language for one in pair.ours.decode(encoded, options)] == expected
+    assert [one.language for one in decode_windows(pair.ours, encoded, options)] == expected
 
 
 @pytest.mark.parametrize(
@@ -214,10 +216,10 @@ def test_a_long_recording_is_gone_through_as_theirs(pair: Pair, asked: dict) -> 
         initial_prompt=asked.get("initial_prompt"),
         condition_on_previous=asked.get("condition_on_previous_text", True),
     )
-    times = asked.get("clip_timestamps")
-    clips = None if times is None else list(zip(times[::2], times[1::2], strict=True))
+    if times := asked.get("clip_timestamps"):
+        options = replace(options, clips=tuple(zip(times[::2], times[1::2], strict=True)))
     with Recording.open(samples) as recording:
-        found = list(transcribe_in_order(pair.ours, recording, options, clips=clips))
+        found = list(transcribe_in_order(pair.ours, recording, options))
     assert len(expected) > 2
     assert [list(one.tokens) for one in found] == [one["tokens"] for one in expected]
     for mine, one in zip(found, expected, strict=True):

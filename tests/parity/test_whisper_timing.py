@@ -1,9 +1,11 @@
 """Ours against openai-whisper's `find_alignment`: the same weights, tokens and words."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from multiattn.alignment import dtw, median_filter, merged, spoken_words, word_times
+from multiattn.alignment import dtw, group_words, median_filter, word_times
 from multiattn.inputs import Tokenizer
 from multiattn.models import SpeechConfig, SpeechEncoderConfig, SpeechRecognizer, TextDecoderConfig
 from multiattn.weights.state import load_into
@@ -93,11 +95,12 @@ def test_words_and_their_times_are_the_same(models, multilingual, language, feat
     features = torch.randn(80, 2 * FRAMES, generator=torch.Generator().manual_seed(3))
     expected = timing.find_alignment(theirs, tokenizer, list(ids), features, feature_frames)
     own = Theirs(tokenizer)
-    words = spoken_words(own, ids, language=language)
+    words = group_words(own, ids, language=language)
     prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
     with torch.inference_mode():
         context = ours.encode(features[None])
-    (found,) = word_times(
+    times = partial(
+        word_times,
         ours,
         context,
         [[*prompt, *ids]],
@@ -106,14 +109,14 @@ def test_words_and_their_times_are_the_same(models, multilingual, language, feat
         frames=[feature_frames // 2],
         heads=heads_of(theirs),
         special_ids=own.special_ids,
-        merge=False,
     )
+    (found,) = times(merge=False)
     check(found, expected)
     assert len({word.start for word in found}) > 2  # or the comparison would say little
     text = own.decode(ids)
     assert all(text[word.start_char : word.end_char] == word.text for word in found)
     timing.merge_punctuations(expected, "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、")
-    joined = merged(found)
+    (joined,) = times(merge=True)
     check(joined, [word for word in expected if word.word])
     assert len(joined) < len(found)
 

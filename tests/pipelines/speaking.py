@@ -1,4 +1,4 @@
-"""Sounds, and tiny models that listen to them, for the tests of the ways through a recording."""
+"""Sounds and tiny speech models for the tests of transcription."""
 
 import torch
 
@@ -35,7 +35,7 @@ def hush(seconds: float, *, level: float = 0.0) -> torch.Tensor:
 
 
 def written(speech: SpeechModel, text: str) -> tuple[int, ...]:
-    """The tokens of a text in which "0.5" stands for a time and all else for words."""
+    """Return the tokens of a text in which numbers such as "0.5" are timestamps and all else is words."""
     first, found = speech.tokens.first_timestamp, list[int]()
     assert first is not None
     for part in text.split():

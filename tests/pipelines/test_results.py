@@ -234,7 +234,8 @@ def test_a_failure_as_json() -> None:
 
 def speech_map() -> SpeechMap:
     layers = np.stack([word_values()] * 2)[:, None]
-    return SpeechMap(time_map(word_values(), LABELS), tones(), RATE, SPOKEN, time_map(layers, LABELS))
+    words = tuple(word._replace(text=word.text.strip()) for word in SPOKEN)
+    return SpeechMap(time_map(word_values(), LABELS), tones(), RATE, words, time_map(layers, LABELS))
 
 
 @pytest.fixture(params=["classify", "caption", "answer", "transcribe"])
@@ -267,6 +268,6 @@ def test_the_page_of_a_map_over_time_plays_the_whole_recording(tmp_path: Path) -
     page = (tmp_path / "a.html").read_text(encoding="utf-8")
     facts = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert facts["seconds"] == pytest.approx(DURATION)
-    assert [word["text"].strip() for segment in facts["segments"] for word in segment["words"]] == [
-        word.strip() for word in LABELS
-    ]
+    (segment,) = facts["segments"]
+    assert segment["text"] == "three one four, one"
+    assert [word["text"].strip() for word in segment["words"]] == [word.strip() for word in LABELS]

@@ -8,19 +8,17 @@ import pytest
 import soundfile
 import torch
 
-from multiattn.alignment import SpokenWord
+from multiattn.alignment import SpokenWord, word_timestamps
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Recording
 from multiattn.pipelines import Failure, TranscribePipeline, Transcript
-from multiattn.pipelines.transcribe import decode as speech_window
-from multiattn.pipelines.transcribe import model as speech_model
-from multiattn.pipelines.transcribe import word_timestamps as heard
-from multiattn.pipelines.transcribe.config import Segment
+from multiattn.pipelines.transcribe import chunked, decode
+from multiattn.pipelines.transcribe.segments import Segment
 from tests.fixtures import tiny_bundle, tiny_speech_bundle, tiny_whisper_bundle
 
 RATE = 16_000  # Hz
 QUICK = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 7}
-"""Options that keep random weights, which fail every limit, from being asked six times."""
+"""Options that keep random weights, whose texts fail every threshold, from being run at six temperatures."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +32,7 @@ def whisper() -> TranscribePipeline:
 
 
 def bursts(count: int, *, rate: int = RATE, pause: float = 0.4, seed: int = 0) -> np.ndarray:
-    """So many chirps of a third of a second, with pauses of faint noise before, between and after them."""
+    """Chirps of a third of a second, with pauses of faint noise before, between and after them."""
     random = np.random.default_rng(seed)
     times = np.arange(round(0.31 * rate)) / rate
     quiet = np.zeros(round(pause * rate))
@@ -59,7 +57,7 @@ def facts(result: Transcript) -> dict:
     return fields
 
 
-def test_one_recording_is_the_same_however_it_comes(ours, tmp_path) -> None:
+def test_one_recording_gives_the_same_in_every_form(ours, tmp_path) -> None:
     samples = bursts(3)
     samples = np.round(samples * 32768).clip(-32768, 32767).astype(np.int16)  # what the file holds
     file = save(tmp_path / "a.wav", samples)
@@ -74,13 +72,13 @@ def test_one_recording_is_the_same_however_it_comes(ours, tmp_path) -> None:
     assert facts(ours(samples, rate=RATE, **QUICK)) == facts(result)
 
 
-def test_the_rate_of_an_array_counts(ours) -> None:
+def test_the_rate_of_an_array_is_used(ours) -> None:
     samples = bursts(2)
     result = ours(samples, rate=8000, **QUICK)
     assert result.duration == pytest.approx(2 * len(samples) / RATE)
 
 
-def test_a_list_keeps_its_order_and_names_what_cannot_be_used(ours, tmp_path) -> None:
+def test_a_list_keeps_its_order_and_has_failures(ours, tmp_path) -> None:
     good = [save(tmp_path / f"{i}.wav", bursts(i + 1, seed=i)) for i in range(2)]
     (tmp_path / "words.wav").write_text("no recording")
     found = ours([good[1], tmp_path / "words.wav", good[0]], **QUICK)
@@ -111,19 +109,19 @@ def test_the_stream_reads_no_further_than_it_is_asked_to(ours) -> None:
         assert len(asked) == count
 
 
-def test_pieces_of_several_recordings_share_batches(ours, tmp_path, monkeypatch) -> None:
+def test_chunks_of_several_recordings_share_batches(ours, tmp_path, monkeypatch) -> None:
     (tmp_path / "words.wav").write_text("no recording")
-    talks = [bursts(count, pause=2.1, seed=count) for count in (1, 3, 1)]
-    inputs = [talks[0], np.zeros(RATE), tmp_path / "words.wav", talks[1], np.full(1, 0.7), talks[2]]
-    hot = {"temperatures": [0.8], "num_beams": 1, "max_tokens": 7}  # chance too is each piece's own
+    recordings = [bursts(count, pause=2.1, seed=count) for count in (1, 3, 1)]
+    inputs = [recordings[0], np.zeros(RATE), tmp_path / "words.wav", recordings[1], np.full(1, 0.7), recordings[2]]
+    hot = {"temperatures": [0.8], "num_beams": 1, "max_tokens": 7}  # each chunk has a generator of its own
     alone = [ours(one, words=True, batch_size=1, **hot) if not isinstance(one, Path) else None for one in inputs]
-    sizes, plain = [], speech_model.decode_window
+    sizes, plain = [], chunked.decode_windows
 
-    def counted(model, projected, *arguments, **options):
-        sizes.append(len(projected))
-        return plain(model, projected, *arguments, **options)
+    def counted(speech, encoded, *arguments, **options):
+        sizes.append(len(encoded.projected))
+        return plain(speech, encoded, *arguments, **options)
 
-    monkeypatch.setattr(speech_model, "decode_window", counted)
+    monkeypatch.setattr(chunked, "decode_windows", counted)
     for batch_size, expected in ((1, [1] * 5), (2, [2, 2, 1]), (4, [4, 1]), (9, [5])):
         sizes.clear()
         events: list = []
@@ -132,13 +130,13 @@ def test_pieces_of_several_recordings_share_batches(ours, tmp_path, monkeypatch)
         assert sizes == expected
         results = [one for one in events if not isinstance(one, Segment)]
         assert [type(one) for one in results] == [Transcript, Transcript, Failure, Transcript, Transcript, Transcript]
-        told: list[Segment] = []
+        passed: list[Segment] = []
         for event in events:
             if isinstance(event, Segment):
-                told.append(event)
+                passed.append(event)
             else:
-                assert tuple(told) == (event.segments if isinstance(event, Transcript) else ())
-                told = []
+                assert tuple(passed) == (event.segments if isinstance(event, Transcript) else ())
+                passed = []
         for one, expected_one in zip(results, alone, strict=True):
             if expected_one is not None:
                 assert (one.text, one.duration) == (expected_one.text, expected_one.duration)
@@ -146,7 +144,7 @@ def test_pieces_of_several_recordings_share_batches(ours, tmp_path, monkeypatch)
         assert [bool(one.text) for one in results if isinstance(one, Transcript)] == [True, False, True, False, True]
 
 
-def test_a_recording_that_breaks_off_is_a_failure_between_its_neighbours(ours, monkeypatch) -> None:
+def test_a_damaged_recording_is_a_failure_between_its_neighbors(ours, monkeypatch) -> None:
     long, short = bursts(2, pause=2.1), bursts(1)
     blocks = Recording.blocks
 
@@ -165,60 +163,60 @@ def test_a_recording_that_breaks_off_is_a_failure_between_its_neighbours(ours, m
 @pytest.mark.parametrize("kind", ["ours", "whisper"])
 @pytest.mark.parametrize("count", [1, 300])
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_click_says_nothing(kind, count, batch_size, request) -> None:
+def test_a_click_has_no_text(kind, count, batch_size, request) -> None:
     result = request.getfixturevalue(kind)(np.full(count, 0.7), batch_size=batch_size, **QUICK)
     assert (result.text, result.segments) == ("", ())
 
 
-def test_a_text_is_read_again_once(monkeypatch) -> None:
-    """The reading that notices loops serves for the words; segments and words are as from a reading of their own."""
+def test_one_more_decoder_pass_serves_loops_and_words(monkeypatch) -> None:
+    """The pass that detects loops serves the words; segments and words are as from a pass of their own."""
     bundle = tiny_speech_bundle()
     bundle.decoding["alignment_heads"] = [[0, 1], [1, 0]]
     pipeline, samples = TranscribePipeline(bundle, device="cpu"), bursts(3)
     asked = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 23}
-    counts, plain = [], heard.listen
+    counts, plain = [], word_timestamps.token_attention
 
     def counted(*arguments, **options):
         counts.append(1)
         return plain(*arguments, **options)
 
-    monkeypatch.setattr(heard, "listen", counted)
+    monkeypatch.setattr(word_timestamps, "token_attention", counted)
     once = pipeline(samples, words=True, **asked)
     assert len(once.segments[0].tokens) >= 12 and counts == []
-    monkeypatch.setattr(speech_window, "listened", lambda texts, *arguments, **options: list(texts))
+    monkeypatch.setattr(decode, "_detect_loops", lambda results, *arguments: list(results))
     twice = pipeline(samples, words=True, **asked)
     assert counts == [1]
     assert [replace(one, flags=()) for one in once.segments] == list(twice.segments)
 
 
 @pytest.mark.parametrize("seed", range(7))
-def test_every_word_has_some_time(seed) -> None:
+def test_every_word_has_a_duration(seed) -> None:
     random = np.random.default_rng(seed)
     times = np.sort(random.integers(0, 9, 26)) / 5  # many alike
     words = [SpokenWord("a", start, end, 1.0, 0, 1, (0,)) for start, end in times.reshape(-1, 2).tolist()]
     for least, end in ((0.02, 1.8), (0.02, 1.65), (0.3, 1.8)):
-        found = heard.with_room(words, least=least, end=end)
+        found = word_timestamps.with_min_duration(words, least, end=end)
         bounds = np.array([(word.start, word.end) for word in found])
         assert (np.diff(bounds.ravel()) >= -1e-9).all()
         assert (bounds[:, 1] - bounds[:, 0] >= min(least, end / 13) - 1e-9).all()
         assert bounds[0, 0] >= -1e-9 and bounds[-1, 1] <= end + 1e-9
     apart = [SpokenWord("a", i, i + 0.5, 1.0, 0, 1, (0,)) for i in range(5)]
-    assert heard.with_room(apart, least=0.02, end=5.0) == apart
-    assert heard.with_room([], least=0.02, end=1.0) == []
+    assert word_timestamps.with_min_duration(apart, 0.02, end=5.0) == apart
+    assert word_timestamps.with_min_duration([], 0.02, end=1.0) == []
 
 
 @pytest.mark.parametrize("kind", ["ours", "whisper"])
-def test_segments_come_as_they_are_ready_and_are_those_of_the_result(kind, request) -> None:
+def test_segments_are_passed_on_when_ready_and_are_those_of_the_result(kind, request) -> None:
     pipeline = request.getfixturevalue(kind)
     recordings = [bursts(count, pause=2.1, seed=count) for count in (3, 2)]
     events = []
     stream = pipeline.stream(recordings, on_segment=events.append, batch_size=1, **QUICK)
     for result in stream:
         events.append(result)
-    places = [i for i, event in enumerate(events) if isinstance(event, Transcript)]
-    assert len(places) == 2 and places[1] == len(events) - 1
-    first, second = events[: places[0]], events[places[0] + 1 : -1]
-    assert tuple(first) == events[places[0]].segments and len(first) > 1
+    ends = [i for i, event in enumerate(events) if isinstance(event, Transcript)]
+    assert len(ends) == 2 and ends[1] == len(events) - 1
+    first, second = events[: ends[0]], events[ends[0] + 1 : -1]
+    assert tuple(first) == events[ends[0]].segments and len(first) > 1
     assert tuple(second) == events[-1].segments and len(second) > 1
     one_by_one = pipeline.segments(recordings[0], batch_size=1, **QUICK)
     assert isinstance(next(one_by_one), Segment)
@@ -248,7 +246,7 @@ def test_words_lie_in_their_segments_in_order(kind, batch_size, request) -> None
         assert plain.text == result.text
 
 
-def test_a_recording_in_pieces_is_the_same_for_every_batch_size(ours) -> None:
+def test_a_recording_in_chunks_is_the_same_for_every_batch_size(ours) -> None:
     samples = bursts(7, pause=2.6)
     found = [ours(samples, words=True, batch_size=size, **QUICK) for size in (1, 2, 5)]
     assert len(found[0].segments) == 7
@@ -258,7 +256,7 @@ def test_a_recording_in_pieces_is_the_same_for_every_batch_size(ours) -> None:
             assert (word.start, word.end) == pytest.approx((expected.start, expected.end), abs=1e-3)
 
 
-def test_the_same_recording_gives_the_same_text_with_chance_in_it(ours) -> None:
+def test_sampling_gives_the_same_text_for_the_same_seed(ours) -> None:
     samples = bursts(2)
     hot = {"temperatures": [1.0], "log_prob_threshold": None}
     first, again = ours(samples, **hot), ours(samples, **hot)
@@ -266,17 +264,37 @@ def test_the_same_recording_gives_the_same_text_with_chance_in_it(ours) -> None:
     assert {ours(samples, seed=seed, **hot).text for seed in range(1, 6)} != {first.text}
 
 
-def test_a_language_is_told_or_heard(whisper) -> None:
+def test_a_language_is_given_or_detected(whisper) -> None:
     samples = bursts(2)
-    heard = whisper(samples, **QUICK)
-    assert heard.language in ("en", "de", "zh")
-    assert heard.to_dict()["language"] == heard.language
+    found = whisper(samples, **QUICK)
+    assert found.language in ("en", "de", "zh")
+    assert found.to_dict()["language"] == found.language
     assert whisper(samples, language="de", **QUICK).language == "de"
     with pytest.raises(ModelError, match="`language` must be of de, en, zh, but is 'fr' instead"):
         whisper(samples, language="fr")
 
 
-def test_what_came_before_counts(whisper) -> None:
+def test_clips_of_a_recording(ours, whisper) -> None:
+    samples, clips = bursts(7), [(1.0, 1.9), (3.5, 60.0)]
+    for words in (False, True):
+        result = whisper(samples, clips=clips, words=words, language="en", **QUICK)
+        assert result.duration == pytest.approx(len(samples) / RATE)
+        starts = [segment.start for segment in result.segments]
+        assert any(start < 2 for start in starts) and any(start > 3 for start in starts)
+        for segment in result.segments:
+            assert any(start <= segment.start < min(end, result.duration) for start, end in clips)
+    assert list(whisper.segments(samples, clips=clips, words=True, language="en", **QUICK)) == list(result.segments)
+    whole = whisper(samples, clips=[(0, 60)], language="en", **QUICK)
+    assert facts(whole) == facts(whisper(samples, language="en", **QUICK))
+    with pytest.raises(ModelError, match="`batch_size` must be 1 with `clips`, but is 3 instead"):
+        whisper(samples, clips=clips, batch_size=3)
+    with pytest.raises(ModelError, match="tiny writes no times, and transcribes whole recordings only"):
+        ours(samples, clips=clips)
+    with pytest.raises(ModelError, match="`clips` must be pairs of start and end in seconds, in order"):
+        whisper.stream([samples], clips=[(2.0, 1.0)])
+
+
+def test_the_prompt_changes_the_text(whisper) -> None:
     samples = bursts(2)
     texts = {
         whisper(samples, language="en", prompt=prompt, **QUICK).text for prompt in (None, "the red", "nine. nine.")
@@ -290,7 +308,7 @@ def test_a_model_without_languages_has_none(ours) -> None:
     assert "language" not in result.to_dict()
 
 
-def test_it_says_what_it_is_asked_to(ours, whisper) -> None:
+def test_options_that_cannot_be_used_are_named_at_once(ours, whisper) -> None:
     samples = bursts(1)
     for options, error, message in (
         ({"maps": "glow"}, ModelError, "`maps` must be of attention.* or all, but is 'glow' instead"),
@@ -301,7 +319,7 @@ def test_it_says_what_it_is_asked_to(ours, whisper) -> None:
         with pytest.raises(error, match=message):
             ours(samples, **options)
         with pytest.raises(error, match=message):
-            ours.stream([samples], **options)  # told at once, not with the first result
+            ours.stream([samples], **options)  # at once, not with the first result
         if "maps" not in options:
             with pytest.raises(error, match=message):
                 ours.segments(samples, **options)
@@ -309,7 +327,7 @@ def test_it_says_what_it_is_asked_to(ours, whisper) -> None:
         whisper(samples, ctc_weight=0.3)
 
 
-def test_a_model_of_another_task_or_without_a_vocabulary() -> None:
+def test_a_model_of_another_task_or_without_a_tokenizer_is_refused() -> None:
     with pytest.raises(ModelError, match="tiny must be a model for transcribe, but is one for classify instead"):
         TranscribePipeline(tiny_bundle(), device="cpu")
     bundle = tiny_speech_bundle()
@@ -318,7 +336,7 @@ def test_a_model_of_another_task_or_without_a_vocabulary() -> None:
         TranscribePipeline(bundle, device="cpu")
 
 
-def test_alignment_heads_that_the_model_has_not() -> None:
+def test_alignment_heads_that_do_not_exist_are_refused() -> None:
     bundle = tiny_speech_bundle()
     bundle.decoding["alignment_heads"] = [[5, 0]]
     with pytest.raises(ModelError, match=r"\(5, 0\)"):

@@ -1,4 +1,6 @@
-"""What of the caller, of the model's directory and of the defaults counts."""
+"""Options of the caller, over those of the model's directory, over the defaults."""
+
+import math
 
 import pytest
 
@@ -30,7 +32,7 @@ def made(asked=None, by_model=None, tokens=WHISPER, *, max_length=448, has_ctc=F
     )
 
 
-def test_the_defaults_follow_from_what_the_vocabulary_has() -> None:
+def test_the_defaults_depend_on_the_vocabulary() -> None:
     found = made()
     assert (found.decoding.num_beams, found.decoding.max_tokens) == (5, 224)
     assert (found.timestamps, found.condition_on_previous) == (True, True)
@@ -40,7 +42,7 @@ def test_the_defaults_follow_from_what_the_vocabulary_has() -> None:
     assert (found.timestamps, found.condition_on_previous) == (False, False)
 
 
-def test_what_is_asked_for_goes_over_the_models_wish_and_that_over_the_default() -> None:
+def test_the_callers_options_win_over_the_models_and_these_over_the_defaults() -> None:
     by_model = {"num_beams": 2, "max_tokens": 31, "min_tokens": 7, "suppress": (3, 5), "alignment_heads": [[1, 0]]}
     found = made({}, by_model).decoding
     assert (found.num_beams, found.max_tokens, found.min_tokens, found.suppress) == (2, 31, 7, (3, 5))
@@ -49,7 +51,7 @@ def test_what_is_asked_for_goes_over_the_models_wish_and_that_over_the_default()
     assert made({"num_beams": None, "max_tokens": None}, by_model) == made({}, by_model)
 
 
-def test_a_model_may_say_how_much_ctc_counts() -> None:
+def test_a_model_may_state_its_ctc_weight() -> None:
     by_model = {"ctc_weight": 0.4}
     assert made({}, by_model, has_ctc=True).ctc_weight == 0.4
     assert made({"ctc_weight": 0.0}, by_model, has_ctc=True).ctc_weight == 0.0
@@ -57,7 +59,7 @@ def test_a_model_may_say_how_much_ctc_counts() -> None:
         made({}, by_model)
 
 
-def test_what_belongs_to_speech_arrives() -> None:
+def test_options_of_speech_are_passed_on() -> None:
     found = made(
         {
             "language": "fr",
@@ -68,12 +70,14 @@ def test_what_belongs_to_speech_arrives() -> None:
             "log_prob_threshold": -0.3,
             "no_speech_threshold": 0.4,
             "condition_on_previous": False,
+            "clips": [[0, 1.5], [3, 4]],
         }
     )
     assert (found.language, found.task, found.initial_prompt) == ("fr", "translate", "Zwicky, Ångström")
     assert found.temperatures == (0.0, 0.7)
     assert (found.compression_ratio_threshold, found.log_prob_threshold, found.no_speech_threshold) == (1.9, -0.3, 0.4)
     assert found.condition_on_previous is False
+    assert found.clips == ((0.0, 1.5), (3.0, 4.0))
     assert made({"ctc_weight": 0.3}, has_ctc=True).ctc_weight == 0.3
 
 
@@ -97,10 +101,23 @@ def test_what_belongs_to_speech_arrives() -> None:
         ({"task": 7}, WHISPER, "`task` must be text, but is 7 instead"),
         ({"seed": -1}, WHISPER, r"`seed` must be a whole number from 0 to 2\*\*64 - 1, but is -1 instead"),
         ({"temperatures": 0.5}, WHISPER, "`temperatures` must be a list of numbers, but is 0.5 instead"),
+        ({"clips": [(0, 1)]}, PLAIN, "runs/mine writes no times, and transcribes whole recordings only: leave `clips`"),
+        *[
+            ({"clips": clips}, WHISPER, "`clips` must be a list of pairs of start and end in seconds, but is")
+            for clips in (0.5, [3.0], [(1, 2, 3)], [("0", "1")], [(True, 2)])
+        ],
+        *[
+            (
+                {"clips": clips},
+                WHISPER,
+                "`clips` must be pairs of start and end in seconds, in order and without overlap",
+            )
+            for clips in ([], [(2, 1)], [(1, 1)], [(-1, 1)], [(0, 2), (1, 3)], [(0, math.inf)], [(0, math.nan)])
+        ],
         ({"temperatures": [0.5, -1]}, WHISPER, "`temperatures` must be at least one number of at least 0"),
     ],
 )
-def test_what_cannot_be_is_named(asked, tokens, message) -> None:
+def test_options_that_cannot_be_used_are_named(asked, tokens, message) -> None:
     with pytest.raises(ModelError, match=message):
         made(asked, tokens=tokens)
 
@@ -112,12 +129,14 @@ def test_what_cannot_be_is_named(asked, tokens, message) -> None:
         ({"num_beams": 0}, "runs/mine: `decoding` cannot be used: `num_beams` must be at least 1, but is 0 instead"),
     ],
 )
-def test_a_models_wish_that_is_none_is_named(by_model, message) -> None:
+def test_options_of_the_model_that_cannot_be_used_are_named(by_model, message) -> None:
     with pytest.raises(ModelError, match=message):
         made({}, by_model)
 
 
 def test_an_unknown_option_is_like_an_unknown_parameter() -> None:
     check_names({"num_beams": 3, "seed": 1}, TranscribeOptions)
-    with pytest.raises(TypeError, match="there is no option 'beam'; there are: language, task, prompt, num_beams, "):
+    with pytest.raises(
+        TypeError, match="there is no option 'beam'; there are: language, task, prompt, clips, num_beams, "
+    ):
         check_names({"beam": 3}, TranscribeOptions)

@@ -1,4 +1,16 @@
-"""Transcription: from a recording of any length to segments, words with their times, and maps."""
+"""Transcription: from a recording of any length to segments, words with their times, and maps.
+
+The way of one recording through the modules, in this order:
+
+1. `pipeline`: the inputs and `options` are checked, and a `job` is made for each recording.
+2. `sequential`: windows in order, each beginning where the last one ended (models that write times); or `chunked`:
+   chunks cut at pauses (`vad`), decoded in batches (all models).
+3. `model`: features of a window -> encoder -> what the decoder attends to; the language.
+4. `decode`: the text of a window by search, and by sampling where it fails the thresholds.
+5. `segments`: the text is cut into segments at the times in it.
+6. `word_timestamps`: where words or maps are asked for, they are computed by one more decoder pass.
+7. `results`: the transcript, with its maps and file formats.
+"""
 
 from .pipeline import TranscribePipeline
 

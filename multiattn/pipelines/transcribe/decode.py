@@ -1,211 +1,143 @@
-"""Windows of speech to text: a search, and where its text does not hold, samples at rising temperatures.
+"""From encoded windows to text: a search, and where its text fails the thresholds, samples at rising temperatures.
 
-Source: openai-whisper, decoding.py (`DecodingTask`) and transcribe.py (`decode_with_fallback`). Beyond it: where no
-temperature gives a text that holds, the best is taken and not the last.
+Source: openai-whisper, decoding.py (`DecodingTask`, `DecodingResult`) and transcribe.py (`decode_with_fallback`).
+Beyond it: loops are detected from the attention too, a short text may repeat itself, and where no temperature gives a
+text that passes, the best is taken and not the last.
+
+Notation: b windows, V vocabulary.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
+from ...alignment import progress, token_attention
+from ...alignment.loops import STALL_TOKENS
 from ...attention import ProjectedContext
 from ...errors import ModelError
-from ...generation import GenerationConfig, generate
+from ...generation import Generated, GenerationConfig, generate
 from ...generation.ctc import CtcScorer
 from ...generation.timestamps import TimestampRules
-from ...inputs.speech_tokens import SpeechTokens
-from ...inputs.text import Tokenizer
-from ...models.speech import SpeechRecognizer
-from .config import Segment, SpeechOptions, WindowResult
-from .fallback import Attempt, attempt_of, failures_of, listened, result_of
+from .model import Encoded, SpeechModel
+from .options import SpeechOptions
+from .segments import WindowResult, has_no_speech
 
-__all__ = ["Segment", "SpeechOptions", "WindowResult", "decode_window", "detect_languages"]
+_LOOP_BYTES = 100
+"""A shorter text is no loop, however often it repeats itself: people say "no, no, no", and telephone numbers."""
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+"""One random generator for all windows, or one for each; None where nothing is sampled."""
 
 
 @torch.inference_mode()
-def decode_window(
-    model: SpeechRecognizer,
-    projected: ProjectedContext,
-    tokens: SpeechTokens,
-    tokenizer: Tokenizer,
+def decode_windows(
+    speech: SpeechModel,
+    encoded: Encoded,
     options: SpeechOptions,
     *,
     previous: Sequence[Sequence[int]] | None = None,
-    generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    heads: Sequence[tuple[int, int]] | None = None,
-    frames: Sequence[int] | None = None,
-    frame_seconds: float = 0.02,
-    ctc_log_probs: Float[Tensor, "b n V"] | None = None,
+    generator: Generators = None,
 ) -> list[WindowResult]:
-    """The text of each window.
+    """Find the text of each window.
 
     Args:
-        model: Who writes, in eval mode.
-        projected: What the decoder makes of the windows: `model.decoder.project_context(encoded, attention_mask=...)`.
-        tokens: The vocabulary's tokens with a meaning of their own.
-        tokenizer: The vocabulary.
-        options: How.
-        previous: Of each window, the tokens of the text before it; none where None.
-        generator: Where all chance comes from, or one for each window; needed where `options.temperatures` has one
-            above 0.
-        heads: Layer and head of the cross-attentions that follow the speech, by which loops are noticed; None: they
-            are not, and no time goes into it.
-        frames: Encoder frames of each window that hold something of the recording; all where None.
-        frame_seconds: From one encoder frame to the next.
-        ctc_log_probs: `model.ctc_log_probs(encoded)`, where `options.ctc_weight` is above 0.
+        speech: The model; with alignment heads, loops are detected from attention.
+        encoded: The windows; with CTC scores, where `options.ctc_weight` is above 0.
+        options: How to decode.
+        previous: For each window, the tokens of the text before it; None: there are none.
+        generator: The source of randomness; needed where `options.temperatures` has one above 0.
 
     Raises:
         InputError: The model has no token for the language, the task or what else is asked for.
-        ModelError: An option does not fit the model, or there is no generator where one is needed.
+        ModelError: An option does not fit the model, or an argument that it needs is missing.
     """
-    count = len(projected)
+    count = len(encoded.projected)
     if not count:
         return []
-    if options.ctc_weight and ctc_log_probs is None:
+    if options.ctc_weight and encoded.ctc_log_probs is None:
         raise ModelError("`ctc_log_probs` must be given with a `ctc_weight` above 0, but are None instead")
     if generator is None and max(options.temperatures) > 0:
         raise ModelError("`generator` must be given where `temperatures` has one above 0, but is None instead")
-    width = projected.layers[0].keys.shape[2]
-    frames = [width] * count if frames is None else frames
-    before = [()] * count if previous is None else previous
-    languages, no_speech = _first_look(model, projected, tokens, options, before)
-    # as `WordTimestamper` reads them: without times, and without what came before
-    short = [tokens.prompt(language=language, task=options.task) for language in languages]
-    prompts = [
-        _prompt(model, tokens, options, language, previous=text)
-        for language, text in zip(languages, before, strict=True)
-    ]
-    attempts: list[list[Attempt]] = [[] for _ in range(count)]
+    previous = [()] * count if previous is None else previous
+    languages, no_speech = _languages_and_silence(speech, encoded.projected, options, previous)
+    # as for word times and loop detection: without timestamps and previous text
+    short = [speech.tokens.prompt(language=language, task=options.task) for language in languages]
+    prompts = [_prompt(speech, options, language, text) for language, text in zip(languages, previous, strict=True)]
+    attempts: list[list[WindowResult]] = [[] for _ in range(count)]
     left = list(range(count))
     for temperature in options.temperatures:
-        chosen = torch.tensor(left, device=projected.device)
-        some = projected if len(left) == count else projected.select(chosen)
-        scorer = None
-        if options.ctc_weight and ctc_log_probs is not None:
-            scorer = CtcScorer(
-                ctc_log_probs[chosen],
-                torch.tensor([frames[i] for i in left], device=projected.device),
-                weight=options.ctc_weight,
-                blank=model.config.decoder.pad_token,
-                end=tokens.end,
-            )
-        some_prompts = [prompts[i] for i in left]
-        search = _search(options, temperature, room=model.config.decoder.max_length - max(map(len, short)) - 1)
-        found = generate(
-            model.decoder,
-            some,
-            some_prompts,
-            search,
-            generator=_of_some(generator, left) if search.sample else None,
-            logits_processors=_rules(tokens, options, prompts=some_prompts),
-            scorer=scorer,
-            stop=(tokens.end,),
+        config = _search(options, temperature, room=speech.model.config.decoder.max_length - max(map(len, short)) - 1)
+        some = _select(encoded, left)
+        candidates = _generate(
+            speech, some, options, config, [prompts[i] for i in left], _select_generators(generator, left)
         )
-        texts = [attempt_of(texts[0], search, temperature, tokens=tokens, tokenizer=tokenizer) for texts in found]
-        if heads is not None:
-            of_short = [(short[i], frames[i]) for i in left]
-            texts = listened(texts, model, some, of_short, heads, frame_seconds=frame_seconds)
-        for i, text in zip(left, texts, strict=True):
-            attempts[i].append(text._replace(failures=failures_of(text, options, no_speech[i])))
-        left = [i for i in left if attempts[i][-1].failures]
+        results = [
+            _result(speech, texts[0], options, config, temperature, no_speech[i], languages[i])
+            for i, texts in zip(left, candidates, strict=True)
+        ]
+        for i, result in zip(left, _detect_loops(results, speech, some, [short[i] for i in left]), strict=True):
+            attempts[i].append(result)
+        left = [i for i in left if _failures(attempts[i][-1], options)]
         if not left:
             break
-    return [
-        result_of(attempts[i], no_speech_prob=no_speech[i], language=languages[i], options=options)
-        for i in range(count)
-    ]
+    return [_best(of_window, options) for of_window in attempts]
 
 
-@torch.inference_mode()
-def detect_languages(model: SpeechRecognizer, projected: ProjectedContext, tokens: SpeechTokens) -> list[str | None]:
-    """The language that the model holds likeliest in each window; None for a model of one language."""
-    if not tokens.languages:
-        return [None] * len(projected)
-    return _likeliest(_logits_at_start(model, projected, [[tokens.start]] * len(projected)), tokens)
+def initial_prompt(speech: SpeechModel, options: SpeechOptions) -> list[int]:
+    """Return the tokens of the text that stands before the first window."""
+    prompt = (options.initial_prompt or "").strip()
+    return speech.tokenizer.encode(f" {prompt}") if prompt else []
 
 
-def _of_some(
-    generator: torch.Generator | Sequence[torch.Generator] | None, places: Sequence[int]
-) -> torch.Generator | Sequence[torch.Generator] | None:
-    """The generators of these windows; one for all remains so."""
-    if generator is None or isinstance(generator, torch.Generator):
-        return generator
-    return [generator[i] for i in places]
+def compression_ratio(text: str) -> float:
+    """Return the factor by which zlib compresses a text; below 1 if it becomes longer."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
 
 
-def _first_look(
-    model: SpeechRecognizer,
-    projected: ProjectedContext,
-    tokens: SpeechTokens,
-    options: SpeechOptions,
-    previous: Sequence[Sequence[int]],
+def repeats(text: str, ratio: float, options: SpeechOptions) -> bool:
+    """Tell whether a text with this compression ratio is a loop."""
+    threshold = options.compression_ratio_threshold
+    return threshold is not None and ratio > threshold and len(text.encode()) >= _LOOP_BYTES
+
+
+def _languages_and_silence(
+    speech: SpeechModel, projected: ProjectedContext, options: SpeechOptions, previous: Sequence[Sequence[int]]
 ) -> tuple[list[str | None], list[float | None]]:
-    """Of each window its language, and the probability that nobody speaks: what may follow the start token."""
-    count = len(projected)
+    """Return the language of each window and its probability of silence, both predicted after the start token."""
+    count, tokens = len(projected), speech.tokens
     languages: list[str | None] = [options.language] * count
-    at_start = None
+    logits = None
     if tokens.languages and options.language is None:
-        at_start = _logits_at_start(model, projected, [[tokens.start]] * count)
-        languages = _likeliest(at_start, tokens)
+        logits = speech.next_token_logits(projected, [[tokens.start]] * count)
+        languages = speech.likeliest_languages(logits)
     if tokens.no_speech is None:
         return languages, [None] * count
-    if at_start is None or any(map(len, previous)):
-        # the language does not matter, for what follows the start is asked
-        any_language = next(iter(tokens.languages), None)
-        begins = []
-        for text in previous:
-            prompt = _prompt(model, tokens, options, options.language or any_language, previous=text)
-            begins.append(prompt[: prompt.index(tokens.start) + 1])
-        at_start = _logits_at_start(model, projected, begins)
-    return languages, at_start.softmax(dim=-1)[:, tokens.no_speech].tolist()
+    if logits is None or any(map(len, previous)):
+        # any language will do: the prompt is cut off after the start token
+        language = options.language or next(iter(tokens.languages), None)
+        prompts = [_prompt(speech, options, language, text) for text in previous]
+        prompts = [prompt[: prompt.index(tokens.start) + 1] for prompt in prompts]
+        logits = speech.next_token_logits(projected, prompts)
+    return languages, logits.softmax(dim=-1)[:, tokens.no_speech].tolist()
 
 
-def _logits_at_start(
-    model: SpeechRecognizer, projected: ProjectedContext, prompts: Sequence[Sequence[int]]
-) -> Float[Tensor, "b V"]:
-    """The scores of what follows each prompt."""
-    decoder, longest = model.decoder, max(map(len, prompts))
-    filled = [[decoder.config.pad_token] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-    attention_mask = torch.tensor([[i >= longest - len(prompt) for i in range(longest)] for prompt in prompts])
-    logits = decoder(
-        torch.tensor(filled, device=projected.device),
-        projected,
-        attention_mask=None if bool(attention_mask.all()) else attention_mask.to(projected.device),
-        last_only=True,
-    )
-    return logits[:, -1].float()  # type: ignore[no-any-return]
-
-
-def _likeliest(logits: Float[Tensor, "b V"], tokens: SpeechTokens) -> list[str | None]:
-    codes = list(tokens.languages)
-    of_languages = logits[:, torch.tensor(list(tokens.languages.values()), device=logits.device)]
-    return [codes[i] for i in of_languages.argmax(dim=-1).tolist()]
-
-
-def _prompt(
-    model: SpeechRecognizer,
-    tokens: SpeechTokens,
-    options: SpeechOptions,
-    language: str | None,
-    *,
-    previous: Sequence[int] = (),
-) -> list[int]:
-    return tokens.prompt(
+def _prompt(speech: SpeechModel, options: SpeechOptions, language: str | None, previous: Sequence[int]) -> list[int]:
+    return speech.tokens.prompt(
         language=language,
         task=options.task,
         timestamps=options.timestamps,
         previous=previous,
-        max_length=model.config.decoder.max_length,
+        max_length=speech.model.config.decoder.max_length,
     )
 
 
 def _search(options: SpeechOptions, temperature: float, *, room: int) -> GenerationConfig:
-    """How to find texts at a temperature, no longer than can be read again. They are compared as Whisper does it."""
+    """Return the search at a temperature, of texts that fit into `room` tokens. They are compared as in Whisper."""
     most = max(1, min(options.decoding.max_tokens, room))
-    asked = replace(
+    config = replace(
         options.decoding,
         max_tokens=most,
         min_tokens=min(options.decoding.min_tokens, most),
@@ -213,25 +145,131 @@ def _search(options: SpeechOptions, temperature: float, *, room: int) -> Generat
         count_end=False,
     )
     if temperature == 0:
-        patience = (asked.patience or 1.0) if asked.num_beams > 1 else None
-        return replace(asked, sample=False, temperature=1.0, num_return_sequences=1, patience=patience)
+        patience = (config.patience or 1.0) if config.num_beams > 1 else None
+        return replace(config, sample=False, temperature=1.0, num_return_sequences=1, patience=patience)
     return replace(
-        asked, sample=True, temperature=temperature, num_beams=1, num_return_sequences=options.best_of, patience=None
+        config, sample=True, temperature=temperature, num_beams=1, num_return_sequences=options.best_of, patience=None
     )
 
 
-def _rules(
-    tokens: SpeechTokens, options: SpeechOptions, *, prompts: Sequence[Sequence[int]]
-) -> tuple[TimestampRules, ...]:
-    if not options.timestamps or tokens.first_timestamp is None:
-        return ()
-    latest = options.max_initial_time
-    return (
-        TimestampRules(
+def _select(encoded: Encoded, indices: Sequence[int]) -> Encoded:
+    """Return the windows with these indices, in rising order."""
+    if len(indices) == len(encoded.projected):
+        return encoded
+    chosen = torch.tensor(indices, device=encoded.projected.device)
+    log_probs = None if encoded.ctc_log_probs is None else encoded.ctc_log_probs[chosen]
+    return Encoded(encoded.projected.select(chosen), [encoded.frames[i] for i in indices], log_probs)
+
+
+def _select_generators(generator: Generators, indices: Sequence[int]) -> Generators:
+    """Return the generators of the windows with these indices; one for all windows stays as it is."""
+    if generator is None or isinstance(generator, torch.Generator):
+        return generator
+    return [generator[i] for i in indices]
+
+
+def _generate(
+    speech: SpeechModel,
+    encoded: Encoded,
+    options: SpeechOptions,
+    config: GenerationConfig,
+    prompts: Sequence[Sequence[int]],
+    generator: Generators,
+) -> list[list[Generated]]:
+    """Return the candidate texts of each window, best first."""
+    tokens, scorer, rules = speech.tokens, None, list[TimestampRules]()
+    if options.ctc_weight and encoded.ctc_log_probs is not None:
+        scorer = CtcScorer(
+            encoded.ctc_log_probs,
+            torch.tensor(encoded.frames, device=encoded.projected.device),
+            weight=options.ctc_weight,
+            blank=speech.model.config.decoder.pad_token,
+            end=tokens.end,
+        )
+    if options.timestamps and tokens.first_timestamp is not None:
+        latest = options.max_initial_time
+        rule = TimestampRules(
             tokens.first_timestamp,
             tokens.end,
             max(map(len, prompts)),
             no_timestamps=tokens.no_timestamps,
             latest_start=None if latest is None else round(latest / tokens.timestamp_step),
-        ),
+        )
+        rules.append(rule)
+    return generate(
+        speech.model.decoder,
+        encoded.projected,
+        prompts,
+        config,
+        generator=generator if config.sample else None,
+        logits_processors=rules,
+        scorer=scorer,
+        stop=(tokens.end,),
     )
+
+
+def _result(
+    speech: SpeechModel,
+    found: Generated,
+    options: SpeechOptions,
+    config: GenerationConfig,
+    temperature: float,
+    no_speech_prob: float | None,
+    language: str | None,
+) -> WindowResult:
+    """Return a candidate with the figures by which it is judged."""
+    text, count = speech.text_of(found.tokens).strip(), len(found.tokens)
+    total, ratio = found.score * max(count, 1) ** config.length_penalty, compression_ratio(text)
+    return WindowResult(
+        tokens=found.tokens,
+        log_probs=found.log_probs,
+        text=text,
+        avg_log_prob=total / (count + 1),
+        compression_ratio=ratio,
+        no_speech_prob=no_speech_prob,
+        temperature=temperature,
+        hottest=temperature,
+        language=language,
+        flags=("repeats",) if repeats(text, ratio, options) else (),
+    )
+
+
+def _detect_loops(
+    results: Sequence[WindowResult], speech: SpeechModel, encoded: Encoded, prompts: Sequence[list[int]]
+) -> list[WindowResult]:
+    """Flag texts whose attention does not move forward; texts too short for a loop stay as they are."""
+    texts = [[token for token in result.tokens if not speech.tokens.is_timestamp(token)] for result in results]
+    long = [i for i, text in enumerate(texts) if len(text) >= STALL_TOKENS]
+    checked = list(results)
+    if speech.heads is None or not long:
+        return checked
+    some = _select(encoded, long)
+    attentions = token_attention(
+        speech.model,
+        some.projected,
+        [[*prompts[i], *texts[i]] for i in long],
+        prompt_lengths=[len(prompts[i]) for i in long],
+        frames=some.frames,
+        heads=speech.heads,
+    )
+    for i, attention in zip(long, attentions, strict=True):
+        moved = progress(attention.mean[None, :-1], frame_seconds=speech.frame_seconds)
+        flags = tuple(name for name in ("stalled", "backwards") if getattr(moved, name))
+        checked[i] = replace(results[i], flags=(*flags, *results[i].flags), attention=attention)
+    return checked
+
+
+def _failures(result: WindowResult, options: SpeechOptions) -> int:
+    """Count the thresholds that a text fails; none if it will be dropped because the window is silent."""
+    improbable = options.log_prob_threshold is not None and result.avg_log_prob < options.log_prob_threshold
+    return 0 if improbable and has_no_speech(result, options) else improbable + len(result.flags)
+
+
+def _best(attempts: Sequence[WindowResult], options: SpeechOptions) -> WindowResult:
+    """Return the last attempt if it passes, or else the one that fails least, and of several the most probable."""
+
+    def rank(result: WindowResult) -> tuple[int, float]:
+        failures = _failures(result, options)
+        return failures, -result.avg_log_prob if failures else 0.0
+
+    return replace(min(reversed(attempts), key=rank), hottest=attempts[-1].temperature)

@@ -1,4 +1,4 @@
-"""Recordings on their way to a transcript: one after the other, or several at once, whose pieces share batches."""
+"""Recordings on their way to a transcript: one after the other, or several at once, whose chunks share batches."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,67 +10,68 @@ from ...errors import InputError
 from ...export.audio_page import LONGEST_SECONDS
 from ...inputs.audio import Recording
 from ..results import Failure
-from .chunked import Waiting, transcribe_batch
-from .config import Segment, SpeechOptions
+from .chunked import PendingChunk, transcribe_chunks
 from .model import SpeechModel
+from .options import SpeechOptions
 from .results import SpeechMap, Transcript
+from .segments import Segment
 from .word_timestamps import WordTimestamper
 
-Pieces = Callable[[Recording, WordTimestamper], Iterator[Waiting]]
 Segments = Callable[[Recording, WordTimestamper], Iterator[Segment]]
+Chunks = Callable[[Recording, WordTimestamper], Iterator[PendingChunk]]
 Part = TypeVar("Part")
 
 
 class TranscriptionJob:
-    """A recording and what has been found in it so far.
+    """A recording and what has been transcribed of it so far.
 
     Args:
-        file: The path as it was given; None for what is no file.
-        open_it: Opens the recording.
-        listener: Goes through it beside its decoding.
+        file: The path as it was given; None for bytes, an array or a tensor.
+        open_recording: Opens the recording.
+        timestamper: Adds words to its segments, and keeps its maps.
         on_segment: Called with each segment.
-        shown: Whether there are to be maps of it.
+        with_maps: Whether maps are asked for.
     """
 
     def __init__(
         self,
         file: str | None,
-        open_it: Callable[[], Recording],
-        listener: WordTimestamper,
+        open_recording: Callable[[], Recording],
+        timestamper: WordTimestamper,
         *,
         on_segment: Callable[[Segment], None] | None,
-        shown: bool,
+        with_maps: bool,
     ) -> None:
-        self._file, self._open, self._listener, self._shown = file, open_it, listener, shown
+        self._file, self._open, self._timestamper, self._with_maps = file, open_recording, timestamper, with_maps
         self._on_segment = on_segment
         self._recording: Recording | None = None
         self._segments: list[Segment] = []
         self._error: InputError | None = None
         self.is_read = False
-        """Whether nothing more comes of the recording."""
-        self.waiting = 0
-        """Pieces of it that are still to be transcribed."""
+        """Whether all parts of the recording have been read."""
+        self.pending = 0
+        """Number of its chunks that are still to be transcribed."""
 
-    def parts(self, made: Callable[[Recording, WordTimestamper], Iterator[Part]]) -> Iterator[Part]:
-        """What is made of the recording, up to where it cannot be used."""
+    def parts(self, split: Callable[[Recording, WordTimestamper], Iterator[Part]]) -> Iterator[Part]:
+        """Open the recording and yield its parts, up to where it is damaged."""
         try:
             self._recording = self._open()
-            if self._shown:
-                _check_can_be_shown(self._recording)
-            yield from made(self._recording, self._listener)
+            if self._with_maps:
+                _check_length(self._recording)
+            yield from split(self._recording, self._timestamper)
         except InputError as error:
             self._error = error
         self.is_read = True
 
     def add(self, segments: Iterable[Segment]) -> None:
-        """What was found in it next."""
+        """Add the next segments."""
         for segment in segments:
             self._segments.append(segment)
             if self._on_segment is not None:
                 self._on_segment(segment)
 
     def result(self) -> Transcript | Failure:
-        """What came of it; the recording is closed."""
+        """Return the transcript, or why there is none, and close the recording."""
         try:
             if self._error is None and self._recording is not None:
                 return self._transcript(self._recording)
@@ -82,21 +83,21 @@ class TranscriptionJob:
         return Failure(self._file, self._error)
 
     def close(self) -> None:
-        """Closes the recording."""
+        """Close the recording."""
         if self._recording is not None:
             self._recording.close()
 
     def _transcript(self, recording: Recording) -> Transcript:
-        listener, maps = self._listener, tuple[SpeechMap, ...]()
-        if listener.maps:
+        found, maps = self._timestamper.maps, tuple[SpeechMap, ...]()
+        if found:
             samples = torch.cat(list(recording.blocks())).numpy()
-            maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in listener.maps)
-        return Transcript(self._file, tuple(self._segments), _seconds(recording), listener.language, maps)
+            maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
+        return Transcript(self._file, tuple(self._segments), _duration(recording), self._timestamper.language, maps)
 
 
-def one_by_one(talks: Iterable[TranscriptionJob], segments: Segments) -> Iterator[Transcript | Failure]:
-    """The result of each recording, in order."""
-    for job in talks:
+def one_by_one(jobs: Iterable[TranscriptionJob], segments: Segments) -> Iterator[Transcript | Failure]:
+    """Transcribe recordings one after the other; yield their results in order."""
+    for job in jobs:
         try:
             for segment in job.parts(segments):
                 job.add([segment])
@@ -106,56 +107,56 @@ def one_by_one(talks: Iterable[TranscriptionJob], segments: Segments) -> Iterato
 
 
 def several_at_once(
-    talks: Iterable[TranscriptionJob], pieces: Pieces, *, speech: SpeechModel, options: SpeechOptions, batch_size: int
+    jobs: Iterable[TranscriptionJob], chunks: Chunks, *, speech: SpeechModel, options: SpeechOptions, batch_size: int
 ) -> Iterator[Transcript | Failure]:
-    """The result of each recording, in order, each as soon as its last piece has been transcribed.
+    """Transcribe chunks of several recordings together; yield the results in order, each after its last chunk.
 
-    No more recordings are begun than are needed to fill a batch.
+    No more recordings are opened than are needed to fill a batch.
     """
-    begun: deque[TranscriptionJob] = deque()
-    batch: list[tuple[TranscriptionJob, Waiting]] = []
+    started: deque[TranscriptionJob] = deque()
+    batch: list[tuple[TranscriptionJob, PendingChunk]] = []
 
-    def transcribed() -> Iterator[Transcript | Failure]:
-        found = transcribe_batch(speech, [piece for _, piece in batch], options)
+    def transcribe() -> Iterator[Transcript | Failure]:
+        found = transcribe_chunks(speech, [chunk for _, chunk in batch], options)
         for (job, _), segments in zip(batch, found, strict=True):
-            while begun[0] is not job:
-                yield begun.popleft().result()
-            job.waiting -= 1
+            while started[0] is not job:
+                yield started.popleft().result()
+            job.pending -= 1
             job.add(segments)
         batch.clear()
 
     try:
-        for job in talks:
-            begun.append(job)
-            for piece in job.parts(pieces):
-                batch.append((job, piece))
-                job.waiting += 1
+        for job in jobs:
+            started.append(job)
+            for chunk in job.parts(chunks):
+                batch.append((job, chunk))
+                job.pending += 1
                 if len(batch) == batch_size:
-                    yield from transcribed()
-            while begun and begun[0].is_read and not begun[0].waiting:
-                yield begun.popleft().result()
-        yield from transcribed()
-        while begun:
-            yield begun.popleft().result()
+                    yield from transcribe()
+            while started and started[0].is_read and not started[0].pending:
+                yield started.popleft().result()
+        yield from transcribe()
+        while started:
+            yield started.popleft().result()
     finally:
-        for job in begun:
+        for job in started:
             job.close()
 
 
-def _seconds(recording: Recording) -> float:
-    """How long it is; counted where the file does not say."""
+def _duration(recording: Recording) -> float:
+    """Return the duration in seconds; counted if the file does not state it."""
     if recording.duration is not None:
         return recording.duration
     return sum(len(block) for block in recording.blocks()) / recording.rate
 
 
-def _check_can_be_shown(recording: Recording) -> None:
-    """Makes sure that a page can hold a recording, before time is spent on it.
+def _check_length(recording: Recording) -> None:
+    """Check that a page can hold a recording, before it is transcribed.
 
     Raises:
-        InputError: It is too long.
+        InputError: The recording is too long.
     """
-    seconds = _seconds(recording)
+    seconds = _duration(recording)
     if seconds > LONGEST_SECONDS:
         raise InputError(
             f"{recording.name} must be at most {LONGEST_SECONDS / 60:.0f} minutes long for maps, which hold all of its "

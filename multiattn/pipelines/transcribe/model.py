@@ -1,7 +1,11 @@
-"""A speech model as the ways through a recording use it."""
+"""A speech model with its preprocessing and vocabulary: features -> encoder -> context; the language of a window.
+
+Notation: b windows, t feature frames, n encoder frames, m encoder frames with padding, D width of the encoder, V
+vocabulary.
+"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,63 +18,62 @@ from ...inputs.mel import AudioPreprocessing
 from ...inputs.speech_tokens import SpeechTokens
 from ...inputs.text import Tokenizer
 from ...models.speech import SpeechRecognizer
-from .config import Segment, SpeechOptions, WindowResult
-from .decode import decode_window, detect_languages
-from .word_timestamps import DecodedWindow
-
-Annotate = Callable[[Sequence[DecodedWindow]], list[tuple[Segment, ...]]]
-"""What is done with the segments of windows with text, such as giving them words."""
 
 
 class Encoded(NamedTuple):
-    """Windows, as the decoder reads them."""
+    """Windows as the decoder attends to them."""
 
     projected: ProjectedContext
     frames: list[int]
-    """Encoder frames of each that hold something of the recording; at least 1."""
+    """For each window, its encoder frames without padding; at least 1."""
 
     ctc_log_probs: Tensor | None
-    """(b, n, V), where they are asked for."""
+    """(b, n, V) from the CTC head; None where it is not used."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpeechModel:
-    """A recognizer with all that is needed to use it on samples."""
+    """A recognizer with all that is needed to run it on samples."""
 
     model: SpeechRecognizer
-    """In eval mode, on the device where it is to compute."""
+    """In eval mode, on the device where it computes."""
 
     preprocessing: AudioPreprocessing
     tokenizer: Tokenizer
     tokens: SpeechTokens
-    """The tokenizer's tokens with a meaning of their own."""
+    """The tokenizer's special tokens."""
 
     heads: tuple[tuple[int, int], ...] | None = None
-    """Layer and head of the cross-attentions that follow the speech, by which loops are noticed; None: not known."""
+    """Layer and head of the alignment heads; None: unknown, and loops are not detected from attention."""
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of the weights."""
         return next(self.model.parameters()).device
 
     @property
+    def window_frames(self) -> int:
+        """Feature frames of the longest window."""
+        return self.preprocessing.frames(self.preprocessing.max_samples)
+
+    @property
     def stride(self) -> int:
-        """Feature frames of an encoder frame."""
+        """Feature frames of one encoder frame."""
         return math.prod(self.model.config.encoder.strides)
 
     @property
     def frame_seconds(self) -> float:
-        """From one encoder frame to the next."""
+        """Time from one encoder frame to the next, in seconds."""
         return self.stride * self.preprocessing.frame_seconds
 
     @torch.inference_mode()
-    def encode(self, features: Float[Tensor, "b mels t"], lengths: Sequence[int], options: SpeechOptions) -> Encoded:
-        """What the decoder attends to.
+    def encode(self, features: Float[Tensor, "b mels t"], lengths: Sequence[int], *, with_ctc: bool = False) -> Encoded:
+        """Compute what the decoder attends to.
 
         Args:
-            features: Of each window.
-            lengths: Feature frames of each that hold something of the recording.
-            options: How the windows are to be decoded.
+            features: Features of each window, padded to the same length.
+            lengths: Feature frames of each window without padding.
+            with_ctc: Whether to compute the scores of the CTC head.
         """
         of_each = torch.tensor(lengths, device=self.device)
         encoded = self.model.encode(features.to(self.device), lengths=of_each)  # (b, n, D)
@@ -78,49 +81,47 @@ class SpeechModel:
         return Encoded(
             self.model.decoder.project_context(encoded, attention_mask=attention_mask),
             [max(1, min(self.model.encoder.frames(length), encoded.shape[1])) for length in lengths],
-            self.model.ctc_log_probs(encoded) if options.ctc_weight else None,
-        )
-
-    def decode(
-        self,
-        encoded: Encoded,
-        options: SpeechOptions,
-        *,
-        previous: Sequence[Sequence[int]] | None = None,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None,
-    ) -> list[WindowResult]:
-        """The text of each window, as `decode_window`."""
-        return decode_window(
-            self.model,
-            encoded.projected,
-            self.tokens,
-            self.tokenizer,
-            options,
-            previous=previous,
-            generator=generator,
-            heads=self.heads,
-            frames=encoded.frames,
-            frame_seconds=self.frame_seconds,
-            ctc_log_probs=encoded.ctc_log_probs,
+            self.model.ctc_log_probs(encoded) if with_ctc else None,
         )
 
     def detect_language(self, features: Float[Tensor, "mels t"], length: int) -> str | None:
-        """The language that is likeliest spoken in a window; None for a model of one language.
+        """Return the most probable language of one window; None for a model of one language.
 
         Args:
-            features: Of the window.
-            length: Feature frames that hold something of the recording.
+            features: Features of the window.
+            length: Feature frames without padding.
         """
+        return self.detect_languages(self.encode(features[None], [length]))[0] if self.tokens.languages else None
+
+    @torch.inference_mode()
+    def detect_languages(self, encoded: Encoded) -> list[str | None]:
+        """Return the most probable language of each window; None for a model of one language."""
+        count = len(encoded.projected)
         if not self.tokens.languages:
-            return None
-        encoded = self.encode(features[None], [length], SpeechOptions())
-        return detect_languages(self.model, encoded.projected, self.tokens)[0]
+            return [None] * count
+        return self.likeliest_languages(self.next_token_logits(encoded.projected, [[self.tokens.start]] * count))
+
+    def likeliest_languages(self, logits: Float[Tensor, "b V"]) -> list[str | None]:
+        """Return the most probable language of each window from the logits after the start token."""
+        codes, ids = zip(*self.tokens.languages.items(), strict=True)
+        return [codes[i] for i in logits[:, torch.tensor(ids, device=logits.device)].argmax(dim=-1).tolist()]
+
+    def next_token_logits(self, projected: ProjectedContext, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "b V"]:
+        """Return the logits of the token after each window's prompt."""
+        decoder, longest = self.model.decoder, max(map(len, prompts))
+        padding = [longest - len(prompt) for prompt in prompts]
+        tokens = [
+            [decoder.config.pad_token] * count + list(prompt) for count, prompt in zip(padding, prompts, strict=True)
+        ]
+        attention_mask = torch.arange(longest) >= torch.tensor(padding)[:, None]
+        logits = decoder(
+            torch.tensor(tokens, device=projected.device),
+            projected,
+            attention_mask=attention_mask.to(projected.device) if any(padding) else None,
+            last_only=True,
+        )
+        return logits[:, -1].float()  # type: ignore[no-any-return]
 
     def text_of(self, tokens: Sequence[int]) -> str:
-        """The text of tokens, without timestamps; with the space before it, where the vocabulary has one."""
+        """Decode tokens without their timestamps; a space before the text is kept."""
         return self.tokenizer.decode([token for token in tokens if not self.tokens.is_timestamp(token)])
-
-    def first_told(self, options: SpeechOptions) -> list[int]:
-        """The tokens of the text that the first window is told."""
-        prompt = (options.initial_prompt or "").strip()
-        return self.tokenizer.encode(f" {prompt}") if prompt else []

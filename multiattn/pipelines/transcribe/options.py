@@ -1,27 +1,118 @@
-"""How recordings are transcribed: what the caller asks for, over what the model's directory says, over the defaults."""
+"""Options of transcription: what the caller asks for, over what the model's directory says, over the defaults.
 
+`TranscribeOptions` are the keyword arguments of the pipeline; `speech_options` turns them into `SpeechOptions`, which
+the decoding functions of this package take.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
+from ...checks import fits, require
 from ...errors import ModelError
 from ...generation import GenerationConfig
 from ...inputs import SpeechTokens
+from ...registry import task_spec
 from ..options import check_seed, check_texts, check_whole
-from .config import SpeechOptions
 
-_DEFAULTS: dict[str, Any] = {"num_beams": 5}
-"""Where neither the caller nor the model says otherwise, and `GenerationConfig` does."""
 
-_NOT_OF_DECODING = ("alignment_heads", "ctc_weight")
-"""What a model's directory says under `decoding` that is no field of `GenerationConfig`."""
+@dataclass(frozen=True)
+class SpeechOptions:
+    """How speech is decoded. A window whose text fails a threshold is decoded again at the next temperature.
+
+    Source: openai-whisper, transcribe.py, for the defaults.
+    """
+
+    decoding: GenerationConfig = field(default_factory=lambda: GenerationConfig(max_tokens=224))
+    """The search at temperature 0. Sampling takes the suppressed tokens and the length limits from it."""
+
+    language: str | None = None
+    """Code of the spoken language; None: detected by the model, if it knows several."""
+
+    task: str = "transcribe"
+    """`transcribe`, or `translate` to English."""
+
+    timestamps: bool = False
+    """Whether the model writes times, at which segments are cut; for models with timestamp tokens."""
+
+    clips: tuple[tuple[float, float], ...] | None = None
+    """Start and end of each part to transcribe, in seconds and in order; None: the whole recording."""
+
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    """Tried in order until a text passes the thresholds; 0 searches, higher ones sample."""
+
+    best_of: int = 5
+    """Texts sampled at a temperature above 0, of which the most probable is taken."""
+
+    compression_ratio_threshold: float | None = 2.4
+    """A text that zlib compresses by more than this factor repeats itself and fails, unless it is short; None: no
+    text fails for that."""
+
+    log_prob_threshold: float | None = -1.0
+    """A text fails if the mean log-probability (natural) of its tokens is lower; None: no text fails for that."""
+
+    no_speech_threshold: float | None = 0.6
+    """A window that is silent with a higher probability, and whose text fails `log_prob_threshold`, has no text; None:
+    every window has one."""
+
+    condition_on_previous: bool = True
+    """Whether the text before a window is part of its prompt."""
+
+    initial_prompt: str | None = None
+    """Text in the prompt of the first window, such as names and how they are spelled."""
+
+    max_initial_time: float | None = 1.0
+    """The latest time with which a window's text may begin, in seconds from the window's start; None: any."""
+
+    ctc_weight: float = 0.0
+    """Share of the CTC head in the score of a text, 0 to 1; above 0 for models with such a head."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ModelError: A value is out of range; the message names the option.
+        """
+        if isinstance(self.temperatures, list):  # JSON and YAML have lists
+            object.__setattr__(self, "temperatures", tuple(self.temperatures))
+        require(
+            isinstance(self.temperatures, tuple)
+            and len(self.temperatures) > 0
+            and all(_is_number(value) and 0 <= value < math.inf for value in self.temperatures),
+            "temperatures",
+            must="at least one number of at least 0",
+            value=self.temperatures,
+        )
+        for name, least, most in (
+            ("compression_ratio_threshold", 0.0, math.inf),
+            ("log_prob_threshold", -math.inf, 0.0),
+            ("no_speech_threshold", 0.0, 1.0),
+            ("max_initial_time", 0.0, math.inf),
+        ):
+            value = getattr(self, name)
+            is_right = value is None or _is_number(value) and least <= value <= most
+            require(is_right, name, must=f"a number from {least:g} to {most:g}, or None", value=value)
+        is_share = _is_number(self.ctc_weight) and 0 <= self.ctc_weight <= 1
+        require(is_share, "ctc_weight", must="a number from 0 to 1", value=self.ctc_weight)
+        is_count = type(self.best_of) is int and self.best_of >= 1
+        require(is_count, "best_of", must="a whole number of at least 1", value=self.best_of)
+        for name in ("timestamps", "condition_on_previous"):
+            value = getattr(self, name)
+            require(type(value) is bool, name, must="True or False", value=value)
+        require(
+            self.clips is None or _are_clips(self.clips),
+            "clips",
+            must="pairs of start and end in seconds, in order and without overlap",
+            value=self.clips,
+        )
 
 
 class TranscribeOptions(TypedDict, total=False):
-    """How recordings are transcribed. What is left out, or None, is as the model's directory has it, or the default."""
+    """How recordings are transcribed. What is left out, or None, is as the model's directory says, or the default."""
 
     language: str | None
-    """Code of what is spoken, such as "en"; by default what the model hears. Only for models of several languages."""
+    """Code of the spoken language, such as "en"; by default detected. Only for models of several languages."""
 
     task: str | None
     """"transcribe", or "translate" to English with models that were trained to. By default "transcribe"."""
@@ -29,37 +120,41 @@ class TranscribeOptions(TypedDict, total=False):
     prompt: str | None
     """Text that came before, such as names and words to expect. Only for models with a token for it."""
 
+    clips: Sequence[tuple[float, float]] | None
+    """Start and end of each part to transcribe, in seconds, in order and without overlap; by default the whole
+    recording. Only for models that write times, and only at `batch_size` 1."""
+
     num_beams: int | None
-    """Texts that a beam search keeps at once, at most 1000; 1 is greedy. By default 5."""
+    """Beams of the beam search, at most 1000; 1 is greedy. By default 5."""
 
     max_tokens: int | None
-    """The longest text of a piece, in tokens; by default half of what the decoder can read."""
+    """The longest text of a window, in tokens; by default half of what the decoder can read."""
 
     length_penalty: float | None
     """Exponent of the length by which beam search divides a text's score. By default 1."""
 
     temperatures: Sequence[float] | None
-    """One after the other, until a text holds: 0 is a search, those above are sampled at.
+    """Tried in order until a text passes the thresholds: 0 searches, higher ones sample.
     By default 0, 0.2, 0.4, 0.6, 0.8, 1."""
 
     compression_ratio_threshold: float | None
-    """A text that repeats itself so much that zlib makes it more than so many times shorter does not hold, if it is
-    not so short that it may. By default 2.4."""
+    """A text that zlib compresses by more than this factor repeats itself and fails, unless it is short.
+    By default 2.4."""
 
     log_prob_threshold: float | None
-    """A text whose tokens' mean log-probability is below it does not hold. By default -1."""
+    """A text fails if the mean log-probability of its tokens is lower. By default -1."""
 
     no_speech_threshold: float | None
-    """Above this probability of silence, a text that is below `log_prob_threshold` is left out. By default 0.6."""
+    """A text that fails `log_prob_threshold` is left out if silence is more probable than this. By default 0.6."""
 
     condition_on_previous: bool | None
-    """Whether each window is told the text before it. By default True; only for models with a token for it."""
+    """Whether the text before a window is part of its prompt. By default True; only for models with a token for it."""
 
     ctc_weight: float | None
     """Share of the CTC head in the search, 0 to 1; only for models with one. By default 0."""
 
     seed: int | None
-    """Of sampling, 0 to 2**64 - 1; by default 0: the same recording gives the same text."""
+    """Seed of sampling, 0 to 2**64 - 1; by default 0: the same recording gives the same text."""
 
 
 def speech_options(
@@ -71,76 +166,86 @@ def speech_options(
     has_ctc: bool,
     source: str,
 ) -> SpeechOptions:
-    """What is asked of the decoding.
+    """Merge the caller's options with the model's and the defaults.
 
     Args:
-        asked: What the caller wants.
-        by_model: What the model's directory says.
-        tokens: The vocabulary's tokens with a meaning of their own, which say what can be asked for.
+        asked: The caller's options.
+        by_model: `decoding` of the model's directory.
+        tokens: The vocabulary's special tokens, which decide what the model can do.
         max_length: Positions of the decoder.
         has_ctc: Whether the model has a CTC head.
         source: The model, for messages.
 
     Raises:
-        ModelError: An option is out of range, or not one of this model's; or the model's own are none.
+        ModelError: An option is out of range, or the model cannot do what it asks for; or an option of the model's
+            directory is unknown or out of range.
     """
     _check_kinds(asked)
+    if asked.get("ctc_weight") is None:  # a model that was trained with CTC may state the weight of its scores
+        asked = TranscribeOptions(**{**asked, "ctc_weight": by_model.get("ctc_weight")})
     _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
-    # a model that was trained with CTC may say how much its scores count; an explicit request wins
-    by_ctc = by_model.get("ctc_weight")
-    if by_ctc is not None and asked.get("ctc_weight") is None:
-        asked = TranscribeOptions(**{**asked, "ctc_weight": by_ctc})
-        _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
     decoding = GenerationConfig.from_decoding(
         by_model,
-        beside=_NOT_OF_DECODING,
-        defaults=_DEFAULTS | {"max_tokens": max(1, max_length // 2)},
+        beside=task_spec("transcribe").not_generation,
+        defaults={"num_beams": 5, "max_tokens": max(1, max_length // 2)},
         asked=asked,
         source=source,
     )
-    given = {name: value for name, value in asked.items() if value is not None}
-    of_speech = {field.name for field in fields(SpeechOptions)}
+    own = {option.name for option in fields(SpeechOptions)}
+    given = {name: _as_floats(value) for name, value in asked.items() if name in own and value is not None}
     return SpeechOptions(
         decoding=decoding,
         timestamps=tokens.first_timestamp is not None,
         initial_prompt=asked.get("prompt"),
-        **{"condition_on_previous": tokens.previous is not None}
-        | {name: _as_float(value) for name, value in given.items() if name in of_speech},
+        **{"condition_on_previous": tokens.previous is not None, **given},
     )
 
 
-def _as_float(value: Any) -> Any:
-    """Whole numbers, which a caller may write for others, as such; anything else as it is."""
-    if isinstance(value, list | tuple):
-        return tuple(map(_as_float, value))
-    return float(value) if type(value) is int else value
+def _check_kinds(asked: TranscribeOptions) -> None:
+    """Check types of options that are compared with something before their dataclass checks them, or never reach it."""
+    check_whole(asked, ("num_beams", "max_tokens"))
+    check_texts(asked, ("prompt", "language", "task"))
+    check_seed(asked)
+    for name, must, kind in (
+        ("temperatures", "a list of numbers", tuple[float, ...]),
+        ("clips", "a list of pairs of start and end in seconds", tuple[tuple[float, float], ...]),
+    ):
+        value = asked.get(name)
+        require(value is None or fits(value, kind), name, must=must, value=value)
 
 
 def _check_possible(asked: TranscribeOptions, tokens: SpeechTokens, *, has_ctc: bool, source: str) -> None:
-    """What a model has no token or no head for."""
+    """Refuse what the model has no token or no head for."""
     language, task = asked.get("language"), asked.get("task") or "transcribe"
-    if task not in ("transcribe", "translate"):
-        raise ModelError(f"`task` must be transcribe or translate, but is {task!r} instead")
+    require(task in ("transcribe", "translate"), "task", must="transcribe or translate", value=task)
     if language is not None and not tokens.languages:
         raise ModelError(f"{source} knows one language only: leave `language` ({language!r}) out")
-    if language is not None and language not in tokens.languages:
-        raise ModelError(f"`language` must be of {', '.join(sorted(tokens.languages))}, but is {language!r} instead")
-    if task == "translate" and tokens.translate is None or task == "translate" and not tokens.languages:
+    known = language is None or language in tokens.languages
+    require(known, "language", must=f"of {', '.join(sorted(tokens.languages))}", value=language)
+    if task == "translate" and (tokens.translate is None or not tokens.languages):
         raise ModelError(f"{source} cannot translate: `task` must be transcribe, or give a model that was trained to")
-    if tokens.previous is None:
-        if asked.get("prompt") is not None:
-            raise ModelError(f"{source} has no token for text that came before: leave `prompt` out")
-        if asked.get("condition_on_previous"):
-            raise ModelError(f"{source} has no token for text that came before: leave `condition_on_previous` out")
+    for name in ("prompt", "condition_on_previous"):
+        if tokens.previous is None and asked.get(name) not in (None, False):
+            raise ModelError(f"{source} has no token for text that came before: leave `{name}` out")
+    if asked.get("clips") is not None and tokens.first_timestamp is None:
+        raise ModelError(f"{source} writes no times, and transcribes whole recordings only: leave `clips` out")
     if asked.get("ctc_weight") and not has_ctc:
         raise ModelError(f"{source} has no CTC head: leave `ctc_weight` out, or train with `ctc_weight`")
 
 
-def _check_kinds(asked: TranscribeOptions) -> None:
-    """What is compared with something before the options see it, or never reaches them."""
-    check_whole(asked, ("num_beams", "max_tokens"))
-    check_texts(asked, ("prompt", "language", "task"))
-    check_seed(asked)
-    temperatures = asked.get("temperatures")
-    if temperatures is not None and not isinstance(temperatures, list | tuple):
-        raise ModelError(f"`temperatures` must be a list of numbers, but is {temperatures!r} instead")
+def _as_floats(value: Any) -> Any:
+    """Return whole numbers as floats and lists as tuples, and anything else as it is."""
+    if isinstance(value, list | tuple):
+        return tuple(map(_as_floats, value))
+    return float(value) if type(value) is int else value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _are_clips(clips: tuple[tuple[float, float], ...]) -> bool:
+    """Tell whether these are pairs of finite times, at least one, that rise from start to end and do not overlap."""
+    times = [0.0, *(time for clip in clips for time in clip)]
+    are_times = all(_is_number(time) and math.isfinite(time) for time in times) and times == sorted(times)
+    return len(clips) > 0 and are_times and all(start < end for start, end in clips)

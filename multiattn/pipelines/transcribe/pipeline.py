@@ -1,50 +1,50 @@
-"""The transcription pipeline: recordings in; out what is said, when, and what was listened to for each word.
+"""The transcription pipeline: from recordings to transcripts, word times and maps.
 
-The way of one recording: `Recording` -> windows in order, or pieces cut at its pauses -> `AudioPreprocessing` -> the
-encoder -> `decode_window` -> segments, and, where words or maps are asked for, one reading of these: `WordTimestamper`.
+The package's docstring lists the modules that a recording passes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Unpack, cast, overload
+from typing import Unpack, overload
 
 import torch
 
 from ...alignment.teacher_forcing import check_heads
+from ...checks import require
 from ...generation.packing import lay_out_for_decoding
 from ...inputs import SpeechTokens
 from ...inputs.audio import AudioSource, Recording
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
-from ..base import Pipeline, check_at_least_one, chosen_methods, the_only, tokenizer_of
+from ..base import Pipeline, check_at_least_one, chosen_methods, one_or_all, tokenizer_of
 from ..options import check_names
 from ..results import Failure
-from .chunked import Waiting, transcribe_pieces, waiting_pieces
-from .config import Segment, SpeechOptions
+from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, one_by_one, several_at_once
 from .model import SpeechModel
-from .options import TranscribeOptions, speech_options
+from .options import SpeechOptions, TranscribeOptions, speech_options
 from .results import Transcript
+from .segments import Segment
 from .sequential import transcribe_in_order
 from .word_timestamps import WordTimestamper
 
 OnSegment = Callable[[Segment], None]
 
-_BATCH = 8  # pieces computed at once, where a recording is cut at its pauses
+_BATCH = 8  # chunks decoded at once by default
 
 
 class TranscribePipeline(Pipeline[SpeechRecognizer]):
-    """Writes down what is said. No state besides the model: safe in several threads.
+    """Transcribes recordings. It has no state besides the model: safe to call from several threads.
 
     Args:
         bundle: The model with its preprocessing and tokenizer; the model is moved to `device` and laid out there.
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is of another task or has no tokenizer, or the device is not there.
+        ModelError: The model is of another task or has no tokenizer, or the device does not exist.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
@@ -96,31 +96,29 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         batch_size: int | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Transcript | list[Transcript | Failure]:
-        """Transcribes one recording, or each of a list.
+        """Transcribe one recording, or each of a list.
 
         Args:
             inputs: A recording of any length, or a list or tuple of them: paths, bytes of files, arrays or tensors.
-            words: Whether to say when each word was spoken.
-            maps: Names of map methods, such as "attention", or "all". Words have their times then too.
-            rate: Samples a second (Hz) of arrays and tensors; the model's own where None.
-            batch_size: Pieces to compute at once. Above 1, a recording is cut at its pauses and several pieces are
-                worked on together, which is quicker; at 1 a model that writes times goes through it in order, and is
-                told what was said before. By default 1 for such models, and 8 for others, which always take pieces.
+            words: Whether to compute when each word was spoken.
+            maps: Names of map methods, such as "attention", or "all". They include `words`.
+            rate: Sampling rate (Hz) of arrays and tensors; None: the model's own.
+            batch_size: Chunks decoded at once. Above 1, a recording is cut at its pauses and several chunks are decoded
+                together, which is faster; at 1, a model that writes times goes through it in order, with the text so
+                far as its prompt. By default 1 for such models, and 8 for others, which always decode chunks.
             options: How to decode, as `TranscribeOptions` says: `language="fr"`, `num_beams=1`, `prompt="..."`.
 
         Returns:
             One transcript for one recording; for a list, a list in its order, where an input that could not be used is
-            a `Failure` (its `error` says why) and does not keep the others from being done.
+            a `Failure` (its `error` says why) and does not keep the others from being transcribed.
 
         Raises:
             InputError: The one recording cannot be used.
-            ModelError: An unknown map method, or an option that is out of range or that the model has no token for.
+            ModelError: A map method is unknown, or an option is out of range or not possible with the model.
             TypeError: There is no such option.
         """
-        # any other sequence is one input, which `Recording.open` refuses by its type
-        several = inputs if isinstance(inputs, list | tuple) else [cast(AudioSource, inputs)]
-        results = self.stream(several, words=words, maps=maps, rate=rate, batch_size=batch_size, **options)
-        return list(results) if several is inputs else the_only(results)
+        stream = partial(self.stream, words=words, maps=maps, rate=rate, batch_size=batch_size, **options)
+        return one_or_all(inputs, stream)
 
     def stream(
         self,
@@ -133,39 +131,39 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         on_segment: OnSegment | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Iterator[Transcript | Failure]:
-        """As calling the pipeline with a list, but lazy: gives the results in order, each as soon as it is done.
+        """Transcribe any number of recordings, lazily: yield the results in order, each as soon as it is ready.
 
-        Pieces of several recordings are computed together, where they are cut into pieces: no more recordings are read
-        ahead than fill a batch.
+        Chunks of several recordings are decoded together, where recordings are cut into chunks: no more recordings are
+        read ahead than fill a batch.
 
         Args:
-            inputs: Recordings; there may be endlessly many.
-            words: As for the call, like all that is not named here.
-            maps: Likewise.
-            rate: Likewise.
-            batch_size: Likewise.
+            inputs: Recordings, possibly endlessly many.
+            words: As for the call, like all arguments not described here.
+            maps: As above.
+            rate: As above.
+            batch_size: As above.
             on_segment: Called with each segment as soon as it is ready: those of a recording in order, before its
-                result is given and after that of the one before it.
-            options: Likewise.
+                result is yielded and after that of the recording before it.
+            options: As above.
         """
         plan = self._plan(words, maps, batch_size, options)
 
-        def talks() -> Iterator[TranscriptionJob]:
+        def jobs() -> Iterator[TranscriptionJob]:
             for source in inputs:
                 file = str(source) if isinstance(source, str | Path) else None
                 yield TranscriptionJob(
                     file,
                     partial(self._open, source, rate),
-                    self._listener(plan),
+                    self._timestamper(plan),
                     on_segment=on_segment,
-                    shown=bool(plan.methods),
+                    with_maps=bool(plan.methods),
                 )
 
         if plan.in_order:
-            return one_by_one(talks(), partial(self._segments, plan=plan))
+            return one_by_one(jobs(), partial(self._segments, plan=plan))
         return several_at_once(
-            talks(),
-            partial(self._pieces, plan=plan),
+            jobs(),
+            partial(self._chunks, plan=plan),
             speech=self._speech,
             options=plan.options,
             batch_size=plan.batch_size,
@@ -180,12 +178,12 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         batch_size: int | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Iterator[Segment]:
-        """The segments of one recording, each as soon as it is ready. Arguments and errors are those of the call."""
+        """Yield the segments of one recording, each as soon as it is ready; arguments and errors as for the call."""
         plan = self._plan(words, None, batch_size, options)
 
         def found() -> Iterator[Segment]:
             with self._open(source, rate) as recording:
-                yield from self._segments(recording, self._listener(plan), plan)
+                yield from self._segments(recording, self._timestamper(plan), plan)
 
         return found()
 
@@ -205,6 +203,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             source=self.bundle.source,
         )
         in_order = decoding.timestamps and (batch_size or 1) == 1
+        require(in_order or decoding.clips is None, "batch_size", must="1 with `clips`", value=batch_size)
         return _Plan(
             decoding,
             words=words or bool(methods),
@@ -218,30 +217,25 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         is_file = isinstance(source, str | Path | bytes)
         return Recording.open(source, rate=self.bundle.sound.sample_rate, source_rate=None if is_file else rate)
 
-    def _listener(self, plan: "_Plan") -> WordTimestamper:
+    def _timestamper(self, plan: "_Plan") -> WordTimestamper:
         return WordTimestamper(self._speech, words=plan.words, methods=plan.methods)
 
-    def _segments(self, recording: Recording, listener: WordTimestamper, plan: "_Plan") -> Iterator[Segment]:
-        generator = torch.Generator(self.device).manual_seed(plan.seed)
-        if plan.in_order:
-            return transcribe_in_order(self._speech, recording, plan.options, generator=generator, annotate=listener)
-        return transcribe_pieces(
-            self._speech,
-            recording,
-            plan.options,
-            batch_size=plan.batch_size,
-            generator=generator,
-            annotate=listener,
-        )
+    def _generator(self, plan: "_Plan") -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(plan.seed)
 
-    def _pieces(self, recording: Recording, listener: WordTimestamper, plan: "_Plan") -> Iterator[Waiting]:
-        generator = torch.Generator(self.device).manual_seed(plan.seed)
-        return waiting_pieces(self._speech, recording, plan.options, generator=generator, annotate=listener)
+    def _segments(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[Segment]:
+        transcribe = transcribe_in_order if plan.in_order else partial(transcribe_chunked, batch_size=plan.batch_size)
+        return transcribe(self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper)
+
+    def _chunks(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[PendingChunk]:
+        return pending_chunks(
+            self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper
+        )
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be done with each recording."""
+    """What a call asks for, checked."""
 
     options: SpeechOptions
     words: bool

@@ -13,7 +13,7 @@ from ...alignment import SpokenWord
 from ...alignment.word_grouping import UNSPACED
 from ...maps import AttentionMap
 from ..results import Result, SavedMap, first_map, probability
-from .config import Segment
+from .segments import Segment
 
 if TYPE_CHECKING:
     from ...export.timed_text import TimedSegment
@@ -45,7 +45,7 @@ class SpeechMap(SavedMap):
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page that plays the recording; its transcript is the words of this map."""
-        text = "".join(word.text for word in self.words)
+        text = "".join(self.map.axes[0].labels or ())  # unlike those of `words`, with the spaces between them
         window = _Window(self.words[0].start, self.words[-1].end, text, self.words)
         _write_page(path, "recording", [self], [window])
 

@@ -1,67 +1,208 @@
-"""From the text of a window to segments, and what is said of them.
+"""From the text of a window to segments: cut at the times in it, silent ones flagged, words added.
 
-Source: openai-whisper, transcribe.py.
+Times are in seconds. Source: openai-whisper, transcribe.py.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from jaxtyping import Float
+import torch
 from torch import Tensor
 
-from .config import Segment, SpeechOptions, WindowResult
+from ...alignment import SpokenWord, TokenAttention
+from ...attention import ProjectedContext
 from .model import SpeechModel
+from .options import SpeechOptions
 from .vad import is_silent
 
 
-class Cut(NamedTuple):
-    """A window's text, cut into segments by the times in it."""
+@dataclass(frozen=True)
+class WindowResult:
+    """The text of one window and how it was found."""
 
-    segments: list[Segment]
+    tokens: tuple[int, ...]
+    """New tokens, timestamps included; without prompt and end token."""
+
+    log_probs: tuple[float, ...]
+    """Log-probability (natural) of each token by the model alone; the end token's comes last, if there is one."""
+
+    text: str
+    """Without timestamps and surrounding spaces."""
+
+    avg_log_prob: float
+    """Mean log-probability of the tokens, end token included, among the tokens that the rules allowed."""
+
+    compression_ratio: float
+    """Factor by which zlib compresses the text."""
+
+    no_speech_prob: float | None
+    """Probability of silence by the model; None for a model without a token for it."""
+
+    temperature: float
+    """Temperature at which the text was found; 0: by search."""
+
+    hottest: float
+    """The highest temperature that was tried; above `temperature` if no text passed and this is the best one."""
+
+    language: str | None
+    """Language code; None for a model of one language."""
+
+    flags: tuple[str, ...] = ()
+    """What is suspicious about the text. stalled, backwards: the attention stood still or ran back in time; repeats:
+    the text repeats itself. Segments may also have silence: the recording is silent where the text is."""
+
+    attention: TokenAttention | None = field(default=None, repr=False, compare=False)
+    """Attention of the alignment heads for the text without timestamps; None where it was not computed."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a transcript, such as a sentence."""
+
+    start: float
+    """Seconds from the start of the recording."""
+
+    end: float
+    text: str
+    """The decoded text, with a space before it if the vocabulary has one: joined texts are the transcript."""
+
+    tokens: tuple[int, ...]
+    """Timestamps included, where the model writes times."""
+
+    log_probs: tuple[float, ...]
+    """Log-probability (natural) of each token by the model alone."""
+
+    avg_log_prob: float
+    """As for the window of the segment, like the next four."""
+
+    compression_ratio: float
+    no_speech_prob: float | None
+    temperature: float
+    flags: tuple[str, ...] = ()
+    words: tuple[SpokenWord, ...] = ()
+    """Text, start, end and score of each word, if words were asked for."""
+
+
+class DecodedWindow(NamedTuple):
+    """A window of a recording with its text."""
+
+    contexts: ProjectedContext
+    """What the decoder attends to, for all windows that were decoded together."""
+
+    row: int
+    """Row of this window in `contexts`."""
+
+    samples: Tensor
+    """(t,) the recording in this window, mono, without padding."""
+
+    start: float
+    """Start of the window in the recording, in seconds."""
+
+    frames: int
+    """Encoder frames without padding; at least 1."""
+
+    result: WindowResult
+    task: str
+    segments: tuple[Segment, ...] = ()
+    """In order; times are seconds of the recording."""
+
+    @property
+    def context(self) -> ProjectedContext:
+        """What the decoder attends to, for this window alone."""
+        if len(self.contexts) == 1:
+            return self.contexts
+        return self.contexts.select(torch.tensor([self.row], device=self.contexts.device))
+
+
+AddWords = Callable[[DecodedWindow], tuple[Segment, ...]]
+"""Takes a window with at least one segment and returns its segments, such as with their words."""
+
+
+class Cut(NamedTuple):
+    """The text of a window as segments."""
+
+    segments: tuple[Segment, ...]
     reached: float | None
-    """Seconds from the window's start to where its last whole segment ends; None where all of it has been said."""
+    """Seconds from the window's start to the end of its last complete segment; None if the whole text was used."""
 
     is_open: bool
-    """Whether the text does not say that nothing follows its last time."""
+    """Whether more text may follow the last time: the text does not end with a single timestamp."""
+
+
+def window_segments(
+    speech: SpeechModel,
+    window: DecodedWindow,
+    options: SpeechOptions,
+    *,
+    duration: float,
+    to_the_end: bool,
+    limit: float,
+    add_words: AddWords | None,
+) -> Cut | None:
+    """Cut a window's text into segments, drop empty ones, flag silent ones, and add words; None if it has no speech.
+
+    Args:
+        speech: The model that wrote the text.
+        window: The window, still without segments.
+        options: The thresholds.
+        duration: As for `cut_by_times`, like the next two.
+        to_the_end: As above.
+        limit: As above.
+        add_words: Called with the window and its segments, if there are any.
+    """
+    if has_no_speech(window.result, options):
+        return None
+    cut = cut_by_times(
+        speech, window.result, offset=window.start, duration=duration, to_the_end=to_the_end, limit=limit
+    )
+    segments = tuple(
+        _flag_silence(segment, window, rate=speech.preprocessing.sample_rate)
+        for segment in cut.segments
+        if segment.start < segment.end and segment.text.strip()
+    )
+    if add_words is not None and segments:
+        segments = add_words(window._replace(segments=segments))
+    return cut._replace(segments=segments)
 
 
 def cut_by_times(
     speech: SpeechModel, result: WindowResult, *, offset: float, duration: float, to_the_end: bool, limit: float
 ) -> Cut:
-    """The segments of a window. A text that does not begin with a time is not of times, and one segment.
+    """Cut a text at its timestamps. A text that does not begin with a timestamp is one segment.
 
     Args:
-        speech: Who wrote it.
-        result: Its text, with times.
-        offset: Where the window begins, in seconds from the start of the recording.
-        duration: Of what the window holds of the recording, in seconds.
-        to_the_end: Whether this window is all there is: a segment that is begun and has no end then goes up to the
-            window's.
-        limit: Where the recording ends, in seconds from the window's start: no segment goes beyond it. What the model
-            writes of later is in the silence that the last window is filled up with.
+        speech: The model that wrote the text.
+        result: The text, with timestamps.
+        offset: Start of the window in the recording, in seconds.
+        duration: Seconds of the recording in the window.
+        to_the_end: Whether no window follows that decodes an unfinished last segment again: it then ends where the
+            window ends.
+        limit: Seconds from the window's start to the end of the recording, where segments end at the latest: the model
+            may write later times for the padding of the last window.
     """
     tokens, count = speech.tokens, len(result.tokens)
     is_time = [tokens.is_timestamp(token) for token in result.tokens]
     if not is_time or not is_time[0]:
-        return Cut([_segment(speech, result, slice(0, count), start=offset, end=offset + duration)], None, False)
+        return Cut((_segment(speech, result, slice(0, count), start=offset, end=offset + duration),), None, False)
     pairs = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
     is_open = is_time[-2:] != [False, True]
     if not pairs and not to_the_end:
-        # one segment; as Whisper has it, it ends at its last time, if that is not 0, although it may be its first
+        # one segment; as in Whisper it ends at its last time, unless that is 0, even if this is its first time
         last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one) or duration
         whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit))
-        return Cut([whole], None, is_open)
+        return Cut((whole,), None, is_open)
     reached = tokens.seconds(result.tokens[pairs[-1] - 1]) if is_open and pairs else None
     starts, stops = [0, *pairs], [*pairs]
     if to_the_end or not is_open:
         stops.append(count)
     segments = []
-    for first, end in zip(starts, stops, strict=False):
-        start, stop = tokens.seconds(result.tokens[first]), result.tokens[end - 1]
-        until = tokens.seconds(stop) if tokens.is_timestamp(stop) and end - first > 1 else duration
-        start, until = min(start, limit), min(until, limit)
-        segments.append(_segment(speech, result, slice(first, end), start=offset + start, end=offset + until))
-    return Cut(segments, reached, is_open)
+    for first, stop in zip(starts, stops, strict=False):
+        start, last_token = tokens.seconds(result.tokens[first]), result.tokens[stop - 1]
+        end = tokens.seconds(last_token) if tokens.is_timestamp(last_token) and stop - first > 1 else duration
+        start, end = offset + min(start, limit), offset + min(end, limit)
+        segments.append(_segment(speech, result, slice(first, stop), start=start, end=end))
+    return Cut(tuple(segments), reached, is_open)
 
 
 def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: float, end: float) -> Segment:
@@ -79,22 +220,15 @@ def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: f
     )
 
 
-def nobody_speaks(result: WindowResult, options: SpeechOptions) -> bool:
-    """Whether the model holds it that nobody speaks, and is not sure of its text either."""
+def has_no_speech(result: WindowResult, options: SpeechOptions) -> bool:
+    """Tell whether the model takes a window for silence and its text is improbable too."""
     if options.no_speech_threshold is None or result.no_speech_prob is None:
         return False
     is_sure = options.log_prob_threshold is not None and result.avg_log_prob > options.log_prob_threshold
     return result.no_speech_prob > options.no_speech_threshold and not is_sure
 
 
-def checked(segment: Segment, samples: Float[Tensor, " t"], *, offset: float, rate: int) -> Segment:
-    """A segment, flagged where nothing is to be heard in it.
-
-    Args:
-        segment: Of a window.
-        samples: Of that window.
-        offset: Where the window begins, in seconds from the start of the recording.
-        rate: Samples a second (Hz).
-    """
-    own = samples[round((segment.start - offset) * rate) : round((segment.end - offset) * rate)]
+def _flag_silence(segment: Segment, window: DecodedWindow, *, rate: int) -> Segment:
+    """Add the flag "silence" if the samples of a segment are silent."""
+    own = window.samples[round((segment.start - window.start) * rate) : round((segment.end - window.start) * rate)]
     return replace(segment, flags=(*segment.flags, "silence")) if is_silent(own) else segment

@@ -1,6 +1,6 @@
-"""Where a recording may be cut: at its pauses, told from its loudness alone.
+"""Voice activity from loudness alone: whether samples are silent, and chunks of a recording cut at its pauses.
 
-Dimensions: t = samples, n = frames of 10 ms.
+Notation: t samples, n frames of 10 ms.
 """
 
 from collections.abc import Iterator
@@ -14,39 +14,39 @@ from torch import Tensor
 from ...inputs.audio import Recording
 
 SILENCE_DB = -70.0
-"""Samples that stay below this level (dB; 0 is full scale) are silence: nobody speaks, whatever a model writes."""
+"""Samples that stay below this level (dB; 0 is full scale) are silence, whatever a model writes for them."""
 
-_FRAMES = 100  # a second
-_SMOOTH = 10  # frames whose loudness is averaged: less may be a gap within a word
-_QUIET = 30  # frames that are to be quiet together where a cut has to be made
-_LONG = 200  # frames of a pause that no piece reaches over
-_REST = 30  # frames of a long pause that stay with the speech at each of its ends
-_ABOVE_FLOOR, _BELOW_SPEECH = 10.0, 20.0  # dB: no louder than the first, and quieter than the second, is a pause
+_FRAMES = 100  # frames a second
+_SMOOTH = 10  # frames over which loudness is averaged: shorter gaps occur within words
+_QUIET = 30  # frames that must be quiet together where a chunk without a long pause is cut
+_LONG = 200  # frames of a pause that no chunk extends over
+_MARGIN = 30  # frames of a long pause that stay with the speech at each of its ends
+_ABOVE_FLOOR, _BELOW_SPEECH = 10.0, 20.0  # dB: a pause is at most so far above the floor, and so far below speech
 
 
-class Piece(NamedTuple):
-    """A part of a recording that a model takes at once."""
+class Chunk(NamedTuple):
+    """A part of a recording that fits into one window of the model."""
 
     start: float
-    """Seconds from the recording's start."""
+    """Seconds from the start of the recording."""
 
     samples: Float32[Tensor, " t"]
 
 
 def is_silent(samples: Float[Tensor, " t"]) -> bool:
-    """Whether there is nothing to hear."""
+    """Tell whether samples contain nothing audible."""
     return not len(samples) or float(samples.abs().max()) < 10 ** (SILENCE_DB / 20)
 
 
-def cut_at_pauses(recording: Recording, *, longest: float) -> Iterator[Piece]:
-    """The pieces of a recording, in order; what is in none of them is silence, or amid a pause of two seconds or more.
+def cut_at_pauses(recording: Recording, *, longest: float) -> Iterator[Chunk]:
+    """Cut a recording into chunks, in order; what is in no chunk is silence or the middle of a long pause.
 
-    A piece ends before such a pause, or, where it would become too long, at the quietest place in its later half. No
-    more than a piece and a block of the recording are in memory.
+    A chunk ends before a pause of two seconds or more, or, where it would become too long, at the quietest moment of
+    its later half. No more than a chunk and a block of the recording are in memory.
 
     Args:
-        recording: Where they are from.
-        longest: Seconds that a piece may have.
+        recording: The recording.
+        longest: Seconds that a chunk may have.
 
     Raises:
         InputError: The recording is damaged.
@@ -54,74 +54,74 @@ def cut_at_pauses(recording: Recording, *, longest: float) -> Iterator[Piece]:
     rate = recording.rate
     most = round(longest * rate)
     blocks = recording.blocks(min(longest, 30.0))
-    held, start, is_over = torch.zeros(0), 0, False  # samples, where they begin, whether they go on to the end
+    buffer, start, is_over = torch.zeros(0), 0, False  # samples, where they begin, whether the recording ends with them
     while True:
-        while not is_over and len(held) <= most:
+        while not is_over and len(buffer) <= most:
             block = next(blocks, None)
             is_over = block is None
-            held = held if block is None else torch.cat([held, block])
-        if not len(held):
+            buffer = buffer if block is None else torch.cat([buffer, block])
+        if not len(buffer):
             return
-        part = held[:most]
-        step = _next_step(part.numpy(), rate, to_the_end=len(held) <= most)
-        piece = part[: step.end]
-        if not is_silent(piece):
-            yield Piece(start / rate, piece.clone())
-        held, start = held[step.go_on :], start + step.go_on
+        window = buffer[:most]
+        cut = _next_cut(window.numpy(), rate, to_the_end=len(buffer) <= most)
+        if not is_silent(window[: cut.end]):
+            yield Chunk(start / rate, window[: cut.end].clone())
+        buffer, start = buffer[cut.resume :], start + cut.resume
 
 
-class _Step(NamedTuple):
-    """What is done with the samples at hand."""
+class _Cut(NamedTuple):
+    """Indices of samples."""
 
-    end: int  # of the piece that begins with the first of them; 0 where there is none
-    go_on: int  # where to look next: above 0
+    end: int  # of the chunk that begins with the first sample; 0 where there is none
+    resume: int  # where the search for the next chunk begins; above 0
 
 
-def _next_step(samples: np.ndarray, rate: int, *, to_the_end: bool) -> _Step:
-    """The next piece of samples (t,).
+def _next_cut(samples: np.ndarray, rate: int, *, to_the_end: bool) -> _Cut:
+    """Find the next chunk.
 
     Args:
-        samples: From where the last piece was cut off; as many as a piece may have, or fewer at the end.
-        rate: Of them (Hz).
-        to_the_end: Whether the recording ends with them.
+        samples: (t,) from the last cut on; as many as a chunk may have, or fewer at the end of the recording.
+        rate: Sampling rate in Hz.
+        to_the_end: Whether the recording ends with these samples.
     """
     energy = _energy(samples, rate)
     is_pause = _pauses(energy)
     bounds = np.flatnonzero(np.diff(is_pause, prepend=False, append=False)).reshape(-1, 2)
     for first, last in bounds.tolist():
-        ends = last == len(is_pause)
         if last - first < _LONG:
             continue
-        go_on = len(samples) if ends and to_the_end else _at(last - _REST, rate)
-        return _Step(_at(first + _REST, rate) if first else 0, go_on)
+        is_last = last == len(is_pause) and to_the_end
+        return _Cut(
+            _sample(first + _MARGIN, rate) if first else 0, len(samples) if is_last else _sample(last - _MARGIN, rate)
+        )
     if to_the_end:
-        return _Step(len(samples), len(samples))
+        return _Cut(len(samples), len(samples))
     together = np.convolve(energy, np.ones(_QUIET), mode="same")
     half = len(energy) // 2
     later = together[half : len(energy) - _QUIET // 2]
-    place = half + len(later) - 1 - int(later[::-1].argmin()) if len(later) else len(energy) - 1
-    cut = max(1, _at(place, rate))
-    return _Step(cut, cut)
+    quietest = half + len(later) - 1 - int(later[::-1].argmin()) if len(later) else len(energy) - 1
+    cut = max(1, _sample(quietest, rate))
+    return _Cut(cut, cut)
 
 
 def _energy(samples: np.ndarray, rate: int) -> Float64[np.ndarray, " n"]:
-    """The mean square of the samples (t,) of each frame."""
+    """Return the mean square of the samples (t,) of each frame."""
     starts = np.arange(0, -(-len(samples) * _FRAMES // rate)) * rate // _FRAMES
     sizes = np.diff(starts, append=len(samples))
-    sums: np.ndarray = np.add.reduceat(samples.astype(np.float64) ** 2, starts) / sizes
-    return sums
+    energy: np.ndarray = np.add.reduceat(samples.astype(np.float64) ** 2, starts) / sizes
+    return energy
 
 
 def _pauses(energy: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Which frames are pause: near the floor of what is there, and far below its speech."""
+    """Return which frames belong to a pause: their level is near the quietest and far below the loudest frames."""
     smooth = np.convolve(energy, np.ones(min(_SMOOTH, len(energy))) / _SMOOTH, mode="same")
     level = 10 * np.log10(smooth + 1e-12)
     floor, speech = np.percentile(level, (10, 95))
     threshold = max(SILENCE_DB, min(floor + _ABOVE_FLOOR, speech - _BELOW_SPEECH))
-    found: np.ndarray = level < threshold
-    return found
+    is_pause: np.ndarray = level < threshold
+    return is_pause
 
 
-def _at(frame: int, rate: int) -> int:
-    """The first sample of a frame."""
+def _sample(frame: int, rate: int) -> int:
+    """Return the index of the first sample of a frame."""
     return frame * rate // _FRAMES

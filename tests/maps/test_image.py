@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from multiattn.errors import ModelError
+from multiattn.inputs import ImagePreprocessing
+from multiattn.maps import METHODS, attention_stack, class_attention, explain, sharpness
+from multiattn.models import ViT, ViTConfig
+from tests.maps.explicit import Explicit
+
+SIZES = {"image_size": (15, 21), "patch_size": 3, "num_classes": 5, "dim": 21, "num_heads": 3, "mlp_dim": 29}
+GRID = (5, 7)
+CONFIGS = {
+    "class token, registers": ViTConfig(**SIZES, depth=3, num_registers=2),
+    "mean of patches": ViTConfig(**SIZES, depth=2, class_token=False, pool="mean"),
+}
+B = 2
+
+
+@pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
+def model(request):
+    torch.manual_seed(0)
+    model = ViT(request.param).eval()
+    with torch.no_grad():  # the usual start is so small that every row of attention is flat
+        for parameter in model.parameters():
+            parameter.normal_(std=0.25)
+    return model
+
+
+@pytest.fixture
+def images():
+    return torch.randn(B, 3, 15, 21, generator=torch.Generator().manual_seed(1))
+
+
+def whole_weights(model, images):
+    """Every row of every block's weights, (b, h, n, n), in the graph, and the logits they lead to."""
+    seen = []
+    for block in model.blocks:
+        block.attention.score = Explicit(seen)
+    tokens = model.features(images)
+    if model.config.pool == "class":
+        pooled = tokens[:, 0]
+    else:
+        pooled = tokens[:, model.num_prefix_tokens :].mean(1)
+    return seen, model.head(pooled)
+
+
+def readout(model, matrix):
+    """The head's row of an n x n matrix, on the patches."""
+    prefix = model.num_prefix_tokens
+    row = matrix[:, 0] if model.config.pool == "class" else matrix[:, prefix:].mean(1)
+    return row[:, prefix:].unflatten(1, GRID)
+
+
+def values(maps):
+    return torch.from_numpy(np.stack([m.values for m in maps])).double()
+
+
+def test_rollout_is_the_product_of_the_papers_matrices(model, images):
+    maps = explain(model, images, method="rollout")
+    weights, _ = whole_weights(model.double(), images.double())
+    tokens = weights[0].shape[-1]
+    product = torch.eye(tokens, dtype=torch.float64).expand(B, -1, -1)
+    for block in weights:
+        mixed = block.mean(1) + torch.eye(tokens)
+        product = (mixed / mixed.sum(-1, keepdim=True)) @ product
+    torch.testing.assert_close(values(maps), readout(model, product).detach(), atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("target", [None, [4, 0]])
+def test_relevance_is_the_papers_update_of_the_whole_matrix(model, images, target):
+    maps = explain(model, images, method="relevance", target=target)
+    weights, logits = whole_weights(model.double(), images.double().requires_grad_())
+    target = logits.argmax(-1).tolist() if target is None else target
+    gradients = torch.autograd.grad(logits[range(B), target].sum(), weights)
+    tokens = weights[0].shape[-1]
+    matrix = torch.eye(tokens, dtype=torch.float64).expand(B, -1, -1)
+    for block, gradient in zip(weights, gradients, strict=True):  # R <- R + A R, equations 5 and 6
+        matrix = matrix + (gradient * block).clamp(min=0).mean(1) @ matrix
+    expected = readout(model, matrix)
+    torch.testing.assert_close(values(maps), expected.detach(), atol=1e-6, rtol=1e-3)
+    assert [m.target for m in maps] == [str(t) for t in target]
+
+
+def test_gradient_x_input_sums_each_patch(model, images):
+    maps = explain(model, images, method="gradient_x_input", target=[1, 3])
+    pixels = images.clone().requires_grad_()
+    logits = model(pixels)
+    (logits[0, 1] + logits[1, 3]).backward()
+    product = (pixels.grad * images).sum(1).abs()
+    for b in range(B):
+        for row in range(GRID[0]):
+            for col in range(GRID[1]):
+                patch = product[b, 3 * row : 3 * row + 3, 3 * col : 3 * col + 3]
+                assert maps[b].values[row, col] == pytest.approx(patch.sum().item(), rel=1e-4, abs=1e-7)
+
+
+def test_attention_is_the_stacks_last_layer_and_can_be_chosen(model, images):
+    stacks = values(attention_stack(model, images))
+    assert stacks.shape == (B, model.config.depth, 3, *GRID)
+    weights, _ = whole_weights(model.double(), images.double())
+    for layer, block in enumerate(weights):
+        expected = torch.stack([readout(model, block[:, head]) for head in range(3)], dim=1)
+        torch.testing.assert_close(stacks[:, layer], expected.detach(), atol=1e-6, rtol=1e-4)
+
+
+def test_layer_and_head_choose_from_the_stack(model, images):
+    stacks = values(attention_stack(model, images))
+    last = values(explain(model, images, method="attention"))
+    torch.testing.assert_close(last, stacks[:, -1].mean(1), atol=1e-7, rtol=0)
+    chosen = explain(model, images, method="attention", layer=0, head=2)
+    assert torch.equal(values(chosen), stacks[:, 0, 2])
+    assert chosen[0].sites == ("blocks.0.self",)
+    assert chosen[0].heads == (2,)
+    second = values(explain(model, images, method="attention", layer=-2))
+    torch.testing.assert_close(second, stacks[:, -2].mean(1), atol=1e-7, rtol=0)
+
+
+def test_the_sharpest_head_is_chosen_for_each_picture(model, images):
+    maps = explain(model, images, method="attention", head="sharpest")
+    weights = class_attention(model, images)[:, -1]
+    for i, m in enumerate(maps):
+        (head,) = m.heads
+        assert sharpness(weights[i, head]) == sharpness(weights[i]).max()
+
+
+def test_sharpness_is_one_on_a_single_token_and_zero_when_even():
+    assert sharpness(torch.eye(7)[:2]).tolist() == pytest.approx([1.0, 1.0])
+    assert sharpness(torch.full((3, 11), 1 / 11)).tolist() == pytest.approx([0.0] * 3, abs=1e-6)
+    assert sharpness(torch.tensor([0.5, 0.5, 0.0, 0.0])).item() == pytest.approx(0.5)
+
+
+def test_attention_and_rollout_are_shares(model, images):
+    for method in ("attention", "rollout"):
+        for m in explain(model, images, method=method):
+            assert m.values.min() >= 0
+            assert 0 < m.values.sum() <= 1 + 1e-6
+    if model.config.num_registers == 0 and not model.config.class_token:
+        assert explain(model, images, method="rollout")[0].values.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_picture_has_the_same_map_alone_and_in_a_batch(model, images, method):
+    together = explain(model, images, method=method, target=[2, 2])
+    alone = explain(model, images[1:], method=method, target=[2])
+    np.testing.assert_allclose(together[1].values, alone[0].values, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_frozen_weights_and_inference_mode_do_not_matter(model, images, method, mode):
+    before = explain(model, images, method=method)[0].values
+    model.requires_grad_(False)
+    with mode():
+        images = images.clone()  # in inference mode a tensor that autograd refuses
+        assert np.array_equal(explain(model, images, method=method)[0].values, before)
+
+
+def test_labels_and_other_input_sizes(model):
+    images = torch.randn(1, 3, 30, 9, generator=torch.Generator().manual_seed(2))
+    (m,) = explain(model, images, method="relevance", target=[1], labels=["ant", "bee", "cat", "doe", "eel"])
+    assert m.target == "bee"
+    assert m.values.shape == (10, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "gradcam"}, "no map method 'gradcam'; there are: attention, rollout, relevance, gradient_x_input"),
+        ({"method": "rollout", "head": 1}, "a layer or head can be chosen for the method 'attention', not for 'roll"),
+        ({"method": "attention", "layer": 7}, "`layer` must be from -"),
+        ({"method": "attention", "head": 3}, "`head` must be from 0 to 2 or 'sharpest', but is 3"),
+        ({"method": "relevance", "target": [5, 0]}, "`target` must be a class from 0 to 4, but is 5"),
+        ({"method": "rollout", "geometries": [None]}, "`geometries` must be one for each of 2 pictures, but are 1"),
+        ({"method": "relevance", "target": [1]}, "`target` must name a class for each of 2 pictures, but names 1"),
+    ],
+)
+def test_refusals(model, images, options, message):
+    with pytest.raises(ModelError, match=message):
+        explain(model, images, **options)
+
+
+def brightness_model():
+    """A ViT made by hand whose class token attends to bright patches."""
+    config = ViTConfig(image_size=(48, 48), patch_size=8, num_classes=2, dim=8, depth=1, num_heads=1, mlp_dim=8)
+    model = ViT(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.stem.proj.weight[0] = 1 / (3 * 64)  # channel 0: the patch's mean brightness
+        for norm in (model.blocks[0].norm1, model.norm):
+            norm.weight.fill_(1)
+        attention = model.blocks[0].attention
+        attention.qkv.bias[0] = 4.0  # every query asks for channel 0
+        attention.qkv.weight[8, 0] = 1.0  # which every key shows
+        attention.qkv.weight[16:] = torch.eye(8)
+        attention.out.weight.copy_(torch.eye(8))
+        model.head.weight[1, 0] = 1.0
+    return model
+
+
+@pytest.mark.parametrize("method", ["attention", "rollout", "relevance", "gradient_x_input"])
+@pytest.mark.parametrize(
+    ("size", "spot"),
+    [((160, 96), (88, 40)), ((96, 160), (20, 60)), ((71, 50), (30, 31))],
+    ids=["landscape", "portrait", "odd"],
+)
+def test_the_map_lands_on_the_one_salient_patch_of_the_source(method, size, spot):
+    """From file to map and back to source pixels, for pictures that are not square."""
+    width, height = size
+    picture = Image.new("RGB", size, "black")
+    side = min(size) // 8
+    ImageDraw.Draw(picture).rectangle([*spot, spot[0] + side, spot[1] + side], fill="white")
+    preprocessing = ImagePreprocessing((48, 48), 48, "bilinear", (0.0,) * 3, (1.0,) * 3)
+    pixels, geometry = preprocessing(picture)
+    (m,) = explain(brightness_model(), pixels[None], method=method, target=[1], geometries=[geometry])
+    row, col = np.unravel_index(m.values.argmax(), m.values.shape)
+    left, top = m.geometry.to_source(8.0 * col, 8.0 * row)
+    right, bottom = m.geometry.to_source(8.0 * (col + 1), 8.0 * (row + 1))
+    center = (spot[0] + side / 2, spot[1] + side / 2)
+    assert left - side / 2 <= center[0] <= right + side / 2
+    assert top - side / 2 <= center[1] <= bottom + side / 2
