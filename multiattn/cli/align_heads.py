@@ -155,15 +155,15 @@ def score(pipeline: "TranscribePipeline", file: Path, text: str | None) -> tuple
         is_whole = not len(recording.read(sound.max_seconds, sound.max_seconds + 0.1))
     if not len(samples):
         raise InputError(f"{file}: has no sound in it, and no head follows it: leave it out.")
-    language, heard = None, text
-    if heard is None or not is_whole:
+    language, spoken = None, text
+    if spoken is None or not is_whole:
         transcript = pipeline(samples, rate=sound.sample_rate)
-        language, heard = transcript.language, transcript.text
+        language, spoken = transcript.language, transcript.text
     special = SpeechTokens.of(
         bundle.tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size
     )
     prompt = special.prompt(language=language or ("en" if special.languages else None))
-    ids = bundle.tokenizer.encode(f" {heard.strip()}")[: decoder.max_length - len(prompt) - 1]
+    ids = bundle.tokenizer.encode(f" {spoken.strip()}")[: decoder.max_length - len(prompt) - 1]
     with torch.inference_mode():
         features = sound.features(samples)[None].to(pipeline.device)
         lengths = torch.tensor([sound.frames(len(samples))], device=pipeline.device)

@@ -197,6 +197,6 @@ class AnswerQuestions(Predictor["Answer"]):
 
     @staticmethod
     def as_text(result: "Answer", written: Written | None) -> str:
-        """Return the file and the question, the answers, and where the page lies."""
+        """Return the file and the question, the answers, and the path of the page."""
         lines = [score_line(candidate.score, candidate.text) for candidate in result.candidates]
         return block(f"{result.file}: {result.question}", lines, written)

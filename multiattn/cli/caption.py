@@ -193,7 +193,7 @@ class Caption(Predictor["CaptionResult"]):
 
     @staticmethod
     def as_text(result: "CaptionResult", written: Written | None) -> str:
-        """Return the file, its captions, and where the page lies."""
+        """Return the file, its captions, and the path of the page."""
         lines = [score_line(candidate.score, candidate.text) for candidate in result.candidates]
         ungrounded = [printable(word.text) for word in result.words if word.ungrounded]
         if written and ungrounded:

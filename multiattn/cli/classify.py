@@ -85,6 +85,6 @@ class Classify(Predictor["ClassifyResult"]):
 
     @staticmethod
     def as_text(result: "ClassifyResult", written: Written | None) -> str:
-        """Return the file, its labels, and where the page lies."""
+        """Return the file, its labels, and the path of the page."""
         lines = [score_line(prediction.score, prediction.label) for prediction in result.predictions]
         return block(str(result.file), lines, written)

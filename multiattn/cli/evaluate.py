@@ -102,7 +102,7 @@ class Evaluator(ABC, Generic[_Input, _Truth, _Result]):
         skipped = 0
         with Report(len(items), doing=task_spec(args.task).doing) as report:
             for _, of_input in items:
-                told: Exception | None = None
+                named: Exception | None = None
                 for truth in of_input:
                     result = next(results)
                     if result.error is None:
@@ -110,9 +110,9 @@ class Evaluator(ABC, Generic[_Input, _Truth, _Result]):
                         found.append(result)
                         continue
                     skipped += 1
-                    if result.error is not told:  # all questions about a picture that cannot be read have the same one
-                        told = result.error
-                        report.message(f"skipped: {told}")
+                    if result.error is not named:  # all questions about a picture that cannot be read share one
+                        named = result.error
+                        report.message(f"skipped: {named}")
                 report.advance()
             if not found:
                 raise InputError(

@@ -39,11 +39,11 @@ def captioner(bundle: "ModelBundle") -> Details:
     assert isinstance(model, Captioner)
     decoder = model.config.decoder
     sites = model.attention_sites(tokens=decoder.max_length)
-    looked_at = f"{sites[-1].k_len} tokens are looked at, of which {by(model.encoder.grid(bundle.pictures.size))}"
+    keys = f"{sites[-1].k_len} tokens are looked at, of which {by(model.encoder.grid(bundle.pictures.size))}"
     lines = {
         "encoder": _vit(model.encoder) + _bridge(model.config.bridge, decoder),
         "decoder": _text(decoder),
-        "attention": _attention(sites, f"{looked_at} are patches"),
+        "attention": _attention(sites, f"{keys} are patches"),
     }
     search = caption_search({}, bundle.decoding, source=bundle.source)
     return Details(lines, sites, decoding=_defaults(search))

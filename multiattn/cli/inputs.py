@@ -70,7 +70,7 @@ def check_out(out: str | None, files: Iterable[Path], kind: Kind = PICTURES) -> 
     """Check that results written to `out` would replace none of the user's files.
 
     Raises:
-        UsageError: One of `files`, or another file of this kind, lies there.
+        UsageError: One of `files`, or another file of this kind, is there.
     """
     if not out or not (file := Path(out)).is_file():
         return

@@ -21,7 +21,7 @@ MODEL_HELP = (
 
 MAP_FILES = """\
   NAME.METHOD.npz   the map's numbers; NAME.METHOD.json says what they are and
-                    where they lie on the {0}
+                    where they are on the {0}
 A second {0} of the same name becomes NAME-2; a character that means
 something to a browser or a shell (#, %, ?, a leading -, ...) becomes _. Files
 that an earlier run left there are replaced."""

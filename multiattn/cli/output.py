@@ -57,7 +57,7 @@ def make_folder(path: str | Path, *, subject: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        in_the_way = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        in_the_way = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
         which = "" if in_the_way == folder else f"{in_the_way} "
         kind = "a file" if in_the_way.exists() else "a link that leads nowhere"
         raise MultiattnError(f"{subject} must be a folder, but {which}is {kind} instead") from None

@@ -111,15 +111,15 @@ class Predictor(ABC, Generic[_Result]):
             map_files = MapFiles(self.args.maps) if self.args.maps else None
             results = self.results(jobs)
         failures = unusable
-        told = set[str]()
+        said = set[str]()
         with Report(len(jobs), doing=task_spec(self.task).doing, out=self.out) as self.report:
             for self.job in jobs:
-                failures += self._finish(list(islice(results, self.job.num_results)), map_files, told)
+                failures += self._finish(list(islice(results, self.job.num_results)), map_files, said)
                 self.report.advance()
         return status(failures, unusable + sum(job.num_results for job in jobs))
 
-    def _finish(self, results: "list[_Result | Failure]", map_files: MapFiles | None, told: set[str]) -> int:
-        """Write the results of one job; return the number of failures. A message in `told` is not written again."""
+    def _finish(self, results: "list[_Result | Failure]", map_files: MapFiles | None, said: set[str]) -> int:
+        """Write the results of one job; return the number of failures. A message in `said` is not repeated."""
         good = [result for result in results if result.error is None]
         files: Iterator[Written] = iter(())
         if map_files and any(result.maps for result in good):
@@ -130,21 +130,21 @@ class Predictor(ABC, Generic[_Result]):
                 if not any(result.error is error for error in errors):
                     errors.append(result.error)
                     origin = f"{self.job.origins[index]}: " if self.job.origins else ""
-                    self._tell(f"{origin}{result.error}", told)
+                    self._say(f"{origin}{result.error}", said)
                 continue
             if remark := self.remark(result):
-                self._tell(remark, told)
+                self._say(remark, said)
             self.write(result, next(files, None))
         return len(results) - len(good)
 
-    def _tell(self, message: str, told: set[str]) -> None:
-        if message not in told:
-            told.add(message)
+    def _say(self, message: str, said: set[str]) -> None:
+        if message not in said:
+            said.add(message)
             self.report.message(message)
 
 
 def block(title: str, lines: Sequence[str], written: Written | None) -> str:
-    """Return a result to read: a title, indented lines, and where the page with the maps lies."""
+    """Return a result to read: a title, indented lines, and the path of the page with the maps."""
     maps = [f"  maps  {printable(written.page)}"] if written else []
     return "\n".join([printable(title), *(f"  {line}" for line in [*lines, *maps])])
 

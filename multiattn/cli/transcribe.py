@@ -178,7 +178,7 @@ class Transcribe(Predictor["Transcript"]):
         options = {name: getattr(args, name) for name in _OPTIONS}
         return pipeline.stream(
             [job.file for job in jobs],
-            words=args.words or args.format == "ctm",  # which has nothing but words
+            words=args.words or args.format == "ctm",  # a format of words only
             maps=self.methods,
             batch_size=args.batch_size,
             on_segment=self._write_segment if args.format == "text" else None,
@@ -186,27 +186,32 @@ class Transcribe(Predictor["Transcript"]):
         )
 
     def write(self, result: "Transcript", written: Written | None) -> None:
-        """Write a transcript in the format that was asked for; as text, only what its segments have left out."""
+        """Write a transcript in the format that was asked for; as text, what follows its segments."""
         kind = self.args.format
         if kind == "text":
             self._write_name()
-            if text := self.as_text(result, written):
-                self.report.result(text)
+            text = self.as_text(result, written)
         elif kind == "json":
-            self.report.result(self.as_json(result, written))
-        elif self._folder is None:
-            self.report.result(result.formatted(kind).removesuffix("\n"))
+            text = self.as_json(result, written)
         else:
-            file = self._folder / f"{self._names.of(str(result.file))}{_OF_ONE_RECORDING[kind]}"
-            try:
-                file.write_text(result.formatted(kind).removesuffix("\n") + "\n", encoding="utf-8")
-            except OSError as error:
-                raise MultiattnError(f"--out {file}: cannot be written: {error.strerror}") from None
-            self.report.result(printable(file))
+            text = result.formatted(kind).removesuffix("\n")
+            if self._folder is not None:
+                text = self._save(f"{self._names.of(str(result.file))}{_OF_ONE_RECORDING[kind]}", text)
+        if text or kind != "text":
+            self.report.result(text)
+
+    def _save(self, name: str, text: str) -> str:
+        """Write a file into the folder of `--out`, and return its path as it is printed."""
+        file = Path(self.args.out) / name
+        try:
+            file.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise MultiattnError(f"--out {file}: cannot be written: {error.strerror}") from None
+        return printable(file)
 
     @staticmethod
     def as_text(result: "Transcript", written: Written | None) -> str:
-        """Return what is written after the segments: that there are none, and where the page lies."""
+        """Return what is written after the segments: that there are none, and the path of the page."""
         lines = [] if result.segments else ["  nothing is said"]
         return "\n".join(lines + ([f"    maps  {printable(written.page)}"] if written else []))
 
