@@ -198,7 +198,7 @@ def start(
         whole=VQA,
         kind="model that answers",
     )
-    trained = None if pictures.whole is None else pictures.whole.answerer.config
+    trained = None if pictures.whole is None else pictures.whole.require(VQA).config
     if answer is None:
         answer = "closed" if trained is None or trained.decoder is None else "decoder"
     if answer == "closed" and decoder:

@@ -48,7 +48,7 @@ class Start:
             decoder = new_decoder(self.decoder, tokenizer, context_dim=config.dim)
             model = Captioner(CaptionerConfig(config, decoder, bridge=decoder.context_dim != config.dim))
         else:
-            trained = self.pictures.whole.captioner
+            trained = self.pictures.whole.require(Captioner)
             decoder = replace(trained.config.decoder, **self.decoder)
             model = Captioner(replace(trained.config, encoder=config, decoder=decoder))
             kept = {k: v for k, v in trained.state_dict().items() if not k.startswith("encoder.")}

@@ -134,7 +134,7 @@ class ClassifyTask(BaseTask):
         self.labels = data.class_names
         if self._start is None:
             return ViT(replace(self._config, num_classes=len(self.labels)))
-        adapted = adapt(self._start.classifier, num_classes=len(self.labels), image_size=self.preprocessing.size)
+        adapted = adapt(self._start.require(ViT), num_classes=len(self.labels), image_size=self.preprocessing.size)
         self._start = None  # its weights are no longer needed
         model = ViT(replace(adapted.config, **self._overrides))
         model.load_state_dict(adapted.state_dict())

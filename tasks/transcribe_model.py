@@ -126,7 +126,7 @@ def start(
         require_fields(values, config_of, name)
     # a new vocabulary needs none of the old one's weights, nor its tokenizer: they may be missing
     bundle = load_bundle(pretrained, without=() if vocabulary == "own" else VOCABULARY)
-    config = _changed(bundle.speech.config, encoder, decoder, context=context, ctc=ctc)
+    config = _changed(bundle.require(SpeechRecognizer).config, encoder, decoder, context=context, ctc=ctc)
     if "pad_to" in sound and sound["pad_to"] is None:
         # what fills a batch up is then no silence of the recording's own: nothing may attend to it
         config = replace(config, encoder=replace(config.encoder, masked=True), context="real")

@@ -146,8 +146,9 @@ def score(pipeline: "TranscribePipeline", file: Path, text: str | None) -> tuple
     from ..alignment import score_heads
     from ..inputs.audio import Recording
     from ..inputs.speech_tokens import SpeechTokens
+    from ..models import SpeechRecognizer
 
-    bundle, model = pipeline.bundle, pipeline.bundle.speech
+    bundle, model = pipeline.bundle, pipeline.bundle.require(SpeechRecognizer)
     sound, decoder = bundle.sound, model.config.decoder
     assert bundle.tokenizer is not None  # a pipeline has one
     with Recording.open(str(file), rate=sound.sample_rate) as recording:

@@ -81,7 +81,7 @@ def describe(bundle: "ModelBundle", details: Details) -> dict[str, object]:
         "model": bundle.source,
         "task": bundle.task,
         "layout": bundle.layout,
-        "architecture": asdict(bundle.model.config),
+        "architecture": asdict(bundle.config),
         "parameters": _parameters(bundle),
     }
     if spec.reads == "audio":

@@ -1,4 +1,8 @@
-"""The decoding loop, and the ways to find a text in it: greedy, sampling, beams, under constraints."""
+"""Text generation: one decoding loop (`generate`) with greedy decoding, sampling and beam search, and ranking of texts.
+
+The way of a step: the decoder's logits -> `logits_processors` and, if any, a second scorer such as `ctc` -> the search
+(`greedy` or `beam_search`, which share the terms of `search`) -> the next tokens, and which rows of the cache stay.
+"""
 
 from .config import Generated, GenerationConfig, stated_options
 from .generate import Decoder, generate

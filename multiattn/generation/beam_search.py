@@ -1,7 +1,7 @@
-"""Beam search: of each item the likeliest texts are continued side by side.
+"""Beam search: the likeliest texts of each item are continued side by side.
 
-Source: `GenerationMixin._beam_search` of transformers 5, whose texts these are; with `patience`, openai-whisper's
-`BeamSearchDecoder`. But a beam that cannot go on is none: it fills no place among the finished texts.
+Source: `GenerationMixin._beam_search` of transformers 5, which finds the same texts; with `patience`, openai-whisper's
+`BeamSearchDecoder`. Unlike theirs, a beam that no token may continue takes no place among the finished texts.
 """
 
 import math
@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .config import Generated, GenerationConfig, normalized
-from .search import Constrain, Ending, Step, check_numbers
+from .search import ProcessLogits, Step, StoppingCriteria, best_first, check_numbers, generated
 
 
 class _Beam(NamedTuple):
     tokens: tuple[int, ...]
     log_probs: tuple[float, ...]  # the model's own
-    total: float  # of the constrained log-probabilities, exact in fp32; -inf where there is no such beam
+    total: float  # of the processed log-probabilities, exact in fp32; -inf for a beam that only fills a row
 
 
 class _Candidate(NamedTuple):
@@ -30,138 +30,126 @@ class _Candidate(NamedTuple):
 
 
 class BeamSearch:
-    """Search with several beams.
+    """A search that keeps several beams for each item.
 
     Args:
-        options: How.
-        items: Number of them.
-        ending: When a text is at its end.
+        options: The options of the generation.
+        items: Number of items in the batch.
+        stopping: When a text is complete.
     """
 
-    def __init__(self, options: GenerationConfig, *, items: int, ending: Ending) -> None:
+    def __init__(self, options: GenerationConfig, *, items: int, stopping: StoppingCriteria) -> None:
         self._options = options
-        self._ending = ending
-        # if every beam's likeliest continuations are its ends, there are as many others to go on with
-        self._keep = max(2, 1 + len(ending.stop)) * options.num_beams
-        self._alive = list(range(items))
-        self._beams = [[_Beam((), (), 0.0)] for _ in range(items)]  # of each item that is alive
+        self._stopping = stopping
+        # even if the likeliest continuations of every beam are its ends, enough others are left to continue with
+        self._keep = max(2, 1 + len(stopping.stop)) * options.num_beams
+        self._running = list(range(items))
+        self._beams = [[_Beam((), (), 0.0)] for _ in range(items)]  # of each running item
         self._finished: list[list[Generated]] = [[] for _ in range(items)]
 
-    def step(self, logits: Float[Tensor, "r V"], constrain: Constrain) -> Step | None:
+    def step(self, logits: Float[Tensor, "r V"], process: ProcessLogits) -> Step | None:
         """Extend each beam by every token, and keep the likeliest."""
         own = logits.log_softmax(dim=-1)
-        scores = constrain(own)
-        totals = scores.new_tensor([[beam.total for beam in num_beams] for num_beams in self._beams])  # (b, w)
+        scores = process(own)
+        totals = scores.new_tensor([[beam.total for beam in beams] for beams in self._beams])  # (b, w)
         items, vocab_size = len(totals), logits.shape[-1]
         all_totals = (scores.view(items, -1, vocab_size) + totals[..., None]).flatten(1)  # (b, w V)
         best = all_totals.topk(min(self._keep, all_totals.shape[1]), dim=1)
         own_best = own.view(items, -1).gather(1, best.indices)
-        # here the device is waited for
+        # waits for the device
         found = zip(best.values.tolist(), best.indices.tolist(), own_best.tolist(), strict=True)
         width = len(self._beams[0])
         stay, tokens, rows = [], [], []
-        for place, (values, indices, log_probs) in enumerate(found):
+        for index, (values, indices, log_probs) in enumerate(found):
             check_numbers(values)
             candidates = [
-                _Candidate(index // vocab_size, index % vocab_size, log_prob, value)
-                for value, index, log_prob in zip(values, indices, log_probs, strict=True)
+                _Candidate(position // vocab_size, position % vocab_size, log_prob, value)
+                for value, position, log_prob in zip(values, indices, log_probs, strict=True)
                 if value > -math.inf
             ]
-            going_on = self._item(place, candidates)
-            if not going_on:
-                continue
-            stay.append(place)
-            tokens += [one.token for one in going_on]
-            rows += [place * width + one.beam for one in going_on]
+            if continued := self._continue(index, candidates):
+                stay.append(index)
+                tokens += [one.token for one in continued]
+                rows += [index * width + one.beam for one in continued]
         if not stay:
             return None
         items_stay = None if len(stay) == items else stay
         if items_stay is not None:
-            self._alive = [self._alive[place] for place in stay]
-            self._beams = [self._beams[place] for place in stay]
+            self._running = [self._running[index] for index in stay]
+            self._beams = [self._beams[index] for index in stay]
         return Step(tokens, None if rows == list(range(len(logits))) else rows, items_stay)
 
-    def _item(self, place: int, candidates: list[_Candidate]) -> list[_Candidate]:
-        """Go on with one item: give what continues in each of its rows, or nothing where the item is done."""
-        num_beams, item, count = self._beams[place], self._alive[place], self._options.num_beams
-        finished = self._finished[item]
-        if not candidates:  # whatever may follow is forbidden: what there is, is all there will be
-            self._finish(item, [self._generated(one, finished=False) for one in num_beams if one.total > -math.inf])
+    def _continue(self, index: int, candidates: list[_Candidate]) -> list[_Candidate]:
+        """Return the candidate that continues in each row of a running item; empty where the item is done."""
+        beams, item = self._beams[index], self._running[index]
+        if not candidates:  # every token is forbidden: the running beams are the last texts
+            self._finish(item, [self._generated(one, finished=False) for one in beams if one.total > -math.inf])
             return []
-        length = len(num_beams[0].tokens) + 1
-        if self._options.patience is not None:
-            return self._filled(place, self._patient(num_beams, item, candidates, length=length))
-        going_on, ended = [], []
-        for rank, one in enumerate(candidates):
-            beam = num_beams[one.beam]
-            is_finished = self._ending.is_finished(item, beam.tokens, one.token)
-            if not is_finished and length < self._ending.longest:
-                going_on.append(one)
-            elif rank < count:  # those behind are there to go on with, not to end
-                ended.append(self._generated(_extended(beam, one), finished=is_finished, token=one.token))
-        self._finish(item, ended)
-        going_on = going_on[:count]
-        if not going_on or (len(finished) == count and self._is_enough(finished, going_on[0].total, length=length)):
-            return []
-        return self._filled(place, going_on)
+        length = len(beams[0].tokens) + 1
+        choose = self._choose if self._options.patience is None else self._choose_patiently
+        continued = choose(beams, item, candidates, length=length)
+        if continued:  # as many rows as beams
+            continued += [continued[0]._replace(total=-math.inf)] * (self._options.num_beams - len(continued))
+            self._beams[index] = [_extended(beams[one.beam], one) for one in continued]
+        return continued
 
-    def _patient(
-        self, num_beams: list[_Beam], item: int, candidates: list[_Candidate], *, length: int
+    def _choose(self, beams: list[_Beam], item: int, candidates: list[_Candidate], *, length: int) -> list[_Candidate]:
+        """Put the ended candidates among the finished texts, and return those to continue with."""
+        count, continued, ended = self._options.num_beams, [], []
+        for rank, one in enumerate(candidates):
+            is_finished = self._stopping.is_finished(item, beams[one.beam].tokens, one.token)
+            if not is_finished and length < self._stopping.max_tokens:
+                continued.append(one)
+            elif rank < count:  # the later candidates are only there to continue with
+                ended.append(self._generated(_extended(beams[one.beam], one), finished=is_finished, token=one.token))
+        self._finish(item, ended)
+        is_full = len(self._finished[item]) == count
+        if not continued or (is_full and self._is_enough(self._finished[item], continued[0].total, length=length)):
+            return []
+        return continued[:count]
+
+    def _choose_patiently(
+        self, beams: list[_Beam], item: int, candidates: list[_Candidate], *, length: int
     ) -> list[_Candidate]:
-        """What an item goes on with in Whisper's search: texts are kept as they end, until there are enough."""
+        """As `_choose` in Whisper's search: the first texts to end are kept, until there are enough."""
         finished, count = self._finished[item], self._options.num_beams
         enough = round(count * (self._options.patience or 1))
-        going_on: list[_Candidate] = []
+        continued: list[_Candidate] = []
         for one in candidates:
-            beam = num_beams[one.beam]
-            if not self._ending.is_finished(item, beam.tokens, one.token):
-                going_on.append(one)
-                if len(going_on) == count:
+            if not self._stopping.is_finished(item, beams[one.beam].tokens, one.token):
+                continued.append(one)
+                if len(continued) == count:
                     break
             elif len(finished) < enough:
-                finished.append(self._generated(_extended(beam, one), finished=True, token=one.token))
+                finished.append(self._generated(_extended(beams[one.beam], one), finished=True, token=one.token))
         if len(finished) >= enough:
             return []
-        if length < self._ending.longest and going_on:
-            return going_on
-        for one in going_on[: max(count - len(finished), 0)]:
-            finished.append(self._generated(_extended(num_beams[one.beam], one), finished=False))
+        if length < self._stopping.max_tokens and continued:
+            return continued
+        for one in continued[: max(count - len(finished), 0)]:
+            finished.append(self._generated(_extended(beams[one.beam], one), finished=False))
         return []
 
-    def _filled(self, place: int, going_on: list[_Candidate]) -> list[_Candidate]:
-        """Go on with these, in as many rows as there are beams."""
-        if going_on:
-            num_beams = self._beams[place]
-            going_on += [going_on[0]._replace(total=-math.inf)] * (self._options.num_beams - len(going_on))
-            self._beams[place] = [_extended(num_beams[one.beam], one) for one in going_on]
-        return going_on
-
     def _is_enough(self, finished: list[Generated], total: float, *, length: int) -> bool:
-        """Whether the search may end, with the best running beam at this total after so many new tokens."""
+        """Return whether the search may end, with this total of the best running beam after `length` new tokens."""
         options = self._options
         if options.early_stopping is True:
             return True
         if options.early_stopping == "never" and options.length_penalty > 0:
-            length = self._ending.longest
+            length = self._stopping.max_tokens
         return normalized(total, length, options.length_penalty) <= finished[-1].score
 
     def _finish(self, item: int, ended: list[Generated]) -> None:
-        """Put texts among the finished ones, of which the best stay."""
-        finished = self._finished[item]
-        finished += ended
-        finished.sort(key=lambda one: one.score, reverse=True)
-        del finished[self._options.num_beams :]
+        """Put texts among the finished ones, and keep the best."""
+        self._finished[item] = best_first([*self._finished[item], *ended])[: self._options.num_beams]
 
     def _generated(self, beam: _Beam, *, finished: bool, token: int | None = None) -> Generated:
-        tokens = beam.tokens[:-1] if token in self._ending.stop else beam.tokens
-        count = len(beam.tokens if self._options.count_end else tokens)
-        score = normalized(beam.total, count, self._options.length_penalty)
-        return Generated(tokens, beam.log_probs, score, finished)
+        tokens = beam.tokens[:-1] if token in self._stopping.stop else beam.tokens
+        return generated(self._options, tokens, beam.log_probs, total=beam.total, finished=finished)
 
     def results(self) -> list[list[Generated]]:
-        """The texts of each item, best first."""
-        best_first = (sorted(finished, key=lambda one: one.score, reverse=True) for finished in self._finished)
-        return [finished[: self._options.num_return_sequences] for finished in best_first]
+        """Return the texts of each item, best first."""
+        return [best_first(finished)[: self._options.num_return_sequences] for finished in self._finished]
 
 
 def _extended(beam: _Beam, by: _Candidate) -> _Beam:

@@ -1,20 +1,21 @@
-"""What is asked of a decode, and what comes of it."""
+"""The options of a generation and its result."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal
 
+from ..checks import require
 from ..errors import ModelError
 
 MOST_BEAMS = 1000
-"""Time and memory grow with them, and beyond a few nothing better is found."""
+"""Time and memory grow with the beams, and more than a few hardly find better texts."""
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """How a text is found. The default is greedy: at each step the likeliest token."""
+    """The options of a generation. The default is greedy: the likeliest token at each step."""
 
     max_tokens: int = 30
     """The longest text, in new tokens, the end token included."""
@@ -23,59 +24,59 @@ class GenerationConfig:
     """The shortest text, in new tokens, the end token not included."""
 
     num_beams: int = 1
-    """Texts that a beam search keeps of each item, at most `MOST_BEAMS`; 1 is no beam search."""
+    """Texts that a beam search keeps for each item of the batch, at most `MOST_BEAMS`; 1 means no beam search."""
 
     num_return_sequences: int = 1
-    """Texts to give for each item: so many samples, or the best of the beams."""
+    """Texts to return for each item of the batch: samples, or the best of the beams."""
 
     length_penalty: int | float = 1.0
-    """A text's log-probability is divided by the number of its new tokens to this power; 0 leaves it as it is."""
+    """A text's log-probability is divided by the number of its new tokens to this power; 0 leaves it unchanged."""
 
     early_stopping: bool | Literal["never"] = False
-    """When a beam search with as many finished texts as beams ends: at once (True); when the best running one, at the
-    length it has, is no better than the worst of them (False); or when it is no better at the longest length either
-    ("never": with a length penalty above 0, no better text is missed for being longer)."""
+    """When a beam search with as many finished texts as beams ends. True: at once. False: when the best running text,
+    at its present length, is no better than the worst finished one. "never": when it is no better at the greatest
+    length either, so that with a length penalty above 0 no longer text is missed."""
 
     patience: int | float | None = None
-    """A beam search ends when this many times `num_beams` texts have ended, and these are all it knows: Whisper's search.
-    None: it ends as `early_stopping` says, and better texts take the place of worse ones. At least 1.
+    """Whisper's search: it ends when this many times `num_beams` texts are finished, and returns the best of them.
+    None: it ends as `early_stopping` says, and better texts replace worse ones. At least 1.
     Source: Kasai et al. 2022, "A Call for Clarity in Beam Search"."""
 
     renormalize: bool = False
-    """Whether texts are compared by the probabilities of their tokens among those that the constraints left, as Whisper
-    does it. False: a beam search lets what is forbidden keep its share, and samples by what the model itself says."""
+    """Compare texts by token probabilities that are normalized over the allowed tokens, as Whisper does. False: a beam
+    search leaves forbidden tokens their share of the probability, and samples are compared by the model's own."""
 
     count_end: bool = True
-    """Whether the end token counts in the length that a text's log-probability is divided by."""
+    """Count the end token in the length that a text's log-probability is divided by."""
 
     sample: bool = False
-    """Draw each token at random, and do not search for the likeliest text."""
+    """Draw each token at random instead of searching for the likeliest text."""
 
     temperature: int | float = 1.0
-    """Scores are divided by it before sampling: below 1 keeps to likely tokens, above 1 spreads."""
+    """Divides the logits before sampling: below 1 favors likely tokens, above 1 spreads."""
 
     top_k: int | None = None
-    """Sample among so many of the likeliest tokens; all where None."""
+    """Sample among this many of the likeliest tokens; among all where None."""
 
     top_p: int | float | None = None
-    """Sample among the fewest likeliest tokens that have this share of the probability together; all where None."""
+    """Sample among the fewest likeliest tokens that together have this share of the probability; all where None."""
 
     repetition_penalty: int | float = 1.0
-    """Above 1, tokens that are in the text already, prompt included, lose score: times this where it is negative,
-    divided by it where it is positive."""
+    """Above 1 lowers the scores of tokens that are in the text already, prompt included: negative ones are multiplied
+    by it, positive ones divided."""
 
     no_repeat_ngram: int = 0
-    """So many tokens in a row occur once at most, prompt included; 0 for no such rule."""
+    """Length of token sequences that may not occur twice, prompt included; 0 for no such rule."""
 
     suppress: tuple[int, ...] = ()
-    """Tokens that are never written."""
+    """Tokens that are never generated."""
 
     suppress_first: tuple[int, ...] = ()
-    """Tokens that are not written first."""
+    """Tokens that are not generated first."""
 
     forced: tuple[tuple[int, int], ...] = ()
-    """Places among the new tokens, from 0, and the token that is to stand there, whatever else is asked. It costs
-    nothing in the score by which beams are compared."""
+    """Pairs of a position among the new tokens, from 0, and the token that must be there, whatever the other options
+    say. A forced token does not change the score by which beams are compared."""
 
     @classmethod
     def from_decoding(
@@ -107,77 +108,69 @@ class GenerationConfig:
         return cls(**values)
 
     def __post_init__(self) -> None:
-        """Check that a decode can be so.
+        """Check the fields, each by itself and against each other.
 
         Raises:
-            ModelError: It cannot; the message names the option.
+            ModelError: A value is out of range or does not fit another; the message names the field.
         """
-        for name, least in (("max_tokens", 1), ("min_tokens", 0), ("num_beams", 1), ("num_return_sequences", 1)):
-            self._whole(name, least)
-        if self.num_beams > MOST_BEAMS:
-            raise _refused("num_beams", f"at most {MOST_BEAMS}", self.num_beams)
-        self._whole("no_repeat_ngram", 0)
-        if self.top_k is not None:
-            self._whole("top_k", 1)
-        for name in ("temperature", "repetition_penalty"):
-            self._number(name, lambda value: 0 < value < math.inf, "above 0 and finite")
-        self._number("length_penalty", lambda value: -10 <= value <= 10, "from -10 to 10")
-        if self.top_p is not None:
-            self._number("top_p", lambda value: 0 < value <= 1, "above 0 and at most 1")
-        if self.patience is not None:
-            self._number("patience", lambda value: 1 <= value < math.inf, "at least 1 and finite")
+        for name, least in _WHOLE.items():
+            self._check(name, lambda value: type(value) is int, "a whole number")
+            self._check(name, least.__le__, f"at least {least}")
+        self._check("num_beams", lambda value: value <= MOST_BEAMS, f"at most {MOST_BEAMS}")
+        for name, (fits, rule) in _NUMBERS.items():
+            self._check(name, lambda value: type(value) in (int, float), "a number")
+            self._check(name, fits, rule)
         for name in ("sample", "renormalize", "count_end"):
-            if type(getattr(self, name)) is not bool:
-                raise _refused(name, "True or False", getattr(self, name))
-        if self.early_stopping != "never" and type(self.early_stopping) is not bool:
-            raise _refused("early_stopping", 'True, False or "never"', self.early_stopping)
+            self._check(name, lambda value: type(value) is bool, "True or False")
+        self._check("early_stopping", lambda value: value == "never" or type(value) is bool, 'True, False or "never"')
         for name in ("suppress", "suppress_first"):
-            self._tokens(name)
-        self._forced()
-        if self.min_tokens > self.max_tokens:
-            raise _refused("min_tokens", f"at most `max_tokens` ({self.max_tokens})", self.min_tokens)
-        if self.sample and self.num_beams > 1:
-            raise _refused("num_beams", "1 with `sample`: a text is sampled or searched for", self.num_beams)
-        if not self.sample and self.num_return_sequences > self.num_beams:
-            raise _refused(
-                "num_return_sequences",
-                f"at most `num_beams` ({self.num_beams}) without `sample`",
-                self.num_return_sequences,
-            )
+            self._check(name, _are_tokens, "tokens, whole numbers from 0")
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON and YAML have lists
+        self._check_forced()
+        self._check("min_tokens", lambda value: value <= self.max_tokens, f"at most `max_tokens` ({self.max_tokens})")
+        if self.sample:
+            self._check("num_beams", lambda value: value == 1, "1 with `sample`: a text is sampled or searched for")
+        else:
+            rule = f"at most `num_beams` ({self.num_beams}) without `sample`"
+            self._check("num_return_sequences", lambda value: value <= self.num_beams, rule)
 
-    def _whole(self, name: str, least: int) -> None:
+    def _check(self, name: str, fits: Callable[[Any], bool], rule: str) -> None:
         value = getattr(self, name)
-        if type(value) is not int:
-            raise _refused(name, "a whole number", value)
-        if value < least:
-            raise _refused(name, f"at least {least}", value)
+        if value is not None or name not in _OPTIONAL:
+            require(fits(value), name, must=rule, value=value)
 
-    def _number(self, name: str, fits: Callable[[float], bool], rule: str) -> None:
-        value = getattr(self, name)
-        if type(value) not in (int, float):
-            raise _refused(name, "a number", value)
-        if not fits(value):
-            raise _refused(name, rule, value)
-
-    def _tokens(self, name: str) -> None:
-        value = getattr(self, name)
-        # JSON and YAML have lists
-        tokens = tuple(value) if isinstance(value, list | tuple) else None
-        if tokens is None or not _are_whole(tokens):
-            raise _refused(name, "tokens, whole numbers from 0", value)
-        object.__setattr__(self, name, tokens)
-
-    def _forced(self) -> None:
-        rule = "pairs of a place and a token, whole numbers from 0"
-        if not isinstance(self.forced, list | tuple):
-            raise _refused("forced", rule, self.forced)
+    def _check_forced(self) -> None:
+        rule = "pairs of a position and a token, whole numbers from 0"
+        require(isinstance(self.forced, list | tuple), "forced", must=rule, value=self.forced)
         for pair in self.forced:
-            if not isinstance(pair, list | tuple) or len(pair) != 2 or not _are_whole(pair):
-                raise _refused("forced", rule, pair)
-        places = [place for place, _ in self.forced]
-        if len(set(places)) < len(places):
-            raise _refused("forced", "of one token for a place", self.forced)
-        object.__setattr__(self, "forced", tuple((place, token) for place, token in self.forced))
+            require(_are_tokens(pair) and len(pair) == 2, "forced", must=rule, value=pair)
+        pairs = tuple((position, token) for position, token in self.forced)
+        require(len(dict(pairs)) == len(pairs), "forced", must="of one token for a position", value=self.forced)
+        object.__setattr__(self, "forced", pairs)
+
+
+_WHOLE = {
+    "max_tokens": 1,
+    "min_tokens": 0,
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "no_repeat_ngram": 0,
+    "top_k": 1,
+}
+"""The fields that are whole numbers, and the least value of each."""
+
+_NUMBERS: dict[str, tuple[Callable[[float], bool], str]] = {
+    "temperature": (lambda value: 0 < value < math.inf, "above 0 and finite"),
+    "repetition_penalty": (lambda value: 0 < value < math.inf, "above 0 and finite"),
+    "length_penalty": (lambda value: -10 <= value <= 10, "from -10 to 10"),
+    "top_p": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
+    "patience": (lambda value: 1 <= value < math.inf, "at least 1 and finite"),
+}
+_OPTIONAL = ("top_k", "top_p", "patience")  # may be None
+
+
+def _are_tokens(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(type(value) is int and value >= 0 for value in values)
 
 
 def stated_options(decoding: Mapping[str, Any], *, beside: Collection[str] = (), source: str = "") -> dict[str, Any]:
@@ -212,31 +205,23 @@ def _field_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Generated:
-    """A text that was found."""
+    """A generated text."""
 
     tokens: tuple[int, ...]
-    """The new ones: no prompt, and no end token."""
+    """The new tokens, without the prompt and the end token."""
 
     log_probs: tuple[float, ...]
-    """What the model itself gives each new token, natural logarithm, whatever was forbidden or penalized, and whatever
-    the temperature; the end token's is the last, where the text has one."""
+    """The model's own natural log-probability of each new token, before logits processors and temperature; the last is
+    that of the end token, if the text has one."""
 
     score: float
-    """What texts are compared by: the sum of the log-probabilities over their number to the power of the length
-    penalty. Of a beam search, or renormalized, the log-probabilities are those that constraints left."""
+    """The value by which texts are compared: the sum of the log-probabilities over their number to the power of the
+    length penalty. With a beam search or `renormalize`, the log-probabilities are those after the logits processors."""
 
     finished: bool
-    """Whether it came to its end, and was not cut off."""
+    """Whether the text is complete, and not cut off."""
 
 
 def normalized(total: float, count: int, length_penalty: int | float) -> float:
-    """The score of a text with so many new tokens, whose log-probabilities have this sum."""
+    """Return the score of a text with `count` new tokens, whose log-probabilities add up to `total`."""
     return total / math.pow(max(count, 1), length_penalty)
-
-
-def _are_whole(values: Iterable[Any]) -> bool:
-    return all(type(value) is int and value >= 0 for value in values)
-
-
-def _refused(name: str, rule: str, value: object) -> ModelError:
-    return ModelError(f"`{name}` must be {rule}, but is {value!r} instead")

@@ -1,7 +1,7 @@
-"""Joint scoring: of each text, how well the frames themselves spell it.
+"""Joint CTC and attention scoring: how probable each text is by the encoder's frames alone.
 
 Notation: b items, w texts of each, r rows (b w), t frames, V vocabulary. A prefix's mass at a frame is the probability
-of all ways to spell it up to there, with the frame's own symbol its last token, or the blank.
+of all alignments of it to the frames up to there whose last symbol is its last token (or the blank).
 Source: Watanabe et al. 2017, "Hybrid CTC/Attention Architecture for End-to-End Speech Recognition", algorithm 2.
 """
 
@@ -18,14 +18,14 @@ class CtcScorer:
     """A `Scorer` that mixes the decoder's log-probabilities with those of CTC prefixes.
 
     Args:
-        log_probs: Of each symbol at each frame, each item's own.
-        frames: Frames of each item; what follows is not looked at.
-        weight: Share of the CTC, above 0 to 1.
-        blank: The symbol for none; no token of a text.
-        end: What ends a text, which then is the whole of what the frames spell.
+        log_probs: Log-probabilities of each symbol at each frame, for each item.
+        frames: Number of frames of each item; later ones are ignored.
+        weight: Share of the CTC, above 0 and at most 1.
+        blank: The blank symbol; no token of a text.
+        end: The end token. A text that ends with it must account for all frames.
 
     Raises:
-        ModelError: An item has no frame, or more than there are, or the weight is out of range.
+        ModelError: The frames of an item or the weight are out of range.
     """
 
     def __init__(
@@ -44,39 +44,39 @@ class CtcScorer:
             if not 1 <= number <= count:
                 raise ModelError(f"`frames` must be from 1 to {count}, but are {number} instead")
         self._weight, self._blank, self._end = weight, blank, end
-        # in fp64: sums over a thousand frames are taken apart again
+        # in fp64: differences of sums over a thousand frames are taken
         self._log_probs = log_probs.double()  # (b, t, V)
         self._probs = self._log_probs.exp()
         self._beyond = torch.arange(count, device=frames.device) >= frames[:, None]  # (b, t)
         self._last_frame = frames - 1
-        # of the empty prefix, all blanks: no mass ends in a token
+        # the empty prefix is all blanks: no mass ends in a token
         self._blanks = self._log_probs[:, :, blank].cumsum(dim=1)  # (b, t)
         self._tokens = torch.full_like(self._blanks, -math.inf)
-        self._last: Tensor | None = None  # the last token of each row; None while there is none
-        self._mass = self._blanks.new_zeros(len(frames))  # of each prefix and all that may follow it
+        self._last: Tensor | None = None  # the last token of each row; None for empty prefixes
+        self._mass = self._blanks.new_zeros(len(frames))  # of each prefix with all its continuations
         self._next: Tensor | None = None
 
     def __call__(self, scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
-        """The decoder's log-probabilities, mixed with what each token does to the prefix's."""
+        """Mix the decoder's log-probabilities with the change of the prefix's by each token."""
         self._next = self._extended()
         change = self._next - self._mass[:, None]
-        change = change.masked_fill(change.isnan(), -math.inf)  # a prefix that cannot be spelt has no continuation
+        change = change.masked_fill(change.isnan(), -math.inf)  # a prefix that fits no alignment has no continuation
         mixed = (1 - self._weight) * scores.masked_fill(scores == -math.inf, 0.0) + self._weight * change.to(scores)
         return mixed.masked_fill(scores == -math.inf, -math.inf)
 
     def _extended(self) -> Float64[Tensor, "r V"]:
-        """The log-probability of each prefix with each token after it."""
+        """Return the log-probability of each prefix with each token after it."""
         items, count, _ = self._probs.shape
         rows = len(self._mass)
         width = rows // items
-        # a token may begin at a frame after any way to spell the prefix up to the frame before
+        # a token may begin at a frame after any alignment of the prefix to the frames before
         before = torch.logaddexp(self._blanks, self._tokens).roll(1, dims=1)  # (r, t)
         before[:, 0] = 0.0 if self._last is None else -math.inf
         beyond = self._beyond.repeat_interleave(width, dim=0)
         shares, top = _shares(before.masked_fill(beyond, -math.inf))
         result = (shares.view(items, width, count) @ self._probs).view(rows, -1).log() + top  # (r, V)
         if self._last is not None:
-            # but not right after itself: then it would be the same one
+            # but not right after itself, which would be the same token
             before = self._blanks.roll(1, dims=1)
             before[:, 0] = -math.inf
             shares, top = _shares(before.masked_fill(beyond, -math.inf))
@@ -91,7 +91,7 @@ class CtcScorer:
     def follow(
         self, tokens: Int64[Tensor, " r"], rows: Int64[Tensor, " r"] | None, items: Int64[Tensor, " b"] | None
     ) -> None:
-        """Go on with the next token of each row."""
+        """Update the masses with the next token of each row."""
         assert self._next is not None
         if items is not None:
             self._log_probs, self._probs = self._log_probs[items], self._probs[items]
@@ -117,18 +117,18 @@ class CtcScorer:
 
 
 def _items(rows: int, items: int, device: torch.device) -> Tensor:
-    """The item of each row."""
+    """Return the item of each row."""
     return torch.arange(rows, device=device) // (rows // items)
 
 
 def _shares(masses: Tensor) -> tuple[Tensor, Tensor]:
-    """Masses (r, t) over the largest of each row, and its logarithm (r, 1)."""
+    """Return masses (r, t) divided by the largest of each row, and its logarithm (r, 1)."""
     top = masses.amax(dim=1, keepdim=True)
     top = top.masked_fill(top == -math.inf, 0.0)
     return (masses - top).exp(), top
 
 
 def _summed(entering: Tensor, log_probs: Tensor) -> Tensor:
-    """The mass x of a state at each frame, where x(t) = (x(t - 1) + entering(t)) p(t), and nothing is there before."""
+    """Return the mass x of a state at each frame: x(t) = (x(t - 1) + entering(t)) p(t), from 0 on."""
     steps = log_probs.cumsum(dim=1)
     return steps + (entering - steps + log_probs).logcumsumexp(dim=1)

@@ -1,37 +1,39 @@
-"""Greedy decoding and sampling: each text goes its own way, and takes one token after the other."""
+"""Greedy decoding and sampling: each text takes one token after the other, without looking ahead.
+
+Notation: r rows, V vocabulary.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from ..errors import ModelError
-from .config import Generated, GenerationConfig, normalized
-from .sampling import draw, narrowed, random_shares
-from .search import Constrain, Ending, Step, check_numbers
+from .config import Generated, GenerationConfig
+from .search import ProcessLogits, Step, StoppingCriteria, best_first, check_numbers, generated
 
 
 @dataclass
 class _Text:
     tokens: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
-    total: float = 0.0  # of what texts are compared by
+    total: float = 0.0  # of the log-probabilities by which texts are compared
     is_over: bool = False
     is_finished: bool = False
 
 
 class SingleSearch:
-    """Search without looking ahead.
+    """A search that takes or draws one token at a time.
 
     Args:
-        options: How; `num_return_sequences` texts of each item.
-        items: Number of them.
-        ending: When a text is at its end.
-        pad_token: Read for a text that is over, as long as another of its item is not.
-        generator: Where all chance comes from; for sampling only.
+        options: The options of the generation; `num_return_sequences` texts are made for each item.
+        items: Number of items in the batch.
+        stopping: When a text is complete.
+        pad_token: Token that fills the rows of a text that is over, while another of its item is not.
+        generator: The source of randomness; for sampling only.
 
     Raises:
         ModelError: Sampling has no generator.
@@ -42,85 +44,129 @@ class SingleSearch:
         options: GenerationConfig,
         *,
         items: int,
-        ending: Ending,
+        stopping: StoppingCriteria,
         pad_token: int,
         generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> None:
         if options.sample and generator is None:
             raise ModelError("`generator` must be given to sample, but is None instead")
         self._options = options
-        self._ending = ending
+        self._stopping = stopping
         self._pad_token = pad_token
         self._width = options.num_return_sequences
         self._step = 0
-        self._alive = list(range(items))
+        self._running = list(range(items))
         self._texts = [[_Text() for _ in range(self._width)] for _ in range(items)]
-        self._shares = None if generator is None or not options.sample else self._drawn(items, generator)
+        self._shares: Tensor | None = None
+        if options.sample and generator is not None:
+            generators = [generator] * items if isinstance(generator, torch.Generator) else generator
+            shares = [random_shares(self._width, stopping.max_tokens, generator=one) for one in generators]
+            self._shares = torch.cat(shares)  # (r, max_tokens)
 
-    def _drawn(self, items: int, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
-        of_each = [generator] * items if isinstance(generator, torch.Generator) else generator
-        shares = [random_shares(self._width, self._ending.longest, generator=one) for one in of_each]
-        return torch.cat(shares)  # (r, longest)
-
-    def step(self, logits: Float[Tensor, "r V"], constrain: Constrain) -> Step | None:
-        """Take the next token of each text."""
-        scores = constrain(logits)
-        old_width = len(logits) // len(self._alive)
+    def step(self, logits: Float[Tensor, "r V"], process: ProcessLogits) -> Step | None:
+        """Choose the next token of each text."""
+        scores = process(logits)
+        old_width = len(logits) // len(self._running)
         if old_width < self._width:  # the prompts were read once for all texts of an item
             logits, scores = (x.repeat_interleave(self._width, dim=0) for x in (logits, scores))
         chosen = self._chosen(scores)[:, None]  # (r, 1)
-        log_probs = logits.log_softmax(dim=-1).gather(1, chosen)  # one pass, which logsumexp is not
-        left = scores.gather(1, chosen)
-        log_probs = log_probs.masked_fill(left == -math.inf, -math.inf)
-        compared = left if self._options.renormalize else log_probs
-        # here the device is waited for
-        self._take(chosen[:, 0].tolist(), log_probs[:, 0].tolist(), compared[:, 0].tolist())
+        log_probs = logits.log_softmax(dim=-1).gather(1, chosen)  # one pass, unlike logsumexp
+        processed = scores.gather(1, chosen)
+        log_probs = log_probs.masked_fill(processed == -math.inf, -math.inf)
+        compared = processed if self._options.renormalize else log_probs
+        # waits for the device
+        self._append(chosen[:, 0].tolist(), log_probs[:, 0].tolist(), compared[:, 0].tolist())
         self._step += 1
         return self._next(old_width)
 
     def _chosen(self, scores: Tensor) -> Int64[Tensor, " r"]:
         if self._shares is None:
             return scores.argmax(dim=-1)
-        rows = [item * self._width + i for item in self._alive for i in range(self._width)]
+        rows = [item * self._width + i for item in self._running for i in range(self._width)]
         self._shares = self._shares.to(scores.device)
         return draw(narrowed(scores, self._options), shares=self._shares[rows, self._step])
 
-    def _take(self, chosen: list[int], log_probs: list[float], compared: list[float]) -> None:
+    def _append(self, chosen: list[int], log_probs: list[float], compared: list[float]) -> None:
+        """Append a token to each text that is not over."""
         check_numbers(log_probs)
-        texts = [(item, text) for item in self._alive for text in self._texts[item]]
+        texts = [(item, text) for item in self._running for text in self._texts[item]]
         for (item, text), token, log_prob, value in zip(texts, chosen, log_probs, compared, strict=True):
             if text.is_over:
                 continue
-            if log_prob == -math.inf:  # whatever may follow is forbidden
+            if log_prob == -math.inf:  # every token is forbidden
                 text.is_over = True
                 continue
-            text.is_finished = self._ending.is_finished(item, text.tokens, token)
+            text.is_finished = self._stopping.is_finished(item, text.tokens, token)
             text.log_probs.append(log_prob)
             text.total += value
-            if token not in self._ending.stop:
+            if token not in self._stopping.stop:
                 text.tokens.append(token)
-            text.is_over = text.is_finished or len(text.log_probs) == self._ending.longest
+            text.is_over = text.is_finished or len(text.log_probs) == self._stopping.max_tokens
 
     def _next(self, old_width: int) -> Step | None:
-        stay = [place for place, item in enumerate(self._alive) if not all(text.is_over for text in self._texts[item])]
+        stay = [
+            index for index, item in enumerate(self._running) if not all(text.is_over for text in self._texts[item])
+        ]
         if not stay:
             return None
-        items = None if len(stay) == len(self._alive) else stay
-        self._alive = [self._alive[place] for place in stay]
-        tokens = [
-            self._pad_token if text.is_over else text.tokens[-1] for item in self._alive for text in self._texts[item]
-        ]
+        items = None if len(stay) == len(self._running) else stay
+        self._running = [self._running[index] for index in stay]
+        texts = [text for item in self._running for text in self._texts[item]]
+        tokens = [self._pad_token if text.is_over else text.tokens[-1] for text in texts]
         if items is None and old_width == self._width:
             return Step(tokens, None, None)
-        rows = [place * old_width + i % old_width for place in stay for i in range(self._width)]
+        rows = [index * old_width + i % old_width for index in stay for i in range(self._width)]
         return Step(tokens, rows, items)
 
     def results(self) -> list[list[Generated]]:
-        """The texts of each item, best first."""
-        found = [[self._generated(text) for text in texts] for texts in self._texts]
-        return [sorted(texts, key=lambda text: text.score, reverse=True) for texts in found]
+        """Return the texts of each item, best first."""
+        return [
+            best_first(
+                [
+                    generated(self._options, text.tokens, text.log_probs, total=text.total, finished=text.is_finished)
+                    for text in texts
+                ]
+            )
+            for texts in self._texts
+        ]
 
-    def _generated(self, text: _Text) -> Generated:
-        count = len(text.log_probs if self._options.count_end else text.tokens)
-        score = normalized(text.total, count, self._options.length_penalty)
-        return Generated(tuple(text.tokens), tuple(text.log_probs), score, text.is_finished)
+
+def narrowed(scores: Float[Tensor, "r V"], options: GenerationConfig) -> Float[Tensor, "r V"]:
+    """Return the scores to draw by: divided by the temperature, and -inf where top-k and then top-p exclude a token.
+
+    Source: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p).
+    """
+    # the maximum at 0, and in fp64: with a temperature near 0 they would be infinite, and nothing could be drawn
+    scores = (scores - scores.amax(dim=-1, keepdim=True)).double() / options.temperature
+    if options.top_k is not None and options.top_k < scores.shape[-1]:
+        least = scores.topk(options.top_k, dim=-1).values[:, -1:]
+        scores = scores.masked_fill(scores < least, -math.inf)
+    if options.top_p is not None and options.top_p < 1:
+        ordered, order = scores.sort(dim=-1, descending=True)
+        probs = ordered.softmax(dim=-1)
+        before = probs.cumsum(dim=-1) - probs  # the probability of the likelier tokens
+        out = before >= options.top_p
+        out[:, 0] = False  # whatever the rounding, one token remains
+        scores = scores.masked_fill(out.scatter(1, order, out), -math.inf)
+    return scores
+
+
+def random_shares(texts: int, count: int, *, generator: torch.Generator) -> Float64[Tensor, "texts count"]:
+    """Return numbers above 0 and up to 1 for the draws of each text.
+
+    Each text has a random stream of its own, seeded by one number of the generator: its draws do not depend on the
+    other texts, nor on their lengths.
+    """
+    rows = []
+    for _ in range(texts):
+        seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+        own = torch.Generator().manual_seed(int(seed))
+        rows.append(1 - torch.rand(count, generator=own, dtype=torch.float64))
+    return torch.stack(rows)
+
+
+def draw(scores: Float[Tensor, "r V"], *, shares: Float64[Tensor, " r"]) -> Int64[Tensor, " r"]:
+    """Return the token of each row at which the cumulative probability reaches the row's share."""
+    sums = scores.double().softmax(dim=-1).cumsum(dim=-1)  # (r, V)
+    reached = torch.searchsorted(sums, (shares * sums[:, -1])[:, None])[:, 0]
+    return reached.clamp(max=scores.shape[-1] - 1)  # where nothing may be drawn, the sums are NaN

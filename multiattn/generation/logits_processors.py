@@ -1,7 +1,8 @@
-"""Rules about what may follow: each takes the text so far and the scores of what may follow, and gives other scores.
+"""Logits processors: rules for the next token. Each takes the texts so far and the scores, and returns new scores.
 
-Notation: r rows, n tokens so far, V vocabulary.
-Source: the rules of the same names among transformers' logits processors.
+Notation: r rows, n tokens so far, k new tokens, V vocabulary.
+Source: the logits processors of the same names in transformers; `TimestampRules`: openai-whisper, decoding.py,
+`ApplyTimestampRules`.
 """
 
 import math
@@ -19,41 +20,38 @@ from .config import GenerationConfig
 
 @runtime_checkable
 class LogitsProcessor(Protocol):
-    """A rule about what may follow."""
+    """A rule for the next token."""
 
     def __call__(self, tokens: Int64[Tensor, "r n"], scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
-        """Change scores; those given stay as they are.
+        """Return new scores; the given ones stay as they are.
 
         Args:
-            tokens: The texts so far, prompts included; -1 where a prompt is filled up on its left.
+            tokens: The texts so far, prompts included; -1 where a prompt is padded on its left.
             scores: Logits, or log-probabilities in a beam search; -inf where a token is forbidden.
-
-        Returns:
-            The new scores.
         """
         ...
 
 
 @dataclass(frozen=True)
 class RepetitionPenalty:
-    """Tokens that are in the text lose score. Source: Keskar et al. 2019 (CTRL), section 4.1."""
+    """Lower the scores of tokens that are in the text. Source: Keskar et al. 2019 (CTRL), section 4.1."""
 
     penalty: int | float
 
     def __call__(self, tokens: Int64[Tensor, "r n"], scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
-        """Times the penalty where negative, divided by it where positive."""
+        """Multiply negative scores by the penalty, and divide positive ones."""
         penalized = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
         return torch.where(_marked(tokens, scores), penalized, scores)
 
 
 @dataclass(frozen=True)
 class NoRepeatedNgram:
-    """No so many tokens in a row occur twice. Source: Paulus et al. 2017, section 2.5."""
+    """No sequence of `size` tokens occurs twice. Source: Paulus et al. 2017, section 2.5."""
 
     size: int
 
     def __call__(self, tokens: Int64[Tensor, "r n"], scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
-        """Forbid each token that followed what is now last."""
+        """Forbid each token that followed an earlier occurrence of the last `size - 1` tokens."""
         length = tokens.shape[1]
         if length < self.size:
             return scores
@@ -66,15 +64,15 @@ class NoRepeatedNgram:
 
 @dataclass(frozen=True)
 class Suppressed:
-    """Tokens that are not written at some places among the new ones."""
+    """Forbid tokens at some positions among the new ones."""
 
     tokens: tuple[int, ...]
     prompt_length: int
     before: int | None = None
-    """The first place at which they may be written; None where there is none."""
+    """The first position at which they are allowed; None where they never are."""
 
     def __call__(self, tokens: Int64[Tensor, "r n"], scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
-        """Forbid them."""
+        """Forbid the tokens."""
         if self.before is not None and tokens.shape[1] - self.prompt_length >= self.before:
             return scores
         return scores.index_fill(1, torch.tensor(self.tokens, device=scores.device), -math.inf)
@@ -82,13 +80,13 @@ class Suppressed:
 
 @dataclass(frozen=True)
 class Forced:
-    """Tokens that must stand at their places among the new ones."""
+    """Allow one token only at some positions among the new ones."""
 
     tokens: tuple[tuple[int, int], ...]
     prompt_length: int
 
     def __call__(self, tokens: Int64[Tensor, "r n"], scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
-        """Forbid all others."""
+        """Forbid all other tokens."""
         token = dict(self.tokens).get(tokens.shape[1] - self.prompt_length)
         if token is None:
             return scores
@@ -97,19 +95,74 @@ class Forced:
         return forced
 
 
+@dataclass(frozen=True)
+class TimestampRules:
+    """Whisper's grammar of times: a text begins with one; they come in pairs except the last, and never decrease.
+
+    Where the timestamps together are likelier than the likeliest other token, a timestamp must follow. The timestamps
+    are the last tokens of the vocabulary; tokens of text come before the end token.
+    """
+
+    first: int
+    """The timestamp of 0 seconds."""
+
+    end: int
+    """The token that ends a text."""
+
+    prompt_length: int
+    no_timestamps: int | None = None
+    """The token that says that there are no times; it is never generated."""
+
+    latest_start: int | None = None
+    """The index of the latest timestamp that a text may begin with; any where None."""
+
+    def __call__(self, tokens: Int64[Tensor, "r n"], scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
+        """Forbid the tokens that the grammar does not allow."""
+        scores = scores.clone()
+        others, times = scores[:, : self.first], scores[:, self.first :]  # views
+        if self.no_timestamps is not None:
+            scores[:, self.no_timestamps] = -math.inf
+        new = tokens[:, self.prompt_length :]  # (r, k)
+        if new.shape[1] == 0:
+            others.fill_(-math.inf)
+            if self.latest_start is not None:
+                times[:, self.latest_start + 1 :] = -math.inf
+        else:
+            self._follow(new, scores)
+        is_time = times.logsumexp(dim=-1) > others.amax(dim=-1)  # (r,)
+        others.masked_fill_(is_time[:, None], -math.inf)
+        return scores
+
+    def _follow(self, new: Tensor, scores: Tensor) -> None:
+        """Forbid, in place, the tokens that may not follow new tokens (r, k)."""
+        is_time = new >= self.first  # (r, k)
+        one = is_time[:, -1]
+        two = one if new.shape[1] == 1 else one & is_time[:, -2]  # the first time of a text counts as a pair
+        opened = one & ~two
+        scores[:, : self.end].masked_fill_(opened[:, None], -math.inf)
+        times = scores[:, self.first :]
+        times.masked_fill_(two[:, None], -math.inf)
+        position = torch.arange(1, new.shape[1] + 1, device=new.device)
+        last = (position * is_time).amax(dim=1)  # (r,), of the last time, from 1; 0 where there is none
+        number = new.gather(1, (last - 1).clamp(min=0)[:, None])[:, 0] - self.first
+        # the next segment may begin where this one ends; but none may end where it begins, or this could go on forever
+        least = torch.where(last > 0, number + (~opened).long(), 0)
+        times.masked_fill_(torch.arange(times.shape[1], device=new.device) < least[:, None], -math.inf)
+
+
 def logits_processors_of(
     options: GenerationConfig, *, prompt_length: int, stop: Collection[int], vocab_size: int
 ) -> tuple[list[LogitsProcessor], list[LogitsProcessor]]:
-    """The rules that options stand for: those that others may follow, and those that come last.
+    """Return the processors for some options: those before the caller's own, and those that must come last.
 
     Args:
-        options: How a text is to be found.
-        prompt_length: Tokens before the first new one.
+        options: The options of the generation.
+        prompt_length: Number of tokens before the first new one.
         stop: Tokens that end a text.
-        vocab_size: Tokens there are.
+        vocab_size: Size of the vocabulary.
 
     Raises:
-        ModelError: An option names a token that there is not.
+        ModelError: An option names a token outside the vocabulary.
     """
     named = {"suppress": options.suppress, "suppress_first": options.suppress_first}
     for name, tokens in {**named, "forced": tuple(token for _, token in options.forced)}.items():
@@ -133,6 +186,6 @@ def logits_processors_of(
 
 
 def _marked(tokens: Tensor, scores: Tensor) -> Tensor:
-    """True (r, V) at the tokens (r, k) of each row, of which -1 is none."""
+    """Return a mask (r, V), True at the tokens (r, k) of each row; -1 is no token."""
     marks = torch.zeros(len(scores), scores.shape[1] + 1, dtype=torch.bool, device=scores.device)
     return marks.scatter_(1, tokens + 1, True)[:, 1:]

@@ -1,4 +1,4 @@
-"""How the weights of a model that reads or writes texts lie and are multiplied while it does."""
+"""Pack the weights of decoders and encoders for fast inference on a CPU."""
 
 from torch import nn
 
@@ -9,12 +9,12 @@ from ..models.vit import ViT
 
 
 def lay_out_for_decoding(decoder: TextDecoder) -> None:
-    """Pack a decoder's weights for few rows, in place: for CPUs, and a decoder that learns no more.
+    """Pack a decoder's weights for inputs of few rows, in place: for a CPU, and a decoder that is not trained further.
 
-    Results stay to fp32 rounding, and what is saved stays as it is. It costs the decoder's memory once more (BLIP-base:
-    490 MB). On another device or in another precision nothing is done.
+    Results stay the same to fp32 rounding, and so does the state that is saved. The decoder's memory doubles
+    (BLIP-base: 490 MB more). On another device or in another precision nothing is done.
     """
-    weights = [module.weight for module in decoder.modules() if type(module) is nn.Linear]  # not those packed before
+    weights = [module.weight for module in decoder.modules() if type(module) is nn.Linear]  # not the packed ones
     if decoder.head is None:
         weights.append(decoder.embedding.weight)
     move_to_huge_pages([weight for weight in weights if worth_packing(weight)])
@@ -26,9 +26,9 @@ def lay_out_for_decoding(decoder: TextDecoder) -> None:
 
 
 def lay_out_for_reading(encoder: TextEncoder | ViT) -> None:
-    """Pack the weights of an encoder of questions or pictures, in place, as `lay_out_for_decoding` does it.
+    """Pack the weights of a question or image encoder in place, as `lay_out_for_decoding` does.
 
-    A picture's many tokens gain less by it than a question's few: BLIP-base's encoder of 577 tokens is 1.09 times as
-    fast, and takes 340 MB more.
+    The many tokens of an image gain less than the few of a question: BLIP-base's image encoder of 577 tokens is 1.09
+    times as fast, and takes 340 MB more.
     """
     pack_linears(encoder)

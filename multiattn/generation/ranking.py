@@ -1,7 +1,7 @@
-"""Ranking: how likely a decoder holds each text of a list, where it need not write one of its own.
+"""Ranking: the probabilities of given texts under a decoder, instead of a text of its own.
 
-Notation: b items (each with its context), c candidates, k of them that are scored in full, t tokens of the longest with
-its end, m context tokens, C the context's width, V vocabulary.
+Notation: b items (each with its context), c candidates, k of them scored in full, t tokens of the longest candidate
+with its end token, m context tokens, C the context's width, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..models import TextDecoder
 from .config import Generated
-from .search import check_numbers
+from .search import best_first, check_numbers
 
 _MOST_SCORES = 2**25
-"""Logits computed at once: 128 MB of them."""
+"""Logits that are computed at once: 128 MB."""
 
 
 @torch.inference_mode()
@@ -28,24 +28,24 @@ def rank(
     *,
     most: int | None = None,
 ) -> list[list[Generated]]:
-    """Score texts that are given, the end token after each included.
+    """Score given texts, with the end token after each.
 
-    Two steps: the candidates with the likeliest first tokens are chosen, by one pass over the start token; these are
-    then scored in full. So a list may be long, and its unlikely part costs next to nothing.
+    One pass over the start token selects the candidates with the likeliest first tokens; only these are scored in full.
+    The unlikely part of a long list therefore costs almost nothing.
 
     Args:
-        decoder: Who judges. Whether it is in training mode is the caller's business.
-        context: What each item's texts are about, or what the decoder's `project_context` made of it.
+        decoder: The decoder. The caller decides whether it is in training mode.
+        context: The context of each item, or what the decoder's `project_context` returned for it.
         candidates: The texts, without start and end token; the same for all items.
-        most: Texts to score in full for each item, k; all where None.
+        most: Number of texts to score in full for each item, k; all where None.
 
     Returns:
-        Of each item the texts scored in full, best first; the first in the list where two are equal. A text's `score`
-        is the sum of its log-probabilities, whatever its length.
+        The texts scored in full for each item, best first; equal ones in the order of the list. A text's `score` is the
+        sum of its log-probabilities, whatever its length.
 
     Raises:
-        ModelError: There are no candidates, one is empty, twice in the list, too long or no text of the vocabulary,
-            `most` is below 1, or the model's scores are no numbers.
+        ModelError: There are no candidates; one is empty, repeated, too long or has unknown tokens; `most` is below 1;
+            or the logits are NaN.
 
     Source: LAVIS, `BlipVQA.rank_answers`; there the loss is smoothed by 0.1, which is left out here.
     """
@@ -56,12 +56,8 @@ def rank(
     chosen = _likeliest_first(decoder, projected, candidates, most)  # (b, k)
     log_probs = _in_full(decoder, projected, candidates, chosen)
     return [
-        sorted(
-            (_ranked(candidates[place], rows) for place, rows in zip(places, of_item, strict=True)),
-            key=lambda text: text.score,
-            reverse=True,  # keeps the order of equals
-        )
-        for places, of_item in zip(chosen, log_probs, strict=True)
+        best_first([_ranked(candidates[index], rows) for index, rows in zip(indices, of_item, strict=True)])
+        for indices, of_item in zip(chosen, log_probs, strict=True)
     ]
 
 
@@ -74,14 +70,13 @@ def _ranked(candidate: Sequence[int], log_probs: list[float]) -> Generated:
 def _likeliest_first(
     decoder: TextDecoder, context: ProjectedContext, candidates: Sequence[Sequence[int]], most: int | None
 ) -> list[list[int]]:
-    """Of each item the places of those to score in full, in the list's order."""
-    places = list(range(len(candidates)))
+    """Return the indices of the candidates to score in full for each item, in the list's order."""
     if most is None or most >= len(candidates):
-        return [places] * len(context)
+        return [list(range(len(candidates)))] * len(context)
     start = torch.full((len(context), 1), decoder.config.start_token, device=context.device)
     first = torch.tensor([candidate[0] for candidate in candidates], device=context.device)
     logits = decoder(start, context)[:, 0]  # (b, V)
-    # stable: among candidates of one first token, the first in the list
+    # stable: of candidates with the same first token, the first in the list
     order = logits[:, first].sort(dim=1, descending=True, stable=True).indices[:, :most]
     return order.sort(dim=1).values.tolist()  # type: ignore[no-any-return]
 
@@ -89,10 +84,10 @@ def _likeliest_first(
 def _in_full(
     decoder: TextDecoder, context: ProjectedContext, candidates: Sequence[Sequence[int]], chosen: list[list[int]]
 ) -> list[list[list[float]]]:
-    """Of each item and chosen candidate, the log-probability of each token and of the end; filled up to the longest."""
+    """Return the log-probabilities of the tokens and the end of each item's candidates, padded to the longest."""
     c = decoder.config
-    longest = max(len(candidates[place]) for places in chosen for place in places) + 1
-    # what stands on the right is seen by nothing before it
+    longest = max(len(candidates[index]) for indices in chosen for index in indices) + 1
+    # attention is causal: the padding on the right changes nothing before it
     texts = torch.tensor(
         [[*text, c.end_token, *[c.pad_token] * (longest - len(text) - 1)][:longest] for text in candidates],
         device=context.device,
@@ -100,12 +95,12 @@ def _in_full(
     found: list[list[list[float]]] = [[] for _ in chosen]
     width = max(1, _MOST_SCORES // (len(chosen) * longest * c.vocab_size))
     for first in range(0, len(chosen[0]), width):
-        places = torch.tensor([row[first : first + width] for row in chosen], device=context.device)  # (b, w)
-        following = texts[places.flatten()]  # (b w, t)
+        indices = torch.tensor([row[first : first + width] for row in chosen], device=context.device)  # (b, w)
+        following = texts[indices.flatten()]  # (b w, t)
         given = torch.cat([torch.full_like(following[:, :1], c.start_token), following[:, :-1]], dim=1)
         logits = decoder(given, context).float()  # (b w, t, V)
         own = logits.gather(2, following[..., None])[..., 0] - logits.logsumexp(dim=2)
-        for item, rows in zip(found, own.unflatten(0, places.shape).tolist(), strict=True):
+        for item, rows in zip(found, own.unflatten(0, indices.shape).tolist(), strict=True):
             item += rows
     return found
 
@@ -117,17 +112,17 @@ def _check(decoder: TextDecoder, candidates: Sequence[Sequence[int]], most: int 
     if not candidates:
         raise ModelError("`candidates` must be at least one text, but are none: give some")
     seen: dict[tuple[int, ...], int] = {}
-    for place, text in enumerate(candidates):
+    for index, text in enumerate(candidates):
         if not text:
-            raise ModelError(f"`candidates[{place}]` must have a token, but has none: leave it out")
+            raise ModelError(f"`candidates[{index}]` must have a token, but has none: leave it out")
         if len(text) > room:
             raise ModelError(
-                f"`candidates[{place}]` must have at most {room} tokens, so that the start fits before them, but has "
+                f"`candidates[{index}]` must have at most {room} tokens, so that the start fits before them, but has "
                 f"{len(text)} instead: shorten it"
             )
         if unknown := [token for token in text if not 0 <= token < vocab_size]:
             raise ModelError(
-                f"`candidates[{place}]` must have tokens from 0 to {vocab_size - 1}, but has {unknown[0]} instead"
+                f"`candidates[{index}]` must have tokens from 0 to {vocab_size - 1}, but has {unknown[0]} instead"
             )
-        if (first := seen.setdefault(tuple(text), place)) != place:
-            raise ModelError(f"`candidates` must be different texts, but {place} is the same as {first}: leave one out")
+        if (first := seen.setdefault(tuple(text), index)) != index:
+            raise ModelError(f"`candidates` must be different texts, but {index} is the same as {first}: leave one out")

@@ -1,7 +1,7 @@
-"""What all ways to find a text have in common: what they tell the loop, and when a text is at its end.
+"""The terms that all searches share: what a search tells the decoding loop, when a text is complete, its score.
 
-Notation: r rows (texts that are decoded), b items (each with its context), w texts of each item, V vocabulary. Rows of
-one item stand together.
+Notation: r rows (texts that are decoded), b items of the batch (each with its context), w texts of each item, V
+vocabulary. Rows of one item stand together.
 """
 
 import math
@@ -13,89 +13,111 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..errors import ModelError
-from .config import Generated
+from .config import Generated, GenerationConfig, normalized
 
 StopWhen = Callable[[int, Sequence[int]], bool]
-"""Given an item's number and the new tokens of one of its texts: whether that text ends with the last of them."""
+"""Takes an item's index and the new tokens of one of its texts; returns whether the text ends with the last of them."""
 
-Constrain = Callable[[Tensor], Tensor]
-"""The scores (r, V) of the tokens that may follow, as the constraints leave them."""
+ProcessLogits = Callable[[Tensor], Tensor]
+"""Applies the logits processors to scores (r, V)."""
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A second opinion on what follows. It holds the state of one decode: what it needs of each text."""
+    """A second opinion on the next token. It keeps the state of one generation."""
 
     def __call__(self, scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
-        """Change the log-probabilities that constraints left, renormalized; -inf stays what it is."""
+        """Change the log-probabilities that the logits processors returned, renormalized; -inf stays -inf."""
         ...
 
     def follow(
         self, tokens: Int64[Tensor, " r"], rows: Int64[Tensor, " r"] | None, items: Int64[Tensor, " b"] | None
     ) -> None:
-        """Go on with the next token of each row, after `rows` and `items` were kept, as `Step` has them."""
+        """Update the state with the next token of each row, after selecting `rows` and `items` as in `Step`."""
         ...
 
 
 @dataclass(frozen=True)
 class Step:
-    """How the loop goes on."""
+    """How the loop continues."""
 
     tokens: list[int]
     """The next token of each row."""
 
     rows: list[int] | None
-    """The old row that each row continues; None where they are the same."""
+    """The previous row that each row continues; None where they are the same."""
 
     items: list[int] | None
-    """The items that stay, of those there were; None where all do."""
+    """The indices of the items that stay; None where all do."""
 
 
 class Search(Protocol):
-    """A way to find texts. It holds the state of one decode."""
+    """A way to choose tokens. It keeps the state of one generation."""
 
-    def step(self, logits: Float[Tensor, "r V"], constrain: Constrain) -> Step | None:
-        """Choose what follows. The first time there is one row an item, whatever the search wants of them.
+    def step(self, logits: Float[Tensor, "r V"], process: ProcessLogits) -> Step | None:
+        """Choose the next tokens. The first call has one row an item, whatever the search needs afterwards.
 
         Args:
-            logits: The model's scores.
-            constrain: To be called once, with the scores that the search compares.
+            logits: The model's logits.
+            process: Applies the logits processors; to be called once, with the scores that the search compares.
 
         Returns:
-            How to go on; None at the end.
+            How to continue; None at the end.
 
         Raises:
-            ModelError: The scores are no numbers.
+            ModelError: The logits are NaN.
         """
         ...
 
     def results(self) -> list[list[Generated]]:
-        """The texts of each item, best first."""
+        """Return the texts of each item, best first."""
         ...
 
 
 @dataclass(frozen=True)
-class Ending:
-    """When a text is at its end."""
+class StoppingCriteria:
+    """When a text is complete."""
 
     stop: frozenset[int]
-    """Tokens that end it."""
+    """Tokens that end a text."""
 
-    longest: int
-    """New tokens there may be."""
+    max_tokens: int
+    """The most new tokens."""
 
     stop_when: StopWhen | None
 
     def is_finished(self, item: int, tokens: Sequence[int], token: int) -> bool:
-        """Whether a text is complete with `token` after its new `tokens`."""
+        """Return whether a text is complete with `token` after its new `tokens`."""
         return token in self.stop or (self.stop_when is not None and self.stop_when(item, [*tokens, token]))
 
 
+def generated(
+    options: GenerationConfig, tokens: Sequence[int], log_probs: Sequence[float], *, total: float, finished: bool
+) -> Generated:
+    """Return a text with its score.
+
+    Args:
+        options: Say how the score depends on the length.
+        tokens: The new tokens, without the end token.
+        log_probs: Of the new tokens, and of the end token if the text has one.
+        total: The sum of the log-probabilities that texts are compared by.
+        finished: Whether the text is complete.
+    """
+    count = len(log_probs if options.count_end else tokens)
+    score = normalized(total, count, options.length_penalty)
+    return Generated(tuple(tokens), tuple(log_probs), score, finished)
+
+
+def best_first(texts: Sequence[Generated]) -> list[Generated]:
+    """Sort texts by falling score; equal ones keep their order."""
+    return sorted(texts, key=lambda text: text.score, reverse=True)
+
+
 def check_numbers(scores: Sequence[float]) -> None:
-    """Make sure that the model said something.
+    """Check that the model's scores are numbers.
 
     Raises:
-        ModelError: A score is no number.
+        ModelError: One is NaN.
     """
     if any(map(math.isnan, scores)):
         raise ModelError(

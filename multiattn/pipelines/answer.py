@@ -61,7 +61,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
-        model = bundle.answerer
+        model = bundle.require(VQA, SingleStream)
         self._tokenizer = tokenizer_of(bundle)
         if isinstance(model, VQA):
             check_color(model.config.encoder, source=bundle.source)

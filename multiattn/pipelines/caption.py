@@ -59,7 +59,7 @@ class CaptionPipeline(Pipeline[Captioner]):
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
-        model = bundle.captioner
+        model = bundle.require(Captioner)
         self._tokenizer = tokenizer_of(bundle)
         check_color(model.config.encoder, source=bundle.source)
         super().__init__(bundle, model, device=device)

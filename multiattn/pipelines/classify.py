@@ -41,7 +41,7 @@ class ClassifyPipeline(Pipeline[ViT]):
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
-        model = bundle.classifier
+        model = bundle.require(ViT)
         if not bundle.labels or model.head is None:
             raise ModelError(
                 f"{bundle.source} must have labels, but is a model without a head instead: fine-tune it first, with "

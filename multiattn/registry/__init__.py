@@ -1,13 +1,15 @@
-"""The tasks: what each is called, reads and writes, and where its parts are. Importing this imports no torch.
+"""The tasks: what each is called, what it reads and writes, and where its parts are. Importing this imports no torch.
 
-A task is one `TaskSpec`. The modules of this package each hold one as `SPEC` and are found by themselves; a package
-that adds a task calls `register`. Parts are named by "module:attribute" and imported by `load_part` when needed.
+A task is one `TaskSpec`. Every module of this package holds one as `SPEC` and is found without being listed; another
+package adds a task by calling `register`. A spec names its parts as "module:attribute"; `load_part` imports them when
+they are needed. A value of a model's configuration is named by its path, such as "decoder.vocab_size"; `value_at`
+reads it.
 """
 
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
@@ -21,12 +23,12 @@ class ModelKind(NamedTuple):
     """Its configuration, as "module:class": a frozen dataclass."""
 
     model: str
-    """What is built from that, as "module:class"."""
+    """The `nn.Module` that is built from the configuration and keeps it as `config`, as "module:class"."""
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task: everything about it that other parts of the package ask for by its name."""
+    """One task: everything that the rest of the package needs to know about it."""
 
     name: str
     """The command, the task's name in `multiattn.load`, and `task` in `config.json`."""
@@ -35,22 +37,22 @@ class TaskSpec:
     """What the command does, for the list of commands; a line of it has at most 64 characters."""
 
     reads: Literal["image", "audio"]
-    """What the model reads, which decides about its preprocessing."""
+    """What the model reads; decides the kind of preprocessing."""
 
     input: str
     """What the command is given, for examples: "PICTURE"."""
 
     output: str
-    """What the model makes of several inputs, for messages: "captions"."""
+    """The results of several inputs, for messages: "captions"."""
 
     doing: str
-    """What a progress bar says is going on: "captioning"."""
+    """What a progress bar shows: "captioning"."""
 
     models: Mapping[str, ModelKind]
-    """The kinds of model by `kind` in `config.json`; a task with one kind does not state it there."""
+    """The kinds of model, by `kind` in `config.json`; a task with one kind does not state it there."""
 
     pipeline: str
-    """"module:class" of the pipeline; it takes a `ModelBundle` and `device`."""
+    """"module:class" of the pipeline, which takes a `ModelBundle` and `device`."""
 
     command: str
     """The module of the command."""
@@ -59,28 +61,49 @@ class TaskSpec:
     """The module whose class `Evaluator` measures models of this task; see `multiattn.cli.evaluate`."""
 
     published: str
-    """The published layouts it is read from, for help texts: "timm or Hugging Face ViT"."""
+    """The published layouts in words, for help texts: "timm or Hugging Face ViT"."""
 
     layouts: Mapping[str, str] = field(default_factory=dict)
-    """The published layouts that hold its models, by name: the module of each."""
+    """The published layouts that can hold a model of this task, by name: the module that has each as `LAYOUT`."""
 
-    has_labels: bool = False
-    """Whether `config.json` has `labels`: a name for each score, or a closed list of answers."""
+    num_labels: str = ""
+    """Path of the configuration's number of labels, which `config.json` lists as `labels`: a name for each class, or
+    the answers of a closed list. Empty for a task without labels."""
 
-    has_tokenizer: bool = False
-    """Whether the model reads or writes text, and so has a vocabulary and `decoding`."""
+    label_noun: tuple[str, str] = ("class", "classes")
+    """What a label names, singular and plural, for messages."""
+
+    unique_labels: bool = False
+    """Whether no two labels may be equal."""
+
+    vocab_sizes: tuple[str, ...] = ()
+    """Paths of the configuration's vocabulary sizes, which the tokenizer must fit; a part that a model lacks is
+    skipped. Empty for a task whose models neither read nor write text: they have no tokenizer and no `decoding`."""
+
+    num_mels: str = ""
+    """Path of the configuration's number of mel bands, which the audio preprocessing must produce."""
 
     heads: Mapping[str, str] = field(default_factory=dict)
-    """Names of attention heads that `decoding` may state, and the part of the configuration that has these heads."""
+    """Lists of attention heads that `decoding` may hold, and the part of the configuration that has these heads."""
 
     other_decoding: tuple[str, ...] = ()
-    """What `decoding` may hold beside `heads` that is no field of `GenerationConfig`."""
+    """Keys of `decoding` that are neither in `heads` nor fields of `GenerationConfig`."""
 
     map_methods: tuple[str, ...] = ()
     """The map methods, in the order in which "all" gives them."""
 
     default_map_method: str = ""
-    """The one that is drawn where none is asked for."""
+    """The map method that is used where none is asked for."""
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether `config.json` has `labels`."""
+        return bool(self.num_labels)
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether the models read or write text, and so have a tokenizer and `decoding`."""
+        return bool(self.vocab_sizes)
 
     shipped: str = ""
     """What the shipped model of this task has learned: "the ten spoken digits"; empty where none is shipped."""
@@ -96,20 +119,20 @@ class TaskSpec:
 
     @property
     def not_generation(self) -> tuple[str, ...]:
-        """What `decoding` may hold that is no field of `GenerationConfig`."""
+        """The keys of `decoding` that are no fields of `GenerationConfig`."""
         return (*self.heads, *self.other_decoding)
 
 
 _tasks: dict[str, TaskSpec] = {}
 
-_ORDER = ("classify", "caption", "transcribe", "answer")  # in help texts and messages; others follow by name
+_ORDER = ("classify", "caption", "transcribe", "answer")  # in help texts and messages; other tasks follow by name
 
 
 def register(spec: TaskSpec) -> None:
     """Add a task.
 
     Raises:
-        ModelError: There is another one of this name.
+        ModelError: Another task has this name.
     """
     known = _tasks.setdefault(spec.name, spec)
     if known != spec:
@@ -117,19 +140,19 @@ def register(spec: TaskSpec) -> None:
 
 
 def unregister(name: str) -> None:
-    """Take a task out again, for tests."""
+    """Remove a task; for tests."""
     _tasks.pop(name, None)
 
 
 def tasks() -> dict[str, TaskSpec]:
-    """All tasks by name, those of this package first."""
+    """Return all tasks by name, those of this package first."""
     _discover()
-    order = {name: place for place, name in enumerate(_ORDER)}
+    order = {name: index for index, name in enumerate(_ORDER)}
     return {name: _tasks[name] for name in sorted(_tasks, key=lambda name: (order.get(name, len(order)), name))}
 
 
 def task_spec(name: str) -> TaskSpec:
-    """The task of this name.
+    """Return the task of this name.
 
     Raises:
         ModelError: There is none.
@@ -141,15 +164,33 @@ def task_spec(name: str) -> TaskSpec:
 
 
 def layouts() -> dict[str, str]:
-    """The published layouts of all tasks, by name: the module of each, in the order in which they are tried."""
+    """Return the published layouts of all tasks by name, with the module of each, in the order they are tried."""
     return {name: module for spec in tasks().values() for name, module in spec.layouts.items()}
 
 
+def model_kind(config: object) -> tuple[str, ModelKind]:
+    """Return the kind of model that a configuration describes, and its name in `config.json`.
+
+    Raises:
+        ModelError: No task has a model with such a configuration.
+    """
+    for spec in tasks().values():
+        for name, kind in spec.models.items():
+            if load_part(kind.config) is type(config):
+                return name, kind
+    raise ModelError(f"`config` must be that of a registered task's model, but is a {type(config).__name__} instead")
+
+
 def load_part(part: str) -> Any:
-    """What "module:attribute" names, or the module where no attribute is named."""
+    """Import what "module:attribute" names, or the module where no attribute is named."""
     module, _, attribute = part.partition(":")
     found = import_module(module)
     return getattr(found, attribute) if attribute else found
+
+
+def value_at(config: object, path: str) -> Any:
+    """Read the value at a path such as "decoder.vocab_size"; None where a part on the way is missing or None."""
+    return reduce(lambda part, name: getattr(part, name, None), path.split("."), config)
 
 
 @cache

@@ -21,7 +21,7 @@ SPEC = TaskSpec(
         "blip": "multiattn.weights.blip",
         "vit-gpt2": "multiattn.weights.vit_gpt2",
     },
-    has_tokenizer=True,
+    vocab_sizes=("decoder.vocab_size",),
     other_decoding=("prompt",),
     map_methods=("attention", "relevance", "rollout"),
     default_map_method="attention",

@@ -1,8 +1,7 @@
-"""The layout of the original BLIP, for captions and for questions, both ways.
+"""The layout of the original BLIP for captions and for questions: a pickled file of tensors, a vocabulary beside it.
 
-It is a pickled file of tensors, with a vocabulary beside it.
-
-The file says no sizes; they are read off the tensors. Pickled code is not run: only tensors and plain values are read.
+The file states no sizes; they follow from the tensors' shapes. Pickled code is not run: only tensors and plain values
+are read.
 """
 
 import json
@@ -24,37 +23,37 @@ from .blip_text import (
     QUESTION_ROWS,
     START,
     TEXT_ROWS,
+    check_structure,
     name_roles,
     question_start,
-    structure_of,
     write_bert,
 )
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
-from .checks import check_vocabulary
 from .hf_blip import PROMPT, published_preprocessing
 from .hf_common import TEXT, VISION, check_fixed
-from .json_files import read_json, read_part
-from .own import read_architecture
-from .own import read_decoding as stated_decoding
+from .json_files import read_architecture, read_json, read_part
+from .own import read_decoding
 from .state import read_pickled, write_pickled
 from .table import Drop, KeyTable, Row
 
 NAME = "blip"
 WEIGHTS = "model.pth"
-_MED = "med_config.json"  # the text decoder's sizes, in the words of the original; one file serves both variants
-_HEAD_WIDTH = 64  # of every head of the originals
-_FIXED = {"norm_eps": 1e-6, "activation": "gelu"}  # of the picture's part, in code
-# tokens with a role: their names in BERT's vocabulary, and in `med_config.json`, which has the last of them
+_MED = "med_config.json"  # the text decoder's sizes in the original's words
+_HEAD_WIDTH = 64  # of every attention head
+_FIXED = {"norm_eps": 1e-6, "activation": "gelu"}  # of the vision encoder, stated in their code
+# special tokens: their keys in `med_config.json`, and their names in the vocabulary
 _ROLES = {"start_token": "bos_token_id", "end_token": "sep_token_id", "pad_token": "pad_token_id"}
 _SPECIALS = {"start_token": "[DEC]", "end_token": "[SEP]", "pad_token": "[PAD]"}
 
-_WRITES, _READS = "text_decoder.bert.", "text_encoder."  # what the keys of each text's part begin with
+_WRITES, _READS = (
+    "text_decoder.bert.",
+    "text_encoder.",
+)  # prefixes of the text decoder's keys, and of the question encoder's
 _WORDS = "embeddings.word_embeddings.weight"
 
 _THEIRS, _OURS = "visual_encoder.blocks.{i}.", "encoder.blocks.{i}."
 
-# of the original's two kinds of model: its class, and how it decodes. Source: BLIP, models/blip_vqa.py, 10 tokens with
-# the first one
+# the class of each task, and its decoding options. Source: BLIP, models/blip_vqa.py, 10 tokens with the start token
 _PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "caption": ("BLIP_Decoder", {"prompt": PROMPT}),
     "answer": ("BLIP_VQA", {"num_beams": 3, "max_tokens": 9}),
@@ -78,7 +77,7 @@ TABLE = KeyTable(
     ),
 )
 
-# the file of a captioner may be that of a pre-training, with more in it
+# a captioner may be read from the file of a pre-training, which has more in it
 _CAPTIONER_TABLE = KeyTable(
     NAME,
     (
@@ -99,7 +98,7 @@ _CAPTIONER_TABLE = KeyTable(
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is of this layout: one that we have written, for the originals have none."""
+    """Return whether a `config.json` is of this layout: one that we wrote, as the originals have none."""
     return config.get("format") == NAME
 
 
@@ -108,15 +107,14 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
 
     Args:
         path: The file, or the directory that holds it as `model.pth`.
-        config: The directory's `config.json`; of a file, only what makes it this layout.
+        config: The directory's `config.json`; for a file, only its `format`.
 
     Raises:
-        ModelError: It holds neither a captioner nor a model that answers, something in it does not fit, or there is no
-            vocabulary beside it.
+        ModelError: It neither captions nor answers, something in it does not fit, or the vocabulary is missing.
     """
     file = path / WEIGHTS if path.is_dir() else path
     state, _ = read_pickled(file, under="model")
-    # pre-training has a text encoder too, which says whether a text is the picture's
+    # pre-training has a text encoder too, with a head that matches texts to images
     is_answer = any(key.startswith(_READS) for key in state) and "itm_head.weight" not in state
     med = read_json(file.parent / _MED) if (file.parent / _MED).is_file() else {}
     try:
@@ -128,8 +126,6 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
         tokenizer = name_roles(tokenizer, _shape(state, f"{_READS}{_WORDS}", where=str(file))[0])
         task, table, start = "answer", TABLE, question_start(tokenizer, config, "[ENC]", where=str(file.parent))
     architecture = _read_structure(state, tokenizer, med, start, where=str(file))
-    assert architecture.decoder is not None
-    check_vocabulary(tokenizer, architecture.decoder.vocab_size, where=str(file.parent))
     preprocessing = published_preprocessing(architecture.encoder.image_size[0])
     if "preprocessing" in config:
         preprocessing = ImagePreprocessing.from_dict(read_part(config, "preprocessing", where=str(path / CONFIG)))
@@ -140,7 +136,7 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
         tokenizer=tokenizer,
         model=build_model(architecture, file, table=table, state=state),
         preprocessing=preprocessing,
-        decoding=stated_decoding(decoding),
+        decoding=read_decoding(decoding),
         card={"architecture": name},
     )
 
@@ -148,13 +144,13 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
 def _read_structure(
     state: Mapping[str, Tensor], tokenizer: Tokenizer, med: Mapping[str, Any], start: int | None, *, where: str
 ) -> CaptionerConfig | VQAConfig:
-    """The sizes as the tensors have them, and the heads by their width, unless `med_config.json` says them.
+    """Return our configuration: sizes from the tensors' shapes, heads from their width unless `med` states them.
 
     Args:
         state: The tensors.
         tokenizer: The vocabulary beside them.
-        med: What stands in `med_config.json`.
-        start: What questions begin with; None for a model that reads none.
+        med: The content of `med_config.json`.
+        start: The token that questions begin with; None for a captioner.
         where: The file, for messages.
     """
 
@@ -221,12 +217,12 @@ def _shape(state: Mapping[str, Tensor], key: str, *, where: str) -> torch.Size:
 
 
 def _read_specials(tokenizer: Tokenizer, med: Mapping[str, Any], vocab_size: int) -> dict[str, int]:
-    """The tokens with a role: as the file beside the weights says, or by name; [DEC] may follow the vocabulary."""
+    """Return the special tokens: stated in `med`, or found by name; [DEC] may come after the vocabulary's end."""
     found: dict[str, int] = {}
     for field, name in _SPECIALS.items():
         token = med.get(_ROLES[field], tokenizer.id_of(name))
         if token is None and field == "start_token" and tokenizer.vocab_size < vocab_size:
-            token = tokenizer.vocab_size  # the original adds it to the vocabulary when it starts
+            token = tokenizer.vocab_size  # their code adds it when it starts
         if token is None:
             raise ModelError(
                 f"the vocabulary must have {name}, but lacks it: the original BLIP uses bert-base-uncased's"
@@ -236,22 +232,21 @@ def _read_specials(tokenizer: Tokenizer, med: Mapping[str, Any], vocab_size: int
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
-    """The JSON files of a bundle in this layout.
+    """Return the JSON files of a bundle in this layout.
 
     Raises:
-        ModelError: The original BLIP cannot be this model.
+        ModelError: The original BLIP cannot express the model.
     """
-    del dtype  # the weights say it themselves
-    assert bundle.tokenizer is not None  # `save_bundle` has made sure
-    architecture = structure_of(bundle, NAME)
-    encoder, decoder = architecture.encoder, architecture.decoder
-    assert decoder is not None  # `structure_of` has made sure
+    del dtype  # the weights file states it
+    assert bundle.tokenizer is not None  # checked by `save_bundle`
+    architecture, decoder = check_structure(bundle, NAME)
+    encoder = architecture.encoder
     start = {START: architecture.question.start_token} if isinstance(architecture, VQAConfig) else {}
     in_code, instead = {**_FIXED, "num_heads": encoder.dim // _HEAD_WIDTH}, "hf-blip or multiattn"
     check_fixed(encoder, in_code, NAME, of=VISION, instead=instead)
     check_fixed(decoder, {"activation": "gelu"}, NAME, of=TEXT, instead=instead)
     return {
-        CONFIG: {  # ours: the original has what stands here in its scripts
+        CONFIG: {  # keys of ours: the original states these in its scripts
             "format": NAME,
             "preprocessing": bundle.pictures.to_dict(),
             "decoding": bundle.decoding,
@@ -261,7 +256,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "model_type": "bert",
             **write_bert(decoder),
             "encoder_width": decoder.context_dim,
-            "type_vocab_size": 2,  # which it does not use
+            "type_vocab_size": 2,  # unused, but required
             "add_cross_attention": True,
             **{theirs: getattr(decoder, field) for field, theirs in _ROLES.items()},
         },
@@ -270,8 +265,8 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
 
 
 def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
-    """As `write_pickled`, with what follows from the rest: the original refuses a file in which a key is missing."""
-    del bundle  # the tensors say it all
+    """Write the file with all keys: those that follow from others too, without which the original refuses it."""
+    del bundle
     head = "text_decoder.cls.predictions."
     again = {f"{head}decoder.weight": state[f"{_WRITES}{_WORDS}"], f"{head}decoder.bias": state[f"{head}bias"]}
     for part in (_WRITES, _READS):
@@ -287,7 +282,6 @@ LAYOUT = Layout(
     load,
     describe,
     TABLE,
-    tasks=tuple(_PUBLISHED),
     weights=WEIGHTS,
     write=_write,
 )

@@ -1,4 +1,4 @@
-"""What the two layouts of BLIP have in common about texts: keys, fixed structure, and the tokens with a role."""
+"""What the two layouts of BLIP share about texts: keys, fixed fields, and special tokens. BERT and ViLT use parts."""
 
 import json
 from collections.abc import Mapping
@@ -6,37 +6,40 @@ from typing import Any
 
 from ..errors import ModelError
 from ..inputs import Tokenizer
-from ..models.captioner import CaptionerConfig
-from ..models.single_stream import SingleStream
+from ..models.captioner import Captioner, CaptionerConfig
+from ..models.text_decoder import TextDecoderConfig
 from ..models.text_stack import TextConfig
-from ..models.vqa import VQAConfig
+from ..models.vqa import VQA, VQAConfig
 from .bundle import ModelBundle
-from .hf_common import QUESTION, TEXT, VISION, check_fixed, read_activation, require, write_activation
+from .hf_common import QUESTION, TEXT, VISION, check_fixed, read_activation, require, square_side, write_activation
 from .hf_vit import FIXED
 from .table import CONCAT, FIRST_ADDED, Drop, Row
 
 START = "question_start_token"
-"""Where our `config.json` says which token a question begins with: a key of ours, for theirs leave it to the caller."""
+"""Key of ours in `config.json`: the token that a question begins with, which their code leaves to the caller."""
 
-# the fields of ours that neither layout has a word for, and what they are in all models of it
+# fields of ours that neither layout can express, and their values in all its models
 FIXED_VISION: dict[str, Any] = {**FIXED, "in_channels": 3, "qkv_bias": True}
 FIXED_QUESTION: dict[str, Any] = {"positions": "learned", "pre_norm": False, "embed_norm": True, "final_norm": False}
 FIXED_TEXT: dict[str, Any] = {**FIXED_QUESTION, "head": "transform", "head_bias": True, "tied": True}
-# one file of sizes serves both, theirs that read and those that write
+# one file states these for the question encoder and the decoder alike
 _ONE_FOR_BOTH = (
     *("vocab_size", "dim", "depth", "num_heads", "mlp_dim", "max_length", "end_token", "pad_token"),
     *("activation", "norm_eps", "dropout", "attention_dropout"),
 )
-_ROLES = ("[DEC]", "[ENC]")  # what follows BERT's vocabulary, named in no published file: an answer's and a question's
+_ROLES = (
+    "[DEC]",
+    "[ENC]",
+)  # start of an answer and of a question; they follow BERT's vocabulary, and no published file names them
 
 
 def text_rows(ours: str, theirs: str, *, kinds: bool = False) -> tuple[Row | Drop, ...]:
-    """The rows of a text's embeddings and blocks, as BERT names them.
+    """Return the rows for a text's embeddings and blocks, as BERT names them.
 
     Args:
-        ours: What our keys begin with.
-        theirs: What theirs begin with.
-        kinds: Whether they have a table of two kinds of sentence, as BERT has; the first is a question's.
+        ours: Prefix of our keys.
+        theirs: Prefix of their keys.
+        kinds: Whether they have BERT's table for first and second sentences; a question is a first sentence.
     """
     block, layer, embeddings = f"{ours}blocks.{{i}}.", f"{theirs}encoder.layer.{{i}}.", f"{theirs}embeddings."
     kind = (f"{embeddings}token_type_embeddings.weight",) if kinds else ()
@@ -80,22 +83,22 @@ TEXT_ROWS: tuple[Row | Drop, ...] = (
     Drop(f"{_HEAD}decoder.weight", "the embedding's table once more, to which it is tied"),
     Drop(f"{_HEAD}decoder.bias", "the bias once more"),
 )
-"""Those of what writes."""
+"""The rows of the text decoder."""
 
 QUESTION_ROWS = text_rows("question.", "text_encoder.")
-"""Those of what reads a question."""
+"""The rows of the question encoder."""
 
 
 def read_bert(config: Mapping[str, Any], *, where: str, of: str = "") -> dict[str, Any]:
-    """Our fields for sizes in BERT's words. What is not stated has its default, but for the heads.
+    """Return our fields for sizes in BERT's words. All but the number of heads have defaults.
 
     Args:
-        config: Has the sizes.
-        where: The file they stand in, for messages.
-        of: The part of it.
+        config: The object with the sizes.
+        where: The file, for messages.
+        of: The key of the object in the file, if any.
 
     Raises:
-        ModelError: The number of heads is not stated, or there is an activation that ours do not have.
+        ModelError: The number of heads is not stated, or our models do not have the activation.
     """
     return {
         "dim": config.get("hidden_size", 768),
@@ -112,7 +115,7 @@ def read_bert(config: Mapping[str, Any], *, where: str, of: str = "") -> dict[st
 
 
 def write_bert(config: TextConfig) -> dict[str, Any]:
-    """The sizes of a text's blocks in BERT's words."""
+    """Return the sizes of a text's blocks in BERT's words."""
     return {
         "vocab_size": config.vocab_size,
         "hidden_size": config.dim,
@@ -129,7 +132,7 @@ def write_bert(config: TextConfig) -> dict[str, Any]:
 
 
 def name_roles(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
-    """A vocabulary with names for the two tokens that BLIP adds to BERT's, where the weights have rows for them.
+    """Add names for the two tokens that BLIP adds to BERT's vocabulary, where the weights have rows for them.
 
     Source: BLIP, models/blip.py (`init_tokenizer`).
     """
@@ -146,7 +149,7 @@ def name_roles(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
 
 
 def question_start(tokenizer: Tokenizer, config: Mapping[str, Any], name: str, *, where: str) -> int:
-    """The token that questions begin with: as our `config.json` says, or the one of this name.
+    """Return the token that questions begin with: the one that `config` states, or else the one of this name.
 
     Raises:
         ModelError: The vocabulary has no such token.
@@ -157,15 +160,19 @@ def question_start(tokenizer: Tokenizer, config: Mapping[str, Any], name: str, *
             f"{where}: the vocabulary must have {name}, which questions begin with, but lacks it: put "
             "bert-base-uncased's beside the weights"
         )
-    return found  # type: ignore[no-any-return]  # whether it is a token is seen when the model is made
+    return found  # type: ignore[no-any-return]  # checked when the configuration is made
 
 
-def check_structure(architecture: CaptionerConfig | VQAConfig, layout: str) -> None:
-    """Make sure that BLIP can be this model, in either of its layouts.
+def check_structure(bundle: ModelBundle, layout: str) -> tuple[CaptionerConfig | VQAConfig, TextDecoderConfig]:
+    """Return the configurations of a bundle's model and its decoder, once BLIP can express them.
 
     Raises:
-        ModelError: It cannot; the message names the field.
+        ModelError: BLIP cannot express the model; the message names the field.
     """
+    model = bundle.model
+    if not isinstance(model, Captioner | VQA):
+        raise ModelError(f"the {layout} layout needs a question encoder, but the model is a single stream instead")
+    architecture = model.config
     check_fixed(architecture.encoder, FIXED_VISION, layout, of=VISION)
     decoder = architecture.decoder
     if decoder is None:
@@ -179,25 +186,5 @@ def check_structure(architecture: CaptionerConfig | VQAConfig, layout: str) -> N
         check_fixed(architecture.question, FIXED_QUESTION | same, layout, of=QUESTION)
         check_fixed(architecture, {"output_positions": False}, layout)
     check_fixed(architecture, {"bridge": False}, layout)
-    height, width = architecture.encoder.image_size
-    if height != width:
-        raise ModelError(
-            f"the {layout} layout needs a square `image_size`, but it is {height} x {width} instead: "
-            "choose the layout multiattn"
-        )
-
-
-def structure_of(bundle: ModelBundle, layout: str) -> CaptionerConfig | VQAConfig:
-    """What a bundle's model is made of, where BLIP can be it.
-
-    Raises:
-        ModelError: It cannot.
-    """
-    if bundle.task == "caption":
-        architecture: CaptionerConfig | VQAConfig = bundle.captioner.config
-    elif isinstance(answerer := bundle.answerer, SingleStream):
-        raise ModelError(f"the {layout} layout needs a question encoder, but the model is a single stream instead")
-    else:
-        architecture = answerer.config
-    check_structure(architecture, layout)
-    return architecture
+    square_side(architecture.encoder.image_size, layout)
+    return architecture, decoder

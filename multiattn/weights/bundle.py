@@ -1,20 +1,20 @@
-"""What a model directory holds, whatever its layout."""
+"""`ModelBundle`: a model with all that is needed to use it on files, and `Layout`: how a directory holds one.
+
+Nothing here knows a task by name: what a bundle must have is read from the task's `TaskSpec`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
-from ..models.captioner import Captioner, CaptionerConfig
-from ..models.single_stream import SingleStream, SingleStreamConfig
-from ..models.speech import SpeechConfig, SpeechRecognizer
-from ..models.vit import ViT, ViTConfig
-from ..models.vqa import VQA, VQAConfig
+from ..registry import load_part, model_kind, task_spec, tasks, value_at
+from .json_files import short
 from .state import WEIGHTS, load_into, read_tensors, write_tensors
 from .table import KeyTable
 
@@ -28,13 +28,10 @@ VOCABULARY = (
     "ctc_head.weight",
     "ctc_head.bias",
 )
-"""The tensors of a model that writes with a row for each token, of those that it has."""
+"""The tensors with one row for each token of the vocabulary; a model has some of them."""
 
-Model = ViT | Captioner | SpeechRecognizer | VQA | SingleStream
-"""What a directory can hold."""
-
-Config = ViTConfig | CaptionerConfig | SpeechConfig | VQAConfig | SingleStreamConfig
-"""What such a model is made of."""
+_Model = TypeVar("_Model", bound=nn.Module)
+_Other = TypeVar("_Other", bound=nn.Module)
 
 
 @dataclass
@@ -42,89 +39,68 @@ class ModelBundle:
     """A model with all that is needed to use it on files."""
 
     task: str
-    """What it does: `classify`, `caption`, `transcribe` or `answer`."""
+    """The name of a registered task, such as `classify`."""
 
-    model: Model
-    """In eval mode, float32, on the CPU when loaded. `classifier`, `captioner`, `speech` and `answerer` are this, of
-    the kind they say."""
+    model: nn.Module
+    """In eval mode, float32, on the CPU when loaded; `require` returns it under its own type."""
 
     preprocessing: ImagePreprocessing | AudioPreprocessing
-    """Of what it reads. `pictures` and `sound` are this, of the kind they say."""
+    """How a file becomes the model's input; `pictures` and `sound` return it under its own type."""
 
     labels: tuple[str, ...] = ()
-    """A name for each score of a classifier, empty for a model without a head; the closed list of one that answers out
-    of one."""
+    """A name for each score of a classifier, empty for a model without a head; or the closed list of answers."""
 
     tokenizer: Tokenizer | None = None
-    """Of a model that writes, or reads questions; None for others, and where it was loaded without."""
+    """For a model that reads or writes text; None for others, and for a model that was loaded without it."""
 
     decoding: dict[str, Any] = field(default_factory=dict)
-    """How a model that writes does so where nobody says otherwise: the fields of `GenerationConfig` that it states;
-    `prompt`, the text that every caption goes on from; `alignment_heads`, pairs of a decoder block and one of its
-    heads, whose cross-attention follows the speech; `pointing_heads`, such pairs of the question encoder, whose
-    cross-attention finds what a question is about; and `ctc_weight`, how much a recognizer's CTC head counts. A field
-    that is stated counts even at its default: `num_beams: 1` is greedy, while a model that says nothing is searched with as
-    many as the pipeline likes."""
+    """How the model writes unless the caller asks for something else: some fields of `GenerationConfig`, and keys that
+    the task adds. `prompt`: the text that every caption continues. `alignment_heads`: pairs of a decoder block and one
+    of its heads whose cross-attention follows the speech. `pointing_heads`: such pairs of the question encoder, whose
+    cross-attention finds what a question is about. `ctc_weight`: the share of the CTC head in the search. A field that
+    is stated counts even at its default: `num_beams: 1` is greedy, while for a model that states nothing the pipeline
+    chooses."""
 
     source: str = ""
     """What was asked for: a task, a directory, a hub id."""
 
     layout: str = "multiattn"
-    """The layout it was read from."""
+    """The layout that it was read from."""
 
     card: dict[str, Any] = field(default_factory=dict)
-    """Facts about it that nothing is computed from: data, recipe, accuracy, origin."""
+    """Facts about the model that nothing is computed from: data, recipe, accuracy, origin."""
 
     @property
-    def classifier(self) -> ViT:
-        """The model, where it is one that classifies, or its body without a head.
+    def config(self) -> Any:
+        """The model's configuration, a frozen dataclass."""
+        return self.model.config
+
+    @overload
+    def require(self, kind: type[_Model], /) -> _Model: ...
+
+    @overload
+    def require(self, kind: type[_Model], other: type[_Other], /) -> _Model | _Other: ...
+
+    def require(self, *kinds: type[nn.Module]) -> nn.Module:
+        """Return the model, which must be of one of these classes.
 
         Raises:
-            ModelError: It is one for another task.
+            ModelError: It is a model for another task.
         """
-        if not isinstance(self.model, ViT):
-            raise self._other("classify")
-        return self.model
-
-    @property
-    def captioner(self) -> Captioner:
-        """The model, where it is one that captions.
-
-        Raises:
-            ModelError: It is one for another task.
-        """
-        if not isinstance(self.model, Captioner):
-            raise self._other("caption")
-        return self.model
-
-    @property
-    def speech(self) -> SpeechRecognizer:
-        """The model, where it is one that transcribes.
-
-        Raises:
-            ModelError: It is one for another task.
-        """
-        if not isinstance(self.model, SpeechRecognizer):
-            raise self._other("transcribe")
-        return self.model
-
-    @property
-    def answerer(self) -> VQA | SingleStream:
-        """The model, where it is one that answers questions about pictures.
-
-        Raises:
-            ModelError: It is one for another task.
-        """
-        if not isinstance(self.model, VQA | SingleStream):
-            raise self._other("answer")
-        return self.model
+        if isinstance(self.model, kinds):
+            return self.model
+        models = {load_part(kind.model): spec.name for spec in tasks().values() for kind in spec.models.values()}
+        wanted = models.get(kinds[0], kinds[0].__name__)
+        raise ModelError(
+            f"{self._named} must be a model for {wanted}, but is one for {self.task} instead: give another"
+        )
 
     @property
     def pictures(self) -> ImagePreprocessing:
-        """What is done to a picture.
+        """The preprocessing of a picture.
 
         Raises:
-            ModelError: The model reads something else.
+            ModelError: The model reads recordings.
         """
         if not isinstance(self.preprocessing, ImagePreprocessing):
             raise ModelError(f"{self._named} must be a model that reads pictures, but reads recordings: give another")
@@ -132,10 +108,10 @@ class ModelBundle:
 
     @property
     def sound(self) -> AudioPreprocessing:
-        """What is done to a recording.
+        """The preprocessing of a recording.
 
         Raises:
-            ModelError: The model reads something else.
+            ModelError: The model reads pictures.
         """
         if not isinstance(self.preprocessing, AudioPreprocessing):
             raise ModelError(f"{self._named} must be a model that reads recordings, but reads pictures: give another")
@@ -145,80 +121,128 @@ class ModelBundle:
     def _named(self) -> str:
         return self.source or "the model"
 
-    def _other(self, task: str) -> ModelError:
-        return ModelError(f"{self._named} must be a model for {task}, but is one for {self.task} instead: give another")
+    def check(self, where: str = "the bundle") -> None:
+        """Check that model, labels, vocabulary, preprocessing and `decoding` fit each other.
+
+        Args:
+            where: What the parts were read from, for messages.
+
+        Raises:
+            ModelError: They do not; the message names the part.
+        """
+        spec = task_spec(self.task)
+        one, many = spec.label_noun
+        if spec.num_labels and len(self.labels) != (count := value_at(self.config, spec.num_labels)):
+            raise ModelError(
+                f"{where} must have a label for each of {count} {many}, but has {len(self.labels)} instead"
+            )
+        if spec.unique_labels and len(set(self.labels)) < len(self.labels):
+            twice = next(label for i, label in enumerate(self.labels) if label in self.labels[:i])
+            raise ModelError(f"{where} must have each {one} once, but has {twice!r} twice instead")
+        sizes = [size for path in spec.vocab_sizes if (size := value_at(self.config, path)) is not None]
+        for size in sizes if self.tokenizer is not None else ():
+            check_vocabulary(self.tokenizer, size, where=where)
+        mels = value_at(self.config, spec.num_mels) if spec.num_mels else None
+        if mels is not None and self.sound.mels != mels:
+            part, _, name = spec.num_mels.rpartition(".")
+            raise ModelError(
+                f"`preprocessing.mels` must be the {part}'s `{name}` ({mels}), but is {self.sound.mels} instead"
+            )
+        for name, part in spec.heads.items():
+            self._check_heads(name, part, where=where)
+
+    def _check_heads(self, name: str, part: str, *, where: str) -> None:
+        """Check that `decoding` lists, under this name, attention heads that a part of the model has."""
+        depth, num_heads = (value_at(self.config, f"{part}.{size}") for size in ("depth", "num_heads"))
+        heads = self.decoding.get(name, ())
+        for pair in heads if isinstance(heads, tuple) else (heads,):
+            is_pair = isinstance(pair, tuple) and len(pair) == 2 and all(type(number) is int for number in pair)
+            if not is_pair or not (0 <= pair[0] < depth and 0 <= pair[1] < num_heads):
+                raise ModelError(
+                    f"{where}: `{name}` must be pairs of one of {depth} blocks and one of its "
+                    f"{num_heads} heads, from 0, but have {short(pair)} instead"
+                )
+
+
+def check_vocabulary(tokenizer: Tokenizer | None, vocab_size: int, *, where: str) -> None:
+    """Check that a vocabulary is the one that weights were made for, as far as the sizes tell.
+
+    Weights may have a few rows more than the vocabulary has entries: BLIP's files name two of its tokens nowhere, and
+    others are padded to a round number.
+
+    Raises:
+        ModelError: It cannot be.
+    """
+    spare = 2 + vocab_size // 100
+    if tokenizer is not None and not vocab_size - spare <= tokenizer.vocab_size <= vocab_size:
+        raise ModelError(
+            f"{where} has a vocabulary of {tokenizer.vocab_size} entries, but its weights are made for {vocab_size}: "
+            "put the model's own vocabulary beside them"
+        )
 
 
 def write_safetensors(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
-    """As `write_tensors`, for a layout whose file has nothing but tensors."""
+    """Write the weights of a layout whose file holds nothing but tensors."""
     del bundle
     write_tensors(state, path, dtype)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A kind of model directory: how it is told apart, read and written."""
+    """A kind of model directory: how it is recognized, read and written."""
 
     name: str
     sign: str
-    """What in `config.json` tells it apart, for messages."""
+    """What in `config.json` identifies it, for messages."""
 
     recognizes: Callable[[Mapping[str, Any]], bool]
-    load: Callable[[Path, Mapping[str, Any]], ModelBundle]
-    """From a directory and its `config.json`."""
+    """Whether a `config.json` is of this layout."""
+
+    load: Callable[..., ModelBundle]
+    """Reads a directory, given with its `config.json`. Where `renews`, it also takes `without`: the names of tensors
+    that start as in a new model, whether the file has them or not; the vocabulary is then not read."""
 
     describe: Callable[[ModelBundle, torch.dtype], dict[str, dict[str, Any]]]
-    """The JSON files that go with weights of that type on disk, by name."""
+    """Returns the JSON files that go with weights of that type on disk, by name."""
 
     table: KeyTable | None
     """Its keys against ours; None where they are ours."""
 
-    tasks: tuple[str, ...]
-    """Those whose models it can hold."""
-
     weights: str = WEIGHTS
-    """Name of the file they are written to."""
+    """Name of the file with the weights."""
 
     write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype], None] = write_safetensors
-    """Writes that file: these tensors, under its keys, of that bundle."""
+    """Writes that file, from a bundle and its tensors under the layout's keys."""
 
-    load_without: Callable[[Path, Mapping[str, Any], Sequence[str]], ModelBundle] | None = None
-    """As `load`, with these tensors of ours new and without a vocabulary; None where no such model is gone on with."""
-
-
-_KINDS: dict[type, Callable[[Any], Model]] = {
-    ViTConfig: ViT,
-    CaptionerConfig: Captioner,
-    SpeechConfig: SpeechRecognizer,
-    VQAConfig: VQA,
-    SingleStreamConfig: SingleStream,
-}
+    renews: bool = False
+    """Whether `load` takes `without`."""
 
 
 def build_model(
-    config: Config,
+    config: object,
     directory: Path,
     *,
     table: KeyTable | None = None,
     state: Mapping[str, Tensor] | None = None,
     without: Sequence[str] = (),
-) -> Model:
-    """The model a directory describes, with its weights, in eval mode.
+) -> nn.Module:
+    """Build the model that a directory describes, with its weights, in eval mode.
 
     Args:
-        config: What the model is made of.
-        directory: Where it lies; for messages, and for the weights.
+        config: The model's configuration.
+        directory: The directory or file of the model; for messages, and to read the weights.
         table: The layout of the weights; our own where None.
         state: The weights, where they have been read already.
-        without: Tensors of ours that start as those of a new model do, whether they are among the weights or not.
+        without: Tensors of ours that start as in a new model, whether the weights have them or not.
 
     Raises:
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
     """
+    build = load_part(model_kind(config)[1].model)
     try:
-        # on the meta device nothing is initialized, where the file has every value
+        # on the meta device nothing is initialized; the file has every value
         with torch.device("cpu" if without else "meta"):
-            model = _KINDS[type(config)](config)
+            model: nn.Module = build(config)
     except (ValueError, ZeroDivisionError, RuntimeError) as error:
         raise ModelError(f"{directory / CONFIG} describes no model that can be built: {error}") from error
     state = read_tensors(directory) if state is None else state

@@ -1,74 +1,66 @@
-"""Load and save model directories, whichever layout they are in."""
+"""Load, save and convert model directories, whichever layout they are in.
+
+The way of a model: `locate` finds its directory, the `Layout` that recognizes `config.json` reads it into a
+`ModelBundle`, and `save_bundle` writes that in the same or another layout.
+"""
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from .. import registry
 from ..errors import ModelError
-from . import blip, hf_blip, hf_vilt, hf_vit, hf_whisper, own, timm_vit, vit_gpt2, whisper
+from . import own
 from .bundle import CONFIG, Layout, ModelBundle
-from .checks import check_bundle, check_heads
-from .hub import locate
-from .json_files import read_json, write_json
+from .hub import ORIGINALS, locate
+from .json_files import read_json, usable, write_json
 
-_LAYOUTS: dict[str, Layout] = {
-    room.NAME: room.LAYOUT for room in (own, timm_vit, hf_vit, hf_blip, blip, hf_vilt, vit_gpt2, hf_whisper, whisper)
-}
+_TOKENS = ("suppress", "suppress_first", "forced")  # `GenerationConfig` fields that name tokens of one vocabulary
 
-_TOKENS = ("suppress", "suppress_first", "forced")  # of a decode: what without its vocabulary means something else
 
-_ORIGINALS = {".pth": blip.NAME, ".pt": whisper.NAME}  # files that are models by themselves
+def _layouts() -> Iterator[Layout]:
+    """Import one layout after the other, our own first."""
+    yield own.LAYOUT
+    for module in registry.layouts().values():
+        yield registry.load_part(f"{module}:LAYOUT")
 
-LAYOUTS: tuple[str, ...] = tuple(_LAYOUTS)
-"""The layouts that are read and written."""
+
+def layout_names() -> tuple[str, ...]:
+    """Return the names of the layouts that are read and written."""
+    return (own.NAME, *registry.layouts())
 
 
 def load_bundle(name: str | Path, *, revision: str | None = None, without: Sequence[str] = ()) -> ModelBundle:
     """Load a model with its preprocessing, and its labels or its vocabulary.
 
     Args:
-        name: A task (the model shipped for it), a directory in any of `LAYOUTS`, a Hugging Face Hub id of one, a
-            `.pth` file of the original BLIP, or a `.pt` file of the original Whisper.
+        name: A task (the model shipped for it), a directory in any layout of `layout_names()`, a Hugging Face Hub id of
+            one, a `.pth` file of the original BLIP, or a `.pt` file of the original Whisper.
         revision: Branch, tag or commit of a hub id.
-        without: Of a recognizer: tensors of ours, such as those of `VOCABULARY`, that start anew as in a model that
-            was never trained, to be trained again. They may be missing, and so may the vocabulary, which is not read.
+        without: Tensors of ours, such as those of `VOCABULARY`, that start as in a new model, to be trained again. They
+            may be missing, and so may the vocabulary, which is not read. For our own layout and those of Whisper.
 
     Raises:
         ModelError: It is not there, not of a known layout, not supported, or damaged.
     """
     directory = locate(name, revision=revision)
-    config = read_json(directory / CONFIG) if directory.is_dir() else {"format": _ORIGINALS[directory.suffix]}
-    for layout in _LAYOUTS.values():
-        if layout.recognizes(config):
-            try:
-                bundle = _load(layout, directory, config, without)
-            except ModelError:
-                raise
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
-                # published files come in more shapes than anyone can list: a value of another kind than it should be
-                raise ModelError(
-                    f"{directory}: a value in its {layout.name} files cannot be used ({error!r})"
-                ) from error
-            bundle.source, bundle.layout = str(name), layout.name
-            if bundle.task in ("transcribe", "answer"):
-                check_heads(bundle, where=str(directory))
-            return bundle
-    said = next((f' ("{key}": {config[key]!r})' for key in ("format", "model_type") if key in config), "")
-    known = "; ".join(f"{layout.name} ({layout.sign})" for layout in _LAYOUTS.values())
-    raise ModelError(f"{directory / CONFIG} is of a layout that is not known{said}; known are {known}")
-
-
-def _load(layout: Layout, directory: Path, config: Mapping[str, Any], without: Sequence[str]) -> ModelBundle:
-    if not without:
-        return layout.load(directory, config)
-    if layout.load_without is None:
+    config = read_json(directory / CONFIG) if directory.is_dir() else {"format": ORIGINALS[directory.suffix]}
+    layout = next((layout for layout in _layouts() if layout.recognizes(config)), None)
+    if layout is None:
+        said = next((f' ("{key}": {config[key]!r})' for key in ("format", "model_type") if key in config), "")
+        known = "; ".join(f"{layout.name} ({layout.sign})" for layout in _layouts())
+        raise ModelError(f"{directory / CONFIG} is of a layout that is not known{said}; known are {known}")
+    if without and not layout.renews:
         raise ModelError(f"`without` must be empty for the layout {layout.name}, but is {', '.join(without)} instead")
-    bundle = layout.load_without(directory, config, without)
-    bundle.decoding = {name: value for name, value in bundle.decoding.items() if name not in _TOKENS}
+    with usable(f"{directory}: a value in its {layout.name} files"):
+        bundle = layout.load(directory, config, without) if without else layout.load(directory, config)
+        bundle.check(str(directory))
+    if without:
+        bundle.decoding = {name: value for name, value in bundle.decoding.items() if name not in _TOKENS}
+    bundle.source, bundle.layout = str(name), layout.name
     return bundle
 
 
@@ -80,22 +72,25 @@ def save_bundle(
     Args:
         bundle: What to write.
         directory: Where to; a model that lies there already is replaced once all of the new one is on disk.
-        layout: One of `LAYOUTS`.
+        layout: One of `layout_names()`.
         dtype: Of the weights on disk: float32, or float16 for half the size (loads as float32 again).
 
     Raises:
         ModelError: The layout cannot express the model, or the weights have values that `dtype` cannot hold.
     """
-    if layout not in _LAYOUTS:
-        raise ModelError(f"`layout` must be one of {', '.join(LAYOUTS)}, but is {layout!r} instead")
-    chosen, directory = _LAYOUTS[layout], Path(directory)
-    if bundle.task not in chosen.tasks:
-        fitting = ", ".join(name for name, other in _LAYOUTS.items() if bundle.task in other.tasks)
+    if layout not in layout_names():
+        raise ModelError(f"`layout` must be one of {', '.join(layout_names())}, but is {layout!r} instead")
+    spec, directory = registry.task_spec(bundle.task), Path(directory)
+    if layout not in (fitting := (own.NAME, *spec.layouts)):
+        others = [other.name for other in registry.tasks().values() if layout in other.layouts]
         raise ModelError(
-            f"`layout` must be one for {bundle.task} ({fitting}), but {layout} is one for "
-            f"{', '.join(chosen.tasks)} instead"
+            f"`layout` must be one for {bundle.task} ({', '.join(fitting)}), but {layout} is one for "
+            f"{', '.join(others)} instead"
         )
-    check_bundle(bundle)
+    if spec.has_tokenizer and bundle.tokenizer is None:
+        raise ModelError("`tokenizer` must be given for a model that reads or writes text, but is None instead")
+    bundle.check()
+    chosen = next(known for known in _layouts() if known.name == layout)
     files = chosen.describe(bundle, dtype)
     state = bundle.model.state_dict()
     if chosen.table is not None:
@@ -107,10 +102,9 @@ def save_bundle(
             chosen.write(bundle, state, parts[chosen.weights], dtype)
             for name, data in files.items():
                 write_json(parts[name], data)
-            shutil.copymode(
-                parts[next(iter(files))], parts[chosen.weights]
-            )  # safetensors makes files that only their owner can read
-            for name, part in parts.items():  # only now that all are whole
+            # safetensors makes files that only their owner can read
+            shutil.copymode(parts[next(iter(files))], parts[chosen.weights])
+            for name, part in parts.items():  # only now that all are complete
                 part.replace(directory / name)
         finally:
             for part in parts.values():
@@ -127,10 +121,10 @@ def convert(source: str | Path, directory: str | Path, *, to: str) -> ModelBundl
     Args:
         source: What `load_bundle` takes.
         directory: Where to write; must not be the source, nor the directory of a file that is.
-        to: One of `LAYOUTS`.
+        to: One of `layout_names()`.
 
     Returns:
-        What was written.
+        The model that was written.
 
     Raises:
         ModelError: As `load_bundle` and `save_bundle`.

@@ -1,7 +1,4 @@
-"""The layout of transformers' BLIP for captions and for questions, both ways.
-
-Its files are read as they are, without transformers.
-"""
+"""The layout of transformers' BLIP for captions and for questions, read and written without transformers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +7,7 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
-from ..inputs import ImagePreprocessing
+from ..inputs import ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
 from ..models.vqa import VQAConfig
 from .blip_text import (
@@ -20,10 +17,10 @@ from .blip_text import (
     QUESTION_ROWS,
     START,
     TEXT_ROWS,
+    check_structure,
     name_roles,
     question_start,
     read_bert,
-    structure_of,
     write_bert,
 )
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
@@ -34,22 +31,20 @@ from .hf_common import (
     describe_text,
     read_activation,
     read_decoding,
-    read_tokenizer,
     require,
     write_activation,
 )
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
-from .json_files import read_part
-from .own import read_architecture, tuples
+from .json_files import read_architecture, read_part, tuples
 from .table import KeyTable, Row
 
 NAME = "hf-blip"
 PROMPT = "a picture of "
-"""What the published weights were trained to go on from. Source: BLIP, configs/caption_coco.yaml."""
+"""The prompt that the published weights were trained with. Source: BLIP, configs/caption_coco.yaml."""
 
 _TASKS = {"caption": "BlipForConditionalGeneration", "answer": "BlipForQuestionAnswering"}
 _HEADS = "pointing_heads"  # a key of ours in their `config.json`
-_VOCABULARY = 30524  # where nothing else is stated
+_VOCABULARY = 30524  # rows, by default
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
 _DEFAULTS = {"size": 384, "resample": 3, "image_mean": list(_MEAN), "image_std": list(_STD)}  # of BlipImageProcessor
@@ -76,7 +71,7 @@ TABLE = KeyTable(
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is of this layout."""
+    """Return whether a `config.json` is of this layout."""
     return config.get("model_type") == "blip"
 
 
@@ -84,7 +79,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
-        ModelError: It is another BLIP than one that captions or answers, or something in it does not fit.
+        ModelError: The BLIP neither captions nor answers, or something in the directory does not fit.
     """
     path = directory / CONFIG
     kinds = config.get("architectures") or [_TASKS["caption"]]
@@ -92,10 +87,9 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     if task is None:
         raise ModelError(f"{path}: `architectures` must be {' or '.join(_TASKS.values())}, but is {kinds[0]} instead")
     text = read_part(config, "text_config", where=str(path))
-    tokenizer = read_tokenizer(directory, vocab_size := text.get("vocab_size", _VOCABULARY))
-    is_answer = task == "answer"
+    tokenizer, is_answer = Tokenizer.load(directory), task == "answer"
     if is_answer:
-        tokenizer = name_roles(tokenizer, vocab_size)
+        tokenizer = name_roles(tokenizer, text.get("vocab_size", _VOCABULARY))
     start = question_start(tokenizer, config, "[CLS]", where=str(directory)) if is_answer else None
     architecture = _read_structure(config, start, where=str(path))
     decoding = read_decoding(directory, config, prompt="" if is_answer else PROMPT)
@@ -112,11 +106,13 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
 
 
 def _read_structure(config: Mapping[str, Any], start: int | None, *, where: str) -> CaptionerConfig | VQAConfig:
-    """A value that is not stated has transformers' default, but for the heads: theirs are not the published models'.
+    """Return our configuration for theirs. A value that is not stated has transformers' default.
+
+    The number of heads must be stated: transformers' default is not that of the published models.
 
     Args:
-        config: The directory's.
-        start: What questions begin with; None for a model that reads none.
+        config: The `config.json`.
+        start: The token that questions begin with; None for a captioner.
         where: The file, for messages.
     """
     text, vision = (read_part(config, name, where=where) for name in ("text_config", "vision_config"))
@@ -142,7 +138,7 @@ def _read_structure(config: Mapping[str, Any], start: int | None, *, where: str)
         **FIXED_QUESTION,
         **read_bert(text, where=where, of="text_config"),
         "vocab_size": text.get("vocab_size", _VOCABULARY),
-        "context_dim": width,  # transformers too puts this over what the file says
+        "context_dim": width,  # transformers too overrides what the file states
         "end_token": text.get("sep_token_id", 102),
     }
     fields: dict[str, Any] = {
@@ -155,15 +151,14 @@ def _read_structure(config: Mapping[str, Any], start: int | None, *, where: str)
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
-    """The JSON files of a bundle in this layout.
+    """Return the JSON files of a bundle in this layout.
 
     Raises:
-        ModelError: transformers' BLIP cannot be this model.
+        ModelError: transformers' BLIP cannot express the model.
     """
-    architecture = structure_of(bundle, NAME)
-    encoder, decoder = architecture.encoder, architecture.decoder
-    assert decoder is not None  # `structure_of` has made sure
-    said: dict[str, Any] = {"prompt": bundle.decoding.get("prompt", "")}  # ours: transformers leaves it to the caller
+    architecture, decoder = check_structure(bundle, NAME)
+    encoder = architecture.encoder
+    said: dict[str, Any] = {"prompt": bundle.decoding.get("prompt", "")}  # a key of ours
     files = describe_text(bundle, decoder, NAME, elsewhere=_HEADS if isinstance(architecture, VQAConfig) else "prompt")
     if isinstance(architecture, VQAConfig):
         question = architecture.question
@@ -189,7 +184,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
         "encoder_hidden_size": decoder.context_dim,
         "bos_token_id": decoder.start_token,
         "eos_token_id": decoder.end_token,
-        "sep_token_id": decoder.end_token,  # the one that transformers' BLIP ends with
+        "sep_token_id": decoder.end_token,  # the one with which transformers' BLIP ends
         "is_decoder": True,
     }
     return {
@@ -210,8 +205,8 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
 
 
 def published_preprocessing(side: int) -> ImagePreprocessing:
-    """What the published weights expect, for square pictures of this many pixels a side."""
+    """Return the preprocessing that the published weights expect, for images of `side` x `side` pixels."""
     return ImagePreprocessing(size=(side, side), resize_to=(side, side), interpolation="bicubic", mean=_MEAN, std=_STD)
 
 
-LAYOUT = Layout(NAME, '"model_type": "blip"', recognizes, load, describe, TABLE, tasks=tuple(_TASKS))
+LAYOUT = Layout(NAME, '"model_type": "blip"', recognizes, load, describe, TABLE)

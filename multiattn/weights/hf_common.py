@@ -1,4 +1,4 @@
-"""What the layouts of transformers have in common: the words for activations, vocabularies and decoding."""
+"""What the layouts of transformers share: the words for activations, special tokens and decoding options."""
 
 import json
 from collections.abc import Mapping
@@ -10,16 +10,14 @@ from ..inputs import Tokenizer
 from ..models.text_decoder import TextDecoderConfig
 from ..models.text_stack import TextConfig
 from .bundle import TOKENIZER, ModelBundle
-from .checks import check_vocabulary
-from .json_files import read_json
-from .own import tuples
+from .json_files import read_json, tuples
 
 GENERATION = "generation_config.json"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 VISION, TEXT, QUESTION = "vision encoder", "text decoder", "question encoder"
-"""What messages call a model's parts."""
+"""The names of a model's parts in messages."""
 
-# theirs to ours; where two of theirs mean one of ours, the first is written
+# theirs to ours; where two of theirs mean the same, the first is written
 _ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_python": "gelu",
@@ -28,15 +26,14 @@ _ACTIVATIONS = {
     "quick_gelu": "gelu_quick",
 }
 
-# of a text that is read: a token's role in our configuration, what BERT's tokenizer calls the role, and the token that
-# has it by default
+# the special tokens of a text that is read: our field, BERT's name for the role, and the token that has it by default
 _ROLES = {
     "start_token": ("cls_token", "[CLS]"),
     "end_token": ("sep_token", "[SEP]"),
     "pad_token": ("pad_token", "[PAD]"),
 }
 
-# of a decode, theirs to ours; the second group says nothing unless the first of it is true
+# decoding options, theirs to ours; `_SAMPLING` counts only where `do_sample` is true
 _SEARCH = {
     "num_beams": "num_beams",
     "max_new_tokens": "max_tokens",
@@ -52,31 +49,31 @@ _SAMPLING = {"do_sample": "sample", "temperature": "temperature", "top_k": "top_
 
 
 def read_activation(theirs: str, name: str, *, where: str) -> str:
-    """Our word for an activation, which stands in the field `name`."""
+    """Return our word for the activation in the field `name`."""
     if theirs not in _ACTIVATIONS:
         raise ModelError(f"{where}: `{name}` must be one of {', '.join(_ACTIVATIONS)}, but is {theirs} instead")
     return _ACTIVATIONS[theirs]
 
 
 def write_activation(ours: str) -> str:
-    """Their word for an activation."""
+    """Return their word for an activation."""
     return {name: theirs for theirs, name in reversed(_ACTIVATIONS.items())}[ours]
 
 
 def check_fixed(
     config: Any, fixed: Mapping[str, Any], layout: str, *, of: str = "", instead: str = "multiattn"
 ) -> None:
-    """Make sure that a configuration of ours has these values, for which a layout has no words.
+    """Check that a configuration of ours has the values that a layout takes for granted.
 
     Args:
-        config: Has the fields.
-        fixed: The fields, and the only value that the layout knows of each.
-        layout: Its name.
+        config: The configuration.
+        fixed: The fields, and the only value of each that the layout can express.
+        layout: The layout's name.
         of: The part of the model that is configured, where it has several.
-        instead: The layouts that have words for other values.
+        instead: The layouts that can express other values.
 
     Raises:
-        ModelError: It has not; the message names the field.
+        ModelError: A field has another value.
     """
     for field, wanted in fixed.items():
         value = getattr(config, field)
@@ -88,29 +85,50 @@ def check_fixed(
 
 
 def require(config: Mapping[str, Any], name: str, *, where: str) -> Any:
-    """A value that must be stated, because a default would load and be wrong: the number of heads is in no tensor.
+    """Return a value that must be stated: a wrong default for the number of heads would load, as no tensor tells it.
 
     Raises:
-        ModelError: It is not there.
+        ModelError: It is missing.
     """
     if config.get(name) is None:
         raise ModelError(f"{where}: `{name}` must be stated, but is missing: add it to the file")
     return config[name]
 
 
-def read_tokenizer(directory: Path, vocab_size: int) -> Tokenizer:
-    """The vocabulary that lies in a directory.
+def check_stated(config: Mapping[str, Any], needed: Mapping[str, Any], *, where: str, of: str = "") -> None:
+    """Check that a foreign configuration has the values without which ours cannot be this model.
+
+    Args:
+        config: The object that was read; what it does not state is as needed.
+        needed: The keys, and the only value of each that our model can have.
+        where: The file, for messages.
+        of: The part of the model that is configured, where it has several.
 
     Raises:
-        ModelError: There is none, or it does not fit weights for a vocabulary of that size.
+        ModelError: A key has another value.
     """
-    tokenizer = Tokenizer.load(directory)
-    check_vocabulary(tokenizer, vocab_size, where=str(directory))
-    return tokenizer
+    for name, wanted in needed.items():
+        if (found := config.get(name, wanted)) != wanted:
+            raise ModelError(f"{where}: `{name}`{of and f' of the {of}'} must be {wanted}, but is {found} instead")
+
+
+def square_side(image_size: tuple[int, int], layout: str) -> int:
+    """Return the side of a square `image_size`, in pixels, for a layout that has one number for it.
+
+    Raises:
+        ModelError: It is not square.
+    """
+    height, width = image_size
+    if height != width:
+        raise ModelError(
+            f"the {layout} layout needs a square `image_size`, but it is {height} x {width} instead: "
+            "choose the layout multiattn"
+        )
+    return height
 
 
 def read_roles(directory: Path, tokenizer: Tokenizer) -> dict[str, int]:
-    """The tokens that a text begins and ends with, and is filled up with, as BERT's tokenizer has them.
+    """Return the start, end and padding token of texts, as BERT's tokenizer files name them.
 
     Raises:
         ModelError: The vocabulary lacks one.
@@ -120,7 +138,7 @@ def read_roles(directory: Path, tokenizer: Tokenizer) -> dict[str, int]:
     found = {}
     for ours, (theirs, default) in _ROLES.items():
         name = stated.get(theirs) or default
-        name = name["content"] if isinstance(name, Mapping) else name  # as an older tokenizer writes it
+        name = name["content"] if isinstance(name, Mapping) else name  # the form of older tokenizers
         token = tokenizer.id_of(name)
         if token is None:
             raise ModelError(
@@ -132,7 +150,7 @@ def read_roles(directory: Path, tokenizer: Tokenizer) -> dict[str, int]:
 
 
 def describe_roles(bundle: ModelBundle, config: TextConfig, layout: str) -> dict[str, dict[str, Any]]:
-    """The inverse of `read_roles`: the file that says them.
+    """Return the file that `read_roles` reads.
 
     Raises:
         ModelError: One of the tokens has no name.
@@ -149,12 +167,12 @@ def _tokenizer_config(**said: Any) -> dict[str, dict[str, Any]]:
 
 
 def read_decoding(directory: Path, config: Mapping[str, Any], *, prompt: str = "") -> dict[str, Any]:
-    """How the model is to write, where the directory says so.
+    """Return the decoding options that a directory states.
 
     Args:
-        directory: Of the model.
-        config: Its `config.json`, in which the prompt stands: a key of ours, for transformers leaves it to the caller.
-        prompt: Where it does not stand there.
+        directory: The model's directory.
+        config: Its `config.json`, which may have a `prompt`: a key of ours, as transformers leaves it to the caller.
+        prompt: The prompt where `config` has none.
     """
     path = directory / GENERATION
     stated = read_json(path) if path.is_file() else {}
@@ -167,24 +185,24 @@ def read_decoding(directory: Path, config: Mapping[str, Any], *, prompt: str = "
 def describe_text(
     bundle: ModelBundle, decoder: TextDecoderConfig, layout: str, *, elsewhere: str = "prompt"
 ) -> dict[str, dict[str, Any]]:
-    """The files about the vocabulary and the decoding.
+    """Return the files about the vocabulary and the decoding.
 
     Args:
         bundle: What is written.
-        decoder: Of its model.
-        layout: Its name.
-        elsewhere: What `decoding` may say that the caller writes.
+        decoder: The configuration of its decoder.
+        layout: The layout's name.
+        elsewhere: The key of `decoding` that the caller writes to another file.
 
     Raises:
-        ModelError: There is no word for something that the model does when it writes.
+        ModelError: The layout has no word for a decoding option.
     """
     words = {ours: theirs for theirs, ours in (_SEARCH | _SAMPLING).items()}
     if lacking := sorted(bundle.decoding.keys() - words.keys() - {elsewhere}):
         raise ModelError(f"the {layout} layout has no place for `{lacking[0]}` of the bundle's `decoding`")
-    assert bundle.tokenizer is not None  # `save_bundle` has made sure
+    assert bundle.tokenizer is not None  # checked by `save_bundle`
     vocabulary = json.loads(bundle.tokenizer.to_json())
     names = {token["id"]: token["content"] for token in vocabulary["added_tokens"]}
-    # the roles whose token has a name: BLIP's [DEC] often has none
+    # BLIP's [DEC] often has no name
     roles = {"bos_token": decoder.start_token, "eos_token": decoder.end_token, "pad_token": decoder.pad_token}
     generation: dict[str, Any] = {
         "decoder_start_token_id": decoder.start_token,
@@ -201,12 +219,12 @@ def describe_text(
 
 
 def around_questions(bundle: ModelBundle, start: int, end: int, layout: str) -> dict[str, Any]:
-    """The `tokenizer.json` of a model that reads questions, with which transformers too puts these tokens around them.
+    """Return a `tokenizer.json` with which transformers too puts these tokens around a question.
 
     Raises:
         ModelError: One of the tokens has no name.
     """
-    assert bundle.tokenizer is not None  # `save_bundle` has made sure
+    assert bundle.tokenizer is not None  # checked by `save_bundle`
     tokens = {"start_token": start, "end_token": end}
     names = [token_name(bundle, role, token, layout) for role, token in tokens.items()]
     opening, closing = ({"SpecialToken": {"id": name, "type_id": 0}} for name in names)
@@ -224,12 +242,12 @@ def around_questions(bundle: ModelBundle, start: int, end: int, layout: str) -> 
 
 
 def token_name(bundle: ModelBundle, role: str, token: int, layout: str) -> str:
-    """What the vocabulary calls a token with a role.
+    """Return the name of a special token in the vocabulary.
 
     Raises:
         ModelError: It has no name.
     """
-    assert bundle.tokenizer is not None  # `save_bundle` has made sure
+    assert bundle.tokenizer is not None  # checked by `save_bundle`
     if (name := bundle.tokenizer.name_of(token)) is None:
         raise ModelError(f"the {layout} layout needs a name for `{role}` ({token}), but the vocabulary has none")
     return name

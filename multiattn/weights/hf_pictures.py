@@ -1,4 +1,4 @@
-"""What the picture processors of transformers do, in the words of their files, both ways."""
+"""The files of transformers' processors (preprocessing of images and recordings), read and written."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,20 +11,20 @@ from .json_files import read_json
 PREPROCESSOR = "preprocessor_config.json"
 
 VIT_DEFAULTS: dict[str, Any] = {"size": 224, "resample": 2, "image_mean": 0.5, "image_std": 0.5}
-"""Of ViTImageProcessor."""
+"""What ViTImageProcessor does where its file states nothing."""
 
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
 def read_preprocessing(directory: Path, defaults: Mapping[str, Any] = VIT_DEFAULTS) -> ImagePreprocessing:
-    """What a picture processor of transformers does, from the file it reads, in its older and its current form.
+    """Read the preprocessing of images from the file of transformers' processor, in its older or its current form.
 
     Args:
-        directory: Where the file lies.
-        defaults: What the processor's class does where the file says nothing.
+        directory: The model's directory.
+        defaults: What the processor's class does where the file states nothing.
 
     Raises:
-        ModelError: It does something that ours does not.
+        ModelError: The processor does something that ours does not.
     """
     path, data = read_processor(directory, defaults)
     if data.get("do_pad") not in (False, None):
@@ -39,31 +39,50 @@ def read_preprocessing(directory: Path, defaults: Mapping[str, Any] = VIT_DEFAUL
 
 
 def read_processor(directory: Path, defaults: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """The file that a picture processor of transformers reads, and what it says or leaves to the defaults.
+    """Return the path of an image processor's file, and its values over the defaults.
 
     Raises:
-        ModelError: There is none, or it does not resize.
+        ModelError: There is no such file, or it does not resize.
     """
-    nested = directory / "processor_config.json"
-    if not (directory / PREPROCESSOR).is_file() and nested.is_file():
-        path, data = nested, read_json(nested).get("image_processor")
-        if not isinstance(data, dict):
-            raise ModelError(f"{path} must describe an `image_processor`, but does not")
-    else:
-        path = directory / PREPROCESSOR
-        data = read_json(path)
+    path, found = find_processor(directory, "an `image_processor`")
+    data = read_json(directory / PREPROCESSOR) if found is None else found  # raises: the file is missing
     if data.get("do_resize") not in (True, None):
         raise ModelError(f"{path}: `do_resize` must be True, but is {data['do_resize']} instead")
     return path, {**defaults, **data}
 
 
+def find_processor(directory: Path, part: str) -> tuple[Path, Mapping[str, Any] | None]:
+    """Read a processor's file: one of its own, or a part of that of a processor for several kinds of input.
+
+    Args:
+        directory: The model's directory.
+        part: The key of the part, with its article and in backticks, as messages have it.
+
+    Returns:
+        The path, and the object that was read; None where there is no file.
+
+    Raises:
+        ModelError: The file for several kinds of input lacks the part.
+    """
+    path = directory / PREPROCESSOR
+    if path.is_file():
+        return path, read_json(path)
+    path = directory / "processor_config.json"
+    if not path.is_file():
+        return path, None
+    data = read_json(path).get(part.split("`")[1])
+    if not isinstance(data, dict):
+        raise ModelError(f"{path} must describe {part}, but does not")
+    return path, data
+
+
 def as_preprocessing(
     data: Mapping[str, Any], *, size: tuple[int, int], resize_to: tuple[int, int] | int | Fit, where: str
 ) -> ImagePreprocessing:
-    """Ours for a picture processor of these settings and sizes.
+    """Return our preprocessing for an image processor with these values and sizes.
 
     Raises:
-        ModelError: It has another filter than ours.
+        ModelError: It resizes with a filter that ours does not have.
     """
     resample = data["resample"]
     if resample not in _RESAMPLING:
@@ -80,7 +99,7 @@ def as_preprocessing(
 
 
 def _read_size(size: Any, *, where: str) -> tuple[int, int] | int:
-    """Height and width, or the length of the shorter side. The older form, one number, is a square."""
+    """Return height and width, or the length of the shorter side; one number, the older form, is a square."""
     if isinstance(size, int):
         return size, size
     if isinstance(size, Mapping) and size.get("height") and size.get("width"):
@@ -96,10 +115,10 @@ def _three(value: Any) -> tuple[float, float, float]:
 
 
 def write_preprocessing(preprocessing: ImagePreprocessing, kind: str) -> dict[str, Any]:
-    """The inverse of `read_preprocessing`, for a processor class of that name.
+    """Return the file that `read_preprocessing` reads, for a processor class of that name.
 
     Raises:
-        ModelError: That class has no word for the resize.
+        ModelError: The class cannot express the resize.
     """
 
     def as_size(size: tuple[int, int] | int) -> dict[str, int]:
@@ -115,7 +134,7 @@ def write_preprocessing(preprocessing: ImagePreprocessing, kind: str) -> dict[st
 
 
 def write_processor(preprocessing: ImagePreprocessing, kind: str, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `as_preprocessing`: all that a picture processor does, of which the sizes are said already."""
+    """Return the values that `as_preprocessing` takes, with the sizes in the words of the processor class."""
     return {
         "image_processor_type": kind,
         "do_resize": True,

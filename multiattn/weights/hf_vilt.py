@@ -1,4 +1,4 @@
-"""The layout of transformers' ViLT for questions, both ways. Its files are read as they are, without transformers."""
+"""The layout of transformers' ViLT for questions, read and written without transformers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,15 +7,14 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
-from ..inputs import Fit, ImagePreprocessing
+from ..inputs import Fit, ImagePreprocessing, Tokenizer
 from ..models.single_stream import SingleStream, SingleStreamConfig
 from .blip_text import read_bert, write_bert
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
-from .checks import check_answers
-from .hf_common import around_questions, check_fixed, describe_roles, read_roles, read_tokenizer
+from .hf_common import around_questions, check_fixed, check_stated, describe_roles, read_roles, square_side
 from .hf_pictures import PREPROCESSOR, as_preprocessing, read_processor, write_processor
 from .hf_vit import block_rows, read_labels, write_labels
-from .own import read_architecture
+from .json_files import read_architecture
 from .table import FIRST_ADDED, Drop, KeyTable, Row
 
 NAME = "hf-vilt"
@@ -46,10 +45,10 @@ TABLE = KeyTable(
     ),
 )
 
-# the fields of ours that this layout has no word for, and what they are in all its models
+# fields of ours that this layout cannot express, and their values in all its models
 FIXED = {"context_dim": None, "positions": "learned", "pre_norm": True, "embed_norm": True, "final_norm": True}
 
-# what their ViLT can do that ours cannot
+# keys of theirs, and the only values that ours can have
 _UNUSUAL = {
     "num_channels": 3,
     "qkv_bias": True,
@@ -60,7 +59,7 @@ _UNUSUAL = {
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is of this layout."""
+    """Return whether a `config.json` is of this layout."""
     return config.get("model_type") == "vilt"
 
 
@@ -68,20 +67,20 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
-        ModelError: It is another ViLT than one that answers questions, or something in it does not fit.
+        ModelError: The ViLT does not answer questions, or something in the directory does not fit.
     """
     where = str(directory / CONFIG)
     kinds = config.get("architectures") or [_KIND]
     if kinds[0] != _KIND:
         raise ModelError(f"{where}: `architectures` must be {_KIND}, but is {kinds[0]} instead")
     labels = read_labels(config, where=where)
-    tokenizer = read_tokenizer(directory, config.get("vocab_size", 30522))
+    tokenizer = Tokenizer.load(directory)
     architecture = _read_structure(config, len(labels), read_roles(directory, tokenizer), where=where)
     return ModelBundle(
         task="answer",
         model=build_model(architecture, directory, table=TABLE),
         preprocessing=_read_preprocessing(directory),
-        labels=check_answers(labels, architecture.answers, where=where),
+        labels=labels,
         tokenizer=tokenizer,
         card={"architecture": kinds[0]},
     )
@@ -90,10 +89,8 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
 def _read_structure(
     config: Mapping[str, Any], answers: int, roles: Mapping[str, int], *, where: str
 ) -> SingleStreamConfig:
-    """A value that is not stated has the default of transformers' ViltConfig, but for the heads."""
-    for name, wanted in _UNUSUAL.items():
-        if config.get(name, wanted) != wanted:
-            raise ModelError(f"{where}: `{name}` must be {wanted!r}, but is {config[name]!r} instead")
+    """Return our configuration. All but the number of heads have the defaults of transformers' ViltConfig."""
+    check_stated(config, _UNUSUAL, where=where)
     question = {
         **FIXED,
         **read_bert({"max_position_embeddings": 40, **config}, where=where),
@@ -112,7 +109,7 @@ def _read_structure(
 
 
 def _read_preprocessing(directory: Path) -> ImagePreprocessing:
-    """What ViLT's picture processor does to one picture; it pads those of a batch, and has nothing read the padding."""
+    """Return what ViLT's image processor does to one image. It pads those of a batch, and masks the padding."""
     path, data = read_processor(directory, _PROCESSOR_DEFAULTS)
     size = data["size"]
     lengths = {
@@ -127,15 +124,15 @@ def _read_preprocessing(directory: Path) -> ImagePreprocessing:
 
 
 def _longer(shorter: int) -> int:
-    """The most that ViLT's processor allows the longer side, which no file says. Source: transformers, its `resize`."""
+    """Return ViLT's limit of the longer side, which no file states. Source: transformers, ViltImageProcessor.resize."""
     return int(1333 / 800 * shorter)
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
-    """The JSON files of a bundle in this layout.
+    """Return the JSON files of a bundle in this layout.
 
     Raises:
-        ModelError: transformers' ViLT cannot be this model.
+        ModelError: transformers' ViLT cannot express the model.
     """
     if not isinstance(bundle.model, SingleStream):
         raise ModelError(f"the {NAME} layout needs a single stream, but the model is another: choose another layout")
@@ -145,25 +142,19 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     question = architecture.question
     check_fixed(question, FIXED, NAME, of="question")
     check_fixed(architecture, {"head_dim": 2 * question.dim}, NAME)
-    height, width = architecture.image_size
-    if height != width:
-        raise ModelError(
-            f"the {NAME} layout needs a square `image_size`, but it is {height} x {width} instead: "
-            "choose the layout multiattn"
-        )
     return {
         CONFIG: {
             "architectures": [_KIND],
             "model_type": "vilt",
             **_UNUSUAL,
             **write_bert(question),
-            "image_size": height,
+            "image_size": square_side(architecture.image_size, NAME),
             "patch_size": architecture.patch_size,
             **write_labels(bundle.labels),
             "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: _write_preprocessing(bundle.pictures),
-        # with it transformers too puts the start and the end around a question
+        # transformers puts the start and the end token around a question with it
         TOKENIZER: around_questions(bundle, question.start_token, question.end_token, NAME),
         **describe_roles(bundle, question, NAME),
     }
@@ -177,4 +168,4 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     return {**write_processor(preprocessing, _PROCESSOR, sizes), "processor_class": "ViltProcessor"}
 
 
-LAYOUT = Layout(NAME, '"model_type": "vilt"', recognizes, load, describe, TABLE, tasks=("answer",))
+LAYOUT = Layout(NAME, '"model_type": "vilt"', recognizes, load, describe, TABLE)

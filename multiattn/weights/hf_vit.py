@@ -1,4 +1,4 @@
-"""The layout of transformers' ViT, both ways. Its files are read as they are: transformers itself is not needed."""
+"""The layout of transformers' ViT, read and written without transformers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,31 +7,30 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
-from ..models.vit import ViTConfig
+from ..models.vit import ViT, ViTConfig
 from .bundle import CONFIG, Layout, ModelBundle, build_model
 from .hf_common import check_fixed, read_activation, write_activation
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
-from .json_files import read_part
-from .own import read_architecture
+from .json_files import read_architecture, read_part
 from .table import CONCAT, Drop, KeyTable, Row
 
 NAME = "hf-vit"
 
 
 def rows(theirs: str, ours: str = "") -> tuple[Row | Drop, ...]:
-    """The table of a body without a classifier, whose keys begin with these prefixes."""
+    """Return the rows for a ViT without a head, whose keys have these prefixes."""
     return (
         Row(f"{ours}stem.proj.{{p}}", f"{theirs}embeddings.patch_embeddings.projection.{{p}}"),
         Row(f"{ours}class_token", f"{theirs}embeddings.cls_token"),
         Row(f"{ours}positions.weight", f"{theirs}embeddings.position_embeddings"),
         *block_rows(theirs, ours),
-        Drop(f"{theirs}pooler.dense.{{p}}", "what is read is the tokens, not what the pooler makes of the first"),
-        Drop(f"{theirs}embeddings.mask_token", "stands for patches that are hidden in pre-training only"),
+        Drop(f"{theirs}pooler.dense.{{p}}", "only the tokens are used, not the pooled first one"),
+        Drop(f"{theirs}embeddings.mask_token", "stands for hidden patches, which only pre-training has"),
     )
 
 
 def block_rows(theirs: str, ours: str) -> tuple[Row, ...]:
-    """The blocks and the norm after them, which ViLT has too."""
+    """Return the rows for the blocks and the norm after them, which ViLT has too."""
     layer, block = f"{theirs}encoder.layer.{{i}}.", f"{ours}blocks.{{i}}."
     return (
         Row(f"{block}norm1.{{p}}", f"{layer}layernorm_before.{{p}}"),
@@ -50,11 +49,11 @@ def block_rows(theirs: str, ours: str) -> tuple[Row, ...]:
 
 TABLE = KeyTable(NAME, (*rows("vit."), Row("head.{p}", "classifier.{p}")))
 BACKBONE_TABLE = KeyTable(NAME, rows(""))
-"""For a `ViTModel`, which has no classifier and so no prefix: a start for fine-tuning."""
+"""For a `ViTModel`, which has no head and no prefix: a start for fine-tuning."""
 
 _TABLES = {"ViTForImageClassification": TABLE, "ViTModel": BACKBONE_TABLE}
 
-# the fields of ours that this layout has no word for, and what they are in all its models
+# fields of ours that this layout cannot express, and their values in all its models
 FIXED = {
     "stem": "patch",
     "stem_bias": True,
@@ -72,7 +71,7 @@ FIXED = {
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is of this layout."""
+    """Return whether a `config.json` is of this layout."""
     return config.get("model_type") == "vit"
 
 
@@ -80,7 +79,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
-        ModelError: It is another ViT than a classifier or a backbone, or something in it does not fit.
+        ModelError: The ViT is neither a classifier nor a backbone, or something in the directory does not fit.
     """
     path = directory / CONFIG
     kinds = config.get("architectures") or ["ViTForImageClassification"]
@@ -99,8 +98,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
 
 
 def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -> ViTConfig:
-    """Our configuration for one of theirs."""
-    # a value that is not stated has the default of transformers' ViTConfig
+    """Return our configuration for theirs. A value that is not stated has the default of transformers' ViTConfig."""
     image_size, patch_size = config.get("image_size", 224), config.get("patch_size", 16)
     if isinstance(patch_size, list):
         if len(set(patch_size)) != 1:
@@ -125,7 +123,7 @@ def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -
 
 
 def read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
-    """The labels of a classifier, in the order of its scores."""
+    """Return the labels of a classifier, in the order of its scores."""
     if config.get("id2label") is None:
         return tuple(f"LABEL_{index}" for index in range(config.get("num_labels", 2)))  # transformers' own defaults
     names = read_part(config, "id2label", where=where)
@@ -138,12 +136,12 @@ def read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
-    """The JSON files of a bundle in this layout.
+    """Return the JSON files of a bundle in this layout.
 
     Raises:
-        ModelError: transformers' ViT cannot be this model.
+        ModelError: transformers' ViT cannot express the model.
     """
-    architecture = bundle.classifier.config
+    architecture = bundle.require(ViT).config
     if not architecture.num_classes:
         raise ModelError(f"the {NAME} layout needs a head, but `num_classes` is 0 instead")
     return {
@@ -158,7 +156,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
 
 
 def write_labels(labels: tuple[str, ...]) -> dict[str, Any]:
-    """The inverse of `read_labels`."""
+    """Return the keys that `read_labels` reads."""
     return {
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
@@ -166,10 +164,15 @@ def write_labels(labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def write_structure(architecture: ViTConfig, layout: str, *, of: str = "") -> dict[str, Any]:
-    """The inverse of `read_structure`; `of` is what it is of, where that is one model of several.
+    """Return the keys that `read_structure` reads.
+
+    Args:
+        architecture: Our configuration.
+        layout: The layout's name, for messages.
+        of: The part of the model that the ViT is, if it is not the whole.
 
     Raises:
-        ModelError: transformers' ViT cannot be this model.
+        ModelError: transformers' ViT cannot express the model.
     """
     check_fixed(architecture, FIXED, layout, of=of)
     height, width = architecture.image_size
@@ -190,4 +193,4 @@ def write_structure(architecture: ViTConfig, layout: str, *, of: str = "") -> di
     }
 
 
-LAYOUT = Layout(NAME, '"model_type": "vit"', recognizes, load, describe, TABLE, tasks=("classify",))
+LAYOUT = Layout(NAME, '"model_type": "vit"', recognizes, load, describe, TABLE)

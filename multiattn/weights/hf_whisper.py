@@ -1,4 +1,4 @@
-"""The layout of transformers' Whisper, both ways. Its files are read as they are, without transformers."""
+"""The layout of transformers' Whisper, read and written without transformers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,17 +8,25 @@ import torch
 
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing
-from ..models.speech import SpeechConfig
+from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import CONFIG, Layout, ModelBundle
-from .hf_common import GENERATION, describe_text, read_activation, read_decoding, require, write_activation
-from .hf_pictures import PREPROCESSOR
-from .hf_whisper_keys import NAME, TABLE
-from .json_files import read_json
-from .own import read_architecture, tuples
+from .hf_common import (
+    GENERATION,
+    check_stated,
+    describe_text,
+    read_activation,
+    read_decoding,
+    require,
+    write_activation,
+)
+from .hf_pictures import PREPROCESSOR, find_processor
+from .json_files import read_architecture, read_json, tuples
 from .state import read_tensors
+from .table import Drop, KeyTable, Row
 from .whisper_common import (
     FIXED_SOUND,
     FIXED_TEXT,
+    block_rows,
     check_embedding,
     check_structure,
     published_heads,
@@ -28,7 +36,40 @@ from .whisper_common import (
     whisper_sound,
 )
 
-# what their Whisper can do that ours cannot, and what their feature extractor can
+NAME = "hf-whisper"
+
+_ENCODER, _DECODER = "model.encoder.", "model.decoder."
+_NAMES = {
+    "norm1": "self_attn_layer_norm",
+    "attention": "self_attn",
+    "cross_norm": "encoder_attn_layer_norm",
+    "cross_attention": "encoder_attn",
+    "norm2": "final_layer_norm",
+    "fc1": "fc1",
+    "fc2": "fc2",
+    "q": "q_proj",
+    "k": "k_proj",
+    "v": "v_proj",
+    "out": "out_proj",
+}
+
+TABLE = KeyTable(
+    NAME,
+    (
+        Row("encoder.stem.convs.0.{p}", f"{_ENCODER}conv1.{{p}}"),
+        Row("encoder.stem.convs.1.{p}", f"{_ENCODER}conv2.{{p}}"),
+        Row("encoder.positions", f"{_ENCODER}embed_positions.weight"),
+        *block_rows("encoder.blocks.{i}.", f"{_ENCODER}layers.{{i}}.", _NAMES),
+        Row("encoder.norm.{p}", f"{_ENCODER}layer_norm.{{p}}"),
+        Row("decoder.embedding.weight", f"{_DECODER}embed_tokens.weight"),
+        Row("decoder.positions.weight", f"{_DECODER}embed_positions.weight"),
+        *block_rows("decoder.blocks.{i}.", f"{_DECODER}layers.{{i}}.", _NAMES, cross=True),
+        Row("decoder.norm.{p}", f"{_DECODER}layer_norm.{{p}}"),
+        Drop("proj_out.weight", "the embedding once more, to which it is tied"),
+    ),
+)
+
+# keys of their configuration and of their feature extractor, and the only values that ours can have
 _UNUSUAL = {"scale_embedding": False, "tie_word_embeddings": True}
 _UNUSUAL_SOUND = {"dither": 0.0, "padding_value": 0.0}
 
@@ -36,21 +77,21 @@ _MAX_INITIAL_TIMESTAMP = 1.0  # seconds, in all published models
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is of this layout."""
+    """Return whether a `config.json` is of this layout."""
     return config.get("model_type") == "whisper"
 
 
-def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
+def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
+    Args:
+        directory: The directory.
+        config: Its `config.json`.
+        without: Tensors of ours that start as in a new model; the vocabulary is then not read.
+
     Raises:
-        ModelError: Something in it does not fit, or there is no vocabulary.
+        ModelError: Something in it does not fit, or the vocabulary is missing.
     """
-    return load_without(directory, config, ())
-
-
-def load_without(directory: Path, config: Mapping[str, Any], without: Sequence[str]) -> ModelBundle:
-    """As `load`, but for these tensors of ours, if any, and then without the vocabulary."""
     architecture = _read_structure(config, where=str(directory / CONFIG))
     state = read_tensors(directory)
     if not without:
@@ -68,10 +109,8 @@ def load_without(directory: Path, config: Mapping[str, Any], without: Sequence[s
 
 
 def _read_structure(config: Mapping[str, Any], *, where: str) -> SpeechConfig:
-    """A value that is not stated has transformers' default, but for the heads, which must be stated."""
-    for name, wanted in _UNUSUAL.items():
-        if config.get(name, wanted) is not wanted:
-            raise ModelError(f"{where}: `{name}` must be {wanted}, but is {config[name]} instead")
+    """Return our configuration. All but the numbers of heads have transformers' defaults."""
+    check_stated(config, _UNUSUAL, where=where)
     width = config.get("d_model", 384)
     shared = {
         "dim": width,
@@ -108,19 +147,11 @@ def _read_structure(config: Mapping[str, Any], *, where: str) -> SpeechConfig:
 
 
 def _read_sound(directory: Path, architecture: SpeechConfig) -> AudioPreprocessing:
-    """What the feature extractor does, from the file it reads; without one, what every Whisper's does."""
-    path, data = directory / PREPROCESSOR, None
-    if path.is_file():
-        data = read_json(path)
-    elif (path := directory / "processor_config.json").is_file():
-        data = read_json(path).get("feature_extractor")
-        if not isinstance(data, dict):
-            raise ModelError(f"{path} must describe a `feature_extractor`, but does not")
+    """Return the preprocessing that the feature extractor's file states; without one, that of every Whisper."""
+    path, data = find_processor(directory, "a `feature_extractor`")
     if data is None:
         return whisper_sound(architecture)
-    for name, wanted in _UNUSUAL_SOUND.items():
-        if data.get(name, wanted) != wanted:
-            raise ModelError(f"{path}: `{name}` must be {wanted}, but is {data[name]} instead")
+    check_stated(data, _UNUSUAL_SOUND, where=str(path))
     seconds = data.get("chunk_length", 30)
     sound = AudioPreprocessing(
         sample_rate=data.get("sampling_rate", 16_000),
@@ -139,7 +170,7 @@ def _read_sound(directory: Path, architecture: SpeechConfig) -> AudioPreprocessi
 
 
 def _read_decoding(directory: Path, config: Mapping[str, Any], architecture: SpeechConfig) -> dict[str, Any]:
-    """How the model is to write. Older directories have it in `config.json`."""
+    """Return the decoding options. Older directories have the suppressed tokens in `config.json`."""
     path = directory / GENERATION
     stated = read_json(path) if path.is_file() else {}
     old = {"suppress": config.get("suppress_tokens"), "suppress_first": config.get("begin_suppress_tokens")}
@@ -152,13 +183,13 @@ def _read_decoding(directory: Path, config: Mapping[str, Any], architecture: Spe
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
-    """The JSON files of a bundle in this layout.
+    """Return the JSON files of a bundle in this layout.
 
     Raises:
-        ModelError: transformers' Whisper cannot be this model.
+        ModelError: transformers' Whisper cannot express the model.
     """
     check_structure(bundle, NAME)
-    architecture, sound = bundle.speech.config, bundle.sound
+    architecture, sound = bundle.require(SpeechRecognizer).config, bundle.sound
     encoder, decoder = architecture.encoder, architecture.decoder
     if sound.max_seconds != int(sound.max_seconds):
         raise ModelError(
@@ -218,9 +249,10 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
 
 
 def _generation(bundle: ModelBundle) -> dict[str, Any]:
-    """What transformers' own decoding asks for, of what the vocabulary has."""
-    assert bundle.tokenizer is not None  # `save_bundle` has made sure
-    tokens = tokens_of(bundle.tokenizer, bundle.speech.config)
+    """Return what transformers' decoding needs to know of the vocabulary."""
+    assert bundle.tokenizer is not None  # checked by `save_bundle`
+    architecture = bundle.require(SpeechRecognizer).config
+    tokens = tokens_of(bundle.tokenizer, architecture)
     tasks = {"transcribe": tokens.transcribe, "translate": tokens.translate}
     multilingual: dict[str, Any] = {}
     if tokens.languages:
@@ -236,7 +268,7 @@ def _generation(bundle: ModelBundle) -> dict[str, Any]:
     return {
         "is_multilingual": bool(tokens.languages),
         "max_initial_timestamp_index": round(_MAX_INITIAL_TIMESTAMP / tokens.timestamp_step),
-        "max_length": bundle.speech.config.decoder.max_length,
+        "max_length": architecture.decoder.max_length,
         "return_timestamps": False,
         **multilingual,
         **{name: value for name, value in others.items() if value is not None},
@@ -244,31 +276,21 @@ def _generation(bundle: ModelBundle) -> dict[str, Any]:
 
 
 def _name_tokenizer(files: dict[str, dict[str, Any]]) -> None:
-    """Say which of their classes reads the vocabulary: their Whisper's takes byte-level ones and counts times apart."""
+    """State the class that reads the vocabulary: WhisperTokenizer for byte-level ones, where times are not special."""
     vocabulary, config = files["tokenizer.json"], files["tokenizer_config.json"]
     if (vocabulary.get("decoder") or {}).get("type") != "ByteLevel":
         return
     config |= {"tokenizer_class": "WhisperTokenizer", "processor_class": "WhisperProcessor"}
     config["unk_token"] = config.get("eos_token")
     config["bos_token"] = config.get("eos_token")
-    times = [token for token in vocabulary["added_tokens"] if _is_time(token["content"])]
-    for token in times:
-        token["special"] = False
+    for token in vocabulary["added_tokens"]:
+        token["special"] = token["special"] and not _is_time(token["content"])
 
 
 def _is_time(name: str) -> bool:
-    """Whether a token's name is that of a timestamp."""
+    """Return whether a token's name is that of a timestamp."""
     number = name.removeprefix("<|").removesuffix("|>")
     return name == f"<|{number}|>" and number.replace(".", "", 1).isdigit() and "." in number
 
 
-LAYOUT = Layout(
-    NAME,
-    '"model_type": "whisper"',
-    recognizes,
-    load,
-    describe,
-    TABLE,
-    tasks=("transcribe",),
-    load_without=load_without,
-)
+LAYOUT = Layout(NAME, '"model_type": "whisper"', recognizes, load, describe, TABLE, renews=True)

@@ -1,16 +1,15 @@
-"""From what a user calls a model to the directory that holds it."""
+"""Find the directory of a model: shipped with the package, on disk, or downloaded from the Hugging Face Hub."""
 
 from pathlib import Path
 
 from ..errors import ModelError
+from ..registry import tasks
 from ..resources import shipped
 
-TASKS = ("classify", "caption", "transcribe", "answer")
-"""The tasks that a model ships with the package for."""
+ORIGINALS = {".pth": "blip", ".pt": "whisper"}
+"""The layouts in which a single file is a model, by its suffix."""
 
-_ORIGINALS = (".pth", ".pt")  # files that are models by themselves
-
-# the files any layout needs: repositories often hold the same weights in three formats
+# the files that any layout needs: repositories often hold the same weights in three formats
 _FILES = [
     *("config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
@@ -19,19 +18,19 @@ _FILES = [
 
 
 def locate(name: str | Path, *, revision: str | None = None) -> Path:
-    """The directory of a model, downloaded first where it is one of the Hugging Face Hub.
+    """Return the directory of a model; one of the Hugging Face Hub is downloaded first.
 
     Args:
         name: A task, a directory, or a hub id such as `timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k`. A task wins
-            over a directory of the same name: write `./classify` for the directory. A `.pth` file, as the original
-            BLIP has them, or a `.pt` file, as the original Whisper, is taken for itself.
+            over a directory of the same name: write `./classify` for the directory. A `.pth` file of the original BLIP
+            and a `.pt` file of the original Whisper are returned as they are.
         revision: Branch, tag or commit of a hub id.
 
     Raises:
         ModelError: There is no such model, or it cannot be reached.
     """
     text = str(name)
-    is_task, path = text in TASKS, Path(name).expanduser()
+    is_task, path = text in tasks(), Path(name).expanduser()
     if revision is not None and (is_task or path.exists()):
         raise ModelError(
             f"`revision` must be None unless the model is a hub id, but is {revision!r} for {text} instead"
@@ -41,25 +40,35 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
         if not path.is_dir():
             raise ModelError(f"the model for {text} is missing from this installation: install multiattn again")
         return path
-    if path.is_dir() or path.is_file() and path.suffix in _ORIGINALS:
+    if path.is_dir() or path.is_file() and path.suffix in ORIGINALS:
         return path
     if path.exists():
         raise ModelError(
             f"{text} must be a model's directory, a .pth file of the original BLIP or a .pt file of the original "
             "Whisper, but is another file instead: name the directory it lies in"
         )
-    if path.suffix in _ORIGINALS:
+    if path.suffix in ORIGINALS:
         raise ModelError(f"{text}: there is no such file: check the path")
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
         raise ModelError(
-            f"there is no model {text}: it is no directory here, no task ({', '.join(TASKS)}) and no hub id"
+            f"there is no model {text}: it is no directory here, no task ({', '.join(tasks())}) and no hub id"
         )
     return _download(text, revision)
 
 
 def _download(name: str, revision: str | None) -> Path:
-    # imported here: half a second that a local model need not pay
-    from huggingface_hub import constants, snapshot_download
+    # half a second, which a local model need not pay
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+    except Exception as error:  # the Hub's errors, a full disk, or an error of the HTTP library during the download
+        raise ModelError(_reason(error, name, revision)) from error
+
+
+def _reason(error: Exception, name: str, revision: str | None) -> str:
+    """Return why a download failed, and what to do."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
@@ -68,33 +77,18 @@ def _download(name: str, revision: str | None) -> Path:
         RevisionNotFoundError,
     )
 
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
-    except GatedRepoError as error:
-        reason = f"{name} is gated: accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`"
-        cause: Exception = error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        reason = (
+    if isinstance(error, GatedRepoError):  # before its base class, RepositoryNotFoundError
+        return f"{name} is gated: accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`"
+    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+        return (
             f"there is no model {name}: it is no directory here and not on the Hugging Face Hub: "
             "check the spelling; if it is private, log in with `hf auth login`"
         )
-        cause = error
-    except RevisionNotFoundError as error:
-        reason = f"{name} has no revision {revision}: see https://huggingface.co/{name}/tree/main for those it has"
-        cause = error
-    except LocalEntryNotFoundError as error:
+    if isinstance(error, RevisionNotFoundError):
+        return f"{name} has no revision {revision}: see https://huggingface.co/{name}/tree/main for those it has"
+    if isinstance(error, LocalEntryNotFoundError):
+        missing = f"{name} is no directory here and not in the local cache, and"
         if constants.HF_HUB_OFFLINE:
-            reason = (
-                f"{name} is no directory here and not in the local cache, and HF_HUB_OFFLINE is set: unset it, or "
-                "download the model once beforehand"
-            )
-        else:
-            reason = (
-                f"{name} is no directory here and not in the local cache, and the Hugging Face Hub cannot be reached: "
-                "check the spelling and the network"
-            )
-        cause = error
-    except Exception as error:  # a full disk, or whatever the HTTP library beneath the Hub's raises in mid-download
-        reason = f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"
-        cause = error
-    raise ModelError(reason) from cause
+            return f"{missing} HF_HUB_OFFLINE is set: unset it, or download the model once beforehand"
+        return f"{missing} the Hugging Face Hub cannot be reached: check the spelling and the network"
+    return f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"

@@ -1,18 +1,46 @@
-"""The JSON files of a model directory, read and written so that what is wrong with one is named."""
+"""The JSON files of a model directory: read, checked against a configuration's fields, and written.
+
+Whatever is wrong with a file is reported with its name and the key.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_type_hints
 
+from ..checks import fits, name_of
 from ..errors import ModelError
+
+_Config = TypeVar("_Config")
+
+
+@contextmanager
+def usable(what: str) -> Iterator[None]:
+    """Turn the errors of a value with an unexpected type into one that names the files.
+
+    Published files come in more shapes than can be listed.
+
+    Args:
+        what: The value, as well as it is known, for the message.
+
+    Raises:
+        ModelError: An error was raised within.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"{what} cannot be used ({error!r})") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Raises:
-        ModelError: It is missing, or holds something else.
+        ModelError: The file is missing, or holds something else.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -26,15 +54,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_part(config: Mapping[str, Any], name: str, *, where: str) -> Mapping[str, Any]:
-    """The object that stands in another one; empty where it is not stated.
+    """Return the object under a key; empty where the key is missing.
 
     Args:
         config: The object that was read.
-        name: The key of the part.
-        where: The file it stands in, for messages.
+        name: The key.
+        where: The file, for messages.
 
     Raises:
-        ModelError: There is something else.
+        ModelError: The value is no object.
     """
     part = config.get(name, {})
     if not isinstance(part, Mapping):
@@ -42,8 +70,54 @@ def read_part(config: Mapping[str, Any], name: str, *, where: str) -> Mapping[st
     return part
 
 
+def read_architecture(data: Any, kind: type[_Config], *, where: str, name: str = "architecture") -> _Config:
+    """Make a configuration from JSON. A missing field has its default; an unknown one is refused.
+
+    Args:
+        data: The object that was read.
+        kind: The dataclass to make.
+        where: The file, for messages.
+        name: The key of the object there.
+
+    Raises:
+        ModelError: A field is unknown, of another type, or missing without a default.
+    """
+    if not isinstance(data, dict):
+        raise ModelError(f"{where}: `{name}` must be an object, but is {short(data)} instead")
+    assert is_dataclass(kind)
+    types, known = get_type_hints(kind), {field.name: field for field in fields(kind)}
+    if unknown := sorted(data.keys() - known.keys()):
+        raise ModelError(f"{where}: `{name}` has no field {unknown[0]}; the fields are {', '.join(known)}")
+    values: dict[str, Any] = {}
+    for field_name, value in data.items():
+        wanted = types[field_name]
+        if (part := _dataclass_in(wanted)) is not None and (value is not None or part is wanted):
+            values[field_name] = read_architecture(value, part, where=where, name=field_name)
+        elif fits(value, wanted):
+            values[field_name] = tuples(value)
+        else:
+            raise ModelError(f"{where}: `{field_name}` must be {name_of(wanted)}, but is {short(value)} instead")
+    for field_name, field in known.items():
+        if field_name not in values and field.default is MISSING:
+            raise ModelError(f"{where}: `{name}` must have `{field_name}`, but lacks it instead")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ModelError(f"{where}: {error}") from error
+
+
+def _dataclass_in(kind: Any) -> type[Any] | None:
+    """Return the dataclass that a field of this type holds, always or optionally."""
+    return next((part for part in (kind, *get_args(kind)) if isinstance(part, type) and is_dataclass(part)), None)
+
+
+def tuples(value: Any) -> Any:
+    """Turn lists, which JSON has in place of tuples, back into tuples."""
+    return tuple(tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
 def short(value: Any) -> str:
-    """A value as messages show it."""
+    """Return a value as messages show it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

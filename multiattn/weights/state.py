@@ -1,4 +1,7 @@
-"""Tensors from and to a file, and into a model: strictly, with a `-`/`+` diff where they do not fit."""
+"""Read a model's tensors from a file, load them into a model, and write them.
+
+All keys, shapes and types must fit; where they do not, the error shows a `-`/`+` diff.
+"""
 
 import math
 import re
@@ -15,11 +18,11 @@ from ..errors import ModelError
 from .table import KeyTable
 
 WEIGHTS = "model.safetensors"
-_MAX_LINES = 20  # of a diff: a wrong architecture differs everywhere, and the first lines tell
+_MAX_LINES = 20  # of a diff: a wrong architecture differs everywhere, and the first lines are enough
 
 
 def read_tensors(directory: Path) -> dict[str, Tensor]:
-    """The tensors of a model directory, floating ones as float32.
+    """Read the tensors of a model directory, floating ones as float32.
 
     Raises:
         ModelError: There is no safetensors file, or it is damaged.
@@ -34,7 +37,7 @@ def read_tensors(directory: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt", device="cpu") as file:
             for key in file.keys():  # noqa: SIM118 - not a dict
                 tensor = file.get_tensor(key)
-                # a copy: the file's own memory is mapped, and changes when the file does
+                # a copy: the file is memory-mapped, and its tensors change when it does
                 state[key] = tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is damaged ({error}): download or save it again") from error
@@ -53,17 +56,17 @@ def _no_weights(directory: Path) -> str:
 
 
 def read_pickled(path: Path, *, under: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a file that torch has pickled, floating ones as float32. No code in it is run.
+    """Read the tensors of a file that torch pickled, floating ones as float32, without running code from it.
 
     Args:
         path: The file.
-        under: The key that the tensors may stand under.
+        under: The key of the tensors, if they are not the whole of the file.
 
     Returns:
-        The tensors, and what stands beside that key; nothing where they do not stand under it.
+        The tensors, and the values beside that key; the latter are empty where the tensors are the whole.
 
     Raises:
-        ModelError: It is damaged, holds something else, or what only running code could read.
+        ModelError: The file is damaged, holds something else, or needs code to be read.
     """
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
@@ -72,8 +75,8 @@ def read_pickled(path: Path, *, under: str) -> tuple[dict[str, Tensor], dict[str
             f"{path} is damaged, or holds more than tensors, which is never unpickled because that can run any code: "
             f"save its `{under}` alone with torch.save first"
         ) from error
-    except Exception as error:  # torch's reader raises what it likes of a file that was cut short
-        # its first sentence: a paragraph of guesses follows, and of an empty file it says nothing
+    except Exception as error:  # torch raises errors of many types for a truncated file
+        # its first sentence: the rest is guesses; for an empty file it has no text
         reason = re.split(r"\.\s|\n", str(error))[0].rstrip(".") or "it ends too soon"
         raise ModelError(f"{path} is damaged or cannot be read ({reason}): download or save it again") from error
     state = data.get(under, data) if isinstance(data, dict) else data
@@ -91,7 +94,7 @@ def write_tensors(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -
     """Write a model's tensors as safetensors, floating ones as `dtype`.
 
     Raises:
-        ModelError: A tensor has values that `dtype` cannot hold, or that no model should have.
+        ModelError: A tensor has values that `dtype` cannot hold, or NaN or infinite ones.
     """
     from safetensors.torch import save_file
 
@@ -106,17 +109,17 @@ def write_pickled(
     under: str,
     beside: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write a model's tensors as torch pickles them, floating ones as `dtype`.
+    """Write a model's tensors pickled by torch, floating ones as `dtype`.
 
     Args:
         state: The tensors.
         path: The file.
-        dtype: Of the floating ones on disk.
-        under: The key that they stand under.
-        beside: What else stands in the file: plain values.
+        dtype: Type of the floating ones on disk.
+        under: Their key in the file.
+        beside: Further keys of the file, with plain values.
 
     Raises:
-        ModelError: A tensor has values that `dtype` cannot hold, or that no model should have.
+        ModelError: A tensor has values that `dtype` cannot hold, or NaN or infinite ones.
     """
     torch.save({**beside, under: _as_dtype(state, dtype)}, path)
 
@@ -138,10 +141,10 @@ def _as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tens
 
 
 def _not_finite(tensor: Tensor) -> str:
-    """How many values are NaN or infinite, in words; empty where none is."""
+    """Return how many values are NaN or infinite, in words; empty where none is."""
     if not tensor.is_floating_point() or not tensor.numel():
         return ""
-    # NaN wins both, and one pass without a mask in memory is several times as fast as `isfinite().all()`
+    # NaN is both minimum and maximum; without a mask in memory this is several times as fast as `isfinite().all()`
     if all(math.isfinite(bound.item()) for bound in tensor.aminmax()):
         return ""
     return f"{int((~tensor.isfinite()).sum())} NaN or infinite of {tensor.numel()} values"
@@ -150,18 +153,18 @@ def _not_finite(tensor: Tensor) -> str:
 def load_into(
     model: nn.Module, state: Mapping[str, Tensor], *, table: KeyTable | None = None, where: str = "the weights"
 ) -> None:
-    """Put a state into a model, all of it: nothing may be missing, left over, of another shape, NaN or infinite.
+    """Load a state into a model. Nothing may be missing, left over, of another shape or type, NaN or infinite.
 
-    The tensors become the model's own, so that a model built on the meta device holds real ones afterwards.
+    The tensors replace the model's own, so that a model built on the meta device holds real ones afterwards.
 
     Args:
-        model: Takes the tensors.
-        state: Under our keys, or under those of `table`.
-        table: The layout `state` is in; our own where None.
-        where: What the state was read from, for messages.
+        model: The model.
+        state: Tensors under our keys, or under those of `table`.
+        table: The layout of `state`; our own where None.
+        where: The file, for messages.
 
     Raises:
-        ModelError: With a diff in the keys of the file: `-` is needed, `+` is there.
+        ModelError: With a diff in the keys of the file: `-` is needed, `+` is found.
     """
     ours = model.state_dict()
     needed = ours if table is None else table.to_theirs(ours)
@@ -176,7 +179,7 @@ def load_into(
 
 
 def difference(needed: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Sequence[str]:
-    """How two states differ in keys, shapes and kinds: `-` is needed, `+` is found. Empty where they agree."""
+    """Return the lines of a diff of keys, shapes and types: `-` is needed, `+` is found. Empty where they agree."""
     lines: list[str] = []
     for key in sorted(needed.keys() | found.keys()):
         ours, theirs = (_describe(key, state) for state in (needed, found))

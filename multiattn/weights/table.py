@@ -1,6 +1,6 @@
-"""Foreign weights as a two-column table: our keys, their keys, and how to get from the one to the other and back.
+"""Key tables: our keys against those of a published layout, with the transform between the tensors of each row.
 
-A table is data. It is read in both directions, so that whatever loads from a published layout saves to it too.
+A table is data, and is used in both directions, so that what loads from a published layout also saves to it.
 Source: torchtune's invertible key maps, big_vision's `-`/`+` diff.
 """
 
@@ -13,49 +13,49 @@ from torch import Tensor
 
 from ..errors import ModelError
 
-# what a placeholder in a key pattern stands for
+# the placeholders of a key pattern, as regular expressions
 _PLACEHOLDERS = {"i": r"\d+", "p": "weight|bias", "rest": ".+"}
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
 class Transform:
-    """How their tensors become the one of ours, and back."""
+    """The conversion between one tensor of ours and one or several of theirs."""
 
     name: str
     join: Callable[[Sequence[Tensor]], Tensor]
     """Theirs to ours."""
 
     split: Callable[[Tensor, int], Sequence[Tensor]]
-    """Ours to theirs, into as many tensors as the row names."""
+    """Ours to theirs, given the number of tensors to return."""
 
 
 SAME = Transform("same", lambda theirs: theirs[0], lambda ours, count: [ours])
 CONCAT = Transform(
     "concat",
     lambda theirs: torch.cat(list(theirs)),
-    # clones, for a file of tensors cannot hold two that share memory
+    # clones, because safetensors refuses tensors that share memory
     lambda ours, count: [part.clone() for part in ours.chunk(count)],
 )
-"""Their tensors one below the other, e.g. separate q, k and v against one fused projection."""
+"""Their tensors are concatenated along the first axis, e.g. q, k and v to one fused projection."""
 
 TRANSPOSE = Transform(
     "transpose", lambda theirs: theirs[0].t().contiguous(), lambda ours, count: [ours.t().contiguous()]
 )
-"""Rows for columns: their linear maps are `x @ weight`."""
+"""Their linear maps are `x @ weight`, ours `x @ weight.T`."""
 
 FIRST_ADDED = Transform(
     "first added",
     lambda theirs: theirs[0] + theirs[1][0],
     lambda ours, count: [ours, ours.new_zeros(2, ours.shape[1])],
 )
-"""A table, and a table of two rows of which the first is added to each of its: BERT's positions, and its kinds of
-sentence where there is only one."""
+"""The first row of their second table is added to all rows of their first: BERT's positions and its sentence types, for
+a text that is a single sentence."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: our key, their key or keys. `{i}` stands for a number, `{p}` for `weight` or `bias`, on both sides."""
+    """One row: our key, and their key or keys. `{i}` is a number, `{p}` is `weight` or `bias`, on both sides."""
 
     ours: str
     theirs: str | tuple[str, ...]
@@ -64,11 +64,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Drop:
-    """A key of theirs that we leave out when loading and do not write when saving; `{rest}` stands for anything."""
+    """A key of theirs that is ignored on loading and not written on saving; `{rest}` is any text."""
 
     theirs: str
     why: str
-    """The reason that the result stays the same without it."""
+    """Why the results are the same without it."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class KeyTable:
     rows: tuple[Row | Drop, ...]
 
     def names(self, ours: str) -> tuple[tuple[str, ...], Transform]:
-        """Their keys for one of ours, and the transform between them.
+        """Return their keys for one of ours, and the transform between them.
 
         Raises:
-            ModelError: The layout has no place for this key.
+            ModelError: The table has no row for this key.
         """
         for row in self.rows:
             if isinstance(row, Row) and (found := _pattern(row.ours).fullmatch(ours)):
@@ -93,11 +93,11 @@ class KeyTable:
         raise ModelError(f"the {self.layout} layout has no place for the tensor {ours}")
 
     def drops(self, theirs: str) -> bool:
-        """Whether a key of theirs is left out on purpose."""
+        """Return whether a key of theirs is ignored on purpose."""
         return any(isinstance(row, Drop) and _pattern(row.theirs).fullmatch(theirs) for row in self.rows)
 
     def to_theirs(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A state of ours under their keys."""
+        """Convert a state of ours to their keys."""
         result: dict[str, Tensor] = {}
         for ours, tensor in state.items():
             names, transform = self.names(ours)
@@ -105,7 +105,7 @@ class KeyTable:
         return result
 
     def to_ours(self, state: Mapping[str, Tensor], keys: Iterable[str]) -> dict[str, Tensor]:
-        """The tensors for `keys` of ours, out of a state of theirs that has all they need."""
+        """Convert a state of theirs, which must have all that is needed, to these keys of ours."""
         result: dict[str, Tensor] = {}
         for ours in keys:
             names, transform = self.names(ours)

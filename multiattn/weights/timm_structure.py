@@ -1,7 +1,7 @@
-"""What a vision transformer of timm's is made of, in terms of our configuration, and back.
+"""Translate a vision transformer of timm to our configuration, and back.
 
-Read off timm's own model, built without memory on the meta device, and not guessed from names or keys. What our model
-cannot be is refused by name.
+The values are read from timm's own model, built without memory on the meta device, and not guessed from names or keys.
+A part that our model does not have is refused by name.
 """
 
 from dataclasses import replace
@@ -15,12 +15,16 @@ from ..models.vit import ViTConfig
 
 _POOLS = {"token": "class", "avg": "mean"}  # theirs to ours
 _ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_tanh", "gelu_quick": "quick_gelu"}  # ours to theirs
-# timm's model arguments cannot say another epsilon than that of the architecture they vary
+# timm's model arguments have no epsilon: it is that of the architecture they vary
 _ARCHITECTURES = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch32_clip_224"}
 
 
 def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
-    """The model timm builds, without memory for its weights."""
+    """Build a model with timm, without memory for its weights.
+
+    Raises:
+        ModelError: timm cannot build it.
+    """
     import timm  # seconds, which only this layout pays
 
     try:
@@ -31,10 +35,10 @@ def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
 
 
 def read_structure(model: Any, *, where: str) -> ViTConfig:
-    """Our configuration for a vision transformer of timm's.
+    """Return our configuration for a vision transformer of timm.
 
     Raises:
-        ModelError: It has a part that our model has not; the message names it.
+        ModelError: It has a part that our model does not have; the message names it.
     """
     from timm.models.vision_transformer import VisionTransformer
 
@@ -62,7 +66,7 @@ def read_structure(model: Any, *, where: str) -> ViTConfig:
         pool_norm=isinstance(model.fc_norm, nn.LayerNorm),
         qkv_bias=block.attn.qkv.bias is not None,
         qk_norm=isinstance(block.attn.q_norm, nn.LayerNorm),
-        # the start value matters to nobody who has trained factors
+        # the start value is irrelevant once the factors are trained
         layer_scale=None if isinstance(block.ls1, nn.Identity) else 1e-5,
         activation=_activation(block.mlp.act),  # type: ignore[arg-type]
         norm_eps=block.norm1.eps,
@@ -78,7 +82,7 @@ def _activation(module: nn.Module) -> str:
 
 
 def _unsupported(model: Any) -> list[str]:
-    """What timm's model has that ours has not, in words."""
+    """Return the parts of timm's model that ours does not have, in words."""
     from timm.layers.attention import Attention
     from timm.layers.mlp import Mlp
     from timm.layers.patch_embed import PatchEmbed
@@ -128,7 +132,11 @@ def _unsupported(model: Any) -> list[str]:
 
 
 def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:
-    """The architecture and arguments from which timm builds this model; timm is asked whether it does."""
+    """Return the architecture and arguments from which timm builds this model, once timm has built it.
+
+    Raises:
+        ModelError: timm cannot express a field.
+    """
     if config.norm_eps not in _ARCHITECTURES:
         known = " or ".join(f"{eps:g}" for eps in _ARCHITECTURES)
         raise ModelError(f"the timm layout needs `norm_eps` to be {known}, but it is {config.norm_eps:g} instead")
@@ -139,7 +147,7 @@ def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:
         "embed_dim": config.dim,
         "depth": config.depth,
         "num_heads": config.num_heads,
-        "mlp_ratio": (config.mlp_dim + 0.5) / config.dim,  # timm cuts the product down to an integer
+        "mlp_ratio": (config.mlp_dim + 0.5) / config.dim,  # timm rounds the product down
         "global_pool": {ours: theirs for theirs, ours in _POOLS.items()}[config.pool],
         "qkv_bias": config.qkv_bias,
         "qk_norm": config.qk_norm,
@@ -155,7 +163,7 @@ def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:
     arguments = {key: value for key, value in arguments.items() if value is not None}
     extra = {"num_classes": config.num_classes, "in_chans": config.in_channels}
     built = read_structure(on_meta(name, where="saving", **arguments, **extra), where="saving")
-    # what only training reads stands in no published layout
+    # no published layout states what only training uses
     wanted = replace(
         config,
         dropout=0.0,

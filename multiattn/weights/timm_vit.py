@@ -1,6 +1,7 @@
-"""timm's layout for vision transformers, both ways.
+"""timm's layout for vision transformers, read and written.
 
-`config.json` names one of timm's architectures and its arguments; `timm_structure` says what that is in our terms.
+`config.json` names one of timm's architectures and its arguments; `timm_structure` translates these to our
+configuration.
 """
 
 import math
@@ -13,8 +14,8 @@ import torch
 
 from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing
+from ..models.vit import ViT
 from .bundle import CONFIG, Layout, ModelBundle, build_model
-from .checks import check_labels
 from .json_files import read_part
 from .table import KeyTable, Row
 from .timm_structure import on_meta, read_structure, write_structure
@@ -47,7 +48,7 @@ TABLE = KeyTable(
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is of this layout."""
+    """Return whether a `config.json` is of this layout."""
     return isinstance(config.get("architecture"), str)
 
 
@@ -55,13 +56,13 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that timm saved, or one of its models on the hub.
 
     Raises:
-        ModelError: timm does not know the architecture, or ours cannot be it, or the weights do not fit.
+        ModelError: timm does not know the architecture, our model cannot express it, or the weights do not fit.
     """
     where = str(directory / CONFIG)
     arguments = read_part(config, "model_args", where=where)
-    read_part(config, "pretrained_cfg", where=where)  # timm reads it, and trusts it
+    read_part(config, "pretrained_cfg", where=where)  # timm uses it unchecked
     pool = config.get("global_pool")
-    # older exports say the pooling only here, where timm itself does not look
+    # older exports state the pooling only here, which timm ignores
     overrides = {"global_pool": pool} if pool and "global_pool" not in arguments else {}
     reference = on_meta(f"local-dir:{directory}", where=str(directory), **overrides)
     architecture = read_structure(reference, where=str(directory))
@@ -70,13 +71,13 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         task="classify",
         model=build_model(architecture, directory, table=TABLE),
         preprocessing=_read_preprocessing(pretrained_cfg, architecture.image_size, where=where),
-        labels=_read_labels(pretrained_cfg, architecture.num_classes, where=where),
+        labels=_read_labels(pretrained_cfg, architecture.num_classes),
         card={"architecture": config["architecture"], "tag": pretrained_cfg.get("tag") or ""},
     )
 
 
 def _read_preprocessing(config: Mapping[str, Any], size: tuple[int, int], *, where: str) -> ImagePreprocessing:
-    """The evaluation transform. Source: timm.data.transforms_factory.transforms_imagenet_eval."""
+    """Return the evaluation transform. Source: timm.data.transforms_factory.transforms_imagenet_eval."""
     from timm.data.config import resolve_data_config
 
     data = resolve_data_config(pretrained_cfg=dict(config))  # type: ignore[no-untyped-call]
@@ -101,15 +102,15 @@ def _read_preprocessing(config: Mapping[str, Any], size: tuple[int, int], *, whe
     )
 
 
-def _read_labels(config: Mapping[str, Any], num_classes: int, *, where: str) -> tuple[str, ...]:
+def _read_labels(config: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
     names = config.get("label_names")
     if names:
-        if isinstance(names, Mapping):  # of the index as a string, where there are gaps
+        if isinstance(names, Mapping):  # by the index as a string; indices may be missing
             names = [names.get(str(index), names.get(index, str(index))) for index in range(num_classes)]
         texts = config.get("label_descriptions") or {}
-        return check_labels(tuple(str(texts.get(name, name)) for name in names), num_classes, where=where)
+        return tuple(str(texts.get(name, name)) for name in names)
     if num_classes == 1000 and "in1k" in str(config.get("tag") or ""):
-        # timm's own models do not say their labels; this tag says that they are ImageNet's
+        # timm's own models do not state their labels; by this tag they are those of ImageNet
         from timm.data.imagenet_info import ImageNetInfo
 
         return tuple(ImageNetInfo("imagenet-1k").label_descriptions())
@@ -117,13 +118,13 @@ def _read_labels(config: Mapping[str, Any], num_classes: int, *, where: str) -> 
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
-    """The JSON files of a bundle in this layout.
+    """Return the JSON files of a bundle in this layout.
 
     Raises:
         ModelError: timm cannot express the model or its preprocessing.
     """
-    del dtype  # timm reads it off the weights
-    architecture = bundle.classifier.config
+    del dtype  # timm takes it from the weights
+    architecture = bundle.require(ViT).config
     name, arguments = write_structure(architecture)
     description: dict[str, Any] = {
         "architecture": name,
@@ -170,4 +171,4 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     return result
 
 
-LAYOUT = Layout(NAME, '"architecture": a timm model', recognizes, load, describe, TABLE, tasks=("classify",))
+LAYOUT = Layout(NAME, '"architecture": a timm model', recognizes, load, describe, TABLE)

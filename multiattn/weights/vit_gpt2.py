@@ -1,4 +1,4 @@
-"""The layout of transformers' VisionEncoderDecoder with a ViT that looks and a GPT-2 that writes, both ways."""
+"""The layout of transformers' VisionEncoderDecoder with a ViT as encoder and GPT-2 as decoder, read and written."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,19 +7,19 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
-from ..models.captioner import CaptionerConfig
+from ..inputs import Tokenizer
+from ..models.captioner import Captioner, CaptionerConfig
 from . import hf_vit
 from .bundle import CONFIG, Layout, ModelBundle, build_model
-from .hf_common import TEXT, VISION, check_fixed, describe_text, read_activation, read_decoding, read_tokenizer, require
+from .hf_common import TEXT, VISION, check_fixed, check_stated, describe_text, read_activation, read_decoding, require
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
-from .json_files import read_part
-from .own import read_architecture
+from .json_files import read_architecture, read_part
 from .table import TRANSPOSE, Drop, KeyTable, Row
 
 NAME = "vit-gpt2"
 
 _LAYER, _BLOCK = "decoder.transformer.h.{i}.", "decoder.blocks.{i}."
-# GPT-2's linear maps are kept the other way round
+# GPT-2 keeps its linear maps transposed
 _LINEAR = {
     "attention.qkv": "attn.c_attn",
     "attention.out": "attn.c_proj",
@@ -52,7 +52,7 @@ TABLE = KeyTable(
     ),
 )
 
-# the fields of ours that GPT-2 has no word for, and what they are in all its models
+# fields of ours that GPT-2 cannot express, and their values in all its models
 _FIXED = {
     "positions": "learned",
     "pre_norm": True,
@@ -62,7 +62,7 @@ _FIXED = {
     "head_bias": False,
     "tied": True,
 }
-# and what it can do that ours cannot
+# keys of theirs, and the only values that ours can have
 _UNUSUAL = {
     "add_cross_attention": True,
     "tie_word_embeddings": True,
@@ -72,7 +72,7 @@ _UNUSUAL = {
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is of this layout."""
+    """Return whether a `config.json` is of this layout."""
     return config.get("model_type") == "vision-encoder-decoder"
 
 
@@ -80,7 +80,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
-        ModelError: Another encoder looks or another decoder writes, or something in it does not fit.
+        ModelError: The encoder is no ViT, the decoder is no GPT-2, or something in the directory does not fit.
     """
     path = directory / CONFIG
     for part, wanted in (("encoder", "vit"), ("decoder", "gpt2")):
@@ -90,7 +90,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     architecture = _read_structure(config, where=str(path))
     return ModelBundle(
         task="caption",
-        tokenizer=read_tokenizer(directory, architecture.decoder.vocab_size),
+        tokenizer=Tokenizer.load(directory),
         model=build_model(architecture, directory, table=TABLE),
         preprocessing=read_preprocessing(directory),
         decoding=read_decoding(directory, config),
@@ -99,11 +99,9 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
 
 
 def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig:
-    """A value that is not stated has transformers' default, but for the heads, which must be stated."""
+    """Return our configuration. All but the numbers of heads have transformers' defaults."""
     text, vision = config["decoder"], config["encoder"]
-    for name, wanted in _UNUSUAL.items():
-        if text.get(name, wanted) is not wanted:
-            raise ModelError(f"{where}: `{name}` of the decoder must be {wanted}, but is {text[name]} instead")
+    check_stated(text, _UNUSUAL, where=where, of="decoder")
     require(vision, "num_attention_heads", where=f"{where}, encoder")
     encoder = hf_vit.read_structure(vision, 0, where=where)
     width = text.get("n_embd", 768)
@@ -128,21 +126,21 @@ def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig
 
 
 def _read_tokens(config: Mapping[str, Any], text: Mapping[str, Any]) -> dict[str, int]:
-    """What texts begin and end with, which the whole may say, or the decoder."""
+    """Return the special tokens, which the model's configuration or its decoder's may state."""
     end = config.get("eos_token_id", text.get("eos_token_id", 50256))
     start = config.get("decoder_start_token_id", text.get("bos_token_id", end))
     pad = config.get("pad_token_id", text.get("pad_token_id"))
-    # GPT-2 has no token for padding; any will do, since nothing attends to it
+    # GPT-2 has no padding token; any will do, since nothing attends to it
     return {"start_token": start, "end_token": end, "pad_token": end if pad is None else pad}
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
-    """The JSON files of a bundle in this layout.
+    """Return the JSON files of a bundle in this layout.
 
     Raises:
-        ModelError: transformers' ViT with GPT-2 cannot be this model.
+        ModelError: transformers' ViT with GPT-2 cannot express the model.
     """
-    architecture = bundle.captioner.config
+    architecture = bundle.require(Captioner).config
     decoder = architecture.decoder
     check_fixed(decoder, _FIXED, NAME, of=TEXT)
     # transformers has a bridge exactly where the widths differ
@@ -177,8 +175,8 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "decoder_start_token_id": decoder.start_token,
             "eos_token_id": decoder.end_token,
             "pad_token_id": decoder.pad_token,
-            "tie_word_embeddings": False,  # of the encoder's with the decoder's, which are none
-            "prompt": bundle.decoding.get("prompt", ""),  # ours: transformers leaves it to the caller
+            "tie_word_embeddings": False,  # between encoder and decoder, of which the encoder has none
+            "prompt": bundle.decoding.get("prompt", ""),  # a key of ours: transformers leaves it to the caller
             "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: write_preprocessing(bundle.pictures, "ViTImageProcessor"),
@@ -186,4 +184,4 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     }
 
 
-LAYOUT = Layout(NAME, '"model_type": "vision-encoder-decoder"', recognizes, load, describe, TABLE, tasks=("caption",))
+LAYOUT = Layout(NAME, '"model_type": "vision-encoder-decoder"', recognizes, load, describe, TABLE)

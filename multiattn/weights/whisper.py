@@ -1,4 +1,4 @@
-"""The layout of the original Whisper, both ways: a pickled file of sizes and tensors, a vocabulary beside it.
+"""The layout of the original Whisper: a pickled file of sizes and tensors, a vocabulary beside it.
 
 Pickled code is not run: only tensors and plain values are read.
 """
@@ -14,19 +14,18 @@ from torch import Tensor
 from ..errors import ModelError
 from ..inputs import Tokenizer
 from ..inputs.speech_tokens import not_speech
-from ..models.speech import SpeechConfig
+from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle
 from .hf_common import TEXT, check_fixed
-from .json_files import read_part, short
-from .own import read_architecture, tuples
+from .json_files import read_architecture, read_part, short
+from .own import read_decoding
 from .state import read_pickled, write_pickled
-from .table import CONCAT, KeyTable, Row
+from .table import KeyTable, Row
 from .whisper_common import (
     FIXED_SOUND,
     FIXED_TEXT,
-    NO_KEY_BIAS,
-    ONLY_VALUE_BIAS,
     SOUND,
+    block_rows,
     check_embedding,
     check_structure,
     published_heads,
@@ -38,13 +37,13 @@ from .whisper_common import (
 
 NAME = "whisper"
 WEIGHTS = "model.pt"
-_TENSORS, _SIZES = "model_state_dict", "dims"  # what stands in the file
-# in code, or nowhere because it is for training
+_TENSORS, _SIZES = "model_state_dict", "dims"  # the keys of the file
+# stated in their code, or nowhere because only training uses it
 _FIXED = {"activation": "gelu", "dropout": 0.0, "attention_dropout": 0.0}
 _FIXED_HEARING = {"sample_rate": 16_000, "window": 400, "hop": 160}
 _ROLES = {"start_token": "<|startoftranscript|>", "end_token": "<|endoftext|>"}
-_ENDS = {51864: 50256, 51865: 50257, 51866: 50257}  # rows of the published vocabularies, and their end tokens
-# sizes as the file names them: of which part, and which field
+_ENDS = {51864: 50256, 51865: 50257, 51866: 50257}  # end token of each published vocabulary, by its size
+# sizes by their names in the file: the part of our configuration, and its field
 _FIELDS = {
     "n_mels": ("encoder", "mels"),
     "n_audio_ctx": ("encoder", "max_frames"),
@@ -59,26 +58,19 @@ _FIELDS = {
 }
 
 
-def _block_rows(ours: str, theirs: str) -> tuple[Row, ...]:
-    """A block's self-attention and feedforward; those of encoder and decoder have the same names."""
-    return (
-        Row(f"{ours}norm1.{{p}}", f"{theirs}attn_ln.{{p}}"),
-        Row(
-            f"{ours}attention.qkv.weight",
-            tuple(f"{theirs}attn.{name}.weight" for name in ("query", "key", "value")),
-            CONCAT,
-        ),
-        Row(
-            f"{ours}attention.qkv.bias", tuple(f"{theirs}attn.{name}.bias" for name in ("query", "value")), NO_KEY_BIAS
-        ),
-        Row(f"{ours}attention.out.{{p}}", f"{theirs}attn.out.{{p}}"),
-        Row(f"{ours}norm2.{{p}}", f"{theirs}mlp_ln.{{p}}"),
-        Row(f"{ours}feedforward.fc1.{{p}}", f"{theirs}mlp.0.{{p}}"),
-        Row(f"{ours}feedforward.fc2.{{p}}", f"{theirs}mlp.2.{{p}}"),
-    )
-
-
-_CROSS, _BLOCK = "decoder.blocks.{i}.cross_attention.", "decoder.blocks.{i}."
+_NAMES = {
+    "norm1": "attn_ln",
+    "attention": "attn",
+    "cross_norm": "cross_attn_ln",
+    "cross_attention": "cross_attn",
+    "norm2": "mlp_ln",
+    "fc1": "mlp.0",
+    "fc2": "mlp.2",
+    "q": "query",
+    "k": "key",
+    "v": "value",
+    "out": "out",
+}
 
 TABLE = KeyTable(
     NAME,
@@ -86,41 +78,32 @@ TABLE = KeyTable(
         Row("encoder.stem.convs.0.{p}", "encoder.conv1.{p}"),
         Row("encoder.stem.convs.1.{p}", "encoder.conv2.{p}"),
         Row("encoder.positions", "encoder.positional_embedding"),
-        *_block_rows("encoder.blocks.{i}.", "encoder.blocks.{i}."),
+        *block_rows("encoder.blocks.{i}.", "encoder.blocks.{i}.", _NAMES),
         Row("encoder.norm.{p}", "encoder.ln_post.{p}"),
         Row("decoder.embedding.weight", "decoder.token_embedding.weight"),
         Row("decoder.positions.weight", "decoder.positional_embedding"),
-        *_block_rows(_BLOCK, _BLOCK),
-        Row(f"{_BLOCK}cross_norm.{{p}}", f"{_BLOCK}cross_attn_ln.{{p}}"),
-        Row(f"{_CROSS}q.{{p}}", f"{_BLOCK}cross_attn.query.{{p}}"),
-        Row(f"{_CROSS}kv.weight", tuple(f"{_BLOCK}cross_attn.{name}.weight" for name in ("key", "value")), CONCAT),
-        Row(f"{_CROSS}kv.bias", f"{_BLOCK}cross_attn.value.bias", ONLY_VALUE_BIAS),
-        Row(f"{_CROSS}out.{{p}}", f"{_BLOCK}cross_attn.out.{{p}}"),
+        *block_rows("decoder.blocks.{i}.", "decoder.blocks.{i}.", _NAMES, cross=True),
         Row("decoder.norm.{p}", "decoder.ln.{p}"),
     ),
 )
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` is of this layout: one that we have written, for the originals have none."""
+    """Return whether a `config.json` is of this layout: one that we wrote, as the originals have none."""
     return config.get("format") == NAME
 
 
-def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
+def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read an original file, or a directory that we wrote.
 
     Args:
         path: The file, or the directory that holds it as `model.pt`.
-        config: The directory's `config.json`; of a file, only what makes it this layout.
+        config: The directory's `config.json`; for a file, only its `format`.
+        without: Tensors of ours that start as in a new model; the vocabulary is then not read.
 
     Raises:
-        ModelError: It holds no recognizer, something in it does not fit, or there is no vocabulary beside it.
+        ModelError: It holds no recognizer, something in it does not fit, or the vocabulary is missing.
     """
-    return load_without(path, config, ())
-
-
-def load_without(path: Path, config: Mapping[str, Any], without: Sequence[str]) -> ModelBundle:
-    """As `load`, but for these tensors of ours, if any, and then without the vocabulary."""
     file = path / WEIGHTS if path.is_dir() else path
     where = str(path / CONFIG)
     state, beside = read_pickled(file, under=_TENSORS)
@@ -141,10 +124,8 @@ def load_without(path: Path, config: Mapping[str, Any], without: Sequence[str]) 
         where=str(file),
     )
     model = whisper_model(architecture, file, table=TABLE, state=state, without=without)
-    if "decoding" in config:
-        decoding = {name: tuples(value) for name, value in read_part(config, "decoding", where=where).items()}
-    else:
-        decoding = _published_decoding(tokenizer, architecture)
+    published = _published_decoding(tokenizer, architecture)
+    decoding = read_decoding(read_part({"decoding": published, **config}, "decoding", where=where))
     return ModelBundle(
         task="transcribe",
         model=model,
@@ -168,7 +149,7 @@ def _read_sizes(dims: Any, *, where: str) -> dict[str, dict[str, int]]:
 
 
 def _read_tokens(tokenizer: Tokenizer | None, vocab_size: int, *, where: str) -> dict[str, int]:
-    """The tokens with a role: by name, or where the vocabulary was not read as those of the published ones."""
+    """Return the special tokens: by name, or those of the published vocabularies where none was read."""
     if tokenizer is not None:
         found = {field: tokenizer.id_of(name) for field, name in _ROLES.items()}
     else:
@@ -182,7 +163,7 @@ def _read_tokens(tokenizer: Tokenizer | None, vocab_size: int, *, where: str) ->
 
 
 def _published_decoding(tokenizer: Tokenizer | None, architecture: SpeechConfig) -> dict[str, Any]:
-    """What openai-whisper does of itself. Source: its decoding.py (`GenerationConfig`)."""
+    """Return the options of openai-whisper. Source: its decoding.py (`DecodingOptions`)."""
     heads = published_heads(architecture)
     decoding: dict[str, Any] = {"alignment_heads": heads} if heads else {}
     if tokenizer is not None:
@@ -193,20 +174,20 @@ def _published_decoding(tokenizer: Tokenizer | None, architecture: SpeechConfig)
 
 
 def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
-    """The JSON files of a bundle in this layout.
+    """Return the JSON files of a bundle in this layout.
 
     Raises:
-        ModelError: The original Whisper cannot be this model.
+        ModelError: The original Whisper cannot express the model.
     """
-    del dtype  # the weights say it themselves
-    assert bundle.tokenizer is not None  # `save_bundle` has made sure
+    del dtype  # the weights file states it
+    assert bundle.tokenizer is not None  # checked by `save_bundle`
     check_structure(bundle, NAME)
-    architecture, instead = bundle.speech.config, "hf-whisper or multiattn"
+    architecture, instead = bundle.require(SpeechRecognizer).config, "hf-whisper or multiattn"
     for part, of in ((architecture.encoder, SOUND), (architecture.decoder, TEXT)):
         check_fixed(part, {**_FIXED, "mlp_dim": 4 * part.dim}, NAME, of=of, instead=instead)
     check_fixed(bundle.sound, _FIXED_HEARING, NAME, of="preprocessing", instead=instead)
     return {
-        CONFIG: {  # ours: the original has what stands here in its code
+        CONFIG: {  # keys of ours: the original states these in its code
             "format": NAME,
             "decoding": bundle.decoding,
             "tokens": {field: getattr(architecture.decoder, field) for field in (*_ROLES, "pad_token")},
@@ -216,7 +197,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
 
 
 def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
-    architecture = bundle.speech.config
+    architecture = bundle.require(SpeechRecognizer).config
     sizes = {name: getattr(getattr(architecture, part), field) for name, (part, field) in _FIELDS.items()}
     write_pickled(state, path, dtype, under=_TENSORS, beside={_SIZES: sizes})
 
@@ -228,8 +209,7 @@ LAYOUT = Layout(
     load,
     describe,
     TABLE,
-    tasks=("transcribe",),
     weights=WEIGHTS,
     write=_write,
-    load_without=load_without,
+    renews=True,
 )

@@ -1,23 +1,22 @@
-"""What the two layouts of Whisper have in common: the keys' transforms, the fixed structure, the heads that align."""
+"""What the two layouts of Whisper share: rows of the key table, fixed fields, alignment heads, and the vocabulary."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, SpeechTokens, Tokenizer
 from ..inputs.whisper_vocabulary import read_speech_vocabulary
-from ..models.speech import SpeechConfig
-from .bundle import VOCABULARY, Model, ModelBundle, build_model
-from .checks import check_vocabulary
+from ..models.speech import SpeechConfig, SpeechRecognizer
+from .bundle import VOCABULARY, ModelBundle, build_model
 from .hf_common import TEXT, check_fixed
-from .table import KeyTable, Transform
+from .table import CONCAT, KeyTable, Row, Transform
 
 SOUND = "sound encoder"
-"""What messages call a recognizer's other part."""
+"""The name of the encoder in messages."""
 
 _NEW = "fine-tune it with a new vocabulary: `model.init_args.pretrained: {where}` and `vocabulary: new`"
 
@@ -28,22 +27,54 @@ def _split_qv(ours: Tensor, count: int) -> Sequence[Tensor]:
     return [q.clone(), v.clone()]
 
 
-# Whisper's keys have no bias, which the softmax over the keys cannot see: it adds the same to every score of a query
+# Whisper's key projections have no bias. A bias of 0 is the same: it adds one number to all scores of a query, which
+# the softmax cancels
 NO_KEY_BIAS = Transform(
     "no key bias",
     lambda theirs: torch.cat([theirs[0], torch.zeros_like(theirs[0]), theirs[1]]),
     _split_qv,
 )
-"""Biases of q and v against those of q, k and v."""
+"""The biases of q and v against our one of q, k and v."""
 
 ONLY_VALUE_BIAS = Transform(
     "only value bias",
     lambda theirs: torch.cat([torch.zeros_like(theirs[0]), theirs[0]]),
     lambda ours, count: [ours.chunk(2)[1].clone()],
 )
-"""The bias of v against those of k and v."""
+"""The bias of v against our one of k and v."""
 
-# the fields of ours that neither layout has a word for, and what they are in all models of it
+
+def block_rows(ours: str, theirs: str, names: Mapping[str, str], *, cross: bool = False) -> tuple[Row, ...]:
+    """Return the rows of a block.
+
+    Args:
+        ours: Prefix of our keys.
+        theirs: Prefix of their keys.
+        names: Their names of the block's parts, and of the projections `q`, `k`, `v` and `out` in an attention.
+        cross: Whether the block has a cross-attention.
+    """
+    attention, crossing = f"{theirs}{names['attention']}.", f"{theirs}{names['cross_attention']}."
+    q, k, v, out = (names[name] for name in ("q", "k", "v", "out"))
+    rows = (
+        *(Row(f"{ours}{name}.{{p}}", f"{theirs}{names[name]}.{{p}}") for name in ("norm1", "norm2")),
+        Row(f"{ours}attention.qkv.weight", tuple(f"{attention}{name}.weight" for name in (q, k, v)), CONCAT),
+        Row(f"{ours}attention.qkv.bias", tuple(f"{attention}{name}.bias" for name in (q, v)), NO_KEY_BIAS),
+        Row(f"{ours}attention.out.{{p}}", f"{attention}{out}.{{p}}"),
+        *(Row(f"{ours}feedforward.{name}.{{p}}", f"{theirs}{names[name]}.{{p}}") for name in ("fc1", "fc2")),
+    )
+    if not cross:
+        return rows
+    return (
+        *rows,
+        Row(f"{ours}cross_norm.{{p}}", f"{theirs}{names['cross_norm']}.{{p}}"),
+        Row(f"{ours}cross_attention.q.{{p}}", f"{crossing}{q}.{{p}}"),
+        Row(f"{ours}cross_attention.kv.weight", tuple(f"{crossing}{name}.weight" for name in (k, v)), CONCAT),
+        Row(f"{ours}cross_attention.kv.bias", f"{crossing}{v}.bias", ONLY_VALUE_BIAS),
+        Row(f"{ours}cross_attention.out.{{p}}", f"{crossing}{out}.{{p}}"),
+    )
+
+
+# fields of ours that neither layout can express, and their values in all its models
 FIXED_SOUND: dict[str, Any] = {
     "strides": (1, 2),
     "positions": "sinusoidal",
@@ -64,7 +95,7 @@ FIXED_TEXT: dict[str, Any] = {
 }
 _FIXED_WHOLE = {"ctc": False, "context": "all"}
 
-# (block, head) of each decoder's cross-attentions that follow the speech, by its blocks, heads and vocabulary.
+# "block.head" of the cross-attentions that follow the speech, by the decoder's blocks, heads and vocabulary.
 # Source: openai-whisper, __init__.py. The first two versions of "large" have the same sizes and different heads.
 _HEADS: dict[tuple[int, int, int], str] = {
     (4, 6, 51864): "1.0 2.0 2.5 3.0 3.1 3.2 3.3 3.4",
@@ -85,9 +116,9 @@ _HEADS: dict[tuple[int, int, int], str] = {
 
 
 def published_heads(architecture: SpeechConfig) -> tuple[tuple[int, int], ...]:
-    """The cross-attention heads of the published model of these sizes that follow the speech; empty where unknown.
+    """Return the cross-attention heads that follow the speech in the published model of these sizes.
 
-    A published size with another width or another encoder is another model.
+    Empty where there is none: a decoder of published size with another width or encoder is another model.
     """
     text, sound = architecture.decoder, architecture.encoder
     of_published = text.dim == 64 * text.num_heads and sound.dim == text.dim and sound.max_frames == 1500
@@ -98,16 +129,16 @@ def published_heads(architecture: SpeechConfig) -> tuple[tuple[int, int], ...]:
 
 
 def check_structure(bundle: ModelBundle, layout: str) -> None:
-    """Make sure that Whisper can be this model.
+    """Check that Whisper can express the model.
 
     Raises:
         ModelError: It cannot; the message names the field.
     """
-    architecture = bundle.speech.config
+    architecture = bundle.require(SpeechRecognizer).config
     check_fixed(architecture, _FIXED_WHOLE, layout)
     check_fixed(architecture.encoder, FIXED_SOUND, layout, of=SOUND)
     check_fixed(architecture.decoder, {**FIXED_TEXT, "dim": architecture.encoder.dim}, layout, of=TEXT)
-    # what feature frames there are is in the position table; anything else would be heard as another speed
+    # the position table fixes the number of frames; another duration would change the speed of the speech
     frames = architecture.encoder.max_frames * 2
     sound = bundle.sound
     check_fixed(sound, {"scale": "whisper", "pad_to": sound.max_seconds}, layout, of="preprocessing")
@@ -119,17 +150,17 @@ def check_structure(bundle: ModelBundle, layout: str) -> None:
 
 
 def whisper_sound(architecture: SpeechConfig) -> AudioPreprocessing:
-    """What every Whisper model of these sizes hears."""
+    """Return the preprocessing of every Whisper model of these sizes."""
     sound = AudioPreprocessing(mels=architecture.encoder.mels)
     seconds = architecture.encoder.max_frames * 2 * sound.frame_seconds
     return AudioPreprocessing(mels=architecture.encoder.mels, pad_to=seconds, max_seconds=seconds)
 
 
 def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path) -> None:
-    """Make sure that the table of the vocabulary is there, before anything is asked of the vocabulary.
+    """Check that the weights have the embedding, before the vocabulary is read.
 
     Raises:
-        ModelError: It is not; the message says what can be done.
+        ModelError: They do not; the message says what to do.
     """
     (embedding,), _ = table.names(VOCABULARY[0])
     if embedding not in state:
@@ -141,8 +172,8 @@ def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path
 
 def whisper_model(
     architecture: SpeechConfig, where: Path, *, table: KeyTable, state: Mapping[str, Tensor], without: Sequence[str]
-) -> Model:
-    """As `build_model`; where tensors are missing, the error says what can be done.
+) -> nn.Module:
+    """Call `build_model`; where tensors are missing, the error says what to do.
 
     Raises:
         ModelError: The weights do not fit.
@@ -156,25 +187,22 @@ def whisper_model(
 
 
 def read_tokenizer(where: Path, vocab_size: int) -> Tokenizer:
-    """The vocabulary beside a recognizer's weights.
+    """Read the vocabulary beside a recognizer's weights.
 
     Args:
-        where: Their directory, or their file.
-        vocab_size: Rows of them.
+        where: The directory or the file of the weights.
+        vocab_size: Rows of the embedding.
 
     Raises:
-        ModelError: There is none, or it does not fit.
+        ModelError: There is none.
     """
-    directory = where if where.is_dir() else where.parent
     try:
-        tokenizer = read_speech_vocabulary(directory, vocab_size=vocab_size)
+        return read_speech_vocabulary(where if where.is_dir() else where.parent, vocab_size=vocab_size)
     except ModelError as error:
         raise ModelError(f"{error} Or {_NEW.format(where=where)}.") from error
-    check_vocabulary(tokenizer, vocab_size, where=str(directory))
-    return tokenizer
 
 
 def tokens_of(tokenizer: Tokenizer, architecture: SpeechConfig) -> SpeechTokens:
-    """The tokens with a meaning of their own."""
+    """Return the special tokens of a vocabulary."""
     text = architecture.decoder
     return SpeechTokens.of(tokenizer, start=text.start_token, end=text.end_token, vocab_size=text.vocab_size)

@@ -21,7 +21,7 @@ from multiattn.inputs import AudioPreprocessing
 from multiattn.inputs.text import Word
 from multiattn.models import SpeechEncoderConfig, SpeechRecognizer
 from multiattn.models.speech import PRESETS, SpeechEncoder
-from multiattn.weights.hf_whisper_keys import TABLE
+from multiattn.weights.hf_whisper import TABLE
 
 from .memory import peak_bytes
 from .speech_peers import PROMPT, SUPPRESSED, Peers, build, decoders, encoders

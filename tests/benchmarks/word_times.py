@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 @torch.inference_mode()
 def timed(pipeline, string: ConcatRecording, *, snap: bool, own: bool) -> list[SpokenWord]:
     """The words of one string, with what is said given."""
-    bundle, model = pipeline.bundle, pipeline.bundle.speech
+    bundle, model = pipeline.bundle, pipeline.bundle.model
     sound, decoder, tokenizer = bundle.sound, model.config.decoder, bundle.tokenizer
     special = SpeechTokens.of(
         tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size

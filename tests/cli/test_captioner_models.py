@@ -69,7 +69,7 @@ def test_info_tells_how_the_pipeline_would_search(run, tmp_path, decoding, told)
 def test_convert_to_our_own_layout(run, captioner, tmp_path) -> None:
     outcome = run("convert", captioner, tmp_path / "copy", "--to", "multiattn")
     assert (outcome.status, outcome.out) == (0, f"{tmp_path}/copy\n")
-    assert load_bundle(tmp_path / "copy").captioner.config == tiny_caption_bundle().captioner.config
+    assert load_bundle(tmp_path / "copy").model.config == tiny_caption_bundle().model.config
 
 
 @pytest.mark.parametrize(

@@ -88,14 +88,14 @@ def test_convert_to_each_layout(run, whisper, tmp_path, layout) -> None:
     outcome = run("convert", whisper, tmp_path / "copy", "--to", layout)
     assert (outcome.status, outcome.out) == (0, f"{tmp_path}/copy\n")
     loaded = load_bundle(tmp_path / "copy")
-    assert (loaded.layout, loaded.speech.config) == (layout, tiny_whisper_bundle().speech.config)
+    assert (loaded.layout, loaded.model.config) == (layout, tiny_whisper_bundle().model.config)
     assert loaded.decoding == tiny_whisper_bundle().decoding
 
 
 def test_convert_an_original_file(run, tmp_path) -> None:
     source = save_tiny_whisper(tmp_path / "m", layout="whisper") / "model.pt"
     assert run("convert", source, tmp_path / "copy", "--to", "hf-whisper").status == 0
-    assert load_bundle(tmp_path / "copy").speech.config == tiny_whisper_bundle().speech.config
+    assert load_bundle(tmp_path / "copy").model.config == tiny_whisper_bundle().model.config
 
 
 @pytest.mark.parametrize(

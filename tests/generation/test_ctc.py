@@ -1,4 +1,4 @@
-"""Joint scoring against every way there is to spell a text."""
+"""Joint scoring against the sum over all alignments of a text."""
 
 import math
 from collections import defaultdict

@@ -25,7 +25,7 @@ def test_a_ragged_batch_is_the_naive_way_item_by_item() -> None:
         assert text.score == pytest.approx(sum(log_probs) / len(log_probs), abs=1e-5)
         lengths.add(len(tokens))
     assert len(lengths) > 3
-    # who is done leaves the batch
+    # finished items leave the batch
     assert toy.rows_of_steps == sorted(toy.rows_of_steps, reverse=True)
     assert toy.rows_of_steps[0] == 7 > toy.rows_of_steps[-1]
     assert len(toy.rows_of_steps) == max(len(text.log_probs) for [text] in found)

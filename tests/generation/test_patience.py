@@ -62,7 +62,7 @@ def test_it_keeps_texts_as_they_end(num_beams: int, patience: float, never: tupl
             assert text.finished == (len(text.log_probs) > len(text.tokens))
 
 
-def test_what_is_cut_off_fills_the_places() -> None:
+def test_cut_off_texts_fill_the_free_beams() -> None:
     options = GenerationConfig(max_tokens=2, num_beams=5, num_return_sequences=5, patience=1.0, suppress=(END,))
     [texts] = generate(Toy(), named(0.1), [[1]], options)
     assert len(texts) == 5 and not any(text.finished for text in texts)

@@ -53,8 +53,8 @@ def test_all_candidates_by_their_full_scores(decoder, context):
 def test_only_those_with_the_likeliest_first_tokens_are_scored(decoder, context, most):
     for item, ranked in zip(context, rank(decoder, context, CANDIDATES, most=most), strict=True):
         first = [naively(decoder, item, text)[0] for text in CANDIDATES]
-        places = sorted(range(len(CANDIDATES)), key=lambda place: (-round(first[place], 4), place))[:most]
-        assert {one.tokens for one in ranked} == {tuple(CANDIDATES[place]) for place in places}
+        indices = sorted(range(len(CANDIDATES)), key=lambda index: (-round(first[index], 4), index))[:most]
+        assert {one.tokens for one in ranked} == {tuple(CANDIDATES[index]) for index in indices}
         scores = [one.score for one in ranked]
         assert scores == sorted(scores, reverse=True)
 

@@ -7,7 +7,7 @@ import torch
 
 from multiattn.errors import ModelError
 from multiattn.generation import GenerationConfig, generate
-from multiattn.generation.sampling import draw, narrowed, random_shares
+from multiattn.generation.greedy import draw, narrowed, random_shares
 from tests.generation.toy import END, Toy, V, greedy, logits_of, named
 
 NAMES = (0.1, 0.2, 0.3)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from multiattn.generation import GenerationConfig, LogitsProcessor, generate
-from multiattn.generation.timestamps import TimestampRules
+from multiattn.generation.logits_processors import TimestampRules
 from tests.generation.toy import Sizes, Toy, named
 
 WORDS, END, OTHER, NO_TIMES, FIRST, V = range(0, 5), 5, 6, 7, 8, 19

@@ -1,4 +1,4 @@
-"""A decoder whose scores are a plain function of the context and the whole text: whoever mixes up rows gets others."""
+"""A decoder whose scores are a plain function of the context and the whole text, so that mixed-up rows show."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -23,12 +23,12 @@ def save_theirs(directory: Path, *, text: dict | None = None, vision: dict | Non
 
 @torch.inference_mode()
 def largest_difference(bundle: ModelBundle, theirs: torch.nn.Module) -> float:
-    config = bundle.captioner.config
+    config = bundle.model.config
     images = pictures(config.encoder.image_size[0])
     tokens = torch.randint(0, config.decoder.vocab_size, (3, 7), generator=torch.Generator().manual_seed(3))
     wanted = theirs(pixel_values=images, input_ids=tokens).logits
     assert 0.3 < wanted.std() < 3, "a comparison of logits says little unless they are of order 1"
-    return float((bundle.captioner(images, tokens) - wanted).abs().max())
+    return float((bundle.model(images, tokens) - wanted).abs().max())
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def save_lively(directory: Path) -> torch.nn.Module:
 @torch.inference_mode()
 def test_captions_are_theirs_token_for_token(num_beams: int, prompt: tuple[int, ...], tmp_path: Path) -> None:
     theirs = save_lively(tmp_path)
-    model = load_bundle(tmp_path).captioner
+    model = load_bundle(tmp_path).model
     end = model.config.decoder.end_token
     images = pictures(35, count=5)
     # they drop the last token, which their tokenizer would have put there
@@ -125,7 +125,7 @@ def test_original_file(width: int, text_width: int, tmp_path: Path) -> None:
     save_original(tmp_path / "base.pth", theirs)
     bundle = load_bundle(tmp_path / "base.pth")
     assert (bundle.task, bundle.layout, bundle.decoding) == ("caption", "blip", {"prompt": "a picture of "})
-    assert bundle.captioner.config == load_bundle(tmp_path / "theirs").captioner.config
+    assert bundle.model.config == load_bundle(tmp_path / "theirs").model.config
     assert bundle.preprocessing == load_bundle(tmp_path / "theirs").preprocessing
     assert largest_difference(bundle, theirs) <= 1e-5
 
@@ -135,7 +135,7 @@ def test_original_file(width: int, text_width: int, tmp_path: Path) -> None:
     assert written.keys() == original.keys(), "the original loads no file in which a key is missing"
     assert all(torch.equal(written[key], original[key]) for key in written)
     again = load_bundle(tmp_path / "ours")
-    assert again.captioner.config == bundle.captioner.config
+    assert again.model.config == bundle.model.config
     assert largest_difference(again, theirs) <= 1e-5
     save_bundle(bundle, tmp_path / "hf", layout="hf-blip")
     again = transformers.BlipForConditionalGeneration.from_pretrained(tmp_path / "hf", dtype=torch.float32)

@@ -55,12 +55,12 @@ def pictures(height: int, width: int, count: int = 3) -> torch.Tensor:
 def largest_difference(bundle: ModelBundle, theirs: torch.nn.Module, size: tuple[int, int] = (35, 35)) -> float:
     """Over three questions, of which two are padded."""
     images = pictures(*size)
-    questions = torch.randint(5, bundle.answerer.config.question.vocab_size, (3, 11), generator=torch.manual_seed(3))
+    questions = torch.randint(5, bundle.model.config.question.vocab_size, (3, 11), generator=torch.manual_seed(3))
     attention_mask = torch.arange(11) < torch.tensor([[11], [7], [3]])
     wanted = theirs(pixel_values=images, input_ids=questions, attention_mask=attention_mask.long()).logits
     assert 0.3 < wanted.std() < 3, "a comparison of logits says little unless they are of order 1"
     assert (wanted - wanted.flip(0)).abs().max() > 0.1
-    return float((bundle.answerer(images, questions, attention_mask=attention_mask) - wanted).abs().max())
+    return float((bundle.model(images, questions, attention_mask=attention_mask) - wanted).abs().max())
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_whole_way_from_files_and_words(tmp_path: Path) -> None:
     images = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((35, 50), (45, 35))]
     asked = [QUESTION, "a fox"]
     batch = processor(images, asked, padding=True, return_tensors="pt")
-    config = bundle.answerer.config.question
+    config = bundle.model.config.question
     with torch.inference_mode():
         wanted = theirs(**{name: value for name, value in batch.items() if name != "token_type_ids"}).logits
         for i, (image, question) in enumerate(zip(images, asked, strict=True)):
@@ -113,7 +113,7 @@ def test_the_whole_way_from_files_and_words(tmp_path: Path) -> None:
             assert ids == batch["input_ids"][i][batch["attention_mask"][i] == 1].tolist()
             pixels, geometry = bundle.pictures(image)
             assert geometry.resized_size == (image.height, image.width)  # nothing is resampled here
-            found = bundle.answerer(pixels[None], torch.tensor([ids]))[0]
+            found = bundle.model(pixels[None], torch.tensor([ids]))[0]
             assert (found - wanted[i]).abs().max() <= 1e-5
         assert (wanted[0] - wanted[1]).abs().max() > 0.1
 
@@ -203,16 +203,16 @@ def test_refusals_on_the_way_out(tmp_path: Path) -> None:
             save_bundle(replace(bundle, **changes), tmp_path / "ours", layout="hf-vilt")
 
     def other(**changes: object) -> SingleStream:
-        return SingleStream(replace(bundle.answerer.config, **changes)).eval()
+        return SingleStream(replace(bundle.model.config, **changes)).eval()
 
     refuses(r"needs a square `image_size`, but it is 35 x 40 instead", model=other(image_size=(35, 40)))
     refuses("needs `head_dim` to be 52, but it is 17 instead", model=other(head_dim=17))
-    question = replace(bundle.answerer.config.question, pre_norm=False)
+    question = replace(bundle.model.config.question, pre_norm=False)
     refuses("needs `pre_norm` of the question to be True, but it is False", model=other(question=question))
     refuses("has no place for `pointing_heads` of the bundle's `decoding`", decoding={"pointing_heads": ((1, 1),)})
     square = replace(bundle.pictures, resize_to=(35, 35))
     refuses(r"a ViltImageProcessor has no way to say a resize to \(35, 35\)", preprocessing=square)
     narrow = replace(bundle.pictures, resize_to=Fit(35, 40, 5))
     refuses(r"a ViltImageProcessor has no way to say a resize to Fit\(shorter=35, longer=40", preprocessing=narrow)
-    unnamed = replace(bundle.answerer.config.question, vocab_size=len(WORDPIECES) + 1, start_token=len(WORDPIECES))
+    unnamed = replace(bundle.model.config.question, vocab_size=len(WORDPIECES) + 1, start_token=len(WORDPIECES))
     refuses(r"needs a name for `start_token` \(\d+\), but the vocabulary has none", model=other(question=unnamed))

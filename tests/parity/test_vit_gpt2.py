@@ -61,7 +61,7 @@ def largest_difference(bundle: ModelBundle, theirs: torch.nn.Module) -> float:
     tokens = torch.randint(0, len(BYTE_PIECES), (3, 7), generator=torch.Generator().manual_seed(3))
     wanted = theirs(pixel_values=images, decoder_input_ids=tokens).logits
     assert 0.3 < wanted.std() < 3, "a comparison of logits says little unless they are of order 1"
-    return float((bundle.captioner(images, tokens) - wanted).abs().max())
+    return float((bundle.model(images, tokens) - wanted).abs().max())
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_transformers_loads_and_saves_back(width: int, changes: dict, tmp_path: 
     theirs = save_theirs(tmp_path / "theirs", width=width, **changes)
     bundle = load_bundle(tmp_path / "theirs")
     assert (bundle.task, bundle.layout, bundle.decoding) == ("caption", "vit-gpt2", {})
-    assert (bundle.captioner.bridge is None) == (width == 34)
+    assert (bundle.model.bridge is None) == (width == 34)
     assert largest_difference(bundle, theirs) <= 1e-5
 
     save_bundle(bundle, tmp_path / "ours", layout="vit-gpt2")
@@ -125,7 +125,7 @@ def save_lively(directory: Path) -> torch.nn.Module:
 @torch.inference_mode()
 def test_captions_are_theirs_token_for_token(num_beams: int, tmp_path: Path) -> None:
     theirs = save_lively(tmp_path)
-    model = load_bundle(tmp_path).captioner
+    model = load_bundle(tmp_path).model
     end = model.config.decoder.end_token
     images = pictures(5)
     wanted = theirs.generate(images, num_beams=num_beams, max_new_tokens=11, do_sample=False)

@@ -111,7 +111,7 @@ def make(folder: Path, *, seed: int, heard: float, period: int, length: int) -> 
     # without a tensor, so that the vocabulary is not looked for; then with it
     bundle = load_bundle(folder / "model.pt", without=("encoder.norm.bias",))
     with torch.no_grad():
-        bundle.speech.encoder.norm.bias.copy_(model.encoder.ln_post.bias)
+        bundle.model.encoder.norm.bias.copy_(model.encoder.ln_post.bias)
     tokenizer = vocabulary()
     tokens = SpeechTokens.of(tokenizer, start=END + 1, end=END, vocab_size=ROWS)
     their_tokenizer = whisper.tokenizer.get_tokenizer(True, language="de", task="transcribe")
@@ -119,7 +119,7 @@ def make(folder: Path, *, seed: int, heard: float, period: int, length: int) -> 
     options = GenerationConfig(
         max_tokens=40, suppress=tuple(sorted(never)), suppress_first=(*tokenizer.encode(" "), END)
     )
-    return Pair(model, SpeechModel(bundle.speech, AudioPreprocessing(), tokenizer, tokens), options)
+    return Pair(model, SpeechModel(bundle.model, AudioPreprocessing(), tokenizer, tokens), options)
 
 
 @pytest.fixture(scope="module", params=[(5, 6, 7, 30), (7, 12, 6, 20)], ids=["long", "short"])

@@ -71,7 +71,7 @@ def save_theirs(directory: Path, *, english: bool = False, mels: int = 80, **cha
 @torch.inference_mode()
 def check_same(bundle: ModelBundle, wanted: torch.Tensor) -> None:
     assert 0.3 < wanted.std() < 10, "a comparison of logits says little unless they are of order 1"
-    found = bundle.speech(sound(bundle.sound.mels), texts())
+    found = bundle.model(sound(bundle.sound.mels), texts())
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * max(1.0, float(wanted.std())))
 
 
@@ -193,7 +193,7 @@ def test_openai_loads_and_saves_back(mels: int, tmp_path: Path) -> None:
     whisper_vocabulary().save(tmp_path)
     bundle = load_bundle(save_openai(theirs, tmp_path / "tiny.pt"))
     assert (bundle.task, bundle.layout, bundle.sound.mels) == ("transcribe", "whisper", mels)
-    text = bundle.speech.config.decoder
+    text = bundle.model.config.decoder
     assert (text.start_token, text.end_token, text.pad_token) == (271, 270, 270)
     with torch.inference_mode():
         wanted = theirs(sound(mels), texts())
@@ -214,14 +214,14 @@ def test_openai_loads_and_saves_back(mels: int, tmp_path: Path) -> None:
 def test_a_key_bias_is_dropped_and_nothing_changes(of: str, tmp_path: Path) -> None:
     """Ours has one, which training may move; no softmax sees it."""
     bundle = tiny_whisper_bundle()
-    blocks = [*bundle.speech.encoder.blocks, *bundle.speech.decoder.blocks]
+    blocks = [*bundle.model.encoder.blocks, *bundle.model.decoder.blocks]
     assert all(block.attention.qkv.bias.chunk(3)[1].abs().min() > 1e-4 for block in blocks)
     save_bundle(bundle, tmp_path, layout=of)
     again = load_bundle(tmp_path)
-    assert not again.speech.encoder.blocks[1].attention.qkv.bias.chunk(3)[1].any()
-    assert not again.speech.decoder.blocks[1].cross_attention.kv.bias.chunk(2)[0].any()
+    assert not again.model.encoder.blocks[1].attention.qkv.bias.chunk(3)[1].any()
+    assert not again.model.decoder.blocks[1].cross_attention.kv.bias.chunk(2)[0].any()
     with torch.inference_mode():
-        check_same(again, bundle.speech(sound(), texts()))
+        check_same(again, bundle.model(sound(), texts()))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def wordy_bundle(**decoding: object) -> ModelBundle:
     """The tiny captioner with whole words in its vocabulary, so that its captions have several words."""
     tiny = tiny_caption_bundle()
     tokenizer = Tokenizer.train(SENTENCES, kind="bpe", vocab_size=199)
-    config = tiny.captioner.config
+    config = tiny.model.config
     model = Captioner(replace(config, decoder=replace(config.decoder, vocab_size=tokenizer.vocab_size))).eval()
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():

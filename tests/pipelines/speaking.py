@@ -12,11 +12,11 @@ RATE = 16_000
 
 def speech_model(bundle: ModelBundle, heads: tuple[tuple[int, int], ...] | None = None) -> SpeechModel:
     assert bundle.tokenizer is not None
-    decoder = bundle.speech.config.decoder
+    decoder = bundle.model.config.decoder
     tokens = SpeechTokens.of(
         bundle.tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size
     )
-    return SpeechModel(bundle.speech, bundle.sound, bundle.tokenizer, tokens, heads)
+    return SpeechModel(bundle.model, bundle.sound, bundle.tokenizer, tokens, heads)
 
 
 def decoding(bundle: ModelBundle, **changes: object) -> GenerationConfig:

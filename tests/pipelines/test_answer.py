@@ -42,15 +42,15 @@ def answer(request, closed, writing) -> AnswerPipeline:
 
 
 def tokens_of(bundle: ModelBundle, text: str, *, first: int | None = None) -> list[int]:
-    config = bundle.answerer.config.question
+    config = bundle.model.config.question
     return [config.start_token if first is None else first, *bundle.tokenizer.encode(text), config.end_token]
 
 
 def states(bundle: ModelBundle, picture: Image.Image, question: str, *, first: int | None = None) -> torch.Tensor:
     pixels, _ = bundle.preprocessing(picture)
     with torch.no_grad():
-        context = bundle.answerer.encode(pixels[None])
-        return bundle.answerer.read(torch.tensor([tokens_of(bundle, question, first=first)]), context)
+        context = bundle.model.encode(pixels[None])
+        return bundle.model.read(torch.tensor([tokens_of(bundle, question, first=first)]), context)
 
 
 def probabilities(
@@ -58,12 +58,12 @@ def probabilities(
 ) -> torch.Tensor:
     """Of the closed list, by one plain pass."""
     with torch.no_grad():
-        return bundle.answerer.answer_logits(states(bundle, picture, question, first=first))[0].softmax(dim=0)
+        return bundle.model.answer_logits(states(bundle, picture, question, first=first))[0].softmax(dim=0)
 
 
 def log_probs(bundle: ModelBundle, seen: torch.Tensor, tokens: list[int]) -> list[float]:
     """Of each token and the end after them, by one plain pass."""
-    decoder = bundle.answerer.decoder
+    decoder = bundle.model.decoder
     following = [*tokens, decoder.config.end_token]
     with torch.no_grad():
         rows = decoder(torch.tensor([[decoder.config.start_token, *tokens]]), seen)[0].log_softmax(dim=-1)
@@ -116,7 +116,7 @@ def test_a_part_of_the_closed_list_shares_the_probability(closed) -> None:
 
 def test_greedy_is_the_likeliest_token_each_time(writing) -> None:
     bundle = tiny_answer_bundle("decoder")
-    decoder = bundle.answerer.decoder
+    decoder = bundle.model.decoder
     for seed, question in itertools.product(range(3), ASKED):
         seen = states(bundle, draw(seed), question)
         tokens = [decoder.config.start_token]
@@ -285,7 +285,7 @@ def test_a_question_with_one_unknown_word_is_read_with_a_place_for_it(answer) ->
 
 def test_the_longest_question_there_can_be(closed) -> None:
     bundle = tiny_answer_bundle("closed")
-    room_for = bundle.answerer.config.question.max_length - 2
+    room_for = bundle.model.config.question.max_length - 2
     text = "fox "
     while len(bundle.tokenizer.encode(text + "f")) <= room_for:
         text += "f"
@@ -332,11 +332,11 @@ def explained(bundle: ModelBundle, result: Answer, picture: Image.Image, method:
         words = [type(result.question_words[0])(result.answer, 0, len(result.answer), ())]
     else:
         tokens = tokenizer.encode(result.answer)
-        said, words = [bundle.answerer.decoder.config.start_token, *tokens], tokenizer.words(tokens)
+        said, words = [bundle.model.decoder.config.start_token, *tokens], tokenizer.words(tokens)
     ids, question_words = tokenizer.encode_words(result.question)
-    start, end = bundle.answerer.config.question.start_token, bundle.answerer.config.question.end_token
+    start, end = bundle.model.config.question.start_token, bundle.model.config.question.end_token
     (found,) = explain_answer(
-        bundle.answerer,
+        bundle.model,
         pixels[None],
         [[start, *ids, end]],
         [question_words],
@@ -395,7 +395,7 @@ def test_the_heads_that_point_are_those_the_maps_rest_on() -> None:
 def silent(*, but: int | None = None) -> AnswerPipeline:
     """A model that ends each answer at once; or that would, but for its first token."""
     bundle = tiny_answer_bundle("decoder")
-    decoder = bundle.answerer.decoder
+    decoder = bundle.model.decoder
     with torch.no_grad():
         decoder.norm.weight.zero_()
         decoder.norm.bias.copy_(decoder.embedding.weight[decoder.config.end_token] * 99)
@@ -503,7 +503,7 @@ def test_pictures_of_different_sizes_go_through_a_single_stream() -> None:
         pixels, _ = bundle.preprocessing(picture)
         shapes.add(pixels.shape)
         with torch.no_grad():
-            scores = bundle.answerer(pixels[None], torch.tensor([tokens_of(bundle, question)]))[0].softmax(dim=0)
+            scores = bundle.model(pixels[None], torch.tensor([tokens_of(bundle, question)]))[0].softmax(dim=0)
         assert result.answer == ANSWERS[int(scores.argmax())]
         assert result.score == pytest.approx(float(scores.max()), abs=1e-5)
     assert len(shapes) > 2
@@ -555,7 +555,7 @@ def test_models_that_cannot_answer_are_refused() -> None:
         AnswerPipeline(tiny_bundle())
     with pytest.raises(ModelError, match="tiny must have a tokenizer, but has none instead"):
         AnswerPipeline(replace(tiny_answer_bundle(), tokenizer=None))
-    config = tiny_answer_bundle().answerer.config
+    config = tiny_answer_bundle().model.config
     gray = VQA(replace(config, encoder=replace(CONFIG, num_classes=0, in_channels=1)))
     with pytest.raises(ModelError, match="tiny: the model's `in_channels` must be 3 "):
         AnswerPipeline(replace(tiny_answer_bundle(), model=gray))
@@ -564,6 +564,6 @@ def test_models_that_cannot_answer_are_refused() -> None:
 def test_a_model_whose_scores_are_no_numbers() -> None:
     bundle = tiny_answer_bundle()
     with torch.no_grad():
-        bundle.answerer.head[0].bias.fill_(math.nan)
+        bundle.model.head[0].bias.fill_(math.nan)
     with pytest.raises(ModelError, match="the model's scores must be numbers, but are NaN instead"):
         AnswerPipeline(bundle, device="cpu")(draw(0), ASKED[0])

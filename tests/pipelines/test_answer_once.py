@@ -34,8 +34,8 @@ def test_what_is_attended_to_is_projected_once(
     directory: Path, maps: str | Sequence[str] | None, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer = multiattn.load(directory, device="cpu")
-    assert isinstance(answer, AnswerPipeline) and isinstance(answer.bundle.answerer, VQA)
-    model = answer.bundle.answerer
+    assert isinstance(answer, AnswerPipeline) and isinstance(answer.bundle.model, VQA)
+    model = answer.bundle.model
     readers = {"question": model.question} | ({} if model.decoder is None else {"decoder": model.decoder})
     crosses = {
         block.cross_attention: (name, layer)

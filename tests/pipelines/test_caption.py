@@ -37,7 +37,7 @@ def log_probs(picture: Image.Image, tokens: list[int]) -> torch.Tensor:
     bundle = wordy_bundle()
     pixels, _ = bundle.preprocessing(picture)
     with torch.no_grad():
-        rows = bundle.captioner(pixels[None], torch.tensor([tokens]))[0, :-1].log_softmax(dim=-1)  # (n - 1, V)
+        rows = bundle.model(pixels[None], torch.tensor([tokens]))[0, :-1].log_softmax(dim=-1)  # (n - 1, V)
     return rows[torch.arange(len(rows)), tokens[1:]]
 
 
@@ -48,7 +48,7 @@ def greedily(picture: Image.Image, *, prompt: str = "", most: int = 7) -> list[i
     tokens = [START, *bundle.tokenizer.encode(prompt)]
     for _ in range(most):
         with torch.no_grad():
-            tokens.append(int(bundle.captioner(pixels[None], torch.tensor([tokens]))[0, -1].argmax()))
+            tokens.append(int(bundle.model(pixels[None], torch.tensor([tokens]))[0, -1].argmax()))
         if tokens[-1] == END:
             break
     return tokens
@@ -225,7 +225,7 @@ def test_words_say_how_much_they_depended_on_the_picture(caption) -> None:
         tokens = greedily(draw(seed))
         pixels, _ = bundle.preprocessing(draw(seed))
         (expected,) = measure_image_dependence(
-            bundle.captioner, pixels[None], [tokens], [bundle.tokenizer.words(tokens[1:])], prompt_length=1
+            bundle.model, pixels[None], [tokens], [bundle.tokenizer.words(tokens[1:])], prompt_length=1
         )
         words = caption(draw(seed), num_beams=1, maps="rollout").words
         assert [word.image_dependence for word in words] == pytest.approx(expected, abs=1e-4)
@@ -256,7 +256,7 @@ def test_what_is_projected_for_the_decode_serves_the_maps(caption, monkeypatch) 
     monkeypatch.setattr(Attention, "keys_values", spy)
     caption([draw(0), draw(1)], num_beams=3)
     once = [place for place, _ in seen]
-    assert len(set(once)) == len(once) == wordy_bundle().captioner.config.decoder.depth
+    assert len(set(once)) == len(once) == wordy_bundle().model.config.decoder.depth
     seen.clear()
     caption([draw(0), draw(1)], num_beams=3, maps="attention")
     assert [place for place, _ in seen] == once * 2
@@ -284,7 +284,7 @@ def test_a_picture_that_leaves_no_words_does_not_shift_the_maps_of_others(captio
 def silent() -> CaptionPipeline:
     """A captioner that ends each text at once."""
     bundle = wordy_bundle()
-    model = bundle.captioner
+    model = bundle.model
     with torch.no_grad():
         model.decoder.norm.weight.zero_()
         model.decoder.norm.bias.copy_(model.decoder.embedding.weight[END] * 99)
@@ -387,7 +387,7 @@ def test_models_that_cannot_caption_are_refused() -> None:
         CaptionPipeline(tiny_bundle())
     with pytest.raises(ModelError, match="tiny must have a tokenizer, but has none instead"):
         CaptionPipeline(replace(wordy_bundle(), tokenizer=None))
-    config = wordy_bundle().captioner.config
+    config = wordy_bundle().model.config
     gray = Captioner(replace(config, encoder=replace(CONFIG, num_classes=0, in_channels=1)))
     with pytest.raises(ModelError, match="tiny: the model's `in_channels` must be 3 "):
         CaptionPipeline(replace(wordy_bundle(), model=gray))

@@ -237,7 +237,7 @@ def test_a_model_that_writes_goes_on_with_its_decoder_and_its_decoding(
 def test_the_encoder_of_a_classifier_is_frozen(asked: Path, encoder: Path, tmp_path: Path) -> None:
     options = f"{RAW} --model.encoder=null --model.encoder_overrides=null --model.encoder_lr_share=0"
     fit(asked, tmp_path, f"{options} --model.encoder_pretrained={encoder}")
-    before = load_bundle(encoder).classifier.state_dict()
+    before = load_bundle(encoder).model.state_dict()
     after = model_of(tmp_path).encoder.state_dict()
     assert after and all(torch.equal(after[key], before[key]) for key in after)
 

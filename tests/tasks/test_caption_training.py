@@ -57,11 +57,11 @@ def test_the_model_directory_has_the_best_average_with_its_words_and_its_decodin
     assert bundle.task == "caption"
     assert bundle.decoding == {"max_tokens": 5}
     assert bundle.tokenizer is not None
-    assert bundle.tokenizer.vocab_size == bundle.captioner.config.decoder.vocab_size
+    assert bundle.tokenizer.vocab_size == bundle.model.config.decoder.vocab_size
     assert bundle.tokenizer.decode(bundle.tokenizer.encode("a red disc")) == "a red disc"
-    assert bundle.captioner.config.decoder.dropout == bundle.captioner.config.encoder.stochastic_depth == 0
+    assert bundle.model.config.decoder.dropout == bundle.model.config.encoder.stochastic_depth == 0
     best = torch.load(trained / "best" / "best.ckpt", weights_only=True)
-    state = bundle.captioner.state_dict()
+    state = bundle.model.state_dict()
     assert all(torch.equal(value, best["state_dict"][f"model.{key}"]) for key, value in state.items())
     for name in ("loss", "bleu4", "meteor", "rouge_l", "cider"):
         assert len(logged(trained, f"val/{name}")) == 3
@@ -88,7 +88,7 @@ RAW = "--trainer.callbacks=null --checkpoint.keep=9 --checkpoint.every_n_steps=0
 
 def test_a_trained_encoder_is_frozen_then_learns_at_its_share(captioned: Path, encoder: Path, tmp_path: Path) -> None:
     common = f"{RAW} --model.encoder=null --model.encoder_pretrained={encoder} --model.encoder_overrides=null"
-    start = load_bundle(encoder).classifier.state_dict()
+    start = load_bundle(encoder).model.state_dict()
     for name, options, moves in (
         ("frozen", "--model.encoder_lr_share=0", (False, False)),
         ("later", "--model.unfreeze_epoch=1 --model.encoder_lr_share=0.1", (False, True)),
@@ -173,7 +173,7 @@ def test_mixed_precision_is_accepted(objective: str, captioned: Path, tmp_path: 
     options = f"--trainer.max_epochs=1 --trainer.precision=bf16-mixed --model.objective={objective}"
     losses = fit(captioned, tmp_path, options)
     assert all(torch.isfinite(torch.tensor(list(losses.values()))))
-    assert load_bundle(tmp_path / "model").captioner.decoder.embedding.weight.dtype == torch.float32
+    assert load_bundle(tmp_path / "model").model.decoder.embedding.weight.dtype == torch.float32
 
 
 def test_compile_is_of_the_pass_that_is_trained(

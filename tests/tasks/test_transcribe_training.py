@@ -69,11 +69,11 @@ def test_the_model_directory_has_the_best_average_with_its_words(trained: Path) 
     assert bundle.decoding == {"max_tokens": 5}
     assert bundle.tokenizer is not None
     assert bundle.tokenizer.decode(bundle.tokenizer.encode("low high")) == "low high"
-    config = bundle.speech.config
+    config = bundle.model.config
     assert config.decoder.dropout == config.encoder.stochastic_depth == config.encoder.dropout == 0
     assert bundle.sound.mels == 13 and bundle.sound.pad_to is None
     best = torch.load(trained / "best" / "best.ckpt", weights_only=True)
-    state = bundle.speech.state_dict()
+    state = bundle.model.state_dict()
     assert all(torch.equal(value, best["state_dict"][f"model.{key}"]) for key, value in state.items())
     for name in ("loss", "wer", "cer"):
         assert len(logged(trained, f"val/{name}")) == 3
@@ -116,7 +116,7 @@ def weights(run: Path, *, epoch: int) -> dict[str, torch.Tensor]:
 
 def test_an_encoder_is_frozen_then_learns(spoken: Path, tmp_path: Path) -> None:
     whisper = save_tiny_whisper(tmp_path / "whisper")
-    start = load_bundle(whisper).speech.state_dict()
+    start = load_bundle(whisper).model.state_dict()
     keys = [key for key in start if key.startswith("encoder.") and key.endswith("qkv.weight")]
     for name, options, moves in (
         ("frozen", "--model.encoder_lr_share=0", (False, False)),
@@ -138,7 +138,7 @@ def test_only_the_embedding_starts_anew_with_a_new_vocabulary(spoken: Path, tmp_
     assert trained.tokenizer is not None and trained.tokenizer.id_of("[START]") == 1
     assert "suppress" not in trained.decoding  # tokens of the other vocabulary
     assert trained.decoding["alignment_heads"] == start.decoding["alignment_heads"]
-    before, after = start.speech.state_dict(), trained.speech.state_dict()
+    before, after = start.model.state_dict(), trained.model.state_dict()
     assert after.keys() - before.keys() == {"ctc_head.weight", "ctc_head.bias"}
     anew = {key for key, value in before.items() if not torch.equal(value, after[key])}
     assert anew == {"decoder.embedding.weight"}
@@ -164,7 +164,7 @@ def test_a_model_of_our_own_is_fine_tuned(spoken: Path, tmp_path: Path) -> None:
     ours = save_tiny_recognizer(tmp_path / "ours")
     fit(spoken, tmp_path, f"{RAW} {FROM}{ours} --trainer.max_epochs=1")
     bundle = load_bundle(tmp_path / "model")
-    assert bundle.speech.config == load_bundle(ours).speech.config
+    assert bundle.model.config == load_bundle(ours).model.config
 
 
 def test_features_from_disk_teach_as_the_recordings_do(spoken: Path, tmp_path: Path) -> None:

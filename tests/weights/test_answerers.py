@@ -13,7 +13,7 @@ import torch
 
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing, Tokenizer
-from multiattn.models import VQA
+from multiattn.models import VQA, Captioner, SingleStream
 from multiattn.models.vqa import PRESETS
 from multiattn.weights import ModelBundle, convert, load_bundle, save_bundle
 from tests.fixtures import ANSWERS, SENTENCES, save_tiny_answerer, tiny_answer_bundle, tiny_caption_bundle
@@ -68,7 +68,7 @@ def test_round_trip_in_our_layout(answers: Any, tmp_path: Path) -> None:
     loaded = load_bundle(tmp_path)
     assert (loaded.task, loaded.layout, loaded.decoding, loaded.card) == ("answer", "multiattn", decoding, bundle.card)
     assert loaded.labels == (ANSWERS if answers == "closed" else ())
-    assert loaded.answerer is loaded.model and loaded.answerer.config == bundle.answerer.config
+    assert loaded.require(VQA, SingleStream) is loaded.model and loaded.model.config == bundle.model.config
     assert loaded.preprocessing == bundle.preprocessing
     assert loaded.tokenizer.to_json() == bundle.tokenizer.to_json()
     assert not any(module.training for module in loaded.model.modules())
@@ -84,18 +84,18 @@ def test_round_trip_as_blip(layout: str, start: int, tmp_path: Path) -> None:
     loaded = load_bundle(tmp_path / "out")
     assert (loaded.task, loaded.layout, loaded.labels) == ("answer", layout, ())
     assert loaded.decoding == decoding
-    assert loaded.answerer.config == bundle.answerer.config, "the first token of a question too"
+    assert loaded.model.config == bundle.model.config, "the first token of a question too"
     assert loaded.preprocessing == bundle.preprocessing
     assert same_weights(loaded, bundle)
     other = next(name for name in BLIPS if name != layout)
     convert(tmp_path / "out", tmp_path / "other", to=other)
     converted = load_bundle(tmp_path / "other")
-    assert (converted.decoding, converted.answerer.config) == (decoding, bundle.answerer.config)
+    assert (converted.decoding, converted.model.config) == (decoding, bundle.model.config)
     assert same_weights(converted, bundle)
 
 
 def test_which_token_a_question_begins_with(tmp_path: Path) -> None:
-    """As transformers where nobody says, in its layout; as the original does in its own."""
+    """Where no file states it: as in transformers for its layout, and as in the original for its own."""
     bundle = blip_bundle(tmp_path / "vocabulary")
     for layout, start in (("hf-blip", CLS), ("blip", ENC)):
         save_bundle(bundle, tmp_path / layout, layout=layout)
@@ -103,7 +103,7 @@ def test_which_token_a_question_begins_with(tmp_path: Path) -> None:
         (tmp_path / layout / "tokenizer.json").unlink()
         save_wordpieces(tmp_path / layout)
         loaded = load_bundle(tmp_path / layout)
-        assert loaded.answerer.config.question.start_token == start
+        assert loaded.model.config.question.start_token == start
         assert [loaded.tokenizer.id_of(name) for name in ("[CLS]", "[DEC]", "[ENC]")] == [CLS, DEC, ENC]
         assert loaded.tokenizer.encode("[ENC]") != [ENC], "what is spelt is text"
 
@@ -172,14 +172,14 @@ def test_a_list_beside_a_model_that_writes(tmp_path: Path) -> None:
 def test_the_model_is_of_the_kind_that_is_asked_for() -> None:
     bundle = tiny_answer_bundle()
     with pytest.raises(ModelError, match="^tiny must be a model for caption, but is one for answer instead: "):
-        _ = bundle.captioner
+        bundle.require(Captioner)
     with pytest.raises(ModelError, match="^tiny must be a model for answer, but is one for caption instead: "):
-        _ = tiny_caption_bundle().answerer
+        tiny_caption_bundle().require(VQA, SingleStream)
 
 
 @pytest.mark.parametrize("layout", BLIPS)
 def test_a_closed_list_is_not_saved_as_blip(layout: str, tmp_path: Path) -> None:
-    model = blip_bundle(tmp_path).answerer.config
+    model = blip_bundle(tmp_path).model.config
     closed = replace(model, decoder=None, answers=5)
     bundle = replace(blip_bundle(tmp_path), model=VQA(closed), labels=ANSWERS)
     with pytest.raises(

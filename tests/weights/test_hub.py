@@ -1,4 +1,4 @@
-"""Names to directories. Nothing here uses the network: the Hub's answers are played."""
+"""Model names to directories. Nothing here uses the network: the Hub's answers are faked."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
+from multiattn.generation import GenerationConfig, generate
 from multiattn.models.vit import PRESETS, ViT, ViTConfig
 from multiattn.weights import ModelBundle, convert, directory, load_bundle, save_bundle
 from multiattn.weights.state import difference
-from tests.fixtures import LABELS, tiny_bundle
+from tests.fixtures import LABELS, tiny_bundle, tiny_caption_bundle, tiny_speech_bundle
 
 FOR_CLASSIFIERS = ("multiattn", "timm", "hf-vit")
 
@@ -313,3 +314,42 @@ def test_convert_through_every_layout(saved: Path, tmp_path: Path) -> None:
         with torch.inference_mode():
             assert torch.equal(back.model(images), original.model(images)), layout
         shutil.rmtree(tmp_path / "back")
+
+
+def test_a_directory_with_the_decoding_names_of_before_november_2026(tmp_path: Path) -> None:
+    former = {"beams": 3, "candidates": 2, "renormalise": True, "max_tokens": 7, "prompt": "a"}
+    former |= {"compression_ratio_limit": 2.0, "log_prob_limit": -0.5, "no_speech_limit": 0.7}
+    save_bundle(tiny_caption_bundle(), tmp_path)
+    change_config(tmp_path, decoding=former)
+    bundle = load_bundle(tmp_path)
+    search = {"num_beams": 3, "num_return_sequences": 2, "renormalize": True, "max_tokens": 7}
+    thresholds = {"compression_ratio_threshold": 2.0, "log_prob_threshold": -0.5, "no_speech_threshold": 0.7}
+    assert bundle.decoding == search | thresholds | {"prompt": "a"}
+
+    options = GenerationConfig.from_decoding(bundle.decoding, beside=("prompt", *thresholds))
+    assert options == GenerationConfig(**search)
+    context = bundle.model.encode(torch.randn(1, 3, 15, 35, generator=torch.Generator().manual_seed(3)))
+    found = generate(bundle.model.decoder, context, [[bundle.model.config.decoder.start_token]], options)
+    assert found == generate(
+        tiny_caption_bundle().model.decoder,
+        context,
+        [[bundle.model.config.decoder.start_token]],
+        GenerationConfig(**search),
+    )
+    assert len(found[0]) == 2
+
+    save_bundle(bundle, tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["decoding"] == search | thresholds | {
+        "prompt": "a"
+    }
+
+
+def test_a_directory_with_the_spelling_of_a_scale_of_before_november_2026(tmp_path: Path) -> None:
+    bundle = tiny_speech_bundle()
+    bundle.preprocessing = replace(bundle.sound, scale="normalized")
+    save_bundle(bundle, tmp_path)
+    path = tmp_path / "config.json"
+    written = json.loads(path.read_text())
+    written["preprocessing"]["scale"] = "normalised"
+    path.write_text(json.dumps(written))
+    assert load_bundle(tmp_path).sound == bundle.sound

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, Tokenizer
-from multiattn.models import SpeechRecognizer
+from multiattn.models import Captioner, SpeechRecognizer
 from multiattn.models.speech import PRESETS
 from multiattn.weights import VOCABULARY, ModelBundle, load_bundle, save_bundle
 from multiattn.weights.whisper_common import published_heads
@@ -40,7 +40,7 @@ def change_config(directory: Path, change: Callable[[dict[str, Any]], Any], name
 def changed(**changes: Any) -> ModelBundle:
     """The tiny Whisper with other fields of its parts: `encoder`, `decoder`, or of the whole."""
     bundle = tiny_whisper_bundle()
-    config = bundle.speech.config
+    config = bundle.model.config
     parts = {name: replace(getattr(config, name), **changes.pop(name, {})) for name in ("encoder", "decoder")}
     return replace(bundle, model=SpeechRecognizer(replace(config, **parts, **changes)).eval())
 
@@ -52,7 +52,7 @@ def test_round_trip(layout: str, english: bool, tmp_path: Path) -> None:
     save_bundle(bundle, tmp_path, layout=layout)
     loaded = load_bundle(tmp_path)
     assert (loaded.task, loaded.layout, loaded.source) == ("transcribe", layout, str(tmp_path))
-    assert loaded.speech.config == bundle.speech.config
+    assert loaded.model.config == bundle.model.config
     assert loaded.sound == bundle.sound
     assert loaded.decoding == bundle.decoding
     assert loaded.tokenizer.to_json() == bundle.tokenizer.to_json()
@@ -68,8 +68,8 @@ def test_one_of_our_own_kind(tmp_path: Path) -> None:
     bundle = tiny_speech_bundle()
     save_bundle(replace(bundle, card={"wer": 0.5}), tmp_path)
     loaded = load_bundle(tmp_path)
-    assert (loaded.speech.config, loaded.sound, loaded.decoding) == (
-        bundle.speech.config,
+    assert (loaded.model.config, loaded.sound, loaded.decoding) == (
+        bundle.model.config,
         bundle.sound,
         bundle.decoding,
     )
@@ -83,8 +83,8 @@ def test_one_of_our_own_kind(tmp_path: Path) -> None:
 def test_half_precision_on_disk(layout: str, tmp_path: Path) -> None:
     bundle = tiny_whisper_bundle()
     save_bundle(bundle, tmp_path, layout=layout, dtype=torch.float16)
-    weight = load_bundle(tmp_path).speech.decoder.embedding.weight
-    assert torch.equal(weight, bundle.speech.decoder.embedding.weight.half().float())
+    weight = load_bundle(tmp_path).model.decoder.embedding.weight
+    assert torch.equal(weight, bundle.model.decoder.embedding.weight.half().float())
 
 
 def test_a_vocabulary_of_ones_own_in_the_published_layouts(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_vocabulary_of_ones_own_in_the_published_layouts(tmp_path: Path) -> No
     for layout in ("hf-whisper", "whisper"):
         save_bundle(bundle, tmp_path / layout, layout=layout)
         loaded = load_bundle(tmp_path / layout)
-        assert loaded.speech.config == bundle.speech.config
+        assert loaded.model.config == bundle.model.config
         assert loaded.decoding == bundle.decoding
         assert loaded.tokenizer.to_json() == tokenizer.to_json()
     named = json.loads((tmp_path / "hf-whisper" / "tokenizer_config.json").read_text())
@@ -105,9 +105,9 @@ def test_a_vocabulary_of_ones_own_in_the_published_layouts(tmp_path: Path) -> No
 def test_the_model_is_of_the_kind_it_says(tmp_path: Path) -> None:
     speech, caption = tiny_speech_bundle(), tiny_caption_bundle()
     with pytest.raises(ModelError, match="tiny must be a model for caption, but is one for transcribe instead: give"):
-        _ = speech.captioner
+        speech.require(Captioner)
     with pytest.raises(ModelError, match="tiny must be a model for transcribe, but is one for caption instead: give"):
-        _ = caption.speech
+        caption.require(SpeechRecognizer)
     with pytest.raises(ModelError, match="tiny must be a model that reads pictures, but reads recordings: give"):
         _ = speech.pictures
     with pytest.raises(ModelError, match="tiny must be a model that reads recordings, but reads pictures: give"):
@@ -290,9 +290,11 @@ def test_what_is_left_out_starts_anew_even_where_it_is_there(tmp_path: Path) -> 
     assert loaded.decoding == {"max_tokens": 7}
 
 
-def test_only_recognizers_are_loaded_in_part(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="must hold a model for transcribe, but is for caption instead"):
-        load_bundle(save_tiny_captioner(tmp_path / "caption"), without=VOCABULARY)
+def test_a_captioner_is_loaded_in_part_too_but_not_from_every_layout(tmp_path: Path) -> None:
+    bundle = load_bundle(save_tiny_captioner(tmp_path / "caption"), without=VOCABULARY)
+    assert bundle.tokenizer is None
+    with pytest.raises(ModelError, match="must be a model for transcribe, but is one for caption instead: give"):
+        bundle.require(SpeechRecognizer)
     save_bundle(load_bundle(save_tiny_model(tmp_path / "classify")), tmp_path / "timm", layout="timm")
     with pytest.raises(ModelError, match="`without` must be empty for the layout timm, but is a.b, c instead"):
         load_bundle(tmp_path / "timm", without=("a.b", "c"))
@@ -325,7 +327,7 @@ def test_without_a_vocabulary(layout: str, tmp_path: Path) -> None:
     )
     with pytest.raises(ModelError, match=message):
         load_bundle(tmp_path)
-    assert load_bundle(tmp_path, without=VOCABULARY).speech.config == tiny_whisper_bundle().speech.config
+    assert load_bundle(tmp_path, without=VOCABULARY).model.config == tiny_whisper_bundle().model.config
 
 
 def test_the_vocabulary_of_another_model(tmp_path: Path) -> None:
@@ -393,6 +395,13 @@ def test_where_a_feature_extractor_is_described(tmp_path: Path) -> None:
     assert load_bundle(tmp_path).sound == bundle.sound, "all of Whisper's are the same, but for the sizes"
 
 
+@pytest.mark.parametrize("layout", ["multiattn", "whisper"])
+def test_decoding_names_of_before_november_2026(layout: str, tmp_path: Path) -> None:
+    save_bundle(tiny_whisper_bundle(), tmp_path, layout=layout)
+    change_config(tmp_path, lambda config: config.update(decoding={"beams": 3, "alignment_heads": [[1, 0]]}))
+    assert load_bundle(tmp_path).decoding == {"num_beams": 3, "alignment_heads": ((1, 0),)}
+
+
 def test_where_older_directories_state_the_suppressed_tokens(tmp_path: Path) -> None:
     save_bundle(tiny_whisper_bundle(), tmp_path, layout="hf-whisper")
     (tmp_path / "generation_config.json").unlink()
@@ -406,7 +415,7 @@ def test_where_older_directories_state_the_suppressed_tokens(tmp_path: Path) -> 
 def test_several_ends(tmp_path: Path) -> None:
     save_bundle(tiny_whisper_bundle(), tmp_path, layout="hf-whisper")
     change_config(tmp_path, lambda config: config.update(eos_token_id=[270, 5], pad_token_id=None))
-    text = load_bundle(tmp_path).speech.config.decoder
+    text = load_bundle(tmp_path).model.config.decoder
     assert (text.end_token, text.pad_token) == (270, 270)
 
 
@@ -428,7 +437,7 @@ def test_published_heads_need_the_published_sizes() -> None:
     assert published_heads(replace(tiny, decoder=replace(tiny.decoder, vocab_size=51866))) == ()
     assert published_heads(replace(tiny, encoder=replace(tiny.encoder, depth=2))) == ()
     assert published_heads(replace(tiny, encoder=replace(tiny.encoder, max_frames=750))) == ()
-    assert published_heads(tiny_whisper_bundle().speech.config) == ()
+    assert published_heads(tiny_whisper_bundle().model.config) == ()
 
 
 # the original's file
@@ -446,7 +455,7 @@ def original(tmp_path: Path) -> Path:
 def test_an_original_file(original: Path) -> None:
     bundle = load_bundle(original)
     assert (bundle.layout, bundle.source) == ("whisper", str(original))
-    assert bundle.speech.config == tiny_whisper_bundle().speech.config
+    assert bundle.model.config == tiny_whisper_bundle().model.config
     marks = {bundle.tokenizer.decode([token]) for token in bundle.decoding["suppress"]}
     assert {"(", " -"} <= marks and "." not in marks
     assert set(tiny_whisper_bundle().decoding["suppress"]) < set(bundle.decoding["suppress"])

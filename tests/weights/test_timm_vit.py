@@ -150,7 +150,7 @@ def test_labels(config: dict[str, Any], labels: tuple[str, ...], tmp_path: Path)
 
 def test_labels_that_do_not_match(tmp_path: Path) -> None:
     save_theirs(tmp_path, classes=3, label_names=["ant", "bee"])
-    with pytest.raises(ModelError, match=r"config\.json must have a label for each of 3 classes, but has 2 instead"):
+    with pytest.raises(ModelError, match=r"must have a label for each of 3 classes, but has 2 instead"):
         load_bundle(tmp_path)
 
 

@@ -19,7 +19,7 @@ from ...attention import ProjectedContext
 from ...errors import ModelError
 from ...generation import Generated, GenerationConfig, generate
 from ...generation.ctc import CtcScorer
-from ...generation.timestamps import TimestampRules
+from ...generation.logits_processors import TimestampRules
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
 from .segments import WindowResult, has_no_speech

@@ -48,7 +48,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
-        model = bundle.speech
+        model = bundle.require(SpeechRecognizer)
         tokenizer = tokenizer_of(bundle)
         super().__init__(bundle, model, device=device)
         decoder = model.config.decoder

@@ -48,10 +48,10 @@ def checked(**values: object) -> GenerationConfig:
         ("no_repeat_ngram", -1, "at least 0"),
         ("suppress", (3, -1), "tokens, whole numbers from 0"),
         ("suppress_first", 3, "tokens, whole numbers from 0"),
-        ("forced", 3, "pairs of a place and a token, whole numbers from 0"),
-        ("forced", ((0, 3), (1,)), "pairs of a place and a token, whole numbers from 0"),
-        ("forced", ((0, -3),), "pairs of a place and a token, whole numbers from 0"),
-        ("forced", ((0, 3), (0, 4)), "of one token for a place"),
+        ("forced", 3, "pairs of a position and a token, whole numbers from 0"),
+        ("forced", ((0, 3), (1,)), "pairs of a position and a token, whole numbers from 0"),
+        ("forced", ((0, -3),), "pairs of a position and a token, whole numbers from 0"),
+        ("forced", ((0, 3), (0, 4)), "of one token for a position"),
     ],
 )
 def test_what_cannot_be_is_named(name: str, value: object, rule: str) -> None:
