@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 def classifier(bundle: "ModelBundle") -> Details:
     """Describe a classifier."""
-    model = bundle.model
-    assert isinstance(model, ViT)
+    model = bundle.require(ViT)
     config = model.config
     sites = model.attention_sites()
     lines = {
@@ -35,8 +34,7 @@ def classifier(bundle: "ModelBundle") -> Details:
 
 def captioner(bundle: "ModelBundle") -> Details:
     """Describe a captioner."""
-    model = bundle.model
-    assert isinstance(model, Captioner)
+    model = bundle.require(Captioner)
     decoder = model.config.decoder
     sites = model.attention_sites(tokens=decoder.max_length)
     keys = f"{sites[-1].k_len} tokens are looked at, of which {by(model.encoder.grid(bundle.pictures.size))}"
@@ -51,8 +49,7 @@ def captioner(bundle: "ModelBundle") -> Details:
 
 def recognizer(bundle: "ModelBundle") -> Details:
     """Describe a speech recognizer."""
-    model = bundle.model
-    assert isinstance(model, SpeechRecognizer)
+    model = bundle.require(SpeechRecognizer)
     config, encoder, decoder = model.config, model.config.encoder, model.config.decoder
     sites = model.attention_sites(tokens=decoder.max_length)
     frame = 1000 * bundle.sound.frame_seconds * encoder.strides[0] * encoder.strides[1]
@@ -83,8 +80,7 @@ def recognizer(bundle: "ModelBundle") -> Details:
 
 def answerer(bundle: "ModelBundle") -> Details:
     """Describe a model that answers questions: one with an image encoder, or with a single stream."""
-    model, size = bundle.model, bundle.pictures.size
-    assert isinstance(model, VQA | SingleStream)
+    model, size = bundle.require(VQA, SingleStream), bundle.pictures.size
     question, lines = model.config.question, {}
     if isinstance(model, VQA):
         decoder, prefix = model.config.decoder, model.encoder.num_prefix_tokens
