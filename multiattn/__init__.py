@@ -22,7 +22,7 @@ Importing the package is quick: torch is imported when `load` is first asked for
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .pipelines import load
+    from .pipelines.load import load
 
 __all__ = ["__version__", "load"]
 
