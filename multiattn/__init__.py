@@ -22,7 +22,7 @@ Importing the package is fast: torch is imported when `load` is first used.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .pipelines import load
+    from .pipelines.load import load
 
 __all__ = ["__version__", "load"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError, ModelError, MultiattnError
 from ..inputs.files import RECORDINGS
-from .inputs import BAD_FILES, add_paths, find_inputs, status
-from .options import Parser, add_device, add_format, add_model, at_least_one
+from ..registry import task_spec
+from .inputs import evenly_spread, find_inputs, status
+from .options import BAD_FILES, Parser, add_device, add_format, add_model, add_paths, at_least_one, model_or_shipped
 from .output import Report, printable, say, spinner
-from .report import evenly_spread
 
 if TYPE_CHECKING:
     from ..alignment import HeadScore
@@ -20,22 +20,26 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Find the attention heads of a speech model that word times are taken from: those
-whose look moves on through the recording as the text does, and is sharp. Each
-head of each layer is scored on a few recordings of speech, with the text that a
-metadata.jsonl beside them has for them, or else with what the model hears.
+whose attention moves through the recording in the order of the text and is
+sharp. Each head of each layer is scored on a few recordings of speech, with the
+text that a metadata.jsonl beside them states, or else with the model's own
+transcript.
 """
 
 _EPILOG = f"""\
-columns: layer and head; score = order x focus; order = pairs of tokens looked
-at in the order of the text, less those the other way round (-1 to 1); focus =
-share of a token's look that goes to the 0.2 s each way of its middle (0 to 1).
-Heads that score at least 70 % of the best are chosen (marked *), at most 10.
-A text of one or two tokens tells nothing about order and is left out; clips of
+columns
+  layer, head
+  score  order x focus; heads with at least 70 % of the best score are chosen
+         (marked *), at most 10
+  order  pairs of tokens whose attention is in the order of the text, less those
+         in the opposite order (-1 to 1)
+  focus  share of a token's attention within 0.2 s of its middle (0 to 1)
+A text of one or two tokens has no order to measure and is left out; clips of
 one word each can be joined first: python -m multiattn.data.concat_files --help
 
-With --save the model's directory has them from then on, and `multiattn
-transcribe --words` uses them. Models that state none have their word times from
-all heads of the later half of their layers, which is less exact.
+With --save the heads are stated in the model's directory, and `multiattn
+transcribe --words` uses them. Without such a statement, word times are taken
+from all heads of the later half of the layers, which is less exact.
 
 examples
   multiattn align-heads recordings/ --model runs/mine/model --save
@@ -50,37 +54,33 @@ with --format json: one object
 """
 
 _ENOUGH = 20  # recordings: the scores hardly change with more
-_FILES = {"multiattn": "config.json", "hf-whisper": "generation_config.json"}  # where a layout states its heads
 
 
 def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn align-heads", description=_DESCRIPTION, epilog=_EPILOG)
     add_paths(parser, RECORDINGS)
-    add_model(parser, task="transcribe")
+    add_model(parser, "transcribe")
     parser.add_argument(
         "--limit",
         metavar="N",
         type=at_least_one,
         default=_ENOUGH,
-        help=f"recordings to take, evenly chosen among those there are (default: {_ENOUGH})",
+        help=f"recordings to use, evenly spread over those found (default: {_ENOUGH})",
     )
-    parser.add_argument(
-        "--save", action="store_true", help="write the heads that were found into the model's directory"
-    )
+    parser.add_argument("--save", action="store_true", help="state the chosen heads in the model's directory")
     add_format(parser, json_help="json: one object, with the scores of all heads")
     add_device(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Finds heads; returns 0 when every input could be used."""
+    """Find heads; return 0 where every input could be used."""
+    args.model = model_or_shipped(args.model, "transcribe")
     with spinner("loading the model"):
         import multiattn
 
         found, unusable = find_inputs(args.paths, RECORDINGS)
-        for error in unusable:
-            say(str(error))
         if not found:
             return 1
         recordings = evenly_spread(found, args.limit)
@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
     texts = given_texts(recordings)
     scored: list[list[HeadScore]] = []
-    failures, tokens = len(unusable), 0
-    with Report(len(recordings), doing="listening") as report:
+    failures, tokens = unusable, 0
+    with Report(len(recordings), doing="scoring heads") as report:
         for recording in recordings:
             try:
                 scores, count = score(pipeline, recording, texts.get(recording.resolve()))
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
                 tokens += count
             report.advance()
     if not scored:
-        return status(failures, len(unusable) + len(recordings))
+        return status(failures, unusable + len(recordings))
     if not any(scored):
         raise InputError(
             f"no recording has a text of at least {LEAST_TOKENS} tokens, and shorter ones tell nothing about order: "
@@ -114,17 +114,29 @@ def run(args: argparse.Namespace) -> int:
     chosen = choose_heads(ranked)
     if args.format == "json":
         facts = {"model": pipeline.bundle.source, "recordings": len(scored), "tokens": tokens}
-        print(json.dumps(facts | {"alignment_heads": [list(head) for head in chosen], "heads": _told(ranked)}))
+        print(
+            json.dumps(
+                facts | {"alignment_heads": [list(head) for head in chosen], "heads": [_facts(one) for one in ranked]}
+            )
+        )
     else:
         print(as_text(ranked, chosen))
     if file is not None:
-        save_heads(file, chosen, inside="decoding" if file.name == _FILES["multiattn"] else None)
-        say(f"the {len(chosen)} heads stand in {file}")
-    return status(failures, len(unusable) + len(recordings))
+        save_heads(file, chosen, inside="decoding" if pipeline.bundle.layout == "multiattn" else None)
+        say(f"the {len(chosen)} heads are stated in {file}")
+    return status(failures, unusable + len(recordings))
 
 
 def score(pipeline: "TranscribePipeline", file: Path, text: str | None) -> tuple[list["HeadScore"], int]:
-    """How each head follows a recording, or the first piece of it that the model takes at once; and the text's tokens.
+    """Score every head on a recording, or on its beginning, as much as the model takes at once.
+
+    Args:
+        pipeline: The model.
+        file: The recording.
+        text: What is said in it; where None, or where the recording is longer, the model's transcript is used.
+
+    Returns:
+        The scores, and the number of tokens of the text.
 
     Raises:
         InputError: The recording cannot be used.
@@ -144,15 +156,15 @@ def score(pipeline: "TranscribePipeline", file: Path, text: str | None) -> tuple
         is_whole = not len(recording.read(sound.max_seconds, sound.max_seconds + 0.1))
     if not len(samples):
         raise InputError(f"{file}: has no sound in it, and no head follows it: leave it out.")
-    language, heard = None, text
-    if heard is None or not is_whole:
+    language, spoken = None, text
+    if spoken is None or not is_whole:
         transcript = pipeline(samples, rate=sound.sample_rate)
-        language, heard = transcript.language, transcript.text
+        language, spoken = transcript.language, transcript.text
     special = SpeechTokens.of(
         bundle.tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size
     )
     prompt = special.prompt(language=language or ("en" if special.languages else None))
-    ids = bundle.tokenizer.encode(f" {heard.strip()}")[: decoder.max_length - len(prompt) - 1]
+    ids = bundle.tokenizer.encode(f" {spoken.strip()}")[: decoder.max_length - len(prompt) - 1]
     with torch.inference_mode():
         features = sound.features(samples)[None].to(pipeline.device)
         lengths = torch.tensor([sound.frames(len(samples))], device=pipeline.device)
@@ -172,7 +184,7 @@ def score(pipeline: "TranscribePipeline", file: Path, text: str | None) -> tuple
 
 
 def given_texts(recordings: Sequence[Path]) -> dict[Path, str]:
-    """What is said in recordings, where a manifest beside them says so."""
+    """Return what is said in those recordings whose folder has a manifest."""
     from ..data.recordings import read_recordings
 
     texts: dict[Path, str] = {}
@@ -184,23 +196,24 @@ def given_texts(recordings: Sequence[Path]) -> dict[Path, str]:
 
 
 def file_of_heads(pipeline: "TranscribePipeline") -> Path:
-    """The file in the model's directory in which its heads are stated.
+    """Return the file in the model's directory that states its heads.
 
     Raises:
-        ModelError: There is none that can be written to.
+        ModelError: The model is not in a directory, or its layout has no such file.
     """
     bundle = pipeline.bundle
     directory = Path(bundle.source)
-    if not directory.is_dir() or bundle.layout not in _FILES:
+    files = {"multiattn": "config.json", **task_spec("transcribe").decoding_files}
+    if not directory.is_dir() or bundle.layout not in files:
         raise ModelError(
             f"--save needs a model directory of yours, ours or in the layout hf-whisper, but {bundle.source} is none: "
             "write one with `multiattn convert`, or take the heads from --format json"
         )
-    return directory / _FILES[bundle.layout]
+    return directory / files[bundle.layout]
 
 
 def save_heads(file: Path, heads: list[tuple[int, int]], *, inside: str | None) -> None:
-    """State the heads in a JSON file, in the object called `inside` where it is named.
+    """Write the heads into a JSON file: into its object `inside`, or at its top where None.
 
     Raises:
         MultiattnError: The file cannot be read or written.
@@ -215,7 +228,7 @@ def save_heads(file: Path, heads: list[tuple[int, int]], *, inside: str | None) 
 
 
 def as_text(ranked: list["HeadScore"], chosen: list[tuple[int, int]]) -> str:
-    """A table, the best head first, down to a few that were not chosen."""
+    """Return a table, the best head first, down to a few that were not chosen."""
     lines = ["  layer  head  score  order  focus"]
     for one in ranked[: len(chosen) + 5]:
         mark = "*" if (one.layer, one.head) in chosen else " "
@@ -224,8 +237,5 @@ def as_text(ranked: list["HeadScore"], chosen: list[tuple[int, int]]) -> str:
     return "\n".join(lines)
 
 
-def _told(ranked: list["HeadScore"]) -> list[dict[str, float]]:
-    return [
-        {"layer": one.layer, "head": one.head, "score": one.score, "order": one.monotonic, "focus": one.sharp}
-        for one in ranked
-    ]
+def _facts(one: "HeadScore") -> dict[str, float]:
+    return {"layer": one.layer, "head": one.head, "score": one.score, "order": one.monotonic, "focus": one.sharp}

@@ -1,20 +1,18 @@
-"""`multiattn classify`: what is on these pictures, and where did the model look?"""
+"""`multiattn classify`: what is in these pictures, and where did the model look?"""
 
 import argparse
-import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .inputs import BAD_FILES, MAP_FILES, add_paths
 from .map_files import Written
-from .options import MAP_METHODS, Parser, add_model, at_least_one
-from .output import printable
-from .pictures import add_results, work_through
+from .options import BAD_FILES, MAP_FILES, Parser, add_model, add_paths, add_results, at_least_one
+from .predict import Job, Predictor, block, score_line
 
 if TYPE_CHECKING:
-    from ..pipelines import ClassifyResult
+    from ..pipelines import ClassifyResult, Failure
 
 _DESCRIPTION = """\
-Say what is on pictures. Prints the most likely labels of each with their
+Say what is in pictures. Prints the most likely labels of each with their
 probabilities, in the order of the inputs, each as soon as it is ready. With
 --maps, also writes where the model looked: pictures, numbers, and pages to
 explore.
@@ -22,19 +20,19 @@ explore.
 
 _EPILOG = f"""\
 map methods
-  attention         what the model read out last: attention of the last layer,
-                    mean of its heads; the same for every label
+  attention         attention of the last layer, mean of its heads; the same for
+                    every label
   rollout           attention followed back through all layers (Abnar & Zuidema
                     2020); the same for every label
-  relevance         attention weighted by what it did for the label that came
-                    first (Chefer et al. 2021)
+  relevance         attention weighted by how much it raised the score of the
+                    first label (Chefer et al. 2021)
   gradient_x_input  how the label's score changes with each pixel; uses no
-                    attention: a contrast to judge the others by
+                    attention, for comparison
   all               all of these
 
 files in the --maps folder, for a picture NAME.jpg
-  NAME.html         one page, complete in itself: the picture with the maps over
-                    it, every layer and head, the value under the mouse
+  NAME.html         one self-contained page: the picture with the maps over it,
+                    every layer and head, the value under the mouse
   NAME.METHOD.png   the map over the picture
 {MAP_FILES.format("picture")}
 
@@ -58,35 +56,35 @@ def parser() -> Parser:
     """The command's options."""
     parser = Parser(prog="multiattn classify", description=_DESCRIPTION, epilog=_EPILOG)
     add_paths(parser)
-    add_model(parser)
+    add_model(parser, "classify")
     parser.add_argument(
         "--top-k", metavar="K", type=at_least_one, default=5, help="labels to give for each picture (default: 5)"
     )
-    add_results(parser, methods=MAP_METHODS, default_method="relevance")
+    add_results(parser, "classify")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Classifies; returns 0 when every input could be used."""
-    options = {"top_k": args.top_k}
-    return work_through(args, parser(), task="classify", options=options, as_text=as_text, as_json=as_json)
+    """Classify; return 0 where every input could be used."""
+    return Classify(args).run()
 
 
-def as_text(result: "ClassifyResult", written: Written | None) -> str:
-    """A block to read: the file, its labels, and where the page lies."""
-    lines = [printable(result.file)]
-    lines += [f"  {prediction.score:6.1%}  {printable(prediction.label)}" for prediction in result.predictions]
-    if written:
-        lines.append(f"    maps  {printable(written.page)}")
-    return "\n".join(lines)
+class Classify(Predictor["ClassifyResult"]):
+    """One run of the command."""
 
+    task = "classify"
 
-def as_json(result: "ClassifyResult", written: Written | None) -> str:
-    """One line, one object."""
-    line: dict[str, object] = {
-        "file": result.file,
-        "predictions": [{"label": prediction.label, "score": prediction.score} for prediction in result.predictions],
-    }
-    if written:
-        line["maps"] = written.by_method
-    return json.dumps(line)
+    def results(self, jobs: Sequence[Job]) -> "Iterator[ClassifyResult | Failure]":
+        """Load the model, and return the results for all jobs in order, computed as they are taken."""
+        import multiattn
+
+        args = self.args
+        pipeline = multiattn.load(args.model, task="classify", device=args.device)
+        files = [job.file for job in jobs]
+        return pipeline.stream(files, top_k=args.top_k, maps=self.methods, batch_size=args.batch_size)
+
+    @staticmethod
+    def as_text(result: "ClassifyResult", written: Written | None) -> str:
+        """Return the file, its labels, and the path of the page."""
+        lines = [score_line(prediction.score, prediction.label) for prediction in result.predictions]
+        return block(str(result.file), lines, written)

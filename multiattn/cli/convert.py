@@ -1,16 +1,17 @@
-"""`multiattn convert`: the same weights in another layout."""
+"""`multiattn convert`: rewrite a model in another layout."""
 
 import argparse
 from pathlib import Path
 
 from ..errors import InputError
-from .options import LAYOUTS, MODEL_HELP, Parser, not_empty
+from ..registry import layouts
+from .options import MODEL_HELP, Parser, not_empty
 from .output import printable, say, spinner
 
 _DESCRIPTION = """\
 Rewrite a model in another layout, with its preprocessing and its labels or
-its vocabulary. The weights stay the same; their names and the files around
-them change.
+vocabulary. The weights stay the same; their names and the files beside them
+change.
 """
 
 _EPILOG = """\
@@ -26,7 +27,7 @@ layouts
   blip       for the original BLIP, blip_decoder(pretrained="DST/model.pth")
   vit-gpt2   for transformers, VisionEncoderDecoderModel.from_pretrained("DST")
 
-  of those who answer
+  of models that answer
   hf-blip    for transformers, BlipForQuestionAnswering.from_pretrained("DST")
   blip       for the original BLIP, blip_vqa(pretrained="DST/model.pth")
   hf-vilt    for transformers, ViltForQuestionAnswering.from_pretrained("DST")
@@ -44,7 +45,7 @@ examples
   multiattn convert openai/whisper-tiny.en tiny-en --to whisper
 """
 
-_FEW = 3  # names to tell of what is in the way
+_FEW = 3  # names that a message lists
 
 
 def parser() -> Parser:
@@ -57,12 +58,13 @@ def parser() -> Parser:
         type=not_empty,
         help="the directory to write, made where it is missing; one that is there must be empty",
     )
-    parser.add_argument("--to", metavar="LAYOUT", choices=LAYOUTS, required=True, help=f"one of {', '.join(LAYOUTS)}")
+    known = ("multiattn", *layouts())
+    parser.add_argument("--to", metavar="LAYOUT", choices=known, required=True, help=f"one of {', '.join(known)}")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Converts; prints where the model lies."""
+    """Convert, and print the path of the new model; return 0."""
     check_target(args.target)
     with spinner("converting"):
         from ..weights import convert
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_target(target: str) -> None:
-    """Makes sure that the model will lie there alone: beside files of another layout, it could be read as that.
+    """Check that the model will be alone there: beside files of another layout, it could be read as that layout.
 
     Raises:
         InputError: The target is a file, or a directory with something in it.

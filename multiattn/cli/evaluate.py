@@ -1,118 +1,149 @@
-"""`multiattn evaluate`: how good is a model on data of which the right answers are known?"""
+"""`multiattn evaluate`: how good is a model on data whose right answers are known?
 
-import argparse
-
-from .options import Parser, add_compute, add_format, at_least_one, not_empty
-
-_DESCRIPTION = """\
-Measure a classifier on labeled pictures, a captioner on pictures with captions
-that people wrote, a recognizer on recordings of which it is known what is said,
-or a model that answers on pictures with questions that people answered. A
-classifier's labels are matched to the data's classes by name.
+The loop is here: read the data, run the model, name and count what cannot be used, report the figures. What differs by
+task is an `Evaluator`, one in each `evaluate_*` module.
 """
 
-_EPILOG = """\
-what is measured of a classifier
-  top1   share of the pictures whose label is the model's first choice
-  top5   share of the pictures whose label is among its first five
-  ece    expected calibration error: how far the stated probability is from the
-         share that is right, in the mean over 15 bins (Guo et al. 2017); 0 is a
-         model that can be taken at its word
+import argparse
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
-what is measured of a captioner (by the published definitions, without Java)
-  bleu1, bleu2, bleu3, bleu4
-         runs of one to four words that are in a reference too
-  meteor words matched with the best reference, exactly or by their stem;
-         without synonyms and paraphrases, so a little below Meteor 1.5
-  rouge_l   longest common subsequence with a reference
-  cider  CIDEr-D: likeness to the references, rare words counting more; 0 to 10
-  self_retrieval   how often a caption is more like its own picture's references
-         than like those of 99 other pictures: a model that says the same of
-         every picture gets 0.01
+from ..errors import InputError
+from ..registry import load_part, task_spec, tasks
+from .inputs import evenly_spread, status
+from .options import Parser, UsageError, add_compute, add_format, at_least_one, model_or_shipped, not_empty
+from .output import Report, printable, spinner
 
-what is measured of a recognizer
-  wer    word error rate: words that are others, missing or put in, over the
-         words that were said
-  cer    the same of characters
-  both after --normalizer: english, Whisper's rules (numbers in figures,
-  contractions in full, no punctuation; but without its table of British
-  spellings); basic, lower case without punctuation; none
-  "one two three" is one word by the English rules: take basic for digits
+if TYPE_CHECKING:
+    from ..pipelines import Failure, Result
 
-what is measured of answers (compared in lower case, without punctuation and
-articles, with numbers up to ten in figures)
-  accuracy      share that is the answer most people gave
-  vqa_accuracy  right in full where three others gave it, by a third where one
-         did, each person left out in turn (Antol et al. 2015)
-  by_type       accuracy by the data's `type`, or the question's first two words
-  --baselines   question_only: the same model, but each picture is of the mean
-         color everywhere; most_frequent: for each type the most frequent
-         answer of the train split
-  WUPS, which lets a near word pass, is left out: it needs WordNet
+_Input = TypeVar("_Input")
+_Truth = TypeVar("_Truth")
+_Result = TypeVar("_Result", bound="Result")
 
-data
-  FOLDER/SPLIT/CLASS/*.jpg, or FOLDER/SPLIT/metadata.jsonl (or metadata.csv)
-  with the columns file_name and label; for captions file_name and text or texts
-  COCO and Flickr8k as published: --captions and --pictures ({split} in them is
-  the name of the split)
-  for answers file_name, question, and answer or answers (a list of what several
-  people said), and type where known; VQA v2 as published: --questions,
-  --annotations and --pictures
-  recordings: file_name and text, or LibriSpeech's folders as published;
-  --join makes 400 fixed recordings of 1 to 8 short ones each, with pauses and
-  noise
+_DESCRIPTION = """\
+Measure a model on data with known answers: a classifier on labeled pictures, a
+captioner on pictures with captions that people wrote, a recognizer on
+recordings with their transcripts, a model that answers on pictures with
+questions that people answered. A classifier's labels are matched to the data's
+classes by name.
+"""
 
-examples
-  multiattn evaluate classify --data .data/cifar10
-  multiattn evaluate classify --data pets --split test --model runs/pets/model
-  multiattn evaluate caption --data flickr8k --split test --beams 3
-  multiattn evaluate caption --data coco --limit 500 --pictures {split}2017 \\
-      --captions annotations/captions_{split}2017.json
-  multiattn evaluate transcribe --data LibriSpeech --split test-clean --model M
-  multiattn evaluate transcribe --data .data/fsdd --join --normalizer basic
-  multiattn evaluate answer --data .data/easy-vqa --baselines
-
-with --format json, one object
-  {"top1": 0.84, "top5": 0.99, "ece": 0.02, "items": 10000, "skipped": 0,
-   "model": "classify", "data": "pets", "split": "test"}
-  {"bleu1": 0.61, "bleu2": 0.42, "bleu3": 0.28, "bleu4": 0.18, "meteor": 0.19,
-   "rouge_l": 0.44, "cider": 0.45, "self_retrieval": 0.41, "items": 500,
-   "skipped": 0, "model": "caption", "data": "flickr8k", "split": "test"}
-  {"wer": 0.0123, "cer": 0.0098, "substitutions": 9, "deletions": 7,
-   "insertions": 6, "words": 1800, "normalizer": "basic", "items": 400,
-   "skipped": 0, "model": "transcribe", "data": "digits", "split": "validation"}
-  {"accuracy": 0.99, "vqa_accuracy": 0.99, "by_type": {"what color":
-   {"accuracy": 1.0, "items": 880}, ...}, "baselines": {"question_only":
-   {"accuracy": 0.52, ...}, "most_frequent": {...}}, "items": 4847,
-   "skipped": 0, "model": "answer", "data": "easy-vqa", "split": "validation"}
-
+_BAD_FILES = """\
 A file that cannot be read is named on standard error, left out and counted
 as skipped, and the exit status is 1.
 """
 
-_MADE = {"caption": "captions", "transcribe": "transcripts", "answer": "answers"}
-_ONLY = {  # options, and the tasks that have them
-    "num_beams": ("caption", "transcribe", "answer"),
-    "captions": ("caption",),
-    "pictures": ("caption", "answer"),
-    "questions": ("answer",),
-    "annotations": ("answer",),
-    "baselines": ("answer",),
-    "normalizer": ("transcribe",),
-    "language": ("transcribe",),
-    "join": ("transcribe",),
-}
+
+class Figures(NamedTuple):
+    """What an evaluation found."""
+
+    values: Mapping[str, object]
+    """As `--format json` has them."""
+
+    lines: Sequence[str]
+    """As text has them."""
+
+
+class Evaluator(ABC, Generic[_Input, _Truth, _Result]):
+    """Measures the models of one task.
+
+    Args:
+        args: The options of the command, with `model`.
+    """
+
+    things: ClassVar[str] = "pictures"
+    """What messages call the things that are counted."""
+
+    measures: ClassVar[str] = ""
+    """For the help: the figures and what they mean."""
+
+    data: ClassVar[str] = ""
+    """For the help: the forms of data that can be read."""
+
+    examples: ClassVar[str] = ""
+    """For the help: commands."""
+
+    output: ClassVar[str] = ""
+    """For the help: a line of JSON."""
+
+    options: ClassVar[tuple[str, ...]] = ()
+    """The options of this task that not every task has, by their names in `args`."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+
+    @classmethod
+    def add_options(cls, parser: argparse._ArgumentGroup) -> None:
+        """Add the options that only this task has. None must be the value of one that is not given."""
+
+    @abstractmethod
+    def read(self) -> Sequence[tuple[_Input, Sequence[_Truth]]]:
+        """Read the data: inputs of the model, each with the right answers, one for each result that it gives."""
+
+    @abstractmethod
+    def results(self, items: Sequence[tuple[_Input, Sequence[_Truth]]]) -> "Iterator[_Result | Failure]":
+        """Load the model, and return the results for all items of `read` in order, computed as they are taken."""
+
+    @abstractmethod
+    def figures(self, truths: Sequence[_Truth], results: Sequence[_Result]) -> Figures:
+        """Compare results with what is right; there is at least one."""
+
+    def run(self) -> int:
+        """Evaluate; return the exit status: 0 where everything could be used."""
+        args = self.args
+        with spinner("loading the model"):
+            items = evenly_spread(self.read(), args.limit)
+            results = self.results(items)
+        truths: list[_Truth] = []
+        found: list[_Result] = []
+        skipped = 0
+        with Report(len(items), doing=task_spec(args.task).doing) as report:
+            for _, of_input in items:
+                named: Exception | None = None
+                for truth in of_input:
+                    result = next(results)
+                    if result.error is None:
+                        truths.append(truth)
+                        found.append(result)
+                        continue
+                    skipped += 1
+                    if result.error is not named:  # all questions about a picture that cannot be read share one
+                        named = result.error
+                        report.message(f"skipped: {named}")
+                report.advance()
+            if not found:
+                raise InputError(
+                    f"{args.data}: none of the {skipped} {self.things} of the split {args.split!r} could be used"
+                )
+            figures = self.figures(truths, found)
+            facts = {"items": len(found), "skipped": skipped}
+            facts |= {name: getattr(args, name) for name in ("model", "data", "split")}
+            if args.format == "json":
+                report.result(json.dumps({**figures.values, **facts}))
+            else:
+                text = printable(f"on {len(found)} {self.things} of {args.data} ({args.split}) with {args.model}")
+                report.result("\n".join([*figures.lines, text + (f"; {skipped} skipped" if skipped else "")]))
+        return status(skipped, skipped + len(found), self.things)
+
+
+def evaluators() -> dict[str, type[Evaluator[object, object, "Result"]]]:
+    """Return the evaluator of each task."""
+    return {name: load_part(f"{spec.evaluator}:Evaluator") for name, spec in tasks().items()}
 
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn evaluate", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument(
-        "task",
-        metavar="TASK",
-        choices=("classify", "caption", "transcribe", "answer"),
-        help="classify, caption, transcribe or answer",
-    )
+    known = evaluators()
+    parts = [*(one.measures for one in known.values())]
+    parts += ["data\n" + "".join(one.data for one in known.values())]
+    parts += ["examples\n" + "".join(one.examples for one in known.values())]
+    parts += ["with --format json, one object\n" + "".join(one.output for one in known.values()), _BAD_FILES]
+    parser = Parser(prog="multiattn evaluate", description=_DESCRIPTION, epilog="\n".join(parts))
+    names = list(known)
+    parser.add_argument("task", metavar="TASK", choices=names, help=f"{', '.join(names[:-1])} or {names[-1]}")
     parser.add_argument("--data", metavar="FOLDER", type=not_empty, required=True, help="the files (see below)")
     parser.add_argument(
         "--split",
@@ -133,73 +164,34 @@ def parser() -> Parser:
     )
     add_format(parser, json_help="json: one object")
     add_compute(parser)
-    texts = parser.add_argument_group("captions, transcripts and answers only")
-    texts.add_argument(
+    shared = parser.add_argument_group("captions, transcripts and answers only")
+    shared.add_argument(
         "--beams",
         dest="num_beams",
         metavar="N",
         type=at_least_one,
-        help="texts that the search keeps at once (default: as the model says, or 3, for transcripts 5); not for a "
-        "model that chooses its answers out of a list",
+        help="beams of the search (default: the model's own, or 3, for transcripts 5); not for a model that chooses "
+        "its answers from a list",
     )
-    texts.add_argument(
+    shared.add_argument(
         "--pictures",
         metavar="DIR",
         type=not_empty,
-        help="not for transcripts: the pictures of --captions, in FOLDER; or, with {id:012} for the number of one, "
-        "those of --questions",
+        help="not for transcripts: the folder in FOLDER with the pictures of --captions; or of --questions, where "
+        "{id:012} stands for the number of a picture",
     )
-    captions = parser.add_argument_group("captions only")
-    captions.add_argument(
-        "--captions",
-        metavar="FILE",
-        type=not_empty,
-        help="a captions JSON of COCO, or Flickr8k's token file, in FOLDER",
-    )
-    transcripts = parser.add_argument_group("transcripts only")
-    transcripts.add_argument(
-        "--normalizer",
-        choices=("english", "basic", "none"),
-        help="what is done to texts before they are compared (see below; default: english)",
-    )
-    transcripts.add_argument(
-        "--language", metavar="CODE", type=not_empty, help="of the recordings, for a model of several languages"
-    )
-    # None, not False, where it is not given: as with the other options of one task
-    transcripts.add_argument(
-        "--join", action="store_const", const=True, help="join short recordings by a fixed recipe (see below)"
-    )
-    answers = parser.add_argument_group("answers only")
-    answers.add_argument("--questions", metavar="FILE", type=not_empty, help="a questions JSON of VQA v2, in FOLDER")
-    answers.add_argument("--annotations", metavar="FILE", type=not_empty, help="the JSON with its answers, in FOLDER")
-    answers.add_argument(
-        "--baselines",
-        action="store_const",
-        const=True,
-        help="also measure what the question alone gives away (see below)",
-    )
+    for name, evaluator in known.items():
+        evaluator.add_options(parser.add_argument_group(f"{task_spec(name).output} only"))
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates; returns 0 when every picture could be used."""
-    args.model = args.model or args.task
-    for name, tasks in _ONLY.items():
-        if getattr(args, name) is not None and args.task not in tasks:
-            things = " and ".join(_MADE[task] for task in tasks)
-            parser().error(f"argument --{name.removeprefix('num_')}: is for {things} only, but the task is {args.task}")
-    if args.task == "caption":
-        from .evaluate_caption import run as run_caption  # NumPy, which the help need not wait for
-
-        return run_caption(args)
-    if args.task == "transcribe":
-        from .evaluate_transcribe import run as run_transcribe
-
-        return run_transcribe(args)
-    if args.task == "answer":
-        from .evaluate_answer import run as run_answer
-
-        return run_answer(args)
-    from .evaluate_classify import run as run_classify
-
-    return run_classify(args)
+    """Evaluate; return 0 where everything could be used."""
+    known = evaluators()
+    for option in dict.fromkeys(name for one in known.values() for name in one.options):
+        if getattr(args, option) is not None and option not in known[args.task].options:
+            things = " and ".join(task_spec(task).output for task, one in known.items() if option in one.options)
+            name = option.removeprefix("num_")
+            raise UsageError(f"argument --{name}: is for {things} only, but the task is {args.task}")
+    args.model = model_or_shipped(args.model, args.task)
+    return known[args.task](args).run()

@@ -1,149 +1,158 @@
 """`multiattn evaluate answer`: how often does a model answer as people do, and would it without the picture?"""
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from ..errors import InputError
-from ..metrics.vqa import AnswerScores, answer_scores, most_frequent, question_type
-from .output import Report, printable, say, spinner
-from .report import EvaluationReport, evenly_spread
+from .evaluate import Evaluator as BaseEvaluator
+from .evaluate import Figures
+from .options import not_empty
+from .output import printable
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ..data.questions import Question, QuestionRecords
-    from ..pipelines import AnswerPipeline
+    from ..metrics.vqa import AnswerScores
+    from ..pipelines import Answer, Failure
 
-_AT_ONCE = 64
-"""Questions about the blanked picture that are asked together."""
-
-
-class _Answered(NamedTuple):
-    """Questions that could be used, and what the model said."""
-
-    questions: list["Question"]
-    answers: list[str]
-    skipped: int
-
-    def scores(self, answers: Sequence[str]) -> AnswerScores:
-        """Of answers to these questions."""
-        said, types = [question.answers for question in self.questions], [kind_of(one) for one in self.questions]
-        return answer_scores(answers, said, types)
+_BATCH = 64
+"""Questions about the blank picture that are asked at once."""
 
 
-def run(args: argparse.Namespace) -> int:
-    """Evaluates; returns 0 when every question could be used."""
-    with spinner("loading the model"):
+class Evaluator(BaseEvaluator[Path, "Question", "Answer"]):
+    """Measures a model that answers on pictures with questions that people answered."""
+
+    things = "questions"
+    measures = """\
+figures of answers (compared in lower case, without punctuation and articles,
+with numbers up to ten in figures)
+  accuracy      share that is the answer most people gave
+  vqa_accuracy  right in full where three others gave it, by a third where one
+         did, each person left out in turn (Antol et al. 2015)
+  by_type       accuracy by the data's `type`, or the question's first two words
+  --baselines   question_only: the same model, but each picture is of the mean
+         color everywhere; most_frequent: for each type the most frequent
+         answer of the train split
+  WUPS, which accepts an answer of similar meaning, is left out: it needs
+  WordNet
+"""
+    data = """\
+  for answers file_name, question, and answer or answers (a list of what several
+  people said), and type where known; VQA v2 as published: --questions,
+  --annotations and --pictures
+"""
+    examples = """\
+  multiattn evaluate answer --data .data/easy-vqa --baselines
+"""
+    output = """\
+  {"accuracy": 0.99, "vqa_accuracy": 0.99, "by_type": {"what color":
+   {"accuracy": 1.0, "items": 880}, ...}, "baselines": {"question_only":
+   {"accuracy": 0.52, ...}, "most_frequent": {...}}, "items": 4847,
+   "skipped": 0, "model": "answer", "data": "easy-vqa", "split": "validation"}
+"""
+    options = ("num_beams", "pictures", "questions", "annotations", "baselines")
+
+    @classmethod
+    def add_options(cls, parser: argparse._ArgumentGroup) -> None:
+        """Add `--questions`, `--annotations` and `--baselines`."""
+        parser.add_argument("--questions", metavar="FILE", type=not_empty, help="a questions JSON of VQA v2, in FOLDER")
+        parser.add_argument(
+            "--annotations", metavar="FILE", type=not_empty, help="the JSON with its answers, in FOLDER"
+        )
+        parser.add_argument(
+            "--baselines",
+            action="store_const",
+            const=True,
+            help="also measure what the question alone gives away (see below)",
+        )
+
+    def read(self) -> Sequence[tuple[Path, Sequence["Question"]]]:
+        """Read the pictures, each with its questions and what people answered; for the baselines, also `train`."""
+        items = self._records(self.args.split).items
+        self._training = list(self._records("train").questions()) if self.args.baselines else None
+        return items
+
+    def results(self, items: Sequence[tuple[Path, Sequence["Question"]]]) -> "Iterator[Answer | Failure]":
+        """Load the model, and return its answer to every question."""
         import multiattn
 
-        items = evenly_spread(_records(args, args.split).items, args.limit)
-        training = _records(args, "train") if args.baselines else None
-        answering = multiattn.load(args.model, task="answer", device=args.device)
-    with Report(len(items), doing="answering") as report:
-        found = _answered(answering, items, args, report)
-        if not found.questions:
-            raise InputError(
-                f"{args.data}: none of the {found.skipped} questions of the split {args.split!r} could be used"
-            )
-        scores = found.scores(found.answers)
-        baselines: dict[str, AnswerScores] = {}
-        if training is not None:
-            baselines["question_only"] = found.scores(_without_pictures(answering, found.questions, args.num_beams))
-            baselines["most_frequent"] = found.scores(_most_frequent(training, found.questions))
-        evaluated = EvaluationReport.of(args, items=len(found.questions), skipped=found.skipped)
-        if args.format == "json":
-            compared = {"baselines": {name: asdict(one) for name, one in baselines.items()}} if baselines else {}
-            report.result(json.dumps(asdict(scores) | compared | asdict(evaluated)))
-        else:
-            report.result(as_text(scores, baselines, evaluated))
-    if found.skipped:
-        say(f"{found.skipped} of {found.skipped + len(found.questions)} questions could not be used")
-    return 1 if found.skipped else 0
+        args = self.args
+        self._answer = multiattn.load(args.model, task="answer", device=args.device)
+        asked = ((path, [question.text for question in questions]) for path, questions in items)
+        return self._answer.stream(asked, batch_size=args.batch_size, num_beams=args.num_beams)
+
+    def figures(self, truths: Sequence["Question"], results: "Sequence[Answer]") -> Figures:
+        """Compare answers with what people said, by kind of question; and the baselines' answers likewise."""
+        from ..metrics.vqa import answer_scores
+
+        kinds = [_kind(question) for question in truths]
+        columns = {"answers": [result.answer for result in results]}
+        if self._training is not None:
+            columns |= {"question_only": self._without_pictures(truths), "most_frequent": self._most_frequent(kinds)}
+        given = [question.answers for question in truths]
+        scores = {name: answer_scores(answers, given, kinds) for name, answers in columns.items()}
+        values = {name: asdict(one) for name, one in scores.items()}
+        found = values.pop("answers")
+        return Figures(found | ({"baselines": values} if values else {}), _table(scores))
+
+    def _records(self, split: str) -> "QuestionRecords":
+        from ..data.questions import read_questions
+
+        args = self.args
+        return read_questions(
+            args.data, split, questions=args.questions, annotations=args.annotations, pictures=args.pictures
+        )
+
+    def _without_pictures(self, questions: Sequence["Question"]) -> list[str]:
+        """Return the model's answers where each picture has the mean color everywhere."""
+        from PIL import Image
+
+        pictures = self._answer.bundle.pictures
+        height, width = pictures.size
+        red, green, blue = (round(255 * share) for share in pictures.mean)
+        blank = Image.new("RGB", (width, height), (red, green, blue))
+        texts = list(dict.fromkeys(question.text for question in questions))
+
+        def batches() -> "Iterator[tuple[Image.Image, list[str]]]":
+            for first in range(0, len(texts), _BATCH):
+                yield blank, texts[first : first + _BATCH]
+
+        results = self._answer.stream(batches(), batch_size=1, num_beams=self.args.num_beams)
+        answers = {text: result.answer for text, result in zip(texts, results, strict=True) if result.error is None}
+        return [answers[question.text] for question in questions]
+
+    def _most_frequent(self, kinds: Sequence[str]) -> list[str]:
+        """Return the most frequent answer of the training split to this kind of question; to all, for a new kind."""
+        from ..metrics.vqa import most_frequent
+
+        training = self._training or []
+        known = most_frequent([one.answers for one in training], [_kind(one) for one in training])
+        return [known.get(kind, known[""]) for kind in kinds]
 
 
-def kind_of(question: "Question") -> str:
-    """The kind of a question: what the data says, or else its first two words."""
+def _kind(question: "Question") -> str:
+    """Return the type that the data states, or else the first two words of the question."""
+    from ..metrics.vqa import question_type
+
     return question.type or question_type(question.text)
 
 
-def as_text(scores: AnswerScores, baselines: dict[str, AnswerScores], evaluated: EvaluationReport) -> str:
-    """A table to read: a line for all questions by each measure, and one for each kind."""
-    columns = {"answers": scores, "question only": None, "most frequent": None}
-    columns |= {name.replace("_", " "): one for name, one in baselines.items()}
-    shown = {name: one for name, one in columns.items() if one is not None}
-    kinds = [printable(kind) for kind in scores.by_type]
-    width = max(map(len, ("VQA accuracy", *(f"  {kind}" for kind in kinds))))
-    lines = [" " * width + "".join(f"  {name:>13}" for name in shown)]
+def _table(columns: "dict[str, AnswerScores]") -> list[str]:
+    """Return a row for all questions by each measure, and one for each kind of question."""
+    kinds = {kind: f"  {printable(kind)}" for kind in columns["answers"].by_type}
+    width = max(map(len, ("VQA accuracy", *kinds.values())))
 
-    def add(name: str, values: Sequence[float], items: str = "") -> None:
-        lines.append(f"{name:{width}}" + "".join(f"  {value:13.2%}" for value in values) + items)
+    def row(name: str, values: Sequence[float]) -> str:
+        return f"{name:{width}}" + "".join(f"  {value:13.2%}" for value in values)
 
-    add("accuracy", [one.accuracy for one in shown.values()])
-    add("VQA accuracy", [one.vqa_accuracy for one in shown.values()])
+    lines = [" " * width + "".join(f"  {name.replace('_', ' '):>13}" for name in columns)]
+    lines.append(row("accuracy", [one.accuracy for one in columns.values()]))
+    lines.append(row("VQA accuracy", [one.vqa_accuracy for one in columns.values()]))
     lines.append("accuracy by the kind of question")
-    for kind, name in zip(scores.by_type, kinds, strict=True):
-        values = [one.by_type[kind].accuracy for one in shown.values()]
-        add(f"  {name}", values, f"  of {scores.by_type[kind].items}")
-    return "\n".join([*lines, evaluated.line("questions")])
-
-
-def _records(args: argparse.Namespace, split: str) -> "QuestionRecords":
-    from ..data.questions import read_questions
-
-    return read_questions(
-        args.data, split, questions=args.questions, annotations=args.annotations, pictures=args.pictures
-    )
-
-
-def _answered(
-    answering: "AnswerPipeline",
-    items: Sequence[tuple[Path, Sequence["Question"]]],
-    args: argparse.Namespace,
-    report: Report,
-) -> _Answered:
-    """Ask the model all questions about all pictures, and tell of each thing that cannot be used, once."""
-    asked = ((path, [question.text for question in questions]) for path, questions in items)
-    results = answering.stream(asked, batch_size=args.batch_size, num_beams=args.num_beams)
-    found, answers, skipped = [], [], 0
-    for _, questions in items:
-        told: Exception | None = None
-        for question in questions:
-            result = next(results)
-            if result.error is None:
-                found.append(question)
-                answers.append(result.answer)
-                continue
-            skipped += 1
-            if result.error is not told:  # all questions about a picture that cannot be read have the same error
-                told = result.error
-                report.message(f"skipped: {told}")
-        report.advance()
-    return _Answered(found, answers, skipped)
-
-
-def _without_pictures(answering: "AnswerPipeline", questions: Sequence["Question"], num_beams: int | None) -> list[str]:
-    """What the model answers where each picture is of the mean color everywhere: what the questions give away."""
-    from PIL import Image
-
-    pictures = answering.bundle.pictures
-    height, width = pictures.size
-    color = tuple(round(255 * share) for share in pictures.mean)
-    blank = Image.new("RGB", (width, height), color)
-    texts = list(dict.fromkeys(question.text for question in questions))
-
-    def parts() -> Iterator[tuple[Any, list[str]]]:
-        for first in range(0, len(texts), _AT_ONCE):
-            yield blank, texts[first : first + _AT_ONCE]
-
-    results = answering.stream(parts(), batch_size=1, num_beams=num_beams)
-    said = {text: result.answer for text, result in zip(texts, results, strict=True)}
-    return [said[question.text] for question in questions]
-
-
-def _most_frequent(training: "QuestionRecords", questions: Sequence["Question"]) -> list[str]:
-    """The answer that is most frequent for this kind of question in the training split; of all, for a new kind."""
-    asked = list(training.questions())
-    known = most_frequent([one.answers for one in asked], [kind_of(one) for one in asked])
-    return [known.get(kind_of(one), known[""]) for one in questions]
+    for kind, name in kinds.items():
+        items = columns["answers"].by_type[kind].items
+        lines.append(row(name, [one.by_type[kind].accuracy for one in columns.values()]) + f"  of {items}")
+    return lines

@@ -1,59 +1,88 @@
-"""`multiattn evaluate caption`: how alike are a model's captions and what people wrote?"""
+"""`multiattn evaluate caption`: how similar are a model's captions to those that people wrote?"""
 
 import argparse
-import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import InputError
-from ..metrics import CaptionScores, caption_scores, self_retrieval
-from .output import Report, say, spinner
-from .report import EvaluationReport, evenly_spread
+from .evaluate import Evaluator as BaseEvaluator
+from .evaluate import Figures
+from .options import not_empty
 
-_POOL = 100
+if TYPE_CHECKING:
+    from ..pipelines import CaptionResult, Failure
+
+_POOL = 100  # pictures among which a caption has to find its own
 
 
-def run(args: argparse.Namespace) -> int:
-    """Evaluates; returns 0 when every picture could be used."""
-    with spinner("loading the model"):
-        import multiattn
+class Evaluator(BaseEvaluator[Path, Sequence[str], "CaptionResult"]):
+    """Measures a captioner on pictures with captions that people wrote."""
 
+    measures = """\
+figures of a captioner (by the published definitions, without Java)
+  bleu1, bleu2, bleu3, bleu4
+         runs of one to four words that are in a reference too
+  meteor words matched with the best reference, exactly or by their stem;
+         without synonyms and paraphrases, so a little below Meteor 1.5
+  rouge_l   longest common subsequence with a reference
+  cider  CIDEr-D: similarity to the references, where rare words count more;
+         0 to 10
+  self_retrieval   how often a caption is more similar to its own picture's
+         references than to those of 99 other pictures: 0.01 for a model that
+         says the same about every picture
+"""
+    data = """\
+  for captions file_name and text or texts; COCO and Flickr8k as published:
+  --captions and --pictures ({split} in them is the name of the split)
+"""
+    examples = """\
+  multiattn evaluate caption --data flickr8k --split test --beams 3
+  multiattn evaluate caption --data coco --limit 500 --pictures {split}2017 \\
+      --captions annotations/captions_{split}2017.json
+"""
+    output = """\
+  {"bleu1": 0.61, "bleu2": 0.42, "bleu3": 0.28, "bleu4": 0.18, "meteor": 0.19,
+   "rouge_l": 0.44, "cider": 0.45, "self_retrieval": 0.41, "items": 500,
+   "skipped": 0, "model": "caption", "data": "flickr8k", "split": "test"}
+"""
+    options = ("num_beams", "captions", "pictures")
+
+    @classmethod
+    def add_options(cls, parser: argparse._ArgumentGroup) -> None:
+        """Add `--captions`."""
+        parser.add_argument(
+            "--captions",
+            metavar="FILE",
+            type=not_empty,
+            help="a captions JSON of COCO, or Flickr8k's token file, in FOLDER",
+        )
+
+    def read(self) -> Sequence[tuple[Path, Sequence[Sequence[str]]]]:
+        """Read the pictures, each with its captions."""
         from ..data.captions import read_captions
 
+        args = self.args
         records = read_captions(args.data, args.split, captions=args.captions, pictures=args.pictures)
-        items = evenly_spread(records.items, args.limit)
-        captioner = multiattn.load(args.model, task="caption", device=args.device)
-    captions: list[str] = []
-    references: list[tuple[str, ...]] = []
-    skipped = 0
-    with Report(len(items)) as report:
-        results = captioner.stream((path for path, _ in items), num_beams=args.num_beams, batch_size=args.batch_size)
-        for (_, texts), result in zip(items, results, strict=True):
-            if result.error is not None:
-                skipped += 1
-                report.message(f"skipped: {result.error}")
-            else:
-                captions.append(result.text)
-                references.append(texts)
-            report.advance()
-        if not captions:
-            raise InputError(f"{args.data}: none of the {skipped} pictures of the split {args.split!r} could be read")
-        scores = caption_scores(captions, references)
-        found = self_retrieval(captions, references, pool=_POOL)
-        evaluated = EvaluationReport.of(args, items=len(captions), skipped=skipped)
-        if args.format == "json":
-            report.result(json.dumps(asdict(scores) | {"self_retrieval": found} | asdict(evaluated)))
-        else:
-            report.result(as_text(scores, found, evaluated))
-    if skipped:
-        say(f"{skipped} of {len(items)} pictures could not be used")
-    return 1 if skipped else 0
+        return [(path, (captions,)) for path, captions in records.items]
 
+    def results(self, items: Sequence[tuple[Path, Sequence[Sequence[str]]]]) -> "Iterator[CaptionResult | Failure]":
+        """Load the model, and return its caption for every picture."""
+        import multiattn
 
-def as_text(scores: CaptionScores, found: float, evaluated: EvaluationReport) -> str:
-    """A few lines to read; `found` is how often a caption leads to its own picture, 0 to 1."""
-    pool = min(_POOL, evaluated.items)
-    return "\n".join(
-        (
+        args = self.args
+        caption = multiattn.load(args.model, task="caption", device=args.device)
+        return caption.stream((path for path, _ in items), num_beams=args.num_beams, batch_size=args.batch_size)
+
+    def figures(self, truths: Sequence[Sequence[str]], results: "Sequence[CaptionResult]") -> Figures:
+        """Compare captions with their references."""
+        from ..metrics import caption_scores, self_retrieval
+
+        captions = [result.text for result in results]
+        scores = caption_scores(captions, truths)
+        found = self_retrieval(captions, truths, pool=_POOL)
+        pool = min(_POOL, len(captions))
+        lines = [
             f"BLEU-1   {scores.bleu1:.3f}",
             f"BLEU-2   {scores.bleu2:.3f}",
             f"BLEU-3   {scores.bleu3:.3f}",
@@ -62,6 +91,5 @@ def as_text(scores: CaptionScores, found: float, evaluated: EvaluationReport) ->
             f"ROUGE-L  {scores.rouge_l:.3f}",
             f"CIDEr-D  {scores.cider:.3f}",
             f"own picture found  {found:.1%} of the time among {pool} (by chance {1 / pool:.1%})",
-            evaluated.line("pictures"),
-        )
-    )
+        ]
+        return Figures(asdict(scores) | {"self_retrieval": found}, lines)

@@ -1,75 +1,77 @@
 """`multiattn evaluate classify`: how often is the right label first, and can the stated probability be trusted?"""
 
-import argparse
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import InputError, ModelError
-from .output import Report, say, spinner
-from .report import EvaluationReport, evenly_spread
+from ..errors import ModelError
+from .evaluate import Evaluator as BaseEvaluator
+from .evaluate import Figures
+
+if TYPE_CHECKING:
+    from ..pipelines import ClassifyResult, Failure
 
 _BINS = 15
 
 
-@dataclass(frozen=True)
-class ClassEvaluation:
-    """What `multiattn evaluate classify` measures."""
+class Evaluator(BaseEvaluator[Path, str, "ClassifyResult"]):
+    """Measures a classifier on labeled pictures."""
 
-    top1: float
-    """Share of the items whose label came first, 0 to 1."""
+    measures = """\
+figures of a classifier
+  top1   share of the pictures whose label is the model's first choice
+  top5   share of the pictures whose label is among its first five
+  ece    expected calibration error: how far the stated probability is from the
+         share that is right, in the mean over 15 bins (Guo et al. 2017); 0 for
+         a model whose probabilities can be taken literally
+"""
+    data = """\
+  FOLDER/SPLIT/CLASS/*.jpg, or FOLDER/SPLIT/metadata.jsonl (or metadata.csv)
+  with the columns file_name and label
+"""
+    examples = """\
+  multiattn evaluate classify --data .data/cifar10
+  multiattn evaluate classify --data pets --split test --model runs/pets/model
+"""
+    output = """\
+  {"top1": 0.84, "top5": 0.99, "ece": 0.02, "items": 10000, "skipped": 0,
+   "model": "classify", "data": "pets", "split": "test"}
+"""
 
-    top5: float
-    """Share of the items whose label was among the first five, 0 to 1."""
-
-    ece: float
-    """Expected calibration error, 0 to 1."""
-
-
-def run(args: argparse.Namespace) -> int:
-    """Evaluates; returns 0 when every picture could be used."""
-    with spinner("loading the model"):
-        import multiattn
-
+    def read(self) -> Sequence[tuple[Path, Sequence[str]]]:
+        """Read the pictures, each with its label."""
         from ..data.image_folder import read_folder
 
-        records = read_folder(args.data, args.split)
-        items = evenly_spread(records.items, args.limit)
-        classifier = multiattn.load(args.model, task="classify", device=args.device)
-    check_labels(records.class_names, classifier.labels)
-    ranks: list[int | None] = []  # of each picture's label among the five first choices
-    scores: list[float] = []  # of each picture's first choice
-    skipped = 0
-    with Report(len(items)) as report:
-        truths = (records.class_names[index] for _, index in items)
-        results = classifier.stream((path for path, _ in items), top_k=5, batch_size=args.batch_size)
-        for truth, result in zip(truths, results, strict=True):
-            if result.error is not None:
-                skipped += 1
-                report.message(f"skipped: {result.error}")
-            else:
-                labels = [prediction.label for prediction in result.predictions]
-                ranks.append(labels.index(truth) if truth in labels else None)
-                scores.append(result.score)
-            report.advance()
-        if not ranks:
-            raise InputError(f"{args.data}: none of the {skipped} pictures of the split {args.split!r} could be read")
-        correct = [rank == 0 for rank in ranks]
-        measured = ClassEvaluation(
-            top1=sum(correct) / len(ranks),
-            top5=sum(rank is not None for rank in ranks) / len(ranks),
-            ece=expected_calibration_error(scores, correct),
+        records = read_folder(self.args.data, self.args.split)
+        self._classes = records.class_names
+        return [(path, (self._classes[index],)) for path, index in records.items]
+
+    def results(self, items: Sequence[tuple[Path, Sequence[str]]]) -> "Iterator[ClassifyResult | Failure]":
+        """Load the model, and return its first five labels for every picture."""
+        import multiattn
+
+        classify = multiattn.load(self.args.model, task="classify", device=self.args.device)
+        check_labels(self._classes, classify.labels)
+        return classify.stream((path for path, _ in items), top_k=5, batch_size=self.args.batch_size)
+
+    def figures(self, truths: Sequence[str], results: "Sequence[ClassifyResult]") -> Figures:
+        """Compare labels with those of the data."""
+        correct = [result.label == truth for truth, result in zip(truths, results, strict=True)]
+        among_five = sum(
+            truth in [prediction.label for prediction in result.predictions]
+            for truth, result in zip(truths, results, strict=True)
         )
-        evaluated = EvaluationReport.of(args, items=len(ranks), skipped=skipped)
-        as_json = args.format == "json"
-        report.result(json.dumps(asdict(measured) | asdict(evaluated)) if as_json else as_text(measured, evaluated))
-    if skipped:
-        say(f"{skipped} of {len(items)} pictures could not be used")
-    return 1 if skipped else 0
+        values = {
+            "top1": sum(correct) / len(truths),
+            "top5": among_five / len(truths),
+            "ece": expected_calibration_error([result.score for result in results], correct),
+        }
+        names = {"top1": "top-1", "top5": "top-5", "ece": "ECE"}
+        return Figures(values, [f"{names[name]:5}  {value:6.2%}" for name, value in values.items()])
 
 
 def check_labels(classes: Sequence[str], labels: Sequence[str]) -> None:
-    """Makes sure that the model can give the right answer for every class of the data.
+    """Check that the model can give the right answer for every class of the data.
 
     Raises:
         ModelError: A class of the data is no label of the model.
@@ -84,14 +86,14 @@ def check_labels(classes: Sequence[str], labels: Sequence[str]) -> None:
 
 
 def expected_calibration_error(scores: Sequence[float], correct: Sequence[bool], *, bins: int = _BINS) -> float:
-    """The mean distance between what the model claims and what is right, over equally wide bins of its claim.
+    """Return the mean distance between stated probability and share that is right, over bins of equal width.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
 
     Args:
         scores: Probability of the first choice, 0 to 1, for each item.
         correct: Whether the first choice was right, for each item.
-        bins: How many.
+        bins: The number of bins.
     """
     claimed, right = [0.0] * bins, [0] * bins
     for score, is_right in zip(scores, correct, strict=True):
@@ -100,18 +102,6 @@ def expected_calibration_error(scores: Sequence[float], correct: Sequence[bool],
         right[index] += is_right
     # |right/n - claimed/n| weighted by n/N: the bin's own n cancels
     return sum(abs(right[i] - claimed[i]) for i in range(bins)) / len(scores)
-
-
-def as_text(measured: ClassEvaluation, evaluated: EvaluationReport) -> str:
-    """A few lines to read."""
-    return "\n".join(
-        (
-            f"top-1  {measured.top1:6.2%}",
-            f"top-5  {measured.top5:6.2%}",
-            f"ECE    {measured.ece:6.2%}",
-            evaluated.line("pictures"),
-        )
-    )
 
 
 def _some(names: Iterable[str], most: int = 5) -> str:

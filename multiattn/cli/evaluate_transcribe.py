@@ -1,91 +1,115 @@
 """`multiattn evaluate transcribe`: how far are a model's transcripts from what was said?"""
 
 import argparse
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import InputError
-from ..metrics.speech import SpeechScores, normalizer_of, speech_scores
-from .output import Report, say, spinner
-from .report import EvaluationReport, evenly_spread
+from .evaluate import Evaluator as BaseEvaluator
+from .evaluate import Figures
+from .options import not_empty
 
 if TYPE_CHECKING:
-    from ..data.recordings import SpeechRecords
+    import numpy as np
+    from torch import Tensor
+
+    from ..pipelines import Failure, Transcript
+
+_NORMALIZERS = ("english", "basic", "none")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Evaluates; returns 0 when every recording could be used."""
-    normalizer = args.normalizer or "english"
-    with spinner("loading the model"):
-        import multiattn
+class Evaluator(BaseEvaluator[Path | int, str, "Transcript"]):
+    """Measures a recognizer on recordings with their texts; an input is a file, or with `--join` an index of a plan."""
 
+    things = "recordings"
+    measures = """\
+figures of a recognizer
+  wer    word error rate: words substituted, left out or put in, over the words
+         that were said
+  cer    the same for characters
+  both after --normalizer: english, Whisper's rules (numbers in figures,
+  contractions in full, no punctuation; but without its table of British
+  spellings); basic, lower case without punctuation; none
+  "one two three" is one word by the English rules: take basic for digits
+"""
+    data = """\
+  for recordings file_name and text, or LibriSpeech's folders as published;
+  --join makes 400 fixed recordings of 1 to 8 short ones each, with pauses and
+  noise
+"""
+    examples = """\
+  multiattn evaluate transcribe --data LibriSpeech --split test-clean --model M
+  multiattn evaluate transcribe --data .data/fsdd --join --normalizer basic
+"""
+    output = """\
+  {"wer": 0.0123, "cer": 0.0098, "substitutions": 9, "deletions": 7,
+   "insertions": 6, "words": 1800, "normalizer": "basic", "items": 400,
+   "skipped": 0, "model": "transcribe", "data": "digits", "split": "validation"}
+"""
+    options = ("num_beams", "normalizer", "language", "join")
+
+    @classmethod
+    def add_options(cls, parser: argparse._ArgumentGroup) -> None:
+        """Add `--normalizer`, `--language` and `--join`."""
+        parser.add_argument(
+            "--normalizer",
+            choices=_NORMALIZERS,
+            help="what is done to texts before they are compared (see below; default: english)",
+        )
+        parser.add_argument("--normaliser", dest="normalizer", choices=_NORMALIZERS, help=argparse.SUPPRESS)
+        parser.add_argument(
+            "--language", metavar="CODE", type=not_empty, help="language of the recordings, for a model of several"
+        )
+        parser.add_argument(
+            "--join", action="store_const", const=True, help="join short recordings by a fixed recipe (see below)"
+        )
+
+    def read(self) -> Sequence[tuple[Path | int, Sequence[str]]]:
+        """Read the recordings, each with its text; with `--join`, plan how they are joined."""
+        from ..data.concat_clips import concat_text, fixed_plans
         from ..data.recordings import read_recordings
 
-        records = read_recordings(args.data, args.split)
-        recognizer = multiattn.load(args.model, task="transcribe", device=args.device)
-    rate = recognizer.bundle.sound.sample_rate  # joined recordings are then those of a training's validation
-    sounds, texts = _joined(records, args.limit, rate=rate) if args.join else _files(records, args.limit)
-    written: list[str] = []
-    said: list[str] = []
-    skipped = 0
-    with Report(len(texts)) as report:
-        results = recognizer.stream(
-            sounds, rate=rate, num_beams=args.num_beams, language=args.language, batch_size=args.batch_size
+        self._records = read_recordings(self.args.data, self.args.split)
+        if not self.args.join:
+            return [(path, (text,)) for path, text in self._records.items]
+        texts = [text for _, text in self._records.items]
+        return [(index, (concat_text(plan, texts),)) for index, plan in enumerate(fixed_plans(self._records))]
+
+    def results(self, items: Sequence[tuple[Path | int, Sequence[str]]]) -> "Iterator[Transcript | Failure]":
+        """Load the model, and return its transcript of every recording."""
+        import multiattn
+
+        args = self.args
+        transcribe = multiattn.load(args.model, task="transcribe", device=args.device)
+        rate = transcribe.bundle.sound.sample_rate  # joined recordings are then those of a training's validation
+        return transcribe.stream(
+            self._sounds([item for item, _ in items], rate=rate),
+            rate=rate,
+            num_beams=args.num_beams,
+            language=args.language,
+            batch_size=args.batch_size,
         )
-        for text, result in zip(texts, results, strict=True):
-            if result.error is not None:
-                skipped += 1
-                report.message(f"skipped: {result.error}")
-            else:
-                written.append(result.text)
-                said.append(text)
-            report.advance()
-        if not written:
-            raise InputError(f"{args.data}: none of the {skipped} recordings of the split {args.split!r} could be read")
-        scores = speech_scores(written, said, normalize=normalizer_of(normalizer))
-        evaluated = EvaluationReport.of(args, items=len(written), skipped=skipped)
-        if args.format == "json":
-            report.result(json.dumps(asdict(scores) | {"normalizer": normalizer} | asdict(evaluated)))
-        else:
-            report.result(as_text(scores, normalizer, evaluated))
-    if skipped:
-        say(f"{skipped} of {len(texts)} recordings could not be used")
-    return 1 if skipped else 0
 
+    def figures(self, truths: Sequence[str], results: "Sequence[Transcript]") -> Figures:
+        """Compare transcripts with what was said."""
+        from ..metrics.speech import normalizer_of, speech_scores
 
-def as_text(scores: SpeechScores, normalizer: str, evaluated: EvaluationReport) -> str:
-    """A few lines to read."""
-    wrong = f"{scores.substitutions} others, {scores.deletions} missing, {scores.insertions} put in"
-    return "\n".join(
-        (
+        name = self.args.normalizer or "english"
+        scores = speech_scores([result.text for result in results], truths, normalize=normalizer_of(name))
+        wrong = f"{scores.substitutions} others, {scores.deletions} missing, {scores.insertions} put in"
+        lines = [
             f"WER  {scores.wer:7.2%}  ({wrong}, of {scores.words} words)",
             f"CER  {scores.cer:7.2%}",
-            f"texts compared by the rules: {normalizer}",
-            evaluated.line("recordings"),
-        )
-    )
+            f"texts compared by the rules: {name}",
+        ]
+        return Figures(asdict(scores) | {"normalizer": name}, lines)
 
+    def _sounds(self, inputs: Sequence[Path | int], *, rate: int) -> "Iterator[Path | np.ndarray | Tensor]":
+        """Yield the files; with `--join` the samples, `rate` a second, of joined recordings, made as they are taken."""
+        from ..data.concat_clips import fixed_strings
 
-def _files(records: "SpeechRecords", limit: int | None) -> tuple[Iterable[Any], list[str]]:
-    """Recordings as they lie there, and what is said in them."""
-    items = evenly_spread(records.items, limit)
-    return (path for path, _ in items), [text for _, text in items]
-
-
-def _joined(records: "SpeechRecords", limit: int | None, *, rate: int) -> tuple[Iterable[Any], list[str]]:
-    """Strings of them by the fixed recipe at so many samples a second (Hz), made one by one, and what they say."""
-    from ..data.concat_clips import concat_text, fixed_plans, fixed_strings
-
-    said = [text for _, text in records.items]
-    plans = fixed_plans(records)
-    places = evenly_spread(range(len(plans)), limit)
-
-    def made() -> Iterator[Any]:
-        wanted = set(places)
-        for place, string in enumerate(fixed_strings(records, rate=rate)):
-            if place in wanted:
-                yield string.samples
-
-    return made(), [concat_text(plans[place], said) for place in places]
+        yield from (one for one in inputs if isinstance(one, Path))
+        if self.args.join:
+            strings = enumerate(fixed_strings(self._records, rate=rate))
+            yield from (string.samples for index, string in strings if index in inputs)

@@ -1,43 +1,41 @@
-"""The parser and the options that several commands share."""
+"""The argument parser and the options that several commands share. Importing this imports neither torch nor NumPy."""
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn, TypeVar
 
-from .output import printable
-
-# What the library has, repeated here because importing it imports torch; a test holds the two together.
-
-MAP_METHODS = ("attention", "rollout", "relevance", "gradient_x_input")
-"""`multiattn.maps.METHODS`."""
-
-WORD_METHODS = ("attention", "relevance", "rollout")
-"""`multiattn.maps.WORD_METHODS`."""
-
-ANSWER_METHODS = ("attention", "relevance", "rollout")
-"""`multiattn.maps.ANSWER_METHODS`."""
-
-SPEECH_METHODS = ("attention",)
-"""`multiattn.maps.SPEECH_METHODS`."""
-
-LAYOUTS = ("multiattn", "timm", "hf-vit", "hf-blip", "blip", "hf-vilt", "vit-gpt2", "hf-whisper", "whisper")
-"""`multiattn.weights.LAYOUTS`."""
-
-_PUBLISHED = {
-    "classify": "timm or Hugging Face ViT",
-    "caption": "BLIP or ViT-GPT2",
-    "transcribe": "Whisper",
-    "answer": "BLIP or ViLT",
-}
+from ..inputs.files import PICTURES, RECORDINGS, Kind
+from ..registry import task_spec
+from .output import printable, say
 
 MODEL_HELP = (
     "a model directory (ours, or the published layout of timm, Hugging Face ViT, BLIP, ViT-GPT2, ViLT or Whisper), a "
     "hub id, or a task's name; default: classify, the small classifier shipped with this package"
 )
-"""Of a command that takes models of all tasks."""
+"""For a command that takes models of all tasks."""
 
+# the parts of the help that the commands share; {0} is "picture" or "recording"
+
+MAP_FILES = """\
+  NAME.METHOD.npz   the map's numbers; NAME.METHOD.json says what they are and
+                    where they are on the {0}
+A second {0} of the same name becomes NAME-2; a character that means
+something to a browser or a shell (#, %, ?, a leading -, ...) becomes _. Files
+that an earlier run left there are replaced."""
+
+BAD_FILES = """\
+A {0} that cannot be used is named on standard error, the others are still
+done, and the exit status is 1."""
+
+_PATTERNS = {PICTURES: "photos/*.jpg", RECORDINGS: "talks/*.mp3"}
 _Number = TypeVar("_Number", int, float)
+
+
+class UsageError(Exception):
+    """Options that do not go together. The command line answers as the parser does: one line, exit status 2."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,64 +52,48 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """One line on standard error, exit status 2."""
+        """Write one line to standard error and exit with status 2."""
         self.exit(2, f"{self.prog}: {printable(message)} ({self.prog} --help tells more)\n")
 
 
-_MOST_SEED = 2**64 - 1  # what torch's generators take
+# --- types of arguments ---
 
 
 def not_empty(text: str) -> str:
-    """Reads a name or path; nothing at all, which would mean the current folder, comes of a shell variable not set."""
+    """Read a name or path. An empty one, which would mean the current folder, comes from an unset shell variable."""
     if not text:
         raise argparse.ArgumentTypeError("must not be empty, but is '' instead; is a variable of the shell not set?")
     return text
 
 
-def at_least_one(text: str) -> int:
-    """Reads a whole number from 1 on."""
-    return _number(text, int, "a whole number of at least 1", lambda value: value >= 1)
-
-
 def not_blank(text: str) -> str:
-    """Reads a text that must say something."""
+    """Read a text that has more than spaces."""
     if not not_empty(text).strip():
         raise argparse.ArgumentTypeError(f"must have more than spaces, but is {text!r} instead")
     return text
 
 
-def seed(text: str) -> int:
-    """Reads where random numbers start."""
-    return _number(text, int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value <= _MOST_SEED)
+def _number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Number], bool]) -> Callable[[str], _Number]:
+    """Return the reader of a number that must follow a rule."""
 
-
-def length_penalty(text: str) -> float:
-    """Reads an exponent, which may be negative."""
-    return _number(text, float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
-
-
-def above_zero(text: str) -> float:
-    """Reads a number above 0."""
-    return _number(text, float, "a number above 0", lambda value: 0 < value < math.inf)
-
-
-def share(text: str) -> float:
-    """Reads a number above 0 and at most 1."""
-    return _number(text, float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
-
-
-def _number(text: str, kind: Callable[[str], _Number], rule: str, fits: Callable[[_Number], bool]) -> _Number:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not fits(value):
+    def read(text: str) -> _Number:
+        with suppress(ValueError):
+            if is_valid(value := kind(text)):
+                return value
         raise argparse.ArgumentTypeError(f"must be {rule}, but is {text!r} instead")
-    return value
+
+    return read
+
+
+at_least_one = _number(int, "a whole number of at least 1", lambda value: value >= 1)
+seed = _number(int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value < 2**64)  # as torch's generators
+length_penalty = _number(float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
+above_zero = _number(float, "a number above 0", lambda value: 0 < value < math.inf)
+share = _number(float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """What reads `rollout`, `rollout,relevance` or `all`, for a task with these methods."""
+    """Return the reader of `rollout`, `rollout,relevance` or `all`, for a task with these methods."""
 
     def read(text: str) -> list[str]:
         names = [name.strip() for name in text.split(",")]
@@ -123,27 +105,68 @@ def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
     return read
 
 
-def add_model(parser: argparse.ArgumentParser, *, task: str = "classify", option: str = "--model") -> None:
-    """`--model`, of this task; by default the one that ships for it."""
+# --- shared options ---
+
+
+def add_paths(parser: argparse.ArgumentParser, kind: Kind = PICTURES, *, nargs: str = "+") -> None:
+    """Add PATH, which takes several; with `nargs` "*", also none."""
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        type=not_empty,
+        nargs=nargs,
+        help=f"a {kind.one}, a folder (searched through), or a pattern such as '{_PATTERNS[kind]}'",
+    )
+
+
+def add_model(parser: argparse.ArgumentParser, task: str, option: str = "--model") -> None:
+    """Add `--model` for a model of this task; without it, `model_or_shipped` gives the shipped one."""
     parser.add_argument(
         option,
         metavar="M",
         type=not_empty,
-        default=task,
-        help=f"a model directory (ours, or the published layout of {_PUBLISHED[task]}), a hub id, or a task's name; "
-        f"default: {task}, the small model shipped with this package",
+        help=f"a model directory (ours, or the published layout of {task_spec(task).published}), a hub id, or a "
+        f"task's name; default: {task}, the small model shipped with this package",
     )
 
 
+def model_or_shipped(model: str | None, task: str, option: str = "--model ") -> str:
+    """Return the model that was asked for, or else the name of the task, which stands for its shipped model.
+
+    That the shipped model is used, and what it has learned, is said where standard error is a terminal.
+    """
+    spec = task_spec(task)
+    if model is None and spec.shipped and sys.stderr.isatty():
+        say(
+            f"this is the small model shipped for {task}, which knows {spec.shipped}; "
+            f"for another: {option}{spec.example_model}"
+        )
+    return model or task
+
+
 def add_format(parser: argparse.ArgumentParser, *, json_help: str) -> None:
-    """`--format`."""
+    """Add `--format`."""
     parser.add_argument(
         "--format", choices=("text", "json"), default="text", help=f"text to read (default), or {json_help}"
     )
 
 
-def add_map_method(parser: argparse.ArgumentParser, *, methods: Sequence[str], default: str) -> None:
-    """`--map-method`."""
+def add_out(parser: argparse.ArgumentParser, *, more: str = "") -> None:
+    """Add `--out`; `more` says what else it may name."""
+    parser.add_argument(
+        "--out", metavar="FILE", type=not_empty, help=f"write the results to FILE instead of standard output{more}"
+    )
+
+
+def add_maps(parser: argparse.ArgumentParser, task: str) -> None:
+    """Add `--maps` and `--map-method` with the methods of the task."""
+    methods, default = task_spec(task).map_methods, task_spec(task).default_map_method
+    parser.add_argument(
+        "--maps",
+        metavar="DIR",
+        type=not_empty,
+        help="write attention maps to DIR, which is made where it is missing",
+    )
     parser.add_argument(
         "--map-method",
         metavar="NAME",
@@ -152,11 +175,10 @@ def add_map_method(parser: argparse.ArgumentParser, *, methods: Sequence[str], d
         help=f"how to make the maps: {', '.join(methods)}, or all (see below; default: {default}); "
         "repeat it, or separate names with commas",
     )
-    parser.set_defaults(default_method=default)
 
 
 def add_compute(parser: argparse.ArgumentParser) -> None:
-    """`--batch-size` and `--device`."""
+    """Add `--batch-size` and `--device`."""
     parser.add_argument(
         "--batch-size", metavar="N", type=at_least_one, default=8, help="pictures computed at once (default: 8)"
     )
@@ -164,10 +186,18 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """`--device`."""
+    """Add `--device`."""
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
         default="auto",
         help="where to compute; auto (default) takes a GPU where there is one",
     )
+
+
+def add_results(parser: argparse.ArgumentParser, task: str) -> None:
+    """Add the options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
+    add_format(parser, json_help="json: one object a line")
+    add_out(parser)
+    add_maps(parser, task)
+    add_compute(parser)

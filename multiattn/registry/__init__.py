@@ -58,7 +58,7 @@ class TaskSpec:
     """The module of the command."""
 
     evaluator: str
-    """The module that measures a model of this task."""
+    """The module whose class `Evaluator` measures models of this task; see `multiattn.cli.evaluate`."""
 
     published: str
     """The published layouts in words, for help texts: "timm or Hugging Face ViT"."""
@@ -104,6 +104,18 @@ class TaskSpec:
     def has_tokenizer(self) -> bool:
         """Whether the models read or write text, and so have a tokenizer and `decoding`."""
         return bool(self.vocab_sizes)
+
+    shipped: str = ""
+    """What the shipped model of this task has learned: "the ten spoken digits"; empty where none is shipped."""
+
+    example_model: str = ""
+    """A published model for this task, for messages that suggest one."""
+
+    details: str = ""
+    """"module:function" that describes a `ModelBundle` of this task for `multiattn info`; see `multiattn.cli.info`."""
+
+    decoding_files: Mapping[str, str] = field(default_factory=dict)
+    """The published layouts whose directories can state `heads`, by name: the JSON file that does."""
 
     @property
     def not_generation(self) -> tuple[str, ...]:

@@ -33,4 +33,7 @@ SPEC = TaskSpec(
     heads={"pointing_heads": "question"},
     map_methods=("attention", "relevance", "rollout"),
     default_map_method="attention",
+    shipped="drawn shapes: their color, size, number and position",
+    example_model="Salesforce/blip-vqa-base",
+    details="multiattn.cli.info_details:answerer",
 )

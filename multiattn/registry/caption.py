@@ -25,4 +25,7 @@ SPEC = TaskSpec(
     other_decoding=("prompt",),
     map_methods=("attention", "relevance", "rollout"),
     default_map_method="attention",
+    shipped="photographs of people and dogs outdoors (Flickr8k)",
+    example_model="Salesforce/blip-image-captioning-base",
+    details="multiattn.cli.info_details:captioner",
 )

@@ -1,10 +1,10 @@
-"""Image classification: what is on a picture, out of the labels that the model knows."""
+"""Image classification: what is in a picture, out of the labels that the model knows."""
 
 from . import ModelKind, TaskSpec
 
 SPEC = TaskSpec(
     name="classify",
-    summary="say what is on pictures; with --maps, show where the model looked",
+    summary="say what is in pictures; with --maps, show where the model looked",
     reads="image",
     input="PICTURE",
     output="labels",
@@ -18,4 +18,7 @@ SPEC = TaskSpec(
     num_labels="num_classes",
     map_methods=("attention", "rollout", "relevance", "gradient_x_input"),
     default_map_method="relevance",
+    shipped="the ten classes of CIFAR-10: airplane, automobile, bird, cat, deer, dog, frog, horse, ship and truck",
+    example_model="timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
+    details="multiattn.cli.info_details:classifier",
 )

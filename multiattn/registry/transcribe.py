@@ -23,4 +23,8 @@ SPEC = TaskSpec(
     other_decoding=("ctc_weight",),
     map_methods=("attention",),
     default_map_method="attention",
+    shipped="the ten digits, spoken in English",
+    example_model="openai/whisper-tiny.en",
+    details="multiattn.cli.info_details:recognizer",
+    decoding_files={"hf-whisper": "generation_config.json"},
 )

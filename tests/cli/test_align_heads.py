@@ -38,7 +38,7 @@ def test_heads_are_found_printed_and_kept_in_the_model(run, recordings, tmp_path
     after = json.loads((model / "config.json").read_text())
     assert after["decoding"].pop("alignment_heads") == found["alignment_heads"]
     assert after == before
-    assert f"the {len(found['alignment_heads'])} heads stand in {model / 'config.json'}" in outcome.err
+    assert f"the {len(found['alignment_heads'])} heads are stated in {model / 'config.json'}" in outcome.err
     outcome = run("align-heads", recordings, "--model", model)  # which states heads now
     assert outcome.status == 0
     assert f"alignment heads: {json.dumps(found['alignment_heads'])}" in outcome.out

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import multiattn
-from multiattn.cli.answer import as_text
+from multiattn.cli.answer import AnswerQuestions
 from multiattn.cli.map_files import Written
 from multiattn.pipelines import Answer, Candidate
 from tests.fixtures import ANSWERS, save_drawing, save_tiny_answerer
@@ -188,7 +188,7 @@ def test_map_methods_add_up_and_maps_of_an_earlier_run_are_no_inputs(run, answer
 
 def test_the_text_says_where_the_page_is_and_commands_no_terminal() -> None:
     result = Answer("x\n.png", "wh\x1b[2Jat?", (Candidate("do\x1bg", 0.25),), (), (), "[ENC]")
-    assert as_text(result, Written("m/x.html", {})).split("\n") == [
+    assert AnswerQuestions.as_text(result, Written("m/x.html", {})).split("\n") == [
         r"x\n.png: wh\x1b[2Jat?",
         r"   25.0%  do\x1bg",
         "    maps  m/x.html",
@@ -301,7 +301,8 @@ def test_beams_of_a_model_that_does_not_write(run, answerer, photos) -> None:
     outcome = run("answer", photos / "a.png", "--question", DOG, "--beams", "3", "--model", answerer)
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
-        f"multiattn: `num_beams` says how an answer is written, but {answerer} takes it from a list: leave `num_beams` out\n"
+        f"multiattn: `num_beams` says how an answer is written, but {answerer} takes it from a list: "
+        "leave `num_beams` out\n"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import multiattn
-from multiattn.cli.caption import as_text
+from multiattn.cli.caption import Caption
 from multiattn.cli.map_files import Written
 from multiattn.errors import MultiattnError
 from multiattn.pipelines import Candidate, CaptionResult, WrittenWord
@@ -161,13 +161,13 @@ def test_the_text_says_where_the_page_is_and_what_the_picture_did_not_say(run, c
         for text, image_dependence, ungrounded in (("a", 0.0, True), ("do\x1bg", 2.0, False), ("\x1bsea", -1.0, True))
     )
     result = CaptionResult("x\n.png", words, (Candidate("a do\x1bg \x1bsea", 0.25),))
-    assert as_text(result, Written("m/x.html", {})).split("\n") == [
+    assert Caption.as_text(result, Written("m/x.html", {})).split("\n") == [
         r"x\n.png",
         r"   25.0%  a do\x1bg \x1bsea",
         r"    as likely from the mean color: a, \x1bsea",
         "    maps  m/x.html",
     ]
-    assert as_text(result, None).split("\n") == [r"x\n.png", r"   25.0%  a do\x1bg \x1bsea"]
+    assert Caption.as_text(result, None).split("\n") == [r"x\n.png", r"   25.0%  a do\x1bg \x1bsea"]
 
 
 def test_a_bad_picture_is_named_and_the_others_are_done(run, captioner, photos, tmp_path) -> None:

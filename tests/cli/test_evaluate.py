@@ -115,7 +115,7 @@ def test_nothing_but_bad_pictures(run, model, tmp_path) -> None:
     (tmp_path / "data/validation/bee/broken.png").touch()
     outcome = run("evaluate", "classify", "--data", tmp_path / "data", "--model", model)
     assert (outcome.status, outcome.out) == (1, "")
-    assert "none of the 1 pictures of the split 'validation' could be read" in outcome.err
+    assert "none of the 1 pictures of the split 'validation' could be used" in outcome.err
 
 
 def test_classes_that_the_model_does_not_know(run, model, data) -> None:

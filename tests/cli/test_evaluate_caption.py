@@ -135,7 +135,7 @@ def test_nothing_but_bad_pictures(run, captioner, data) -> None:
         path.write_bytes(b"")
     outcome = run("evaluate", "caption", "--data", data, "--model", captioner)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err.endswith("none of the 7 pictures of the split 'validation' could be read\n")
+    assert outcome.err.endswith("none of the 7 pictures of the split 'validation' could be used\n")
 
 
 def test_captions_of_the_kind_of_coco(run, captioner, data, texts) -> None:

@@ -76,7 +76,7 @@ def test_bad_recordings_are_named_skipped_and_counted(run, recognizer, data) -> 
         path.write_bytes(b"")
     outcome = run(*arguments)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err.endswith("none of the 7 recordings of the split 'validation' could be read\n")
+    assert outcome.err.endswith("none of the 7 recordings of the split 'validation' could be used\n")
 
 
 def test_recordings_are_joined_by_the_fixed_recipe(run, recognizer, data, monkeypatch) -> None:

@@ -136,10 +136,11 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
     index = (tmp_path / "pages/index.html").read_text(encoding="utf-8")
     classify = multiattn.load(model, task="classify", device="cpu")
     caption = multiattn.load(captioner, task="caption", device="cpu")
+    questions = demo._QUESTIONS["scene"]
     for i, (name, file) in enumerate({"cat": photo, **drawn}.items()):
         said, wrote = classify(file), caption(file)
         assert printed[i].split() == [name, f"{said.score:.1%}", said.label, f"{tmp_path}/pages/{name}.html"]
-        assert printed[3 + i].split() == [
+        assert printed[4 + len(questions) + i].split() == [
             name,
             f"{wrote.score:.1%}",
             *wrote.text.split(),
@@ -153,17 +154,16 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
             encoding="utf-8"
         )
     answer = multiattn.load(answerer, task="answer", device="cpu")
-    questions = demo._QUESTIONS["scene"]
     page = (tmp_path / "pages/scene.html").read_text(encoding="utf-8")
     for i, question in enumerate(questions):
         found = answer(tmp_path / "scene.png", question)
         words = f"{question} {found.answer}".split()
-        assert printed[6 + i].split() == ["scene", f"{found.score:.1%}", *words, f"{tmp_path}/pages/scene.html"]
+        assert printed[3 + i].split() == ["scene", f"{found.score:.1%}", *words, f"{tmp_path}/pages/scene.html"]
         assert f'href="scene.html#question-{i + 1}"' in index
         assert html.escape(question) in index
         assert f'"text":" {words[1]}"' in page
     heard = multiattn.load(recognizer, task="transcribe", device="cpu")(tmp_path / "beep.wav")
-    assert printed[6 + len(questions)].split() == ["beep", "0.5s", *heard.text.split(), f"{tmp_path}/pages/beep.html"]
+    assert printed[3 + len(questions)].split() == ["beep", "0.5s", *heard.text.split(), f"{tmp_path}/pages/beep.html"]
     assert 'href="beep.html"' in index
     assert "data:audio/" in (tmp_path / "pages/beep.html").read_text(encoding="utf-8")
     assert len(list((tmp_path / "pages").iterdir())) == 9
@@ -184,9 +184,21 @@ def test_demo_names_what_it_cannot_use(run, model, captioner, answerer, recogniz
     outcome = run("demo", "--out", tmp_path / "pages", *models)
     assert outcome.status == 1
     assert outcome.err.count(f"`{tmp_path}/gone.png` must be a file") == 1
-    assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == ["truck", "truck", "beep"]
+    assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == ["truck", "beep", "truck"]
     assert outcome.err.count(f"{tmp_path}/hush.wav") == 1
     assert outcome.err.count(f"`{tmp_path}/ship.png` must be a picture") == 2
+
+
+def test_demo_shows_the_shipped_models_what_they_know_and_marks_the_rest() -> None:
+    photos, drawn = ("cat", "coffee", "astronaut"), ("ship", "truck")
+    outside = "not one of its ten classes: "
+    labeled = demo._marks("classify", "classify", photos, drawn)
+    assert list(labeled.items()) == [("cat", ""), ("ship", ""), ("truck", ""), ("astronaut", outside)]
+    captioned = demo._marks("caption", "caption", photos, drawn)
+    assert captioned == {"astronaut": "not outdoors: ", "cat": "not people or dogs: "}
+    assert demo._marks("caption", "caption", (), drawn) == {}
+    for task in ("classify", "caption"):
+        assert demo._marks(task, "runs/mine/model", photos, drawn) == dict.fromkeys([*photos, *drawn], "")
 
 
 def save_beep(path: Path) -> Path:

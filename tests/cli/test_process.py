@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-m", "multiattn.cli.main")
+COMMAND = (sys.executable, "-m", "multiattn")
 
 
 def start(*arguments: str, **streams) -> subprocess.Popen:

@@ -13,7 +13,7 @@ from PIL import Image
 
 import multiattn
 from multiattn.alignment import SpokenWord
-from multiattn.cli.transcribe import as_format, clock, segment_lines
+from multiattn.cli.transcribe import Transcribe, clock, segment_lines
 from multiattn.pipelines import Segment, Transcript
 from multiattn.weights import save_bundle
 from tests.fixtures import tiny_speech_bundle
@@ -359,7 +359,7 @@ def test_json_of_a_transcript_with_maps_names_them() -> None:
 
     result = Transcript("a.wav", (), 2.0, "en")
     written = Written("m/a.html", {"attention": {"html": "m/a.html", "png": "m/a.attention.png"}})
-    assert json.loads(as_format("json", result, written)) == {
+    assert json.loads(Transcribe.as_json(result, written)) == {
         "file": "a.wav",
         "text": "",
         "duration": 2.0,

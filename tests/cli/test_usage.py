@@ -179,15 +179,35 @@ def test_a_stream_that_was_closed_is_like_one_that_leads_nowhere(monkeypatch, ca
     assert captured.err == "" if stream == "stderr" else "gone.png" in captured.err
 
 
-def test_the_light_constants_are_those_of_the_library() -> None:
-    from multiattn.cli import options
-    from multiattn.maps import ANSWER_METHODS, METHODS, WORD_METHODS
-    from multiattn.weights import layout_names
+@pytest.mark.parametrize(
+    ("old", "arguments"), [("--normaliser", ["evaluate", "transcribe", "--data", "x"]), ("--recogniser", ["demo"])]
+)
+def test_older_spellings_are_understood_and_not_advertised(run, old, arguments) -> None:
+    assert f"argument {old}: " in run(*arguments, old, "").err  # refused for its value, not for its name
+    assert old not in run(arguments[0], "--help").out
 
-    assert options.MAP_METHODS == METHODS
-    assert options.WORD_METHODS == WORD_METHODS
-    assert options.ANSWER_METHODS == ANSWER_METHODS
-    assert sorted(options.LAYOUTS) == sorted(layout_names())
+
+@pytest.mark.parametrize("task", ["classify", "caption", "transcribe", "answer"])
+def test_the_shipped_model_is_introduced_on_a_terminal(monkeypatch, capsys, task) -> None:
+    from multiattn.cli.options import model_or_shipped
+
+    assert model_or_shipped(None, task) == task
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert model_or_shipped("mine", task) == "mine"
+    assert capsys.readouterr().err == ""
+    assert model_or_shipped(None, task) == task
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"multiattn: this is the small model shipped for {task}, which knows ")
+    assert "for another: --model " in line
+
+
+def test_what_the_registry_says_is_what_the_library_has() -> None:
+    from multiattn.maps import ANSWER_METHODS, METHODS, SPEECH_METHODS, WORD_METHODS
+    from multiattn.registry import tasks
+
+    known = {"classify": METHODS, "caption": WORD_METHODS, "answer": ANSWER_METHODS, "transcribe": SPEECH_METHODS}
+    assert {name: spec.map_methods for name, spec in tasks().items()} == known
 
 
 def test_what_the_yaml_names_is_found_when_it_is_asked_for() -> None:
