@@ -211,7 +211,7 @@ def test_a_model_that_cannot_do_what_is_asked(run, recognizer, talks) -> None:
 def test_beams_have_a_limit(run, recognizer, talks) -> None:
     outcome = run("transcribe", talks / "a.wav", "--model", recognizer, "--beams", "1001")
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err == "multiattn: `num_beams` must be at most 1000, but is 1001 instead\n"
+    assert outcome.err == "multiattn: `num_beams` must be at most 1000, but is 1001 instead.\n"
 
 
 def test_a_model_for_another_task(run, model, talks) -> None:
