@@ -10,13 +10,11 @@ from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import torch
-import yaml
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from multiattn.errors import ModelError
-from multiattn.resources import shipped
 
 from .base import BaseTask
 from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
@@ -29,8 +27,6 @@ def run(args: Sequence[str]) -> None:
     with warnings.catch_warnings():
         for message in _NO_NEWS_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        args = _with_shipped_configs(args)
-        _require_yaml(args)
         TaskCLI(args)
 
 
@@ -156,35 +152,3 @@ class TaskCLI(LightningCLI):
         if config.get("accelerator") == "cpu":
             kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
-
-
-def _require_yaml(args: Sequence[str]) -> None:
-    """Exit with status 2 and one line that names the file where it is no configuration: the parser names none."""
-    for before, arg in zip(["", *args], args, strict=False):
-        option, _, value = arg.partition("=")
-        path = arg if before in ("-c", "--config") else value if option == "--config" else ""
-        if not Path(path).is_file():
-            continue
-        try:
-            found = yaml.safe_load(Path(path).read_bytes())
-        except yaml.YAMLError as error:
-            text = " ".join(str(error).replace('"<byte string>"', "the file").split())
-            print(f"error: {path} is no YAML: {text}", file=sys.stderr)
-            sys.exit(2)
-        if not isinstance(found, dict):
-            kind = "is empty" if found is None else f"holds a {type(found).__name__}"
-            print(f"error: {path} must hold keys with values, such as `trainer:`, but {kind} instead", file=sys.stderr)
-            sys.exit(2)
-
-
-def _with_shipped_configs(args: Sequence[str]) -> list[str]:
-    """Let `configs/...` mean the shipped file where there is none in the working directory."""
-    found = []
-    for arg in args:
-        option, equals, value = arg.rpartition("=")
-        path = Path(value)
-        if path.suffix == ".yaml" and path.parts[:1] == ("configs",) and not path.exists():
-            there = shipped("configs", str(Path(*path.parts[1:])))
-            value = str(there) if there.exists() else value
-        found.append(option + equals + value)
-    return found

@@ -12,11 +12,8 @@ from collections.abc import Sequence
 
 from multiattn.errors import MultiattnError
 
+from .arguments import prepared, usage_problem
 from .stopping import Stopped, stopping_at_interrupt
-
-VERBS = ("fit", "validate", "test", "predict")
-
-_HELP_FLAGS = {"-h", "--help", "--print_config"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,15 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 when all is done, 1 for an error that the user can mend, 2 for wrong usage, 130 after Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    problem = _usage_problem(args)
+    problem = usage_problem(args)
     if problem:
         print(problem, file=sys.stderr)
         return 2
     try:
         with stopping_at_interrupt():
+            arguments = prepared(args)
             from .lightning_cli import run  # imports Lightning
 
-            run(args)
+            run(arguments)
     except SystemExit as leaving:  # of the parser: 2 for wrong usage, 0 for --help
         return leaving.code if isinstance(leaving.code, int) else 1
     except Stopped as stop:
@@ -60,20 +58,6 @@ def _user_error(error: BaseException) -> MultiattnError | None:
     while found is not None and not isinstance(found, MultiattnError):
         found = found.__cause__
     return found
-
-
-def _usage_problem(args: list[str]) -> str:
-    """What to type instead, where it is clear without Lightning that these arguments cannot work."""
-    if not args or args[0] not in (*VERBS, *_HELP_FLAGS):
-        given = f"not {args[0]!r}" if args else "for example: multiattn fit --config configs/classify/cifar10.yaml"
-        return f"error: the first argument must be one of {', '.join(VERBS)}, {given}"
-    flags = {arg.split("=")[0] for arg in args[1:]}
-    if args[0] in VERBS and not flags & (_HELP_FLAGS | {"-c", "--config"}):
-        return (
-            f"error: `{args[0]}` needs a configuration, for example: "
-            f"multiattn {args[0]} --config configs/classify/cifar10.yaml"
-        )
-    return ""
 
 
 def _again(args: list[str]) -> str:

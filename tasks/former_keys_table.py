@@ -1,0 +1,11 @@
+"""Keys of earlier configurations by the class that takes them: old dotted key under `init_args` -> key of today."""
+
+_EVERY_TASK = {"optimisation": "optimization"}
+_GENERATION = {"decoding.beams": "decoding.num_beams", "decoding.candidates": "decoding.num_return_sequences"}
+
+FORMER_KEYS: dict[str, dict[str, str]] = {
+    "ClassifyTask": _EVERY_TASK,
+    "CaptionTask": _EVERY_TASK | _GENERATION,
+    "TranscribeTask": _EVERY_TASK | _GENERATION | {"normaliser": "normalizer"},
+    "AnswerTask": _EVERY_TASK | _GENERATION | {"reading_weight": "bag_of_words_weight"},
+}
