@@ -114,10 +114,8 @@ class _Rewriter:
             content: The configuration.
             names: The class of each section, for a configuration that does not state it.
         """
-        return {
-            key: self._section(key, value, names.get(key, "")) if key in _SECTIONS and isinstance(value, dict) else value
-            for key, value in content.items()
-        }
+        sections = {key: content[key] for key in _SECTIONS if isinstance(content.get(key), dict)}
+        return content | {key: self._section(key, part, names.get(key, "")) for key, part in sections.items()}
 
     def option(self, option: str, value: str | None, names: Mapping[str, str]) -> list[str] | None:
         """An option of a section with the keys of today.
@@ -147,7 +145,8 @@ class _Rewriter:
         if changed == nested:
             return None
         plus = "+" if key.endswith("+") else ""
-        stops = {".".join(path), *table.values()}
+        whole = ".".join(path)
+        stops = {whole, *(new for old, new in table.items() if f"{old}.".startswith(f"{whole}." if whole else ""))}
         return [
             f"--{'.'.join([section, *start, *at])}{plus}={part if isinstance(part, str) else json.dumps(part)}"
             for at, part in _leaves(changed, stops)

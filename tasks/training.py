@@ -1,9 +1,10 @@
-"""`fit`, `validate`, `test` and `predict`: one program for all tasks, made of a YAML file by LightningCLI.
+"""`fit`, `validate`, `test` and `predict`: one program for all tasks, which LightningCLI builds from a YAML file.
 
     python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml
-    python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml --ckpt_path last      goes on where it was stopped
+    python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml --ckpt_path last    resumes the training
 
-Lightning takes seconds to import, so what can be said without it is said before.
+The way of a run: `arguments` (checked and rewritten) -> `lightning_cli` (the task, the data module and the trainer) ->
+the task's steps, with `callbacks` around them. Lightning takes seconds to import: usage errors are reported before.
 """
 
 import shlex
@@ -17,13 +18,14 @@ from .stopping import Stopped, stopping_at_interrupt
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a Lightning verb and return the exit status.
+    """Run a Lightning verb.
 
     Args:
-        argv: The verb and its options; the arguments of the process where not given.
+        argv: The verb and its options; by default the arguments of the process.
 
     Returns:
-        0 when all is done, 1 for an error that the user can mend, 2 for wrong usage, 130 after Ctrl-C.
+        The exit status: 0 after success, 1 after an error that the user can mend, 2 after wrong usage, 130 after
+        Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     problem = usage_problem(args)
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _user_error(error: BaseException) -> MultiattnError | None:
-    """The error that the user can mend, also where jsonargparse wraps what a constructor raises."""
+    """Find the error that the user can mend, also below an error of jsonargparse that a constructor's error caused."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, MultiattnError):
         found = found.__cause__
@@ -61,7 +63,7 @@ def _user_error(error: BaseException) -> MultiattnError | None:
 
 
 def _again(args: list[str]) -> str:
-    """The command that resumes, as it was typed."""
+    """Build the command that resumes the training, with the options as they were typed."""
     kept, skip = [], False
     for arg in args:
         if skip or arg.startswith("--ckpt_path="):
