@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from .former_keys_table import FORMER_KEYS
+from .former_keys_table import FORMER_KEYS, FORMER_VALUES
 
 _CALLBACKS = ("EMA", "BestCheckpoint", "ResumeCheckpoint", "ModelDirectory", "EpochLines", "PredictionLines")
 _MAP_CALLBACKS = ("MapsWhileTraining", "WordMapsWhileTraining")
@@ -36,9 +36,6 @@ FORMER_CLASSES = {
     for old in olds
 }
 """Old class path -> class path of today. Any other `tasks.X` is the user's own."""
-
-FORMER_VALUES = {"scale": {"normalised": "normalized"}}
-"""The last part of a key -> old value -> value of today."""
 
 _CLASS_PATH = re.compile(r"(?<![\w.])tasks\.[\w.]+")
 _SECTIONS = ("model", "data")  # the parts of a configuration that are one of our classes
@@ -139,13 +136,13 @@ class _Rewriter:
         if not path and not start:
             rewritten = self._section(section, content or {}, names.get(section, ""))
             return [f"--{section}={json.dumps(rewritten)}"] if content and rewritten != content else None
-        table = FORMER_KEYS.get(names.get(section, ""), {})
+        name = names.get(section, "")
         nested = _nested(path, content or text) if path else content or {}
-        changed = self._renamed(nested, table, section)
+        changed = self._renamed(nested, name, section)
         if changed == nested:
             return None
         plus = "+" if key.endswith("+") else ""
-        whole = ".".join(path)
+        whole, table = ".".join(path), FORMER_KEYS.get(name, {})
         stops = {whole, *(new for old, new in table.items() if f"{old}.".startswith(f"{whole}." if whole else ""))}
         return [
             f"--{'.'.join([section, *start, *at])}{plus}={part if isinstance(part, str) else json.dumps(part)}"
@@ -155,18 +152,16 @@ class _Rewriter:
     def _section(self, section: str, content: dict[str, Any], name: str) -> dict[str, Any]:
         if isinstance(content.get("class_path"), str):
             name = content["class_path"].rpartition(".")[2]
-        table = FORMER_KEYS.get(name, {})
         init_args = content.get("init_args")
         if isinstance(init_args, dict):
-            return content | {"init_args": self._renamed(init_args, table, section)}
-        return content if "class_path" in content else self._renamed(content, table, section)
+            return content | {"init_args": self._renamed(init_args, name, section)}
+        return content if "class_path" in content else self._renamed(content, name, section)
 
-    def _renamed(self, values: dict[str, Any], table: Mapping[str, str], section: str) -> dict[str, Any]:
-        """Options with the keys and values of today; where an old key and its new one are both set, the new one is."""
+    def _renamed(self, values: dict[str, Any], name: str, section: str) -> dict[str, Any]:
+        """Options of a class with the keys and values of today; a new key that is set, too, has priority."""
         values = copy.deepcopy(values)
-        self._rename_values(values)
         moved = {}
-        for old, new in table.items():
+        for old, new in FORMER_KEYS.get(name, {}).items():
             try:
                 moved[new] = _pop(values, old.split("."))
             except KeyError:
@@ -174,15 +169,12 @@ class _Rewriter:
             self.renamed[f"{section}.{old}"] = f"{section}.{new}"
         for new, value in moved.items():
             values = _merged(_nested(new.split("."), value), values)
+        for key, words in FORMER_VALUES.get(name, {}).items():
+            for old, new in words.items():
+                if _part(values, key.split(".")) == old:
+                    values = _merged(values, _nested(key.split("."), new))
+                    self.renamed[f"{section}.{key}: {old}"] = f"{section}.{key}: {new}"
         return values
-
-    def _rename_values(self, node: dict[str, Any]) -> None:
-        for key, value in node.items():
-            if isinstance(value, dict):
-                self._rename_values(value)
-            elif isinstance(value, str) and value in FORMER_VALUES.get(key, {}):
-                node[key] = FORMER_VALUES[key][value]
-                self.renamed[f"{key}: {value}"] = f"{key}: {node[key]}"
 
 
 def _class_names(args: Sequence[str], contents: Mapping[int, dict[str, Any]]) -> dict[str, str]:
@@ -216,6 +208,13 @@ def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
     for key in reversed(path):
         value = {key: value}
     return dict(value)
+
+
+def _part(values: Any, path: Sequence[str]) -> Any:
+    """The value at a path; None where there is none."""
+    for key in path:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
 
 
 def _pop(values: dict[str, Any], path: Sequence[str]) -> Any:

@@ -9,3 +9,8 @@ FORMER_KEYS: dict[str, dict[str, str]] = {
     "TranscribeTask": _EVERY_TASK | _GENERATION | {"normaliser": "normalizer"},
     "AnswerTask": _EVERY_TASK | _GENERATION | {"reading_weight": "bag_of_words_weight"},
 }
+
+FORMER_VALUES: dict[str, dict[str, dict[str, str]]] = {
+    "TranscribeTask": {"preprocessing.scale": {"normalised": "normalized"}},
+}
+"""By class and key of today: the former value, and the value of today."""
