@@ -16,7 +16,14 @@ from multiattn.inputs import Tokenizer
 from .loading.box_patches import BoxPatches
 from .loading.picture_data import ImageTextData
 from .loading.pictures import Sample
-from .loading.question_batches import AnswerBatch, AnswerCollate, Answers, Asked, ListedAnswers, WrittenAnswers
+from .loading.question_batches import (
+    AnswerBatch,
+    AnswerCollate,
+    Answers,
+    ClosedAnswers,
+    GenerativeAnswers,
+    QuestionDataset,
+)
 from .loading.tokens import TokenRows, known_tokens
 from .loading.transforms import Augmentation
 
@@ -147,7 +154,7 @@ class AnswerData(ImageTextData):
             found["answers_cover"] = {split: round(share, 6) for split, share in self.coverage.items()}
         return found
 
-    def training_items(self) -> Asked:
+    def training_items(self) -> QuestionDataset:
         """The training split, with questions drawn for each epoch."""
         if self._is_closed and self.trainer is not None and self.trainer.is_global_zero:
             print(self._covered(), file=sys.stderr, flush=True)
@@ -159,7 +166,7 @@ class AnswerData(ImageTextData):
             places=self._places() if self._task.pointing_weight else None,
         )
 
-    def evaluation_items(self, split: str) -> Asked:
+    def evaluation_items(self, split: str) -> QuestionDataset:
         """A split as inference sees it, with all its questions."""
         return self._asked(self.evaluation_pictures(split), split, per_picture=None, seed=None)
 
@@ -216,10 +223,10 @@ class AnswerData(ImageTextData):
         per_picture: int | None,
         seed: int | None,
         places: BoxPatches | None = None,
-    ) -> Asked:
+    ) -> QuestionDataset:
         records = self.records(split)
         questions, answers = self._questions(records), self._answers(records)
-        return Asked(items, questions, answers, per_picture=per_picture, seed=seed, places=places)
+        return QuestionDataset(items, questions, answers, per_picture=per_picture, seed=seed, patches=places)
 
     def _questions(self, records: QuestionRecords) -> TokenRows:
         """The tokens of all questions."""
@@ -240,9 +247,9 @@ class AnswerData(ImageTextData):
     def _answers(self, records: QuestionRecords) -> Answers:
         """What all questions are to be answered."""
         if self._is_closed:
-            return ListedAnswers(records, self._list)
+            return ClosedAnswers(records, self._list)
         config = self._task.model.decoder.config
-        return WrittenAnswers(
+        return GenerativeAnswers(
             records,
             self.tokenizer,
             start=config.start_token,

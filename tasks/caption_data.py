@@ -10,7 +10,7 @@ from multiattn.data.captions import CaptionRecords, clean_caption, read_captions
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer
 
-from .loading.caption_batches import CaptionBatch, CaptionCollate, Captioned, caption_tokens
+from .loading.caption_batches import CaptionBatch, CaptionCollate, CaptionDataset, caption_tokens
 from .loading.picture_data import ImageTextData
 from .loading.pictures import Sample
 from .loading.transforms import Augmentation
@@ -19,7 +19,7 @@ __all__ = ["CaptionBatch", "CaptionData"]
 
 
 class CaptionData(ImageTextData):
-    """Captioned pictures from `root/train`, `root/validation` and, where it is there, `root/test`.
+    """CaptionDataset pictures from `root/train`, `root/validation` and, where it is there, `root/test`.
 
     Each split holds a `metadata.jsonl` or `metadata.csv` with `file_name` and `text` or `texts`; `captions` and
     `pictures` name files of COCO's or Flickr8k's kind instead. The vocabulary is the model's, where it has one, and is
@@ -111,11 +111,11 @@ class CaptionData(ImageTextData):
         cleaned = (clean_caption(text) if self.clean else text for text in texts)
         return Tokenizer.train(cleaned, kind=self.vocabulary, vocab_size=self.vocab_size, lowercase=self.clean)
 
-    def training_items(self) -> Captioned:
+    def training_items(self) -> CaptionDataset:
         """The training split, with captions drawn for each epoch."""
         return self._captioned(self.training_pictures(), self.records("train"), seed=self.seed)
 
-    def evaluation_items(self, split: str) -> Captioned:
+    def evaluation_items(self, split: str) -> CaptionDataset:
         """A split as inference sees it."""
         return self._captioned(self.evaluation_pictures(split), self.records(split), seed=None)
 
@@ -124,7 +124,7 @@ class CaptionData(ImageTextData):
         pad = self._task.model.decoder.config.pad_token
         return CaptionCollate(pad=pad, shape=self.shape(), of_features=self.features is not None)
 
-    def _captioned(self, items: Dataset[Sample], records: CaptionRecords, *, seed: int | None) -> Captioned:
+    def _captioned(self, items: Dataset[Sample], records: CaptionRecords, *, seed: int | None) -> CaptionDataset:
         config = self._task.model.decoder.config
         room = config.max_length - 1 - len(self.tokenizer.encode(self._task.prompt))  # after the start and the prompt
         if room < 1:
@@ -136,4 +136,4 @@ class CaptionData(ImageTextData):
         tokens = caption_tokens(
             records, self.tokenizer, clean=self.clean, start=config.start_token, end=config.end_token, room=room
         )
-        return Captioned(items, tokens, per_picture=self.captions_per_picture, seed=seed)
+        return CaptionDataset(items, tokens, per_picture=self.captions_per_picture, seed=seed)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from multiattn.checks import require
-from multiattn.data.audio_augmentation import AudioAugmentation
 from multiattn.data.concat_clips import FIXED_STRINGS, ConcatClips, Plan, concat_text, fixed_plans
 from multiattn.data.recordings import SpeechRecords, clean_transcript, read_recordings
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Recording, Tokenizer
 
+from .loading.audio_augmentation import AudioAugmentation
 from .loading.datamodule import BaseData
 from .loading.feature_store import FeatureStore
 from .loading.reader import Reader
@@ -25,7 +25,7 @@ from .loading.speech_batches import (
     string_place,
 )
 from .loading.speech_features import EvaluationSpeechFeatures, SpeechEncoding, TrainingSpeechFeatures
-from .loading.transcripts import Transcripts
+from .loading.tokens import Transcripts
 
 __all__ = ["SpeechBatch", "TranscribeData"]
 
