@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from ..errors import ModelError
 
@@ -86,7 +86,7 @@ class GenerationConfig:
         defaults: Mapping[str, Any] = MappingProxyType({}),
         asked: Mapping[str, Any] = MappingProxyType({}),
         source: str = "",
-    ) -> Self:
+    ) -> "GenerationConfig":
         """Merge what a caller asks for, over the `decoding` of a model, over the defaults of a task.
 
         Args:
