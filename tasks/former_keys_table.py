@@ -1,4 +1,4 @@
-"""Options of tasks and data modules that had another name before December 2026, for `former_keys`.
+"""Options of tasks and data modules that were named differently before November 2026, for `former_keys`.
 
 Keys are given under `init_args`, with dots; a key stands for everything below it (`encoder.dropout` moves with
 `encoder`). Class names are those of today.
@@ -6,7 +6,11 @@ Keys are given under `init_args`, with dots; a key stands for everything below i
 
 _TRAINING = {"optimisation": "optimization"}
 
-_DECODING = {"decoding.beams": "decoding.num_beams", "decoding.candidates": "decoding.num_return_sequences"}
+_DECODING = {
+    "decoding.beams": "decoding.num_beams",
+    "decoding.candidates": "decoding.num_return_sequences",
+    "decoding.renormalise": "decoding.renormalize",
+}
 
 _IMAGE = {name: f"vision.{name}" for name in ("image_size", "mean", "std")}
 

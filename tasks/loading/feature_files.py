@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..vision import TRAINING_ONLY
+from ..parts import TRAINING_ONLY
 
 
 @dataclass
