@@ -279,7 +279,7 @@ class PredictionLines(Callback):
     ) -> None:
         """Write a batch."""
         with self._path.open("a", encoding="utf-8") as lines:
-            for place, found in pl_module.prediction_lines(outputs):  # type: ignore[operator]
+            for place, found in outputs:
                 lines.write(json.dumps({"file": self._files[place], **found}, ensure_ascii=False) + "\n")
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from multiattn.generation import Generated
 from multiattn.models.captioner import Captioner
 
 from .caption_model import CaptionStart, image_context, teacher_forced
@@ -17,10 +18,10 @@ from .optim import Optimization
 from .parts import VisionEncoder
 from .seeding import seed_for
 from .self_critical import Rewards, SelfCritical, self_critical_step
-from .text_task import TextTask, set_mode
+from .text_task import WritingTask, set_mode
 
 
-class CaptionTask(TextTask[CaptionBatch, ImageTextNeeds, Captioner]):
+class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
     """A vision transformer and a text decoder, from scratch, from a trained encoder, or a whole captioner."""
 
     task = "caption"
@@ -83,7 +84,7 @@ class CaptionTask(TextTask[CaptionBatch, ImageTextNeeds, Captioner]):
         return ImageTextNeeds(self.tokenizer, text, self.preprocessing, self.model.encoder)
 
     def build_model(self, facts: TextFacts) -> Captioner:
-        """See `TextTask`."""
+        """See `WritingTask`."""
         model = super().build_model(facts)
         prompt = facts.tokenizer.encode(str(self.decoding.get("prompt", "")))
         self.opening = [model.decoder.config.start_token, *prompt]
@@ -96,7 +97,7 @@ class CaptionTask(TextTask[CaptionBatch, ImageTextNeeds, Captioner]):
 
     @property
     def score(self) -> Score:
-        """See `TextTask`."""
+        """See `WritingTask`."""
         return score_captions
 
     def on_train_batch_start(self, batch: CaptionBatch, batch_idx: int) -> None:
@@ -123,14 +124,18 @@ class CaptionTask(TextTask[CaptionBatch, ImageTextNeeds, Captioner]):
         return loss
 
     def context(self, batch: CaptionBatch, rows: Sequence[int]) -> Tensor:
-        """See `TextTask`: (b, m, C)."""
+        """See `WritingTask`: (b, m, C)."""
         images = None if batch.images is None else batch.images[list(rows)]
         features = None if batch.features is None else batch.features[list(rows)]
         return image_context(self.model, images, features, frozen=True)
 
     def references(self, batch: CaptionBatch) -> Sequence[Sequence[str]]:
-        """See `TextTask`."""
+        """See `WritingTask`."""
         return batch.texts
+
+    def captions(self, images: Tensor) -> list[Generated]:
+        """A caption for each of these normalized images (b, 3, H, W)."""
+        return self.decode(image_context(self.model, images, None, frozen=True))
 
     def _self_critical_loss(self, batch: CaptionBatch, rewards: Rewards) -> Tensor:
         """A loss whose gradient raises the expected CIDEr-D of the captions of these images."""

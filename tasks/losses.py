@@ -1,7 +1,7 @@
 """The training losses of captions, speech and answers. Each is a mean in float32, in nats.
 
-r texts or questions; n tokens, V vocabulary; A answers of a closed list, W width of a question's states; m encoder frames
-or image tokens, h heads, y and x rows and columns of patches.
+r texts or questions; n tokens, V vocabulary; A answers of a closed list, W width of a question's states; m encoder
+frames or image tokens, h heads, y and x rows and columns of patches.
 """
 
 from collections.abc import Sequence

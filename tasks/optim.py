@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR

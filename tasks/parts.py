@@ -114,12 +114,12 @@ class VisionFields:
 
 @dataclass(frozen=True)
 class VisionSource(VisionFields):
-    """The vision transformer of a classifier. Every value can be set in the YAML under `model.init_args.vision`."""
+    """The vision transformer of a classifier. Set in the YAML under `model.init_args.vision`."""
 
 
 @dataclass(frozen=True)
 class VisionEncoder(VisionFields, EncoderPace):
-    """The vision transformer that a text is about. Every value can be set in the YAML under `model.init_args.vision`."""
+    """The encoder of a model of images and texts. Set in the YAML under `model.init_args.vision`."""
 
     option: ClassVar[str] = "vision"
 
@@ -135,7 +135,7 @@ class VisionEncoder(VisionFields, EncoderPace):
 
 @dataclass(frozen=True)
 class AudioEncoder(EncoderPace):
-    """The encoder of a recognizer. Every value can be set in the YAML under `model.init_args.audio`."""
+    """The encoder of a recognizer. Set in the YAML under `model.init_args.audio`."""
 
     option: ClassVar[str] = "audio"
 

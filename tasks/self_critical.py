@@ -24,8 +24,8 @@ from .losses import shift_targets
 from .text_task import generate_texts
 
 _END = "captionend"
-"""A word for the end of a caption. Without it no reward says where a caption may stop, and the model learns captions that
-break off: "a man standing on a". Source: Luo 2020, section 4."""
+"""A word for the end of a caption. Without it no reward says where a caption may stop, and the model learns captions
+that break off: "a man standing on a". Source: Luo 2020, section 4."""
 
 
 @dataclass(frozen=True)

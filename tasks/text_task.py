@@ -56,7 +56,7 @@ class ModelStart(Protocol[_Built]):
 class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, ModelT]):
     """A training in which an encoder learns at its own pace, or not at all, and texts have a vocabulary.
 
-    A subclass states in `batch_loss` what is learned, and in `context` and `references` what is written about.
+    A subclass writes texts in its steps and adds them to `self.predictions`, which are scored after each epoch.
     """
 
     trained_on: str
@@ -117,18 +117,6 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     def score(self) -> Score:
         """The function that scores texts."""
 
-    @abstractmethod
-    def batch_loss(self, batch: BatchT, split: str) -> Tensor:
-        """Compute and log the loss of a batch that is not empty."""
-
-    @abstractmethod
-    def context(self, batch: BatchT, rows: Sequence[int]) -> Tensor | ProjectedContext:
-        """What the decoder attends to, for these items of a batch."""
-
-    @abstractmethod
-    def references(self, batch: BatchT) -> Sequence[Sequence[str]]:
-        """The true texts of each item."""
-
     @property
     def encoder_is_frozen(self) -> bool:
         """Whether the encoder learns nothing at present."""
@@ -176,31 +164,6 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         super().on_train_batch_start(batch, batch_idx)
         set_mode(self.model.encoder, not self.encoder_is_frozen)
 
-    def shared_step(self, batch: BatchT, split: str) -> Tensor | None:
-        """Compute and log the loss of a batch; outside of training, write about some of its items, too."""
-        if len(batch.indices) == 0:
-            return None
-        loss = self.batch_loss(batch, split)
-        if split != "train":
-            rows = [row for row, index in enumerate(batch.indices.tolist()) if self._predictions.wants(index)]
-            references = self.references(batch)
-            for row, text in zip(rows, self.generate(batch, rows), strict=True):
-                self._predictions.add(int(batch.indices[row]), self.text_of(text), references[row])
-        return loss
-
-    def predict_step(self, batch: BatchT, batch_idx: int) -> list[Prediction]:
-        """Write a text about each item."""
-        del batch_idx
-        found = self.generate(batch, range(len(batch.indices)))
-        return [
-            (index, {"text": self.text_of(text), "score": round(text.score, 6)})
-            for index, text in zip(batch.indices.tolist(), found, strict=True)
-        ]
-
-    def generate(self, batch: BatchT, rows: Sequence[int]) -> list[Generated]:
-        """Write a text about each of these items of a batch."""
-        return self.decode(self.context(batch, rows)) if len(rows) else []
-
     def decode(self, context: Tensor | ProjectedContext) -> list[Generated]:
         """Write a text for each context; where it is sampled, the same one each time."""
         generator = torch.Generator(self.device).manual_seed(self.seed) if self.options.sample else None
@@ -215,11 +178,11 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
 
     def on_validation_epoch_start(self) -> None:
         """Start to collect texts."""
-        self._predictions = Predictions(self.data.size("validation"), limit=self.validation_texts, score=self.score)
+        self.predictions = Predictions(self.data.size("validation"), limit=self.validation_texts, score=self.score)
 
     def on_test_epoch_start(self) -> None:
         """Start to collect texts, about all items."""
-        self._predictions = Predictions(self.data.size("test"), score=self.score)
+        self.predictions = Predictions(self.data.size("test"), score=self.score)
 
     def on_validation_epoch_end(self) -> None:
         """Score the texts."""
@@ -230,7 +193,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
-        for name, score in self._predictions.scores().items():
+        for name, score in self.predictions.scores().items():
             # computed over all processes already, and equal in each
             self.log(f"{split}/{name}", score, prog_bar=name in self.shown_scores, rank_zero_only=False)
 
@@ -259,6 +222,47 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     def _meaning(self) -> dict[str, Any]:
         assert self.tokenizer is not None
         return {"tokenizer": self.tokenizer.to_json()} | ({"answers": list(self.labels)} if self.labels else {})
+
+
+class WritingTask(TextTask[BatchT, NeedsT, ModelT], Generic[BatchT, NeedsT, ModelT]):
+    """A task that writes one text about each item: a caption or a transcript."""
+
+    @abstractmethod
+    def batch_loss(self, batch: BatchT, split: str) -> Tensor:
+        """Compute and log the loss of a batch that is not empty."""
+
+    @abstractmethod
+    def context(self, batch: BatchT, rows: Sequence[int]) -> Tensor | ProjectedContext:
+        """What the decoder attends to, for these items of a batch."""
+
+    @abstractmethod
+    def references(self, batch: BatchT) -> Sequence[Sequence[str]]:
+        """The true texts of each item."""
+
+    def shared_step(self, batch: BatchT, split: str) -> Tensor | None:
+        """Compute and log the loss of a batch; outside of training, write about some of its items, too."""
+        if len(batch.indices) == 0:
+            return None
+        loss = self.batch_loss(batch, split)
+        if split != "train":
+            rows = [row for row, index in enumerate(batch.indices.tolist()) if self.predictions.wants(index)]
+            references = self.references(batch)
+            for row, text in zip(rows, self.generate(batch, rows), strict=True):
+                self.predictions.add(int(batch.indices[row]), self.text_of(text), references[row])
+        return loss
+
+    def predict_step(self, batch: BatchT, batch_idx: int) -> list[Prediction]:
+        """Write a text about each item."""
+        del batch_idx
+        found = self.generate(batch, range(len(batch.indices)))
+        return [
+            (index, {"text": self.text_of(text), "score": round(text.score, 6)})
+            for index, text in zip(batch.indices.tolist(), found, strict=True)
+        ]
+
+    def generate(self, batch: BatchT, rows: Sequence[int]) -> list[Generated]:
+        """Write a text about each of these items of a batch."""
+        return self.decode(self.context(batch, rows)) if len(rows) else []
 
 
 def generate_texts(

@@ -13,8 +13,8 @@ from multiattn.data.questions import Question, QuestionRecords, read_questions
 from multiattn.errors import ModelError
 from multiattn.pipelines import AnswerPipeline
 from multiattn.tasks import AnswerTask
-from multiattn.tasks.answer_loss import bag_of_words_loss, pointing_loss
 from multiattn.tasks.loading.box_patches import BoxPatches, box_patches
+from multiattn.tasks.losses import bag_of_words_loss, pointing_loss
 from multiattn.tasks.training import main
 from multiattn.weights import load_bundle
 
@@ -27,10 +27,11 @@ MODEL = """
 model:
   class_path: multiattn.tasks.AnswerTask
   init_args:
-    encoder: compact
-    image_size: 24
-    encoder_overrides: {dim: 16, depth: 1, num_heads: 2, mlp_dim: 16, stem: patch, patch_size: 8, stem_channels: [],
-                        stem_strides: []}
+    vision:
+      preset: compact
+      image_size: 24
+      overrides: {dim: 16, depth: 1, num_heads: 2, mlp_dim: 16, stem: patch, patch_size: 8, stem_channels: [],
+                  stem_strides: []}
     question: {dim: 16, depth: 2, num_heads: 2, mlp_dim: 16, max_length: 16}
     head_dim: 16
     bag_of_words_weight: 1.0
@@ -38,7 +39,7 @@ model:
     optimization: {lr: 3.0e-2, warmup_epochs: 0}
 data:
   class_path: multiattn.tasks.AnswerData
-  init_args: {root: ROOT, batch_size: 7, vocab_size: 300, num_workers: 0}
+  init_args: {root: ROOT, batches: {size: 7, num_workers: 0}, vocab_size: 300}
 trainer: {default_root_dir: RUN, max_epochs: 25, accelerator: cpu, enable_progress_bar: false}
 """
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from multiattn.tasks.answer_scores import answer_metrics
 
 from multiattn.metrics.vqa import answer_scores
-from multiattn.tasks.answer_scores import answer_metrics
 
 ANSWERS = ["red", "2", "no", "cat", "dog"]
 GIVEN = [["red"] * 10, ["two"] * 3 + ["3"] * 7, ["yes"], ["Cat."], ["dog", "dog", "cat"]]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
-from multiattn.tasks.caption_loss import TextLoss, shift_targets
+from multiattn.tasks.losses import TextLoss, shift_targets
 from multiattn.tasks.self_critical import Rewards, SelfCritical, advantages, padded, self_critical_loss
 
 TEXTS = [[1, 7, 8, 9, 2], [1, 5, 2], [1, 4, 6, 2]]

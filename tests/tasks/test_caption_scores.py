@@ -5,15 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiattn.metrics import caption_scores
-from multiattn.tasks.caption_scores import logged_scores
-from multiattn.tasks.predictions import Predictions
+from multiattn.tasks.metrics import Predictions, score_captions
 
 REFERENCES = [["a red disc on a gray wall"], ["a blue disc in the rain"], ["two green discs side by side"]]
 
 
 @given(size=st.integers(1, 211), limit=st.integers(0, 307))
 def test_the_pictures_to_caption_are_as_many_as_asked_for_and_evenly_spread(size: int, limit: int) -> None:
-    written = Predictions(size, limit=limit, score=logged_scores)
+    written = Predictions(size, limit=limit, score=score_captions)
     chosen = [place for place in range(size) if written.wants(place)]
     assert len(chosen) == min(size, limit)
     gaps = [b - a for a, b in zip(chosen, chosen[1:], strict=False)]
@@ -21,13 +20,13 @@ def test_the_pictures_to_caption_are_as_many_as_asked_for_and_evenly_spread(size
 
 
 def test_all_are_captioned_without_a_limit() -> None:
-    assert all(Predictions(13, score=logged_scores).wants(place) for place in range(13))
+    assert all(Predictions(13, score=score_captions).wants(place) for place in range(13))
 
 
 def test_the_scores_are_those_of_all_captions_whatever_order_they_came_in() -> None:
     texts = ["a red disc on a wall", "a blue disc in the rain", "one green disc side by side"]
     expected = caption_scores(texts, REFERENCES)
-    written = Predictions(3, score=logged_scores)
+    written = Predictions(3, score=score_captions)
     for place in (2, 0, 1):
         written.add(place, texts[place], REFERENCES[place])
     scores = written.scores()
