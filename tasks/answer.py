@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from multiattn.attention import Tap
 from multiattn.checks import require
+from multiattn.inputs import ImagePreprocessing
 from multiattn.models.vqa import VQA
 
 from .answer_model import AnswerKind, AnswerStart, VQAOutput, answer_scores, answer_tap, teacher_forced
@@ -39,6 +40,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
     task = "answer"
     trained_on = "training questions"
     shown_scores = ("accuracy", "vqa_accuracy")
+    preprocessing: ImagePreprocessing
 
     def __init__(
         self,

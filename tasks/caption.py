@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from multiattn.generation import Generated
+from multiattn.inputs import ImagePreprocessing
 from multiattn.models.captioner import Captioner
 
 from .caption_model import CaptionStart, image_context, teacher_forced
@@ -27,6 +28,7 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
     task = "caption"
     trained_on = "training captions"
     shown_scores = ("cider",)
+    preprocessing: ImagePreprocessing
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Train or fine-tune a vision transformer that classifies images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -199,14 +199,15 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
 
     def _mix(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Mix a batch with itself in reverse order; its size must be even."""
-        mix = Mixup(
+        make: Callable[..., Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = Mixup
+        mix = make(
             mixup_alpha=self.mixing.mixup,
             cutmix_alpha=self.mixing.cutmix,
             prob=self.mixing.probability,
             label_smoothing=0.0,  # the loss does it
             num_classes=len(self.labels),
         )
-        return mix(images, target)  # type: ignore[no-any-return]
+        return mix(images, target)
 
 
 def _at_size(preprocessing: ImagePreprocessing, image_size: int | None) -> ImagePreprocessing:

@@ -11,6 +11,7 @@ trainer.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -66,7 +67,7 @@ class TokenFormat:
         return self.max_length - given
 
 
-def special_tokens(tokenizer: Tokenizer) -> dict[str, int]:
+def special_tokens(tokenizer: Tokenizer) -> dict[str, Any]:
     """The fields of `TextConfig` that a tokenizer learned from data decides: vocabulary size and special tokens."""
     found = {f"{name.lower()}_token": tokenizer.id_of(f"[{name}]") for name in ("START", "END", "PAD")}
     return {"vocab_size": tokenizer.vocab_size} | {name: token for name, token in found.items() if token is not None}

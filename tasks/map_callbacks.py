@@ -27,7 +27,7 @@ class _DrawsMaps(Callback, ABC):
     """Draw a few validation pictures, the same ones each time, to `RUN/maps` and to TensorBoard."""
 
     def __init__(
-        self, every_n_epochs: int, pictures: int, method: str, *, methods: tuple[str, ...], task: type[BaseTask]
+        self, every_n_epochs: int, pictures: int, method: str, *, methods: tuple[str, ...], task: type[BaseTask[Any, Any, Any]]
     ) -> None:
         if method not in methods:
             raise ModelError(f"`method` must be one of {', '.join(methods)}, but is {method!r} instead.")

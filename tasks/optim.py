@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from timm.optim._param_groups import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR

@@ -270,7 +270,7 @@ def without_dropout(config: _Config) -> _Config:
     found: dict[str, Any] = {}
     for field in fields(config):
         value = getattr(config, field.name)
-        if is_dataclass(value):
+        if is_dataclass(value) and not isinstance(value, type):
             found[field.name] = without_dropout(value)
         elif field.name in TRAINING_ONLY:
             found[field.name] = 0.0

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from multiattn.attention import ProjectedContext
 from multiattn.checks import require
 from multiattn.errors import ModelError
-from multiattn.inputs import SpeechTokens
+from multiattn.inputs import AudioPreprocessing, SpeechTokens
 from multiattn.metrics.speech import Normalizer
 from multiattn.models.speech import SpeechRecognizer
 
@@ -29,6 +29,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
     task = "transcribe"
     trained_on = "training texts"
     shown_scores = ("wer",)
+    preprocessing: AudioPreprocessing
 
     def __init__(
         self,

@@ -66,8 +66,7 @@ class SpeechStart:
         """Build the recognizer for the data's tokenizer."""
         config = self.config
         if not self.keeps_vocabulary:
-            special: dict[str, Any] = special_tokens(facts.tokenizer)
-            config = replace(config, decoder=replace(config.decoder, **special))
+            config = replace(config, decoder=replace(config.decoder, **special_tokens(facts.tokenizer)))
         model = SpeechRecognizer(config)
         if self.trained is not None:
             new = model.state_dict()

@@ -1,5 +1,6 @@
 """A data module as one process of several has it, without Lightning's trainer; and short names of its batch options."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -24,3 +25,15 @@ def in_process(data: Data, *, rank: int, world: int) -> Data:
     """The data as the process `rank` of `world` has it."""
     data.trainer = SimpleNamespace(global_rank=rank, world_size=world)  # type: ignore[assignment]
     return data
+
+
+def filled(options: dict[str, Any], places: dict[str, Path]) -> dict[str, Any]:
+    """Options with the names of models in braces, such as "{captioner}", replaced by their directories."""
+    return {
+        name: value.format(**places)
+        if isinstance(value, str)
+        else filled(value, places)
+        if isinstance(value, dict)
+        else value
+        for name, value in options.items()
+    }

@@ -15,6 +15,7 @@ from multiattn.pipelines import AnswerPipeline
 from multiattn.tasks import AnswerTask
 from multiattn.tasks.loading.box_patches import BoxPatches, box_patches
 from multiattn.tasks.losses import bag_of_words_loss, pointing_loss
+from multiattn.tasks.parts import VisionEncoder
 from multiattn.tasks.training import main
 from multiattn.weights import load_bundle
 
@@ -178,8 +179,20 @@ def test_only_a_list_can_be_taught_where_to_look():
     decoder = {"dim": 16, "num_heads": 2}
     for name in ("bag_of_words_weight", "pointing_weight"):
         with pytest.raises(ModelError, match=f"`{name}` must be 0 where a decoder answers"):
-            AnswerTask(encoder="compact", question=question, answer="decoder", decoder=decoder, **{name: 1.0})
+            AnswerTask(
+                vision=VisionEncoder(preset="compact"),
+                question=question,
+                answer="decoder",
+                decoder=decoder,
+                **{name: 1.0},
+            )
         with pytest.raises(ModelError, match=f"`{name}` must be at least 0 and finite, but is -1.0"):
-            AnswerTask(encoder="compact", question=question, answer="closed", **{name: -1.0})
+            AnswerTask(vision=VisionEncoder(preset="compact"), question=question, answer="closed", **{name: -1.0})
     with pytest.raises(ModelError, match="`pointing_weight` must be 0 where the model is compiled"):
-        AnswerTask(encoder="compact", question=question, answer="closed", pointing_weight=1.0, compile=True)
+        AnswerTask(
+            vision=VisionEncoder(preset="compact"),
+            question=question,
+            answer="closed",
+            pointing_weight=1.0,
+            compile=True,
+        )

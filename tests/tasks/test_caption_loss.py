@@ -20,7 +20,7 @@ VOCABULARY = 11
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_each_token_of_the_captions_counts_once_and_nothing_else_does(prompt: list[int], smoothing: float) -> None:
     tokens, attention_mask = padded(TEXTS, pad=0, device=torch.device("cpu"))
-    texts = shift_targets(tokens, attention_mask, prompt=torch.tensor(prompt, dtype=torch.int64))
+    texts = shift_targets(tokens, attention_mask, prompt=prompt)
     torch.manual_seed(1)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY)
     loss = TextLoss(label_smoothing=smoothing)

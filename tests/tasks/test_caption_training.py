@@ -125,7 +125,8 @@ def test_features_from_disk_teach_as_the_pictures_do(captioned: Path, tmp_path: 
 
 
 def test_a_captioner_is_fine_tuned_with_its_own_words_for_cider(trained: Path, captioned: Path, tmp_path: Path) -> None:
-    options = f"--model.vision.preset=null --model.vision.overrides=null --model.decoder=null --model.pretrained={trained}/model"
+    options = f"--model.pretrained={trained}/model --model.decoder=null "
+    options += "--model.vision.preset=null --model.vision.overrides=null"
     options += " --model.objective=self_critical --model.optimization.warmup_epochs=0 --data.vocab_size=37"
     fit(
         captioned,

@@ -68,7 +68,7 @@ def assert_one_model(runs: Runs) -> None:
 def test_two_processes_give_the_losses_of_one_with_twice_the_batch(pictures: Path, tmp_path: Path) -> None:
     # what is drawn for each batch differs between processes, so it is off; what belongs to a picture stays on
     options = "--model.mixing.mixup=0 --model.mixing.cutmix=0 --trainer.max_epochs=2 "
-    options += "--model.overrides.dropout=0.0 --model.overrides.stochastic_depth=0.0 "
+    options += "--model.vision.overrides.dropout=0.0 --model.vision.overrides.stochastic_depth=0.0 "
     options += "--model.class_weights=balanced"  # all alike here: a mean of weighted means is not the weighted mean
     runs = fit_both(write_config, pictures, tmp_path, batch=10, options=options)
     assert_alike(runs, "train/loss val/loss val/top1", count=2)
@@ -91,10 +91,8 @@ def test_two_processes_teach_a_recognizer_as_one_with_twice_the_batch(tmp_path: 
     """Each of an odd number of recordings is transcribed once, whoever does it."""
     # as many words in each recording, for the reason that captions are cut
     spoken = draw_spoken(tmp_path / "data", sizes={"train": 12, "validation": 5}, words=2)
-    options = (
-        "--model.vision.preset.depth=1 --model.vision.preset.dropout=0.0 --model.vision.preset.stochastic_depth=0.0 "
-    )
-    options += "--model.decoder.depth=1 --model.decoder.dropout=0.0 --model.spec_augment=null "
+    options = " ".join(f"--model.audio.overrides.{rest}" for rest in ("depth=1", "dropout=0.0", "stochastic_depth=0.0"))
+    options += " --model.decoder.depth=1 --model.decoder.dropout=0.0 --model.spec_augment=null "
     options += "--data.batch_seconds=null --data.augmentation=null "
     options += "--model.optimization.lr=1e-2 "
     options += "--trainer.max_epochs=36 --trainer.check_val_every_n_epoch=18 --trainer.callbacks=null"

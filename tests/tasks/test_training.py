@@ -19,8 +19,9 @@ from .conftest import ROOT, draw_folder, write_config
 # Lightning's own warnings on this torch are no failure of ours
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-TINY = "--model.vision.overrides.dim=20 --model.vision.overrides.depth=2 --model.vision.overrides.num_heads=2 --model.vision.overrides.mlp_dim=30"
-ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.batches.num_workers=0 --data.batches.size=6"
+TINY = " ".join(f"--model.vision.overrides.{rest}" for rest in ("dim=20", "depth=2", "num_heads=2", "mlp_dim=30"))
+ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto "
+    "--data.batches.num_workers=0 --data.batches.size=6"
 
 
 @pytest.fixture(scope="module")
@@ -233,30 +234,30 @@ MAPS = "--trainer.callbacks+=multiattn.tasks.map_callbacks.MapsWhileTraining"
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--model.vision.preset=huge", "error: `architecture` must be one of tiny, small"),
-        ("--model.vision.overrides.dimension=3", "error: `overrides` must be among image_size, patch_size"),
+        ("--model.vision.preset=huge", "error: `vision.preset` must be one of tiny, small"),
+        ("--model.vision.overrides.dimension=3", "error: `vision.overrides` must be among image_size, patch_size"),
         (
             "--model.vision.image_size=30",
-            "error: `image_size` must be a multiple of the patch size (4), but is (30, 30) instead",
+            "error: `vision.image_size` must be a multiple of the patch size (4), but is (30, 30) instead",
         ),
         ("--model.class_weights=[1.0,2.0]", "error: `class_weights` must have a number for each of the 3 classes"),
         ("--model.label_smoothing=1", "error: `label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
-        ("--data.batches.size=0", "error: `batch_size` must be at least 1, but is 0 instead."),
-        ("--data.batches.max_bad_share=2", "error: `max_bad_share` must be from 0 to 1, but is 2.0 instead."),
+        ("--data.batches.size=0", "error: `batches.size` must be at least 1, but is 0 instead."),
+        ("--data.batches.max_bad_share=2", "error: `batches.max_bad_share` must be from 0 to 1, but is 2.0 instead."),
         ("--model.pretrained=/no/such/model", "error: there is no model /no/such/model"),
         ("--model.crop_share=0", "error: `crop_share` must be above 0 and up to 1, but is 0.0 instead."),
         ("--model.crop_share=1.5", "error: `crop_share` must be above 0 and up to 1, but is 1.5 instead."),
-        ("--model.vision.image_size=0", "error: `image_size` must be at least 1, but is 0 instead."),
+        ("--model.vision.image_size=0", "error: `vision.image_size` must be at least 1, but is 0 instead."),
         ("--model.mixing.mixup=-1", "error: `mixup` must be at least 0 and finite, but is -1.0 instead."),
         ("--model.mixing.probability=2", "error: `probability` must be from 0 to 1, but is 2.0 instead."),
         ("--model.optimization.lr=-1", "error: `lr` must be at least 0 and finite, but is -1.0 instead."),
         ("--model.optimization.betas=[0.9,1]", "error: `betas` must be at least 0 and below 1, but is (0.9, 1.0)"),
         ("--model.optimization.layer_decay=0", "error: `layer_decay` must be above 0 and up to 1, but is 0.0 instead."),
         ("--model.optimization.final_lr_share=2", "error: `final_lr_share` must be from 0 to 1, but is 2.0 instead."),
-        ("--data.batches.size=7", "error: `batch_size` must be even with `mixing`, which pairs"),
-        ("--data.batches.eval_size=-3", "error: `eval_batch_size` must be at least 1, but is -3 instead."),
+        ("--data.batches.size=7", "error: `batches.size` must be even with `mixing`, which pairs"),
+        ("--data.batches.eval_size=-3", "error: `batches.eval_size` must be at least 1, but is -3 instead."),
         ("--data.cache_side=0", "error: `cache_side` must be at least 1, but is 0 instead."),
-        ("--data.batches.num_workers=-1", "error: `num_workers` must be at least 0, but is -1 instead."),
+        ("--data.batches.num_workers=-1", "error: `batches.num_workers` must be at least 0, but is -1 instead."),
         ("--data.augmentation.rand_augment=m9", "error: `rand_augment` must be in timm's notation, for example"),
         ("--data.augmentation.rand_augment=rand-q9", "error: `rand_augment` must be in timm's notation, for example"),
         ("--data.augmentation.scale=[0.5,0.1]", "error: `scale` must be two rising shares above 0, up to 1, but is"),

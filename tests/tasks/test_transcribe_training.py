@@ -52,10 +52,9 @@ def test_each_configuration_is_fitted(name: str, spoken: Path, tmp_path: Path) -
     if name == "finetune_whisper":
         options += f" --model.pretrained={save_tiny_whisper(tmp_path / 'whisper')} --data.features={tmp_path}/features"
     else:
-        options += " --model.audio.overrides.dim=16 --model.audio.overrides.depth=1 --model.audio.overrides.num_heads=2 --model.audio.overrides.mlp_dim=16"
-        options += (
-            " --model.decoder.dim=16 --model.decoder.depth=1 --model.decoder.num_heads=2 --model.decoder.mlp_dim=16"
-        )
+        for part in ("audio.overrides", "decoder"):
+            options += f" --model.{part}.dim=16 --model.{part}.depth=1"
+            options += f" --model.{part}.num_heads=2 --model.{part}.mlp_dim=16"
     if name == "librispeech960":
         options += " --model.compile=false --data.folders=null --data.batch_seconds=4"
     assert main(["fit", "--config", str(config), "--trainer.fast_dev_run=2", *options.split()]) == 0
