@@ -19,7 +19,14 @@ from .loading.box_patches import BoxPatches
 from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
 from .loading.pictures import Sample
-from .loading.question_batches import AnswerBatch, AnswerCollate, Answers, Asked, ListedAnswers, WrittenAnswers
+from .loading.question_batches import (
+    AnswerBatch,
+    AnswerCollate,
+    Answers,
+    ClosedAnswers,
+    GenerativeAnswers,
+    QuestionDataset,
+)
 from .loading.tokens import TokenRows, known_tokens
 from .loading.transforms import Augmentation
 
@@ -140,7 +147,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
             found["answers_cover"] = {split: round(share, 6) for split, share in self.coverage.items()}
         return found
 
-    def training_items(self) -> Asked:
+    def training_items(self) -> QuestionDataset:
         """The training split, with questions drawn for each epoch."""
         if self.needs.is_closed and self.trainer is not None and self.rank == 0:
             print(self._covered(), file=sys.stderr, flush=True)
@@ -149,10 +156,10 @@ class AnswerData(ImageTextData[AnswerNeeds]):
             "train",
             per_picture=self.questions_per_picture,
             seed=self.seed,
-            places=None if self.needs.box_grid is None else self._places(self.needs.box_grid),
+            patches=None if self.needs.box_grid is None else self._patches(self.needs.box_grid),
         )
 
-    def evaluation_items(self, split: str) -> Asked:
+    def evaluation_items(self, split: str) -> QuestionDataset:
         """A split as in inference, with all its questions."""
         return self._asked(self.evaluation_pictures(split), split, per_picture=None, seed=None)
 
@@ -171,7 +178,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         """The format of the questions."""
         return self.needs.question or TokenFormat.of_tokenizer(self.tokenizer)
 
-    def _places(self, grid: tuple[int, int]) -> BoxPatches:
+    def _patches(self, grid: tuple[int, int]) -> BoxPatches:
         """The patches of what the training questions are about.
 
         Raises:
@@ -207,11 +214,11 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         *,
         per_picture: int | None,
         seed: int | None,
-        places: BoxPatches | None = None,
-    ) -> Asked:
+        patches: BoxPatches | None = None,
+    ) -> QuestionDataset:
         records = self.records(split)
         questions, answers = self._questions(records), self._answers(records)
-        return Asked(items, questions, answers, per_picture=per_picture, seed=seed, places=places)
+        return QuestionDataset(items, questions, answers, per_picture=per_picture, seed=seed, patches=patches)
 
     def _questions(self, records: QuestionRecords) -> TokenRows:
         """The tokens of all questions."""
@@ -232,6 +239,6 @@ class AnswerData(ImageTextData[AnswerNeeds]):
     def _answers(self, records: QuestionRecords) -> Answers:
         """The targets of all questions."""
         if self.needs.is_closed:
-            return ListedAnswers(records, self._list)
+            return ClosedAnswers(records, self._list)
         text = self.text
-        return WrittenAnswers(records, self.tokenizer, start=text.start, end=text.end, room=text.room)
+        return GenerativeAnswers(records, self.tokenizer, start=text.start, end=text.end, room=text.room)

@@ -12,7 +12,7 @@ from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
 from .contracts import ImageTextNeeds, TextFacts
-from .loading.caption_batches import CaptionBatch, CaptionCollate, Captioned, caption_tokens
+from .loading.caption_batches import CaptionBatch, CaptionCollate, CaptionDataset, caption_tokens
 from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
 from .loading.pictures import Sample
@@ -105,11 +105,11 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
         texts = (text for texts in self._references() for text in texts)
         return self._learn(texts, lowercase=self.clean)
 
-    def training_items(self) -> Captioned:
+    def training_items(self) -> CaptionDataset:
         """The training split, with captions drawn for each epoch."""
         return self._captioned(self.training_pictures(), self.records("train"), seed=self.seed)
 
-    def evaluation_items(self, split: str) -> Captioned:
+    def evaluation_items(self, split: str) -> CaptionDataset:
         """A split as in inference."""
         return self._captioned(self.evaluation_pictures(split), self.records(split), seed=None)
 
@@ -121,8 +121,8 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
         tidy = clean_caption if self.clean else str
         return [[tidy(text) for text in texts] for _, texts in self.records("train").items]
 
-    def _captioned(self, items: Dataset[Sample], records: CaptionRecords, *, seed: int | None) -> Captioned:
+    def _captioned(self, items: Dataset[Sample], records: CaptionRecords, *, seed: int | None) -> CaptionDataset:
         text = self.text
         room = text.room if self.max_tokens is None else min(text.room, self.max_tokens)
         tokens = caption_tokens(records, self.tokenizer, clean=self.clean, start=text.start, end=text.end, room=room)
-        return Captioned(items, tokens, per_picture=self.captions_per_picture, seed=seed)
+        return CaptionDataset(items, tokens, per_picture=self.captions_per_picture, seed=seed)

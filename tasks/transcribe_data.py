@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from multiattn.checks import require
-from multiattn.data.audio_augmentation import AudioAugmentation
 from multiattn.data.concat_clips import FIXED_STRINGS, ConcatClips, Plan, concat_text, fixed_plans
 from multiattn.data.recordings import SpeechRecords, clean_transcript, read_recordings
 from multiattn.errors import InputError
 from multiattn.inputs import Recording, Tokenizer
 
 from .contracts import TranscribeNeeds
+from .loading.audio_augmentation import AudioAugmentation
 from .loading.datamodule import BatchOptions, TextData
 from .loading.feature_store import Encoding
 from .loading.reader import Reader
@@ -26,7 +26,7 @@ from .loading.speech_batches import (
     string_place,
 )
 from .loading.speech_features import EvaluationSpeechFeatures, SpeechEncoding, TrainingSpeechFeatures
-from .loading.transcripts import Transcripts
+from .loading.tokens import Transcripts
 
 __all__ = ["SpeechBatch", "TranscribeData"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..checks import require
 from ..errors import InputError
 from ..inputs import load_audio
-from .audio_augmentation import at_level, colored, with_noise
+from .noise import at_level, colored, with_noise
 from .recordings import SpeechRecords
 
 FIXED_SEED = 20_260
@@ -105,8 +105,13 @@ class ConcatClips:
 
     def __post_init__(self) -> None:
         """Raise InputError where a value is out of range."""
-        low, high = self.clips
-        require(1 <= low <= high, "clips", must="two rising numbers from 1 on", value=self.clips, error=InputError)
+        require(
+            1 <= self.clips[0] <= self.clips[1],
+            "clips",
+            must="two rising numbers from 1 on",
+            value=self.clips,
+            error=InputError,
+        )
         low, high = self.pause_s
         require(0 <= low <= high < 60, "pause_s", must="two rising seconds", value=self.pause_s, error=InputError)
         for name in ("level_db", "noise_db", "gain_db"):
@@ -136,7 +141,7 @@ class ConcatClips:
             count: Clips.
         """
         rng = np.random.default_rng(tuple(place))
-        speaker = speakers[rng.integers(len(speakers))]
+        speaker = speakers[int(rng.integers(len(speakers)))]
         own = _clips_of(tuple(speakers))[speaker]
         return Plan(
             tuple(int(clip) for clip in rng.choice(own, count)),

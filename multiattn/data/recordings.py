@@ -1,8 +1,8 @@
-r"""Recordings with what is said in them, read into a list. Nothing here opens a recording.
+r"""Recordings with transcripts, read from metadata or LibriSpeech's folders. Nothing here opens a recording.
 
-root/train/metadata.jsonl       {"file_name": "1.flac", "text": "two seven"}; `speaker` may stand there, too
+root/train/metadata.jsonl       {"file_name": "1.flac", "text": "two seven"}; `speaker` is optional
 root/train/metadata.csv         file_name,text
-root/train-clean-100/19/198/19-198.trans.txt      LibriSpeech: `19-198-0001 TWO SEVEN`, and 19-198-0001.flac beside
+root/train-clean-100/19/198/19-198.trans.txt      LibriSpeech: `19-198-0001 TWO SEVEN`, beside 19-198-0001.flac
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from .captions import clean_caption
 from .metadata import checked_text, metadata_rows, split_folder, text_lines
 
 LONGEST_TRANSCRIPT = 20_000
-"""Characters a transcript may have: where it is longer, it is no transcript, or a quote is missing."""
+"""The largest number of characters of a transcript: in a longer text a quote is missing."""
 
 _LAYOUT = "a metadata.jsonl with `file_name` and `text`, or LibriSpeech's folders"
 
@@ -26,16 +26,16 @@ class SpeechRecords:
     """The recordings of one split, not opened yet."""
 
     items: tuple[tuple[Path, str], ...]
-    """Each recording's path and what is said in it, as it was written; empty where nothing is said."""
+    """The path of each recording and its transcript, as it was written; empty where there is no speech."""
 
     speakers: tuple[str, ...]
-    """Who speaks in each; empty where that is not known."""
+    """The speaker of each recording; empty where the data does not state it."""
 
 
 def read_recordings(
     root: str | Path, split: str, *, folders: Mapping[str, Sequence[str]] | None = None
 ) -> SpeechRecords:
-    """List the recordings of a split with what is said in them.
+    """List the recordings of a split with their transcripts.
 
     Args:
         root: The folder that holds the data.
@@ -44,9 +44,9 @@ def read_recordings(
             `{"train": ["train-clean-100", "train-clean-360"]}`.
 
     Raises:
-        InputError: Something is missing, a line cannot be read or is too long, or a transcript is too long or no
-            text. A recording that is listed and not there is no error here: whoever opens it skips, names and counts
-            it, as with a damaged one.
+        InputError: A file is missing; a line cannot be read or is too long; or a transcript is too long or not text.
+            A listed recording that is missing is no error here: like a damaged one, it is skipped, named and counted
+            when it is opened.
     """
     names = (folders or {}).get(split, (split,))
     if isinstance(names, str) or not names:
@@ -56,7 +56,7 @@ def read_recordings(
 
 
 def clean_transcript(text: str) -> str:
-    """A transcript in lower case, with single spaces, and of the punctuation only apostrophes and hyphens."""
+    """Clean a transcript like a caption: lower case, no punctuation other than apostrophes and hyphens."""
     return clean_caption(text)
 
 

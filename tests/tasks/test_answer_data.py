@@ -420,6 +420,6 @@ def test_pictures_are_not_changed_unless_that_is_asked_for(asked) -> None:
     plain, evaluated = epoch_of(make(asked, batch_size=13), 0)[0], make(asked).evaluation_items("train")
     assert plain.images is not None
     for image, place in zip(plain.images, plain.indices.tolist(), strict=True):
-        expected = evaluated[place].sample.image
+        expected = evaluated[place].sample.content
         assert expected is not None
         torch.testing.assert_close(image, expected)

@@ -31,10 +31,10 @@ def thin_and_good(tmp_path: Path) -> ClassificationRecords:
 
 def test_a_long_thin_picture_is_skipped_in_evaluation(thin_and_good: ClassificationRecords) -> None:
     thin, good = (EvaluationPictures(thin_and_good, PREPROCESSING)[i] for i in (0, 1))
-    assert thin.image is None
+    assert thin.content is None
     assert thin.unreadable[0][0].endswith("thin.png")
     assert "must not be so long and thin, but is 100000 x 1 instead" in thin.unreadable[0][1]
-    assert good.image is not None
+    assert good.content is not None
     assert good.unreadable == ()
 
 
@@ -44,8 +44,8 @@ def test_a_long_thin_picture_is_replaced_in_training(
 ) -> None:
     transform = training_transform(Augmentation(crop="none"), PREPROCESSING)
     sample = TrainingPictures(thin_and_good, transform, seed=3, cache_side=cache_side)[0, 0]
-    assert sample.image is not None
-    assert (sample.label, sample.place) == (1, 1)
+    assert sample.content is not None
+    assert (sample.label, sample.position) == (1, 1)
     assert sample.unreadable[0][0].endswith("thin.png")
 
 

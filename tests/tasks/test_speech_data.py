@@ -9,11 +9,12 @@ import pytest
 import soundfile as sf
 import torch
 
-from multiattn.data.audio_augmentation import AudioAugmentation, at_level, at_speed, colored, with_noise
+from multiattn.data.noise import at_level, colored, with_noise
 from multiattn.data.recordings import read_recordings
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer, load_audio
 from multiattn.tasks import TranscribeData
+from multiattn.tasks.loading.audio_augmentation import AudioAugmentation, at_speed
 from multiattn.tasks.loading.sampler import BucketBatches
 
 from .tones import COUNTS, PREPROCESSING, RATE, epoch_of, make, said, same, speak, tone
