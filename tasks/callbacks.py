@@ -28,7 +28,7 @@ from .loading.datamodule import BaseData
 from .stopping import Stopped
 
 
-def data_of(trainer: pl.Trainer) -> BaseData:
+def data_of(trainer: pl.Trainer) -> BaseData[Any, Any]:
     """The data module of a trainer, which Lightning sets without declaring it."""
     data = getattr(trainer, "datamodule", None)
     assert isinstance(data, BaseData)
@@ -300,7 +300,7 @@ class PredictionLines(Callback):
         """Write a batch."""
         assert isinstance(pl_module, BaseTask)
         with self._path.open("a", encoding="utf-8") as lines:
-            for index, found in pl_module.prediction_lines(outputs):
+            for index, found in outputs:
                 lines.write(json.dumps({"file": self._files[index], **found}, ensure_ascii=False) + "\n")
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -42,7 +42,7 @@ class _DrawsMaps(Callback, ABC):
     methods: ClassVar[tuple[str, ...]]
     """The map methods to choose from."""
 
-    task_class: ClassVar[type[BaseTask]]
+    task_class: ClassVar[type[BaseTask[Any, Any, Any]]]
     """The task whose maps these are."""
 
     def __init__(self, every_n_epochs: int, pictures: int, method: str) -> None:
@@ -83,7 +83,7 @@ class _DrawsMaps(Callback, ABC):
             assert isinstance(pl_module, BaseTask)
             self._draw(trainer, pl_module)
 
-    def _draw(self, trainer: pl.Trainer, task: BaseTask) -> None:
+    def _draw(self, trainer: pl.Trainer, task: BaseTask[Any, Any, Any]) -> None:
         assert isinstance(task.preprocessing, ImagePreprocessing)
         if self._chosen is None:
             self._chosen = _readable(data_of(trainer).records("validation").items, self.pictures, task.preprocessing)

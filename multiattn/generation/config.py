@@ -1,8 +1,9 @@
 """What is asked of a decode, and what comes of it."""
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ..errors import ModelError
@@ -76,6 +77,35 @@ class GenerationConfig:
     """Places among the new tokens, from 0, and the token that is to stand there, whatever else is asked. It costs
     nothing in the score by which beams are compared."""
 
+    @classmethod
+    def from_decoding(
+        cls,
+        decoding: Mapping[str, Any],
+        *,
+        beside: Collection[str] = (),
+        defaults: Mapping[str, Any] = MappingProxyType({}),
+        asked: Mapping[str, Any] = MappingProxyType({}),
+        source: str = "",
+    ) -> "GenerationConfig":
+        """Merge what a caller asks for, over the `decoding` of a model, over the defaults of a task.
+
+        Args:
+            decoding: From a model's directory, or from a training configuration.
+            beside: Keys that `decoding` may have which are no fields here, as `TaskSpec.not_generation` names them.
+            defaults: Fields for which the task has another default than this class.
+            asked: From the caller of a pipeline. None means not asked for; keys that are no fields here are ignored. A
+                `max_tokens` lowers a `min_tokens` of the model's that is above it.
+            source: See `stated_options`.
+
+        Raises:
+            ModelError: `decoding` has an unknown key, or a value is out of range or does not fit another.
+        """
+        wanted = {name: value for name, value in asked.items() if name in _field_names() and value is not None}
+        values = {**defaults, **stated_options(decoding, beside=beside, source=source), **wanted}
+        if "max_tokens" in wanted and type(wanted["max_tokens"]) is int:
+            values["min_tokens"] = min(values.get("min_tokens", 0), wanted["max_tokens"])
+        return cls(**values)
+
     def __post_init__(self) -> None:
         """Check that a decode can be so.
 
@@ -148,6 +178,36 @@ class GenerationConfig:
         if len(set(places)) < len(places):
             raise _refused("forced", "of one token for a place", self.forced)
         object.__setattr__(self, "forced", tuple((place, token) for place, token in self.forced))
+
+
+def stated_options(decoding: Mapping[str, Any], *, beside: Collection[str] = (), source: str = "") -> dict[str, Any]:
+    """Return the fields of `GenerationConfig` that a `decoding` states.
+
+    Args:
+        decoding: From a model's directory, or from a training configuration.
+        beside: Keys that it may have which are no fields.
+        source: The model that `decoding` belongs to, for messages. The stated fields must then be valid by themselves;
+            with "", which is for a training configuration, they are checked only when the configuration is made.
+
+    Raises:
+        ModelError: A key is unknown, or the values cannot be used.
+    """
+    known = [*_field_names(), *beside]
+    if unknown := sorted(decoding.keys() - set(known)):
+        if source:
+            raise ModelError(f"{source}: `decoding` must hold known options, but holds {unknown[0]!r} instead")
+        raise ModelError(f"`decoding` must be among {', '.join(known)}, but has {', '.join(unknown)} instead.")
+    stated = {name: value for name, value in decoding.items() if name not in beside}
+    if source:
+        try:
+            GenerationConfig(**stated)
+        except ModelError as error:
+            raise ModelError(f"{source}: `decoding` cannot be used: {error}") from error
+    return stated
+
+
+def _field_names() -> tuple[str, ...]:
+    return tuple(field.name for field in fields(GenerationConfig))
 
 
 @dataclass(frozen=True)

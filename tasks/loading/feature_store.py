@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Subset
 from multiattn.errors import InputError, ModelError
 
 from ..seeding import seed_for
-from ..vision import TRAINING_ONLY
+from ..parts import TRAINING_ONLY
 from .loader import ignore_interrupt
 from .readable import EvaluationItems, Records, Sample
 

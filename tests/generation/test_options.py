@@ -69,3 +69,34 @@ def test_lists_of_a_file_become_tuples() -> None:
     options = checked(suppress=[3, 1], suppress_first=[7], forced=[[0, 5]])
     assert (options.suppress, options.suppress_first, options.forced) == ((3, 1), (7,), ((0, 5),))
     assert hash(options) == hash(GenerationConfig(suppress=(3, 1), suppress_first=(7,), forced=((0, 5),)))
+
+
+def test_what_is_asked_for_goes_over_the_model_and_that_over_the_defaults() -> None:
+    options = GenerationConfig.from_decoding(
+        {"num_beams": 2, "min_tokens": 7, "prompt": "a"},
+        beside=("prompt",),
+        defaults={"num_beams": 3, "length_penalty": 0.0, "max_tokens": 11},
+        asked={"max_tokens": 5, "top_k": None, "seed": 3},
+    )
+    assert options == GenerationConfig(num_beams=2, min_tokens=5, length_penalty=0.0, max_tokens=5)
+
+
+def test_the_decoding_of_a_training_configuration_is_checked_with_its_defaults() -> None:
+    assert GenerationConfig.from_decoding({"min_tokens": 40}, defaults={"max_tokens": 50}).min_tokens == 40
+    with pytest.raises(ModelError, match="`decoding` must be among max_tokens, .*, prompt, but has beam instead"):
+        GenerationConfig.from_decoding({"beam": 3}, beside=("prompt",))
+    with pytest.raises(ModelError, match="^`num_beams` must be at least 1, but is 0 instead"):
+        GenerationConfig.from_decoding({"num_beams": 0})
+
+
+@pytest.mark.parametrize(
+    ("decoding", "message"),
+    [
+        ({"beems": 3}, "m: `decoding` must hold known options, but holds 'beems' instead"),
+        ({"num_beams": 0}, "m: `decoding` cannot be used: `num_beams` must be at least 1, but is 0 instead"),
+        ({"min_tokens": 40}, r"m: `decoding` cannot be used: `min_tokens` must be at most `max_tokens` \(30\)"),
+    ],
+)
+def test_the_decoding_of_a_model_must_be_valid_by_itself(decoding: dict[str, object], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        GenerationConfig.from_decoding(decoding, defaults={"max_tokens": 50}, source="m")

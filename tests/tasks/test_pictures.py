@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
@@ -12,9 +11,12 @@ from multiattn.data.image_folder import ClassificationRecords
 from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.tasks import ClassifyData
+from multiattn.tasks.contracts import ClassifyNeeds
 from multiattn.tasks.loading.loader import UnreadableFiles
 from multiattn.tasks.loading.pictures import Collate, EvaluationPictures, TrainingPictures
 from multiattn.tasks.loading.transforms import Augmentation, training_transform
+
+from .attach import grouped, in_process
 
 PREPROCESSING = ImagePreprocessing((211, 211), 211, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -60,11 +62,9 @@ def test_the_main_process_stops_where_nothing_can_be_read(tmp_path: Path) -> Non
 
 def part_of(root: Path, *, rank: int, max_bad_share: float) -> ClassifyData:
     """The data as the process `rank` of two has it."""
-    data = ClassifyData(str(root), batch_size=2, num_workers=0, max_bad_share=max_bad_share)
-    data.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=rank, world_size=2, lightning_module=SimpleNamespace(preprocessing=PREPROCESSING)
-    )
-    return data
+    data = ClassifyData(str(root), **grouped(batch_size=2, num_workers=0, max_bad_share=max_bad_share))
+    data.needs = ClassifyNeeds(PREPROCESSING)
+    return in_process(data, rank=rank, world=2)
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_a_vocabulary_that_keeps_spaces_begins_with_one(spoken) -> None:
 
 
 def test_the_prompt_takes_room(spoken) -> None:
-    with pytest.raises(ModelError, match=r"must have room for a transcript after what each begins with \(5 tokens\)"):
+    with pytest.raises(ModelError, match=r"must have room for a text after the 5 tokens that each begins with"):
         epoch_of(make(spoken, task={"max_length": 5, "opening": [1] * 5}), 0)
 
 

@@ -165,7 +165,7 @@ def test_a_clip_that_cannot_be_read_is_named_and_other_strings_come(tmp_path) ->
 
 def test_a_string_that_is_too_long_is_said(clips) -> None:
     data = make(clips, join=ConcatClips(clips=(9, 9), strings=1), batch_size=1, max_bad_share=1.0)
-    data.max_bad_share = 99.0  # there are more clips than strings
+    object.__setattr__(data.batches, "max_bad_share", 99.0)  # there are more clips than strings
     with (
         pytest.raises(InputError, match="Too many recordings in a row cannot be read"),
         pytest.warns(UserWarning) as told,
