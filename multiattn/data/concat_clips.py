@@ -99,7 +99,7 @@ class ConcatClips:
 
     growing_epochs: int = 0
     """Epochs until the strings have their full lengths: they begin short, from which a decoder learns sooner where to
-    look."""
+    attend."""
 
     def __post_init__(self) -> None:
         """Raise InputError where a value is out of range."""
@@ -126,19 +126,19 @@ class ConcatClips:
         full = low + index % (high - low + 1)
         if epoch is None or epoch >= self.growing_epochs:
             return full
-        # one more than the shortest at least: in a string of one clip there is nothing to learn about where to look
+        # at least one clip more than in the shortest string: a single clip teaches nothing about where to attend
         return min(full, low + max(1, round((high - low) * epoch / self.growing_epochs)))
 
-    def plan(self, speakers: Sequence[str], place: Sequence[int], *, count: int) -> Plan:
+    def plan(self, speakers: Sequence[str], key: Sequence[int], *, count: int) -> Plan:
         """Draw the parts of a string.
 
         Args:
             speakers: The speaker of each clip. All clips of a string are of one speaker, drawn in proportion to the
                 number of clips; clips of unknown speakers count as of one.
-            place: Numbers that decide about the draw, such as the seed and the index of the string.
+            key: Numbers that decide about the draw, such as the seed and the index of the string.
             count: The number of clips.
         """
-        rng = np.random.default_rng(tuple(place))
+        rng = np.random.default_rng(tuple(key))
         speaker = speakers[int(rng.integers(len(speakers)))]
         own = _clips_of(tuple(speakers))[speaker]
         return Plan(

@@ -217,10 +217,10 @@ def _count(scene: SceneDescriptions, random: Random) -> Iterator[Candidate]:
 
 def _relation(scene: SceneDescriptions, random: Random) -> Iterator[Candidate]:
     for thing, side in product(scene.things, _BESIDE):
-        places = {other: beside(other, thing, side) for other in scene.things if other is not thing}
-        there = [other for other, place in places.items() if place]
+        lies = {other: beside(other, thing, side) for other in scene.things if other is not thing}
+        there = [other for other, is_there in lies.items() if is_there]
         names = scene.names(thing)
-        if names and len(there) == 1 and None not in places.values():
+        if names and len(there) == 1 and None not in lies.values():
             for attribute in ("color", "shape"):
                 form = f"{attribute} beside"
                 slots = (random.choice(_BESIDE[side]), _words(random.choice(names)))
@@ -228,10 +228,10 @@ def _relation(scene: SceneDescriptions, random: Random) -> Iterator[Candidate]:
     for thing, other in permutations(scene.things, 2):
         names, others = scene.names(thing), scene.names(other)
         for side in _BESIDE if names and others else ():
-            if (place := beside(thing, other, side)) is not None:
+            if (is_there := beside(thing, other, side)) is not None:
                 words = (random.choice(_BESIDE[side]), _words(random.choice(names)), _words(random.choice(others)))
                 about = (thing, other) if side in ("left", "above") else (other, thing)
-                answer = "yes" if place else "no"
+                answer = "yes" if is_there else "no"
                 yield Candidate("is beside", ("is beside", side), words, answer, about, (thing, other))
 
 
