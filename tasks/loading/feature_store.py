@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader, Subset
 
 from multiattn.errors import InputError, ModelError
 
-from ..seeding import seed_for
 from ..parts import TRAINING_ONLY
+from ..seeding import seed_for
 from .loader import ignore_interrupt
 from .readable import EvaluationItems, Records, Sample
 
