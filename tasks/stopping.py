@@ -24,9 +24,7 @@ class Stopped(BaseException):
 @contextmanager
 def stopping_at_interrupt() -> Iterator[None]:
     """Raise `Stopped` at Ctrl-C inside the `with` block."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # others may not set handlers
+    if threading.current_thread() is not threading.main_thread():  # others may not set handlers
         yield
         return
     before = signal.signal(signal.SIGINT, _stop)
