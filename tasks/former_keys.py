@@ -143,10 +143,9 @@ class _Rewriter:
         if inside:
             parts[at] = inside[()] if () in inside else _nested(inside)
         plus = "+" if key.endswith("+") else ""
-        return [
-            f"--{'.'.join(map(str, [section, *start, *rest]))}{plus}={value if isinstance(value, str) else json.dumps(value)}"
-            for rest, value in parts.items()
-        ]
+        names = (".".join(map(str, [section, *start, *rest])) for rest in parts)
+        texts = (value if isinstance(value, str) else json.dumps(value) for value in parts.values())
+        return [f"--{name}{plus}={text}" for name, text in zip(names, texts, strict=True)]
 
     def _section(self, section: str, content: dict[str, Any]) -> dict[str, Any]:
         name = (_class_path(content) or self.class_names.get(section, "")).rpartition(".")[2]
