@@ -204,7 +204,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
             count = sum(1 for _ in self.records(split).questions())
             parts.append(f"{share:.2%} of the {count} {'training' if split == 'train' else split} questions")
             left += round(count * (1 - share))
-        more = f"; the other {left} are not learnt from, and count as wrong" if left else ""
+        more = f"; the other {left} are not learned from, and count as wrong" if left else ""
         return f"The list of {len(self.answer_list)} answers covers {' and '.join(parts)}{more}."
 
     def _asked(

@@ -5,7 +5,7 @@ answer, A answers of a closed list, V vocabulary.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from jaxtyping import Bool, Float, Int64
@@ -14,7 +14,7 @@ from torch import Tensor
 from multiattn.attention import Tap
 from multiattn.checks import require
 from multiattn.errors import ModelError
-from multiattn.inputs import ImagePreprocessing, Tokenizer
+from multiattn.inputs import Tokenizer
 from multiattn.models.text_decoder import TextDecoderConfig
 from multiattn.models.text_encoder import TextEncoder, TextEncoderConfig
 from multiattn.models.vqa import VQA, VQAConfig
@@ -54,24 +54,23 @@ class VQAOutput(NamedTuple):
 
 
 @dataclass
-class AnswerStart:
+class AnswerStart(VisionStart):
     """A model that answers, before its data is known."""
 
-    vision: VisionStart
-    question: dict[str, Any]
+    question: dict[str, Any] = field(default_factory=dict)
     """Fields of `TextEncoderConfig`."""
 
-    reader: tuple[TextEncoder, Tokenizer] | None
+    reader: tuple[TextEncoder, Tokenizer] | None = None
     """A trained text encoder to read questions, without cross-attention; and its vocabulary."""
 
-    answer: AnswerKind
-    decoder: dict[str, Any]
+    answer: AnswerKind = "closed"
+    decoder: dict[str, Any] = field(default_factory=dict)
     """Fields of `TextDecoderConfig`."""
 
-    head_dim: int | None
+    head_dim: int | None = None
     """Of `VQAConfig`, where it is stated."""
 
-    output_positions: bool | None
+    output_positions: bool | None = None
     """Of `VQAConfig`, where it is stated."""
 
     @classmethod
@@ -125,22 +124,13 @@ class AnswerStart:
                 value=head_dim,
             )
         reader = None if question_pretrained is None else load_text_encoder(question_pretrained)
-        return cls(start, question, reader, answer, decoder, head_dim, output_positions)
-
-    @property
-    def preprocessing(self) -> ImagePreprocessing:
-        """How an image becomes the model's input."""
-        return self.vision.preprocessing
+        options = (question, reader, answer, decoder, head_dim, output_positions)
+        return cls(start.preprocessing, start.encoder, start.whole, *options)
 
     @property
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer of the trained model or question encoder; None where the data makes one."""
-        return self.vision.tokenizer if self.reader is None else self.reader[1]
-
-    @property
-    def decoding(self) -> dict[str, Any]:
-        """How the trained model decodes."""
-        return self.vision.decoding
+        return super().tokenizer if self.reader is None else self.reader[1]
 
     def build(self, facts: TextFacts) -> VQA:
         """Build the model for the data's tokenizer and closed list.
@@ -150,7 +140,7 @@ class AnswerStart:
         Raises:
             ModelError: There can be no such model.
         """
-        encoder, trained = self.vision.config, _vqa(self.vision)
+        encoder, trained = self.config, _vqa(self)
         old = VQAConfig if trained is None else trained.config
         question = self._question(facts.tokenizer, trained, context_dim=encoder.dim)
         answers = facts.answers if self.answer == "closed" else ()
@@ -167,7 +157,7 @@ class AnswerStart:
         except ValueError as error:
             raise ModelError(f"there can be no such model: {error}") from error
         model = VQA(config)
-        self.vision.fill(model.encoder)
+        self.fill(model.encoder)
         if self.reader is not None:
             model.question.load_state_dict(model.question.state_dict() | self.reader[0].state_dict())
         if trained is not None:
@@ -192,10 +182,10 @@ class AnswerStart:
 
     def _kept(self, trained: VQA, model: VQA, answers: Sequence[str]) -> dict[str, Tensor]:
         """The weights of the trained model that the new one has, too."""
-        assert self.vision.whole is not None
+        assert self.whole is not None
         old, new = trained.state_dict(), model.state_dict()
         kept = {key: value for key, value in old.items() if key in new and key not in _LAST}
-        known = {answer: index for index, answer in enumerate(self.vision.whole.labels)}
+        known = {answer: index for index, answer in enumerate(self.whole.labels)}
         rows = [(row, known[answer]) for row, answer in enumerate(answers) if answer in known]
         for key in _LAST if rows else ():
             kept[key] = new[key].clone()

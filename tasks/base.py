@@ -7,7 +7,7 @@ exchange the values of `contracts`.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -19,20 +19,12 @@ from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from multiattn.weights import ModelBundle
 
 from .loading.datamodule import BaseData
+from .loading.loader import Batch
 from .optim import Optimization, configure
 from .parts import without_dropout
 from .seeding import seed_all
 
-
-class IndexedBatch(Protocol):
-    """A batch that knows its items."""
-
-    @property
-    def indices(self) -> Tensor:
-        """Index of each item in the split."""
-
-
-BatchT = TypeVar("BatchT", bound=IndexedBatch)
+BatchT = TypeVar("BatchT", bound=Batch)
 NeedsT = TypeVar("NeedsT")
 FactsT = TypeVar("FactsT")
 
@@ -48,6 +40,9 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     task: str
     """The name of the task in the registry."""
+
+    model: nn.Module
+    """The model; None before it is built."""
 
     preprocessing: ImagePreprocessing | AudioPreprocessing
     """How a file becomes the model's input."""
@@ -67,7 +62,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self.compile_model = compile
         self.decoding: dict[str, Any] = {}
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
-        self.model: nn.Module | None = None
+        self.register_module("model", None)
 
     @abstractmethod
     def needs(self) -> NeedsT:
@@ -103,11 +98,10 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def bundle(self) -> ModelBundle:
         """The trained model on the CPU in eval mode, with all that its directory holds beside the weights."""
-        assert self.model is not None
         config: Any = self.model.config
         make: Any = type(self.model)
         model = make(without_dropout(config))
-        model.load_state_dict(self.weights_now())
+        model.load_state_dict({key: value.detach().cpu().float() for key, value in self.model.state_dict().items()})
         return ModelBundle(
             self.task,
             model.eval(),
@@ -117,11 +111,6 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             decoding=self.decoding,
         )
 
-    def weights_now(self) -> dict[str, Tensor]:
-        """The model's weights as they are now, on the CPU in float32."""
-        assert self.model is not None
-        return {key: value.detach().cpu().float() for key, value in self.model.state_dict().items()}
-
     def lr_shares(self) -> Mapping[str, float]:
         """The share of the learning rate that a part of the model learns at, by the part's name; 1 for all others."""
         return {}
@@ -130,7 +119,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         """Build the model, the loss and the metrics, once; tell the data module about them each time."""
         data = self.data
         data.needs = self.needs()
-        if self.model is not None:
+        if self._modules["model"] is not None:
             return
         facts = data.facts()
         seed_all(self.seed)
@@ -147,7 +136,6 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     def on_fit_start(self) -> None:
         """Compile in place, after averages were copied from the model and before its first step."""
         if self.compile_model:
-            assert self.model is not None
             self.model.compile()
 
     def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
@@ -185,7 +173,6 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine over the whole training."""
-        assert self.model is not None
         steps_per_epoch, total = self._steps()
         return configure(
             self.model,

@@ -3,14 +3,13 @@
 b images, m image tokens, D the encoder's width, C width of the decoder's context, r texts, n tokens, V vocabulary.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models.captioner import Captioner, CaptionerConfig
 from multiattn.models.text_decoder import TextDecoderConfig
 from multiattn.models.vqa import VQA
@@ -29,11 +28,10 @@ from .parts import (
 
 
 @dataclass
-class CaptionStart:
+class CaptionStart(VisionStart):
     """A captioner before its data is known."""
 
-    vision: VisionStart
-    decoder: dict[str, Any]
+    decoder: dict[str, Any] = field(default_factory=dict)
     """Fields of `TextDecoderConfig`."""
 
     @classmethod
@@ -49,36 +47,21 @@ class CaptionStart:
             check_text_fields(decoder, TextDecoderConfig, "decoder", but=OF_THE_DATA)
         else:
             require_training_only(decoder, "decoder", source="pretrained", allowed=TEXT_TRAINING_ONLY)
-        return cls(start, decoder)
-
-    @property
-    def preprocessing(self) -> ImagePreprocessing:
-        """How an image becomes the model's input."""
-        return self.vision.preprocessing
-
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer of the trained captioner; None where the data makes one."""
-        return self.vision.tokenizer
-
-    @property
-    def decoding(self) -> dict[str, Any]:
-        """How the trained captioner decodes."""
-        return self.vision.decoding
+        return cls(start.preprocessing, start.encoder, start.whole, decoder)
 
     def build(self, facts: TextFacts) -> Captioner:
         """Build the captioner for the data's tokenizer."""
-        config = self.vision.config
-        if self.vision.whole is None:
+        config = self.config
+        if self.whole is None:
             decoder = new_decoder(self.decoder, facts.tokenizer, context_dim=config.dim)
             model = Captioner(CaptionerConfig(config, decoder, bridge=decoder.context_dim != config.dim))
         else:
-            trained = self.vision.whole.captioner
+            trained = self.whole.captioner
             decoder = replace(trained.config.decoder, **self.decoder)
             model = Captioner(replace(trained.config, encoder=config, decoder=decoder))
             kept = {k: v for k, v in trained.state_dict().items() if not k.startswith("encoder.")}
             model.load_state_dict(model.state_dict() | kept)
-        self.vision.fill(model.encoder)
+        self.fill(model.encoder)
         return model
 
 

@@ -21,6 +21,7 @@ from multiattn.weights import ModelBundle, adapt, load_bundle
 from .base import BaseTask, Prediction
 from .contracts import ClassifyFacts, ClassifyNeeds
 from .loading.pictures import ImageBatch
+from .losses import SmoothedLoss
 from .optim import Optimization
 from .parts import VisionSource, require_training_only, with_tuples
 
@@ -54,19 +55,17 @@ class Mixing:
         return self.mixup > 0 or self.cutmix > 0
 
 
-class ClassificationLoss(nn.Module):
+class ClassificationLoss(SmoothedLoss):
     """Cross-entropy with label smoothing and a weight for each class; labels may be indices or shares."""
 
     def __init__(self, *, label_smoothing: float, weights: Tensor | None) -> None:
-        super().__init__()
-        self.label_smoothing = label_smoothing
+        super().__init__(label_smoothing=label_smoothing)
         self.weights: Tensor | None
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The mean over the batch, in float32."""
-        smoothing = self.label_smoothing if self.training else 0.0
-        return F.cross_entropy(logits.float(), target, weight=self.weights, label_smoothing=smoothing)
+        return F.cross_entropy(logits.float(), target, weight=self.weights, label_smoothing=self.smoothing)
 
 
 class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):

@@ -52,12 +52,21 @@ def shift_targets(
     return ShiftedTargets(tokens[:, :-1], attention_mask[:, :-1], tokens[:, 1:], wanted)
 
 
-class TextLoss(nn.Module):
-    """Cross-entropy of the wanted tokens, with label smoothing in training."""
+class SmoothedLoss(nn.Module):
+    """A loss with label smoothing in training."""
 
     def __init__(self, *, label_smoothing: float) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
+
+    @property
+    def smoothing(self) -> float:
+        """The label smoothing that is in force."""
+        return self.label_smoothing if self.training else 0.0
+
+
+class TextLoss(SmoothedLoss):
+    """Cross-entropy of the wanted tokens."""
 
     def forward(
         self,
@@ -79,7 +88,7 @@ class TextLoss(nn.Module):
             logits.flatten(0, 1).float(),
             targets.masked_fill(~wanted, _IGNORED).flatten(),
             ignore_index=_IGNORED,
-            label_smoothing=self.label_smoothing if self.training else 0.0,
+            label_smoothing=self.smoothing,
             reduction="mean" if weights is None else "none",
         )
         return losses if weights is None else _weighted_mean(losses, (weights.float()[:, None] * wanted).flatten())
@@ -175,12 +184,8 @@ def ctc_loss(
     return total / lengths.sum().clamp(min=1)
 
 
-class ClosedLoss(nn.Module):
-    """Cross-entropy against people's agreement on each answer of a closed list, with label smoothing in training."""
-
-    def __init__(self, *, label_smoothing: float) -> None:
-        super().__init__()
-        self.label_smoothing = label_smoothing
+class ClosedLoss(SmoothedLoss):
+    """Cross-entropy against people's agreement on each answer of a closed list."""
 
     def forward(
         self, logits: Float[Tensor, "r A"], targets: Float[Tensor, "r A"], *, weights: Float[Tensor, " r"]
@@ -192,10 +197,9 @@ class ClosedLoss(nn.Module):
             targets: The agreement on each answer, 0 to 1; normalized here to a sum of 1 for each question.
             weights: The weight of each question; the mean is 0 where all are 0.
         """
-        smoothing = self.label_smoothing if self.training else 0.0
         shares = targets.float()
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        shares = (1 - smoothing) * shares + smoothing / shares.shape[1]
+        shares = (1 - self.smoothing) * shares + self.smoothing / shares.shape[1]
         losses = -(shares * logits.float().log_softmax(dim=1)).sum(dim=1)  # (r,)
         return _weighted_mean(losses, weights)
 

@@ -17,7 +17,7 @@ from multiattn.attention import ProjectedContext
 from multiattn.checks import require
 from multiattn.errors import ModelError
 from multiattn.generation import Generated, GenerationConfig, generate
-from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
+from multiattn.inputs import Tokenizer
 from multiattn.models.captioner import Captioner
 from multiattn.models.speech import SpeechRecognizer
 from multiattn.models.text_decoder import TextDecoder
@@ -36,10 +36,6 @@ _Built = TypeVar("_Built", covariant=True)
 
 class ModelStart(Protocol[_Built]):
     """The model that a training starts from, before the data is known."""
-
-    @property
-    def preprocessing(self) -> ImagePreprocessing | AudioPreprocessing:
-        """How a file becomes the model's input."""
 
     @property
     def tokenizer(self) -> Tokenizer | None:

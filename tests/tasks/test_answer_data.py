@@ -206,7 +206,7 @@ def test_the_coverage_is_told(asked, capsys) -> None:
     make(asked, min_count=2).train_dataloader()
     assert capsys.readouterr().err == (
         "The list of 3 answers covers 84.00% of the 25 training questions and 88.89% of the 9 validation questions; "
-        "the other 5 are not learnt from, and count as wrong.\n"
+        "the other 5 are not learned from, and count as wrong.\n"
     )
     make(asked).train_dataloader()
     told = capsys.readouterr().err

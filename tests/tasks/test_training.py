@@ -20,8 +20,10 @@ from .conftest import ROOT, draw_folder, write_config
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 TINY = " ".join(f"--model.vision.overrides.{rest}" for rest in ("dim=20", "depth=2", "num_heads=2", "mlp_dim=30"))
-ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto "
+ONE_PROCESS = (
+    "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto "
     "--data.batches.num_workers=0 --data.batches.size=6"
+)
 
 
 @pytest.fixture(scope="module")
