@@ -16,7 +16,8 @@ from pathlib import Path
 from random import Random
 
 from ..errors import InputError, MultiattnError
-from .scene_questions import TYPES, Question, Questioner
+from .questions import Question
+from .scene_questions import TYPES, Questioner
 from .scenes import Scene, draw_scene, paint
 
 
@@ -83,7 +84,7 @@ def write_scenes(scenes: Iterator[tuple[Scene, list[Question]]], folder: Path) -
             name = f"{number:06}.png"
             paint(scene).save(folder / name, compress_level=1)  # noise cannot be compressed much further
             for question in questions:
-                row = {"file_name": name, "question": question.text, "answer": question.answer}
+                row = {"file_name": name, "question": question.text, "answer": question.answers[0]}
                 lines.append(
                     json.dumps(row | {"type": question.type, "boxes": question.boxes, "named": question.named})
                 )

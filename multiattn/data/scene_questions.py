@@ -12,7 +12,7 @@ from itertools import permutations, product
 from random import Random
 from typing import NamedTuple
 
-from .questions import Box
+from .questions import Question
 from .scenes import COLORS, SHAPES, SIDE, SIZES, Scene, Thing
 
 CLEARLY = 6.0  # pixels: from this distance of the centers on, one thing is left of, above, ... the other
@@ -52,20 +52,6 @@ _ATTRIBUTE_SETS: tuple[tuple[str, ...], ...] = (
     *(("color", "shape"), ("size", "shape"), ("size", "color"), ("size", "color", "shape")),
 )
 _VALUES = {"size": tuple(SIZES), "color": tuple(COLORS), "shape": SHAPES}
-
-
-class Question(NamedTuple):
-    """A question about a scene."""
-
-    text: str
-    answer: str
-    type: str
-    boxes: tuple[Box, ...]
-    """The things that the answer is about: the one that is asked for, those that are counted, or both of "is this left
-    of that?", first the one that the question places further left, or higher."""
-
-    named: tuple[Box, ...]
-    """The things that the question describes, in the order of the words; none for questions about a number."""
 
 
 class Description(NamedTuple):
@@ -129,8 +115,12 @@ class Candidate(NamedTuple):
 
     answer: str
     about: tuple[Thing, ...]
+    """The things that the answer is about: the one that is asked for, those that are counted, or both of "is this left
+    of that?", first the one that the question places further left, or higher."""
+
     named: tuple[Thing, ...] | None = None
-    """The things that the slots describe; None where these are the things of `about`."""
+    """The things that the slots describe, in the order of the words: none where it asks whether there are any, or how
+    many; None where these are the things of `about`."""
 
 
 class Questioner:
@@ -167,9 +157,9 @@ class Questioner:
             self._types[kind] += 1
             self._answers[family][chosen.answer] += 1
             text = random.choice(PHRASINGS[chosen.form]).format(*chosen.slots)
-            named = chosen.about if chosen.named is None else chosen.named
-            about = tuple(thing.box for thing in chosen.about)
-            asked.append(Question(text, chosen.answer, kind, about, tuple(thing.box for thing in named)))
+            things = (chosen.about, chosen.about if chosen.named is None else chosen.named)
+            boxes, named = (tuple(thing.box for thing in part) for part in things)
+            asked.append(Question(text, (chosen.answer,), kind, boxes=boxes, named=named))
         return asked
 
     def _rarest(self, family: tuple[object, ...], choice: Sequence[Candidate], random: Random) -> Candidate:
