@@ -1,6 +1,7 @@
-"""The data module of the answering task: pictures with questions to batches, and texts to a vocabulary and a list."""
+"""The data module of answering: images with questions to batches, texts to a vocabulary, and answers to a list."""
 
 import sys
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -13,25 +14,32 @@ from multiattn.data.questions import QuestionRecords, read_questions
 from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
+from .contracts import AnswerNeeds, TextFacts, TokenFormat
 from .loading.box_patches import BoxPatches
+from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
 from .loading.pictures import Sample
-from .loading.question_batches import AnswerBatch, AnswerCollate, Answers, Asked, ListedAnswers, WrittenAnswers
+from .loading.question_batches import (
+    AnswerBatch,
+    AnswerCollate,
+    Answers,
+    ClosedAnswers,
+    GenerativeAnswers,
+    QuestionDataset,
+)
 from .loading.tokens import TokenRows, known_tokens
 from .loading.transforms import Augmentation
 
 __all__ = ["AnswerBatch", "AnswerData"]
 
 
-class AnswerData(ImageTextData):
-    """Pictures with questions from `root/train`, `root/validation` and, where it is there, `root/test`.
+class AnswerData(ImageTextData[AnswerNeeds]):
+    """Images with questions from `root/train`, `root/validation` and, where it is there, `root/test`.
 
     Each split holds a `metadata.jsonl` or `metadata.csv` with `file_name`, `question`, and `answer` or `answers`, and
     perhaps `type` and `boxes`; `questions`, `annotations` and `pictures` name files of VQA v2's kind instead. The
-    vocabulary is the model's, where it has one, and is learnt from the training questions and their answers otherwise.
-    The closed list of answers is that of the most frequent training answers. Of the task this asks for
-    `preprocessing`, `tokenizer` (None where it has none), and of its `model` for the `encoder`, `question.config` and
-    `decoder` (None where it answers out of the list).
+    vocabulary is the model's, where it has one, and is learned from the training questions and their answers otherwise.
+    The closed list of answers is that of the most frequent training answers.
     """
 
     def __init__(
@@ -41,8 +49,7 @@ class AnswerData(ImageTextData):
         questions: str | None = None,
         annotations: str | None = None,
         pictures: str | None = None,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
+        batches: BatchOptions | None = None,
         questions_per_picture: int = 4,
         max_answers: int = 3000,
         min_count: int = 1,
@@ -50,50 +57,44 @@ class AnswerData(ImageTextData):
         vocab_size: int = 4000,
         augmentation: Augmentation | None = None,
         features: str | None = None,
-        num_workers: int = 2,
         cache_side: int | None = None,
-        max_bad_share: float = 0.01,
         predict_split: str = "test",
     ) -> None:
         """Name the data; nothing is read yet.
 
         Args:
             root: The folder with the data in it; or several, whose splits are joined.
-            questions: A questions file of VQA v2's kind, from `root`; `{split}` in it stands for the split.
+            questions: A questions file of VQA v2's kind, relative to `root`; `{split}` in it stands for the split.
             annotations: The file with its answers, in the same way.
-            pictures: Its pictures, in the same way; `{id:012}` stands for the number of one, in so many digits.
-            batch_size: Pictures a training batch, in each process.
-            eval_batch_size: Pictures a batch elsewhere; the same where it is not given.
-            questions_per_picture: Questions that a training picture brings along at most, drawn anew in each epoch;
-                elsewhere it brings all of them. The encoder sees the picture once for all of them.
+            pictures: Its images, in the same way; `{id:012}` stands for the number of one, in so many digits.
+            batches: How images become batches.
+            questions_per_picture: Questions of each training image in a batch at most, drawn anew in each epoch;
+                elsewhere it has all of them. The encoder runs once for all of them.
             max_answers: Answers of the closed list at most, the most frequent ones.
-            min_count: Training questions that an answer of the list must be to.
-            vocabulary: Kind of the vocabulary that is learnt: `bpe` (frequent words whole, others in pieces) or
+            min_count: Training questions that have an answer of the list, at least.
+            vocabulary: Kind of the vocabulary that is learned: `bpe` (frequent words whole, others in pieces) or
                 `characters`.
             vocab_size: Its tokens at most.
-            augmentation: How training pictures are varied; by default not at all, for what is left of something, and
-                what is in the picture at all, is what people ask.
-            features: A folder in which what the encoder makes of each picture is computed once and kept; it must be
+            augmentation: How training images are varied; by default not at all, because a crop or a mirror image
+                changes the answers to questions about "left" or "how many".
+            features: A folder in which the encoder's output for each image is computed once and kept; it must be
                 frozen then. Features of another encoder or of other files are not mixed up with these, but they are
                 not removed either.
-            num_workers: Processes that prepare pictures, beside each training process.
-            cache_side: Keep the decoded training pictures in memory, shrunk to this shorter side in pixels.
-            max_bad_share: A picture that cannot be read is named, skipped and counted; past this share of the split the
-                run stops. Each process counts what it has met itself, in evaluation of its own part of the split.
+            cache_side: Keep the decoded training images in memory, shrunk to this shorter side in pixels.
             predict_split: The split that `predict` goes through.
         """
         super().__init__(
             root,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            augmentation=augmentation,
+            needs=AnswerNeeds(),
+            batches=batches,
+            predict_split=predict_split,
+            vocabulary=vocabulary,
+            vocab_size=vocab_size,
             features=features,
             views=1,
-            num_workers=num_workers,
-            cache_side=cache_side,
-            max_bad_share=max_bad_share,
-            predict_split=predict_split,
+            augmentation=augmentation,
             default_augmentation=Augmentation(crop="none", flip=0.0),
+            cache_side=cache_side,
         )
         least = {"questions_per_picture": questions_per_picture, "max_answers": max_answers, "min_count": min_count}
         for name, value in least.items():
@@ -101,7 +102,6 @@ class AnswerData(ImageTextData):
         self.questions, self.annotations, self.pictures = questions, annotations, pictures
         self.questions_per_picture = questions_per_picture
         self.max_answers, self.min_count = max_answers, min_count
-        self.vocabulary, self.vocab_size = vocabulary, vocab_size
         self._records: dict[str, QuestionRecords] = {}
 
     def records(self, split: str) -> QuestionRecords:
@@ -116,24 +116,24 @@ class AnswerData(ImageTextData):
             )
         return self._records[split]
 
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """The task's, where it has one; learnt from the training questions and their answers otherwise."""
-        own: Tokenizer | None = None if self.trainer is None else self._task.tokenizer
-        if own is not None:
-            return own
+    def facts(self) -> TextFacts:
+        """The tokenizer, and the closed list where the model answers from one."""
+        return replace(super().facts(), answers=self.answer_list if self.needs.is_closed else ())
+
+    def learn_tokenizer(self) -> Tokenizer:
+        """Learn a vocabulary from the training questions and their answers."""
         questions = self.records("train").questions
         texts = [text for question in questions() for text in (question.text, *answer_shares(question.answers))]
-        return Tokenizer.train(texts, kind=self.vocabulary, vocab_size=self.vocab_size, marks=False)
+        return self._learn(texts, marks=False)
 
     @property
     def answer_list(self) -> tuple[str, ...]:
-        """The closed list, the most frequent training answer first."""
+        """The closed list of answers, the most frequent one first."""
         return self._list.labels
 
     @cached_property
     def coverage(self) -> dict[str, float]:
-        """Of the training and the validation split, the share of questions that have an answer in the closed list."""
+        """The share of questions that have an answer in the closed list, of the training and the validation split."""
         return {split: self._list.coverage(self.records(split).questions()) for split in ("train", "validation")}
 
     @cached_property
@@ -141,44 +141,48 @@ class AnswerData(ImageTextData):
         return frequent_answers(self.records("train"), max_answers=self.max_answers, min_count=self.min_count)
 
     def card(self) -> dict[str, Any]:
-        """As all data modules, and the coverage of a closed list."""
+        """The name of the data, and the coverage of a closed list."""
         found = super().card()
-        if self._is_closed:
+        if self.needs.is_closed:
             found["answers_cover"] = {split: round(share, 6) for split, share in self.coverage.items()}
         return found
 
-    def training_items(self) -> Asked:
+    def training_items(self) -> QuestionDataset:
         """The training split, with questions drawn for each epoch."""
-        if self._is_closed and self.trainer is not None and self.trainer.is_global_zero:
+        if self.needs.is_closed and self.trainer is not None and self.rank == 0:
             print(self._covered(), file=sys.stderr, flush=True)
         return self._asked(
             self.training_pictures(),
             "train",
             per_picture=self.questions_per_picture,
             seed=self.seed,
-            places=self._places() if self._task.pointing_weight else None,
+            patches=None if self.needs.box_grid is None else self._patches(self.needs.box_grid),
         )
 
-    def evaluation_items(self, split: str) -> Asked:
-        """A split as inference sees it, with all its questions."""
+    def evaluation_items(self, split: str) -> QuestionDataset:
+        """A split as in inference, with all its questions."""
         return self._asked(self.evaluation_pictures(split), split, per_picture=None, seed=None)
 
     def collate(self) -> AnswerCollate:
-        """Pictures, or features, with their questions."""
-        pad = self._task.model.question.config.pad_token
+        """Images, or features, with their questions."""
         return AnswerCollate(
-            pad=pad,
-            answers=len(self.answer_list) if self._is_closed else 0,
-            answer_pad=None if self._is_closed else self._task.model.decoder.config.pad_token,
+            pad=self.question.pad,
+            answers=len(self.answer_list) if self.needs.is_closed else 0,
+            answer_pad=None if self.needs.is_closed else self.text.pad,
             shape=self.shape(),
             of_features=self.features is not None,
         )
 
-    def _places(self) -> BoxPatches:
-        """Where what the training questions are about is.
+    @property
+    def question(self) -> TokenFormat:
+        """The format of the questions."""
+        return self.needs.question or TokenFormat.of_tokenizer(self.tokenizer)
+
+    def _patches(self, grid: tuple[int, int]) -> BoxPatches:
+        """The patches of what the training questions are about.
 
         Raises:
-            InputError: No question has boxes, or the pictures are moved about, so that boxes would not fit.
+            InputError: No question has boxes, or the augmentation moves the images, so that boxes would not fit.
         """
         if self.augmentation.crop != "none" or self.augmentation.flip:
             raise InputError(
@@ -191,21 +195,16 @@ class AnswerData(ImageTextData):
                 f"{' and '.join(map(str, self.roots))}: questions must have `boxes` for `pointing_weight`, but none "
                 "has any. Add them to the metadata, or leave `pointing_weight` out."
             )
-        return BoxPatches(records, self._task.model.encoder.grid(self._task.preprocessing.size))
-
-    @property
-    def _is_closed(self) -> bool:
-        """Whether the model answers out of the list."""
-        return self._task.model.decoder is None
+        return BoxPatches(records, grid)
 
     def _covered(self) -> str:
-        """What is told of the closed list."""
+        """A message about the coverage of the closed list."""
         parts, left = [], 0
         for split, share in self.coverage.items():
             count = sum(1 for _ in self.records(split).questions())
             parts.append(f"{share:.2%} of the {count} {'training' if split == 'train' else split} questions")
             left += round(count * (1 - share))
-        more = f"; the other {left} are not learnt from, and count as wrong" if left else ""
+        more = f"; the other {left} are not learned from, and count as wrong" if left else ""
         return f"The list of {len(self.answer_list)} answers covers {' and '.join(parts)}{more}."
 
     def _asked(
@@ -215,16 +214,16 @@ class AnswerData(ImageTextData):
         *,
         per_picture: int | None,
         seed: int | None,
-        places: BoxPatches | None = None,
-    ) -> Asked:
+        patches: BoxPatches | None = None,
+    ) -> QuestionDataset:
         records = self.records(split)
         questions, answers = self._questions(records), self._answers(records)
-        return Asked(items, questions, answers, per_picture=per_picture, seed=seed, places=places)
+        return QuestionDataset(items, questions, answers, per_picture=per_picture, seed=seed, patches=patches)
 
     def _questions(self, records: QuestionRecords) -> TokenRows:
         """The tokens of all questions."""
-        config = self._task.model.question.config
-        room = config.max_length - 2
+        form = self.question
+        room = form.max_length - 2
 
         def encoded(path: Path, text: str) -> list[int]:
             ids = known_tokens(text, self.tokenizer, place=str(path), kind="question")
@@ -233,19 +232,13 @@ class AnswerData(ImageTextData):
                     f"{path}: a question must have at most {room} tokens, for which the model has positions, but "
                     f"{text[:40]!r} ... has {len(ids)} instead. Shorten it, or raise `question.max_length`."
                 )
-            return [config.start_token, *ids, config.end_token]
+            return [form.start, *ids, form.end]
 
         return TokenRows([encoded(path, question.text) for question in asked] for path, asked in records.items)
 
     def _answers(self, records: QuestionRecords) -> Answers:
-        """What all questions are to be answered."""
-        if self._is_closed:
-            return ListedAnswers(records, self._list)
-        config = self._task.model.decoder.config
-        return WrittenAnswers(
-            records,
-            self.tokenizer,
-            start=config.start_token,
-            end=config.end_token,
-            room=config.max_length - 1,
-        )
+        """The targets of all questions."""
+        if self.needs.is_closed:
+            return ClosedAnswers(records, self._list)
+        text = self.text
+        return GenerativeAnswers(records, self.tokenizer, start=text.start, end=text.end, room=text.room)

@@ -1,130 +1,178 @@
-"""What every task shares: the model is built once the data is known, steps compute, metrics are kept for each split."""
+"""The base of every training task: the model is built once the data is known, steps compute, metrics are per split.
+
+One step goes: `training_step` -> `shared_step` of the task -> loss, logged by `log_loss`. The task and its data module
+exchange the values of `contracts`.
+"""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
 from multiattn.errors import ModelError
-from multiattn.inputs import AudioPreprocessing, ImagePreprocessing
+from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from multiattn.weights import ModelBundle
 
+from .loading.datamodule import BaseData
+from .loading.loader import Batch
 from .optim import Optimization, configure
+from .parts import without_dropout
 from .seeding import seed_all
 
+BatchT = TypeVar("BatchT", bound=Batch)
+NeedsT = TypeVar("NeedsT")
+FactsT = TypeVar("FactsT")
 
-class BaseTask(pl.LightningModule, ABC):
-    """One application's training, in three parts to fill in: the model, the loss, the metrics.
+Prediction = tuple[int, dict[str, Any]]
+"""What `predict` writes about an item: its index in the split, and the fields of its line."""
 
-    The weights are never drawn before `configure_model`, for the data decides about their shape.
+
+class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
+    """The training of one task. A subclass gives the model, the loss, the metrics and the step.
+
+    The weights are drawn in `configure_model`, not in the constructor, because the data decides their shape.
     """
 
+    task: str
+    """The name of the task in the registry."""
+
+    model: nn.Module
+    """The model; None before it is built."""
+
     preprocessing: ImagePreprocessing | AudioPreprocessing
-    """The way from a file to the model's input."""
+    """How a file becomes the model's input."""
 
     from_scratch: bool = True
-    """Whether the weights are random before training: then they cannot be measured without a state."""
+    """Whether the weights are random before training, so that measuring them needs a checkpoint."""
+
+    labels: tuple[str, ...] = ()
+    """A name for each score, once the data is known; empty for a model that writes."""
+
+    tokenizer: Tokenizer | None = None
+    """The vocabulary; None before the data has made one, and for a model without."""
 
     def __init__(self, *, optimization: Optimization | None = None, compile: bool = False) -> None:
         super().__init__()
         self.optimization = optimization or Optimization()
         self.compile_model = compile
+        self.decoding: dict[str, Any] = {}
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
-        self.model: nn.Module | None = None
+        self.register_module("model", None)
 
     @abstractmethod
-    def build_model(self, data: Any) -> nn.Module:
-        """The model, for what the data module says of its data."""
+    def needs(self) -> NeedsT:
+        """What the data module must know: of the options before the model is built, of the model afterwards."""
 
     @abstractmethod
-    def build_loss(self, data: Any) -> nn.Module:
-        """The training loss."""
+    def build_model(self, facts: FactsT) -> nn.Module:
+        """Build the model from what the data module says."""
 
     @abstractmethod
-    def build_metrics(self, data: Any) -> MetricCollection:
-        """The metrics of one split."""
+    def build_loss(self, facts: FactsT) -> nn.Module:
+        """Build the training loss."""
+
+    def build_metrics(self, facts: FactsT) -> MetricCollection:
+        """Build the metrics that grow batch by batch, for one split; by default none."""
+        del facts
+        return MetricCollection({})
 
     @abstractmethod
-    def shared_step(self, batch: Any, split: str) -> Tensor | None:
-        """The loss of a batch, after metrics and loss have been logged; `None` for an empty batch."""
+    def shared_step(self, batch: BatchT, split: str) -> Tensor | None:
+        """Compute and log the loss of a batch, and its metrics; None for an empty batch."""
 
     @abstractmethod
+    def predict_step(self, batch: BatchT, batch_idx: int) -> list[Prediction]:
+        """Predict a batch."""
+
+    @property
+    def data(self) -> BaseData[NeedsT, FactsT]:
+        """The data module of the running trainer."""
+        data: BaseData[NeedsT, FactsT] | None = getattr(self.trainer, "datamodule", None)
+        assert data is not None
+        return data
+
     def bundle(self) -> ModelBundle:
-        """The model as a directory that `multiattn` loads has it."""
-
-    @abstractmethod
-    def prediction_lines(self, outputs: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        """What `predict_step` gave for a batch: for each item its place in the split, and what to write about it."""
-
-    def weights_now(self) -> dict[str, Tensor]:
-        """The model's weights as they are now, on the CPU in float32."""
-        assert self.model is not None
-        return {key: value.detach().cpu().float() for key, value in self.model.state_dict().items()}
+        """The trained model on the CPU in eval mode, with all that its directory holds beside the weights."""
+        config: Any = self.model.config
+        make: Any = type(self.model)
+        model = make(without_dropout(config))
+        model.load_state_dict({key: value.detach().cpu().float() for key, value in self.model.state_dict().items()})
+        return ModelBundle(
+            self.task,
+            model.eval(),
+            self.preprocessing,
+            self.labels,
+            tokenizer=self.tokenizer,
+            decoding=self.decoding,
+        )
 
     def lr_shares(self) -> Mapping[str, float]:
-        """By the name of a part of the model, the share of the learning rate that it learns at; 1 for all others."""
+        """The share of the learning rate that a part of the model learns at, by the part's name; 1 for all others."""
         return {}
 
     def configure_model(self) -> None:
-        """Build the parts, once."""
-        if self.model is not None:
+        """Build the model, the loss and the metrics, once; tell the data module about them each time."""
+        data = self.data
+        data.needs = self.needs()
+        if self._modules["model"] is not None:
             return
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        facts = data.facts()
         seed_all(self.seed)
-        self.model = self.build_model(data)
-        self.loss = self.build_loss(data)
-        metrics = self.build_metrics(data)
+        self.model = self.build_model(facts)
+        self.loss = self.build_loss(facts)
+        metrics = self.build_metrics(facts)
         # not by the split's name alone: `train` is a method of every module
         self.metrics = nn.ModuleDict({f"{s}_metrics": metrics.clone(prefix=f"{s}/") for s in ("train", "val", "test")})
         # Lightning's own mean over processes is wrong where they have unequal numbers of items: it cuts the mean
         # number down to an integer
         self.mean_losses = nn.ModuleDict({f"{s}_loss": MeanMetric() for s in ("val", "test")})
+        data.needs = self.needs()
 
     def on_fit_start(self) -> None:
         """Compile in place, after averages were copied from the model and before its first step."""
         if self.compile_model:
-            assert self.model is not None
             self.model.compile()
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Make what this step draws (dropout, mixing) depend on where in the training it is and on nothing before."""
+    def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
+        """Seed this step (dropout, mixing), so that it depends only on where in the training it is."""
         del batch
         seed_all(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """The loss to go down."""
+    def training_step(self, batch: BatchT, batch_idx: int) -> Tensor | None:
+        """Compute the loss of a training batch."""
         del batch_idx
         return self.shared_step(batch, "train")
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Loss and metrics of the validation split."""
+    def validation_step(self, batch: BatchT, batch_idx: int) -> None:
+        """Compute loss and metrics of a validation batch."""
         del batch_idx
         self.shared_step(batch, "val")
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Loss and metrics of the test split."""
+    def test_step(self, batch: BatchT, batch_idx: int) -> None:
+        """Compute loss and metrics of a test batch."""
         del batch_idx
         self.shared_step(batch, "test")
 
     def log_loss(self, loss: Tensor, split: str, *, size: int) -> None:
         """Log the loss of a batch of `size` items: of each step in training, of the whole split elsewhere.
 
-        A batch in which no item has a loss is logged, too: the processes join what they log, and wait for each other.
+        A batch in which no item has a loss is logged, too: all processes log together, and wait for each other.
         """
         if split == "train":
             self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(1, size), sync_dist=True)
             return
         mean = self.mean_losses[f"{split}_loss"]
+        assert isinstance(mean, MeanMetric)
         mean.update(loss.detach(), weight=size)
         self.log(f"{split}/loss", mean, prog_bar=True, batch_size=max(1, size))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine over the whole training."""
-        assert self.model is not None
         steps_per_epoch, total = self._steps()
         return configure(
             self.model,
@@ -135,13 +183,13 @@ class BaseTask(pl.LightningModule, ABC):
         )
 
     def _steps(self) -> tuple[float, int]:
-        """Optimizer steps an epoch and in all.
+        """Optimizer steps per epoch and in all.
 
         Not `Trainer.estimated_stepping_batches`: that makes the training loader before the checkpoint is read, and
         Lightning then never hands the loader its state.
         """
         trainer = self.trainer
-        batches: float = trainer.datamodule.batches_per_epoch()  # type: ignore[attr-defined]
+        batches: float = self.data.batches_per_epoch()
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))

@@ -1,4 +1,7 @@
-"""What happens beside the steps: averaged weights, checkpoints, Ctrl-C, the model directory, lines for a log."""
+"""Callbacks of the training: averaged weights, checkpoints and Ctrl-C, the model directory, lines of progress.
+
+They write to the folder of the run (`trainer.default_root_dir`, RUN below).
+"""
 
 import json
 import signal
@@ -17,16 +20,37 @@ from torch import Tensor
 
 from multiattn.checks import require
 from multiattn.errors import ModelError
+from multiattn.registry import task_spec
 from multiattn.weights import save_bundle
 
+from .base import BaseTask
+from .loading.datamodule import BaseData
 from .stopping import Stopped
 
 
-class EMA(WeightAveraging):
-    """An exponential moving average of the weights: validated, exported and saved in place of the raw ones.
+def data_of(trainer: pl.Trainer) -> BaseData[Any, Any]:
+    """The data module of a trainer, which Lightning sets without declaring it."""
+    data = getattr(trainer, "datamodule", None)
+    assert isinstance(data, BaseData)
+    return data
 
-    The decay grows with the number of updates, as `min(decay, (1 + n) / (10 + n))`, so that the first, random weights
-    are soon forgotten also in a short training. Source: TensorFlow's `ExponentialMovingAverage`, `num_updates`.
+
+def is_trial(trainer: pl.Trainer) -> bool:
+    """Whether the trainer only tries a few batches (`fast_dev_run`), and so writes nothing."""
+    return bool(getattr(trainer, "fast_dev_run", False))
+
+
+def validation_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """The last metrics of the validation split, sorted by name."""
+    return {key: float(value) for key, value in sorted(trainer.callback_metrics.items()) if key.startswith("val/")}
+
+
+class EMA(WeightAveraging):
+    """An exponential moving average of the weights: validated, exported and saved in place of the raw weights.
+
+    The decay grows with the number of updates n, as `min(decay, (1 + n) / (10 + n))`, so that the random weights of the
+    beginning lose their influence soon, also in a short training.
+    Source: TensorFlow's `ExponentialMovingAverage`, `num_updates`.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
@@ -45,41 +69,41 @@ class EMA(WeightAveraging):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Copy the weights, on their device."""
-        with warnings.catch_warnings():  # of `configure_model`, which builds the same model on every device here
+        with warnings.catch_warnings():  # about `configure_model`, which builds the same model on every device here
             warnings.filterwarnings("ignore", "You're using the WeightAveraging callback with a model that overrides")
             super().setup(trainer, pl_module, stage)
 
 
 class ResumeCheckpoint(Checkpoint):
-    """Whole states of a training, for `--ckpt_path last`: every so many steps, after each epoch, and at Ctrl-C.
+    """States of a training, for `--ckpt_path last`: saved every `every_n_steps`, after each epoch, and at Ctrl-C.
 
-    Not Lightning's `ModelCheckpoint`: what that saves after the last batch of an epoch resumes without the validation
-    that should follow it. Here the last batch is left to the end of the epoch, when validation is done.
+    A state that Lightning's `ModelCheckpoint` saves after the last batch of an epoch resumes without the validation
+    that should follow. Here nothing is saved after that batch, but at the end of the epoch, after validation.
     """
 
     def __init__(self, every_n_steps: int = 500, keep: int = 2) -> None:
         """Set how often to save.
 
         Args:
-            every_n_steps: Optimizer steps between two states; 0 for only after each epoch.
-            keep: How many states are kept, the newest ones.
+            every_n_steps: Optimizer steps between two states; 0 saves after epochs only.
+            keep: The number of states that are kept; older ones are removed.
         """
         require(every_n_steps >= 0, "every_n_steps", must="at least 0", value=every_n_steps)
         require(keep >= 1, "keep", must="at least 1", value=keep)
         self.every_n_steps, self.keep = every_n_steps, keep
         self._seen_step = 0
-        self._run: Path | None = None  # of the training that is under way, where it keeps states
+        self._run: Path | None = None  # the folder of the current training, where it keeps states
         self._interrupted = self._leaving = False
         self._before: Any = None
 
     @staticmethod
     def folder(run: str | Path) -> Path:
-        """Where the states of a run lie."""
+        """The folder with the states of a run."""
         return Path(run) / "checkpoints"
 
     @classmethod
     def newest(cls, run: str | Path) -> Path | None:
-        """The newest state of a run."""
+        """The newest state of a run; None where there is none."""
         return max(cls.folder(run).glob("step-*.ckpt"), default=None)  # names have the steps with leading zeros
 
     @classmethod
@@ -88,10 +112,10 @@ class ResumeCheckpoint(Checkpoint):
 
         Args:
             run: The run's folder.
-            start: The state to go on from.
+            start: The state to resume from.
 
         Raises:
-            ModelError: They do not: there are states, and `start` is not one of this run's.
+            ModelError: There are states, and `start` is not one of them.
         """
         if cls.newest(run) is None or (start and Path(start).resolve().is_relative_to(Path(run).resolve())):
             return
@@ -101,26 +125,26 @@ class ResumeCheckpoint(Checkpoint):
         )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over Ctrl-C."""
+        """Handle Ctrl-C from here on."""
         self._seen_step = trainer.global_step
-        self._run = None if trainer.fast_dev_run else Path(trainer.default_root_dir)
+        self._run = None if is_trial(trainer) else Path(trainer.default_root_dir)
         self._before = signal.signal(signal.SIGINT, self._note_interrupt)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give Ctrl-C back."""
-        self._give_back()
+        """Restore the handler of Ctrl-C."""
+        self._restore_handler()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Give Ctrl-C back."""
-        self._give_back()
+        """Restore the handler of Ctrl-C."""
+        self._restore_handler()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when it is time, or when Ctrl-C was pressed in any process."""
+        """Save after every `every_n_steps` steps, or when Ctrl-C was pressed in any process."""
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
-        if trainer.global_step == self._seen_step:  # a gradient is being accumulated, and no state has it
+        if trainer.global_step == self._seen_step:  # a gradient is being accumulated, which no state holds
             return
         self._seen_step = trainer.global_step
         self._leaving = self._interrupted_anywhere(trainer)
@@ -130,12 +154,12 @@ class ResumeCheckpoint(Checkpoint):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Leave after Ctrl-C: only now, when the loggers have what belongs to the last batch."""
+        """Stop after Ctrl-C: only now have the loggers written the last batch."""
         if self._leaving:
             raise self._stopped()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save."""
+        """Save, and stop after Ctrl-C."""
         self._save(trainer)
         if self._interrupted_anywhere(trainer):
             raise self._stopped()
@@ -151,10 +175,10 @@ class ResumeCheckpoint(Checkpoint):
         unfinished = folder / "unfinished.tmp"
         trainer.save_checkpoint(unfinished, weights_only=False)  # all processes take part
         if trainer.is_global_zero:
-            unfinished.replace(path)  # a state with a name is whole, whenever the process is killed
+            unfinished.replace(path)  # in one step: a process that is killed leaves no damaged state
             states = sorted(folder.glob("step-*.ckpt"))
             here = states.index(path) + 1
-            # later ones are of a training that went on from where this one started: `last` must not find them
+            # later states are from an earlier run of the same steps: `last` must not find them
             for old in states[: max(0, here - self.keep)] + states[here:]:
                 old.unlink()
 
@@ -169,72 +193,68 @@ class ResumeCheckpoint(Checkpoint):
         self._interrupted = True
         print("Stopping after this batch. Press Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
 
-    def _give_back(self) -> None:
+    def _restore_handler(self) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
             self._before = None
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """The state that validates best, in `RUN/best/best.ckpt`: what `ModelDirectory` exports."""
+    """The state with the best validation, in `RUN/best/best.ckpt`; `ModelDirectory` exports it."""
 
     def __init__(self, monitor: str = "val/top1", mode: Literal["min", "max"] = "max") -> None:
         super().__init__(filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Stay in the run's folder: Lightning's default changes with each start, and the best would be lost."""
+        """Set a fixed folder: Lightning's default is a new one at each start, where the best state would be missing."""
         self.dirpath = str((Path(trainer.default_root_dir) / "best").resolve())
         super().setup(trainer, pl_module, stage)
 
 
 class ModelDirectory(Callback):
-    """Write what was trained to `RUN/model`, which the task's command and `multiattn.load` take."""
+    """Write the trained model to `RUN/model`, for the task's command and `multiattn.load`."""
 
     def __init__(self, weights: Literal["best", "final"] = "best", half: bool = False) -> None:
         """Choose the weights.
 
         Args:
-            weights: `best`: of the checkpoint with the best monitored value, where the trainer has such a callback.
-                `final`: of the end of the training, so that the validation split has chosen nothing.
+            weights: `best`: those of the checkpoint with the best monitored value, where the trainer has such a
+                callback. `final`: those of the end, for which the validation split decides about nothing.
             half: Store them in float16.
         """
         self.weights, self.half = weights, half
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the directory; averaged weights are in the module by now."""
-        if trainer.fast_dev_run or not trainer.is_global_zero:
+        """Write the directory; the module has the averaged weights by now."""
+        if is_trial(trainer) or not trainer.is_global_zero:
             return
         best = self._best(trainer)
         if best is not None:
             state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
             pl_module.load_state_dict(state)
         directory = Path(trainer.default_root_dir) / "model"
-        bundle = pl_module.bundle()  # type: ignore[operator]
-        metrics = {k: round(float(v), 6) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        assert isinstance(pl_module, BaseTask)
+        bundle = pl_module.bundle()
         bundle.card = {
-            **trainer.datamodule.card(),  # type: ignore[attr-defined]
+            **data_of(trainer).card(),
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "weights": "final" if best is None else "best",
-            "last_validation": metrics,
+            "last_validation": {key: round(value, 6) for key, value in validation_metrics(trainer).items()},
         }
         save_bundle(bundle, directory, dtype=torch.float16 if self.half else torch.float32)
-        given = {"transcribe": "RECORDING", "answer": "PICTURE --question QUESTION"}.get(bundle.task, "PICTURE")
-        print(
-            f"The model is in {directory}. Try it: multiattn {bundle.task} {given} --model {directory}", file=sys.stderr
-        )
+        command = f"multiattn {bundle.task} {task_spec(bundle.task).input} --model {directory}"
+        print(f"The model is in {directory}. Try it: {command}", file=sys.stderr)
 
     def _best(self, trainer: pl.Trainer) -> str | None:
         if self.weights == "final":
             return None
-        paths = [
-            c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor
-        ]
-        return next((path for path in paths if path), None)
+        callbacks = (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor)
+        return next((c.best_model_path for c in callbacks if c.best_model_path), None)
 
 
 class EpochLines(Callback):
-    """One line after each validation, for runs whose progress is written to a file and not to a terminal."""
+    """One line after each validation, for runs whose standard error is not a terminal."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -247,7 +267,7 @@ class EpochLines(Callback):
         """Print the line."""
         if not trainer.is_global_zero or trainer.state.fn != "fit":
             return
-        shown = (f"{k} {float(v):.4f}" for k, v in sorted(trainer.callback_metrics.items()) if k.startswith("val/"))
+        shown = (f"{name} {value:.4f}" for name, value in validation_metrics(trainer).items())
         print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {trainer.global_step}: {', '.join(shown)} "
             f"({time.monotonic() - self._start:.0f} s)",
@@ -257,11 +277,11 @@ class EpochLines(Callback):
 
 
 class PredictionLines(Callback):
-    """Write `RUN/predictions.jsonl` for the verb `predict`: one line a file, as the task's own command has it."""
+    """Write `RUN/predictions.jsonl` for the verb `predict`: one line for each file, as the task's own command."""
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the file; of several processes each has its own."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        """Create the file; each of several processes has its own."""
+        data = data_of(trainer)
         self._files = [str(path) for path, _ in data.records(data.predict_split).items]
         name = "predictions.jsonl" if trainer.world_size == 1 else f"predictions-{trainer.global_rank}.jsonl"
         self._path = Path(trainer.default_root_dir) / name
@@ -278,10 +298,11 @@ class PredictionLines(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write a batch."""
+        assert isinstance(pl_module, BaseTask)
         with self._path.open("a", encoding="utf-8") as lines:
-            for place, found in pl_module.prediction_lines(outputs):  # type: ignore[operator]
-                lines.write(json.dumps({"file": self._files[place], **found}, ensure_ascii=False) + "\n")
+            for index, found in outputs:
+                lines.write(json.dumps({"file": self._files[index], **found}, ensure_ascii=False) + "\n")
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say where they are."""
+        """Print the path of the file."""
         print(f"The predictions are in {self._path}.", file=sys.stderr)

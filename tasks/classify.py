@@ -1,12 +1,12 @@
-"""Train or fine-tune a vision transformer that names what a picture shows."""
+"""Train or fine-tune a vision transformer that classifies images."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from timm.data import Mixup
+from timm.data.mixup import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
@@ -18,27 +18,29 @@ from multiattn.inputs import ImagePreprocessing
 from multiattn.models.vit import ViT
 from multiattn.weights import ModelBundle, adapt, load_bundle
 
-from .base import BaseTask
+from .base import BaseTask, Prediction
+from .contracts import ClassifyFacts, ClassifyNeeds
 from .loading.pictures import ImageBatch
+from .losses import SmoothedLoss
 from .optim import Optimization
-from .vision import TRAINING_ONLY, preset_config, require_training_only, with_tuples
+from .parts import VisionSource, require_training_only, with_tuples
 
 _PREDICTED = 5
-"""Labels of each picture that `predict` writes."""
+"""Labels of each image that `predict` writes."""
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """How the pictures of a training batch are mixed with each other, and their labels with them."""
+    """How the images of a training batch are mixed with each other, and their labels with them."""
 
     mixup: float = 0.0
-    """Alpha of the Beta distribution that a blend's share is drawn from; 0 for none."""
+    """Alpha of the Beta distribution from which a blend's share is drawn; 0 for none."""
 
     cutmix: float = 0.0
-    """Alpha of the Beta distribution that a pasted box's area is drawn from; 0 for none."""
+    """Alpha of the Beta distribution from which a pasted box's area is drawn; 0 for none."""
 
     probability: float = 1.0
-    """That a batch is mixed at all."""
+    """Probability that a batch is mixed at all."""
 
     def __post_init__(self) -> None:
         """Raise ModelError where a value is out of range."""
@@ -47,36 +49,37 @@ class Mixing:
             require(0 <= value < math.inf, name, must="at least 0 and finite", value=value)
         require(0 <= self.probability <= 1, "probability", must="from 0 to 1", value=self.probability)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is mixed."""
+        return self.mixup > 0 or self.cutmix > 0
 
-class ClassificationLoss(nn.Module):
+
+class ClassificationLoss(SmoothedLoss):
     """Cross-entropy with label smoothing and a weight for each class; labels may be indices or shares."""
 
     def __init__(self, *, label_smoothing: float, weights: Tensor | None) -> None:
-        super().__init__()
-        self.label_smoothing = label_smoothing
+        super().__init__(label_smoothing=label_smoothing)
         self.weights: Tensor | None
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """The mean over the batch, in float32."""
-        smoothing = self.label_smoothing if self.training else 0.0
-        return F.cross_entropy(logits.float(), target, weight=self.weights, label_smoothing=smoothing)
+        return F.cross_entropy(logits.float(), target, weight=self.weights, label_smoothing=self.smoothing)
 
 
-class ClassifyTask(BaseTask):
-    """A vision transformer with one score a class, from scratch or from published weights."""
+class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
+    """A vision transformer with a score for each class, from scratch or from published weights."""
 
+    task = "classify"
     model: ViT
+    preprocessing: ImagePreprocessing
 
     def __init__(
         self,
         *,
-        architecture: str = "tiny",
-        overrides: dict[str, Any] | None = None,
+        vision: VisionSource | None = None,
         pretrained: str | None = None,
-        image_size: int | None = None,
-        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
-        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
         crop_share: float = 1.0,
         label_smoothing: float = 0.0,
         class_weights: Literal["balanced"] | list[float] | None = None,
@@ -87,51 +90,49 @@ class ClassifyTask(BaseTask):
         """Describe the model and its training; the number of classes comes from the data.
 
         Args:
-            architecture: A preset of `multiattn.models.vit`; unused with `pretrained`.
-            overrides: Fields of `ViTConfig` that differ from the preset; with `pretrained`, those that only matter in
-                training (dropout, attention_dropout, stochastic_depth).
+            vision: The vision transformer; with `pretrained`, what differs from it. The preset is `tiny` where none is
+                given.
             pretrained: Start from these weights: a model directory or a hub id in any layout that `multiattn` loads.
                 Their preprocessing is kept, the head starts anew where the number of classes differs.
-            image_size: Side of the square input in pixels, where it is not the preset's or the pretrained model's.
-            mean: Subtracted from red, green and blue (0 to 1); unused with `pretrained`.
-            std: Divides them; unused with `pretrained`.
-            crop_share: Share of the picture's shorter side that evaluation sees; unused with `pretrained`.
+            crop_share: Share of the image's shorter side that evaluation sees; unused with `pretrained`.
             label_smoothing: Share of each label that is spread over all classes.
-            class_weights: `balanced` weighs each class by the inverse of its frequency; or one number a class, in the
-                order of the labels.
+            class_weights: `balanced` weighs each class by the inverse of its frequency; or a number for each class, in
+                the order of the labels.
             mixing: Mixup and CutMix.
             optimization: AdamW and its schedule.
             compile: Compile the model with torch.compile.
         """
         super().__init__(optimization=optimization, compile=compile)
+        vision = vision or VisionSource()
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
         require(0 < crop_share <= 1, "crop_share", must="above 0 and up to 1", value=crop_share)
-        require(image_size is None or image_size >= 1, "image_size", must="at least 1", value=image_size)
         self.from_scratch = pretrained is None
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
         self.mixing = mixing or Mixing()
-        self.labels: tuple[str, ...] = ()
-        self._overrides = with_tuples(overrides)
+        self._overrides = with_tuples(vision.overrides)
         self._start: ModelBundle | None = None
         if pretrained is None:
-            self._config = preset_config(architecture, self._overrides, image_size)
+            self._config = vision.config(vision.preset or "tiny")
             size = self._config.image_size
-            resize_to = math.floor(min(size) / crop_share)
-            self.preprocessing = ImagePreprocessing(size, resize_to, "bicubic", tuple(mean), tuple(std))
+            self.preprocessing = vision.preprocessing(size, math.floor(min(size) / crop_share))
         else:
             self._start = load_bundle(pretrained)
-            require_training_only(self._overrides, "overrides", source="pretrained")
-            self.preprocessing = _at_size(self._start.preprocessing, image_size)
+            require_training_only(self._overrides, "vision.overrides", source="pretrained")
+            self.preprocessing = _at_size(self._start.pictures, vision.image_size)
 
-    def build_model(self, data: Any) -> ViT:
-        """A ViT with a score for each label of the data."""
-        if (self.mixing.mixup or self.mixing.cutmix) and data.batch_size % 2:
+    def needs(self) -> ClassifyNeeds:
+        """See `BaseTask`."""
+        return ClassifyNeeds(self.preprocessing)
+
+    def build_model(self, facts: ClassifyFacts) -> ViT:
+        """A vision transformer with a score for each label of the data."""
+        if self.mixing.is_on and facts.batch_size % 2:
             raise ModelError(
-                f"`batch_size` must be even with `mixing`, which pairs the pictures of a batch, but is "
-                f"{data.batch_size} instead."
+                f"`batches.size` must be even with `mixing`, which pairs the images of a batch, but is "
+                f"{facts.batch_size} instead."
             )
-        self.labels = data.class_names
+        self.labels = facts.labels
         if self._start is None:
             return ViT(replace(self._config, num_classes=len(self.labels)))
         adapted = adapt(self._start.require(ViT), num_classes=len(self.labels), image_size=self.preprocessing.size)
@@ -140,12 +141,11 @@ class ClassifyTask(BaseTask):
         model.load_state_dict(adapted.state_dict())
         return model
 
-    def build_loss(self, data: Any) -> nn.Module:
+    def build_loss(self, facts: ClassifyFacts) -> nn.Module:
         """Cross-entropy."""
         weights: Sequence[float] | None = None
         if self.class_weights == "balanced":
-            counts = data.training_records.counts()
-            weights = [sum(counts) / (len(counts) * count) for count in counts]
+            weights = [sum(facts.counts) / (len(facts.counts) * count) for count in facts.counts]
         elif self.class_weights is not None:
             weights = [float(w) for w in self.class_weights]
             if len(weights) != len(self.labels):
@@ -156,9 +156,9 @@ class ClassifyTask(BaseTask):
         tensor = None if weights is None else torch.tensor(weights)
         return ClassificationLoss(label_smoothing=self.label_smoothing, weights=tensor)
 
-    def build_metrics(self, data: Any) -> MetricCollection:
-        """Share of pictures whose label is the first, and among the first five."""
-        classes = len(data.class_names)
+    def build_metrics(self, facts: ClassifyFacts) -> MetricCollection:
+        """Top-1 and top-5 accuracy."""
+        classes = len(facts.labels)
         return MetricCollection(
             {
                 f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro", validate_args=False)
@@ -167,58 +167,50 @@ class ClassifyTask(BaseTask):
         )
 
     def shared_step(self, batch: ImageBatch, split: str) -> Tensor | None:
-        """Loss of a batch; logs it with the metrics of the split."""
+        """Compute and log the loss and the metrics of a batch."""
         size = len(batch.labels)
         if size == 0:
             return None
         training = split == "train"
         images, target = batch.images, batch.labels
-        if training and (self.mixing.mixup or self.mixing.cutmix):
+        if training and self.mixing.is_on:
             images, target = self._mix(images, target)
         logits = self.model(images)
         loss: Tensor = self.loss(logits, target)
         metrics = self.metrics[f"{split}_metrics"]
+        assert isinstance(metrics, MetricCollection)
         metrics.update(logits.detach(), batch.labels)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size, prog_bar=not training)
         self.log_loss(loss, split, size=size)
         return loss
 
-    def predict_step(self, batch: ImageBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        """Places in the split, and probabilities (b, classes)."""
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[Prediction]:
+        """The first labels of each image, with their probabilities."""
         del batch_idx
-        return batch.indices.cpu(), self.model(batch.images).float().softmax(dim=-1).cpu()
-
-    def prediction_lines(self, outputs: tuple[Tensor, Tensor]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The first labels with their probabilities."""
-        for index, scores in zip(*outputs, strict=True):
-            top = scores.topk(min(_PREDICTED, len(scores)))
-            found = [
-                {"label": self.labels[i], "score": round(score, 6)}
-                for score, i in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-            ]
-            yield int(index), {"predictions": found}
-
-    def bundle(self) -> ModelBundle:
-        """The weights as they are now, with labels and preprocessing, on the CPU."""
-        config = replace(self.model.config, **dict.fromkeys(TRAINING_ONLY, 0.0))
-        model = ViT(config)
-        model.load_state_dict(self.weights_now())
-        return ModelBundle("classify", model.eval(), self.preprocessing, self.labels)
+        top = self.model(batch.images).float().softmax(dim=-1).topk(min(_PREDICTED, len(self.labels)))
+        return [
+            (
+                index,
+                {"predictions": [{"label": self.labels[i], "score": round(s, 6)} for i, s in zip(*row, strict=True)]},
+            )
+            for index, *row in zip(batch.indices.tolist(), top.indices.tolist(), top.values.tolist(), strict=True)
+        ]
 
     def _mix(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Mix a batch with itself in reverse order; its size must be even."""
-        mix = Mixup(
+        make: Callable[..., Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = Mixup
+        mix = make(
             mixup_alpha=self.mixing.mixup,
             cutmix_alpha=self.mixing.cutmix,
             prob=self.mixing.probability,
             label_smoothing=0.0,  # the loss does it
             num_classes=len(self.labels),
         )
-        return mix(images, target)  # type: ignore[no-any-return]
+        return mix(images, target)
 
 
 def _at_size(preprocessing: ImagePreprocessing, image_size: int | None) -> ImagePreprocessing:
-    """The same preprocessing for another input size: the share of the picture that the model sees stays."""
+    """The same preprocessing for another input size, which sees the same share of the image."""
     if image_size is None:
         return preprocessing
     share = image_size / min(preprocessing.size)

@@ -1,4 +1,4 @@
-"""LightningCLI with this project's defaults, one-line errors, and `--ckpt_path last` that finds the newest state."""
+"""LightningCLI with this project's defaults, one-line errors, and `--ckpt_path last`, the newest state of the run."""
 
 import logging
 import re
@@ -10,35 +10,31 @@ from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import torch
-import yaml
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from multiattn.errors import ModelError
-from multiattn.resources import shipped
 
 from .base import BaseTask
-from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
+from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint, is_trial
 
 
 def run(args: Sequence[str]) -> None:
-    """Run a verb with its options."""
+    """Run a verb with its options, which `arguments.prepared` has checked."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).addFilter(_is_news)
+        logging.getLogger(name).addFilter(_is_useful)
     with warnings.catch_warnings():
-        for message in _NO_NEWS_WARNINGS:
+        for message in _USELESS_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        args = _with_shipped_configs(args)
-        _require_yaml(args)
         TaskCLI(args)
 
 
-# What Lightning says in every run and what nobody here can act on.
-_NO_NEWS = ("\N{ELECTRIC LIGHT BULB} Tip", "TPU available", "`weights_only` was not set", "Seed set to")
-_NO_NEWS_WARNINGS = (
-    "LightningCLI's args parameter is intended",  # for a program that would read sys.argv: they are the same here
-    "Experiment logs directory .* exists",  # both loggers write into one directory, which is new for each start
+# messages and warnings of every run, about which a user cannot do anything
+_USELESS_MESSAGES = ("\N{ELECTRIC LIGHT BULB} Tip", "TPU available", "`weights_only` was not set", "Seed set to")
+_USELESS_WARNINGS = (
+    "LightningCLI's args parameter is intended",  # for programs whose sys.argv is another one
+    "Experiment logs directory .* exists",  # both loggers write to one directory, which is new at each start
     ".*treespec, LeafSpec.* is deprecated",  # Lightning 2.6 on torch 2.14
     ".*was deprecated in v4",  # jsonargparse's names that LightningCLI 2.6 still uses
     ".*JSONARGPARSE_DEPRECATION_WARNINGS",
@@ -46,24 +42,24 @@ _NO_NEWS_WARNINGS = (
 )
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(_NO_NEWS)
+def _is_useful(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_USELESS_MESSAGES)
 
 
 class OneLineParser(LightningArgumentParser):
-    """A parser whose errors are one line that names the key, and which takes `null` for what it is."""
+    """A parser with one-line errors that name the key, and with `null` for options of tasks."""
 
-    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
-        """Parse; a `null` for a key within an option of a task (`--model.preprocessing.pad_to=null`) stays one.
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Parse, and keep a `null` inside an option of a task (`--model.preprocessing.pad_to=null`).
 
-        jsonargparse 4.53 passes it on to the parser of the task's own options as Python spells it: as a text.
+        jsonargparse 4.53 passes it to the parser of the task's own options as the text "None".
         """
         if args is not None:
             args = [f"{arg.removesuffix('None')}null" if arg.endswith("=None") else arg for arg in args]
         return super().parse_args(args, *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print what is wrong and exit with status 2."""
+        """Print the error on one line and exit with status 2."""
         lines = [line.strip() for line in message.splitlines()]
         text = " ".join(line for line in lines if line)
         print(f"error: {re.sub(r' +', ' ', text)}", file=sys.stderr)
@@ -82,51 +78,53 @@ class TaskCLI(LightningCLI):
             parser_class=OneLineParser,
             seed_everything_default=0,
             trainer_defaults={
-                "use_distributed_sampler": False,  # the data modules divide the items among processes
-                "num_sanity_val_steps": 0,  # a data set is checked as it is read; and Ctrl-C waits for no validation
+                "use_distributed_sampler": False,  # the data modules divide the items among the processes
+                "num_sanity_val_steps": 0,  # a data set is checked as it is read; and Ctrl-C works without delay
                 "log_every_n_steps": 20,
                 "enable_model_summary": False,
-                # processes share the statistics of their batches, as one with all of them has it; torch can do it
-                # only on a GPU
+                # the processes compute batch statistics together, as one process with the whole batch would; torch
+                # can do this only on a GPU
                 "sync_batchnorm": torch.cuda.is_available(),
             },
             args=list(args),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """What every training has, beside the trainer's own callbacks."""
+        """Add the callbacks of every training, beside the trainer's own."""
         parser.add_lightning_class_args(ResumeCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelDirectory, "model_directory")
 
     def _parse_ckpt_path(self) -> None:
-        """Leave the configuration as it is typed.
+        """Keep the configuration as it was typed: the same command resumes the same training.
 
-        LightningCLI would lay the checkpoint's hyperparameters over it, among them values that were linked or that
-        have changed since (Lightning issues 20801 and 21262). Here the same command resumes the same training.
+        LightningCLI would replace values by the checkpoint's hyperparameters, among them values that were linked or
+        that have changed since (Lightning issues 20801 and 21262).
         """
 
     def after_instantiate_classes(self) -> None:
-        """Hand the seed to those that draw, and find the state that is asked for."""
+        """Set the seed of the task and of the data module, and find the requested state."""
         seed = self._get(self.config, "seed_everything")
         for part in (self.model, self.datamodule):
             if hasattr(part, "seed"):
                 part.seed = int(seed)
         options = self.config_init[self.subcommand]
-        options["weights_only"] = True  # a state is tensors and plain values: nothing in it is ever unpickled
-        asked = options.get("ckpt_path")
-        if not asked and self.subcommand != "fit" and self.model.from_scratch:
+        options["weights_only"] = True  # a state holds tensors and plain values: nothing is unpickled
+        requested = options.get("ckpt_path")
+        if not requested and self.subcommand != "fit" and self.model.from_scratch:
             raise ModelError(
                 f"`{self.subcommand}` must have a state of the training, but has random weights instead. Give "
                 "`--ckpt_path last` (or a file)."
             )
-        if asked == "last":
+        if requested == "last":
             options["ckpt_path"] = self._last()
-        elif asked and not Path(asked).is_file():
-            raise ModelError(f"{asked}: there is no such file. `--ckpt_path last` finds the newest state of the run.")
-        if self.subcommand == "fit" and not self.trainer.fast_dev_run:
+        elif requested and not Path(requested).is_file():
+            raise ModelError(
+                f"{requested}: there is no such file. `--ckpt_path last` finds the newest state of the run."
+            )
+        if self.subcommand == "fit" and not is_trial(self.trainer):
             ResumeCheckpoint.require_own(self.trainer.default_root_dir, start=options.get("ckpt_path"))
         if self.subcommand == "predict":
-            options["return_predictions"] = False  # they are written as they come, not kept
+            options["return_predictions"] = False  # `PredictionLines` writes each batch
 
     def _last(self) -> str:
         run = self.trainer.default_root_dir
@@ -140,7 +138,7 @@ class TaskCLI(LightningCLI):
         return str(path)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """A trainer that logs to `RUN/logs` and shows its progress where someone is looking."""
+        """Make a trainer that logs to `RUN/logs`, with a progress bar on a terminal and lines elsewhere."""
         config = self._get(self.config_init, "trainer")
         run = config.get("default_root_dir") or "."
         if config.get("logger") is None:
@@ -156,35 +154,3 @@ class TaskCLI(LightningCLI):
         if config.get("accelerator") == "cpu":
             kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
-
-
-def _require_yaml(args: Sequence[str]) -> None:
-    """Exit with status 2 and one line that names the file where it is no configuration: the parser names none."""
-    for before, arg in zip(["", *args], args, strict=False):
-        option, _, value = arg.partition("=")
-        path = arg if before in ("-c", "--config") else value if option == "--config" else ""
-        if not Path(path).is_file():
-            continue
-        try:
-            found = yaml.safe_load(Path(path).read_bytes())
-        except yaml.YAMLError as error:
-            text = " ".join(str(error).replace('"<byte string>"', "the file").split())
-            print(f"error: {path} is no YAML: {text}", file=sys.stderr)
-            sys.exit(2)
-        if not isinstance(found, dict):
-            kind = "is empty" if found is None else f"holds a {type(found).__name__}"
-            print(f"error: {path} must hold keys with values, such as `trainer:`, but {kind} instead", file=sys.stderr)
-            sys.exit(2)
-
-
-def _with_shipped_configs(args: Sequence[str]) -> list[str]:
-    """Let `configs/...` mean the shipped file where there is none in the working directory."""
-    found = []
-    for arg in args:
-        option, equals, value = arg.rpartition("=")
-        path = Path(value)
-        if path.suffix == ".yaml" and path.parts[:1] == ("configs",) and not path.exists():
-            there = shipped("configs", str(Path(*path.parts[1:])))
-            value = str(there) if there.exists() else value
-        found.append(option + equals + value)
-    return found

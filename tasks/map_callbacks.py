@@ -1,12 +1,14 @@
-"""Pictures of where the model looks, every so often during a training: one can watch attention form."""
+"""Callbacks that draw maps of a few validation pictures during a training, to see attention form."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from jaxtyping import Float32
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
@@ -19,166 +21,164 @@ from multiattn.inputs import Geometry, ImagePreprocessing, load_image
 from multiattn.maps import METHODS, WORD_METHODS, explain, explain_words
 
 from .base import BaseTask
+from .callbacks import data_of
 from .caption import CaptionTask
 from .classify import ClassifyTask
 
 
-class _DrawsMaps(Callback, ABC):
-    """Draw a few validation pictures, the same ones each time, to `RUN/maps` and to TensorBoard."""
+class _Drawing(NamedTuple):
+    """A picture, and the file for its map."""
 
-    def __init__(
-        self, every_n_epochs: int, pictures: int, method: str, *, methods: tuple[str, ...], task: type[BaseTask]
-    ) -> None:
-        if method not in methods:
-            raise ModelError(f"`method` must be one of {', '.join(methods)}, but is {method!r} instead.")
+    picture: Image.Image
+    geometry: Geometry
+    """How the picture was cut for the model."""
+
+    file: Path
+
+
+class _DrawsMaps(Callback, ABC):
+    """Draw a few validation pictures, always the same ones, to `RUN/maps` and to TensorBoard."""
+
+    methods: ClassVar[tuple[str, ...]]
+    """The map methods to choose from."""
+
+    task_class: ClassVar[type[BaseTask[Any, Any, Any]]]
+    """The task whose maps these are."""
+
+    def __init__(self, every_n_epochs: int, pictures: int, method: str) -> None:
+        if method not in self.methods:
+            raise ModelError(f"`method` must be one of {', '.join(self.methods)}, but is {method!r} instead.")
         require(every_n_epochs >= 1, "every_n_epochs", must="at least 1", value=every_n_epochs)
         require(pictures >= 1, "pictures", must="at least 1", value=pictures)
         self.every_n_epochs, self.pictures, self.method = every_n_epochs, pictures, method
-        self._task = task
         self._chosen: list[tuple[Path, Image.Image]] | None = None
 
     @abstractmethod
     def draw(
-        self,
-        task: Any,
-        inputs: list[tuple[Tensor, Geometry]],
-        pictures: list[Image.Image],
-        files: list[Path],
-        *,
-        when: str,
+        self, task: Any, images: Float32[Tensor, "b 3 h w"], drawings: Sequence[_Drawing], *, subtitle: str
     ) -> None:
-        """Write a file for each picture.
+        """Write the file of each drawing.
 
         Args:
-            task: With the model.
-            inputs: The pictures as the model takes them, and how they were cut.
-            pictures: As they are.
-            files: Where to.
-            when: In words, for the caption.
+            task: The task, with its model.
+            images: The pictures as the model takes them.
+            drawings: The pictures, and where to write their maps.
+            subtitle: Method and epoch, for the end of each caption.
         """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make sure that the task is one whose maps these are."""
-        if not isinstance(pl_module, self._task):
+        """Make sure that the callback fits the task."""
+        if not isinstance(pl_module, self.task_class):
             raise ModelError(
-                f"`{type(self).__name__}` must come with {self._task.__name__}, but comes with "
+                f"`{type(self).__name__}` must come with {self.task_class.__name__}, but comes with "
                 f"{type(pl_module).__name__} instead."
             )
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Draw before the first batch: then the weights are those that are validated, averaged ones included."""
+        """Draw before the first batch: the module has the validated weights then, averaged ones included."""
         first = batch_idx == 0 and dataloader_idx == 0 and trainer.state.fn == "fit"
         if first and trainer.is_global_zero and trainer.current_epoch % self.every_n_epochs == 0:
+            assert isinstance(pl_module, BaseTask)
             self._draw(trainer, pl_module)
 
-    def _draw(self, trainer: pl.Trainer, task: Any) -> None:
+    def _draw(self, trainer: pl.Trainer, task: BaseTask[Any, Any, Any]) -> None:
+        assert isinstance(task.preprocessing, ImagePreprocessing)
         if self._chosen is None:
-            items = trainer.datamodule.records("validation").items  # type: ignore[attr-defined]
-            self._chosen = _readable(items, self.pictures, task.preprocessing)
+            self._chosen = _readable(data_of(trainer).records("validation").items, self.pictures, task.preprocessing)
         if not self._chosen:
             return
         names = [f"{number}-{path.parent.name}-{path.stem}" for number, (path, _) in enumerate(self._chosen)]
-        folder = Path(trainer.default_root_dir) / "maps"
-        files = [folder / f"{name}-epoch{trainer.current_epoch:04d}.png" for name in names]
-        pictures = [picture for _, picture in self._chosen]
-        inputs = [task.preprocessing(picture) for picture in pictures]
-        self.draw(task, inputs, pictures, files, when=f"epoch {trainer.current_epoch + 1}")
+        epoch, inputs = trainer.current_epoch, [task.preprocessing(picture) for _, picture in self._chosen]
+        drawings = [
+            _Drawing(picture, geometry, Path(trainer.default_root_dir) / "maps" / f"{name}-epoch{epoch:04d}.png")
+            for name, (_, picture), (_, geometry) in zip(names, self._chosen, inputs, strict=True)
+        ]
+        images = torch.stack([image for image, _ in inputs]).to(task.device)
+        self.draw(task, images, drawings, subtitle=f"{self.method.replace('_', ' ')} · epoch {epoch + 1}")
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                for name, file in zip(names, files, strict=True):
-                    pixels = np.asarray(Image.open(file).convert("RGB"))
+                for name, drawing in zip(names, drawings, strict=True):
+                    pixels = np.asarray(Image.open(drawing.file).convert("RGB"))
                     logger.experiment.add_image(f"maps/{name}", pixels, trainer.global_step, dataformats="HWC")
 
 
 class MapsWhileTraining(_DrawsMaps):
-    """Where a classifier looks at a few validation pictures, drawn to `RUN/maps` and to TensorBoard."""
+    """Maps of a classifier for a few validation pictures, to `RUN/maps` and to TensorBoard."""
+
+    methods, task_class = METHODS, ClassifyTask
 
     def __init__(self, every_n_epochs: int = 1, pictures: int = 4, method: str = "rollout") -> None:
         """Choose what to draw.
 
         Args:
             every_n_epochs: Epochs from one drawing to the next; the first epoch is always drawn.
-            pictures: How many pictures, spread evenly over the validation split and so over its classes.
+            pictures: The number of pictures, spread evenly over the validation split and so over its classes.
             method: One of `multiattn.maps.METHODS`.
         """
-        super().__init__(every_n_epochs, pictures, method, methods=METHODS, task=ClassifyTask)
+        super().__init__(every_n_epochs, pictures, method)
 
     def draw(
-        self,
-        task: Any,
-        inputs: list[tuple[Tensor, Geometry]],
-        pictures: list[Image.Image],
-        files: list[Path],
-        *,
-        when: str,
+        self, task: Any, images: Float32[Tensor, "b 3 h w"], drawings: Sequence[_Drawing], *, subtitle: str
     ) -> None:
-        """The map of the label that is predicted."""
-        images = torch.stack([image for image, _ in inputs]).to(task.device)
+        """Draw the map of the predicted label."""
         scores, labels = task.model(images).float().softmax(dim=-1).max(dim=-1)  # (b,)
         maps = explain(
             task.model,
             images,
             method=self.method,
             target=labels.tolist(),
-            geometries=[geometry for _, geometry in inputs],
+            geometries=[drawing.geometry for drawing in drawings],
             labels=task.labels,
         )
-        for number, (attention_map, picture, file) in enumerate(zip(maps, pictures, files, strict=True)):
-            said = f"{task.labels[labels[number]]} {scores[number]:.0%}"
-            caption = f"{said} · {self.method.replace('_', ' ')} · {when}"
-            overlay_png(attention_map, picture, file, caption=caption)
+        for attention_map, drawing, label, score in zip(maps, drawings, labels, scores, strict=True):
+            caption = f"{task.labels[label]} {score:.0%} · {subtitle}"
+            overlay_png(attention_map, drawing.picture, drawing.file, caption=caption)
 
 
 class WordMapsWhileTraining(_DrawsMaps):
-    """Where a captioner looks for each word about a few validation pictures, to `RUN/maps` and to TensorBoard."""
+    """Maps of a captioner for each word about a few validation pictures, to `RUN/maps` and to TensorBoard."""
+
+    methods, task_class = WORD_METHODS, CaptionTask
 
     def __init__(self, every_n_epochs: int = 1, pictures: int = 4, method: str = "attention") -> None:
         """Choose what to draw.
 
         Args:
             every_n_epochs: Epochs from one drawing to the next; the first epoch is always drawn.
-            pictures: How many pictures, spread evenly over the validation split.
+            pictures: The number of pictures, spread evenly over the validation split.
             method: One of `multiattn.maps.WORD_METHODS`.
         """
-        super().__init__(every_n_epochs, pictures, method, methods=WORD_METHODS, task=CaptionTask)
+        super().__init__(every_n_epochs, pictures, method)
 
     def draw(
-        self,
-        task: Any,
-        inputs: list[tuple[Tensor, Geometry]],
-        pictures: list[Image.Image],
-        files: list[Path],
-        *,
-        when: str,
+        self, task: Any, images: Float32[Tensor, "b 3 h w"], drawings: Sequence[_Drawing], *, subtitle: str
     ) -> None:
-        """A strip of the caption's words; the bare picture where there are none yet."""
-        images = torch.stack([image for image, _ in inputs]).to(task.device)
-        captions = task.captions(images)
-        words = [task.tokenizer.words(caption.tokens) for caption in captions]
-        for row, (caption, picture, file) in enumerate(zip(captions, pictures, files, strict=True)):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if not words[row]:
-                picture.save(file)
+        """Draw a strip of the caption's words; the picture alone where the caption is empty."""
+        for row, (caption, drawing) in enumerate(zip(task.captions(images), drawings, strict=True)):
+            words = task.tokenizer.words(caption.tokens)
+            drawing.file.parent.mkdir(parents=True, exist_ok=True)
+            if not words:
+                drawing.picture.save(drawing.file)
                 continue
             (word_map,) = explain_words(
                 task.model,
                 images[row : row + 1],
                 [[*task.opening, *caption.tokens]],
-                [words[row]],
+                [words],
                 prompt_length=len(task.opening),
                 method=self.method,
-                geometries=[inputs[row][1]],
+                geometries=[drawing.geometry],
             )
-            said = task.tokenizer.decode(caption.tokens)
-            strip_png(word_map, picture, file, caption=f"{said} · {self.method} · {when}")
+            text = f"{task.tokenizer.decode(caption.tokens)} · {subtitle}"
+            strip_png(word_map, drawing.picture, drawing.file, caption=text)
 
 
 def _readable(
-    items: tuple[tuple[Path, Any], ...], wanted: int, preprocessing: ImagePreprocessing
+    items: Sequence[tuple[Path, Any]], wanted: int, preprocessing: ImagePreprocessing
 ) -> list[tuple[Path, Image.Image]]:
-    """Up to `wanted` pictures at even distances; one that cannot be read is left out, the loader names it."""
+    """Load up to `wanted` pictures at even distances; those that cannot be read are left out: the loader names them."""
     wanted = min(wanted, len(items))
     found = []
     for i in range(wanted):

@@ -1,11 +1,12 @@
-"""The optimizer all tasks share: AdamW, layer-wise decay of the learning rate, warm-up and cosine by the step."""
+"""The optimizer of all tasks: AdamW, layer-wise decay of the learning rate, warm-up and cosine by the step."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from timm.optim._param_groups import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -15,13 +16,13 @@ from multiattn.checks import require
 
 @dataclass(frozen=True)
 class Optimization:
-    """How weights are updated. Every value can be set in the YAML under `model.init_args.optimization`."""
+    """The optimizer's hyperparameters. Every value can be set in the YAML under `model.init_args.optimization`."""
 
     lr: float = 1e-3
-    """Learning rate at the end of the warm-up, of the last layer."""
+    """Learning rate of the last layer at the end of the warm-up."""
 
     weight_decay: float = 0.05
-    """Of matrices; biases, norms and position tables have none."""
+    """Weight decay of matrices; biases, norms and position tables have none."""
 
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of AdamW's averages of the gradient and of its square."""
@@ -30,7 +31,7 @@ class Optimization:
     """Each layer learns at this share of the rate of the one above it; below 1 for fine-tuning, e.g. 0.75."""
 
     warmup_epochs: float = 1.0
-    """Epochs over which the learning rate grows from 0 in a straight line; at most half of the training."""
+    """Epochs over which the learning rate grows linearly from 0; at most half of the training."""
 
     final_lr_share: float = 0.01
     """Learning rate at the end of the cosine, as a share of `lr`."""
@@ -46,7 +47,7 @@ class Optimization:
 
 
 def lr_factor(step: int, *, warmup_steps: int, total_steps: int, final: float) -> float:
-    """Learning rate of a step (from 0) as a share of the highest: linear warm-up, then half a cosine down to `final`.
+    """The learning rate of a step (from 0) as a share of the highest: linear warm-up, then half a cosine to `final`.
 
     Source: Loshchilov & Hutter 2017, without restarts.
     """
@@ -63,17 +64,17 @@ def configure(
     steps_per_epoch: float,
     total_steps: int,
     lr_shares: Mapping[str, float] | None = None,
-) -> dict[str, Any]:
-    """AdamW and its schedule for a model, as Lightning's `configure_optimizers` returns them.
+) -> OptimizerLRSchedulerConfig:
+    """Make AdamW and its schedule for a model, as Lightning's `configure_optimizers` returns them.
 
     Args:
         model: With timm's `group_matcher` and `no_weight_decay`.
-        optimization: The numbers.
-        steps_per_epoch: Optimizer steps an epoch.
+        optimization: The hyperparameters.
+        steps_per_epoch: Optimizer steps per epoch.
         total_steps: Optimizer steps of the whole training.
-        lr_shares: By the name of a part of the model, e.g. `encoder`, the share of the learning rate that it learns at.
+        lr_shares: The share of the learning rate of a part of the model, by its name, e.g. `encoder`.
     """
-    no_decay = getattr(model, "no_weight_decay", set)()
+    no_decay: set[str] = getattr(model, "no_weight_decay", set)()
     if optimization.layer_decay < 1:
         groups = param_groups_layer_decay(
             model,
@@ -94,12 +95,11 @@ def configure(
         final = optimization.final_lr_share
         return lr_factor(step, warmup_steps=warmup_steps, total_steps=total_steps, final=final)
 
-    scheduler = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
-    return {"optimizer": optimizer, "lr_scheduler": scheduler}
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
 
 def _slowed(groups: list[dict[str, Any]], part: nn.Module, share: float, *, lr: float) -> list[dict[str, Any]]:
-    """The same groups, where the weights of `part` have groups of their own with a share of the learning rate."""
+    """Split the groups, so that the weights of `part` have groups with a share of the learning rate."""
     inside = {id(parameter) for parameter in part.parameters()}
     split = []
     for group in groups:

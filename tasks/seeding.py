@@ -1,4 +1,4 @@
-"""Randomness as a function of where in a training one is, so that one that was cut off goes on as if it was not."""
+"""Random seeds that depend only on the position in a training, so that an interrupted one resumes exactly."""
 
 import random
 
@@ -6,22 +6,22 @@ import numpy as np
 import torch
 
 
-def seed_for(*place: int) -> int:
-    """A seed of 64 bits that belongs to a place, e.g. (seed, epoch, item): different places give unrelated seeds."""
-    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+def seed_for(*position: int) -> int:
+    """A seed of 64 bits for a position, e.g. (seed, epoch, item): different positions give unrelated seeds."""
+    return int(np.random.SeedSequence(position).generate_state(1, np.uint64)[0])
 
 
-def seed_all(*place: int) -> None:
-    """Set the generators of torch (all devices), numpy and Python for a place."""
-    seed = seed_for(*place)
+def seed_all(*position: int) -> None:
+    """Seed the generators of torch (all devices), numpy and Python for a position."""
+    seed = seed_for(*position)
     torch.manual_seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     random.seed(seed)
 
 
-def seed_item(*place: int) -> None:
-    """As `seed_all`, but of torch only the generator of the CPU: cheap enough for every picture."""
-    seed = seed_for(*place)
+def seed_item(*position: int) -> None:
+    """As `seed_all`, but only the CPU generator of torch: cheap enough for every item."""
+    seed = seed_for(*position)
     torch.default_generator.manual_seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     random.seed(seed)

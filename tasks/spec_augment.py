@@ -1,7 +1,7 @@
-"""SpecAugment: spans of bands and of time are hidden in training, so that no single one is relied on.
+"""SpecAugment: masks random spans of mel bands and of time in training.
 
-torchaudio has it too, but draws the places over the padded length of a batch: what falls behind a recording's end
-hides nothing. Here every span lies inside of its recording.
+torchaudio has it too, but draws the spans over the padded length of a batch, so that some fall behind a recording's
+end. Here every span lies inside its recording.
 
 b recordings, t frames, k spans.
 Source: Park et al. 2019, "SpecAugment", section 2; the share of the length: Park et al. 2020, "SpecAugment on Large
@@ -19,22 +19,22 @@ from multiattn.checks import require
 
 @dataclass(frozen=True)
 class SpecAugment:
-    """What is hidden of the features of each training recording. No width of 0 hides anything."""
+    """The masks on the features of each training recording. Set under `model.init_args.spec_augment`."""
 
     mel_masks: int = 2
     """Spans of mel bands."""
 
     mel_width: int = 27
-    """Bands a span has at most; its width is drawn from 0 to this."""
+    """Largest width of a span in bands; drawn from 0 to this."""
 
     time_masks: int = 2
     """Spans of time."""
 
     time_width: int = 100
-    """Feature frames (10 ms) a span has at most; its width is drawn from 0 to this."""
+    """Largest width of a span in feature frames (10 ms); drawn from 0 to this."""
 
     time_share: float = 0.2
-    """Of the recording's frames, that a span of time has at most."""
+    """Largest width of a span of time as a share of the recording."""
 
     def __post_init__(self) -> None:
         """Raise ModelError where a value is out of range."""
@@ -46,12 +46,12 @@ class SpecAugment:
 def spec_augment(
     features: Float[Tensor, "b mels t"], lengths: Int64[Tensor, " b"], settings: SpecAugment
 ) -> Float[Tensor, "b mels t"]:
-    """The features with spans that are their recording's mean; drawn by torch's generator.
+    """Replace random spans of the features by the recording's mean, with torch's generator.
 
     Args:
-        features: Of each recording, by time.
-        lengths: Frames of each that are not padding.
-        settings: How much.
+        features: Features of each recording.
+        lengths: Frames of each recording, without padding.
+        settings: The masks.
     """
     mels, frames = features.shape[1:]
     inside = torch.arange(frames, device=features.device) < lengths[:, None]  # (b, t)
@@ -68,9 +68,9 @@ def spec_augment(
 def _spans(
     lengths: Int64[Tensor, " b"], widths: Int64[Tensor, " b"], *, count: int, size: int
 ) -> Bool[Tensor, "b size"]:
-    """True in `count` spans of each row: of widths from 0 to that row's, at places within its length."""
+    """True in `count` random spans of each row, of widths from 0 to that row's, within its length."""
     draws = torch.rand(2, len(lengths), count, device=lengths.device)
     width = (draws[0] * (widths[:, None] + 1)).long()  # (b, k)
     start = (draws[1] * (lengths[:, None] - width + 1)).long()  # (b, k)
-    places = torch.arange(size, device=lengths.device)
-    return ((places >= start[..., None]) & (places < (start + width)[..., None])).any(dim=1)
+    positions = torch.arange(size, device=lengths.device)
+    return ((positions >= start[..., None]) & (positions < (start + width)[..., None])).any(dim=1)

@@ -1,4 +1,4 @@
-"""Ctrl-C as an exception of its own. Needs neither torch nor Lightning: it is in force before they are imported."""
+"""Ctrl-C as an exception of its own. Needs neither torch nor Lightning: it works before they are imported."""
 
 import signal
 import threading
@@ -9,21 +9,22 @@ from types import FrameType
 
 
 class Stopped(BaseException):
-    """The user pressed Ctrl-C. No `Exception`: nothing on the way out may take it for a failure.
+    """The user pressed Ctrl-C.
 
-    And no `KeyboardInterrupt`, which Lightning turns into an exit with status 1.
+    It is not an `Exception`, so that no handler of failures catches it, and not a `KeyboardInterrupt`, which Lightning
+    turns into an exit with status 1.
     """
 
     def __init__(self, state: Path | None = None) -> None:
         super().__init__()
         self.state = state
-        """The state to go on from, where there is one."""
+        """The state to resume from; None where there is none."""
 
 
 @contextmanager
 def stopping_at_interrupt() -> Iterator[None]:
-    """Raise `Stopped` at Ctrl-C in here."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers, and gets signals
+    """Raise `Stopped` at Ctrl-C inside the `with` block."""
+    if threading.current_thread() is not threading.main_thread():  # others may not set handlers
         yield
         return
     before = signal.signal(signal.SIGINT, _stop)

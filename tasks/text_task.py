@@ -1,131 +1,302 @@
-"""What tasks with an encoder and a vocabulary share: the encoder's pace, the compiled pass, the checkpoint's words."""
+"""The base of the tasks with an encoder and a vocabulary: captions, transcripts and answers.
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+It holds what the three share: how the encoder learns, the compiled teacher-forced pass, the texts that are written and
+scored after each epoch, and the vocabulary in checkpoints.
+"""
 
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar
+
+import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from multiattn.attention import ProjectedContext
 from multiattn.checks import require
 from multiattn.errors import ModelError
+from multiattn.generation import Generated, GenerationConfig, generate
 from multiattn.inputs import Tokenizer
+from multiattn.models.captioner import Captioner
+from multiattn.models.speech import SpeechRecognizer
+from multiattn.models.text_decoder import TextDecoder
+from multiattn.models.vqa import VQA
+from multiattn.registry import task_spec
 
-from .base import BaseTask
+from .base import BaseTask, BatchT, NeedsT, Prediction
+from .contracts import TextFacts
+from .metrics import Predictions, Score
 from .optim import Optimization
-from .vocabulary import keep_vocabulary, require_vocabulary
+from .parts import EncoderPace
+
+ModelT = TypeVar("ModelT", bound=Captioner | SpeechRecognizer | VQA)
+_Built = TypeVar("_Built", covariant=True)
 
 
-class TextTask(BaseTask):
-    """A training in which an encoder learns at its own pace, or nothing, and texts have a vocabulary.
+class ModelStart(Protocol[_Built]):
+    """The model that a training starts from, before the data is known."""
 
-    A subclass gives the `tokenizer`: None until the data has made one.
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The vocabulary of the trained model; None where the data makes one."""
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How the trained model decodes."""
+
+    def build(self, facts: TextFacts) -> _Built:
+        """Build the model for the data."""
+
+
+class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, ModelT]):
+    """A training in which an encoder learns at its own pace, or not at all, and texts have a vocabulary.
+
+    A subclass writes texts in its steps and adds them to `self.predictions`, which are scored after each epoch.
     """
 
-    texts: str
-    """What a vocabulary is learnt from, for messages."""
+    trained_on: str
+    """What a vocabulary is learned from, for messages: "training captions"."""
 
-    tokenizer: Tokenizer | None
+    shown_scores: tuple[str, ...]
+    """The scores that the progress bar shows."""
+
+    model: ModelT
+    opening: list[int]
+    """The tokens that every text continues: the start token, and a prompt."""
 
     def __init__(
         self,
+        start: ModelStart[ModelT],
         *,
-        encoder_lr_share: float,
-        unfreeze_epoch: int,
-        logits: Callable[..., Tensor],
+        pace: EncoderPace,
+        forward_pass: Callable[..., Any],
+        decoding: Mapping[str, Any] | None,
+        label_smoothing: float,
+        validation_texts: int | None,
         optimization: Optimization | None,
         compile: bool,
+        max_tokens: int | None = None,
     ) -> None:
-        """Say how the encoder learns; what the options mean stands in the tasks themselves.
+        """Set what the three tasks share; their own constructors document the options.
 
         Args:
-            encoder_lr_share: The encoder learns at this share of the learning rate; 0 freezes it.
-            unfreeze_epoch: The encoder is frozen before this epoch (from 0).
-            logits: The pass that is trained, and compiled where `compile` says so.
+            start: The model to start from.
+            pace: How its encoder learns.
+            forward_pass: The teacher-forced pass, which is compiled where `compile` says so.
+            decoding: Options of the decode over those of the trained model.
+            label_smoothing: Share of the probability that is spread over all tokens or answers.
+            validation_texts: Items of the validation split to write about after each epoch; all where None.
             optimization: AdamW and its schedule.
-            compile: Compile that pass.
+            compile: Compile the pass.
+            max_tokens: Default length limit of a text.
         """
         super().__init__(optimization=optimization, compile=compile)
-        require(
-            0 <= encoder_lr_share < math.inf,
-            "encoder_lr_share",
-            must="at least 0 and finite",
-            value=encoder_lr_share,
+        require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
+        good = validation_texts is None or validation_texts >= 0
+        require(good, "validation_texts", must="at least 0", value=validation_texts)
+        self._start: ModelStart[ModelT] | None = start
+        self.tokenizer = start.tokenizer
+        self.pace = pace
+        self.label_smoothing, self.validation_texts = label_smoothing, validation_texts
+        self.decoding = start.decoding | dict(decoding or {})
+        options = GenerationConfig.from_decoding(
+            self.decoding,
+            beside=task_spec(self.task).not_generation,
+            defaults={} if max_tokens is None else {"max_tokens": max_tokens},
         )
-        require(unfreeze_epoch >= 0, "unfreeze_epoch", must="at least 0", value=unfreeze_epoch)
-        require(
-            encoder_lr_share > 0 or unfreeze_epoch == 0,
-            "unfreeze_epoch",
-            must="0 where `encoder_lr_share` is 0, which freezes the encoder for good",
-            value=unfreeze_epoch,
-        )
-        self.encoder_lr_share, self.unfreeze_epoch = encoder_lr_share, unfreeze_epoch
-        self._pass = self._logits = logits
+        self.options = replace(options, num_return_sequences=1)
+        self._eager_pass = self._pass = forward_pass
+
+    @property
+    @abstractmethod
+    def score(self) -> Score:
+        """The function that scores texts."""
 
     @property
     def encoder_is_frozen(self) -> bool:
-        """Whether the encoder learns nothing now."""
-        return self.encoder_lr_share == 0 or self.current_epoch < self.unfreeze_epoch
+        """Whether the encoder learns nothing at present."""
+        return self.pace.lr_share == 0 or self.current_epoch < self.pace.unfreeze_epoch
 
     def lr_shares(self) -> Mapping[str, float]:
-        """The encoder's."""
-        return {"encoder": self.encoder_lr_share}
+        """The share of the encoder."""
+        return {"encoder": self.pace.lr_share}
 
-    def require_pace(self, data: Any) -> None:
-        """Make sure that the encoder can learn as it is said to.
+    def build_model(self, facts: TextFacts) -> ModelT:
+        """Build the model for the data's vocabulary.
 
         Raises:
-            ModelError: Its features are kept, or processes would wait for gradients that it does not have.
+            ModelError: The encoder cannot learn as its options say, or there can be no such model.
         """
-        if data.features is not None and self.encoder_lr_share > 0:
+        assert self._start is not None
+        self.require_pace(facts)
+        self.tokenizer = facts.tokenizer
+        model = self._start.build(facts)
+        self._start = None  # its weights are no longer needed
+        if self.pace.lr_share == 0:
+            model.encoder.requires_grad_(False)
+        return model
+
+    def require_pace(self, facts: TextFacts) -> None:
+        """Check that the encoder can learn as its options say.
+
+        Raises:
+            ModelError: Its features are stored, or several processes would wait for gradients that it does not have.
+        """
+        if facts.stores_features and self.pace.lr_share > 0:
             raise ModelError(
-                "`encoder_lr_share` must be 0 with `features`, which an encoder that stays as it is has computed, but "
-                f"is {self.encoder_lr_share} instead."
+                f"`{self.pace.option}.lr_share` must be 0 with `features`, which a frozen encoder has computed, but "
+                f"is {self.pace.lr_share} instead."
             )
-        require_every_gradient(self.trainer, unfreeze_epoch=self.unfreeze_epoch)
+        require_every_gradient(self.trainer, self.pace)
 
     def on_fit_start(self) -> None:
-        """Compile the pass that is trained, alone: a decode, whose tokens come one by one, is not the same graph."""
+        """Compile the teacher-forced pass alone: a decode, token by token, is another graph."""
         if self.compile_model:
-            self._logits = torch.compile(self._pass)
+            self._pass = torch.compile(self._eager_pass)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """As all tasks; and keep a frozen encoder in eval mode."""
+    def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
+        """Seed the step, and keep a frozen encoder in eval mode."""
         super().on_train_batch_start(batch, batch_idx)
-        self.set_mode(self.model.encoder, not self.encoder_is_frozen)  # type: ignore[union-attr, arg-type]
+        set_mode(self.model.encoder, not self.encoder_is_frozen)
 
-    @staticmethod
-    def set_mode(part: torch.nn.Module, mode: bool) -> None:
-        """Put a part of the model into training mode, or into eval mode."""
-        if part.training != mode:
-            part.train(mode)
+    def decode(self, context: Tensor | ProjectedContext) -> list[Generated]:
+        """Write a text for each context; where it is sampled, the same one each time."""
+        generator = torch.Generator(self.device).manual_seed(self.seed) if self.options.sample else None
+        decoder = self.model.decoder
+        assert decoder is not None
+        return generate_texts(decoder, context, self.opening, self.options, generator=generator)
+
+    def text_of(self, text: Generated) -> str:
+        """Decode tokens."""
+        assert self.tokenizer is not None
+        return self.tokenizer.decode(text.tokens).strip()
+
+    def on_validation_epoch_start(self) -> None:
+        """Start to collect texts."""
+        self.predictions = Predictions(self.data.size("validation"), limit=self.validation_texts, score=self.score)
+
+    def on_test_epoch_start(self) -> None:
+        """Start to collect texts, about all items."""
+        self.predictions = Predictions(self.data.size("test"), score=self.score)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the texts."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Score the texts."""
+        self._log_scores("test")
+
+    def _log_scores(self, split: str) -> None:
+        for name, score in self.predictions.scores().items():
+            # computed over all processes already, and equal in each
+            self.log(f"{split}/{name}", score, prog_bar=name in self.shown_scores, rank_zero_only=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the vocabulary, without which the weights mean nothing."""
-        keep_vocabulary(checkpoint, self.tokenizer)
+        """Keep the vocabulary and the list of answers, without which the weights mean nothing."""
+        checkpoint |= self._meaning()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make sure that the state is of this vocabulary.
+        """Check that the checkpoint has this vocabulary and this list of answers: other weights would load, too.
 
         Raises:
-            ModelError: It is not.
+            ModelError: It has another.
         """
-        require_vocabulary(checkpoint, self.tokenizer, texts=self.texts)
+        meaning = self._meaning()
+        if checkpoint.get("tokenizer") != meaning["tokenizer"]:
+            raise ModelError(
+                "the state must be of a training with the same vocabulary, but is of another: the "
+                f"{self.trained_on} or the options of the tokenizer have changed. Restore them, or train anew."
+            )
+        if checkpoint.get("answers", []) != meaning.get("answers", []):
+            raise ModelError(
+                "the state must be of a training with the same list of answers, but is of another: the training "
+                "answers, `max_answers` or `min_count` have changed. Restore them, or train anew."
+            )
+
+    def _meaning(self) -> dict[str, Any]:
+        assert self.tokenizer is not None
+        return {"tokenizer": self.tokenizer.to_json()} | ({"answers": list(self.labels)} if self.labels else {})
 
 
-def require_every_gradient(trainer: Any, *, unfreeze_epoch: int) -> None:
-    """Raise unless each weight has a gradient in every step, or a training of several processes does not mind.
+class WritingTask(TextTask[BatchT, NeedsT, ModelT], Generic[BatchT, NeedsT, ModelT]):
+    """A task that writes one text about each item: a caption or a transcript."""
+
+    @abstractmethod
+    def batch_loss(self, batch: BatchT, split: str) -> Tensor:
+        """Compute and log the loss of a batch that is not empty."""
+
+    @abstractmethod
+    def context(self, batch: BatchT, rows: Sequence[int]) -> Tensor | ProjectedContext:
+        """What the decoder attends to, for these items of a batch."""
+
+    @abstractmethod
+    def references(self, batch: BatchT) -> Sequence[Sequence[str]]:
+        """The true texts of each item."""
+
+    def shared_step(self, batch: BatchT, split: str) -> Tensor | None:
+        """Compute and log the loss of a batch; outside of training, write about some of its items, too."""
+        if len(batch.indices) == 0:
+            return None
+        loss = self.batch_loss(batch, split)
+        if split != "train":
+            rows = [row for row, index in enumerate(batch.indices.tolist()) if self.predictions.wants(index)]
+            references = self.references(batch)
+            for row, text in zip(rows, self.generate(batch, rows), strict=True):
+                self.predictions.add(int(batch.indices[row]), self.text_of(text), references[row])
+        return loss
+
+    def predict_step(self, batch: BatchT, batch_idx: int) -> list[Prediction]:
+        """Write a text about each item."""
+        del batch_idx
+        found = self.generate(batch, range(len(batch.indices)))
+        return [
+            (index, {"text": self.text_of(text), "score": round(text.score, 6)})
+            for index, text in zip(batch.indices.tolist(), found, strict=True)
+        ]
+
+    def generate(self, batch: BatchT, rows: Sequence[int]) -> list[Generated]:
+        """Write a text about each of these items of a batch."""
+        return self.decode(self.context(batch, rows)) if len(rows) else []
+
+
+def generate_texts(
+    decoder: TextDecoder,
+    context: Tensor | ProjectedContext,
+    opening: Sequence[int],
+    options: GenerationConfig,
+    *,
+    generator: torch.Generator | None = None,
+) -> list[Generated]:
+    """Write `options.num_return_sequences` texts for each context: all of one, then those of the next.
 
     Args:
-        trainer: Lightning's.
-        unfreeze_epoch: Before which an encoder has none.
+        decoder: The decoder.
+        context: What it attends to (b, m, C).
+        opening: The tokens that every text continues, the start token included.
+        options: Of the decode.
+        generator: Of the random draws, for sampling.
+    """
+    found = generate(decoder, context, [list(opening)] * len(context), options, generator=generator)
+    return [text for texts in found for text in texts]
+
+
+def set_mode(part: nn.Module, mode: bool) -> None:
+    """Put a part of the model into training mode (True) or eval mode, where it is in the other one."""
+    if part.training != mode:
+        part.train(mode)
+
+
+def require_every_gradient(trainer: pl.Trainer, pace: EncoderPace) -> None:
+    """Check that every weight has a gradient in every step, or that a training of several processes tolerates it.
 
     Raises:
-        ModelError: The processes would wait for them, and stop with an error of torch's.
+        ModelError: The processes would wait for a gradient, and stop with an error of torch.
     """
-    forgiving = getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters")
-    if trainer.world_size > 1 and unfreeze_epoch and not forgiving:
+    tolerant = getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters")
+    if trainer.world_size > 1 and pace.unfreeze_epoch and not tolerant:
         raise ModelError(
-            "`unfreeze_epoch` must be 0 with several processes that wait for every gradient, but is "
-            f"{unfreeze_epoch} instead. Or set `trainer.strategy` to ddp_find_unused_parameters_true."
+            f"`{pace.option}.unfreeze_epoch` must be 0 with several processes that wait for every gradient, but is "
+            f"{pace.unfreeze_epoch} instead. Or set `trainer.strategy` to ddp_find_unused_parameters_true."
         )

@@ -1,9 +1,10 @@
-"""`fit`, `validate`, `test` and `predict`: one program for all tasks, made of a YAML file by LightningCLI.
+"""`fit`, `validate`, `test` and `predict`: one program for all tasks, which LightningCLI builds from a YAML file.
 
     python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml
-    python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml --ckpt_path last      goes on where it was stopped
+    python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml --ckpt_path last    resumes the training
 
-Lightning takes seconds to import, so what can be said without it is said before.
+The way of a run: `arguments` (checked and rewritten) -> `lightning_cli` (the task, the data module and the trainer) ->
+the task's steps, with `callbacks` around them. Lightning takes seconds to import: usage errors are reported before.
 """
 
 import shlex
@@ -12,32 +13,31 @@ from collections.abc import Sequence
 
 from multiattn.errors import MultiattnError
 
+from .arguments import prepared, usage_problem
 from .stopping import Stopped, stopping_at_interrupt
-
-VERBS = ("fit", "validate", "test", "predict")
-
-_HELP_FLAGS = {"-h", "--help", "--print_config"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a Lightning verb and return the exit status.
+    """Run a Lightning verb.
 
     Args:
-        argv: The verb and its options; the arguments of the process where not given.
+        argv: The verb and its options; by default the arguments of the process.
 
     Returns:
-        0 when all is done, 1 for an error that the user can mend, 2 for wrong usage, 130 after Ctrl-C.
+        The exit status: 0 after success, 1 after an error that the user can mend, 2 after wrong usage, 130 after
+        Ctrl-C.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    problem = _usage_problem(args)
+    problem = usage_problem(args)
     if problem:
         print(problem, file=sys.stderr)
         return 2
     try:
         with stopping_at_interrupt():
+            arguments = prepared(args)
             from .lightning_cli import run  # imports Lightning
 
-            run(args)
+            run(arguments)
     except SystemExit as leaving:  # of the parser: 2 for wrong usage, 0 for --help
         return leaving.code if isinstance(leaving.code, int) else 1
     except Stopped as stop:
@@ -55,38 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _user_error(error: BaseException) -> MultiattnError | None:
-    """The error that the user can mend, also where jsonargparse wraps what a constructor raises."""
+    """Find the error that the user can mend, also below an error of jsonargparse that a constructor's error caused."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, MultiattnError):
         found = found.__cause__
     return found
 
 
-def _usage_problem(args: list[str]) -> str:
-    """What to type instead, where it is clear without Lightning that these arguments cannot work."""
-    if not args or args[0] not in (*VERBS, *_HELP_FLAGS):
-        given = f"not {args[0]!r}" if args else "for example: multiattn fit --config configs/classify/cifar10.yaml"
-        return f"error: the first argument must be one of {', '.join(VERBS)}, {given}"
-    flags = {arg.split("=")[0] for arg in args[1:]}
-    if args[0] in VERBS and not flags & (_HELP_FLAGS | {"-c", "--config"}):
-        return (
-            f"error: `{args[0]}` needs a configuration, for example: "
-            f"multiattn {args[0]} --config configs/classify/cifar10.yaml"
-        )
-    return ""
-
-
 def _again(args: list[str]) -> str:
-    """The command that resumes, as it was typed."""
-    kept, skip = [], False
-    for arg in args:
-        if skip or arg.startswith("--ckpt_path="):
-            skip = False
-            continue
-        if arg == "--ckpt_path":
-            skip = True
-            continue
-        kept.append(arg)
+    """Build the command that resumes the training, with the options as they were typed."""
+    pairs = zip(["", *args], args, strict=False)
+    kept = [arg for before, arg in pairs if before != "--ckpt_path" and arg.partition("=")[0] != "--ckpt_path"]
     return shlex.join(["multiattn", *kept, "--ckpt_path", "last"])
 
 

@@ -1,6 +1,6 @@
-"""The closed list of answers: the most frequent ones of the training questions; and how well each answers a question.
+"""The closed list of answers: the most frequent answers to the training questions; and agreement among answers.
 
-An answer is compared as the metric does it (`normalize_answer`), and shown as most people have written it.
+Answers are compared as by the metric (`normalize_answer`), and shown in their most frequent spelling.
 """
 
 import unicodedata
@@ -14,57 +14,58 @@ from .questions import Question, QuestionRecords
 
 
 class AnswerList:
-    """Answers with their places."""
+    """Answers with their indices."""
 
     def __init__(self, labels: Sequence[str]) -> None:
-        """Take them up.
+        """Index the answers.
 
         Args:
-            labels: In order; where two are the same once they are normalized, the first one counts.
+            labels: The answers in order; of those that are equal once they are normalized, the first one counts.
         """
         self.labels = tuple(labels)
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {normalize_answer(label): place for place, label in reversed(list(enumerate(self.labels)))}
+    def _indices(self) -> dict[str, int]:
+        return {normalize_answer(label): index for index, label in reversed(list(enumerate(self.labels)))}
 
     def targets(self, answers: Sequence[str]) -> dict[int, float]:
-        """The answers of the list that somebody gave, by their places, and how well they answer the question.
+        """Score the answers of the list that people gave to a question.
 
         Args:
-            answers: What people said.
+            answers: People's answers.
 
         Returns:
-            Their `agreement`, above 0 to 1; nothing where the list has none of the answers.
+            The index of each of them in the list, with its agreement, above 0 to 1; empty where the list has none.
         """
-        return {self._places[answer]: score for answer, score in agreements(answers).items() if answer in self._places}
+        scores = agreements(answers)
+        return {self._indices[answer]: score for answer, score in scores.items() if answer in self._indices}
 
     def coverage(self, questions: Iterable[Question]) -> float:
-        """Share of the questions that have an answer in the list."""
-        has = [any(normalize_answer(answer) in self._places for answer in question.answers) for question in questions]
+        """The share of the questions that have an answer in the list."""
+        has = [any(normalize_answer(answer) in self._indices for answer in question.answers) for question in questions]
         return sum(has) / max(1, len(has))
 
 
 def spelled(answer: str) -> str:
-    """An answer in lower case, with single spaces."""
+    """Put an answer in lower case, with single spaces."""
     return " ".join(unicodedata.normalize("NFC", answer).lower().split())
 
 
 def most_agreed(answers: Sequence[str]) -> str:
-    """The answer that most people gave, as most of them spelled it; the earliest where several are equally frequent."""
+    """The most frequent answer, in its most frequent spelling; the first one where several are equally frequent."""
     return next(iter(answer_shares(answers)))
 
 
 def frequent_answers(records: QuestionRecords, *, max_answers: int, min_count: int) -> AnswerList:
-    """The most frequent answers of a split, each question counted for its most agreed one.
+    """Collect the most frequent answers of a split; each question counts for its most agreed answer.
 
     Args:
         records: The split.
-        max_answers: How many to take at most.
-        min_count: Questions that an answer must be to.
+        max_answers: The largest number of answers.
+        min_count: The smallest number of questions with this answer.
 
     Raises:
-        InputError: None is so frequent.
+        InputError: No answer is so frequent.
     """
     spellings: dict[str, Counter[str]] = {}
     for question in records.questions():
@@ -81,9 +82,9 @@ def frequent_answers(records: QuestionRecords, *, max_answers: int, min_count: i
 
 
 def answer_shares(answers: Sequence[str]) -> dict[str, float]:
-    """The answers that people gave, as `most_agreed` spells them, each with its share of the agreement.
+    """The different answers that people gave, in their most frequent spelling, with their shares of the agreement.
 
-    The most agreed one comes first; the shares add up to 1.
+    The most frequent answer comes first; the shares add up to 1.
     """
     scores = agreements(answers)
     found: dict[str, Counter[str]] = {}

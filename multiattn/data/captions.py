@@ -1,10 +1,11 @@
-r"""Captioned pictures, read into a list, from the three kinds of files that people have. Nothing here opens a picture.
+r"""Pictures with captions, read from metadata, COCO or Flickr8k. Nothing here opens a picture.
 
     root/train/metadata.jsonl            {"file_name": "1.jpg", "text": "a dog"} or {..., "texts": ["a dog", "it runs"]}
     root/train/metadata.csv              file_name,text
     annotations/captions_train2017.json  COCO: lists of `images` (id, file_name) and `annotations` (image_id, caption)
     Flickr8k.token.txt                   `1.jpg#0\ta dog`, with Flickr_8k.{train,dev,test}Images.txt beside it
-A picture that comes several times has all of those captions.
+
+A picture that is listed several times has all of those captions.
 """
 
 import unicodedata
@@ -14,15 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .annotations import at_split, lists_of, require_file
-from .metadata import checked_text, metadata_rows, require_folder, some, split_folder, text_lines
+from .metadata import (
+    checked_text,
+    lists_of,
+    one_or_several,
+    require_folder,
+    required_rows,
+    some,
+    split_file,
+    split_folder,
+    split_path,
+    text_lines,
+)
 
 LONGEST_CAPTION = 1000
-"""Characters a caption may have: where it is longer, it is no caption, or a quote is missing."""
+"""The largest number of characters of a caption: a longer text is not a caption, or a quote is missing."""
 
 _LAYOUT = "a metadata.jsonl with `file_name` and `text` or `texts`"
-_FLICKR = {"train": "train", "validation": "dev", "test": "test"}  # our names of splits, and those of Flickr8k's lists
-_KEPT = "'-"  # of the punctuation, what `clean_caption` keeps
+_FLICKR = {"train": "train", "validation": "dev", "test": "test"}  # split -> its name in Flickr8k's lists
+_KEPT = "'-"  # the punctuation that `clean_caption` keeps
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class CaptionRecords:
     """The pictures of one split, not opened yet."""
 
     items: tuple[tuple[Path, tuple[str, ...]], ...]
-    """Each picture's path and its captions, at least one, as they were written; in a fixed order."""
+    """The path of each picture and its captions, at least one, as they were written; in a fixed order."""
 
 
 def read_captions(
@@ -41,14 +52,14 @@ def read_captions(
     Args:
         root: The folder that holds the data.
         split: `train`, `validation` or `test`, or any other name.
-        captions: A file of COCO's (it ends in .json) or Flickr8k's kind, from `root`; where `{split}` is in it, the
-            name of the split takes its place, or `val` for `validation`. None reads the metadata in `root/split`.
-        pictures: The folder with the pictures, in the same way; with `captions` only, and then needed.
+        captions: A file in the format of COCO (it ends in .json) or Flickr8k, relative to `root`; `{split}` in it is
+            replaced by the name of the split, or by `val` for `validation`. None reads the metadata in `root/split`.
+        pictures: The folder with the pictures, in the same way; required with `captions`, and only then.
 
     Raises:
-        InputError: Something is missing, a line cannot be read or is too long, a caption is empty, too long or no
-            text, or captions are of a picture that the file does not list. A picture that is listed and not there is
-            no error here: whoever opens it skips, names and counts it, as with a damaged one.
+        InputError: A file is missing; a line cannot be read or is too long; a caption is empty, too long or not text;
+            or the file does not list the picture of a caption. A listed picture that is missing is no error here:
+            like a damaged one, it is skipped, named and counted when it is opened.
     """
     root = Path(root)
     if captions is None:
@@ -58,18 +69,18 @@ def read_captions(
     if pictures is None:
         raise InputError(f"`captions` ({captions}) must come with `pictures`, the folder of the pictures.")
     require_folder(root, split, layout=_LAYOUT)
-    file = require_file(at_split(root, captions, split), "captions")
-    folder = at_split(root, pictures, split)
+    file = split_file(root, captions, split, option="captions")
+    folder = split_path(root, pictures, split)
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Check `pictures`.")
     rows = _coco(file) if file.suffix.lower() == ".json" else _flickr(file, split)
-    return _records((folder / name, caption, place) for name, caption, place in rows)
+    return _records((folder / name, caption, location) for name, caption, location in rows)
 
 
 def clean_caption(text: str) -> str:
-    """A caption in lower case, with single spaces, and of the punctuation only apostrophes and hyphens.
+    """Put a caption in lower case, with single spaces, and without punctuation other than apostrophes and hyphens.
 
-    Letters, their accents and digits of all scripts stay; a word has at least one of them.
+    Letters, accents and digits of all scripts are kept; a word has at least one of them.
     """
     text = unicodedata.normalize("NFC", text).lower().replace("’", "'")
     kept = "".join(c if c in _KEPT or unicodedata.category(c)[0] in "LMN" else " " for c in text)
@@ -79,28 +90,23 @@ def clean_caption(text: str) -> str:
 def _records(rows: Iterator[tuple[Path, Any, str]]) -> CaptionRecords:
     """Join the captions of each picture, and check every one."""
     found: dict[Path, list[str]] = {}
-    for path, caption, place in rows:
-        found.setdefault(path, []).append(checked_text(caption, place, kind="a caption", longest=LONGEST_CAPTION))
+    for path, caption, location in rows:
+        found.setdefault(path, []).append(checked_text(caption, location, kind="a caption", longest=LONGEST_CAPTION))
     return CaptionRecords(tuple((path, tuple(texts)) for path, texts in found.items()))
 
 
 def _metadata(folder: Path) -> Iterator[tuple[Path, Any, str]]:
-    rows = metadata_rows(folder, ("text",))
-    if rows is None:
-        raise InputError(f"{folder}: there is no metadata in this folder. Put into it {_LAYOUT}.")
-    for path, row, place in rows:
-        if ("text" in row) == ("texts" in row):
-            has = "both" if "text" in row else "neither"
-            raise InputError(f"{place}: there must be one of `text` and `texts`, but there is {has} instead.")
-        texts = [row["text"]] if "text" in row else row["texts"]
+    """Path, caption and location of each caption of a split's metadata."""
+    for path, row, location in required_rows(folder, ("text",), layout=_LAYOUT):
+        texts = one_or_several(row, "text", "texts", location)
         if not isinstance(texts, list) or not texts:
-            raise InputError(f"{place}: `texts` must be a list of captions, but is {texts!r} instead.")
+            raise InputError(f"{location}: `texts` must be a list of captions, but is {texts!r} instead.")
         for text in texts:
-            yield path, text, place
+            yield path, text, location
 
 
 def _coco(file: Path) -> Iterator[tuple[str, Any, str]]:
-    """Picture, caption and place of each annotation."""
+    """Picture, caption and location of each annotation."""
     images, annotations = lists_of(file, "images", "annotations", source="COCO")
     names: dict[Any, str] = {}
     for number, image in enumerate(images, start=1):
@@ -111,33 +117,33 @@ def _coco(file: Path) -> Iterator[tuple[str, Any, str]]:
     if not annotations:
         raise InputError(f"{file}: the file has no captions.")
     for number, annotation in enumerate(annotations, start=1):
-        place, key = f"{file}, annotation {number}", annotation.get("image_id")
+        location, key = f"{file}, annotation {number}", annotation.get("image_id")
         if not isinstance(key, str | int) or key not in names:
-            raise InputError(f"{place}: the picture {key!r} is unknown: `images` does not list this `image_id`.")
-        yield names[key], annotation.get("caption"), place
+            raise InputError(f"{location}: the picture {key!r} is unknown: `images` does not list this `image_id`.")
+        yield names[key], annotation.get("caption"), location
 
 
 def _flickr(file: Path, split: str) -> Iterator[tuple[str, str, str]]:
-    """Picture, caption and place of each line that is of the split."""
+    """Picture, caption and location of each line of the split."""
     split_list = file.parent / f"Flickr_8k.{_FLICKR.get(split, split)}Images.txt"
     if not split_list.is_file():
         raise InputError(f"{split_list}: there is no such list of the split {split!r}. Put it beside {file.name}.")
     captions: dict[str, list[tuple[str, str]]] = {}
-    for line, place in text_lines(file):
+    for line, location in text_lines(file):
         key, tab, caption = line.partition("\t")
         name, mark, number = key.rpartition("#")
         if not (tab and mark and name and number.isdecimal()):
             raise InputError(
-                f"{place}: this must be `picture.jpg#0`, a tab and a caption, but is {line[:60]!r} instead."
+                f"{location}: this must be `picture.jpg#0`, a tab and a caption, but is {line[:60]!r} instead."
             )
-        captions.setdefault(name, []).append((caption, place))
-    names = [(line.strip(), place) for line, place in text_lines(split_list)]
+        captions.setdefault(name, []).append((caption, location))
+    names = [(line.strip(), location) for line, location in text_lines(split_list)]
     if not names:
         raise InputError(f"{split_list}: the file names no picture.")
     missing = [name for name, _ in names if name not in captions]
     if missing:
-        place = next(place for name, place in names if name == missing[0])
-        raise InputError(f"{place}: the pictures {some(missing)} are unknown: {file.name} has no captions of them.")
+        location = next(location for name, location in names if name == missing[0])
+        raise InputError(f"{location}: the pictures {some(missing)} are unknown: {file.name} has no captions of them.")
     for name in dict.fromkeys(name for name, _ in names):
-        for caption, place in captions[name]:
-            yield name, caption, place
+        for caption, location in captions[name]:
+            yield name, caption, location

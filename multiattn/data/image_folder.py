@@ -1,9 +1,10 @@
-"""A folder of labeled pictures, read into a list: class folders, or a `metadata.jsonl` / `metadata.csv` beside them.
+"""Labeled pictures, read from class folders or metadata. Nothing here opens a picture.
 
     root/train/cat/1.jpg                      the folder's name is the label
     root/train/metadata.jsonl                 {"file_name": "1.jpg", "label": "cat"}, one object a line
     root/train/metadata.csv                   file_name,label
-Splits are sub-folders: `train`, `validation`, `test`. Nothing here opens a picture.
+
+Splits are sub-folders: `train`, `validation`, `test`.
 """
 
 from collections import Counter
@@ -23,13 +24,13 @@ class ClassificationRecords:
     """The pictures of one split, not opened yet."""
 
     items: tuple[tuple[Path, int], ...]
-    """Each picture's path and the place of its label in `class_names`, in a fixed order."""
+    """The path of each picture and the index of its label in `class_names`, in a fixed order."""
 
     class_names: tuple[str, ...]
-    """The labels, sorted (as numbers where all of them are)."""
+    """The labels, sorted (as numbers where all are numbers)."""
 
     def counts(self) -> tuple[int, ...]:
-        """How many pictures each class has."""
+        """The number of pictures of each class."""
         found = Counter(label for _, label in self.items)
         return tuple(found[i] for i in range(len(self.class_names)))
 
@@ -40,35 +41,35 @@ def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | No
     Args:
         root: The folder that holds the splits.
         split: The sub-folder to read: `train`, `validation` or `test`, or any other name.
-        class_names: The classes of the training split, in their order; `None` takes those that are found.
+        class_names: The classes of the training split, in their order; None takes the classes of this split.
 
     Raises:
         InputError: The folder or the split is missing, a class folder has no picture, a line of the metadata cannot be
-            read, or a label is not among `class_names`. A picture that the metadata names and that is not there is no
-            error here: whoever opens it skips, names and counts it, as with a damaged one.
+            read, or a label is not among `class_names`. A listed picture that is missing is no error here: like a
+            damaged one, it is skipped, named and counted when it is opened.
     """
     folder = split_folder(Path(root), split, layout=_LAYOUT)
     labeled = list(_labeled(folder))
     known = tuple(class_names) if class_names is not None else _in_order({label for _, label, _ in labeled})
     index = {name: i for i, name in enumerate(known)}
-    for _, label, place in labeled:
+    for _, label, location in labeled:
         if label not in index:
             raise InputError(
-                f"{place}: the label {label!r} is unknown: the training split has {some(known)}. Correct the label, "
+                f"{location}: the label {label!r} is unknown: the training split has {some(known)}. Correct the label, "
                 "or give the training split pictures of it."
             )
     return ClassificationRecords(tuple((path, index[label]) for path, label, _ in labeled), known)
 
 
 def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """Each picture's path, its label, and the place that says so."""
+    """Path, label and location of each picture."""
     rows = metadata_rows(folder, ("label",))
     if rows is not None:
-        for path, row, place in rows:
+        for path, row, location in rows:
             label = row.get("label")
             if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
-                raise InputError(f"{place}: `label` must be a name or a whole number, but is {label!r} instead.")
-            yield path, str(label), place
+                raise InputError(f"{location}: `label` must be a name or a whole number, but is {label!r} instead.")
+            yield path, str(label), location
         return
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not classes:

@@ -1,4 +1,7 @@
-"""The lines of a `metadata.jsonl` or `metadata.csv`, each with the place to name in an error."""
+"""The files that describe a data set: `metadata.jsonl` and `metadata.csv`, annotations in JSON, and lists of lines.
+
+Each row comes with its location, "FILE, line N", for error messages. Nothing here opens a picture or a recording.
+"""
 
 import csv
 import json
@@ -10,16 +13,16 @@ from typing import Any
 from ..errors import InputError
 
 LONGEST_LINE = 65536
-"""Bytes a line of a text file may have: where it is longer, the file is something else, or broken."""
+"""The largest number of bytes of a line: a file with a longer one is of another kind, or damaged."""
 
 
 def split_folder(root: Path, split: str, *, layout: str) -> Path:
     """The folder of a split.
 
     Args:
-        root: The folder that holds the splits.
-        split: The name of one.
-        layout: What must be in it, for the error.
+        root: The folder of all splits.
+        split: The name of the split.
+        layout: What the folder must hold, for the error.
 
     Raises:
         InputError: There is no such folder.
@@ -39,18 +42,47 @@ def require_folder(root: Path, split: str, *, layout: str) -> None:
         raise InputError(f"{root}: there is no such folder. Give one with {split}/ in it, which holds {layout}.")
 
 
-def metadata_rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[Path, dict[str, Any], str]] | None:
-    """The rows of a split's metadata: the path of the picture, the row, and the place that says so.
+def split_file(root: Path, pattern: str, split: str, *, option: str) -> Path:
+    """The file of a split, as an option names it; raises InputError where there is none."""
+    file = split_path(root, pattern, split)
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file. Check `{option}`.")
+    return file
+
+
+def split_path(root: Path, pattern: str, split: str) -> Path:
+    """Replace `{split}` in a pattern by the name of the split, or by `val` for `validation`, as COCO calls it."""
+    path = root / pattern.replace("{split}", split)
+    if split == "validation" and "{split}" in pattern and not path.exists():
+        return root / pattern.replace("{split}", "val")
+    return path
+
+
+Row = tuple[Path, dict[str, Any], str]
+"""The path of a picture or recording, its row in the metadata, and the row's location."""
+
+
+def required_rows(folder: Path, columns: Sequence[str], *, layout: str) -> Iterator[Row]:
+    """The rows of a split's metadata, as `metadata_rows`; raises InputError where there is no metadata."""
+    rows = metadata_rows(folder, columns)
+    if rows is None:
+        raise InputError(f"{folder}: there is no metadata in this folder. Put into it {layout}.")
+    return rows
+
+
+def metadata_rows(folder: Path, columns: Sequence[str]) -> Iterator[Row] | None:
+    """The rows of a split's metadata.
 
     Args:
-        folder: Of the split.
-        columns: Those that a CSV file must have, beside `file_name`.
+        folder: The folder of the split.
+        columns: The columns that a CSV file must have, beside `file_name`.
 
     Returns:
         None where there is no metadata.
 
     Raises:
-        InputError: As the rows are read: a line that is none, or names no picture; a file without any.
+        InputError: While the rows are read: for a line that cannot be parsed or has no `file_name`, and for a file
+            without rows.
     """
     for name in ("metadata.jsonl", "metadata.csv"):
         if (folder / name).is_file():
@@ -58,17 +90,17 @@ def metadata_rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[Path, 
     return None
 
 
-def file_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[Path, dict[str, Any], str]]:
-    """The rows of one such file, whatever its name: a table where that ends in .csv, else lines of JSON.
+def file_rows(file: Path, columns: Sequence[str]) -> Iterator[Row]:
+    """The rows of a metadata file of any name: CSV where the name ends in .csv, lines of JSON otherwise.
 
     Raises:
         InputError: As `metadata_rows`.
     """
-    return _pictures(file, (_csv if file.suffix.lower() == ".csv" else _jsonl)(file, columns))
+    return _with_paths(file, (_csv if file.suffix.lower() == ".csv" else _jsonl)(file, columns))
 
 
 def text_lines(file: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a text file that are not empty, without their ends, and the place of each.
+    """The lines of a text file that are not empty, without line ends, each with its location.
 
     Raises:
         InputError: A line is too long, or not in UTF-8.
@@ -77,54 +109,67 @@ def text_lines(file: Path) -> Iterator[tuple[str, str]]:
         number = 0
         while line := stream.readline(LONGEST_LINE + 1):
             number += 1
-            place = f"{file}, line {number}"
+            location = f"{file}, line {number}"
             if len(line) > LONGEST_LINE:
                 raise InputError(
-                    f"{place}: a line must have at most {LONGEST_LINE} bytes, but this one has more. Is the file whole?"
+                    f"{location}: a line must have at most {LONGEST_LINE} bytes, but this one has more. "
+                    "Is the file whole?"
                 )
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise InputError(f"{place}: this is not text in UTF-8: {error}. Save the file as UTF-8.") from error
+                raise InputError(f"{location}: this is not text in UTF-8: {error}. Save the file as UTF-8.") from error
             if text.strip():
-                yield text.rstrip("\r\n"), place
+                yield text.rstrip("\r\n"), location
 
 
 def some(names: Sequence[str]) -> str:
-    """The first ten of them, and how many more there are."""
+    """The first ten names, and the number of the others, for a message."""
     shown = ", ".join(names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
-def _pictures(metadata: Path, rows: Iterator[tuple[dict[str, Any], str]]) -> Iterator[tuple[Path, dict[str, Any], str]]:
+def one_or_several(row: dict[str, Any], one: str, several: str, location: str) -> Any:
+    """The list of the column `several`, or the only entry of the column `one` as a list.
+
+    Raises:
+        InputError: The row has both or neither.
+    """
+    if (one in row) == (several in row):
+        has = "both" if one in row else "neither"
+        raise InputError(f"{location}: there must be one of `{one}` and `{several}`, but there is {has} instead.")
+    return [row[one]] if one in row else row[several]
+
+
+def _with_paths(metadata: Path, rows: Iterator[tuple[dict[str, Any], str]]) -> Iterator[Row]:
     is_empty = True
-    for row, place in rows:
+    for row, location in rows:
         is_empty = False
         file_name = row.get("file_name")
         if not isinstance(file_name, str) or not file_name:
-            raise InputError(f"{place}: `file_name` must be the path of a picture, but is {file_name!r} instead.")
-        yield metadata.parent / file_name, row, place
+            raise InputError(f"{location}: `file_name` must be the path of a picture, but is {file_name!r} instead.")
+        yield metadata.parent / file_name, row, location
     if is_empty:
         raise InputError(f"{metadata}: the file names no picture.")
 
 
 def _jsonl(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
-    del columns  # each line says what it has
-    for line, place in text_lines(metadata):
+    del columns  # each line names its own
+    for line, location in text_lines(metadata):
         try:
             row = json.loads(line)
-        except (ValueError, RecursionError) as error:  # of JSON, of brackets without end
-            raise InputError(f"{place}: this is not a JSON object: {error}.") from error
+        except (ValueError, RecursionError) as error:  # not JSON, too many brackets
+            raise InputError(f"{location}: this is not a JSON object: {error}.") from error
         if not isinstance(row, dict):
-            raise InputError(f"{place}: this is not a JSON object, but {type(row).__name__}.")
-        yield row, place
+            raise InputError(f"{location}: this is not a JSON object, but {type(row).__name__}.")
+        yield row, location
 
 
 def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
     # utf-8-sig: spreadsheet programs put a byte-order mark before the first column's name
     with metadata.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, skipinitialspace=True)
-        line = 0  # the last of the row before, after which another begins
+        line = 0  # the last line of the previous row
         try:
             found = reader.fieldnames or ()
             if found and not {"file_name", *columns} <= set(found):
@@ -154,28 +199,54 @@ def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any
             ) from error
 
 
-def checked_text(text: Any, place: str, *, kind: str, longest: int, may_be_empty: bool = False) -> str:
-    """A text that can be used.
+def checked_text(text: Any, location: str, *, kind: str, longest: int, may_be_empty: bool = False) -> str:
+    """Check a text of a data set, and return it.
 
     Args:
-        text: As the file has it.
-        place: Where that is, for the message.
-        kind: What it is: "a caption".
-        longest: Characters it may have.
+        text: The value in the file.
+        location: Its location, for the message.
+        kind: What it is, for the message: "a caption".
+        longest: The largest number of characters.
         may_be_empty: Whether it may have no words.
 
     Raises:
-        InputError: It is no text, empty, too long, or has half a character.
+        InputError: It is not a string, empty, too long, or has half of a surrogate pair.
     """
     if not isinstance(text, str):
-        raise InputError(f"{place}: {kind} must be text, but is {text!r} instead.")
+        raise InputError(f"{location}: {kind} must be text, but is {text!r} instead.")
     if not may_be_empty and not text.strip():
-        raise InputError(f"{place}: {kind} must have words, but is empty instead. Fill it, or remove it.")
+        raise InputError(f"{location}: {kind} must have words, but is empty instead. Fill it, or remove it.")
     if len(text) > longest:
         raise InputError(
-            f"{place}: {kind} must have at most {longest} characters, but has {len(text)} instead: "
+            f"{location}: {kind} must have at most {longest} characters, but has {len(text)} instead: "
             f"{text[:40]!r} ... Shorten it."
         )
-    if any("\ud800" <= letter <= "\udfff" for letter in text):  # JSON can spell it
-        raise InputError(f"{place}: {kind} must be whole characters, but is {text!r} instead.")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # possible in JSON
+        raise InputError(f"{location}: {kind} must be whole characters, but is {text!r} instead.")
     return text
+
+
+def lists_of(file: Path, *names: str, source: str) -> list[list[dict[str, Any]]]:
+    """Read lists of objects from a JSON file.
+
+    Args:
+        file: The file.
+        names: The keys of the lists.
+        source: The data set with this format, for the message.
+
+    Raises:
+        InputError: The file is not JSON, or lacks one of the lists.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, too many brackets
+        raise InputError(f"{file}: this is not JSON in UTF-8: {error}.") from error
+    found = [content.get(name) if isinstance(content, dict) else None for name in names]
+    lists = [part for part in found if isinstance(part, list) and all(isinstance(entry, dict) for entry in part)]
+    if len(lists) < len(names):
+        wanted = " and ".join(f"`{name}`" for name in names)
+        what = "lists of objects" if len(names) > 1 else "a list of objects"
+        raise InputError(
+            f"{file}: there must be {what} {wanted}, as {source} has {'them' if what[0] == 'l' else 'it'}."
+        )
+    return lists

@@ -1,10 +1,11 @@
-r"""Questions about pictures with their answers, read into a list, from the files that people have. Opens no picture.
+r"""Questions about pictures with their answers, read from metadata or VQA v2. Nothing here opens a picture.
 
     root/train/metadata.jsonl    {"file_name": "1.jpg", "question": "is it red?", "answer": "yes"}, or `answers`: a list
-                                 of what several people said; `type`, `boxes` and `named` may stand there, too
+                                 with those of several people; `type`, `boxes` and `named` are optional
     root/train/metadata.csv      file_name,question,answer
     root/v2_OpenEnded_mscoco_train2014_questions.json, root/v2_mscoco_train2014_annotations.json      VQA v2
-Each row is a question; a picture that comes several times has all of them.
+
+Each row is a question; a picture that is listed several times has all of its questions.
 """
 
 import math
@@ -16,38 +17,46 @@ from sys import intern
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from .annotations import at_split, lists_of, require_file
-from .metadata import checked_text, metadata_rows, require_folder, split_folder
+from .metadata import (
+    checked_text,
+    lists_of,
+    one_or_several,
+    require_folder,
+    required_rows,
+    split_file,
+    split_folder,
+    split_path,
+)
 
 LONGEST_QUESTION = 1000
-"""Characters a question may have, as may an answer: where it is longer, it is none, or a quote is missing."""
+"""The largest number of characters of a question or an answer: in a longer text a quote is missing."""
 
 _LAYOUT = "a metadata.jsonl with `file_name`, `question`, and `answer` or `answers`"
 _ID = re.compile(r"\{id(?::0?(\d+))?\}")
 
 Box = tuple[float, float, float, float]
-"""Left, top, right and bottom in pixels of the picture as it lies there."""
+"""Left, top, right and bottom in pixels of the picture file."""
 
 
 class Question(NamedTuple):
-    """A question about a picture, and what people said."""
+    """A question about a picture, and people's answers."""
 
     text: str
     answers: tuple[str, ...]
-    """As they were written; one a person, at least one with words."""
+    """As they were written; one for each person, at least one with words."""
 
     type: str = ""
-    """What kind of question it is; empty where the data does not say."""
+    """The type of the question; empty where the data does not state it."""
 
     answer_type: str = ""
-    """What kind of answer it asks for; empty where the data does not say."""
+    """The type of the answer; empty where the data does not state it."""
 
     boxes: tuple[Box, ...] | None = None
-    """What the answer is about; None where the data does not say."""
+    """The things that the answer is about; None where the data does not state them."""
 
     named: tuple[Box, ...] | None = None
-    """What the question's words name, such as what the thing that is asked for lies beside; None where the data does
-    not say."""
+    """The things that the question names, such as the one to the left of the thing that the answer is about; None where
+    the data does not state them."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,10 @@ class QuestionRecords:
     """The pictures of one split, not opened yet, with their questions."""
 
     items: tuple[tuple[Path, tuple[Question, ...]], ...]
-    """Each picture's path and its questions, at least one; in a fixed order."""
+    """The path of each picture and its questions, at least one; in a fixed order."""
 
     def questions(self) -> Iterator[Question]:
-        """All of them."""
+        """All questions of the split."""
         return (question for _, questions in self.items for question in questions)
 
 
@@ -75,16 +84,16 @@ def read_questions(
     Args:
         roots: The folder that holds the data; or several, whose splits are joined.
         split: `train`, `validation` or `test`, or any other name.
-        questions: A questions file of VQA v2, from the folder; where `{split}` is in it, the name of the split takes
-            its place, or `val` for `validation`. None reads the metadata in the folder of the split.
+        questions: A questions file of VQA v2, relative to the folder; `{split}` in it is replaced by the name of the
+            split, or by `val` for `validation`. None reads the metadata in the folder of the split.
         annotations: The file with the answers, in the same way.
-        pictures: Where the pictures are, in the same way; where `{id:012}` is in it, the number of the picture takes
-            its place, with as many digits.
+        pictures: The path of a picture, in the same way; `{id:012}` in it is replaced by the id of the picture, here
+            with 12 digits.
 
     Raises:
-        InputError: Something is missing, a line cannot be read or is too long, a question or its answers are no text,
-            empty or too long, or the files do not go together. A picture that is listed and not there is no error
-            here: whoever opens it skips, names and counts it, as with a damaged one.
+        InputError: A file is missing; a line cannot be read or is too long; a question or its answers are not text,
+            empty or too long; or the files do not belong together. A listed picture that is missing is no error here:
+            like a damaged one, it is skipped, named and counted when it is opened.
     """
     folders = [Path(root) for root in ([roots] if isinstance(roots, str | Path) else roots)]
     if not folders:
@@ -110,37 +119,31 @@ def read_questions(
 
 def _metadata(folder: Path) -> Iterator[tuple[Path, Question]]:
     """Picture and question of each row of a split's metadata."""
-    rows = metadata_rows(folder, ("question", "answer"))
-    if rows is None:
-        raise InputError(f"{folder}: there is no metadata in this folder. Put into it {_LAYOUT}.")
-    for path, row, place in rows:
+    for path, row, location in required_rows(folder, ("question", "answer"), layout=_LAYOUT):
         if "question" not in row:
-            raise InputError(f"{place}: there must be a `question`, but there is none.")
-        if ("answer" in row) == ("answers" in row):
-            has = "both" if "answer" in row else "neither"
-            raise InputError(f"{place}: there must be one of `answer` and `answers`, but there is {has} instead.")
-        text = checked_text(row["question"], place, kind="a question", longest=LONGEST_QUESTION)
-        answers = [row["answer"]] if "answer" in row else row["answers"]
+            raise InputError(f"{location}: there must be a `question`, but there is none.")
+        answers = one_or_several(row, "answer", "answers", location)
+        text = checked_text(row["question"], location, kind="a question", longest=LONGEST_QUESTION)
         kind = row.get("type")
         if not isinstance(kind, str | None):
-            raise InputError(f"{place}: `type` must be text, but is {kind!r} instead.")
-        boxes, named = (None if row.get(key) is None else _boxes(row[key], place, key) for key in ("boxes", "named"))
-        yield path, Question(text, _answers(answers, place), intern(kind or ""), boxes=boxes, named=named)
+            raise InputError(f"{location}: `type` must be text, but is {kind!r} instead.")
+        boxes, named = (None if row.get(key) is None else _boxes(row[key], location, key) for key in ("boxes", "named"))
+        yield path, Question(text, _answers(answers, location), intern(kind or ""), boxes=boxes, named=named)
 
 
-def _answers(answers: Any, place: str) -> tuple[str, ...]:
-    """What people said. One who said nothing counts, too, unless nobody said anything."""
+def _answers(answers: Any, location: str) -> tuple[str, ...]:
+    """Check people's answers. An empty answer counts, too, unless all are empty."""
     if not isinstance(answers, list) or not answers:
-        raise InputError(f"{place}: `answers` must be a list of at least one answer, but is {answers!r} instead.")
-    nobody = not any(isinstance(answer, str) and answer.strip() for answer in answers)
+        raise InputError(f"{location}: `answers` must be a list of at least one answer, but is {answers!r} instead.")
+    some_have_words = any(isinstance(answer, str) and answer.strip() for answer in answers)
     return tuple(
-        intern(checked_text(answer, place, kind="an answer", longest=LONGEST_QUESTION, may_be_empty=not nobody))
+        intern(checked_text(answer, location, kind="an answer", longest=LONGEST_QUESTION, may_be_empty=some_have_words))
         for answer in answers
     )
 
 
-def _boxes(boxes: Any, place: str, key: str) -> tuple[Box, ...]:
-    """Boxes as numbers."""
+def _boxes(boxes: Any, location: str, key: str) -> tuple[Box, ...]:
+    """Check boxes, and convert them to numbers."""
     if isinstance(boxes, list) and all(isinstance(box, list) and len(box) == 4 for box in boxes):
         numbers = [value for box in boxes for value in box]
         if all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers):
@@ -148,14 +151,14 @@ def _boxes(boxes: Any, place: str, key: str) -> tuple[Box, ...]:
             if all(x0 <= x1 and y0 <= y1 for x0, y0, x1, y1 in found):
                 return tuple(found)
     raise InputError(
-        f"{place}: `{key}` must be a list of [left, top, right, bottom] in pixels, but is {boxes!r} instead."
+        f"{location}: `{key}` must be a list of [left, top, right, bottom] in pixels, but is {boxes!r} instead."
     )
 
 
 def _vqa(root: Path, split: str, *, questions: str, annotations: str, pictures: str) -> Iterator[tuple[Path, Question]]:
     """Picture and question of each entry of VQA v2's questions, with its answers."""
-    file = require_file(at_split(root, questions, split), "questions")
-    answers_file = require_file(at_split(root, annotations, split), "annotations")
+    file = split_file(root, questions, split, option="questions")
+    answers_file = split_file(root, annotations, split, option="annotations")
     if not _ID.search(pictures):
         raise InputError(
             f"`pictures` must have {{id}} in it, for the number of the picture, but is {pictures!r} instead."
@@ -171,20 +174,20 @@ def _vqa(root: Path, split: str, *, questions: str, annotations: str, pictures: 
     if not asked:
         raise InputError(f"{file}: the file has no questions.")
     for number, entry in enumerate(asked, start=1):
-        place, key, image = f"{file}, question {number}", entry.get("question_id"), entry.get("image_id")
+        location, key, image = f"{file}, question {number}", entry.get("question_id"), entry.get("image_id")
         if not isinstance(key, str | int) or key not in notes:
-            raise InputError(f"{place}: there are no answers: {answers_file.name} does not list {key!r}.")
+            raise InputError(f"{location}: there are no answers: {answers_file.name} does not list {key!r}.")
         if not isinstance(image, int) or isinstance(image, bool):
-            raise InputError(f"{place}: `image_id` must be the number of a picture, but is {image!r} instead.")
-        text = checked_text(entry.get("question"), place, kind="a question", longest=LONGEST_QUESTION)
+            raise InputError(f"{location}: `image_id` must be the number of a picture, but is {image!r} instead.")
+        text = checked_text(entry.get("question"), location, kind="a question", longest=LONGEST_QUESTION)
         line, note = notes[key]
-        place = f"{answers_file}, annotation {line}"
+        location = f"{answers_file}, annotation {line}"
         given = note.get("answers")
         if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
             raise InputError(
-                f"{place}: `answers` must be a list of objects, as VQA v2 has it, but is {given!r} instead."
+                f"{location}: `answers` must be a list of objects, as VQA v2 has it, but is {given!r} instead."
             )
-        said = _answers([one.get("answer") for one in given], place)
+        said = _answers([one.get("answer") for one in given], location)
         kind, answer_kind = (intern(str(note.get(name, ""))) for name in ("question_type", "answer_type"))
         name = _ID.sub(lambda found, image=image: f"{image:0{int(found[1] or 1)}d}", pictures)  # type: ignore[misc]
-        yield at_split(root, name, split), Question(text, said, kind, answer_kind)
+        yield split_path(root, name, split), Question(text, said, kind, answer_kind)

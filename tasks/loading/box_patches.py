@@ -1,6 +1,6 @@
-"""Where in its picture lies what a question is about and what it names: boxes as patches of the encoder's grid.
+"""The things that a question is about and those that it names: their boxes as patches of the encoder's grid.
 
-y and x count the rows and columns of patches.
+y and x are the rows and columns of patches.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from .tokens import TokenRows
 
 
 def box_patches(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, int]) -> Bool[np.ndarray, "y x"]:
-    """The patches whose middles are in one of the boxes, for a picture that is resized as a whole.
+    """Find the patches whose centers are in one of the boxes, for a picture that is resized as a whole.
 
     Args:
-        boxes: Left, top, right and bottom, in pixels of the picture.
+        boxes: Left, top, right and bottom of each, in pixels of the picture.
         size: Width and height of the picture in pixels.
         grid: Rows and columns of patches.
     """
@@ -30,14 +30,14 @@ def box_patches(boxes: Sequence[Box], size: tuple[int, int], grid: tuple[int, in
 
 
 class BoxPatches:
-    """Of all questions of a split the patches of `boxes` and of `named`, in arrays, as `TokenRows` and for its reason.
+    """The patches of `boxes` and of `named` of all questions of a split, in arrays that worker processes share.
 
-    Two things, such as those of which one is said to be on the left, are kept apart: there are the patches of the first
-    and those of the second. Of any other number of things there are those of all, twice.
+    The patches of two boxes, such as those of a thing and of its left neighbor, are kept apart, as first and second;
+    for any other number of boxes both are the patches of all of them.
     """
 
     def __init__(self, records: QuestionRecords, grid: tuple[int, int]) -> None:
-        """Look them up; each picture whose questions have boxes is opened for its size, without decoding it.
+        """Compute the patches; each picture whose questions have boxes is opened for its size, without decoding it.
 
         Args:
             records: The split.
@@ -47,7 +47,7 @@ class BoxPatches:
         self._patches = TokenRows(self._of_picture(path, questions) for path, questions in records.items)
 
     def _of_picture(self, path: Path, questions: Sequence[Question]) -> list[list[int]]:
-        """Of each question four rows: what its answer is about, in two, and what it names, in two."""
+        """Four rows of patches for each question: first and second of `boxes`, then of `named`."""
         known = any(question.boxes or question.named for question in questions)
         size = _size(path) if known else None
         found = []
@@ -58,7 +58,7 @@ class BoxPatches:
         return found
 
     def inside(self, item: int, number: int) -> Bool[np.ndarray, "2 2 y x"]:
-        """The patches of question `number` of a picture: of `boxes`, two times, then of `named`; none where unknown."""
+        """The patches of `boxes` and of `named` of question `number`, first and second; none where unknown."""
         inside = np.zeros((4, self.grid[0] * self.grid[1]), np.bool_)
         for row in range(4):
             inside[row, self._patches.row(item, 4 * number + row)] = True
@@ -66,7 +66,7 @@ class BoxPatches:
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height; None for a picture that cannot be opened, which whoever reads it names and skips."""
+    """Width and height; None for a picture that cannot be opened: it is named and skipped when it is read."""
     try:
         with Image.open(path) as picture:
             return picture.size

@@ -1,14 +1,13 @@
-"""Captioned pictures as items and batches: which captions a picture brings in an epoch, and how they become a table.
+"""Pictures with captions as samples and batches: the captions that an epoch draws, and their tokens as a table.
 
 b pictures, g captions a picture, r = b x g rows, n tokens; m picture tokens and D width of an encoder's features.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float16, Float32, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,21 +16,19 @@ from multiattn.data.captions import CaptionRecords, clean_caption
 from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
-from ..seeding import seed_for
-from .pictures import Sample, stacked
+from .pictures import Sample, TextDataset, stacked
+from .readable import Unreadable, positions_of, unreadable_of
 from .tokens import TokenRows, padded, with_ends
-
-_CAPTIONS = 1  # sets the draw of captions apart from that of replacements, which come from the same place
 
 
 class CaptionBatch(NamedTuple):
-    """What a step of the captioning task gets. Row r of the tokens belongs to picture r // g."""
+    """A batch of the captioning task. Row r of the tokens belongs to picture r // g."""
 
     images: Float32[Tensor, "b 3 h w"] | None
     """None where there are features."""
 
     features: Float16[Tensor, "b m D"] | None
-    """What the frozen encoder made of the pictures, where that is kept on disk."""
+    """The frozen encoder's output for the pictures, where it is kept on disk."""
 
     tokens: Int64[Tensor, "r n"]
     """From the start token to the end token, which a caption that was cut lacks; then padding."""
@@ -43,9 +40,9 @@ class CaptionBatch(NamedTuple):
     """All captions of each picture, as they were written."""
 
     indices: Int64[Tensor, " b"]
-    """Place of each picture in the split's records."""
+    """The index of each picture in the split's records."""
 
-    unreadable: tuple[tuple[str, str], ...]
+    unreadable: tuple[Unreadable, ...]
     """File and reason of each picture that could not be read while this batch was made."""
 
 
@@ -60,18 +57,18 @@ class CaptionSample(NamedTuple):
 def caption_tokens(
     records: CaptionRecords, tokenizer: Tokenizer, *, clean: bool, start: int, end: int, room: int
 ) -> TokenRows:
-    """The tokens of all captions of a split.
+    """Encode all captions of a split.
 
     Args:
         records: The split.
-        tokenizer: Makes tokens of a caption.
+        tokenizer: Encodes a caption.
         clean: Whether captions are cleaned first (`clean_caption`).
         start: The token before each caption.
         end: The token after it.
-        room: Tokens a caption may have between them, as `with_ends`.
+        room: The largest number of tokens between them, as in `with_ends`.
 
     Raises:
-        InputError: Nothing is left of a caption once it is cleaned.
+        InputError: A caption has no words once it is cleaned.
     """
 
     def encoded(path: Path, text: str) -> list[int]:
@@ -85,60 +82,46 @@ def caption_tokens(
     return TokenRows([encoded(path, text) for text in texts] for path, texts in records.items)
 
 
-class Captioned(Dataset[CaptionSample]):
-    """Pictures, or features, with captions: in training those that the seed, the epoch and the picture draw."""
+class CaptionDataset(TextDataset[CaptionSample]):
+    """Pictures, or features, with `per_picture` captions; a picture that has fewer repeats some."""
+
+    draw = 1
 
     def __init__(self, items: Dataset[Sample], tokens: TokenRows, *, per_picture: int, seed: int | None) -> None:
-        """Join them.
+        """Join pictures, and the tokens of their captions; the other arguments are those of `TextDataset`."""
+        super().__init__(items, per_picture=per_picture, seed=seed)
+        self.tokens = tokens
 
-        Args:
-            items: Of the split; with keys (epoch, index) in training, and places otherwise.
-            tokens: Of the captions.
-            per_picture: Captions of each picture; one that has fewer repeats some.
-            seed: Of the draw; None takes the first ones, in order.
-        """
-        self.items, self.tokens, self.per_picture, self.seed = items, tokens, per_picture, seed
-
-    def __len__(self) -> int:
-        return len(self.items)  # type: ignore[arg-type]
-
-    def __getitem__(self, key: Any) -> CaptionSample:
-        """The picture, or its replacement, with captions of its own."""
-        sample = self.items[key]
-        if sample.image is None:
+    def with_texts(self, sample: Sample, generator: np.random.Generator | None) -> CaptionSample:
+        """Add captions to a picture."""
+        if sample.content is None:
             return CaptionSample(sample, ())
-        order: np.ndarray = np.arange(self.tokens.count(sample.place))
-        if self.seed is not None:
-            seed = seed_for(self.seed, key[0], sample.place, _CAPTIONS)
-            order = np.random.default_rng(seed).permutation(order)
-        numbers = np.resize(order, self.per_picture)  # goes round where there are too few
-        return CaptionSample(sample, tuple(self.tokens.row(sample.place, int(number)) for number in numbers))
+        order: np.ndarray = np.arange(self.tokens.count(sample.position))
+        if generator is not None:
+            order = generator.permutation(order)
+        numbers = np.resize(order, self.per_picture or len(order))  # repeats the order where it is too short
+        return CaptionSample(sample, tuple(self.tokens.row(sample.position, int(number)) for number in numbers))
 
 
 class CaptionCollate:
-    """Stack items into a batch, without those that could not be read."""
+    """Stack samples into a batch, without those that could not be read."""
 
     def __init__(self, *, pad: int, shape: Sequence[int], of_features: bool) -> None:
-        """Say what comes.
+        """Describe the samples.
 
         Args:
             pad: The token after the end of a caption.
-            shape: Of one picture, or of one picture's features.
-            of_features: Which of them it is.
+            shape: Of one picture, or of the features of one picture.
+            of_features: Whether the samples hold features.
         """
         self.pad, self.shape, self.of_features = pad, tuple(shape), of_features
 
     def __call__(self, items: Sequence[CaptionSample]) -> CaptionBatch:
-        """Stack the items; the batch is empty where none of them could be read."""
-        readable = [item for item in items if item.sample.image is not None]
-        tokens, attention_mask = padded([caption for item in readable for caption in item.captions], self.pad)
-        images, features = stacked([item.sample for item in readable], self.shape, of_features=self.of_features)
+        """Stack the samples; the batch is empty where none of them could be read."""
+        samples = [item.sample for item in items]
+        tokens, attention_mask = padded([caption for item in items for caption in item.captions], self.pad)
+        images, features = stacked(samples, self.shape, of_features=self.of_features)
+        texts = tuple(sample.label for sample in samples if sample.content is not None)
         return CaptionBatch(
-            images,
-            features,
-            tokens,
-            attention_mask,
-            tuple(item.sample.label for item in readable),
-            torch.tensor([item.sample.place for item in readable], dtype=torch.int64),
-            tuple(entry for item in items for entry in item.sample.unreadable),
+            images, features, tokens, attention_mask, texts, positions_of(samples), unreadable_of(samples)
         )

@@ -1,9 +1,15 @@
-"""What the data modules of all tasks share: splits, order, workers, and files that cannot be read."""
+"""The base of the data modules: splits of files as batches, for one process or many, with or without a trainer.
+
+`BaseData` has the splits, their order and the worker processes; `TextData` adds a vocabulary that is learned from the
+training texts, and the stored features of a frozen encoder.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -11,58 +17,93 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from multiattn.checks import require
 from multiattn.data.metadata import some
-from multiattn.errors import InputError
-from multiattn.inputs import AudioPreprocessing, ImagePreprocessing
+from multiattn.errors import InputError, ModelError
+from multiattn.inputs import Tokenizer
 
+from ..contracts import TextFacts, TextNeeds, TokenFormat
+from .feature_store import Encoding, FeatureStore
 from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_interrupt
 from .readable import Records
 from .sampler import Batches, EpochBatches, share_of
 
+NeedsT = TypeVar("NeedsT")
+TextNeedsT = TypeVar("TextNeedsT", bound=TextNeeds)
+FactsT = TypeVar("FactsT")
 
-class BaseData(pl.LightningDataModule, ABC):
-    """Splits of files as batches; a task says what it knows of a file, and how it travels."""
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How items become batches. Every value can be set in the YAML under `data.init_args.batches`."""
+
+    size: int | None = None
+    """Items per training batch, in each process; by default 64 images or 16 recordings."""
+
+    eval_size: int | None = None
+    """Items per batch elsewhere; as `size` where not given."""
+
+    num_workers: int = 2
+    """Processes that prepare items, for each training process."""
+
+    max_bad_share: float = 0.01
+    """A file that cannot be used is named, skipped and counted; past this share of the split the run stops. Each
+    process counts what it has met itself, in evaluation of its own part of the split."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError where a value is out of range."""
+        for name, value in (("size", self.size), ("eval_size", self.eval_size)):
+            good = value is None or value >= 1
+            require(good, f"batches.{name}", must="at least 1", value=value, error=InputError)
+        workers, share = self.num_workers, self.max_bad_share
+        require(workers >= 0, "batches.num_workers", must="at least 0", value=workers, error=InputError)
+        require(0 <= share <= 1, "batches.max_bad_share", must="from 0 to 1", value=share, error=InputError)
+
+
+class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
+    """Splits of files as batches. A subclass says what is known of a file, and what a batch is made of."""
 
     kind = "pictures"
-    """What the files are."""
+    """What the files are, for messages."""
+
+    default_batch_size = 64
 
     def __init__(
-        self,
-        root: str | Sequence[str],
-        *,
-        batch_size: int,
-        eval_batch_size: int | None,
-        num_workers: int,
-        max_bad_share: float,
-        predict_split: str,
+        self, root: str | Sequence[str], *, needs: NeedsT, batches: BatchOptions | None, predict_split: str
     ) -> None:
-        """Name the data; nothing is read yet. What the options mean stands in the data modules themselves."""
+        """Name the data; nothing is read yet.
+
+        Args:
+            root: The folder that holds the splits, or several.
+            needs: What batches depend on, of a common model; a task replaces it by its own.
+            batches: How items become batches.
+            predict_split: The split that `predict` goes through.
+        """
         super().__init__()
-        for name, value in {"batch_size": batch_size, "eval_batch_size": eval_batch_size}.items():
-            require(value is None or value >= 1, name, must="at least 1", value=value, error=InputError)
-        require(num_workers >= 0, "num_workers", must="at least 0", value=num_workers, error=InputError)
-        require(0 <= max_bad_share <= 1, "max_bad_share", must="from 0 to 1", value=max_bad_share, error=InputError)
         self.roots = tuple(Path(folder) for folder in ((root,) if isinstance(root, str) else root))
-        """The folders that hold the splits, which are joined where there are several."""
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size or batch_size
-        self.num_workers = num_workers
-        self.max_bad_share = max_bad_share
+        """The folders that hold the splits; the splits of several are joined."""
+        self.needs = needs
+        self.batches = batches or BatchOptions()
+        self.batch_size = self.batches.size or self.default_batch_size
+        self.eval_batch_size = self.batches.eval_size or self.batch_size
         self.predict_split = predict_split
         self.seed = 0  # of the order and the augmentation; the command line sets it to `seed_everything`
 
     @property
     def root(self) -> Path:
-        """The folder that holds the splits, where it is one."""
+        """The folder that holds the splits, where there is one."""
         (root,) = self.roots
         return root
 
     def card(self) -> dict[str, Any]:
-        """What a model that is trained on this says about it."""
+        """What the card of a model that is trained on this says about the data."""
         return {"data": ", ".join(map(str, self.roots))}
 
     @abstractmethod
+    def facts(self) -> FactsT:
+        """What a model for this data is built from."""
+
+    @abstractmethod
     def records(self, split: str) -> Records:
-        """A split, not opened yet."""
+        """The files of a split, not opened yet, with what is known of each."""
 
     @abstractmethod
     def training_items(self) -> Dataset[Any]:
@@ -70,46 +111,30 @@ class BaseData(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def evaluation_items(self, split: str) -> Dataset[Any]:
-        """A split's items, by their places."""
+        """A split's items, by their indices."""
 
     @abstractmethod
     def collate(self) -> Callable[[list[Any]], Any]:
-        """What makes a batch of items."""
+        """The function that makes a batch of items."""
 
-    @property
-    def preprocessing(self) -> ImagePreprocessing | AudioPreprocessing:
-        """The way from file to input, which belongs to the model."""
-        assert self.trainer is not None
-        return self.trainer.lightning_module.preprocessing  # type: ignore[no-any-return, union-attr]
+    def size(self, split: str) -> int:
+        """The number of items in a split."""
+        return len(self.records(split).items)
 
     def setup(self, stage: str) -> None:
-        """Read the splits now, so that what is wrong with them is said before any work is done."""
+        """Read the splits now, so that an error in them shows before any work is done."""
         if stage in ("fit", "validate"):
             self.records("train")
             self.records("validation")
 
     def train_dataloader(self) -> TrainingLoader:
         """Batches in the order that the seed and the epoch give."""
-        size = len(self.records("train").items)
-        return TrainingLoader(
-            self.training_items(), self._batches(), self._unreadable("train", size), **self._options()
-        )
+        unreadable = self._unreadable("train", self.size("train"))
+        return TrainingLoader(self.training_items(), self._batches(), unreadable, **self._options())
 
     def batches_per_epoch(self) -> int:
-        """Training batches an epoch, in each process."""
+        """Training batches per epoch, in each process."""
         return len(self._batches())
-
-    def _batches(self) -> Batches:
-        """Which items make up which training batch."""
-        assert self.trainer is not None
-        size, rank, world = len(self.records("train").items), self.trainer.global_rank, self.trainer.world_size
-        if size < self.batch_size * world:
-            found = some([str(root) for root in self.roots])
-            raise InputError(
-                f"{found}: a training batch has {self.batch_size} x {world} {self.kind}, but the training split only "
-                f"{size}. Lower `batch_size`."
-            )
-        return EpochBatches(size, batch_size=self.batch_size, seed=self.seed, rank=rank, world=world)
 
     def val_dataloader(self) -> EvaluationLoader:
         """The validation split, in order."""
@@ -120,36 +145,142 @@ class BaseData(pl.LightningDataModule, ABC):
         return self._evaluation("test")
 
     def predict_dataloader(self) -> EvaluationLoader:
-        """The split that was asked for, in order."""
+        """The split that `predict` goes through, in order."""
         return self._evaluation(self.predict_split)
 
-    def _evaluation(self, split: str) -> EvaluationLoader:
-        assert self.trainer is not None
-        size, world = len(self.records(split).items), self.trainer.world_size
-        if size < world:
-            found = some([str(root) for root in self.roots])
+    @property
+    def rank(self) -> int:
+        """The number of this process."""
+        return 0 if self.trainer is None else self.trainer.global_rank
+
+    @property
+    def world(self) -> int:
+        """The number of processes."""
+        return 1 if self.trainer is None else self.trainer.world_size
+
+    def _batches(self) -> Batches:
+        """The indices of each training batch."""
+        size, world = self.size("train"), self.world
+        if size < self.batch_size * world:
             raise InputError(
-                f"{found}: {split} must have at least as many {self.kind} as there are processes ({world}), but has "
-                f"{size} instead. Add some, or lower `trainer.devices`."
+                f"{self._named}: a training batch has {self.batch_size} x {world} {self.kind}, but the training split "
+                f"only {size}. Lower `batches.size`."
+            )
+        return EpochBatches(size, batch_size=self.batch_size, seed=self.seed, rank=self.rank, world=world)
+
+    def _evaluation(self, split: str) -> EvaluationLoader:
+        size, world = self.size(split), self.world
+        if size < world:
+            raise InputError(
+                f"{self._named}: {split} must have at least as many {self.kind} as there are processes ({world}), but "
+                f"has {size} instead. Add some, or lower `trainer.devices`."
             )
         items = self.evaluation_items(split)
-        mine = share_of(size, rank=self.trainer.global_rank, world=world)
+        mine = share_of(size, rank=self.rank, world=world)
         loader: DataLoader[Any] = DataLoader(
             Subset(items, mine),
             batch_size=self.eval_batch_size,
             worker_init_fn=ignore_interrupt,
             **self._options(),
         )
-        part = split if world == 1 else f"the part of {split} that falls to process {self.trainer.global_rank}"
+        part = split if world == 1 else f"the part of {split} that falls to process {self.rank}"
         return EvaluationLoader(loader, self._unreadable(part, len(mine)))
+
+    @property
+    def _named(self) -> str:
+        return some([str(root) for root in self.roots])
 
     def _options(self) -> dict[str, Any]:
         return {
-            "num_workers": self.num_workers,
+            "num_workers": self.batches.num_workers,
             "collate_fn": self.collate(),
             "pin_memory": torch.cuda.is_available(),
-            "persistent_workers": self.num_workers > 0,
+            "persistent_workers": self.batches.num_workers > 0,
         }
 
     def _unreadable(self, split: str, size: int) -> UnreadableFiles:
-        return UnreadableFiles(split, size, max_share=self.max_bad_share, kind=self.kind)
+        return UnreadableFiles(split, size, max_share=self.batches.max_bad_share, kind=self.kind)
+
+
+class TextData(BaseData[TextNeedsT, TextFacts], Generic[TextNeedsT]):
+    """Data with texts: they have a vocabulary, and a frozen encoder's features of the files may be kept on disk."""
+
+    def __init__(
+        self,
+        root: str | Sequence[str],
+        *,
+        needs: TextNeedsT,
+        batches: BatchOptions | None,
+        predict_split: str,
+        vocabulary: Literal["bpe", "characters"],
+        vocab_size: int,
+        features: str | None,
+        only_of_files: Mapping[str, object],
+    ) -> None:
+        """Name the data; nothing is read yet.
+
+        Args:
+            root: See `BaseData`.
+            needs: See `BaseData`.
+            batches: See `BaseData`.
+            predict_split: See `BaseData`.
+            vocabulary: Kind of the vocabulary that is learned.
+            vocab_size: Its tokens at most.
+            features: The folder of the stored features; None where the files are opened.
+            only_of_files: Options that must not come with `features`, by name; None for one that is not given.
+        """
+        super().__init__(root, needs=needs, batches=batches, predict_split=predict_split)
+        for name, value in only_of_files.items():
+            if features is not None and value is not None:
+                raise InputError(f"`{name}` must not come with `features`: the {self.kind} are not opened in training.")
+        self.vocabulary, self.vocab_size = vocabulary, vocab_size
+        self.features = None if features is None else Path(features)
+        self._stores: dict[str, FeatureStore] = {}
+
+    @abstractmethod
+    def learn_tokenizer(self) -> Tokenizer:
+        """Learn a vocabulary from the training texts."""
+
+    @abstractmethod
+    def encoding(self, split: str) -> Encoding:
+        """How the files of a split become features of `needs.encoder`."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The task's, where it has one; learned from the training texts otherwise."""
+        return self.needs.tokenizer or self._learned
+
+    @cached_property
+    def _learned(self) -> Tokenizer:
+        return self.learn_tokenizer()
+
+    @property
+    def text(self) -> TokenFormat:
+        """The format of the texts that the decoder writes."""
+        return self.needs.text or TokenFormat.of_tokenizer(self.tokenizer)
+
+    def facts(self) -> TextFacts:
+        """What a model for this data is built from."""
+        return TextFacts(self.tokenizer, self.features is not None)
+
+    def store(self, split: str) -> FeatureStore:
+        """The features of a split, computed where they are missing.
+
+        Every process asks for what is missing: one computes it, and the others wait for its lock, which, unlike a
+        barrier, has no time limit.
+
+        Raises:
+            ModelError: There is no encoder to compute them.
+        """
+        assert self.features is not None
+        if split not in self._stores:
+            encoder = self.needs.encoder
+            if encoder is None:
+                raise ModelError("`features` must come with a task, whose encoder computes them. Leave it out.")
+            store = FeatureStore(self.features, split, encoder=encoder, encoding=self.encoding(split))
+            store.prepare(encoder, batch_size=self.eval_batch_size, num_workers=self.batches.num_workers)
+            self._stores[split] = store
+        return self._stores[split]
+
+    def _learn(self, texts: Iterable[str], **options: bool) -> Tokenizer:
+        return Tokenizer.train(texts, kind=self.vocabulary, vocab_size=self.vocab_size, **options)

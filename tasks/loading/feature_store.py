@@ -1,17 +1,21 @@
-"""What a frozen encoder makes of each file of a split, computed once and kept on disk, for training without running it.
+"""The output of a frozen encoder for each file of a split, computed once and kept on disk: training does not run it.
 
 A store is a folder named by the split and by a digest of all that the features depend on: the encoder's weights and
-architecture, the preprocessing, and the names and sizes of the files. So another encoder never meets these features.
-In it, for each view (plain and mirrored pictures; recordings at each speed), are the features as float16 and, in JSON,
-how far it got. N items; m rows of an item, one for each token or frame; D width.
+architecture, the preprocessing, and the names and sizes of the files. So features are never used with another encoder.
+For each view (plain and mirrored pictures; recordings at each speed) it holds the features as float16 and, in JSON, the
+progress. N items; m rows of an item, one for each token or frame; D width.
 """
 
+import fcntl
+import hashlib
 import io
+import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -19,95 +23,123 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float16
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from multiattn.errors import InputError, ModelError
 
-from .feature_files import Progress, alone, digest
+from ..parts import TRAINING_ONLY
+from ..seeding import seed_for
 from .loader import ignore_interrupt
-from .readable import Records
+from .readable import EvaluationItems, Records, Sample
 
 _SAVE_EVERY = 2.0  # seconds
 _TELL_EVERY = 15.0  # seconds
+_VIEW = 2  # sets the draw of a view apart from the other draws with the same seed, epoch and index
 
 
-class Item(Protocol):
-    """A file that was prepared for the encoder."""
-
-    @property
-    def place(self) -> int:
-        """Its index in the records."""
-
-    @property
-    def unreadable(self) -> tuple[tuple[str, str], ...]:
-        """File and reason, where it could not be read."""
-
-
-class Found(NamedTuple):
-    """What the encoder made of an item."""
+class Encoded(NamedTuple):
+    """The encoder's output for an item."""
 
     features: Float[Tensor, "m D"]
-    count: int
-    """How long the item is, in samples; for whoever needs it."""
+    num_samples: int
+    """Length of a recording in samples; 0 for a picture."""
 
 
 class Encoding(Protocol):
     """How the files of a split become features."""
 
     kind: str
-    """What the files are: "pictures"."""
+    """What the files are, for messages: "pictures"."""
 
-    records: Records
     views: tuple[str, ...]
-    """The names of what is kept of each file."""
+    """The names of the views of each file."""
 
     rows: int | None
-    """Of each item; None where each has its own number."""
+    """Rows of each item; None where items differ."""
 
     width: int
+
+    @property
+    def records(self) -> Records:
+        """The files."""
 
     def depends_on(self, architecture: dict[str, Any]) -> list[Any]:
         """What the features depend on beside the weights and the files, as JSON; `architecture` is the encoder's."""
 
-    def items(self, view: str) -> Dataset[Any]:
-        """The files by their places, ready for the encoder."""
+    def items(self, view: str) -> EvaluationItems[Any]:
+        """The files by their index, ready for the encoder."""
 
-    def encode(self, encoder: nn.Module, items: Sequence[Any]) -> list[Found]:
-        """What the encoder makes of these items, which could all be read."""
+    def encode(self, encoder: nn.Module, items: Sequence[Any]) -> list[Encoded]:
+        """Encode samples, all of which could be read."""
+
+
+@dataclass
+class _Progress:
+    """How far a view is."""
+
+    done: int
+    """The number of items, from the first on, that are done."""
+
+    unreadable: dict[int, str]
+    """The index of each item among them that could not be read, and why."""
+
+    rows: list[int] = field(default_factory=list)
+    """Rows of each item that is done, where items differ."""
+
+    counts: list[int] = field(default_factory=list)
+    """Samples of each item that is done, where items differ."""
+
+    def __post_init__(self) -> None:
+        self._ends = np.zeros(0, np.int64)
+
+    def bounds(self, index: int) -> tuple[int, int]:
+        """The first row of an item, and the first of the next."""
+        if len(self._ends) != len(self.rows) + 1:
+            self._ends = np.cumsum([0, *self.rows])
+        return int(self._ends[index]), int(self._ends[index + 1])
+
+    @classmethod
+    def read(cls, folder: Path, view: str) -> "_Progress":
+        """Read the progress of a view; nothing is done where there is no file that can be read."""
+        try:
+            content = json.loads((folder / f"{view}.json").read_text(encoding="utf-8"))
+            unreadable = {int(index): reason for index, reason in content["unreadable"].items()}
+            return cls(content["done"], unreadable, content.get("rows", []), content.get("counts", []))
+        except (OSError, ValueError, KeyError):
+            return cls(0, {})
+
+    def save(self, folder: Path, view: str) -> None:
+        """Replace the file in one step."""
+        always = ("done", "unreadable")
+        text = json.dumps({name: value for name, value in asdict(self).items() if value or name in always})
+        part = folder / f"{view}.json.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(folder / f"{view}.json")
 
 
 class FeatureStore:
     """The features of one split."""
 
     def __init__(self, folder: Path, split: str, *, encoder: nn.Module, encoding: Encoding) -> None:
-        """Find the place of the store; nothing is computed yet.
+        """Locate the store; nothing is computed yet.
 
         Args:
-            folder: That holds all stores.
-            split: What the records are called.
-            encoder: Whose features they are.
-            encoding: Of what, and how.
+            folder: The folder of all stores.
+            split: The name of the split.
+            encoder: The encoder that makes the features.
+            encoding: How the files of the split become features.
         """
-        name = digest(encoder, [path for path, _ in encoding.records.items], depends_on=encoding.depends_on)
+        name = _digest(encoder, [path for path, _ in encoding.records.items], depends_on=encoding.depends_on)
         self.folder = folder / f"{split}-{name[:16]}"
         self.split, self.encoding = split, encoding
-        self._open: dict[str, tuple[np.ndarray, Progress]] = {}
-
-    @property
-    def records(self) -> Records:
-        """The files."""
-        return self.encoding.records
-
-    @property
-    def views(self) -> tuple[str, ...]:
-        """The names of what is kept of each file."""
-        return self.encoding.views
+        self.records, self.views = encoding.records, encoding.views
+        self._open: dict[str, tuple[np.ndarray, _Progress]] = {}
 
     def prepare(self, encoder: nn.Module, *, batch_size: int, num_workers: int) -> None:
-        """Compute what is missing; what another process computes at the same time is waited for.
+        """Compute what is missing, or wait for another process that computes it.
 
         Args:
-            encoder: The one that the store was made for; it is used where it is, and left as it was.
+            encoder: The encoder that the store was made for; it stays on its device and in its mode.
             batch_size: Items at once.
             num_workers: Processes that prepare items.
 
@@ -119,7 +151,7 @@ class FeatureStore:
         encoder.eval()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with alone(self.folder / "lock"):
+            with _locked(self.folder / "lock"):
                 for view in self.views:
                     self._compute(view, encoder, batch_size=batch_size, num_workers=num_workers)
         except OSError as error:
@@ -127,11 +159,15 @@ class FeatureStore:
         finally:
             encoder.train(was_training)
 
+    def drawn_view(self, seed: int, epoch: int, index: int) -> str:
+        """The view of an item in an epoch of the training: a pure function of the three numbers."""
+        return self.views[seed_for(seed, epoch, index, _VIEW) % len(self.views)]
+
     def read(self, index: int, view: str) -> Float16[Tensor, "m D"]:
-        """The features of an item.
+        """Read the features of an item.
 
         Raises:
-            InputError: The file could not be read when they were computed.
+            InputError: The file could not be read when the features were computed.
         """
         rows, progress = self._opened(view)
         if index in progress.unreadable:
@@ -140,44 +176,43 @@ class FeatureStore:
         start, end = progress.bounds(index) if fixed is None else (index * fixed, (index + 1) * fixed)
         return torch.from_numpy(np.array(rows[start:end]))
 
-    def count(self, index: int, view: str) -> int:
-        """How long an item is, in samples, where items differ."""
+    def num_samples(self, index: int, view: str) -> int:
+        """The length of a recording in samples."""
         return self._opened(view)[1].counts[index]
 
-    def _opened(self, view: str) -> tuple[np.ndarray, Progress]:
-        """All rows of a view, and what is noted of it."""
+    def _opened(self, view: str) -> tuple[np.ndarray, _Progress]:
+        """All rows of a view, and its progress."""
         if view not in self._open:
-            progress = Progress.read(self.folder, view)
+            progress = _Progress.read(self.folder, view)
             header, size = len(self._header()), self.encoding.width * 2
-            rows: np.ndarray
             shape = ((self._end(progress) - header) // size, self.encoding.width)
-            if shape[0]:
+            rows: np.ndarray = np.zeros(shape, np.float16)
+            if shape[0]:  # the system maps no empty file
                 rows = np.memmap(self._path(view), np.float16, "r", offset=header, shape=shape)
-            else:  # nothing could be read: the system maps no empty file
-                rows = np.zeros(shape, np.float16)
             self._open[view] = rows, progress
         return self._open[view]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}  # a process opens the files itself: a pickled map would be all its content
+        return self.__dict__ | {"_open": {}}  # each process opens the files: pickling a map would copy its content
 
     @torch.inference_mode()
     def _compute(self, view: str, encoder: nn.Module, *, batch_size: int, num_workers: int) -> None:
-        """Go on with a view from where it is.
+        """Compute the rest of a view.
 
-        The file grows item by item, and says how far only afterwards: a kill loses seconds, a full disk nothing.
+        The file grows item by item, and the progress is saved only afterwards: a kill loses seconds of work, a full
+        disk nothing.
         """
-        count, state = len(self.records.items), Progress.read(self.folder, view)
+        count, state = len(self.records.items), _Progress.read(self.folder, view)
         file = self._path(view)
         if not file.is_file() or file.stat().st_size < self._end(state):
-            state = Progress(0, {})
+            state = _Progress(0, {})
         if state.done == count:
             return
-        loader: DataLoader[Item] = DataLoader(
+        loader: DataLoader[Sample[Any]] = DataLoader(
             Subset(self.encoding.items(view), range(state.done, count)),
             batch_size=batch_size,
             num_workers=num_workers,
-            collate_fn=_batch,
+            collate_fn=_as_they_are,
             worker_init_fn=ignore_interrupt,
             generator=torch.Generator(),  # the loader draws a seed for its workers: not from the training's generator
         )
@@ -185,10 +220,10 @@ class FeatureStore:
         saved = told = started
         with self._file(view, state) as stream:
             for items in loader:
-                for data in self._made(encoder, items, state):
+                for data in self._rows(encoder, items, state):
                     stream.write(data)
                 state.done += len(items)
-                state.unreadable |= {item.place: item.unreadable[0][1] for item in items if item.unreadable}
+                state.unreadable |= {item.position: item.unreadable[0][1] for item in items if item.unreadable}
                 now = time.monotonic()
                 if now - saved > _SAVE_EVERY or state.done == count:
                     stream.flush()
@@ -204,27 +239,27 @@ class FeatureStore:
                     print(message, file=sys.stderr, flush=True)
                     told = now
 
-    def _made(self, encoder: nn.Module, items: Sequence[Any], state: Progress) -> Iterator[bytes]:
-        """The bytes of each item's features, noted in the state where items differ."""
+    def _rows(self, encoder: nn.Module, items: Sequence[Sample[Any]], state: _Progress) -> Iterator[bytes]:
+        """The bytes of each item's features; where items differ, their lengths are added to the progress."""
         readable = [item for item in items if not item.unreadable]
         found = iter(self.encoding.encode(encoder, readable) if readable else [])
         for item in items:
-            rows, count = np.zeros((self.encoding.rows or 0, self.encoding.width), np.float16), 0
+            rows, num_samples = np.zeros((self.encoding.rows or 0, self.encoding.width), np.float16), 0
             if not item.unreadable:
-                features, count = next(found)
+                features, num_samples = next(found)
                 rows = features.float().cpu().numpy().astype(np.float16)
                 if not np.isfinite(rows).all():
                     raise ModelError("the encoder's features must be finite in float16, but are not instead.")
             if self.encoding.rows is None:
                 state.rows.append(len(rows))
-                state.counts.append(count)
+                state.counts.append(num_samples)
             yield rows.tobytes()
 
     def _path(self, view: str) -> Path:
         return self.folder / f"{view}.{'npy' if self.encoding.rows else 'f16'}"
 
     def _header(self) -> bytes:
-        """The beginning of an array's file, in the format that `numpy.load` reads; none where items differ."""
+        """The beginning of the file, in the format that `numpy.load` reads; empty where items differ."""
         if self.encoding.rows is None:
             return b""
         shape = (len(self.records.items), self.encoding.rows, self.encoding.width)
@@ -232,14 +267,14 @@ class FeatureStore:
         np.lib.format.write_array_header_1_0(stream, {"descr": "<f2", "fortran_order": False, "shape": shape})
         return stream.getvalue()
 
-    def _end(self, state: Progress) -> int:
-        """Bytes of an array's file that is so far."""
+    def _end(self, state: _Progress) -> int:
+        """Bytes of the file with the items that are done."""
         rows = sum(state.rows) if self.encoding.rows is None else state.done * self.encoding.rows
         return len(self._header()) + rows * self.encoding.width * 2
 
     @contextmanager
-    def _file(self, view: str, state: Progress) -> Iterator[BinaryIO]:
-        """The array's file, open behind the items that are done."""
+    def _file(self, view: str, state: _Progress) -> Iterator[BinaryIO]:
+        """Open the file for writing after the items that are done."""
         with self._path(view).open("r+b" if state.done else "wb") as file:
             file.write(self._header())
             file.seek(self._end(state))
@@ -247,5 +282,35 @@ class FeatureStore:
             yield file
 
 
-def _batch(items: list[Item]) -> list[Item]:
+def _as_they_are(items: list[Sample[Any]]) -> list[Sample[Any]]:
     return items
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock on a file; the system releases the lock of a process that is killed."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _digest(encoder: nn.Module, paths: Sequence[Path], *, depends_on: Callable[[dict[str, Any]], list[Any]]) -> str:
+    """A digest of all that features depend on: the encoder, the files, and the result of `Encoding.depends_on`."""
+    found = hashlib.sha256()
+    config: Any = encoder.config
+    architecture = {name: value for name, value in asdict(config).items() if name not in TRAINING_ONLY}
+    base = os.path.commonpath([path.parent.absolute() for path in paths])  # the data may move as a whole
+    files = [(os.path.relpath(path.absolute(), base), _size(path)) for path in paths]
+    found.update(json.dumps([*depends_on(architecture), files], default=str).encode())
+    for name, tensor in sorted(encoder.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; -1 for a missing file, so that the digest changes when the file is added."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

@@ -1,4 +1,4 @@
-"""Loaders that name what cannot be read, and that a training can leave and enter in the middle of an epoch."""
+"""Loaders that report unreadable files, and that resume in the middle of an epoch."""
 
 import signal
 import warnings
@@ -14,38 +14,38 @@ from .sampler import Batches
 
 
 class Batch(Protocol):
-    """What every task's batch tells."""
+    """What the batches of all tasks have in common."""
 
     @property
     def indices(self) -> Tensor:
-        """Place of each item in the split's records."""
+        """The index of each item in the split's records."""
 
     @property
     def unreadable(self) -> tuple[tuple[str, str], ...]:
-        """File and reason of each one that could not be read while this batch was made."""
+        """File and reason of each item that could not be read while this batch was made."""
 
 
 class UnreadableFiles:
-    """Names each file that cannot be read once, counts them, and stops past a share of the split."""
+    """Warns about each unreadable file once, counts them, and raises past a share of the split."""
 
     def __init__(self, split: str, size: int, *, max_share: float, kind: str) -> None:
         """Count for one split.
 
         Args:
-            split: What to call it.
-            size: How many files of it this process may meet.
-            max_share: Of them, that may be unreadable.
-            kind: What they are: "pictures".
+            split: Its name, for messages.
+            size: The number of its files that this process reads.
+            max_share: The largest share of them that may be unreadable.
+            kind: What they are, for messages: "pictures".
         """
         self.split, self.size, self.max_share, self.kind = split, size, max_share, kind
         self.files: set[str] = set()
 
     def note(self, batch: Batch, *, wanted: int = 0) -> None:
-        """Take up what a batch reports.
+        """Count the unreadable files of a batch.
 
         Args:
-            batch: With the items that could be read.
-            wanted: How many it must have.
+            batch: A batch of the split.
+            wanted: The number of items that it must have.
 
         Raises:
             InputError: More than the share of the split cannot be read, or the batch lacks items.
@@ -54,7 +54,7 @@ class UnreadableFiles:
             if file in self.files:
                 continue
             self.files.add(file)
-            # in every process: the others have not met this one
+            # in every process: each reads files of its own
             found = f"{len(self.files)} of {self.size} {self.kind} in {self.split}"
             warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
             if len(self.files) > self.max_share * self.size:
@@ -72,13 +72,13 @@ class UnreadableFiles:
 
 
 def ignore_interrupt(worker: int) -> None:
-    """Leave Ctrl-C to the main process, which finishes its batch first and then ends the workers."""
+    """Ignore Ctrl-C in a worker: the main process finishes its batch first, and then ends the workers."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Cursor:
-    """The batches still to come: the part of the loader that Lightning and the workers' loader look at."""
+    """The remaining batches of an epoch, as a sampler for Lightning and for torch's loader."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
@@ -86,7 +86,7 @@ class _Cursor:
         self.start = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Set the epoch; Lightning calls this before each one."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -104,22 +104,22 @@ class TrainingLoader:
 
         Args:
             dataset: Items by the keys of `batches`.
-            batches: Which items make up which batch.
-            unreadable: Told of each batch.
+            batches: The keys of each batch.
+            unreadable: Counts the unreadable files.
             options: Of `DataLoader`.
         """
         self.sampler = _Cursor(batches)  # the name under which Lightning looks for `set_epoch`
         self._unreadable = unreadable
         self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_interrupt, **options)
-        self._done = (0, 0)  # epoch, and batches of it that were handed out
+        self._done = (0, 0)  # epoch, and batches of it that were yielded
         self._resume = (0, 0)
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        # A generator, so that nothing runs before the first batch is asked for: Lightning makes the iterator before
-        # it says which epoch it is.
+        # As a generator, this runs when the first batch is requested: Lightning makes the iterator before it sets the
+        # epoch.
         epoch = self.sampler.epoch
         start = self.sampler.start = self._resume[1] if self._resume[0] == epoch else 0
         for number, batch in enumerate(self._loader, start=start):
@@ -128,17 +128,17 @@ class TrainingLoader:
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Where the training is: the epoch and how many of its batches were handed out."""
+        """The position in the training: the epoch, and the number of its batches that were yielded."""
         return {"epoch": self._done[0], "batch": self._done[1]}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there, as soon as that epoch is asked for."""
+        """Continue from a position, as soon as its epoch is set."""
         self._resume = (state["epoch"], state["batch"])
         self._done = self._resume
 
 
 class EvaluationLoader:
-    """Batches of an evaluation split."""
+    """Batches of an evaluation split, in order."""
 
     def __init__(self, loader: DataLoader[Any], unreadable: UnreadableFiles) -> None:
         self._loader, self._unreadable = loader, unreadable

@@ -1,113 +1,91 @@
-"""Splits of pictures as the data modules of several tasks have them: opened and varied, or as an encoder's features."""
+"""The data of tasks about images: opened and augmented, or as the stored features of a frozen encoder."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Generic, Literal, TypeVar
 
 from torch.utils.data import Dataset
 
 from multiattn.checks import require
 from multiattn.errors import InputError
-from multiattn.inputs import ImagePreprocessing
 
-from .datamodule import BaseData
-from .feature_store import FeatureStore
+from ..contracts import ImageTextNeeds
+from .datamodule import BatchOptions, TextData
+from .feature_store import Encoding
 from .picture_features import EvaluationFeatures, PictureEncoding, TrainingFeatures
 from .pictures import EvaluationPictures, Sample, TrainingPictures
-from .readable import Records
 from .transforms import Augmentation, training_transform
 
+ImageNeedsT = TypeVar("ImageNeedsT", bound=ImageTextNeeds)
 
-class ImageTextData(BaseData):
-    """Pictures of which more is known than a label; of the task this asks for `preprocessing` and `model.encoder`."""
+
+def require_side(cache_side: int | None) -> None:
+    """Raise InputError unless `cache_side` is a side in pixels, or None."""
+    good = cache_side is None or cache_side >= 1
+    require(good, "cache_side", must="at least 1", value=cache_side, error=InputError)
+
+
+class ImageTextData(TextData[ImageNeedsT], Generic[ImageNeedsT]):
+    """Images with texts."""
 
     def __init__(
         self,
         root: str | Sequence[str],
         *,
-        batch_size: int,
-        eval_batch_size: int | None,
-        augmentation: Augmentation | None,
+        needs: ImageNeedsT,
+        batches: BatchOptions | None,
+        predict_split: str,
+        vocabulary: Literal["bpe", "characters"],
+        vocab_size: int,
         features: str | None,
         views: int,
-        num_workers: int,
-        cache_side: int | None,
-        max_bad_share: float,
-        predict_split: str,
+        augmentation: Augmentation | None,
         default_augmentation: Augmentation,
+        cache_side: int | None,
     ) -> None:
-        """Name the data; what the options mean stands in the data modules themselves."""
+        """Name the data; the data modules themselves document the options."""
         super().__init__(
             root,
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
-            num_workers=num_workers,
-            max_bad_share=max_bad_share,
+            needs=needs,
+            batches=batches,
             predict_split=predict_split,
+            vocabulary=vocabulary,
+            vocab_size=vocab_size,
+            features=features,
+            only_of_files={"augmentation": augmentation, "cache_side": cache_side},
         )
-        require(
-            cache_side is None or cache_side >= 1, "cache_side", must="at least 1", value=cache_side, error=InputError
-        )
+        require_side(cache_side)
         require(views in (1, 2), "views", must="1 or 2", value=views, error=InputError)
         if features is None:
             require(views == 1, "views", must="1 where there is no `features`", value=views, error=InputError)
-        for name, value in {"augmentation": augmentation, "cache_side": cache_side}.items():
-            if features is not None and value is not None:
-                raise InputError(f"`{name}` must not come with `features`: the pictures are not opened in training.")
         self.augmentation = augmentation or default_augmentation
-        self.features = None if features is None else Path(features)
         self.views = views
         self.cache_side = cache_side
-        self._stores: dict[str, FeatureStore] = {}
-
-    @abstractmethod
-    def records(self, split: str) -> Records:
-        """A split, not opened yet."""
 
     def training_pictures(self) -> Dataset[Sample]:
-        """Those of the training split, varied, or their features; by the sampler's keys."""
+        """The images of the training split, augmented, or their features; by the sampler's keys."""
         records = self.records("train")
         if self.features is not None:
-            return TrainingFeatures(records, self._store("train"), seed=self.seed)
-        assert isinstance(self.preprocessing, ImagePreprocessing)
-        transform = training_transform(self.augmentation, self.preprocessing)
+            return TrainingFeatures(records, self.store("train"), seed=self.seed)
+        transform = training_transform(self.augmentation, self.needs.preprocessing)
         return TrainingPictures(records, transform, seed=self.seed, cache_side=self.cache_side)
 
     def evaluation_pictures(self, split: str) -> Dataset[Sample]:
-        """Those of a split as inference sees them, or their features; by their places."""
+        """The images of a split as in inference, or their features; by their indices."""
         records = self.records(split)
         if self.features is not None:
-            return EvaluationFeatures(records, self._store(split))
-        assert isinstance(self.preprocessing, ImagePreprocessing)
-        return EvaluationPictures(records, self.preprocessing)
+            return EvaluationFeatures(records, self.store(split))
+        return EvaluationPictures(records, self.needs.preprocessing)
 
     def shape(self) -> tuple[int, ...]:
-        """Of one picture, or of one picture's features, whose stores must have been made."""
-        if self._stores:
-            encoding = next(iter(self._stores.values())).encoding
-            assert encoding.rows is not None
-            return (encoding.rows, encoding.width)
-        assert isinstance(self.preprocessing, ImagePreprocessing)
-        return (3, *self.preprocessing.size)
+        """The shape of one image, or of one image's features."""
+        if not self._stores:
+            return (3, *self.needs.preprocessing.size)
+        encoding = next(iter(self._stores.values())).encoding
+        assert encoding.rows is not None
+        return (encoding.rows, encoding.width)
 
-    @property
-    def _task(self) -> Any:
-        assert self.trainer is not None
-        return self.trainer.lightning_module
-
-    def _store(self, split: str) -> FeatureStore:
-        """The features of a split.
-
-        Every process asks for what is missing: one computes it, and the others wait for its lock, which, unlike a
-        barrier, has no time limit.
-        """
-        assert self.features is not None and isinstance(self.preprocessing, ImagePreprocessing)
-        if split not in self._stores:
-            encoder = self._task.model.encoder
-            views = self.views if split == "train" else 1
-            encoding = PictureEncoding(self.records(split), self.preprocessing, encoder, views=views)
-            store = FeatureStore(self.features, split, encoder=encoder, encoding=encoding)
-            store.prepare(encoder, batch_size=self.eval_batch_size, num_workers=self.num_workers)
-            self._stores[split] = store
-        return self._stores[split]
+    def encoding(self, split: str) -> Encoding:
+        """See `TextData`."""
+        encoder, views = self.needs.encoder, self.views if split == "train" else 1
+        assert encoder is not None
+        return PictureEncoding(self.records(split), self.needs.preprocessing, encoder, views=views)

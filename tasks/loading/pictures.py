@@ -1,13 +1,17 @@
-"""Labeled pictures as items and batches. One that cannot be read is not an error here: its name travels along."""
+"""Pictures as samples, varied for training or as inference sees them, and labeled pictures as batches.
 
-from collections.abc import Callable, Sequence
+b pictures of h x w pixels; m picture tokens and D width of an encoder's features.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16, Float32, Int64
+from jaxtyping import Float16, Float32, Int64
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -15,37 +19,26 @@ from torch.utils.data import Dataset
 from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing, load_image
 
-from ..seeding import seed_item
+from ..seeding import seed_for, seed_item
 from . import readable
-from .readable import Records
+from .readable import EvaluationItems, Records, TrainingItems, Unreadable, positions_of, unreadable_of
 from .transforms import Transform
 
+T = TypeVar("T")
 
-class Sample(NamedTuple):
-    """One picture, ready for the model."""
-
-    image: Float[Tensor, "..."] | None
-    """`[3, h, w]`, or what an encoder made of it, `[m, D]`; `None` where the picture cannot be read."""
-
-    label: Any
-    """What the records know of it."""
-
-    place: int
-    """Its index in the records; a replacement has its own."""
-
-    unreadable: tuple[tuple[str, str], ...]
-    """File and reason of each picture that could not be read on the way to this one."""
+Sample = readable.Sample[Tensor]
+"""A picture `[3, h, w]`, or the features that an encoder made of it, `[m, D]`."""
 
 
 class ImageBatch(NamedTuple):
-    """What a step of the classification task gets."""
+    """A batch of the classification task."""
 
     images: Float32[Tensor, "b 3 h w"]
     labels: Int64[Tensor, " b"]
     indices: Int64[Tensor, " b"]
-    """Place of each picture in the split's records."""
+    """The index of each picture in the split's records."""
 
-    unreadable: tuple[tuple[str, str], ...]
+    unreadable: tuple[Unreadable, ...]
     """File and reason of each picture that could not be read while this batch was made."""
 
 
@@ -57,40 +50,65 @@ class Collate:
 
     def __call__(self, samples: Sequence[Sample]) -> ImageBatch:
         """Stack the samples; the batch is empty where none of them could be read."""
-        readable = [s for s in samples if s.image is not None]
-        images = [s.image for s in readable if s.image is not None]
-        return ImageBatch(
-            torch.stack(images) if images else torch.zeros(0, 3, *self.size),
-            torch.tensor([s.label for s in readable], dtype=torch.int64),
-            torch.tensor([s.place for s in readable], dtype=torch.int64),
-            tuple(entry for s in samples for entry in s.unreadable),
-        )
+        images, _ = stacked(samples, (3, *self.size), of_features=False)
+        assert images is not None
+        labels = torch.tensor([sample.label for sample in samples if sample.content is not None], dtype=torch.int64)
+        return ImageBatch(images, labels, positions_of(samples), unreadable_of(samples))
 
 
 def stacked(
     samples: Sequence[Sample], shape: Sequence[int], *, of_features: bool
 ) -> tuple[Float32[Tensor, "b 3 h w"] | None, Float16[Tensor, "b m D"] | None]:
-    """The pictures of samples that could be read, or else their features, as a batch; None for the other one.
+    """Stack the pictures, or the features, of the samples that could be read.
 
     Args:
-        samples: None of them, perhaps.
-        shape: Of one picture, or of one picture's features.
-        of_features: Which of them they have.
+        samples: Of one kind; perhaps none.
+        shape: Of one picture, or of the features of one picture.
+        of_features: Whether the samples hold features.
+
+    Returns:
+        The pictures and the features; None for the kind that the samples do not hold.
     """
-    found = [sample.image for sample in samples if sample.image is not None]
-    if of_features:
-        return None, torch.stack(found) if found else torch.zeros(0, *shape, dtype=torch.float16)
-    return torch.stack(found) if found else torch.zeros(0, *shape), None
+    found = [sample.content for sample in samples if sample.content is not None]
+    empty = torch.zeros(0, *shape, dtype=torch.float16 if of_features else torch.float32)
+    batch = torch.stack(found) if found else empty
+    return (None, batch) if of_features else (batch, None)
 
 
-def first_readable(records: Records, read: Callable[[int], Tensor], *, seed: int, epoch: int, wanted: int) -> Sample:
-    """The picture `wanted`, or its replacement (`readable.first_readable`), with what is known of it."""
-    image, place, unreadable = readable.first_readable(records, read, seed=seed, epoch=epoch, wanted=wanted)
-    return Sample(image, records.items[place][1], place, unreadable)
+class TextDataset(Dataset[T], ABC):
+    """Pictures, or features, with texts; in training the texts are drawn by seed, epoch and picture."""
+
+    draw: ClassVar[int]
+    """Sets the draw of texts apart from other draws with the same seed, epoch and index, such as that of views."""
+
+    def __init__(self, items: Dataset[Sample], *, per_picture: int | None, seed: int | None) -> None:
+        """Set the pictures.
+
+        Args:
+            items: The pictures of the split, by `(epoch, index)` in training and by index otherwise.
+            per_picture: The number of texts of each picture.
+            seed: Of the draw; None takes the first texts, in order.
+        """
+        self.items, self.per_picture, self.seed = items, per_picture, seed
+
+    @abstractmethod
+    def with_texts(self, sample: Sample, generator: np.random.Generator | None) -> T:
+        """Add texts to a picture, drawn where there is a generator; none to a picture that cannot be read."""
+
+    def __len__(self) -> int:
+        return len(self.items)  # type: ignore[arg-type]
+
+    def __getitem__(self, key: Any) -> T:
+        """The picture, or its replacement, with texts of its own."""
+        sample = self.items[key]
+        if self.seed is None:
+            return self.with_texts(sample, None)
+        seed = seed_for(self.seed, key[0], sample.position, self.draw)
+        return self.with_texts(sample, np.random.default_rng(seed))
 
 
-class TrainingPictures(Dataset[Sample]):
-    """Augmented pictures, each a pure function of the seed, the epoch and its index."""
+class TrainingPictures(TrainingItems[Tensor]):
+    """Augmented pictures."""
 
     def __init__(self, records: Records, transform: Transform, *, seed: int, cache_side: int | None = None) -> None:
         """Prepare the pictures.
@@ -101,25 +119,17 @@ class TrainingPictures(Dataset[Sample]):
             seed: Of the augmentation.
             cache_side: Decode every picture now and keep it in memory, shrunk to this shorter side in pixels.
         """
-        self.records, self.transform, self.seed = records, transform, seed
+        super().__init__(records, seed=seed)
+        self.transform = transform
         self._cache = None if cache_side is None else _decode_all(records, cache_side)
 
-    def __len__(self) -> int:
-        return len(self.records.items)
-
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The picture `index` as epoch `epoch` sees it, or its replacement (`first_readable`)."""
-        epoch, wanted = key
-
-        def read(index: int) -> Tensor:
-            picture = self._picture(index)
-            seed_item(self.seed, epoch, index)
-            return self.transform(picture)
-
-        return first_readable(self.records, read, seed=self.seed, epoch=epoch, wanted=wanted)
+    def read(self, index: int, epoch: int) -> Float32[Tensor, "3 h w"]:
+        """The picture as an epoch sees it."""
+        picture = self._picture(index)
+        seed_item(self.seed, epoch, index)
+        return self.transform(picture)
 
     def _picture(self, index: int) -> Image.Image:
-        """The decoded picture; raises InputError where there is none."""
         if self._cache is None:
             return load_image(self.records.items[index][0])
         kept = self._cache[index]
@@ -128,29 +138,25 @@ class TrainingPictures(Dataset[Sample]):
         return Image.fromarray(kept)
 
 
-class EvaluationPictures(Dataset[Sample]):
+class EvaluationPictures(EvaluationItems[Tensor]):
     """Pictures as inference sees them, or mirrored, left to right."""
 
     def __init__(self, records: Records, preprocessing: ImagePreprocessing, *, mirrored: bool = False) -> None:
-        self.records, self.preprocessing, self.mirrored = records, preprocessing, mirrored
+        super().__init__(records)
+        self.preprocessing, self.mirrored = preprocessing, mirrored
 
-    def __len__(self) -> int:
-        return len(self.records.items)
-
-    def __getitem__(self, index: int) -> Sample:
-        """The picture at a place; without an image where it cannot be read."""
-        path, label = self.records.items[index]
-        try:
-            picture = load_image(path)
-            if self.mirrored:
-                picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            return Sample(self.preprocessing(picture)[0], label, index, ())
-        except InputError as error:
-            return Sample(None, label, index, ((str(path), str(error)),))
+    def read(self, index: int) -> Float32[Tensor, "3 h w"]:
+        """The picture at an index."""
+        picture = load_image(self.records.items[index][0])
+        if self.mirrored:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return self.preprocessing(picture)[0]
 
 
 def _decode_all(records: Records, side: int) -> list[np.ndarray | str]:
-    def decode(item: tuple[Path, int]) -> np.ndarray | str:
+    """Every picture of a split, shrunk to a shorter side; the reason for one that cannot be read."""
+
+    def decode(item: tuple[Path, Any]) -> np.ndarray | str:
         try:
             picture = load_image(item[0])
         except InputError as error:
@@ -161,5 +167,5 @@ def _decode_all(records: Records, side: int) -> list[np.ndarray | str]:
             picture = picture.resize(size, Image.Resampling.BICUBIC)
         return np.array(picture)
 
-    with ThreadPoolExecutor() as pool:  # PIL lets other threads run while it decodes
+    with ThreadPoolExecutor() as pool:  # PIL releases the interpreter's lock while it decodes
         return list(pool.map(decode, records.items))

@@ -1,4 +1,4 @@
-"""Pictures with questions as items and batches: which questions a picture brings, and how they become a table.
+"""Pictures with questions as samples and batches: the questions that an epoch draws, and their tokens as a table.
 
 b pictures, g questions a picture, r = b x g rows, n tokens of a question, t of an answer; A answers of a closed list; m
 picture tokens and D width of an encoder's features.
@@ -18,22 +18,20 @@ from multiattn.data.answer_list import AnswerList, answer_shares
 from multiattn.data.questions import Question, QuestionRecords
 from multiattn.inputs import Tokenizer
 
-from ..seeding import seed_for
 from .box_patches import BoxPatches
-from .pictures import Sample, stacked
+from .pictures import Sample, TextDataset, stacked
+from .readable import Unreadable, positions_of, unreadable_of
 from .tokens import TokenRows, is_known, known_tokens, padded, with_ends
-
-_QUESTIONS = 3  # sets the draw of questions apart from the other draws of the same place
 
 
 class AnswerBatch(NamedTuple):
-    """What a step of the answering task gets. Row r belongs to picture r // g."""
+    """A batch of the answering task. Row r belongs to picture r // g."""
 
     images: Float32[Tensor, "b 3 h w"] | None
     """None where there are features."""
 
     features: Float16[Tensor, "b m D"] | None
-    """What the frozen encoder made of the pictures, where that is kept on disk."""
+    """The frozen encoder's output for the pictures, where it is kept on disk."""
 
     questions: Int64[Tensor, "r n"]
     """From the start token to the end token; then padding."""
@@ -42,111 +40,117 @@ class AnswerBatch(NamedTuple):
     """False where a question's token is padding."""
 
     counts: Bool[Tensor, " r"]
-    """False for a row that repeats one of its picture, only so that each picture has as many."""
+    """False for a row that repeats a question of its picture, only so that each picture has g rows."""
 
     weights: Float32[Tensor, " r"]
-    """How much is to be learnt of each row: 1; 0 where it does not count, or the closed list lacks the answers (which
-    is then answered wrongly). All may be 0."""
+    """The weight of each row in the loss: 1; 0 for a row that does not count, or whose answers the closed list lacks
+    (it is then answered wrongly). All may be 0."""
 
     targets: Float32[Tensor, "r A"] | None
     """For a closed list: how well each answer answers the question (its agreement), 0 to 1."""
 
     answer_tokens: Int64[Tensor, "r t"] | None
-    """For a decoder: an answer, from the start token to the end token, which one that was cut lacks; then padding. In
-    training it is drawn, each by its share of the agreement; elsewhere it is the most agreed one."""
+    """For a decoder: an answer, from the start token to the end token, which an answer that was cut lacks; then
+    padding. In training it is drawn with its share of the agreement as probability; otherwise it is the most agreed
+    one."""
 
     answer_attention_mask: Bool[Tensor, "r t"] | None
     """False where an answer's token is padding."""
 
     inside: Bool[Tensor, "r 2 2 y x"] | None
-    """The patches of what each answer is about and of what its question names, as `BoxPatches` has them, none where that
-    is not known; None where nobody wants them."""
+    """The patches of the things that each answer is about and of those that its question names (`BoxPatches.inside`);
+    None where the task does not use them."""
 
     texts: tuple[str, ...]
-    """Each row's question, as it was written."""
+    """The question of each row, as it was written."""
 
     answers: tuple[tuple[str, ...], ...]
-    """What people answered to it, as they wrote it."""
+    """People's answers to the question, as they were written."""
 
     types: tuple[str, ...]
-    """What kind of question it is; empty where the data does not say."""
+    """The type of each question; empty where the data does not state it."""
 
     indices: Int64[Tensor, " b"]
-    """Place of each picture in the split's records."""
+    """The index of each picture in the split's records."""
 
-    unreadable: tuple[tuple[str, str], ...]
+    unreadable: tuple[Unreadable, ...]
     """File and reason of each picture that could not be read while this batch was made."""
 
 
-class AskedSample(NamedTuple):
-    """One picture, or its features, with some of its questions; none where the picture cannot be read."""
+class QuestionRow(NamedTuple):
+    """One question about a picture, as tokens and targets."""
+
+    question: Question
+    tokens: np.ndarray
+    target: Any
+    """The answer to learn, as `Answers.target`."""
+
+    weight: float
+    """The weight in the loss."""
+
+    inside: np.ndarray | None
+    """The patches of boxes, as `BoxPatches.inside`; None where the task does not use them."""
+
+
+class QuestionSample(NamedTuple):
+    """One picture, or its features, with some of its questions."""
 
     sample: Sample
-    asked: tuple[Question, ...]
-    questions: tuple[np.ndarray, ...]
-    """The tokens of each."""
-
-    answers: tuple[Any, ...]
-    """What each is to be answered, as `Answers.target`."""
-
-    weights: tuple[float, ...]
-    """How much is to be learnt of each."""
-
-    inside: tuple[np.ndarray, ...] = ()
-    """The patches of each, as `BoxPatches` has them, where somebody wants them."""
+    rows: tuple[QuestionRow, ...]
+    """None where the picture cannot be read."""
 
 
 class Answers(Protocol):
-    """What the questions of a split are to be answered."""
+    """The answers to the questions of a split, as targets."""
 
     def is_taught(self, item: int, number: int) -> bool:
-        """Whether something can be learnt of question `number` of a picture."""
+        """Whether question `number` of a picture has an answer that can be learned."""
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> Any:
-        """What to learn of it, for `AnswerCollate`; drawn where there is a generator and a choice."""
+        """The answer to learn, for `AnswerCollate`; drawn by the generator where there are several."""
 
 
-class ListedAnswers:
-    """Answers out of a closed list, as soft targets: kept in arrays, as `TokenRows` and for its reason."""
+class ClosedAnswers:
+    """Answers from a closed list, as soft targets: kept in arrays, which worker processes share, as `TokenRows`."""
 
     def __init__(self, records: QuestionRecords, answers: AnswerList) -> None:
-        """Look them up.
+        """Find the answers of the list to each question.
 
         Args:
             records: The split.
             answers: The list.
         """
         found = [[answers.targets(question.answers) for question in questions] for _, questions in records.items]
-        self._places = TokenRows([list(targets) for targets in row] for row in found)
+        self._indices = TokenRows([list(targets) for targets in row] for row in found)
         scores = [score for row in found for targets in row for score in targets.values()]
         self._scores = np.array(scores, np.float32)
 
     def is_taught(self, item: int, number: int) -> bool:
-        """Whether the list has an answer."""
-        return len(self._places.row(item, number)) > 0
+        """Whether the list has an answer to the question."""
+        return len(self._indices.row(item, number)) > 0
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
-        """Places in the list, and how well each answers the question; nothing is drawn."""
+        """Indices in the list, and how well each answers the question; nothing is drawn."""
         del generator
-        return self._places.row(item, number), self._scores[self._places.span(item, number)]
+        return self._indices.row(item, number), self._scores[self._indices.span(item, number)]
 
 
-class WrittenAnswers:
-    """Answers as texts that a decoder writes."""
+class GenerativeAnswers:
+    """Answers as texts that a decoder learns to write."""
 
     def __init__(self, records: QuestionRecords, tokenizer: Tokenizer, *, start: int, end: int, room: int) -> None:
-        """Encode them.
+        """Encode the answers.
 
         Args:
             records: The split.
-            tokenizer: Makes tokens of an answer.
+            tokenizer: Encodes an answer.
             start: The token before each answer.
             end: The token after it.
-            room: Tokens an answer may have between them, as `with_ends`.
+            room: The largest number of tokens between them, as in `with_ends`.
 
         Raises:
-            InputError: No answer to a question has anything that the vocabulary has; else those that have nothing, such
-                as "?", are left out.
+            InputError: No answer to a question has a word that the vocabulary has. Where some have, those without one,
+                such as "?", are left out.
         """
 
         @cache
@@ -163,16 +167,16 @@ class WrittenAnswers:
                 rows.append([with_ends(one, start=start, end=end, room=room) for one in ids])
                 shares += [share / sum(known.values()) for share in known.values()]
         self._shares = np.array(shares, np.float64)
-        self._tokens = TokenRows(rows)  # whose items are questions
+        self._tokens = TokenRows(rows)  # its items are the questions
         self._first = np.cumsum([0, *(len(questions) for _, questions in records.items)])
 
     def is_taught(self, item: int, number: int) -> bool:
-        """Always."""
+        """Always true."""
         del item, number
         return True
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> np.ndarray:
-        """The tokens of an answer."""
+        """The tokens of an answer: drawn by their shares, or the most agreed one."""
         question = int(self._first[item]) + number
         first, end = self._tokens.first[question], self._tokens.first[question + 1]
         chosen = 0
@@ -181,8 +185,10 @@ class WrittenAnswers:
         return self._tokens.row(question, chosen)
 
 
-class Asked(Dataset[AskedSample]):
-    """Pictures, or features, with questions: in training those that the seed, the epoch and the picture draw."""
+class QuestionDataset(TextDataset[QuestionSample]):
+    """Pictures, or features, with at most `per_picture` questions; None for all."""
+
+    draw = 3
 
     def __init__(
         self,
@@ -192,110 +198,103 @@ class Asked(Dataset[AskedSample]):
         *,
         per_picture: int | None,
         seed: int | None,
-        places: BoxPatches | None = None,
+        patches: BoxPatches | None = None,
     ) -> None:
-        """Join them.
+        """Join pictures, questions and answers.
 
         Args:
-            items: Of the split; with keys (epoch, index) in training, and places otherwise.
+            items: The pictures, as in `TextDataset`.
             questions: The tokens of the pictures' questions.
-            answers: What they are to be answered.
-            per_picture: Questions of each picture at most; None for all.
-            seed: Of the draw; None takes them in order, whether something can be learnt of them or not.
-            places: Where what they are about and what they name is, for batches that say so.
+            answers: The answers to learn.
+            per_picture: The largest number of questions of a picture; None for all.
+            seed: Of the draw; None takes the questions in order, whether their answers can be learned or not.
+            patches: The patches of boxes, for a task that uses them.
         """
-        self.items, self.questions, self.answers, self.places = items, questions, answers, places
-        self.per_picture, self.seed = per_picture, seed
+        super().__init__(items, per_picture=per_picture, seed=seed)
+        self.questions, self.answers, self.patches = questions, answers, patches
 
-    def __len__(self) -> int:
-        return len(self.items)  # type: ignore[arg-type]
-
-    def __getitem__(self, key: Any) -> AskedSample:
-        """The picture, or its replacement, with questions of its own."""
-        sample = self.items[key]
-        if sample.image is None:
-            return AskedSample(sample, (), (), (), ())
-        item = sample.place
-        numbers, generator = list(range(self.questions.count(item))), None
-        if self.seed is not None:
-            generator = np.random.default_rng(seed_for(self.seed, key[0], item, _QUESTIONS))
+    def with_texts(self, sample: Sample, generator: np.random.Generator | None) -> QuestionSample:
+        """Add questions to a picture."""
+        if sample.content is None:
+            return QuestionSample(sample, ())
+        item = sample.position
+        numbers = list(range(self.questions.count(item)))
+        if generator is not None:
             numbers = [int(number) for number in generator.permutation(numbers)]
-            # one of which nothing can be learnt only stands for a picture that has no other
+            # a question that teaches nothing is only there for a picture that has no other
             numbers = [number for number in numbers if self.answers.is_taught(item, number)] or numbers[:1]
-        numbers = numbers[: self.per_picture]
-        return AskedSample(
-            sample,
-            tuple(sample.label[number] for number in numbers),
-            tuple(self.questions.row(item, number) for number in numbers),
-            tuple(self.answers.target(item, number, generator) for number in numbers),
-            tuple(float(self.answers.is_taught(item, number)) for number in numbers),
-            () if self.places is None else tuple(self.places.inside(item, number) for number in numbers),
-        )
+        rows = [
+            QuestionRow(
+                sample.label[number],
+                self.questions.row(item, number),
+                self.answers.target(item, number, generator),
+                float(self.answers.is_taught(item, number)),
+                None if self.patches is None else self.patches.inside(item, number),
+            )
+            for number in numbers[: self.per_picture]
+        ]
+        return QuestionSample(sample, tuple(rows))
 
 
 class AnswerCollate:
-    """Stack items into a batch, without those that could not be read.
+    """Stack samples into a batch, without those that could not be read.
 
-    Each picture gets as many rows as the one with the most questions.
+    Each picture gets as many rows as the picture with the most questions.
     """
 
     def __init__(
         self, *, pad: int, answers: int, answer_pad: int | None, shape: Sequence[int], of_features: bool
     ) -> None:
-        """Say what comes.
+        """Describe the samples.
 
         Args:
             pad: The token after the end of a question.
-            answers: How many the closed list has; 0 where a decoder answers.
+            answers: The number of answers of the closed list; 0 for a decoder.
             answer_pad: The token after the end of an answer, for a decoder.
-            shape: Of one picture, or of one picture's features.
-            of_features: Which of them it is.
+            shape: Of one picture, or of the features of one picture.
+            of_features: Whether the samples hold features.
         """
         self.pad, self.answers, self.answer_pad = pad, answers, answer_pad
         self.shape, self.of_features = tuple(shape), of_features
 
-    def __call__(self, items: Sequence[AskedSample]) -> AnswerBatch:
-        """Stack the items; the batch is empty where none of them could be read."""
-        readable = [item for item in items if item.sample.image is not None]
-        images, features = stacked([item.sample for item in readable], self.shape, of_features=self.of_features)
-        most = max((len(item.asked) for item in readable), default=0)
-        # goes round where there are too few
-        rows = [(item, row % len(item.asked), row < len(item.asked)) for item in readable for row in range(most)]
-        questions, attention_mask = padded([item.questions[number] for item, number, _ in rows], self.pad)
-        targets_of_rows = [item.answers[number] for item, number, _ in rows]
+    def __call__(self, items: Sequence[QuestionSample]) -> AnswerBatch:
+        """Stack the samples; the batch is empty where none of them could be read."""
+        samples = [item.sample for item in items]
+        images, features = stacked(samples, self.shape, of_features=self.of_features)
+        most = max((len(item.rows) for item in items), default=0)
+        # a picture with fewer questions repeats them, in turn
+        filled = [
+            (item.rows[n % len(item.rows)], n < len(item.rows)) for item in items if item.rows for n in range(most)
+        ]
+        rows = [row for row, _ in filled]
+        questions, attention_mask = padded([row.tokens for row in rows], self.pad)
         targets, answer_tokens, answer_attention_mask = None, None, None
         if self.answer_pad is None:
-            targets = self._targets(targets_of_rows)
+            targets = self._closed_targets([row.target for row in rows])
         else:
-            answer_tokens, answer_attention_mask = padded(targets_of_rows, self.answer_pad)
-        asked = [item.asked[number] for item, number, _ in rows]
+            answer_tokens, answer_attention_mask = padded([row.target for row in rows], self.answer_pad)
+        inside = [row.inside for row in rows if row.inside is not None]
         return AnswerBatch(
             images,
             features,
             questions,
             attention_mask,
-            torch.tensor([is_first for _, _, is_first in rows], dtype=torch.bool),
-            torch.tensor([item.weights[number] * is_first for item, number, is_first in rows], dtype=torch.float32),
+            torch.tensor([is_first for _, is_first in filled], dtype=torch.bool),
+            torch.tensor([row.weight * is_first for row, is_first in filled], dtype=torch.float32),
             targets,
             answer_tokens,
             answer_attention_mask,
-            self._inside(rows),
-            tuple(question.text for question in asked),
-            tuple(question.answers for question in asked),
-            tuple(question.type for question in asked),
-            torch.tensor([item.sample.place for item in readable], dtype=torch.int64),
-            tuple(entry for item in items for entry in item.sample.unreadable),
+            torch.from_numpy(np.stack(inside)) if inside else None,
+            tuple(row.question.text for row in rows),
+            tuple(row.question.answers for row in rows),
+            tuple(row.question.type for row in rows),
+            positions_of(samples),
+            unreadable_of(samples),
         )
 
-    def _inside(self, rows: Sequence[tuple[AskedSample, int, bool]]) -> Bool[Tensor, "r 2 2 y x"] | None:
-        """The patches of the rows, where their items say so."""
-        if not rows or not rows[0][0].inside:
-            return None
-        return torch.from_numpy(np.stack([item.inside[number] for item, number, _ in rows]))
-
-    def _targets(self, targets_of_rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Float32[Tensor, "r A"]:
-        """The targets_of_rows of `ListedAnswers` as a table."""
-        targets = np.zeros((len(targets_of_rows), self.answers), np.float32)
-        for row, (places, scores) in enumerate(targets_of_rows):
-            targets[row, places] = scores
+    def _closed_targets(self, found: Sequence[tuple[np.ndarray, np.ndarray]]) -> Float32[Tensor, "r A"]:
+        """The targets of `ClosedAnswers` as a table."""
+        targets = np.zeros((len(found), self.answers), np.float32)
+        for row, (indices, scores) in enumerate(found):
+            targets[row, indices] = scores
         return torch.from_numpy(targets)

@@ -1,4 +1,4 @@
-"""The recordings of a split as samples: decoded when they are asked for, or kept in memory. s = samples."""
+"""The recordings of a split as samples: decoded on demand, or kept in memory. s = samples."""
 
 import numpy as np
 import torch
@@ -11,15 +11,15 @@ from multiattn.inputs import AudioPreprocessing, Recording
 
 
 class Reader:
-    """Decodes the recordings of a split, or has them in memory."""
+    """Reads the recordings of a split."""
 
     def __init__(self, records: SpeechRecords, preprocessing: AudioPreprocessing, *, cache: bool) -> None:
-        """Name them.
+        """Prepare to read.
 
         Args:
             records: The split.
-            preprocessing: Says their rate, and how long they may be.
-            cache: Decode all of them now and keep them, in 16 bits a sample.
+            preprocessing: States the sample rate of the model, and the longest recording that it takes.
+            cache: Decode all recordings now and keep them in memory, in 16 bits a sample.
         """
         self.records, self.preprocessing = records, preprocessing
         self._kept: np.ndarray | None = None
@@ -27,21 +27,21 @@ class Reader:
             self._keep()
 
     def __call__(self, index: int) -> Float32[Tensor, " s"]:
-        """The samples of the recording at a place.
+        """Read the recording at an index.
 
         Raises:
             InputError: It cannot be read, or is longer than the model takes.
         """
-        if self._kept is not None:
-            if index in self._reasons:
-                raise InputError(self._reasons[index])
-            return torch.from_numpy(self._kept[self._ends[index] : self._ends[index + 1]].astype(np.float32) / 32767)
-        return self._decode(index)
+        if self._kept is None:
+            return self._decode(index)
+        if index in self._reasons:
+            raise InputError(self._reasons[index])
+        return torch.from_numpy(self._kept[self._ends[index] : self._ends[index + 1]].astype(np.float32) / 32767)
 
     def _decode(self, index: int) -> Float32[Tensor, " s"]:
         limit = self.preprocessing.max_seconds
         with Recording.open(self.records.items[index][0], rate=self.preprocessing.sample_rate) as recording:
-            samples = next(recording.blocks(limit + 1.0))  # more than that of a long one is never decoded
+            samples = next(recording.blocks(limit + 1.0))  # the rest of a recording that is too long is never decoded
             require_short(samples, self.preprocessing, recording.name, mend="Cut it into shorter ones.")
         return samples
 

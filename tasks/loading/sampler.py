@@ -1,4 +1,4 @@
-"""Which pictures make up which batch: a pure function of the seed and the epoch, for any number of processes."""
+"""The items of each batch: a pure function of the seed and the epoch, for any number of processes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -7,13 +7,13 @@ import numpy as np
 
 
 class Batches(Protocol):
-    """Batches of `(epoch, index)` keys, as many in each epoch."""
+    """Batches of `(epoch, index)` keys, equally many in each epoch."""
 
     def __len__(self) -> int:
         """Batches an epoch."""
 
     def wanted(self, epoch: int, number: int) -> int:
-        """How many items this process's batch `number` of an epoch must have."""
+        """The number of items that this process's batch `number` of an epoch must have."""
 
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
         """This process's batches of an epoch, from batch `start` on."""
@@ -23,19 +23,19 @@ class EpochBatches:
     """Batches of `(epoch, index)` keys, one epoch at a time.
 
     Global batch b of an epoch is a slice of that epoch's permutation, and rank r of W takes every W-th key of it. So W
-    processes with `batch_size` see together what one process with W times the batch sees, and a training that starts
-    again at batch b sees what it would have seen. The epoch travels with the index, for each picture's augmentation
-    depends on both, also in a worker process that was started in an earlier epoch.
+    processes with `batch_size` see together what one process with W times the batch size sees, and a training that is
+    resumed at batch b sees the same batches. The keys hold the epoch because an item's augmentation depends on it, also
+    in a worker process that was started in an earlier epoch.
     """
 
     def __init__(self, size: int, *, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
         """Prepare the batches of a data set.
 
         Args:
-            size: Number of items in the data set; a remainder that fills no batch is left out in that epoch.
-            batch_size: Items a batch, in each process.
+            size: Number of items in the data set; a remainder that fills no batch is left out of the epoch.
+            batch_size: Items of a batch, in each process.
             seed: Of the permutations.
-            rank: Number of this process.
+            rank: Index of this process.
             world: Number of processes.
         """
         if size < batch_size * world:
@@ -64,11 +64,11 @@ class EpochBatches:
 
 
 class BucketBatches:
-    """Batches of items of about the same length, so that little of them is padding; else as `EpochBatches`.
+    """Batches of items of about the same length, so that there is little padding; otherwise as `EpochBatches`.
 
-    The items are sorted into buckets by their length, each from a length to 1.2 times that. A batch is a slice of one
-    bucket's permutation in that epoch, as large as fits, and the last one of a bucket is smaller; then the batches are
-    put into an order of the epoch's own.
+    The items are sorted into buckets, whose longest item is at most 1.2 times as long as the shortest. A batch is a
+    slice of the bucket's permutation in that epoch, as large as fits; the last batch of a bucket is smaller. The order
+    of the batches is drawn in each epoch.
     """
 
     def __init__(
@@ -78,21 +78,21 @@ class BucketBatches:
 
         Args:
             seconds: Length of each item.
-            batch_seconds: What the items of a batch may come to, in each process, once all are as long as the longest
-                that its bucket may have; a batch has one item at least.
+            batch_seconds: The largest total length of a batch, in each process, with all items padded to the longest
+                one of the bucket; a batch has at least one item.
             seed: Of the permutations.
-            rank: Number of this process.
+            rank: Index of this process.
             world: Number of processes.
         """
         self.seed, self.rank, self.world = seed, rank, world
         lengths = np.maximum(np.asarray(seconds, np.float64), _SHORTEST)
         bucket = np.floor(np.log(lengths / _SHORTEST) / np.log(_SPREAD)).astype(np.int64)
-        self._slices: list[tuple[np.ndarray, int, int, int]] = []  # a bucket, its number, from and to
+        self._slices: list[tuple[np.ndarray, int, int, int]] = []  # items of the bucket, its number, start, end
         for number in np.unique(bucket):
             items = np.flatnonzero(bucket == number)
             width = max(1, int(batch_seconds / lengths[items].max())) * world
             for start in range(0, len(items), width):
-                # each process has as many; with several, a few items at a bucket's end are left out in that epoch
+                # all processes get equally many; the remainder at the end of a bucket is left out of the epoch
                 count = min(width, len(items) - start) // world * world
                 if count:
                     self._slices.append((items, int(number), start, start + count))
@@ -104,15 +104,15 @@ class BucketBatches:
         return len(self._slices)
 
     def wanted(self, epoch: int, number: int) -> int:
-        """As many as the batch's slice has."""
-        _, _, start, end = self._slices[self._order(epoch)[number]]
+        """This process's share of the batch's slice."""
+        _, _, start, end = self._slices[int(self._order(epoch)[number])]
         return (end - start) // self.world
 
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
         """This process's batches of an epoch, from batch `start` on."""
         orders: dict[int, np.ndarray] = {}
-        for place in self._order(epoch)[start:]:
-            items, bucket, first, end = self._slices[place]
+        for number in self._order(epoch)[start:]:
+            items, bucket, first, end = self._slices[int(number)]
             if bucket not in orders:
                 orders[bucket] = np.random.default_rng((self.seed, epoch, bucket)).permutation(items)
             yield [(epoch, int(index)) for index in orders[bucket][first:end][self.rank :: self.world]]
@@ -122,12 +122,12 @@ class BucketBatches:
 
 
 _SHORTEST = 0.1
-"""Seconds; shorter items are in one bucket with these."""
+"""Seconds; all shorter items are in the first bucket."""
 
 _SPREAD = 1.2
-"""Longest to shortest in a bucket."""
+"""Longest item of a bucket / shortest."""
 
 
 def share_of(size: int, *, rank: int = 0, world: int = 1) -> range:
-    """The items of an evaluation split that fall to a process: each exactly once, so that metrics add up exactly."""
+    """This process's items of an evaluation split: each item is in exactly one process, so that metrics are exact."""
     return range(rank, size, world)

@@ -1,39 +1,41 @@
-"""Recordings with transcripts as items and batches: decoded, varied, put into tokens, and stacked.
+"""Recordings with transcripts as samples and batches: decoded, augmented, encoded as tokens, and stacked.
 
 b recordings, s samples, t feature frames, n tokens; m frames and D width of an encoder's features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float16, Float32, Int64
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from multiattn.data.audio_augmentation import AudioAugmentation
 from multiattn.data.concat_clips import ConcatClips, Plan, join
 from multiattn.errors import InputError
 from multiattn.inputs import AudioPreprocessing
 
 from ..seeding import seed_for
-from .readable import first_readable
+from . import readable
+from .audio_augmentation import AudioAugmentation
+from .readable import TRIES, EvaluationItems, TrainingItems, Unreadable, positions_of, unreadable_of
 from .reader import Reader, require_short
-from .transcripts import Transcripts
+from .tokens import Transcripts, padded
 
-_AUDIO = 3  # sets the draw of the augmentation apart from the other draws of the same place
-_STRING = 4  # the same for what a string is made of
+_AUDIO = 3  # sets the draw of the augmentation apart from the other draws with the same seed, epoch and index
+_STRING = 4  # the same for the draw of a string's clips
 
 
 class SpeechBatch(NamedTuple):
-    """What a step of the transcription task gets."""
+    """A batch of the transcription task."""
 
     features: Float32[Tensor, "b mels t"] | None
-    """Log-mel features; after a recording's end as silence has them. None where there is `encoded`."""
+    """Log-mel features; after the end of a recording those of silence. None where there is `encoded`."""
 
     encoded: Float16[Tensor, "b m D"] | None
-    """What the frozen encoder made of the recordings, where that is kept on disk; after a recording's end 0."""
+    """The frozen encoder's output, where it is kept on disk; after the end of a recording 0."""
 
     lengths: Int64[Tensor, " b"]
     """Feature frames of each recording."""
@@ -45,88 +47,63 @@ class SpeechBatch(NamedTuple):
     """False where a token is padding."""
 
     texts: tuple[str, ...]
-    """What is said in each recording, as it was written."""
+    """The transcript of each recording, as it was written."""
 
     indices: Int64[Tensor, " b"]
-    """Place of each recording in the split's records."""
+    """The index of each recording in the split's records."""
 
-    unreadable: tuple[tuple[str, str], ...]
+    unreadable: tuple[Unreadable, ...]
     """File and reason of each recording that could not be used while this batch was made."""
 
     seconds: Float32[Tensor, " b"]
     """Length of each recording."""
 
 
-class SpeechSample(NamedTuple):
-    """One recording, ready to be stacked."""
+class Sound(NamedTuple):
+    """A recording with the tokens of its transcript."""
 
-    sound: Float[Tensor, "..."] | None
-    """Its samples `[s]`, or what an encoder made of them, `[m, D]`; None where it cannot be used."""
+    values: Float[Tensor, "..."]
+    """Its samples `[s]`, or the encoder's output for them, `[m, D]`."""
 
-    count: int
-    """Samples of the recording."""
-
+    num_samples: int
     tokens: np.ndarray
     """From the start token to the end token."""
 
-    text: str
-    """As it was written."""
 
-    place: int
-    """Its index in the records; a replacement has its own."""
-
-    unreadable: tuple[tuple[str, str], ...]
-    """File and reason of each recording that could not be used on the way to this one."""
+SpeechSample = readable.Sample[Sound]
 
 
-class EvaluationSpeech(Dataset[SpeechSample]):
+class EvaluationSpeech(EvaluationItems[Sound]):
     """Recordings as inference hears them."""
 
     def __init__(self, reader: Reader, transcripts: Transcripts) -> None:
+        super().__init__(reader.records)
         self.reader, self.transcripts = reader, transcripts
 
-    def __len__(self) -> int:
-        return len(self.reader.records.items)
-
-    def __getitem__(self, index: int) -> SpeechSample:
-        """The recording at a place; without samples where it cannot be used."""
-        path, text = self.reader.records.items[index]
-        try:
-            tokens, samples = self.transcripts.encode(text), self.reader(index)
-        except InputError as error:
-            return without_sound(index, text, ((str(path), str(error)),))
-        return SpeechSample(samples, len(samples), tokens, text, index, ())
+    def read(self, index: int) -> Sound:
+        """The recording at an index."""
+        tokens, samples = self.transcripts.encode(self.records.items[index][1]), self.reader(index)
+        return Sound(samples, len(samples), tokens)
 
 
-class TrainingSpeech(Dataset[SpeechSample]):
-    """Varied recordings, each a pure function of the seed, the epoch and its index."""
+class TrainingSpeech(TrainingItems[Sound]):
+    """Augmented recordings."""
 
     def __init__(
         self, reader: Reader, transcripts: Transcripts, augmentation: AudioAugmentation | None, *, seed: int
     ) -> None:
-        self.reader, self.transcripts, self.augmentation, self.seed = reader, transcripts, augmentation, seed
+        super().__init__(reader.records, seed=seed)
+        self.reader, self.transcripts, self.augmentation = reader, transcripts, augmentation
 
-    def __len__(self) -> int:
-        return len(self.reader.records.items)
-
-    def __getitem__(self, key: tuple[int, int]) -> SpeechSample:
-        """The recording `index` as epoch `epoch` hears it, or its replacement (`first_readable`)."""
-        epoch, wanted = key
-        records = self.reader.records
-
-        def read(index: int) -> tuple[Tensor, np.ndarray]:
-            tokens, samples = self.transcripts.encode(records.items[index][1]), self.reader(index)
-            return varied(samples, self.augmentation, self.reader, (self.seed, epoch, index, _AUDIO)), tokens
-
-        found, place, unreadable = first_readable(records, read, seed=self.seed, epoch=epoch, wanted=wanted)
-        text = records.items[place][1]
-        if found is None:
-            return without_sound(place, text, unreadable)
-        return SpeechSample(found[0], len(found[0]), found[1], text, place, unreadable)
+    def read(self, index: int, epoch: int) -> Sound:
+        """The recording as an epoch hears it."""
+        tokens, samples = self.transcripts.encode(self.records.items[index][1]), self.reader(index)
+        samples = _augmented(samples, self.augmentation, self.reader, (self.seed, epoch, index, _AUDIO))
+        return Sound(samples, len(samples), tokens)
 
 
 class ConcatSpeech(Dataset[SpeechSample]):
-    """Strings of clips: fixed ones by their places, or others in each epoch by (epoch, index)."""
+    """Strings of clips: fixed ones by their index, or new ones in each epoch by `(epoch, index)`."""
 
     def __init__(
         self,
@@ -142,13 +119,13 @@ class ConcatSpeech(Dataset[SpeechSample]):
         """Describe the strings.
 
         Args:
-            reader: Of the clips.
-            transcripts: To tokens.
-            how: They are joined.
+            reader: Reads the clips.
+            transcripts: Encodes what is said.
+            how: How the clips are joined.
             plans: Of the fixed strings; None in training.
-            augmentation: In training, how strings are varied.
-            seed: In training, of what is drawn.
-            size: In training, how many strings an epoch has.
+            augmentation: Of training strings.
+            seed: Of all draws in training.
+            size: Training strings an epoch.
         """
         self.reader, self.transcripts, self.how = reader, transcripts, how
         self.plans, self.augmentation, self.seed = plans, augmentation, seed
@@ -159,52 +136,55 @@ class ConcatSpeech(Dataset[SpeechSample]):
         return self.size
 
     def __getitem__(self, key: Any) -> SpeechSample:
-        """A string; in training another one where a clip of it cannot be read."""
-        if self.plans is not None:
-            try:
-                samples, tokens, text = self._make(self.plans[key])
-            except _Unreadable as error:
-                return without_sound(key, "", (error.entry,))
-            return SpeechSample(samples, len(samples), tokens, text, key, ())
-        epoch, index = key
-        unreadable: list[tuple[str, str]] = []
-        for attempt in range(20):
-            place = string_place(self.seed, epoch, index, attempt)
-            plan = self.how.plan(self.reader.records.speakers, place, count=self.how.count(index, epoch=epoch))
+        """A string; in training another one replaces a string with a clip that cannot be read."""
+        epoch, index = key if self.plans is None else (0, key)
+        plans = self._drawn_plans(epoch, index) if self.plans is None else [self.plans[index]]
+        unreadable: list[Unreadable] = []
+        for plan in plans:
             try:
                 samples, tokens, text = self._make(plan)
-            except _Unreadable as error:
+            except _UnreadableClip as error:
                 unreadable.append(error.entry)
                 continue
-            samples = varied(samples, self.augmentation, self.reader, (self.seed, epoch, index, _AUDIO))
-            return SpeechSample(samples, len(samples), tokens, text, index, tuple(unreadable))
-        return without_sound(index, "", tuple(unreadable))
+            samples = _augmented(samples, self.augmentation, self.reader, (self.seed, epoch, index, _AUDIO))
+            return SpeechSample(Sound(samples, len(samples), tokens), text, index, tuple(unreadable))
+        return SpeechSample(None, "", index, tuple(unreadable))
+
+    def _drawn_plans(self, epoch: int, index: int) -> Iterable[Plan]:
+        """The plan of a training string, and its replacements."""
+        speakers, count = self.reader.records.speakers, self.how.count(index, epoch=epoch)
+        return (
+            self.how.plan(speakers, string_place(self.seed, epoch, index, attempt), count=count)
+            for attempt in range(TRIES)
+        )
 
     def _make(self, plan: Plan) -> tuple[Tensor, np.ndarray, str]:
-        def read(clip: int) -> Tensor:
-            try:
-                return self.reader(clip)
-            except InputError as error:
-                raise _Unreadable(str(self.reader.records.items[clip][0]), str(error)) from error
+        """Samples, tokens and text of a string."""
+        clip, preprocessing = plan.clips[0], self.reader.preprocessing
 
-        preprocessing = self.reader.preprocessing
-        found = join(plan, self._texts, read, rate=preprocessing.sample_rate)
+        def read(number: int) -> Tensor:
+            nonlocal clip
+            clip = number
+            return self.reader(number)
+
         try:
+            found = join(plan, self._texts, read, rate=preprocessing.sample_rate)
+            clip = plan.clips[0]  # errors about the whole string name its first clip
             require_short(found.samples, preprocessing, f"the string {found.text!r}", mend=_SHORTER)
             return found.samples, self.transcripts.encode(found.text), found.text
         except InputError as error:
-            raise _Unreadable(str(self.reader.records.items[plan.clips[0]][0]), str(error)) from error
+            raise _UnreadableClip(str(self.reader.records.items[clip][0]), str(error)) from error
 
 
 def string_place(seed: int, epoch: int, index: int, attempt: int = 0) -> tuple[int, ...]:
-    """What a training string depends on."""
+    """The numbers that decide about a training string."""
     return seed, epoch, index, _STRING, attempt
 
 
 _SHORTER = "Lower `clips` or `pause_s` of `join`."
 
 
-class _Unreadable(Exception):
+class _UnreadableClip(Exception):
     """A clip of a string cannot be used."""
 
     def __init__(self, file: str, reason: str) -> None:
@@ -212,10 +192,10 @@ class _Unreadable(Exception):
         self.entry = (file, reason)
 
 
-def varied(
-    samples: Tensor, augmentation: AudioAugmentation | None, reader: Reader, place: Sequence[int]
+def _augmented(
+    samples: Tensor, augmentation: AudioAugmentation | None, reader: Reader, key: Sequence[int]
 ) -> Float32[Tensor, " s"]:
-    """The recording as the augmentation varies it at a place of the training, no longer than the model takes."""
+    """A recording as the augmentation varies it, no longer than the model takes; `key` decides about the draws."""
     if augmentation is None:
         return samples
 
@@ -225,61 +205,46 @@ def varied(
         except InputError:
             return torch.zeros(0)
 
-    rng = np.random.default_rng(seed_for(*place))
-    found = augmentation(samples, rng, other=other)
-    if len(found) > reader.preprocessing.max_samples:  # played slower, it no longer fits
-        found = augmentation(samples, np.random.default_rng(seed_for(*place)), other=other, speed=1.0)
+    found = augmentation(samples, np.random.default_rng(seed_for(*key)), other=other)
+    if len(found) > reader.preprocessing.max_samples:  # played slower, it is too long
+        found = augmentation(samples, np.random.default_rng(seed_for(*key)), other=other, speed=1.0)
     return found
 
 
-def without_sound(place: int, text: str, unreadable: tuple[tuple[str, str], ...]) -> SpeechSample:
-    """What stands for a recording that cannot be used."""
-    return SpeechSample(None, 0, np.zeros(0, np.int64), text, place, unreadable)
-
-
 class SpeechCollate:
-    """Stack items into a batch, without those that could not be used."""
+    """Stack samples into a batch, without those that could not be used."""
 
     def __init__(self, preprocessing: AudioPreprocessing, *, pad: int, width: int | None) -> None:
-        """Say what comes.
+        """Describe the samples.
 
         Args:
             preprocessing: Of the model.
             pad: The token after the end of a text.
-            width: Of the encoder's features, where they are what comes; None for samples.
+            width: Of the encoder's features, where the samples hold features; None for recordings.
         """
         self.preprocessing, self.pad, self.width = preprocessing, pad, width
 
-    def __call__(self, items: Sequence[SpeechSample]) -> SpeechBatch:
-        """Stack the items; the batch is empty where none of them could be used."""
-        readable = [item for item in items if item.sound is not None]
-        tokens = np.full((len(readable), max((len(item.tokens) for item in readable), default=2)), self.pad, np.int64)
-        attention_mask = np.zeros(tokens.shape, np.bool_)
-        for row, item in enumerate(readable):
-            tokens[row, : len(item.tokens)] = item.tokens
-            attention_mask[row, : len(item.tokens)] = True
+    def __call__(self, samples: Sequence[SpeechSample]) -> SpeechBatch:
+        """Stack the samples; the batch is empty where none of them could be used."""
+        sounds = [sample.content for sample in samples if sample.content is not None]
+        tokens, attention_mask = padded([sound.tokens for sound in sounds], self.pad)
+        values, counts = [sound.values for sound in sounds], [sound.num_samples for sound in sounds]
         features = encoded = None
-        sounds = [item.sound for item in readable if item.sound is not None]
-        counts = [item.count for item in readable]
         if self.width is not None:
-            encoded = _stacked(sounds) if sounds else torch.zeros(0, 1, self.width, dtype=torch.float16)
+            empty = torch.zeros(0, 1, self.width, dtype=torch.float16)
+            encoded = pad_sequence(values, batch_first=True) if sounds else empty
         elif sounds:
-            features = self.preprocessing.features(_stacked(sounds), lengths=counts)
+            features = self.preprocessing.features(pad_sequence(values, batch_first=True), lengths=counts)
         else:
             features = torch.zeros(0, self.preprocessing.mels, 1)
         return SpeechBatch(
             features,
             encoded,
             torch.tensor([self.preprocessing.frames(count) for count in counts], dtype=torch.int64),
-            torch.from_numpy(tokens),
-            torch.from_numpy(attention_mask),
-            tuple(item.text for item in readable),
-            torch.tensor([item.place for item in readable], dtype=torch.int64),
-            tuple(entry for item in items for entry in item.unreadable),
+            tokens,
+            attention_mask,
+            tuple(sample.label for sample in samples if sample.content is not None),
+            positions_of(samples),
+            unreadable_of(samples),
             torch.tensor([count / self.preprocessing.sample_rate for count in counts], dtype=torch.float32),
         )
-
-
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
-    """Tensors of different lengths, filled up with zeros."""
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)

@@ -9,39 +9,34 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from multiattn.data.audio_augmentation import at_speed
-from multiattn.errors import InputError
 from multiattn.models.speech import SpeechEncoder
 
-from ..seeding import seed_for
-from .feature_store import FeatureStore, Found
-from .readable import first_readable
+from .audio_augmentation import at_speed
+from .feature_store import Encoded, FeatureStore
+from .readable import EvaluationItems, TrainingItems
 from .reader import Reader
-from .speech_batches import SpeechSample, without_sound
-from .transcripts import Transcripts
+from .speech_batches import Sound, SpeechSample
+from .tokens import Transcripts
 
 PLAIN = "speed-1"
 """The view that inference hears."""
-
-_VIEW = 2  # sets the draw of the view apart from the other draws of the same place
 
 
 class SpeechEncoding:
     """How recordings become features."""
 
     kind = "recordings"
-    rows = None
+    rows: int | None = None
 
     def __init__(self, reader: Reader, encoder: SpeechEncoder, *, speeds: Sequence[float], whole: bool) -> None:
-        """Describe them.
+        """Describe the features.
 
         Args:
-            reader: Of the recordings.
-            encoder: Says how wide they will be.
-            speeds: At which each recording is played.
-            whole: Whether the frames that only pad are kept, because the decoder attends to them.
+            reader: Reads the recordings.
+            encoder: Decides about the width of the features.
+            speeds: Of each recording, one view each.
+            whole: Whether frames of padding are kept, because the decoder attends to them.
         """
         self.reader, self.records, self.whole = reader, reader.records, whole
         self._speeds = {f"speed-{speed:g}": float(speed) for speed in speeds}
@@ -52,93 +47,73 @@ class SpeechEncoding:
         """The architecture, the preprocessing, and whether padding is kept."""
         return [architecture, self.reader.preprocessing.to_dict(), self.whole]
 
-    def items(self, view: str) -> "_Played":
+    def items(self, view: str) -> "_SpeedItems":
         """The samples of the recordings at a speed."""
-        return _Played(self.reader, self._speeds[view])
+        return _SpeedItems(self.reader, self._speeds[view])
 
-    def encode(self, encoder: nn.Module, items: Sequence[SpeechSample]) -> list[Found]:
-        """Together where nothing of one changes another: where they are padded alike, or the encoder masks."""
+    def encode(self, encoder: nn.Module, items: Sequence[SpeechSample]) -> list[Encoded]:
+        """Encode recordings: together where none can change another's features (equal lengths, or a masked encoder)."""
         assert isinstance(encoder, SpeechEncoder)
         preprocessing = self.reader.preprocessing
-        features = [preprocessing.features(item.sound) for item in items if item.sound is not None]
-        attention_mask = [preprocessing.frames(item.count) for item in items]
+        sounds = [item.content for item in items if item.content is not None]
+        features = [preprocessing.features(sound.values) for sound in sounds]
+        lengths = [preprocessing.frames(sound.num_samples) for sound in sounds]
         if encoder.config.masked or len({part.shape[-1] for part in features}) == 1:
             longest = max(part.shape[-1] for part in features)
             padded = [torch.nn.functional.pad(part, (0, longest - part.shape[-1])) for part in features]
-            groups = [(torch.stack(padded), attention_mask)]
+            groups = [(torch.stack(padded), lengths)]
         else:
-            groups = [(part[None], [count]) for part, count in zip(features, attention_mask, strict=True)]
+            groups = [(part[None], [length]) for part, length in zip(features, lengths, strict=True)]
         weight = next(encoder.parameters())
         found: list[Tensor] = []
-        for part, counts in groups:
-            found += encoder(part.to(weight), lengths=torch.tensor(counts, device=weight.device))
+        for batch, counts in groups:
+            found += encoder(batch.to(weight), lengths=torch.tensor(counts, device=weight.device))
         kept = [
-            int(encoder.frames(part.shape[-1] if self.whole else count))
-            for part, count in zip(features, attention_mask, strict=True)
+            int(encoder.frames(part.shape[-1] if self.whole else length))
+            for part, length in zip(features, lengths, strict=True)
         ]
-        return [Found(rows[:n], item.count) for rows, n, item in zip(found, kept, items, strict=True)]
+        return [Encoded(rows[:n], sound.num_samples) for rows, n, sound in zip(found, kept, sounds, strict=True)]
 
 
-class _Played(Dataset[SpeechSample]):
-    """Recordings at a speed, without their transcripts."""
+class _SpeedItems(EvaluationItems[Sound]):
+    """Recordings at a speed, without tokens."""
 
     def __init__(self, reader: Reader, speed: float) -> None:
+        super().__init__(reader.records)
         self.reader, self.speed = reader, speed
 
-    def __len__(self) -> int:
-        return len(self.reader.records.items)
-
-    def __getitem__(self, index: int) -> SpeechSample:
-        """The recording at a place; as it is where it would be too long at that speed."""
-        try:
-            plain = self.reader(index)
-        except InputError as error:
-            return without_sound(index, "", ((str(self.reader.records.items[index][0]), str(error)),))
+    def read(self, index: int) -> Sound:
+        """The recording at an index; at its own speed where it would be too long for the model otherwise."""
+        plain = self.reader(index)
         played = at_speed(plain, self.speed)
         samples = played if len(played) <= self.reader.preprocessing.max_samples else plain
-        return SpeechSample(samples, len(samples), np.zeros(0, np.int64), "", index, ())
+        return Sound(samples, len(samples), np.zeros(0, np.int64))
 
 
-class TrainingSpeechFeatures(Dataset[SpeechSample]):
-    """Features for training; at which speed is a pure function of the seed, the epoch and the index."""
+def _stored(store: FeatureStore, transcripts: Transcripts, index: int, view: str) -> Sound:
+    tokens = transcripts.encode(store.records.items[index][1])
+    return Sound(store.read(index, view), store.num_samples(index, view), tokens)
+
+
+class TrainingSpeechFeatures(TrainingItems[Sound]):
+    """Features for training, at a speed that each epoch draws."""
 
     def __init__(self, store: FeatureStore, transcripts: Transcripts, *, seed: int) -> None:
-        self.store, self.transcripts, self.seed = store, transcripts, seed
+        super().__init__(store.records, seed=seed)
+        self.store, self.transcripts = store, transcripts
 
-    def __len__(self) -> int:
-        return len(self.store.records.items)
-
-    def __getitem__(self, key: tuple[int, int]) -> SpeechSample:
-        """The features of recording `index` in epoch `epoch`, or of its replacement (`first_readable`)."""
-        epoch, wanted = key
-        records = self.store.records
-
-        def read(index: int) -> tuple[Tensor, int, np.ndarray]:
-            tokens, views = self.transcripts.encode(records.items[index][1]), self.store.views
-            view = views[seed_for(self.seed, epoch, index, _VIEW) % len(views)]
-            return self.store.read(index, view), self.store.count(index, view), tokens
-
-        found, place, unreadable = first_readable(records, read, seed=self.seed, epoch=epoch, wanted=wanted)
-        text = records.items[place][1]
-        return (
-            without_sound(place, text, unreadable) if found is None else SpeechSample(*found, text, place, unreadable)
-        )
+    def read(self, index: int, epoch: int) -> Sound:
+        """The features of a recording as an epoch hears it."""
+        return _stored(self.store, self.transcripts, index, self.store.drawn_view(self.seed, epoch, index))
 
 
-class EvaluationSpeechFeatures(Dataset[SpeechSample]):
+class EvaluationSpeechFeatures(EvaluationItems[Sound]):
     """Features of the recordings as inference hears them."""
 
     def __init__(self, store: FeatureStore, transcripts: Transcripts) -> None:
+        super().__init__(store.records)
         self.store, self.transcripts = store, transcripts
 
-    def __len__(self) -> int:
-        return len(self.store.records.items)
-
-    def __getitem__(self, index: int) -> SpeechSample:
-        """The features at a place; without any where the recording cannot be used."""
-        path, text = self.store.records.items[index]
-        try:
-            tokens = self.transcripts.encode(text)
-            return SpeechSample(self.store.read(index, PLAIN), self.store.count(index, PLAIN), tokens, text, index, ())
-        except InputError as error:
-            return without_sound(index, text, ((str(path), str(error)),))
+    def read(self, index: int) -> Sound:
+        """The features of the recording at an index."""
+        return _stored(self.store, self.transcripts, index, PLAIN)

@@ -1,4 +1,4 @@
-"""Texts as data has them: what may stand in one, and its tokens, padded to a table."""
+"""Texts as tokens: checked against the vocabulary, kept in one array for a split, and padded to a table."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,21 +7,22 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from multiattn.data.recordings import SpeechRecords, clean_transcript
 from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
 
 def known_tokens(text: str, tokenizer: Tokenizer, *, place: str, kind: str) -> list[int]:
-    """The tokens of a question or an answer, without special ones at its ends.
+    """Encode a question or an answer, without special tokens at its ends.
 
     Args:
         text: As it was written.
-        tokenizer: That makes them.
-        place: Whose it is, for the message.
-        kind: What it is: "question".
+        tokenizer: Encodes the text.
+        place: Where the text is from, for the message.
+        kind: What it is, for the message: "question".
 
     Raises:
-        InputError: No word is in the vocabulary, or there is none.
+        InputError: The text has no word that the vocabulary has.
     """
     ids = tokenizer.encode(text)
     if not is_known(ids, tokenizer):
@@ -33,18 +34,21 @@ def known_tokens(text: str, tokenizer: Tokenizer, *, place: str, kind: str) -> l
 
 
 def is_known(ids: Sequence[int], tokenizer: Tokenizer) -> bool:
-    """Whether tokens of a text have a word that the vocabulary has."""
+    """Whether the tokens of a text have a word that the vocabulary has."""
     return bool(tokenizer.decode(ids).strip())
 
 
 class TokenRows:
-    """The tokens of the texts of a split's items, in one array, which worker processes share; lists they cannot."""
+    """The tokens of all texts of a split in one array: worker processes share its memory, which they cannot of lists.
+
+    Each item of the split has any number of texts.
+    """
 
     def __init__(self, items: Iterable[Iterable[Sequence[int]]]) -> None:
-        """Take them up.
+        """Copy the tokens.
 
         Args:
-            items: Of each item its texts, as tokens.
+            items: The tokens of each text of each item.
         """
         rows: list[Sequence[int]] = []
         self.first = [0]
@@ -56,37 +60,98 @@ class TokenRows:
         self._tokens = np.fromiter((token for row in rows for token in row), np.int32, self._starts[-1])
 
     def count(self, item: int) -> int:
-        """How many texts an item has."""
+        """The number of texts of an item."""
         return self.first[item + 1] - self.first[item]
 
     def row(self, item: int, number: int) -> np.ndarray:
-        """The tokens of one."""
+        """The tokens of text `number` of an item."""
         return self._tokens[self.span(item, number)]
 
     def span(self, item: int, number: int) -> slice:
-        """Where they are among the tokens of all texts."""
+        """The part of the array that holds these tokens."""
         row = self.first[item] + number
         return slice(self._starts[row], self._starts[row + 1])
 
 
 def with_ends(ids: Sequence[int], *, start: int, end: int, room: int) -> list[int]:
-    """The tokens of a text that a decoder is to write, from the start token to the end token.
+    """Put the start and the end token around a text that a decoder learns to write.
 
     Args:
-        ids: Without them.
+        ids: The tokens of the text.
         start: The token before each text.
         end: The token after it.
-        room: Tokens a text may have between them. A longer one is cut after one more, and then has no end token: it
-            teaches no end where there is none.
+        room: The largest number of tokens between them. A longer text is cut after one more, and has no end token
+            then: the decoder must not learn to end there.
     """
     return [start, *ids[: room + 1]] if len(ids) > room else [start, *ids, end]
 
 
 def padded(rows: Sequence[np.ndarray], pad: int) -> tuple[Int64[Tensor, "r n"], Bool[Tensor, "r n"]]:
-    """Rows of tokens as a table, and where a token of it is none of the padding."""
+    """Pad rows of tokens to a table; its mask is False where a token is padding."""
     tokens = np.full((len(rows), max(map(len, rows), default=2)), pad, np.int64)
     attention_mask = np.zeros(tokens.shape, np.bool_)
-    for place, row in enumerate(rows):
-        tokens[place, : len(row)] = row
-        attention_mask[place, : len(row)] = True
+    for number, row in enumerate(rows):
+        tokens[number, : len(row)] = row
+        attention_mask[number, : len(row)] = True
     return torch.from_numpy(tokens), torch.from_numpy(attention_mask)
+
+
+class Transcripts:
+    """Encodes transcripts."""
+
+    def __init__(self, tokenizer: Tokenizer, *, clean: bool, start: int, end: int, room: int) -> None:
+        """Set how.
+
+        Args:
+            tokenizer: Encodes a text.
+            clean: Whether texts are cleaned first (`clean_transcript`).
+            start: The token before each text.
+            end: The token after it.
+            room: The largest number of tokens between them.
+        """
+        self.tokenizer, self.clean, self.start, self.end, self.room = tokenizer, clean, start, end, room
+        self._unknown = tokenizer.id_of("[UNK]")
+        # a vocabulary that keeps spaces has words with a space before them, which the first word of a text needs, too
+        self._space = " " if tokenizer.decode(tokenizer.encode(" a")) == " a" else ""
+
+    def check(self, records: SpeechRecords) -> None:
+        """Make sure that the vocabulary has all characters of the transcripts.
+
+        Raises:
+            InputError: It lacks one, or a transcript is empty once it is cleaned. The message names the recording.
+        """
+        known: set[str] = set()
+        for path, text in records.items:
+            cleaned = self._cleaned(text)
+            if text.strip() and not cleaned:
+                raise InputError(
+                    f"{path}: no words are left of the transcript {text!r} once it is cleaned. Correct it, or leave it "
+                    "empty where nothing is said."
+                )
+            new = set(cleaned) - known
+            unknown = [letter for letter in sorted(new) if self._unknown in self.tokenizer.encode(letter)]
+            if unknown and self._unknown is not None:
+                letters = ", ".join(repr(letter) for letter in unknown)
+                raise InputError(
+                    f"{path}: the transcript must be in characters that the vocabulary has, but has {letters} instead. "
+                    "Correct it, or learn a vocabulary from training texts that have them, with `clean`."
+                )
+            known |= new
+
+    def encode(self, text: str) -> np.ndarray:
+        """Encode a transcript, from the start token to the end token.
+
+        Raises:
+            InputError: There are more tokens than the decoder has positions for.
+        """
+        cleaned = self._cleaned(text)
+        ids = self.tokenizer.encode(self._space + cleaned) if cleaned else []
+        if len(ids) > self.room:
+            raise InputError(
+                f"the transcript must have at most {self.room} tokens, for which the decoder has positions, but has "
+                f"{len(ids)} instead: {text[:40]!r} ... Cut the recording into shorter ones."
+            )
+        return np.array([self.start, *ids, self.end], np.int64)
+
+    def _cleaned(self, text: str) -> str:
+        return clean_transcript(text) if self.clean else text.strip()

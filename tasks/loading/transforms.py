@@ -1,4 +1,4 @@
-"""Random changes to training pictures. What evaluation and inference do is `ImagePreprocessing`, and nothing else.
+"""Random changes to training pictures. Evaluation and inference use `ImagePreprocessing` alone.
 
 h, w are the height and width of the model's input in pixels.
 """
@@ -33,10 +33,10 @@ class Augmentation:
     to `padding` pixels, which suits small pictures. `none`: as in evaluation."""
 
     scale: tuple[float, float] = (0.35, 1.0)
-    """Share of the picture's area that a `resized` crop takes, from and to."""
+    """Smallest and largest share of the picture's area that a `resized` crop takes."""
 
     padding: int = 4
-    """How far a `padded` crop may move, in pixels of the input; what comes in is a mirror image of the edge."""
+    """How far a `padded` crop may move, in pixels of the input; the gap is filled with a mirror image of the edge."""
 
     flip: float = 0.5
     """Probability of a mirror image, left to right."""
@@ -63,9 +63,9 @@ class Augmentation:
 
 
 def training_transform(augmentation: Augmentation, preprocessing: ImagePreprocessing) -> Transform:
-    """The random way from a picture (upright RGB) to the model's input, normalized as `preprocessing` does it.
+    """Make the random transform from a picture (upright RGB) to the model's input, normalized as by `preprocessing`.
 
-    Draws from the generators of torch, numpy and Python; set them before the call for the same result again.
+    It draws from the generators of torch, numpy and Python; with the same seeds the result is the same.
     """
     height, width = preprocessing.size
     filters = {name: InterpolationMode(name) for name in ("nearest", "bilinear", "bicubic", "lanczos")}
@@ -101,21 +101,24 @@ def training_transform(augmentation: Augmentation, preprocessing: ImagePreproces
 
 
 def _rand_augment(notation: str, *, size: tuple[int, int], gray: tuple[int, ...]) -> RandAugment:
-    """RandAugment for an input of `size`, with `gray` for what comes in from outside.
+    """Make RandAugment for an input of `size`, with `gray` for pixels from outside the picture.
 
     Raises:
         InputError: The notation is not timm's.
     """
     try:
-        return rand_augment_transform(notation, {"translate_const": int(min(size) * 0.45), "img_mean": gray})
-    except (AssertionError, KeyError, ValueError) as error:  # timm asserts, where it does not merely convert
+        augment: RandAugment = rand_augment_transform(
+            notation, {"translate_const": int(min(size) * 0.45), "img_mean": gray}
+        )
+    except (AssertionError, KeyError, ValueError) as error:  # timm asserts, or fails to convert a number
         raise InputError(
             f"`rand_augment` must be in timm's notation, for example 'rand-m9-n2-mstd0.5', but is {notation!r} instead."
         ) from error
+    return augment
 
 
 class _Shift:
-    """Move the picture by up to `reach` pixels each way; the edge is mirrored into the gap."""
+    """Move the picture by up to `reach` pixels in each direction; the gap is filled with a mirror image of the edge."""
 
     def __init__(self, reach: int) -> None:
         self.reach = reach

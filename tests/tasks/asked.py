@@ -13,9 +13,10 @@ seed_everything: 3
 model:
   class_path: multiattn.tasks.AnswerTask
   init_args:
-    encoder: compact
-    encoder_overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], stem_strides: [], dim: 20, depth: 2,
-                         num_heads: 2, mlp_dim: 30, dropout: 0.1, stochastic_depth: 0.2}}
+    vision:
+      preset: compact
+      overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], stem_strides: [], dim: 20, depth: 2,
+                   num_heads: 2, mlp_dim: 30, dropout: 0.1, stochastic_depth: 0.2}}
     question: {{dim: 24, depth: 2, num_heads: 2, mlp_dim: 30, max_length: 20, dropout: 0.1}}
     label_smoothing: 0.1
     optimization: {{lr: 3.0e-3}}
@@ -23,10 +24,9 @@ data:
   class_path: multiattn.tasks.AnswerData
   init_args:
     root: {root}
-    batch_size: 6
+    batches: {{size: 6, num_workers: {workers}}}
     questions_per_picture: 2
     vocab_size: 61
-    num_workers: {workers}
 trainer:
   default_root_dir: {run}
   accelerator: cpu

@@ -13,22 +13,22 @@ seed_everything: 3
 model:
   class_path: multiattn.tasks.CaptionTask
   init_args:
-    encoder: compact
-    encoder_overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], stem_strides: [], dim: 20, depth: 2,
-                         num_heads: 2, mlp_dim: 30, dropout: 0.1, stochastic_depth: 0.2}}
+    vision:
+      preset: compact
+      overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], stem_strides: [], dim: 20, depth: 2,
+                   num_heads: 2, mlp_dim: 30, dropout: 0.1, stochastic_depth: 0.2}}
     decoder: {{dim: 24, depth: 2, num_heads: 2, mlp_dim: 30, max_length: 40, dropout: 0.1}}
     label_smoothing: 0.1
-    validation_captions: 7
+    validation_texts: 7
     decoding: {{max_tokens: 5}}
     optimization: {{lr: 3.0e-3}}
 data:
   class_path: multiattn.tasks.CaptionData
   init_args:
     root: {root}
-    batch_size: 6
+    batches: {{size: 6, num_workers: {workers}}}
     captions_per_picture: 2
     vocab_size: 61
-    num_workers: {workers}
 trainer:
   default_root_dir: {run}
   accelerator: cpu

@@ -68,9 +68,10 @@ seed_everything: 3
 model:
   class_path: multiattn.tasks.ClassifyTask
   init_args:
-    architecture: compact
-    overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], dim: 20, depth: 2, num_heads: 2, mlp_dim: 30,
-                 dropout: 0.1, stochastic_depth: 0.2}}
+    vision:
+      preset: compact
+      overrides: {{image_size: [16, 16], stem: patch, stem_channels: [], dim: 20, depth: 2, num_heads: 2, mlp_dim: 30,
+                   dropout: 0.1, stochastic_depth: 0.2}}
     label_smoothing: 0.1
     class_weights: [1.0, 2.0, 3.0]
     mixing: {{mixup: 0.2, cutmix: 1.0}}
@@ -79,8 +80,7 @@ data:
   class_path: multiattn.tasks.ClassifyData
   init_args:
     root: {root}
-    batch_size: 6
-    num_workers: {workers}
+    batches: {{size: 6, num_workers: {workers}}}
     augmentation: {{rand_augment: rand-m9-n2-mstd0.5, erasing: 0.3}}
 trainer:
   default_root_dir: {run}

@@ -18,15 +18,16 @@ seed_everything: 3
 model:
   class_path: multiattn.tasks.TranscribeTask
   init_args:
-    architecture: compact
-    encoder: {{mels: 13, dim: 20, depth: 2, num_heads: 2, mlp_dim: 30, max_frames: 61, dropout: 0.1,
-               stochastic_depth: 0.2}}
+    audio:
+      preset: compact
+      overrides: {{mels: 13, dim: 20, depth: 2, num_heads: 2, mlp_dim: 30, max_frames: 61, dropout: 0.1,
+                   stochastic_depth: 0.2}}
     decoder: {{dim: 24, depth: 2, num_heads: 2, mlp_dim: 30, max_length: 11, dropout: 0.1}}
     ctc_weight: 0.3
     label_smoothing: 0.1
     spec_augment: {{mel_width: 3, time_width: 7}}
     normalizer: basic
-    validation_transcripts: 5
+    validation_texts: 5
     decoding: {{max_tokens: 5}}
     optimization: {{lr: 3.0e-3}}
 data:
@@ -34,10 +35,9 @@ data:
   init_args:
     root: {root}
     batch_seconds: 3.5
-    eval_batch_size: 4
+    batches: {{eval_size: 4, num_workers: {workers}}}
     vocab_size: 31
     augmentation: {{speed: [0.9, 1.0, 1.1], noise_share: 0.5}}
-    num_workers: {workers}
 trainer:
   default_root_dir: {run}
   accelerator: cpu

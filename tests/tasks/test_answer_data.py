@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,11 @@ from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models import TextDecoderConfig, TextEncoderConfig, ViT, ViTConfig
 from multiattn.tasks import AnswerData
+from multiattn.tasks.contracts import AnswerNeeds, TokenFormat
 from multiattn.tasks.loading.question_batches import AnswerBatch
 from multiattn.tasks.loading.transforms import Augmentation
+
+from .attach import grouped, in_process
 
 SIZE = (10, 15)
 PREPROCESSING = ImagePreprocessing(SIZE, SIZE, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -53,29 +55,24 @@ QUESTION = TextEncoderConfig(vocab_size=211, max_length=43, context_dim=14)
 DECODER = TextDecoderConfig(vocab_size=211, max_length=43, context_dim=256)
 
 
-def attached(data: AnswerData, *, task: dict[str, Any] | None = None, rank: int = 0, world: int = 1) -> AnswerData:
-    """The data as a trainer has it; `question` and `decoder` of the task are configurations."""
-    task = {"question": QUESTION, "decoder": None, "tokenizer": None} | (task or {})
-    torch.manual_seed(3)
-    encoder = ViT(ViTConfig(image_size=SIZE, patch_size=5, num_classes=0, dim=14, depth=1, num_heads=2, mlp_dim=11))
-    model = SimpleNamespace(
-        encoder=encoder,
-        question=SimpleNamespace(config=task["question"]),
-        decoder=task["decoder"] and SimpleNamespace(config=task["decoder"]),
-    )
-    module = SimpleNamespace(preprocessing=PREPROCESSING, tokenizer=task["tokenizer"], model=model, pointing_weight=0.0)
-    data.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=rank, world_size=world, is_global_zero=rank == 0, lightning_module=module
-    )
-    return data
-
-
 def make(
     root: Path | list[str], *, task: dict[str, Any] | None = None, rank: int = 0, world: int = 1, **options: Any
 ) -> AnswerData:
+    """The data as a trainer and a task have it; `question` and `decoder` of the task are configurations."""
     options = {"batch_size": 3, "num_workers": 0, "vocab_size": 83, "questions_per_picture": 2} | options
-    data = AnswerData(root if isinstance(root, list) else str(root), **options)
-    return attached(data, task=task, rank=rank, world=world)
+    data = AnswerData(root if isinstance(root, list) else str(root), **grouped(**options))
+    task = {"question": QUESTION, "decoder": None, "tokenizer": None} | (task or {})
+    torch.manual_seed(3)
+    encoder = ViT(ViTConfig(image_size=SIZE, patch_size=5, num_classes=0, dim=14, depth=1, num_heads=2, mlp_dim=11))
+    data.needs = AnswerNeeds(
+        task["tokenizer"],
+        None if task["decoder"] is None else TokenFormat.of_config(task["decoder"]),
+        PREPROCESSING,
+        encoder,
+        is_closed=task["decoder"] is None,
+        question=TokenFormat.of_config(task["question"]),
+    )
+    return in_process(data, rank=rank, world=world)
 
 
 def epoch_of(data: AnswerData, epoch: int) -> list[AnswerBatch]:
@@ -209,7 +206,7 @@ def test_the_coverage_is_told(asked, capsys) -> None:
     make(asked, min_count=2).train_dataloader()
     assert capsys.readouterr().err == (
         "The list of 3 answers covers 84.00% of the 25 training questions and 88.89% of the 9 validation questions; "
-        "the other 5 are not learnt from, and count as wrong.\n"
+        "the other 5 are not learned from, and count as wrong.\n"
     )
     make(asked).train_dataloader()
     told = capsys.readouterr().err
@@ -300,7 +297,7 @@ def test_features_stand_for_pictures(asked, tmp_path) -> None:
     assert batch.images is None and batch.features is not None and plain.images is not None
     assert same([batch._replace(features=None)], [plain._replace(images=None)])
     with torch.no_grad():
-        expected = data._task.model.encoder.features(plain.images)
+        expected = data.needs.encoder.features(plain.images)
     torch.testing.assert_close(batch.features.float(), expected, atol=2e-3, rtol=2e-3)
     evaluated: Any = next(iter(data.val_dataloader()))
     assert evaluated.features.shape[1:] == expected.shape[1:]
@@ -405,7 +402,7 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, asked) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "`batch_size` must be at least 1, but is 0 instead"),
+        ({"batch_size": 0}, "`batches.size` must be at least 1, but is 0 instead"),
         ({"questions_per_picture": 0}, "`questions_per_picture` must be at least 1"),
         ({"max_answers": 0}, "`max_answers` must be at least 1"),
         ({"min_count": 0}, "`min_count` must be at least 1"),
@@ -416,13 +413,13 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, asked) -> None:
 )
 def test_options_out_of_range_are_named(options, message) -> None:
     with pytest.raises(InputError, match=message):
-        AnswerData("data", **options)
+        AnswerData("data", **grouped(**options))
 
 
 def test_pictures_are_not_changed_unless_that_is_asked_for(asked) -> None:
     plain, evaluated = epoch_of(make(asked, batch_size=13), 0)[0], make(asked).evaluation_items("train")
     assert plain.images is not None
     for image, place in zip(plain.images, plain.indices.tolist(), strict=True):
-        expected = evaluated[place].sample.image
+        expected = evaluated[place].sample.content
         assert expected is not None
         torch.testing.assert_close(image, expected)

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from multiattn.tasks.answer_loss import ClosedLoss
-from multiattn.tasks.caption_loss import TextLoss
+from multiattn.tasks.losses import ClosedLoss, TextLoss
 
 
 def naive(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, smoothing: float) -> float:

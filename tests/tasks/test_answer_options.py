@@ -10,13 +10,20 @@ from torchmetrics import MeanMetric
 from transformers import BertConfig, BertModel
 
 from multiattn.errors import ModelError
+from multiattn.inputs import Tokenizer
 from multiattn.tasks.answer import AnswerTask
+from multiattn.tasks.contracts import TextFacts
+from multiattn.tasks.parts import VisionEncoder
 from multiattn.weights import ModelBundle
 from tests.fixtures import save_tiny_answerer, save_tiny_captioner
 
-COMPACT = {"encoder": "compact"}
+from .attach import filled
+
+COMPACT = VisionEncoder(preset="compact")
 WRITES = {"answer": "decoder"}
+WORDS = Tokenizer.train(["a"], kind="bpe", vocab_size=9)
 SHAPE = {"image_size": [16, 16], "stem": "patch", "stem_channels": [], "stem_strides": [], "dim": 20, "depth": 1}
+SMALL = VisionEncoder(preset="compact", overrides=SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -53,39 +60,60 @@ def save_bert(directory: Path) -> Path:
     [
         (
             {},
-            "one of `encoder`, `encoder_pretrained` and `pretrained` must say what to start from, but none of them is "
-            "given.",
+            "one of `vision.preset`, `vision.pretrained` and `pretrained` must say what to start from, but none of "
+            "them is given.",
         ),
-        (COMPACT | {"question": {"width": 3}}, "`question` must be among dim, depth, num_heads"),
-        (COMPACT | {"question": {"vocab_size": 9}}, "`question` must be among dim, depth, num_heads"),
-        (COMPACT | {"question": {"context_dim": 9}}, "`question` must be among dim, depth, num_heads"),
-        (COMPACT | {"question": {"dim": 24.5}}, "`question.dim` must be "),
+        ({"vision": {"preset": "compact"}, "question": {"width": 3}}, "`question` must be among dim, depth, num_heads"),
         (
-            COMPACT | {"question": {"dim": 24, "num_heads": 5}},
+            {"vision": {"preset": "compact"}, "question": {"vocab_size": 9}},
+            "`question` must be among dim, depth, num_heads",
+        ),
+        (
+            {"vision": {"preset": "compact"}, "question": {"context_dim": 9}},
+            "`question` must be among dim, depth, num_heads",
+        ),
+        ({"vision": {"preset": "compact"}, "question": {"dim": 24.5}}, "`question.dim` must be "),
+        (
+            {"vision": {"preset": "compact"}, "question": {"dim": 24, "num_heads": 5}},
             "`question` cannot be used: `dim` must be a multiple of `num_heads` (5)",
         ),
-        (COMPACT | WRITES | {"decoder": {"width": 3}}, "`decoder` must be among dim, depth, num_heads"),
         (
-            COMPACT | {"decoder": {"dim": 24}},
+            {"vision": {"preset": "compact"}, "answer": "decoder", "decoder": {"width": 3}},
+            "`decoder` must be among dim, depth, num_heads",
+        ),
+        (
+            {"vision": {"preset": "compact"}, "decoder": {"dim": 24}},
             "`decoder` must be left out where `answer` is closed, but is given. Or set `answer: decoder`.",
         ),
         (
-            COMPACT | WRITES | {"head_dim": 24},
+            {"vision": {"preset": "compact"}, "answer": "decoder", "head_dim": 24},
             "`head_dim` must be left out where `answer` is decoder, but is given. Or set `answer: closed`.",
         ),
-        (COMPACT | {"head_dim": 0}, "`head_dim` must be at least 1, but is 0 instead."),
-        (COMPACT | {"label_smoothing": 1.0}, "`label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
-        (COMPACT | {"image_size": 0}, "`image_size` must be at least 1, but is 0 instead."),
-        (COMPACT | {"encoder_lr_share": -1.0}, "`encoder_lr_share` must be at least 0 and finite, but is -1.0"),
-        (COMPACT | {"decoding": {"beam": 3}}, "`decoding` must be among max_tokens, min_tokens, num_beams"),
+        ({"vision": {"preset": "compact"}, "head_dim": 0}, "`head_dim` must be at least 1, but is 0 instead."),
         (
-            COMPACT | WRITES | {"decoding": {"sample": True}},
+            {"vision": {"preset": "compact"}, "label_smoothing": 1.0},
+            "`label_smoothing` must be at least 0 and below 1, but is 1.0 instead.",
+        ),
+        (
+            {"vision": {"preset": "compact", "image_size": 0}},
+            "`vision.image_size` must be at least 1, but is 0 instead.",
+        ),
+        (
+            {"vision": {"preset": "compact", "lr_share": -1.0}},
+            "`vision.lr_share` must be at least 0 and finite, but is -1.0",
+        ),
+        (
+            {"vision": {"preset": "compact"}, "decoding": {"beam": 3}},
+            "`decoding` must be among max_tokens, min_tokens, num_beams",
+        ),
+        (
+            {"vision": {"preset": "compact"}, "answer": "decoder", "decoding": {"sample": True}},
             "`decoding.sample` must be false, for answers are searched for, but is True instead.",
         ),
         (
             {"pretrained": "{captioner}"},
             "`pretrained` must name a model that answers, but {captioner} is a model that can caption. Give it as "
-            "`encoder_pretrained`",
+            "`vision.pretrained`",
         ),
         (
             {"pretrained": "{classifier}", "question": {"depth": 2}},
@@ -101,24 +129,24 @@ def save_bert(directory: Path) -> Path:
         ),
         (
             {"pretrained": "{classifier}", "question_pretrained": "{bert}"},
-            "`question_pretrained` must not come with `pretrained`, which reads already. Leave one out.",
+            "`question_pretrained` must not come with `pretrained`, which has a question encoder. Leave one out.",
         ),
         (
-            COMPACT | {"question_pretrained": "{bert}", "question": {"depth": 3}},
+            {"vision": {"preset": "compact"}, "question_pretrained": "{bert}", "question": {"depth": 3}},
             "`question` must be among dropout, attention_dropout where there is `question_pretrained`, but has depth",
         ),
-        (COMPACT | {"question_pretrained": "{captioner}"}, "{captioner}"),
+        ({"vision": {"preset": "compact"}, "question_pretrained": "{captioner}"}, "{captioner}"),
     ],
 )
 def test_an_option_that_cannot_be_used(options: dict[str, Any], message: str, models: dict[str, Path]) -> None:
-    named = {k: v.format(**models) if isinstance(v, str) else v for k, v in options.items()}
+    named = filled(options, models)
     with pytest.raises(ModelError) as raised:
-        AnswerTask(**named)
+        AnswerTask(**named | {"vision": VisionEncoder(**named.get("vision", {}))})
     assert str(raised.value).startswith(message.format(**models))
 
 
 def test_how_it_answers_is_as_the_trained_model_does_it(models: dict[str, Path]) -> None:
-    assert AnswerTask(encoder="compact").answer == "closed"
+    assert AnswerTask(vision=COMPACT).answer == "closed"
     assert AnswerTask(pretrained=str(models["classifier"])).answer == "closed"
     assert AnswerTask(pretrained=str(models["decoder"])).answer == "decoder"
     assert AnswerTask(pretrained=str(models["decoder"]), answer="closed").answer == "closed"
@@ -127,13 +155,14 @@ def test_how_it_answers_is_as_the_trained_model_does_it(models: dict[str, Path])
 def built(task: AnswerTask, *answers: str) -> Any:
     """The model, as the training program has it made."""
     task._trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
-    return task.build_model(SimpleNamespace(features=None, tokenizer=task.tokenizer, answer_list=answers))
+    assert task.tokenizer is not None
+    return task.build_model(TextFacts(task.tokenizer, answers=answers))
 
 
 @pytest.mark.parametrize("writes", [False, True])
 def test_a_bert_reads_the_questions_with_its_own_words(writes: bool, models: dict[str, Path]) -> None:
     options = WRITES | {"decoder": {"dim": 12, "num_heads": 2, "max_length": 7}} if writes else {}
-    task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]), **options)
+    task = AnswerTask(vision=SMALL, question_pretrained=str(models["bert"]), **options)
     model = built(task, *(() if writes else ("red", "no")))
     bert = BertModel.from_pretrained(models["bert"]).eval()
     theirs = bert.state_dict()
@@ -154,7 +183,7 @@ def test_a_state_of_another_list_of_answers_is_refused(models: dict[str, Path]) 
     """One of as many answers would load, and each answer would be taken for another."""
     checkpoint: dict[str, Any] = {}
     for answers in (("red", "no"), ("no", "red")):
-        task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]))
+        task = AnswerTask(vision=SMALL, question_pretrained=str(models["bert"]))
         task.model = built(task, *answers)
         if not checkpoint:
             task.on_save_checkpoint(checkpoint)
@@ -165,7 +194,7 @@ def test_a_state_of_another_list_of_answers_is_refused(models: dict[str, Path]) 
 
 def test_a_batch_that_teaches_nothing_is_logged(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several processes each logs each step and each split, or they wait for each other for ever."""
-    task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]))
+    task = AnswerTask(vision=SMALL, question_pretrained=str(models["bert"]))
     task.model = built(task, "red", "no")
     task.loss = task.build_loss(None)
     logged: list[tuple[str, float, int]] = []
@@ -177,7 +206,7 @@ def test_a_batch_that_teaches_nothing_is_logged(models: dict[str, Path], monkeyp
 
 
 def test_a_batch_without_a_loss_has_no_weight_in_the_mean_of_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = AnswerTask(encoder="compact")
+    task = AnswerTask(vision=COMPACT)
     task.mean_losses = torch.nn.ModuleDict({"val_loss": MeanMetric()})
     logged = []
     monkeypatch.setattr(task, "log", lambda name, value, **options: logged.append((name, options["batch_size"])))
@@ -188,7 +217,7 @@ def test_a_batch_without_a_loss_has_no_weight_in_the_mean_of_its_split(monkeypat
 
 
 def test_labels_are_kept_in_the_bundle_with_the_vocabulary(models: dict[str, Path]) -> None:
-    task = AnswerTask(encoder="compact", encoder_overrides=SHAPE, question_pretrained=str(models["bert"]))
+    task = AnswerTask(vision=SMALL, question_pretrained=str(models["bert"]))
     task.model = built(task, "red", "no", "2")
     bundle = task.bundle()
     assert isinstance(bundle, ModelBundle)
@@ -197,13 +226,15 @@ def test_labels_are_kept_in_the_bundle_with_the_vocabulary(models: dict[str, Pat
 
 
 def test_several_processes_must_not_wait_for_the_gradients_of_a_frozen_encoder() -> None:
-    task = AnswerTask(encoder="compact", unfreeze_epoch=1)
+    task = AnswerTask(vision=VisionEncoder(preset="compact", unfreeze_epoch=1))
     task._trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(_ddp_kwargs={}))
-    with pytest.raises(ModelError, match="`unfreeze_epoch` must be 0 with several processes .* but is 1 instead"):
-        task.build_model(SimpleNamespace(features=None))
+    with pytest.raises(
+        ModelError, match="`vision.unfreeze_epoch` must be 0 with several processes .* but is 1 instead"
+    ):
+        task.build_model(TextFacts(WORDS))
 
 
 def test_features_need_a_frozen_encoder() -> None:
-    task = AnswerTask(encoder="compact")
-    with pytest.raises(ModelError, match="`encoder_lr_share` must be 0 with `features`, .* but is 1.0 instead"):
-        task.build_model(SimpleNamespace(features=Path("kept")))
+    task = AnswerTask(vision=COMPACT)
+    with pytest.raises(ModelError, match="`vision.lr_share` must be 0 with `features`, .* but is 1.0 instead"):
+        task.build_model(TextFacts(WORDS, stores_features=True))

@@ -13,8 +13,9 @@ from multiattn.data.questions import Question, QuestionRecords, read_questions
 from multiattn.errors import ModelError
 from multiattn.pipelines import AnswerPipeline
 from multiattn.tasks import AnswerTask
-from multiattn.tasks.answer_loss import bag_of_words_loss, pointing_loss
 from multiattn.tasks.loading.box_patches import BoxPatches, box_patches
+from multiattn.tasks.losses import bag_of_words_loss, pointing_loss
+from multiattn.tasks.parts import VisionEncoder
 from multiattn.tasks.training import main
 from multiattn.weights import load_bundle
 
@@ -27,10 +28,11 @@ MODEL = """
 model:
   class_path: multiattn.tasks.AnswerTask
   init_args:
-    encoder: compact
-    image_size: 24
-    encoder_overrides: {dim: 16, depth: 1, num_heads: 2, mlp_dim: 16, stem: patch, patch_size: 8, stem_channels: [],
-                        stem_strides: []}
+    vision:
+      preset: compact
+      image_size: 24
+      overrides: {dim: 16, depth: 1, num_heads: 2, mlp_dim: 16, stem: patch, patch_size: 8, stem_channels: [],
+                  stem_strides: []}
     question: {dim: 16, depth: 2, num_heads: 2, mlp_dim: 16, max_length: 16}
     head_dim: 16
     bag_of_words_weight: 1.0
@@ -38,7 +40,7 @@ model:
     optimization: {lr: 3.0e-2, warmup_epochs: 0}
 data:
   class_path: multiattn.tasks.AnswerData
-  init_args: {root: ROOT, batch_size: 7, vocab_size: 300, num_workers: 0}
+  init_args: {root: ROOT, batches: {size: 7, num_workers: 0}, vocab_size: 300}
 trainer: {default_root_dir: RUN, max_epochs: 25, accelerator: cpu, enable_progress_bar: false}
 """
 
@@ -177,8 +179,20 @@ def test_only_a_list_can_be_taught_where_to_look():
     decoder = {"dim": 16, "num_heads": 2}
     for name in ("bag_of_words_weight", "pointing_weight"):
         with pytest.raises(ModelError, match=f"`{name}` must be 0 where a decoder answers"):
-            AnswerTask(encoder="compact", question=question, answer="decoder", decoder=decoder, **{name: 1.0})
+            AnswerTask(
+                vision=VisionEncoder(preset="compact"),
+                question=question,
+                answer="decoder",
+                decoder=decoder,
+                **{name: 1.0},
+            )
         with pytest.raises(ModelError, match=f"`{name}` must be at least 0 and finite, but is -1.0"):
-            AnswerTask(encoder="compact", question=question, answer="closed", **{name: -1.0})
+            AnswerTask(vision=VisionEncoder(preset="compact"), question=question, answer="closed", **{name: -1.0})
     with pytest.raises(ModelError, match="`pointing_weight` must be 0 where the model is compiled"):
-        AnswerTask(encoder="compact", question=question, answer="closed", pointing_weight=1.0, compile=True)
+        AnswerTask(
+            vision=VisionEncoder(preset="compact"),
+            question=question,
+            answer="closed",
+            pointing_weight=1.0,
+            compile=True,
+        )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from multiattn.data.scene_files import asked_scenes, write_scenes
+from multiattn.data.scene_files import scenes_with_questions, write_scenes
 from multiattn.metrics.vqa import answer_scores
 from multiattn.models.vqa import VQA
 from multiattn.tasks.answer_model import teacher_forced
@@ -20,7 +20,7 @@ from .conftest import ROOT, logged
 # Lightning's own warnings on this torch are no failure of ours
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.num_workers=0"
+ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.batches.num_workers=0"
 LACKS = "--data.max_answers=2 --trainer.max_epochs=1"
 RAW = "--trainer.callbacks=null --checkpoint.keep=9 --checkpoint.every_n_steps=0 --trainer.max_epochs=1"  # no averages
 
@@ -69,13 +69,13 @@ def test_each_configuration_is_fitted(name: str, asked: Path, encoder: Path, tmp
     if name == "easy_vqa":  # whose questions have boxes
         root = tmp_path / "scenes"
         for split in ("train", "validation"):
-            scenes = asked_scenes(split, 13, questions=5, seed=1)
+            scenes = scenes_with_questions(split, 13, questions=5, seed=1)
             write_scenes(scenes, root / split)
-    options = f"{ONE_PROCESS} --data.batch_size=6 --data.root={root} --trainer.default_root_dir={tmp_path}"
+    options = f"{ONE_PROCESS} --data.batches.size=6 --data.root={root} --trainer.default_root_dir={tmp_path}"
     if name != "easy_vqa":
         options += " --data.vocab_size=61"
     if name in ("daquar", "vqav2"):
-        options += f" --model.encoder_pretrained={encoder} --model.image_size=15"
+        options += f" --model.vision.pretrained={encoder} --model.vision.image_size=15"
     if name == "daquar":
         options += f" --data.features={tmp_path}/features"
     if name == "vqav2":
@@ -172,7 +172,7 @@ def test_a_training_that_goes_on_is_bitwise_the_same(options: str, asked: Path, 
 
 
 def test_features_from_disk_teach_as_the_pictures_do(asked: Path, tmp_path: Path) -> None:
-    common = f"{RAW} --model.encoder_lr_share=0"
+    common = f"{RAW} --model.vision.lr_share=0"
     pictures = fit(asked, tmp_path / "pictures", common)
     features = fit(asked, tmp_path / "features", f"{common} --data.features={tmp_path}/kept")
     assert list(features.values()) == pytest.approx(list(pictures.values()), rel=2e-3)  # kept in float16
@@ -180,7 +180,7 @@ def test_features_from_disk_teach_as_the_pictures_do(asked: Path, tmp_path: Path
     assert values[0] == pytest.approx(values[1], rel=2e-3)
 
 
-STILL = f"{RAW} --model.encoder=null --model.encoder_overrides=null --model.optimization.lr=1e-12"
+STILL = f"{RAW} --model.vision.preset=null --model.vision.overrides=null --model.optimization.lr=1e-12"
 """Options of a training that moves next to nothing, from trained weights."""
 
 
@@ -235,8 +235,8 @@ def test_a_model_that_writes_goes_on_with_its_decoder_and_its_decoding(
 
 
 def test_the_encoder_of_a_classifier_is_frozen(asked: Path, encoder: Path, tmp_path: Path) -> None:
-    options = f"{RAW} --model.encoder=null --model.encoder_overrides=null --model.encoder_lr_share=0"
-    fit(asked, tmp_path, f"{options} --model.encoder_pretrained={encoder}")
+    options = f"{RAW} --model.vision.preset=null --model.vision.overrides=null --model.vision.lr_share=0"
+    fit(asked, tmp_path, f"{options} --model.vision.pretrained={encoder}")
     before = load_bundle(encoder).model.state_dict()
     after = model_of(tmp_path).encoder.state_dict()
     assert after and all(torch.equal(after[key], before[key]) for key in after)

@@ -1,8 +1,8 @@
 """The data module of captioning: what is in a batch, and when it is the same again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,13 @@ from PIL import Image
 from multiattn.data.captions import clean_caption
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import ImagePreprocessing, Tokenizer
-from multiattn.models import TextDecoderConfig, ViT, ViTConfig
+from multiattn.models import ViT, ViTConfig
 from multiattn.tasks import CaptionData
+from multiattn.tasks.contracts import ImageTextNeeds, TokenFormat
 from multiattn.tasks.loading.caption_batches import CaptionBatch
 from multiattn.tasks.loading.transforms import Augmentation
+
+from .attach import grouped, in_process
 
 SIZE = (10, 15)
 PREPROCESSING = ImagePreprocessing(SIZE, SIZE, "bilinear", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -50,24 +53,18 @@ def encoder(seed: int = 3) -> ViT:
     return ViT(ViTConfig(image_size=SIZE, patch_size=5, num_classes=0, dim=14, depth=1, num_heads=2, mlp_dim=11))
 
 
-def attached(data: CaptionData, *, task: dict[str, Any] | None = None, rank: int = 0, world: int = 1) -> CaptionData:
-    """The data as a trainer has it."""
-    config = TextDecoderConfig(vocab_size=211, max_length=43)
-    model = SimpleNamespace(encoder=encoder(), decoder=SimpleNamespace(config=config))
-    module = {"preprocessing": PREPROCESSING, "tokenizer": None, "prompt": "", "model": model} | (task or {})
-    data.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=rank,
-        world_size=world,
-        is_global_zero=rank == 0,
-        strategy=SimpleNamespace(barrier=lambda: None),
-        lightning_module=SimpleNamespace(**module),
-    )
-    return data
+FORMAT = TokenFormat(start=1, end=2, pad=0, max_length=43)
+
+
+def attached(data: CaptionData, *, rank: int = 0, world: int = 1, **needs: Any) -> CaptionData:
+    """The data as a trainer and a task have it."""
+    data.needs = ImageTextNeeds(**{"text": FORMAT, "preprocessing": PREPROCESSING, "vit": encoder()} | needs)
+    return in_process(data, rank=rank, world=world)
 
 
 def make(root: Path, *, task: dict[str, Any] | None = None, **options: Any) -> CaptionData:
     options = {"batch_size": 3, "num_workers": 0, "vocab_size": 71, "captions_per_picture": 2} | options
-    return attached(CaptionData(str(root), **options), task=task)
+    return attached(CaptionData(str(root), **grouped(**options)), **(task or {}))
 
 
 def epoch_of(data: CaptionData, epoch: int) -> list[CaptionBatch]:
@@ -148,21 +145,20 @@ def test_a_caption_that_just_fits_has_its_end(captioned) -> None:
 
 
 def test_the_decoder_and_the_prompt_bound_the_length(captioned) -> None:
-    config = TextDecoderConfig(vocab_size=71, max_length=11)
-    task = {"prompt": "picture", "model": SimpleNamespace(encoder=None, decoder=SimpleNamespace(config=config))}
-    data = make(captioned, vocabulary="characters", task=task)
-    given = len(data.tokenizer.encode("picture"))
-    assert given == 8  # a space before the word
+    prompt = make(captioned, vocabulary="characters").tokenizer.encode("picture")
+    assert len(prompt) == 8  # a space before the word
+    text = replace(FORMAT, max_length=11, opening=tuple(prompt))
+    data = make(captioned, vocabulary="characters", task={"text": text})
     # start, prompt and caption but for the last token, which is only predicted, are what the decoder takes
-    assert {batch.tokens.shape[1] - 1 + given for batch in epoch_of(data, 0)} == {11}
-    with pytest.raises(ModelError, match="`prompt` must leave room for a caption in the 11 tokens .* 'picture 12'"):
-        make(captioned, vocabulary="characters", task=task | {"prompt": "picture 12"}).train_dataloader()
+    assert {batch.tokens.shape[1] - 1 + len(prompt) for batch in epoch_of(data, 0)} == {11}
+    longer = replace(text, opening=tuple([*prompt, *prompt][:10]))
+    with pytest.raises(ModelError, match="must have room for a text after the 11 tokens .*, but takes only 11"):
+        make(captioned, vocabulary="characters", task={"text": longer}).train_dataloader()
 
 
 def test_the_special_tokens_are_the_decoders(captioned) -> None:
-    config = TextDecoderConfig(vocab_size=211, max_length=43, start_token=101, end_token=102, pad_token=103)
-    task = {"model": SimpleNamespace(encoder=None, decoder=SimpleNamespace(config=config))}
-    batch = epoch_of(make(captioned, task=task), 0)[0]
+    text = TokenFormat(start=101, end=102, pad=103, max_length=43)
+    batch = epoch_of(make(captioned, task={"text": text}), 0)[0]
     assert (batch.tokens[:, 0] == 101).all() and all(row[-1] == 102 for row in rows_of(batch))
     assert (batch.tokens[~batch.attention_mask] == 103).all()
 
@@ -208,8 +204,8 @@ def test_two_processes_see_what_one_sees(captioned) -> None:
     whole = epoch_of(make(captioned, batch_size=4), 0)
     halves = []
     for rank in (0, 1):
-        data = CaptionData(str(captioned), batch_size=2, num_workers=0, vocab_size=71, captions_per_picture=2)
-        halves.append(epoch_of(attached(data, rank=rank, world=2), 0))
+        data = make(captioned, batch_size=2)
+        halves.append(epoch_of(in_process(data, rank=rank, world=2), 0))
     for batch, one, other in zip(whole, *halves, strict=True):
         assert batch.indices[0::2].tolist() == one.indices.tolist()
         assert batch.indices[1::2].tolist() == other.indices.tolist()
@@ -266,13 +262,13 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, captioned) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "`batch_size` must be at least 1, but is 0 instead"),
-        ({"eval_batch_size": 0}, "`eval_batch_size` must be at least 1"),
+        ({"batch_size": 0}, "`batches.size` must be at least 1, but is 0 instead"),
+        ({"eval_batch_size": 0}, "`batches.eval_size` must be at least 1"),
         ({"captions_per_picture": 0}, "`captions_per_picture` must be at least 1"),
         ({"max_tokens": 0}, "`max_tokens` must be at least 1"),
         ({"cache_side": 0}, "`cache_side` must be at least 1"),
-        ({"num_workers": -1}, "`num_workers` must be at least 0"),
-        ({"max_bad_share": 2}, "`max_bad_share` must be from 0 to 1"),
+        ({"num_workers": -1}, "`batches.num_workers` must be at least 0"),
+        ({"max_bad_share": 2}, "`batches.max_bad_share` must be from 0 to 1"),
         ({"views": 3, "features": "x"}, "`views` must be 1 or 2, but is 3 instead"),
         ({"views": 2}, "`views` must be 1 where there is no `features`, but is 2 instead"),
         ({"features": "x", "cache_side": 5}, "`cache_side` must not come with `features`"),
@@ -281,4 +277,4 @@ def test_what_is_wrong_is_said_before_any_work(tmp_path, captioned) -> None:
 )
 def test_options_out_of_range_are_named(options, message) -> None:
     with pytest.raises(InputError, match=message):
-        CaptionData("data", **options)
+        CaptionData("data", **grouped(**options))

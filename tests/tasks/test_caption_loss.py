@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
-from multiattn.tasks.caption_loss import TextLoss, shift_targets
+from multiattn.tasks.losses import TextLoss, shift_targets
 from multiattn.tasks.self_critical import Rewards, SelfCritical, advantages, padded, self_critical_loss
 
 TEXTS = [[1, 7, 8, 9, 2], [1, 5, 2], [1, 4, 6, 2]]
@@ -20,7 +20,7 @@ VOCABULARY = 11
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_each_token_of_the_captions_counts_once_and_nothing_else_does(prompt: list[int], smoothing: float) -> None:
     tokens, attention_mask = padded(TEXTS, pad=0, device=torch.device("cpu"))
-    texts = shift_targets(tokens, attention_mask, prompt=torch.tensor(prompt, dtype=torch.int64))
+    texts = shift_targets(tokens, attention_mask, prompt=prompt)
     torch.manual_seed(1)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY)
     loss = TextLoss(label_smoothing=smoothing)

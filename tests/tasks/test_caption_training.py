@@ -19,7 +19,7 @@ from .conftest import ROOT, logged
 # Lightning's own warnings on this torch are no failure of ours
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.num_workers=0"
+ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.batches.num_workers=0"
 SMALL = "--data.vocab_size=61 --model.decoder.dim=24 --model.decoder.depth=1 --model.decoder.mlp_dim=30"
 
 
@@ -36,15 +36,15 @@ def test_each_configuration_is_fitted(name: str, captioned: Path, encoder: Path,
     config = ROOT / "configs" / "caption" / f"{name}.yaml"
     opening = config.read_text()
     assert all(f"# {word}" in opening for word in ("Purpose:", "Command:", "Data:", "Expected:"))
-    options = f"{ONE_PROCESS} --data.batch_size=6 --data.root={captioned} --trainer.default_root_dir={tmp_path}"
+    options = f"{ONE_PROCESS} --data.batches.size=6 --data.root={captioned} --trainer.default_root_dir={tmp_path}"
     if name in ("self_critical", "finetune"):
         options += f" --model.pretrained={trained}/model"
     else:
         options += f" {SMALL}"
     if name == "smoke":
-        options += " --model.image_size=32"
+        options += " --model.vision.image_size=32"
     elif name not in ("self_critical", "finetune"):
-        options += f" --model.encoder_pretrained={encoder} --model.image_size=15 --model.compile=false"
+        options += f" --model.vision.pretrained={encoder} --model.vision.image_size=15 --model.compile=false"
     if name == "coco":
         options += " --data.captions=null --data.pictures=null"
     if name in ("flickr8k_pretrained", "self_critical"):
@@ -87,11 +87,11 @@ RAW = "--trainer.callbacks=null --checkpoint.keep=9 --checkpoint.every_n_steps=0
 
 
 def test_a_trained_encoder_is_frozen_then_learns_at_its_share(captioned: Path, encoder: Path, tmp_path: Path) -> None:
-    common = f"{RAW} --model.encoder=null --model.encoder_pretrained={encoder} --model.encoder_overrides=null"
+    common = f"{RAW} --model.vision.preset=null --model.vision.pretrained={encoder} --model.vision.overrides=null"
     start = load_bundle(encoder).model.state_dict()
     for name, options, moves in (
-        ("frozen", "--model.encoder_lr_share=0", (False, False)),
-        ("later", "--model.unfreeze_epoch=1 --model.encoder_lr_share=0.1", (False, True)),
+        ("frozen", "--model.vision.lr_share=0", (False, False)),
+        ("later", "--model.vision.unfreeze_epoch=1 --model.vision.lr_share=0.1", (False, True)),
         ("all", "", (True, True)),
     ):
         fit(captioned, tmp_path / name, f"{common} {options}")
@@ -104,9 +104,9 @@ def test_a_trained_encoder_is_frozen_then_learns_at_its_share(captioned: Path, e
 
 def test_the_statistics_of_a_frozen_stem_stay(captioned: Path, tmp_path: Path) -> None:
     stem = {"stem": "conv", "stem_channels": "[6,20]", "stem_strides": "[2,2]", "depth": 1}
-    shape = " ".join(f"--model.encoder_overrides.{name}={value}" for name, value in stem.items())
+    shape = " ".join(f"--model.vision.overrides.{name}={value}" for name, value in stem.items())
     options = f"{RAW} {shape} --trainer.max_epochs=1"
-    for name, more, moved in (("frozen", "--model.encoder_lr_share=0", False), ("all", "", True)):
+    for name, more, moved in (("frozen", "--model.vision.lr_share=0", False), ("all", "", True)):
         fit(captioned, tmp_path / name, f"{options} {more}")
         counts = [v for k, v in encoder_of(tmp_path / name, step=3).items() if k.endswith("num_batches_tracked")]
         assert counts
@@ -114,7 +114,7 @@ def test_the_statistics_of_a_frozen_stem_stay(captioned: Path, tmp_path: Path) -
 
 
 def test_features_from_disk_teach_as_the_pictures_do(captioned: Path, tmp_path: Path) -> None:
-    common = f"{RAW} --model.encoder_lr_share=0"
+    common = f"{RAW} --model.vision.lr_share=0"
     still = "--data.augmentation.crop=none --data.augmentation.flip=0"
     pictures = fit(captioned, tmp_path / "pictures", f"{common} {still}")
     features = fit(captioned, tmp_path / "features", f"{common} --data.features={tmp_path}/kept")
@@ -125,15 +125,14 @@ def test_features_from_disk_teach_as_the_pictures_do(captioned: Path, tmp_path: 
 
 
 def test_a_captioner_is_fine_tuned_with_its_own_words_for_cider(trained: Path, captioned: Path, tmp_path: Path) -> None:
-    options = (
-        f"--model.encoder=null --model.encoder_overrides=null --model.decoder=null --model.pretrained={trained}/model"
-    )
+    options = f"--model.pretrained={trained}/model --model.decoder=null "
+    options += "--model.vision.preset=null --model.vision.overrides=null"
     options += " --model.objective=self_critical --model.optimization.warmup_epochs=0 --data.vocab_size=37"
     fit(
         captioned,
         tmp_path,
         f"{options} --trainer.max_epochs=12 --model.optimization.lr=3e-3 --model.self_critical.samples=7 "
-        "--model.validation_captions=0",
+        "--model.validation_texts=0",
     )
     before, after = load_bundle(trained / "model"), load_bundle(tmp_path / "model")
     assert after.tokenizer is not None and before.tokenizer is not None
@@ -148,7 +147,7 @@ def test_a_captioner_is_fine_tuned_with_its_own_words_for_cider(trained: Path, c
     [
         (4, ""),  # in the middle of the second epoch
         (4, "--model.objective=self_critical --model.self_critical.baseline=greedy --model.self_critical.samples=2"),
-        (2, "--model.unfreeze_epoch=1"),
+        (2, "--model.vision.unfreeze_epoch=1"),
     ],
 )
 def test_a_training_that_goes_on_is_bitwise_the_same(step: int, options: str, captioned: Path, tmp_path: Path) -> None:
@@ -173,7 +172,7 @@ def test_mixed_precision_is_accepted(objective: str, captioned: Path, tmp_path: 
     options = f"--trainer.max_epochs=1 --trainer.precision=bf16-mixed --model.objective={objective}"
     losses = fit(captioned, tmp_path, options)
     assert all(torch.isfinite(torch.tensor(list(losses.values()))))
-    assert load_bundle(tmp_path / "model").model.decoder.embedding.weight.dtype == torch.float32
+    assert load_bundle(tmp_path / "model").captioner.decoder.embedding.weight.dtype == torch.float32
 
 
 def test_compile_is_of_the_pass_that_is_trained(

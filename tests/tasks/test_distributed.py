@@ -35,7 +35,7 @@ def fit_both(write: WriteConfig, root: Path, place: Path, *, batch: int, options
     for name, size in (("one", batch), ("two", batch // 2)):
         run = place / name
         config = write(place / f"{name}.yaml", root=root, run=run)
-        args = ["fit", "--config", str(config), f"--data.batch_size={size}", *options.format(run=run).split()]
+        args = ["fit", "--config", str(config), f"--data.batches.size={size}", *options.format(run=run).split()]
         if name == "one":
             assert main(args) == 0
             continue
@@ -68,7 +68,7 @@ def assert_one_model(runs: Runs) -> None:
 def test_two_processes_give_the_losses_of_one_with_twice_the_batch(pictures: Path, tmp_path: Path) -> None:
     # what is drawn for each batch differs between processes, so it is off; what belongs to a picture stays on
     options = "--model.mixing.mixup=0 --model.mixing.cutmix=0 --trainer.max_epochs=2 "
-    options += "--model.overrides.dropout=0.0 --model.overrides.stochastic_depth=0.0 "
+    options += "--model.vision.overrides.dropout=0.0 --model.vision.overrides.stochastic_depth=0.0 "
     options += "--model.class_weights=balanced"  # all alike here: a mean of weighted means is not the weighted mean
     runs = fit_both(write_config, pictures, tmp_path, batch=10, options=options)
     assert_alike(runs, "train/loss val/loss val/top1", count=2)
@@ -78,7 +78,7 @@ def test_two_processes_give_the_losses_of_one_with_twice_the_batch(pictures: Pat
 def test_two_processes_teach_a_captioner_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     """From features on disk, which the two processes ask for at the same time."""
     captioned = draw_captioned(tmp_path / "data", sizes={"train": 12, "validation": 5})
-    options = "--model.encoder_lr_share=0 --model.encoder_overrides.depth=1 "
+    options = "--model.vision.lr_share=0 --model.vision.overrides.depth=1 "
     options += "--model.decoder.depth=1 --model.decoder.dropout=0.0 --data.features={run}/kept "
     # all captions are longer: a mean of means of unequal numbers of tokens is not the mean
     options += "--data.max_tokens=2 --trainer.max_epochs=2 --trainer.callbacks=null"
@@ -91,8 +91,8 @@ def test_two_processes_teach_a_recognizer_as_one_with_twice_the_batch(tmp_path: 
     """Each of an odd number of recordings is transcribed once, whoever does it."""
     # as many words in each recording, for the reason that captions are cut
     spoken = draw_spoken(tmp_path / "data", sizes={"train": 12, "validation": 5}, words=2)
-    options = "--model.encoder.depth=1 --model.encoder.dropout=0.0 --model.encoder.stochastic_depth=0.0 "
-    options += "--model.decoder.depth=1 --model.decoder.dropout=0.0 --model.spec_augment=null "
+    options = " ".join(f"--model.audio.overrides.{rest}" for rest in ("depth=1", "dropout=0.0", "stochastic_depth=0.0"))
+    options += " --model.decoder.depth=1 --model.decoder.dropout=0.0 --model.spec_augment=null "
     options += "--data.batch_seconds=null --data.augmentation=null "
     options += "--model.optimization.lr=1e-2 "
     options += "--trainer.max_epochs=36 --trainer.check_val_every_n_epoch=18 --trainer.callbacks=null"
@@ -106,8 +106,8 @@ def test_two_processes_teach_a_recognizer_as_one_with_twice_the_batch(tmp_path: 
 def test_two_processes_teach_answering_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     """Each question about an odd number of pictures is answered once, whoever does it."""
     asked = draw_asked(tmp_path / "data", sizes={"train": 12, "validation": 5})
-    options = "--model.encoder_overrides.depth=1 --model.encoder_overrides.dropout=0.0 "
-    options += "--model.encoder_overrides.stochastic_depth=0.0 --model.question.depth=1 --model.question.dropout=0.0 "
+    options = "--model.vision.overrides.depth=1 --model.vision.overrides.dropout=0.0 "
+    options += "--model.vision.overrides.stochastic_depth=0.0 --model.question.depth=1 --model.question.dropout=0.0 "
     options += "--trainer.max_epochs=6 --trainer.check_val_every_n_epoch=2 --trainer.callbacks=null"
     runs = fit_both(write_answer_config, asked, tmp_path, batch=6, options=options)
     assert_alike(runs, "train/loss val/loss val/accuracy val/vqa_accuracy", count=3)

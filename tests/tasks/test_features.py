@@ -165,9 +165,9 @@ def test_a_damaged_picture_is_named(damaged, tmp_path) -> None:
         store.read(DAMAGED, "plain")
     assert store.read(DAMAGED + 1, "plain").abs().max() > 0
     sample = TrainingFeatures(store.records, store, seed=0)[0, DAMAGED]
-    assert sample.place != DAMAGED and sample.image is not None
+    assert sample.position != DAMAGED and sample.content is not None
     assert sample.unreadable[0][0].endswith("4.png")
-    assert sample.label == store.records.items[sample.place][1]
+    assert sample.label == store.records.items[sample.position][1]
 
 
 def test_features_that_float16_cannot_hold_are_said(captioned, tmp_path) -> None:

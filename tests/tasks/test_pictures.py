@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from lightning.pytorch.utilities import rank_zero_only
@@ -12,9 +11,12 @@ from multiattn.data.image_folder import ClassificationRecords
 from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.tasks import ClassifyData
+from multiattn.tasks.contracts import ClassifyNeeds
 from multiattn.tasks.loading.loader import UnreadableFiles
 from multiattn.tasks.loading.pictures import Collate, EvaluationPictures, TrainingPictures
 from multiattn.tasks.loading.transforms import Augmentation, training_transform
+
+from .attach import grouped, in_process
 
 PREPROCESSING = ImagePreprocessing((211, 211), 211, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -29,10 +31,10 @@ def thin_and_good(tmp_path: Path) -> ClassificationRecords:
 
 def test_a_long_thin_picture_is_skipped_in_evaluation(thin_and_good: ClassificationRecords) -> None:
     thin, good = (EvaluationPictures(thin_and_good, PREPROCESSING)[i] for i in (0, 1))
-    assert thin.image is None
+    assert thin.content is None
     assert thin.unreadable[0][0].endswith("thin.png")
     assert "must not be so long and thin, but is 100000 x 1 instead" in thin.unreadable[0][1]
-    assert good.image is not None
+    assert good.content is not None
     assert good.unreadable == ()
 
 
@@ -42,8 +44,8 @@ def test_a_long_thin_picture_is_replaced_in_training(
 ) -> None:
     transform = training_transform(Augmentation(crop="none"), PREPROCESSING)
     sample = TrainingPictures(thin_and_good, transform, seed=3, cache_side=cache_side)[0, 0]
-    assert sample.image is not None
-    assert (sample.label, sample.place) == (1, 1)
+    assert sample.content is not None
+    assert (sample.label, sample.position) == (1, 1)
     assert sample.unreadable[0][0].endswith("thin.png")
 
 
@@ -60,11 +62,9 @@ def test_the_main_process_stops_where_nothing_can_be_read(tmp_path: Path) -> Non
 
 def part_of(root: Path, *, rank: int, max_bad_share: float) -> ClassifyData:
     """The data as the process `rank` of two has it."""
-    data = ClassifyData(str(root), batch_size=2, num_workers=0, max_bad_share=max_bad_share)
-    data.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=rank, world_size=2, lightning_module=SimpleNamespace(preprocessing=PREPROCESSING)
-    )
-    return data
+    data = ClassifyData(str(root), **grouped(batch_size=2, num_workers=0, max_bad_share=max_bad_share))
+    data.needs = ClassifyNeeds(PREPROCESSING)
+    return in_process(data, rank=rank, world=2)
 
 
 @pytest.fixture

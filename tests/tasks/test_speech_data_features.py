@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from multiattn.data.audio_augmentation import AudioAugmentation, at_speed
 from multiattn.errors import InputError
 from multiattn.inputs import load_audio
+from multiattn.tasks.loading.audio_augmentation import AudioAugmentation, at_speed
 from multiattn.tasks.loading.feature_store import FeatureStore
 from multiattn.tasks.loading.reader import Reader
 from multiattn.tasks.loading.speech_features import SpeechEncoding
@@ -43,7 +43,7 @@ def test_the_features_are_the_encoders(changes, spoken, tmp_path) -> None:
             features = PREPROCESSING.features(played)
             with torch.no_grad():
                 expected = model(features[None])[0]
-            assert store.count(index, view) == len(played)
+            assert store.num_samples(index, view) == len(played)
             torch.testing.assert_close(store.read(index, view).float(), expected, rtol=2e-3, atol=2e-3)
 
 
@@ -80,7 +80,7 @@ def test_batches_bring_features_for_samples(spoken, tmp_path) -> None:
                 assert len(views) == 1
                 drawn |= {(place, views[0])}
                 assert batch.encoded[row, int(frames[row]) :].abs().sum() == 0
-                assert float(batch.seconds[row]) == pytest.approx(store.count(place, views[0]) / RATE)
+                assert float(batch.seconds[row]) == pytest.approx(store.num_samples(place, views[0]) / RATE)
     assert len({view for _, view in drawn}) == 3
     held: Any = list(data.val_dataloader())
     assert data._stores["validation"].views == ("speed-1",)

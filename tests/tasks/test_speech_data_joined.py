@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from multiattn.data.audio_augmentation import AudioAugmentation
 from multiattn.data.concat_clips import FIXED_STRINGS, ConcatClips, Plan, concat_text, fixed_plans, fixed_strings, join
 from multiattn.data.concat_files import main as write_files
 from multiattn.data.recordings import read_recordings
 from multiattn.errors import InputError
 from multiattn.inputs import load_audio
+from multiattn.tasks.loading.audio_augmentation import AudioAugmentation
 
 from .tones import RATE, epoch_of, make, same, speak
 
@@ -107,7 +107,7 @@ def test_strings_grow_with_the_epochs_of_a_training(clips) -> None:
     assert all(ConcatClips(clips=(3, 3), growing_epochs=2).count(i, epoch=0) == 3 for i in range(5))
     short = ConcatClips(clips=(1, 3), pause_s=(0.05, 0.2), strings=9, growing_epochs=5)
     items = make(clips, join=short, batch_size=3).training_items()
-    assert [max(len(items[epoch, i].text.split()) for i in range(9)) for epoch in (0, 5)] == [2, 3]
+    assert [max(len(items[epoch, i].label.split()) for i in range(9)) for epoch in (0, 5)] == [2, 3]
 
 
 def test_validation_hears_the_fixed_strings(clips, monkeypatch) -> None:
@@ -165,7 +165,7 @@ def test_a_clip_that_cannot_be_read_is_named_and_other_strings_come(tmp_path) ->
 
 def test_a_string_that_is_too_long_is_said(clips) -> None:
     data = make(clips, join=ConcatClips(clips=(9, 9), strings=1), batch_size=1, max_bad_share=1.0)
-    data.max_bad_share = 99.0  # there are more clips than strings
+    object.__setattr__(data.batches, "max_bad_share", 99.0)  # there are more clips than strings
     with (
         pytest.raises(InputError, match="Too many recordings in a row cannot be read"),
         pytest.warns(UserWarning) as told,

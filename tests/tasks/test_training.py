@@ -19,9 +19,10 @@ from .conftest import ROOT, draw_folder, write_config
 # Lightning's own warnings on this torch are no failure of ours
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-TINY = "--model.overrides.dim=20 --model.overrides.depth=2 --model.overrides.num_heads=2 --model.overrides.mlp_dim=30"
+TINY = " ".join(f"--model.vision.overrides.{rest}" for rest in ("dim=20", "depth=2", "num_heads=2", "mlp_dim=30"))
 ONE_PROCESS = (
-    "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.num_workers=0 --data.batch_size=6"
+    "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto "
+    "--data.batches.num_workers=0 --data.batches.size=6"
 )
 
 
@@ -43,7 +44,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("smoke", TINY),
         ("cifar10", TINY),
         ("finetune", "--model.pretrained={published}"),
-        ("imagenet", f"{TINY} --model.image_size=32 --model.compile=false"),
+        ("imagenet", f"{TINY} --model.vision.image_size=32 --model.compile=false"),
     ],
 )
 def test_each_configuration_is_fitted(name: str, options: str, pictures: Path, published: Path, tmp_path: Path) -> None:
@@ -77,7 +78,12 @@ def test_the_model_directory_is_the_average_that_validated_best(pictures: Path, 
 def test_compile_and_mixed_precision_are_accepted(pictures: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
     options = "--trainer.max_epochs=1 --trainer.limit_train_batches=2 --trainer.limit_val_batches=0"
-    fast = [*options.split(), "--model.overrides.depth=1", "--model.compile=true", "--trainer.precision=bf16-mixed"]
+    fast = [
+        *options.split(),
+        "--model.vision.overrides.depth=1",
+        "--model.compile=true",
+        "--trainer.precision=bf16-mixed",
+    ]
     assert main(["fit", "--config", str(config), *fast]) == 0
     assert load_bundle(tmp_path / "model").model.head.weight.dtype == torch.float32
 
@@ -85,7 +91,7 @@ def test_compile_and_mixed_precision_are_accepted(pictures: Path, tmp_path: Path
 def test_published_weights_start_with_other_classes_and_another_size(
     pictures: Path, published: Path, tmp_path: Path
 ) -> None:
-    options = f"--model.pretrained={published} --model.image_size=48 {ONE_PROCESS} --trainer.max_epochs=1"
+    options = f"--model.pretrained={published} --model.vision.image_size=48 {ONE_PROCESS} --trainer.max_epochs=1"
     arguments = f"{options} --data.root={pictures} --trainer.default_root_dir={tmp_path} --model.optimization.lr=0"
     assert main(["fit", "--config", str(ROOT / "configs/classify/finetune.yaml"), *arguments.split()]) == 0
     ours, theirs = load_bundle(tmp_path / "model"), load_bundle(published)
@@ -117,20 +123,20 @@ def damage(folder: Path, count: int) -> list[Path]:
     return files
 
 
-@pytest.mark.parametrize("options", ["--data.num_workers=2", "--data.cache_side=20"])
+@pytest.mark.parametrize("options", ["--data.batches.num_workers=2", "--data.cache_side=20"])
 def test_damaged_pictures_are_named_and_skipped(
     options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
     root = draw_folder(tmp_path / "data", sizes={"train": 23, "validation": 5})
     files = damage(root, 3)
     config = write_config(tmp_path / "c.yaml", root=root, run=tmp_path)
-    arguments = ["fit", "--config", str(config), "--data.max_bad_share=0.05", options]
+    arguments = ["fit", "--config", str(config), "--data.batches.max_bad_share=0.05", options]
     assert main(arguments) == 0
     messages = [str(w.message) for w in recwarn if "Skipped" in str(w.message)]
     assert len(messages) == 3  # each once in three epochs
     assert all(any(str(file) in message for message in messages) for file in files)
 
-    assert main([*arguments, "--data.max_bad_share=0.03", f"--trainer.default_root_dir={tmp_path}/second"]) == 1
+    assert main([*arguments, "--data.batches.max_bad_share=0.03", f"--trainer.default_root_dir={tmp_path}/second"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: 3 of 69 pictures in train cannot be read, more than the share of 0.03")
 
@@ -140,7 +146,7 @@ def test_damaged_validation_pictures_do_not_count(tmp_path: Path, recwarn: pytes
     for file in (root / "validation" / "blue").iterdir():  # fills more than one batch: an empty one is met, too
         file.write_bytes(b"")
     config = write_config(tmp_path / "c.yaml", root=root, run=tmp_path)
-    options = ["--data.max_bad_share=0.5", "--data.eval_batch_size=2", "--trainer.max_epochs=1"]
+    options = ["--data.batches.max_bad_share=0.5", "--data.batches.eval_size=2", "--trainer.max_epochs=1"]
     assert main(["fit", "--config", str(config), *options]) == 0
     assert len([w for w in recwarn if "of 15 pictures in validation" in str(w.message)]) == 5
 
@@ -220,7 +226,7 @@ def test_a_data_set_that_cannot_be_used(breakage, tmp_path: Path, capsys: pytest
         shutil.rmtree(root / "validation" / "green")
     expected = breakage(root)
     config = write_config(tmp_path / "c.yaml", root=root, run=tmp_path)
-    assert main(["fit", "--config", str(config), "--model.class_weights=null", "--data.batch_size=20"]) == 1
+    assert main(["fit", "--config", str(config), "--model.class_weights=null", "--data.batches.size=20"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith(expected)
 
 
@@ -230,30 +236,30 @@ MAPS = "--trainer.callbacks+=multiattn.tasks.map_callbacks.MapsWhileTraining"
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--model.architecture=huge", "error: `architecture` must be one of tiny, small"),
-        ("--model.overrides.dimension=3", "error: `overrides` must be among image_size, patch_size"),
+        ("--model.vision.preset=huge", "error: `vision.preset` must be one of tiny, small"),
+        ("--model.vision.overrides.dimension=3", "error: `vision.overrides` must be among image_size, patch_size"),
         (
-            "--model.image_size=30",
-            "error: `image_size` must be a multiple of the patch size (4), but is (30, 30) instead",
+            "--model.vision.image_size=30",
+            "error: `vision.image_size` must be a multiple of the patch size (4), but is (30, 30) instead",
         ),
         ("--model.class_weights=[1.0,2.0]", "error: `class_weights` must have a number for each of the 3 classes"),
         ("--model.label_smoothing=1", "error: `label_smoothing` must be at least 0 and below 1, but is 1.0 instead."),
-        ("--data.batch_size=0", "error: `batch_size` must be at least 1, but is 0 instead."),
-        ("--data.max_bad_share=2", "error: `max_bad_share` must be from 0 to 1, but is 2.0 instead."),
+        ("--data.batches.size=0", "error: `batches.size` must be at least 1, but is 0 instead."),
+        ("--data.batches.max_bad_share=2", "error: `batches.max_bad_share` must be from 0 to 1, but is 2.0 instead."),
         ("--model.pretrained=/no/such/model", "error: there is no model /no/such/model"),
         ("--model.crop_share=0", "error: `crop_share` must be above 0 and up to 1, but is 0.0 instead."),
         ("--model.crop_share=1.5", "error: `crop_share` must be above 0 and up to 1, but is 1.5 instead."),
-        ("--model.image_size=0", "error: `image_size` must be at least 1, but is 0 instead."),
+        ("--model.vision.image_size=0", "error: `vision.image_size` must be at least 1, but is 0 instead."),
         ("--model.mixing.mixup=-1", "error: `mixup` must be at least 0 and finite, but is -1.0 instead."),
         ("--model.mixing.probability=2", "error: `probability` must be from 0 to 1, but is 2.0 instead."),
         ("--model.optimization.lr=-1", "error: `lr` must be at least 0 and finite, but is -1.0 instead."),
         ("--model.optimization.betas=[0.9,1]", "error: `betas` must be at least 0 and below 1, but is (0.9, 1.0)"),
         ("--model.optimization.layer_decay=0", "error: `layer_decay` must be above 0 and up to 1, but is 0.0 instead."),
         ("--model.optimization.final_lr_share=2", "error: `final_lr_share` must be from 0 to 1, but is 2.0 instead."),
-        ("--data.batch_size=7", "error: `batch_size` must be even with `mixing`, which pairs"),
-        ("--data.eval_batch_size=-3", "error: `eval_batch_size` must be at least 1, but is -3 instead."),
+        ("--data.batches.size=7", "error: `batches.size` must be even with `mixing`, which pairs"),
+        ("--data.batches.eval_size=-3", "error: `batches.eval_size` must be at least 1, but is -3 instead."),
         ("--data.cache_side=0", "error: `cache_side` must be at least 1, but is 0 instead."),
-        ("--data.num_workers=-1", "error: `num_workers` must be at least 0, but is -1 instead."),
+        ("--data.batches.num_workers=-1", "error: `batches.num_workers` must be at least 0, but is -1 instead."),
         ("--data.augmentation.rand_augment=m9", "error: `rand_augment` must be in timm's notation, for example"),
         ("--data.augmentation.rand_augment=rand-q9", "error: `rand_augment` must be in timm's notation, for example"),
         ("--data.augmentation.scale=[0.5,0.1]", "error: `scale` must be two rising shares above 0, up to 1, but is"),

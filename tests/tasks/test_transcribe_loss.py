@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
-from multiattn.tasks.caption_loss import shift_targets
+from multiattn.tasks.losses import SpeechOutput, TranscribeLoss, ctc_loss, shift_targets
 from multiattn.tasks.spec_augment import SpecAugment, spec_augment
-from multiattn.tasks.transcribe_loss import SpeechOutput, TranscribeLoss, ctc_loss
 
 BLANK, END = 0, 2
 

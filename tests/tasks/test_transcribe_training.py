@@ -18,9 +18,9 @@ from .test_resume import accident
 # Lightning's own warnings on this torch are no failure of ours
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.precision=32-true --data.num_workers=0"
+ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.precision=32-true --data.batches.num_workers=0"
 RAW = "--trainer.callbacks=null --checkpoint.keep=9 --checkpoint.every_n_steps=0 --trainer.max_epochs=2"  # no averages
-FROM = "--model.architecture=null --model.encoder=null --model.decoder=null --model.pretrained="
+FROM = "--model.audio.preset=null --model.audio.overrides=null --model.decoder=null --model.pretrained="
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,9 @@ def test_each_configuration_is_fitted(name: str, spoken: Path, tmp_path: Path) -
     if name == "finetune_whisper":
         options += f" --model.pretrained={save_tiny_whisper(tmp_path / 'whisper')} --data.features={tmp_path}/features"
     else:
-        options += (
-            " --model.encoder.dim=16 --model.encoder.depth=1 --model.encoder.num_heads=2 --model.encoder.mlp_dim=16"
-        )
-        options += (
-            " --model.decoder.dim=16 --model.decoder.depth=1 --model.decoder.num_heads=2 --model.decoder.mlp_dim=16"
-        )
+        for part in ("audio.overrides", "decoder"):
+            options += f" --model.{part}.dim=16 --model.{part}.depth=1"
+            options += f" --model.{part}.num_heads=2 --model.{part}.mlp_dim=16"
     if name == "librispeech960":
         options += " --model.compile=false --data.folders=null --data.batch_seconds=4"
     assert main(["fit", "--config", str(config), "--trainer.fast_dev_run=2", *options.split()]) == 0
@@ -119,8 +116,8 @@ def test_an_encoder_is_frozen_then_learns(spoken: Path, tmp_path: Path) -> None:
     start = load_bundle(whisper).model.state_dict()
     keys = [key for key in start if key.startswith("encoder.") and key.endswith("qkv.weight")]
     for name, options, moves in (
-        ("frozen", "--model.encoder_lr_share=0", (False, False)),
-        ("later", "--model.unfreeze_epoch=1 --model.encoder_lr_share=0.1", (False, True)),
+        ("frozen", "--model.audio.lr_share=0", (False, False)),
+        ("later", "--model.audio.unfreeze_epoch=1 --model.audio.lr_share=0.1", (False, True)),
     ):
         run = tmp_path / name
         common = f"{RAW} {FROM}{whisper} --model.vocabulary=new"
@@ -168,7 +165,7 @@ def test_a_model_of_our_own_is_fine_tuned(spoken: Path, tmp_path: Path) -> None:
 
 
 def test_features_from_disk_teach_as_the_recordings_do(spoken: Path, tmp_path: Path) -> None:
-    common = f"{RAW} --model.encoder_lr_share=0 --model.spec_augment=null --data.augmentation=null"
+    common = f"{RAW} --model.audio.lr_share=0 --model.spec_augment=null --data.augmentation=null"
     heard = fit(spoken, tmp_path / "heard", common)
     kept = fit(spoken, tmp_path / "kept", f"{common} --data.features={tmp_path}/features")
     assert list(kept.values()) == pytest.approx(list(heard.values()), rel=5e-3)  # kept in float16
@@ -180,7 +177,7 @@ def test_features_from_disk_teach_as_the_recordings_do(spoken: Path, tmp_path: P
     ("options", "message"),
     [
         ("", "`encoder_lr_share` must be 0 with `features`"),
-        ("--model.encoder_lr_share=0", "`spec_augment` must not come with `features`"),
+        ("--model.audio.lr_share=0", "`spec_augment` must not come with `features`"),
     ],
 )
 def test_features_of_an_encoder_that_changes(

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,10 @@ import torch
 from multiattn.inputs import AudioPreprocessing
 from multiattn.models.speech import SpeechEncoder, SpeechEncoderConfig
 from multiattn.tasks import TranscribeData
+from multiattn.tasks.contracts import TokenFormat, TranscribeNeeds
 from multiattn.tasks.loading.speech_batches import SpeechBatch
+
+from .attach import grouped, in_process
 
 WORDS = {"low": 300.0, "middle": 700.0, "high": 1500.0}
 RATE = 8_000
@@ -55,26 +57,19 @@ def encoder(**changes: Any) -> SpeechEncoder:
     return SpeechEncoder(SpeechEncoderConfig(**(sizes | changes)))
 
 
-def attached(
-    data: TranscribeData, *, rank: int = 0, world: int = 1, max_length: int = 43, **task: Any
-) -> TranscribeData:
-    """The data as a trainer has it."""
-    config = SimpleNamespace(max_length=max_length, start_token=1, end_token=2, pad_token=0)
-    model = SimpleNamespace(
-        encoder=task.pop("encoder", None) or encoder(),
-        decoder=SimpleNamespace(config=config),
-        config=SimpleNamespace(context=task.pop("context", "real")),
-    )
-    module = {"preprocessing": PREPROCESSING, "tokenizer": None, "opening": [1], "model": model} | task
-    data.trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_rank=rank, world_size=world, lightning_module=SimpleNamespace(**module)
-    )
-    return data
-
-
 def make(root: Path, *, task: dict[str, Any] | None = None, **options: Any) -> TranscribeData:
+    """The data as a trainer and a task have it."""
     options = {"batch_size": 3, "num_workers": 0, "vocab_size": 31} | options
-    return attached(TranscribeData(str(root), **options), **(task or {}))
+    data = TranscribeData(str(root), **grouped(**options))
+    given = {"tokenizer": None, "opening": [1], "max_length": 43, "encoder": None, "context": "real"} | (task or {})
+    data.needs = TranscribeNeeds(
+        given["tokenizer"],
+        TokenFormat(start=1, end=2, pad=0, max_length=given["max_length"], opening=tuple(given["opening"][1:])),
+        PREPROCESSING,
+        given["encoder"] or encoder(),
+        keeps_padding=given["context"] == "all",
+    )
+    return in_process(data, rank=given.get("rank", 0), world=given.get("world", 1))
 
 
 def epoch_of(data: TranscribeData, epoch: int, *, start: int = 0) -> list[SpeechBatch]:

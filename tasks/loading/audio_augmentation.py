@@ -1,6 +1,6 @@
-"""Random changes to training recordings. What is hidden of their features afterwards is the task's business.
+"""Random changes to training recordings; SpecAugment, which hides parts of their features, belongs to the task.
 
-Everything here draws from the generator that it is given and from nothing else. t = samples.
+Random numbers come from the generator that is passed, and from nothing else. t, s = samples.
 """
 
 import math
@@ -14,15 +14,14 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from ..checks import require
-from ..errors import InputError
-from ..inputs.audio import resampled
+from multiattn.checks import require
+from multiattn.data.noise import at_level, colored, with_noise
+from multiattn.errors import InputError
+from multiattn.inputs.audio import resampled
 
 Noise = Literal["white", "pink", "babble"]
 
-_FULL_SCALE = 1.0
-_FAST = 4096  # samples; the Fourier transform of a multiple of it is quick, that of a prime number is not
-_VOICES = (3, 7)  # that speak at once in babble, from and below
+_VOICES = (3, 7)  # babble has at least 3 voices and fewer than 7
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,14 @@ class AudioAugmentation:
     """Each recording is played at one of these speeds, which changes its pitch, too."""
 
     gain_db: tuple[float, float] | None = (-10.0, 5.0)
-    """Its level is changed by so many decibels, from and to; a peak above full scale is turned down to it."""
+    """Lowest and highest change of its level in decibels; a peak above full scale is turned down to it."""
 
     noise: tuple[Noise, ...] = ("white", "pink")
-    """One of these is mixed in: even at all pitches, stronger at low ones, or other recordings of the split, which
-    have to be read for it."""
+    """One of these is added: `white` (even at all pitches), `pink` (stronger at low ones), or `babble` (other
+    recordings of the split, which must be read for it)."""
 
     noise_db: tuple[float, float] = (5.0, 40.0)
-    """How far the recording's mean power lies above the noise's, in decibels, from and to."""
+    """Lowest and highest ratio of the recording's mean power to the noise's, in decibels."""
 
     noise_share: float = 0.5
     """Share of the recordings that get noise."""
@@ -71,9 +70,9 @@ class AudioAugmentation:
 
         Args:
             samples: The recording.
-            rng: Where chance comes from.
+            rng: The source of the random numbers.
             other: Draws another recording of the split, for babble.
-            speed: Where it is given, not drawn.
+            speed: The speed to use instead of the one that is drawn.
         """
         drawn = float(rng.choice(np.asarray(self.speed)))
         samples = at_speed(samples, drawn if speed is None else speed)
@@ -88,42 +87,15 @@ class AudioAugmentation:
 
 
 def at_speed(samples: Float32[Tensor, " t"], factor: float) -> Float32[Tensor, " s"]:
-    """The recording played `factor` times as fast."""
+    """Play a recording `factor` times as fast."""
     ratio = Fraction(factor).limit_denominator(100)
     return resampled(samples, ratio.numerator, ratio.denominator)
-
-
-def at_level(samples: Float32[Tensor, " t"], gain_db: float) -> Float32[Tensor, " t"]:
-    """The recording so many decibels louder, but no louder than full scale."""
-    peak = float(samples.abs().max()) if len(samples) else 0.0
-    factor = 10 ** (gain_db / 20)
-    return samples * (min(factor, _FULL_SCALE / peak) if peak > 0 else factor)
-
-
-def colored(count: int, rng: np.random.Generator, *, kind: str) -> Float32[Tensor, " t"]:
-    """Noise of mean power 1: white, or pink, whose power in a band of so many hertz halves with each octave."""
-    size = -(-count // _FAST) * _FAST
-    white = rng.standard_normal(size, np.float32)
-    if kind == "white":
-        return torch.from_numpy(white[:count])
-    spectrum = torch.fft.rfft(torch.from_numpy(white))
-    spectrum /= torch.arange(len(spectrum)).clamp(min=1).sqrt()
-    pink = torch.fft.irfft(spectrum, size)[:count]
-    return pink / pink.square().mean().sqrt().clamp(min=1e-12)
-
-
-def with_noise(samples: Float32[Tensor, " t"], noise: Float32[Tensor, " t"], *, snr_db: float) -> Float32[Tensor, " t"]:
-    """The recording with noise, above whose mean power its own lies by so many decibels; silence stays silence."""
-    own, other = (float(part.square().mean()) if len(part) else 0.0 for part in (samples, noise))
-    if own == 0 or other == 0:
-        return samples
-    return samples + noise * math.sqrt(own / other / 10 ** (snr_db / 10))
 
 
 def _babble(
     count: int, rng: np.random.Generator, other: Callable[[np.random.Generator], Tensor]
 ) -> Float32[Tensor, " t"]:
-    """Several other recordings at once, each from some place on and over and over."""
+    """Mix several other recordings at equal power, each from a random position on and repeated."""
     found = torch.zeros(count)
     for _ in range(int(rng.integers(*_VOICES))):
         voice = other(rng)

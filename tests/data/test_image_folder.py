@@ -8,8 +8,7 @@ import pytest
 
 from multiattn.data.image_folder import read_folder
 from multiattn.errors import InputError
-
-from .conftest import ROOT
+from tests.tasks.conftest import ROOT
 
 
 def touch(*files: Path) -> None:

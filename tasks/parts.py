@@ -1,0 +1,312 @@
+"""The options that say which encoder a model starts from, and how its parts are configured.
+
+`VisionSource` (classifier) and `VisionEncoder` (captioner, answering) are what stands under `vision` in a YAML file,
+`AudioEncoder` (recognizer) what stands under `audio`. `start_vision` reads the trained weights that they name.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from torch import nn
+
+from multiattn.checks import require, require_fields
+from multiattn.errors import ModelError
+from multiattn.inputs import ImagePreprocessing, Tokenizer
+from multiattn.models.text_decoder import TextDecoderConfig
+from multiattn.models.vit import PRESETS, ViT, ViTConfig
+from multiattn.weights import ModelBundle, adapt, load_bundle
+
+from .contracts import IMAGENET_MEAN, IMAGENET_STD, special_tokens
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+TRAINING_ONLY = ("dropout", "attention_dropout", "stochastic_depth")
+"""Fields of an encoder's configuration that change no weight: a trained model can be given other values."""
+
+TEXT_TRAINING_ONLY = ("dropout", "attention_dropout")
+"""The same for a text encoder or decoder."""
+
+OF_THE_DATA = ("vocab_size", "start_token", "end_token", "pad_token")
+"""Fields of a text encoder or decoder that the tokenizer decides."""
+
+_Config = TypeVar("_Config", bound="DataclassInstance")
+
+
+@dataclass(frozen=True)
+class EncoderPace:
+    """How fast the encoder learns."""
+
+    option: ClassVar[str]
+    """The name of these options in the YAML file, for messages."""
+
+    lr_share: float = 1.0
+    """The encoder learns at this share of the learning rate; 0 freezes it."""
+
+    unfreeze_epoch: int = 0
+    """The encoder is frozen before this epoch (from 0)."""
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where a value is out of range."""
+        share, epoch, name = self.lr_share, self.unfreeze_epoch, self.option
+        require(0 <= share < math.inf, f"{name}.lr_share", must="at least 0 and finite", value=share)
+        require(epoch >= 0, f"{name}.unfreeze_epoch", must="at least 0", value=epoch)
+        require(
+            share > 0 or epoch == 0,
+            f"{name}.unfreeze_epoch",
+            must=f"0 where `{name}.lr_share` is 0, which freezes the encoder for good",
+            value=epoch,
+        )
+
+
+@dataclass(frozen=True)
+class VisionFields:
+    """What both kinds of `vision` have."""
+
+    preset: str | None = None
+    """A preset of `multiattn.models.vit`, to train from scratch."""
+
+    overrides: dict[str, Any] | None = None
+    """Fields of `ViTConfig` that differ from the preset; with trained weights, those that only matter in training
+    (dropout, attention_dropout, stochastic_depth)."""
+
+    image_size: int | None = None
+    """Side of the square input in pixels, where it is not the preset's or the trained model's."""
+
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    """Subtracted from red, green and blue (0 to 1); unused with trained weights."""
+
+    std: tuple[float, float, float] = IMAGENET_STD
+    """Divides them; unused with trained weights."""
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where the size is out of range."""
+        size = self.image_size
+        require(size is None or size >= 1, "vision.image_size", must="at least 1", value=size)
+
+    def preprocessing(self, size: tuple[int, int], resize_to: tuple[int, int] | int) -> ImagePreprocessing:
+        """The preprocessing of a model that is trained from scratch."""
+        (r, g, b), (sr, sg, sb) = self.mean, self.std
+        return ImagePreprocessing(size, resize_to, "bicubic", (r, g, b), (sr, sg, sb))
+
+    def config(self, preset: str) -> ViTConfig:
+        """The configuration of a preset with these changes.
+
+        Raises:
+            ModelError: There is no such preset or field, or the changes make no valid model.
+        """
+        if preset not in PRESETS:
+            raise ModelError(f"`vision.preset` must be one of {', '.join(PRESETS)}, but is {preset!r} instead.")
+        overrides = with_tuples(self.overrides)
+        require_fields(overrides, ViTConfig, "vision.overrides", but=("num_classes",))  # the data decides the classes
+        if self.image_size is not None:
+            overrides["image_size"] = (self.image_size, self.image_size)
+        config = changed(PRESETS[preset], overrides, "vision.overrides")
+        if any(side % config.patch_size for side in config.image_size):
+            raise ModelError(
+                f"`vision.image_size` must be a multiple of the patch size ({config.patch_size}), but is "
+                f"{config.image_size} instead."
+            )
+        return config
+
+
+@dataclass(frozen=True)
+class VisionSource(VisionFields):
+    """The vision transformer of a classifier. Set in the YAML under `model.init_args.vision`."""
+
+
+@dataclass(frozen=True)
+class VisionEncoder(VisionFields, EncoderPace):
+    """The encoder of a model of images and texts. Set in the YAML under `model.init_args.vision`."""
+
+    option: ClassVar[str] = "vision"
+
+    pretrained: str | None = None
+    """Start from this model's vision transformer: a task's name, a model directory or a hub id in any layout that
+    `multiattn` loads. Its normalization is kept. One of this, `vision.preset` and `pretrained` must be given."""
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where a value is out of range."""
+        VisionFields.__post_init__(self)
+        EncoderPace.__post_init__(self)
+
+
+@dataclass(frozen=True)
+class AudioEncoder(EncoderPace):
+    """The encoder of a recognizer. Set in the YAML under `model.init_args.audio`."""
+
+    option: ClassVar[str] = "audio"
+
+    preset: str | None = None
+    """A preset of `multiattn.models.speech`, decoder included, to train from scratch. Either this or `pretrained` must
+    be given."""
+
+    overrides: dict[str, Any] | None = None
+    """Fields of `SpeechEncoderConfig` that differ from the preset; with `pretrained`, those that only matter in
+    training (dropout, attention_dropout, stochastic_depth)."""
+
+    preprocessing: dict[str, Any] | None = None
+    """Fields of `AudioPreprocessing` that differ from its defaults, of which `pad_to` is None here, so that a short
+    recording is short work; with `pretrained`, `pad_to` and `max_seconds`."""
+
+    context: Literal["all", "real"] | None = None
+    """What the decoder attends to: `all` frames, as in Whisper, or only the `real` ones, without padding; None for
+    what the preset or the trained model does."""
+
+
+@dataclass
+class VisionStart:
+    """The vision transformer that a model starts from, and the whole model where one is fine-tuned."""
+
+    preprocessing: ImagePreprocessing
+    encoder: ViT | ViTConfig
+    """Trained, or only described."""
+
+    whole: ModelBundle | None = None
+
+    @property
+    def config(self) -> ViTConfig:
+        """The configuration of the encoder."""
+        return self.encoder if isinstance(self.encoder, ViTConfig) else self.encoder.config
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The tokenizer of the whole model; None where the data makes one."""
+        return None if self.whole is None else self.whole.tokenizer
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How the whole model decodes."""
+        return {} if self.whole is None else self.whole.decoding
+
+    def fill(self, encoder: ViT) -> None:
+        """Copy the trained weights, if there are any, into a new encoder of this configuration."""
+        if isinstance(self.encoder, ViT):
+            encoder.load_state_dict(self.encoder.state_dict())
+
+
+def start_vision(vision: VisionEncoder, pretrained: str | None, *, whole: type[nn.Module], kind: str) -> VisionStart:
+    """Read the trained weights that the options name, and check the options against each other.
+
+    Args:
+        vision: The encoder.
+        pretrained: A whole model to fine-tune.
+        whole: The class that `pretrained` must be of.
+        kind: The name of such a model, for messages.
+
+    Raises:
+        ModelError: The options do not go together, name nothing that exists, or make no valid model.
+    """
+    given = {"vision.preset": vision.preset, "vision.pretrained": vision.pretrained, "pretrained": pretrained}
+    named = {name: value for name, value in given.items() if value is not None}
+    if len(named) != 1:
+        found = f"{' and '.join(f'`{name}`' for name in named)} are" if named else "none of them is"
+        raise ModelError(
+            "one of `vision.preset`, `vision.pretrained` and `pretrained` must say what to start from, but "
+            f"{found} given. Leave the others out."
+        )
+    if vision.preset is not None:
+        config = replace(vision.config(vision.preset), num_classes=0)
+        # the whole image, not its middle: a text is about all of it
+        return VisionStart(vision.preprocessing(config.image_size, config.image_size), config)
+    ((option, source),) = named.items()
+    overrides = with_tuples(vision.overrides)
+    require_training_only(overrides, "vision.overrides", source=option)
+    bundle = load_bundle(source)
+    images = bundle.pictures
+    trained = getattr(bundle.model, "encoder", bundle.model)
+    if not isinstance(trained, ViT):
+        raise ModelError(
+            f"`{option}` must name a model whose images go through a vision transformer of their own, but {source} has "
+            "none: give another."
+        )
+    size = images.size if vision.image_size is None else (vision.image_size, vision.image_size)
+    encoder = without_head(trained, image_size=size, overrides=overrides)
+    if pretrained is not None and not isinstance(bundle.model, whole):
+        raise ModelError(
+            f"`pretrained` must name a {kind}, but {pretrained} is a model that can {bundle.task}. Give it as "
+            "`vision.pretrained` to start from its encoder."
+        )
+    return VisionStart(replace(images, size=size, resize_to=size), encoder, bundle if pretrained is not None else None)
+
+
+def without_head(model: ViT, *, image_size: tuple[int, int], overrides: dict[str, Any]) -> ViT:
+    """Copy a trained model as an encoder: it gives all its tokens, for images of this size, and has no classes.
+
+    Args:
+        model: The model to copy.
+        image_size: Height and width in pixels; learned positions are resampled where it differs.
+        overrides: Fields among `TRAINING_ONLY` that differ.
+    """
+    adapted = adapt(model, image_size=image_size)
+    # nothing reads the pooled token, and a weight without a gradient would stop several processes
+    encoder = ViT(replace(adapted.config, num_classes=0, pool_norm=False, **overrides))
+    kept = encoder.state_dict().keys()
+    encoder.load_state_dict({key: value for key, value in adapted.state_dict().items() if key in kept})
+    return encoder
+
+
+def with_tuples(values: dict[str, Any] | None) -> dict[str, Any]:
+    """Options from YAML, with tuples in place of its lists."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in (values or {}).items()}
+
+
+def changed(config: _Config, values: dict[str, Any], option: str) -> _Config:
+    """A configuration with other values.
+
+    Raises:
+        ModelError: They make no valid configuration; the message names the option.
+    """
+    try:
+        return replace(config, **values)
+    except ValueError as error:
+        raise ModelError(f"`{option}` cannot be used: {error}") from error
+
+
+def without_dropout(config: _Config) -> _Config:
+    """A configuration, with those inside it, without what only matters in training (`TRAINING_ONLY`)."""
+    found: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            found[field.name] = without_dropout(value)
+        elif field.name in TRAINING_ONLY:
+            found[field.name] = 0.0
+    return replace(config, **found)
+
+
+def require_training_only(
+    overrides: dict[str, Any], name: str, *, source: str, allowed: Sequence[str] = TRAINING_ONLY
+) -> None:
+    """Raise ModelError unless the overrides leave a trained model's weights as they are."""
+    if wrong := sorted(set(overrides) - set(allowed)):
+        raise ModelError(
+            f"`{name}` must be among {', '.join(allowed)} where there is `{source}`, but has "
+            f"{', '.join(wrong)}: the weights decide about it."
+        )
+
+
+def check_text_fields(values: dict[str, Any], config: type, name: str, *, but: Sequence[str]) -> None:
+    """Check the fields of a text encoder or decoder.
+
+    Args:
+        values: The fields.
+        config: The configuration class.
+        name: The option, for messages.
+        but: Fields that are decided elsewhere.
+
+    Raises:
+        ModelError: A field is unknown or of another type, or the fields make no valid configuration.
+    """
+    require_fields(values, config, name, but=but)
+    try:
+        config(**values)
+    except ValueError as error:
+        raise ModelError(f"`{name}` cannot be used: {error}") from error
+
+
+def new_decoder(values: dict[str, Any], tokenizer: Tokenizer, *, context_dim: int) -> TextDecoderConfig:
+    """A decoder for the tokenizer's texts; `context_dim` is the width it attends to, where `values` has none."""
+    return TextDecoderConfig(**{"context_dim": context_dim} | special_tokens(tokenizer) | values)
