@@ -101,13 +101,17 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
             keeps_padding=self.model.config.context == "all",
         )
 
-    def build_model(self, facts: TextFacts) -> SpeechRecognizer:
-        """See `WritingTask`."""
+    def require_pace(self, facts: TextFacts) -> None:
+        """See `TextTask`; and check that no masks are asked for on stored features."""
+        super().require_pace(facts)
         if facts.stores_features and self.spec_augment is not None:
             raise ModelError(
                 "`spec_augment` must not come with `features`: the encoder's output for a recording is computed once. "
                 "Leave one of them out."
             )
+
+    def build_model(self, facts: TextFacts) -> SpeechRecognizer:
+        """See `TextTask`."""
         model = super().build_model(facts)
         config = model.decoder.config
         tokens = SpeechTokens.of(
