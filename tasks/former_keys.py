@@ -4,7 +4,6 @@ Works on arguments and on the content of YAML files, before Lightning's parser s
 nor Lightning, and imports none of the classes that it names.
 """
 
-import copy
 import json
 import os
 import re
@@ -40,6 +39,9 @@ FORMER_CLASSES = {
 _CLASS_PATH = re.compile(r"(?<![\w.])tasks\.[\w.]+")
 _SECTIONS = ("model", "data")  # the parts of a configuration that are one of our classes
 
+Options = dict[tuple[str, ...], Any]
+"""Nested options as one dictionary: path -> value."""
+
 
 def modernize(args: Sequence[str], configs: Mapping[int, dict[str, Any]]) -> list[str]:
     """Rewrite the old names in the arguments of a Lightning verb; each is named once on standard error.
@@ -53,25 +55,23 @@ def modernize(args: Sequence[str], configs: Mapping[int, dict[str, Any]]) -> lis
     """
     rewriter = _Rewriter()
     contents = {index: rewriter.classes_in(config) for index, config in configs.items()}
-    rest = [arg if index in configs else rewriter.classes_in_text(arg) for index, arg in enumerate(args)]
-    names = _class_names(rest, contents)
+    typed = [arg if index in configs else rewriter.classes_in(arg) for index, arg in enumerate(args)]
+    rewriter.find_classes(typed, contents)
     found: list[str] = []
-    skip = False
-    for index, arg in enumerate(rest):
-        if skip:
-            skip = False
-        elif index in configs:
-            content = rewriter.config(contents[index], names)
-            option = "--config=" if arg.startswith("--config=") else ""
-            changed = content != configs[index]
-            found.append(option + yaml.safe_dump(content, sort_keys=False, allow_unicode=True) if changed else arg)
-        elif arg.startswith(tuple(f"--{section}" for section in _SECTIONS)):
-            value = rest[index + 1] if "=" not in arg and index + 1 < len(rest) else None
-            rewritten = rewriter.option(arg, value, names)
-            skip = rewritten is not None and value is not None
-            found += [arg] if rewritten is None else rewritten
-        else:
+    rest = iter(enumerate(typed))
+    for index, arg in rest:
+        if index in configs:
+            content = rewriter.config(contents[index])
+            if content != configs[index]:
+                text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+                arg = f"--config={text}" if arg.startswith("--config=") else text
             found.append(arg)
+            continue
+        has_value = "=" in arg or not arg.startswith("--") or index + 1 == len(typed)
+        rewritten = rewriter.option(arg if has_value else f"{arg}={typed[index + 1]}")
+        if rewritten and not has_value:
+            next(rest)
+        found += rewritten or [arg]
     if os.environ.get("LOCAL_RANK", "0") == "0":  # Lightning starts the other processes with the same arguments
         for old, new in rewriter.renamed.items():
             print(f"old key {old} is now {new}", file=sys.stderr)
@@ -83,114 +83,104 @@ class _Rewriter:
 
     def __init__(self) -> None:
         self.renamed: dict[str, str] = {}
-        """Old name -> new name, in the order in which they were met."""
+        """Old name -> new name, in the order in which they were found."""
 
-    def classes_in_text(self, text: str) -> str:
-        """A text with the class paths of today."""
-
-        def new(match: re.Match[str]) -> str:
-            found = FORMER_CLASSES.get(match[0], match[0])
-            if found != match[0]:
-                self.renamed[match[0]] = found
-            return found
-
-        return _CLASS_PATH.sub(new, text)
+        self.class_names: dict[str, str] = {}
+        """The class of each section, for files and options that do not state it."""
 
     def classes_in(self, node: Any) -> Any:
-        """A part of a configuration with the class paths of today."""
+        """A text, or a part of a configuration, with the class paths of today."""
         if isinstance(node, dict):
             return {key: self.classes_in(value) for key, value in node.items()}
         if isinstance(node, list):
             return [self.classes_in(value) for value in node]
-        return self.classes_in_text(node) if isinstance(node, str) and node in FORMER_CLASSES else node
+        return _CLASS_PATH.sub(self._class_path, node) if isinstance(node, str) else node
 
-    def config(self, content: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-        """A configuration with the keys of today.
+    def _class_path(self, match: re.Match[str]) -> str:
+        old = match[0]
+        if old in FORMER_CLASSES:
+            self.renamed[old] = FORMER_CLASSES[old]
+        return FORMER_CLASSES.get(old, old)
 
-        Args:
-            content: The configuration.
-            names: The class of each section, for a configuration that does not state it.
-        """
-        sections = {key: content[key] for key in _SECTIONS if isinstance(content.get(key), dict)}
-        return content | {key: self._section(key, part, names.get(key, "")) for key, part in sections.items()}
+    def find_classes(self, args: Sequence[str], contents: Mapping[int, dict[str, Any]]) -> None:
+        """Find the class of each section: the last one that a file or an option states."""
+        for index, arg in enumerate(args):
+            option, equals, value = arg.partition("=")
+            for section in _SECTIONS:
+                path = _class_path(contents[index].get(section)) if index in contents else None
+                if option in (f"--{section}", f"--{section}.class_path"):
+                    path = _class_path(_mapping(value) or value if equals else "".join(args[index + 1 : index + 2]))
+                if path:
+                    self.class_names[section] = path.rpartition(".")[2]
 
-    def option(self, option: str, value: str | None, names: Mapping[str, str]) -> list[str] | None:
-        """An option of a section with the keys of today.
+    def config(self, content: dict[str, Any]) -> dict[str, Any]:
+        """A configuration with the keys of today."""
+        sections = {name: content[name] for name in _SECTIONS if isinstance(content.get(name), dict)}
+        return content | {name: self._section(name, part) for name, part in sections.items()}
 
-        Args:
-            option: `--model.KEY=VALUE`, or `--model.KEY` alone.
-            value: The next argument, for the second form.
-            names: The class of each section.
-
-        Returns:
-            One option or several, each with its value; None where nothing is old.
-        """
-        key, equals, text = option.partition("=")
-        text = text if equals else value or ""
+    def option(self, arg: str) -> list[str]:
+        """Rewrite `--model.KEY=VALUE`: one option or several; empty where nothing is old."""
+        key, _, text = arg.partition("=")
         section, *path = key.removeprefix("--").removesuffix("+").split(".")
-        start = ["init_args"] if path[:1] == ["init_args"] else []
-        path = path[len(start) :]
         if section not in _SECTIONS:
-            return None
+            return []
         content = _mapping(text)
-        if not path and not start:
-            rewritten = self._section(section, content or {}, names.get(section, ""))
-            return [f"--{section}={json.dumps(rewritten)}"] if content and rewritten != content else None
-        name = names.get(section, "")
-        nested = _nested(path, content or text) if path else content or {}
-        changed = self._renamed(nested, name, section)
-        if changed == nested:
-            return None
+        if not path:
+            rewritten = self._section(section, content or {})
+            return [f"{key}={json.dumps(rewritten)}"] if rewritten != (content or {}) else []
+        start = path[:1] if path[0] == "init_args" else []
+        at = tuple(path[len(start) :])
+        options = {(*at, *rest): value for rest, value in _flat(content or text)}
+        changed = self._renamed(options, section, self.class_names.get(section, ""))
+        if changed == options:
+            return []
+        # a mapping stays one option, as far as its keys stay in it: the parser replaces it as a whole
+        inside: Options = {}
+        parts: Options = {}
+        for rest, value in changed.items():
+            is_inside = bool(at) and rest[: len(at)] == at
+            (inside if is_inside else parts)[rest[len(at) :] if is_inside else rest] = value
+        if inside:
+            parts[at] = inside[()] if () in inside else _nested(inside)
         plus = "+" if key.endswith("+") else ""
-        whole, table = ".".join(path), FORMER_KEYS.get(name, {})
-        stops = {whole, *(new for old, new in table.items() if f"{old}.".startswith(f"{whole}." if whole else ""))}
-        return [
-            f"--{'.'.join([section, *start, *at])}{plus}={part if isinstance(part, str) else json.dumps(part)}"
-            for at, part in _leaves(changed, stops)
-        ]
+        names = (".".join(map(str, [section, *start, *rest])) for rest in parts)
+        texts = (value if isinstance(value, str) else json.dumps(value) for value in parts.values())
+        return [f"--{name}{plus}={text}" for name, text in zip(names, texts, strict=True)]
 
-    def _section(self, section: str, content: dict[str, Any], name: str) -> dict[str, Any]:
-        if isinstance(content.get("class_path"), str):
-            name = content["class_path"].rpartition(".")[2]
-        init_args = content.get("init_args")
-        if isinstance(init_args, dict):
-            return content | {"init_args": self._renamed(init_args, name, section)}
-        return content if "class_path" in content else self._renamed(content, name, section)
+    def _section(self, section: str, content: dict[str, Any]) -> dict[str, Any]:
+        name = (_class_path(content) or self.class_names.get(section, "")).rpartition(".")[2]
+        if isinstance(content.get("init_args"), dict):
+            return content | {"init_args": self._section_options(section, content["init_args"], name)}
+        return content if "class_path" in content else self._section_options(section, content, name)
 
-    def _renamed(self, values: dict[str, Any], name: str, section: str) -> dict[str, Any]:
+    def _section_options(self, section: str, options: dict[str, Any], name: str) -> dict[str, Any]:
+        return _nested(self._renamed(dict(_flat(options)), section, name)) if options else options
+
+    def _renamed(self, options: Options, section: str, name: str) -> Options:
         """Options of a class with the keys and values of today; a new key that is set, too, has priority."""
-        values = copy.deepcopy(values)
-        moved = {}
-        for old, new in FORMER_KEYS.get(name, {}).items():
-            try:
-                moved[new] = _pop(values, old.split("."))
-            except KeyError:
-                continue
-            self.renamed[f"{section}.{old}"] = f"{section}.{new}"
-        for new, value in moved.items():
-            values = _merged(_nested(new.split("."), value), values)
-        for key, words in FORMER_VALUES.get(name, {}).items():
-            for old, new in words.items():
-                if _part(values, key.split(".")) == old:
-                    values = _merged(values, _nested(key.split("."), new))
-                    self.renamed[f"{section}.{key}: {old}"] = f"{section}.{key}: {new}"
-        return values
+        found: Options = {}
+        for path, value in options.items():
+            for old, new in FORMER_KEYS.get(name, {}).items():
+                before = tuple(old.split("."))
+                if path[: len(before)] == before:
+                    self.renamed[f"{section}.{old}"] = f"{section}.{new}"
+                    path = (*new.split("."), *path[len(before) :])
+                    if path in options:
+                        value = options[path]
+                    break
+            key = ".".join(map(str, path))
+            words = FORMER_VALUES.get(name, {}).get(key, {})
+            if isinstance(value, str) and value in words:
+                self.renamed[f"{section}.{key}: {value}"] = f"{section}.{key}: {words[value]}"
+                value = words[value]
+            found[path] = value
+        return found
 
 
-def _class_names(args: Sequence[str], contents: Mapping[int, dict[str, Any]]) -> dict[str, str]:
-    """The name of the class of each section: the last one that is given."""
-    found = {}
-    for index, arg in enumerate(args):
-        for section in _SECTIONS:
-            path = None
-            if index in contents:
-                part = contents[index].get(section)
-                path = part.get("class_path") if isinstance(part, dict) else part
-            elif arg.partition("=")[0] in (f"--{section}", f"--{section}.class_path"):
-                path = arg.partition("=")[2] or next(iter(args[index + 1 : index + 2]), "")
-            if isinstance(path, str):
-                found[section] = path.rpartition(".")[2]
-    return found
+def _class_path(part: Any) -> str:
+    """The class path that a section states; empty where there is none."""
+    path = part.get("class_path") if isinstance(part, dict) else part
+    return path if isinstance(path, str) else ""
 
 
 def _mapping(text: str) -> dict[str, Any] | None:
@@ -204,46 +194,23 @@ def _mapping(text: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
-    for key in reversed(path):
-        value = {key: value}
-    return dict(value)
-
-
-def _part(values: Any, path: Sequence[str]) -> Any:
-    """The value at a path; None where there is none."""
-    for key in path:
-        values = values.get(key) if isinstance(values, dict) else None
-    return values
-
-
-def _pop(values: dict[str, Any], path: Sequence[str]) -> Any:
-    """Take a value out, with the parts around it that are empty then; raises KeyError where there is none."""
-    key, *rest = path
-    if not rest:
-        return values.pop(key)
-    if not isinstance(values.get(key), dict):
-        raise KeyError(key)
-    found = _pop(values[key], rest)
-    if not values[key]:
-        del values[key]
-    return found
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Two nested dictionaries as one; of two values for a key the one `above`."""
-    found = below | above
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], dict) and isinstance(above[key], dict):
-            found[key] = _merged(below[key], above[key])
-    return found
-
-
-def _leaves(node: dict[str, Any], stops: set[str], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The path and the value of each part, down to the paths in `stops`."""
+def _flat(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Path and value of each part of nested options."""
+    if not isinstance(node, dict) or not node:
+        yield path, node
+        return
     for key, value in node.items():
-        path = (*at, key)
-        if isinstance(value, dict) and ".".join(path) not in stops:
-            yield from _leaves(value, stops, path)
-        else:
-            yield path, value
+        yield from _flat(value, (*path, key))
+
+
+def _nested(options: Options) -> dict[str, Any]:
+    """The reverse of `_flat`."""
+    found: dict[str, Any] = {}
+    for path, value in options.items():
+        node = found
+        for key in path[:-1]:
+            if not isinstance(node.get(key), dict):
+                node[key] = {}
+            node = node[key]
+        node[path[-1]] = value
+    return found

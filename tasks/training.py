@@ -64,15 +64,8 @@ def _user_error(error: BaseException) -> MultiattnError | None:
 
 def _again(args: list[str]) -> str:
     """Build the command that resumes the training, with the options as they were typed."""
-    kept, skip = [], False
-    for arg in args:
-        if skip or arg.startswith("--ckpt_path="):
-            skip = False
-            continue
-        if arg == "--ckpt_path":
-            skip = True
-            continue
-        kept.append(arg)
+    pairs = zip(["", *args], args, strict=False)
+    kept = [arg for before, arg in pairs if before != "--ckpt_path" and arg.partition("=")[0] != "--ckpt_path"]
     return shlex.join(["multiattn", *kept, "--ckpt_path", "last"])
 
 

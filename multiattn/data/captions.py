@@ -74,7 +74,7 @@ def read_captions(
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder. Check `pictures`.")
     rows = _coco(file) if file.suffix.lower() == ".json" else _flickr(file, split)
-    return _records((folder / name, caption, place) for name, caption, place in rows)
+    return _records((folder / name, caption, location) for name, caption, location in rows)
 
 
 def clean_caption(text: str) -> str:
@@ -90,23 +90,23 @@ def clean_caption(text: str) -> str:
 def _records(rows: Iterator[tuple[Path, Any, str]]) -> CaptionRecords:
     """Join the captions of each picture, and check every one."""
     found: dict[Path, list[str]] = {}
-    for path, caption, place in rows:
-        found.setdefault(path, []).append(checked_text(caption, place, kind="a caption", longest=LONGEST_CAPTION))
+    for path, caption, location in rows:
+        found.setdefault(path, []).append(checked_text(caption, location, kind="a caption", longest=LONGEST_CAPTION))
     return CaptionRecords(tuple((path, tuple(texts)) for path, texts in found.items()))
 
 
 def _metadata(folder: Path) -> Iterator[tuple[Path, Any, str]]:
-    """Path, caption and place of each caption of a split's metadata."""
-    for path, row, place in required_rows(folder, ("text",), layout=_LAYOUT):
-        texts = one_or_several(row, "text", "texts", place)
+    """Path, caption and location of each caption of a split's metadata."""
+    for path, row, location in required_rows(folder, ("text",), layout=_LAYOUT):
+        texts = one_or_several(row, "text", "texts", location)
         if not isinstance(texts, list) or not texts:
-            raise InputError(f"{place}: `texts` must be a list of captions, but is {texts!r} instead.")
+            raise InputError(f"{location}: `texts` must be a list of captions, but is {texts!r} instead.")
         for text in texts:
-            yield path, text, place
+            yield path, text, location
 
 
 def _coco(file: Path) -> Iterator[tuple[str, Any, str]]:
-    """Picture, caption and place of each annotation."""
+    """Picture, caption and location of each annotation."""
     images, annotations = lists_of(file, "images", "annotations", source="COCO")
     names: dict[Any, str] = {}
     for number, image in enumerate(images, start=1):
@@ -117,33 +117,33 @@ def _coco(file: Path) -> Iterator[tuple[str, Any, str]]:
     if not annotations:
         raise InputError(f"{file}: the file has no captions.")
     for number, annotation in enumerate(annotations, start=1):
-        place, key = f"{file}, annotation {number}", annotation.get("image_id")
+        location, key = f"{file}, annotation {number}", annotation.get("image_id")
         if not isinstance(key, str | int) or key not in names:
-            raise InputError(f"{place}: the picture {key!r} is unknown: `images` does not list this `image_id`.")
-        yield names[key], annotation.get("caption"), place
+            raise InputError(f"{location}: the picture {key!r} is unknown: `images` does not list this `image_id`.")
+        yield names[key], annotation.get("caption"), location
 
 
 def _flickr(file: Path, split: str) -> Iterator[tuple[str, str, str]]:
-    """Picture, caption and place of each line of the split."""
+    """Picture, caption and location of each line of the split."""
     split_list = file.parent / f"Flickr_8k.{_FLICKR.get(split, split)}Images.txt"
     if not split_list.is_file():
         raise InputError(f"{split_list}: there is no such list of the split {split!r}. Put it beside {file.name}.")
     captions: dict[str, list[tuple[str, str]]] = {}
-    for line, place in text_lines(file):
+    for line, location in text_lines(file):
         key, tab, caption = line.partition("\t")
         name, mark, number = key.rpartition("#")
         if not (tab and mark and name and number.isdecimal()):
             raise InputError(
-                f"{place}: this must be `picture.jpg#0`, a tab and a caption, but is {line[:60]!r} instead."
+                f"{location}: this must be `picture.jpg#0`, a tab and a caption, but is {line[:60]!r} instead."
             )
-        captions.setdefault(name, []).append((caption, place))
-    names = [(line.strip(), place) for line, place in text_lines(split_list)]
+        captions.setdefault(name, []).append((caption, location))
+    names = [(line.strip(), location) for line, location in text_lines(split_list)]
     if not names:
         raise InputError(f"{split_list}: the file names no picture.")
     missing = [name for name, _ in names if name not in captions]
     if missing:
-        place = next(place for name, place in names if name == missing[0])
-        raise InputError(f"{place}: the pictures {some(missing)} are unknown: {file.name} has no captions of them.")
+        location = next(location for name, location in names if name == missing[0])
+        raise InputError(f"{location}: the pictures {some(missing)} are unknown: {file.name} has no captions of them.")
     for name in dict.fromkeys(name for name, _ in names):
-        for caption, place in captions[name]:
-            yield name, caption, place
+        for caption, location in captions[name]:
+            yield name, caption, location

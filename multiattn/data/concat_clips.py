@@ -1,7 +1,7 @@
-"""Short clips joined to longer recordings, of which it is known where each clip lies.
+"""Strings: recordings that are joined from short clips, with the true start and end of each clip.
 
-Which clips, pauses and levels make up a string is a function of numbers alone (`ConcatClips.plan`), so that a split's
-strings can be listed without reading a file, and are the same wherever they are made. t = samples.
+The clips, pauses and levels of a string depend on numbers alone (`ConcatClips.plan`): so the strings of a split can be
+listed without reading a file, and are the same on every machine. t = samples.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,60 +21,57 @@ from .noise import at_level, colored, with_noise
 from .recordings import SpeechRecords
 
 FIXED_SEED = 20_260
-"""Of the strings for validation and tests, which are the same in every training."""
+"""The seed of the strings for validation and tests, which are the same in every training."""
 
 FIXED_STRINGS = 400
-"""How many of them there are."""
+"""The number of strings for validation and tests."""
 
-_FADE = 0.005  # seconds at each end of a clip: a jump from its noise to the pause would be a click
+_FADE = 0.005  # seconds at each end of a clip: without a fade, the step from its noise to the pause is a click
 
 
 class ConcatWord(NamedTuple):
-    """A clip's words in the recording that it is part of."""
+    """The words of a clip in a string, with start and end in seconds."""
 
     text: str
     start: float
-    """In seconds."""
-
     end: float
-    """In seconds."""
 
 
 class ConcatRecording(NamedTuple):
-    """Clips with pauses between them."""
+    """A string: clips with pauses between them."""
 
     samples: Float32[Tensor, " t"]
     words: tuple[ConcatWord, ...]
-    """One for each clip, which may have several words; in order."""
+    """One entry for each clip, in order; a clip may have several words, or none."""
 
     @property
     def text(self) -> str:
-        """What is said."""
+        """The transcript."""
         return " ".join(word.text for word in self.words if word.text)
 
 
 class Plan(NamedTuple):
-    """What a string is made of."""
+    """The parts of a string."""
 
     clips: tuple[int, ...]
-    """Places in the records."""
+    """The indices of the clips in the records."""
 
     pauses: tuple[float, ...]
     """Seconds before, between and after them."""
 
     levels: tuple[float, ...]
-    """Decibels by which each clip is made louder."""
+    """Gain of each clip in decibels."""
 
     noise: str
     """`white` or `pink`."""
 
     snr_db: float
-    """How far the string's mean power lies above the noise's."""
+    """Ratio of the string's mean power to the noise's, in decibels."""
 
     noise_seed: int
 
     gain_db: float
-    """Decibels by which all of it is made louder."""
+    """Gain of the whole string in decibels."""
 
 
 @dataclass(frozen=True)
@@ -82,26 +79,27 @@ class ConcatClips:
     """How clips are joined. Every value can be set in the YAML under `data.init_args.join`."""
 
     clips: tuple[int, int] = (1, 8)
-    """Clips a string, from and to. Strings of all these lengths are equally many."""
+    """Smallest and largest number of clips of a string; all numbers are equally frequent."""
 
     pause_s: tuple[float, float] = (0.05, 0.6)
-    """Seconds between two clips, and before the first and after the last, from and to."""
+    """Shortest and longest pause in seconds: between two clips, before the first and after the last."""
 
     level_db: tuple[float, float] = (-3.0, 3.0)
-    """Decibels by which a clip is made louder, from and to."""
+    """Lowest and highest gain of a clip in decibels."""
 
     noise_db: tuple[float, float] = (10.0, 40.0)
-    """How far the string's mean power lies above that of white or pink noise, which is in the pauses, too."""
+    """Lowest and highest ratio, in decibels, of the string's mean power to that of the noise (white or pink), which is
+    also in the pauses."""
 
     gain_db: tuple[float, float] = (-15.0, 0.0)
-    """Decibels by which the whole string is made louder, from and to."""
+    """Lowest and highest gain of the whole string in decibels."""
 
     strings: int | None = None
-    """Training strings an epoch; None for as many as bring each clip about once."""
+    """Training strings an epoch; None for a number that uses each clip about once."""
 
     growing_epochs: int = 0
-    """So many epochs a training takes until the strings have their full lengths: the first has the shortest, and a
-    decoder finds out sooner where to look in them."""
+    """Epochs until the strings have their full lengths: they begin short, from which a decoder learns sooner where to
+    attend."""
 
     def __post_init__(self) -> None:
         """Raise InputError where a value is out of range."""
@@ -123,24 +121,24 @@ class ConcatClips:
         require(good, "strings", must="at least 1", value=self.strings, error=InputError)
 
     def count(self, index: int, *, epoch: int | None = None) -> int:
-        """Clips of the string at a place: in an epoch of the training, or in full (None)."""
+        """The number of clips of string `index`: in an epoch of the training, or finally (None)."""
         low, high = self.clips
         full = low + index % (high - low + 1)
         if epoch is None or epoch >= self.growing_epochs:
             return full
-        # from 0, and one more than the shortest at least: a string of one clip has nowhere else to look
+        # at least one clip more than in the shortest string: a single clip teaches nothing about where to attend
         return min(full, low + max(1, round((high - low) * epoch / self.growing_epochs)))
 
-    def plan(self, speakers: Sequence[str], place: Sequence[int], *, count: int) -> Plan:
-        """What a string is made of.
+    def plan(self, speakers: Sequence[str], key: Sequence[int], *, count: int) -> Plan:
+        """Draw the parts of a string.
 
         Args:
-            speakers: Of each clip. One of them speaks all the string, drawn by the clips they have; where it is not
-                known who speaks, all do.
-            place: Numbers that the choice depends on, such as the seed and the place in the split.
-            count: Clips.
+            speakers: The speaker of each clip. All clips of a string are of one speaker, drawn in proportion to the
+                number of clips; clips of unknown speakers count as of one.
+            key: Numbers that decide about the draw, such as the seed and the index of the string.
+            count: The number of clips.
         """
-        rng = np.random.default_rng(tuple(place))
+        rng = np.random.default_rng(tuple(key))
         speaker = speakers[int(rng.integers(len(speakers)))]
         own = _clips_of(tuple(speakers))[speaker]
         return Plan(
@@ -160,10 +158,10 @@ def join(
     """Make a string.
 
     Args:
-        plan: What it is made of.
-        texts: What each clip of the split says.
-        read: Gives the clip at a place.
-        rate: Samples a second (Hz) of the clips.
+        plan: Its parts.
+        texts: The transcript of each clip of the split.
+        read: Reads the clip at an index.
+        rate: Sample rate of the clips in Hz.
     """
     parts, words, at = [], [], 0
     for clip, pause, level in zip(plan.clips, plan.pauses, plan.levels, strict=False):
@@ -181,7 +179,7 @@ def join(
 def fixed_plans(
     records: SpeechRecords, how: ConcatClips | None = None, *, count: int = FIXED_STRINGS
 ) -> tuple[Plan, ...]:
-    """The strings of a split that validation, tests and measurements use: the same ones each time."""
+    """The plans of a split's strings for validation, tests and measurements: always the same."""
     how = how or ConcatClips()
     return tuple(how.plan(records.speakers, (FIXED_SEED, index), count=how.count(index)) for index in range(count))
 
@@ -189,13 +187,13 @@ def fixed_plans(
 def fixed_strings(
     records: SpeechRecords, how: ConcatClips | None = None, *, rate: int = 16_000, count: int = FIXED_STRINGS
 ) -> Iterator[ConcatRecording]:
-    """The same, made: with their samples, and where each word truly is.
+    """Make the strings of `fixed_plans`.
 
     Args:
-        records: The clips, in the order of their list.
+        records: The clips.
         how: How they are joined.
-        rate: Samples a second (Hz).
-        count: How many strings.
+        rate: Sample rate in Hz.
+        count: The number of strings.
 
     Raises:
         InputError: A clip cannot be read.
@@ -214,20 +212,20 @@ def fixed_strings(
 
 @lru_cache(maxsize=4)
 def _clips_of(speakers: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The places of each speaker's clips; kept, for every string of a split asks."""
+    """The indices of each speaker's clips; cached, for all strings of a split need them."""
     found: dict[str, list[int]] = {}
-    for place, speaker in enumerate(speakers):
-        found.setdefault(speaker, []).append(place)
-    return {speaker: np.array(places) for speaker, places in found.items()}
+    for index, speaker in enumerate(speakers):
+        found.setdefault(speaker, []).append(index)
+    return {speaker: np.array(indices) for speaker, indices in found.items()}
 
 
 def concat_text(plan: Plan, texts: Sequence[str]) -> str:
-    """What a string says."""
+    """The transcript of a string."""
     return " ".join(texts[clip] for clip in plan.clips if texts[clip])
 
 
 def _faded(samples: Float32[Tensor, " c"], count: int) -> Float32[Tensor, " c"]:
-    """A clip that comes in and goes out over so many samples."""
+    """Fade a clip in and out over `count` samples."""
     count = min(count, len(samples) // 2)
     if count == 0:
         return samples

@@ -4,9 +4,8 @@
     multiattn align-heads .data/strings/validation --model runs/digits/model --save
     multiattn evaluate transcribe --data .data/strings --normalizer basic
 
-The last one measures what `--join` measures without the files, where `--rate` is the model's. But heads that follow the
-speech cannot be found in clips of one word each, and whoever wants to hear the strings, or to try other programs on
-them, needs them as files.
+The last command gives the same figures as `--join` without the files, if `--rate` is the model's. Files are needed for
+`align-heads`, which finds nothing in clips of one word each, for listening, and for other programs.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from .recordings import read_recordings
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the strings of a split; exits with status 1 and one line where that cannot be."""
+    """Write the strings of a split; on an error exit with status 1 and one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder with the splits of the clips")
     parser.add_argument("--split", default="validation", help="default: validation")
@@ -42,18 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_strings(strings: Iterable[ConcatRecording], folder: Path, *, rate: int) -> int:
-    """Write strings as 16-bit wav files, and a `metadata.jsonl` with what is said in each, and when.
+    """Write strings as 16-bit wav files, and a `metadata.jsonl` with the transcript and the word times of each.
 
     Args:
         strings: In the order of their names, `0000.wav` and so on.
-        folder: For them; is made where it is missing.
-        rate: Samples a second (Hz) of the strings.
+        folder: The folder to write to; created where it is missing.
+        rate: Sample rate of the strings in Hz.
 
     Returns:
-        How many there were.
+        The number of strings.
 
     Raises:
-        InputError: They cannot be written, or a clip cannot be read.
+        InputError: A file cannot be written, or a clip cannot be read.
     """
     import soundfile
 

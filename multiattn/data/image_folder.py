@@ -52,24 +52,24 @@ def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | No
     labeled = list(_labeled(folder))
     known = tuple(class_names) if class_names is not None else _in_order({label for _, label, _ in labeled})
     index = {name: i for i, name in enumerate(known)}
-    for _, label, place in labeled:
+    for _, label, location in labeled:
         if label not in index:
             raise InputError(
-                f"{place}: the label {label!r} is unknown: the training split has {some(known)}. Correct the label, "
+                f"{location}: the label {label!r} is unknown: the training split has {some(known)}. Correct the label, "
                 "or give the training split pictures of it."
             )
     return ClassificationRecords(tuple((path, index[label]) for path, label, _ in labeled), known)
 
 
 def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """Path, label and place of each picture."""
+    """Path, label and location of each picture."""
     rows = metadata_rows(folder, ("label",))
     if rows is not None:
-        for path, row, place in rows:
+        for path, row, location in rows:
             label = row.get("label")
             if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
-                raise InputError(f"{place}: `label` must be a name or a whole number, but is {label!r} instead.")
-            yield path, str(label), place
+                raise InputError(f"{location}: `label` must be a name or a whole number, but is {label!r} instead.")
+            yield path, str(label), location
         return
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not classes:

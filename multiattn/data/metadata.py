@@ -1,6 +1,6 @@
 """The files that describe a data set: `metadata.jsonl` and `metadata.csv`, annotations in JSON, and lists of lines.
 
-Each row comes with its place, "FILE, line N", for error messages. Nothing here opens a picture or a recording.
+Each row comes with its location, "FILE, line N", for error messages. Nothing here opens a picture or a recording.
 """
 
 import csv
@@ -59,7 +59,7 @@ def split_path(root: Path, pattern: str, split: str) -> Path:
 
 
 Row = tuple[Path, dict[str, Any], str]
-"""The path of a picture or recording, its row in the metadata, and the row's place."""
+"""The path of a picture or recording, its row in the metadata, and the row's location."""
 
 
 def required_rows(folder: Path, columns: Sequence[str], *, layout: str) -> Iterator[Row]:
@@ -100,7 +100,7 @@ def file_rows(file: Path, columns: Sequence[str]) -> Iterator[Row]:
 
 
 def text_lines(file: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a text file that are not empty, without line ends, each with its place.
+    """The lines of a text file that are not empty, without line ends, each with its location.
 
     Raises:
         InputError: A line is too long, or not in UTF-8.
@@ -109,17 +109,18 @@ def text_lines(file: Path) -> Iterator[tuple[str, str]]:
         number = 0
         while line := stream.readline(LONGEST_LINE + 1):
             number += 1
-            place = f"{file}, line {number}"
+            location = f"{file}, line {number}"
             if len(line) > LONGEST_LINE:
                 raise InputError(
-                    f"{place}: a line must have at most {LONGEST_LINE} bytes, but this one has more. Is the file whole?"
+                    f"{location}: a line must have at most {LONGEST_LINE} bytes, but this one has more. "
+                    "Is the file whole?"
                 )
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise InputError(f"{place}: this is not text in UTF-8: {error}. Save the file as UTF-8.") from error
+                raise InputError(f"{location}: this is not text in UTF-8: {error}. Save the file as UTF-8.") from error
             if text.strip():
-                yield text.rstrip("\r\n"), place
+                yield text.rstrip("\r\n"), location
 
 
 def some(names: Sequence[str]) -> str:
@@ -128,7 +129,7 @@ def some(names: Sequence[str]) -> str:
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
-def one_or_several(row: dict[str, Any], one: str, several: str, place: str) -> Any:
+def one_or_several(row: dict[str, Any], one: str, several: str, location: str) -> Any:
     """The list of the column `several`, or the only entry of the column `one` as a list.
 
     Raises:
@@ -136,32 +137,32 @@ def one_or_several(row: dict[str, Any], one: str, several: str, place: str) -> A
     """
     if (one in row) == (several in row):
         has = "both" if one in row else "neither"
-        raise InputError(f"{place}: there must be one of `{one}` and `{several}`, but there is {has} instead.")
+        raise InputError(f"{location}: there must be one of `{one}` and `{several}`, but there is {has} instead.")
     return [row[one]] if one in row else row[several]
 
 
 def _with_paths(metadata: Path, rows: Iterator[tuple[dict[str, Any], str]]) -> Iterator[Row]:
     is_empty = True
-    for row, place in rows:
+    for row, location in rows:
         is_empty = False
         file_name = row.get("file_name")
         if not isinstance(file_name, str) or not file_name:
-            raise InputError(f"{place}: `file_name` must be the path of a picture, but is {file_name!r} instead.")
-        yield metadata.parent / file_name, row, place
+            raise InputError(f"{location}: `file_name` must be the path of a picture, but is {file_name!r} instead.")
+        yield metadata.parent / file_name, row, location
     if is_empty:
         raise InputError(f"{metadata}: the file names no picture.")
 
 
 def _jsonl(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
     del columns  # each line names its own
-    for line, place in text_lines(metadata):
+    for line, location in text_lines(metadata):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:  # not JSON, too many brackets
-            raise InputError(f"{place}: this is not a JSON object: {error}.") from error
+            raise InputError(f"{location}: this is not a JSON object: {error}.") from error
         if not isinstance(row, dict):
-            raise InputError(f"{place}: this is not a JSON object, but {type(row).__name__}.")
-        yield row, place
+            raise InputError(f"{location}: this is not a JSON object, but {type(row).__name__}.")
+        yield row, location
 
 
 def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -198,12 +199,12 @@ def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any
             ) from error
 
 
-def checked_text(text: Any, place: str, *, kind: str, longest: int, may_be_empty: bool = False) -> str:
+def checked_text(text: Any, location: str, *, kind: str, longest: int, may_be_empty: bool = False) -> str:
     """Check a text of a data set, and return it.
 
     Args:
         text: The value in the file.
-        place: Its place, for the message.
+        location: Its location, for the message.
         kind: What it is, for the message: "a caption".
         longest: The largest number of characters.
         may_be_empty: Whether it may have no words.
@@ -212,16 +213,16 @@ def checked_text(text: Any, place: str, *, kind: str, longest: int, may_be_empty
         InputError: It is not a string, empty, too long, or has half of a surrogate pair.
     """
     if not isinstance(text, str):
-        raise InputError(f"{place}: {kind} must be text, but is {text!r} instead.")
+        raise InputError(f"{location}: {kind} must be text, but is {text!r} instead.")
     if not may_be_empty and not text.strip():
-        raise InputError(f"{place}: {kind} must have words, but is empty instead. Fill it, or remove it.")
+        raise InputError(f"{location}: {kind} must have words, but is empty instead. Fill it, or remove it.")
     if len(text) > longest:
         raise InputError(
-            f"{place}: {kind} must have at most {longest} characters, but has {len(text)} instead: "
+            f"{location}: {kind} must have at most {longest} characters, but has {len(text)} instead: "
             f"{text[:40]!r} ... Shorten it."
         )
     if any("\ud800" <= letter <= "\udfff" for letter in text):  # possible in JSON
-        raise InputError(f"{place}: {kind} must be whole characters, but is {text!r} instead.")
+        raise InputError(f"{location}: {kind} must be whole characters, but is {text!r} instead.")
     return text
 
 

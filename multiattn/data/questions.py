@@ -119,30 +119,30 @@ def read_questions(
 
 def _metadata(folder: Path) -> Iterator[tuple[Path, Question]]:
     """Picture and question of each row of a split's metadata."""
-    for path, row, place in required_rows(folder, ("question", "answer"), layout=_LAYOUT):
+    for path, row, location in required_rows(folder, ("question", "answer"), layout=_LAYOUT):
         if "question" not in row:
-            raise InputError(f"{place}: there must be a `question`, but there is none.")
-        answers = one_or_several(row, "answer", "answers", place)
-        text = checked_text(row["question"], place, kind="a question", longest=LONGEST_QUESTION)
+            raise InputError(f"{location}: there must be a `question`, but there is none.")
+        answers = one_or_several(row, "answer", "answers", location)
+        text = checked_text(row["question"], location, kind="a question", longest=LONGEST_QUESTION)
         kind = row.get("type")
         if not isinstance(kind, str | None):
-            raise InputError(f"{place}: `type` must be text, but is {kind!r} instead.")
-        boxes, named = (None if row.get(key) is None else _boxes(row[key], place, key) for key in ("boxes", "named"))
-        yield path, Question(text, _answers(answers, place), intern(kind or ""), boxes=boxes, named=named)
+            raise InputError(f"{location}: `type` must be text, but is {kind!r} instead.")
+        boxes, named = (None if row.get(key) is None else _boxes(row[key], location, key) for key in ("boxes", "named"))
+        yield path, Question(text, _answers(answers, location), intern(kind or ""), boxes=boxes, named=named)
 
 
-def _answers(answers: Any, place: str) -> tuple[str, ...]:
+def _answers(answers: Any, location: str) -> tuple[str, ...]:
     """Check people's answers. An empty answer counts, too, unless all are empty."""
     if not isinstance(answers, list) or not answers:
-        raise InputError(f"{place}: `answers` must be a list of at least one answer, but is {answers!r} instead.")
+        raise InputError(f"{location}: `answers` must be a list of at least one answer, but is {answers!r} instead.")
     some_have_words = any(isinstance(answer, str) and answer.strip() for answer in answers)
     return tuple(
-        intern(checked_text(answer, place, kind="an answer", longest=LONGEST_QUESTION, may_be_empty=some_have_words))
+        intern(checked_text(answer, location, kind="an answer", longest=LONGEST_QUESTION, may_be_empty=some_have_words))
         for answer in answers
     )
 
 
-def _boxes(boxes: Any, place: str, key: str) -> tuple[Box, ...]:
+def _boxes(boxes: Any, location: str, key: str) -> tuple[Box, ...]:
     """Check boxes, and convert them to numbers."""
     if isinstance(boxes, list) and all(isinstance(box, list) and len(box) == 4 for box in boxes):
         numbers = [value for box in boxes for value in box]
@@ -151,7 +151,7 @@ def _boxes(boxes: Any, place: str, key: str) -> tuple[Box, ...]:
             if all(x0 <= x1 and y0 <= y1 for x0, y0, x1, y1 in found):
                 return tuple(found)
     raise InputError(
-        f"{place}: `{key}` must be a list of [left, top, right, bottom] in pixels, but is {boxes!r} instead."
+        f"{location}: `{key}` must be a list of [left, top, right, bottom] in pixels, but is {boxes!r} instead."
     )
 
 
@@ -174,20 +174,20 @@ def _vqa(root: Path, split: str, *, questions: str, annotations: str, pictures: 
     if not asked:
         raise InputError(f"{file}: the file has no questions.")
     for number, entry in enumerate(asked, start=1):
-        place, key, image = f"{file}, question {number}", entry.get("question_id"), entry.get("image_id")
+        location, key, image = f"{file}, question {number}", entry.get("question_id"), entry.get("image_id")
         if not isinstance(key, str | int) or key not in notes:
-            raise InputError(f"{place}: there are no answers: {answers_file.name} does not list {key!r}.")
+            raise InputError(f"{location}: there are no answers: {answers_file.name} does not list {key!r}.")
         if not isinstance(image, int) or isinstance(image, bool):
-            raise InputError(f"{place}: `image_id` must be the number of a picture, but is {image!r} instead.")
-        text = checked_text(entry.get("question"), place, kind="a question", longest=LONGEST_QUESTION)
+            raise InputError(f"{location}: `image_id` must be the number of a picture, but is {image!r} instead.")
+        text = checked_text(entry.get("question"), location, kind="a question", longest=LONGEST_QUESTION)
         line, note = notes[key]
-        place = f"{answers_file}, annotation {line}"
+        location = f"{answers_file}, annotation {line}"
         given = note.get("answers")
         if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
             raise InputError(
-                f"{place}: `answers` must be a list of objects, as VQA v2 has it, but is {given!r} instead."
+                f"{location}: `answers` must be a list of objects, as VQA v2 has it, but is {given!r} instead."
             )
-        said = _answers([one.get("answer") for one in given], place)
+        said = _answers([one.get("answer") for one in given], location)
         kind, answer_kind = (intern(str(note.get(name, ""))) for name in ("question_type", "answer_type"))
         name = _ID.sub(lambda found, image=image: f"{image:0{int(found[1] or 1)}d}", pictures)  # type: ignore[misc]
         yield split_path(root, name, split), Question(text, said, kind, answer_kind)

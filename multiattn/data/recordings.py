@@ -1,8 +1,10 @@
 r"""Recordings with transcripts, read from metadata or LibriSpeech's folders. Nothing here opens a recording.
 
-root/train/metadata.jsonl       {"file_name": "1.flac", "text": "two seven"}; `speaker` is optional
-root/train/metadata.csv         file_name,text
-root/train-clean-100/19/198/19-198.trans.txt      LibriSpeech: `19-198-0001 TWO SEVEN`, beside 19-198-0001.flac
+The files of a split:
+
+    root/train/metadata.jsonl       {"file_name": "1.flac", "text": "two seven"}; `speaker` is optional
+    root/train/metadata.csv         file_name,text
+    root/train-clean-100/19/198/19-198.trans.txt      LibriSpeech: `19-198-0001 TWO SEVEN`, beside 19-198-0001.flac
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,25 +66,25 @@ def _rows(folder: Path) -> Iterator[tuple[Path, str, str]]:
     """Path, transcript and speaker of each recording of a folder."""
     rows = metadata_rows(folder, ("text",))
     if rows is not None:
-        for path, row, place in rows:
+        for path, row, location in rows:
             if "text" not in row:
-                raise InputError(f"{place}: there must be `text`, what is said in the recording, but there is none.")
+                raise InputError(f"{location}: there must be `text`, what is said in the recording, but there is none.")
             speaker = row.get("speaker")
-            yield path, _checked(row["text"], place), "" if speaker is None else str(speaker)
+            yield path, _checked(row["text"], location), "" if speaker is None else str(speaker)
         return
     files = sorted(folder.rglob("*.trans.txt"))
     if not files:
         raise InputError(f"{folder}: there are no transcripts in this folder. Put into it {_LAYOUT}.")
     for file in files:
         beside = {path.stem: path for path in sorted(file.parent.iterdir()) if RECORDINGS.matches(path)}
-        for line, place in text_lines(file):
+        for line, location in text_lines(file):
             key, space, text = line.partition(" ")
             if not (space and text.strip()):
                 raise InputError(
-                    f"{place}: this must be a recording's name, a space and its words, but is {line[:60]!r} instead."
+                    f"{location}: this must be a recording's name, a space and its words, but is {line[:60]!r} instead."
                 )
-            yield beside.get(key, file.parent / f"{key}.flac"), _checked(text.strip(), place), key.split("-")[0]
+            yield beside.get(key, file.parent / f"{key}.flac"), _checked(text.strip(), location), key.split("-")[0]
 
 
-def _checked(text: Any, place: str) -> str:
-    return checked_text(text, place, kind="a transcript", longest=LONGEST_TRANSCRIPT, may_be_empty=True)
+def _checked(text: Any, location: str) -> str:
+    return checked_text(text, location, kind="a transcript", longest=LONGEST_TRANSCRIPT, may_be_empty=True)

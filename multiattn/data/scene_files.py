@@ -1,10 +1,11 @@
-"""Scenes of our own drawing with questions and answers, as the folder that `AnswerData` reads.
+"""Drawn scenes with questions and answers, written as a folder that `AnswerData` reads.
 
     python -m multiattn.data.scene_files --out .data/scenes --pictures 20000 --questions 12
     python -m multiattn.data.scene_files --out .data/scenes --pictures 2000 --questions 12 --split validation
 
-Rows of `metadata.jsonl` have the picture (`file_name`), `question`, `answer`, its `type`, and the `boxes` of the things
-that the answer is about, `[x0, y0, x1, y1]` in pixels. The same numbers give the same pictures; another split's differ.
+Rows of `metadata.jsonl` hold the picture (`file_name`), `question`, `answer`, `type`, and boxes `[x0, y0, x1, y1]` in
+pixels: of the things that the answer is about (`boxes`), and of those that the question names (`named`). The same seed
+and split give the same pictures.
 """
 
 import argparse
@@ -15,12 +16,13 @@ from pathlib import Path
 from random import Random
 
 from ..errors import InputError, MultiattnError
-from .scene_questions import TYPES, Question, Questioner
+from .questions import Question
+from .scene_questions import TYPES, Questioner
 from .scenes import Scene, draw_scene, paint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the scenes of a split; exits with status 1 and one line where that cannot be."""
+    """Write the scenes of a split; on an error exit with status 1 and one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, type=Path, help="folder for the split's folder")
     parser.add_argument("--split", default="train", help="default: train")
@@ -33,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (value := getattr(args, name)) < 1:
             parser.error(f"argument --{name}: must be at least 1, but is {value} instead")
     folder = args.out / args.split
-    scenes = asked_scenes(args.split, args.pictures, questions=args.questions, seed=args.seed, types=args.types)
+    options = {"questions": args.questions, "seed": args.seed, "types": args.types}
+    scenes = scenes_with_questions(args.split, args.pictures, **options)
     try:
         pictures, questions = write_scenes(scenes, folder)
     except MultiattnError as error:
@@ -41,37 +44,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{pictures} pictures with {questions} questions are in {folder}")
 
 
-def asked_scenes(
+def scenes_with_questions(
     split: str, count: int, *, questions: int, seed: int, types: Sequence[str] = tuple(TYPES)
 ) -> Iterator[tuple[Scene, list[Question]]]:
-    """Scenes with what is asked about each.
+    """Draw scenes with questions about each.
 
     Args:
-        split: Its name; it is part of the seed.
-        count: How many scenes.
-        questions: About each scene; fewer where it has not that many.
-        seed: Of everything.
-        types: Of the questions, among `TYPES`.
+        split: The name of the split; it is part of the seed.
+        count: The number of scenes.
+        questions: The number of questions about each scene; fewer where the scene does not allow as many.
+        seed: Of scenes and questions.
+        types: The types of the questions, among `TYPES`.
     """
     questioner = Questioner(types)
     for number in range(count):
-        random = Random(f"{seed}/{split}/{number}")  # so a scene does not depend on those before it
+        random = Random(f"{seed}/{split}/{number}")  # so that a scene does not depend on earlier ones
         scene = draw_scene(random)
         yield scene, questioner.ask(scene, questions, random)
 
 
 def write_scenes(scenes: Iterator[tuple[Scene, list[Question]]], folder: Path) -> tuple[int, int]:
-    """Write pictures as PNG, and a `metadata.jsonl` with what is asked.
+    """Write pictures as PNG, and a `metadata.jsonl` with the questions.
 
     Args:
         scenes: In the order of their names, `000000.png` and so on.
-        folder: For them; is made where it is missing.
+        folder: The folder to write to; created where it is missing.
 
     Returns:
-        How many pictures and how many questions there were.
+        The number of pictures and the number of questions.
 
     Raises:
-        InputError: They cannot be written.
+        InputError: A file cannot be written.
     """
     lines: list[str] = []
     number = -1
@@ -79,9 +82,9 @@ def write_scenes(scenes: Iterator[tuple[Scene, list[Question]]], folder: Path) -
         folder.mkdir(parents=True, exist_ok=True)
         for number, (scene, questions) in enumerate(scenes):
             name = f"{number:06}.png"
-            paint(scene).save(folder / name, compress_level=1)  # noise hardly gets smaller
+            paint(scene).save(folder / name, compress_level=1)  # noise cannot be compressed much further
             for question in questions:
-                row = {"file_name": name, "question": question.text, "answer": question.answer}
+                row = {"file_name": name, "question": question.text, "answer": question.answers[0]}
                 lines.append(
                     json.dumps(row | {"type": question.type, "boxes": question.boxes, "named": question.named})
                 )

@@ -1,6 +1,6 @@
-"""Scenes of our own drawing: two to five simple things on a tinted ground, of which everything is known.
+"""Synthetic scenes: two to five simple things on a tinted ground, with a complete description.
 
-Lengths are pixels, places are measured from the upper left corner, and a box is `(x0, y0, x1, y1)`.
+Lengths are in pixels, positions are measured from the upper left corner, and a box is `(x0, y0, x1, y1)`.
 """
 
 import math
@@ -11,9 +11,9 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw
 
-SIDE = 64  # of a picture
+SIDE = 64  # width and height of a picture
 SHAPES = ("circle", "square", "triangle", "cross")
-SIZES = {"small": (5.0, 6.0), "large": (8.5, 10.0)}  # half of the longer side of a thing's box
+SIZES = {"small": (5.0, 6.0), "large": (8.5, 10.0)}  # smallest and largest half of the longer side of a thing's box
 COLORS = {
     "red": (215, 45, 45),
     "green": (50, 160, 65),
@@ -24,9 +24,9 @@ COLORS = {
     "black": (28, 28, 28),
 }
 _GAP = 2.0  # between two things, and between a thing and the edge
-_SHADE = 12  # how far a thing's color lies from its name's, a channel, of 255
-_TURN = 15.0  # degrees that a thing is turned by at most, so that a square stays one
-_SMOOTH = 4  # drawn that much larger, which anti-aliases
+_SHADE = 12  # largest difference of a thing's color from its named color in each channel, of 255
+_TURN = 15.0  # largest rotation in degrees: a square must still look like one
+_SMOOTH = 4  # pictures are drawn 4 times as large and then reduced, against jagged edges
 
 Points = tuple[tuple[float, float], ...]
 _ARM = 0.34  # half the width of a cross's arm
@@ -39,7 +39,7 @@ OUTLINES: dict[str, Points] = {
         *((_ARM, 1), (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM)),
     ),
 }
-"""Each shape with its middle at 0, not turned; `Thing.points` makes all of them equally large."""
+"""The outline of each shape around 0, not rotated; `Thing.points` scales all of them to the same size."""
 
 
 @dataclass(frozen=True)
@@ -50,23 +50,23 @@ class Thing:
     size: str
     color: str
     x: float
-    """Middle of its box, from the left."""
+    """Center of its box, from the left."""
 
     y: float
-    """Middle of its box, from the top."""
+    """Center of its box, from the top."""
 
     reach: float
     """Half of the longer side of its box."""
 
     turn: float = 0.0
-    """Degrees, clockwise."""
+    """Rotation in degrees, clockwise."""
 
     shade: tuple[int, int, int] = (0, 0, 0)
-    """What its paint has more than its color's name says, red, green and blue of 255."""
+    """Difference of its paint from its named color: red, green and blue, of 255."""
 
     @cached_property
     def points(self) -> Points:
-        """Its outline in the picture."""
+        """The outline in the picture."""
         turn = math.radians(self.turn)
         a, b = math.cos(turn), math.sin(turn)
         turned = [(a * x - b * y, b * x + a * y) for x, y in OUTLINES[self.shape]]
@@ -78,30 +78,30 @@ class Thing:
 
     @cached_property
     def box(self) -> tuple[float, float, float, float]:
-        """The smallest box around it, to a tenth of a pixel."""
+        """The smallest box around the thing, to a tenth of a pixel."""
         across, down = zip(*self.points, strict=True)
         return (round(min(across), 1), round(min(down), 1), round(max(across), 1), round(max(down), 1))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is in a picture."""
+    """The content of a picture."""
 
     things: tuple[Thing, ...]
-    """They do not touch."""
+    """The things, which do not touch each other."""
 
     ground: tuple[int, int, int]
-    """Mean color of what lies behind them, red, green and blue of 255."""
+    """Mean color of the background: red, green and blue, of 255."""
 
     grain: int = 0
-    """Seed of the ground's tint and noise."""
+    """Seed of the background's tint and of the noise."""
 
 
 def draw_scene(random: Random) -> Scene:
-    """A scene of two to five things, any of whose looks may be the same.
+    """Draw a scene of two to five things.
 
-    Half of the scenes have a shape or a color that most of their things share; else there were hardly anything to
-    count, and hardly a size or a neighbor needed to tell two things apart.
+    In half of the scenes most things share a shape or a color: otherwise there would be little to count, and size or
+    neighbors would hardly ever be needed to tell two things apart.
     """
     number = random.choice((2, 3, 3, 4, 4, 5, 5, 5))
     shared = random.choice(("shape", "color", "", ""))
@@ -118,7 +118,7 @@ def draw_scene(random: Random) -> Scene:
             size=size,
         )
         if thing is None:
-            things.clear()  # those that are there leave no room: begin again
+            things.clear()  # no room is left: begin again
         else:
             things.append(thing)
     light = random.randint(205, 240)
@@ -127,18 +127,18 @@ def draw_scene(random: Random) -> Scene:
 
 
 def paint(scene: Scene, *, side: int = SIDE) -> Image.Image:
-    """The picture of a scene, RGB.
+    """Paint the RGB picture of a scene.
 
     Args:
-        scene: What to paint.
-        side: Of the picture, in pixels; the scene grows with it.
+        scene: The scene.
+        side: Width and height of the picture in pixels; the scene is scaled to it.
     """
     scale = side * _SMOOTH / SIDE
     mask = Image.new("L", (side * _SMOOTH, side * _SMOOTH))
     colors = Image.new("RGB", mask.size, scene.ground)
     pens = ImageDraw.Draw(mask), ImageDraw.Draw(colors)
     for thing in scene.things:
-        outline = [(x * scale - 0.5, y * scale - 0.5) for x, y in thing.points]  # a pixel's middle is its place
+        outline = [(x * scale - 0.5, y * scale - 0.5) for x, y in thing.points]  # PIL counts from pixel centers
         red, green, blue = (c + s for c, s in zip(COLORS[thing.color], thing.shade, strict=True))
         pens[0].polygon(outline, fill=255)
         pens[1].polygon(outline, fill=(red, green, blue))
@@ -146,13 +146,13 @@ def paint(scene: Scene, *, side: int = SIDE) -> Image.Image:
     bare = 1 - np.asarray(mask.reduce(_SMOOTH), np.float32)[..., None] / 255
     random = np.random.default_rng(scene.grain)
     tint = Image.fromarray(random.integers(0, 256, (4, 4, 3), np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
-    clouds = bare * (np.asarray(tint, np.float32) - 128) * 0.08  # behind the things
-    noise = random.normal(0, 3, pixels.shape)  # of a camera, over everything
+    clouds = bare * (np.asarray(tint, np.float32) - 128) * 0.08  # on the background only
+    noise = random.normal(0, 3, pixels.shape)  # like a camera's, on the whole picture
     return Image.fromarray((pixels + clouds + noise).round().clip(0, 255).astype(np.uint8))
 
 
 def _placed(random: Random, things: list[Thing], *, shape: str, color: str, size: str) -> Thing | None:
-    """A thing where none of the others is, or `None` where no such place was found."""
+    """Place a thing apart from the others; None where no free position was found."""
     reach = random.uniform(*SIZES[size])
     turn = random.uniform(-_TURN, _TURN)
     red, green, blue = (random.randint(-_SHADE, _SHADE) for _ in range(3))

@@ -79,7 +79,7 @@ def _read_preprocessing(config: Mapping[str, Any], size: tuple[int, int], *, whe
     """The evaluation transform. Source: timm.data.transforms_factory.transforms_imagenet_eval."""
     from timm.data.config import resolve_data_config
 
-    data = resolve_data_config(pretrained_cfg=dict(config))  # type: ignore[no-untyped-call]
+    data = resolve_data_config(pretrained_cfg=dict(config))
     mode, share = data["crop_mode"], data["crop_pct"]
     scaled = tuple(math.floor(side / share) for side in size)
     resize_to: tuple[int, int] | int

@@ -5,7 +5,7 @@ b pictures, g captions a picture, r = b x g rows, n tokens; m picture tokens and
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float16, Float32, Int64
@@ -16,12 +16,9 @@ from multiattn.data.captions import CaptionRecords, clean_caption
 from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
-from ..seeding import seed_for
-from .pictures import Sample, stacked
+from .pictures import Sample, TextDataset, stacked
 from .readable import Unreadable, positions_of, unreadable_of
 from .tokens import TokenRows, padded, with_ends
-
-_CAPTIONS = 1  # sets the draw of captions apart from that of replacements, which has the same seed, epoch and index
 
 
 class CaptionBatch(NamedTuple):
@@ -85,33 +82,24 @@ def caption_tokens(
     return TokenRows([encoded(path, text) for text in texts] for path, texts in records.items)
 
 
-class CaptionDataset(Dataset[CaptionSample]):
-    """Pictures, or features, with captions; in training the captions are drawn by seed, epoch and picture."""
+class CaptionDataset(TextDataset[CaptionSample]):
+    """Pictures, or features, with `per_picture` captions; a picture that has fewer repeats some."""
+
+    draw = 1
 
     def __init__(self, items: Dataset[Sample], tokens: TokenRows, *, per_picture: int, seed: int | None) -> None:
-        """Join pictures and captions.
+        """Join pictures, and the tokens of their captions; the other arguments are those of `TextDataset`."""
+        super().__init__(items, per_picture=per_picture, seed=seed)
+        self.tokens = tokens
 
-        Args:
-            items: The pictures of the split, by `(epoch, index)` in training and by index otherwise.
-            tokens: The tokens of the captions.
-            per_picture: Captions of each picture; one that has fewer repeats some.
-            seed: Of the draw; None takes the first captions, in order.
-        """
-        self.items, self.tokens, self.per_picture, self.seed = items, tokens, per_picture, seed
-
-    def __len__(self) -> int:
-        return len(self.items)  # type: ignore[arg-type]
-
-    def __getitem__(self, key: Any) -> CaptionSample:
-        """The picture, or its replacement, with captions of its own."""
-        sample = self.items[key]
+    def with_texts(self, sample: Sample, generator: np.random.Generator | None) -> CaptionSample:
+        """Add captions to a picture."""
         if sample.content is None:
             return CaptionSample(sample, ())
         order: np.ndarray = np.arange(self.tokens.count(sample.position))
-        if self.seed is not None:
-            seed = seed_for(self.seed, key[0], sample.position, _CAPTIONS)
-            order = np.random.default_rng(seed).permutation(order)
-        numbers = np.resize(order, self.per_picture)  # repeats the order where it is too short
+        if generator is not None:
+            order = generator.permutation(order)
+        numbers = np.resize(order, self.per_picture or len(order))  # repeats the order where it is too short
         return CaptionSample(sample, tuple(self.tokens.row(sample.position, int(number)) for number in numbers))
 
 

@@ -132,17 +132,8 @@ class FeatureStore:
         name = _digest(encoder, [path for path, _ in encoding.records.items], depends_on=encoding.depends_on)
         self.folder = folder / f"{split}-{name[:16]}"
         self.split, self.encoding = split, encoding
+        self.records, self.views = encoding.records, encoding.views
         self._open: dict[str, tuple[np.ndarray, _Progress]] = {}
-
-    @property
-    def records(self) -> Records:
-        """The files."""
-        return self.encoding.records
-
-    @property
-    def views(self) -> tuple[str, ...]:
-        """The names of the views of each file."""
-        return self.encoding.views
 
     def prepare(self, encoder: nn.Module, *, batch_size: int, num_workers: int) -> None:
         """Compute what is missing, or wait for another process that computes it.

@@ -3,24 +3,28 @@
 b pictures of h x w pixels; m picture tokens and D width of an encoder's features.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float16, Float32, Int64
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing, load_image
 
-from ..seeding import seed_item
+from ..seeding import seed_for, seed_item
 from . import readable
 from .readable import EvaluationItems, Records, TrainingItems, Unreadable, positions_of, unreadable_of
 from .transforms import Transform
+
+T = TypeVar("T")
 
 Sample = readable.Sample[Tensor]
 """A picture `[3, h, w]`, or the features that an encoder made of it, `[m, D]`."""
@@ -69,6 +73,38 @@ def stacked(
     empty = torch.zeros(0, *shape, dtype=torch.float16 if of_features else torch.float32)
     batch = torch.stack(found) if found else empty
     return (None, batch) if of_features else (batch, None)
+
+
+class TextDataset(Dataset[T], ABC):
+    """Pictures, or features, with texts; in training the texts are drawn by seed, epoch and picture."""
+
+    draw: ClassVar[int]
+    """Sets the draw of texts apart from other draws with the same seed, epoch and index, such as that of views."""
+
+    def __init__(self, items: Dataset[Sample], *, per_picture: int | None, seed: int | None) -> None:
+        """Set the pictures.
+
+        Args:
+            items: The pictures of the split, by `(epoch, index)` in training and by index otherwise.
+            per_picture: The number of texts of each picture.
+            seed: Of the draw; None takes the first texts, in order.
+        """
+        self.items, self.per_picture, self.seed = items, per_picture, seed
+
+    @abstractmethod
+    def with_texts(self, sample: Sample, generator: np.random.Generator | None) -> T:
+        """Add texts to a picture, drawn where there is a generator; none to a picture that cannot be read."""
+
+    def __len__(self) -> int:
+        return len(self.items)  # type: ignore[arg-type]
+
+    def __getitem__(self, key: Any) -> T:
+        """The picture, or its replacement, with texts of its own."""
+        sample = self.items[key]
+        if self.seed is None:
+            return self.with_texts(sample, None)
+        seed = seed_for(self.seed, key[0], sample.position, self.draw)
+        return self.with_texts(sample, np.random.default_rng(seed))
 
 
 class TrainingPictures(TrainingItems[Tensor]):

@@ -18,13 +18,10 @@ from multiattn.data.answer_list import AnswerList, answer_shares
 from multiattn.data.questions import Question, QuestionRecords
 from multiattn.inputs import Tokenizer
 
-from ..seeding import seed_for
 from .box_patches import BoxPatches
-from .pictures import Sample, stacked
+from .pictures import Sample, TextDataset, stacked
 from .readable import Unreadable, positions_of, unreadable_of
 from .tokens import TokenRows, is_known, known_tokens, padded, with_ends
-
-_QUESTIONS = 3  # sets the draw of questions apart from the other draws with the same seed, epoch and index
 
 
 class AnswerBatch(NamedTuple):
@@ -188,8 +185,10 @@ class GenerativeAnswers:
         return self._tokens.row(question, chosen)
 
 
-class QuestionDataset(Dataset[QuestionSample]):
-    """Pictures, or features, with questions; in training the questions are drawn by seed, epoch and picture."""
+class QuestionDataset(TextDataset[QuestionSample]):
+    """Pictures, or features, with at most `per_picture` questions; None for all."""
+
+    draw = 3
 
     def __init__(
         self,
@@ -204,28 +203,23 @@ class QuestionDataset(Dataset[QuestionSample]):
         """Join pictures, questions and answers.
 
         Args:
-            items: The pictures of the split, by `(epoch, index)` in training and by index otherwise.
+            items: The pictures, as in `TextDataset`.
             questions: The tokens of the pictures' questions.
             answers: The answers to learn.
             per_picture: The largest number of questions of a picture; None for all.
             seed: Of the draw; None takes the questions in order, whether their answers can be learned or not.
             patches: The patches of boxes, for a task that uses them.
         """
-        self.items, self.questions, self.answers, self.patches = items, questions, answers, patches
-        self.per_picture, self.seed = per_picture, seed
+        super().__init__(items, per_picture=per_picture, seed=seed)
+        self.questions, self.answers, self.patches = questions, answers, patches
 
-    def __len__(self) -> int:
-        return len(self.items)  # type: ignore[arg-type]
-
-    def __getitem__(self, key: Any) -> QuestionSample:
-        """The picture, or its replacement, with questions of its own."""
-        sample = self.items[key]
+    def with_texts(self, sample: Sample, generator: np.random.Generator | None) -> QuestionSample:
+        """Add questions to a picture."""
         if sample.content is None:
             return QuestionSample(sample, ())
         item = sample.position
-        numbers, generator = list(range(self.questions.count(item))), None
-        if self.seed is not None:
-            generator = np.random.default_rng(seed_for(self.seed, key[0], item, _QUESTIONS))
+        numbers = list(range(self.questions.count(item)))
+        if generator is not None:
             numbers = [int(number) for number in generator.permutation(numbers)]
             # a question that teaches nothing is only there for a picture that has no other
             numbers = [number for number in numbers if self.answers.is_taught(item, number)] or numbers[:1]

@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Batches(Protocol):
-    """Batches of `(epoch, index)` keys, as many in each epoch."""
+    """Batches of `(epoch, index)` keys, equally many in each epoch."""
 
     def __len__(self) -> int:
         """Batches an epoch."""

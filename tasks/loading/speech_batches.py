@@ -169,7 +169,7 @@ class ConcatSpeech(Dataset[SpeechSample]):
 
         try:
             found = join(plan, self._texts, read, rate=preprocessing.sample_rate)
-            clip = plan.clips[0]  # a string goes by the name of its first clip
+            clip = plan.clips[0]  # errors about the whole string name its first clip
             require_short(found.samples, preprocessing, f"the string {found.text!r}", mend=_SHORTER)
             return found.samples, self.transcripts.encode(found.text), found.text
         except InputError as error:
@@ -193,9 +193,9 @@ class _UnreadableClip(Exception):
 
 
 def _augmented(
-    samples: Tensor, augmentation: AudioAugmentation | None, reader: Reader, place: Sequence[int]
+    samples: Tensor, augmentation: AudioAugmentation | None, reader: Reader, key: Sequence[int]
 ) -> Float32[Tensor, " s"]:
-    """A recording as the augmentation varies it, no longer than the model takes; `place` decides about the draws."""
+    """A recording as the augmentation varies it, no longer than the model takes; `key` decides about the draws."""
     if augmentation is None:
         return samples
 
@@ -205,9 +205,9 @@ def _augmented(
         except InputError:
             return torch.zeros(0)
 
-    found = augmentation(samples, np.random.default_rng(seed_for(*place)), other=other)
+    found = augmentation(samples, np.random.default_rng(seed_for(*key)), other=other)
     if len(found) > reader.preprocessing.max_samples:  # played slower, it is too long
-        found = augmentation(samples, np.random.default_rng(seed_for(*place)), other=other, speed=1.0)
+        found = augmentation(samples, np.random.default_rng(seed_for(*key)), other=other, speed=1.0)
     return found
 
 

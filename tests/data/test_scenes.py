@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multiattn.data.scene_files import asked_scenes, main
+from multiattn.data.scene_files import main, scenes_with_questions
 from multiattn.data.scene_questions import PHRASINGS, TYPES, Questioner
 from multiattn.data.scenes import COLORS, SHAPES, SIDE, SIZES, Scene, Thing, draw_scene, paint
 
@@ -20,7 +20,7 @@ COUNT, QUESTIONS = 211, 13
 
 @cache
 def asked():
-    return list(asked_scenes("train", COUNT, questions=QUESTIONS, seed=3))
+    return list(scenes_with_questions("train", COUNT, questions=QUESTIONS, seed=3))
 
 
 def thing(shape="circle", size="small", color="red", *, x, y, reach=5.5):
@@ -162,7 +162,7 @@ def test_a_naive_solver_that_reads_the_words_finds_the_same_answer():
             found = solve(scene, question.text)
             assert found is not None, question.text
             answer, about, named_things = found
-            assert answer == question.answer, (question, scene)
+            assert answer == question.answers[0], (question, scene)
             for things, boxes in ((about, question.boxes), (named_things, question.named)):
                 # of many things the order says nothing
                 ordered = list if len(things) == 2 and question.type == "relation" else sorted
@@ -189,7 +189,7 @@ def test_answers_are_few_and_balanced():
     answers = defaultdict(Counter)
     for _, questions in asked():
         for question in questions:
-            answers[question.type][question.answer] += 1
+            answers[question.type][question.answers[0]] += 1
     assert len(set().union(*answers.values())) <= 30
     assert set(answers["count"]) == set("012345")
     for kind in ("color", "shape", "size", "exist"):
@@ -203,13 +203,13 @@ def test_the_words_alone_hardly_help():
     """The most frequent answer to the same words in other scenes is right little more often than guessing is."""
     known, right, total = defaultdict(Counter), Counter(), Counter()
     for split in ("train", "validation"):
-        for _, questions in asked_scenes(split, 307, questions=12, seed=5):
+        for _, questions in scenes_with_questions(split, 307, questions=12, seed=5):
             for question in questions:
                 if split == "train":
-                    known[question.text][question.answer] += 1
+                    known[question.text][question.answers[0]] += 1
                 elif seen := known[question.text]:
                     total[question.type] += 1
-                    right[question.type] += seen.most_common(1)[0][0] == question.answer
+                    right[question.type] += seen.most_common(1)[0][0] == question.answers[0]
     for kind, chance in {"color": 1 / 7, "shape": 1 / 4, "size": 1 / 2, "exist": 1 / 2}.items():
         assert right[kind] / total[kind] < chance + 0.1, (kind, right[kind], total[kind])
 
@@ -295,10 +295,12 @@ def test_the_same_seed_writes_the_same_files_and_another_split_others(tmp_path):
     rows = [json.loads(line) for line in (first / "metadata.jsonl").read_text().splitlines()]
     assert len(rows) == 35
     for row, question in zip(
-        rows, (q for _, questions in asked_scenes("train", 7, questions=5, seed=11) for q in questions), strict=True
+        rows,
+        (q for _, questions in scenes_with_questions("train", 7, questions=5, seed=11) for q in questions),
+        strict=True,
     ):
         assert list(row) == ["file_name", "question", "answer", "type", "boxes", "named"]
-        assert (row["question"], row["answer"], row["type"]) == question[:3]
+        assert (row["question"], (row["answer"],), row["type"]) == question[:3]
         assert [tuple(box) for box in row["boxes"]] == list(question.boxes)
         assert [tuple(box) for box in row["named"]] == list(question.named)
     with Image.open(first / names[0]) as picture:
@@ -306,7 +308,7 @@ def test_the_same_seed_writes_the_same_files_and_another_split_others(tmp_path):
 
 
 def test_a_scene_does_not_depend_on_how_many_are_drawn():
-    scenes = [scene for scene, _ in asked_scenes("train", 5, questions=2, seed=3)]
+    scenes = [scene for scene, _ in scenes_with_questions("train", 5, questions=2, seed=3)]
     assert scenes == [scene for scene, _ in asked()[:5]]
     assert draw_scene(Random(1)) == draw_scene(Random(1)) != draw_scene(Random(2))
 
@@ -326,6 +328,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 def test_types_can_be_chosen():
     asked = [
-        question for _, found in asked_scenes("train", 7, questions=5, seed=11, types=("count",)) for question in found
+        question
+        for _, found in scenes_with_questions("train", 7, questions=5, seed=11, types=("count",))
+        for question in found
     ]
     assert len(asked) == 35 and {question.type for question in asked} == {"count"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from multiattn.data.scene_files import asked_scenes, write_scenes
+from multiattn.data.scene_files import scenes_with_questions, write_scenes
 from multiattn.metrics.vqa import answer_scores
 from multiattn.models.vqa import VQA
 from multiattn.tasks.answer_model import teacher_forced
@@ -69,7 +69,7 @@ def test_each_configuration_is_fitted(name: str, asked: Path, encoder: Path, tmp
     if name == "easy_vqa":  # whose questions have boxes
         root = tmp_path / "scenes"
         for split in ("train", "validation"):
-            scenes = asked_scenes(split, 13, questions=5, seed=1)
+            scenes = scenes_with_questions(split, 13, questions=5, seed=1)
             write_scenes(scenes, root / split)
     options = f"{ONE_PROCESS} --data.batches.size=6 --data.root={root} --trainer.default_root_dir={tmp_path}"
     if name != "easy_vqa":

@@ -9,8 +9,6 @@ import pytest
 import soundfile as sf
 import torch
 
-from multiattn.data.noise import at_level, colored, with_noise
-from multiattn.data.recordings import read_recordings
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer, load_audio
 from multiattn.tasks import TranscribeData
@@ -239,68 +237,7 @@ def test_options_that_cannot_be_are_refused(options, message, spoken) -> None:
         make(spoken, **options).train_dataloader()
 
 
-# the lists
-
-
-def test_librispeechs_folders_are_read(tmp_path) -> None:
-    chapter = tmp_path / "train-clean-100" / "19" / "198"
-    chapter.mkdir(parents=True)
-    (chapter / "19-198.trans.txt").write_text("19-198-0000 LOW HIGH\n19-198-0001 IT'S LOW\n")
-    sf.write(chapter / "19-198-0000.flac", tone(["low", "high"]), RATE)
-    sf.write(chapter / "19-198-0001.wav", tone(["low"]), RATE)
-    records = read_recordings(tmp_path, "train", folders={"train": ["train-clean-100"]})
-    expected = ((chapter / "19-198-0000.flac", "LOW HIGH"), (chapter / "19-198-0001.wav", "IT'S LOW"))
-    assert records.items == expected and records.speakers == ("19", "19")
-    (chapter / "19-198.trans.txt").write_text("19-198-0000\n")
-    with pytest.raises(InputError, match="line 1: this must be a recording's name, a space and its words, but is"):
-        read_recordings(tmp_path, "train-clean-100")
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ({"file_name": "a.wav"}, "line 1: there must be `text`, what is said in the recording, but there is none"),
-        ({"file_name": "a.wav", "text": 7}, "line 1: a transcript must be text, but is 7 instead"),
-        (
-            {"file_name": "a.wav", "text": "a" * 20_001},
-            "must have at most 20000 characters, but has 20001 instead: 'aa",
-        ),
-        ({"file_name": "a.wav", "text": "\ud800"}, "a transcript must be whole characters, but is"),
-    ],
-)
-def test_lines_that_cannot_be_used_are_named(line, message, tmp_path) -> None:
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "metadata.jsonl").write_text(json.dumps(line))
-    with pytest.raises(InputError, match=message):
-        read_recordings(tmp_path, "train")
-
-
-def test_a_split_that_is_missing_is_said(tmp_path) -> None:
-    with pytest.raises(InputError, match="there is no split 'train': it has no folders. Make .*train with a metadata"):
-        read_recordings(tmp_path, "train")
-    (tmp_path / "train").mkdir()
-    with pytest.raises(
-        InputError, match="train: there are no transcripts in this folder. Put into it a metadata.jsonl"
-    ):
-        read_recordings(tmp_path, "train")
-    with pytest.raises(InputError, match=r"`folders` must list at least one folder for 'train', but has \[\] instead"):
-        read_recordings(tmp_path, "train", folders={"train": []})
-
-
 # augmentation
-
-
-def test_noise_lies_so_many_decibels_below() -> None:
-    rng = np.random.default_rng(7)
-    samples = torch.from_numpy(tone(["low"], seconds=1.0))
-    for kind in ("white", "pink"):
-        noise = colored(len(samples), rng, kind=kind)
-        found = with_noise(samples, noise, snr_db=13.0) - samples
-        ratio = 10 * torch.log10(samples.square().mean() / found.square().mean())
-        assert float(ratio) == pytest.approx(13.0, abs=0.01)
-    assert with_noise(torch.zeros(7), torch.ones(7), snr_db=0.0).abs().max() == 0
-    power = torch.fft.rfft(colored(1 << 16, rng, kind="pink")).abs().square()
-    assert float(power[1000:2000].mean() / power[4000:8000].mean()) == pytest.approx(4.0, rel=0.2)
 
 
 def test_speed_changes_length_and_pitch() -> None:
@@ -311,13 +248,6 @@ def test_speed_changes_length_and_pitch() -> None:
         peak = float(torch.fft.rfft(found).abs().argmax()) * RATE / len(found)
         assert peak == pytest.approx(700 * factor, abs=2)
     assert at_speed(samples, 1.0) is samples
-
-
-def test_level_is_kept_below_full_scale() -> None:
-    samples = torch.tensor([0.1, -0.4])
-    torch.testing.assert_close(at_level(samples, -6.0), samples * 10 ** (-0.3))
-    torch.testing.assert_close(at_level(samples, 20.0), samples / 0.4)
-    assert at_level(torch.zeros(3), 20.0).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_babble_is_made_of_other_recordings() -> None:
