@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_what_was_finished(model, photos, tmp_path) -> None:
     assert 1 <= len([json.loads(line) for line in kept.splitlines()]) < 5003
 
 
-@pytest.mark.slow
+@pytest.mark.training
 def test_a_typo_in_the_yaml_is_wrong_usage(tmp_path) -> None:
     typo = tmp_path / "typo.yaml"
     typo.write_text("trainer: {max_epoch: 3}")

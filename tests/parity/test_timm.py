@@ -50,7 +50,6 @@ def largest_difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "arguments", "expected"), VARIANTS, ids=lambda value: str(value)[:44])
 def test_timm_loads_and_saves_back(architecture: str, arguments: dict, expected: dict, tmp_path: Path) -> None:
     theirs = build(architecture, arguments)
@@ -75,7 +74,6 @@ def test_timm_loads_and_saves_back(architecture: str, arguments: dict, expected:
     assert load_bundle(tmp_path / "ours").preprocessing == bundle.preprocessing
 
 
-@pytest.mark.slow
 def test_timm_base_at_384(tmp_path: Path) -> None:
     theirs = build("vit_base_patch16_384", {})
     save_for_hf(theirs, tmp_path, safe_serialization=True)

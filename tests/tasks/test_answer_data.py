@@ -271,7 +271,7 @@ def test_an_epoch_is_a_function_of_the_seed(asked) -> None:
     assert any(by_place[0][place] != by_place[1][place] for place in by_place[0].keys() & by_place[1].keys())
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("decoder", [None, DECODER])
 def test_an_epoch_goes_on_where_it_was_left(workers, decoder, asked) -> None:
     whole = epoch_of(make(asked, task={"decoder": decoder}), 2)

@@ -22,7 +22,7 @@ from multiattn.weights import load_bundle
 from .conftest import logged
 
 # Lightning's own warnings on this torch are no failure of ours
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
 
 MODEL = """
 model:

@@ -18,7 +18,7 @@ from .asked import WRITES, draw_asked, write_answer_config
 from .conftest import ROOT, logged
 
 # Lightning's own warnings on this torch are no failure of ours
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
 
 ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.batches.num_workers=0"
 LACKS = "--data.max_answers=2 --trainer.max_epochs=1"

@@ -17,7 +17,7 @@ from .attach import filled
 from .captioned import write_caption_config
 
 # Lightning's own warnings on this torch are no failure of ours
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
 
 WORD_MAPS = "--trainer.callbacks+=multiattn.tasks.map_callbacks.WordMapsWhileTraining"
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from multiattn.models.captioner import Captioner
 from multiattn.tasks.caption_model import teacher_forced
 from multiattn.tasks.training import main
 from multiattn.weights import ModelBundle, load_bundle
@@ -17,7 +18,7 @@ from .captioned import write_caption_config
 from .conftest import ROOT, logged
 
 # Lightning's own warnings on this torch are no failure of ours
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
 
 ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.strategy=auto --data.batches.num_workers=0"
 SMALL = "--data.vocab_size=61 --model.decoder.dim=24 --model.decoder.depth=1 --model.decoder.mlp_dim=30"
@@ -172,7 +173,7 @@ def test_mixed_precision_is_accepted(objective: str, captioned: Path, tmp_path: 
     options = f"--trainer.max_epochs=1 --trainer.precision=bf16-mixed --model.objective={objective}"
     losses = fit(captioned, tmp_path, options)
     assert all(torch.isfinite(torch.tensor(list(losses.values()))))
-    assert load_bundle(tmp_path / "model").captioner.decoder.embedding.weight.dtype == torch.float32
+    assert load_bundle(tmp_path / "model").require(Captioner).decoder.embedding.weight.dtype == torch.float32
 
 
 def test_compile_is_of_the_pass_that_is_trained(

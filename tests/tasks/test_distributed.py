@@ -15,7 +15,7 @@ from .conftest import logged, train, write_config
 from .spoken import draw_spoken, write_speech_config
 
 # Lightning's own warnings on this torch are no failure of ours
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
 
 
 class WriteConfig(Protocol):
@@ -65,6 +65,7 @@ def assert_one_model(runs: Runs) -> None:
         torch.testing.assert_close(value, theirs[key], rtol=2e-3, atol=2e-3, msg=key)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one_with_twice_the_batch(pictures: Path, tmp_path: Path) -> None:
     # what is drawn for each batch differs between processes, so it is off; what belongs to a picture stays on
     options = "--model.mixing.mixup=0 --model.mixing.cutmix=0 --trainer.max_epochs=2 "
@@ -75,6 +76,7 @@ def test_two_processes_give_the_losses_of_one_with_twice_the_batch(pictures: Pat
     assert len(logged(runs.one, "train/loss")) == 2 * (69 // 10)
 
 
+@pytest.mark.slow
 def test_two_processes_teach_a_captioner_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     """From features on disk, which the two processes ask for at the same time."""
     captioned = draw_captioned(tmp_path / "data", sizes={"train": 12, "validation": 5})
@@ -87,6 +89,7 @@ def test_two_processes_teach_a_captioner_as_one_with_twice_the_batch(tmp_path: P
     assert_alike(runs, "train/loss val/loss val/bleu4 val/cider", count=2)
 
 
+@pytest.mark.slow
 def test_two_processes_teach_a_recognizer_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     """Each of an odd number of recordings is transcribed once, whoever does it."""
     # as many words in each recording, for the reason that captions are cut

@@ -84,6 +84,7 @@ trainer:
 DRAW = {"classify": draw_folder, "caption": draw_captioned, "transcribe": draw_spoken, "answer": draw_asked}
 
 
+@pytest.mark.training
 @pytest.mark.filterwarnings("default")  # Lightning's own warnings on this torch are no failure of ours
 @pytest.mark.parametrize("task", OLD)
 def test_an_old_configuration_is_fitted(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

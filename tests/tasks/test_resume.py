@@ -12,6 +12,8 @@ from multiattn.tasks.training import main
 from .captioned import draw_captioned, write_caption_config
 from .conftest import logged, train, write_config
 
+pytestmark = pytest.mark.training
+
 
 def accident(step: int, name: str) -> list[str]:
     return [
@@ -54,7 +56,6 @@ def test_killed_then_interrupted_is_bitwise_the_same(pictures: Path, tmp_path: P
     assert all(torch.equal(one[k], other[k]) for k in other)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Lightning's own on this torch
 def test_going_on_from_an_earlier_state_replaces_the_later_ones(pictures: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
@@ -78,7 +79,6 @@ def test_going_on_from_an_earlier_state_replaces_the_later_ones(pictures: Path, 
     assert sorted(p.name for p in folder.iterdir()) == ["step-000000007.ckpt", "step-000000011.ckpt"]
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Lightning's own on this torch
 def test_a_captioner_that_is_killed_goes_on_bitwise(tmp_path: Path) -> None:
     root = draw_captioned(tmp_path / "data", sizes={"train": 23, "validation": 3})

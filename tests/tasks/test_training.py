@@ -17,7 +17,7 @@ from multiattn.weights import ModelBundle, load_bundle, save_bundle
 from .conftest import ROOT, draw_folder, write_config
 
 # Lightning's own warnings on this torch are no failure of ours
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
 
 TINY = " ".join(f"--model.vision.overrides.{rest}" for rest in ("dim=20", "depth=2", "num_heads=2", "mlp_dim=30"))
 ONE_PROCESS = (
@@ -75,6 +75,7 @@ def test_the_model_directory_is_the_average_that_validated_best(pictures: Path, 
     assert len(list((tmp_path / "logs").glob("version_0/events.*"))) == 1
 
 
+@pytest.mark.slow
 def test_compile_and_mixed_precision_are_accepted(pictures: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path)
     options = "--trainer.max_epochs=1 --trainer.limit_train_batches=2 --trainer.limit_val_batches=0"

@@ -16,7 +16,7 @@ from .spoken import draw_spoken, write_speech_config
 from .test_resume import accident
 
 # Lightning's own warnings on this torch are no failure of ours
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
 
 ONE_PROCESS = "--trainer.accelerator=cpu --trainer.devices=1 --trainer.precision=32-true --data.batches.num_workers=0"
 RAW = "--trainer.callbacks=null --checkpoint.keep=9 --checkpoint.every_n_steps=0 --trainer.max_epochs=2"  # no averages
@@ -43,7 +43,9 @@ def fit(spoken: Path, run: Path, options: str = "") -> dict[int, float]:
     return logged(run, "train/loss")
 
 
-@pytest.mark.parametrize("name", ["smoke", "digits", "finetune_whisper", "librispeech960"])
+@pytest.mark.parametrize(
+    "name", ["smoke", pytest.param("digits", marks=pytest.mark.slow), "finetune_whisper", "librispeech960"]
+)
 def test_each_configuration_is_fitted(name: str, spoken: Path, tmp_path: Path) -> None:
     config = ROOT / "configs" / "transcribe" / f"{name}.yaml"
     opening = config.read_text()
@@ -86,6 +88,7 @@ def test_test_and_predict_write_transcripts(trained: Path) -> None:
     assert all(line.keys() == {"file", "text", "score"} for line in lines)
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_goes_on_bitwise(spoken: Path, tmp_path: Path) -> None:
     runs = tmp_path / "whole", tmp_path / "broken"
     for run in runs:
