@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..registry import layouts
-from .options import MODEL_HELP, Parser, not_empty
+from .options import MODEL_HELP, Option, Parser, not_empty
 from .output import printable, say, spinner
 
 _DESCRIPTION = """\
@@ -50,17 +50,20 @@ _FEW = 3  # names that a message lists
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn convert", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("source", metavar="SRC", type=not_empty, help=MODEL_HELP.partition(";")[0])
-    parser.add_argument(
-        "target",
-        metavar="DST",
-        type=not_empty,
-        help="the directory to write, made where it is missing; one that is there must be empty",
-    )
     known = ("multiattn", *layouts())
-    parser.add_argument("--to", metavar="LAYOUT", choices=known, required=True, help=f"one of {', '.join(known)}")
-    return parser
+    return Parser(
+        Option("source", "SRC", not_empty, MODEL_HELP.partition(";")[0]),
+        Option(
+            "target",
+            "DST",
+            not_empty,
+            "the directory to write, made where it is missing; one that is there must be empty",
+        ),
+        Option("--to", "LAYOUT", choices=known, required=True, help=f"one of {', '.join(known)}"),
+        prog="multiattn convert",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,6 +1,5 @@
 """`multiattn evaluate answer`: how often does a model answer as people do, and would it without the picture?"""
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
-from .options import not_empty
+from .options import Option, not_empty
 from .output import printable
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from ..data.questions import Question, QuestionRecords
     from ..metrics.vqa import AnswerScores
     from ..pipelines import Answer, Failure
@@ -53,21 +50,17 @@ with numbers up to ten in figures)
    {"accuracy": 0.52, ...}, "most_frequent": {...}}, "items": 4847,
    "skipped": 0, "model": "answer", "data": "easy-vqa", "split": "validation"}
 """
-    options = ("num_beams", "pictures", "questions", "annotations", "baselines")
-
-    @classmethod
-    def add_options(cls, parser: argparse._ArgumentGroup) -> None:
-        """Add `--questions`, `--annotations` and `--baselines`."""
-        parser.add_argument("--questions", metavar="FILE", type=not_empty, help="a questions JSON of VQA v2, in FOLDER")
-        parser.add_argument(
-            "--annotations", metavar="FILE", type=not_empty, help="the JSON with its answers, in FOLDER"
-        )
-        parser.add_argument(
+    own_options = (
+        Option("--questions", "FILE", not_empty, "a questions JSON of VQA v2, in FOLDER"),
+        Option("--annotations", "FILE", not_empty, "the JSON with its answers, in FOLDER"),
+        Option(
             "--baselines",
             action="store_const",
             const=True,
             help="also measure what the question alone gives away (see below)",
-        )
+        ),
+    )
+    options = ("num_beams", "pictures", "questions", "annotations", "baselines")
 
     def read(self) -> Sequence[tuple[Path, Sequence["Question"]]]:
         """Read the pictures, each with its questions and what people answered; for the baselines, also `train`."""
@@ -115,12 +108,8 @@ with numbers up to ten in figures)
         red, green, blue = (round(255 * share) for share in pictures.mean)
         blank = Image.new("RGB", (width, height), (red, green, blue))
         texts = list(dict.fromkeys(question.text for question in questions))
-
-        def batches() -> "Iterator[tuple[Image.Image, list[str]]]":
-            for first in range(0, len(texts), _BATCH):
-                yield blank, texts[first : first + _BATCH]
-
-        results = self._answer.stream(batches(), batch_size=1, num_beams=self.args.num_beams)
+        batches = ((blank, texts[first : first + _BATCH]) for first in range(0, len(texts), _BATCH))
+        results = self._answer.stream(batches, batch_size=1, num_beams=self.args.num_beams)
         answers = {text: result.answer for text, result in zip(texts, results, strict=True) if result.error is None}
         return [answers[question.text] for question in questions]
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ..registry import load_part, task_spec
-from .options import MODEL_HELP, Parser, add_format, model_or_shipped, not_empty
+from .options import MODEL_HELP, Option, Parser, model_or_shipped, not_empty, output_format
 from .output import printable, spinner
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ class Details:
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn info", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("model", metavar="M", type=not_empty, nargs="?", help=MODEL_HELP)
-    add_format(parser, json_help="json: one object, with all labels and settings")
-    return parser
+    return Parser(
+        Option("model", "M", not_empty, MODEL_HELP, nargs="?"),
+        output_format("json: one object, with all labels and settings"),
+        prog="multiattn info",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -67,6 +67,19 @@ def make_folder(path: str | Path, *, subject: str) -> Path:
 
 
 @contextmanager
+def named_errors(subject: str) -> Iterator[None]:
+    """Write files in the body; an error of the system becomes "`subject` cannot be written: ...".
+
+    Raises:
+        MultiattnError: A file cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MultiattnError(f"{subject} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
 def spinner(message: str) -> Iterator[None]:
     """Show a message while the body runs; nothing where standard error is no terminal."""
     if not sys.stderr.isatty():
@@ -96,7 +109,7 @@ class Report:
         self._out = out
         if out is not None:
             make_folder(Path(out).parent, subject=f"the parent of --out {out}")
-            with self._named_errors():
+            with named_errors(f"--out {out}:"):
                 self._file = Path(out).open("w", encoding="utf-8", errors="surrogateescape")
         self._bar: Progress | None = _start_bar(total, doing) if sys.stderr.isatty() else None
         self._shares_terminal = (
@@ -106,20 +119,13 @@ class Report:
     def result(self, text: str) -> None:
         """Write one result at once, so that what is finished stays when the rest is interrupted."""
         if self._file is not None:
-            with self._named_errors():
+            with named_errors(f"--out {self._out}:"):
                 self._file.write(text + "\n")
                 self._file.flush()
         elif self._bar is not None and self._shares_terminal:
             _print_above(self._bar, text)
         else:
             print(text, flush=True)
-
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise MultiattnError(f"--out {self._out}: cannot be written: {error.strerror}") from None
 
     def message(self, text: str) -> None:
         """Write a message of one line to standard error."""
