@@ -15,12 +15,13 @@ RAISES = 'raise RuntimeError("the user\'s own tasks was imported")\n'
 EVERY_VERB = """
 import io, sys
 from contextlib import redirect_stdout
-from multiattn.cli.main import _COMMANDS, _TRAINING, main
+from multiattn.cli.main import _OTHERS, _TRAINING, main
+from multiattn.registry import tasks
 
 picture, data, run = sys.argv[1:]
 config = ["--config", "configs/classify/smoke.yaml", f"--data.root={data}", f"--trainer.default_root_dir={run}"]
 config += ["--trainer.accelerator=cpu", "--trainer.fast_dev_run=1"]
-calls = [[verb, "--help"] for verb in (*_COMMANDS, *_TRAINING)] + [["classify", picture], ["fit", *config]]
+calls = [[verb, "--help"] for verb in (*tasks(), *_OTHERS, *_TRAINING)] + [["classify", picture], ["fit", *config]]
 for call in calls:
     with redirect_stdout(io.StringIO()) as out:
         status = main(call)

@@ -1,7 +1,7 @@
 """A fifth task, defined in this file alone: it is trained, converted, described, run and evaluated without an edit.
 
-It names the color of a picture. Everything that CONTRIBUTING.md lists for a new task is here: the `TaskSpec`, the model,
-the pipeline with its result, the command, the evaluator, and the task and data module for `fit`.
+It names the color of a picture. Everything that CONTRIBUTING.md lists for a new task is here: the `TaskSpec`, the
+model, the pipeline with its result, the command, the evaluator, and the task and data module for `fit`.
 """
 
 import argparse
@@ -43,6 +43,8 @@ from multiattn.weights import ModelBundle, load_bundle, save_bundle
 from tests.fixtures import tiny_bundle
 
 COLORS = {"blue": (20, 30, 200), "green": (30, 180, 40), "red": (210, 20, 30)}
+
+pytestmark = pytest.mark.filterwarnings("default")  # Lightning's own warnings on this torch are no failure of ours
 
 HERE = "tests.test_fifth_task"
 
@@ -286,12 +288,14 @@ def color_bundle() -> ModelBundle:
     return ModelBundle("color", model, PREPROCESSING, labels=tuple(COLORS), card={"data": "none"}, source="toy")
 
 
+@pytest.mark.training
 def test_a_trial_of_its_training_leaves_no_model(config: Path, tmp_path: Path) -> None:
     run = ["--trainer.default_root_dir", str(tmp_path / "run"), "--trainer.fast_dev_run", "true"]
     assert main(["fit", "--config", str(config), *run]) == 0
     assert not (tmp_path / "run" / "model").exists()
 
 
+@pytest.mark.training
 def test_its_trained_model_names_colors(trained: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [pictures / "validation" / name / "1.png" for name in COLORS]
     broken = pictures / "broken.png"
@@ -313,6 +317,7 @@ def test_its_command_is_listed_and_suggested(capsys: pytest.CaptureFixture[str])
     assert "did you mean color?" in capsys.readouterr().err
 
 
+@pytest.mark.training
 def test_its_trained_model_is_evaluated(trained: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["evaluate", "color", "--data", str(pictures), "--model", str(trained)]
     capsys.readouterr()
@@ -327,6 +332,7 @@ def test_its_trained_model_is_evaluated(trained: Path, pictures: Path, capsys: p
     assert "--strict: is for colors only, but" in capsys.readouterr().err
 
 
+@pytest.mark.training
 def test_its_trained_model_is_described(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(trained)]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
@@ -338,6 +344,7 @@ def test_its_trained_model_is_described(trained: Path, capsys: pytest.CaptureFix
     assert (facts["task"], facts["input_size"], facts["attention_sites"]) == ("color", [11, 13], [])
 
 
+@pytest.mark.training
 def test_its_trained_model_is_converted(trained: Path, tmp_path: Path) -> None:
     assert main(["convert", str(trained), str(tmp_path / "copy"), "--to", "multiattn"]) == 0
     ours, copy = load_bundle(trained), load_bundle(tmp_path / "copy")

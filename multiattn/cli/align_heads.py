@@ -21,7 +21,7 @@ from .options import (
     output_format,
     paths_of,
 )
-from .output import Report, named_errors, printable, say, spinner
+from .output import Report, named_errors, say, spinner
 
 if TYPE_CHECKING:
     from ..alignment import HeadScore
@@ -102,35 +102,33 @@ def run(args: argparse.Namespace) -> int:
     from ..alignment.heads import LEAST_TOKENS
 
     texts = given_texts(recordings)
-    scored: list[list[HeadScore]] = []
-    failures, tokens = unusable, 0
+    scored: list[tuple[list[HeadScore], int]] = []
     with Report(len(recordings), doing="scoring heads") as report:
         for recording in recordings:
             try:
-                scores, count = score(pipeline, recording, texts.get(recording.resolve()))
+                scored.append(score(pipeline, recording, texts.get(recording.resolve())))
             except InputError as error:
-                failures += 1
                 report.message(str(error))
-            else:
-                scored.append(scores)
-                tokens += count
             report.advance()
+    failures = unusable + len(recordings) - len(scored)
     if not scored:
         return status(failures, unusable + len(recordings))
-    if not any(scored):
+    if not any(scores for scores, _ in scored):
         raise InputError(
             f"no recording has a text of at least {LEAST_TOKENS} tokens, and shorter ones tell nothing about order: "
             "give recordings in which more is said, or join clips first: python -m multiattn.data.concat_files --help"
         )
-    ranked = rank_heads(scored)
+    ranked = rank_heads([scores for scores, _ in scored])
     chosen = choose_heads(ranked)
     if args.format == "json":
-        facts = {"model": pipeline.bundle.source, "recordings": len(scored), "tokens": tokens}
-        print(
-            json.dumps(
-                facts | {"alignment_heads": [list(head) for head in chosen], "heads": [_facts(one) for one in ranked]}
-            )
-        )
+        facts = {
+            "model": pipeline.bundle.source,
+            "recordings": len(scored),
+            "tokens": sum(tokens for _, tokens in scored),
+            "alignment_heads": chosen,
+            "heads": [_facts(one) for one in ranked],
+        }
+        print(json.dumps(facts))
     else:
         print(as_text(ranked, chosen))
     if file is not None:
@@ -223,18 +221,18 @@ def save_heads(file: Path, heads: list[tuple[int, int]], *, inside: str | None) 
     with named_errors(f"--save: {file}"):
         facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         part = facts if inside is None else facts.setdefault(inside, {})
-        part["alignment_heads"] = [list(head) for head in heads]
+        part["alignment_heads"] = heads
         file.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def as_text(ranked: list["HeadScore"], chosen: list[tuple[int, int]]) -> str:
     """Return a table, the best head first, down to a few that were not chosen."""
-    lines = ["  layer  head  score  order  focus"]
-    for one in ranked[: len(chosen) + 5]:
-        mark = "*" if (one.layer, one.head) in chosen else " "
-        lines.append(f"{mark} {one.layer:5}  {one.head:4}  {one.score:5.3f}  {one.monotonic:5.2f}  {one.sharp:5.2f}")
-    lines.append(f"alignment heads: {printable(json.dumps([list(head) for head in chosen]))}")
-    return "\n".join(lines)
+    rows = [
+        f"{'*' if (one.layer, one.head) in chosen else ' '} {one.layer:5}  {one.head:4}  {one.score:5.3f}"
+        f"  {one.monotonic:5.2f}  {one.sharp:5.2f}"
+        for one in ranked[: len(chosen) + 5]
+    ]
+    return "\n".join(["  layer  head  score  order  focus", *rows, f"alignment heads: {json.dumps(chosen)}"])
 
 
 def _facts(one: "HeadScore") -> dict[str, float]:

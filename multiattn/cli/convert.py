@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..registry import layouts
 from .options import MODEL_HELP, Option, Parser, not_empty
-from .output import printable, say, spinner
+from .output import listed, printable, say, spinner
 
 _DESCRIPTION = """\
 Rewrite a model in another layout, with its preprocessing and its labels or
@@ -89,9 +89,8 @@ def check_target(target: str) -> None:
         return
     if not path.is_dir():
         raise InputError(f"DST {target} must be a directory, but is a file instead: give another")
-    names = sorted(entry.name for entry in path.iterdir())
-    if names:
-        found = ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
+    if names := sorted(entry.name for entry in path.iterdir()):
         raise InputError(
-            f"DST {target} must be empty or not exist yet, but holds {found} instead: empty it first, or give another"
+            f"DST {target} must be empty or not exist yet, but holds {listed(names, _FEW)} instead: empty it first, or "
+            "give another"
         )

@@ -161,10 +161,13 @@ def evaluators() -> dict[str, type[Evaluator[object, object, "Result"]]]:
 def parser() -> Parser:
     """The command's options."""
     known = evaluators()
-    parts = [one.measures for one in known.values()]
-    parts += ["data\n" + "".join(one.data for one in known.values())]
-    parts += ["examples\n" + "".join(one.examples for one in known.values())]
-    parts += ["with --format json, one object\n" + "".join(one.output for one in known.values()), _BAD_FILES]
+    parts = [
+        *(one.measures for one in known.values()),
+        "data\n" + "".join(one.data for one in known.values()),
+        "examples\n" + "".join(one.examples for one in known.values()),
+        "with --format json, one object\n" + "".join(one.output for one in known.values()),
+        _BAD_FILES,
+    ]
     names = list(known)
     parser = Parser(
         Option("task", "TASK", choices=names, help=f"{', '.join(names[:-1])} or {names[-1]}"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..registry import load_part, task_spec
 from .options import MODEL_HELP, Option, Parser, model_or_shipped, not_empty, output_format
-from .output import printable, spinner
+from .output import listed, printable, spinner
 
 if TYPE_CHECKING:
     from ..attention import Site
@@ -117,8 +117,7 @@ def as_text(bundle: "ModelBundle", details: Details) -> str:
     if bundle.tokenizer is not None:
         lines["vocabulary"] = ", ".join([f"{bundle.tokenizer.vocab_size:,} tokens", *details.vocabulary])
     if bundle.labels:
-        names = ", ".join(bundle.labels[:_FEW]) + (", ..." if len(bundle.labels) > _FEW else "")
-        lines[spec.output] = f"{len(bundle.labels)}: {names}"
+        lines[spec.output] = f"{len(bundle.labels)}: {listed(bundle.labels, _FEW)}"
     if decoding := {**details.decoding, **bundle.decoding}:
         lines["decoding"] = ", ".join(f"{name} {_short(value)}" for name, value in decoding.items())
     for key, value in bundle.card.items():

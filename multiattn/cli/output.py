@@ -3,7 +3,7 @@
 import os
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,11 @@ def _is_unsafe(character: str) -> bool:
     # control, format (it can turn the direction of writing), half a character, and the two separators of lines; other
     # spaces, and characters newer than Python's table, are harmless
     return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names, and dots where there are more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def say(message: str, *, lines: bool = False) -> None:

@@ -214,8 +214,10 @@ def segment_lines(segment: "Segment") -> str:
     """Return start, end, text and flags of a segment, and below it the words, where their times are known."""
     flags = f"  [{', '.join(segment.flags)}]" if segment.flags else ""
     lines = [f"  {clock(segment.start)} - {clock(segment.end)}  {printable(segment.text.strip())}{flags}"]
-    for word in segment.words:
-        lines.append(f"    {clock(word.start)} - {clock(word.end)}  {word.score:6.1%}  {printable(word.text.strip())}")
+    lines += [
+        f"    {clock(word.start)} - {clock(word.end)}  {word.score:6.1%}  {printable(word.text.strip())}"
+        for word in segment.words
+    ]
     return "\n".join(lines)
 
 
