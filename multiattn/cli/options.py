@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
 from ..inputs.files import PICTURES, RECORDINGS, Kind
@@ -41,7 +41,10 @@ class UsageError(Exception):
 
 @dataclass(frozen=True)
 class Option:
-    """An option or argument of a command; `argparse.add_argument` says what the fields mean."""
+    """An option or argument of a command; `add_argument` of argparse says what the fields mean.
+
+    A field that is None is left to argparse.
+    """
 
     name: str
     metavar: str | None = None
@@ -57,8 +60,8 @@ class Option:
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Add the option to a parser or to a group of its options."""
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "name"}
-        parser.add_argument(self.name, **{name: value for name, value in given.items() if value is not None})
+        given = {name: value for name, value in vars(self).items() if name != "name" and value is not None}
+        parser.add_argument(self.name, **given)
 
 
 class Parser(argparse.ArgumentParser):
