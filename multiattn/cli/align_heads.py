@@ -2,17 +2,26 @@
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, ModelError, MultiattnError
+from ..errors import InputError, ModelError
 from ..inputs.files import RECORDINGS
 from ..registry import task_spec
 from .inputs import evenly_spread, find_inputs, status
-from .options import BAD_FILES, Parser, add_device, add_format, add_model, add_paths, at_least_one, model_or_shipped
-from .output import Report, printable, say, spinner
+from .options import (
+    BAD_FILES,
+    DEVICE,
+    Option,
+    Parser,
+    at_least_one,
+    model_of,
+    model_or_shipped,
+    output_format,
+    paths_of,
+)
+from .output import Report, named_errors, say, spinner
 
 if TYPE_CHECKING:
     from ..alignment import HeadScore
@@ -58,20 +67,23 @@ _ENOUGH = 20  # recordings: the scores hardly change with more
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn align-heads", description=_DESCRIPTION, epilog=_EPILOG)
-    add_paths(parser, RECORDINGS)
-    add_model(parser, "transcribe")
-    parser.add_argument(
-        "--limit",
-        metavar="N",
-        type=at_least_one,
-        default=_ENOUGH,
-        help=f"recordings to use, evenly spread over those found (default: {_ENOUGH})",
+    return Parser(
+        paths_of(RECORDINGS),
+        model_of("transcribe"),
+        Option(
+            "--limit",
+            "N",
+            at_least_one,
+            f"recordings to use, evenly spread over those found (default: {_ENOUGH})",
+            _ENOUGH,
+        ),
+        Option("--save", action="store_true", help="state the chosen heads in the model's directory"),
+        output_format("json: one object, with the scores of all heads"),
+        DEVICE,
+        prog="multiattn align-heads",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
     )
-    parser.add_argument("--save", action="store_true", help="state the chosen heads in the model's directory")
-    add_format(parser, json_help="json: one object, with the scores of all heads")
-    add_device(parser)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,35 +102,33 @@ def run(args: argparse.Namespace) -> int:
     from ..alignment.heads import LEAST_TOKENS
 
     texts = given_texts(recordings)
-    scored: list[list[HeadScore]] = []
-    failures, tokens = unusable, 0
+    scored: list[tuple[list[HeadScore], int]] = []
     with Report(len(recordings), doing="scoring heads") as report:
         for recording in recordings:
             try:
-                scores, count = score(pipeline, recording, texts.get(recording.resolve()))
+                scored.append(score(pipeline, recording, texts.get(recording.resolve())))
             except InputError as error:
-                failures += 1
                 report.message(str(error))
-            else:
-                scored.append(scores)
-                tokens += count
             report.advance()
+    failures = unusable + len(recordings) - len(scored)
     if not scored:
         return status(failures, unusable + len(recordings))
-    if not any(scored):
+    if not any(scores for scores, _ in scored):
         raise InputError(
             f"no recording has a text of at least {LEAST_TOKENS} tokens, and shorter ones tell nothing about order: "
             "give recordings in which more is said, or join clips first: python -m multiattn.data.concat_files --help"
         )
-    ranked = rank_heads(scored)
+    ranked = rank_heads([scores for scores, _ in scored])
     chosen = choose_heads(ranked)
     if args.format == "json":
-        facts = {"model": pipeline.bundle.source, "recordings": len(scored), "tokens": tokens}
-        print(
-            json.dumps(
-                facts | {"alignment_heads": [list(head) for head in chosen], "heads": [_facts(one) for one in ranked]}
-            )
-        )
+        facts = {
+            "model": pipeline.bundle.source,
+            "recordings": len(scored),
+            "tokens": sum(tokens for _, tokens in scored),
+            "alignment_heads": chosen,
+            "heads": [_facts(one) for one in ranked],
+        }
+        print(json.dumps(facts))
     else:
         print(as_text(ranked, chosen))
     if file is not None:
@@ -145,12 +155,9 @@ def score(pipeline: "TranscribePipeline", file: Path, text: str | None) -> tuple
 
     from ..alignment import score_heads
     from ..inputs.audio import Recording
-    from ..inputs.speech_tokens import SpeechTokens
-    from ..models import SpeechRecognizer
 
-    bundle, model = pipeline.bundle, pipeline.bundle.require(SpeechRecognizer)
-    sound, decoder = bundle.sound, model.config.decoder
-    assert bundle.tokenizer is not None  # a pipeline has one
+    speech = pipeline.speech
+    sound = speech.preprocessing
     with Recording.open(str(file), rate=sound.sample_rate) as recording:
         samples = recording.read(0.0, sound.max_seconds)
         is_whole = not len(recording.read(sound.max_seconds, sound.max_seconds + 0.1))
@@ -160,25 +167,18 @@ def score(pipeline: "TranscribePipeline", file: Path, text: str | None) -> tuple
     if spoken is None or not is_whole:
         transcript = pipeline(samples, rate=sound.sample_rate)
         language, spoken = transcript.language, transcript.text
-    special = SpeechTokens.of(
-        bundle.tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size
-    )
-    prompt = special.prompt(language=language or ("en" if special.languages else None))
-    ids = bundle.tokenizer.encode(f" {spoken.strip()}")[: decoder.max_length - len(prompt) - 1]
+    prompt = speech.tokens.prompt(language=language or ("en" if speech.tokens.languages else None))
+    room = speech.model.config.decoder.max_length - len(prompt) - 1
+    ids = speech.tokenizer.encode(f" {spoken.strip()}")[:room]
     with torch.inference_mode():
-        features = sound.features(samples)[None].to(pipeline.device)
-        lengths = torch.tensor([sound.frames(len(samples))], device=pipeline.device)
-        encoded = model.encode(features, lengths=lengths)
-        context = model.decoder.project_context(
-            encoded, attention_mask=model.context_attention_mask(encoded.shape[1], lengths)
-        )
+        encoded = speech.encode(sound.features(samples)[None], [sound.frames(len(samples))])
         (scores,) = score_heads(
-            model,
-            context,
+            speech.model,
+            encoded.projected,
             [[*prompt, *ids]],
             prompt_lengths=[len(prompt)],
-            frames=[min(int(model.encoder.frames(int(lengths))), encoded.shape[1])],
-            frame_seconds=sound.frame_seconds * math.prod(model.config.encoder.strides),
+            frames=encoded.frames,
+            frame_seconds=speech.frame_seconds,
         )
     return scores, len(ids)
 
@@ -218,23 +218,21 @@ def save_heads(file: Path, heads: list[tuple[int, int]], *, inside: str | None) 
     Raises:
         MultiattnError: The file cannot be read or written.
     """
-    try:
+    with named_errors(f"--save: {file}"):
         facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         part = facts if inside is None else facts.setdefault(inside, {})
-        part["alignment_heads"] = [list(head) for head in heads]
+        part["alignment_heads"] = heads
         file.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise MultiattnError(f"--save: {file} cannot be written: {error.strerror}") from None
 
 
 def as_text(ranked: list["HeadScore"], chosen: list[tuple[int, int]]) -> str:
     """Return a table, the best head first, down to a few that were not chosen."""
-    lines = ["  layer  head  score  order  focus"]
-    for one in ranked[: len(chosen) + 5]:
-        mark = "*" if (one.layer, one.head) in chosen else " "
-        lines.append(f"{mark} {one.layer:5}  {one.head:4}  {one.score:5.3f}  {one.monotonic:5.2f}  {one.sharp:5.2f}")
-    lines.append(f"alignment heads: {printable(json.dumps([list(head) for head in chosen]))}")
-    return "\n".join(lines)
+    rows = [
+        f"{'*' if (one.layer, one.head) in chosen else ' '} {one.layer:5}  {one.head:4}  {one.score:5.3f}"
+        f"  {one.monotonic:5.2f}  {one.sharp:5.2f}"
+        for one in ranked[: len(chosen) + 5]
+    ]
+    return "\n".join(["  layer  head  score  order  focus", *rows, f"alignment heads: {json.dumps(chosen)}"])
 
 
 def _facts(one: "HeadScore") -> dict[str, float]:

@@ -1,27 +1,31 @@
 """`multiattn answer`: answers to questions about pictures, and where did the model look for each word of both?"""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..inputs.files import PICTURES
 from .inputs import check_out
 from .map_files import Written
 from .options import (
     BAD_FILES,
     MAP_FILES,
+    Option,
     Parser,
     UsageError,
-    add_model,
-    add_paths,
-    add_results,
     at_least_one,
+    beams,
+    model_of,
     not_blank,
     not_empty,
+    paths_of,
+    results_of,
 )
 from .predict import Job, Predictor, block, score_line
+from .questions_file import read_answers, read_questions
 
 if TYPE_CHECKING:
-    from ..pipelines import Answer, Failure
+    from ..pipelines import Answer
 
 _DESCRIPTION = """\
 Answer questions about pictures, in the order of the inputs, each picture as
@@ -80,53 +84,46 @@ too; the question is still answered, and the exit status is 0.
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn answer", description=_DESCRIPTION, epilog=_EPILOG)
-    add_paths(parser, nargs="*")
-    parser.add_argument(
-        "--question",
-        metavar="Q",
-        type=not_blank,
-        action="append",
-        help="what to ask about every PATH; repeat it to ask more",
+    return Parser(
+        paths_of(PICTURES, nargs="*"),
+        Option("--question", "Q", not_blank, "what to ask about every PATH; repeat it to ask more", action="append"),
+        Option(
+            "--questions",
+            "FILE",
+            not_empty,
+            "instead of PATH and --question: pictures and what to ask about each, lines of JSON with `file_name` "
+            "(from FILE's folder) and `question`, or a .csv with these columns",
+        ),
+        Option(
+            "--answers",
+            "FILE",
+            not_empty,
+            "the answers to choose from, one a line; for a model with a list, some of that list (default: its whole "
+            "list, or any text that it writes)",
+        ),
+        model_of("answer"),
+        Option(
+            "--top-k",
+            "K",
+            at_least_one,
+            "answers to give for each question (default: 5, or as many as --beams)",
+        ),
+        Option(
+            "--first-token",
+            "NAME",
+            not_empty,
+            "the token that the question begins with, by name or number; for published BLIP weights '[ENC]', as "
+            "they were trained, or '[CLS]', as transformers runs them (default: the model's own)",
+        ),
+        beams(
+            "for a model that writes: beams of the search; 1 takes the most likely token each time (default: the "
+            "model's own, or 3; at least --top-k)"
+        ),
+        *results_of("answer"),
+        prog="multiattn answer",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
     )
-    parser.add_argument(
-        "--questions",
-        metavar="FILE",
-        type=not_empty,
-        help="instead of PATH and --question: pictures and what to ask about each, lines of JSON with `file_name` "
-        "(from FILE's folder) and `question`, or a .csv with these columns",
-    )
-    parser.add_argument(
-        "--answers",
-        metavar="FILE",
-        type=not_empty,
-        help="the answers to choose from, one a line; for a model with a list, some of that list (default: its whole "
-        "list, or any text that it writes)",
-    )
-    add_model(parser, "answer")
-    parser.add_argument(
-        "--top-k",
-        metavar="K",
-        type=at_least_one,
-        help="answers to give for each question (default: 5, or as many as --beams)",
-    )
-    parser.add_argument(
-        "--first-token",
-        metavar="NAME",
-        type=not_empty,
-        help="the token that the question begins with, by name or number; for published BLIP weights '[ENC]', as "
-        "they were trained, or '[CLS]', as transformers runs them (default: the model's own)",
-    )
-    parser.add_argument(
-        "--beams",
-        dest="num_beams",
-        metavar="N",
-        type=at_least_one,
-        help="for a model that writes: beams of the search; 1 takes the most likely token each time (default: the "
-        "model's own, or 3; at least --top-k)",
-    )
-    add_results(parser, "answer")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -138,6 +135,7 @@ class AnswerQuestions(Predictor["Answer"]):
     """One run of the command."""
 
     task = "answer"
+    options = ("top_k", "first_token", "num_beams")
 
     def __init__(self, args: argparse.Namespace) -> None:
         if args.questions and (args.paths or args.question):
@@ -153,32 +151,16 @@ class AnswerQuestions(Predictor["Answer"]):
     def jobs(self) -> tuple[Sequence[Job], int]:
         """Find the pictures and their questions; return them and the number of paths that lead to no picture."""
         if self.args.questions:
-            from .questions_file import read_questions
-
             jobs = read_questions(self.args.questions)
             check_out(self.out, [job.file for job in jobs])
             return jobs, 0
         found, unusable = super().jobs()
         return [Job(job.file, self.args.question) for job in found], unusable
 
-    def results(self, jobs: Sequence[Job]) -> "Iterator[Answer | Failure]":
-        """Load the model, and return the results for all jobs in order, computed as they are taken."""
-        import multiattn
-
-        from .questions_file import read_answers
-
-        args = self.args
-        answers = read_answers(args.answers) if args.answers else None
-        pipeline = multiattn.load(args.model, task="answer", device=args.device)
-        return pipeline.stream(
-            [(job.file, list(job.questions or ())) for job in jobs],
-            answers=answers,
-            maps=self.methods,
-            batch_size=args.batch_size,
-            top_k=args.top_k,
-            first_token=args.first_token,
-            num_beams=args.num_beams,
-        )
+    def stream_options(self) -> dict[str, object]:
+        """What the pipeline's `stream` is given beside the inputs."""
+        answers = read_answers(self.args.answers) if self.args.answers else None
+        return super().stream_options() | {"answers": answers}
 
     def save_page(self, results: "Sequence[Answer]", path: str) -> None:
         """Write one page for all questions about a picture."""

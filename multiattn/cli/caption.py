@@ -1,30 +1,32 @@
 """`multiattn caption`: a sentence about each picture, and where did the model look for each word?"""
 
 import argparse
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ..inputs.files import PICTURES
 from .map_files import Written
 from .options import (
     BAD_FILES,
     MAP_FILES,
+    Option,
     Parser,
     UsageError,
     above_zero,
-    add_model,
-    add_paths,
-    add_results,
     at_least_one,
+    beams,
     length_penalty,
+    model_of,
     not_blank,
+    paths_of,
+    results_of,
     seed,
     share,
 )
 from .output import printable
-from .predict import Job, Predictor, block, score_line
+from .predict import Predictor, block, score_line
 
 if TYPE_CHECKING:
-    from ..pipelines import CaptionResult, Failure
+    from ..pipelines import CaptionResult
 
 _DESCRIPTION = """\
 Write a sentence about each picture, in the order of the inputs, each as soon as
@@ -77,84 +79,71 @@ language model rather than from the picture.
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn caption", description=_DESCRIPTION, epilog=_EPILOG)
-    add_paths(parser)
-    add_model(parser, "caption")
-    parser.add_argument(
-        "--beams",
-        dest="num_beams",
-        metavar="N",
-        type=at_least_one,
-        help="beams of the search; 1 takes the most likely token each time (default: the model's own, or 3; 1 with "
-        "--sample)",
+    return Parser(
+        paths_of(PICTURES),
+        model_of("caption"),
+        beams(
+            "beams of the search; 1 takes the most likely token each time (default: the model's own, or 3; 1 with "
+            "--sample)"
+        ),
+        Option(
+            "--max-tokens",
+            "N",
+            at_least_one,
+            "the longest caption, in tokens with the one for its end (default: the model's own, or 30)",
+        ),
+        Option(
+            "--length-penalty",
+            "X",
+            length_penalty,
+            "exponent of the length by which the search divides the score of a text; more favors long captions "
+            "(default: the model's own, or 1)",
+        ),
+        Option(
+            "--candidates",
+            "N",
+            at_least_one,
+            "captions to give for each picture (default: 1)",
+            dest="num_return_sequences",
+        ),
+        Option(
+            "--prompt",
+            "TEXT",
+            not_blank,
+            "what the caption begins with (default: the model's own prompt, which is left out of the caption)",
+        ),
+        Option(
+            "--sample",
+            action="store_const",
+            const=True,
+            help="draw each token from the model's probabilities instead of searching for the most likely text",
+        ),
+        Option(
+            "--temperature",
+            "X",
+            above_zero,
+            "with --sample: below 1 favors likely tokens, above 1 unlikely ones (default: 1)",
+        ),
+        Option("--top-k", "K", at_least_one, "with --sample: among the K most likely tokens"),
+        Option(
+            "--top-p",
+            "P",
+            share,
+            "with --sample: among the most likely tokens that together have this probability",
+        ),
+        Option(
+            "--seed",
+            "N",
+            seed,
+            "with --sample: the same seed gives the same captions (default: different ones each time)",
+        ),
+        *results_of("caption"),
+        prog="multiattn caption",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
     )
-    parser.add_argument(
-        "--max-tokens",
-        metavar="N",
-        type=at_least_one,
-        help="the longest caption, in tokens with the one for its end (default: the model's own, or 30)",
-    )
-    parser.add_argument(
-        "--length-penalty",
-        metavar="X",
-        type=length_penalty,
-        help="exponent of the length by which the search divides the score of a text; more favors long captions "
-        "(default: the model's own, or 1)",
-    )
-    parser.add_argument(
-        "--candidates",
-        metavar="N",
-        dest="num_return_sequences",
-        type=at_least_one,
-        help="captions to give for each picture (default: 1)",
-    )
-    parser.add_argument(
-        "--prompt",
-        metavar="TEXT",
-        type=not_blank,
-        help="what the caption begins with (default: the model's own prompt, which is left out of the caption)",
-    )
-    parser.add_argument(
-        "--sample",
-        action="store_true",
-        default=None,
-        help="draw each token from the model's probabilities instead of searching for the most likely text",
-    )
-    parser.add_argument(
-        "--temperature",
-        metavar="X",
-        type=above_zero,
-        help="with --sample: below 1 favors likely tokens, above 1 unlikely ones (default: 1)",
-    )
-    parser.add_argument("--top-k", metavar="K", type=at_least_one, help="with --sample: among the K most likely tokens")
-    parser.add_argument(
-        "--top-p",
-        metavar="P",
-        type=share,
-        help="with --sample: among the most likely tokens that together have this probability",
-    )
-    parser.add_argument(
-        "--seed",
-        metavar="N",
-        type=seed,
-        help="with --sample: the same seed gives the same captions (default: different ones each time)",
-    )
-    add_results(parser, "caption")
-    return parser
 
 
-_OPTIONS = (
-    "num_beams",
-    "max_tokens",
-    "length_penalty",
-    "num_return_sequences",
-    "prompt",
-    "sample",
-    "temperature",
-    "top_k",
-    "top_p",
-    "seed",
-)
 _FOR_SAMPLING = ("temperature", "top_k", "top_p", "seed")
 
 
@@ -167,6 +156,7 @@ class Caption(Predictor["CaptionResult"]):
     """One run of the command."""
 
     task = "caption"
+    options = ("num_beams", "max_tokens", "length_penalty", "num_return_sequences", "prompt", "sample", *_FOR_SAMPLING)
 
     def __init__(self, args: argparse.Namespace) -> None:
         if not args.sample:
@@ -182,20 +172,11 @@ class Caption(Predictor["CaptionResult"]):
             raise UsageError("--beams and --sample are two ways to find a caption; give one")
         super().__init__(args)
 
-    def results(self, jobs: Sequence[Job]) -> "Iterator[CaptionResult | Failure]":
-        """Load the model, and return the results for all jobs in order, computed as they are taken."""
-        import multiattn
-
-        args = self.args
-        pipeline = multiattn.load(args.model, task="caption", device=args.device)
-        options = {name: getattr(args, name) for name in _OPTIONS}
-        return pipeline.stream([job.file for job in jobs], maps=self.methods, batch_size=args.batch_size, **options)
-
     @staticmethod
     def as_text(result: "CaptionResult", written: Written | None) -> str:
         """Return the file, its captions, and the path of the page."""
         lines = [score_line(candidate.score, candidate.text) for candidate in result.candidates]
         ungrounded = [printable(word.text) for word in result.words if word.ungrounded]
         if written and ungrounded:
-            lines.append(f"  as likely from the mean color: {', '.join(ungrounded)}")
+            lines.append(f"  the picture did not matter: {', '.join(ungrounded)}")
         return block(str(result.file), lines, written)

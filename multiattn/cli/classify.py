@@ -1,15 +1,15 @@
 """`multiattn classify`: what is in these pictures, and where did the model look?"""
 
 import argparse
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ..inputs.files import PICTURES
 from .map_files import Written
-from .options import BAD_FILES, MAP_FILES, Parser, add_model, add_paths, add_results, at_least_one
-from .predict import Job, Predictor, block, score_line
+from .options import BAD_FILES, MAP_FILES, Option, Parser, at_least_one, model_of, paths_of, results_of
+from .predict import Predictor, block, score_line
 
 if TYPE_CHECKING:
-    from ..pipelines import ClassifyResult, Failure
+    from ..pipelines import ClassifyResult
 
 _DESCRIPTION = """\
 Say what is in pictures. Prints the most likely labels of each with their
@@ -54,14 +54,15 @@ with --format json, each line is one object ("maps" only with --maps)
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn classify", description=_DESCRIPTION, epilog=_EPILOG)
-    add_paths(parser)
-    add_model(parser, "classify")
-    parser.add_argument(
-        "--top-k", metavar="K", type=at_least_one, default=5, help="labels to give for each picture (default: 5)"
+    return Parser(
+        paths_of(PICTURES),
+        model_of("classify"),
+        Option("--top-k", "K", at_least_one, "labels to give for each picture (default: 5)", 5),
+        *results_of("classify"),
+        prog="multiattn classify",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
     )
-    add_results(parser, "classify")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,15 +74,7 @@ class Classify(Predictor["ClassifyResult"]):
     """One run of the command."""
 
     task = "classify"
-
-    def results(self, jobs: Sequence[Job]) -> "Iterator[ClassifyResult | Failure]":
-        """Load the model, and return the results for all jobs in order, computed as they are taken."""
-        import multiattn
-
-        args = self.args
-        pipeline = multiattn.load(args.model, task="classify", device=args.device)
-        files = [job.file for job in jobs]
-        return pipeline.stream(files, top_k=args.top_k, maps=self.methods, batch_size=args.batch_size)
+    options = ("top_k",)
 
     @staticmethod
     def as_text(result: "ClassifyResult", written: Written | None) -> str:

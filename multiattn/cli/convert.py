@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..registry import layouts
-from .options import MODEL_HELP, Parser, not_empty
-from .output import printable, say, spinner
+from .options import MODEL_HELP, Option, Parser, not_empty
+from .output import listed, printable, say, spinner
 
 _DESCRIPTION = """\
 Rewrite a model in another layout, with its preprocessing and its labels or
@@ -50,17 +50,20 @@ _FEW = 3  # names that a message lists
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn convert", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("source", metavar="SRC", type=not_empty, help=MODEL_HELP.partition(";")[0])
-    parser.add_argument(
-        "target",
-        metavar="DST",
-        type=not_empty,
-        help="the directory to write, made where it is missing; one that is there must be empty",
-    )
     known = ("multiattn", *layouts())
-    parser.add_argument("--to", metavar="LAYOUT", choices=known, required=True, help=f"one of {', '.join(known)}")
-    return parser
+    return Parser(
+        Option("source", "SRC", not_empty, MODEL_HELP.partition(";")[0]),
+        Option(
+            "target",
+            "DST",
+            not_empty,
+            "the directory to write, made where it is missing; one that is there must be empty",
+        ),
+        Option("--to", "LAYOUT", choices=known, required=True, help=f"one of {', '.join(known)}"),
+        prog="multiattn convert",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,9 +89,8 @@ def check_target(target: str) -> None:
         return
     if not path.is_dir():
         raise InputError(f"DST {target} must be a directory, but is a file instead: give another")
-    names = sorted(entry.name for entry in path.iterdir())
-    if names:
-        found = ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
+    if names := sorted(entry.name for entry in path.iterdir()):
         raise InputError(
-            f"DST {target} must be empty or not exist yet, but holds {found} instead: empty it first, or give another"
+            f"DST {target} must be empty or not exist yet, but holds {listed(names, _FEW)} instead: empty it first, or "
+            "give another"
         )

@@ -5,21 +5,17 @@ learned, and a photograph or two outside of it, marked as such. Models of the us
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import InputError
 from ..registry import task_spec
 from ..resources import shipped
-from .options import Parser, add_model, model_or_shipped, not_empty
-from .output import Report, make_folder, printable, say, spinner
-
-if TYPE_CHECKING:
-    from ..export import IndexEntry, RecordingEntry
-    from ..pipelines import Answer, CaptionResult, ClassifyResult, Failure, Result, Transcript
+from .options import Option, Parser, model_of, model_or_shipped, not_empty
+from .output import Report, printable, say, spinner
+from .predict import Job
 
 _DESCRIPTION = """\
 Classify pictures, answer questions about drawn scenes, transcribe recordings
@@ -43,7 +39,6 @@ examples
 """
 
 _FEW = 20  # the most labels that are listed in a message
-_LABEL_WIDTH = 20  # characters; a longer label moves what follows
 _ON_INDEX = "relevance"  # the method whose map is on the thumbnails: it explains the prediction below them
 
 # name -> file in scikit-image's data folder; only those in its wheel, so that no network is needed
@@ -79,20 +74,17 @@ _QUESTIONS = {
 # option -> task
 _MODELS = {"model": "classify", "answerer": "answer", "recognizer": "transcribe", "captioner": "caption"}
 
-_Result = TypeVar("_Result", bound="Result")
-_Pictured = TypeVar("_Pictured", "ClassifyResult", "CaptionResult")
-
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn demo", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument(
-        "--out", metavar="DIR", type=not_empty, default="demo", help="where to write the pages (default: demo)"
+    return Parser(
+        Option("--out", "DIR", not_empty, "where to write the pages (default: demo)", "demo"),
+        *(model_of(task, f"--{option}") for option, task in _MODELS.items()),
+        Option("--recogniser", type=not_empty, help=argparse.SUPPRESS, dest="recognizer"),
+        prog="multiattn demo",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
     )
-    for option, task in _MODELS.items():
-        add_model(parser, task, f"--{option}")
-    parser.add_argument("--recogniser", dest="recognizer", type=not_empty, help=argparse.SUPPRESS)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -108,136 +100,42 @@ def run(args: argparse.Namespace) -> int:
             f"{shipped('inputs')} must hold the drawn pictures and the recordings, but some are missing instead: "
             "install again"
         )
-    names = {task: model_or_shipped(getattr(args, option), task, f"--{option} ") for option, task in _MODELS.items()}
+    models = {task: model_or_shipped(getattr(args, option), task, f"--{option} ") for option, task in _MODELS.items()}
     pictures = found | drawn
-    labeled, captioned = (_marks(task, names[task], found, drawn) for task in ("classify", "caption"))
+    labeled, captioned = (_marks(task, models[task], found, drawn) for task in ("classify", "caption"))
     with spinner("loading the models"):
         import multiattn
 
         from ..export import write_index
+        from .demo_pages import DemoInput, DemoPages
 
-        pages = _Pages(args.out, width=max(map(len, [*pictures, *asked, *spoken])))
-        classify = multiattn.load(names["classify"], task="classify")
-        answer = multiattn.load(names["answer"], task="answer")
-        transcribe = multiattn.load(names["transcribe"], task="transcribe")
-        caption = multiattn.load(names["caption"], task="caption")
-    if names["classify"] != "classify" and len(classify.labels) <= _FEW:
+        shown = {
+            "classify": [DemoInput(name, f"{name}.html", Job(pictures[name]), labeled[name]) for name in labeled],
+            "answer": [DemoInput(name, f"{name}.html", Job(file, _QUESTIONS[name])) for name, file in asked.items()],
+            "transcribe": [DemoInput(name, f"{name}.html", Job(file)) for name, file in spoken.items()],
+            "caption": [
+                DemoInput(name, f"{name}.caption.html", Job(pictures[name]), captioned[name]) for name in captioned
+            ],
+        }
+        pages = DemoPages(args.out, width=max(map(len, [*pictures, *asked, *spoken])))
+        pipelines = {task: multiattn.load(models[task], task=task) for task in shown}
+    labels = pipelines["classify"].bundle.labels
+    if models["classify"] != "classify" and len(labels) <= _FEW:
         say(
-            f"the classifier knows only {', '.join(classify.labels)}: "
+            f"the classifier knows only {', '.join(labels)}: "
             "a picture of anything else is given the label that comes nearest"
         )
-    total = len(labeled) + len(asked) + len(spoken) + len(captioned)
-    with Report(total, doing="looking") as pages.report:
-        predictions = classify.stream([pictures[name] for name in labeled], maps=_maps("classify"), batch_size=2)
-        for (name, mark), prediction in zip(labeled.items(), predictions, strict=True):
-            pages.add_prediction(name, prediction, lambda one: one.label, page=f"{name}.html", mark=mark)
-        questions = [(file, _QUESTIONS[name]) for name, file in asked.items()]
-        answers = answer.stream(questions, maps=_maps("answer"))
-        for name, (_, texts) in zip(asked, questions, strict=True):
-            pages.add_answers(name, list(islice(answers, len(texts))))
-        transcripts = transcribe.stream(spoken.values(), maps=_maps("transcribe"))
-        for name, transcript in zip(spoken, transcripts, strict=True):
-            pages.add_recording(name, transcript)
-        captions = caption.stream([pictures[name] for name in captioned], maps=_maps("caption"), batch_size=2)
-        for (name, mark), sentence in zip(captioned.items(), captions, strict=True):
-            pages.add_prediction(name, sentence, lambda one: one.text, page=f"{name}.caption.html", mark=mark)
+    with Report(sum(map(len, shown.values())), doing="looking") as pages.report:
+        for task, items in shown.items():
+            options = {"batch_size": 2} if task in _SHOWN else {}
+            results = pipelines[task].stream([one.job.input for one in items], maps=_maps(task), **options)
+            for one in items:
+                pages.add(one, list(islice(results, one.job.num_results)))
     index = pages.out / "index.html"
     write_index(index, pages.entries, title="Where the models looked")
     say("each picture and recording has pages with its maps; open this one first:")
     print(printable(index))
     return 1 if pages.failures else 0
-
-
-class _Pages:
-    """Writes a page for each input, and keeps what the index needs.
-
-    Args:
-        out: The folder, made where it is missing.
-        width: The width of the longest name, in characters.
-    """
-
-    report: Report
-
-    def __init__(self, out: str, *, width: int) -> None:
-        self.out = make_folder(out, subject=f"--out {out}")
-        self.entries: list[IndexEntry | RecordingEntry] = []
-        self.failures = 0
-        self._width = width
-
-    def add_prediction(
-        self, name: str, result: "_Pictured | Failure", said: Callable[[_Pictured], str], *, page: str, mark: str
-    ) -> None:
-        """Add a classified or captioned picture; `mark` is put before what the model said of it."""
-        from ..export import IndexEntry
-
-        def entry(result: _Pictured, link: str) -> IndexEntry:
-            shown = result.maps[0]
-            return IndexEntry(shown.picture, name, link, mark + printable(said(result)), result.score, shown.map)
-
-        for one, where in self._add(page, [result], lambda done, path: done[0].save_html(path), entry):
-            self._line(name, f"{one.score:6.1%}", mark + printable(said(one)), where)
-
-    def add_answers(self, name: str, results: "Sequence[Answer | Failure]") -> None:
-        """Add one page for all questions about a picture."""
-        from ..export import IndexEntry
-        from ..pipelines import save_answers
-
-        def entry(result: "Answer", link: str) -> IndexEntry:
-            first = result.maps[0]
-            answer = printable(result.answer)
-            return IndexEntry(first.picture, name, link, answer, result.score, first.map, result.question)
-
-        for one, where in self._add(f"{name}.html", results, save_answers, entry, anchor="#question-{}"):
-            self._line(name, f"{one.score:6.1%}", printable(f"{one.question} {one.answer}"), where)
-
-    def add_recording(self, name: str, result: "Transcript | Failure") -> None:
-        """Add a transcribed recording."""
-        from ..export import RecordingEntry
-
-        def entry(result: "Transcript", link: str) -> RecordingEntry:
-            shown = result.maps[0]
-            return RecordingEntry(shown.samples, shown.rate, name, link, printable(result.text), shown.map)
-
-        for one, where in self._add(f"{name}.html", [result], lambda done, path: done[0].save_html(path), entry):
-            self._line(name, f"{one.duration:5.1f}s", printable(one.text), where)
-
-    def _add(
-        self,
-        page: str,
-        results: "Sequence[_Result | Failure]",
-        save: Callable[[Sequence[_Result], Path], None],
-        entry: "Callable[[_Result, str], IndexEntry | RecordingEntry]",
-        *,
-        anchor: str = "",
-    ) -> Iterable[tuple[_Result, str]]:
-        """Write the page of an input, and name and count what could not be used.
-
-        Args:
-            page: The file's name.
-            results: All for the input.
-            save: Writes the page.
-            entry: Makes the card of the index from a result and the link to it.
-            anchor: What follows the page in the link, with {} for the number of the result.
-
-        Returns:
-            The results that there are, each with the path of the page; empty where they have no words and so no maps.
-        """
-        good = [result for result in results if result.error is None]
-        for message in dict.fromkeys(str(result.error) for result in results if result.error is not None):
-            self.failures += 1
-            self.report.message(message)
-        path = self.out / page
-        has_page = any(result.maps for result in good)
-        if has_page:
-            save(good, path)
-        for number, result in enumerate(good, 1):
-            if result.maps:
-                self.entries.append(entry(result, page + anchor.format(number)))
-        self.report.advance()
-        return [(result, printable(path) if has_page else "") for result in good]
-
-    def _line(self, name: str, measure: str, said: str, where: str) -> None:
-        self.report.result(f"{name:{self._width}}  {measure}  {said:{_LABEL_WIDTH}}  {where}")
 
 
 def _marks(task: str, model: str, photos: Iterable[str], drawn: Iterable[str]) -> dict[str, str]:

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 from ..errors import InputError
 from ..registry import load_part, task_spec, tasks
 from .inputs import evenly_spread, status
-from .options import Parser, UsageError, add_compute, add_format, at_least_one, model_or_shipped, not_empty
+from .options import (
+    COMPUTE,
+    Option,
+    Parser,
+    UsageError,
+    at_least_one,
+    beams,
+    model_or_shipped,
+    not_empty,
+    output_format,
+)
 from .output import Report, printable, spinner
 
 if TYPE_CHECKING:
@@ -35,6 +45,21 @@ _BAD_FILES = """\
 A file that cannot be read is named on standard error, left out and counted
 as skipped, and the exit status is 1.
 """
+
+
+_SHARED: tuple[Option, ...] = (
+    beams(
+        "beams of the search (default: the model's own, or 3, for transcripts 5); not for a model that chooses its "
+        "answers from a list"
+    ),
+    Option(
+        "--pictures",
+        "DIR",
+        not_empty,
+        "not for transcripts: the folder in FOLDER with the pictures of --captions; or of --questions, where {id:012} "
+        "stands for the number of a picture",
+    ),
+)
 
 
 class Figures(NamedTuple):
@@ -69,15 +94,14 @@ class Evaluator(ABC, Generic[_Input, _Truth, _Result]):
     output: ClassVar[str] = ""
     """For the help: a line of JSON."""
 
+    own_options: ClassVar[tuple[Option, ...]] = ()
+    """The options that only this task has. None must be the value of one that is not given."""
+
     options: ClassVar[tuple[str, ...]] = ()
-    """The options of this task that not every task has, by their names in `args`."""
+    """The options of this task that not every task has, its own among them, by their names in `args`."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
-
-    @classmethod
-    def add_options(cls, parser: argparse._ArgumentGroup) -> None:
-        """Add the options that only this task has. None must be the value of one that is not given."""
 
     @abstractmethod
     def read(self) -> Sequence[tuple[_Input, Sequence[_Truth]]]:
@@ -137,51 +161,38 @@ def evaluators() -> dict[str, type[Evaluator[object, object, "Result"]]]:
 def parser() -> Parser:
     """The command's options."""
     known = evaluators()
-    parts = [*(one.measures for one in known.values())]
-    parts += ["data\n" + "".join(one.data for one in known.values())]
-    parts += ["examples\n" + "".join(one.examples for one in known.values())]
-    parts += ["with --format json, one object\n" + "".join(one.output for one in known.values()), _BAD_FILES]
-    parser = Parser(prog="multiattn evaluate", description=_DESCRIPTION, epilog="\n".join(parts))
+    parts = [
+        *(one.measures for one in known.values()),
+        "data\n" + "".join(one.data for one in known.values()),
+        "examples\n" + "".join(one.examples for one in known.values()),
+        "with --format json, one object\n" + "".join(one.output for one in known.values()),
+        _BAD_FILES,
+    ]
     names = list(known)
-    parser.add_argument("task", metavar="TASK", choices=names, help=f"{', '.join(names[:-1])} or {names[-1]}")
-    parser.add_argument("--data", metavar="FOLDER", type=not_empty, required=True, help="the files (see below)")
-    parser.add_argument(
-        "--split",
-        metavar="NAME",
-        type=not_empty,
-        default="validation",
-        help="sub-folder to use (default: validation)",
+    parser = Parser(
+        Option("task", "TASK", choices=names, help=f"{', '.join(names[:-1])} or {names[-1]}"),
+        Option("--data", "FOLDER", not_empty, "the files (see below)", required=True),
+        Option("--split", "NAME", not_empty, "sub-folder to use (default: validation)", "validation"),
+        Option("--limit", "N", at_least_one, "use only N files, evenly spread over the split"),
+        Option(
+            "--model",
+            "M",
+            not_empty,
+            "a model directory, a hub id, or a task's name; default: the small model for TASK that is shipped with "
+            "this package",
+        ),
+        output_format("json: one object"),
+        *COMPUTE,
+        prog="multiattn evaluate",
+        description=_DESCRIPTION,
+        epilog="\n".join(parts),
     )
-    parser.add_argument(
-        "--limit", metavar="N", type=at_least_one, help="use only N files, evenly spread over the split"
-    )
-    parser.add_argument(
-        "--model",
-        metavar="M",
-        type=not_empty,
-        help="a model directory, a hub id, or a task's name; default: the small model for TASK that is shipped with "
-        "this package",
-    )
-    add_format(parser, json_help="json: one object")
-    add_compute(parser)
-    shared = parser.add_argument_group("captions, transcripts and answers only")
-    shared.add_argument(
-        "--beams",
-        dest="num_beams",
-        metavar="N",
-        type=at_least_one,
-        help="beams of the search (default: the model's own, or 3, for transcripts 5); not for a model that chooses "
-        "its answers from a list",
-    )
-    shared.add_argument(
-        "--pictures",
-        metavar="DIR",
-        type=not_empty,
-        help="not for transcripts: the folder in FOLDER with the pictures of --captions; or of --questions, where "
-        "{id:012} stands for the number of a picture",
-    )
-    for name, evaluator in known.items():
-        evaluator.add_options(parser.add_argument_group(f"{task_spec(name).output} only"))
+    groups = {"captions, transcripts and answers": _SHARED}
+    groups |= {task_spec(name).output: one.own_options for name, one in known.items()}
+    for things, options in groups.items():
+        group = parser.add_argument_group(f"{things} only")
+        for option in options:
+            option.add_to(group)
     return parser
 
 

@@ -1,20 +1,17 @@
 """`multiattn evaluate answer`: how often does a model answer as people do, and would it without the picture?"""
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.questions import Question, QuestionRecords, read_questions
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
-from .options import not_empty
+from .options import Option, not_empty
 from .output import printable
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from ..data.questions import Question, QuestionRecords
     from ..metrics.vqa import AnswerScores
     from ..pipelines import Answer, Failure
 
@@ -22,7 +19,7 @@ _BATCH = 64
 """Questions about the blank picture that are asked at once."""
 
 
-class Evaluator(BaseEvaluator[Path, "Question", "Answer"]):
+class Evaluator(BaseEvaluator[Path, Question, "Answer"]):
     """Measures a model that answers on pictures with questions that people answered."""
 
     things = "questions"
@@ -53,29 +50,25 @@ with numbers up to ten in figures)
    {"accuracy": 0.52, ...}, "most_frequent": {...}}, "items": 4847,
    "skipped": 0, "model": "answer", "data": "easy-vqa", "split": "validation"}
 """
-    options = ("num_beams", "pictures", "questions", "annotations", "baselines")
-
-    @classmethod
-    def add_options(cls, parser: argparse._ArgumentGroup) -> None:
-        """Add `--questions`, `--annotations` and `--baselines`."""
-        parser.add_argument("--questions", metavar="FILE", type=not_empty, help="a questions JSON of VQA v2, in FOLDER")
-        parser.add_argument(
-            "--annotations", metavar="FILE", type=not_empty, help="the JSON with its answers, in FOLDER"
-        )
-        parser.add_argument(
+    own_options = (
+        Option("--questions", "FILE", not_empty, "a questions JSON of VQA v2, in FOLDER"),
+        Option("--annotations", "FILE", not_empty, "the JSON with its answers, in FOLDER"),
+        Option(
             "--baselines",
             action="store_const",
             const=True,
             help="also measure what the question alone gives away (see below)",
-        )
+        ),
+    )
+    options = ("num_beams", "pictures", "questions", "annotations", "baselines")
 
-    def read(self) -> Sequence[tuple[Path, Sequence["Question"]]]:
+    def read(self) -> Sequence[tuple[Path, Sequence[Question]]]:
         """Read the pictures, each with its questions and what people answered; for the baselines, also `train`."""
         items = self._records(self.args.split).items
         self._training = list(self._records("train").questions()) if self.args.baselines else None
         return items
 
-    def results(self, items: Sequence[tuple[Path, Sequence["Question"]]]) -> "Iterator[Answer | Failure]":
+    def results(self, items: Sequence[tuple[Path, Sequence[Question]]]) -> "Iterator[Answer | Failure]":
         """Load the model, and return its answer to every question."""
         import multiattn
 
@@ -84,7 +77,7 @@ with numbers up to ten in figures)
         asked = ((path, [question.text for question in questions]) for path, questions in items)
         return self._answer.stream(asked, batch_size=args.batch_size, num_beams=args.num_beams)
 
-    def figures(self, truths: Sequence["Question"], results: "Sequence[Answer]") -> Figures:
+    def figures(self, truths: Sequence[Question], results: "Sequence[Answer]") -> Figures:
         """Compare answers with what people said, by kind of question; and the baselines' answers likewise."""
         from ..metrics.vqa import answer_scores
 
@@ -98,15 +91,13 @@ with numbers up to ten in figures)
         found = values.pop("answers")
         return Figures(found | ({"baselines": values} if values else {}), _table(scores))
 
-    def _records(self, split: str) -> "QuestionRecords":
-        from ..data.questions import read_questions
-
+    def _records(self, split: str) -> QuestionRecords:
         args = self.args
         return read_questions(
             args.data, split, questions=args.questions, annotations=args.annotations, pictures=args.pictures
         )
 
-    def _without_pictures(self, questions: Sequence["Question"]) -> list[str]:
+    def _without_pictures(self, questions: Sequence[Question]) -> list[str]:
         """Return the model's answers where each picture has the mean color everywhere."""
         from PIL import Image
 
@@ -115,12 +106,8 @@ with numbers up to ten in figures)
         red, green, blue = (round(255 * share) for share in pictures.mean)
         blank = Image.new("RGB", (width, height), (red, green, blue))
         texts = list(dict.fromkeys(question.text for question in questions))
-
-        def batches() -> "Iterator[tuple[Image.Image, list[str]]]":
-            for first in range(0, len(texts), _BATCH):
-                yield blank, texts[first : first + _BATCH]
-
-        results = self._answer.stream(batches(), batch_size=1, num_beams=self.args.num_beams)
+        batches = ((blank, texts[first : first + _BATCH]) for first in range(0, len(texts), _BATCH))
+        results = self._answer.stream(batches, batch_size=1, num_beams=self.args.num_beams)
         answers = {text: result.answer for text, result in zip(texts, results, strict=True) if result.error is None}
         return [answers[question.text] for question in questions]
 
@@ -133,7 +120,7 @@ with numbers up to ten in figures)
         return [known.get(kind, known[""]) for kind in kinds]
 
 
-def _kind(question: "Question") -> str:
+def _kind(question: Question) -> str:
     """Return the type that the data states, or else the first two words of the question."""
     from ..metrics.vqa import question_type
 
@@ -148,11 +135,14 @@ def _table(columns: "dict[str, AnswerScores]") -> list[str]:
     def row(name: str, values: Sequence[float]) -> str:
         return f"{name:{width}}" + "".join(f"  {value:13.2%}" for value in values)
 
-    lines = [" " * width + "".join(f"  {name.replace('_', ' '):>13}" for name in columns)]
-    lines.append(row("accuracy", [one.accuracy for one in columns.values()]))
-    lines.append(row("VQA accuracy", [one.vqa_accuracy for one in columns.values()]))
-    lines.append("accuracy by the kind of question")
-    for kind, name in kinds.items():
-        items = columns["answers"].by_type[kind].items
-        lines.append(row(name, [one.by_type[kind].accuracy for one in columns.values()]) + f"  of {items}")
-    return lines
+    return [
+        " " * width + "".join(f"  {name.replace('_', ' '):>13}" for name in columns),
+        row("accuracy", [one.accuracy for one in columns.values()]),
+        row("VQA accuracy", [one.vqa_accuracy for one in columns.values()]),
+        "accuracy by the kind of question",
+        *(
+            row(name, [one.by_type[kind].accuracy for one in columns.values()])
+            + f"  of {columns['answers'].by_type[kind].items}"
+            for kind, name in kinds.items()
+        ),
+    ]

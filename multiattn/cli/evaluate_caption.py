@@ -1,6 +1,5 @@
 """`multiattn evaluate caption`: how similar are a model's captions to those that people wrote?"""
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
-from .options import not_empty
+from .options import Option, not_empty
 
 if TYPE_CHECKING:
     from ..pipelines import CaptionResult, Failure
@@ -46,17 +45,10 @@ figures of a captioner (by the published definitions, without Java)
    "rouge_l": 0.44, "cider": 0.45, "self_retrieval": 0.41, "items": 500,
    "skipped": 0, "model": "caption", "data": "flickr8k", "split": "test"}
 """
+    own_options = (
+        Option("--captions", "FILE", not_empty, "a captions JSON of COCO, or Flickr8k's token file, in FOLDER"),
+    )
     options = ("num_beams", "captions", "pictures")
-
-    @classmethod
-    def add_options(cls, parser: argparse._ArgumentGroup) -> None:
-        """Add `--captions`."""
-        parser.add_argument(
-            "--captions",
-            metavar="FILE",
-            type=not_empty,
-            help="a captions JSON of COCO, or Flickr8k's token file, in FOLDER",
-        )
 
     def read(self) -> Sequence[tuple[Path, Sequence[Sequence[str]]]]:
         """Read the pictures, each with its captions."""

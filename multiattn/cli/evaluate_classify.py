@@ -1,17 +1,19 @@
 """`multiattn evaluate classify`: how often is the right label first, and can the stated probability be trusted?"""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
+from .output import listed
 
 if TYPE_CHECKING:
     from ..pipelines import ClassifyResult, Failure
 
 _BINS = 15
+_FEW = 5  # names that a message lists
 
 
 class Evaluator(BaseEvaluator[Path, str, "ClassifyResult"]):
@@ -80,7 +82,7 @@ def check_labels(classes: Sequence[str], labels: Sequence[str]) -> None:
     if unknown:
         raise ModelError(
             f"the data's classes must be labels of the model, but {len(unknown)} of {len(classes)} are not: "
-            f"{_some(unknown)}; the model's {len(labels)} labels are: {_some(labels)}; "
+            f"{listed(unknown, _FEW)}; the model's {len(labels)} labels are: {listed(labels, _FEW)}; "
             "rename the classes, or give a --model trained on them"
         )
 
@@ -102,8 +104,3 @@ def expected_calibration_error(scores: Sequence[float], correct: Sequence[bool],
         right[index] += is_right
     # |right/n - claimed/n| weighted by n/N: the bin's own n cancels
     return sum(abs(right[i] - claimed[i]) for i in range(bins)) / len(scores)
-
-
-def _some(names: Iterable[str], most: int = 5) -> str:
-    listed = list(names)
-    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")

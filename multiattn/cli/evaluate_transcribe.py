@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
-from .options import not_empty
+from .options import Option, not_empty
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,23 +47,17 @@ figures of a recognizer
    "insertions": 6, "words": 1800, "normalizer": "basic", "items": 400,
    "skipped": 0, "model": "transcribe", "data": "digits", "split": "validation"}
 """
-    options = ("num_beams", "normalizer", "language", "join")
-
-    @classmethod
-    def add_options(cls, parser: argparse._ArgumentGroup) -> None:
-        """Add `--normalizer`, `--language` and `--join`."""
-        parser.add_argument(
+    own_options = (
+        Option(
             "--normalizer",
             choices=_NORMALIZERS,
             help="what is done to texts before they are compared (see below; default: english)",
-        )
-        parser.add_argument("--normaliser", dest="normalizer", choices=_NORMALIZERS, help=argparse.SUPPRESS)
-        parser.add_argument(
-            "--language", metavar="CODE", type=not_empty, help="language of the recordings, for a model of several"
-        )
-        parser.add_argument(
-            "--join", action="store_const", const=True, help="join short recordings by a fixed recipe (see below)"
-        )
+        ),
+        Option("--normaliser", choices=_NORMALIZERS, help=argparse.SUPPRESS, dest="normalizer"),
+        Option("--language", "CODE", not_empty, "language of the recordings, for a model of several"),
+        Option("--join", action="store_const", const=True, help="join short recordings by a fixed recipe (see below)"),
+    )
+    options = ("num_beams", "normalizer", "language", "join")
 
     def read(self) -> Sequence[tuple[Path | int, Sequence[str]]]:
         """Read the recordings, each with its text; with `--join`, plan how they are joined."""

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from ..registry import load_part, task_spec
-from .options import MODEL_HELP, Parser, add_format, model_or_shipped, not_empty
-from .output import printable, spinner
+from .options import MODEL_HELP, Option, Parser, model_or_shipped, not_empty, output_format
+from .output import listed, printable, spinner
 
 if TYPE_CHECKING:
     from ..attention import Site
@@ -55,10 +55,13 @@ class Details:
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn info", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("model", metavar="M", type=not_empty, nargs="?", help=MODEL_HELP)
-    add_format(parser, json_help="json: one object, with all labels and settings")
-    return parser
+    return Parser(
+        Option("model", "M", not_empty, MODEL_HELP, nargs="?"),
+        output_format("json: one object, with all labels and settings"),
+        prog="multiattn info",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,8 +117,7 @@ def as_text(bundle: "ModelBundle", details: Details) -> str:
     if bundle.tokenizer is not None:
         lines["vocabulary"] = ", ".join([f"{bundle.tokenizer.vocab_size:,} tokens", *details.vocabulary])
     if bundle.labels:
-        names = ", ".join(bundle.labels[:_FEW]) + (", ..." if len(bundle.labels) > _FEW else "")
-        lines[spec.output] = f"{len(bundle.labels)}: {names}"
+        lines[spec.output] = f"{len(bundle.labels)}: {listed(bundle.labels, _FEW)}"
     if decoding := {**details.decoding, **bundle.decoding}:
         lines["decoding"] = ", ".join(f"{name} {_short(value)}" for name, value in decoding.items())
     for key, value in bundle.card.items():

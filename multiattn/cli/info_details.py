@@ -110,10 +110,8 @@ def _attention(sites: Sequence[Site], what: str) -> str:
     for site in sites:
         kind = ".".join("N" if part.isdigit() else part for part in site.name.split("."))
         kinds.setdefault(kind.partition(".")[0], {})[kind] = site.num_heads
-    parts, unit = [], " heads"
-    for names in kinds.values():
-        parts.append(f"{' and '.join(names)} of {next(iter(names.values()))}{unit}")
-        unit = ""
+    parts = [f"{' and '.join(names)} of {next(iter(names.values()))}" for names in kinds.values()]
+    parts[0] += " heads"  # said once
     return f"{len(sites)} sites: {', '.join(parts)}; {what}"
 
 

@@ -16,7 +16,7 @@ from textwrap import fill
 
 from ..errors import ModelError, MultiattnError
 from ..registry import load_part, tasks
-from .options import Parser, UsageError
+from .options import Option, Parser, UsageError
 from .output import say
 
 _OTHERS = {
@@ -125,8 +125,8 @@ def _run(arguments: list[str]) -> int:
 def _dispatch(arguments: list[str]) -> int:
     commands = {name: spec.command for name, spec in tasks().items()}
     commands |= {name: f"{__package__}.{name.replace('-', '_')}" for name in _OTHERS}
-    parser = Parser(prog="multiattn", usage="multiattn COMMAND ...", description=_help(), epilog=_EXAMPLES)
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    version = Option("--version", action="store_true", help="print the version and exit")
+    parser = Parser(version, prog="multiattn", usage="multiattn COMMAND ...", description=_help(), epilog=_EXAMPLES)
     names = (*commands, *_TRAINING)
     if not arguments:
         parser.error(f"a command is needed: {', '.join(names)}")
@@ -163,12 +163,11 @@ def _help() -> str:
         "use a model": summaries,
         "train a model (with Lightning; each takes a YAML file)": _TRAINING,
     }
-    text = _HELP
+    lines = [_HELP]
     for title, commands in sections.items():
-        text += f"\n{title}\n"
-        for name, summary in commands.items():
-            text += fill(f"{name:12} {summary}", 80, initial_indent="  ", subsequent_indent=" " * 15) + "\n"
-    return text
+        entries = [f"{name:12} {summary}" for name, summary in commands.items()]
+        lines += [title, *(fill(entry, 80, initial_indent="  ", subsequent_indent=" " * 15) for entry in entries), ""]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
 from ..inputs.files import PICTURES, RECORDINGS, Kind
@@ -38,10 +39,37 @@ class UsageError(Exception):
     """Options that do not go together. The command line answers as the parser does: one line, exit status 2."""
 
 
+@dataclass(frozen=True)
+class Option:
+    """An option or argument of a command; `add_argument` of argparse says what the fields mean.
+
+    A field that is None is left to argparse.
+    """
+
+    name: str
+    metavar: str | None = None
+    type: Callable[[str], object] | None = None
+    help: str = ""
+    default: object = None
+    dest: str | None = None
+    action: str | None = None
+    nargs: str | None = None
+    choices: Sequence[str] | None = None
+    required: bool | None = None
+    const: object = None
+
+    def add_to(self, parser: argparse._ActionsContainer) -> None:
+        """Add the option to a parser or to a group of its options."""
+        given = {name: value for name, value in vars(self).items() if name != "name" and value is not None}
+        parser.add_argument(self.name, **given)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers wrong usage with one line and exit status 2, and prints help as written."""
 
-    def __init__(self, *, prog: str, description: str, epilog: str = "", usage: str | None = None) -> None:
+    def __init__(
+        self, *options: Option, prog: str, description: str, epilog: str = "", usage: str | None = None
+    ) -> None:
         super().__init__(
             prog=prog,
             usage=usage,
@@ -50,6 +78,8 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,  # a script that says --top must not change its meaning when --top-down comes
         )
+        for option in options:
+            option.add_to(self)
 
     def error(self, message: str) -> NoReturn:
         """Write one line to standard error and exit with status 2."""
@@ -108,26 +138,19 @@ def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
 # --- shared options ---
 
 
-def add_paths(parser: argparse.ArgumentParser, kind: Kind = PICTURES, *, nargs: str = "+") -> None:
-    """Add PATH, which takes several; with `nargs` "*", also none."""
-    parser.add_argument(
-        "paths",
-        metavar="PATH",
-        type=not_empty,
-        nargs=nargs,
-        help=f"a {kind.one}, a folder (searched through), or a pattern such as '{_PATTERNS[kind]}'",
-    )
+def paths_of(kind: Kind = PICTURES, *, nargs: str = "+") -> Option:
+    """PATH, which takes several; with `nargs` "*", also none."""
+    example = f"a {kind.one}, a folder (searched through), or a pattern such as '{_PATTERNS[kind]}'"
+    return Option("paths", "PATH", not_empty, example, nargs=nargs)
 
 
-def add_model(parser: argparse.ArgumentParser, task: str, option: str = "--model") -> None:
-    """Add `--model` for a model of this task; without it, `model_or_shipped` gives the shipped one."""
-    parser.add_argument(
-        option,
-        metavar="M",
-        type=not_empty,
-        help=f"a model directory (ours, or the published layout of {task_spec(task).published}), a hub id, or a "
-        f"task's name; default: {task}, the small model shipped with this package",
+def model_of(task: str, name: str = "--model") -> Option:
+    """`--model` for a model of this task; without it, `model_or_shipped` gives the shipped one."""
+    known = (
+        f"a model directory (ours, or the published layout of {task_spec(task).published}), a hub id, or a "
+        f"task's name; default: {task}, the small model shipped with this package"
     )
+    return Option(name, "M", not_empty, known)
 
 
 def model_or_shipped(model: str | None, task: str, option: str = "--model ") -> str:
@@ -144,60 +167,48 @@ def model_or_shipped(model: str | None, task: str, option: str = "--model ") -> 
     return model or task
 
 
-def add_format(parser: argparse.ArgumentParser, *, json_help: str) -> None:
-    """Add `--format`."""
-    parser.add_argument(
-        "--format", choices=("text", "json"), default="text", help=f"text to read (default), or {json_help}"
-    )
+def output_format(json_help: str) -> Option:
+    """`--format`, text or JSON."""
+    return Option("--format", choices=("text", "json"), default="text", help=f"text to read (default), or {json_help}")
 
 
-def add_out(parser: argparse.ArgumentParser, *, more: str = "") -> None:
-    """Add `--out`; `more` says what else it may name."""
-    parser.add_argument(
-        "--out", metavar="FILE", type=not_empty, help=f"write the results to FILE instead of standard output{more}"
-    )
+def out_file(more: str = "") -> Option:
+    """`--out`; `more` says what else it may name."""
+    return Option("--out", "FILE", not_empty, f"write the results to FILE instead of standard output{more}")
 
 
-def add_maps(parser: argparse.ArgumentParser, task: str) -> None:
-    """Add `--maps` and `--map-method` with the methods of the task."""
+def beams(help: str) -> Option:
+    """`--beams`, the width of the search."""
+    return Option("--beams", "N", at_least_one, help, dest="num_beams")
+
+
+def maps_of(task: str) -> tuple[Option, Option]:
+    """`--maps` and `--map-method` with the methods of the task."""
     methods, default = task_spec(task).map_methods, task_spec(task).default_map_method
-    parser.add_argument(
-        "--maps",
-        metavar="DIR",
-        type=not_empty,
-        help="write attention maps to DIR, which is made where it is missing",
-    )
-    parser.add_argument(
-        "--map-method",
-        metavar="NAME",
-        type=map_methods(methods),
-        action="extend",
-        help=f"how to make the maps: {', '.join(methods)}, or all (see below; default: {default}); "
-        "repeat it, or separate names with commas",
+    return (
+        Option("--maps", "DIR", not_empty, "write attention maps to DIR, which is made where it is missing"),
+        Option(
+            "--map-method",
+            "NAME",
+            map_methods(methods),
+            f"how to make the maps: {', '.join(methods)}, or all (see below; default: {default}); "
+            "repeat it, or separate names with commas",
+            action="extend",
+        ),
     )
 
 
-def add_compute(parser: argparse.ArgumentParser) -> None:
-    """Add `--batch-size` and `--device`."""
-    parser.add_argument(
-        "--batch-size", metavar="N", type=at_least_one, default=8, help="pictures computed at once (default: 8)"
-    )
-    add_device(parser)
+DEVICE = Option(
+    "--device",
+    choices=("auto", "cpu", "cuda"),
+    default="auto",
+    help="where to compute; auto (default) takes a GPU where there is one",
+)
+
+COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once (default: 8)", 8), DEVICE)
+"""`--batch-size` and `--device`."""
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add `--device`."""
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="where to compute; auto (default) takes a GPU where there is one",
-    )
-
-
-def add_results(parser: argparse.ArgumentParser, task: str) -> None:
-    """Add the options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
-    add_format(parser, json_help="json: one object a line")
-    add_out(parser)
-    add_maps(parser, task)
-    add_compute(parser)
+def results_of(task: str) -> tuple[Option, ...]:
+    """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
+    return (output_format("json: one object a line"), out_file(), *maps_of(task), *COMPUTE)

@@ -3,7 +3,7 @@
 import os
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,11 @@ def _is_unsafe(character: str) -> bool:
     return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names, and dots where there are more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
 def say(message: str, *, lines: bool = False) -> None:
     """Write a message to standard error, in the program's name and on one line; with `lines`, it may have several."""
     parts = message.split("\n") if lines else [message]
@@ -64,6 +69,19 @@ def make_folder(path: str | Path, *, subject: str) -> Path:
     except OSError as error:
         raise MultiattnError(f"{subject} cannot be made: {error.strerror}") from None
     return folder
+
+
+@contextmanager
+def named_errors(subject: str) -> Iterator[None]:
+    """Write files in the body; an error of the system becomes "`subject` cannot be written: ...".
+
+    Raises:
+        MultiattnError: A file cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MultiattnError(f"{subject} cannot be written: {error.strerror}") from None
 
 
 @contextmanager
@@ -96,7 +114,7 @@ class Report:
         self._out = out
         if out is not None:
             make_folder(Path(out).parent, subject=f"the parent of --out {out}")
-            with self._named_errors():
+            with named_errors(f"--out {out}:"):
                 self._file = Path(out).open("w", encoding="utf-8", errors="surrogateescape")
         self._bar: Progress | None = _start_bar(total, doing) if sys.stderr.isatty() else None
         self._shares_terminal = (
@@ -106,20 +124,13 @@ class Report:
     def result(self, text: str) -> None:
         """Write one result at once, so that what is finished stays when the rest is interrupted."""
         if self._file is not None:
-            with self._named_errors():
+            with named_errors(f"--out {self._out}:"):
                 self._file.write(text + "\n")
                 self._file.flush()
         elif self._bar is not None and self._shares_terminal:
             _print_above(self._bar, text)
         else:
             print(text, flush=True)
-
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise MultiattnError(f"--out {self._out}: cannot be written: {error.strerror}") from None
 
     def message(self, text: str) -> None:
         """Write a message of one line to standard error."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
 from ..inputs.files import PICTURES, Kind
-from ..registry import task_spec
+from ..registry import load_part, task_spec
 from .inputs import find_inputs, status
 from .map_files import MapFiles, Written
 from .options import UsageError, model_or_shipped
@@ -38,6 +38,11 @@ class Job(NamedTuple):
     """Where each question was read ("asked.jsonl, line 3"), for messages; empty where they are from the command."""
 
     @property
+    def input(self) -> Path | tuple[Path, list[str]]:
+        """What a pipeline's `stream` is given: the file, or the file and its questions."""
+        return self.file if self.questions is None else (self.file, list(self.questions))
+
+    @property
     def num_results(self) -> int:
         """The number of its results."""
         return 1 if self.questions is None else len(self.questions)
@@ -47,7 +52,7 @@ class Predictor(ABC, Generic[_Result]):
     """One run of a command that predicts.
 
     Args:
-        args: The command's options: those of `add_paths`, `add_model`, `add_out`, `add_maps` and `--format`.
+        args: The command's options: `options`, and those of `paths_of`, `model_of`, `results_of`.
 
     Raises:
         UsageError: Options do not go together.
@@ -55,6 +60,9 @@ class Predictor(ABC, Generic[_Result]):
 
     task: ClassVar[str]
     kind: ClassVar[Kind] = PICTURES
+
+    options: ClassVar[tuple[str, ...]] = ()
+    """The options that are handed to the pipeline, by their names there and in `args`."""
 
     report: Report
     """The output, once the loop has begun."""
@@ -75,9 +83,16 @@ class Predictor(ABC, Generic[_Result]):
         files, unusable = find_inputs(self.args.paths, self.kind, maps=self.args.maps, out=self.out)
         return [Job(file) for file in files], unusable
 
-    @abstractmethod
+    def stream_options(self) -> dict[str, object]:
+        """What the pipeline's `stream` is given beside the inputs."""
+        return {"maps": self.methods} | {name: getattr(self.args, name) for name in ("batch_size", *self.options)}
+
     def results(self, jobs: Sequence[Job]) -> "Iterator[_Result | Failure]":
         """Load the model, and return the results for all jobs in order, computed as they are taken."""
+        options = self.stream_options()
+        pipeline = load_part("multiattn:load")(self.args.model, task=self.task, device=self.args.device)
+        results: Iterator[_Result | Failure] = pipeline.stream([job.input for job in jobs], **options)
+        return results
 
     @staticmethod
     @abstractmethod

@@ -5,25 +5,26 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MultiattnError
 from ..inputs.files import RECORDINGS
 from .inputs import can_be_several
 from .map_files import FreeNames, Written
 from .options import (
     BAD_FILES,
+    DEVICE,
     MAP_FILES,
+    Option,
     Parser,
     UsageError,
-    add_device,
-    add_maps,
-    add_model,
-    add_out,
-    add_paths,
     at_least_one,
+    beams,
+    maps_of,
+    model_of,
     not_blank,
     not_empty,
+    out_file,
+    paths_of,
 )
-from .output import make_folder, printable
+from .output import make_folder, named_errors, printable
 from .predict import Job, Predictor
 
 if TYPE_CHECKING:
@@ -92,55 +93,45 @@ _OF_ONE_RECORDING = {"srt": ".srt", "vtt": ".vtt", "textgrid": ".TextGrid"}
 
 def parser() -> Parser:
     """The command's options."""
-    parser = Parser(prog="multiattn transcribe", description=_DESCRIPTION, epilog=_EPILOG)
-    add_paths(parser, RECORDINGS)
-    add_model(parser, "transcribe")
-    parser.add_argument("--words", action="store_true", help="say when each word was spoken, and how sure the model is")
-    parser.add_argument(
-        "--language",
-        metavar="CODE",
-        type=not_empty,
-        help="the language spoken, such as en or fr; for models of several languages (default: detected)",
+    return Parser(
+        paths_of(RECORDINGS),
+        model_of("transcribe"),
+        Option("--words", action="store_true", help="say when each word was spoken, and how sure the model is"),
+        Option(
+            "--language",
+            "CODE",
+            not_empty,
+            "the language spoken, such as en or fr; for models of several languages (default: detected)",
+        ),
+        Option(
+            "--task",
+            choices=("transcribe", "translate"),
+            help="transcribe (default) writes in the language spoken; translate, in English, for models trained to do "
+            "so",
+        ),
+        Option(
+            "--prompt",
+            "TEXT",
+            not_blank,
+            "text that came before, such as names and words to expect; for models that take it, such as Whisper",
+        ),
+        beams("beams of the search; 1 takes the most likely token each time (default: the model's own, or 5)"),
+        Option("--format", choices=_FORMATS, default="text", help="form of the results (see below; default: text)"),
+        out_file("; for several recordings as srt, vtt or textgrid, FILE is the folder for their files"),
+        *maps_of("transcribe"),
+        Option(
+            "--batch-size",
+            "N",
+            at_least_one,
+            "chunks of a recording computed at once. With 1, windows follow each other as in Whisper, each with the "
+            "text before it; more is faster, and cuts the recording at its pauses (default: 1 for models that write "
+            "timestamps, such as Whisper, 8 for others)",
+        ),
+        DEVICE,
+        prog="multiattn transcribe",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
     )
-    parser.add_argument(
-        "--task",
-        choices=("transcribe", "translate"),
-        help="transcribe (default) writes in the language spoken; translate, in English, for models trained to do so",
-    )
-    parser.add_argument(
-        "--prompt",
-        metavar="TEXT",
-        type=not_blank,
-        help="text that came before, such as names and words to expect; for models that take it, such as Whisper",
-    )
-    parser.add_argument(
-        "--beams",
-        dest="num_beams",
-        metavar="N",
-        type=at_least_one,
-        help="beams of the search; 1 takes the most likely token each time (default: the model's own, or 5)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=_FORMATS,
-        default="text",
-        help="form of the results (see below; default: text)",
-    )
-    add_out(parser, more="; for several recordings as srt, vtt or textgrid, FILE is the folder for their files")
-    add_maps(parser, "transcribe")
-    parser.add_argument(
-        "--batch-size",
-        metavar="N",
-        type=at_least_one,
-        help="chunks of a recording computed at once. With 1, windows follow each other as in Whisper, each with the "
-        "text before it; more is faster, and cuts the recording at its pauses (default: 1 for models that write "
-        "timestamps, such as Whisper, 8 for others)",
-    )
-    add_device(parser)
-    return parser
-
-
-_OPTIONS = ("language", "task", "prompt", "num_beams")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -152,6 +143,7 @@ class Transcribe(Predictor["Transcript"]):
     """One run of the command. As text, each segment is written as soon as it is decoded."""
 
     task = "transcribe"
+    options = ("language", "task", "prompt", "num_beams")
     kind = RECORDINGS
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -167,23 +159,18 @@ class Transcribe(Predictor["Transcript"]):
             self._folder, self._names = Path(args.out), FreeNames()
             self.out = None
 
-    def results(self, jobs: Sequence[Job]) -> "Iterator[Transcript | Failure]":
-        """Load the model, and return the results for all jobs in order, computed as they are taken."""
-        import multiattn
+    def stream_options(self) -> dict[str, object]:
+        """What the pipeline's `stream` is given beside the inputs."""
+        return super().stream_options() | {
+            "words": self.args.words or self.args.format == "ctm",  # a format of words only
+            "on_segment": self._write_segment if self.args.format == "text" else None,
+        }
 
-        args = self.args
+    def results(self, jobs: Sequence[Job]) -> "Iterator[Transcript | Failure]":
+        """Make the folder for the results where several are asked for, before the model is loaded."""
         if self._folder:
             make_folder(self._folder, subject=f"--out {self._folder}")
-        pipeline = multiattn.load(args.model, task="transcribe", device=args.device)
-        options = {name: getattr(args, name) for name in _OPTIONS}
-        return pipeline.stream(
-            [job.file for job in jobs],
-            words=args.words or args.format == "ctm",  # a format of words only
-            maps=self.methods,
-            batch_size=args.batch_size,
-            on_segment=self._write_segment if args.format == "text" else None,
-            **options,
-        )
+        return super().results(jobs)
 
     def write(self, result: "Transcript", written: Written | None) -> None:
         """Write a transcript in the format that was asked for; as text, what follows its segments."""
@@ -203,10 +190,8 @@ class Transcribe(Predictor["Transcript"]):
     def _save(self, name: str, text: str) -> str:
         """Write a file into the folder of `--out`, and return its path as it is printed."""
         file = Path(self.args.out) / name
-        try:
+        with named_errors(f"--out {file}:"):
             file.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise MultiattnError(f"--out {file}: cannot be written: {error.strerror}") from None
         return printable(file)
 
     @staticmethod
@@ -229,8 +214,10 @@ def segment_lines(segment: "Segment") -> str:
     """Return start, end, text and flags of a segment, and below it the words, where their times are known."""
     flags = f"  [{', '.join(segment.flags)}]" if segment.flags else ""
     lines = [f"  {clock(segment.start)} - {clock(segment.end)}  {printable(segment.text.strip())}{flags}"]
-    for word in segment.words:
-        lines.append(f"    {clock(word.start)} - {clock(word.end)}  {word.score:6.1%}  {printable(word.text.strip())}")
+    lines += [
+        f"    {clock(word.start)} - {clock(word.end)}  {word.score:6.1%}  {printable(word.text.strip())}"
+        for word in segment.words
+    ]
     return "\n".join(lines)
 
 

@@ -164,7 +164,7 @@ def test_the_text_says_where_the_page_is_and_what_the_picture_did_not_say(run, c
     assert Caption.as_text(result, Written("m/x.html", {})).split("\n") == [
         r"x\n.png",
         r"   25.0%  a do\x1bg \x1bsea",
-        r"    as likely from the mean color: a, \x1bsea",
+        r"    the picture did not matter: a, \x1bsea",
         "    maps  m/x.html",
     ]
     assert Caption.as_text(result, None).split("\n") == [r"x\n.png", r"   25.0%  a do\x1bg \x1bsea"]

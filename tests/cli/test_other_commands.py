@@ -11,6 +11,9 @@ import soundfile
 
 import multiattn
 from multiattn.cli import demo
+from multiattn.cli.demo_pages import DemoInput, DemoPages
+from multiattn.cli.output import Report
+from multiattn.cli.predict import Job
 from multiattn.weights import save_bundle
 from tests.fixtures import CONFIG, LABELS, save_drawing, save_tiny_answerer, save_tiny_recognizer, tiny_bundle
 
@@ -199,6 +202,18 @@ def test_demo_shows_the_shipped_models_what_they_know_and_marks_the_rest() -> No
     assert demo._marks("caption", "caption", (), drawn) == {}
     for task in ("classify", "caption"):
         assert demo._marks(task, "runs/mine/model", photos, drawn) == dict.fromkeys([*photos, *drawn], "")
+
+
+def test_demo_marks_the_pages_of_pictures_that_a_model_has_not_learned(model, captioner, tmp_path) -> None:
+    photo = save_drawing(tmp_path / "chelsea.png", 5, size=(61, 83))
+    pages = DemoPages(str(tmp_path / "pages"), width=3)
+    with Report(2, doing="looking") as pages.report:
+        for task, name, mark in (("classify", model, "no animal: "), ("caption", captioner, "")):
+            item = DemoInput("cat", f"{task}.html", Job(photo), mark)
+            pages.add(item, [multiattn.load(name, task=task)(photo, maps="attention")])
+    marked, unmarked = ((tmp_path / "pages" / f"{task}.html").read_text() for task in ("classify", "caption"))
+    assert "<h1>chelsea.png (no animal)</h1>" in marked and "<h1>chelsea.png</h1>" in unmarked
+    assert [entry.label.startswith("no animal: ") for entry in pages.entries] == [True, False]
 
 
 def save_beep(path: Path) -> Path:

@@ -62,6 +62,11 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             heads=None if heads is None else check_heads(model, [(layer, head) for layer, head in heads]),
         )
 
+    @property
+    def speech(self) -> SpeechModel:
+        """The model with its preprocessing and vocabulary, for a caller that runs its parts itself."""
+        return self._speech
+
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here
         self,
