@@ -65,8 +65,7 @@ class Tokenizer:
         backend.no_padding()
         backend.encode_special_tokens = True  # "[END]" in a text is text, not the end token
         self._backend = backend
-        added = backend.get_added_tokens_decoder()
-        self.special_ids = frozenset(i for i, token in added.items() if token.special)
+        self.special_ids = frozenset(i for i, token in backend.get_added_tokens_decoder().items() if token.special)
         """The tokens that are no text: padding, start, end, unknown and the like."""
         self.vocab_size = max(backend.get_vocab().values(), default=-1) + 1
         """Number of embeddings for all tokens: the largest id plus one."""
@@ -194,8 +193,7 @@ class Tokenizer:
         """
         text = self.decode(ids)
         pieces = [i for i, token in enumerate(ids) if self._is_text(token)]
-        bounds = self._bounds([ids[i] for i in pieces], text)
-        return _grouped(text, pieces, list(pairwise(bounds)))
+        return _grouped(text, pieces, list(pairwise(self._bounds([ids[i] for i in pieces], text))))
 
     def encode_words(self, text: str) -> tuple[list[int], list[Word]]:
         """Return the ids of a text, and its words as in `words`, with those of unknown tokens.
