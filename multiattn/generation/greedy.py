@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from ..errors import ModelError
+from ..checks import require
 from .config import Generated, GenerationConfig
 from .search import ProcessLogits, Step, StoppingCriteria, best_first, check_numbers, generated
 
@@ -48,8 +48,7 @@ class SingleSearch:
         pad_token: int,
         generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> None:
-        if options.sample and generator is None:
-            raise ModelError("`generator` must be given to sample, but is None instead")
+        require(not options.sample or generator is not None, "generator", must="given to sample", value=generator)
         self._options = options
         self._stopping = stopping
         self._pad_token = pad_token
@@ -139,8 +138,7 @@ def narrowed(scores: Float[Tensor, "r V"], options: GenerationConfig) -> Float[T
     # the maximum at 0, and in fp64: with a temperature near 0 they would be infinite, and nothing could be drawn
     scores = (scores - scores.amax(dim=-1, keepdim=True)).double() / options.temperature
     if options.top_k is not None and options.top_k < scores.shape[-1]:
-        least = scores.topk(options.top_k, dim=-1).values[:, -1:]
-        scores = scores.masked_fill(scores < least, -math.inf)
+        scores = scores.masked_fill(scores < scores.topk(options.top_k, dim=-1).values[:, -1:], -math.inf)
     if options.top_p is not None and options.top_p < 1:
         ordered, order = scores.sort(dim=-1, descending=True)
         probs = ordered.softmax(dim=-1)
