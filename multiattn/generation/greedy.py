@@ -138,7 +138,8 @@ def narrowed(scores: Float[Tensor, "r V"], options: GenerationConfig) -> Float[T
     # the maximum at 0, and in fp64: with a temperature near 0 they would be infinite, and nothing could be drawn
     scores = (scores - scores.amax(dim=-1, keepdim=True)).double() / options.temperature
     if options.top_k is not None and options.top_k < scores.shape[-1]:
-        scores = scores.masked_fill(scores < scores.topk(options.top_k, dim=-1).values[:, -1:], -math.inf)
+        least = scores.topk(options.top_k, dim=-1).values[:, -1:]
+        scores = scores.masked_fill(scores < least, -math.inf)
     if options.top_p is not None and options.top_p < 1:
         ordered, order = scores.sort(dim=-1, descending=True)
         probs = ordered.softmax(dim=-1)

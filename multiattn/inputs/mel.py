@@ -54,10 +54,13 @@ class AudioPreprocessing:
 
     def __post_init__(self) -> None:
         """Raise ModelError where a field cannot be used."""
-        for name in ("sample_rate", "window", "hop", "mels"):
-            value = getattr(self, name)
-            holds = type(value) is int and value >= 1  # a published file may have any type
-            require(holds, name, must="a whole number of at least 1", value=value)
+        numbers = {name: getattr(self, name) for name in ("sample_rate", "window", "hop", "mels")}
+        check_rules(
+            self,
+            # a published file may have any type
+            *((name, type(n) is int and n >= 1, "a whole number of at least 1") for name, n in numbers.items()),
+            error=ModelError,
+        )
         check_rules(
             self,
             ("hop", self.hop <= self.window, f"at most `window` ({self.window} samples)"),

@@ -65,9 +65,10 @@ def _vocabulary() -> dict[str, _Number]:
 
 
 _NUMBERS = _vocabulary()
-_ONES = {word for word, number in _NUMBERS.items() if number.kind == "ones" and not number.suffix}
-_PLAIN_TENS = {word for word, number in _NUMBERS.items() if number.kind == "tens" and not number.suffix}
-_MULTIPLIERS = {word for word, number in _NUMBERS.items() if number.kind == "multiplier" and not number.suffix}
+_ONES, _PLAIN_TENS, _MULTIPLIERS = (
+    {word for word, number in _NUMBERS.items() if number.kind == kind and not number.suffix}
+    for kind in ("ones", "tens", "multiplier")
+)
 _DECIMALS = _ONES | _PLAIN_TENS | _ZEROS
 _KNOWN = {*_NUMBERS, *_ZEROS, *_SIGNS, *_MONEY, "per", "percent", *_SPECIAL}
 
@@ -140,10 +141,8 @@ class _Converter:
         elif word in _MONEY and self._value is not None:
             self._prefix = _MONEY[word]
             yield from self._end()
-        elif word == "percent" and self._value is not None:
-            yield self._out(f"{self._value}%")
-        elif word == "per" and self._value is not None and after == "cent":
-            self._skips = True
+        elif self._value is not None and (word == "percent" or (word, after) == ("per", "cent")):
+            self._skips = word == "per"
             yield self._out(f"{self._value}%")
         elif word in _SPECIAL and (after in _KNOWN or _DIGITS.fullmatch(after)):
             yield from self._special(before, word, after)

@@ -169,7 +169,8 @@ def question_type(question: str) -> str:
 
 def normalize_question(question: str) -> str:
     """Normalize a question: lower case, no punctuation around words, single spaces."""
-    return " ".join(word for word in (word.strip(".,;:!?\"'()") for word in question.lower().split()) if word)
+    words = (word.strip(".,;:!?\"'()") for word in question.lower().split())
+    return " ".join(word for word in words if word)
 
 
 def most_frequent(given: Sequence[Sequence[str]], types: Sequence[str]) -> dict[str, str]:

@@ -306,8 +306,10 @@ class ViT(nn.Module):
         return {"class_token", "registers", "positions.weight"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns that group the parameters into layers, for timm's layer-wise learning-rate decay."""
-        del coarse  # part of timm's protocol; blocks are the only grouping here
+        """Patterns that group the parameters into layers, for timm's layer-wise learning-rate decay.
+
+        `coarse` is part of timm's protocol and ignored: blocks are the only grouping here.
+        """
         # only the block's number may be a capturing group: timm converts each to a number
         stem = r"^(?:stem|stem_norm|class_token|registers|positions)\b"
         return {"stem": stem, "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(?:norm|pool_norm|head)\b", (99_999,))]}

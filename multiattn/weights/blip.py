@@ -258,7 +258,6 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
 
 def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     """Write the file with all keys: those that follow from others too, without which the original refuses it."""
-    del bundle
     head = "text_decoder.cls.predictions."
     again = {f"{head}decoder.weight": state[f"{_WRITES}{_WORDS}"], f"{head}decoder.bias": state[f"{head}bias"]}
     for part in (_WRITES, _READS):
