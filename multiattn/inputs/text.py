@@ -8,7 +8,8 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -245,16 +246,9 @@ def _grouped(text: str, pieces: Sequence[int], spans: Sequence[tuple[int, int]])
 
 def _split(text: str) -> list[tuple[int, int]]:
     """Return start and end of each word, and of each run of punctuation."""
-    found: list[tuple[int, int]] = []
     kinds = ["space" if c.isspace() else "mark" if unicodedata.category(c)[0] == "P" else "word" for c in text]
     for i in range(1, len(text) - 1):
         if text[i] in _INSIDE and kinds[i - 1] == kinds[i + 1] == "word":
             kinds[i] = "word"
-    for i, kind in enumerate(kinds):
-        if kind == "space":
-            continue
-        if i and kinds[i - 1] == kind:
-            found[-1] = (found[-1][0], i + 1)
-        else:
-            found.append((i, i + 1))
-    return found
+    runs = ((kind, [i for i, _ in run]) for kind, run in groupby(enumerate(kinds), key=itemgetter(1)))
+    return [(indices[0], indices[-1] + 1) for kind, indices in runs if kind != "space"]
