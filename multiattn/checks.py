@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import partial
+from operator import attrgetter
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -31,26 +32,35 @@ check_argument = partial(require, error=ValueError)
 """`require` for constructors, whose errors a loader catches to name the file that the value was read from."""
 
 
-def check_choices(config: Any) -> None:
-    """Raise ValueError unless each field of a dataclass that is a `Literal` has one of its values."""
+def check_rules(config: object, *rules: tuple[str, bool, str], error: type[ValueError] = ValueError) -> None:
+    """Raise an error unless every rule of a configuration holds.
+
+    Args:
+        config: The configuration.
+        rules: For each rule the name of its field, with dots to a field of a field; whether it holds; and the rule, as
+            the message words it after "must be".
+        error: The class of the error.
+    """
+    for name, holds, must in rules:
+        require(holds, name, must=must, value=attrgetter(name)(config), error=error)
+
+
+def check_choices(config: Any, *, error: type[ValueError] = ValueError) -> None:
+    """Raise an error unless each field of a dataclass that is a `Literal` has one of its values."""
     for name, kind in get_type_hints(type(config)).items():
         if get_origin(kind) is Literal:
-            value = getattr(config, name)
-            check_argument(value in get_args(kind), name, must=f"one of {', '.join(get_args(kind))}", value=value)
+            choices = get_args(kind)
+            check_rules(config, (name, getattr(config, name) in choices, f"one of {', '.join(choices)}"), error=error)
 
 
 def check_at_least(config: object, least: int, names: Iterable[str]) -> None:
     """Raise ValueError unless each of these fields is at least `least`."""
-    for name in names:
-        value = getattr(config, name)
-        check_argument(value >= least, name, must=f"at least {least}", value=value)
+    check_rules(config, *((name, getattr(config, name) >= least, f"at least {least}") for name in names))
 
 
 def check_shares(config: object, names: Iterable[str]) -> None:
     """Raise ValueError unless each of these fields is at least 0 and below 1."""
-    for name in names:
-        value = getattr(config, name)
-        check_argument(0 <= value < 1, name, must="at least 0 and below 1", value=value)
+    check_rules(config, *((name, 0 <= getattr(config, name) < 1, "at least 0 and below 1") for name in names))
 
 
 def require_fields(

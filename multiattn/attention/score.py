@@ -25,13 +25,11 @@ class Score(Protocol):
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, *, mask: Mask, dropout_p: float = 0.0) -> Tensor:
         """Return the values mixed by the weights, (b, h, q, d)."""
-        ...
 
     def weights(
         self, q: Tensor, k: Tensor, *, heads: Sequence[int] | None = None, allowed: Tensor | None = None
     ) -> Tensor:
         """Return the softmax weights of all or some heads in fp32, (b, heads, q, k)."""
-        ...
 
 
 def attention_weights(
@@ -41,8 +39,7 @@ def attention_weights(
     scores = scores.float()
     if allowed is None:
         return scores.softmax(dim=-1)
-    weights = scores.masked_fill(~allowed, -math.inf).softmax(dim=-1)
-    return weights.masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)
+    return scores.masked_fill(~allowed, -math.inf).softmax(dim=-1).masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)
 
 
 class DotProductScore(nn.Module):

@@ -110,12 +110,9 @@ class Tap:
 
     def nbytes(self, batch_size: int = 1) -> int:
         """Return the bytes that the weights will take, in fp32, before anything runs."""
-        total = 0
-        for site in self.sites:
-            heads = len(self._heads.get(site.name, range(site.num_heads)))
-            rows = site.q_len if self.rows is None else len(self.rows)
-            total += 4 * batch_size * heads * rows * site.k_len
-        return total
+        heads = [len(self._heads.get(site.name, range(site.num_heads))) for site in self.sites]
+        rows = [site.q_len if self.rows is None else len(self.rows) for site in self.sites]
+        return 4 * batch_size * sum(h * r * site.k_len for h, r, site in zip(heads, rows, self.sites, strict=True))
 
     @property
     def weights(self) -> Mapping[str, Float[Tensor, "b heads rows k"]]:

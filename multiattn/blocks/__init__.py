@@ -3,7 +3,7 @@
 A stem turns a picture or a recording into tokens, which the blocks then transform.
 """
 
-from .feedforward import Activation, FeedForward, QuickGELU, activation
+from .feedforward import Activation, FeedForward, QuickGELU, activation, applied
 from .stems import ConvStem, MelStem, PatchStem
 from .transformer import LayerScale, StochasticDepth, TransformerBlock
 
@@ -18,4 +18,5 @@ __all__ = [
     "StochasticDepth",
     "TransformerBlock",
     "activation",
+    "applied",
 ]

@@ -10,6 +10,11 @@ Activation = Literal["gelu", "gelu_tanh", "gelu_quick"]
 """`gelu` is exact; `gelu_tanh` is the approximation that GPT-2 uses; `gelu_quick` is CLIP's."""
 
 
+def applied(module: nn.Module | None, x: Tensor) -> Tensor:
+    """Apply an optional part of a model: return `x` itself where the part is None."""
+    return x if module is None else module(x)
+
+
 class QuickGELU(nn.Module):
     """x sigmoid(1.702 x), the approximation of GELU that OpenAI's CLIP weights were trained with."""
 
@@ -35,7 +40,4 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*b D"]) -> Float[Tensor, "*b D"]:
         """Widen, activate, narrow."""
-        x = self.activation(self.fc1(x))
-        if self.dropout is not None:
-            x = self.dropout(x)
-        return self.fc2(x)  # type: ignore[no-any-return]
+        return self.fc2(applied(self.dropout, self.activation(self.fc1(x))))  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..attention import OPEN, Attention, GrowingCache, KeysValues, Mask, Probe, Rotary, probe_at
 from ..checks import check_argument
-from .feedforward import FeedForward
+from .feedforward import FeedForward, applied
 
 
 class LayerScale(nn.Module):
@@ -162,11 +162,5 @@ class TransformerBlock(nn.Module):
 
     def _add(self, x: Tensor, branch: Tensor, scale: LayerScale | None, norm: nn.LayerNorm) -> Tensor:
         """Add a branch to its residual."""
-        if self.dropout is not None:
-            branch = self.dropout(branch)
-        if scale is not None:
-            branch = scale(branch)
-        if self.stochastic_depth is not None:
-            branch = self.stochastic_depth(branch)
-        x = x + branch
+        x = x + applied(self.stochastic_depth, applied(scale, applied(self.dropout, branch)))
         return x if self.pre_norm else norm(x)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from ..errors import ModelError
+from ..checks import require
 
 
 class CtcScorer:
@@ -37,12 +37,10 @@ class CtcScorer:
         blank: int,
         end: int,
     ) -> None:
-        if not 0 < weight <= 1:
-            raise ModelError(f"`weight` must be above 0 and at most 1, but is {weight} instead")
+        require(0 < weight <= 1, "weight", must="above 0 and at most 1", value=weight)
         count = log_probs.shape[1]
         for number in frames.tolist():
-            if not 1 <= number <= count:
-                raise ModelError(f"`frames` must be from 1 to {count}, but are {number} instead")
+            require(1 <= number <= count, "frames", must=f"from 1 to {count}", value=number)
         self._weight, self._blank, self._end = weight, blank, end
         # in fp64: differences of sums over a thousand frames are taken
         self._log_probs = log_probs.double()  # (b, t, V)
@@ -83,8 +81,7 @@ class CtcScorer:
             again = (shares * self._probs[_items(rows, items, top.device), :, self._last]).sum(dim=1).log() + top[:, 0]
             result.scatter_(1, self._last[:, None], again[:, None])
         at_end = self._last_frame.repeat_interleave(width)[:, None]
-        whole = torch.logaddexp(self._blanks, self._tokens).gather(1, at_end)[:, 0]
-        result[:, self._end] = whole
+        result[:, self._end] = torch.logaddexp(self._blanks, self._tokens).gather(1, at_end)[:, 0]
         result[:, self._blank] = -math.inf
         return result
 
@@ -104,14 +101,10 @@ class CtcScorer:
         own = self._log_probs[items_of_rows, :, tokens]  # (r, t), of each row's new token
         blank = self._log_probs[items_of_rows, :, self._blank]
         either = torch.logaddexp(old_blanks, old_tokens)
-        if old_last is None:
-            begin = either
-        else:
-            begin = torch.where((tokens == old_last)[:, None], old_blanks, either)
+        begin = either if old_last is None else torch.where((tokens == old_last)[:, None], old_blanks, either)
         start = torch.full_like(begin[:, :1], 0.0 if old_last is None else -math.inf)
         self._tokens = _summed(torch.cat([start, begin[:, :-1]], dim=1), own)
-        nothing = torch.full_like(start, -math.inf)
-        self._blanks = _summed(torch.cat([nothing, self._tokens[:, :-1]], dim=1), blank)
+        self._blanks = _summed(torch.cat([torch.full_like(start, -math.inf), self._tokens[:, :-1]], dim=1), blank)
         self._mass = found.gather(1, tokens[:, None])[:, 0]
         self._last = tokens
 

@@ -28,22 +28,18 @@ class DecoderSizes(Protocol):
     @property
     def vocab_size(self) -> int:
         """Size of the vocabulary."""
-        ...
 
     @property
     def max_length(self) -> int:
         """The most tokens of a text, prompt included."""
-        ...
 
     @property
     def end_token(self) -> int:
         """The token that ends a text."""
-        ...
 
     @property
     def pad_token(self) -> int:
         """The token that pads shorter texts."""
-        ...
 
 
 @runtime_checkable
@@ -53,11 +49,9 @@ class Decoder(Protocol):
     @property
     def config(self) -> DecoderSizes:
         """Its sizes and special tokens."""
-        ...
 
     def start(self, context: Float[Tensor, "b m C"] | ProjectedContext, *, rows: int, capacity: int) -> DecoderCache:
         """Return the cache with which a generation begins."""
-        ...
 
     def __call__(
         self,
@@ -68,7 +62,6 @@ class Decoder(Protocol):
         last_only: bool,
     ) -> Float[Tensor, "r 1 V"]:
         """Return the logits of the next token, and add the given tokens to the cache."""
-        ...
 
 
 @torch.inference_mode()
@@ -192,8 +185,7 @@ class _Processors:
         if self._scorer is not None:
             self._scorer.follow(tokens[:, 0], rows, items)
         if self._processors:
-            texts = self._texts if rows is None else self._texts[rows]
-            self._texts = torch.cat([texts, tokens], dim=1)
+            self._texts = torch.cat([self._texts if rows is None else self._texts[rows], tokens], dim=1)
 
 
 def _check(prompts: Sequence[Sequence[int]], *, items: int, vocab_size: int, stop: Sequence[int]) -> None:

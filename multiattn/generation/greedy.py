@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from ..errors import ModelError
+from ..checks import require
 from .config import Generated, GenerationConfig
 from .search import ProcessLogits, Step, StoppingCriteria, best_first, check_numbers, generated
 
@@ -48,8 +48,7 @@ class SingleSearch:
         pad_token: int,
         generator: torch.Generator | Sequence[torch.Generator] | None,
     ) -> None:
-        if options.sample and generator is None:
-            raise ModelError("`generator` must be given to sample, but is None instead")
+        require(not options.sample or generator is not None, "generator", must="given to sample", value=generator)
         self._options = options
         self._stopping = stopping
         self._pad_token = pad_token

@@ -29,7 +29,6 @@ class LogitsProcessor(Protocol):
             tokens: The texts so far, prompts included; -1 where a prompt is padded on its left.
             scores: Logits, or log-probabilities in a beam search; -inf where a token is forbidden.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -171,18 +170,15 @@ def logits_processors_of(
                 f"`{name}` must name tokens of the model's vocabulary, from 0 to {vocab_size - 1}, but names "
                 f"{unknown[0]} instead"
             )
-    rules: list[LogitsProcessor] = []
-    if options.repetition_penalty != 1:
-        rules.append(RepetitionPenalty(options.repetition_penalty))
-    if options.no_repeat_ngram:
-        rules.append(NoRepeatedNgram(options.no_repeat_ngram))
-    if options.min_tokens and stop:
-        rules.append(Suppressed(tuple(stop), prompt_length, before=options.min_tokens))
-    if options.suppress:
-        rules.append(Suppressed(options.suppress, prompt_length))
-    if options.suppress_first:
-        rules.append(Suppressed(options.suppress_first, prompt_length, before=1))
-    return rules, [Forced(options.forced, prompt_length)] if options.forced else []
+    rules: tuple[tuple[object, LogitsProcessor], ...] = (  # each with what must be true for it to be needed
+        (options.repetition_penalty != 1, RepetitionPenalty(options.repetition_penalty)),
+        (options.no_repeat_ngram, NoRepeatedNgram(options.no_repeat_ngram)),
+        (options.min_tokens and stop, Suppressed(tuple(stop), prompt_length, before=options.min_tokens)),
+        (options.suppress, Suppressed(options.suppress, prompt_length)),
+        (options.suppress_first, Suppressed(options.suppress_first, prompt_length, before=1)),
+    )
+    last: list[LogitsProcessor] = [Forced(options.forced, prompt_length)] if options.forced else []
+    return [rule for is_needed, rule in rules if is_needed], last
 
 
 def _marked(tokens: Tensor, scores: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..attention import ProjectedContext
+from ..checks import require
 from ..errors import ModelError
 from ..models import TextDecoder
 from .config import Generated
@@ -54,10 +55,9 @@ def rank(
         return []
     projected = context if isinstance(context, ProjectedContext) else decoder.project_context(context)
     chosen = _likeliest_first(decoder, projected, candidates, most)  # (b, k)
-    log_probs = _in_full(decoder, projected, candidates, chosen)
     return [
         best_first([_ranked(candidates[index], rows) for index, rows in zip(indices, of_item, strict=True)])
-        for indices, of_item in zip(chosen, log_probs, strict=True)
+        for indices, of_item in zip(chosen, _in_full(decoder, projected, candidates, chosen), strict=True)
     ]
 
 
@@ -107,8 +107,7 @@ def _in_full(
 
 def _check(decoder: TextDecoder, candidates: Sequence[Sequence[int]], most: int | None) -> None:
     vocab_size, room = decoder.config.vocab_size, decoder.config.max_length - 1
-    if most is not None and most < 1:
-        raise ModelError(f"`most` must be at least 1, but is {most} instead")
+    require(most is None or most >= 1, "most", must="at least 1", value=most)
     if not candidates:
         raise ModelError("`candidates` must be at least one text, but are none: give some")
     seen: dict[tuple[int, ...], int] = {}

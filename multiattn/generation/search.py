@@ -28,13 +28,11 @@ class Scorer(Protocol):
 
     def __call__(self, scores: Float[Tensor, "r V"]) -> Float[Tensor, "r V"]:
         """Change the log-probabilities that the logits processors returned, renormalized; -inf stays -inf."""
-        ...
 
     def follow(
         self, tokens: Int64[Tensor, " r"], rows: Int64[Tensor, " r"] | None, items: Int64[Tensor, " b"] | None
     ) -> None:
         """Update the state with the next token of each row, after selecting `rows` and `items` as in `Step`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,9 @@ class Search(Protocol):
         Raises:
             ModelError: The logits are NaN.
         """
-        ...
 
     def results(self) -> list[list[Generated]]:
         """Return the texts of each item, best first."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class Recording:
         begin = max(0, first // self._to * self._from - self._reach)
         stop = -(-last // self._to) * self._from + self._reach
         self._source.seek(begin)
-        samples = self._resampled(self._mono(stop - begin, at=begin))
+        samples = resampled(self._mono(stop - begin, at=begin), self._from, self._to)
         offset = begin // self._from * self._to
         return samples[first - offset : last - offset].clone()
 
@@ -143,7 +143,7 @@ class Recording:
             new = self._mono(need, at=begin + len(held))
             held = torch.cat([held, new])
             is_last = len(new) < need
-            found = self._resampled(held)
+            found = resampled(held, self._from, self._to)
             first = (start - begin) // self._from * self._to
             block = found[first:] if is_last else found[first : first + periods * self._to]
             if len(block):
@@ -189,10 +189,6 @@ class Recording:
             if len(piece) == 0:
                 break
         return torch.from_numpy(np.concatenate(pieces)) if pieces else torch.zeros(0)
-
-    def _resampled(self, samples: Float32[Tensor, " s"]) -> Float32[Tensor, " t"]:
-        """Resample to `rate`."""
-        return resampled(samples, self._from, self._to)
 
 
 def resampled(samples: Float32[Tensor, " s"], source: int, target: int) -> Float32[Tensor, " t"]:

@@ -63,10 +63,7 @@ class Container:
         """Read the next samples; fewer only at the end."""
         pieces = [self._held]
         have = len(self._held)
-        while have < count:
-            piece = next(self._frames, None)
-            if piece is None:
-                break
+        while have < count and (piece := next(self._frames, None)) is not None:
             pieces.append(piece)
             have += len(piece)
         pieces = [piece for piece in pieces if len(piece)]
@@ -91,19 +88,12 @@ class Container:
             raise _damaged(self.name, error) from error
         self._frames = self._decoded()
         self._held, self._position = np.zeros((0, 1), np.float32), 0
-        start = self._next_time()
-        if start is not None:
-            self._position = round((start - first) * self.rate)
+        if (piece := next(self._frames, None)) is not None:
+            self._held = piece
+            if self._time is not None:  # of this frame
+                self._position = round((self._time - first) * self.rate)
         if self._position < 0:  # samples that a codec puts before the beginning
             self._held, self._position = self._held[-self._position :], 0
-
-    def _next_time(self) -> float | None:
-        """Decode one frame, keep it, and return its start time."""
-        piece = next(self._frames, None)
-        if piece is None:
-            return None
-        self._held = piece
-        return self._time
 
     def _decoded(self) -> Iterator[np.ndarray]:
         """Yield the frames of the track as `[samples, channels]`."""

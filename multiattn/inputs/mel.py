@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from ..checks import require, require_fields
+from ..checks import check_choices, check_rules, require, require_fields
+from ..errors import ModelError
 
 Scale = Literal["whisper", "normalized"]
 
@@ -53,15 +54,21 @@ class AudioPreprocessing:
 
     def __post_init__(self) -> None:
         """Raise ModelError where a field cannot be used."""
-        for name in ("sample_rate", "window", "hop", "mels"):
-            value = getattr(self, name)
-            holds = type(value) is int and value >= 1  # a published file may have any type
-            require(holds, name, must="a whole number of at least 1", value=value)
-        window, longest = self.window, self.max_seconds
-        require(self.hop <= window, "hop", must=f"at most `window` ({window} samples)", value=self.hop)
-        require(self.mels <= window // 2, "mels", must=f"at most half of `window` ({window})", value=self.mels)
-        known = get_args(Scale)
-        require(self.scale in known, "scale", must=f"one of {', '.join(known)}", value=self.scale)
+        numbers = {name: getattr(self, name) for name in ("sample_rate", "window", "hop", "mels")}
+        check_rules(
+            self,
+            # a published file may have any type
+            *((name, type(n) is int and n >= 1, "a whole number of at least 1") for name, n in numbers.items()),
+            error=ModelError,
+        )
+        check_rules(
+            self,
+            ("hop", self.hop <= self.window, f"at most `window` ({self.window} samples)"),
+            ("mels", self.mels <= self.window // 2, f"at most half of `window` ({self.window})"),
+            error=ModelError,
+        )
+        check_choices(self, error=ModelError)
+        longest = self.max_seconds
         pad_to = longest if self.pad_to is None else self.pad_to
         for name, seconds in {"max_seconds": longest, "pad_to": pad_to}.items():
             holds = type(seconds) in (int, float) and math.isfinite(seconds) and seconds > 0

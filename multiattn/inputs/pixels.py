@@ -35,8 +35,7 @@ def to_rgb(picture: Image.Image, name: str) -> Image.Image:
         return _from_gray(_to_range_of_bytes(np.asarray(picture).astype(np.float64), picture.mode, name))
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
-        page = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(page, layer).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer).convert("RGB")
     return picture.convert("RGB")
 
 

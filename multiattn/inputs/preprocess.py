@@ -6,7 +6,7 @@ Dimensions: h, w = height and width of the model's input in pixels.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from jaxtyping import Float32
 from PIL import Image
 from torch import Tensor
 
-from ..checks import require, require_fields
-from ..errors import InputError
+from ..checks import check_choices, check_rules, require, require_fields
+from ..errors import InputError, ModelError
 from .geometry import Fit, Geometry, as_json
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -64,13 +64,14 @@ class ImagePreprocessing:
             square = self.resize_to.size((1, 1))
             must = f"a square picture's ({square}) with a `Fit`"
             require(self.size == square, "size", must=must, value=self.size)
-        filters = get_args(Interpolation)
-        must = f"one of {', '.join(filters)}"
-        require(self.interpolation in filters, "interpolation", must=must, value=self.interpolation)
-        require(all(map(math.isfinite, self.mean)), "mean", must="finite", value=self.mean)
-        for name, values, value in (("std", self.std, self.std), ("rescale", (self.rescale,), self.rescale)):
-            holds = all(math.isfinite(number) and number > 0 for number in values)
-            require(holds, name, must="finite and above 0", value=value)
+        check_choices(self, error=ModelError)
+        check_rules(
+            self,
+            ("mean", all(map(math.isfinite, self.mean)), "finite"),
+            ("std", all(0 < value < math.inf for value in self.std), "finite and above 0"),
+            ("rescale", 0 < self.rescale < math.inf, "finite and above 0"),
+            error=ModelError,
+        )
 
     def __call__(self, picture: Image.Image) -> tuple[Float32[Tensor, "3 h w"], Geometry]:
         """Turn a picture into the model's input.

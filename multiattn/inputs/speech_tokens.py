@@ -164,11 +164,9 @@ class SpeechTokens:
         return [self.languages[language], token]
 
     def _times(self, timestamps: bool) -> list[int]:
-        if not timestamps:
-            return [] if self.no_timestamps is None else [self.no_timestamps]
-        if self.first_timestamp is None:
-            raise InputError("`timestamps` must be False for a model without timestamp tokens, but is True instead")
-        return []
+        holds, must = self.first_timestamp is not None, "False for a model without timestamp tokens"
+        require(holds or not timestamps, "timestamps", must=must, value=timestamps, error=InputError)
+        return [] if timestamps or self.no_timestamps is None else [self.no_timestamps]
 
     def never_written(self) -> tuple[int, ...]:
         """Return the tokens that control the model and are never part of a transcript."""

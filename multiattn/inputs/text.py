@@ -8,7 +8,8 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,8 +66,7 @@ class Tokenizer:
         backend.no_padding()
         backend.encode_special_tokens = True  # "[END]" in a text is text, not the end token
         self._backend = backend
-        added = backend.get_added_tokens_decoder()
-        self.special_ids = frozenset(i for i, token in added.items() if token.special)
+        self.special_ids = frozenset(i for i, token in backend.get_added_tokens_decoder().items() if token.special)
         """The tokens that are no text: padding, start, end, unknown and the like."""
         self.vocab_size = max(backend.get_vocab().values(), default=-1) + 1
         """Number of embeddings for all tokens: the largest id plus one."""
@@ -194,8 +194,7 @@ class Tokenizer:
         """
         text = self.decode(ids)
         pieces = [i for i, token in enumerate(ids) if self._is_text(token)]
-        bounds = self._bounds([ids[i] for i in pieces], text)
-        return _grouped(text, pieces, list(pairwise(bounds)))
+        return _grouped(text, pieces, list(pairwise(self._bounds([ids[i] for i in pieces], text))))
 
     def encode_words(self, text: str) -> tuple[list[int], list[Word]]:
         """Return the ids of a text, and its words as in `words`, with those of unknown tokens.
@@ -247,16 +246,9 @@ def _grouped(text: str, pieces: Sequence[int], spans: Sequence[tuple[int, int]])
 
 def _split(text: str) -> list[tuple[int, int]]:
     """Return start and end of each word, and of each run of punctuation."""
-    found: list[tuple[int, int]] = []
     kinds = ["space" if c.isspace() else "mark" if unicodedata.category(c)[0] == "P" else "word" for c in text]
     for i in range(1, len(text) - 1):
         if text[i] in _INSIDE and kinds[i - 1] == kinds[i + 1] == "word":
             kinds[i] = "word"
-    for i, kind in enumerate(kinds):
-        if kind == "space":
-            continue
-        if i and kinds[i - 1] == kind:
-            found[-1] = (found[-1][0], i + 1)
-        else:
-            found.append((i, i + 1))
-    return found
+    runs = ((kind, [i for i, _ in run]) for kind, run in groupby(enumerate(kinds), key=itemgetter(1)))
+    return [(indices[0], indices[-1] + 1) for kind, indices in runs if kind != "space"]

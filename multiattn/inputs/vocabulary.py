@@ -46,14 +46,10 @@ def read_vocabulary(directory: Path) -> tokenizers.Tokenizer:
     Raises:
         ModelError: The directory has no vocabulary, or a file of it cannot be used.
     """
-    single, word_piece, bpe = (directory / name for name in (FILE, _WORD_PIECE, _BPE))
     config = _json(directory / _CONFIG) if (directory / _CONFIG).is_file() else {}
-    if single.is_file():
-        return _single(single, config)
-    if word_piece.is_file():
-        return _word_piece(word_piece, config)
-    if bpe.is_file():
-        return _byte_level(bpe, config)
+    for name, read in {FILE: _single, _WORD_PIECE: _word_piece, _BPE: _byte_level}.items():
+        if (directory / name).is_file():
+            return read(directory / name, config)
     raise ModelError(
         f"{directory}: there is no vocabulary. Put {FILE}, {_WORD_PIECE}, or {_BPE} with merges.txt into it."
     )
@@ -139,8 +135,7 @@ def _clean_up(found: tokenizers.Tokenizer, config: dict[str, Any]) -> None:
 def _add_specials(found: tokenizers.Tokenizer, known: tuple[str, ...], config: dict[str, Any]) -> None:
     """Mark the special tokens: those of `known` that the vocabulary has, and all that the configuration names."""
     named = [_content(config.get(role)) for role in _ROLES]
-    extra = config.get("additional_special_tokens") or []
-    named += [_content(token) for token in extra]
+    named += [_content(token) for token in config.get("additional_special_tokens") or []]
     present = [token for token in known if found.token_to_id(token) is not None]
     found.add_special_tokens(list(dict.fromkeys(present + [token for token in named if token])))
 

@@ -117,10 +117,8 @@ def _tokenizer(pieces: list[bytes], vocab_size: int, file: Path) -> tokenizers.T
     alphabet = byte_alphabet()
     ranks = {piece: rank for rank, piece in enumerate(pieces)}
     spelt = ["".join(alphabet[byte] for byte in piece) for piece in pieces]
-    merges = []
-    for piece in pieces:
-        if len(piece) > 1 and (pair := _halves(piece, ranks)):
-            merges.append(tuple("".join(alphabet[byte] for byte in half) for half in pair))
+    pairs = (_halves(piece, ranks) for piece in pieces if len(piece) > 1)
+    merges = [tuple("".join(alphabet[byte] for byte in half) for half in pair) for pair in pairs if pair]
     try:
         model = models.BPE(vocab={text: rank for rank, text in enumerate(spelt)}, merges=merges)  # type: ignore[arg-type]
     except Exception as error:  # the library raises bare exceptions

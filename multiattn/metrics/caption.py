@@ -107,8 +107,7 @@ def self_retrieval(
         indices += drawn
     similarity = CiderD(references).score(texts, indices).reshape(items, -1)
     own = similarity[:, :1]
-    right = (similarity <= own).all(axis=1) / (similarity == own).sum(axis=1)
-    return float(right.mean())
+    return float(((similarity <= own).all(axis=1) / (similarity == own).sum(axis=1)).mean())
 
 
 def _check(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> None:

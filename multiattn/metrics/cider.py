@@ -83,12 +83,11 @@ class CiderD:
 
     def _weigh(self, words: list[int]) -> "_Vector":
         """Compute the tf-idf weights of a text's runs."""
-        weights, norms = [], []
         known, rare = self._log_documents, self._log_items
-        for runs in _runs(words):
-            weighted = {key: count * (rare - known.get(key, 0.0)) for key, count in Counter(runs).items()}
-            weights.append(weighted)
-            norms.append(math.sqrt(sum(weight * weight for weight in weighted.values())))
+        weights = [
+            {key: count * (rare - known.get(key, 0.0)) for key, count in Counter(runs).items()} for runs in _runs(words)
+        ]
+        norms = [math.sqrt(sum(weight * weight for weight in weighted.values())) for weighted in weights]
         # the length is the number of pairs of words, as in the reference implementation
         return weights, norms, max(0, len(words) - 1)
 

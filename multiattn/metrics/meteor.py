@@ -208,5 +208,4 @@ def _weight(word: str) -> float:
 def _stem(word: str) -> str:
     import snowballstemmer  # slow to import, and only METEOR needs it
 
-    stem: str = snowballstemmer.stemmer("english").stemWord(word)
-    return stem
+    return str(snowballstemmer.stemmer("english").stemWord(word))

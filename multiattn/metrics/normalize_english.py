@@ -120,13 +120,9 @@ def normalize_english(text: str) -> str:
 
 def _without_signs(text: str) -> str:
     """Remove accents, and replace signs by spaces unless they may belong to a number."""
-    found = []
-    for c in unicodedata.normalize("NFKD", text):
-        if c in _NUMBER_SIGNS:
-            found.append(c)
-        elif unicodedata.category(c) != "Mn":  # accents, which NFKD has separated from their letters
-            found.append(" " if _is_sign(c) else c)
-    return "".join(found).translate(_LETTERS)
+    # without accents (Mn), which NFKD has separated from their letters
+    letters = (c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Mn")
+    return "".join(" " if _is_sign(c) and c not in _NUMBER_SIGNS else c for c in letters).translate(_LETTERS)
 
 
 def _without_remarks(text: str) -> str:

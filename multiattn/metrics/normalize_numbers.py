@@ -6,7 +6,7 @@ Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Sup
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -65,17 +65,17 @@ def _vocabulary() -> dict[str, _Number]:
 
 
 _NUMBERS = _vocabulary()
-_ONES = {word for word, number in _NUMBERS.items() if number.kind == "ones" and not number.suffix}
-_PLAIN_TENS = {word for word, number in _NUMBERS.items() if number.kind == "tens" and not number.suffix}
-_MULTIPLIERS = {word for word, number in _NUMBERS.items() if number.kind == "multiplier" and not number.suffix}
+_ONES, _PLAIN_TENS, _MULTIPLIERS = (
+    {word for word, number in _NUMBERS.items() if number.kind == kind and not number.suffix}
+    for kind in ("ones", "tens", "multiplier")
+)
 _DECIMALS = _ONES | _PLAIN_TENS | _ZEROS
 _KNOWN = {*_NUMBERS, *_ZEROS, *_SIGNS, *_MONEY, "per", "percent", *_SPECIAL}
 
 
 def normalize_numbers(text: str) -> str:
     """Convert the number words of a lower-case text to digits."""
-    words = _separate(_halves(text)).split()
-    return _tidy(" ".join(_Converter().convert(words)))
+    return _tidy(" ".join(_Converter().convert(_separate(_halves(text)).split())))
 
 
 def _halves(text: str) -> str:
@@ -141,10 +141,8 @@ class _Converter:
         elif word in _MONEY and self._value is not None:
             self._prefix = _MONEY[word]
             yield from self._end()
-        elif word == "percent" and self._value is not None:
-            yield self._out(f"{self._value}%")
-        elif word == "per" and self._value is not None and after == "cent":
-            self._skips = True
+        elif self._value is not None and (word == "percent" or (word, after) == ("per", "cent")):
+            self._skips = word == "per"
             yield self._out(f"{self._value}%")
         elif word in _SPECIAL and (after in _KNOWN or _DIGITS.fullmatch(after)):
             yield from self._special(before, word, after)
@@ -163,16 +161,16 @@ class _Converter:
         self._value = number.numerator if number.denominator == 1 else digits
 
     def _number(self, before: str, number: _Number) -> Iterator[str]:
-        joins: dict[_Kind, Callable[[str, int], Iterator[str]]] = {
-            "ones": self._ones,
-            "tens": self._tens,
-            "multiplier": self._multiplier,
-        }
-        yield from joins[number.kind](before, number.value)
+        if number.kind == "ones":
+            self._ones(before, number.value)
+        elif number.kind == "tens":
+            self._tens(number.value)
+        else:
+            yield from self._multiplier(number.value)
         if number.suffix:  # "seventh" ends a number
             yield self._out(f"{self._value}{number.suffix}")
 
-    def _ones(self, before: str, ones: int) -> Iterator[str]:
+    def _ones(self, before: str, ones: int) -> None:
         value = self._value
         if value is None:
             self._value = ones
@@ -181,21 +179,12 @@ class _Converter:
             self._value = f"{str(value)[:-1] if follows_tens else value}{ones}"
         else:
             self._value = value + ones if value % (10 if ones < 10 else 100) == 0 else f"{value}{ones}"
-        yield from ()
 
-    def _tens(self, before: str, tens: int) -> Iterator[str]:
-        del before
-        value = self._value
-        if isinstance(value, str):
-            self._value = f"{value}{tens}"
-        elif value is None or value % 100 == 0:
-            self._value = (value or 0) + tens
-        else:
-            self._value = f"{value}{tens}"
-        yield from ()
+    def _tens(self, tens: int) -> None:
+        value = 0 if self._value is None else self._value
+        self._value = value + tens if isinstance(value, int) and value % 100 == 0 else f"{value}{tens}"
 
-    def _multiplier(self, before: str, multiplier: int) -> Iterator[str]:
-        del before
+    def _multiplier(self, multiplier: int) -> Iterator[str]:
         value = self._value
         if value is None:
             self._value = multiplier

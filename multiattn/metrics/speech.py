@@ -67,10 +67,9 @@ def speech_scores(
     words = by_word.hits + by_word.substitutions + by_word.deletions
     letters = by_letter.hits + by_letter.substitutions + by_letter.deletions
     wrong = by_word.substitutions + by_word.deletions + by_word.insertions + inserted
-    wrong_letters = by_letter.substitutions + by_letter.deletions + by_letter.insertions + sum(map(len, silent))
     return SpeechScores(
         wer=wrong / words,
-        cer=wrong_letters / letters,
+        cer=(by_letter.substitutions + by_letter.deletions + by_letter.insertions + sum(map(len, silent))) / letters,
         substitutions=by_word.substitutions,
         deletions=by_word.deletions,
         insertions=by_word.insertions + inserted,
@@ -84,7 +83,6 @@ def normalizer_of(name: str) -> Callable[[str], str]:
     Raises:
         ModelError: The name is unknown.
     """
-    must = f"one of {', '.join(get_args(Normalizer))}"
-    require(name in get_args(Normalizer), "normalizer", must=must, value=name)
+    require(name in get_args(Normalizer), "normalizer", must=f"one of {', '.join(get_args(Normalizer))}", value=name)
     known: dict[str, Callable[[str], str]] = {"english": normalize_english, "basic": normalize_text, "none": str}
     return known[name]

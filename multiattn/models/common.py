@@ -11,7 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..attention import Site
-from ..checks import check_argument, check_at_least, check_choices, check_shares
+from ..checks import check_at_least, check_choices, check_rules, check_shares
 
 
 def check_transformer(config: Any, *, shares: Sequence[str] = ("dropout", "attention_dropout")) -> None:
@@ -26,9 +26,11 @@ def check_transformer(config: Any, *, shares: Sequence[str] = ("dropout", "atten
     """
     check_choices(config)
     check_at_least(config, 1, ("dim", "depth", "num_heads", "mlp_dim"))
-    multiple = f"a multiple of `num_heads` ({config.num_heads})"
-    check_argument(config.dim % config.num_heads == 0, "dim", must=multiple, value=config.dim)
-    check_argument(0 < config.norm_eps < math.inf, "norm_eps", must="above 0 and finite", value=config.norm_eps)
+    check_rules(
+        config,
+        ("dim", config.dim % config.num_heads == 0, f"a multiple of `num_heads` ({config.num_heads})"),
+        ("norm_eps", 0 < config.norm_eps < math.inf, "above 0 and finite"),
+    )
     check_shares(config, shares)
 
 
@@ -36,7 +38,7 @@ def check_image_size(config: Any) -> None:
     """Raise ValueError unless `image_size` is a height and a width, each of at least `patch_size`."""
     size, patch = config.image_size, config.patch_size
     must = f"a height and a width of at least a patch ({patch})"
-    check_argument(len(size) == 2 and min(size) >= patch, "image_size", must=must, value=size)
+    check_rules(config, ("image_size", len(size) == 2 and min(size) >= patch, must))
 
 
 def initialize(module: nn.Module) -> None:

@@ -65,8 +65,10 @@ class PictureModel(nn.Module):
         return names | {name for name, _ in self.named_parameters() if name.endswith(".positions.weight")}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns that group the parameters into layers, for timm's layer-wise decay: the encoder's, then the rest."""
-        del coarse  # part of timm's protocol; blocks are the only grouping here
+        """Patterns that group the parameters into layers, for timm's layer-wise decay: the encoder's, then the rest.
+
+        `coarse` is part of timm's protocol and ignored: blocks are the only grouping here.
+        """
         return {
             "stem": r"^encoder\.(?:stem|stem_norm|class_token|registers|positions)\b",
             "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.(?:norm|pool_norm)\b", (99_999,))],

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..attention import LearnedPositions, Mask, Site, Tap
-from ..blocks import PatchStem
-from ..checks import check_argument, check_at_least
+from ..blocks import PatchStem, applied
+from ..checks import check_at_least, check_rules
 from ..errors import ModelError
 from .common import check_image_size, initialize
 from .text_encoder import TextEncoderConfig
@@ -53,8 +53,8 @@ class SingleStreamConfig:
             ValueError: It cannot; the message names the field.
         """
         object.__setattr__(self, "image_size", tuple(self.image_size))  # a list where it came from JSON or YAML
-        context_dim, must = self.question.context_dim, "None, for the picture is in the same stack"
-        check_argument(context_dim is None, "question.context_dim", must=must, value=context_dim)
+        is_alone = self.question.context_dim is None
+        check_rules(self, ("question.context_dim", is_alone, "None, for the picture is in the same stack"))
         check_at_least(self, 1, ("answers", "head_dim", "patch_size"))
         check_image_size(self)
 
@@ -132,7 +132,7 @@ class SingleStream(nn.Module):
         """
         grid = self.grid((images.shape[-2], images.shape[-1]))
         x = torch.cat([self.class_token.expand(len(images), -1, -1), self.stem(images)], dim=1)  # (b, m, D)
-        return self._typed(self._dropped(x + self.positions(grid)), _PICTURE)
+        return self._typed(applied(self.stack.dropout, x + self.positions(grid)), _PICTURE)
 
     def read(
         self,
@@ -185,9 +185,6 @@ class SingleStream(nn.Module):
             tap: Captures attention weights.
         """
         return self.answer_logits(self.read(questions, self.encode(images), attention_mask=attention_mask, tap=tap))
-
-    def _dropped(self, x: Tensor) -> Tensor:
-        return x if self.stack.dropout is None else self.stack.dropout(x)
 
     def _typed(self, x: Tensor, kind: int) -> Tensor:
         return x + self.types.weight[kind]

@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..attention import Attention, Mask, Probe, Rotary, Site, Tap, probe_at, rotary, sinusoidal
-from ..blocks import Activation, FeedForward, MelStem, TransformerBlock, activation
+from ..blocks import Activation, FeedForward, MelStem, TransformerBlock, activation, applied
 from ..blocks.stems import Count
-from ..checks import check_argument, check_at_least, check_choices
+from ..checks import check_at_least, check_choices, check_rules
 from ..errors import ModelError
 from .common import check_transformer, initialize, sites_of
 from .text_decoder import TextDecoder, TextDecoderConfig
@@ -84,16 +84,27 @@ class SpeechEncoderConfig:
         check_at_least(self, 1, ("mels", "max_frames"))
         if self.window is not None:
             check_at_least(self, 0, ("window",))
-        holds = len(self.strides) == 2 and min(self.strides) >= 1
-        check_argument(holds, "strides", must="two whole numbers of at least 1", value=self.strides)
-        holds = self.positions != "sinusoidal" or (self.dim % 2 == 0 and self.dim >= 4)
-        check_argument(holds, "dim", must="even for sinusoidal positions, and at least 4", value=self.dim)
-        holds = self.positions != "rotary" or not self.output_positions
-        must = "False with rotary positions, which have no table to add"
-        check_argument(holds, "output_positions", must=must, value=self.output_positions)
-        holds = self.positions != "rotary" or self.dim // self.num_heads % 2 == 0
-        must = f"an even number of times `num_heads` ({self.num_heads}) for rotary positions"
-        check_argument(holds, "dim", must=must, value=self.dim)
+        is_sinusoidal, is_rotary = self.positions == "sinusoidal", self.positions == "rotary"
+        has_even_heads = self.dim // self.num_heads % 2 == 0
+        check_rules(
+            self,
+            ("strides", len(self.strides) == 2 and min(self.strides) >= 1, "two whole numbers of at least 1"),
+            (
+                "dim",
+                not is_sinusoidal or (self.dim % 2 == 0 and self.dim >= 4),
+                "even for sinusoidal positions, and at least 4",
+            ),
+            (
+                "output_positions",
+                not (is_rotary and self.output_positions),
+                "False with rotary positions, which have no table to add",
+            ),
+            (
+                "dim",
+                not is_rotary or has_even_heads,
+                f"an even number of times `num_heads` ({self.num_heads}) for rotary positions",
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -115,10 +126,12 @@ class SpeechConfig:
             ValueError: They do not; the message names the field.
         """
         check_choices(self)
-        dim, width = self.encoder.dim, self.decoder.context_dim
-        check_argument(dim == width, "decoder.context_dim", must=f"the encoder's `dim` ({dim})", value=width)
-        holds = not self.encoder.masked or self.context == "real"
-        check_argument(holds, "context", must="'real' where the encoder is `masked`", value=self.context)
+        dim = self.encoder.dim
+        check_rules(
+            self,
+            ("decoder.context_dim", dim == self.decoder.context_dim, f"the encoder's `dim` ({dim})"),
+            ("context", not self.encoder.masked or self.context == "real", "'real' where the encoder is `masked`"),
+        )
 
 
 _MULTILINGUAL, _ENGLISH, _VERSION_3 = 51865, 51864, 51866  # sizes of Whisper's vocabularies
@@ -255,8 +268,7 @@ class SpeechEncoder(nn.Module):
                 )
             positions = self.positions[:count].to(x.dtype)
             x = x + positions
-        if self.dropout is not None:
-            x = self.dropout(x)
+        x = applied(self.dropout, x)
         keys = None if lengths is None else frames_up_to(self.frames(lengths), count)
         mask, angles = Mask(window=c.window, keys=keys), self._rotary(count, x)
         for i, block in enumerate(self.blocks):
@@ -357,8 +369,10 @@ class SpeechRecognizer(nn.Module):
         return {"encoder.positions", "decoder.positions.weight"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns that group the parameters into layers, for timm's layer-wise decay: the encoder's, then the rest."""
-        del coarse  # part of timm's protocol; blocks are the only grouping here
+        """Patterns that group the parameters into layers, for timm's layer-wise decay: the encoder's, then the rest.
+
+        `coarse` is part of timm's protocol and ignored: blocks are the only grouping here.
+        """
         return {
             "stem": r"^encoder\.(?:stem|positions)\b",
             "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.norm\b", (99_999,))],

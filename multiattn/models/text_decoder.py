@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..attention import DecoderCache, Mask, Probe, ProjectedContext, Tap
-from ..blocks import activation
+from ..blocks import activation, applied
 from ..errors import ModelError
 from .common import initialize
 from .text_stack import TextConfig, TextStack, check_length, positions_of
@@ -119,10 +119,8 @@ class TextDecoder(TextStack):
 
     def _score(self, x: Tensor) -> Tensor:
         """Turn states (r, n, D) into logits (r, n, V)."""
-        if self.norm is not None:
-            x = self.norm(x)
+        x = applied(self.norm, x)
         if self.head_dense is not None:
             assert self.head_activation is not None and self.head_norm is not None
             x = self.head_norm(self.head_activation(self.head_dense(x)))
-        weight = self.embedding.weight if self.head is None else self.head.weight
-        return self.project(x, weight, self.head_bias)
+        return self.project(x, self.embedding.weight if self.head is None else self.head.weight, self.head_bias)

@@ -60,9 +60,8 @@ class TextEncoder(TextStack):
                 if context is not None
                 else "`context` must be given to an encoder with cross-attention, but is None instead"
             )
-        positions = positions_of(tokens, attention_mask, max_length=self.config.max_length)
         x = self.run(
-            self.embed(tokens, positions),  # (r, n, D)
+            self.embed(tokens, positions_of(tokens, attention_mask, max_length=self.config.max_length)),  # (r, n, D)
             context,
             mask=Mask(keys=attention_mask),
             context_attention_mask=context_attention_mask,

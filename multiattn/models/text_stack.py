@@ -23,8 +23,8 @@ from ..attention import (
     probe_at,
     sinusoidal,
 )
-from ..blocks import Activation, FeedForward, TransformerBlock, activation
-from ..checks import check_argument, check_at_least
+from ..blocks import Activation, FeedForward, TransformerBlock, activation, applied
+from ..checks import check_at_least, check_rules
 from ..errors import ModelError
 from .common import check_transformer
 
@@ -87,11 +87,14 @@ class TextConfig:
         """
         check_transformer(self)
         check_at_least(self, 1, ("vocab_size", "max_length", *(() if self.context_dim is None else ("context_dim",))))
-        for name in ("start_token", "end_token", "pad_token"):
-            token = getattr(self, name)
-            check_argument(0 <= token < self.vocab_size, name, must=f"from 0 to {self.vocab_size - 1}", value=token)
-        is_even = self.positions != "sinusoidal" or self.dim % 2 == 0
-        check_argument(is_even, "dim", must="even for sinusoidal positions", value=self.dim)
+        check_rules(
+            self,
+            *(
+                (name, 0 <= getattr(self, name) < self.vocab_size, f"from 0 to {self.vocab_size - 1}")
+                for name in ("start_token", "end_token", "pad_token")
+            ),
+            ("dim", self.positions != "sinusoidal" or self.dim % 2 == 0, "even for sinusoidal positions"),
+        )
 
 
 class TextStack(nn.Module):
@@ -138,9 +141,7 @@ class TextStack(nn.Module):
             x = x + self.positions(positions)
         else:
             x = x + sinusoidal(self.config.max_length, self.config.dim).to(x)[positions]
-        if self.embed_norm is not None:
-            x = self.embed_norm(x)
-        return x if self.dropout is None else self.dropout(x)  # type: ignore[no-any-return]
+        return applied(self.dropout, applied(self.embed_norm, x))
 
     def run(
         self,

@@ -26,8 +26,8 @@ from ..attention import (
     sinusoidal,
     sinusoidal_2d,
 )
-from ..blocks import Activation, ConvStem, FeedForward, PatchStem, TransformerBlock, activation
-from ..checks import check_argument, check_at_least
+from ..blocks import Activation, ConvStem, FeedForward, PatchStem, TransformerBlock, activation, applied
+from ..checks import check_at_least, check_rules
 from .common import check_image_size, check_transformer, initialize
 
 
@@ -118,21 +118,27 @@ class ViTConfig:
         check_transformer(self, shares=("dropout", "attention_dropout", "stochastic_depth"))
         check_at_least(self, 1, ("patch_size", "in_channels"))
         check_at_least(self, 0, ("num_classes", "num_registers"))
-        for name in ("stem_channels", "stem_strides"):
-            values = getattr(self, name)
-            check_argument(all(value >= 1 for value in values), name, must="at least 1 each", value=values)
         check_image_size(self)
-        known = self.class_token or self.pool != "class"
-        check_argument(known, "class_token", must="true where `pool` is 'class'", value=self.class_token)
-        channels, strides, patch = self.stem_channels, self.stem_strides, self.patch_size
-        must = "the channels of a conv stem, and () for another"
-        check_argument((self.stem == "conv") == bool(channels), "stem_channels", must=must, value=channels)
-        must = f"strides whose product is `patch_size` ({patch})"
-        check_argument(self.stem != "conv" or math.prod(strides) == patch, "stem_strides", must=must, value=strides)
+        has_conv, channels, strides = self.stem == "conv", self.stem_channels, self.stem_strides
         # the positions split the width into so many parts, or, where they rotate q and k, the width of each head
         parts = {"learned": 1, "sinusoidal": 2, "sinusoidal_2d": 4, "rotary_2d": 4 * self.num_heads}[self.positions]
-        must = f"a multiple of {parts} for {self.positions} positions with {self.num_heads} heads"
-        check_argument(self.dim % parts == 0, "dim", must=must, value=self.dim)
+        check_rules(
+            self,
+            ("stem_channels", min(channels, default=1) >= 1, "at least 1 each"),
+            ("stem_strides", min(strides, default=1) >= 1, "at least 1 each"),
+            ("class_token", self.class_token or self.pool != "class", "true where `pool` is 'class'"),
+            ("stem_channels", has_conv == bool(channels), "the channels of a conv stem, and () for another"),
+            (
+                "stem_strides",
+                not has_conv or math.prod(strides) == self.patch_size,
+                f"strides whose product is `patch_size` ({self.patch_size})",
+            ),
+            (
+                "dim",
+                self.dim % parts == 0,
+                f"a multiple of {parts} for {self.positions} positions with {self.num_heads} heads",
+            ),
+        )
 
 
 _SMALL = ViTConfig(dim=384, depth=12, num_heads=6, mlp_dim=1536)
@@ -253,9 +259,7 @@ class ViT(nn.Module):
             pooled = self._tokens(images, tap, last_rows=slice(0, 1))[:, 0]
         else:
             pooled = self._tokens(images, tap)[:, self.num_prefix_tokens :].mean(dim=1)
-        if self.pool_norm is not None:
-            pooled = self.pool_norm(pooled)
-        return pooled if self.head is None else self.head(pooled)
+        return applied(self.head, applied(self.pool_norm, pooled))
 
     def features(self, images: Float[Tensor, "b c H W"], *, tap: Tap | Probe | None = None) -> Float[Tensor, "b n D"]:
         """Return all tokens after the last block and the final norm."""
@@ -302,8 +306,10 @@ class ViT(nn.Module):
         return {"class_token", "registers", "positions.weight"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns that group the parameters into layers, for timm's layer-wise learning-rate decay."""
-        del coarse  # part of timm's protocol; blocks are the only grouping here
+        """Patterns that group the parameters into layers, for timm's layer-wise learning-rate decay.
+
+        `coarse` is part of timm's protocol and ignored: blocks are the only grouping here.
+        """
         # only the block's number may be a capturing group: timm converts each to a number
         stem = r"^(?:stem|stem_norm|class_token|registers|positions)\b"
         return {"stem": stem, "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(?:norm|pool_norm|head)\b", (99_999,))]}

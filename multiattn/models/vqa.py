@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..attention import ProjectedContext, Site, Tap, probe_at
-from ..checks import check_argument, check_at_least
+from ..checks import check_at_least, check_rules
 from ..errors import ModelError
 from .captioner import PRESETS as CAPTIONER_PRESETS
 from .common import initialize, sites_of
@@ -57,19 +57,18 @@ class VQAConfig:
         """
         seen = self.question.context_dim
         must = "a width, for the question encoder attends to a picture"
-        check_argument(seen is not None, "question.context_dim", must=must, value=seen)
+        check_rules(self, ("question.context_dim", seen is not None, must))
         check_bridge(self.encoder, "question.context_dim", seen, has_bridge=self.bridge)
         if self.answers < 0 or (self.decoder is None) == (self.answers == 0):
             has = "a `decoder`" if self.decoder is not None else "no `decoder`"
             raise ValueError(f"there must be either a `decoder` or `answers`, but there are {has} and {self.answers}.")
         if self.decoder is not None:
-            dim, width = self.question.dim, self.decoder.context_dim
-            must = f"the question encoder's `dim` ({dim})"
-            check_argument(dim == width, "decoder.context_dim", must=must, value=width)
+            dim = self.question.dim
+            is_fitting = dim == self.decoder.context_dim
+            check_rules(self, ("decoder.context_dim", is_fitting, f"the question encoder's `dim` ({dim})"))
         check_at_least(self, 1, ("head_dim",))
         if self.output_positions and seen is not None:
-            must = "a multiple of 4 with `output_positions`"
-            check_argument(seen % 4 == 0, "question.context_dim", must=must, value=seen)
+            check_rules(self, ("question.context_dim", seen % 4 == 0, "a multiple of 4 with `output_positions`"))
 
 
 _BLIP = CAPTIONER_PRESETS["blip_base"]
@@ -135,9 +134,8 @@ class VQA(PictureModel):
         super().__init__(config.encoder, bridge=bridge, output_positions=config.output_positions)
         self.config = config
         self.question = TextEncoder(config.question)
-        self.head = None
-        if config.answers:
-            self.head = AnswerHead(config.question.dim, inner=config.head_dim, answers=config.answers)
+        dim, answers = config.question.dim, config.answers
+        self.head = AnswerHead(dim, inner=config.head_dim, answers=answers) if answers else None
         self.decoder = None if config.decoder is None else TextDecoder(config.decoder)
 
     def attention_sites(
@@ -220,7 +218,10 @@ class VQA(PictureModel):
         states = self.read(questions, self.encode(images, tap=tap), attention_mask=attention_mask, tap=tap)
         if self.decoder is None:
             return self.answer_logits(states)
-        probe = probe_at(tap, "decoder")
         return self.decoder(  # type: ignore[no-any-return]
-            answers, states, context_attention_mask=attention_mask, attention_mask=answer_attention_mask, tap=probe
+            answers,
+            states,
+            context_attention_mask=attention_mask,
+            attention_mask=answer_attention_mask,
+            tap=probe_at(tap, "decoder"),
         )

@@ -28,7 +28,7 @@ from .blip_text import (
     question_start,
     write_bert,
 )
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
 from .hf_blip import PROMPT, published_preprocessing
 from .hf_common import TEXT, VISION, check_fixed
 from .json_files import read_architecture, read_json, read_part
@@ -97,11 +97,6 @@ _CAPTIONER_TABLE = KeyTable(
 )
 
 
-def recognizes(config: Mapping[str, Any]) -> bool:
-    """Return whether a `config.json` is of this layout: one that we wrote, as the originals have none."""
-    return config.get("format") == NAME
-
-
 def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read an original file, or a directory that we wrote.
 
@@ -130,13 +125,12 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
     if "preprocessing" in config:
         preprocessing = ImagePreprocessing.from_dict(read_part(config, "preprocessing", where=str(path / CONFIG)))
     name, published = _PUBLISHED[task]
-    decoding = read_part({"decoding": published, **config}, "decoding", where=str(path / CONFIG))
     return ModelBundle(
         task=task,
         tokenizer=tokenizer,
         model=build_model(architecture, file, table=table, state=state),
         preprocessing=preprocessing,
-        decoding=read_decoding(decoding),
+        decoding=read_decoding(read_part({"decoding": published, **config}, "decoding", where=str(path / CONFIG))),
         card={"architecture": name},
     )
 
@@ -231,14 +225,12 @@ def _read_specials(tokenizer: Tokenizer, med: Mapping[str, Any], vocab_size: int
     return found
 
 
-def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout.
 
     Raises:
         ModelError: The original BLIP cannot express the model.
     """
-    del dtype  # the weights file states it
-    assert bundle.tokenizer is not None  # checked by `save_bundle`
     architecture, decoder = check_structure(bundle, NAME)
     encoder = architecture.encoder
     start = {START: architecture.question.start_token} if isinstance(architecture, VQAConfig) else {}
@@ -260,13 +252,12 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "add_cross_attention": True,
             **{theirs: getattr(decoder, field) for field, theirs in _ROLES.items()},
         },
-        TOKENIZER: json.loads(bundle.tokenizer.to_json()),
+        TOKENIZER: json.loads(bundle.vocabulary.to_json()),
     }
 
 
 def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     """Write the file with all keys: those that follow from others too, without which the original refuses it."""
-    del bundle
     head = "text_decoder.cls.predictions."
     again = {f"{head}decoder.weight": state[f"{_WRITES}{_WORDS}"], f"{head}decoder.bias": state[f"{head}bias"]}
     for part in (_WRITES, _READS):
@@ -278,7 +269,7 @@ def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: 
 LAYOUT = Layout(
     NAME,
     f'"format": "{NAME}", or a .pth file',
-    recognizes,
+    states("format", NAME),  # in a directory that we wrote, as the originals have no `config.json`
     load,
     describe,
     TABLE,

@@ -120,6 +120,12 @@ class ModelBundle:
         return self.preprocessing
 
     @property
+    def vocabulary(self) -> Tokenizer:
+        """The tokenizer of a model that reads or writes text."""
+        assert self.tokenizer is not None  # checked by `save_bundle`
+        return self.tokenizer
+
+    @property
     def _named(self) -> str:
         return self.source or "the model"
 
@@ -183,10 +189,9 @@ def check_vocabulary(tokenizer: Tokenizer | None, vocab_size: int, *, where: str
         )
 
 
-def write_safetensors(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
-    """Write the weights of a layout whose file holds nothing but tensors."""
-    del bundle
-    write_tensors(state, path, dtype)
+def states(key: str, value: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Return the test of a `config.json` for a value, for `Layout.recognizes`."""
+    return lambda config: config.get(key) == value
 
 
 @dataclass(frozen=True)
@@ -204,8 +209,8 @@ class Layout:
     """Reads a directory, given with its `config.json`. Where `renews`, it also takes `without`: the names of tensors
     that start as in a new model, whether the file has them or not; the vocabulary is then not read."""
 
-    describe: Callable[[ModelBundle, torch.dtype], dict[str, dict[str, Any]]]
-    """Returns the JSON files that go with weights of that type on disk, by name."""
+    describe: Callable[[ModelBundle], dict[str, dict[str, Any]]]
+    """Returns the JSON files that go with the weights, by name."""
 
     table: KeyTable | None
     """Its keys against ours; None where they are ours."""
@@ -213,11 +218,16 @@ class Layout:
     weights: str = WEIGHTS
     """Name of the file with the weights."""
 
-    write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype], None] = write_safetensors
-    """Writes that file, from a bundle and its tensors under the layout's keys."""
+    write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype], None] = lambda bundle, state, path, dtype: (
+        write_tensors(state, path, dtype)
+    )
+    """Writes that file, from a bundle and its tensors under the layout's keys; by default, nothing but the tensors."""
 
     renews: bool = False
     """Whether `load` takes `without`."""
+
+    states_dtype: bool = False
+    """Whether `config.json` states the type of the weights on disk."""
 
 
 def build_model(

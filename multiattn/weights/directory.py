@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from .. import registry
+from ..checks import require
 from ..errors import ModelError
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
@@ -78,8 +79,7 @@ def save_bundle(
     Raises:
         ModelError: The layout cannot express the model, or the weights have values that `dtype` cannot hold.
     """
-    if layout not in layout_names():
-        raise ModelError(f"`layout` must be one of {', '.join(layout_names())}, but is {layout!r} instead")
+    require(layout in layout_names(), "layout", must=f"one of {', '.join(layout_names())}", value=layout)
     spec, directory = registry.task_spec(bundle.task), Path(directory)
     if layout not in (fitting := (own.NAME, *spec.layouts)):
         others = [other.name for other in registry.tasks().values() if layout in other.layouts]
@@ -91,7 +91,9 @@ def save_bundle(
         raise ModelError("`tokenizer` must be given for a model that reads or writes text, but is None instead")
     bundle.check()
     chosen = next(known for known in _layouts() if known.name == layout)
-    files = chosen.describe(bundle, dtype)
+    files = chosen.describe(bundle)
+    if chosen.states_dtype:
+        files[CONFIG]["dtype"] = str(dtype).removeprefix("torch.")
     state = bundle.model.state_dict()
     if chosen.table is not None:
         state = chosen.table.to_theirs(state)

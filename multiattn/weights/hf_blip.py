@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ..errors import ModelError
 from ..inputs import ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
 from ..models.vqa import VQAConfig
@@ -23,14 +20,16 @@ from .blip_text import (
     read_bert,
     write_bert,
 )
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
 from .hf_common import (
     QUESTION,
     around_questions,
     check_fixed,
+    check_stated,
     describe_text,
     read_activation,
     read_decoding,
+    read_kind,
     require,
     write_activation,
 )
@@ -42,7 +41,7 @@ NAME = "hf-blip"
 PROMPT = "a picture of "
 """The prompt that the published weights were trained with. Source: BLIP, configs/caption_coco.yaml."""
 
-_TASKS = {"caption": "BlipForConditionalGeneration", "answer": "BlipForQuestionAnswering"}
+_TASKS = {"BlipForConditionalGeneration": "caption", "BlipForQuestionAnswering": "answer"}
 _HEADS = "pointing_heads"  # a key of ours in their `config.json`
 _VOCABULARY = 30524  # rows, by default
 
@@ -70,38 +69,30 @@ TABLE = KeyTable(
 )
 
 
-def recognizes(config: Mapping[str, Any]) -> bool:
-    """Return whether a `config.json` is of this layout."""
-    return config.get("model_type") == "blip"
-
-
 def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
         ModelError: The BLIP neither captions nor answers, or something in the directory does not fit.
     """
-    path = directory / CONFIG
-    kinds = config.get("architectures") or [_TASKS["caption"]]
-    task = next((task for task, kind in _TASKS.items() if kind == kinds[0]), None)
-    if task is None:
-        raise ModelError(f"{path}: `architectures` must be {' or '.join(_TASKS.values())}, but is {kinds[0]} instead")
-    text = read_part(config, "text_config", where=str(path))
-    tokenizer, is_answer = Tokenizer.load(directory), task == "answer"
+    where = str(directory / CONFIG)
+    kind = read_kind(config, _TASKS, where=where)
+    text = read_part(config, "text_config", where=where)
+    tokenizer, is_answer = Tokenizer.load(directory), _TASKS[kind] == "answer"
     if is_answer:
         tokenizer = name_roles(tokenizer, text.get("vocab_size", _VOCABULARY))
     start = question_start(tokenizer, config, "[CLS]", where=str(directory)) if is_answer else None
-    architecture = _read_structure(config, start, where=str(path))
+    architecture = _read_structure(config, start, where=where)
     decoding = read_decoding(directory, config, prompt="" if is_answer else PROMPT)
     if is_answer and (heads := config.get(_HEADS)):
         decoding[_HEADS] = tuples(heads)
     return ModelBundle(
-        task=task,
+        task=_TASKS[kind],
         tokenizer=tokenizer,
         model=build_model(architecture, directory, table=TABLE),
         preprocessing=read_preprocessing(directory, _DEFAULTS),
         decoding=decoding,
-        card={"architecture": kinds[0]},
+        card={"architecture": kind},
     )
 
 
@@ -117,8 +108,7 @@ def _read_structure(config: Mapping[str, Any], start: int | None, *, where: str)
     """
     text, vision = (read_part(config, name, where=where) for name in ("text_config", "vision_config"))
     for part in (config, text):
-        if not part.get("tie_word_embeddings", True):
-            raise ModelError(f"{where}: `tie_word_embeddings` must be true, but is false instead")
+        check_stated(part, {"tie_word_embeddings": True}, where=where)
     size = vision.get("image_size", 384)
     width = vision.get("hidden_size", 768)
     encoder = {
@@ -150,7 +140,7 @@ def _read_structure(config: Mapping[str, Any], start: int | None, *, where: str)
     return read_architecture({**fields, "question": {**both, "start_token": start}}, VQAConfig, where=where)
 
 
-def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout.
 
     Raises:
@@ -189,12 +179,11 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     }
     return {
         CONFIG: {
-            "architectures": [_TASKS[bundle.task]],
+            "architectures": [kind for kind, task in _TASKS.items() if task == bundle.task],
             "model_type": "blip",
             "vision_config": vision,
             "text_config": text,
             **said,
-            "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: {
             **write_preprocessing(bundle.pictures, "BlipImageProcessor"),
@@ -209,4 +198,4 @@ def published_preprocessing(side: int) -> ImagePreprocessing:
     return ImagePreprocessing(size=(side, side), resize_to=(side, side), interpolation="bicubic", mean=_MEAN, std=_STD)
 
 
-LAYOUT = Layout(NAME, '"model_type": "blip"', recognizes, load, describe, TABLE)
+LAYOUT = Layout(NAME, '"model_type": "blip"', states("model_type", "blip"), load, describe, TABLE, states_dtype=True)

@@ -1,7 +1,7 @@
 """What the layouts of transformers share: the words for activations, special tokens and decoding options."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..inputs import Tokenizer
 from ..models.text_decoder import TextDecoderConfig
 from ..models.text_stack import TextConfig
 from .bundle import TOKENIZER, ModelBundle
-from .json_files import read_json, tuples
+from .json_files import check_value, read_json, tuples
 
 GENERATION = "generation_config.json"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -50,8 +50,7 @@ _SAMPLING = {"do_sample": "sample", "temperature": "temperature", "top_k": "top_
 
 def read_activation(theirs: str, name: str, *, where: str) -> str:
     """Return our word for the activation in the field `name`."""
-    if theirs not in _ACTIVATIONS:
-        raise ModelError(f"{where}: `{name}` must be one of {', '.join(_ACTIVATIONS)}, but is {theirs} instead")
+    check_value(theirs in _ACTIVATIONS, name, must=f"one of {', '.join(_ACTIVATIONS)}", value=theirs, where=where)
     return _ACTIVATIONS[theirs]
 
 
@@ -110,6 +109,17 @@ def check_stated(config: Mapping[str, Any], needed: Mapping[str, Any], *, where:
     for name, wanted in needed.items():
         if (found := config.get(name, wanted)) != wanted:
             raise ModelError(f"{where}: `{name}`{of and f' of the {of}'} must be {wanted}, but is {found} instead")
+
+
+def read_kind(config: Mapping[str, Any], known: Collection[str], *, where: str) -> str:
+    """Return the class of transformers that saved a model: the first of those known where the file states none.
+
+    Raises:
+        ModelError: It is none of those known.
+    """
+    kind: str = (config.get("architectures") or list(known))[0]
+    check_value(kind in known, "architectures", must=" or ".join(known), value=kind, where=where)
+    return kind
 
 
 def square_side(image_size: tuple[int, int], layout: str) -> int:
@@ -199,8 +209,7 @@ def describe_text(
     words = {ours: theirs for theirs, ours in (_SEARCH | _SAMPLING).items()}
     if lacking := sorted(bundle.decoding.keys() - words.keys() - {elsewhere}):
         raise ModelError(f"the {layout} layout has no place for `{lacking[0]}` of the bundle's `decoding`")
-    assert bundle.tokenizer is not None  # checked by `save_bundle`
-    vocabulary = json.loads(bundle.tokenizer.to_json())
+    vocabulary = json.loads(bundle.vocabulary.to_json())
     names = {token["id"]: token["content"] for token in vocabulary["added_tokens"]}
     # BLIP's [DEC] often has no name
     roles = {"bos_token": decoder.start_token, "eos_token": decoder.end_token, "pad_token": decoder.pad_token}
@@ -224,7 +233,6 @@ def around_questions(bundle: ModelBundle, start: int, end: int, layout: str) -> 
     Raises:
         ModelError: One of the tokens has no name.
     """
-    assert bundle.tokenizer is not None  # checked by `save_bundle`
     tokens = {"start_token": start, "end_token": end}
     names = [token_name(bundle, role, token, layout) for role, token in tokens.items()]
     opening, closing = ({"SpecialToken": {"id": name, "type_id": 0}} for name in names)
@@ -238,7 +246,7 @@ def around_questions(bundle: ModelBundle, start: int, end: int, layout: str) -> 
             for name, token in zip(names, tokens.values(), strict=True)
         },
     }
-    return {**json.loads(bundle.tokenizer.to_json()), "post_processor": around}
+    return {**json.loads(bundle.vocabulary.to_json()), "post_processor": around}
 
 
 def token_name(bundle: ModelBundle, role: str, token: int, layout: str) -> str:
@@ -247,7 +255,6 @@ def token_name(bundle: ModelBundle, role: str, token: int, layout: str) -> str:
     Raises:
         ModelError: It has no name.
     """
-    assert bundle.tokenizer is not None  # checked by `save_bundle`
-    if (name := bundle.tokenizer.name_of(token)) is None:
+    if (name := bundle.vocabulary.name_of(token)) is None:
         raise ModelError(f"the {layout} layout needs a name for `{role}` ({token}), but the vocabulary has none")
     return name

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing
-from .json_files import read_json
+from .json_files import check_value, read_json
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -27,8 +27,7 @@ def read_preprocessing(directory: Path, defaults: Mapping[str, Any] = VIT_DEFAUL
         ModelError: The processor does something that ours does not.
     """
     path, data = read_processor(directory, defaults)
-    if data.get("do_pad") not in (False, None):
-        raise ModelError(f"{path}: `do_pad` must be False, but is {data['do_pad']} instead")
+    check_value(not data.get("do_pad"), "do_pad", must="False", value=data.get("do_pad"), where=str(path))
     resize_to = _read_size(data["size"], where=f"{path}: `size`")
     size = resize_to
     if data.get("do_center_crop"):
@@ -46,8 +45,8 @@ def read_processor(directory: Path, defaults: Mapping[str, Any]) -> tuple[Path, 
     """
     path, found = find_processor(directory, "an `image_processor`")
     data = read_json(directory / PREPROCESSOR) if found is None else found  # raises: the file is missing
-    if data.get("do_resize") not in (True, None):
-        raise ModelError(f"{path}: `do_resize` must be True, but is {data['do_resize']} instead")
+    resize = data.get("do_resize")
+    check_value(resize in (True, None), "do_resize", must="True", value=resize, where=str(path))
     return path, {**defaults, **data}
 
 
@@ -85,8 +84,7 @@ def as_preprocessing(
         ModelError: It resizes with a filter that ours does not have.
     """
     resample = data["resample"]
-    if resample not in _RESAMPLING:
-        raise ModelError(f"{where}: `resample` must be one of {_RESAMPLING}, but is {resample!r} instead")
+    check_value(resample in _RESAMPLING, "resample", must=f"one of {_RESAMPLING}", value=repr(resample), where=where)
     normalizes, rescales = data.get("do_normalize") is not False, data.get("do_rescale") is not False
     return ImagePreprocessing(
         size=size,

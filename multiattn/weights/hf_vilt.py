@@ -4,17 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing, Tokenizer
 from ..models.single_stream import SingleStream, SingleStreamConfig
 from .blip_text import read_bert, write_bert
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
-from .hf_common import around_questions, check_fixed, check_stated, describe_roles, read_roles, square_side
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
+from .hf_common import around_questions, check_fixed, check_stated, describe_roles, read_kind, read_roles, square_side
 from .hf_pictures import PREPROCESSOR, as_preprocessing, read_processor, write_processor
 from .hf_vit import block_rows, read_labels, write_labels
-from .json_files import read_architecture
+from .json_files import check_value, read_architecture
 from .table import FIRST_ADDED, Drop, KeyTable, Row
 
 NAME = "hf-vilt"
@@ -58,11 +56,6 @@ _UNUSUAL = {
 }
 
 
-def recognizes(config: Mapping[str, Any]) -> bool:
-    """Return whether a `config.json` is of this layout."""
-    return config.get("model_type") == "vilt"
-
-
 def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
@@ -70,9 +63,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         ModelError: The ViLT does not answer questions, or something in the directory does not fit.
     """
     where = str(directory / CONFIG)
-    kinds = config.get("architectures") or [_KIND]
-    if kinds[0] != _KIND:
-        raise ModelError(f"{where}: `architectures` must be {_KIND}, but is {kinds[0]} instead")
+    kind = read_kind(config, [_KIND], where=where)
     labels = read_labels(config, where=where)
     tokenizer = Tokenizer.load(directory)
     architecture = _read_structure(config, len(labels), read_roles(directory, tokenizer), where=where)
@@ -82,7 +73,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         preprocessing=_read_preprocessing(directory),
         labels=labels,
         tokenizer=tokenizer,
-        card={"architecture": kinds[0]},
+        card={"architecture": kind},
     )
 
 
@@ -117,8 +108,7 @@ def _read_preprocessing(directory: Path) -> ImagePreprocessing:
         "size_divisor": data["size_divisor"],
     }
     for name, length in lengths.items():
-        if type(length) is not int:
-            raise ModelError(f"{path}: `{name}` must be a length in pixels, but is {data[name]} instead")
+        check_value(type(length) is int, name, must="a length in pixels", value=data[name], where=str(path))
     fit = Fit(lengths["size"], _longer(lengths["size"]), lengths["size_divisor"])
     return as_preprocessing(data, size=fit.size((1, 1)), resize_to=fit, where=str(path))
 
@@ -128,7 +118,7 @@ def _longer(shorter: int) -> int:
     return int(1333 / 800 * shorter)
 
 
-def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout.
 
     Raises:
@@ -151,7 +141,6 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "image_size": square_side(architecture.image_size, NAME),
             "patch_size": architecture.patch_size,
             **write_labels(bundle.labels),
-            "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: _write_preprocessing(bundle.pictures),
         # transformers puts the start and the end token around a question with it
@@ -168,4 +157,4 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     return {**write_processor(preprocessing, _PROCESSOR, sizes), "processor_class": "ViltProcessor"}
 
 
-LAYOUT = Layout(NAME, '"model_type": "vilt"', recognizes, load, describe, TABLE)
+LAYOUT = Layout(NAME, '"model_type": "vilt"', states("model_type", "vilt"), load, describe, TABLE, states_dtype=True)

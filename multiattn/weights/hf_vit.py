@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import ModelError
 from ..models.vit import ViT, ViTConfig
-from .bundle import CONFIG, Layout, ModelBundle, build_model
-from .hf_common import check_fixed, read_activation, write_activation
+from .bundle import CONFIG, Layout, ModelBundle, build_model, states
+from .hf_common import check_fixed, read_activation, read_kind, write_activation
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
-from .json_files import read_architecture, read_part
+from .json_files import check_value, read_architecture, read_part
 from .table import CONCAT, Drop, KeyTable, Row
 
 NAME = "hf-vit"
@@ -70,30 +68,22 @@ FIXED = {
 }
 
 
-def recognizes(config: Mapping[str, Any]) -> bool:
-    """Return whether a `config.json` is of this layout."""
-    return config.get("model_type") == "vit"
-
-
 def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
         ModelError: The ViT is neither a classifier nor a backbone, or something in the directory does not fit.
     """
-    path = directory / CONFIG
-    kinds = config.get("architectures") or ["ViTForImageClassification"]
-    if kinds[0] not in _TABLES:
-        raise ModelError(f"{path}: `architectures` must be one of {', '.join(_TABLES)}, but is {kinds[0]} instead")
-    table = _TABLES[kinds[0]]
-    labels = read_labels(config, where=str(path)) if table is TABLE else ()
-    architecture = read_structure(config, len(labels), where=str(path))
+    where = str(directory / CONFIG)
+    kind = read_kind(config, _TABLES, where=where)
+    table = _TABLES[kind]
+    labels = read_labels(config, where=where) if table is TABLE else ()
     return ModelBundle(
         task="classify",
-        model=build_model(architecture, directory, table=table),
+        model=build_model(read_structure(config, len(labels), where=where), directory, table=table),
         preprocessing=read_preprocessing(directory),
         labels=labels,
-        card={"architecture": kinds[0]},
+        card={"architecture": kind},
     )
 
 
@@ -101,8 +91,7 @@ def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -
     """Return our configuration for theirs. A value that is not stated has the default of transformers' ViTConfig."""
     image_size, patch_size = config.get("image_size", 224), config.get("patch_size", 16)
     if isinstance(patch_size, list):
-        if len(set(patch_size)) != 1:
-            raise ModelError(f"{where}: `patch_size` must be square, but is {patch_size} instead")
+        check_value(len(set(patch_size)) == 1, "patch_size", must="square", value=patch_size, where=where)
         patch_size = patch_size[0]
     fields = {
         "image_size": image_size if isinstance(image_size, list) else [image_size, image_size],
@@ -135,7 +124,7 @@ def read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
         ) from error
 
 
-def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout.
 
     Raises:
@@ -149,7 +138,6 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "architectures": ["ViTForImageClassification"],
             **write_structure(architecture, NAME),
             **write_labels(bundle.labels),
-            "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: write_preprocessing(bundle.pictures, "ViTImageProcessor"),
     }
@@ -193,4 +181,4 @@ def write_structure(architecture: ViTConfig, layout: str, *, of: str = "") -> di
     }
 
 
-LAYOUT = Layout(NAME, '"model_type": "vit"', recognizes, load, describe, TABLE)
+LAYOUT = Layout(NAME, '"model_type": "vit"', states("model_type", "vit"), load, describe, TABLE, states_dtype=True)

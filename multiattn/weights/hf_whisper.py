@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing
 from ..models.speech import SpeechConfig, SpeechRecognizer
-from .bundle import CONFIG, Layout, ModelBundle
+from .bundle import CONFIG, Layout, ModelBundle, states
 from .hf_common import (
     GENERATION,
     check_stated,
@@ -76,11 +74,6 @@ _UNUSUAL_SOUND = {"dither": 0.0, "padding_value": 0.0}
 _MAX_INITIAL_TIMESTAMP = 1.0  # seconds, in all published models
 
 
-def recognizes(config: Mapping[str, Any]) -> bool:
-    """Return whether a `config.json` is of this layout."""
-    return config.get("model_type") == "whisper"
-
-
 def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
@@ -97,12 +90,11 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     if not without:
         check_embedding(state, TABLE, where=directory)
     model = whisper_model(architecture, directory, table=TABLE, state=state, without=without)
-    vocab_size = architecture.decoder.vocab_size
     return ModelBundle(
         task="transcribe",
         model=model,
         preprocessing=_read_sound(directory, architecture),
-        tokenizer=None if without else read_tokenizer(directory, vocab_size),
+        tokenizer=None if without else read_tokenizer(directory, architecture.decoder.vocab_size),
         decoding=_read_decoding(directory, config, architecture),
         card={"architecture": "WhisperForConditionalGeneration"},
     )
@@ -177,12 +169,10 @@ def _read_decoding(directory: Path, config: Mapping[str, Any], architecture: Spe
     decoding = {name: tuple(tokens) for name, tokens in old.items() if tokens}
     decoding |= read_decoding(directory, {})
     heads = tuples(stated.get("alignment_heads") or published_heads(architecture))
-    if heads:
-        decoding["alignment_heads"] = heads
-    return decoding
+    return decoding | ({"alignment_heads": heads} if heads else {})
 
 
-def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout.
 
     Raises:
@@ -228,7 +218,6 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
         "eos_token_id": decoder.end_token,
         "pad_token_id": decoder.pad_token,
         "begin_suppress_tokens": None,  # their default is that of the published vocabulary
-        "dtype": str(dtype).removeprefix("torch."),
     }
     extractor = {
         "feature_extractor_type": "WhisperFeatureExtractor",
@@ -250,16 +239,13 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
 
 def _generation(bundle: ModelBundle) -> dict[str, Any]:
     """Return what transformers' decoding needs to know of the vocabulary."""
-    assert bundle.tokenizer is not None  # checked by `save_bundle`
     architecture = bundle.require(SpeechRecognizer).config
-    tokens = tokens_of(bundle.tokenizer, architecture)
+    tokens = tokens_of(bundle.vocabulary, architecture)
     tasks = {"transcribe": tokens.transcribe, "translate": tokens.translate}
-    multilingual: dict[str, Any] = {}
-    if tokens.languages:
-        multilingual = {
-            "lang_to_id": {f"<|{code}|>": token for code, token in tokens.languages.items()},
-            "task_to_id": {task: token for task, token in tasks.items() if token is not None},
-        }
+    multilingual = {
+        "lang_to_id": {f"<|{code}|>": token for code, token in tokens.languages.items()},
+        "task_to_id": {task: token for task, token in tasks.items() if token is not None},
+    }
     others = {
         "alignment_heads": [list(pair) for pair in bundle.decoding.get("alignment_heads", ())] or None,
         "no_timestamps_token_id": tokens.no_timestamps,
@@ -270,7 +256,7 @@ def _generation(bundle: ModelBundle) -> dict[str, Any]:
         "max_initial_timestamp_index": round(_MAX_INITIAL_TIMESTAMP / tokens.timestamp_step),
         "max_length": architecture.decoder.max_length,
         "return_timestamps": False,
-        **multilingual,
+        **(multilingual if tokens.languages else {}),
         **{name: value for name, value in others.items() if value is not None},
     }
 
@@ -281,8 +267,7 @@ def _name_tokenizer(files: dict[str, dict[str, Any]]) -> None:
     if (vocabulary.get("decoder") or {}).get("type") != "ByteLevel":
         return
     config |= {"tokenizer_class": "WhisperTokenizer", "processor_class": "WhisperProcessor"}
-    config["unk_token"] = config.get("eos_token")
-    config["bos_token"] = config.get("eos_token")
+    config |= dict.fromkeys(("unk_token", "bos_token"), config.get("eos_token"))
     for token in vocabulary["added_tokens"]:
         token["special"] = token["special"] and not _is_time(token["content"])
 
@@ -293,4 +278,13 @@ def _is_time(name: str) -> bool:
     return name == f"<|{number}|>" and number.replace(".", "", 1).isdigit() and "." in number
 
 
-LAYOUT = Layout(NAME, '"model_type": "whisper"', recognizes, load, describe, TABLE, renews=True)
+LAYOUT = Layout(
+    NAME,
+    '"model_type": "whisper"',
+    states("model_type", "whisper"),
+    load,
+    describe,
+    TABLE,
+    states_dtype=True,
+    renews=True,
+)

@@ -77,18 +77,23 @@ def _reason(error: Exception, name: str, revision: str | None) -> str:
         RevisionNotFoundError,
     )
 
-    if isinstance(error, GatedRepoError):  # before its base class, RepositoryNotFoundError
-        return f"{name} is gated: accept its terms at https://huggingface.co/{name}, then log in with `hf auth login`"
-    if isinstance(error, RepositoryNotFoundError | HFValidationError):
-        return (
+    url = f"https://huggingface.co/{name}"
+    offline = "HF_HUB_OFFLINE is set: unset it, or download the model once beforehand"
+    unreachable = "the Hugging Face Hub cannot be reached: check the spelling and the network"
+    reasons: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+        # before its base class, RepositoryNotFoundError
+        (GatedRepoError, f"{name} is gated: accept its terms at {url}, then log in with `hf auth login`"),
+        (
+            (RepositoryNotFoundError, HFValidationError),
             f"there is no model {name}: it is no directory here and not on the Hugging Face Hub: "
-            "check the spelling; if it is private, log in with `hf auth login`"
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return f"{name} has no revision {revision}: see https://huggingface.co/{name}/tree/main for those it has"
-    if isinstance(error, LocalEntryNotFoundError):
-        missing = f"{name} is no directory here and not in the local cache, and"
-        if constants.HF_HUB_OFFLINE:
-            return f"{missing} HF_HUB_OFFLINE is set: unset it, or download the model once beforehand"
-        return f"{missing} the Hugging Face Hub cannot be reached: check the spelling and the network"
-    return f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"
+            "check the spelling; if it is private, log in with `hf auth login`",
+        ),
+        (RevisionNotFoundError, f"{name} has no revision {revision}: see {url}/tree/main for those it has"),
+        (
+            LocalEntryNotFoundError,
+            f"{name} is no directory here and not in the local cache, and "
+            f"{offline if constants.HF_HUB_OFFLINE else unreachable}",
+        ),
+        (Exception, f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"),
+    )
+    return next(reason for kinds, reason in reasons if isinstance(error, kinds))

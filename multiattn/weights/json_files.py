@@ -53,6 +53,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def check_value(holds: bool, name: str, *, must: str, value: object, where: str) -> None:
+    """Raise ModelError unless a value that a file states `holds`.
+
+    Args:
+        holds: The condition.
+        name: The key.
+        must: The rule, as the message words it after "must be".
+        value: The value, as the message shows it.
+        where: The file.
+    """
+    if not holds:
+        raise ModelError(f"{where}: `{name}` must be {must}, but is {value} instead")
+
+
 def read_part(config: Mapping[str, Any], name: str, *, where: str) -> Mapping[str, Any]:
     """Return the object under a key; empty where the key is missing.
 
@@ -93,10 +107,9 @@ def read_architecture(data: Any, kind: type[_Config], *, where: str, name: str =
         wanted = types[field_name]
         if (part := _dataclass_in(wanted)) is not None and (value is not None or part is wanted):
             values[field_name] = read_architecture(value, part, where=where, name=field_name)
-        elif fits(value, wanted):
-            values[field_name] = tuples(value)
         else:
-            raise ModelError(f"{where}: `{field_name}` must be {name_of(wanted)}, but is {short(value)} instead")
+            check_value(fits(value, wanted), field_name, must=name_of(wanted), value=short(value), where=where)
+            values[field_name] = tuples(value)
     for field_name, field in known.items():
         if field_name not in values and field.default is MISSING:
             raise ModelError(f"{where}: `{name}` must have `{field_name}`, but lacks it instead")

@@ -9,13 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..registry import TaskSpec, load_part, model_kind, task_spec, tasks
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
-from .json_files import read_architecture, read_part, short, tuples
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
+from .json_files import check_value, read_architecture, read_part, short, tuples
 
 NAME = "multiattn"
 _VERSION = 1
@@ -28,11 +26,6 @@ _FORMER_NAMES = {
     "log_prob_limit": "log_prob_threshold",
     "no_speech_limit": "no_speech_threshold",
 }
-
-
-def recognizes(config: Mapping[str, Any]) -> bool:
-    """Return whether a `config.json` is of this layout."""
-    return config.get("format") == NAME
 
 
 def _keys(spec: TaskSpec) -> set[str]:
@@ -67,10 +60,9 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
             f"{where} must have the keys {', '.join(sorted(keys))}, but has {', '.join(sorted(config))} instead"
         )
     labels, kind = config.get("labels", []), config.get("kind", next(iter(spec.models)))
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ModelError(f"{where}: `labels` must be a list of names, but is {short(labels)} instead")
-    if kind not in spec.models:
-        raise ModelError(f"{where}: `kind` must be one of {', '.join(spec.models)}, but is {short(kind)} instead")
+    are_names = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    check_value(are_names, "labels", must="a list of names", value=short(labels), where=where)
+    check_value(kind in spec.models, "kind", must=f"one of {', '.join(spec.models)}", value=short(kind), where=where)
     decoding, card = (read_part(config, name, where=where) for name in ("decoding", "card"))
     preprocessing = AudioPreprocessing if spec.reads == "audio" else ImagePreprocessing
     try:
@@ -94,9 +86,8 @@ def read_decoding(values: Mapping[str, Any]) -> dict[str, Any]:
     return {_FORMER_NAMES.get(name, name): tuples(value) for name, value in values.items()}
 
 
-def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout."""
-    del dtype  # the weights file states it
     config = {
         "format": NAME,
         "version": _VERSION,
@@ -115,4 +106,4 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
     return files
 
 
-LAYOUT = Layout(NAME, f'"format": "{NAME}"', recognizes, load, describe, table=None, renews=True)
+LAYOUT = Layout(NAME, f'"format": "{NAME}"', states("format", NAME), load, describe, table=None, renews=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..attention.positions import resample_positions
+from ..checks import require
 from ..errors import ModelError
 from ..inputs import Tokenizer
 from ..models.text_encoder import TextEncoder, TextEncoderConfig
@@ -56,13 +57,10 @@ def adapt(model: ViT, *, num_classes: int | None = None, image_size: tuple[int, 
     """
     old = model.config
     num_classes = old.num_classes if num_classes is None else num_classes
-    if num_classes < 1 and num_classes != old.num_classes:
-        raise ModelError(f"`num_classes` must be at least 1, but is {num_classes} instead")
+    require(num_classes >= 1 or num_classes == old.num_classes, "num_classes", must="at least 1", value=num_classes)
     image_size = old.image_size if image_size is None else image_size
-    if any(side < 1 or side % old.patch_size for side in image_size):
-        raise ModelError(
-            f"`image_size` must be multiples of the patch size ({old.patch_size}), but is {image_size} instead"
-        )
+    is_whole = all(side >= 1 and side % old.patch_size == 0 for side in image_size)
+    require(is_whole, "image_size", must=f"multiples of the patch size ({old.patch_size})", value=image_size)
     adapted = ViT(replace(old, num_classes=num_classes, image_size=image_size))
     state = model.state_dict()
     if num_classes != old.num_classes:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import require
 from ..errors import ModelError
 from .table import KeyTable
 
@@ -125,8 +126,7 @@ def write_pickled(
 
 
 def _as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    if dtype not in (torch.float32, torch.float16):
-        raise ModelError(f"`dtype` must be float32 or float16, but is {dtype} instead")
+    require(dtype in (torch.float32, torch.float16), "dtype", must="float32 or float16", value=dtype)
     result: dict[str, Tensor] = {}
     for key, tensor in state.items():
         tensor = tensor.detach().cpu()

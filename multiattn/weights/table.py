@@ -98,19 +98,17 @@ class KeyTable:
 
     def to_theirs(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert a state of ours to their keys."""
-        result: dict[str, Tensor] = {}
-        for ours, tensor in state.items():
-            names, transform = self.names(ours)
-            result.update(zip(names, transform.split(tensor, len(names)), strict=True))
-        return result
+        rows = ((tensor, *self.names(ours)) for ours, tensor in state.items())
+        return {
+            name: part
+            for tensor, names, transform in rows
+            for name, part in zip(names, transform.split(tensor, len(names)), strict=True)
+        }
 
     def to_ours(self, state: Mapping[str, Tensor], keys: Iterable[str]) -> dict[str, Tensor]:
         """Convert a state of theirs, which must have all that is needed, to these keys of ours."""
-        result: dict[str, Tensor] = {}
-        for ours in keys:
-            names, transform = self.names(ours)
-            result[ours] = transform.join([state[name] for name in names])
-        return result
+        rows = ((ours, *self.names(ours)) for ours in keys)
+        return {ours: transform.join([state[name] for name in names]) for ours, names, transform in rows}
 
 
 def _pattern(key: str) -> re.Pattern[str]:

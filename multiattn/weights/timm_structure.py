@@ -90,45 +90,55 @@ def _unsupported(model: Any) -> list[str]:
 
     found: list[str] = []
 
-    def refuse(condition: bool, what: str) -> None:
-        if condition and what not in found:
-            found.append(what)
+    def refuse(*parts: tuple[bool, str]) -> None:
+        found.extend(what for is_there, what in parts if is_there)
 
     stem = model.patch_embed
-    refuse(type(stem) is not PatchEmbed, f"a {type(stem).__name__} stem")
     if type(stem) is PatchEmbed:
-        refuse(not isinstance(stem.norm, nn.Identity), "a norm inside the stem")
-        refuse(len(set(stem.patch_size)) != 1, "patches that are not square")
-        refuse(bool(stem.dynamic_img_pad), "padding to whole patches")
-        refuse(any(side % stem.patch_size[0] for side in stem.img_size), "a picture size of no whole patches")
-    refuse(not len(model.blocks), "no blocks")
-    refuse(model.pos_embed is None, "no positions")
-    refuse(model.attn_pool is not None, "attention pooling")
-    refuse(model.attn_pool is None and model.global_pool not in _POOLS, f"{model.global_pool or 'no'} pooling")
-    refuse(model.pool_include_prefix, "pooling over prefix tokens")
+        refuse(
+            (not isinstance(stem.norm, nn.Identity), "a norm inside the stem"),
+            (len(set(stem.patch_size)) != 1, "patches that are not square"),
+            (bool(stem.dynamic_img_pad), "padding to whole patches"),
+            (any(side % stem.patch_size[0] for side in stem.img_size), "a picture size of no whole patches"),
+        )
+    refuse(
+        (type(stem) is not PatchEmbed, f"a {type(stem).__name__} stem"),
+        (not len(model.blocks), "no blocks"),
+        (model.pos_embed is None, "no positions"),
+        (model.attn_pool is not None, "attention pooling"),
+        (model.attn_pool is None and model.global_pool not in _POOLS, f"{model.global_pool or 'no'} pooling"),
+        (model.pool_include_prefix, "pooling over prefix tokens"),
+    )
     for block in model.blocks:
         if type(block) is not Block:
-            refuse(True, f"blocks of type {type(block).__name__}")
+            refuse((True, f"blocks of type {type(block).__name__}"))
             continue
-        refuse(type(block.attn) is not Attention, f"attention of type {type(block.attn).__name__}")
-        refuse(type(block.mlp) is not Mlp, f"a feedforward of type {type(block.mlp).__name__}")
-        if type(block.attn) is Attention:
-            refuse(block.attn.attn_dim != model.embed_dim, "heads whose widths do not add up to the model's")
-            refuse(not isinstance(block.attn.norm, nn.Identity), "a norm after attention")
-            refuse(getattr(block.attn, "gate", None) is not None, "gated attention")
-            refuse(block.attn.proj.bias is None, "an attention projection without bias")
-        if type(block.mlp) is Mlp:
-            activation = block.mlp.act
-            refuse(not _activation(activation), f"the activation {type(activation).__name__}")
-            refuse(not isinstance(block.mlp.norm, nn.Identity), "a norm inside the feedforward")
-            refuse(block.mlp.fc1.bias is None, "a feedforward without bias")
+        attention, mlp = block.attn, block.mlp
+        refuse(
+            (type(attention) is not Attention, f"attention of type {type(attention).__name__}"),
+            (type(mlp) is not Mlp, f"a feedforward of type {type(mlp).__name__}"),
+        )
+        if type(attention) is Attention:
+            refuse(
+                (attention.attn_dim != model.embed_dim, "heads whose widths do not add up to the model's"),
+                (not isinstance(attention.norm, nn.Identity), "a norm after attention"),
+                (getattr(attention, "gate", None) is not None, "gated attention"),
+                (attention.proj.bias is None, "an attention projection without bias"),
+            )
+        if type(mlp) is Mlp:
+            refuse(
+                (not _activation(mlp.act), f"the activation {type(mlp.act).__name__}"),
+                (not isinstance(mlp.norm, nn.Identity), "a norm inside the feedforward"),
+                (mlp.fc1.bias is None, "a feedforward without bias"),
+            )
     norms = [module for name, module in model.named_modules() if "norm" in name.rpartition(".")[2]]
     norms = [module for module in norms if not isinstance(module, nn.Identity)]
-    for norm in norms:
-        refuse(not isinstance(norm, nn.LayerNorm), f"norms of type {type(norm).__name__}")
     epsilons = {norm.eps for norm in norms if isinstance(norm, nn.LayerNorm)}
-    refuse(len(epsilons) > 1, f"norms of different epsilon ({', '.join(map(str, sorted(epsilons)))})")
-    return found
+    refuse(
+        *((not isinstance(norm, nn.LayerNorm), f"norms of type {type(norm).__name__}") for norm in norms),
+        (len(epsilons) > 1, f"norms of different epsilon ({', '.join(map(str, sorted(epsilons)))})"),
+    )
+    return list(dict.fromkeys(found))
 
 
 def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:

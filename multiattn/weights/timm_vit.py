@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing
 from ..models.vit import ViT
@@ -117,13 +115,12 @@ def _read_labels(config: Mapping[str, Any], num_classes: int) -> tuple[str, ...]
     return tuple(str(index) for index in range(num_classes))
 
 
-def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout.
 
     Raises:
         ModelError: timm cannot express the model or its preprocessing.
     """
-    del dtype  # timm takes it from the weights
     architecture = bundle.require(ViT).config
     name, arguments = write_structure(architecture)
     description: dict[str, Any] = {
@@ -153,13 +150,12 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     if isinstance(resize_to, Fit):
         raise unsaid
     scaled = (resize_to, resize_to) if isinstance(resize_to, int) else resize_to
-    share = min(1.0, size[0] / (scaled[0] + 0.5)) if scaled != size else 1.0
     result = {
         "input_size": [3, *size],
         "interpolation": preprocessing.interpolation,
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
-        "crop_pct": share,
+        "crop_pct": min(1.0, size[0] / (scaled[0] + 0.5)) if scaled != size else 1.0,
         "crop_mode": "center" if isinstance(resize_to, int) else "squash",
     }
     try:

@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import ModelError
 from ..inputs import Tokenizer
 from ..models.captioner import Captioner, CaptionerConfig
 from . import hf_vit
-from .bundle import CONFIG, Layout, ModelBundle, build_model
+from .bundle import CONFIG, Layout, ModelBundle, build_model, states
 from .hf_common import TEXT, VISION, check_fixed, check_stated, describe_text, read_activation, read_decoding, require
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_architecture, read_part
@@ -71,11 +69,6 @@ _UNUSUAL = {
 }
 
 
-def recognizes(config: Mapping[str, Any]) -> bool:
-    """Return whether a `config.json` is of this layout."""
-    return config.get("model_type") == "vision-encoder-decoder"
-
-
 def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
@@ -87,11 +80,10 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         kind = read_part(config, part, where=str(path)).get("model_type")
         if kind != wanted:
             raise ModelError(f"{path}: `model_type` of the {part} must be {wanted}, but is {kind} instead")
-    architecture = _read_structure(config, where=str(path))
     return ModelBundle(
         task="caption",
         tokenizer=Tokenizer.load(directory),
-        model=build_model(architecture, directory, table=TABLE),
+        model=build_model(_read_structure(config, where=str(path)), directory, table=TABLE),
         preprocessing=read_preprocessing(directory),
         decoding=read_decoding(directory, config),
         card={"architecture": "VisionEncoderDecoderModel"},
@@ -105,7 +97,6 @@ def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig
     require(vision, "num_attention_heads", where=f"{where}, encoder")
     encoder = hf_vit.read_structure(vision, 0, where=where)
     width = text.get("n_embd", 768)
-    activation = text.get("activation_function", "gelu_new")
     decoder = {
         **_FIXED,
         "vocab_size": text.get("vocab_size", 50257),
@@ -116,7 +107,7 @@ def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig
         "max_length": text.get("n_positions", 1024),
         "context_dim": width,
         **_read_tokens(config, text),
-        "activation": read_activation(activation, "activation_function", where=where),
+        "activation": read_activation(text.get("activation_function", "gelu_new"), "activation_function", where=where),
         "norm_eps": text.get("layer_norm_epsilon", 1e-5),
         "dropout": text.get("resid_pdrop", 0.1),
         "attention_dropout": text.get("attn_pdrop", 0.1),
@@ -134,7 +125,7 @@ def _read_tokens(config: Mapping[str, Any], text: Mapping[str, Any]) -> dict[str
     return {"start_token": start, "end_token": end, "pad_token": end if pad is None else pad}
 
 
-def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout.
 
     Raises:
@@ -177,11 +168,18 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "pad_token_id": decoder.pad_token,
             "tie_word_embeddings": False,  # between encoder and decoder, of which the encoder has none
             "prompt": bundle.decoding.get("prompt", ""),  # a key of ours: transformers leaves it to the caller
-            "dtype": str(dtype).removeprefix("torch."),
         },
         PREPROCESSOR: write_preprocessing(bundle.pictures, "ViTImageProcessor"),
         **describe_text(bundle, decoder, NAME),
     }
 
 
-LAYOUT = Layout(NAME, '"model_type": "vision-encoder-decoder"', recognizes, load, describe, TABLE)
+LAYOUT = Layout(
+    NAME,
+    '"model_type": "vision-encoder-decoder"',
+    states("model_type", "vision-encoder-decoder"),
+    load,
+    describe,
+    TABLE,
+    states_dtype=True,
+)

@@ -15,7 +15,7 @@ from ..errors import ModelError
 from ..inputs import Tokenizer
 from ..inputs.speech_tokens import not_speech
 from ..models.speech import SpeechConfig, SpeechRecognizer
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, states
 from .hf_common import TEXT, check_fixed
 from .json_files import read_architecture, read_part, short
 from .own import read_decoding
@@ -88,11 +88,6 @@ TABLE = KeyTable(
 )
 
 
-def recognizes(config: Mapping[str, Any]) -> bool:
-    """Return whether a `config.json` is of this layout: one that we wrote, as the originals have none."""
-    return config.get("format") == NAME
-
-
 def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read an original file, or a directory that we wrote.
 
@@ -124,14 +119,13 @@ def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> 
         where=str(file),
     )
     model = whisper_model(architecture, file, table=TABLE, state=state, without=without)
-    published = _published_decoding(tokenizer, architecture)
-    decoding = read_decoding(read_part({"decoding": published, **config}, "decoding", where=where))
+    decoding = read_part({"decoding": _published_decoding(tokenizer, architecture), **config}, "decoding", where=where)
     return ModelBundle(
         task="transcribe",
         model=model,
         preprocessing=whisper_sound(architecture),
         tokenizer=tokenizer,
-        decoding=decoding,
+        decoding=read_decoding(decoding),
         card={"architecture": "Whisper"},
     )
 
@@ -142,10 +136,10 @@ def _read_sizes(dims: Any, *, where: str) -> dict[str, dict[str, int]]:
             f"{where} must have {', '.join(_FIELDS)} under `{_SIZES}`, beside the tensors under `{_TENSORS}`, but has "
             f"{short(dims)} instead: is it a file of openai-whisper?"
         )
-    sizes: dict[str, dict[str, int]] = {"encoder": {}, "decoder": {}}
-    for name, (part, field) in _FIELDS.items():
-        sizes[part][field] = dims[name]
-    return sizes
+    return {
+        part: {field: dims[name] for name, (its_part, field) in _FIELDS.items() if its_part == part}
+        for part in ("encoder", "decoder")
+    }
 
 
 def _read_tokens(tokenizer: Tokenizer | None, vocab_size: int, *, where: str) -> dict[str, int]:
@@ -173,14 +167,12 @@ def _published_decoding(tokenizer: Tokenizer | None, architecture: SpeechConfig)
     return decoding
 
 
-def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any]]:
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout.
 
     Raises:
         ModelError: The original Whisper cannot express the model.
     """
-    del dtype  # the weights file states it
-    assert bundle.tokenizer is not None  # checked by `save_bundle`
     check_structure(bundle, NAME)
     architecture, instead = bundle.require(SpeechRecognizer).config, "hf-whisper or multiattn"
     for part, of in ((architecture.encoder, SOUND), (architecture.decoder, TEXT)):
@@ -192,7 +184,7 @@ def describe(bundle: ModelBundle, dtype: torch.dtype) -> dict[str, dict[str, Any
             "decoding": bundle.decoding,
             "tokens": {field: getattr(architecture.decoder, field) for field in (*_ROLES, "pad_token")},
         },
-        TOKENIZER: json.loads(bundle.tokenizer.to_json()),
+        TOKENIZER: json.loads(bundle.vocabulary.to_json()),
     }
 
 
@@ -205,7 +197,7 @@ def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: 
 LAYOUT = Layout(
     NAME,
     f'"format": "{NAME}", or a .pt file',
-    recognizes,
+    states("format", NAME),  # in a directory that we wrote, as the originals have no `config.json`
     load,
     describe,
     TABLE,

@@ -21,18 +21,12 @@ SOUND = "sound encoder"
 _NEW = "fine-tune it with a new vocabulary: `model.init_args.pretrained: {where}` and `vocabulary: new`"
 
 
-def _split_qv(ours: Tensor, count: int) -> Sequence[Tensor]:
-    del count
-    q, _, v = ours.chunk(3)
-    return [q.clone(), v.clone()]
-
-
 # Whisper's key projections have no bias. A bias of 0 is the same: it adds one number to all scores of a query, which
 # the softmax cancels
 NO_KEY_BIAS = Transform(
     "no key bias",
     lambda theirs: torch.cat([theirs[0], torch.zeros_like(theirs[0]), theirs[1]]),
-    _split_qv,
+    lambda ours, count: [part.clone() for part in ours.chunk(3)[::2]],
 )
 """The biases of q and v against our one of q, k and v."""
 

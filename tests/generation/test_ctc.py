@@ -152,5 +152,5 @@ def test_what_cannot_be_scored() -> None:
         with pytest.raises(ModelError, match=f"`weight` must be above 0 and at most 1, but is {weight} instead"):
             scorer(weight)
     for frames in ((5, 3, 0), (6, 3, 4)):
-        with pytest.raises(ModelError, match="`frames` must be from 1 to 5, but are [06] instead"):
+        with pytest.raises(ModelError, match="`frames` must be from 1 to 5, but is [06] instead"):
             CtcScorer(spelling(), torch.tensor(frames), weight=0.5, blank=PAD, end=END)

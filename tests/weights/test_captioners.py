@@ -197,8 +197,8 @@ def test_a_classifier_is_not_a_captioner(tmp_path: Path) -> None:
             lambda c: c["vision_config"].pop("num_attention_heads"),
             "vision_config: `num_attention_heads` must be stated",
         ),
-        (lambda c: c["text_config"].update(tie_word_embeddings=False), "`tie_word_embeddings` must be true"),
-        (lambda c: c.update(tie_word_embeddings=False), "`tie_word_embeddings` must be true, but is false instead"),
+        (lambda c: c["text_config"].update(tie_word_embeddings=False), "`tie_word_embeddings` must be True"),
+        (lambda c: c.update(tie_word_embeddings=False), "`tie_word_embeddings` must be True, but is False instead"),
         (
             lambda c: c.update(architectures=["BlipModel"]),
             "must be BlipForConditionalGeneration or BlipForQuestionAnswering, but is BlipModel instead",

@@ -104,7 +104,7 @@ def test_no_preprocessing_at_all(saved: Path) -> None:
     [
         (
             {"architectures": ["ViTForMaskedImageModeling"]},
-            "`architectures` must be one of ViTForImageClassification, ViT",
+            "`architectures` must be ViTForImageClassification or ViTModel",
         ),
         ({"hidden_act": "relu"}, "`hidden_act` must be one of gelu, .*, but is relu instead"),
         ({"patch_size": [5, 7]}, r"`patch_size` must be square, but is \[5, 7\] instead"),
