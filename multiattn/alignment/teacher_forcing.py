@@ -15,8 +15,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from ..attention import Mask, ProjectedContext, Site, Tap
-from ..attention.heads import Head, valid_heads
+from ..attention import Head, Mask, ProjectedContext, Site, Tap, valid_heads
 from ..attention.score import Score
 from ..attention.tap import ungrouped
 from ..errors import ModelError

@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ..attention import ProjectedContext
-from ..attention.heads import Head
+from ..attention import Head, ProjectedContext
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer

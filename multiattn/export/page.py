@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..maps.attention_map import AttentionMap
-from ..maps.grounding import ungrounded
+from ..maps import AttentionMap, ungrounded
 from .canvas import for_display
 from .heatmap import SATURATION, placed
 from .html import base64_of, jpeg, quantized, write_scripted

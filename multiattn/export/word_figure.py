@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..maps.attention_map import AttentionMap, Axis
-from ..maps.grounding import ungrounded
+from ..maps import AttentionMap, Axis, ungrounded
 from .canvas import INK, SOFT, Canvas, resized, width_of, wrap
 from .heatmap import blend, on_gray, palette
 from .naming import likelier, origin, readable, title

@@ -16,8 +16,7 @@ from ..alignment.replay import Replay, predicting_rows
 from ..attention import ProjectedContext, Tap
 from ..checks import require
 from ..errors import ModelError
-from ..inputs import Geometry
-from ..inputs.text import Word
+from ..inputs import Geometry, Word
 from ..models import Captioner
 from ..registry import task_spec
 from .attention_map import AttentionMap

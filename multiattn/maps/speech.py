@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..alignment.teacher_forcing import FOUND_BY, SpeechReplay
-from ..attention import ProjectedContext
-from ..attention.heads import Head
+from ..attention import Head, ProjectedContext
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from ..attention import ProjectedContext
-from ..inputs import Geometry, Tokenizer
-from ..inputs.text import Word
+from ..inputs import Geometry, Tokenizer, Word
 from ..maps import AnswerMaps, QuestionReading, answer_attention, answer_attention_stack, explain_answer, read_questions
 from ..models import VQA, SingleStream
 from .answer_decoders import AnswerDecoder, Found

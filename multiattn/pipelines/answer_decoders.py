@@ -15,8 +15,7 @@ from ..attention import ProjectedContext
 from ..errors import InputError
 from ..generation import Generated, GenerationConfig, generate, rank
 from ..generation.search import check_numbers
-from ..inputs import Tokenizer
-from ..inputs.text import Word
+from ..inputs import Tokenizer, Word
 from ..models import VQA, SingleStream, TextDecoder
 from .results import Candidate, WrittenWord, probability, shifted, written_words
 

@@ -18,8 +18,7 @@ from ..attention import ProjectedContext
 from ..errors import ModelError
 from ..generation import Generated, GenerationConfig, generate
 from ..generation.packing import lay_out_for_decoding
-from ..inputs import ImageSource
-from ..inputs.text import Word
+from ..inputs import ImageSource, Word
 from ..maps import (
     WORD_METHODS,
     explain_words,

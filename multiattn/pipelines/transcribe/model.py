@@ -14,9 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...attention import ProjectedContext
-from ...inputs.mel import AudioPreprocessing
-from ...inputs.speech_tokens import SpeechTokens
-from ...inputs.text import Tokenizer
+from ...inputs import AudioPreprocessing, SpeechTokens, Tokenizer
 from ...models.speech import SpeechRecognizer
 
 

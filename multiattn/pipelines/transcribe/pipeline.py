@@ -14,8 +14,7 @@ import torch
 from ...alignment.teacher_forcing import check_heads
 from ...checks import require
 from ...generation.packing import lay_out_for_decoding
-from ...inputs import SpeechTokens
-from ...inputs.audio import AudioSource, Recording
+from ...inputs import AudioSource, Recording, SpeechTokens
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle

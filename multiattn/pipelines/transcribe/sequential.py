@@ -16,8 +16,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from ...errors import ModelError
-from ...inputs.audio import Recording
-from ...inputs.mel import AudioPreprocessing
+from ...inputs import AudioPreprocessing, Recording
 from .decode import decode_windows, initial_prompt
 from .model import SpeechModel
 from .options import SpeechOptions
