@@ -35,7 +35,6 @@ from .options import (
     AnswerOptions,
     answer_search,
     check_answer_options,
-    check_names,
     checked_answers,
     first_token_of,
 )
@@ -163,7 +162,6 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
     ) -> Request:
         """Return the options of a call, checked."""
         methods = chosen_methods(maps, ANSWER_METHODS)
-        check_names(options, AnswerOptions)
         source = self.bundle.source or "the model"
         check_answer_options(options, writes=self._decoder is not None and answers is None, source=source)
         config = self._model.config.question

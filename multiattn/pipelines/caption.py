@@ -41,7 +41,7 @@ from .base import (
     tokenizer_of,
 )
 from .image_results import CaptionMap, CaptionResult
-from .options import CaptionOptions, caption_search, check_names
+from .options import CaptionOptions, caption_search
 from .results import Candidate, Failure, probability, shifted, written_words
 
 
@@ -126,7 +126,6 @@ class CaptionPipeline(Pipeline[Captioner]):
         """
         methods = chosen_methods(maps, WORD_METHODS)
         check_at_least_one("batch_size", batch_size)
-        check_names(options, CaptionOptions)
         search = caption_search(options, self.bundle.decoding, source=self.bundle.source)
         prompt = self._prompt(options.get("prompt"))
         generator = None

@@ -128,7 +128,7 @@ def test_answers_unusable_options(asked, decoding, message) -> None:
     [
         ({"top_k": 0}, "`top_k` must be at least 1, but is 0 instead"),
         ({"top_k": "5"}, "`top_k` must be a whole number, but is '5' instead"),
-        ({"first_token": 7}, "`first_token` must be a token's name, but is 7 instead"),
+        ({"first_token": 7}, "`first_token` must be text, but is 7 instead"),
         (
             {"num_beams": 3},
             "`num_beams` says how an answer is written, but tiny takes it from a list: leave `num_beams` out",

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
-from ...checks import fits, require
+from ...checks import require
 from ...errors import ModelError
 from ...generation import GenerationConfig
 from ...inputs import SpeechTokens
 from ...registry import task_spec
-from ..options import check_seed, check_texts, check_whole
+from ..options import check_options
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,11 @@ def speech_options(
         source: The model, for messages.
 
     Raises:
+        TypeError: There is no such option.
         ModelError: An option is out of range, or the model cannot do what it asks for; or an option of the model's
             directory is unknown or out of range.
     """
-    _check_kinds(asked)
+    check_options(asked, TranscribeOptions)
     if asked.get("ctc_weight") is None:  # a model that was trained with CTC may state the weight of its scores
         asked = TranscribeOptions(**{**asked, "ctc_weight": by_model.get("ctc_weight")})
     _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
@@ -199,19 +200,6 @@ def speech_options(
         initial_prompt=asked.get("prompt"),
         **{"condition_on_previous": tokens.previous is not None, **given},
     )
-
-
-def _check_kinds(asked: TranscribeOptions) -> None:
-    """Check types of options that are compared with something before their dataclass checks them, or never reach it."""
-    check_whole(asked, ("num_beams", "max_tokens"))
-    check_texts(asked, ("prompt", "language", "task"))
-    check_seed(asked)
-    for name, must, kind in (
-        ("temperatures", "a list of numbers", tuple[float, ...]),
-        ("clips", "a list of pairs of start and end in seconds", tuple[tuple[float, float], ...]),
-    ):
-        value = asked.get(name)
-        require(value is None or fits(value, kind), name, must=must, value=value)
 
 
 def _check_possible(asked: TranscribeOptions, tokens: SpeechTokens, *, has_ctc: bool, source: str) -> None:

@@ -19,7 +19,6 @@ from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
 from ..base import Pipeline, check_at_least_one, chosen_methods, one_or_all, tokenizer_of
-from ..options import check_names
 from ..results import Failure
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, one_by_one, several_at_once
@@ -192,7 +191,6 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         methods = chosen_methods(maps, SPEECH_METHODS)
         if batch_size is not None:
             check_at_least_one("batch_size", batch_size)
-        check_names(options, TranscribeOptions)
         decoding = speech_options(
             options,
             self.bundle.decoding,
