@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..maps import AttentionMap, Axis, ungrounded
 from .canvas import INK, SOFT, Canvas, resized, width_of, wrap
-from .heatmap import blend, on_gray, palette
+from .heatmap import blend, scale_on_gray
 from .naming import likelier, origin, readable, title
 
 _CELL = 224
@@ -198,7 +198,7 @@ def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequ
 
 def _scale(canvas: Canvas, top: int) -> None:
     """Draw the colors from the lowest to the highest value, as they look over gray."""
-    strip = np.repeat(on_gray(palette())[None], round(_EM), axis=0)  # [h, 256, 3]
+    strip = np.repeat(scale_on_gray()[None], round(_EM), axis=0)  # [h, 256, 3]
     words = (("lowest", _MARGIN), ("highest", _MARGIN + 60 + 256 + 10))
     for text, left in words:
         canvas.write(text, left, top + 0.45 * _EM, size=0.9 * _EM, color=SOFT)
