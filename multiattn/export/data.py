@@ -48,7 +48,7 @@ def load_map(path: str | Path) -> AttentionMap:
 
 def _npz(path: str | Path) -> Path:
     path = Path(path)
-    require(path.suffix == ".npz", "path", must="one that ends in .npz", value=str(path), error=InputError)
+    require(path.suffix == ".npz", "path", must="a path that ends in .npz", value=str(path), error=InputError)
     return path
 
 

@@ -91,9 +91,9 @@ def test_files_are_readable_without_this_package(saved):
 
 
 def test_the_end_of_the_path_is_checked(saved):
-    with pytest.raises(InputError, match="must end in .npz, but is 'map.json' instead"):
+    with pytest.raises(InputError, match="`path` must be a path that ends in .npz, but is 'map.json' instead"):
         load_map("map.json")
-    with pytest.raises(InputError, match="must end in .npz, but is 'map' instead"):
+    with pytest.raises(InputError, match="`path` must be a path that ends in .npz, but is 'map' instead"):
         save_map(load_map(saved), "map")
 
 
