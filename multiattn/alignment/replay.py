@@ -9,7 +9,7 @@ the text was found (greedy, beams, sampling, cached or not), and generation know
 token is that of the token before it. Source: openai-whisper, timing.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,12 +71,8 @@ class Replay:
         Raises:
             ModelError: Sequences and words do not fit each other, or a sequence has no words.
         """
-        if words is not None and len(words) != len(sequences):
-            raise ModelError(f"`words` must be of {len(sequences)} {kind}s, but are of {len(words)} instead.")
-        padded = [torch.tensor(sequence, dtype=torch.int64) for sequence in sequences]
-        tokens = pad_sequence(padded, batch_first=True, padding_value=pad_token)  # (r, longest)
-        lengths = torch.tensor([len(sequence) for sequence in sequences])
-        attention_mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+        check_one_each(len(sequences), f"{kind}s", words=words)
+        tokens, attention_mask = pad_right(sequences, pad_token)  # (r, longest)
         inputs = tokens[:, :-1] if predicts else tokens  # (r, n)
         shares = [
             _shares(of_sequence, within, inputs.shape[1], text=f"{kind} {i}").to(device)
@@ -93,6 +89,35 @@ class Replay:
         """The score of each word of each text that a decoder predicts: the sum over its tokens."""
         chosen = scores.gather(-1, self.tokens[:, 1:, None])[..., 0]  # (r, n)
         return [(share > 0).float() @ row for share, row in zip(self.shares, chosen, strict=True)]
+
+
+def check_one_each(count: int, what: str, **given: Sized | None) -> None:
+    """Refuse an argument that does not have one item for each of `count` things; None is left out.
+
+    Args:
+        count: Number of things.
+        what: What they are, for the message.
+        given: The arguments by name.
+
+    Raises:
+        ModelError: An argument has another number of items.
+    """
+    for name, items in given.items():
+        if items is not None and len(items) != count:
+            raise ModelError(f"`{name}` must be one for each of {count} {what}, but are {len(items)}.")
+
+
+def pad_right(
+    sequences: Sequence[Sequence[int]], pad_token: int
+) -> tuple[Int64[Tensor, "r longest"], Bool[Tensor, "r longest"]]:
+    """Return token sequences as one tensor, padded on the right, and the mask, False where a token is padding."""
+    tokens = pad_sequence(
+        [torch.tensor(sequence, dtype=torch.int64) for sequence in sequences],
+        batch_first=True,
+        padding_value=pad_token,
+    )
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return tokens, torch.arange(tokens.shape[1]) < lengths[:, None]
 
 
 def predicting_rows(sequences: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> list[slice]:

@@ -22,7 +22,7 @@ from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from .dtw import FILTER_WIDTH, evidence
-from .replay import Replay, predicting_rows
+from .replay import Replay, check_one_each, predicting_rows
 
 HeadCallback = Callable[[Head, int, np.ndarray], None]
 """Takes a head, the index of a transcript, and the head's weights for it: (n, m), without padding. It may change the
@@ -213,9 +213,7 @@ def _check(
         raise ModelError(
             f"`tokens` must be of as many transcripts for each of {contexts} recordings, but are of {len(tokens)}."
         )
-    for name, given in (("prompt_lengths", prompt_lengths), ("frames", frames)):
-        if len(given) != len(tokens):
-            raise ModelError(f"`{name}` must be one for each of {len(tokens)} transcripts, but are {len(given)}.")
+    check_one_each(len(tokens), "transcripts", prompt_lengths=prompt_lengths, frames=frames)
     for i, (text, start, count) in enumerate(zip(tokens, prompt_lengths, frames, strict=True)):
         if not 1 <= start <= len(text):
             raise ModelError(

@@ -16,6 +16,7 @@ from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from .dtw import begin_frames, monotonic_frames
+from .replay import check_one_each
 from .silence import exclude_pauses
 from .teacher_forcing import TokenAttention, token_attention
 from .word_grouping import SpokenWord, merge_punctuation
@@ -71,10 +72,7 @@ def word_times(
         ModelError: The arguments do not fit each other, a head does not exist, or a transcript is longer than the
             decoder can read.
     """
-    batch = {"words": words, "log_probs": log_probs, "samples": samples, "attention": attention}
-    for name, given in batch.items():
-        if given is not None and len(given) != len(tokens):
-            raise ModelError(f"`{name}` must be one for each of {len(tokens)} transcripts, but are {len(given)}.")
+    check_one_each(len(tokens), "transcripts", words=words, log_probs=log_probs, samples=samples, attention=attention)
     if attention is None:
         attention = token_attention(
             model,

@@ -120,7 +120,9 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
         "frame": recording.rate // 100 / recording.rate,
         "pictures": _pictures(recording),
         "segments": [_segment(segment) for segment in recording.segments],
-        "maps": [_map(windows) for windows in recording.windows()],
+        "maps": [
+            described(windows[0]) | {"windows": [_window(one) for one in windows]} for windows in recording.windows()
+        ],
     }
     write_scripted(path, title, "audio_page.html", data, ("timeline.js", "audio.js"), policy="; media-src data:")
 
@@ -151,10 +153,6 @@ def _segment(segment: TimedSegment) -> dict[str, object]:
             for piece in pieces_of(segment)
         ],
     }
-
-
-def _map(windows: list[AttentionMap]) -> dict[str, object]:
-    return described(windows[0]) | {"windows": [_window(one) for one in windows]}
 
 
 def _window(one: AttentionMap) -> dict[str, object]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..alignment.replay import check_one_each
 from ..maps import AttentionMap, Axis, ungrounded
 from .canvas import INK, SOFT, Canvas, resized, width_of, wrap
 from .heatmap import blend, scale_on_gray
@@ -73,10 +74,7 @@ def strip_png(
             or `image_dependence` does not have a number for each word.
     """
     labels = _words_of(word_map, "word_map")
-    if image_dependence is not None and len(image_dependence) != len(labels):
-        raise ValueError(
-            f"`image_dependence` must have a number for each of {len(labels)} words, but has {len(image_dependence)}."
-        )
+    check_one_each(len(labels), "words", image_dependence=image_dependence)
     small = _small(picture)
     cells = [_Cell(over, word) for over, word in zip(_blended(word_map, small), labels, strict=True)]
     foot = [origin(word_map), word_map.note, _OWN_SCALE]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from ..alignment.replay import check_one_each
 from ..attention.heads import Head
 from ..checks import require
 from ..errors import ModelError
@@ -123,8 +124,7 @@ def _with_boxes(
     stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box]]
 ) -> list[tuple[Float64[np.ndarray, "l h y x"], Bool[np.ndarray, "y x"]]]:
     """Of each question that has boxes: its maps, mean of the words, and which patches are in a box."""
-    if len(stacks) != len(boxes):
-        raise ModelError(f"`boxes` must be of {len(stacks)} questions, but are of {len(boxes)} instead.")
+    check_one_each(len(stacks), "questions", boxes=boxes)
     for stack in stacks:
         if stack.names != ("layer", "head", "word", "y", "x"):
             raise ModelError(f"`stacks` must have the axes (layer, head, word, y, x), but one has {stack.names}.")

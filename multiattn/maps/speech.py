@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from ..alignment.replay import check_one_each
 from ..alignment.teacher_forcing import FOUND_BY, SpeechReplay
 from ..attention import Head, ProjectedContext
-from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from ..registry import task_spec
@@ -55,9 +55,7 @@ def speech_attention_stack(
     Raises:
         ModelError: The arguments do not fit each other, or a transcript is longer than the decoder can read.
     """
-    for name, given in (("words", words), ("starts", starts)):
-        if given is not None and len(given) != len(tokens):
-            raise ModelError(f"`{name}` must be one for each of {len(tokens)} transcripts, but are {len(given)}.")
+    check_one_each(len(tokens), "transcripts", words=words, starts=starts)
     replay = SpeechReplay.of(model, context, tokens, prompt_lengths=prompt_lengths, frames=frames, words=words)
     depth, num_heads = model.config.decoder.depth, model.config.decoder.num_heads
     shares = [

@@ -11,6 +11,7 @@ from typing import Unpack, overload
 
 import torch
 
+from ..checks import require
 from ..errors import InputError
 from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ..inputs import ImageSource
@@ -22,7 +23,6 @@ from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_a
 from .base import (
     Pipeline,
     Prepared,
-    check_at_least_one,
     check_color,
     chosen_methods,
     prepared_batches,
@@ -153,7 +153,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             One result for each question; a `Failure` for a question that cannot be used. If an image cannot be used,
             all questions about it have the same `Failure`.
         """
-        check_at_least_one("batch_size", batch_size)
+        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         answered = self._of_pictures(inputs, self._request(answers, maps, options), batch_size=batch_size)
         return (result for _, results in answered for result in results)
 
@@ -217,7 +217,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
                 answers = iter(next(answered) if isinstance(item, Prepared) else ())
                 yield item, [one if isinstance(one, Failure) else next(answers) for one in row]
 
-    def _question(self, text: object, item: Prepared | Failure, request: Request) -> Question | Failure:
+    def _question(self, text: str, item: Prepared | Failure, request: Request) -> Question | Failure:
         """Return a question as the model reads it, or why it or its image cannot be used."""
         if isinstance(item, Failure):
             return item
@@ -226,9 +226,8 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         except InputError as error:
             return Failure(item.file, error)
 
-    def _encoded(self, text: object, first_token: int) -> Question:
-        if not isinstance(text, str):
-            raise InputError(f"`question` must be text, but is {text!r} instead")
+    def _encoded(self, text: str, first_token: int) -> Question:
+        require(isinstance(text, str), "question", must="text", value=text, error=InputError)
         if not text.strip():
             raise InputError(f"`question` must have a word, but is {text!r} instead: ask something")
         ids, words = self._tokenizer.encode_words(text)

@@ -10,10 +10,7 @@ from ..weights import load_bundle
 from .base import Pipeline, find_device
 
 if TYPE_CHECKING:
-    from .answer import AnswerPipeline
-    from .caption import CaptionPipeline
-    from .classify import ClassifyPipeline
-    from .transcribe import TranscribePipeline
+    from . import AnswerPipeline, CaptionPipeline, ClassifyPipeline, TranscribePipeline
 
 
 @overload

@@ -217,22 +217,20 @@ def first_token_of(name: str | None, tokenizer: Tokenizer, *, default: int, voca
     return token
 
 
-def checked_answers(answers: object) -> list[str]:
+def checked_answers(answers: Sequence[str]) -> list[str]:
     """Return the answers to choose from, without spaces at their ends.
 
     Raises:
         InputError: `answers` is no list, is empty, or holds a value that is not text, a blank or a duplicate.
     """
-    if not isinstance(answers, list | tuple):
-        raise InputError(f"`answers` must be a list of texts, but is {answers!r} instead")
+    require(isinstance(answers, list | tuple), "answers", must="a list of texts", value=answers, error=InputError)
     if not answers:
         raise InputError("`answers` must have at least one answer, but has none: give some, or leave it out")
     seen: dict[str, int] = {}
     for index, answer in enumerate(answers):
-        if not isinstance(answer, str):
-            raise InputError(f"`answers[{index}]` must be text, but is {answer!r} instead")
-        if not answer.strip():
-            raise InputError(f"`answers[{index}]` must have more than spaces, but is {answer!r} instead")
+        name = f"answers[{index}]"
+        require(isinstance(answer, str), name, must="text", value=answer, error=InputError)
+        require(answer.strip() != "", name, must="more than spaces", value=answer, error=InputError)
         if (first := seen.setdefault(answer.strip(), index)) != index:
             raise InputError(
                 f"`answers` must be different, but {answer!r} is there twice ({first} and {index}): leave one out"

@@ -142,7 +142,7 @@ def test_other_arrays_are_refused(saved):
     [
         ({"format": "other"}, "does not describe a map"),
         ({"version": 2}, "is of version 2, this program reads version 1. Update multiattn."),
-        ({"shape": [5, 11]}, r"`values` must have shape \[5, 11\], but has \[5, 7\] instead."),
+        ({"shape": [5, 11]}, r"`values` must be of shape \[5, 11\], but is \[5, 7\] instead."),
         ({"method": ""}, "`method` must be a text that is not empty"),
         ({"axes": 3}, "do not make a map"),
         ({"geometry": {"crop": [0, 0, 1, 1]}}, "do not make a map: `geometry` must have"),

@@ -172,7 +172,7 @@ def test_checked_answers() -> None:
         ([], "`answers` must have at least one answer, but has none: give some, or leave it out"),
         ("yes", "`answers` must be a list of texts, but is 'yes' instead"),
         (["yes", 3], r"`answers\[1\]` must be text, but is 3 instead"),
-        (["yes", " "], r"`answers\[1\]` must have more than spaces, but is ' ' instead"),
+        (["yes", " "], r"`answers\[1\]` must be more than spaces, but is ' ' instead"),
         (["yes", "no", "yes "], r"`answers` must be different, but 'yes ' is there twice \(0 and 2\): leave one out"),
     ],
 )

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...attention import ProjectedContext
+from ...generation.generate import pad_left
 from ...inputs import AudioPreprocessing, SpeechTokens, Tokenizer
 from ...models.speech import SpeechRecognizer
 
@@ -107,17 +108,8 @@ class SpeechModel:
     def next_token_logits(self, projected: ProjectedContext, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "b V"]:
         """Return the logits of the token after each window's prompt."""
         decoder, longest = self.model.decoder, max(map(len, prompts))
-        padding = [longest - len(prompt) for prompt in prompts]
-        tokens = [
-            [decoder.config.pad_token] * count + list(prompt) for count, prompt in zip(padding, prompts, strict=True)
-        ]
-        attention_mask = torch.arange(longest) >= torch.tensor(padding)[:, None]
-        logits = decoder(
-            torch.tensor(tokens, device=projected.device),
-            projected,
-            attention_mask=attention_mask.to(projected.device) if any(padding) else None,
-            last_only=True,
-        )
+        tokens, mask = pad_left(prompts, longest, pad_token=decoder.config.pad_token, device=projected.device)
+        logits = decoder(tokens, projected, attention_mask=mask, last_only=True)
         return logits[:, -1].float()  # type: ignore[no-any-return]
 
     def text_of(self, tokens: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ from ...inputs import AudioSource, Recording, SpeechTokens
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
-from ..base import Pipeline, check_at_least_one, chosen_methods, one_or_all, tokenizer_of
+from ..base import Pipeline, chosen_methods, one_or_all, tokenizer_of
 from ..results import Failure
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, one_by_one, several_at_once
@@ -189,8 +189,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         self, words: bool, maps: str | Sequence[str] | None, batch_size: int | None, options: TranscribeOptions
     ) -> "_Plan":
         methods = chosen_methods(maps, SPEECH_METHODS)
-        if batch_size is not None:
-            check_at_least_one("batch_size", batch_size)
+        require(batch_size is None or batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         decoding = speech_options(
             options,
             self.bundle.decoding,
