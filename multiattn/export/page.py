@@ -104,17 +104,18 @@ def _scores(scores: Sequence[tuple[str, float]]) -> list[list[str | float]]:
 
 
 def _word(word: PageWord) -> dict[str, object]:
-    facts: dict[str, object] = {"text": word.text, "probability": None, "without": None}
-    if word.probability is None:
+    probability, dependence = word.probability, word.image_dependence
+    known = None if probability is None else float(probability)
+    facts: dict[str, object] = {"text": word.text, "probability": known, "without": None}
+    if probability is None or dependence is None:
         return facts
-    facts["probability"] = float(word.probability)
-    if word.image_dependence is not None:
+    return facts | {
         # a word may be likelier without the image, but no probability is above 1
-        facts["without"] = min(1.0, word.probability * math.exp(-max(word.image_dependence, -700.0)))
-        facts["drop"] = float(word.image_dependence)
-        facts["likelier"] = likelier(word.image_dependence)
-        facts["ungrounded"] = ungrounded(word.image_dependence)
-    return facts
+        "without": min(1.0, probability * math.exp(-max(dependence, -700.0))),
+        "drop": float(dependence),
+        "likelier": likelier(dependence),
+        "ungrounded": ungrounded(dependence),
+    }
 
 
 def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, object]:

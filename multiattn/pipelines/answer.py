@@ -217,7 +217,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
                 answers = iter(next(answered) if isinstance(item, Prepared) else ())
                 yield item, [one if isinstance(one, Failure) else next(answers) for one in row]
 
-    def _question(self, text: str, item: Prepared | Failure, request: Request) -> Question | Failure:
+    def _question(self, text: object, item: Prepared | Failure, request: Request) -> Question | Failure:
         """Return a question as the model reads it, or why it or its image cannot be used."""
         if isinstance(item, Failure):
             return item
@@ -226,8 +226,9 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         except InputError as error:
             return Failure(item.file, error)
 
-    def _encoded(self, text: str, first_token: int) -> Question:
-        require(isinstance(text, str), "question", must="text", value=text, error=InputError)
+    def _encoded(self, text: object, first_token: int) -> Question:
+        if not isinstance(text, str):
+            raise InputError(f"`question` must be text, but is {text!r} instead")
         if not text.strip():
             raise InputError(f"`question` must have a word, but is {text!r} instead: ask something")
         ids, words = self._tokenizer.encode_words(text)

@@ -217,13 +217,14 @@ def first_token_of(name: str | None, tokenizer: Tokenizer, *, default: int, voca
     return token
 
 
-def checked_answers(answers: Sequence[str]) -> list[str]:
+def checked_answers(answers: object) -> list[str]:
     """Return the answers to choose from, without spaces at their ends.
 
     Raises:
         InputError: `answers` is no list, is empty, or holds a value that is not text, a blank or a duplicate.
     """
-    require(isinstance(answers, list | tuple), "answers", must="a list of texts", value=answers, error=InputError)
+    if not isinstance(answers, list | tuple):
+        raise InputError(f"`answers` must be a list of texts, but is {answers!r} instead")
     if not answers:
         raise InputError("`answers` must have at least one answer, but has none: give some, or leave it out")
     seen: dict[str, int] = {}

@@ -90,21 +90,17 @@ class SpeechModel:
             features: Features of the window.
             length: Feature frames without padding.
         """
-        return self.detect_languages(self.encode(features[None], [length]))[0] if self.tokens.languages else None
-
-    @torch.inference_mode()
-    def detect_languages(self, encoded: Encoded) -> list[str | None]:
-        """Return the most probable language of each window; None for a model of one language."""
-        count = len(encoded.projected)
         if not self.tokens.languages:
-            return [None] * count
-        return self.likeliest_languages(self.next_token_logits(encoded.projected, [[self.tokens.start]] * count))
+            return None
+        encoded = self.encode(features[None], [length])
+        return self.likeliest_languages(self.next_token_logits(encoded.projected, [[self.tokens.start]]))[0]
 
     def likeliest_languages(self, logits: Float[Tensor, "b V"]) -> list[str | None]:
         """Return the most probable language of each window from the logits after the start token."""
         codes, ids = zip(*self.tokens.languages.items(), strict=True)
         return [codes[i] for i in logits[:, torch.tensor(ids, device=logits.device)].argmax(dim=-1).tolist()]
 
+    @torch.inference_mode()
     def next_token_logits(self, projected: ProjectedContext, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "b V"]:
         """Return the logits of the token after each window's prompt."""
         decoder, longest = self.model.decoder, max(map(len, prompts))
