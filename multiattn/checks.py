@@ -4,7 +4,7 @@ Every message reads "`x` must be ..., but is ... instead.". Nothing here waits f
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import MISSING, fields
 from functools import partial
 from types import UnionType
@@ -51,6 +51,22 @@ def check_shares(config: object, names: Iterable[str]) -> None:
     for name in names:
         value = getattr(config, name)
         check_argument(0 <= value < 1, name, must="at least 0 and below 1", value=value)
+
+
+def check_one_each(count: int, what: str, **given: Sized | None) -> None:
+    """Refuse an argument that does not have one item for each of `count` things; None is left out.
+
+    Args:
+        count: Number of things.
+        what: What they are, for the message.
+        given: The arguments by name.
+
+    Raises:
+        ModelError: An argument has another number of items.
+    """
+    for name, items in given.items():
+        if items is not None and len(items) != count:
+            raise ModelError(f"`{name}` must be one for each of {count} {what}, but are {len(items)}.")
 
 
 def require_fields(

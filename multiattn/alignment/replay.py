@@ -9,7 +9,7 @@ the text was found (greedy, beams, sampling, cached or not), and generation know
 token is that of the token before it. Source: openai-whisper, timing.py.
 """
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ..checks import check_one_each
 from ..errors import ModelError
 from ..inputs.text import Word
 
@@ -89,22 +90,6 @@ class Replay:
         """The score of each word of each text that a decoder predicts: the sum over its tokens."""
         chosen = scores.gather(-1, self.tokens[:, 1:, None])[..., 0]  # (r, n)
         return [(share > 0).float() @ row for share, row in zip(self.shares, chosen, strict=True)]
-
-
-def check_one_each(count: int, what: str, **given: Sized | None) -> None:
-    """Refuse an argument that does not have one item for each of `count` things; None is left out.
-
-    Args:
-        count: Number of things.
-        what: What they are, for the message.
-        given: The arguments by name.
-
-    Raises:
-        ModelError: An argument has another number of items.
-    """
-    for name, items in given.items():
-        if items is not None and len(items) != count:
-            raise ModelError(f"`{name}` must be one for each of {count} {what}, but are {len(items)}.")
 
 
 def pad_right(

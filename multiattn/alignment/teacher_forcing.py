@@ -18,11 +18,12 @@ from torch import Tensor
 from ..attention import Head, Mask, ProjectedContext, Site, Tap, valid_heads
 from ..attention.score import Score
 from ..attention.tap import ungrouped
+from ..checks import check_one_each
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from .dtw import FILTER_WIDTH, evidence
-from .replay import Replay, check_one_each, predicting_rows
+from .replay import Replay, predicting_rows
 
 HeadCallback = Callable[[Head, int, np.ndarray], None]
 """Takes a head, the index of a transcript, and the head's weights for it: (n, m), without padding. It may change the
@@ -197,8 +198,7 @@ def _log_probs(replay: Replay, item: int, logits: Float[Tensor, "r n V"], specia
     if special_ids:
         of_text = of_text.index_fill(-1, torch.tensor(sorted(special_ids), device=logits.device), -torch.inf)
     chosen = replay.tokens[item, 1:][rows, None]
-    log_probs: np.ndarray = of_text.log_softmax(dim=-1).gather(-1, chosen)[:, 0].cpu().numpy()
-    return log_probs
+    return np.asarray(of_text.log_softmax(dim=-1).gather(-1, chosen)[:, 0].cpu().numpy())
 
 
 def _check(

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..attention import Head, ProjectedContext
+from ..checks import check_one_each
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from .dtw import begin_frames, monotonic_frames
-from .replay import check_one_each
 from .silence import exclude_pauses
 from .teacher_forcing import TokenAttention, token_attention
 from .word_grouping import SpokenWord, merge_punctuation

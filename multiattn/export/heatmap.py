@@ -116,8 +116,7 @@ def tinted(
     """Return pixels with the palette's color of each value (0 to 1) over them."""
     colors = palette()[np.round(values * 255).astype(int)].astype(np.float32)  # [*grid, 4]
     alpha = colors[..., 3:] / 255
-    blended: Float32[np.ndarray, "*grid 3"] = pixels * (1 - alpha) + colors[..., :3] * alpha
-    return blended
+    return np.asarray(pixels * (1 - alpha) + colors[..., :3] * alpha)
 
 
 def scale_on_gray() -> UInt8[np.ndarray, "256 3"]:
@@ -138,8 +137,7 @@ def interpolate(
         columns: Positions in cells.
     """
     down, across = _weights(rows, values.shape[0]), _weights(columns, values.shape[1])
-    surface: Float[np.ndarray, "h w"] = np.clip(down @ values @ across.T, values.min(), values.max())
-    return surface
+    return np.asarray(np.clip(down @ values @ across.T, values.min(), values.max()))
 
 
 def _weights(positions: Float[np.ndarray, " n"], cells: int) -> Float[np.ndarray, "n {cells}"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..alignment.replay import check_one_each
+from ..checks import check_one_each
 from ..maps import AttentionMap, Axis, ungrounded
 from .canvas import INK, SOFT, Canvas, resized, width_of, wrap
 from .heatmap import blend, scale_on_gray

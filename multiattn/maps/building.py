@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ..alignment.replay import check_one_each
 from ..attention.heads import Head, valid_heads
-from ..checks import require
+from ..checks import check_one_each, require
 from ..errors import ModelError
 from ..inputs import Geometry
 from .attention_map import AttentionMap, Axis

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..alignment.replay import Replay, check_one_each, predicting_rows
+from ..alignment.replay import Replay, predicting_rows
 from ..attention import ProjectedContext, Tap
-from ..checks import require
+from ..checks import check_one_each, require
 from ..inputs import Geometry, Word
 from ..models import Captioner
 from ..registry import task_spec

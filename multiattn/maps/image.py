@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..alignment.replay import check_one_each
 from ..attention import Tap
-from ..checks import require
+from ..checks import check_one_each, require
 from ..inputs import Geometry
 from ..models import ViT
 from ..registry import task_spec

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from ..alignment.replay import check_one_each
 from ..attention.heads import Head
-from ..checks import require
+from ..checks import check_one_each, require
 from ..errors import ModelError
 from .attention_map import AttentionMap
 

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ..alignment.replay import check_one_each
 from ..alignment.teacher_forcing import FOUND_BY, SpeechReplay
 from ..attention import Head, ProjectedContext
+from ..checks import check_one_each
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from ..registry import task_spec

@@ -16,8 +16,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..alignment.replay import Replay, check_one_each, predicting_rows, word_labels
+from ..alignment.replay import Replay, predicting_rows, word_labels
 from ..attention import ProjectedContext, Tap
+from ..checks import check_one_each
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import VQA, SingleStream
