@@ -10,7 +10,10 @@ from ..weights import load_bundle
 from .base import Pipeline, find_device
 
 if TYPE_CHECKING:
-    from . import AnswerPipeline, CaptionPipeline, ClassifyPipeline, TranscribePipeline
+    from .answer import AnswerPipeline
+    from .caption import CaptionPipeline
+    from .classify import ClassifyPipeline
+    from .transcribe import TranscribePipeline
 
 
 @overload
