@@ -4,7 +4,7 @@ Every message reads "`x` must be ..., but is ... instead.". Nothing here waits f
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import MISSING, fields
 from functools import partial
 from operator import attrgetter
@@ -61,6 +61,22 @@ def check_at_least(config: object, least: int, names: Iterable[str]) -> None:
 def check_shares(config: object, names: Iterable[str]) -> None:
     """Raise ValueError unless each of these fields is at least 0 and below 1."""
     check_rules(config, *((name, 0 <= getattr(config, name) < 1, "at least 0 and below 1") for name in names))
+
+
+def check_one_each(count: int, what: str, **given: Sized | None) -> None:
+    """Refuse an argument that does not have one item for each of `count` things; None is left out.
+
+    Args:
+        count: Number of things.
+        what: What they are, for the message.
+        given: The arguments by name.
+
+    Raises:
+        ModelError: An argument has another number of items.
+    """
+    for name, items in given.items():
+        if items is not None and len(items) != count:
+            raise ModelError(f"`{name}` must be one for each of {count} {what}, but are {len(items)}.")
 
 
 def require_fields(

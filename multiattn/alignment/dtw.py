@@ -10,6 +10,8 @@ Source: openai-whisper, timing.py.
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
+from ..checks import check_argument
+
 FILTER_WIDTH = 7
 """Frames of the median filter, as in Whisper."""
 
@@ -37,8 +39,7 @@ def median_filter(x: Float[np.ndarray, "n m"], width: int) -> Float[np.ndarray, 
     Raises:
         ValueError: `width` is not odd.
     """
-    if width < 1 or width % 2 == 0:
-        raise ValueError(f"`width` must be an odd number, but is {width} instead.")
+    check_argument(width >= 1 and width % 2 == 1, "width", must="an odd number", value=width)
     half = width // 2
     if x.shape[1] <= half or width == 1:
         return x

@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ..attention import ProjectedContext
-from ..attention.heads import Head
+from ..attention import Head, ProjectedContext
 from ..errors import ModelError
 from ..models import SpeechRecognizer
 from .loops import median_and_focus

@@ -74,7 +74,9 @@ def progress(weights: Float[np.ndarray, "h n m"], *, frame_seconds: float = 0.02
     attention /= np.maximum(attention.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     median, focus = median_and_focus(attention, near=round(_NEAR_SECONDS / frame_seconds))
     seconds = median * frame_seconds
-    reached = _reached(seconds)
+    # the time reached at each token: the highest median of the last few tokens so far
+    medians = [np.median(seconds[max(0, i - _MEDIAN_TOKENS + 1) : i + 1]) for i in range(tokens)]
+    reached = np.maximum.accumulate(medians)
     before = np.concatenate([[0.0], reached[:-1]])
     return Progress(
         tokens=tokens,
@@ -98,12 +100,6 @@ def median_and_focus(
     rows = np.arange(n)
     focus = cumulative[rows, np.minimum(median + near + 1, m)] - cumulative[rows, np.maximum(median - near, 0)]
     return median, focus
-
-
-def _reached(seconds: np.ndarray) -> np.ndarray:
-    """Return the time reached at each token: the highest median of the last few tokens so far."""
-    medians = [np.median(seconds[max(0, i - _MEDIAN_TOKENS + 1) : i + 1]) for i in range(len(seconds))]
-    return np.maximum.accumulate(medians)
 
 
 def _stalled(seconds: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ..checks import check_one_each
 from ..errors import ModelError
 from ..inputs.text import Word
 
@@ -71,12 +72,8 @@ class Replay:
         Raises:
             ModelError: Sequences and words do not fit each other, or a sequence has no words.
         """
-        if words is not None and len(words) != len(sequences):
-            raise ModelError(f"`words` must be of {len(sequences)} {kind}s, but are of {len(words)} instead.")
-        padded = [torch.tensor(sequence, dtype=torch.int64) for sequence in sequences]
-        tokens = pad_sequence(padded, batch_first=True, padding_value=pad_token)  # (r, longest)
-        lengths = torch.tensor([len(sequence) for sequence in sequences])
-        attention_mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+        check_one_each(len(sequences), f"{kind}s", words=words)
+        tokens, attention_mask = pad_right(sequences, pad_token)  # (r, longest)
         inputs = tokens[:, :-1] if predicts else tokens  # (r, n)
         shares = [
             _shares(of_sequence, within, inputs.shape[1], text=f"{kind} {i}").to(device)
@@ -93,6 +90,19 @@ class Replay:
         """The score of each word of each text that a decoder predicts: the sum over its tokens."""
         chosen = scores.gather(-1, self.tokens[:, 1:, None])[..., 0]  # (r, n)
         return [(share > 0).float() @ row for share, row in zip(self.shares, chosen, strict=True)]
+
+
+def pad_right(
+    sequences: Sequence[Sequence[int]], pad_token: int
+) -> tuple[Int64[Tensor, "r longest"], Bool[Tensor, "r longest"]]:
+    """Return token sequences as one tensor, padded on the right, and the mask, False where a token is padding."""
+    tokens = pad_sequence(
+        [torch.tensor(sequence, dtype=torch.int64) for sequence in sequences],
+        batch_first=True,
+        padding_value=pad_token,
+    )
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    return tokens, torch.arange(tokens.shape[1]) < lengths[:, None]
 
 
 def predicting_rows(sequences: Sequence[Sequence[int]], prompt_lengths: Sequence[int]) -> list[slice]:

@@ -167,8 +167,7 @@ def _power(samples: np.ndarray, *, step: int, window: int) -> np.ndarray:
     before = (window - step) // 2
     padded = np.pad(samples.astype(np.float64), (before, window + step))
     windows = np.lib.stride_tricks.sliding_window_view(padded, window)[: count * step : step]  # (k, w)
-    found: np.ndarray = np.abs(np.fft.rfft(windows * np.hanning(window))) ** 2 / window
-    return found
+    return np.asarray(np.abs(np.fft.rfft(windows * np.hanning(window))) ** 2 / window)
 
 
 def _by_band(power: np.ndarray, *, rate: int) -> np.ndarray:

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from ..attention import Mask, ProjectedContext, Site, Tap
-from ..attention.heads import Head, valid_heads
+from ..attention import Head, Mask, ProjectedContext, Site, Tap, valid_heads
 from ..attention.score import Score
 from ..attention.tap import ungrouped
+from ..checks import check_one_each
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
@@ -198,8 +198,7 @@ def _log_probs(replay: Replay, item: int, logits: Float[Tensor, "r n V"], specia
     if special_ids:
         of_text = of_text.index_fill(-1, torch.tensor(sorted(special_ids), device=logits.device), -torch.inf)
     chosen = replay.tokens[item, 1:][rows, None]
-    log_probs: np.ndarray = of_text.log_softmax(dim=-1).gather(-1, chosen)[:, 0].cpu().numpy()
-    return log_probs
+    return np.asarray(of_text.log_softmax(dim=-1).gather(-1, chosen)[:, 0].cpu().numpy())
 
 
 def _check(
@@ -214,9 +213,7 @@ def _check(
         raise ModelError(
             f"`tokens` must be of as many transcripts for each of {contexts} recordings, but are of {len(tokens)}."
         )
-    for name, given in (("prompt_lengths", prompt_lengths), ("frames", frames)):
-        if len(given) != len(tokens):
-            raise ModelError(f"`{name}` must be one for each of {len(tokens)} transcripts, but are {len(given)}.")
+    check_one_each(len(tokens), "transcripts", prompt_lengths=prompt_lengths, frames=frames)
     for i, (text, start, count) in enumerate(zip(tokens, prompt_lengths, frames, strict=True)):
         if not 1 <= start <= len(text):
             raise ModelError(

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ..attention import ProjectedContext
-from ..attention.heads import Head
+from ..attention import Head, ProjectedContext
+from ..checks import check_one_each
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
@@ -72,10 +72,7 @@ def word_times(
         ModelError: The arguments do not fit each other, a head does not exist, or a transcript is longer than the
             decoder can read.
     """
-    batch = {"words": words, "log_probs": log_probs, "samples": samples, "attention": attention}
-    for name, given in batch.items():
-        if given is not None and len(given) != len(tokens):
-            raise ModelError(f"`{name}` must be one for each of {len(tokens)} transcripts, but are {len(given)}.")
+    check_one_each(len(tokens), "transcripts", words=words, log_probs=log_probs, samples=samples, attention=attention)
     if attention is None:
         attention = token_attention(
             model,

@@ -6,6 +6,7 @@ positions, the scores (how a query is compared with a key; window: for long sequ
 """
 
 from .cache import DecoderCache, GrowingCache, KeysValues, ProjectedContext
+from .heads import Head, valid_heads
 from .mask import OPEN, Mask
 from .multihead import Attention
 from .positions import LearnedPositions, Rotary, apply_rotary, rotary, rotary_2d, sinusoidal, sinusoidal_2d
@@ -19,6 +20,7 @@ __all__ = [
     "DecoderCache",
     "DotProductScore",
     "GrowingCache",
+    "Head",
     "KeysValues",
     "LearnedPositions",
     "Mask",
@@ -34,4 +36,5 @@ __all__ = [
     "rotary_2d",
     "sinusoidal",
     "sinusoidal_2d",
+    "valid_heads",
 ]

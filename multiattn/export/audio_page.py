@@ -18,7 +18,7 @@ from ..maps.attention_map import AttentionMap
 from .html import base64_of, jpeg, quantized, write_scripted
 from .naming import described
 from .sound import check_sound, envelope, log_mel_picture, sound_uri
-from .timed_text import TimedSegment, check_times, pieces_of, plain
+from .timed_text import TimedSegment, checked_words, pieces_of, plain
 
 LONGEST_SECONDS = 3600.0
 """The longest recording on a page, which holds all of its sound: an hour is about 50 MB."""
@@ -76,10 +76,7 @@ class PageRecording:
                 f"{self.name}: a page holds a recording of at most {LONGEST_SECONDS / 60:.0f} minutes, "
                 f"but this one has {self.seconds / 60:.0f}. Cut it, or leave the page away."
             )
-        words = [word for segment in self.segments for word in segment.words]
-        check_times(self.segments, "segment")
-        check_times(words, "word")
-        spelled = [word.text.strip() for word in words]
+        spelled = [word.text.strip() for word in checked_words(self.segments)]
         for windows in self.windows():
             labels: list[str] = []
             for one in windows:
@@ -123,7 +120,9 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
         "frame": recording.rate // 100 / recording.rate,
         "pictures": _pictures(recording),
         "segments": [_segment(segment) for segment in recording.segments],
-        "maps": [_map(windows) for windows in recording.windows()],
+        "maps": [
+            described(windows[0]) | {"windows": [_window(one) for one in windows]} for windows in recording.windows()
+        ],
     }
     write_scripted(path, title, "audio_page.html", data, ("timeline.js", "audio.js"), policy="; media-src data:")
 
@@ -154,10 +153,6 @@ def _segment(segment: TimedSegment) -> dict[str, object]:
             for piece in pieces_of(segment)
         ],
     }
-
-
-def _map(windows: list[AttentionMap]) -> dict[str, object]:
-    return described(windows[0]) | {"windows": [_window(one) for one in windows]}
 
 
 def _window(one: AttentionMap) -> dict[str, object]:

@@ -87,10 +87,16 @@ class Canvas:
 
     def save(self, path: str | Path) -> None:
         """Write the PNG; missing folders are made."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = in_folder(path)
         with _without_glyph_warnings():
             self._figure.savefig(path, format="png", dpi=_DPI, facecolor="white", metadata={"Software": "multiattn"})
+
+
+def in_folder(path: str | Path) -> Path:
+    """Return a path whose folder exists: missing folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 @contextmanager

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import require
 from ..errors import InputError
 from ..maps.attention_map import AttentionMap
+from .canvas import in_folder
 
 _FORMAT, _VERSION = "multiattn-map", 1
 
@@ -20,8 +22,7 @@ def save_map(attention_map: AttentionMap, path: str | Path) -> None:
     Raises:
         InputError: `path` does not end in .npz.
     """
-    path = _npz(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = in_folder(_npz(path))
     np.savez_compressed(path, values=attention_map.values)
     facts = {"format": _FORMAT, "version": _VERSION, **attention_map.to_dict()}
     path.with_suffix(".json").write_text(
@@ -47,8 +48,7 @@ def load_map(path: str | Path) -> AttentionMap:
 
 def _npz(path: str | Path) -> Path:
     path = Path(path)
-    if path.suffix != ".npz":
-        raise InputError(f"`path` of a map must end in .npz, but is {str(path)!r} instead.")
+    require(path.suffix == ".npz", "path", must="a path that ends in .npz", value=str(path), error=InputError)
     return path
 
 

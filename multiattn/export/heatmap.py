@@ -60,10 +60,8 @@ def blend(picture: Image.Image, attention_map: AttentionMap) -> Image.Image:
     if len(rows) and len(columns):
         values = scaled(attention_map.values)
         surface = interpolate(values, down[rows] * values.shape[0], across[columns] * values.shape[1])
-        heat = palette()[np.round(surface * 255).astype(int)].astype(np.float32)  # [h, w, 4]
-        alpha = heat[..., 3:] / 255
         seen_down, seen_across = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-        canvas[seen_down, seen_across] = pixels[seen_down, seen_across] * (1 - alpha) + heat[..., :3] * alpha
+        canvas[seen_down, seen_across] = tinted(pixels[seen_down, seen_across], surface)
         _frame(canvas, seen_down, seen_across)
     return Image.fromarray(np.round(canvas).astype(np.uint8))
 
@@ -112,11 +110,18 @@ def palette() -> UInt8[np.ndarray, "256 4"]:
     return table
 
 
-def on_gray(colors: UInt8[np.ndarray, "n 4"]) -> UInt8[np.ndarray, "n 3"]:
-    """Return colors of the palette as they look over gray."""
-    alpha = colors[:, 3:].astype(np.float32) / 255
-    seen: UInt8[np.ndarray, "n 3"] = np.round(colors[:, :3] * alpha + _BETWEEN * (1 - alpha)).astype(np.uint8)
-    return seen
+def tinted(
+    pixels: Float32[np.ndarray, "*#grid 3"], values: Float[np.ndarray, "*grid"]
+) -> Float32[np.ndarray, "*grid 3"]:
+    """Return pixels with the palette's color of each value (0 to 1) over them."""
+    colors = palette()[np.round(values * 255).astype(int)].astype(np.float32)  # [*grid, 4]
+    alpha = colors[..., 3:] / 255
+    return np.asarray(pixels * (1 - alpha) + colors[..., :3] * alpha)
+
+
+def scale_on_gray() -> UInt8[np.ndarray, "256 3"]:
+    """Return the colors from the lowest to the highest value as they look over gray."""
+    return np.round(tinted(np.full(3, _BETWEEN, np.float32), np.linspace(0.0, 1.0, 256))).astype(np.uint8)
 
 
 def interpolate(
@@ -132,8 +137,7 @@ def interpolate(
         columns: Positions in cells.
     """
     down, across = _weights(rows, values.shape[0]), _weights(columns, values.shape[1])
-    surface: Float[np.ndarray, "h w"] = np.clip(down @ values @ across.T, values.min(), values.max())
-    return surface
+    return np.asarray(np.clip(down @ values @ across.T, values.min(), values.max()))
 
 
 def _weights(positions: Float[np.ndarray, " n"], cells: int) -> Float[np.ndarray, "n {cells}"]:

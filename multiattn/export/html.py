@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from .canvas import in_folder
 from .heatmap import palette
 
 _SCRIPT_POLICY = "; script-src 'unsafe-inline'"
@@ -42,9 +43,7 @@ def write(path: str | Path, title: str, body: str, *, policy: str = "") -> None:
         policy: What its security policy allows besides images and styles in the page; by default nothing.
     """
     fields = {"title": html.escape(title), "style": part("page.css"), "body": body, "policy": policy}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(fill(part("shell.html"), fields), encoding="utf-8")
+    in_folder(path).write_text(fill(part("shell.html"), fields), encoding="utf-8")
 
 
 def write_scripted(

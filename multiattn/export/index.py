@@ -58,8 +58,7 @@ class IndexEntry:
         Raises:
             ValueError: The score is no probability.
         """
-        if self.score is not None:
-            check_score(self.label, self.score)
+        check_score(self.label, self.score)
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,7 +65,7 @@ def likelier(image_dependence: float) -> str:
     return f"× {times:.0f}" if times >= 9.95 else f"× {times:.2g}" if times < 0.995 else f"× {times:.1f}"
 
 
-def check_score(label: str, score: float) -> None:
-    """Raise ValueError if a score is no probability."""
-    if not (math.isfinite(score) and 0 <= score <= 1):
+def check_score(label: str, score: float | None) -> None:
+    """Raise ValueError if there is a score and it is no probability."""
+    if score is not None and not 0 <= score <= 1:
         raise ValueError(f"`score` of {label!r} must be between 0 and 1, but is {score} instead.")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ..maps.attention_map import AttentionMap
 from .canvas import FONT, INK, SOFT, Canvas, for_display, points, resized, wrap
-from .heatmap import blend, on_gray, palette
+from .heatmap import blend, scale_on_gray
 from .naming import meaning, origin, title
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _color_bar(axes: "matplotlib.axes.Axes", attention_map: AttentionMap, *, em:
     from matplotlib.ticker import MaxNLocator
 
     low, high = float(attention_map.values.min()), float(attention_map.values.max())
-    bar = on_gray(palette()[::-1])[:, None]  # [256, 1, 3], the highest on top
+    bar = scale_on_gray()[::-1, None]  # [256, 1, 3], the highest on top
     axes.imshow(bar, aspect="auto", extent=(0, 1, low, high if high > low else low + 1), interpolation="bilinear")
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..maps.attention_map import AttentionMap
-from ..maps.grounding import ungrounded
+from ..checks import check_argument
+from ..maps import AttentionMap, ungrounded
 from .canvas import for_display
 from .heatmap import SATURATION, placed
 from .html import base64_of, jpeg, quantized, write_scripted
@@ -41,8 +41,7 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPictur
     Raises:
         ValueError: There is no image.
     """
-    if not pictures:
-        raise ValueError("`pictures` must hold at least one picture, but is empty instead.")
+    check_argument(len(pictures) > 0, "pictures", must="at least one picture", value=pictures)
     data = {"saturation": SATURATION, "pictures": [_picture(picture) for picture in pictures]}
     write_scripted(path, title, "page.html", data, ("draw.js", "words.js", "page.js"))
 
@@ -72,24 +71,20 @@ def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
 def _predicted(picture: PagePicture) -> dict[str, object]:
     methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
     maps = [_map(one, with_target=methods[one.method] > 1) for one in picture.maps]
-    words = [_word(word) for word in picture.words]
-    text = {"title": "Caption", "words": words, "gaps": gaps(picture.words), "maps": maps}
+    text = _text("Caption", picture.words, "", maps)
     return {"predictions": _scores(picture.predictions), "heading": "Prediction", "texts": [text]}
 
 
 def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:
-    texts = [
-        _text("Question", question.question, stacks=stacks),
-        _text("Answer", question.answer, stacks=stacks),
-    ]
+    texts = []
+    for title, text in (("Question", question.question), ("Answer", question.answer)):
+        shown = text.maps if stacks else _without_stacks(text)
+        texts.append(_text(title, text.words, text.whole, [_map(one, with_target=False) for one in shown]))
     return {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
 
 
-def _text(title: str, text: PageText, *, stacks: bool) -> dict[str, object]:
-    shown = text.maps if stacks else _without_stacks(text)
-    maps = [_map(one, with_target=False) for one in shown]
-    words = [_word(word) for word in text.words]
-    return {"title": title, "words": words, "gaps": gaps(text.words, text.whole), "maps": maps}
+def _text(title: str, words: Sequence[PageWord], whole: str, maps: list[dict[str, object]]) -> dict[str, object]:
+    return {"title": title, "words": [_word(word) for word in words], "gaps": gaps(words, whole), "maps": maps}
 
 
 def _without_stacks(text: PageText) -> Sequence[AttentionMap]:
@@ -109,17 +104,18 @@ def _scores(scores: Sequence[tuple[str, float]]) -> list[list[str | float]]:
 
 
 def _word(word: PageWord) -> dict[str, object]:
-    facts: dict[str, object] = {"text": word.text, "probability": None, "without": None}
-    if word.probability is None:
+    probability, dependence = word.probability, word.image_dependence
+    known = None if probability is None else float(probability)
+    facts: dict[str, object] = {"text": word.text, "probability": known, "without": None}
+    if probability is None or dependence is None:
         return facts
-    facts["probability"] = float(word.probability)
-    if word.image_dependence is not None:
+    return facts | {
         # a word may be likelier without the image, but no probability is above 1
-        facts["without"] = min(1.0, word.probability * math.exp(-max(word.image_dependence, -700.0)))
-        facts["drop"] = float(word.image_dependence)
-        facts["likelier"] = likelier(word.image_dependence)
-        facts["ungrounded"] = ungrounded(word.image_dependence)
-    return facts
+        "without": min(1.0, probability * math.exp(-max(dependence, -700.0))),
+        "drop": float(dependence),
+        "likelier": likelier(dependence),
+        "ungrounded": ungrounded(dependence),
+    }
 
 
 def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, object]:

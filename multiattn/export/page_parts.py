@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from ..checks import check_argument
 from ..maps.attention_map import AttentionMap
 from .heatmap import placed
 from .naming import check_score, readable
@@ -32,8 +33,7 @@ class PageWord:
         Raises:
             ValueError: The probability is not one, or the dependence is not finite or comes without a probability.
         """
-        if self.probability is not None:
-            check_score(self.text, self.probability)
+        check_score(self.text, self.probability)
         if self.image_dependence is None:
             return
         if not math.isfinite(self.image_dependence):
@@ -101,8 +101,7 @@ class PageQuestion:
             ValueError: The question has no words, the maps of the two are by other methods, or a score is no
                 probability.
         """
-        if not self.question.words and not self.question.whole:
-            raise ValueError("`question` must have at least one word, but has none instead.")
+        check_argument(bool(self.question.words or self.question.whole), "question", must="at least one word", value="")
         asked, answered = self.question.methods(), self.answer.methods()
         if self.question.words and self.answer.words and asked != answered:
             raise ValueError(
@@ -163,8 +162,7 @@ class AskedPicture:
         Raises:
             ValueError: There is no question.
         """
-        if not self.questions:
-            raise ValueError("`questions` must hold at least one question, but is empty instead.")
+        check_argument(len(self.questions) > 0, "questions", must="at least one question", value=self.questions)
 
 
 def gaps(words: Sequence[PageWord], whole: str = "") -> list[str]:
@@ -190,8 +188,7 @@ def gaps(words: Sequence[PageWord], whole: str = "") -> list[str]:
 
 
 def _check_maps(maps: Sequence[AttentionMap], words: Sequence[PageWord]) -> None:
-    if not maps:
-        raise ValueError("`maps` must hold at least one map, but is empty instead.")
+    check_argument(len(maps) > 0, "maps", must="at least one map", value=maps)
     texts = tuple(word.text for word in words)
     for attention_map in maps:
         if attention_map.names not in _AXES:

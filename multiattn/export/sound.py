@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
+from ..checks import check_argument
 from .html import base64_of
 
 _DEPTH = 6.0
@@ -31,8 +32,9 @@ def check_sound(samples: np.ndarray, rate: int) -> None:
         )
     if not np.isfinite(samples).all():
         raise ValueError("`samples` must be finite, but holds NaN or infinity.")
-    if type(rate) is not int or rate < 1000:
-        raise ValueError(f"`rate` must be a whole number of samples a second from 1000, but is {rate!r} instead.")
+    check_argument(
+        type(rate) is int and rate >= 1000, "rate", must="a whole number of samples a second from 1000", value=rate
+    )
 
 
 def log_mel_picture(samples: Float[np.ndarray, " t"], *, rate: int) -> Iterator[UInt8[np.ndarray, "mels frames"]]:

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from ..maps.attention_map import AttentionMap, Axis
+from ..maps.attention_map import AttentionMap
 from .canvas import FONT, INK, SOFT, Canvas, points, width_of, wrap
-from .heatmap import palette, scaled
+from .heatmap import scaled, tinted
 from .naming import origin, title
 from .sound import check_sound, envelope, log_mel_picture
 from .timed_text import TimedWord, check_times
@@ -87,8 +87,8 @@ def alignment_png(
     _figure(time_map, span, sound, rate, [_label(text) for text in labels], shown, heading).save(path)
 
 
-def check_time_map(time_map: AttentionMap) -> Axis:
-    """Return the axis of time.
+def check_time_map(time_map: AttentionMap) -> None:
+    """Refuse a map without time.
 
     Raises:
         ValueError: The map has other axes than (token, time) or (word, time), or its time is not in seconds.
@@ -98,7 +98,6 @@ def check_time_map(time_map: AttentionMap) -> Axis:
             "`time_map` must have the axes ('token', 'time') or ('word', 'time'), the time in seconds, "
             f"but has {time_map.names}, the last in the unit {time_map.axes[-1].unit!r}, instead."
         )
-    return time_map.axes[1]
 
 
 def gray_picture(picture: UInt8[np.ndarray, "mels frames"], size: tuple[int, int]) -> Image.Image:
@@ -126,9 +125,7 @@ def over_sound(
     at = (np.arange(width) + 0.5) / width * seconds / time_map.axes[1].step - 0.5
     wide = np.stack([np.interp(at, np.arange(values.shape[1]), row) for row in values])  # [rows, w]
     tall = wide[np.arange(height) * len(values) // height]  # [h, w]
-    heat = palette()[np.round(255 * tall).astype(int)].astype(np.float32)  # [h, w, 4]
-    alpha = heat[..., 3:] / 255
-    return Image.fromarray(np.round(pixels * (1 - alpha) + heat[..., :3] * alpha).astype(np.uint8))
+    return Image.fromarray(np.round(tinted(pixels, tall)).astype(np.uint8))
 
 
 def _figure(

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
-from .timed_text import Piece, TimedSegment, TimedWord, check_times, in_order, pieces_of, plain
+from .canvas import in_folder
+from .timed_text import Piece, TimedSegment, TimedWord, checked_words, in_order, pieces_of, plain
 
 _LINE = 42
 """The most characters of a line of a subtitle, and below the most lines: what most guidelines for subtitles allow."""
@@ -81,9 +82,8 @@ def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
         ValueError: A time is not finite or below 0, or an end is before its start.
     """
     ((_, length),) = in_order([(0.0, duration)])
-    tiers = [("segments", _placed(segments, "segment"))]
-    if any(segment.words for segment in segments):
-        tiers.append(("words", _placed(_words(segments), "word")))
+    words = checked_words(segments)
+    tiers = [("segments", _placed(segments)), *([("words", _placed(words))] if words else [])]
     # a word may end a frame after the last sample
     length = max([length, *(intervals[-1][1] for _, intervals in tiers if intervals)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_seconds(length)}"]
@@ -121,13 +121,12 @@ def ctm(segments: Sequence[TimedSegment], *, recording: str) -> str:
             )
     # a line that begins with two semicolons is a comment
     name = "_".join(plain(recording).split()).replace(";;", "__", 1) or "recording"
-    lines = []
-    words = _words(segments)
-    for (start, end, text), word in zip(_placed(words, "word"), words, strict=True):
-        if text:
-            spelled = text.replace(" ", "_")
-            lines.append(f"{name} 1 {_seconds(start)} {_seconds(end - start)} {spelled} {word.score:.3f}\n")
-    return "".join(lines)
+    words = checked_words(segments)
+    return "".join(
+        f"{name} 1 {_seconds(start)} {_seconds(end - start)} {text.replace(' ', '_')} {word.score:.3f}\n"
+        for (start, end, text), word in zip(_placed(words), words, strict=True)
+        if text
+    )
 
 
 def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[str, object]]]:
@@ -138,9 +137,7 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
     Raises:
         ValueError: A time is not finite or below 0, or an end is before its start.
     """
-    words = _words(segments)
-    check_times(segments, "segment")
-    check_times(words, "word")
+    words = checked_words(segments)
     return {
         "segments": [
             {
@@ -165,9 +162,7 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a text as UTF-8 with plain line ends; missing folders are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="\n")
+    in_folder(path).write_text(text, encoding="utf-8", newline="\n")
 
 
 # --- cues ---
@@ -175,8 +170,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 def _cues(segments: Sequence[TimedSegment]) -> list[_Cue]:
     """Return the segments with text, cut to fit two lines; a segment without words is not cut."""
-    check_times(segments, "segment")
-    check_times(_words(segments), "word")
+    checked_words(segments)
     parts: list[tuple[float, float, list[Piece] | str]] = []
     for segment in segments:
         text = " ".join(plain(segment.text).split())
@@ -229,27 +223,16 @@ def _wrapped(said: list[Piece] | str) -> list[list[tuple[int | None, str]]]:
             lines[-1].append((time, text))
             length += len(text)
         else:
-            if lines:
-                before, last = lines[-1][-1]
-                lines[-1][-1] = (before, last.rstrip())
             lines.append([(time, text.lstrip())])
             length = len(text.lstrip())
-    if lines:
-        before, last = lines[-1][-1]
-        lines[-1][-1] = (before, last.rstrip())
-    return lines
+    return [[*line[:-1], (line[-1][0], line[-1][1].rstrip())] for line in lines]
 
 
 # --- times and intervals ---
 
 
-def _words(segments: Sequence[TimedSegment]) -> list[TimedWord]:
-    return [word for segment in segments for word in segment.words]
-
-
-def _placed(spoken: Sequence[TimedSegment | TimedWord], what: str) -> list[tuple[int, int, str]]:
+def _placed(spoken: Sequence[TimedSegment | TimedWord]) -> list[tuple[int, int, str]]:
     """Return start, end (milliseconds) and text of each, without overlap."""
-    check_times(spoken, what)
     times = in_order([(one.start, one.end) for one in spoken])
     return [(*span, " ".join(plain(one.text).split())) for span, one in zip(times, spoken, strict=True)]
 

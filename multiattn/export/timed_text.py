@@ -95,6 +95,18 @@ def check_times(spoken: Sequence[TimedSegment | TimedWord], what: str) -> None:
             )
 
 
+def checked_words(segments: Sequence[TimedSegment]) -> list[TimedWord]:
+    """Return the words of all segments, and check the times of both.
+
+    Raises:
+        ValueError: A time is not finite or below 0, or an end is before its start.
+    """
+    words = [word for segment in segments for word in segment.words]
+    check_times(segments, "segment")
+    check_times(words, "word")
+    return words
+
+
 def in_order(spans: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
     """Convert spans in seconds, ordered by start, to whole milliseconds: none overlaps the next, none is empty.
 

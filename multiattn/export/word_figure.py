@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..maps.attention_map import AttentionMap, Axis
-from ..maps.grounding import ungrounded
+from ..checks import check_one_each
+from ..maps import AttentionMap, Axis, ungrounded
 from .canvas import INK, SOFT, Canvas, resized, width_of, wrap
-from .heatmap import blend, on_gray, palette
+from .heatmap import blend, scale_on_gray
 from .naming import likelier, origin, readable, title
 
 _CELL = 224
@@ -74,10 +74,7 @@ def strip_png(
             or `image_dependence` does not have a number for each word.
     """
     labels = _words_of(word_map, "word_map")
-    if image_dependence is not None and len(image_dependence) != len(labels):
-        raise ValueError(
-            f"`image_dependence` must have a number for each of {len(labels)} words, but has {len(image_dependence)}."
-        )
+    check_one_each(len(labels), "words", image_dependence=image_dependence)
     small = _small(picture)
     cells = [_Cell(over, word) for over, word in zip(_blended(word_map, small), labels, strict=True)]
     foot = [origin(word_map), word_map.note, _OWN_SCALE]
@@ -199,7 +196,7 @@ def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequ
 
 def _scale(canvas: Canvas, top: int) -> None:
     """Draw the colors from the lowest to the highest value, as they look over gray."""
-    strip = np.repeat(on_gray(palette())[None], round(_EM), axis=0)  # [h, 256, 3]
+    strip = np.repeat(scale_on_gray()[None], round(_EM), axis=0)  # [h, 256, 3]
     words = (("lowest", _MARGIN), ("highest", _MARGIN + 60 + 256 + 10))
     for text, left in words:
         canvas.write(text, left, top + 0.45 * _EM, size=0.9 * _EM, color=SOFT)

@@ -115,7 +115,7 @@ def generate(
             "shorten it, so that a token fits after it"
         )
     max_tokens = min(options.max_tokens, config.max_length - length)
-    tokens, attention_mask = _padded(prompts, length, pad_token=config.pad_token, device=device)
+    tokens, attention_mask = pad_left(prompts, length, pad_token=config.pad_token, device=device)
     if scorer is not None and not options.renormalize:
         raise ModelError(
             "`renormalize` must be True with a scorer, which adds to log-probabilities, but is False instead"
@@ -199,7 +199,7 @@ def _check(prompts: Sequence[Sequence[int]], *, items: int, vocab_size: int, sto
             raise ModelError(f"`{name}` must have tokens from 0 to {vocab_size - 1}, but has {unknown[0]} instead")
 
 
-def _padded(
+def pad_left(
     prompts: Sequence[Sequence[int]], length: int, *, pad_token: int, device: torch.device
 ) -> tuple[Int64[Tensor, "b n"], Bool[Tensor, "b n"] | None]:
     """Pad prompts on their left. The mask is False at padding; None where there is none."""

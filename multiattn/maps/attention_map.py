@@ -117,8 +117,7 @@ class AttentionMap:
         self._check_values()
         _check_text("method", self.method)
         _check_texts("sites", self.sites)
-        if not self.sites:
-            raise ModelError("`sites` must name at least one attention, but is empty instead.")
+        require(self.sites != (), "sites", must="at least one attention", value=self.sites)
         heads = self.heads
         fits = isinstance(heads, tuple) and heads != () and all(type(head) is int and head >= 0 for head in heads)
         require(heads is None or fits, "heads", must="None or a tuple of indices from 0", value=heads)
@@ -134,19 +133,17 @@ class AttentionMap:
         fits = isinstance(self.axes, tuple) and all(isinstance(axis, Axis) for axis in self.axes)
         require(fits, "axes", must="a tuple of Axis", value=self.axes)
         names = tuple(axis.name for axis in self.axes)
-        if not names or len(set(names)) != len(names):
-            raise ModelError(f"`axes` must have one name each, at least one, but are {names} instead.")
+        require(0 < len(names) == len(set(names)), "axes", must="at least one, no name twice", value=names)
         if not isinstance(self.values, np.ndarray) or self.values.dtype != np.float32:
             kind = self.values.dtype if isinstance(self.values, np.ndarray) else type(self.values).__name__
             raise ModelError(f"`values` must be a float32 array, but is {kind} instead.")
-        if self.values.ndim != len(names):
-            raise ModelError(f"`values` must have the dimensions {names}, but has shape {self.values.shape} instead.")
-        if self.values.size == 0:
-            raise ModelError(f"`values` must not be empty, but has shape {self.values.shape} instead.")
+        shape = self.values.shape
+        fits = len(shape) == len(names) and self.values.size > 0
+        require(fits, "values", must=f"of the dimensions {names}, none of them 0", value=shape)
         if not np.isfinite(self.values).all():
             bad = int(np.count_nonzero(~np.isfinite(self.values)))
             raise ModelError(f"`values` must be finite, but has {bad} NaN or infinite values instead.")
-        for axis, size in zip(self.axes, self.values.shape, strict=True):
+        for axis, size in zip(self.axes, shape, strict=True):
             if axis.labels is not None and len(axis.labels) != size:
                 raise ModelError(
                     f"`labels` of axis `{axis.name}` must be as many as its positions ({size}), "
@@ -183,8 +180,8 @@ class AttentionMap:
             KeyError: A field is missing.
             ModelError: A field is wrong, or the values have another shape.
         """
-        if list(values.shape) != fields["shape"]:
-            raise ModelError(f"`values` must have shape {fields['shape']}, but has {list(values.shape)} instead.")
+        shape = list(values.shape)
+        require(shape == fields["shape"], "values", must=f"of shape {fields['shape']}", value=shape)
         return cls(
             values=values,
             axes=tuple(Axis.from_dict(axis) for axis in fields["axes"]),

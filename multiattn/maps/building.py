@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..attention.heads import Head, valid_heads
-from ..checks import require
+from ..checks import check_one_each, require
 from ..errors import ModelError
 from ..inputs import Geometry
 from .attention_map import AttentionMap, Axis
@@ -50,9 +50,13 @@ def checked_geometries(geometries: Sequence[Geometry | None] | None, pictures: i
     Raises:
         ModelError: There are some, but not one for each picture.
     """
-    if geometries is not None and len(geometries) != pictures:
-        raise ModelError(f"`geometries` must be one for each of {pictures} pictures, but are {len(geometries)}.")
+    check_one_each(pictures, "pictures", geometries=geometries)
     return [None] * pictures if geometries is None else geometries
+
+
+def check_pictures(images: Float[Tensor, "b c H W"]) -> None:
+    """Raise ModelError if the batch is empty."""
+    require(len(images) > 0, "images", must="at least one picture", value=tuple(images.shape))
 
 
 def image_size(images: Float[Tensor, "b c H W"]) -> tuple[int, int]:

@@ -14,14 +14,12 @@ from torch import Tensor
 
 from ..alignment.replay import Replay, predicting_rows
 from ..attention import ProjectedContext, Tap
-from ..checks import require
-from ..errors import ModelError
-from ..inputs import Geometry
-from ..inputs.text import Word
+from ..checks import check_one_each, require
+from ..inputs import Geometry, Word
 from ..models import Captioner
 from ..registry import task_spec
 from .attention_map import AttentionMap
-from .building import check_method, checked_geometries, image_size, word_attention, word_map
+from .building import check_method, check_pictures, checked_geometries, image_size, word_attention, word_map
 from .propagation import leaf, raising_blocks, relevance, rollout
 
 WORD_METHOD_NOTES = {
@@ -116,10 +114,8 @@ def replay_captions(
     Raises:
         ModelError: There are no pictures, or captions, pictures and words do not fit each other.
     """
-    if not len(images):
-        raise ModelError("`images` must be at least one picture, but are none.")
-    if len(tokens) != len(images):
-        raise ModelError(f"`tokens` must be of a caption for each of {len(images)} pictures, but are of {len(tokens)}.")
+    check_pictures(images)
+    check_one_each(len(images), "pictures", tokens=tokens)
     rule = "at least 1, for nothing predicts the start token"
     require(prompt_length >= 1, "prompt_length", must=rule, value=prompt_length)
     return Replay.of(

@@ -11,8 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..attention import Tap
-from ..checks import require
-from ..errors import ModelError
+from ..checks import check_one_each, require
 from ..inputs import Geometry
 from ..models import ViT
 from ..registry import task_spec
@@ -180,10 +179,7 @@ def _targets(model: ViT, images: Tensor, target: Sequence[int] | None) -> list[i
     if target is None:
         with torch.no_grad():
             return [int(index) for index in model(images).argmax(dim=-1)]
-    if len(target) != len(images):
-        raise ModelError(
-            f"`target` must name a class for each of {len(images)} pictures, but names {len(target)} instead."
-        )
+    check_one_each(len(images), "pictures", target=target)
     last = model.config.num_classes - 1
     for index in target:
         require(0 <= index <= last, "target", must=f"a class from 0 to {last}", value=index)

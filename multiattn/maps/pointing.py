@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from ..attention.heads import Head
-from ..checks import require
+from ..checks import check_one_each, require
 from ..errors import ModelError
 from .attention_map import AttentionMap
 
@@ -123,8 +123,7 @@ def _with_boxes(
     stacks: Sequence[AttentionMap], boxes: Sequence[Sequence[Box]]
 ) -> list[tuple[Float64[np.ndarray, "l h y x"], Bool[np.ndarray, "y x"]]]:
     """Of each question that has boxes: its maps, mean of the words, and which patches are in a box."""
-    if len(stacks) != len(boxes):
-        raise ModelError(f"`boxes` must be of {len(stacks)} questions, but are of {len(boxes)} instead.")
+    check_one_each(len(stacks), "questions", boxes=boxes)
     for stack in stacks:
         if stack.names != ("layer", "head", "word", "y", "x"):
             raise ModelError(f"`stacks` must have the axes (layer, head, word, y, x), but one has {stack.names}.")

@@ -11,9 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..alignment.teacher_forcing import FOUND_BY, SpeechReplay
-from ..attention import ProjectedContext
-from ..attention.heads import Head
-from ..errors import ModelError
+from ..attention import Head, ProjectedContext
+from ..checks import check_one_each
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from ..registry import task_spec
@@ -56,9 +55,7 @@ def speech_attention_stack(
     Raises:
         ModelError: The arguments do not fit each other, or a transcript is longer than the decoder can read.
     """
-    for name, given in (("words", words), ("starts", starts)):
-        if given is not None and len(given) != len(tokens):
-            raise ModelError(f"`{name}` must be one for each of {len(tokens)} transcripts, but are {len(given)}.")
+    check_one_each(len(tokens), "transcripts", words=words, starts=starts)
     replay = SpeechReplay.of(model, context, tokens, prompt_lengths=prompt_lengths, frames=frames, words=words)
     depth, num_heads = model.config.decoder.depth, model.config.decoder.num_heads
     shares = [

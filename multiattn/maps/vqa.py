@@ -14,10 +14,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from ..attention import ProjectedContext
-from ..attention.heads import Head, valid_heads
-from ..inputs import Geometry
-from ..inputs.text import Word
+from ..attention import Head, ProjectedContext, valid_heads
+from ..inputs import Geometry, Word
 from ..models import VQA, SingleStream
 from ..registry import task_spec
 from .attention_map import AttentionMap

@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..alignment.replay import Replay
-from ..attention import ProjectedContext, Tap
-from ..attention.heads import Head
+from ..attention import Head, ProjectedContext, Tap
 from ..errors import ModelError
 from ..models import VQA
 from .building import heads_of_layer

@@ -18,10 +18,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..alignment.replay import Replay, predicting_rows, word_labels
 from ..attention import ProjectedContext, Tap
+from ..checks import check_one_each
 from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import VQA, SingleStream
-from .building import image_size
+from .building import check_pictures, image_size
 
 
 class QuestionReading(NamedTuple):
@@ -99,12 +100,10 @@ class QuestionReplay:
             ModelError: There are no pictures; or questions, answers and words do not fit them, the model or each other.
         """
         count, pictures, device = len(questions), len(images), images.device
-        if not pictures:
-            raise ModelError("`images` must be at least one picture, but are none.")
+        check_pictures(images)
         if not count or count % pictures:
             raise ModelError(f"`questions` must be as many for each of {pictures} pictures, but are {count}.")
-        if len(answers) != count:
-            raise ModelError(f"`answers` must be one for each of {count} questions, but are {len(answers)}.")
+        check_one_each(count, "questions", answers=answers)
         read = Replay.of(
             questions,
             [slice(1, len(question) - 1) for question in questions],

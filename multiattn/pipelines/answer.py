@@ -11,6 +11,7 @@ from typing import Unpack, overload
 
 import torch
 
+from ..checks import require
 from ..errors import InputError
 from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ..inputs import ImageSource
@@ -22,7 +23,6 @@ from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_a
 from .base import (
     Pipeline,
     Prepared,
-    check_at_least_one,
     check_color,
     chosen_methods,
     prepared_batches,
@@ -35,7 +35,6 @@ from .options import (
     AnswerOptions,
     answer_search,
     check_answer_options,
-    check_names,
     checked_answers,
     first_token_of,
 )
@@ -154,7 +153,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             One result for each question; a `Failure` for a question that cannot be used. If an image cannot be used,
             all questions about it have the same `Failure`.
         """
-        check_at_least_one("batch_size", batch_size)
+        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         answered = self._of_pictures(inputs, self._request(answers, maps, options), batch_size=batch_size)
         return (result for _, results in answered for result in results)
 
@@ -163,7 +162,6 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
     ) -> Request:
         """Return the options of a call, checked."""
         methods = chosen_methods(maps, ANSWER_METHODS)
-        check_names(options, AnswerOptions)
         source = self.bundle.source or "the model"
         check_answer_options(options, writes=self._decoder is not None and answers is None, source=source)
         config = self._model.config.question

@@ -11,9 +11,9 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from ..alignment.replay import pad_right
 from ..attention import ProjectedContext
-from ..inputs import Geometry, Tokenizer
-from ..inputs.text import Word
+from ..inputs import Tokenizer, Word
 from ..maps import AnswerMaps, QuestionReading, answer_attention, answer_attention_stack, explain_answer, read_questions
 from ..models import VQA, SingleStream
 from .answer_decoders import AnswerDecoder, Found
@@ -93,8 +93,9 @@ class Answerer:
     def _answers(self, images: "_Images", asked: Sequence[Sequence[Question]], request: Request) -> list[list[Answer]]:
         """Return the answers to the same number of questions about each image."""
         questions = [question for of_image in asked for question in of_image]
-        tokens, attention_mask = self._padded(questions)
         model, context = self._model, images.context
+        tokens, mask = pad_right([one.tokens for one in questions], model.config.question.pad_token)  # (r, n)
+        tokens, attention_mask = tokens.to(self._device), None if mask.all() else mask.to(self._device)
         with torch.inference_mode():
             reading = projected = None
             if not isinstance(model, VQA):
@@ -131,16 +132,6 @@ class Answerer:
         return tuple(
             word.text for word in question.words if any(question.tokens[1 + piece] == unknown for piece in word.pieces)
         )
-
-    def _padded(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor | None]:
-        """Return the tokens (r, n), padded on the right, and the mask, False for padding; None without padding."""
-        counts = [len(question.tokens) for question in questions]
-        longest, pad = max(counts), self._model.config.question.pad_token
-        padded = [[*question.tokens, *[pad] * (longest - len(question.tokens))] for question in questions]
-        tokens = torch.tensor(padded, device=self._device)
-        if min(counts) == longest:
-            return tokens, None
-        return tokens, torch.arange(longest, device=self._device) < torch.tensor(counts, device=self._device)[:, None]
 
     def _with_maps(
         self,
@@ -186,7 +177,7 @@ class Answerer:
         reading: QuestionReading | None,
     ) -> tuple[list[list[AnswerMaps]], list[AnswerMaps]]:
         """Return the maps of each question by each method, and the maps of every layer and head."""
-        model, pixels, geometries = self._model, images.pixels, images.geometries
+        model, pixels, geometries = self._model, images.pixels, [item.geometry for item in images.items]
         tokens, words = [question.tokens for question, _ in answered], [question.words for question, _ in answered]
         answers = cast(list[int], [one.target for _, one in answered])  # or tokens, for all of them
         answer_words = [one.target_words for _, one in answered]
@@ -234,8 +225,3 @@ class _Images(NamedTuple):
         context = self.context
         part = context.select(chosen) if isinstance(context, ProjectedContext) else context[chosen]
         return _Images([self.items[row] for row in rows], self.pixels[chosen], part)
-
-    @property
-    def geometries(self) -> list[Geometry]:
-        """How each image was cut from its source."""
-        return [item.geometry for item in self.items]

@@ -3,9 +3,9 @@
 Notation: r questions, n tokens in each, D width of their states.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -15,8 +15,7 @@ from ..attention import ProjectedContext
 from ..errors import InputError
 from ..generation import Generated, GenerationConfig, generate, rank
 from ..generation.search import check_numbers
-from ..inputs import Tokenizer
-from ..inputs.text import Word
+from ..inputs import Tokenizer, Word
 from ..models import VQA, SingleStream, TextDecoder
 from .results import Candidate, WrittenWord, probability, shifted, written_words
 
@@ -40,18 +39,9 @@ class Found(NamedTuple):
     """Its words; their pieces count from the first token after the start token."""
 
 
-@runtime_checkable
-class AnswerDecoder(Protocol):
-    """Finds answers from the states of questions."""
-
-    def __call__(self, states: Float[Tensor, "r n D"], projected: ProjectedContext | None) -> list[Found]:
-        """Return the answers to each question.
-
-        Args:
-            states: The states of the questions' tokens, from the question encoder.
-            projected: Their keys and values for the decoder; None for a model without one.
-        """
-        ...
+AnswerDecoder = Callable[[Float[Tensor, "r n D"], ProjectedContext | None], list[Found]]
+"""Takes the states of the questions' tokens, from the question encoder, and their keys and values for the decoder (None
+for a model without one); returns the answers to each question."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +114,14 @@ class Ranked:
         assert projected is not None
         ranked = rank(self.decoder, projected, list(self.texts), most=max(_RANKED, self.top_k))
         start = self.decoder.config.start_token
-        found = []
-        for best in (of_question[: self.top_k] for of_question in ranked):
-            words = self.texts[best[0].tokens][1]
-            found.append(_found([(self.texts[one.tokens][0], one) for one in best], words, start=start))
-        return found
+        return [
+            _found(
+                [(self.texts[one.tokens][0], one) for one in best[: self.top_k]],
+                self.texts[best[0].tokens][1],
+                start=start,
+            )
+            for best in ranked
+        ]
 
 
 def encode_answers(

@@ -107,15 +107,6 @@ def check_color(encoder: ViTConfig, *, source: str) -> None:
         )
 
 
-def check_at_least_one(name: str, value: int) -> None:
-    """Refuse a number below 1.
-
-    Raises:
-        ModelError: It is below 1.
-    """
-    require(value >= 1, name, must="at least 1", value=value)
-
-
 def chosen_methods(maps: str | Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
     """Return the map methods asked for, each once, in the order asked for; all of them for "all".
 
@@ -205,20 +196,19 @@ def prepared_batches(
     inputs: Iterable[ImageSource], preprocessing: ImagePreprocessing, *, batch_size: int
 ) -> Iterator[list[Prepared | Failure]]:
     """Yield the images in order, in batches, ready for the model; arguments as for `stream_pictures`."""
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read") as pool:
-        waiting: deque[Future[Prepared | Failure]] = deque()
-        source = iter(inputs)
-        try:
-            while True:
-                ahead = 2 * batch_size - len(waiting)
-                waiting.extend(pool.submit(_prepare, picture, preprocessing) for picture in islice(source, ahead))
-                batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
-                if not batch:
-                    return
-                yield batch
-        finally:
-            for future in waiting:  # the caller stopped early
-                future.cancel()
+    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read")
+    waiting: deque[Future[Prepared | Failure]] = deque()
+    source = iter(inputs)
+    try:
+        while True:
+            ahead = 2 * batch_size - len(waiting)
+            waiting.extend(pool.submit(_prepare, picture, preprocessing) for picture in islice(source, ahead))
+            batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
+            if not batch:
+                return
+            yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)  # the caller may stop early
 
 
 def _prepare(picture: ImageSource, preprocessing: ImagePreprocessing) -> Prepared | Failure:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from ..attention import ProjectedContext
+from ..checks import require
 from ..errors import ModelError
 from ..generation import Generated, GenerationConfig, generate
 from ..generation.packing import lay_out_for_decoding
-from ..inputs import ImageSource
-from ..inputs.text import Word
+from ..inputs import ImageSource, Word
 from ..maps import (
     WORD_METHODS,
     explain_words,
@@ -33,7 +33,6 @@ from ..weights import ModelBundle
 from .base import (
     Pipeline,
     Prepared,
-    check_at_least_one,
     check_color,
     chosen_methods,
     one_or_all,
@@ -42,7 +41,7 @@ from .base import (
     tokenizer_of,
 )
 from .image_results import CaptionMap, CaptionResult
-from .options import CaptionOptions, caption_search, check_names
+from .options import CaptionOptions, caption_search
 from .results import Candidate, Failure, probability, shifted, written_words
 
 
@@ -126,19 +125,13 @@ class CaptionPipeline(Pipeline[Captioner]):
         `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call.
         """
         methods = chosen_methods(maps, WORD_METHODS)
-        check_at_least_one("batch_size", batch_size)
-        check_names(options, CaptionOptions)
+        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         search = caption_search(options, self.bundle.decoding, source=self.bundle.source)
         prompt = self._prompt(options.get("prompt"))
-        generator = None
-        if search.sample:
-            generator = torch.Generator(self.device)
-            seed = options.get("seed")
-            if seed is None:
-                generator.seed()
-            else:
-                generator.manual_seed(seed)
-        compute = partial(self._results, search=search, prompt=prompt, methods=methods, generator=generator)
+        seed, generator = options.get("seed"), torch.Generator(self.device)
+        generator.manual_seed(generator.seed() if seed is None else seed)
+        drawn = generator if search.sample else None
+        compute = partial(self._results, search=search, prompt=prompt, methods=methods, generator=drawn)
         return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size)
 
     def _prompt(self, asked: str | None) -> "_Prompt":

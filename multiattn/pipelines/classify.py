@@ -10,6 +10,7 @@ from typing import overload
 
 import torch
 
+from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
 from ..maps import METHODS, attention_stack, explain
@@ -18,7 +19,6 @@ from ..weights import ModelBundle
 from .base import (
     Pipeline,
     Prepared,
-    check_at_least_one,
     check_color,
     chosen_methods,
     one_or_all,
@@ -109,8 +109,8 @@ class ClassifyPipeline(Pipeline[ViT]):
         `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call.
         """
         methods = chosen_methods(maps, METHODS)
-        check_at_least_one("top_k", top_k)
-        check_at_least_one("batch_size", batch_size)
+        require(top_k >= 1, "top_k", must="at least 1", value=top_k)
+        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         compute = partial(self._results, methods=methods, top_k=top_k)
         return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size)
 

@@ -39,7 +39,7 @@ class ImageMap(SavedMap):
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page to explore the map and every layer and head."""
-        _write_page(path, self._page((self.map,)))
+        write_page(path, pictures=[self._page((self.map,))], title=self.name)
 
     @abstractmethod
     def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture | AskedPicture:
@@ -109,7 +109,7 @@ class ClassifyResult(Result):
             InputError: The result has no maps.
         """
         first = first_map(self.maps, 'classify(picture, maps="rollout")')
-        _write_page(path, first._page(tuple(one.map for one in self.maps)))
+        write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,7 @@ class CaptionResult(Result):
             InputError: The result has no maps.
         """
         first = first_map(self.maps, 'caption(picture, maps="attention")')
-        _write_page(path, first._page(tuple(one.map for one in self.maps)))
+        write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +292,8 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
         else:
             texts = PageText((), (), answer.question), PageText((), (), answer.answer)
             questions.append(PageQuestion(*texts, candidates=scores))
-    _write_page(path, AskedPicture(picture=shown.picture, name=shown.name, questions=questions))
+    page = AskedPicture(picture=shown.picture, name=shown.name, questions=questions)
+    write_page(path, pictures=[page], title=shown.name)
 
 
 def _page_question(
@@ -312,7 +313,3 @@ def _page_words(word_map: AttentionMap, words: Sequence[WrittenWord]) -> tuple[P
     return tuple(
         PageWord(label, word.probability, word.image_dependence) for label, word in zip(labels, words, strict=True)
     )
-
-
-def _write_page(path: str | Path, page: PagePicture | AskedPicture) -> None:
-    write_page(path, pictures=[page], title=page.name)

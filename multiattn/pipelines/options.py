@@ -5,10 +5,10 @@ default: `GenerationConfig.from_decoding` merges the three. Here are the checks 
 options of captions and answers; those of speech are in `transcribe.options`.
 """
 
-from collections.abc import Collection, Mapping
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TypedDict, get_type_hints
 
-from ..checks import require
+from ..checks import fits, require
 from ..errors import InputError, ModelError
 from ..generation import GenerationConfig, stated_options
 from ..inputs import Tokenizer
@@ -17,52 +17,36 @@ from ..registry import task_spec
 # --- checks ---
 
 
-def check_names(options: Mapping[str, object], kind: type) -> None:
-    """Refuse options that do not exist, as Python does for the parameters of a signature.
+_KINDS: Mapping[object, tuple[str, object]] = {
+    int | None: ("a whole number", int),
+    str | None: ("text", str),
+    Sequence[float] | None: ("a list of numbers", tuple[float, ...]),
+    Sequence[tuple[float, float]] | None: ("pairs of start and end in seconds", tuple[tuple[float, float], ...]),
+}
+"""Of an option's type: how messages name it, and the type as `fits` knows it. `GenerationConfig` and `SpeechOptions`
+check options of the other types."""
+
+
+def check_options(asked: Mapping[str, object], kind: type) -> None:
+    """Refuse options that do not exist, as Python does for the parameters of a signature, and values of other types.
 
     Args:
-        options: The options asked for.
+        asked: The options asked for.
         kind: The `TypedDict` of those that exist.
 
     Raises:
         TypeError: There is no such option.
+        ModelError: An option is of another type, or `seed` is one that `torch.Generator` cannot take.
     """
-    known = kind.__annotations__
-    if unknown := sorted(options.keys() - known.keys()):
+    known = get_type_hints(kind)
+    if unknown := sorted(asked.keys() - known.keys()):
         raise TypeError(f"there is no option {unknown[0]!r}; there are: {', '.join(known)}")
-
-
-def check_whole(asked: Mapping[str, object], names: Collection[str]) -> None:
-    """Refuse options of other types than int, where they are compared before `GenerationConfig` checks them.
-
-    Raises:
-        ModelError: An option is not None and not an int.
-    """
-    for name in names:
-        value = asked.get(name)
-        require(value is None or type(value) is int, name, must="a whole number", value=value)
-
-
-def check_texts(asked: Mapping[str, object], names: Collection[str]) -> None:
-    """Refuse options of other types than str.
-
-    Raises:
-        ModelError: An option is not None and not a str.
-    """
-    for name in names:
-        value = asked.get(name)
-        require(value is None or isinstance(value, str), name, must="text", value=value)
-
-
-def check_seed(asked: Mapping[str, object]) -> None:
-    """Refuse a `seed` that is not None and that `torch.Generator` cannot take.
-
-    Raises:
-        ModelError: It is not an int from 0 to 2**64 - 1.
-    """
     seed = asked.get("seed")
-    fits = seed is None or (type(seed) is int and 0 <= seed < 2**64)
-    require(fits, "seed", must="a whole number from 0 to 2**64 - 1", value=seed)
+    is_seed = seed is None or (type(seed) is int and 0 <= seed < 2**64)
+    require(is_seed, "seed", must="a whole number from 0 to 2**64 - 1", value=seed)
+    for name, value in asked.items():
+        must, fitting = _KINDS.get(known[name], ("", object))
+        require(value is None or fits(value, fitting), name, must=must, value=value)
 
 
 # --- captions ---
@@ -113,11 +97,10 @@ def caption_search(asked: CaptionOptions, decoding: Mapping[str, object], *, sou
         source: The model, for messages.
 
     Raises:
+        TypeError: There is no such option.
         ModelError: An option is out of range, does not fit another, or is unknown in `decoding`.
     """
-    check_whole(asked, ("num_beams", "num_return_sequences", "max_tokens"))
-    check_seed(asked)
-    check_texts(asked, ("prompt",))
+    check_options(asked, CaptionOptions)
     if not isinstance(decoding.get("prompt", ""), str):
         raise ModelError(f"{source}: `decoding` must have a text as `prompt`, but has {decoding['prompt']!r} instead")
     own = {"num_beams": 3} | stated_options(decoding, beside=task_spec("caption").not_generation, source=source)
@@ -168,9 +151,10 @@ def answer_search(asked: AnswerOptions, decoding: Mapping[str, object], *, sourc
         source: The model, for messages.
 
     Raises:
+        TypeError: There is no such option.
         ModelError: An option is out of range, or is unknown in `decoding`.
     """
-    check_whole(asked, ("num_beams", "max_tokens"))
+    check_options(asked, AnswerOptions)
     own = stated_options(decoding, beside=task_spec("answer").not_generation, source=source)
     if own.get("sample"):
         raise ModelError(f"{source}: `decoding` must search for answers, but has `sample` instead: take it out")
@@ -194,12 +178,12 @@ def check_answer_options(asked: AnswerOptions, *, writes: bool, source: str) -> 
         source: The model, for messages.
 
     Raises:
+        TypeError: There is no such option.
         ModelError: An option cannot be used.
     """
-    check_whole(asked, ("top_k",))
-    top_k, first = asked.get("top_k"), asked.get("first_token")
+    check_options(asked, AnswerOptions)
+    top_k = asked.get("top_k")
     require(top_k is None or top_k >= 1, "top_k", must="at least 1", value=top_k)
-    require(first is None or isinstance(first, str), "first_token", must="a token's name", value=first)
     for name in ("num_beams", "max_tokens"):
         if not writes and asked.get(name) is not None:
             raise ModelError(
@@ -245,10 +229,9 @@ def checked_answers(answers: object) -> list[str]:
         raise InputError("`answers` must have at least one answer, but has none: give some, or leave it out")
     seen: dict[str, int] = {}
     for index, answer in enumerate(answers):
-        if not isinstance(answer, str):
-            raise InputError(f"`answers[{index}]` must be text, but is {answer!r} instead")
-        if not answer.strip():
-            raise InputError(f"`answers[{index}]` must have more than spaces, but is {answer!r} instead")
+        name = f"answers[{index}]"
+        require(isinstance(answer, str), name, must="text", value=answer, error=InputError)
+        require(answer.strip() != "", name, must="more than spaces", value=answer, error=InputError)
         if (first := seen.setdefault(answer.strip(), index)) != index:
             raise InputError(
                 f"`answers` must be different, but {answer!r} is there twice ({first} and {index}): leave one out"

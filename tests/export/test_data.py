@@ -91,9 +91,9 @@ def test_files_are_readable_without_this_package(saved):
 
 
 def test_the_end_of_the_path_is_checked(saved):
-    with pytest.raises(InputError, match="must end in .npz, but is 'map.json' instead"):
+    with pytest.raises(InputError, match="`path` must be a path that ends in .npz, but is 'map.json' instead"):
         load_map("map.json")
-    with pytest.raises(InputError, match="must end in .npz, but is 'map' instead"):
+    with pytest.raises(InputError, match="`path` must be a path that ends in .npz, but is 'map' instead"):
         save_map(load_map(saved), "map")
 
 
@@ -142,7 +142,7 @@ def test_other_arrays_are_refused(saved):
     [
         ({"format": "other"}, "does not describe a map"),
         ({"version": 2}, "is of version 2, this program reads version 1. Update multiattn."),
-        ({"shape": [5, 11]}, r"`values` must have shape \[5, 11\], but has \[5, 7\] instead."),
+        ({"shape": [5, 11]}, r"`values` must be of shape \[5, 11\], but is \[5, 7\] instead."),
         ({"method": ""}, "`method` must be a text that is not empty"),
         ({"axes": 3}, "do not make a map"),
         ({"geometry": {"crop": [0, 0, 1, 1]}}, "do not make a map: `geometry` must have"),

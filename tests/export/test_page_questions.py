@@ -104,9 +104,9 @@ def test_nothing_in_a_question_can_leave_its_place(tmp_path, photo):
 def test_wrong_fields_are_named(photo):
     question = asked_text(("is", " it", "?"), 0, photo, answered=False)
     answer = asked_text(("yes",), 1, photo, answered=True)
-    with pytest.raises(ValueError, match="`questions` must hold at least one question, but is empty instead."):
+    with pytest.raises(ValueError, match=r"`questions` must be at least one question, but is \[\] instead."):
         AskedPicture(photo, "fox.jpg", [])
-    with pytest.raises(ValueError, match="`question` must have at least one word, but has none instead."):
+    with pytest.raises(ValueError, match="`question` must be at least one word, but is '' instead."):
         PageQuestion(PageText([], []), answer)
     message = "`answer` must have maps by the methods of the question, attention, relevance, layer and head, "
     with pytest.raises(ValueError, match=f"{message}but has attention, relevance instead."):
@@ -121,7 +121,7 @@ def test_wrong_fields_are_named(photo):
         PageText([PageWord("no")], answer.maps)
     with pytest.raises(ValueError, match=r"`words` must be those of the maps, \('yes',\), but are \(\) instead."):
         PageText([], answer.maps)
-    with pytest.raises(ValueError, match="`maps` must hold at least one map, but is empty instead."):
+    with pytest.raises(ValueError, match=r"`maps` must be at least one map, but is \[\] instead."):
         PageText(answer.words, [])
     with pytest.raises(ValueError, match="`geometry` of the map must say where it lies"):
         PageText(answer.words, [words_map(np.ones((1, 3, 5)), ("yes",), None)])

@@ -104,7 +104,7 @@ def test_strip_names_what_does_not_fit(tmp_path, photo):
         strip_png(picture_map(np.eye(5), whole(photo)), photo, path)
     with pytest.raises(ValueError, match=r"must have the axes .* but has \('token', 'time'\)"):
         strip_png(time_map(), photo, path)
-    with pytest.raises(ValueError, match="`image_dependence` must have a number for each of 5 words, but has 2"):
+    with pytest.raises(ValueError, match="`image_dependence` must be one for each of 5 words, but are 2"):
         strip_png(fitting, photo, path, image_dependence=[0.1, 0.2])
     with pytest.raises(ValueError, match="`picture` must be the map's source"):
         strip_png(fitting, photo.rotate(90, expand=True), path)

@@ -175,7 +175,7 @@ def test_words_of_a_prompt_have_maps_as_well(model, images):
 
 @pytest.mark.parametrize("method", WORD_METHODS)
 def test_no_pictures_are_refused(images, method):
-    with pytest.raises(ModelError, match="`images` must be at least one picture, but are none"):
+    with pytest.raises(ModelError, match=r"`images` must be at least one picture, but is \(0, "):
         explain_words(captioner(CONFIGS["class token, register"]), images[:0], [], [], method=method, prompt_length=2)
 
 
@@ -187,12 +187,12 @@ def test_no_pictures_are_refused(images, method):
         ({"layer": 3}, "`layer` must be from -3 to 2, but is 3 instead"),
         ({"head": 2}, "`head` must be from 0 to 1, but is 2 instead"),
         ({"prompt_length": 0}, "`prompt_length` must be at least 1, for nothing predicts the start token, but is 0"),
-        ({"tokens": TOKENS[:1]}, "`tokens` must be of a caption for each of 2 pictures, but are of 1"),
+        ({"tokens": TOKENS[:1]}, "`tokens` must be one for each of 2 pictures, but are 1"),
         ({"geometries": [None]}, "`geometries` must be one for each of 2 pictures, but are 1"),
         ({"geometries": [], "method": "rollout"}, "`geometries` must be one for each of 2 pictures, but are 0"),
         ({"geometries": [None] * 3}, "`geometries` must be one for each of 2 pictures, but are 3"),
-        ({"tokens": TOKENS * 2}, "`tokens` must be of a caption for each of 2 pictures, but are of 4"),
-        ({"words": WORDS[:1]}, "`words` must be of 2 captions, but are of 1 instead"),
+        ({"tokens": TOKENS * 2}, "`tokens` must be one for each of 2 pictures, but are 4"),
+        ({"words": WORDS[:1]}, "`words` must be one for each of 2 captions, but are 1"),
         ({"words": [WORDS[0], []]}, "`words` of caption 1 must be at least one, but are none"),
         (
             {"words": [[Word("a", 0, 1, (5,))], WORDS[1]]},

@@ -99,5 +99,5 @@ def test_deletion_and_insertion_follow_the_words_probability(model):
 
 
 def test_a_caption_too_few_is_refused(model):
-    with pytest.raises(ModelError, match="`tokens` must be of a caption for each of 2 pictures, but are of 1"):
+    with pytest.raises(ModelError, match="`tokens` must be one for each of 2 pictures, but are 1"):
         measure_image_dependence(model, pictures(), TOKENS[:1], WORDS[:1], prompt_length=PROMPT)

@@ -173,7 +173,7 @@ def test_labels_and_other_input_sizes(model):
         ({"method": "attention", "head": 3}, "`head` must be from 0 to 2 or 'sharpest', but is 3"),
         ({"method": "relevance", "target": [5, 0]}, "`target` must be a class from 0 to 4, but is 5"),
         ({"method": "rollout", "geometries": [None]}, "`geometries` must be one for each of 2 pictures, but are 1"),
-        ({"method": "relevance", "target": [1]}, "`target` must name a class for each of 2 pictures, but names 1"),
+        ({"method": "relevance", "target": [1]}, "`target` must be one for each of 2 pictures, but are 1"),
     ],
 )
 def test_refusals(model, images, options, message):

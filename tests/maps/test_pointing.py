@@ -80,7 +80,7 @@ def test_heads_are_chosen_that_help_each_other():
 @pytest.mark.parametrize(
     ("stacks", "boxes", "message"),
     [
-        ([stack_of({})], [], "`boxes` must be of 1 questions, but are of 0 instead"),
+        ([stack_of({})], [], "`boxes` must be one for each of 1 questions, but are 0"),
         ([stack_of({})], [[]], "`boxes` must be of at least one question, but no question has any"),
         ([stack_of({}, geometry=None)], [[(0.0, 0.0, 1.0, 1.0)]], "`over` must have a geometry"),
         ([], [], "`boxes` must be of at least one question"),

@@ -442,7 +442,7 @@ def test_a_confident_answer_still_has_relevance(images):
         ("decoder", {"answers": [3, 0, 1, 5]}, "`answers` must be tokens, from the start .*, but one is 3 instead"),
         ("decoder", {"answers": [[1, 2]]}, "`answers` must be one for each of 4 questions, but are 1"),
         ("decoder", {"answer_words": [[]] * 4}, "`words` of answer 0 must be at least one, but are none"),
-        ("decoder", {"answer_words": []}, "`words` must be of 4 answers, but are of 0 instead"),
+        ("decoder", {"answer_words": []}, "`words` must be one for each of 4 answers, but are 0"),
         (
             "decoder",
             {"answer_words": [[Word("a", 0, 1, (3,))]] * 4},
@@ -481,10 +481,10 @@ def test_a_choice_that_cannot_be_made(model, images, options, message):
 @pytest.mark.parametrize(
     ("pictures_there", "rows", "words", "message"),
     [
-        (0, [], [], "`images` must be at least one picture, but are none"),
+        (0, [], [], r"`images` must be at least one picture, but is \(0, "),
         (2, [], [], "`questions` must be as many for each of 2 pictures, but are 0"),
         (2, [0, 1, 2], QUESTION_WORDS[:3], "`questions` must be as many for each of 2 pictures, but are 3"),
-        (1, [0], QUESTION_WORDS, "`words` must be of 1 questions, but are of 4 instead"),
+        (1, [0], QUESTION_WORDS, "`words` must be one for each of 1 questions, but are 4"),
         (1, [0], [[]], "`words` of question 0 must be at least one, but are none: it has no maps"),
         (1, [1], [[Word("a", 0, 1, (3,))]], r"of the word 'a' must be from 0 to 2, but are \(3,\) instead"),
         (1, [1], [[Word("a", 0, 1, (-1,))]], r"of the word 'a' must be from 0 to 2, but are \(-1,\) instead"),

@@ -128,7 +128,7 @@ def test_answers_unusable_options(asked, decoding, message) -> None:
     [
         ({"top_k": 0}, "`top_k` must be at least 1, but is 0 instead"),
         ({"top_k": "5"}, "`top_k` must be a whole number, but is '5' instead"),
-        ({"first_token": 7}, "`first_token` must be a token's name, but is 7 instead"),
+        ({"first_token": 7}, "`first_token` must be text, but is 7 instead"),
         (
             {"num_beams": 3},
             "`num_beams` says how an answer is written, but tiny takes it from a list: leave `num_beams` out",
@@ -172,7 +172,7 @@ def test_checked_answers() -> None:
         ([], "`answers` must have at least one answer, but has none: give some, or leave it out"),
         ("yes", "`answers` must be a list of texts, but is 'yes' instead"),
         (["yes", 3], r"`answers\[1\]` must be text, but is 3 instead"),
-        (["yes", " "], r"`answers\[1\]` must have more than spaces, but is ' ' instead"),
+        (["yes", " "], r"`answers\[1\]` must be more than spaces, but is ' ' instead"),
         (["yes", "no", "yes "], r"`answers` must be different, but 'yes ' is there twice \(0 and 2\): leave one out"),
     ],
 )

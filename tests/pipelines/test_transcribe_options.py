@@ -6,7 +6,7 @@ import pytest
 
 from multiattn.errors import ModelError
 from multiattn.inputs import SpeechTokens
-from multiattn.pipelines.options import check_names
+from multiattn.pipelines.options import check_options
 from multiattn.pipelines.transcribe.options import TranscribeOptions, speech_options
 
 PLAIN = SpeechTokens(start=1, end=2)
@@ -103,7 +103,7 @@ def test_options_of_speech_are_passed_on() -> None:
         ({"temperatures": 0.5}, WHISPER, "`temperatures` must be a list of numbers, but is 0.5 instead"),
         ({"clips": [(0, 1)]}, PLAIN, "runs/mine writes no times, and transcribes whole recordings only: leave `clips`"),
         *[
-            ({"clips": clips}, WHISPER, "`clips` must be a list of pairs of start and end in seconds, but is")
+            ({"clips": clips}, WHISPER, "`clips` must be pairs of start and end in seconds, but is")
             for clips in (0.5, [3.0], [(1, 2, 3)], [("0", "1")], [(True, 2)])
         ],
         *[
@@ -135,8 +135,8 @@ def test_options_of_the_model_that_cannot_be_used_are_named(by_model, message) -
 
 
 def test_an_unknown_option_is_like_an_unknown_parameter() -> None:
-    check_names({"num_beams": 3, "seed": 1}, TranscribeOptions)
+    check_options({"num_beams": 3, "seed": 1}, TranscribeOptions)
     with pytest.raises(
         TypeError, match="there is no option 'beam'; there are: language, task, prompt, clips, num_beams, "
     ):
-        check_names({"beam": 3}, TranscribeOptions)
+        check_options({"beam": 3}, TranscribeOptions)

@@ -188,14 +188,15 @@ def _generate(
         )
     if options.timestamps and tokens.first_timestamp is not None:
         latest = options.max_initial_time
-        rule = TimestampRules(
-            tokens.first_timestamp,
-            tokens.end,
-            max(map(len, prompts)),
-            no_timestamps=tokens.no_timestamps,
-            latest_start=None if latest is None else round(latest / tokens.timestamp_step),
-        )
-        rules.append(rule)
+        rules = [
+            TimestampRules(
+                tokens.first_timestamp,
+                tokens.end,
+                max(map(len, prompts)),
+                no_timestamps=tokens.no_timestamps,
+                latest_start=None if latest is None else round(latest / tokens.timestamp_step),
+            )
+        ]
     return generate(
         speech.model.decoder,
         encoded.projected,

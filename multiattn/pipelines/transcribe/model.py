@@ -14,9 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...attention import ProjectedContext
-from ...inputs.mel import AudioPreprocessing
-from ...inputs.speech_tokens import SpeechTokens
-from ...inputs.text import Tokenizer
+from ...generation.generate import pad_left
+from ...inputs import AudioPreprocessing, SpeechTokens, Tokenizer
 from ...models.speech import SpeechRecognizer
 
 
@@ -91,35 +90,22 @@ class SpeechModel:
             features: Features of the window.
             length: Feature frames without padding.
         """
-        return self.detect_languages(self.encode(features[None], [length]))[0] if self.tokens.languages else None
-
-    @torch.inference_mode()
-    def detect_languages(self, encoded: Encoded) -> list[str | None]:
-        """Return the most probable language of each window; None for a model of one language."""
-        count = len(encoded.projected)
         if not self.tokens.languages:
-            return [None] * count
-        return self.likeliest_languages(self.next_token_logits(encoded.projected, [[self.tokens.start]] * count))
+            return None
+        encoded = self.encode(features[None], [length])
+        return self.likeliest_languages(self.next_token_logits(encoded.projected, [[self.tokens.start]]))[0]
 
     def likeliest_languages(self, logits: Float[Tensor, "b V"]) -> list[str | None]:
         """Return the most probable language of each window from the logits after the start token."""
         codes, ids = zip(*self.tokens.languages.items(), strict=True)
         return [codes[i] for i in logits[:, torch.tensor(ids, device=logits.device)].argmax(dim=-1).tolist()]
 
+    @torch.inference_mode()
     def next_token_logits(self, projected: ProjectedContext, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "b V"]:
         """Return the logits of the token after each window's prompt."""
         decoder, longest = self.model.decoder, max(map(len, prompts))
-        padding = [longest - len(prompt) for prompt in prompts]
-        tokens = [
-            [decoder.config.pad_token] * count + list(prompt) for count, prompt in zip(padding, prompts, strict=True)
-        ]
-        attention_mask = torch.arange(longest) >= torch.tensor(padding)[:, None]
-        logits = decoder(
-            torch.tensor(tokens, device=projected.device),
-            projected,
-            attention_mask=attention_mask.to(projected.device) if any(padding) else None,
-            last_only=True,
-        )
+        tokens, mask = pad_left(prompts, longest, pad_token=decoder.config.pad_token, device=projected.device)
+        logits = decoder(tokens, projected, attention_mask=mask, last_only=True)
         return logits[:, -1].float()  # type: ignore[no-any-return]
 
     def text_of(self, tokens: Sequence[int]) -> str:

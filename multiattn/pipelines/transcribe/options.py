@@ -14,7 +14,7 @@ from ...errors import ModelError
 from ...generation import GenerationConfig
 from ...inputs import SpeechTokens
 from ...registry import task_spec
-from ..options import check_seed, check_texts, check_whole
+from ..options import check_options
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class SpeechOptions:
         require(
             isinstance(self.temperatures, tuple)
             and len(self.temperatures) > 0
-            and all(_is_number(value) and 0 <= value < math.inf for value in self.temperatures),
+            and all(fits(value, float) and 0 <= value < math.inf for value in self.temperatures),
             "temperatures",
             must="at least one number of at least 0",
             value=self.temperatures,
@@ -91,9 +91,9 @@ class SpeechOptions:
             ("max_initial_time", 0.0, math.inf),
         ):
             value = getattr(self, name)
-            is_right = value is None or _is_number(value) and least <= value <= most
+            is_right = value is None or fits(value, float) and least <= value <= most
             require(is_right, name, must=f"a number from {least:g} to {most:g}, or None", value=value)
-        is_share = _is_number(self.ctc_weight) and 0 <= self.ctc_weight <= 1
+        is_share = fits(self.ctc_weight, float) and 0 <= self.ctc_weight <= 1
         require(is_share, "ctc_weight", must="a number from 0 to 1", value=self.ctc_weight)
         is_count = type(self.best_of) is int and self.best_of >= 1
         require(is_count, "best_of", must="a whole number of at least 1", value=self.best_of)
@@ -177,10 +177,11 @@ def speech_options(
         source: The model, for messages.
 
     Raises:
+        TypeError: There is no such option.
         ModelError: An option is out of range, or the model cannot do what it asks for; or an option of the model's
             directory is unknown or out of range.
     """
-    _check_kinds(asked)
+    check_options(asked, TranscribeOptions)
     if asked.get("ctc_weight") is None:  # a model that was trained with CTC may state the weight of its scores
         asked = TranscribeOptions(**{**asked, "ctc_weight": by_model.get("ctc_weight")})
     _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
@@ -199,19 +200,6 @@ def speech_options(
         initial_prompt=asked.get("prompt"),
         **{"condition_on_previous": tokens.previous is not None, **given},
     )
-
-
-def _check_kinds(asked: TranscribeOptions) -> None:
-    """Check types of options that are compared with something before their dataclass checks them, or never reach it."""
-    check_whole(asked, ("num_beams", "max_tokens"))
-    check_texts(asked, ("prompt", "language", "task"))
-    check_seed(asked)
-    for name, must, kind in (
-        ("temperatures", "a list of numbers", tuple[float, ...]),
-        ("clips", "a list of pairs of start and end in seconds", tuple[tuple[float, float], ...]),
-    ):
-        value = asked.get(name)
-        require(value is None or fits(value, kind), name, must=must, value=value)
 
 
 def _check_possible(asked: TranscribeOptions, tokens: SpeechTokens, *, has_ctc: bool, source: str) -> None:
@@ -240,12 +228,8 @@ def _as_floats(value: Any) -> Any:
     return float(value) if type(value) is int else value
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-
-
 def _are_clips(clips: tuple[tuple[float, float], ...]) -> bool:
     """Tell whether these are pairs of finite times, at least one, that rise from start to end and do not overlap."""
     times = [0.0, *(time for clip in clips for time in clip)]
-    are_times = all(_is_number(time) and math.isfinite(time) for time in times) and times == sorted(times)
+    are_times = all(fits(time, float) and math.isfinite(time) for time in times) and times == sorted(times)
     return len(clips) > 0 and are_times and all(start < end for start, end in clips)

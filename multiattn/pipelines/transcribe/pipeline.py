@@ -14,13 +14,11 @@ import torch
 from ...alignment.teacher_forcing import check_heads
 from ...checks import require
 from ...generation.packing import lay_out_for_decoding
-from ...inputs import SpeechTokens
-from ...inputs.audio import AudioSource, Recording
+from ...inputs import AudioSource, Recording, SpeechTokens
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
-from ..base import Pipeline, check_at_least_one, chosen_methods, one_or_all, tokenizer_of
-from ..options import check_names
+from ..base import Pipeline, chosen_methods, one_or_all, tokenizer_of
 from ..results import Failure
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, one_by_one, several_at_once
@@ -196,9 +194,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         self, words: bool, maps: str | Sequence[str] | None, batch_size: int | None, options: TranscribeOptions
     ) -> "_Plan":
         methods = chosen_methods(maps, SPEECH_METHODS)
-        if batch_size is not None:
-            check_at_least_one("batch_size", batch_size)
-        check_names(options, TranscribeOptions)
+        require(batch_size is None or batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         decoding = speech_options(
             options,
             self.bundle.decoding,

@@ -1,8 +1,9 @@
 """What the transcription pipeline returns: a transcript, which other programs can read, and the maps of its words."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -134,23 +135,25 @@ class Transcript(Result):
         Raises:
             InputError: "ctm" for a transcript whose words have no times.
         """
-        if kind == "textgrid":
-            return textgrid(self.segments, duration=self.duration)
-        if kind == "ctm":
-            return ctm(self.segments, recording=self.name)
-        return srt(self.segments) if kind == "srt" else vtt(self.segments)
+        writers: dict[Format, Callable[[Sequence[TimedSegment]], str]] = {
+            "srt": srt,
+            "vtt": vtt,
+            "textgrid": partial(textgrid, duration=self.duration),
+            "ctm": partial(ctm, recording=self.name),
+        }
+        return writers[kind](self.segments)
 
     def save_srt(self, path: str | Path) -> None:
         """Write subtitles as SubRip."""
-        self._write(path, self.formatted("srt"))
+        write_text(path, self.formatted("srt"))
 
     def save_vtt(self, path: str | Path) -> None:
         """Write subtitles as WebVTT."""
-        self._write(path, self.formatted("vtt"))
+        write_text(path, self.formatted("vtt"))
 
     def save_textgrid(self, path: str | Path) -> None:
         """Write interval tiers for Praat."""
-        self._write(path, self.formatted("textgrid"))
+        write_text(path, self.formatted("textgrid"))
 
     def save_ctm(self, path: str | Path) -> None:
         """Write a line for each word, for scoring tools.
@@ -158,11 +161,11 @@ class Transcript(Result):
         Raises:
             InputError: The words have no times.
         """
-        self._write(path, self.formatted("ctm"))
+        write_text(path, self.formatted("ctm"))
 
     def save_json(self, path: str | Path) -> None:
         """Write everything but the maps, as one JSON object."""
-        self._write(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page that plays the recording and highlights the word being spoken.
@@ -173,9 +176,6 @@ class Transcript(Result):
         first_map(self.maps, 'transcribe(recording, maps="attention")')
         title = "recording" if self.file is None else Path(self.file).name
         _write_page(path, title, self.maps, self.segments, language=self.language)
-
-    def _write(self, path: str | Path, text: str) -> None:
-        write_text(path, text)
 
 
 def _write_page(

@@ -16,12 +16,11 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from ...errors import ModelError
-from ...inputs.audio import Recording
-from ...inputs.mel import AudioPreprocessing
+from ...inputs import AudioPreprocessing, Recording
 from .decode import decode_windows, initial_prompt
 from .model import SpeechModel
 from .options import SpeechOptions
-from .segments import AddWords, DecodedWindow, Segment, WindowResult, window_segments
+from .segments import AddWords, DecodedWindow, Segment, window_segments
 from .vad import is_silent
 
 _TOO_HOT = 0.5
@@ -60,7 +59,7 @@ def transcribe_in_order(
         count = min(speech.window_frames, source.frames)
         language = speech.detect_language(source.window(0, count, size=speech.window_frames), count)
         options = replace(options, language=language)
-    prompt = _Prompt(speech, options)
+    previous = initial_prompt(speech, options)
     clips = [(0, source.frames)]
     if options.clips is not None:
         second = 1 / speech.preprocessing.frame_seconds
@@ -68,8 +67,8 @@ def transcribe_in_order(
     for seek, end in clips:
         while seek < end:
             count = min(speech.window_frames, end - seek)
-            segments, seek = _transcribe_window(
-                speech, source, options, prompt, first=seek, count=count, generator=generator, add_words=add_words
+            segments, seek, previous = _transcribe_window(
+                speech, source, options, previous, first=seek, count=count, generator=generator, add_words=add_words
             )
             yield from segments
 
@@ -78,20 +77,24 @@ def _transcribe_window(
     speech: SpeechModel,
     source: "_Features",
     options: SpeechOptions,
-    prompt: "_Prompt",
+    previous: list[int],
     *,
     first: int,
     count: int,
     generator: torch.Generator | None,
     add_words: AddWords | None,
-) -> tuple[Sequence[Segment], int]:
-    """Return the segments of the `count` feature frames from `first` on, and the frame where the next window begins."""
+) -> tuple[Sequence[Segment], int, list[int]]:
+    """Transcribe the `count` feature frames from `first` on.
+
+    Returns:
+        The segments, the frame where the next window begins, and the tokens of the text before that window.
+    """
     after, samples = first + count, source.samples(first, count)
     if count < speech.stride or is_silent(samples):  # too short to contain speech, or silent
-        return (), after
+        return (), after, previous
     features = source.window(first, count, size=speech.window_frames)
     encoded = speech.encode(features[None], [count], with_ctc=options.ctc_weight > 0)
-    [result] = decode_windows(speech, encoded, options, previous=[prompt.previous], generator=generator)
+    [result] = decode_windows(speech, encoded, options, previous=[previous], generator=generator)
     cut = window_segments(
         speech,
         DecodedWindow(encoded.projected, 0, samples, source.seconds(first), encoded.frames[0], result, options.task),
@@ -102,14 +105,18 @@ def _transcribe_window(
         add_words=add_words,
     )
     if cut is None:
-        return (), after
-    prompt.extend(cut.segments, result)
+        return (), after, previous
+    is_doubtful = result.hottest > _TOO_HOT or result.flags
+    if is_doubtful or not options.condition_on_previous:
+        previous = []
+    else:
+        previous = [*previous, *(token for segment in cut.segments for token in segment.tokens)]
     frame_seconds = speech.preprocessing.frame_seconds
     seek = after if cut.reached is None else first + round(cut.reached / frame_seconds)
     ends = [segment.words[-1].end for segment in cut.segments if segment.words]
     if cut.is_open and ends:
         seek = round(ends[-1] / frame_seconds)
-    return cut.segments, seek if first < seek <= after else after
+    return cut.segments, seek if first < seek <= after else after, previous
 
 
 class _Features(NamedTuple):
@@ -160,17 +167,3 @@ class _Features(NamedTuple):
 def _margin(preprocessing: AudioPreprocessing) -> int:
     """Return the frames, on each side, that a Fourier transform extends into."""
     return -(-(preprocessing.window // 2) // preprocessing.hop)
-
-
-class _Prompt:
-    """The text so far, as the prompt of the next window."""
-
-    def __init__(self, speech: SpeechModel, options: SpeechOptions) -> None:
-        self.previous = initial_prompt(speech, options)
-        self._conditions = options.condition_on_previous
-
-    def extend(self, segments: Sequence[Segment], result: WindowResult) -> None:
-        """Add the text of a window, or start again after it: without conditioning, or if the text is doubtful."""
-        self.previous = [*self.previous, *(token for segment in segments for token in segment.tokens)]
-        if not self._conditions or result.hottest > _TOO_HOT or result.flags:
-            self.previous = []

@@ -108,8 +108,7 @@ def _energy(samples: np.ndarray, rate: int) -> Float64[np.ndarray, " n"]:
     """Return the mean square of the samples (t,) of each frame."""
     starts = np.arange(0, -(-len(samples) * _FRAMES // rate)) * rate // _FRAMES
     sizes = np.diff(starts, append=len(samples))
-    energy: np.ndarray = np.add.reduceat(samples.astype(np.float64) ** 2, starts) / sizes
-    return energy
+    return np.asarray(np.add.reduceat(samples.astype(np.float64) ** 2, starts) / sizes)
 
 
 def _pauses(energy: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
@@ -118,8 +117,7 @@ def _pauses(energy: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     level = 10 * np.log10(smooth + 1e-12)
     floor, speech = np.percentile(level, (10, 95))
     threshold = max(SILENCE_DB, min(floor + _ABOVE_FLOOR, speech - _BELOW_SPEECH))
-    is_pause: np.ndarray = level < threshold
-    return is_pause
+    return np.asarray(level < threshold)
 
 
 def _sample(frame: int, rate: int) -> int:
