@@ -17,7 +17,7 @@ from torch import nn
 
 from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
-from multiattn.models.speech import SpeechEncoder
+from multiattn.models.speech_encoder import SpeechEncoder
 from multiattn.models.text_stack import TextConfig
 from multiattn.models.vit import ViT
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from multiattn.checks import require_fields
 from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, Tokenizer
-from multiattn.models.speech import PRESETS, SpeechConfig, SpeechEncoderConfig, SpeechRecognizer
+from multiattn.models.speech import PRESETS, SpeechConfig, SpeechRecognizer
+from multiattn.models.speech_encoder import SpeechEncoderConfig
 from multiattn.models.text_decoder import TextDecoderConfig
 from multiattn.weights import ModelBundle, load_bundle
 from multiattn.weights.bundle import VOCABULARY

@@ -1,13 +1,14 @@
 """The models. Each file holds a frozen configuration, its presets by name, and the module.
 
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
-`single_stream` answers questions in one stack, and `speech` transcribes. `text_encoder` and `text_decoder`, the text
+`single_stream` answers questions in one stack, and `speech` transcribes, with `speech_encoder`. `text_encoder` and `text_decoder`, the text
 parts, derive from `text_stack`. `common` has the checks of configurations and the initial weights.
 """
 
 from .captioner import Captioner, CaptionerConfig
 from .single_stream import SingleStream, SingleStreamConfig
-from .speech import SpeechConfig, SpeechEncoder, SpeechEncoderConfig, SpeechRecognizer
+from .speech import SpeechConfig, SpeechRecognizer
+from .speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig
 from .vit import PRESETS, ViT, ViTConfig

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from multiattn.models.speech import SpeechEncoder
+from multiattn.models.speech_encoder import SpeechEncoder
 
 from .audio_augmentation import at_speed
 from .feature_store import Encoded, FeatureStore

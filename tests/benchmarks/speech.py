@@ -20,7 +20,8 @@ from multiattn.generation.packing import lay_out_for_decoding
 from multiattn.inputs import AudioPreprocessing
 from multiattn.inputs.text import Word
 from multiattn.models import SpeechEncoderConfig, SpeechRecognizer
-from multiattn.models.speech import PRESETS, SpeechEncoder
+from multiattn.models.speech import PRESETS
+from multiattn.models.speech_encoder import SpeechEncoder
 from multiattn.weights.hf_whisper import TABLE
 
 from .memory import peak_bytes

@@ -10,7 +10,7 @@ import soundfile as sf
 import torch
 
 from multiattn.inputs import AudioPreprocessing
-from multiattn.models.speech import SpeechEncoder, SpeechEncoderConfig
+from multiattn.models.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from multiattn.tasks import TranscribeData
 from multiattn.tasks.contracts import TokenFormat, TranscribeNeeds
 from multiattn.tasks.loading.speech_batches import SpeechBatch
