@@ -1,8 +1,9 @@
 """The models. Each file holds a frozen configuration, its presets by name, and the module.
 
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
-`single_stream` answers questions in one stack, and `speech` transcribes, with `speech_encoder`. `text_encoder` and `text_decoder`, the text
-parts, derive from `text_stack`. `common` has the checks of configurations and the initial weights.
+`single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `text_encoder` and
+`text_decoder`, the text parts, derive from `text_stack`. `common` has the checks of configurations and the initial
+weights.
 """
 
 from .captioner import Captioner, CaptionerConfig
