@@ -1,5 +1,16 @@
 """The training application: Lightning tasks and their data modules, imported as `multiattn.tasks`.
 
+    contracts               what a task and its data module tell each other
+    base, text_task         what all tasks share; what the three with a vocabulary share
+    classify, caption, transcribe, answer      a task each, with its `_data` module, and its model in `_model`
+    parts                   options that say which encoder a model starts from
+    losses, metrics         what is minimized; what is measured
+    optim, seeding          the optimizer; random seeds by position in the training
+    self_critical, spec_augment                fine-tuning captions for CIDEr-D; masks on speech features
+    loading/                records to samples and batches, stored features
+    callbacks, map_callbacks                   checkpoints and the model directory; maps during a training
+    training, lightning_cli, arguments, former_keys, stopping      the command line
+
 The names below are imported when they are first asked for, so that a module here can be reached without Lightning.
 """
 

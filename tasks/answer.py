@@ -16,14 +16,13 @@ from multiattn.models.vqa import VQA
 
 from .answer_model import AnswerKind, AnswerStart, VQAOutput, answer_scores, answer_tap, teacher_forced
 from .base import Prediction
-from .caption_model import image_context
 from .contracts import AnswerNeeds, TextFacts, TokenFormat
 from .loading.question_batches import AnswerBatch
 from .losses import ClosedLoss, ShiftedTargets, TextLoss, bag_of_words_loss, pointing_loss, shift_targets
-from .metrics import Score, score_answers
+from .metrics import score_answers
 from .optim import Optimization
 from .parts import VisionEncoder
-from .text_task import TextTask
+from .text_task import TextTask, image_context
 
 
 class Answer(NamedTuple):
@@ -40,6 +39,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
     task = "answer"
     trained_on = "training questions"
     shown_scores = ("accuracy", "vqa_accuracy")
+    score = staticmethod(score_answers)
     preprocessing: ImagePreprocessing
 
     def __init__(
@@ -154,11 +154,6 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         del facts
         kind = ClosedLoss if self.answer == "closed" else TextLoss
         return kind(label_smoothing=self.label_smoothing)
-
-    @property
-    def score(self) -> Score:
-        """See `TextTask`."""
-        return score_answers
 
     def shared_step(self, batch: AnswerBatch, split: str) -> Tensor | None:
         """Compute and log the loss of a batch; outside of training, answer all its questions, too."""

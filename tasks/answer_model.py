@@ -20,7 +20,6 @@ from multiattn.models.text_encoder import TextEncoder, TextEncoderConfig
 from multiattn.models.vqa import VQA, VQAConfig
 from multiattn.weights import load_text_encoder
 
-from .caption_model import image_context
 from .contracts import TextFacts, special_tokens
 from .losses import ShiftedTargets
 from .parts import (
@@ -32,6 +31,7 @@ from .parts import (
     require_training_only,
     start_vision,
 )
+from .text_task import image_context
 
 AnswerKind = Literal["closed", "decoder"]
 """From a closed list, by a classifier; or in words, by a decoder."""

@@ -116,9 +116,17 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         return {}
 
     def configure_model(self) -> None:
-        """Build the model, the loss and the metrics, once; tell the data module about them each time."""
-        data = self.data
-        data.needs = self.needs()
+        """Build the model, the loss and the metrics, once; tell the data module about them each time.
+
+        Raises:
+            ModelError: The data module is for another task.
+        """
+        data, needs = self.data, self.needs()
+        if type(data.needs) is not type(needs):
+            raise ModelError(
+                f"`data` must be a data module for the task {self.task}, but is {type(data).__name__} instead."
+            )
+        data.needs = needs
         if self._modules["model"] is not None:
             return
         facts = data.facts()

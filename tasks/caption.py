@@ -10,16 +10,16 @@ from multiattn.generation import Generated
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models.captioner import Captioner
 
-from .caption_model import CaptionStart, image_context, teacher_forced
+from .caption_model import CaptionStart, teacher_forced
 from .contracts import ImageTextNeeds, TextFacts, TokenFormat
 from .loading.caption_batches import CaptionBatch
 from .losses import TextLoss, shift_targets
-from .metrics import Score, score_captions
+from .metrics import score_captions
 from .optim import Optimization
 from .parts import VisionEncoder
 from .seeding import seed_for
 from .self_critical import Rewards, SelfCritical, self_critical_step
-from .text_task import WritingTask, set_mode
+from .text_task import WritingTask, image_context, set_mode
 
 
 class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
@@ -28,6 +28,7 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
     task = "caption"
     trained_on = "training captions"
     shown_scores = ("cider",)
+    score = staticmethod(score_captions)
     preprocessing: ImagePreprocessing
 
     def __init__(
@@ -96,11 +97,6 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
         """Cross-entropy, which validation logs in either case; and the rewards, where they are the objective."""
         self.rewards = Rewards(facts.references()) if self.objective == "self_critical" else None
         return TextLoss(label_smoothing=self.label_smoothing)
-
-    @property
-    def score(self) -> Score:
-        """See `WritingTask`."""
-        return score_captions
 
     def on_train_batch_start(self, batch: CaptionBatch, batch_idx: int) -> None:
         """Seed the step, and set the mode of the parts.

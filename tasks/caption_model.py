@@ -6,13 +6,11 @@ b images, m image tokens, D the encoder's width, C width of the decoder's contex
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from multiattn.models.captioner import Captioner, CaptionerConfig
 from multiattn.models.text_decoder import TextDecoderConfig
-from multiattn.models.vqa import VQA
 
 from .contracts import TextFacts
 from .parts import (
@@ -25,6 +23,7 @@ from .parts import (
     require_training_only,
     start_vision,
 )
+from .text_task import image_context
 
 
 @dataclass
@@ -63,30 +62,6 @@ class CaptionStart(VisionStart):
             model.load_state_dict(model.state_dict() | kept)
         self.fill(model.encoder)
         return model
-
-
-def image_context(
-    model: Captioner | VQA,
-    images: Float[Tensor, "b 3 H W"] | None,
-    features: Float[Tensor, "b m D"] | None,
-    *,
-    frozen: bool,
-) -> Float[Tensor, "b m C"]:
-    """What a text attends to, from images or from stored features.
-
-    Args:
-        model: A captioner, or a model that answers.
-        images: Normalized images; None where there are features.
-        features: The output of `model.encoder.features`, in any precision.
-        frozen: Whether the encoder runs without a gradient.
-    """
-    if features is not None:
-        texts = model.decoder if isinstance(model, Captioner) else model.question
-        return model.bridged(features.to(texts.embedding.weight.dtype))
-    assert images is not None
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-        features = model.encoder.features(images)
-    return model.bridged(features)
 
 
 def teacher_forced(

@@ -13,15 +13,13 @@ def seed_for(*position: int) -> int:
 
 def seed_all(*position: int) -> None:
     """Seed the generators of torch (all devices), numpy and Python for a position."""
-    seed = seed_for(*position)
-    torch.manual_seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
-    random.seed(seed)
+    torch.manual_seed(seed_item(*position))
 
 
-def seed_item(*position: int) -> None:
-    """As `seed_all`, but only the CPU generator of torch: cheap enough for every item."""
+def seed_item(*position: int) -> int:
+    """As `seed_all`, but only the CPU generator of torch: cheap enough for every item. Returns the seed."""
     seed = seed_for(*position)
     torch.default_generator.manual_seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     random.seed(seed)
+    return seed

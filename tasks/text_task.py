@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from multiattn.attention import ProjectedContext
@@ -61,6 +62,9 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     shown_scores: tuple[str, ...]
     """The scores that the progress bar shows."""
 
+    score: Score
+    """Scores texts."""
+
     model: ModelT
     opening: list[int]
     """The tokens that every text continues: the start token, and a prompt."""
@@ -107,11 +111,6 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         )
         self.options = replace(options, num_return_sequences=1)
         self._eager_pass = self._pass = forward_pass
-
-    @property
-    @abstractmethod
-    def score(self) -> Score:
-        """The function that scores texts."""
 
     @property
     def encoder_is_frozen(self) -> bool:
@@ -259,6 +258,30 @@ class WritingTask(TextTask[BatchT, NeedsT, ModelT], Generic[BatchT, NeedsT, Mode
     def generate(self, batch: BatchT, rows: Sequence[int]) -> list[Generated]:
         """Write a text about each of these items of a batch."""
         return self.decode(self.context(batch, rows)) if len(rows) else []
+
+
+def image_context(
+    model: Captioner | VQA,
+    images: Float[Tensor, "b 3 H W"] | None,
+    features: Float[Tensor, "b m D"] | None,
+    *,
+    frozen: bool,
+) -> Float[Tensor, "b m C"]:
+    """What a text attends to, from images or from stored features.
+
+    Args:
+        model: A captioner, or a model that answers.
+        images: Normalized images; None where there are features.
+        features: The output of `model.encoder.features`, in any precision.
+        frozen: Whether the encoder runs without a gradient.
+    """
+    if features is not None:
+        texts = model.decoder if isinstance(model, Captioner) else model.question
+        return model.bridged(features.to(texts.embedding.weight.dtype))
+    assert images is not None
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+        features = model.encoder.features(images)
+    return model.bridged(features)
 
 
 def generate_texts(

@@ -15,7 +15,7 @@ from multiattn.models.speech import SpeechRecognizer
 from .contracts import TextFacts, TokenFormat, TranscribeNeeds
 from .loading.speech_batches import SpeechBatch
 from .losses import SpeechLosses, SpeechOutput, TranscribeLoss, shift_targets
-from .metrics import Score, score_transcripts
+from .metrics import score_transcripts
 from .optim import Optimization
 from .parts import AudioEncoder
 from .spec_augment import SpecAugment, spec_augment
@@ -87,7 +87,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         self.preprocessing = start.preprocessing
         self.from_scratch = not start.keeps_vocabulary
         self.ctc_weight, self.spec_augment, self.language = ctc_weight, spec_augment, language
-        self._score = score_transcripts(normalizer)
+        self.score = score_transcripts(normalizer)
 
     def needs(self) -> TranscribeNeeds:
         """See `BaseTask`."""
@@ -101,13 +101,17 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
             keeps_padding=self.model.config.context == "all",
         )
 
-    def build_model(self, facts: TextFacts) -> SpeechRecognizer:
-        """See `WritingTask`."""
+    def require_pace(self, facts: TextFacts) -> None:
+        """See `TextTask`; and check that no masks are asked for on stored features."""
+        super().require_pace(facts)
         if facts.stores_features and self.spec_augment is not None:
             raise ModelError(
                 "`spec_augment` must not come with `features`: the encoder's output for a recording is computed once. "
                 "Leave one of them out."
             )
+
+    def build_model(self, facts: TextFacts) -> SpeechRecognizer:
+        """See `TextTask`."""
         model = super().build_model(facts)
         config = model.decoder.config
         tokens = SpeechTokens.of(
@@ -127,11 +131,6 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
             blank=config.pad_token,
             end=config.end_token,
         )
-
-    @property
-    def score(self) -> Score:
-        """See `WritingTask`."""
-        return self._score
 
     def batch_loss(self, batch: SpeechBatch, split: str) -> Tensor:
         """The weighted sum of cross-entropy and CTC."""

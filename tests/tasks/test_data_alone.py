@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from multiattn.errors import ModelError
-from multiattn.tasks import AnswerData, CaptionData, ClassifyData, TranscribeData
+from multiattn.tasks import AnswerData, CaptionData, ClassifyData, ClassifyTask, TranscribeData
 
 from .asked import draw_asked
 from .attach import grouped
@@ -62,3 +63,10 @@ def test_features_need_the_encoder_of_a_task(roots: Any, tmp_path: Path) -> None
     data = CaptionData(str(roots(draw_captioned)), features=str(tmp_path), **SMALL)
     with pytest.raises(ModelError, match="`features` must come with a task, whose encoder computes them"):
         data.train_dataloader()
+
+
+def test_a_task_refuses_the_data_of_another() -> None:
+    task = ClassifyTask()
+    task._trainer = SimpleNamespace(datamodule=CaptionData("data"))
+    with pytest.raises(ModelError, match="`data` must be a data module for the task classify, but is CaptionData"):
+        task.configure_model()

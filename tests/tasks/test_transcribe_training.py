@@ -176,7 +176,7 @@ def test_features_from_disk_teach_as_the_recordings_do(spoken: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("", "`encoder_lr_share` must be 0 with `features`"),
+        ("", "`audio.lr_share` must be 0 with `features`"),
         ("--model.audio.lr_share=0", "`spec_augment` must not come with `features`"),
     ],
 )
