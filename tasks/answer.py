@@ -151,7 +151,6 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
 
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy: of the list's answers, or of the answer's tokens."""
-        del facts
         kind = ClosedLoss if self.answer == "closed" else TextLoss
         return kind(label_smoothing=self.label_smoothing)
 
@@ -185,7 +184,6 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
 
     def predict_step(self, batch: AnswerBatch, batch_idx: int) -> list[Prediction]:
         """Answer each question."""
-        del batch_idx
         if len(batch.indices) == 0:
             return []
         states = self._read(batch)

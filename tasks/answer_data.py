@@ -20,7 +20,6 @@ from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
 from .loading.pictures import Sample
 from .loading.question_batches import (
-    AnswerBatch,
     AnswerCollate,
     Answers,
     ClosedAnswers,
@@ -29,8 +28,6 @@ from .loading.question_batches import (
 )
 from .loading.tokens import TokenRows, known_tokens
 from .loading.transforms import Augmentation
-
-__all__ = ["AnswerBatch", "AnswerData"]
 
 
 class AnswerData(ImageTextData[AnswerNeeds]):

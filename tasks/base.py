@@ -78,7 +78,6 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def build_metrics(self, facts: FactsT) -> MetricCollection:
         """Build the metrics that grow batch by batch, for one split; by default none."""
-        del facts
         return MetricCollection({})
 
     @abstractmethod
@@ -148,22 +147,18 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
         """Seed this step (dropout, mixing), so that it depends only on where in the training it is."""
-        del batch
         seed_all(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
     def training_step(self, batch: BatchT, batch_idx: int) -> Tensor | None:
         """Compute the loss of a training batch."""
-        del batch_idx
         return self.shared_step(batch, "train")
 
     def validation_step(self, batch: BatchT, batch_idx: int) -> None:
         """Compute loss and metrics of a validation batch."""
-        del batch_idx
         self.shared_step(batch, "val")
 
     def test_step(self, batch: BatchT, batch_idx: int) -> None:
         """Compute loss and metrics of a test batch."""
-        del batch_idx
         self.shared_step(batch, "test")
 
     def log_loss(self, loss: Tensor, split: str, *, size: int) -> None:

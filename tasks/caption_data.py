@@ -12,13 +12,11 @@ from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
 from .contracts import ImageTextNeeds, TextFacts
-from .loading.caption_batches import CaptionBatch, CaptionCollate, CaptionDataset, caption_tokens
+from .loading.caption_batches import CaptionCollate, CaptionDataset, caption_tokens
 from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
 from .loading.pictures import Sample
 from .loading.transforms import Augmentation
-
-__all__ = ["CaptionBatch", "CaptionData"]
 
 
 class CaptionData(ImageTextData[ImageTextNeeds]):

@@ -186,7 +186,6 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[Prediction]:
         """The first labels of each image, with their probabilities."""
-        del batch_idx
         top = self.model(batch.images).float().softmax(dim=-1).topk(min(_PREDICTED, len(self.labels)))
         return [
             (

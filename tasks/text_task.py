@@ -248,7 +248,6 @@ class WritingTask(TextTask[BatchT, NeedsT, ModelT], Generic[BatchT, NeedsT, Mode
 
     def predict_step(self, batch: BatchT, batch_idx: int) -> list[Prediction]:
         """Write a text about each item."""
-        del batch_idx
         found = self.generate(batch, range(len(batch.indices)))
         return [
             (index, {"text": self.text_of(text), "score": round(text.score, 6)})

@@ -123,7 +123,6 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
 
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy and CTC."""
-        del facts
         config = self.model.config.decoder
         return TranscribeLoss(
             ctc_weight=self.ctc_weight,

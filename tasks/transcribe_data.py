@@ -19,16 +19,12 @@ from .loading.reader import Reader
 from .loading.sampler import Batches, BucketBatches
 from .loading.speech_batches import (
     ConcatSpeech,
-    EvaluationSpeech,
-    SpeechBatch,
+    Recordings,
     SpeechCollate,
-    TrainingSpeech,
     string_place,
 )
-from .loading.speech_features import EvaluationSpeechFeatures, SpeechEncoding, TrainingSpeechFeatures
+from .loading.speech_features import SpeechEncoding, SpeechFeatures
 from .loading.tokens import Transcripts
-
-__all__ = ["SpeechBatch", "TranscribeData"]
 
 
 class TranscribeData(TextData[TranscribeNeeds]):
@@ -122,27 +118,27 @@ class TranscribeData(TextData[TranscribeNeeds]):
         tidy = clean_transcript if self.clean else str
         return self._learn((tidy(text) for _, text in self.files("train").items), lowercase=self.clean)
 
-    def training_items(self) -> TrainingSpeech | TrainingSpeechFeatures | ConcatSpeech:
+    def training_items(self) -> Recordings | SpeechFeatures | ConcatSpeech:
         """The training split, augmented, with concatenations drawn for each epoch."""
-        files = self.files("train")
-        if self.features is not None:
-            return TrainingSpeechFeatures(self.store("train"), self._transcripts(files), seed=self.seed)
-        reader = Reader(files, self.needs.preprocessing, cache=self.cache)
-        transcripts = self._transcripts(files)
-        if self.join is None:
-            return TrainingSpeech(reader, transcripts, self.augmentation, seed=self.seed)
-        return ConcatSpeech(
-            reader, transcripts, self.join, augmentation=self.augmentation, seed=self.seed, size=self._strings
-        )
+        return self._items("train", seed=self.seed)
 
-    def evaluation_items(self, split: str) -> EvaluationSpeech | EvaluationSpeechFeatures | ConcatSpeech:
+    def evaluation_items(self, split: str) -> Recordings | SpeechFeatures | ConcatSpeech:
         """A split as in inference."""
-        files = self.files(split)
+        return self._items(split, seed=None)
+
+    def _items(self, split: str, *, seed: int | None) -> Recordings | SpeechFeatures | ConcatSpeech:
+        files, is_training = self.files(split), seed is not None
+        transcripts = self._transcripts(files)
         if self.features is not None:
-            return EvaluationSpeechFeatures(self.store(split), self._transcripts(files))
-        reader, transcripts = Reader(files, self.needs.preprocessing, cache=False), self._transcripts(files)
+            return SpeechFeatures(self.store(split), transcripts, seed=seed)
+        reader = Reader(files, self.needs.preprocessing, cache=self.cache and is_training)
+        augmentation = self.augmentation if is_training else None
         if self.join is None:
-            return EvaluationSpeech(reader, transcripts)
+            return Recordings(reader, transcripts, augmentation, seed=seed)
+        if is_training:
+            return ConcatSpeech(
+                reader, transcripts, self.join, augmentation=augmentation, seed=self.seed, size=self._strings
+            )
         return ConcatSpeech(reader, transcripts, self.join, plans=self._plans(split))
 
     def collate(self) -> SpeechCollate:

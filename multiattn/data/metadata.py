@@ -154,7 +154,6 @@ def _with_paths(metadata: Path, rows: Iterator[tuple[dict[str, Any], str]]) -> I
 
 
 def _jsonl(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
-    del columns  # each line names its own
     for line, location in text_lines(metadata):
         try:
             row = json.loads(line)

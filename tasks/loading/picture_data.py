@@ -11,7 +11,7 @@ from multiattn.errors import InputError
 from ..contracts import ImageTextNeeds
 from .datamodule import BatchOptions, TextData
 from .feature_store import Encoding
-from .picture_features import EvaluationFeatures, PictureEncoding, TrainingFeatures
+from .picture_features import PictureEncoding, PictureFeatures
 from .pictures import EvaluationPictures, Sample, TrainingPictures
 from .transforms import Augmentation, training_transform
 
@@ -65,7 +65,7 @@ class ImageTextData(TextData[ImageNeedsT], Generic[ImageNeedsT]):
         """The images of the training split, augmented, or their features; by the sampler's keys."""
         records = self.records("train")
         if self.features is not None:
-            return TrainingFeatures(records, self.store("train"), seed=self.seed)
+            return PictureFeatures(records, self.store("train"), seed=self.seed)
         transform = training_transform(self.augmentation, self.needs.preprocessing)
         return TrainingPictures(records, transform, seed=self.seed, cache_side=self.cache_side)
 
@@ -73,7 +73,7 @@ class ImageTextData(TextData[ImageNeedsT], Generic[ImageNeedsT]):
         """The images of a split as in inference, or their features; by their indices."""
         records = self.records(split)
         if self.features is not None:
-            return EvaluationFeatures(records, self.store(split))
+            return PictureFeatures(records, self.store(split))
         return EvaluationPictures(records, self.needs.preprocessing)
 
     def shape(self) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from multiattn.inputs import ImagePreprocessing, load_image
 
 from ..seeding import seed_for, seed_item
 from . import readable
-from .readable import EvaluationItems, Records, TrainingItems, Unreadable, positions_of, unreadable_of
+from .readable import Items, Records, Unreadable, positions_of, unreadable_of
 from .transforms import Transform
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class TextDataset(Dataset[T], ABC):
         return self.with_texts(sample, np.random.default_rng(seed))
 
 
-class TrainingPictures(TrainingItems[Tensor]):
+class TrainingPictures(Items[Tensor]):
     """Augmented pictures."""
 
     def __init__(self, records: Records, transform: Transform, *, seed: int, cache_side: int | None = None) -> None:
@@ -123,10 +123,10 @@ class TrainingPictures(TrainingItems[Tensor]):
         self.transform = transform
         self._cache = None if cache_side is None else _decode_all(records, cache_side)
 
-    def read(self, index: int, epoch: int) -> Float32[Tensor, "3 h w"]:
+    def read(self, index: int, draw: tuple[int, ...]) -> Float32[Tensor, "3 h w"]:
         """The picture as an epoch sees it."""
         picture = self._picture(index)
-        seed_item(self.seed, epoch, index)
+        seed_item(*draw)
         return self.transform(picture)
 
     def _picture(self, index: int) -> Image.Image:
@@ -138,14 +138,14 @@ class TrainingPictures(TrainingItems[Tensor]):
         return Image.fromarray(kept)
 
 
-class EvaluationPictures(EvaluationItems[Tensor]):
+class EvaluationPictures(Items[Tensor]):
     """Pictures as inference sees them, or mirrored, left to right."""
 
     def __init__(self, records: Records, preprocessing: ImagePreprocessing, *, mirrored: bool = False) -> None:
         super().__init__(records)
         self.preprocessing, self.mirrored = preprocessing, mirrored
 
-    def read(self, index: int) -> Float32[Tensor, "3 h w"]:
+    def read(self, index: int, draw: tuple[int, ...]) -> Float32[Tensor, "3 h w"]:
         """The picture at an index."""
         picture = load_image(self.records.items[index][0])
         if self.mirrored:

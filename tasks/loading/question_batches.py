@@ -131,7 +131,6 @@ class ClosedAnswers:
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Indices in the list, and how well each answers the question; nothing is drawn."""
-        del generator
         return self._indices.row(item, number), self._scores[self._indices.span(item, number)]
 
 
@@ -172,7 +171,6 @@ class GenerativeAnswers:
 
     def is_taught(self, item: int, number: int) -> bool:
         """Always true."""
-        del item, number
         return True
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> np.ndarray:

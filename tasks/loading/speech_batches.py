@@ -20,7 +20,7 @@ from multiattn.inputs import AudioPreprocessing
 from ..seeding import seed_for
 from . import readable
 from .audio_augmentation import AudioAugmentation
-from .readable import TRIES, EvaluationItems, TrainingItems, Unreadable, positions_of, unreadable_of
+from .readable import TRIES, Items, Unreadable, positions_of, unreadable_of
 from .reader import Reader, require_short
 from .tokens import Transcripts, padded
 
@@ -73,32 +73,24 @@ class Sound(NamedTuple):
 SpeechSample = readable.Sample[Sound]
 
 
-class EvaluationSpeech(EvaluationItems[Sound]):
-    """Recordings as inference hears them."""
-
-    def __init__(self, reader: Reader, transcripts: Transcripts) -> None:
-        super().__init__(reader.records)
-        self.reader, self.transcripts = reader, transcripts
-
-    def read(self, index: int) -> Sound:
-        """The recording at an index."""
-        tokens, samples = self.transcripts.encode(self.records.items[index][1]), self.reader(index)
-        return Sound(samples, len(samples), tokens)
-
-
-class TrainingSpeech(TrainingItems[Sound]):
-    """Augmented recordings."""
+class Recordings(Items[Sound]):
+    """Recordings as inference hears them; in training, as the augmentation varies them."""
 
     def __init__(
-        self, reader: Reader, transcripts: Transcripts, augmentation: AudioAugmentation | None, *, seed: int
+        self,
+        reader: Reader,
+        transcripts: Transcripts,
+        augmentation: AudioAugmentation | None = None,
+        *,
+        seed: int | None = None,
     ) -> None:
         super().__init__(reader.records, seed=seed)
         self.reader, self.transcripts, self.augmentation = reader, transcripts, augmentation
 
-    def read(self, index: int, epoch: int) -> Sound:
-        """The recording as an epoch hears it."""
+    def read(self, index: int, draw: tuple[int, ...]) -> Sound:
+        """The recording at an index."""
         tokens, samples = self.transcripts.encode(self.records.items[index][1]), self.reader(index)
-        samples = _augmented(samples, self.augmentation, self.reader, (self.seed, epoch, index, _AUDIO))
+        samples = _augmented(samples, self.augmentation, self.reader, (*draw, _AUDIO))
         return Sound(samples, len(samples), tokens)
 
 
