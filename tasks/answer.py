@@ -132,8 +132,8 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         return AnswerNeeds(
             self.tokenizer,
             None if decoder is None else TokenFormat.of_config(decoder.config),
-            self.preprocessing,
             encoder,
+            self.preprocessing,
             is_closed,
             TokenFormat.of_config(self.model.question.config),
             encoder.grid(self.preprocessing.size) if self.pointing_weight else None,

@@ -18,7 +18,7 @@ from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from multiattn.weights import ModelBundle
 
-from .loading.datamodule import BaseData
+from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
 from .optim import Optimization, configure
 from .parts import without_dropout
@@ -91,9 +91,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     @property
     def data(self) -> BaseData[NeedsT, FactsT]:
         """The data module of the running trainer."""
-        data: BaseData[NeedsT, FactsT] | None = getattr(self.trainer, "datamodule", None)
-        assert data is not None
-        return data
+        return data_of(self.trainer)
 
     def bundle(self) -> ModelBundle:
         """The trained model on the CPU in eval mode, with all that its directory holds beside the weights."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -90,11 +91,7 @@ def configure(
         groups = _slowed(groups, model.get_submodule(part), share, lr=optimization.lr)
     optimizer = AdamW(groups, lr=optimization.lr, betas=optimization.betas)
     warmup_steps = min(round(optimization.warmup_epochs * steps_per_epoch), total_steps // 2)
-
-    def factor(step: int) -> float:
-        final = optimization.final_lr_share
-        return lr_factor(step, warmup_steps=warmup_steps, total_steps=total_steps, final=final)
-
+    factor = partial(lr_factor, warmup_steps=warmup_steps, total_steps=total_steps, final=optimization.final_lr_share)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
 

@@ -97,8 +97,7 @@ class VisionFields:
         Raises:
             ModelError: There is no such preset or field, or the changes make no valid model.
         """
-        if preset not in PRESETS:
-            raise ModelError(f"`vision.preset` must be one of {', '.join(PRESETS)}, but is {preset!r} instead.")
+        require(preset in PRESETS, "vision.preset", must=f"one of {', '.join(PRESETS)}", value=preset)
         overrides = with_tuples(self.overrides)
         require_fields(overrides, ViTConfig, "vision.overrides", but=("num_classes",))  # the data decides the classes
         if self.image_size is not None:

@@ -96,8 +96,8 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         return TranscribeNeeds(
             self.tokenizer,
             TokenFormat.of_config(self.model.decoder.config, opening=self.opening[1:]),
-            self.preprocessing,
             self.model.encoder,
+            self.preprocessing,
             keeps_padding=self.model.config.context == "all",
         )
 

@@ -6,7 +6,7 @@ listed without reading a file, and are the same on every machine. t = samples.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -198,13 +198,11 @@ def fixed_strings(
     Raises:
         InputError: A clip cannot be read.
     """
-    kept: dict[int, Tensor] = {}
     texts = [text for _, text in records.items]
 
+    @cache
     def read(clip: int) -> Tensor:
-        if clip not in kept:
-            kept[clip] = load_audio(records.items[clip][0], rate=rate)
-        return kept[clip]
+        return load_audio(records.items[clip][0], rate=rate)
 
     for plan in fixed_plans(records, how, count=count):
         yield join(plan, texts, read, rate=rate)

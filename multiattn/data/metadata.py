@@ -106,9 +106,8 @@ def text_lines(file: Path) -> Iterator[tuple[str, str]]:
         InputError: A line is too long, or not in UTF-8.
     """
     with file.open("rb") as stream:
-        number = 0
-        while line := stream.readline(LONGEST_LINE + 1):
-            number += 1
+        lines = iter(lambda: stream.readline(LONGEST_LINE + 1), b"")
+        for number, line in enumerate(lines, start=1):
             location = f"{file}, line {number}"
             if len(line) > LONGEST_LINE:
                 raise InputError(

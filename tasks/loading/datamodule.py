@@ -202,6 +202,13 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
         return UnreadableFiles(split, size, max_share=self.batches.max_bad_share, kind=self.kind)
 
 
+def data_of(trainer: pl.Trainer) -> BaseData[Any, Any]:
+    """The data module of a trainer, which Lightning sets without declaring it."""
+    data = getattr(trainer, "datamodule", None)
+    assert isinstance(data, BaseData)
+    return data
+
+
 class TextData(BaseData[TextNeedsT, TextFacts], Generic[TextNeedsT]):
     """Data with texts: they have a vocabulary, and a frozen encoder's features of the files may be kept on disk."""
 

@@ -6,7 +6,7 @@ picture tokens and D width of an encoder's features.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ class QuestionRow(NamedTuple):
     question: Question
     tokens: np.ndarray
     target: Any
-    """The answer to learn, as `Answers.target`."""
+    """The answer to learn, as the `target` of `Answers`."""
 
     weight: float
     """The weight in the loss."""
@@ -98,16 +98,6 @@ class QuestionSample(NamedTuple):
     sample: Sample
     rows: tuple[QuestionRow, ...]
     """None where the picture cannot be read."""
-
-
-class Answers(Protocol):
-    """The answers to the questions of a split, as targets."""
-
-    def is_taught(self, item: int, number: int) -> bool:
-        """Whether question `number` of a picture has an answer that can be learned."""
-
-    def target(self, item: int, number: int, generator: np.random.Generator | None) -> Any:
-        """The answer to learn, for `AnswerCollate`; drawn by the generator where there are several."""
 
 
 class ClosedAnswers:
@@ -126,7 +116,7 @@ class ClosedAnswers:
         self._scores = np.array(scores, np.float32)
 
     def is_taught(self, item: int, number: int) -> bool:
-        """Whether the list has an answer to the question."""
+        """Whether question `number` of a picture has an answer in the list, so that it can be learned."""
         return len(self._indices.row(item, number)) > 0
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
@@ -181,6 +171,10 @@ class GenerativeAnswers:
         if generator is not None and end - first > 1:
             chosen = int(generator.choice(end - first, p=self._shares[first:end]))
         return self._tokens.row(question, chosen)
+
+
+Answers = ClosedAnswers | GenerativeAnswers
+"""The answers to the questions of a split, as targets."""
 
 
 class QuestionDataset(TextDataset[QuestionSample]):

@@ -86,7 +86,7 @@ def with_ends(ids: Sequence[int], *, start: int, end: int, room: int) -> list[in
     return [start, *ids[: room + 1]] if len(ids) > room else [start, *ids, end]
 
 
-def padded(rows: Sequence[np.ndarray], pad: int) -> tuple[Int64[Tensor, "r n"], Bool[Tensor, "r n"]]:
+def padded(rows: Sequence[np.ndarray | list[int]], pad: int) -> tuple[Int64[Tensor, "r n"], Bool[Tensor, "r n"]]:
     """Pad rows of tokens to a table; its mask is False where a token is padding."""
     tokens = np.full((len(rows), max(map(len, rows), default=2)), pad, np.int64)
     attention_mask = np.zeros(tokens.shape, np.bool_)
