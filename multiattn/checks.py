@@ -3,6 +3,7 @@
 Every message reads "`x` must be ..., but is ... instead.". Nothing here waits for torch.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -27,6 +28,22 @@ def require(holds: bool, name: str, *, must: str, value: object, error: type[Val
         raise error(f"`{name}` must be {must}, but is {value!r} instead.")
 
 
+def require_each(
+    values: Mapping[str, float | None], *, least: int = 0, finite: bool = False, error: type[ValueError] = ModelError
+) -> None:
+    """Raise an error of the class `error` unless each of these options is None or at least `least`.
+
+    Args:
+        values: The options, by name.
+        least: The smallest value.
+        finite: Whether they must be finite, too.
+        error: The class of the error.
+    """
+    for name, value in values.items():
+        holds = value is None or (value >= least and (value < math.inf or not finite))
+        require(holds, name, must=f"at least {least}{' and finite' if finite else ''}", value=value, error=error)
+
+
 check_argument = partial(require, error=ValueError)
 """`require` for constructors, whose errors a loader catches to name the file that the value was read from."""
 
@@ -41,9 +58,7 @@ def check_choices(config: Any) -> None:
 
 def check_at_least(config: object, least: int, names: Iterable[str]) -> None:
     """Raise ValueError unless each of these fields is at least `least`."""
-    for name in names:
-        value = getattr(config, name)
-        check_argument(value >= least, name, must=f"at least {least}", value=value)
+    require_each({name: getattr(config, name) for name in names}, least=least, error=ValueError)
 
 
 def check_shares(config: object, names: Iterable[str]) -> None:

@@ -1,14 +1,15 @@
 """The data module of answering: images with questions to batches, texts to a vocabulary, and answers to a list."""
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from torch.utils.data import Dataset
 
-from multiattn.checks import require
+from multiattn.checks import require_each
 from multiattn.data.answer_list import AnswerList, answer_shares, frequent_answers
 from multiattn.data.questions import QuestionRecords, read_questions
 from multiattn.errors import InputError
@@ -20,11 +21,13 @@ from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
 from .loading.pictures import Sample
 from .loading.question_batches import (
-    AnswerCollate,
+    AnswerBatch,
     Answers,
     ClosedAnswers,
     GenerativeAnswers,
     QuestionDataset,
+    QuestionSample,
+    collate_questions,
 )
 from .loading.tokens import TokenRows, known_tokens
 from .loading.transforms import Augmentation
@@ -93,25 +96,17 @@ class AnswerData(ImageTextData[AnswerNeeds]):
             default_augmentation=Augmentation(crop="none", flip=0.0),
             cache_side=cache_side,
         )
-        least = {"questions_per_picture": questions_per_picture, "max_answers": max_answers, "min_count": min_count}
-        for name, value in least.items():
-            require(value >= 1, name, must="at least 1", value=value, error=InputError)
-        self.questions, self.annotations, self.pictures = questions, annotations, pictures
+        counts = {"questions_per_picture": questions_per_picture, "max_answers": max_answers, "min_count": min_count}
+        require_each(counts, least=1, error=InputError)
+        self._read = cache(
+            partial(read_questions, self.roots, questions=questions, annotations=annotations, pictures=pictures)
+        )
         self.questions_per_picture = questions_per_picture
         self.max_answers, self.min_count = max_answers, min_count
-        self._records: dict[str, QuestionRecords] = {}
 
     def records(self, split: str) -> QuestionRecords:
         """A split, not opened yet."""
-        if split not in self._records:
-            self._records[split] = read_questions(
-                self.roots,
-                split,
-                questions=self.questions,
-                annotations=self.annotations,
-                pictures=self.pictures,
-            )
-        return self._records[split]
+        return self._read(split)
 
     def facts(self) -> TextFacts:
         """The tokenizer, and the closed list where the model answers from one."""
@@ -160,9 +155,10 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         """A split as in inference, with all its questions."""
         return self._asked(self.evaluation_pictures(split), split, per_picture=None, seed=None)
 
-    def collate(self) -> AnswerCollate:
+    def collate(self) -> Callable[[Sequence[QuestionSample]], AnswerBatch]:
         """Images, or features, with their questions."""
-        return AnswerCollate(
+        return partial(
+            collate_questions,
             pad=self.question.pad,
             answers=len(self.answer_list) if self.needs.is_closed else 0,
             answer_pad=None if self.needs.is_closed else self.text.pad,

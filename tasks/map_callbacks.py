@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from torch import Tensor
 
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 from multiattn.errors import InputError, ModelError
 from multiattn.export import overlay_png, strip_png
 from multiattn.inputs import Geometry, ImagePreprocessing, load_image
@@ -47,8 +47,7 @@ class _DrawsMaps(Callback, ABC):
 
     def __init__(self, every_n_epochs: int, pictures: int, method: str) -> None:
         require(method in self.methods, "method", must=f"one of {', '.join(self.methods)}", value=method)
-        require(every_n_epochs >= 1, "every_n_epochs", must="at least 1", value=every_n_epochs)
-        require(pictures >= 1, "pictures", must="at least 1", value=pictures)
+        require_each({"every_n_epochs": every_n_epochs, "pictures": pictures}, least=1)
         self.every_n_epochs, self.pictures, self.method = every_n_epochs, pictures, method
         self._chosen: list[tuple[Path, Image.Image]] | None = None
 

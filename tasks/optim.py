@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,8 @@ class Optimization:
 
     def __post_init__(self) -> None:
         """Raise ModelError where a value is out of range."""
-        for name in ("lr", "weight_decay", "warmup_epochs"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, name, must="at least 0 and finite", value=value)
+        rates = {"lr": self.lr, "weight_decay": self.weight_decay, "warmup_epochs": self.warmup_epochs}
+        require_each(rates, finite=True)
         require(all(0 <= beta < 1 for beta in self.betas), "betas", must="at least 0 and below 1", value=self.betas)
         require(0 < self.layer_decay <= 1, "layer_decay", must="above 0 and up to 1", value=self.layer_decay)
         require(0 <= self.final_lr_share <= 1, "final_lr_share", must="from 0 to 1", value=self.final_lr_share)

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from ..checks import require
+from ..checks import require, require_each
 from ..errors import InputError
 from ..inputs import load_audio
 from .noise import at_level, colored, with_noise
@@ -115,10 +115,8 @@ class ConcatClips:
         for name in ("level_db", "noise_db", "gain_db"):
             low, high = getattr(self, name)
             require(low <= high, name, must="two rising numbers", value=(low, high), error=InputError)
-        good = self.growing_epochs >= 0
-        require(good, "growing_epochs", must="at least 0", value=self.growing_epochs, error=InputError)
-        good = self.strings is None or self.strings >= 1
-        require(good, "strings", must="at least 1", value=self.strings, error=InputError)
+        require_each({"growing_epochs": self.growing_epochs}, error=InputError)
+        require_each({"strings": self.strings}, least=1, error=InputError)
 
     def count(self, index: int, *, epoch: int | None = None) -> int:
         """The number of clips of string `index`: in an epoch of the training, or finally (None)."""

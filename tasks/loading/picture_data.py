@@ -5,7 +5,7 @@ from typing import Generic, Literal, TypeVar
 
 from torch.utils.data import Dataset
 
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 from multiattn.errors import InputError
 
 from ..contracts import ImageTextNeeds
@@ -16,12 +16,6 @@ from .pictures import EvaluationPictures, Sample, TrainingPictures
 from .transforms import Augmentation, training_transform
 
 ImageNeedsT = TypeVar("ImageNeedsT", bound=ImageTextNeeds)
-
-
-def require_side(cache_side: int | None) -> None:
-    """Raise InputError unless `cache_side` is a side in pixels, or None."""
-    good = cache_side is None or cache_side >= 1
-    require(good, "cache_side", must="at least 1", value=cache_side, error=InputError)
 
 
 class ImageTextData(TextData[ImageNeedsT], Generic[ImageNeedsT]):
@@ -53,10 +47,10 @@ class ImageTextData(TextData[ImageNeedsT], Generic[ImageNeedsT]):
             features=features,
             only_of_files={"augmentation": augmentation, "cache_side": cache_side},
         )
-        require_side(cache_side)
+        require_each({"cache_side": cache_side}, least=1, error=InputError)
         require(views in (1, 2), "views", must="1 or 2", value=views, error=InputError)
-        if features is None:
-            require(views == 1, "views", must="1 where there is no `features`", value=views, error=InputError)
+        good = views == 1 or features is not None
+        require(good, "views", must="1 where there is no `features`", value=views, error=InputError)
         self.augmentation = augmentation or default_augmentation
         self.views = views
         self.cache_side = cache_side

@@ -42,18 +42,12 @@ class ImageBatch(NamedTuple):
     """File and reason of each picture that could not be read while this batch was made."""
 
 
-class Collate:
-    """Stack samples into a batch, without those that could not be read."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
-
-    def __call__(self, samples: Sequence[Sample]) -> ImageBatch:
-        """Stack the samples; the batch is empty where none of them could be read."""
-        images, _ = stacked(samples, (3, *self.size), of_features=False)
-        assert images is not None
-        labels = torch.tensor([sample.label for sample in samples if sample.content is not None], dtype=torch.int64)
-        return ImageBatch(images, labels, positions_of(samples), unreadable_of(samples))
+def collate_pictures(samples: Sequence[Sample], *, size: tuple[int, int]) -> ImageBatch:
+    """Stack pictures of this size into a batch, without those that could not be read; perhaps an empty one."""
+    images, _ = stacked(samples, (3, *size), of_features=False)
+    assert images is not None
+    labels = torch.tensor([sample.label for sample in samples if sample.content is not None], dtype=torch.int64)
+    return ImageBatch(images, labels, positions_of(samples), unreadable_of(samples))
 
 
 def stacked(

@@ -228,65 +228,62 @@ class QuestionDataset(TextDataset[QuestionSample]):
         return QuestionSample(sample, tuple(rows))
 
 
-class AnswerCollate:
-    """Stack samples into a batch, without those that could not be read.
+def collate_questions(
+    items: Sequence[QuestionSample],
+    *,
+    pad: int,
+    answers: int,
+    answer_pad: int | None,
+    shape: Sequence[int],
+    of_features: bool,
+) -> AnswerBatch:
+    """Stack samples into a batch, without those that could not be read; perhaps an empty one.
 
     Each picture gets as many rows as the picture with the most questions.
+
+    Args:
+        items: The samples.
+        pad: The token after the end of a question.
+        answers: The number of answers of the closed list; 0 for a decoder.
+        answer_pad: The token after the end of an answer, for a decoder.
+        shape: Of one picture, or of the features of one picture.
+        of_features: Whether the samples hold features.
     """
+    samples = [item.sample for item in items]
+    images, features = stacked(samples, shape, of_features=of_features)
+    most = max((len(item.rows) for item in items), default=0)
+    # a picture with fewer questions repeats them, in turn
+    filled = [(item.rows[n % len(item.rows)], n < len(item.rows)) for item in items if item.rows for n in range(most)]
+    rows = [row for row, _ in filled]
+    questions, attention_mask = padded([row.tokens for row in rows], pad)
+    targets, answer_tokens, answer_attention_mask = None, None, None
+    if answer_pad is None:
+        targets = _closed_targets([row.target for row in rows], answers)
+    else:
+        answer_tokens, answer_attention_mask = padded([row.target for row in rows], answer_pad)
+    inside = [row.inside for row in rows if row.inside is not None]
+    return AnswerBatch(
+        images,
+        features,
+        questions,
+        attention_mask,
+        torch.tensor([is_first for _, is_first in filled], dtype=torch.bool),
+        torch.tensor([row.weight * is_first for row, is_first in filled], dtype=torch.float32),
+        targets,
+        answer_tokens,
+        answer_attention_mask,
+        torch.from_numpy(np.stack(inside)) if inside else None,
+        tuple(row.question.text for row in rows),
+        tuple(row.question.answers for row in rows),
+        tuple(row.question.type for row in rows),
+        positions_of(samples),
+        unreadable_of(samples),
+    )
 
-    def __init__(
-        self, *, pad: int, answers: int, answer_pad: int | None, shape: Sequence[int], of_features: bool
-    ) -> None:
-        """Describe the samples.
 
-        Args:
-            pad: The token after the end of a question.
-            answers: The number of answers of the closed list; 0 for a decoder.
-            answer_pad: The token after the end of an answer, for a decoder.
-            shape: Of one picture, or of the features of one picture.
-            of_features: Whether the samples hold features.
-        """
-        self.pad, self.answers, self.answer_pad = pad, answers, answer_pad
-        self.shape, self.of_features = tuple(shape), of_features
-
-    def __call__(self, items: Sequence[QuestionSample]) -> AnswerBatch:
-        """Stack the samples; the batch is empty where none of them could be read."""
-        samples = [item.sample for item in items]
-        images, features = stacked(samples, self.shape, of_features=self.of_features)
-        most = max((len(item.rows) for item in items), default=0)
-        # a picture with fewer questions repeats them, in turn
-        filled = [
-            (item.rows[n % len(item.rows)], n < len(item.rows)) for item in items if item.rows for n in range(most)
-        ]
-        rows = [row for row, _ in filled]
-        questions, attention_mask = padded([row.tokens for row in rows], self.pad)
-        targets, answer_tokens, answer_attention_mask = None, None, None
-        if self.answer_pad is None:
-            targets = self._closed_targets([row.target for row in rows])
-        else:
-            answer_tokens, answer_attention_mask = padded([row.target for row in rows], self.answer_pad)
-        inside = [row.inside for row in rows if row.inside is not None]
-        return AnswerBatch(
-            images,
-            features,
-            questions,
-            attention_mask,
-            torch.tensor([is_first for _, is_first in filled], dtype=torch.bool),
-            torch.tensor([row.weight * is_first for row, is_first in filled], dtype=torch.float32),
-            targets,
-            answer_tokens,
-            answer_attention_mask,
-            torch.from_numpy(np.stack(inside)) if inside else None,
-            tuple(row.question.text for row in rows),
-            tuple(row.question.answers for row in rows),
-            tuple(row.question.type for row in rows),
-            positions_of(samples),
-            unreadable_of(samples),
-        )
-
-    def _closed_targets(self, found: Sequence[tuple[np.ndarray, np.ndarray]]) -> Float32[Tensor, "r A"]:
-        """The targets of `ClosedAnswers` as a table."""
-        targets = np.zeros((len(found), self.answers), np.float32)
-        for row, (indices, scores) in enumerate(found):
-            targets[row, indices] = scores
-        return torch.from_numpy(targets)
+def _closed_targets(found: Sequence[tuple[np.ndarray, np.ndarray]], answers: int) -> Float32[Tensor, "r A"]:
+    """The targets of `ClosedAnswers` as a table."""
+    targets = np.zeros((len(found), answers), np.float32)
+    for row, (indices, scores) in enumerate(found):
+        targets[row, indices] = scores
+    return torch.from_numpy(targets)

@@ -69,8 +69,7 @@ def training_transform(augmentation: Augmentation, preprocessing: ImagePreproces
     It draws from the generators of torch, numpy and Python; with the same seeds the result is the same.
     """
     height, width = preprocessing.size
-    filters = {name: InterpolationMode(name) for name in ("nearest", "bilinear", "bicubic", "lanczos")}
-    interpolation = filters[preprocessing.interpolation]
+    interpolation = InterpolationMode(preprocessing.interpolation)
     steps: list[Callable[[Image.Image], Image.Image]] = []
     if augmentation.crop == "resized":
         steps.append(

@@ -64,7 +64,7 @@ SCRATCH = AudioEncoder(preset="compact")
         ({"audio": {"preset": "compact"}, "decoder": {"dim": 3}}, "`decoder` cannot be used: `dim` must be"),
         (
             {"audio": {"preset": "compact", "context": "all"}},
-            '`audio.context` cannot be used: `context` must be "real"',
+            "`audio.context` cannot be used: `context` must be 'real'",
         ),
         (
             {"audio": {"preset": "compact", "preprocessing": {"mels": 7}}},
