@@ -7,8 +7,6 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from torch.utils.data import Dataset
-
 from multiattn.checks import require_each
 from multiattn.data.answer_list import AnswerList, answer_shares, frequent_answers
 from multiattn.data.questions import QuestionRecords, read_questions
@@ -19,7 +17,6 @@ from .contracts import AnswerNeeds, TextFacts, TokenFormat
 from .loading.box_patches import BoxPatches
 from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
-from .loading.pictures import Sample
 from .loading.question_batches import (
     AnswerBatch,
     Answers,
@@ -144,7 +141,6 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         if self.needs.is_closed and self.trainer is not None and self.rank == 0:
             print(self._covered(), file=sys.stderr, flush=True)
         return self._asked(
-            self.training_pictures(),
             "train",
             per_picture=self.questions_per_picture,
             seed=self.seed,
@@ -153,7 +149,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
 
     def evaluation_items(self, split: str) -> QuestionDataset:
         """A split as in inference, with all its questions."""
-        return self._asked(self.evaluation_pictures(split), split, per_picture=None, seed=None)
+        return self._asked(split, per_picture=None, seed=None)
 
     def collate(self) -> Callable[[Sequence[QuestionSample]], AnswerBatch]:
         """Images, or features, with their questions."""
@@ -202,7 +198,6 @@ class AnswerData(ImageTextData[AnswerNeeds]):
 
     def _asked(
         self,
-        items: Dataset[Sample],
         split: str,
         *,
         per_picture: int | None,
@@ -211,6 +206,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
     ) -> QuestionDataset:
         records = self.records(split)
         questions, answers = self._questions(records), self._answers(records)
+        items = self.picture_items(split, seed=seed)
         return QuestionDataset(items, questions, answers, per_picture=per_picture, seed=seed, patches=patches)
 
     def _questions(self, records: QuestionRecords) -> TokenRows:
@@ -233,5 +229,4 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         """The targets of all questions."""
         if self.needs.is_closed:
             return ClosedAnswers(records, self._list)
-        text = self.text
-        return GenerativeAnswers(records, self.tokenizer, start=text.start, end=text.end, room=text.room)
+        return GenerativeAnswers(records, self.tokenizer, self.text)

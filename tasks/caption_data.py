@@ -5,8 +5,6 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Literal
 
-from torch.utils.data import Dataset
-
 from multiattn.checks import require_each
 from multiattn.data.captions import CaptionRecords, clean_caption, read_captions
 from multiattn.errors import InputError
@@ -16,7 +14,6 @@ from .contracts import ImageTextNeeds, TextFacts
 from .loading.caption_batches import CaptionBatch, CaptionDataset, CaptionSample, caption_tokens, collate_captions
 from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
-from .loading.pictures import Sample
 from .loading.transforms import Augmentation
 
 
@@ -103,11 +100,11 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
 
     def training_items(self) -> CaptionDataset:
         """The training split, with captions drawn for each epoch."""
-        return self._captioned(self.training_pictures(), self.records("train"), seed=self.seed)
+        return self._captioned("train", seed=self.seed)
 
     def evaluation_items(self, split: str) -> CaptionDataset:
         """A split as in inference."""
-        return self._captioned(self.evaluation_pictures(split), self.records(split), seed=None)
+        return self._captioned(split, seed=None)
 
     def collate(self) -> Callable[[Sequence[CaptionSample]], CaptionBatch]:
         """Images, or features, with their captions."""
@@ -117,8 +114,10 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
         tidy = clean_caption if self.clean else str
         return [[tidy(text) for text in texts] for _, texts in self.records("train").items]
 
-    def _captioned(self, items: Dataset[Sample], records: CaptionRecords, *, seed: int | None) -> CaptionDataset:
-        text = self.text
+    def _captioned(self, split: str, *, seed: int | None) -> CaptionDataset:
+        text, records = self.text, self.records(split)
         room = text.room if self.max_tokens is None else min(text.room, self.max_tokens)
         tokens = caption_tokens(records, self.tokenizer, clean=self.clean, start=text.start, end=text.end, room=room)
-        return CaptionDataset(items, tokens, per_picture=self.captions_per_picture, seed=seed)
+        return CaptionDataset(
+            self.picture_items(split, seed=seed), tokens, per_picture=self.captions_per_picture, seed=seed
+        )

@@ -169,8 +169,7 @@ class TranscribeData(TextData[TranscribeNeeds]):
         return tuple(drawn_plan(self.join, speakers, self.seed, 0, index) for index in range(self._strings))
 
     def _transcripts(self, files: SpeechRecords) -> Transcripts:
-        text = self.text
-        found = Transcripts(self.tokenizer, clean=self.clean, start=text.start, end=text.end, room=text.room)
+        found = Transcripts(self.tokenizer, self.text, clean=self.clean)
         found.check(files)
         return found
 

@@ -141,14 +141,13 @@ def one_or_several(row: dict[str, Any], one: str, several: str, location: str) -
 
 
 def _with_paths(metadata: Path, rows: Iterator[tuple[dict[str, Any], str]]) -> Iterator[Row]:
-    is_empty = True
+    row = None
     for row, location in rows:
-        is_empty = False
         file_name = row.get("file_name")
         if not isinstance(file_name, str) or not file_name:
             raise InputError(f"{location}: `file_name` must be the path of a picture, but is {file_name!r} instead.")
         yield metadata.parent / file_name, row, location
-    if is_empty:
+    if row is None:
         raise InputError(f"{metadata}: the file names no picture.")
 
 

@@ -55,20 +55,15 @@ class ImageTextData(TextData[ImageNeedsT], Generic[ImageNeedsT]):
         self.views = views
         self.cache_side = cache_side
 
-    def training_pictures(self) -> Dataset[Sample]:
-        """The images of the training split, augmented, or their features; by the sampler's keys."""
-        records = self.records("train")
-        if self.features is not None:
-            return PictureFeatures(records, self.store("train"), seed=self.seed)
-        transform = training_transform(self.augmentation, self.needs.preprocessing)
-        return TrainingPictures(records, transform, seed=self.seed, cache_side=self.cache_side)
-
-    def evaluation_pictures(self, split: str) -> Dataset[Sample]:
-        """The images of a split as in inference, or their features; by their indices."""
+    def picture_items(self, split: str, *, seed: int | None) -> Dataset[Sample]:
+        """The images of a split, or their features: with a seed augmented, by the sampler's keys; else by index."""
         records = self.records(split)
         if self.features is not None:
-            return PictureFeatures(records, self.store(split))
-        return EvaluationPictures(records, self.needs.preprocessing)
+            return PictureFeatures(records, self.store(split), seed=seed)
+        if seed is None:
+            return EvaluationPictures(records, self.needs.preprocessing)
+        transform = training_transform(self.augmentation, self.needs.preprocessing)
+        return TrainingPictures(records, transform, seed=seed, cache_side=self.cache_side)
 
     def shape(self) -> tuple[int, ...]:
         """The shape of one image, or of one image's features."""

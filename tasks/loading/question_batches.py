@@ -18,6 +18,7 @@ from multiattn.data.answer_list import AnswerList, answer_shares
 from multiattn.data.questions import Question, QuestionRecords
 from multiattn.inputs import Tokenizer
 
+from ..contracts import TokenFormat
 from .box_patches import BoxPatches
 from .pictures import Sample, TextDataset, stacked
 from .readable import Unreadable, positions_of, unreadable_of
@@ -127,15 +128,13 @@ class ClosedAnswers:
 class GenerativeAnswers:
     """Answers as texts that a decoder learns to write."""
 
-    def __init__(self, records: QuestionRecords, tokenizer: Tokenizer, *, start: int, end: int, room: int) -> None:
+    def __init__(self, records: QuestionRecords, tokenizer: Tokenizer, form: TokenFormat) -> None:
         """Encode the answers.
 
         Args:
             records: The split.
             tokenizer: Encodes an answer.
-            start: The token before each answer.
-            end: The token after it.
-            room: The largest number of tokens between them, as in `with_ends`.
+            form: The format of the texts that the decoder writes.
 
         Raises:
             InputError: No answer to a question has a word that the vocabulary has. Where some have, those without one,
@@ -153,7 +152,7 @@ class GenerativeAnswers:
                 agreed = answer_shares(question.answers)
                 known = {answer: share for answer, share in agreed.items() if has_words(answer)} or agreed
                 ids = [known_tokens(answer, tokenizer, place=str(path), kind="answer") for answer in known]
-                rows.append([with_ends(one, start=start, end=end, room=room) for one in ids])
+                rows.append([with_ends(one, start=form.start, end=form.end, room=form.room) for one in ids])
                 shares += [share / sum(known.values()) for share in known.values()]
         self._shares = np.array(shares, np.float64)
         self._tokens = TokenRows(rows)  # its items are the questions
