@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from multiattn.models.captioner import Captioner
 from multiattn.tasks.caption_model import teacher_forced
 from multiattn.tasks.training import main
 from multiattn.weights import ModelBundle, load_bundle
@@ -172,7 +173,7 @@ def test_mixed_precision_is_accepted(objective: str, captioned: Path, tmp_path: 
     options = f"--trainer.max_epochs=1 --trainer.precision=bf16-mixed --model.objective={objective}"
     losses = fit(captioned, tmp_path, options)
     assert all(torch.isfinite(torch.tensor(list(losses.values()))))
-    assert load_bundle(tmp_path / "model").captioner.decoder.embedding.weight.dtype == torch.float32
+    assert load_bundle(tmp_path / "model").require(Captioner).decoder.embedding.weight.dtype == torch.float32
 
 
 def test_compile_is_of_the_pass_that_is_trained(
