@@ -3,6 +3,7 @@
 Every message reads "`x` must be ..., but is ... instead.". Nothing here waits for torch.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import MISSING, fields
@@ -26,6 +27,22 @@ def require(holds: bool, name: str, *, must: str, value: object, error: type[Val
     """
     if not holds:
         raise error(f"`{name}` must be {must}, but is {value!r} instead.")
+
+
+def require_each(
+    values: Mapping[str, float | None], *, least: int = 0, finite: bool = False, error: type[ValueError] = ModelError
+) -> None:
+    """Raise an error of the class `error` unless each of these options is None or at least `least`.
+
+    Args:
+        values: The options, by name.
+        least: The smallest value.
+        finite: Whether they must be finite, too.
+        error: The class of the error.
+    """
+    for name, value in values.items():
+        holds = value is None or (value >= least and (value < math.inf or not finite))
+        require(holds, name, must=f"at least {least}{' and finite' if finite else ''}", value=value, error=error)
 
 
 check_argument = partial(require, error=ValueError)

@@ -132,8 +132,8 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         return AnswerNeeds(
             self.tokenizer,
             None if decoder is None else TokenFormat.of_config(decoder.config),
-            self.preprocessing,
             encoder,
+            self.preprocessing,
             is_closed,
             TokenFormat.of_config(self.model.question.config),
             encoder.grid(self.preprocessing.size) if self.pointing_weight else None,
@@ -151,7 +151,6 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
 
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy: of the list's answers, or of the answer's tokens."""
-        del facts
         kind = ClosedLoss if self.answer == "closed" else TextLoss
         return kind(label_smoothing=self.label_smoothing)
 
@@ -185,7 +184,6 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
 
     def predict_step(self, batch: AnswerBatch, batch_idx: int) -> list[Prediction]:
         """Answer each question."""
-        del batch_idx
         if len(batch.indices) == 0:
             return []
         states = self._read(batch)

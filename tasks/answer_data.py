@@ -1,14 +1,13 @@
 """The data module of answering: images with questions to batches, texts to a vocabulary, and answers to a list."""
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from torch.utils.data import Dataset
-
-from multiattn.checks import require
+from multiattn.checks import require_each
 from multiattn.data.answer_list import AnswerList, answer_shares, frequent_answers
 from multiattn.data.questions import QuestionRecords, read_questions
 from multiattn.errors import InputError
@@ -18,19 +17,17 @@ from .contracts import AnswerNeeds, TextFacts, TokenFormat
 from .loading.box_patches import BoxPatches
 from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
-from .loading.pictures import Sample
 from .loading.question_batches import (
     AnswerBatch,
-    AnswerCollate,
     Answers,
     ClosedAnswers,
     GenerativeAnswers,
     QuestionDataset,
+    QuestionSample,
+    collate_questions,
 )
 from .loading.tokens import TokenRows, known_tokens
 from .loading.transforms import Augmentation
-
-__all__ = ["AnswerBatch", "AnswerData"]
 
 
 class AnswerData(ImageTextData[AnswerNeeds]):
@@ -96,25 +93,17 @@ class AnswerData(ImageTextData[AnswerNeeds]):
             default_augmentation=Augmentation(crop="none", flip=0.0),
             cache_side=cache_side,
         )
-        least = {"questions_per_picture": questions_per_picture, "max_answers": max_answers, "min_count": min_count}
-        for name, value in least.items():
-            require(value >= 1, name, must="at least 1", value=value, error=InputError)
-        self.questions, self.annotations, self.pictures = questions, annotations, pictures
+        counts = {"questions_per_picture": questions_per_picture, "max_answers": max_answers, "min_count": min_count}
+        require_each(counts, least=1, error=InputError)
+        self._read = cache(
+            partial(read_questions, self.roots, questions=questions, annotations=annotations, pictures=pictures)
+        )
         self.questions_per_picture = questions_per_picture
         self.max_answers, self.min_count = max_answers, min_count
-        self._records: dict[str, QuestionRecords] = {}
 
     def records(self, split: str) -> QuestionRecords:
         """A split, not opened yet."""
-        if split not in self._records:
-            self._records[split] = read_questions(
-                self.roots,
-                split,
-                questions=self.questions,
-                annotations=self.annotations,
-                pictures=self.pictures,
-            )
-        return self._records[split]
+        return self._read(split)
 
     def facts(self) -> TextFacts:
         """The tokenizer, and the closed list where the model answers from one."""
@@ -152,7 +141,6 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         if self.needs.is_closed and self.trainer is not None and self.rank == 0:
             print(self._covered(), file=sys.stderr, flush=True)
         return self._asked(
-            self.training_pictures(),
             "train",
             per_picture=self.questions_per_picture,
             seed=self.seed,
@@ -161,11 +149,12 @@ class AnswerData(ImageTextData[AnswerNeeds]):
 
     def evaluation_items(self, split: str) -> QuestionDataset:
         """A split as in inference, with all its questions."""
-        return self._asked(self.evaluation_pictures(split), split, per_picture=None, seed=None)
+        return self._asked(split, per_picture=None, seed=None)
 
-    def collate(self) -> AnswerCollate:
+    def collate(self) -> Callable[[Sequence[QuestionSample]], AnswerBatch]:
         """Images, or features, with their questions."""
-        return AnswerCollate(
+        return partial(
+            collate_questions,
             pad=self.question.pad,
             answers=len(self.answer_list) if self.needs.is_closed else 0,
             answer_pad=None if self.needs.is_closed else self.text.pad,
@@ -209,7 +198,6 @@ class AnswerData(ImageTextData[AnswerNeeds]):
 
     def _asked(
         self,
-        items: Dataset[Sample],
         split: str,
         *,
         per_picture: int | None,
@@ -218,6 +206,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
     ) -> QuestionDataset:
         records = self.records(split)
         questions, answers = self._questions(records), self._answers(records)
+        items = self.picture_items(split, seed=seed)
         return QuestionDataset(items, questions, answers, per_picture=per_picture, seed=seed, patches=patches)
 
     def _questions(self, records: QuestionRecords) -> TokenRows:
@@ -240,5 +229,4 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         """The targets of all questions."""
         if self.needs.is_closed:
             return ClosedAnswers(records, self._list)
-        text = self.text
-        return GenerativeAnswers(records, self.tokenizer, start=text.start, end=text.end, room=text.room)
+        return GenerativeAnswers(records, self.tokenizer, self.text)

@@ -18,7 +18,7 @@ from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from multiattn.weights import ModelBundle
 
-from .loading.datamodule import BaseData
+from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
 from .optim import Optimization, configure
 from .parts import without_dropout
@@ -78,7 +78,6 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def build_metrics(self, facts: FactsT) -> MetricCollection:
         """Build the metrics that grow batch by batch, for one split; by default none."""
-        del facts
         return MetricCollection({})
 
     @abstractmethod
@@ -92,9 +91,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     @property
     def data(self) -> BaseData[NeedsT, FactsT]:
         """The data module of the running trainer."""
-        data: BaseData[NeedsT, FactsT] | None = getattr(self.trainer, "datamodule", None)
-        assert data is not None
-        return data
+        return data_of(self.trainer)
 
     def bundle(self) -> ModelBundle:
         """The trained model on the CPU in eval mode, with all that its directory holds beside the weights."""
@@ -148,22 +145,18 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
         """Seed this step (dropout, mixing), so that it depends only on where in the training it is."""
-        del batch
         seed_all(self.seed, self.current_epoch, batch_idx, self.global_rank)
 
     def training_step(self, batch: BatchT, batch_idx: int) -> Tensor | None:
         """Compute the loss of a training batch."""
-        del batch_idx
         return self.shared_step(batch, "train")
 
     def validation_step(self, batch: BatchT, batch_idx: int) -> None:
         """Compute loss and metrics of a validation batch."""
-        del batch_idx
         self.shared_step(batch, "val")
 
     def test_step(self, batch: BatchT, batch_idx: int) -> None:
         """Compute loss and metrics of a test batch."""
-        del batch_idx
         self.shared_step(batch, "test")
 
     def log_loss(self, loss: Tensor, split: str, *, size: int) -> None:

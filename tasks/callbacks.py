@@ -24,15 +24,8 @@ from multiattn.registry import task_spec
 from multiattn.weights import save_bundle
 
 from .base import BaseTask
-from .loading.datamodule import BaseData
+from .loading.datamodule import data_of
 from .stopping import Stopped
-
-
-def data_of(trainer: pl.Trainer) -> BaseData[Any, Any]:
-    """The data module of a trainer, which Lightning sets without declaring it."""
-    data = getattr(trainer, "datamodule", None)
-    assert isinstance(data, BaseData)
-    return data
 
 
 def is_trial(trainer: pl.Trainer) -> bool:
@@ -132,11 +125,13 @@ class ResumeCheckpoint(Checkpoint):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Restore the handler of Ctrl-C."""
-        self._restore_handler()
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Restore the handler of Ctrl-C."""
-        self._restore_handler()
+        self.teardown(trainer, pl_module, "fit")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -192,11 +187,6 @@ class ResumeCheckpoint(Checkpoint):
             raise self._stopped()
         self._interrupted = True
         print("Stopping after this batch. Press Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
-
-    def _restore_handler(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -84,7 +84,7 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
         if self.model is None:
             return ImageTextNeeds(self.tokenizer, preprocessing=self.preprocessing)
         text = TokenFormat.of_config(self.model.decoder.config, opening=self.opening[1:])
-        return ImageTextNeeds(self.tokenizer, text, self.preprocessing, self.model.encoder)
+        return ImageTextNeeds(self.tokenizer, text, self.model.encoder, self.preprocessing)
 
     def build_model(self, facts: TextFacts) -> Captioner:
         """See `WritingTask`."""

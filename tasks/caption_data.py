@@ -1,24 +1,20 @@
 """The data module of captioning: captioned images to batches, and captions to a vocabulary."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import Literal
 
-from torch.utils.data import Dataset
-
-from multiattn.checks import require
+from multiattn.checks import require_each
 from multiattn.data.captions import CaptionRecords, clean_caption, read_captions
 from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
 from .contracts import ImageTextNeeds, TextFacts
-from .loading.caption_batches import CaptionBatch, CaptionCollate, CaptionDataset, caption_tokens
+from .loading.caption_batches import CaptionBatch, CaptionDataset, CaptionSample, caption_tokens, collate_captions
 from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
-from .loading.pictures import Sample
 from .loading.transforms import Augmentation
-
-__all__ = ["CaptionBatch", "CaptionData"]
 
 
 class CaptionData(ImageTextData[ImageTextNeeds]):
@@ -83,18 +79,15 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
             default_augmentation=Augmentation(),
             cache_side=cache_side,
         )
-        for name, value in {"captions_per_picture": captions_per_picture, "max_tokens": max_tokens}.items():
-            require(value is None or value >= 1, name, must="at least 1", value=value, error=InputError)
-        self.captions, self.pictures = captions, pictures
+        counts = {"captions_per_picture": captions_per_picture, "max_tokens": max_tokens}
+        require_each(counts, least=1, error=InputError)
+        self._read = cache(partial(read_captions, self.root, captions=captions, pictures=pictures))
         self.captions_per_picture = captions_per_picture
         self.clean, self.max_tokens = clean, max_tokens
-        self._records: dict[str, CaptionRecords] = {}
 
     def records(self, split: str) -> CaptionRecords:
         """A split, not opened yet."""
-        if split not in self._records:
-            self._records[split] = read_captions(self.root, split, captions=self.captions, pictures=self.pictures)
-        return self._records[split]
+        return self._read(split)
 
     def facts(self) -> TextFacts:
         """The tokenizer, and the training captions as the model learns to write them."""
@@ -107,22 +100,24 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
 
     def training_items(self) -> CaptionDataset:
         """The training split, with captions drawn for each epoch."""
-        return self._captioned(self.training_pictures(), self.records("train"), seed=self.seed)
+        return self._captioned("train", seed=self.seed)
 
     def evaluation_items(self, split: str) -> CaptionDataset:
         """A split as in inference."""
-        return self._captioned(self.evaluation_pictures(split), self.records(split), seed=None)
+        return self._captioned(split, seed=None)
 
-    def collate(self) -> CaptionCollate:
+    def collate(self) -> Callable[[Sequence[CaptionSample]], CaptionBatch]:
         """Images, or features, with their captions."""
-        return CaptionCollate(pad=self.text.pad, shape=self.shape(), of_features=self.features is not None)
+        return partial(collate_captions, pad=self.text.pad, shape=self.shape(), of_features=self.features is not None)
 
     def _references(self) -> Sequence[Sequence[str]]:
         tidy = clean_caption if self.clean else str
         return [[tidy(text) for text in texts] for _, texts in self.records("train").items]
 
-    def _captioned(self, items: Dataset[Sample], records: CaptionRecords, *, seed: int | None) -> CaptionDataset:
-        text = self.text
+    def _captioned(self, split: str, *, seed: int | None) -> CaptionDataset:
+        text, records = self.text, self.records(split)
         room = text.room if self.max_tokens is None else min(text.room, self.max_tokens)
         tokens = caption_tokens(records, self.tokenizer, clean=self.clean, start=text.start, end=text.end, room=room)
-        return CaptionDataset(items, tokens, per_picture=self.captions_per_picture, seed=seed)
+        return CaptionDataset(
+            self.picture_items(split, seed=seed), tokens, per_picture=self.captions_per_picture, seed=seed
+        )

@@ -12,14 +12,13 @@ from torch import Tensor
 from multiattn.models.captioner import Captioner, CaptionerConfig
 from multiattn.models.text_decoder import TextDecoderConfig
 
-from .contracts import TextFacts
+from .contracts import TextFacts, special_tokens
 from .parts import (
     OF_THE_DATA,
     TEXT_TRAINING_ONLY,
     VisionEncoder,
     VisionStart,
     check_text_fields,
-    new_decoder,
     require_training_only,
     start_vision,
 )
@@ -52,7 +51,8 @@ class CaptionStart(VisionStart):
         """Build the captioner for the data's tokenizer."""
         config = self.config
         if self.whole is None:
-            decoder = new_decoder(self.decoder, facts.tokenizer, context_dim=config.dim)
+            special = special_tokens(facts.tokenizer)
+            decoder = TextDecoderConfig(**{"context_dim": config.dim} | special | self.decoder)
             model = Captioner(CaptionerConfig(config, decoder, bridge=decoder.context_dim != config.dim))
         else:
             trained = self.whole.require(Captioner)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models.vit import ViT
@@ -44,9 +44,7 @@ class Mixing:
 
     def __post_init__(self) -> None:
         """Raise ModelError where a value is out of range."""
-        for name in ("mixup", "cutmix"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, name, must="at least 0 and finite", value=value)
+        require_each({"mixup": self.mixup, "cutmix": self.cutmix}, finite=True)
         require(0 <= self.probability <= 1, "probability", must="from 0 to 1", value=self.probability)
 
     @property
@@ -186,7 +184,6 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[Prediction]:
         """The first labels of each image, with their probabilities."""
-        del batch_idx
         top = self.model(batch.images).float().softmax(dim=-1).topk(min(_PREDICTED, len(self.labels)))
         return [
             (

@@ -1,13 +1,15 @@
 """The data module of classification: a folder of labeled images to batches."""
 
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
+from multiattn.checks import require_each
 from multiattn.data.image_folder import ClassificationRecords, read_folder
+from multiattn.errors import InputError
 
 from .contracts import ClassifyFacts, ClassifyNeeds
 from .loading.datamodule import BaseData, BatchOptions
-from .loading.picture_data import require_side
-from .loading.pictures import Collate, EvaluationPictures, TrainingPictures
+from .loading.pictures import EvaluationPictures, ImageBatch, Sample, TrainingPictures, collate_pictures
 from .loading.transforms import Augmentation, training_transform
 
 
@@ -37,7 +39,7 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
             predict_split: The split that `predict` goes through.
         """
         super().__init__(root, needs=ClassifyNeeds(), batches=batches, predict_split=predict_split)
-        require_side(cache_side)
+        require_each({"cache_side": cache_side}, least=1, error=InputError)
         self.augmentation = augmentation or Augmentation()
         self.cache_side = cache_side
 
@@ -65,6 +67,6 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
         """A split as in inference."""
         return EvaluationPictures(self.records(split), self.needs.preprocessing)
 
-    def collate(self) -> Collate:
+    def collate(self) -> Callable[[Sequence[Sample]], ImageBatch]:
         """Images with their labels."""
-        return Collate(self.needs.preprocessing.size)
+        return partial(collate_pictures, size=self.needs.preprocessing.size)

@@ -90,23 +90,16 @@ class TextNeeds:
     text: TokenFormat | None = None
     """Of the texts that the decoder writes; None before the model is built."""
 
-    @property
-    def encoder(self) -> nn.Module | None:
-        """The frozen encoder whose features are kept on disk; None before the model is built."""
-        return None
+    encoder: nn.Module | None = None
+    """The frozen encoder whose features are kept on disk; None before the model is built."""
 
 
 @dataclass(frozen=True)
 class ImageTextNeeds(TextNeeds):
     """What a captioner needs of its data."""
 
+    encoder: ViT | None = None
     preprocessing: ImagePreprocessing = _IMAGES
-    vit: ViT | None = None
-
-    @property
-    def encoder(self) -> ViT | None:
-        """See `TextNeeds`."""
-        return self.vit
 
 
 @dataclass(frozen=True)
@@ -127,15 +120,10 @@ class AnswerNeeds(ImageTextNeeds):
 class TranscribeNeeds(TextNeeds):
     """What a speech recognizer needs of its data."""
 
+    encoder: SpeechEncoder | None = None
     preprocessing: AudioPreprocessing = _AUDIO
-    speech: SpeechEncoder | None = None
     keeps_padding: bool = False
     """Whether the decoder attends to the frames that only pad a recording."""
-
-    @property
-    def encoder(self) -> SpeechEncoder | None:
-        """See `TextNeeds`."""
-        return self.speech
 
 
 @dataclass(frozen=True)

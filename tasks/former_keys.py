@@ -196,11 +196,11 @@ def _mapping(text: str) -> dict[str, Any] | None:
 
 def _flat(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Path and value of each part of nested options."""
-    if not isinstance(node, dict) or not node:
+    if isinstance(node, dict) and node:
+        for key, value in node.items():
+            yield from _flat(value, (*path, key))
+    else:
         yield path, node
-        return
-    for key, value in node.items():
-        yield from _flat(value, (*path, key))
 
 
 def _nested(options: Options) -> dict[str, Any]:

@@ -14,16 +14,16 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from torch import Tensor
 
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 from multiattn.errors import InputError, ModelError
 from multiattn.export import overlay_png, strip_png
 from multiattn.inputs import Geometry, ImagePreprocessing, load_image
 from multiattn.maps import METHODS, WORD_METHODS, explain, explain_words
 
 from .base import BaseTask
-from .callbacks import data_of
 from .caption import CaptionTask
 from .classify import ClassifyTask
+from .loading.datamodule import data_of
 
 
 class _Drawing(NamedTuple):
@@ -46,10 +46,8 @@ class _DrawsMaps(Callback, ABC):
     """The task whose maps these are."""
 
     def __init__(self, every_n_epochs: int, pictures: int, method: str) -> None:
-        if method not in self.methods:
-            raise ModelError(f"`method` must be one of {', '.join(self.methods)}, but is {method!r} instead.")
-        require(every_n_epochs >= 1, "every_n_epochs", must="at least 1", value=every_n_epochs)
-        require(pictures >= 1, "pictures", must="at least 1", value=pictures)
+        require(method in self.methods, "method", must=f"one of {', '.join(self.methods)}", value=method)
+        require_each({"every_n_epochs": every_n_epochs, "pictures": pictures}, least=1)
         self.every_n_epochs, self.pictures, self.method = every_n_epochs, pictures, method
         self._chosen: list[tuple[Path, Image.Image]] | None = None
 

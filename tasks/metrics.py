@@ -1,12 +1,11 @@
 """Scores of the texts that a model writes about a split: collected batch by batch, and computed together at its end."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch.distributed
 
 from multiattn.metrics import caption_scores
-from multiattn.metrics.speech import Normalizer, normalizer_of, speech_scores
+from multiattn.metrics.speech import speech_scores
 from multiattn.metrics.vqa import answer_scores
 
 Score = Callable[[Sequence[str], Sequence[Sequence[str]]], dict[str, float]]
@@ -61,17 +60,9 @@ def score_answers(texts: Sequence[str], references: Sequence[Sequence[str]]) -> 
     return {"accuracy": found.accuracy, "vqa_accuracy": found.vqa_accuracy}
 
 
-def score_transcripts(normalizer: Normalizer) -> Score:
-    """A function that returns WER and CER of transcripts with one reference each.
-
-    Args:
-        normalizer: What is done to both before they are compared.
-    """
-    return partial(_speech, normalize=normalizer_of(normalizer))
-
-
-def _speech(
+def score_transcripts(
     texts: Sequence[str], references: Sequence[Sequence[str]], *, normalize: Callable[[str], str]
 ) -> dict[str, float]:
+    """WER and CER of transcripts with one reference each; `normalize` is done to both before they are compared."""
     found = speech_scores(texts, [one for (one,) in references], normalize=normalize)
     return {"wer": found.wer, "cer": found.cer}

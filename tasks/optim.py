@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -11,7 +12,7 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,8 @@ class Optimization:
 
     def __post_init__(self) -> None:
         """Raise ModelError where a value is out of range."""
-        for name in ("lr", "weight_decay", "warmup_epochs"):
-            value = getattr(self, name)
-            require(0 <= value < math.inf, name, must="at least 0 and finite", value=value)
+        rates = {"lr": self.lr, "weight_decay": self.weight_decay, "warmup_epochs": self.warmup_epochs}
+        require_each(rates, finite=True)
         require(all(0 <= beta < 1 for beta in self.betas), "betas", must="at least 0 and below 1", value=self.betas)
         require(0 < self.layer_decay <= 1, "layer_decay", must="above 0 and up to 1", value=self.layer_decay)
         require(0 <= self.final_lr_share <= 1, "final_lr_share", must="from 0 to 1", value=self.final_lr_share)
@@ -90,11 +90,7 @@ def configure(
         groups = _slowed(groups, model.get_submodule(part), share, lr=optimization.lr)
     optimizer = AdamW(groups, lr=optimization.lr, betas=optimization.betas)
     warmup_steps = min(round(optimization.warmup_epochs * steps_per_epoch), total_steps // 2)
-
-    def factor(step: int) -> float:
-        final = optimization.final_lr_share
-        return lr_factor(step, warmup_steps=warmup_steps, total_steps=total_steps, final=final)
-
+    factor = partial(lr_factor, warmup_steps=warmup_steps, total_steps=total_steps, final=optimization.final_lr_share)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
 

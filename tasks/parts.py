@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from torch import nn
 
-from multiattn.checks import require, require_fields
+from multiattn.checks import require, require_each, require_fields
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing, Tokenizer
-from multiattn.models.text_decoder import TextDecoderConfig
 from multiattn.models.vit import PRESETS, ViT, ViTConfig
 from multiattn.weights import ModelBundle, adapt, load_bundle
 
-from .contracts import IMAGENET_MEAN, IMAGENET_STD, special_tokens
+from .contracts import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -83,8 +82,7 @@ class VisionFields:
 
     def __post_init__(self) -> None:
         """Raise ModelError where the size is out of range."""
-        size = self.image_size
-        require(size is None or size >= 1, "vision.image_size", must="at least 1", value=size)
+        require_each({"vision.image_size": self.image_size}, least=1)
 
     def preprocessing(self, size: tuple[int, int], resize_to: tuple[int, int] | int) -> ImagePreprocessing:
         """The preprocessing of a model that is trained from scratch."""
@@ -97,8 +95,7 @@ class VisionFields:
         Raises:
             ModelError: There is no such preset or field, or the changes make no valid model.
         """
-        if preset not in PRESETS:
-            raise ModelError(f"`vision.preset` must be one of {', '.join(PRESETS)}, but is {preset!r} instead.")
+        require(preset in PRESETS, "vision.preset", must=f"one of {', '.join(PRESETS)}", value=preset)
         overrides = with_tuples(self.overrides)
         require_fields(overrides, ViTConfig, "vision.overrides", but=("num_classes",))  # the data decides the classes
         if self.image_size is not None:
@@ -305,8 +302,3 @@ def check_text_fields(values: dict[str, Any], config: type, name: str, *, but: S
         config(**values)
     except ValueError as error:
         raise ModelError(f"`{name}` cannot be used: {error}") from error
-
-
-def new_decoder(values: dict[str, Any], tokenizer: Tokenizer, *, context_dim: int) -> TextDecoderConfig:
-    """A decoder for the tokenizer's texts; `context_dim` is the width it attends to, where `values` has none."""
-    return TextDecoderConfig(**{"context_dim": context_dim} | special_tokens(tokenizer) | values)

@@ -20,6 +20,7 @@ from multiattn.generation import Generated, GenerationConfig
 from multiattn.metrics import CiderD
 from multiattn.models.text_decoder import TextDecoder
 
+from .loading.tokens import padded
 from .losses import shift_targets
 from .text_task import generate_texts
 
@@ -127,7 +128,8 @@ def self_critical_step(
         greedy = reward_of(generate_texts(decoder, seen, opening, GenerationConfig(max_tokens=max_tokens)), indices)
     ends = [[config.end_token] if caption.finished else [] for caption in samples]
     rows = [[config.start_token, *caption.tokens, *end] for caption, end in zip(samples, ends, strict=True)]
-    texts = shift_targets(*padded(rows, pad=config.pad_token, device=device), prompt=opening[1:])
+    tokens, attention_mask = (part.to(device) for part in padded(rows, config.pad_token))
+    texts = shift_targets(tokens, attention_mask, prompt=opening[1:])
     logits = decoder(texts.tokens, context, attention_mask=texts.attention_mask)
     loss = self_critical_loss(
         logits, texts.targets, wanted=texts.wanted, advantage=advantages(reward, greedy=greedy).flatten()
@@ -154,13 +156,3 @@ def self_critical_loss(
     log_probs = logits.float().log_softmax(dim=-1).gather(2, targets[..., None])[..., 0]  # (r, n)
     weights = advantage.float()[:, None] * wanted
     return -(weights * log_probs).sum() / wanted.sum()
-
-
-def padded(
-    texts: Sequence[Sequence[int]], *, pad: int, device: torch.device
-) -> tuple[Int64[Tensor, "r n"], Bool[Tensor, "r n"]]:
-    """Texts of unequal length as one tensor with padding at the right, and a mask that is False in the padding."""
-    width = max(len(text) for text in texts)
-    tokens = torch.tensor([[*text, *[pad] * (width - len(text))] for text in texts], device=device)  # (r, n)
-    lengths = torch.tensor([len(text) for text in texts], device=device)
-    return tokens, torch.arange(width, device=device) < lengths[:, None]

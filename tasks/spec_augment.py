@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class SpecAugment:
 
     def __post_init__(self) -> None:
         """Raise ModelError where a value is out of range."""
-        for name in ("mel_masks", "mel_width", "time_masks", "time_width"):
-            require(getattr(self, name) >= 0, name, must="at least 0", value=getattr(self, name))
+        require_each({name: getattr(self, name) for name in ("mel_masks", "mel_width", "time_masks", "time_width")})
         require(0 <= self.time_share <= 1, "time_share", must="from 0 to 1", value=self.time_share)
 
 

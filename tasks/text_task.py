@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from multiattn.attention import ProjectedContext
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 from multiattn.errors import ModelError
 from multiattn.generation import Generated, GenerationConfig, generate
 from multiattn.inputs import Tokenizer
@@ -97,8 +97,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         """
         super().__init__(optimization=optimization, compile=compile)
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
-        good = validation_texts is None or validation_texts >= 0
-        require(good, "validation_texts", must="at least 0", value=validation_texts)
+        require_each({"validation_texts": validation_texts})
         self._start: ModelStart[ModelT] | None = start
         self.tokenizer = start.tokenizer
         self.pace = pace
@@ -248,7 +247,6 @@ class WritingTask(TextTask[BatchT, NeedsT, ModelT], Generic[BatchT, NeedsT, Mode
 
     def predict_step(self, batch: BatchT, batch_idx: int) -> list[Prediction]:
         """Write a text about each item."""
-        del batch_idx
         found = self.generate(batch, range(len(batch.indices)))
         return [
             (index, {"text": self.text_of(text), "score": round(text.score, 6)})

@@ -1,6 +1,7 @@
 """Train or fine-tune a recognizer: a speech encoder reads the recording, a text decoder writes the transcript."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from multiattn.attention import ProjectedContext
 from multiattn.checks import require
 from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, SpeechTokens
-from multiattn.metrics.speech import Normalizer
+from multiattn.metrics.speech import Normalizer, normalizer_of
 from multiattn.models.speech import SpeechRecognizer
 
 from .contracts import TextFacts, TokenFormat, TranscribeNeeds
@@ -87,7 +88,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         self.preprocessing = start.preprocessing
         self.from_scratch = not start.keeps_vocabulary
         self.ctc_weight, self.spec_augment, self.language = ctc_weight, spec_augment, language
-        self.score = score_transcripts(normalizer)
+        self.score = partial(score_transcripts, normalize=normalizer_of(normalizer))
 
     def needs(self) -> TranscribeNeeds:
         """See `BaseTask`."""
@@ -96,8 +97,8 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         return TranscribeNeeds(
             self.tokenizer,
             TokenFormat.of_config(self.model.decoder.config, opening=self.opening[1:]),
-            self.preprocessing,
             self.model.encoder,
+            self.preprocessing,
             keeps_padding=self.model.config.context == "all",
         )
 
@@ -123,7 +124,6 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
 
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy and CTC."""
-        del facts
         config = self.model.config.decoder
         return TranscribeLoss(
             ctc_weight=self.ctc_weight,

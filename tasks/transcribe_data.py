@@ -1,7 +1,7 @@
 """The data module of transcription: recordings to batches, and their transcripts to a vocabulary."""
 
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,16 +19,14 @@ from .loading.reader import Reader
 from .loading.sampler import Batches, BucketBatches
 from .loading.speech_batches import (
     ConcatSpeech,
-    EvaluationSpeech,
+    Recordings,
     SpeechBatch,
-    SpeechCollate,
-    TrainingSpeech,
-    string_place,
+    SpeechSample,
+    collate_speech,
+    drawn_plan,
 )
-from .loading.speech_features import EvaluationSpeechFeatures, SpeechEncoding, TrainingSpeechFeatures
+from .loading.speech_features import SpeechEncoding, SpeechFeatures
 from .loading.tokens import Transcripts
-
-__all__ = ["SpeechBatch", "TranscribeData"]
 
 
 class TranscribeData(TextData[TranscribeNeeds]):
@@ -90,19 +88,16 @@ class TranscribeData(TextData[TranscribeNeeds]):
         )
         good = batch_seconds is None or batch_seconds > 0
         require(good, "batch_seconds", must="above 0", value=batch_seconds, error=InputError)
-        self.folders = folders
+        self._read = lru_cache(partial(read_recordings, self.root, folders=folders))
         self.batch_seconds = batch_seconds
         self.clean = clean
         self.join = join
         self.augmentation = augmentation
         self.cache = cache
-        self._files: dict[str, SpeechRecords] = {}
 
     def files(self, split: str) -> SpeechRecords:
         """The recordings of a split as files, not opened yet."""
-        if split not in self._files:
-            self._files[split] = read_recordings(self.root, split, folders=self.folders)
-        return self._files[split]
+        return self._read(split)
 
     def records(self, split: str) -> SpeechRecords:
         """The items of a split: its files, or what they are concatenated to (in training, those of epoch 0).
@@ -122,36 +117,34 @@ class TranscribeData(TextData[TranscribeNeeds]):
         tidy = clean_transcript if self.clean else str
         return self._learn((tidy(text) for _, text in self.files("train").items), lowercase=self.clean)
 
-    def training_items(self) -> TrainingSpeech | TrainingSpeechFeatures | ConcatSpeech:
+    def training_items(self) -> Recordings | SpeechFeatures | ConcatSpeech:
         """The training split, augmented, with concatenations drawn for each epoch."""
-        files = self.files("train")
-        if self.features is not None:
-            return TrainingSpeechFeatures(self.store("train"), self._transcripts(files), seed=self.seed)
-        reader = Reader(files, self.needs.preprocessing, cache=self.cache)
-        transcripts = self._transcripts(files)
-        if self.join is None:
-            return TrainingSpeech(reader, transcripts, self.augmentation, seed=self.seed)
-        return ConcatSpeech(
-            reader, transcripts, self.join, augmentation=self.augmentation, seed=self.seed, size=self._strings
-        )
+        return self._items("train", seed=self.seed)
 
-    def evaluation_items(self, split: str) -> EvaluationSpeech | EvaluationSpeechFeatures | ConcatSpeech:
+    def evaluation_items(self, split: str) -> Recordings | SpeechFeatures | ConcatSpeech:
         """A split as in inference."""
-        files = self.files(split)
+        return self._items(split, seed=None)
+
+    def _items(self, split: str, *, seed: int | None) -> Recordings | SpeechFeatures | ConcatSpeech:
+        files, is_training = self.files(split), seed is not None
+        transcripts = self._transcripts(files)
         if self.features is not None:
-            return EvaluationSpeechFeatures(self.store(split), self._transcripts(files))
-        reader, transcripts = Reader(files, self.needs.preprocessing, cache=False), self._transcripts(files)
+            return SpeechFeatures(self.store(split), transcripts, seed=seed)
+        reader = Reader(files, self.needs.preprocessing, cache=self.cache and is_training)
+        augmentation = self.augmentation if is_training else None
         if self.join is None:
-            return EvaluationSpeech(reader, transcripts)
+            return Recordings(reader, transcripts, augmentation, seed=seed)
+        if is_training:
+            return ConcatSpeech(
+                reader, transcripts, self.join, augmentation=augmentation, seed=self.seed, size=self._strings
+            )
         return ConcatSpeech(reader, transcripts, self.join, plans=self._plans(split))
 
-    def collate(self) -> SpeechCollate:
+    def collate(self) -> Callable[[Sequence[SpeechSample]], SpeechBatch]:
         """Mel features, or the encoder's stored output, with tokens."""
-        width = None
-        if self.features is not None:
-            assert self.needs.encoder is not None
-            width = self.needs.encoder.config.dim
-        return SpeechCollate(self.needs.preprocessing, pad=self.text.pad, width=width)
+        encoder = None if self.features is None else self.needs.encoder
+        width = None if encoder is None else encoder.config.dim
+        return partial(collate_speech, preprocessing=self.needs.preprocessing, pad=self.text.pad, width=width)
 
     def encoding(self, split: str) -> Encoding:
         """See `TextData`."""
@@ -172,14 +165,11 @@ class TranscribeData(TextData[TranscribeNeeds]):
         assert self.join is not None
         if split != "train":
             return fixed_plans(self.files(split), self.join, count=FIXED_STRINGS)
-        speakers, how = self.files(split).speakers, self.join
-        return tuple(
-            how.plan(speakers, string_place(self.seed, 0, i), count=how.count(i, epoch=0)) for i in range(self._strings)
-        )
+        speakers = self.files(split).speakers
+        return tuple(drawn_plan(self.join, speakers, self.seed, 0, index) for index in range(self._strings))
 
     def _transcripts(self, files: SpeechRecords) -> Transcripts:
-        text = self.text
-        found = Transcripts(self.tokenizer, clean=self.clean, start=text.start, end=text.end, room=text.room)
+        found = Transcripts(self.tokenizer, self.text, clean=self.clean)
         found.check(files)
         return found
 

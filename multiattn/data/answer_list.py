@@ -6,7 +6,6 @@ Answers are compared as by the metric (`normalize_answer`), and shown in their m
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 
 from ..errors import InputError
 from ..metrics.vqa import agreements, normalize_answer
@@ -23,10 +22,7 @@ class AnswerList:
             labels: The answers in order; of those that are equal once they are normalized, the first one counts.
         """
         self.labels = tuple(labels)
-
-    @cached_property
-    def _indices(self) -> dict[str, int]:
-        return {normalize_answer(label): index for index, label in reversed(list(enumerate(self.labels)))}
+        self._indices = {normalize_answer(label): index for index, label in reversed(list(enumerate(self.labels)))}
 
     def targets(self, answers: Sequence[str]) -> dict[int, float]:
         """Score the answers of the list that people gave to a question.

@@ -140,10 +140,10 @@ def _flickr(file: Path, split: str) -> Iterator[tuple[str, str, str]]:
     names = [(line.strip(), location) for line, location in text_lines(split_list)]
     if not names:
         raise InputError(f"{split_list}: the file names no picture.")
-    missing = [name for name, _ in names if name not in captions]
+    missing = [(name, location) for name, location in names if name not in captions]
     if missing:
-        location = next(location for name, location in names if name == missing[0])
-        raise InputError(f"{location}: the pictures {some(missing)} are unknown: {file.name} has no captions of them.")
+        unknown = some([name for name, _ in missing])
+        raise InputError(f"{missing[0][1]}: the pictures {unknown} are unknown: {file.name} has no captions of them.")
     for name in dict.fromkeys(name for name, _ in names):
         for caption, location in captions[name]:
             yield name, caption, location

@@ -6,7 +6,7 @@ listed without reading a file, and are the same on every machine. t = samples.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from ..checks import require
+from ..checks import require, require_each
 from ..errors import InputError
 from ..inputs import load_audio
 from .noise import at_level, colored, with_noise
@@ -115,10 +115,8 @@ class ConcatClips:
         for name in ("level_db", "noise_db", "gain_db"):
             low, high = getattr(self, name)
             require(low <= high, name, must="two rising numbers", value=(low, high), error=InputError)
-        good = self.growing_epochs >= 0
-        require(good, "growing_epochs", must="at least 0", value=self.growing_epochs, error=InputError)
-        good = self.strings is None or self.strings >= 1
-        require(good, "strings", must="at least 1", value=self.strings, error=InputError)
+        require_each({"growing_epochs": self.growing_epochs}, error=InputError)
+        require_each({"strings": self.strings}, least=1, error=InputError)
 
     def count(self, index: int, *, epoch: int | None = None) -> int:
         """The number of clips of string `index`: in an epoch of the training, or finally (None)."""
@@ -198,13 +196,11 @@ def fixed_strings(
     Raises:
         InputError: A clip cannot be read.
     """
-    kept: dict[int, Tensor] = {}
     texts = [text for _, text in records.items]
 
+    @cache
     def read(clip: int) -> Tensor:
-        if clip not in kept:
-            kept[clip] = load_audio(records.items[clip][0], rate=rate)
-        return kept[clip]
+        return load_audio(records.items[clip][0], rate=rate)
 
     for plan in fixed_plans(records, how, count=count):
         yield join(plan, texts, read, rate=rate)

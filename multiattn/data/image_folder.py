@@ -83,6 +83,5 @@ def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def _in_order(names: set[str]) -> tuple[str, ...]:
-    if all(name.isdecimal() for name in names):
-        return tuple(sorted(names, key=int))
-    return tuple(sorted(names))
+    are_numbers = all(name.isdecimal() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name) if are_numbers else 0, name)))

@@ -106,9 +106,8 @@ def text_lines(file: Path) -> Iterator[tuple[str, str]]:
         InputError: A line is too long, or not in UTF-8.
     """
     with file.open("rb") as stream:
-        number = 0
-        while line := stream.readline(LONGEST_LINE + 1):
-            number += 1
+        lines = iter(lambda: stream.readline(LONGEST_LINE + 1), b"")
+        for number, line in enumerate(lines, start=1):
             location = f"{file}, line {number}"
             if len(line) > LONGEST_LINE:
                 raise InputError(
@@ -142,19 +141,17 @@ def one_or_several(row: dict[str, Any], one: str, several: str, location: str) -
 
 
 def _with_paths(metadata: Path, rows: Iterator[tuple[dict[str, Any], str]]) -> Iterator[Row]:
-    is_empty = True
+    row = None
     for row, location in rows:
-        is_empty = False
         file_name = row.get("file_name")
         if not isinstance(file_name, str) or not file_name:
             raise InputError(f"{location}: `file_name` must be the path of a picture, but is {file_name!r} instead.")
         yield metadata.parent / file_name, row, location
-    if is_empty:
+    if row is None:
         raise InputError(f"{metadata}: the file names no picture.")
 
 
 def _jsonl(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
-    del columns  # each line names its own
     for line, location in text_lines(metadata):
         try:
             row = json.loads(line)

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-_FULL_SCALE = 1.0
 _FAST = 4096  # samples; the Fourier transform of a multiple of it is quick, that of a prime number is not
 
 
@@ -18,7 +17,7 @@ def at_level(samples: Float32[Tensor, " t"], gain_db: float) -> Float32[Tensor, 
     """Make a recording louder by a gain in decibels, but no louder than full scale."""
     peak = float(samples.abs().max()) if len(samples) else 0.0
     factor: float = 10 ** (gain_db / 20)
-    return samples * (min(factor, _FULL_SCALE / peak) if peak > 0 else factor)
+    return samples * (min(factor, 1.0 / peak) if peak > 0 else factor)
 
 
 def colored(count: int, rng: np.random.Generator, *, kind: str) -> Float32[Tensor, " t"]:

@@ -35,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (value := getattr(args, name)) < 1:
             parser.error(f"argument --{name}: must be at least 1, but is {value} instead")
     folder = args.out / args.split
-    options = {"questions": args.questions, "seed": args.seed, "types": args.types}
-    scenes = scenes_with_questions(args.split, args.pictures, **options)
+    scenes = scenes_with_questions(
+        args.split, args.pictures, questions=args.questions, seed=args.seed, types=args.types
+    )
     try:
         pictures, questions = write_scenes(scenes, folder)
     except MultiattnError as error:

@@ -100,8 +100,7 @@ def _babble(
     for _ in range(int(rng.integers(*_VOICES))):
         voice = other(rng)
         power = float(voice.square().mean()) if len(voice) else 0.0
-        if power == 0:
-            continue
-        voice = voice.roll(int(rng.integers(len(voice))))
-        found += voice.repeat(-(-count // len(voice)))[:count] / math.sqrt(power)
+        if power > 0:
+            voice = voice.roll(int(rng.integers(len(voice))))
+            found += voice.repeat(-(-count // len(voice)))[:count] / math.sqrt(power)
     return found

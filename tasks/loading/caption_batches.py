@@ -103,25 +103,19 @@ class CaptionDataset(TextDataset[CaptionSample]):
         return CaptionSample(sample, tuple(self.tokens.row(sample.position, int(number)) for number in numbers))
 
 
-class CaptionCollate:
-    """Stack samples into a batch, without those that could not be read."""
+def collate_captions(
+    items: Sequence[CaptionSample], *, pad: int, shape: Sequence[int], of_features: bool
+) -> CaptionBatch:
+    """Stack samples into a batch, without those that could not be read; perhaps an empty one.
 
-    def __init__(self, *, pad: int, shape: Sequence[int], of_features: bool) -> None:
-        """Describe the samples.
-
-        Args:
-            pad: The token after the end of a caption.
-            shape: Of one picture, or of the features of one picture.
-            of_features: Whether the samples hold features.
-        """
-        self.pad, self.shape, self.of_features = pad, tuple(shape), of_features
-
-    def __call__(self, items: Sequence[CaptionSample]) -> CaptionBatch:
-        """Stack the samples; the batch is empty where none of them could be read."""
-        samples = [item.sample for item in items]
-        tokens, attention_mask = padded([caption for item in items for caption in item.captions], self.pad)
-        images, features = stacked(samples, self.shape, of_features=self.of_features)
-        texts = tuple(sample.label for sample in samples if sample.content is not None)
-        return CaptionBatch(
-            images, features, tokens, attention_mask, texts, positions_of(samples), unreadable_of(samples)
-        )
+    Args:
+        items: The samples.
+        pad: The token after the end of a caption.
+        shape: Of one picture, or of the features of one picture.
+        of_features: Whether the samples hold features.
+    """
+    samples = [item.sample for item in items]
+    tokens, attention_mask = padded([caption for item in items for caption in item.captions], pad)
+    images, features = stacked(samples, shape, of_features=of_features)
+    texts = tuple(sample.label for sample in samples if sample.content is not None)
+    return CaptionBatch(images, features, tokens, attention_mask, texts, positions_of(samples), unreadable_of(samples))

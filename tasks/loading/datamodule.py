@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 from multiattn.data.metadata import some
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer
@@ -50,11 +50,10 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         """Raise InputError where a value is out of range."""
-        for name, value in (("size", self.size), ("eval_size", self.eval_size)):
-            good = value is None or value >= 1
-            require(good, f"batches.{name}", must="at least 1", value=value, error=InputError)
-        workers, share = self.num_workers, self.max_bad_share
-        require(workers >= 0, "batches.num_workers", must="at least 0", value=workers, error=InputError)
+        sizes = {"batches.size": self.size, "batches.eval_size": self.eval_size}
+        require_each(sizes, least=1, error=InputError)
+        require_each({"batches.num_workers": self.num_workers}, error=InputError)
+        share = self.max_bad_share
         require(0 <= share <= 1, "batches.max_bad_share", must="from 0 to 1", value=share, error=InputError)
 
 
@@ -200,6 +199,13 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
 
     def _unreadable(self, split: str, size: int) -> UnreadableFiles:
         return UnreadableFiles(split, size, max_share=self.batches.max_bad_share, kind=self.kind)
+
+
+def data_of(trainer: pl.Trainer) -> BaseData[Any, Any]:
+    """The data module of a trainer, which Lightning sets without declaring it."""
+    data = getattr(trainer, "datamodule", None)
+    assert isinstance(data, BaseData)
+    return data
 
 
 class TextData(BaseData[TextNeedsT, TextFacts], Generic[TextNeedsT]):

@@ -14,10 +14,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from multiattn.errors import InputError, ModelError
 from ..parts import TRAINING_ONLY
 from ..seeding import seed_for
 from .loader import ignore_interrupt
-from .readable import EvaluationItems, Records, Sample
+from .readable import Items, Records, Sample
 
 _SAVE_EVERY = 2.0  # seconds
 _TELL_EVERY = 15.0  # seconds
@@ -66,7 +65,7 @@ class Encoding(Protocol):
     def depends_on(self, architecture: dict[str, Any]) -> list[Any]:
         """What the features depend on beside the weights and the files, as JSON; `architecture` is the encoder's."""
 
-    def items(self, view: str) -> EvaluationItems[Any]:
+    def items(self, view: str) -> Items[Any]:
         """The files by their index, ready for the encoder."""
 
     def encode(self, encoder: nn.Module, items: Sequence[Any]) -> list[Encoded]:
@@ -151,7 +150,8 @@ class FeatureStore:
         encoder.eval()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder / "lock"):
+            with (self.folder / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases the lock of a process that is killed
                 for view in self.views:
                     self._compute(view, encoder, batch_size=batch_size, num_workers=num_workers)
         except OSError as error:
@@ -159,9 +159,9 @@ class FeatureStore:
         finally:
             encoder.train(was_training)
 
-    def drawn_view(self, seed: int, epoch: int, index: int) -> str:
-        """The view of an item in an epoch of the training: a pure function of the three numbers."""
-        return self.views[seed_for(seed, epoch, index, _VIEW) % len(self.views)]
+    def drawn_view(self, *draw: int) -> str:
+        """The view of an item in an epoch of the training: a pure function of the seed, the epoch and the index."""
+        return self.views[seed_for(*draw, _VIEW) % len(self.views)]
 
     def read(self, index: int, view: str) -> Float16[Tensor, "m D"]:
         """Read the features of an item.
@@ -212,13 +212,16 @@ class FeatureStore:
             Subset(self.encoding.items(view), range(state.done, count)),
             batch_size=batch_size,
             num_workers=num_workers,
-            collate_fn=_as_they_are,
+            collate_fn=list,
             worker_init_fn=ignore_interrupt,
             generator=torch.Generator(),  # the loader draws a seed for its workers: not from the training's generator
         )
         started, first = time.monotonic(), state.done
         saved = told = started
-        with self._file(view, state) as stream:
+        with file.open("r+b" if state.done else "wb") as stream:
+            stream.write(self._header())
+            stream.seek(self._end(state))
+            stream.truncate()
             for items in loader:
                 for data in self._rows(encoder, items, state):
                     stream.write(data)
@@ -271,27 +274,6 @@ class FeatureStore:
         """Bytes of the file with the items that are done."""
         rows = sum(state.rows) if self.encoding.rows is None else state.done * self.encoding.rows
         return len(self._header()) + rows * self.encoding.width * 2
-
-    @contextmanager
-    def _file(self, view: str, state: _Progress) -> Iterator[BinaryIO]:
-        """Open the file for writing after the items that are done."""
-        with self._path(view).open("r+b" if state.done else "wb") as file:
-            file.write(self._header())
-            file.seek(self._end(state))
-            file.truncate()
-            yield file
-
-
-def _as_they_are(items: list[Sample[Any]]) -> list[Sample[Any]]:
-    return items
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock on a file; the system releases the lock of a process that is killed."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _digest(encoder: nn.Module, paths: Sequence[Path], *, depends_on: Callable[[dict[str, Any]], list[Any]]) -> str:

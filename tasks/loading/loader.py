@@ -73,7 +73,6 @@ class UnreadableFiles:
 
 def ignore_interrupt(worker: int) -> None:
     """Ignore Ctrl-C in a worker: the main process finishes its batch first, and then ends the workers."""
-    del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

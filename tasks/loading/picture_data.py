@@ -5,23 +5,17 @@ from typing import Generic, Literal, TypeVar
 
 from torch.utils.data import Dataset
 
-from multiattn.checks import require
+from multiattn.checks import require, require_each
 from multiattn.errors import InputError
 
 from ..contracts import ImageTextNeeds
 from .datamodule import BatchOptions, TextData
 from .feature_store import Encoding
-from .picture_features import EvaluationFeatures, PictureEncoding, TrainingFeatures
+from .picture_features import PictureEncoding, PictureFeatures
 from .pictures import EvaluationPictures, Sample, TrainingPictures
 from .transforms import Augmentation, training_transform
 
 ImageNeedsT = TypeVar("ImageNeedsT", bound=ImageTextNeeds)
-
-
-def require_side(cache_side: int | None) -> None:
-    """Raise InputError unless `cache_side` is a side in pixels, or None."""
-    good = cache_side is None or cache_side >= 1
-    require(good, "cache_side", must="at least 1", value=cache_side, error=InputError)
 
 
 class ImageTextData(TextData[ImageNeedsT], Generic[ImageNeedsT]):
@@ -53,28 +47,23 @@ class ImageTextData(TextData[ImageNeedsT], Generic[ImageNeedsT]):
             features=features,
             only_of_files={"augmentation": augmentation, "cache_side": cache_side},
         )
-        require_side(cache_side)
+        require_each({"cache_side": cache_side}, least=1, error=InputError)
         require(views in (1, 2), "views", must="1 or 2", value=views, error=InputError)
-        if features is None:
-            require(views == 1, "views", must="1 where there is no `features`", value=views, error=InputError)
+        good = views == 1 or features is not None
+        require(good, "views", must="1 where there is no `features`", value=views, error=InputError)
         self.augmentation = augmentation or default_augmentation
         self.views = views
         self.cache_side = cache_side
 
-    def training_pictures(self) -> Dataset[Sample]:
-        """The images of the training split, augmented, or their features; by the sampler's keys."""
-        records = self.records("train")
-        if self.features is not None:
-            return TrainingFeatures(records, self.store("train"), seed=self.seed)
-        transform = training_transform(self.augmentation, self.needs.preprocessing)
-        return TrainingPictures(records, transform, seed=self.seed, cache_side=self.cache_side)
-
-    def evaluation_pictures(self, split: str) -> Dataset[Sample]:
-        """The images of a split as in inference, or their features; by their indices."""
+    def picture_items(self, split: str, *, seed: int | None) -> Dataset[Sample]:
+        """The images of a split, or their features: with a seed augmented, by the sampler's keys; else by index."""
         records = self.records(split)
         if self.features is not None:
-            return EvaluationFeatures(records, self.store(split))
-        return EvaluationPictures(records, self.needs.preprocessing)
+            return PictureFeatures(records, self.store(split), seed=seed)
+        if seed is None:
+            return EvaluationPictures(records, self.needs.preprocessing)
+        transform = training_transform(self.augmentation, self.needs.preprocessing)
+        return TrainingPictures(records, transform, seed=seed, cache_side=self.cache_side)
 
     def shape(self) -> tuple[int, ...]:
         """The shape of one image, or of one image's features."""

@@ -15,7 +15,7 @@ from multiattn.models.vit import ViT
 
 from .feature_store import Encoded, FeatureStore
 from .pictures import EvaluationPictures, Sample
-from .readable import EvaluationItems, Files, Records, TrainingItems
+from .readable import Files, Items, Records
 
 VIEWS = ("plain", "mirrored")
 
@@ -56,25 +56,13 @@ class PictureEncoding:
         return [Encoded(features, 0) for features in encoder.features(images.to(next(encoder.parameters())))]
 
 
-class TrainingFeatures(TrainingItems[Tensor]):
-    """Features for training, of a view that each epoch draws."""
+class PictureFeatures(Items[Tensor]):
+    """Features of the pictures as inference sees them; in training, of a view that each epoch draws."""
 
-    def __init__(self, records: Records, store: FeatureStore, *, seed: int) -> None:
+    def __init__(self, records: Records, store: FeatureStore, *, seed: int | None = None) -> None:
         super().__init__(records, seed=seed)
         self.store = store
 
-    def read(self, index: int, epoch: int) -> Float16[Tensor, "m D"]:
-        """The features of the picture as an epoch sees it."""
-        return self.store.read(index, self.store.drawn_view(self.seed, epoch, index))
-
-
-class EvaluationFeatures(EvaluationItems[Tensor]):
-    """Features of the pictures as inference sees them."""
-
-    def __init__(self, records: Records, store: FeatureStore) -> None:
-        super().__init__(records)
-        self.store = store
-
-    def read(self, index: int) -> Float16[Tensor, "m D"]:
+    def read(self, index: int, draw: tuple[int, ...]) -> Float16[Tensor, "m D"]:
         """The features of the picture at an index."""
-        return self.store.read(index, VIEWS[0])
+        return self.store.read(index, self.store.drawn_view(*draw) if draw else VIEWS[0])

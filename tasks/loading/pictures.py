@@ -21,7 +21,7 @@ from multiattn.inputs import ImagePreprocessing, load_image
 
 from ..seeding import seed_for, seed_item
 from . import readable
-from .readable import EvaluationItems, Records, TrainingItems, Unreadable, positions_of, unreadable_of
+from .readable import Items, Records, Unreadable, positions_of, unreadable_of
 from .transforms import Transform
 
 T = TypeVar("T")
@@ -42,18 +42,12 @@ class ImageBatch(NamedTuple):
     """File and reason of each picture that could not be read while this batch was made."""
 
 
-class Collate:
-    """Stack samples into a batch, without those that could not be read."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
-
-    def __call__(self, samples: Sequence[Sample]) -> ImageBatch:
-        """Stack the samples; the batch is empty where none of them could be read."""
-        images, _ = stacked(samples, (3, *self.size), of_features=False)
-        assert images is not None
-        labels = torch.tensor([sample.label for sample in samples if sample.content is not None], dtype=torch.int64)
-        return ImageBatch(images, labels, positions_of(samples), unreadable_of(samples))
+def collate_pictures(samples: Sequence[Sample], *, size: tuple[int, int]) -> ImageBatch:
+    """Stack pictures of this size into a batch, without those that could not be read; perhaps an empty one."""
+    images, _ = stacked(samples, (3, *size), of_features=False)
+    assert images is not None
+    labels = torch.tensor([sample.label for sample in samples if sample.content is not None], dtype=torch.int64)
+    return ImageBatch(images, labels, positions_of(samples), unreadable_of(samples))
 
 
 def stacked(
@@ -107,7 +101,7 @@ class TextDataset(Dataset[T], ABC):
         return self.with_texts(sample, np.random.default_rng(seed))
 
 
-class TrainingPictures(TrainingItems[Tensor]):
+class TrainingPictures(Items[Tensor]):
     """Augmented pictures."""
 
     def __init__(self, records: Records, transform: Transform, *, seed: int, cache_side: int | None = None) -> None:
@@ -123,10 +117,10 @@ class TrainingPictures(TrainingItems[Tensor]):
         self.transform = transform
         self._cache = None if cache_side is None else _decode_all(records, cache_side)
 
-    def read(self, index: int, epoch: int) -> Float32[Tensor, "3 h w"]:
+    def read(self, index: int, draw: tuple[int, ...]) -> Float32[Tensor, "3 h w"]:
         """The picture as an epoch sees it."""
         picture = self._picture(index)
-        seed_item(self.seed, epoch, index)
+        seed_item(*draw)
         return self.transform(picture)
 
     def _picture(self, index: int) -> Image.Image:
@@ -138,14 +132,14 @@ class TrainingPictures(TrainingItems[Tensor]):
         return Image.fromarray(kept)
 
 
-class EvaluationPictures(EvaluationItems[Tensor]):
+class EvaluationPictures(Items[Tensor]):
     """Pictures as inference sees them, or mirrored, left to right."""
 
     def __init__(self, records: Records, preprocessing: ImagePreprocessing, *, mirrored: bool = False) -> None:
         super().__init__(records)
         self.preprocessing, self.mirrored = preprocessing, mirrored
 
-    def read(self, index: int) -> Float32[Tensor, "3 h w"]:
+    def read(self, index: int, draw: tuple[int, ...]) -> Float32[Tensor, "3 h w"]:
         """The picture at an index."""
         picture = load_image(self.records.items[index][0])
         if self.mirrored:

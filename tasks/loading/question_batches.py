@@ -6,7 +6,7 @@ picture tokens and D width of an encoder's features.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from multiattn.data.answer_list import AnswerList, answer_shares
 from multiattn.data.questions import Question, QuestionRecords
 from multiattn.inputs import Tokenizer
 
+from ..contracts import TokenFormat
 from .box_patches import BoxPatches
 from .pictures import Sample, TextDataset, stacked
 from .readable import Unreadable, positions_of, unreadable_of
@@ -83,7 +84,7 @@ class QuestionRow(NamedTuple):
     question: Question
     tokens: np.ndarray
     target: Any
-    """The answer to learn, as `Answers.target`."""
+    """The answer to learn, as the `target` of `Answers`."""
 
     weight: float
     """The weight in the loss."""
@@ -98,16 +99,6 @@ class QuestionSample(NamedTuple):
     sample: Sample
     rows: tuple[QuestionRow, ...]
     """None where the picture cannot be read."""
-
-
-class Answers(Protocol):
-    """The answers to the questions of a split, as targets."""
-
-    def is_taught(self, item: int, number: int) -> bool:
-        """Whether question `number` of a picture has an answer that can be learned."""
-
-    def target(self, item: int, number: int, generator: np.random.Generator | None) -> Any:
-        """The answer to learn, for `AnswerCollate`; drawn by the generator where there are several."""
 
 
 class ClosedAnswers:
@@ -126,27 +117,24 @@ class ClosedAnswers:
         self._scores = np.array(scores, np.float32)
 
     def is_taught(self, item: int, number: int) -> bool:
-        """Whether the list has an answer to the question."""
+        """Whether question `number` of a picture has an answer in the list, so that it can be learned."""
         return len(self._indices.row(item, number)) > 0
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
         """Indices in the list, and how well each answers the question; nothing is drawn."""
-        del generator
         return self._indices.row(item, number), self._scores[self._indices.span(item, number)]
 
 
 class GenerativeAnswers:
     """Answers as texts that a decoder learns to write."""
 
-    def __init__(self, records: QuestionRecords, tokenizer: Tokenizer, *, start: int, end: int, room: int) -> None:
+    def __init__(self, records: QuestionRecords, tokenizer: Tokenizer, form: TokenFormat) -> None:
         """Encode the answers.
 
         Args:
             records: The split.
             tokenizer: Encodes an answer.
-            start: The token before each answer.
-            end: The token after it.
-            room: The largest number of tokens between them, as in `with_ends`.
+            form: The format of the texts that the decoder writes.
 
         Raises:
             InputError: No answer to a question has a word that the vocabulary has. Where some have, those without one,
@@ -164,7 +152,7 @@ class GenerativeAnswers:
                 agreed = answer_shares(question.answers)
                 known = {answer: share for answer, share in agreed.items() if has_words(answer)} or agreed
                 ids = [known_tokens(answer, tokenizer, place=str(path), kind="answer") for answer in known]
-                rows.append([with_ends(one, start=start, end=end, room=room) for one in ids])
+                rows.append([with_ends(one, start=form.start, end=form.end, room=form.room) for one in ids])
                 shares += [share / sum(known.values()) for share in known.values()]
         self._shares = np.array(shares, np.float64)
         self._tokens = TokenRows(rows)  # its items are the questions
@@ -172,7 +160,6 @@ class GenerativeAnswers:
 
     def is_taught(self, item: int, number: int) -> bool:
         """Always true."""
-        del item, number
         return True
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> np.ndarray:
@@ -183,6 +170,10 @@ class GenerativeAnswers:
         if generator is not None and end - first > 1:
             chosen = int(generator.choice(end - first, p=self._shares[first:end]))
         return self._tokens.row(question, chosen)
+
+
+Answers = ClosedAnswers | GenerativeAnswers
+"""The answers to the questions of a split, as targets."""
 
 
 class QuestionDataset(TextDataset[QuestionSample]):
@@ -236,65 +227,62 @@ class QuestionDataset(TextDataset[QuestionSample]):
         return QuestionSample(sample, tuple(rows))
 
 
-class AnswerCollate:
-    """Stack samples into a batch, without those that could not be read.
+def collate_questions(
+    items: Sequence[QuestionSample],
+    *,
+    pad: int,
+    answers: int,
+    answer_pad: int | None,
+    shape: Sequence[int],
+    of_features: bool,
+) -> AnswerBatch:
+    """Stack samples into a batch, without those that could not be read; perhaps an empty one.
 
     Each picture gets as many rows as the picture with the most questions.
+
+    Args:
+        items: The samples.
+        pad: The token after the end of a question.
+        answers: The number of answers of the closed list; 0 for a decoder.
+        answer_pad: The token after the end of an answer, for a decoder.
+        shape: Of one picture, or of the features of one picture.
+        of_features: Whether the samples hold features.
     """
+    samples = [item.sample for item in items]
+    images, features = stacked(samples, shape, of_features=of_features)
+    most = max((len(item.rows) for item in items), default=0)
+    # a picture with fewer questions repeats them, in turn
+    filled = [(item.rows[n % len(item.rows)], n < len(item.rows)) for item in items if item.rows for n in range(most)]
+    rows = [row for row, _ in filled]
+    questions, attention_mask = padded([row.tokens for row in rows], pad)
+    targets, answer_tokens, answer_attention_mask = None, None, None
+    if answer_pad is None:
+        targets = _closed_targets([row.target for row in rows], answers)
+    else:
+        answer_tokens, answer_attention_mask = padded([row.target for row in rows], answer_pad)
+    inside = [row.inside for row in rows if row.inside is not None]
+    return AnswerBatch(
+        images,
+        features,
+        questions,
+        attention_mask,
+        torch.tensor([is_first for _, is_first in filled], dtype=torch.bool),
+        torch.tensor([row.weight * is_first for row, is_first in filled], dtype=torch.float32),
+        targets,
+        answer_tokens,
+        answer_attention_mask,
+        torch.from_numpy(np.stack(inside)) if inside else None,
+        tuple(row.question.text for row in rows),
+        tuple(row.question.answers for row in rows),
+        tuple(row.question.type for row in rows),
+        positions_of(samples),
+        unreadable_of(samples),
+    )
 
-    def __init__(
-        self, *, pad: int, answers: int, answer_pad: int | None, shape: Sequence[int], of_features: bool
-    ) -> None:
-        """Describe the samples.
 
-        Args:
-            pad: The token after the end of a question.
-            answers: The number of answers of the closed list; 0 for a decoder.
-            answer_pad: The token after the end of an answer, for a decoder.
-            shape: Of one picture, or of the features of one picture.
-            of_features: Whether the samples hold features.
-        """
-        self.pad, self.answers, self.answer_pad = pad, answers, answer_pad
-        self.shape, self.of_features = tuple(shape), of_features
-
-    def __call__(self, items: Sequence[QuestionSample]) -> AnswerBatch:
-        """Stack the samples; the batch is empty where none of them could be read."""
-        samples = [item.sample for item in items]
-        images, features = stacked(samples, self.shape, of_features=self.of_features)
-        most = max((len(item.rows) for item in items), default=0)
-        # a picture with fewer questions repeats them, in turn
-        filled = [
-            (item.rows[n % len(item.rows)], n < len(item.rows)) for item in items if item.rows for n in range(most)
-        ]
-        rows = [row for row, _ in filled]
-        questions, attention_mask = padded([row.tokens for row in rows], self.pad)
-        targets, answer_tokens, answer_attention_mask = None, None, None
-        if self.answer_pad is None:
-            targets = self._closed_targets([row.target for row in rows])
-        else:
-            answer_tokens, answer_attention_mask = padded([row.target for row in rows], self.answer_pad)
-        inside = [row.inside for row in rows if row.inside is not None]
-        return AnswerBatch(
-            images,
-            features,
-            questions,
-            attention_mask,
-            torch.tensor([is_first for _, is_first in filled], dtype=torch.bool),
-            torch.tensor([row.weight * is_first for row, is_first in filled], dtype=torch.float32),
-            targets,
-            answer_tokens,
-            answer_attention_mask,
-            torch.from_numpy(np.stack(inside)) if inside else None,
-            tuple(row.question.text for row in rows),
-            tuple(row.question.answers for row in rows),
-            tuple(row.question.type for row in rows),
-            positions_of(samples),
-            unreadable_of(samples),
-        )
-
-    def _closed_targets(self, found: Sequence[tuple[np.ndarray, np.ndarray]]) -> Float32[Tensor, "r A"]:
-        """The targets of `ClosedAnswers` as a table."""
-        targets = np.zeros((len(found), self.answers), np.float32)
-        for row, (indices, scores) in enumerate(found):
-            targets[row, indices] = scores
-        return torch.from_numpy(targets)
+def _closed_targets(found: Sequence[tuple[np.ndarray, np.ndarray]], answers: int) -> Float32[Tensor, "r A"]:
+    """The targets of `ClosedAnswers` as a table."""
+    targets = np.zeros((len(found), answers), np.float32)
+    for row, (indices, scores) in enumerate(found):
+        targets[row, indices] = scores
+    return torch.from_numpy(targets)

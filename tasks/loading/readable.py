@@ -60,53 +60,49 @@ class Sample(NamedTuple, Generic[T]):
     """The files that could not be read on the way to this one."""
 
 
-class TrainingItems(Dataset[Sample[T]], ABC):
-    """Training samples by `(epoch, index)`; each is a pure function of the seed, the epoch and its index."""
+class Items(Dataset[Sample[T]], ABC):
+    """The samples of a split: by `(epoch, index)` in training, by their index as inference sees them.
 
-    def __init__(self, records: Records, *, seed: int) -> None:
+    A training sample is a pure function of the seed, the epoch and its index.
+    """
+
+    def __init__(self, records: Records, *, seed: int | None = None) -> None:
+        """Set the files.
+
+        Args:
+            records: The files.
+            seed: Of all that is drawn in training; None for samples as inference sees them.
+        """
         self.records, self.seed = records, seed
 
     @abstractmethod
-    def read(self, index: int, epoch: int) -> T:
-        """The content of a file as an epoch has it; raises InputError where it cannot be read."""
+    def read(self, index: int, draw: tuple[int, ...]) -> T:
+        """The content of a file.
+
+        Args:
+            index: The index of the file.
+            draw: In training the numbers that decide about all draws: seed, epoch and index; empty otherwise.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
 
     def __len__(self) -> int:
         return len(self.records.items)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample[T]:
-        """The sample, or else another one, drawn by the seed and the epoch."""
-        epoch, wanted = key
+    def __getitem__(self, key: Any) -> Sample[T]:
+        """The sample, without content where the file cannot be read; in training, a file that is drawn replaces it."""
+        wanted = key if self.seed is None else key[1]
+        epoch = () if self.seed is None else (self.seed, key[0])
         unreadable: list[Unreadable] = []
-        for attempt in range(TRIES):
-            index = seed_for(self.seed, epoch, wanted, attempt) % len(self) if attempt else wanted
+        for attempt in range(TRIES if epoch else 1):
+            index = seed_for(*epoch, wanted, attempt) % len(self) if attempt else wanted
             path, label = self.records.items[index]
             try:
-                return Sample(self.read(index, epoch), label, index, tuple(unreadable))
+                return Sample(self.read(index, (*epoch, index) if epoch else ()), label, index, tuple(unreadable))
             except InputError as error:
                 unreadable.append((str(path), str(error)))
         return Sample(None, self.records.items[wanted][1], wanted, tuple(unreadable))
-
-
-class EvaluationItems(Dataset[Sample[T]], ABC):
-    """Samples by their index, as inference sees them."""
-
-    def __init__(self, records: Records) -> None:
-        self.records = records
-
-    @abstractmethod
-    def read(self, index: int) -> T:
-        """The content of a file; raises InputError where it cannot be read."""
-
-    def __len__(self) -> int:
-        return len(self.records.items)
-
-    def __getitem__(self, index: int) -> Sample[T]:
-        """The sample; without content where the file cannot be read."""
-        path, label = self.records.items[index]
-        try:
-            return Sample(self.read(index), label, index, ())
-        except InputError as error:
-            return Sample(None, label, index, ((str(path), str(error)),))
 
 
 def positions_of(samples: Iterable[Sample[Any]]) -> Int64[Tensor, " b"]:

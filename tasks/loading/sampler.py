@@ -1,22 +1,8 @@
 """The items of each batch: a pure function of the seed and the epoch, for any number of processes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
-
-
-class Batches(Protocol):
-    """Batches of `(epoch, index)` keys, equally many in each epoch."""
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-
-    def wanted(self, epoch: int, number: int) -> int:
-        """The number of items that this process's batch `number` of an epoch must have."""
-
-    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
-        """This process's batches of an epoch, from batch `start` on."""
 
 
 class EpochBatches:
@@ -50,8 +36,7 @@ class EpochBatches:
         return self.size // (self.batch_size * self.world)
 
     def wanted(self, epoch: int, number: int) -> int:
-        """The same in all batches."""
-        del epoch, number
+        """The number of items that this process's batch `number` of an epoch must have: the same in all batches."""
         return self.batch_size
 
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
@@ -120,6 +105,9 @@ class BucketBatches:
     def _order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng((self.seed, epoch)).permutation(len(self._slices))
 
+
+Batches = EpochBatches | BucketBatches
+"""Batches of `(epoch, index)` keys, equally many in each epoch."""
 
 _SHORTEST = 0.1
 """Seconds; all shorter items are in the first bucket."""

@@ -3,7 +3,7 @@
 b recordings, s samples, t feature frames, n tokens; m frames and D width of an encoder's features.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from multiattn.inputs import AudioPreprocessing
 from ..seeding import seed_for
 from . import readable
 from .audio_augmentation import AudioAugmentation
-from .readable import TRIES, EvaluationItems, TrainingItems, Unreadable, positions_of, unreadable_of
+from .readable import TRIES, Items, Unreadable, positions_of, unreadable_of
 from .reader import Reader, require_short
 from .tokens import Transcripts, padded
 
@@ -73,32 +73,24 @@ class Sound(NamedTuple):
 SpeechSample = readable.Sample[Sound]
 
 
-class EvaluationSpeech(EvaluationItems[Sound]):
-    """Recordings as inference hears them."""
-
-    def __init__(self, reader: Reader, transcripts: Transcripts) -> None:
-        super().__init__(reader.records)
-        self.reader, self.transcripts = reader, transcripts
-
-    def read(self, index: int) -> Sound:
-        """The recording at an index."""
-        tokens, samples = self.transcripts.encode(self.records.items[index][1]), self.reader(index)
-        return Sound(samples, len(samples), tokens)
-
-
-class TrainingSpeech(TrainingItems[Sound]):
-    """Augmented recordings."""
+class Recordings(Items[Sound]):
+    """Recordings as inference hears them; in training, as the augmentation varies them."""
 
     def __init__(
-        self, reader: Reader, transcripts: Transcripts, augmentation: AudioAugmentation | None, *, seed: int
+        self,
+        reader: Reader,
+        transcripts: Transcripts,
+        augmentation: AudioAugmentation | None = None,
+        *,
+        seed: int | None = None,
     ) -> None:
         super().__init__(reader.records, seed=seed)
         self.reader, self.transcripts, self.augmentation = reader, transcripts, augmentation
 
-    def read(self, index: int, epoch: int) -> Sound:
-        """The recording as an epoch hears it."""
+    def read(self, index: int, draw: tuple[int, ...]) -> Sound:
+        """The recording at an index."""
         tokens, samples = self.transcripts.encode(self.records.items[index][1]), self.reader(index)
-        samples = _augmented(samples, self.augmentation, self.reader, (self.seed, epoch, index, _AUDIO))
+        samples = _augmented(samples, self.augmentation, self.reader, (*draw, _AUDIO))
         return Sound(samples, len(samples), tokens)
 
 
@@ -138,7 +130,10 @@ class ConcatSpeech(Dataset[SpeechSample]):
     def __getitem__(self, key: Any) -> SpeechSample:
         """A string; in training another one replaces a string with a clip that cannot be read."""
         epoch, index = key if self.plans is None else (0, key)
-        plans = self._drawn_plans(epoch, index) if self.plans is None else [self.plans[index]]
+        speakers = self.reader.records.speakers
+        # a training string, and those that replace it
+        drawn = (drawn_plan(self.how, speakers, self.seed, epoch, index, attempt) for attempt in range(TRIES))
+        plans = drawn if self.plans is None else [self.plans[index]]
         unreadable: list[Unreadable] = []
         for plan in plans:
             try:
@@ -149,14 +144,6 @@ class ConcatSpeech(Dataset[SpeechSample]):
             samples = _augmented(samples, self.augmentation, self.reader, (self.seed, epoch, index, _AUDIO))
             return SpeechSample(Sound(samples, len(samples), tokens), text, index, tuple(unreadable))
         return SpeechSample(None, "", index, tuple(unreadable))
-
-    def _drawn_plans(self, epoch: int, index: int) -> Iterable[Plan]:
-        """The plan of a training string, and its replacements."""
-        speakers, count = self.reader.records.speakers, self.how.count(index, epoch=epoch)
-        return (
-            self.how.plan(speakers, string_place(self.seed, epoch, index, attempt), count=count)
-            for attempt in range(TRIES)
-        )
 
     def _make(self, plan: Plan) -> tuple[Tensor, np.ndarray, str]:
         """Samples, tokens and text of a string."""
@@ -176,9 +163,9 @@ class ConcatSpeech(Dataset[SpeechSample]):
             raise _UnreadableClip(str(self.reader.records.items[clip][0]), str(error)) from error
 
 
-def string_place(seed: int, epoch: int, index: int, attempt: int = 0) -> tuple[int, ...]:
-    """The numbers that decide about a training string."""
-    return seed, epoch, index, _STRING, attempt
+def drawn_plan(how: ConcatClips, speakers: Sequence[str], seed: int, epoch: int, index: int, attempt: int = 0) -> Plan:
+    """The plan of a training string; in a later attempt, of another one in its place."""
+    return how.plan(speakers, (seed, epoch, index, _STRING, attempt), count=how.count(index, epoch=epoch))
 
 
 _SHORTER = "Lower `clips` or `pause_s` of `join`."
@@ -211,40 +198,36 @@ def _augmented(
     return found
 
 
-class SpeechCollate:
-    """Stack samples into a batch, without those that could not be used."""
+def collate_speech(
+    samples: Sequence[SpeechSample], *, preprocessing: AudioPreprocessing, pad: int, width: int | None
+) -> SpeechBatch:
+    """Stack samples into a batch, without those that could not be used; perhaps an empty one.
 
-    def __init__(self, preprocessing: AudioPreprocessing, *, pad: int, width: int | None) -> None:
-        """Describe the samples.
-
-        Args:
-            preprocessing: Of the model.
-            pad: The token after the end of a text.
-            width: Of the encoder's features, where the samples hold features; None for recordings.
-        """
-        self.preprocessing, self.pad, self.width = preprocessing, pad, width
-
-    def __call__(self, samples: Sequence[SpeechSample]) -> SpeechBatch:
-        """Stack the samples; the batch is empty where none of them could be used."""
-        sounds = [sample.content for sample in samples if sample.content is not None]
-        tokens, attention_mask = padded([sound.tokens for sound in sounds], self.pad)
-        values, counts = [sound.values for sound in sounds], [sound.num_samples for sound in sounds]
-        features = encoded = None
-        if self.width is not None:
-            empty = torch.zeros(0, 1, self.width, dtype=torch.float16)
-            encoded = pad_sequence(values, batch_first=True) if sounds else empty
-        elif sounds:
-            features = self.preprocessing.features(pad_sequence(values, batch_first=True), lengths=counts)
-        else:
-            features = torch.zeros(0, self.preprocessing.mels, 1)
-        return SpeechBatch(
-            features,
-            encoded,
-            torch.tensor([self.preprocessing.frames(count) for count in counts], dtype=torch.int64),
-            tokens,
-            attention_mask,
-            tuple(sample.label for sample in samples if sample.content is not None),
-            positions_of(samples),
-            unreadable_of(samples),
-            torch.tensor([count / self.preprocessing.sample_rate for count in counts], dtype=torch.float32),
-        )
+    Args:
+        samples: The samples.
+        preprocessing: Of the model.
+        pad: The token after the end of a text.
+        width: Of the encoder's features, where the samples hold features; None for recordings.
+    """
+    sounds = [sample.content for sample in samples if sample.content is not None]
+    tokens, attention_mask = padded([sound.tokens for sound in sounds], pad)
+    values, counts = [sound.values for sound in sounds], [sound.num_samples for sound in sounds]
+    features = encoded = None
+    if width is not None:
+        empty = torch.zeros(0, 1, width, dtype=torch.float16)
+        encoded = pad_sequence(values, batch_first=True) if sounds else empty
+    elif sounds:
+        features = preprocessing.features(pad_sequence(values, batch_first=True), lengths=counts)
+    else:
+        features = torch.zeros(0, preprocessing.mels, 1)
+    return SpeechBatch(
+        features,
+        encoded,
+        torch.tensor([preprocessing.frames(count) for count in counts], dtype=torch.int64),
+        tokens,
+        attention_mask,
+        tuple(sample.label for sample in samples if sample.content is not None),
+        positions_of(samples),
+        unreadable_of(samples),
+        torch.tensor([count / preprocessing.sample_rate for count in counts], dtype=torch.float32),
+    )

@@ -14,7 +14,7 @@ from multiattn.models.speech_encoder import SpeechEncoder
 
 from .audio_augmentation import at_speed
 from .feature_store import Encoded, FeatureStore
-from .readable import EvaluationItems, TrainingItems
+from .readable import Items
 from .reader import Reader
 from .speech_batches import Sound, SpeechSample
 from .tokens import Transcripts
@@ -75,14 +75,14 @@ class SpeechEncoding:
         return [Encoded(rows[:n], sound.num_samples) for rows, n, sound in zip(found, kept, sounds, strict=True)]
 
 
-class _SpeedItems(EvaluationItems[Sound]):
+class _SpeedItems(Items[Sound]):
     """Recordings at a speed, without tokens."""
 
     def __init__(self, reader: Reader, speed: float) -> None:
         super().__init__(reader.records)
         self.reader, self.speed = reader, speed
 
-    def read(self, index: int) -> Sound:
+    def read(self, index: int, draw: tuple[int, ...]) -> Sound:
         """The recording at an index; at its own speed where it would be too long for the model otherwise."""
         plain = self.reader(index)
         played = at_speed(plain, self.speed)
@@ -90,30 +90,15 @@ class _SpeedItems(EvaluationItems[Sound]):
         return Sound(samples, len(samples), np.zeros(0, np.int64))
 
 
-def _stored(store: FeatureStore, transcripts: Transcripts, index: int, view: str) -> Sound:
-    tokens = transcripts.encode(store.records.items[index][1])
-    return Sound(store.read(index, view), store.num_samples(index, view), tokens)
+class SpeechFeatures(Items[Sound]):
+    """Features of the recordings as inference hears them; in training, at a speed that each epoch draws."""
 
-
-class TrainingSpeechFeatures(TrainingItems[Sound]):
-    """Features for training, at a speed that each epoch draws."""
-
-    def __init__(self, store: FeatureStore, transcripts: Transcripts, *, seed: int) -> None:
+    def __init__(self, store: FeatureStore, transcripts: Transcripts, *, seed: int | None = None) -> None:
         super().__init__(store.records, seed=seed)
         self.store, self.transcripts = store, transcripts
 
-    def read(self, index: int, epoch: int) -> Sound:
-        """The features of a recording as an epoch hears it."""
-        return _stored(self.store, self.transcripts, index, self.store.drawn_view(self.seed, epoch, index))
-
-
-class EvaluationSpeechFeatures(EvaluationItems[Sound]):
-    """Features of the recordings as inference hears them."""
-
-    def __init__(self, store: FeatureStore, transcripts: Transcripts) -> None:
-        super().__init__(store.records)
-        self.store, self.transcripts = store, transcripts
-
-    def read(self, index: int) -> Sound:
+    def read(self, index: int, draw: tuple[int, ...]) -> Sound:
         """The features of the recording at an index."""
-        return _stored(self.store, self.transcripts, index, PLAIN)
+        tokens = self.transcripts.encode(self.records.items[index][1])
+        view = self.store.drawn_view(*draw) if draw else PLAIN
+        return Sound(self.store.read(index, view), self.store.num_samples(index, view), tokens)

@@ -11,6 +11,8 @@ from multiattn.data.recordings import SpeechRecords, clean_transcript
 from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
+from ..contracts import TokenFormat
+
 
 def known_tokens(text: str, tokenizer: Tokenizer, *, place: str, kind: str) -> list[int]:
     """Encode a question or an answer, without special tokens at its ends.
@@ -86,7 +88,7 @@ def with_ends(ids: Sequence[int], *, start: int, end: int, room: int) -> list[in
     return [start, *ids[: room + 1]] if len(ids) > room else [start, *ids, end]
 
 
-def padded(rows: Sequence[np.ndarray], pad: int) -> tuple[Int64[Tensor, "r n"], Bool[Tensor, "r n"]]:
+def padded(rows: Sequence[np.ndarray | list[int]], pad: int) -> tuple[Int64[Tensor, "r n"], Bool[Tensor, "r n"]]:
     """Pad rows of tokens to a table; its mask is False where a token is padding."""
     tokens = np.full((len(rows), max(map(len, rows), default=2)), pad, np.int64)
     attention_mask = np.zeros(tokens.shape, np.bool_)
@@ -99,17 +101,15 @@ def padded(rows: Sequence[np.ndarray], pad: int) -> tuple[Int64[Tensor, "r n"], 
 class Transcripts:
     """Encodes transcripts."""
 
-    def __init__(self, tokenizer: Tokenizer, *, clean: bool, start: int, end: int, room: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, form: TokenFormat, *, clean: bool) -> None:
         """Set how.
 
         Args:
             tokenizer: Encodes a text.
+            form: The format of the texts that the decoder writes.
             clean: Whether texts are cleaned first (`clean_transcript`).
-            start: The token before each text.
-            end: The token after it.
-            room: The largest number of tokens between them.
         """
-        self.tokenizer, self.clean, self.start, self.end, self.room = tokenizer, clean, start, end, room
+        self.tokenizer, self.clean, self.form, self.room = tokenizer, clean, form, form.room
         self._unknown = tokenizer.id_of("[UNK]")
         # a vocabulary that keeps spaces has words with a space before them, which the first word of a text needs, too
         self._space = " " if tokenizer.decode(tokenizer.encode(" a")) == " a" else ""
@@ -151,7 +151,7 @@ class Transcripts:
                 f"the transcript must have at most {self.room} tokens, for which the decoder has positions, but has "
                 f"{len(ids)} instead: {text[:40]!r} ... Cut the recording into shorter ones."
             )
-        return np.array([self.start, *ids, self.end], np.int64)
+        return np.array([self.form.start, *ids, self.form.end], np.int64)
 
     def _cleaned(self, text: str) -> str:
         return clean_transcript(text) if self.clean else text.strip()

@@ -6,6 +6,7 @@ h, w are the height and width of the model's input in pixels.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -68,8 +69,7 @@ def training_transform(augmentation: Augmentation, preprocessing: ImagePreproces
     It draws from the generators of torch, numpy and Python; with the same seeds the result is the same.
     """
     height, width = preprocessing.size
-    filters = {name: InterpolationMode(name) for name in ("nearest", "bilinear", "bicubic", "lanczos")}
-    interpolation = filters[preprocessing.interpolation]
+    interpolation = InterpolationMode(preprocessing.interpolation)
     steps: list[Callable[[Image.Image], Image.Image]] = []
     if augmentation.crop == "resized":
         steps.append(
@@ -78,9 +78,9 @@ def training_transform(augmentation: Augmentation, preprocessing: ImagePreproces
     else:
         steps.append(preprocessing.resized)
         if augmentation.crop == "padded":
-            steps.append(_Shift(augmentation.padding))
+            steps.append(partial(_shifted, reach=augmentation.padding))
     if augmentation.flip:
-        steps.append(_Flip(augmentation.flip))
+        steps.append(partial(_flipped, probability=augmentation.flip))
     if augmentation.rand_augment:
         gray = tuple(min(255, round(255 * m)) for m in preprocessing.mean)
         steps.append(_rand_augment(augmentation.rand_augment, size=(height, width), gray=gray))
@@ -117,26 +117,14 @@ def _rand_augment(notation: str, *, size: tuple[int, int], gray: tuple[int, ...]
     return augment
 
 
-class _Shift:
-    """Move the picture by up to `reach` pixels in each direction; the gap is filled with a mirror image of the edge."""
-
-    def __init__(self, reach: int) -> None:
-        self.reach = reach
-
-    def __call__(self, picture: Image.Image) -> Image.Image:
-        reach = min(self.reach, picture.height - 1, picture.width - 1)  # a mirror image is not larger than the picture
-        padded = np.pad(np.asarray(picture), ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
-        top, left = random.randint(0, 2 * reach), random.randint(0, 2 * reach)
-        return Image.fromarray(padded[top : top + picture.height, left : left + picture.width])
+def _shifted(picture: Image.Image, *, reach: int) -> Image.Image:
+    """Move a picture by up to `reach` pixels in each direction; the gap is filled with a mirror image of the edge."""
+    reach = min(reach, picture.height - 1, picture.width - 1)  # a mirror image is not larger than the picture
+    padded = np.pad(np.asarray(picture), ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    top, left = random.randint(0, 2 * reach), random.randint(0, 2 * reach)
+    return Image.fromarray(padded[top : top + picture.height, left : left + picture.width])
 
 
-class _Flip:
-    """A mirror image, left to right, with a probability."""
-
-    def __init__(self, probability: float) -> None:
-        self.probability = probability
-
-    def __call__(self, picture: Image.Image) -> Image.Image:
-        if random.random() < self.probability:
-            return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return picture
+def _flipped(picture: Image.Image, *, probability: float) -> Image.Image:
+    """Mirror a picture left to right, with a probability."""
+    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < probability else picture

@@ -67,8 +67,8 @@ def make(
     data.needs = AnswerNeeds(
         task["tokenizer"],
         None if task["decoder"] is None else TokenFormat.of_config(task["decoder"]),
-        PREPROCESSING,
         encoder,
+        PREPROCESSING,
         is_closed=task["decoder"] is None,
         question=TokenFormat.of_config(task["question"]),
     )

@@ -58,7 +58,7 @@ FORMAT = TokenFormat(start=1, end=2, pad=0, max_length=43)
 
 def attached(data: CaptionData, *, rank: int = 0, world: int = 1, **needs: Any) -> CaptionData:
     """The data as a trainer and a task have it."""
-    data.needs = ImageTextNeeds(**{"text": FORMAT, "preprocessing": PREPROCESSING, "vit": encoder()} | needs)
+    data.needs = ImageTextNeeds(**{"text": FORMAT, "preprocessing": PREPROCESSING, "encoder": encoder()} | needs)
     return in_process(data, rank=rank, world=world)
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from multiattn.errors import ModelError
+from multiattn.tasks.loading.tokens import padded
 from multiattn.tasks.losses import TextLoss, shift_targets
-from multiattn.tasks.self_critical import Rewards, SelfCritical, advantages, padded, self_critical_loss
+from multiattn.tasks.self_critical import Rewards, SelfCritical, advantages, self_critical_loss
 
 TEXTS = [[1, 7, 8, 9, 2], [1, 5, 2], [1, 4, 6, 2]]
 VOCABULARY = 11
@@ -19,7 +20,7 @@ VOCABULARY = 11
 @pytest.mark.parametrize("prompt", [[], [3, 10]])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_each_token_of_the_captions_counts_once_and_nothing_else_does(prompt: list[int], smoothing: float) -> None:
-    tokens, attention_mask = padded(TEXTS, pad=0, device=torch.device("cpu"))
+    tokens, attention_mask = padded(TEXTS, 0)
     texts = shift_targets(tokens, attention_mask, prompt=prompt)
     torch.manual_seed(1)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY)
@@ -42,7 +43,7 @@ def test_each_token_of_the_captions_counts_once_and_nothing_else_does(prompt: li
 
 
 def test_the_loss_of_half_precision_is_taken_in_float32() -> None:
-    tokens, attention_mask = padded(TEXTS, pad=0, device=torch.device("cpu"))
+    tokens, attention_mask = padded(TEXTS, 0)
     texts = shift_targets(tokens, attention_mask)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY, dtype=torch.bfloat16)
     loss = TextLoss(label_smoothing=0.0)
@@ -80,7 +81,7 @@ def test_the_gradient_is_that_of_the_expected_reward() -> None:
 
 def test_padding_has_no_part_in_the_self_critical_loss() -> None:
     torch.manual_seed(3)
-    tokens, attention_mask = padded(TEXTS, pad=0, device=torch.device("cpu"))
+    tokens, attention_mask = padded(TEXTS, 0)
     texts = shift_targets(tokens, attention_mask)
     logits = torch.randn(*texts.tokens.shape, VOCABULARY)
     advantage = torch.tensor([0.5, -2.0, 1.0])

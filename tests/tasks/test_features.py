@@ -17,7 +17,7 @@ from multiattn.errors import InputError, ModelError
 from multiattn.inputs import load_image
 from multiattn.models import ViT
 from multiattn.tasks.loading.feature_store import FeatureStore
-from multiattn.tasks.loading.picture_features import PictureEncoding, TrainingFeatures
+from multiattn.tasks.loading.picture_features import PictureEncoding, PictureFeatures
 
 from .test_caption_data import DAMAGED, PREPROCESSING, captioned, damaged, encoder, epoch_of, make, same
 
@@ -164,7 +164,7 @@ def test_a_damaged_picture_is_named(damaged, tmp_path) -> None:
     with pytest.raises(InputError, match=r"4\.png` must be a picture .*, but is empty instead"):
         store.read(DAMAGED, "plain")
     assert store.read(DAMAGED + 1, "plain").abs().max() > 0
-    sample = TrainingFeatures(store.records, store, seed=0)[0, DAMAGED]
+    sample = PictureFeatures(store.records, store, seed=0)[0, DAMAGED]
     assert sample.position != DAMAGED and sample.content is not None
     assert sample.unreadable[0][0].endswith("4.png")
     assert sample.label == store.records.items[sample.position][1]

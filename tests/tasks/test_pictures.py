@@ -13,7 +13,7 @@ from multiattn.inputs import ImagePreprocessing
 from multiattn.tasks import ClassifyData
 from multiattn.tasks.contracts import ClassifyNeeds
 from multiattn.tasks.loading.loader import UnreadableFiles
-from multiattn.tasks.loading.pictures import Collate, EvaluationPictures, TrainingPictures
+from multiattn.tasks.loading.pictures import EvaluationPictures, TrainingPictures, collate_pictures
 from multiattn.tasks.loading.transforms import Augmentation, training_transform
 
 from .attach import grouped, in_process
@@ -52,7 +52,7 @@ def test_a_long_thin_picture_is_replaced_in_training(
 def test_the_main_process_stops_where_nothing_can_be_read(tmp_path: Path) -> None:
     records = ClassificationRecords(((tmp_path / "gone.png", 0),), ("a",))
     sample = TrainingPictures(records, training_transform(Augmentation(), PREPROCESSING), seed=3)[0, 0]
-    batch = Collate(PREPROCESSING.size)([sample])
+    batch = collate_pictures([sample], size=PREPROCESSING.size)
     unreadable = UnreadableFiles("train", 1, max_share=1, kind="pictures")
     with pytest.warns(UserWarning, match="Skipped, 1 of 1 pictures in train"):
         unreadable.note(batch)

@@ -65,8 +65,8 @@ def make(root: Path, *, task: dict[str, Any] | None = None, **options: Any) -> T
     data.needs = TranscribeNeeds(
         given["tokenizer"],
         TokenFormat(start=1, end=2, pad=0, max_length=given["max_length"], opening=tuple(given["opening"][1:])),
-        PREPROCESSING,
         given["encoder"] or encoder(),
+        PREPROCESSING,
         keeps_padding=given["context"] == "all",
     )
     return in_process(data, rank=given.get("rank", 0), world=given.get("world", 1))
