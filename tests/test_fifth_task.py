@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from multiattn.registry import ModelKind, TaskSpec, model_kind, register, task_s
 from multiattn.tasks.base import BaseTask, Prediction
 from multiattn.tasks.contracts import ClassifyFacts, ClassifyNeeds
 from multiattn.tasks.loading.datamodule import BaseData
-from multiattn.tasks.loading.pictures import Collate, EvaluationPictures, ImageBatch, TrainingPictures
+from multiattn.tasks.loading.pictures import EvaluationPictures, ImageBatch, TrainingPictures, collate_pictures
 from multiattn.tasks.loading.transforms import Augmentation, training_transform
 from multiattn.tasks.optim import Optimization
 from multiattn.weights import ModelBundle, load_bundle, save_bundle
@@ -228,8 +229,8 @@ class ColorData(BaseData[ClassifyNeeds, ClassifyFacts]):
     def evaluation_items(self, split: str) -> EvaluationPictures:
         return EvaluationPictures(self.records(split), self.needs.preprocessing)
 
-    def collate(self) -> Collate:
-        return Collate(self.needs.preprocessing.size)
+    def collate(self) -> partial[ImageBatch]:
+        return partial(collate_pictures, size=self.needs.preprocessing.size)
 
 
 YAML = """
