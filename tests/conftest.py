@@ -21,5 +21,5 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent.name == "parity":
+        if item.path.parent.name in ("parity", "goldens"):
             item.add_marker(pytest.mark.parity)
