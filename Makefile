@@ -28,8 +28,8 @@ demo: $(STAMP)  ## classify, caption and transcribe, and write pages that show w
 test: $(STAMP)  ## run the tests (two cores: five minutes)
 	$(RUN_TESTS) -m "not slow"
 
-test-fast: $(STAMP)  ## without trainings, browsers and the reference implementations (two cores: two minutes)
-	$(RUN_TESTS) -m "not slow and not training and not browser and not parity"
+test-fast: $(STAMP)  ## without trainings, browsers, processes and reference implementations (two cores: two minutes)
+	$(RUN_TESTS) -m "not slow and not training and not browser and not process and not parity"
 
 test-slow: $(STAMP)  ## only what `make test` leaves out
 	$(RUN_TESTS) -m slow

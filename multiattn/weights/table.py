@@ -7,6 +7,7 @@ Source: torchtune's invertible key maps, big_vision's `-`/`+` diff.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -111,6 +112,7 @@ class KeyTable:
         return {ours: transform.join([state[name] for name in names]) for ours, names, transform in rows}
 
 
+@cache
 def _pattern(key: str) -> re.Pattern[str]:
     parts = _PLACEHOLDER.split(key)  # literal, placeholder, literal, ...
     return re.compile(
