@@ -97,7 +97,7 @@ def _batch(models: Models, images: Tensor, *, rounds: int) -> None:
         shares = []
         for num_beams, timings in decodes.items():
             whole = encoder["multiattn"].cpu + timings["multiattn"].cpu
-            shares.append(f"{maps.cpu / whole:.1%} of encoder and decode with {num_beams} beam{'s' * (beams > 1)}")
+            shares.append(f"{maps.cpu / whole:.1%} of encoder and decode with {num_beams} beam{'s' * (num_beams > 1)}")
         print(f"  {name:34} {maps.cpu * 1e3:9.2f} ms; {'; '.join(shares)}", flush=True)
 
 
