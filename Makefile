@@ -35,7 +35,7 @@ test-slow: $(STAMP)  ## only what `make test` leaves out
 	$(RUN_TESTS) -m slow
 
 coverage: $(STAMP)  ## run the tests and print which lines they do not reach; htmlcov/index.html shows them
-	$(RUN_TESTS) -m "not slow" --cov=multiattn --cov-report=html --cov-report=term:skip-covered
+	$(RUN_TESTS) -m "not slow" --cov=multiattn --cov=tasks --cov-report=html --cov-report=term:skip-covered
 
 lint: $(STAMP)  ## format and import order, style, types
 	$(BIN)/ruff format --check .
