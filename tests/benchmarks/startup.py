@@ -1,7 +1,7 @@
 """What starting costs: one picture or recording by each command, as whole processes, against a bare `import torch`."""
 
+import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -18,6 +18,14 @@ _COMMANDS = {
     "answer": ["-m", "multiattn", "answer", _SCENE, "--question", "what color is the large circle?"],
     "transcribe": ["-m", "multiattn", "transcribe", _RECORDING],
 }
+
+# a process begins with the memory of the one that starts it as its peak: a small one, not this one, starts the commands
+_MEASURE = """
+import json, resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
 
 
 def startup(rounds: int) -> None:
@@ -41,11 +49,7 @@ def startup(rounds: int) -> None:
 def _run(arguments: list[str]) -> tuple[float, int]:
     """Seconds of processor time of a process and its largest memory in KiB."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    ) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, arguments
-    used: resource.struct_rusage = usage
-    return used.ru_utime + used.ru_stime, used.ru_maxrss
+    command = [sys.executable, "-c", _MEASURE, sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    seconds, peak = json.loads(done.stdout)
+    return seconds, peak
