@@ -25,7 +25,7 @@ $(STAMP):
 demo: $(STAMP)  ## classify, caption and transcribe, and write pages that show where the models looked, to demo/
 	$(BIN)/multiattn demo --out demo
 
-test: $(STAMP)  ## run the tests (two cores: five minutes)
+test: $(STAMP)  ## run the tests (two cores: six minutes)
 	$(RUN_TESTS) -m "not slow"
 
 test-fast: $(STAMP)  ## without trainings, browsers, processes and reference implementations (two cores: two minutes)
