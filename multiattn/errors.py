@@ -1,4 +1,12 @@
-"""The errors that a user can cause. Each message names the subject, the reason and, where there is one, the remedy."""
+"""The errors that a user can cause, and the one helper that turns a library's errors into them.
+
+Each message names the subject, the reason and, where there is one, the remedy.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LONGEST = 200  # characters of a library's own words in a message; some print what they read
 
 
 class MultiattnError(ValueError):
@@ -11,3 +19,49 @@ class InputError(MultiattnError):
 
 class ModelError(MultiattnError):
     """A model, its directory, its configuration or an option for it cannot be used."""
+
+
+@contextmanager
+def reading(
+    name: str, must: str, *, mend: str = "Fetch or export it again.", error: type[MultiattnError] = InputError
+) -> Iterator[None]:
+    """Read a file in the body; whatever a library raises there becomes one line that names the file.
+
+    A file may hold anything, and its decoder may raise nearly anything: no list of types is complete. This stands
+    around every call that reads a file's content. Our own errors pass as they are, and so does what is no `Exception`:
+    Ctrl-C and the like.
+
+    Args:
+        name: The file, as messages name it.
+        must: What it must be, as the message words it after "must be".
+        mend: What the user can do.
+        error: The class of the error.
+
+    Raises:
+        MultiattnError: Of the class `error`; something was raised in the body.
+    """
+    try:
+        yield
+    except MultiattnError:
+        raise
+    except Exception as raised:
+        if isinstance(raised, OSError) and raised.errno is not None:
+            raise error(
+                f"{name} must be a readable file, but opening it fails instead: {raised.strerror or reason_of(raised)}."
+            ) from raised
+        raise error(
+            f"{name} must be {must}, but is damaged or unusual instead ({reason_of(raised)}). {mend}".rstrip()
+        ) from raised
+
+
+def reason_of(raised: Exception) -> str:
+    """Return a library's error as one short line without characters that control a terminal."""
+    if isinstance(raised, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(raised, RecursionError):
+        return "it is nested too deeply"
+    words = " ".join(str(raised).split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in words).rstrip(".")
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}..."
+    return text or type(raised).__name__

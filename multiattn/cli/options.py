@@ -29,7 +29,8 @@ that an earlier run left there are replaced."""
 
 BAD_FILES = """\
 A {0} that cannot be used is named on standard error, the others are still
-done, and the exit status is 1."""
+done, and the exit status is 1. A damaged one gives what can be read of it, is
+named, too, and has "damaged" in its result; with --strict it is not used."""
 
 _PATTERNS = {PICTURES: "photos/*.jpg", RECORDINGS: "talks/*.mp3"}
 _Number = TypeVar("_Number", int, float)
@@ -198,6 +199,12 @@ def maps_of(task: str) -> tuple[Option, Option]:
     )
 
 
+STRICT = Option(
+    "--strict",
+    action="store_true",
+    help="refuse damaged inputs; without it, what can be read of them is used, and each is named",
+)
+
 DEVICE = Option(
     "--device",
     choices=("auto", "cpu", "cuda"),
@@ -211,4 +218,4 @@ COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once 
 
 def results_of(task: str) -> tuple[Option, ...]:
     """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
-    return (output_format("json: one object a line"), out_file(), *maps_of(task), *COMPUTE)
+    return (output_format("json: one object a line"), out_file(), *maps_of(task), STRICT, *COMPUTE)

@@ -17,7 +17,7 @@ from ..registry import load_part, task_spec
 from .inputs import find_inputs, status
 from .map_files import MapFiles, Written
 from .options import UsageError, model_or_shipped
-from .output import Report, printable, spinner
+from .output import Report, printable, say, spinner
 
 if TYPE_CHECKING:
     from ..errors import InputError
@@ -85,7 +85,9 @@ class Predictor(ABC, Generic[_Result]):
 
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
-        return {"maps": self.methods} | {name: getattr(self.args, name) for name in ("batch_size", *self.options)}
+        return {"maps": self.methods} | {
+            name: getattr(self.args, name) for name in ("batch_size", "strict", *self.options)
+        }
 
     def results(self, jobs: Sequence[Job]) -> "Iterator[_Result | Failure]":
         """Load the model, and return the results for all jobs in order, computed as they are taken."""
@@ -126,12 +128,17 @@ class Predictor(ABC, Generic[_Result]):
             map_files = MapFiles(self.args.maps) if self.args.maps else None
             results = self.results(jobs)
         failures = unusable
+        damaged = 0
         said = set[str]()
         with Report(len(jobs), doing=task_spec(self.task).doing, out=self.out) as self.report:
             for self.job in jobs:
-                failures += self._finish(list(islice(results, self.job.num_results)), map_files, said)
+                found = list(islice(results, self.job.num_results))
+                failures += self._finish(found, map_files, said)
+                damaged += any(result.error is None and result.damaged for result in found)
                 self.report.advance()
-        return status(failures, unusable + sum(job.num_results for job in jobs))
+        if damaged:
+            say(f"{damaged} of {len(jobs)} inputs could be used only in part")
+        return max(status(failures, unusable + sum(job.num_results for job in jobs)), int(damaged > 0))
 
     def _finish(self, results: "list[_Result | Failure]", map_files: MapFiles | None, said: set[str]) -> int:
         """Write the results of one job; return the number of failures. A message in `said` is not repeated."""
@@ -147,6 +154,8 @@ class Predictor(ABC, Generic[_Result]):
                     origin = f"{self.job.origins[index]}: " if self.job.origins else ""
                     self._say(f"{origin}{result.error}", said)
                 continue
+            if result.damaged:
+                self._say(f"{result.file} {result.damaged}", said)
             if remark := self.remark(result):
                 self._say(remark, said)
             self.write(result, next(files, None))

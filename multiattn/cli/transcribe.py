@@ -12,6 +12,7 @@ from .options import (
     BAD_FILES,
     DEVICE,
     MAP_FILES,
+    STRICT,
     Option,
     Parser,
     UsageError,
@@ -127,6 +128,7 @@ def parser() -> Parser:
             "text before it; more is faster, and cuts the recording at its pauses (default: 1 for models that write "
             "timestamps, such as Whisper, 8 for others)",
         ),
+        STRICT,
         DEVICE,
         prog="multiattn transcribe",
         description=_DESCRIPTION,

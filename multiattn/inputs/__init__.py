@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .audio import AudioSource, Recording, find_recordings, load_audio
+    from .damage import Damage
     from .geometry import Fit, Geometry
-    from .image import ImageSource, find_images, load_image
+    from .image import ImageSource, find_images, load_image, read_image
     from .mel import AudioPreprocessing
     from .preprocess import ImagePreprocessing
     from .speech_tokens import SpeechTokens
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioPreprocessing",
     "AudioSource",
+    "Damage",
     "Fit",
     "Geometry",
     "ImagePreprocessing",
@@ -34,11 +36,13 @@ __all__ = [
     "find_recordings",
     "load_audio",
     "load_image",
+    "read_image",
 ]
 
 _HOMES = {
     "AudioPreprocessing": ".mel",
     "AudioSource": ".audio",
+    "Damage": ".damage",
     "Fit": ".geometry",
     "Geometry": ".geometry",
     "ImagePreprocessing": ".preprocess",
@@ -51,6 +55,7 @@ _HOMES = {
     "find_recordings": ".audio",
     "load_audio": ".audio",
     "load_image": ".image",
+    "read_image": ".image",
 }
 
 

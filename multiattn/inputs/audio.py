@@ -37,7 +37,7 @@ _PIECE = 1 << 18  # source samples that are read, checked and mixed at a time
 
 
 def load_audio(source: AudioSource, *, rate: int = RATE, source_rate: int | None = None) -> Float32[Tensor, " t"]:
-    """Load a whole recording as mono samples; `Recording` reads a long one in parts.
+    """Load a whole recording as mono samples; `Recording` reads a long one in parts, and damaged ones where asked to.
 
     Args:
         source: A path; the bytes of a file; or an array or tensor `[t]` or `[channels, t]` of floats from -1 to 1 or
@@ -81,8 +81,21 @@ class Recording:
         self._reach = math.ceil(math.ceil(_TAPS * self._from / lower) / self._from + 1) * self._from
 
     @classmethod
-    def open(cls, source: AudioSource, *, rate: int = RATE, source_rate: int | None = None) -> "Recording":
-        """Open a recording; the arguments and errors are those of `load_audio`."""
+    def open(
+        cls, source: AudioSource, *, rate: int = RATE, source_rate: int | None = None, strict: bool = True
+    ) -> "Recording":
+        """Open a recording.
+
+        Args:
+            source: As for `load_audio`.
+            rate: As for `load_audio`.
+            source_rate: As for `load_audio`.
+            strict: Whether a damaged recording is refused; else what can be read of it is, and `damaged` says what is
+                missing.
+
+        Raises:
+            InputError: As for `load_audio`.
+        """
         for name, value in {"rate": rate, "source_rate": source_rate}.items():
             require(value is None or value >= 1, name, must="at least 1 Hz", value=value, error=InputError)
         if isinstance(source, Tensor):

@@ -4,13 +4,14 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import InputError
+from .damage import Damage
 from .files import PICTURES, head_text, looks_like, require_file, unreadable
 from .pixels import from_array, from_tensor, to_rgb
 
@@ -32,8 +33,30 @@ _LOOKALIKES = (
 )
 
 
+class LoadedImage(NamedTuple):
+    """A picture, and what is missing of it."""
+
+    picture: Image.Image
+    """Upright, in mode RGB."""
+
+    damaged: Damage | None
+    """What could not be read; None for a whole picture."""
+
+
 def load_image(source: ImageSource) -> Image.Image:
-    """Load one picture as upright RGB, 8 bits per channel.
+    """Load one whole picture as upright RGB; `read_image` also takes damaged ones, and describes the conversion.
+
+    Returns:
+        A new picture in mode RGB; the source is not changed.
+
+    Raises:
+        InputError: The source cannot be read, or is damaged. The message names the source, the reason and the remedy.
+    """
+    return read_image(source, strict=True).picture
+
+
+def read_image(source: ImageSource, *, strict: bool = False) -> LoadedImage:
+    """Read one picture as upright RGB, 8 bits per channel, as far as it can be read.
 
     The orientation in EXIF is applied. Transparent pictures (RGBA, LA, palette) are composed over white: most of them
     were drawn for a white page, and the color of a transparent pixel is arbitrary. Gray and CMYK become RGB; 16-bit,
@@ -42,21 +65,22 @@ def load_image(source: ImageSource) -> Image.Image:
     Args:
         source: A path; the bytes of a file; a PIL image; an array `[h, w]` or `[h, w, 1 | 3 | 4]`; or a tensor
             `[h, w]` or `[1 | 3, h, w]`. Arrays and tensors hold uint8, or floats from 0 to 1.
+        strict: Whether to refuse a damaged picture.
 
     Returns:
-        A new picture in mode RGB; the source is not changed.
+        A new picture in mode RGB, and what is missing of it; the source is not changed.
 
     Raises:
         InputError: The source cannot be read. The message names the source, the reason and the remedy.
     """
     if isinstance(source, Image.Image):
-        return _upright(source, "the PIL image")
+        return LoadedImage(_upright(source, "the PIL image"), None)
     if isinstance(source, np.ndarray):
-        return from_array(source)
+        return LoadedImage(from_array(source), None)
     if isinstance(source, Tensor):
-        return from_tensor(source)
+        return LoadedImage(from_tensor(source), None)
     if isinstance(source, bytes):
-        return _decode(io.BytesIO(source), source[:512], "the bytes")
+        return LoadedImage(_decode(io.BytesIO(source), source[:512], "the bytes"), None)
     if not isinstance(source, str | Path):
         raise InputError(
             "`source` must be a path, bytes, a PIL image, an array or a tensor, "
@@ -65,7 +89,7 @@ def load_image(source: ImageSource) -> Image.Image:
     path, name = require_file(source, PICTURE, finder="find_images"), f"`{source}`"
     try:
         with path.open("rb") as stream:
-            return _decode(stream, stream.peek(512)[:512], name)
+            return LoadedImage(_decode(stream, stream.peek(512)[:512], name), None)
     except OSError as error:  # of the file system: `_decode` turns those of the decoder into InputError
         raise unreadable(name, error) from error
 

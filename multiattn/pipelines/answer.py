@@ -1,6 +1,6 @@
 """The answering pipeline: images and questions in, answers and a map for every word of both out.
 
-The way of one image: `load_image` -> `ImagePreprocessing` -> the encoder, once for all questions about it. The way of a
+The way of one image: `read_image` -> `ImagePreprocessing` -> the encoder, once for all questions about it. The way of a
 question: the tokenizer -> the question encoder, which attends to the image -> an `AnswerDecoder`; and with maps
 `explain_answer`, from the states of the question and a replay of the answer. `answer_batch` has the model's part.
 """
@@ -82,6 +82,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         *,
         answers: Sequence[str] | None = ...,
         maps: str | Sequence[str] | None = ...,
+        strict: bool = ...,
         **options: Unpack[AnswerOptions],
     ) -> Answer: ...
 
@@ -93,6 +94,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         *,
         answers: Sequence[str] | None = ...,
         maps: str | Sequence[str] | None = ...,
+        strict: bool = ...,
         **options: Unpack[AnswerOptions],
     ) -> list[Answer | Failure]: ...
 
@@ -103,6 +105,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         *,
         answers: Sequence[str] | None = None,
         maps: str | Sequence[str] | None = None,
+        strict: bool = False,
         **options: Unpack[AnswerOptions],
     ) -> Answer | list[Answer | Failure]:
         """Answer one question about an image, or each of a list; for many images there is `stream`.
@@ -113,6 +116,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             answers: The answers to choose from. A model that writes ranks them; for a model with a closed list they
                 must be part of it.
             maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all".
+            strict: Whether to refuse a damaged image; else what can be read is used, and the answer says `damaged`.
             options: How to find the answer, see `AnswerOptions`: `top_k=3`, `num_beams=5`.
 
         Returns:
@@ -125,7 +129,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             TypeError: There is no such option.
         """
         request = self._request(answers, maps, options)
-        ((item, results),) = self._of_pictures([(image, question)], request, batch_size=1)
+        ((item, results),) = self._of_pictures([(image, question)], request, batch_size=1, strict=strict)
         if isinstance(item, Failure):
             raise item.error
         return results if isinstance(question, list | tuple) else the_only(results)
@@ -137,6 +141,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         answers: Sequence[str] | None = None,
         maps: str | Sequence[str] | None = None,
         batch_size: int = 8,
+        strict: bool = False,
         **options: Unpack[AnswerOptions],
     ) -> Iterator[Answer | Failure]:
         """Answer questions about many images, lazily: yield the results in order, each batch as soon as it is done.
@@ -147,6 +152,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             answers: As for the call.
             maps: As for the call.
             batch_size: Number of images to compute at once.
+            strict: As for the call.
             options: As for the call.
 
         Returns:
@@ -154,7 +160,8 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             all questions about it have the same `Failure`.
         """
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        answered = self._of_pictures(inputs, self._request(answers, maps, options), batch_size=batch_size)
+        request = self._request(answers, maps, options)
+        answered = self._of_pictures(inputs, request, batch_size=batch_size, strict=strict)
         return (result for _, results in answered for result in results)
 
     def _request(
@@ -195,7 +202,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         return Ranked(self._decoder, encode_answers(choices, self._tokenizer, longest=longest), top_k)
 
     def _of_pictures(
-        self, pairs: Iterable[tuple[ImageSource, str | _Questions]], request: Request, *, batch_size: int
+        self, pairs: Iterable[tuple[ImageSource, str | _Questions]], request: Request, *, batch_size: int, strict: bool
     ) -> Iterator[tuple[Prepared | Failure, list[Answer | Failure]]]:
         """Yield each image, or why it cannot be used, with a result for each of its questions."""
         asked: deque[_Questions] = deque()
@@ -205,7 +212,8 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
                 asked.append(_several(question))
                 yield picture
 
-        for batch in prepared_batches(pictures(), self.bundle.pictures, batch_size=batch_size):
+        batches = prepared_batches(pictures(), self.bundle.pictures, batch_size=batch_size, strict=strict)
+        for batch in batches:
             rows = [[self._question(text, item, request) for text in asked.popleft()] for item in batch]
             good = [
                 (item, [one for one in row if isinstance(one, Question)])

@@ -119,6 +119,7 @@ class Answerer:
                 words=one.words,
                 first_token=first_token,
                 unknown_words=self._unknown_words(question),
+                damaged=images.items[i // each].damaged,
             )
             for i, (question, one) in enumerate(zip(questions, found, strict=True))
         ]

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from ..checks import require
 from ..errors import InputError, ModelError
-from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, load_image
+from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, read_image
+from ..inputs.damage import Damage
 from ..models import ViTConfig
 from ..weights import ModelBundle
 from .results import Failure, Result
@@ -163,6 +164,7 @@ class Prepared(NamedTuple):
     picture: Image.Image
     pixels: Tensor  # (3, h, w)
     geometry: Geometry
+    damaged: Damage | None = None
 
     @property
     def title(self) -> str:
@@ -176,6 +178,7 @@ def stream_pictures(
     compute: Callable[[list[Prepared]], Sequence[_Result]],
     *,
     batch_size: int,
+    strict: bool = False,
 ) -> Iterator[_Result | Failure]:
     """Yield the results in the order of the inputs, each batch as soon as it is done.
 
@@ -184,8 +187,9 @@ def stream_pictures(
         preprocessing: Makes an image ready for the model.
         compute: Gives one result for each image of a batch.
         batch_size: Number of inputs in a batch; those that cannot be used are left out of it.
+        strict: Whether damaged images cannot be used.
     """
-    for batch in prepared_batches(inputs, preprocessing, batch_size=batch_size):
+    for batch in prepared_batches(inputs, preprocessing, batch_size=batch_size, strict=strict):
         good = [item for item in batch if isinstance(item, Prepared)]
         done = iter(compute(good) if good else ())
         for item in batch:
@@ -193,7 +197,7 @@ def stream_pictures(
 
 
 def prepared_batches(
-    inputs: Iterable[ImageSource], preprocessing: ImagePreprocessing, *, batch_size: int
+    inputs: Iterable[ImageSource], preprocessing: ImagePreprocessing, *, batch_size: int, strict: bool = False
 ) -> Iterator[list[Prepared | Failure]]:
     """Yield the images in order, in batches, ready for the model; arguments as for `stream_pictures`."""
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read")
@@ -202,7 +206,9 @@ def prepared_batches(
     try:
         while True:
             ahead = 2 * batch_size - len(waiting)
-            waiting.extend(pool.submit(_prepare, picture, preprocessing) for picture in islice(source, ahead))
+            waiting.extend(
+                pool.submit(_prepare, picture, preprocessing, strict=strict) for picture in islice(source, ahead)
+            )
             batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
             if not batch:
                 return
@@ -211,14 +217,14 @@ def prepared_batches(
         pool.shutdown(cancel_futures=True)  # the caller may stop early
 
 
-def _prepare(picture: ImageSource, preprocessing: ImagePreprocessing) -> Prepared | Failure:
+def _prepare(picture: ImageSource, preprocessing: ImagePreprocessing, *, strict: bool) -> Prepared | Failure:
     file = str(picture) if isinstance(picture, str | Path) else None
     try:
-        upright = load_image(picture)
+        upright, damaged = read_image(picture, strict=strict)
         pixels, geometry = preprocessing(upright)  # (3, h, w)
     except InputError as error:
         return Failure(file, error)
-    return Prepared(file, upright, pixels, geometry)
+    return Prepared(file, upright, pixels, geometry, damaged)
 
 
 def stacked(batch: Sequence[Prepared], device: torch.device) -> Tensor:

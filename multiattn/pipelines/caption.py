@@ -1,6 +1,6 @@
 """The captioning pipeline: images in, captions and a map for every word out.
 
-The way of one image: `load_image` -> `ImagePreprocessing` -> the encoder -> `generate` -> the tokenizer's words; and
+The way of one image: `read_image` -> `ImagePreprocessing` -> the encoder -> `generate` -> the tokenizer's words; and
 with maps a replay of the finished caption: `word_attention_stack`, `explain_words`, `measure_image_dependence`.
 
 The tokens of a caption: the start token, the prompt, then the text. Indices of pieces count from the text on.
@@ -71,6 +71,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         maps: str | Sequence[str] | None = ...,
         batch_size: int = ...,
+        strict: bool = ...,
         **options: Unpack[CaptionOptions],
     ) -> CaptionResult: ...
 
@@ -81,6 +82,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         maps: str | Sequence[str] | None = ...,
         batch_size: int = ...,
+        strict: bool = ...,
         **options: Unpack[CaptionOptions],
     ) -> list[CaptionResult | Failure]: ...
 
@@ -90,6 +92,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         maps: str | Sequence[str] | None = None,
         batch_size: int = 8,
+        strict: bool = False,
         **options: Unpack[CaptionOptions],
     ) -> CaptionResult | list[CaptionResult | Failure]:
         """Caption one image, or each of a list.
@@ -99,6 +102,7 @@ class CaptionPipeline(Pipeline[Captioner]):
             maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all". Each word then also
                 has its `image_dependence`.
             batch_size: Number of images to compute at once.
+            strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
             options: How to search, see `CaptionOptions`: `num_beams=5`, `max_tokens=20`, `sample=True, seed=3`.
 
         Returns:
@@ -110,7 +114,7 @@ class CaptionPipeline(Pipeline[Captioner]):
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
-        return one_or_all(inputs, partial(self.stream, maps=maps, batch_size=batch_size, **options))
+        return one_or_all(inputs, partial(self.stream, maps=maps, batch_size=batch_size, strict=strict, **options))
 
     def stream(
         self,
@@ -118,6 +122,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         maps: str | Sequence[str] | None = None,
         batch_size: int = 8,
+        strict: bool = False,
         **options: Unpack[CaptionOptions],
     ) -> Iterator[CaptionResult | Failure]:
         """Yield the results that a call with a list returns, each batch as soon as it is done.
@@ -132,7 +137,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         generator.manual_seed(generator.seed() if seed is None else seed)
         drawn = generator if search.sample else None
         compute = partial(self._results, search=search, prompt=prompt, methods=methods, generator=drawn)
-        return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size)
+        return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict)
 
     def _prompt(self, asked: str | None) -> "_Prompt":
         if asked is None:
@@ -169,6 +174,7 @@ class CaptionPipeline(Pipeline[Captioner]):
                 file=item.file,
                 words=written_words(candidates[0].words, candidates[0].caption.log_probs),
                 candidates=tuple(Candidate(one.text, one.score) for one in candidates),
+                damaged=item.damaged,
             )
             for item, candidates in zip(batch, captions, strict=True)
         ]

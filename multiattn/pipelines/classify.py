@@ -1,6 +1,6 @@
 """The classification pipeline: images in, labels with their scores and attention maps out.
 
-The way of one image: `load_image` -> `ImagePreprocessing` -> the model -> softmax -> the best labels; and with maps
+The way of one image: `read_image` -> `ImagePreprocessing` -> the model -> softmax -> the best labels; and with maps
 `explain`, for the best label.
 """
 
@@ -57,7 +57,13 @@ class ClassifyPipeline(Pipeline[ViT]):
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here
-        self, inputs: ImageSource, *, maps: str | Sequence[str] | None = ..., top_k: int = ..., batch_size: int = ...
+        self,
+        inputs: ImageSource,
+        *,
+        maps: str | Sequence[str] | None = ...,
+        top_k: int = ...,
+        batch_size: int = ...,
+        strict: bool = ...,
     ) -> ClassifyResult: ...
 
     @overload
@@ -68,6 +74,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         maps: str | Sequence[str] | None = ...,
         top_k: int = ...,
         batch_size: int = ...,
+        strict: bool = ...,
     ) -> list[ClassifyResult | Failure]: ...
 
     def __call__(
@@ -77,6 +84,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         maps: str | Sequence[str] | None = None,
         top_k: int = 5,
         batch_size: int = 8,
+        strict: bool = False,
     ) -> ClassifyResult | list[ClassifyResult | Failure]:
         """Classify one image, or each of a list.
 
@@ -85,6 +93,7 @@ class ClassifyPipeline(Pipeline[ViT]):
             maps: Names of map methods, e.g. "rollout" or ["attention", "relevance"], or "all".
             top_k: Number of labels for each image; at most as many as the model has.
             batch_size: Number of images to compute at once.
+            strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
 
         Returns:
             One result for one image; for a list, a list of results in its order, with a `Failure` for each input that
@@ -94,7 +103,7 @@ class ClassifyPipeline(Pipeline[ViT]):
             InputError: The one image cannot be used.
             ModelError: An unknown map method, or a `top_k` or `batch_size` below 1.
         """
-        return one_or_all(inputs, partial(self.stream, maps=maps, top_k=top_k, batch_size=batch_size))
+        return one_or_all(inputs, partial(self.stream, maps=maps, top_k=top_k, batch_size=batch_size, strict=strict))
 
     def stream(
         self,
@@ -103,6 +112,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         maps: str | Sequence[str] | None = None,
         top_k: int = 5,
         batch_size: int = 8,
+        strict: bool = False,
     ) -> Iterator[ClassifyResult | Failure]:
         """Yield the results that a call with a list returns, each batch as soon as it is done.
 
@@ -112,7 +122,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         require(top_k >= 1, "top_k", must="at least 1", value=top_k)
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         compute = partial(self._results, methods=methods, top_k=top_k)
-        return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size)
+        return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict)
 
     def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
@@ -137,6 +147,7 @@ class ClassifyPipeline(Pipeline[ViT]):
                 maps=tuple(
                     PictureMap(maps[i], item.picture, item.title, stacks[i], predictions[i]) for maps in by_method
                 ),
+                damaged=item.damaged,
             )
             for i, item in enumerate(batch)
         ]

@@ -19,6 +19,7 @@ from ..export import (
     strip_png,
     write_page,
 )
+from ..inputs.damage import Damage
 from ..inputs.text import Word
 from ..maps import AttentionMap
 from .results import Candidate, Result, SavedMap, WrittenWord, first_map
@@ -84,6 +85,7 @@ class ClassifyResult(Result):
     """The most likely classes, best first; never empty."""
 
     maps: tuple[PictureMap, ...] = ()
+    damaged: Damage | None = None
 
     @property
     def label(self) -> str:
@@ -100,6 +102,7 @@ class ClassifyResult(Result):
         return {
             "file": self.file,
             "predictions": [{"label": one.label, "score": one.score} for one in self.predictions],
+            **self.marks,
         }
 
     def save_html(self, path: str | Path) -> None:
@@ -147,6 +150,8 @@ class CaptionResult(Result):
     maps: tuple[CaptionMap, ...] = ()
     """One map for each method asked for, in that order; empty where there are no words."""
 
+    damaged: Damage | None = None
+
     @property
     def text(self) -> str:
         """The caption."""
@@ -163,7 +168,7 @@ class CaptionResult(Result):
         facts: dict[str, object] = {"file": self.file, "text": self.text, "score": self.score, "words": words}
         if len(self.candidates) > 1:
             facts["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
-        return facts
+        return facts | self.marks
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page: the caption with a map for every word, by all methods.
@@ -234,6 +239,8 @@ class Answer(Result):
     unknown_words: tuple[str, ...] = ()
     """The words of `question` that the model's vocabulary lacks, at least in part: the model read [UNK] there."""
 
+    damaged: Damage | None = None
+
     @property
     def answer(self) -> str:
         """The answer."""
@@ -262,6 +269,7 @@ class Answer(Result):
             ],
             "words": [word.to_dict() for word in self.words],
             "first_token": self.first_token,
+            **self.marks,
         }
 
     def save_html(self, path: str | Path) -> None:

@@ -21,6 +21,7 @@ from PIL import Image
 from ..errors import InputError
 from ..export import save_map
 from ..export.html import jpeg
+from ..inputs.damage import Damage
 from ..inputs.text import Word
 from ..maps import AttentionMap
 
@@ -71,6 +72,9 @@ class Result(ABC):
     maps: tuple[SavedMap, ...]
     """The maps that were asked for, in the order asked for."""
 
+    damaged: Damage | None
+    """What is missing of a damaged input, of which the rest was used; None for a whole one."""
+
     @property
     def error(self) -> None:
         """None: the input could be used. A `Failure` has the reason here."""
@@ -79,6 +83,11 @@ class Result(ABC):
     @abstractmethod
     def to_dict(self) -> dict[str, object]:
         """Everything but the maps, as JSON values: the line that `--format json` prints."""
+
+    @property
+    def marks(self) -> dict[str, object]:
+        """What `to_dict` says of an unusual input, as JSON values: `damaged`. Empty for a usual one."""
+        return {} if self.damaged is None else {"damaged": self.damaged.to_dict()}
 
     @abstractmethod
     def save_html(self, path: str | Path) -> None:

@@ -74,6 +74,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         maps: str | Sequence[str] | None = ...,
         rate: int | None = ...,
         batch_size: int | None = ...,
+        strict: bool = ...,
         **options: Unpack[TranscribeOptions],
     ) -> Transcript: ...
 
@@ -86,6 +87,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         maps: str | Sequence[str] | None = ...,
         rate: int | None = ...,
         batch_size: int | None = ...,
+        strict: bool = ...,
         **options: Unpack[TranscribeOptions],
     ) -> list[Transcript | Failure]: ...
 
@@ -97,6 +99,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         maps: str | Sequence[str] | None = None,
         rate: int | None = None,
         batch_size: int | None = None,
+        strict: bool = False,
         **options: Unpack[TranscribeOptions],
     ) -> Transcript | list[Transcript | Failure]:
         """Transcribe one recording, or each of a list.
@@ -109,6 +112,8 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             batch_size: Chunks decoded at once. Above 1, a recording is cut at its pauses and several chunks are decoded
                 together, which is faster; at 1, a model that writes times goes through it in order, with the text so
                 far as its prompt. By default 1 for such models, and 8 for others, which always decode chunks.
+            strict: Whether to refuse damaged recordings; else what can be read is transcribed, and the transcript is
+                marked `damaged`.
             options: How to decode, as `TranscribeOptions` says: `language="fr"`, `num_beams=1`, `prompt="..."`.
 
         Returns:
@@ -120,7 +125,9 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             ModelError: A map method is unknown, or an option is out of range or not possible with the model.
             TypeError: There is no such option.
         """
-        stream = partial(self.stream, words=words, maps=maps, rate=rate, batch_size=batch_size, **options)
+        stream = partial(
+            self.stream, words=words, maps=maps, rate=rate, batch_size=batch_size, strict=strict, **options
+        )
         return one_or_all(inputs, stream)
 
     def stream(
@@ -131,6 +138,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         maps: str | Sequence[str] | None = None,
         rate: int | None = None,
         batch_size: int | None = None,
+        strict: bool = False,
         on_segment: OnSegment | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Iterator[Transcript | Failure]:
@@ -145,6 +153,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             maps: As above.
             rate: As above.
             batch_size: As above.
+            strict: As above.
             on_segment: Called with each segment as soon as it is ready: those of a recording in order, before its
                 result is yielded and after that of the recording before it.
             options: As above.
@@ -156,7 +165,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 file = str(source) if isinstance(source, str | Path) else None
                 yield TranscriptionJob(
                     file,
-                    partial(self._open, source, rate),
+                    partial(self._open, source, rate, strict),
                     self._timestamper(plan),
                     on_segment=on_segment,
                     with_maps=bool(plan.methods),
@@ -179,13 +188,14 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         words: bool = False,
         rate: int | None = None,
         batch_size: int | None = None,
+        strict: bool = False,
         **options: Unpack[TranscribeOptions],
     ) -> Iterator[Segment]:
         """Yield the segments of one recording, each as soon as it is ready; arguments and errors as for the call."""
         plan = self._plan(words, None, batch_size, options)
 
         def found() -> Iterator[Segment]:
-            with self._open(source, rate) as recording:
+            with self._open(source, rate, strict) as recording:
                 yield from self._segments(recording, self._timestamper(plan), plan)
 
         return found()
@@ -214,9 +224,10 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             seed=options.get("seed") or 0,
         )
 
-    def _open(self, source: AudioSource, rate: int | None) -> Recording:
+    def _open(self, source: AudioSource, rate: int | None, strict: bool) -> Recording:
         is_file = isinstance(source, str | Path | bytes)
-        return Recording.open(source, rate=self.bundle.sound.sample_rate, source_rate=None if is_file else rate)
+        source_rate = None if is_file else rate
+        return Recording.open(source, rate=self.bundle.sound.sample_rate, source_rate=source_rate, strict=strict)
 
     def _timestamper(self, plan: "_Plan") -> WordTimestamper:
         return WordTimestamper(self._speech, words=plan.words, methods=plan.methods)

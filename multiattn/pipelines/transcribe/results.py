@@ -24,6 +24,7 @@ from ...export import (
     write_text,
 )
 from ...export.timed_text import TimedSegment
+from ...inputs.damage import Damage
 from ...maps import AttentionMap
 from ..results import Result, SavedMap, first_map, probability
 from .segments import Segment
@@ -85,6 +86,8 @@ class Transcript(Result):
     maps: tuple[SpeechMap, ...] = ()
     """For each window with words in turn, one map for each method asked for, in that order."""
 
+    damaged: Damage | None = None
+
     @property
     def text(self) -> str:
         """The text of all segments."""
@@ -124,7 +127,7 @@ class Transcript(Result):
             }
             for shown, segment in zip(fields["segments"], self.segments, strict=True)
         ]
-        return facts | {"words": fields["words"], "flags": list(self.flags)}
+        return facts | {"words": fields["words"], "flags": list(self.flags)} | self.marks
 
     def formatted(self, kind: Format) -> str:
         """The transcript as another program reads it.

@@ -1,0 +1,35 @@
+"""`reading` turns whatever a library raises into one line that names the file."""
+
+import pytest
+
+from multiattn.errors import InputError, ModelError, reading
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        (ValueError("line 1\n  line\x1b 2."), r"line 1 line\? 2"),
+        (RecursionError(), "it is nested too deeply"),
+        (MemoryError(), "it needs more memory than there is"),
+        (KeyError(), "KeyError"),
+        (RuntimeError("x" * 500), "x{200}[.]{3}"),
+    ],
+)
+def test_foreign_errors_become_one_line(raised: Exception, reason: str) -> None:
+    with pytest.raises(InputError, match=rf"^`a` must be a table, but is damaged or unusual instead \({reason}\)[.]"):
+        with reading("`a`", "a table"):
+            raise raised
+
+
+def test_an_error_of_the_system_gives_its_reason() -> None:
+    with pytest.raises(ModelError, match="^`a` must be a readable file, but opening it fails instead: Not a directory"):
+        with reading("`a`", "a table", error=ModelError):
+            raise NotADirectoryError(20, "Not a directory")
+
+
+def test_our_own_errors_and_ctrl_c_pass() -> None:
+    for raised in (InputError("ours"), KeyboardInterrupt()):
+        with pytest.raises(type(raised)) as got:
+            with reading("`a`", "a table", error=ModelError):
+                raise raised
+        assert got.value is raised
