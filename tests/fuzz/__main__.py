@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import itertools
+import re
 import shutil
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
@@ -43,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     corpus: Iterator[Job] = iter(
         () if args.no_corpus else [{"kind": one.kind, "name": one.name} for one in CORPUS if one.kind in kinds]
     )
-    # ctrl-c prints what was found so far
+    # ctrl-c, or an end from outside, prints what was found so far
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         run_all(itertools.chain(corpus, jobs), run.done, workers=args.workers)
     print(run.report())
@@ -86,6 +89,8 @@ class Run:
                 _save(job, outcome, self._keep)
             if len(self.faults[key]) == 1:
                 print(f"{_named(job)}: {key}", file=sys.stderr, flush=True)
+        if (total := sum(found.total() for found in self.counts.values())) % 1000 == 0:
+            print(f"{total:,} inputs, {time.monotonic() - self._start:.0f} s", file=sys.stderr, flush=True)
         return time.monotonic() < self._deadline
 
     def report(self) -> str:
@@ -104,7 +109,8 @@ class Run:
 def _cause(outcome: Outcome) -> str:
     """What tells a fault from another one."""
     if outcome.column == "foreign exception":
-        return outcome.detail.splitlines()[0][:200] if outcome.detail else ""
+        first = outcome.detail.partition("\n")[0]
+        return re.sub(r"/\S*/input/?|\d\d\d+", "*", first)[:160]  # without the folder, and numbers of the file
     inner = [line.strip() for line in outcome.detail.splitlines() if "multiattn/" in line and "File" in line]
     return (outcome.detail.splitlines() or [""])[0][:60] + " " + (inner[0][:160] if inner else "")
 

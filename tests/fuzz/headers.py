@@ -229,7 +229,7 @@ def _safetensors(data: bytes, random: Random) -> bytes:
         return struct.pack("<Q", number(random) % 2**64) + data[8:]
     try:
         header = json.loads(data[8 : 8 + size])
-    except ValueError:
+    except (ValueError, RecursionError):
         return data[:9]
     if isinstance(header, dict) and header and random.random() < 0.6:
         name = random.choice(sorted(header))

@@ -29,10 +29,11 @@ def changed_lines(path: str, content: bytes, random: Random) -> tuple[bytes, str
         case "end":
             return random.choice(_ENDS).join(lines), "line-ends"
         case "swap":
-            other = random.randrange(len(lines))
-            lines[index], lines[other] = lines[other], line
+            there = random.randrange(len(lines))
+            lines[index], lines[there] = lines[there], line
         case "encode":
-            return content.decode("utf-8", "replace").encode(random.choice(("utf-16", "utf-32", "cp500"))), "encoding"
+            other = random.choice(("utf-16", "utf-32", "cp500"))
+            return content.decode("utf-8", "replace").encode(other, "replace"), "encoding"
         case "cell":
             cells = line.split(b",")
             cells[random.randrange(len(cells))] = str(value(random)).encode("utf-8", "surrogatepass")

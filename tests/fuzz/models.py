@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from multiattn.errors import MultiattnError
 from multiattn.inputs import Fit, ImagePreprocessing, Tokenizer
 from multiattn.models import VQA, Captioner, CaptionerConfig, SingleStream
 from multiattn.models import captioner as captioners
@@ -96,14 +97,10 @@ def _blip_answerer() -> ModelBundle:
 
 
 def _vilt() -> ModelBundle:
-    preset = next(iter(streams.PRESETS.values()))
-    sizes = {"dim": 26, "depth": 2, "num_heads": 2, "mlp_dim": 19}
-    config = replace(
-        preset,
-        encoder=replace(preset.encoder, image_size=(20, 20), patch_size=5, **sizes),
-        question=replace(preset.question, dim=26, vocab_size=len(WORDPIECES), max_length=13),
-        answers=len(ANSWERS),
-    )
+    preset = streams.PRESETS["vilt_base"]
+    sizes = {"dim": 26, "depth": 2, "num_heads": 2, "mlp_dim": 104, "vocab_size": len(WORDPIECES), "max_length": 13}
+    question = replace(preset.question, **sizes, start_token=2, end_token=3)
+    config = replace(preset, question=question, answers=len(ANSWERS), head_dim=52, image_size=(20, 20), patch_size=5)
     fit = Fit(shorter=20, longer=33, multiple=5)
     pictures = replace(_PICTURES, resize_to=fit, size=fit.size((1, 1)))
     return ModelBundle("answer", _drawn(SingleStream(config)), pictures, labels=ANSWERS, tokenizer=_wordpieces())
@@ -121,9 +118,16 @@ def read(path: Path) -> None:
     """Loaded, and used on a picture or half a second of noise."""
     (single,) = found if len(found := sorted(path.iterdir())) == 1 and found[0].suffix in (".pt", ".pth") else (path,)
     pipeline: Any = load(single, device="cpu")
+    try:
+        _use(pipeline)
+    except MultiattnError as error:  # of what it is used on; its message need not name the model
+        raise MultiattnError(f"{path}: {error}") from error
+
+
+def _use(pipeline: Any) -> None:
     if pipeline.bundle.task == "answer":
-        pipeline(draw(3), "what is it?", maps="attention")
+        pipeline(draw(3), "is the fox on the wall?", maps="attention", **({"max_tokens": 2} if not pipeline.bundle.labels else {}))
     elif pipeline.bundle.task == "transcribe":
-        pipeline(0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(3)))
+        pipeline(0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(3)), max_tokens=2, num_beams=1)
     else:
         pipeline(draw(3), maps="attention")

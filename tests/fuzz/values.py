@@ -45,8 +45,9 @@ def changed(data: Any, random: Random) -> tuple[Any, str]:
     where, key = random.choice(random.choice((top, places)))
     old = where[key]
     match random.choice(("set", "set", "set", "near", "near", "drop", "add", "twice", "wrap", "rename", "move")):
-        case "near" if isinstance(old, int | float) and not isinstance(old, bool):
-            where[key] = random.choice((old + 1, old - 1, -old, old * 2, old * 1000, old / 3, str(old), [old], float(old)))
+        case "near" if isinstance(old, int | float) and not isinstance(old, bool) and abs(old) < 1e300:
+            third = old // 3 if isinstance(old, int) else old / 3
+            where[key] = random.choice((old + 1, old - 1, -old, old * 2, old * 1000, third, f"{old:.3g}", [old], 0.5))
             return data, "near-number"
         case "near" if isinstance(old, str) and old:
             at = random.randrange(len(old) + 1)
@@ -93,7 +94,7 @@ def changed_json(content: bytes, random: Random) -> tuple[bytes, str]:
     """A JSON file with one to three changes; as bytes where it is no JSON."""
     try:
         data = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content[: len(content) // 2], "half"
     words = []
     for _ in range(random.choice((1, 1, 1, 2, 3))):
