@@ -29,6 +29,7 @@ from tests.fixtures import (
 )
 from tests.parity.vocabularies import WORDPIECES, save_wordpieces
 
+from .archives import with_same_id
 from .sample import Sample
 
 _HEADS: dict[str, Any] = {"dim": 64, "depth": 1, "num_heads": 1, "mlp_dim": 19}  # the original BLIP's heads are of 64
@@ -60,7 +61,11 @@ def _bundles() -> Iterator[tuple[str, str, Callable[[], ModelBundle]]]:
 def _saved(name: str, layout: str, bundle: ModelBundle) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         save_bundle(bundle, Path(folder), layout=layout)
-        return Sample.of_folder(f"{name} ({layout})", Path(folder))
+        sample = Sample.of_folder(f"{name} ({layout})", Path(folder))
+    for path in ("model.pt", "model.pth"):
+        if path in sample.files:
+            sample.files[path] = with_same_id(sample.files[path])
+    return sample
 
 
 def _captioner(preset: str) -> ModelBundle:
@@ -68,7 +73,9 @@ def _captioner(preset: str) -> ModelBundle:
     tokenizer = Tokenizer.train(SENTENCES, kind="bpe", vocab_size=83)
     tokens = {"start_token": 1, "end_token": 2, "pad_token": 0}
     encoder = replace(config.encoder, image_size=(20, 20), patch_size=5, **_HEADS)
-    decoder = replace(config.decoder, **_HEADS, **tokens, context_dim=64, max_length=23, vocab_size=tokenizer.vocab_size)
+    decoder = replace(
+        config.decoder, **_HEADS, **tokens, context_dim=64, max_length=23, vocab_size=tokenizer.vocab_size
+    )
     model = Captioner(CaptionerConfig(encoder, decoder))
     return ModelBundle("caption", _drawn(model), _PICTURES, tokenizer=tokenizer, decoding={"max_tokens": 5})
 
@@ -126,7 +133,12 @@ def read(path: Path) -> None:
 
 def _use(pipeline: Any) -> None:
     if pipeline.bundle.task == "answer":
-        pipeline(draw(3), "is the fox on the wall?", maps="attention", **({"max_tokens": 2} if not pipeline.bundle.labels else {}))
+        pipeline(
+            draw(3),
+            "is the fox on the wall?",
+            maps="attention",
+            **({"max_tokens": 2} if not pipeline.bundle.labels else {}),
+        )
     elif pipeline.bundle.task == "transcribe":
         pipeline(0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(3)), max_tokens=2, num_beams=1)
     else:

@@ -71,7 +71,9 @@ def samples() -> list[Sample]:
     found = []
     for name, image, options in wanted:
         written = io.BytesIO()
-        kind = {"tif": "TIFF", "jpg": "JPEG", "jp2": "JPEG2000", "j2k": "JPEG2000"}.get(name[-3:], name.rpartition(".")[2])
+        kind = {"tif": "TIFF", "jpg": "JPEG", "jp2": "JPEG2000", "j2k": "JPEG2000"}.get(
+            name[-3:], name.rpartition(".")[2]
+        )
         image.save(written, "PPM" if name[-3:] in ("pgm", "pbm", "pfm") else kind.upper(), **options)
         found.append(Sample.single(name, written.getvalue()))
     plain = b"P3 # words\n3 2 255\n" + b" ".join(b"%d" % (i * 13) for i in range(18)) + b"\n"
@@ -79,7 +81,7 @@ def samples() -> list[Sample]:
 
 
 def read(path: Path) -> None:
-    """Leniently and strictly; a picture that both take is the same, and only a damaged one is refused by one of them."""
+    """Leniently and strictly; a picture that both take is the same, and only a damaged one is refused by one."""
     loaded = read_image(path)
     pixels, _ = _PREPROCESSING(loaded.picture)
     assert bool(pixels.isfinite().all()), "the model's input is not finite"

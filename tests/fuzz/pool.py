@@ -14,19 +14,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .kinds import Job
 from .outcome import MEGABYTES, SECONDS, Outcome
 
-_START = 300.0  # seconds until a worker has its libraries, on a busy machine
+_START = 900.0  # seconds until a worker has its libraries, on a busy machine
 _GROWN = 1500.0  # megabytes: a worker that is larger between two inputs is replaced
 ROOT = Path(__file__).parents[2]
-
-Job = dict[str, Any]
 
 
 class Worker:
     """One process, started when it is needed and again after its end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, seconds: float = SECONDS, megabytes: float = MEGABYTES) -> None:
+        self._seconds, self._most = seconds, megabytes
         self._scratch, self._log = folder / "input", folder / "log.txt"
         self._process: subprocess.Popen[bytes] | None = None
         self._held = b""
@@ -48,10 +48,10 @@ class Worker:
                 if "base" in answer:
                     self._base = answer["base"]
                 if "base" in answer or "ready" in answer:
-                    start, limit = time.monotonic(), SECONDS
+                    start, limit = time.monotonic(), self._seconds
                     continue
                 outcome = Outcome(**answer)
-                return Outcome("too large", **_without_column(answer)) if outcome.megabytes > MEGABYTES else outcome
+                return Outcome("too large", **_without_column(answer)) if outcome.megabytes > self._most else outcome
             seconds = time.monotonic() - start
             if self._process.poll() is not None:
                 ended = self._end("crash", f"exit status {self._process.returncode}", seconds)
@@ -59,7 +59,7 @@ class Worker:
                     raise RuntimeError(f"the fuzzer itself failed at {job}: {ended.detail}")
                 return ended
             grown = self._megabytes() - self._base if self._base else 0.0
-            if grown > MEGABYTES:
+            if grown > self._most:
                 return self._end("too large", f"{grown:.0f} MB over base", seconds, grown)
             if seconds > limit:
                 return self._end("too slow", f"more than {limit:.0f} s", seconds, grown)

@@ -36,8 +36,8 @@ def main(scratch: Path, log: Path) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the watching process asks for it before it ends us
     import torch
 
-    from .corpus import entry
-    from .kinds import make, reader, samples
+    from .corpus import made
+    from .kinds import reader, samples
 
     torch.set_num_threads(1)
     warnings.simplefilter("always", UserWarning)
@@ -50,8 +50,7 @@ def main(scratch: Path, log: Path) -> None:
             warmed.add(kind)
             _run(read, samples(kind)[0].write(_emptied(scratch)), scratch)
             print(json.dumps({"ready": True}), file=answers)
-        sample = entry(job["name"]).sample() if "name" in job else make(kind, job["seed"], job["index"])
-        path = sample.write(_emptied(scratch))
+        path = made(job).write(_emptied(scratch))
         gc.collect(0)
         noise = os.fstat(2).st_size
         Path("/proc/self/clear_refs").write_text("5")  # the peak of memory is counted anew
@@ -77,9 +76,13 @@ def _run(read: Any, path: Path, scratch: Path) -> tuple[str, str]:
         read(path)
     except MultiattnError as error:
         message = str(error)
-        return ("foreign exception", f"unclear: {fault}: {message}") if (fault := _unclear(message, scratch)) else (
-            "clear error",
-            message,
+        return (
+            ("foreign exception", f"unclear: {fault}: {message}")
+            if (fault := _unclear(message, scratch))
+            else (
+                "clear error",
+                message,
+            )
         )
     except BaseException as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if str(_OWN) in f.filename] or [None]
