@@ -58,9 +58,12 @@ def _archive(members: list[tuple[str, bytes, int]]) -> bytes:
 
 
 def with_same_id(data: bytes) -> bytes:
-    """A file of torch with a fixed number in place of the one that each saving draws."""
+    """A file of torch with a fixed number and folder in place of those of each saving."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = [(info.filename, archive.read(info), info.compress_type) for info in archive.infolist()]
+        members = [
+            ("archive/" + info.filename.partition("/")[2], archive.read(info), info.compress_type)
+            for info in archive.infolist()
+        ]
     fixed = [(name, b"0" * 40 if name.endswith("serialization_id") else content, how) for name, content, how in members]
     return _archive(fixed)
 
