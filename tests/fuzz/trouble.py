@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from multiattn.errors import InputError
@@ -31,9 +30,11 @@ def read(path: Path) -> None:
         case "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         case "slow":
-            time.sleep(60)
+            while True:
+                pass
         case "large":
             held = bytearray(os.urandom(1 << 20)) * 400
-            time.sleep(60 + held[0])
+            while held:
+                pass
         case "noise":
             os.write(2, b"codec: warning\n")
