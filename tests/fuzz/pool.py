@@ -52,7 +52,7 @@ class Worker:
                     continue
                 outcome = Outcome(**answer)
                 return Outcome("too large", **_without_column(answer)) if outcome.megabytes > self._most else outcome
-            # a busy machine makes nothing slower here: a process's own time counts, and of the clock's six times as much
+            # on a busy machine, too: the time of the process counts, and six times as much of the clock
             seconds = max(self._spent() - spent, (time.monotonic() - start) / 6)
             if self._process.poll() is not None:
                 ended = self._end("crash", f"exit status {self._process.returncode}", seconds)
