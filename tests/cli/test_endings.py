@@ -103,6 +103,7 @@ def test_a_folder_that_may_not_be_written(model, photos, tmp_path, option) -> No
         assert str(disk / "there") in err and "Read-only file system" in err
 
 
+@pytest.mark.slow
 def test_a_second_run_into_the_same_folder_is_refused(model, many, photos, tmp_path) -> None:
     maps = tmp_path / "maps"
     first = classify(model, many, "--maps", maps)

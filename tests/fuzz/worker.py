@@ -34,12 +34,9 @@ def main(scratch: Path, log: Path) -> None:
     os.dup2(written, 2)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the watching process asks for it before it ends us
-    import torch
-
     from .corpus import made
     from .kinds import reader, samples
 
-    torch.set_num_threads(1)
     warnings.simplefilter("always", UserWarning)
     warmed = set()
     for line in sys.stdin:
