@@ -37,7 +37,10 @@ def test_what_is_left_of_a_file_that_is_cut_off_is_read(suffix: str) -> None:
     if suffix in ("wav", "aiff", "au", "w64", "rf64", "caf", "mp3"):
         assert damage.share == pytest.approx(1 - len(found) / len(expected), abs=0.03)
     near = len(found) - 3000  # the last frame may be incomplete, and a decoder may end a block in another way
-    torch.testing.assert_close(found[:near], expected[:near], rtol=0, atol=1e-4)
+    if suffix == "opus":  # decoded at 48 kHz, and not at that of the encoder's input, which libsndfile takes
+        assert torch.corrcoef(torch.stack([found[:near], expected[:near]]))[0, 1] > 0.95
+    else:
+        torch.testing.assert_close(found[:near], expected[:near], rtol=0, atol=1e-4)
     with pytest.raises(InputError, match="must be a whole recording, but is damaged or cut off instead"):
         load_audio(cut(whole))
     assert heard(whole)[1] is None
