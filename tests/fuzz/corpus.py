@@ -199,6 +199,8 @@ _SOUND = (
         lambda: _mp3("stereo.mp3")[:3000] + bytes(900) + _mp3("stereo.mp3")[3900:],
     ),
     ("webm-of-an-unknown-codec", ERROR, "x.webm", _without_decoder),
+    ("mkv-without-its-last-bytes", RESULT, "x.mkv", lambda: _data("sound", "opus.mkv")[:-300]),
+    ("mkv-of-eight-channels", RESULT, "x.mkv", lambda: _data("sound", "surround.mkv")),
     ("m4a-cut-off", EITHER, "x.m4a", lambda: _data("sound", "talk.m4a")[:-900]),
     ("ogg-of-one-page", ERROR, "x.ogg", lambda: _data("sound", "vorbis.ogg")[:58]),
     ("silence-without-a-name", ERROR, "x.mp3", lambda: b""),

@@ -63,6 +63,7 @@ def samples() -> list[Sample]:
         Sample.single("tagged.mp3", b"ID3\4\0\0\0\0\1\0" + bytes(128) + by_name["plain.mp3"] + b"TAG" + bytes(125)),
         Sample.single("no-header.mp3", by_name["plain.mp3"][200:]),
         *(Sample.single(name, _by_ffmpeg(*how)) for name, how in _FFMPEG.items()),
+        Sample.single("surround.mkv", _by_ffmpeg("matroska", "pcm_s16le", 8000, {}, layout="7.1")),
     ]
     return found
 
@@ -88,14 +89,14 @@ def _sound(rate: int, channels: int, seconds: float = 0.3) -> np.ndarray:
     return (np.stack(tones, axis=1) + 0.01 * noise).astype(np.float32)
 
 
-def _by_ffmpeg(form: str, codec: str, rate: int, options: dict[str, str]) -> bytes:
+def _by_ffmpeg(form: str, codec: str, rate: int, options: dict[str, str], *, layout: str = "mono") -> bytes:
     written = io.BytesIO()
     with av.open(written, "w", format=form, options={"fflags": "+bitexact", **options}) as container:
         stream: Any = container.add_stream(codec, rate=rate)
-        stream.layout, stream.bit_rate = "mono", 32_000
+        stream.layout, stream.bit_rate = layout, 32_000
         frame = av.AudioFrame.from_ndarray(_sound(rate, 1).T.copy(), format="fltp", layout="mono")
         frame.rate = rate
-        mixer = av.AudioResampler(format=stream.format.name, layout="mono", rate=rate, frame_size=stream.frame_size)
+        mixer = av.AudioResampler(format=stream.format.name, layout=layout, rate=rate, frame_size=stream.frame_size)
         for even in [*mixer.resample(frame), *mixer.resample(None)]:
             container.mux(stream.encode(even))
         container.mux(stream.encode(None))
