@@ -60,7 +60,8 @@ def reason_of(raised: Exception) -> str:
         return "it needs more memory than there is"
     if isinstance(raised, RecursionError):
         return "it is nested too deeply"
-    words = " ".join(str(raised).split())
+    is_key = isinstance(raised, KeyError) and raised.args  # whose text is the key alone
+    words = " ".join(f"it lacks {raised}".split() if is_key else str(raised).split())
     text = "".join(letter if letter.isprintable() else "?" for letter in words).rstrip(".")
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}..."

@@ -4,7 +4,6 @@ Nothing here knows a task by name: what a bundle must have is read from the task
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -17,8 +16,10 @@ from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.common import without_weights
 from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
-from .state import WEIGHTS, load_into, read_tensors, write_tensors
+from .sizes import check_sizes
+from .state import check_fit, load_into, write_tensors
 from .table import KeyTable
+from .tensor_files import WEIGHTS, read_tensors
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -251,13 +252,19 @@ def build_model(
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
     """
     build = load_part(model_kind(config)[1].model)
+    state = read_tensors(directory) if state is None else state
+    check_sizes(config, state, where=str(directory / CONFIG))
     try:
         # on the meta device nothing is initialized; the file has every value
-        with nullcontext() if without else without_weights():
+        with without_weights():
             model: nn.Module = build(config)
-    except (ValueError, ZeroDivisionError, RuntimeError) as error:
+        if without:  # only now is it clear that the other tensors have the sizes of those in the file
+            check_fit(model, state, table=table, where=str(directory), without=without)
+            model = build(config)
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        if isinstance(error, ModelError):
+            raise
         raise ModelError(f"{directory / CONFIG} describes no model that can be built: {error}") from error
-    state = read_tensors(directory) if state is None else state
     if without:
         new = {key: tensor for key, tensor in model.state_dict().items() if key in without}
         state = {**state, **(new if table is None else table.to_theirs(new))}

@@ -13,11 +13,11 @@ import torch
 
 from .. import registry
 from ..checks import require
-from ..errors import ModelError
+from ..errors import ModelError, reading
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
 from .hub import ORIGINALS, locate
-from .json_files import read_json, usable, write_json
+from .json_files import read_json, write_json
 
 _TOKENS = ("suppress", "suppress_first", "forced")  # `GenerationConfig` fields that name tokens of one vocabulary
 
@@ -56,7 +56,7 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
         raise ModelError(f"{directory / CONFIG} is of a layout that is not known{said}; known are {known}")
     if without and not layout.renews:
         raise ModelError(f"`without` must be empty for the layout {layout.name}, but is {', '.join(without)} instead")
-    with usable(f"{directory}: a value in its {layout.name} files"):
+    with reading(str(directory), f"a model in the layout {layout.name}", error=ModelError):
         bundle = layout.load(directory, config, without) if without else layout.load(directory, config)
         bundle.check(str(directory))
     if without:

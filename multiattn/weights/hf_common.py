@@ -5,6 +5,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..errors import ModelError
 from ..inputs import Tokenizer
 from ..models.text_decoder import TextDecoderConfig
@@ -120,6 +123,29 @@ def read_kind(config: Mapping[str, Any], known: Collection[str], *, where: str) 
     kind: str = (config.get("architectures") or list(known))[0]
     check_value(kind in known, "architectures", must=" or ".join(known), value=kind, where=where)
     return kind
+
+
+def settle_tied(
+    state: Mapping[str, Tensor], embedding: str, head: str, *, stated: bool
+) -> tuple[dict[str, Tensor], bool]:
+    """Find whether a model's output matrix is the table of its embedding, as transformers does.
+
+    Args:
+        state: The tensors, in the keys of the file.
+        embedding: The key of the table.
+        head: The key of the output matrix.
+        stated: Whether the configuration says that they are one.
+
+    Returns:
+        The tensors, with the table under its own key where the file has it under the other's alone; and whether they
+        are one: not where the file has both, and they differ.
+
+    Source: transformers 5, `PreTrainedModel.tie_weights`.
+    """
+    if stated and head in state and embedding not in state:
+        return {**state, embedding: state[head]}, True
+    both = head in state and embedding in state
+    return dict(state), stated and not (both and not torch.equal(state[embedding], state[head]))
 
 
 def square_side(image_size: tuple[int, int], layout: str) -> int:

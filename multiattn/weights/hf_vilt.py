@@ -13,7 +13,7 @@ from .hf_common import around_questions, check_fixed, check_stated, describe_rol
 from .hf_pictures import PREPROCESSOR, as_preprocessing, read_processor, write_processor
 from .hf_vit import block_rows, read_labels, write_labels
 from .json_files import check_value, read_architecture
-from .table import FIRST_ADDED, Drop, KeyTable, Row
+from .table import FIRST_ADDED, Drop, KeyTable, Row, counts
 
 NAME = "hf-vilt"
 _KIND = "ViltForQuestionAnswering"
@@ -39,7 +39,7 @@ TABLE = KeyTable(
         *block_rows("vilt.", "stack."),
         Row("pooler.{p}", "vilt.pooler.dense.{p}"),
         Row("head.{i}.{p}", "classifier.{i}.{p}"),
-        Drop(f"{_WORDS}position_ids", "counts from 0"),
+        Drop(f"{_WORDS}position_ids", "counts from 0", equals=counts),
     ),
 )
 

@@ -19,8 +19,9 @@ from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, states
 from .hf_common import TEXT, check_fixed
 from .json_files import read_architecture, read_part, short
 from .own import read_decoding
-from .state import read_pickled, write_pickled
+from .state import write_pickled
 from .table import KeyTable, Row
+from .tensor_files import read_pickled
 from .whisper_common import (
     FIXED_SOUND,
     FIXED_TEXT,
@@ -113,7 +114,7 @@ def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> 
     architecture = read_architecture(
         {
             "encoder": {**FIXED_SOUND, **shared, **sizes["encoder"]},
-            "decoder": {**FIXED_TEXT, **shared, **sizes["decoder"], **tokens, "context_dim": width},
+            "decoder": {**FIXED_TEXT, "tied": True, **shared, **sizes["decoder"], **tokens, "context_dim": width},
         },
         SpeechConfig,
         where=str(file),
@@ -177,6 +178,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     architecture, instead = bundle.require(SpeechRecognizer).config, "hf-whisper or multiattn"
     for part, of in ((architecture.encoder, SOUND), (architecture.decoder, TEXT)):
         check_fixed(part, {**_FIXED, "mlp_dim": 4 * part.dim}, NAME, of=of, instead=instead)
+    check_fixed(architecture.decoder, {"tied": True}, NAME, of=TEXT, instead=instead)
     check_fixed(bundle.sound, _FIXED_HEARING, NAME, of="preprocessing", instead=instead)
     return {
         CONFIG: {  # keys of ours: the original states these in its code

@@ -85,7 +85,6 @@ FIXED_TEXT: dict[str, Any] = {
     "final_norm": True,
     "head": "plain",
     "head_bias": False,
-    "tied": True,
 }
 _FIXED_WHOLE = {"ctc": False, "context": "all"}
 
