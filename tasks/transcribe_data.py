@@ -186,7 +186,7 @@ class TranscribeData(TextData[TranscribeNeeds]):
 
     @cached_property
     def _training_seconds(self) -> Sequence[float]:
-        """Length of each training item, as its file states it; of a concatenation, from the mean clip and pause."""
+        """Length of each training item, stated by its file or counted; of a concatenation, from the mean clip and pause."""
         seconds = [_seconds(path) for path, _ in self.files("train").items]
         if self.join is None:
             return seconds
@@ -196,9 +196,9 @@ class TranscribeData(TextData[TranscribeNeeds]):
 
 
 def _seconds(path: Path) -> float:
-    """The length of a recording in seconds; 0 where it cannot be opened, which is reported when it is read."""
+    """The length of a recording in seconds; 0 where it cannot be read, which is reported when it is."""
     try:
         with Recording.open(path) as recording:
-            return recording.duration or 0.0
+            return recording.measure() if recording.duration is None else recording.duration
     except InputError:
         return 0.0

@@ -83,7 +83,8 @@ a segment); no_speech is the probability that there is no speech, null for
 models without it; temperature is above 0 where the most likely text failed a
 check and another one was sampled. flags name what may be wrong: repeats (the
 text repeats itself), stalled (the model's attention did not move on), backwards
-(it moved back in time), silence (there was no sound).
+(it moved back in time), silence (there was no sound), empty (the recording has
+no samples at all).
 
 {BAD_FILES.format("recording")}
 """

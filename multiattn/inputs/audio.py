@@ -18,8 +18,10 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from ..checks import require
-from ..errors import InputError
-from .audio_files import Source, open_array, open_bytes, open_path
+from ..errors import InputError, reading
+from .audio_files import RECORDING, Source, open_array, open_bytes, open_path
+from .audio_losses import Losses
+from .damage import Damage
 from .files import RECORDINGS
 
 AudioSource: TypeAlias = str | Path | bytes | np.ndarray | Tensor
@@ -29,11 +31,11 @@ RATE = 16_000  # Hz
 
 _TAPS = 6  # zero crossings of the resampling filter on each side: torchaudio's default
 _ROLLOFF = 0.99  # cutoff frequency, as a share of half the lower rate: torchaudio's default
-_FINEST = (
-    640  # the ratio of the rates is rounded to a fraction of integers up to this; the filter grows with them to GBs
-)
+_SLOWEST, _FASTEST = 1_000, 768_000  # Hz: sampling rates that are taken
+_FINEST = 640  # the ratio of the rates is rounded to a fraction of integers up to this
+_LARGEST = 1 << 22  # and so that their product, the size of the filter, is at most this
 _LOUDEST = 1e12  # largest sample, which should be from -1 to 1; the squares of much larger ones are infinite
-_PIECE = 1 << 18  # source samples that are read, checked and mixed at a time
+_PIECE = 1 << 18  # source samples that are read, checked and mixed at a time; fewer with more than two channels
 
 
 def load_audio(source: AudioSource, *, rate: int = RATE, source_rate: int | None = None) -> Float32[Tensor, " t"]:
@@ -53,7 +55,10 @@ def load_audio(source: AudioSource, *, rate: int = RATE, source_rate: int | None
             reason and the remedy.
     """
     with Recording.open(source, rate=rate, source_rate=source_rate) as recording:
-        return torch.cat(list(recording.blocks()))
+        blocks = list(recording.blocks())
+        if not blocks:
+            raise recording.empty()
+        return torch.cat(blocks)
 
 
 def find_recordings(paths: Sequence[str | Path]) -> list[Path]:
@@ -68,14 +73,21 @@ def find_recordings(paths: Sequence[str | Path]) -> list[Path]:
 class Recording:
     """An open recording that is read in parts, without holding all of it in memory. A context manager."""
 
-    def __init__(self, source: Source, *, rate: int) -> None:
+    def __init__(self, source: Source, *, rate: int, strict: bool = True) -> None:
         """Use `open` instead."""
         self.rate = rate
         """Sampling rate of the results of `read` and `blocks`, in Hz."""
         self._source = source
         self._close = weakref.finalize(self, source.close)
-        ratio = Fraction(source.rate, rate).limit_denominator(_FINEST)
-        self._from, self._to = ratio.numerator, ratio.denominator  # this many samples become this many
+        self._losses = Losses(source.name, strict=strict)
+        self._count: int | None = None  # source samples, once the end has been read
+        if not _SLOWEST <= source.rate <= _FASTEST:
+            self._close()
+            raise InputError(
+                f"{source.name} must have a sampling rate of {_SLOWEST} to {_FASTEST} Hz, but has {source.rate} Hz "
+                "instead. Convert it."
+            )
+        self._from, self._to = _ratio(source.rate, rate)  # this many samples become this many
         lower = min(self._from, self._to) * _ROLLOFF
         # source samples on each side that a resampled sample depends on, in whole periods of the filter
         self._reach = math.ceil(math.ceil(_TAPS * self._from / lower) / self._from + 1) * self._from
@@ -90,8 +102,8 @@ class Recording:
             source: As for `load_audio`.
             rate: As for `load_audio`.
             source_rate: As for `load_audio`.
-            strict: Whether a damaged recording is refused; else what can be read of it is, and `damaged` says what is
-                missing.
+            strict: Whether a damaged recording is refused; else what can be read of it is, with silence where the
+                length of a damaged part is known, and `damaged` says what is missing.
 
         Raises:
             InputError: As for `load_audio`.
@@ -101,16 +113,16 @@ class Recording:
         if isinstance(source, Tensor):
             source = source.detach().cpu().float().numpy() if source.is_floating_point() else source.cpu().numpy()
         if isinstance(source, np.ndarray):
-            return cls(open_array(source, rate=source_rate or rate), rate=rate)
+            return cls(open_array(source, rate=source_rate or rate), rate=rate, strict=strict)
         must = "None for a file, which states its rate"
         require(source_rate is None, "source_rate", must=must, value=source_rate, error=InputError)
         if isinstance(source, bytes):
-            return cls(open_bytes(source, "the bytes"), rate=rate)
+            return cls(open_bytes(source, "the bytes", strict=strict), rate=rate, strict=strict)
         if not isinstance(source, str | Path):
             raise InputError(
                 f"`source` must be a path, bytes, an array or a tensor, but is of type {type(source).__name__} instead."
             )
-        return cls(open_path(source), rate=rate)
+        return cls(open_path(source, strict=strict), rate=rate, strict=strict)
 
     @property
     def name(self) -> str:
@@ -119,14 +131,36 @@ class Recording:
 
     @property
     def duration(self) -> float | None:
-        """Seconds, as the file states them; None where it does not. A damaged file may end earlier."""
+        """Seconds, as the file states them; None where it does not. `measured` is what is there."""
         return self._source.seconds
+
+    @property
+    def measured(self) -> float | None:
+        """Seconds of sound that were found; None until the end has been read."""
+        return None if self._count is None else self._count / self._source.rate
+
+    def measure(self) -> float:
+        """Return `measured`, for which the recording is read to its end where it has not been.
+
+        Raises:
+            InputError: The file is damaged, and was opened strictly.
+        """
+        if self._count is None:
+            for _ in self.blocks():
+                pass
+        assert self._count is not None
+        return self._count / self._source.rate
+
+    @property
+    def damaged(self) -> Damage | None:
+        """What is missing of a damaged recording; complete once it has been read to its end. None where nothing is."""
+        return self._source.damage or self._losses.damage(self.measured)
 
     def read(self, start: float, end: float) -> Float32[Tensor, " t"]:
         """Read the samples from `start` to `end`, in seconds; fewer, or none, where the recording ends earlier.
 
         Raises:
-            InputError: The file is damaged there.
+            InputError: The file is damaged there, and was opened strictly.
         """
         first, last = round(max(start, 0.0) * self.rate), round(max(end, 0.0) * self.rate)
         if last <= first:
@@ -134,7 +168,7 @@ class Recording:
         # whole periods of the filter, and the samples before and after that they depend on
         begin = max(0, first // self._to * self._from - self._reach)
         stop = -(-last // self._to) * self._from + self._reach
-        self._source.seek(begin)
+        self._seek(begin)
         samples = resampled(self._mono(stop - begin, at=begin), self._from, self._to)
         offset = begin // self._from * self._to
         return samples[first - offset : last - offset].clone()
@@ -142,13 +176,15 @@ class Recording:
     def blocks(self, seconds: float = 30.0) -> Iterator[Float32[Tensor, " t"]]:
         """Yield the recording in blocks of this many seconds; joined, they equal the recording read at once.
 
+        Nothing is yielded where it has no samples.
+
         Raises:
-            InputError: There are no samples, or the file is damaged.
+            InputError: The file is damaged, and was opened strictly.
         """
         # periods of the filter in a block, at least one
         periods = max(1, round(seconds * self.rate / self._to))
         size, reach = periods * self._from, self._reach
-        self._source.seek(0)
+        self._seek(0)
         held = torch.zeros(0)  # source samples from `begin` on that are still needed
         begin = start = 0  # indices of source samples; the next block starts at `start`
         while True:
@@ -161,8 +197,6 @@ class Recording:
             block = found[first:] if is_last else found[first : first + periods * self._to]
             if len(block):
                 yield block.clone()
-            elif start == 0:
-                raise InputError(f"{self.name} must have at least one sample, but has none instead. Record it again.")
             if is_last:
                 return
             start += size
@@ -181,27 +215,73 @@ class Recording:
     ) -> None:
         self.close()
 
+    def empty(self) -> InputError:
+        """Return the error for a recording without samples, for a caller that needs some."""
+        return InputError(f"{self.name} must have at least one sample, but has none instead. Record it again.")
+
+    def _seek(self, position: int) -> None:
+        with reading(self.name, RECORDING):
+            self._source.seek(position)
+
     def _mono(self, count: int, *, at: int) -> Float32[Tensor, " s"]:
-        """Read the next source samples as mono; fewer at the end. `at` is their index, for the error message."""
+        """Read the next source samples as mono; fewer at the end. `at` is their index."""
         pieces = []
+        most = _PIECE
         while count > 0:
-            piece = self._source.read(min(count, _PIECE))  # [samples, channels]
-            if not np.isfinite(piece).all():
-                where = (at + int(np.argmin(np.isfinite(piece).all(axis=1)))) / self._source.rate
-                raise InputError(
-                    f"{self.name} must have finite samples, but has NaN or infinite ones instead, from second "
-                    f"{where:.3f} on. Repair or record it again."
-                )
-            if (loudest := np.abs(piece).max(initial=0)) > _LOUDEST:
-                raise InputError(
-                    f"{self.name} must have samples from -1 to 1, but has {loudest:g} instead. Repair or record it "
-                    "again."
-                )
-            pieces.append(piece.mean(axis=1, dtype=np.float32))
+            piece = self._piece(min(count, most))  # [samples, channels]
+            pieces.append(self._finite(piece, at).mean(axis=1, dtype=np.float32))
             at, count = at + len(piece), count - len(piece)
+            most = max(1 << 10, 2 * _PIECE // max(2, piece.shape[1]))
             if len(piece) == 0:
                 break
+        if count > 0:
+            self._count = at
         return torch.from_numpy(np.concatenate(pieces)) if pieces else torch.zeros(0)
+
+    def _piece(self, count: int) -> np.ndarray:
+        if not self._close.alive:
+            raise RuntimeError(f"{self.name} is closed")
+        with reading(self.name, RECORDING):
+            return self._source.read(count)
+
+    def _finite(self, piece: np.ndarray, at: int) -> np.ndarray:
+        """Return samples with silence in the place of those that are no sound.
+
+        Raises:
+            InputError: There are such, and the recording was opened strictly.
+        """
+        if np.abs(piece).max(initial=0) <= _LOUDEST:  # not so for NaN
+            return piece
+        is_sound = np.isfinite(piece).all(axis=1)
+        reason, must = "has NaN or infinite ones", "finite samples"
+        if is_sound.all():
+            reason, must = f"has {np.abs(piece).max():g}", "samples from -1 to 1"
+        is_sound &= (np.abs(piece) <= _LOUDEST).all(axis=1)
+        [wrong] = np.nonzero(~is_sound)
+        where = (at + int(wrong[0])) / self._source.rate
+        if self._losses.is_strict:
+            raise InputError(
+                f"{self.name} must have {must}, but {reason} instead, from second {where:.3f} on. Repair or record it "
+                "again."
+            )
+        first, last = np.flatnonzero(np.diff(~is_sound, prepend=False, append=False)).reshape(-1, 2).T
+        for start, end in zip(first.tolist(), last.tolist(), strict=True):
+            self._losses.gap(
+                (at + start) / self._source.rate,
+                (at + end) / self._source.rate,
+                "some of its samples are infinite or no numbers" if "NaN" in reason else "some samples are too large",
+            )
+        return np.where(is_sound[:, None], piece, np.float32(0))
+
+
+def _ratio(source: int, target: int) -> tuple[int, int]:
+    """Return the ratio of two rates as integers that are small enough for a filter of `_LARGEST` numbers."""
+    finest = _FINEST
+    while True:
+        ratio = Fraction(source, target).limit_denominator(finest)
+        if ratio.numerator * ratio.denominator <= _LARGEST or finest == 1:
+            return ratio.numerator, ratio.denominator
+        finest = finest * 3 // 4
 
 
 def resampled(samples: Float32[Tensor, " s"], source: int, target: int) -> Float32[Tensor, " t"]:

@@ -1,24 +1,29 @@
-"""The sources of recordings: a file that soundfile reads, another container by PyAV, or an array.
+"""The sources of recordings, told apart by their first bytes, and arrays.
 
-All return float samples from -1 to 1 as `[samples, channels]`, at their own sampling rate.
+wav, flac, ogg and their like are read by soundfile, MPEG audio by `audio_mpeg`, and everything else, such as m4a and
+webm, by `audio_containers`. All return float samples from -1 to 1 as `[samples, channels]`, at their own sampling rate.
 """
 
 import io
 import math
-import re
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..errors import InputError
-from .audio_containers import Container, damaged
-from .files import head_text, looks_like, require_file, unreadable
+from ..errors import InputError, reading
+from .audio_containers import Container, Opener
+from .audio_losses import damaged
+from .audio_mpeg import Mpeg
+from .audio_mpeg_frames import after_tags, find_frames, frame_of
+from .audio_ogg import check_pages
+from .audio_soundfile import NotSound, SoundFile
+from .damage import Damage
+from .files import head_text, looks_like, require_file
 
 RECORDING = "a recording (wav, flac, ogg, opus, mp3, aiff)"
 
 _HEAD = 4096  # bytes that tell the type of a file
-_UNSTATED = 0x7F000000  # bytes of data; a program that writes into a pipe states about as many, without knowing
 _MOST_CHANNELS = 64  # with more, time and channels are probably exchanged
 _LOUDEST = 64.0  # largest float, where 1 is full scale; larger ones are probably integers that were not divided
 
@@ -55,6 +60,10 @@ class Source(Protocol):
     seconds: float | None
     """Duration, as the file states it; None where it does not."""
 
+    @property
+    def damage(self) -> Damage | None:
+        """What is missing of what has been read so far; None where nothing is."""
+
     def seek(self, position: int) -> None:
         """Go to a sample; beyond the end, `read` returns none."""
 
@@ -69,24 +78,23 @@ class Source(Protocol):
         """Close the file."""
 
 
-def open_path(path: str | Path) -> Source:
+def open_path(path: str | Path, *, strict: bool = True) -> Source:
     """Open a file.
+
+    Args:
+        path: The file.
+        strict: Whether a damaged file is an error; else what can be read is, and `damage` says what is missing.
 
     Raises:
         InputError: The file does not exist, or is no recording.
     """
-    path, name = require_file(path, RECORDING, finder="find_recordings"), f"`{path}`"
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD)
-    except OSError as error:
-        raise unreadable(name, error) from error
-    return _open(str(path), head, name)
+    path = require_file(path, RECORDING, finder="find_recordings")
+    return _open(path, lambda: path.open("rb"), f"`{path}`", strict=strict)
 
 
-def open_bytes(data: bytes, name: str) -> Source:
-    """Open the bytes of a file; the errors are those of `open_path`."""
-    return _open(io.BytesIO(data), data[:_HEAD], name)
+def open_bytes(data: bytes, name: str, *, strict: bool = True) -> Source:
+    """Open the bytes of a file; arguments and errors are those of `open_path`."""
+    return _open(None, lambda: io.BytesIO(data), name, strict=strict)
 
 
 def open_array(samples: np.ndarray, *, rate: int) -> Source:
@@ -116,33 +124,91 @@ def open_array(samples: np.ndarray, *, rate: int) -> Source:
     return _Array(samples if samples.ndim == 2 else samples[None], name, rate, scale)
 
 
-def _open(file: str | io.BytesIO, head: bytes, name: str) -> Source:
+def _open(path: Path | None, opener: Opener, name: str, *, strict: bool) -> Source:
+    with reading(name, RECORDING), opener() as stream:
+        head = stream.read(_HEAD)
+        if tags := after_tags(stream) if head.startswith(b"ID3") else 0:
+            stream.seek(tags)
+            head = stream.read(_HEAD)
+            if not head:
+                raise damaged(name, "no sound is found in it")
     if not head:
         raise InputError(f"{name} must be {RECORDING}, but is empty instead. Fetch or export it again.")
+    suffix = path.suffix.lower() if path else ""
     if container := looks_like(head, _CONTAINERS):
-        return _open_container(file, name, container)
-    is_text = head_text(head) is not None and not head.startswith(_TEXT_FIRST)
+        return _open_container(opener, name, container, strict=strict)
+    is_text = not tags and head_text(head) is not None and not head.startswith(_TEXT_FIRST)
     what = looks_like(head, _LOOKALIKES) or ("text" if is_text else "")
-    if what:  # refused before soundfile opens it, which searches any .mp3 for sound and prints warnings
+    if what:
         raise InputError(f"{name} must be {RECORDING}, but is {what} instead. Is it the right file?")
-    import soundfile
-
-    if str(file).lower().endswith(".raw"):
+    if suffix == ".raw":
         raise InputError(
             f"{name} must be {RECORDING}, but is raw samples, which state neither rate nor type, instead. Load them "
             "as an array, with their rate."
         )
+    if head.startswith(b"OggS"):
+        with reading(name, RECORDING), opener() as stream:
+            pages = check_pages(stream)
+        broken = pages.lost or ("its last page is missing" if pages.is_cut else "")
+        if broken and strict:
+            raise damaged(name, broken)
+        if broken or pages.links > 1:  # libsndfile reads the first of several only
+            return _open_container(opener, name, "an Ogg file", strict=strict, broken=broken, is_cut=pages.is_cut)
+    if head.startswith(b"fLaC") and _is_joined(opener, tags):
+        return _open_container(opener, name, "a FLAC file", strict=strict)
+    if frame_of(head[:4]) and (found := _open_mpeg(opener, name, strict=strict)):
+        return found
     try:
-        opened = soundfile.SoundFile(file)
-    except soundfile.LibsndfileError as error:
-        if "not recognised" in error.error_string or "unknown format" in error.error_string:
+        return SoundFile(path, opener, name, strict=strict)
+    except NotSound as error:
+        if found := _open_mpeg(opener, name, strict=strict):
+            return found
+        try:
+            return _open_container(opener, name, "a film", strict=strict)
+        except InputError:
+            if error.reason:
+                raise damaged(name, error.reason) from error
+            if suffix == ".mp3":
+                raise damaged(name, "no sound is found in it") from error
             raise InputError(
                 f"{name} must be {RECORDING}, but is something else instead. Is it the right file?"
             ) from error
-        if "does not exist" in error.error_string:  # libsndfile's message where its MP3 decoder finds nothing
-            raise damaged(name, "no sound is found in it") from error
-        raise damaged(name, error.error_string) from error
-    return _File(opened, name)
+
+
+def _is_joined(opener: Opener, start: int) -> bool:
+    """Tell whether another FLAC file follows the one at `start`; libsndfile reads the first only."""
+    mark = b"fLaC\x00\x00\x00\x22"
+    with opener() as stream:
+        stream.seek(start + 4)
+        held = b""
+        while data := stream.read(1 << 20):
+            if mark in held + data:
+                return True
+            held = data[-len(mark) :]
+    return False
+
+
+def _open_mpeg(opener: Opener, name: str, *, strict: bool) -> Source | None:
+    """Open an MPEG audio stream; None where the file is none."""
+    stream = opener()
+    with reading(name, RECORDING):
+        try:
+            frames = find_frames(stream)
+            if frames is not None:
+                return Mpeg(stream, frames, name, strict=strict)
+        except BaseException:
+            stream.close()
+            raise
+    stream.close()
+    return None
+
+
+def _open_container(
+    opener: Opener, name: str, what: str, *, strict: bool, broken: str = "", is_cut: bool = False
+) -> Source:
+    """Open a file that PyAV reads."""
+    with reading(name, RECORDING):
+        return Container(opener, name, what, strict=strict, broken=broken, is_cut=is_cut)
 
 
 class _Array:
@@ -151,6 +217,7 @@ class _Array:
     def __init__(self, samples: np.ndarray, name: str, rate: int, scale: np.float32) -> None:
         self.name, self.rate, self.seconds = name, rate, samples.shape[1] / rate
         self._samples, self._scale, self._position = samples, scale, 0
+        self.damage = None
 
     def seek(self, position: int) -> None:
         self._position = position
@@ -162,54 +229,3 @@ class _Array:
 
     def close(self) -> None:
         pass
-
-
-class _File:
-    """A file that soundfile reads."""
-
-    def __init__(self, file: Any, name: str) -> None:
-        self.name, self.rate = name, file.samplerate
-        self._count: int | None = None if file.frames >= 1 << 62 else file.frames  # a FLAC stream may not state it
-        self.seconds = None if self._count is None else self._count / self.rate
-        self._file = file
-        # from libsndfile's log: it reads a WAV that is cut off as if it were whole
-        for size, there in re.findall(r"^ *(?:data|SSND|riff) : (\d+) \(should be (\d+)\)", file.extra_info, re.M):
-            if int(there) < int(size) < _UNSTATED:
-                file.close()
-                raise damaged(name, f"{there} of {size} bytes are there")
-
-    def seek(self, position: int) -> None:
-        if self._count is not None:
-            position = min(position, self._count)
-        if position != self._file.tell():  # a needless seek would reset the state of the MP3 decoder
-            self._call(self._file.seek, position)
-
-    def read(self, count: int) -> np.ndarray:
-        start = self._file.tell()
-        samples: np.ndarray = self._call(self._file.read, count, dtype="float32", always_2d=True)
-        if self._count is not None and len(samples) < min(count, self._count - start):
-            reason = f"it ends after {(start + len(samples)) / self.rate:.3f} of {self._count / self.rate:.3f} seconds"
-            raise damaged(self.name, reason)
-        return samples
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _call(self, function: Any, *args: Any, **options: Any) -> Any:
-        import soundfile
-
-        try:
-            return function(*args, **options)
-        except soundfile.LibsndfileError as error:
-            raise damaged(self.name, error.error_string) from error
-
-
-def _open_container(file: str | io.BytesIO, name: str, what: str) -> Source:
-    """Open a container that soundfile does not read."""
-    try:
-        import av  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"{name} must be {RECORDING}, but is {what} instead. To read it, `pip install multiattn[av]`."
-        ) from error
-    return Container(file, name, what)

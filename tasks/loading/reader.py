@@ -41,7 +41,10 @@ class Reader:
     def _decode(self, index: int) -> Float32[Tensor, " s"]:
         limit = self.preprocessing.max_seconds
         with Recording.open(self.records.items[index][0], rate=self.preprocessing.sample_rate) as recording:
-            samples = next(recording.blocks(limit + 1.0))  # the rest of a recording that is too long is never decoded
+            # the rest of a recording that is too long is never decoded
+            samples = next(recording.blocks(limit + 1.0), None)
+            if samples is None:
+                raise recording.empty()
             require_short(samples, self.preprocessing, recording.name, mend="Cut it into shorter ones.")
         return samples
 

@@ -6,6 +6,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile as sf
@@ -205,7 +206,9 @@ def test_samples_that_are_no_numbers_are_said_with_their_time(value: float) -> N
 
 
 def test_samples_whose_squares_are_infinite_are_said() -> None:
-    with pytest.raises(InputError, match=r"must have samples from -1 to 1, but has 1e\+20 instead. Repair or record"):
+    with pytest.raises(
+        InputError, match=r"must have samples from -1 to 1, but has 1e\+20 instead, from second 0.000 on. Repair"
+    ):
         load_audio(written(np.full(1009, -1e20, np.float32), 16_000, subtype="FLOAT"))
 
 
@@ -268,7 +271,6 @@ def test_recordings_are_found_in_folders_and_by_patterns(tmp_path: Path) -> None
 
 
 def packed(path: Path, samples: np.ndarray, rate: int, codec: str) -> Path:
-    av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
         track = container.add_stream(codec, rate=rate, layout="mono")
         for start in range(0, len(samples), 1000):
@@ -305,26 +307,15 @@ def test_containers_are_read(suffix: str, codec: str, tmp_path: Path) -> None:
 
 
 def test_a_damaged_container_is_said(tmp_path: Path) -> None:
-    pytest.importorskip("av")
     with pytest.raises(InputError, match="must be a whole recording, but is damaged or cut off instead"):
         load_audio(b"\x00\x00\x00\x18ftypM4A " + bytes(300))
 
 
-def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "av", None)
-    with pytest.raises(
-        InputError, match=r"but is an MP4 or M4A file instead. To read it, `pip install multiattn\[av\]`"
-    ):
-        load_audio(b"\x00\x00\x00\x18ftypM4A " + bytes(300))
-
-
 def test_a_container_that_pyav_refuses_without_a_reason_of_the_system_is_named(tmp_path, monkeypatch):
-    av = pytest.importorskip("av")
-
-    def refusing(*args):
+    def refusing(*args, **options):
         raise ValueError("no such demuxer")
 
     monkeypatch.setattr(av, "open", refusing)
-    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x18ftypM4A ")
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x0cftypM4A ")
     with pytest.raises(InputError, match=r"a\.m4a` must be a whole recording, but is damaged .* \(no such demuxer\)"):
         load_audio(tmp_path / "a.m4a")

@@ -56,8 +56,8 @@ class TranscriptionJob:
         """Open the recording and yield its parts, up to where it is damaged."""
         try:
             self._recording = self._open()
-            if self._with_maps:
-                _check_length(self._recording)
+            if self._with_maps and (self._recording.duration or 0.0) > LONGEST_SECONDS:
+                _check_length(self._recording)  # by what is there: a header may be wrong
             yield from split(self._recording, self._timestamper)
         except InputError as error:
             self._error = error
@@ -90,9 +90,12 @@ class TranscriptionJob:
     def _transcript(self, recording: Recording) -> Transcript:
         found, maps = self._timestamper.maps, tuple[SpeechMap, ...]()
         if found:
+            _check_length(recording)
             samples = torch.cat(list(recording.blocks())).numpy()
             maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
-        return Transcript(self._file, tuple(self._segments), _duration(recording), self._timestamper.language, maps)
+        seconds = recording.measure()
+        language = self._timestamper.language
+        return Transcript(self._file, tuple(self._segments), seconds, language, maps, damaged=recording.damaged)
 
 
 def one_by_one(jobs: Iterable[TranscriptionJob], segments: Segments) -> Iterator[Transcript | Failure]:
@@ -143,20 +146,13 @@ def several_at_once(
             job.close()
 
 
-def _duration(recording: Recording) -> float:
-    """Return the duration in seconds; counted if the file does not state it."""
-    if recording.duration is not None:
-        return recording.duration
-    return sum(len(block) for block in recording.blocks()) / recording.rate
-
-
 def _check_length(recording: Recording) -> None:
-    """Check that a page can hold a recording, before it is transcribed.
+    """Check that a page can hold a recording.
 
     Raises:
         InputError: The recording is too long.
     """
-    seconds = _duration(recording)
+    seconds = recording.measure()
     if seconds > LONGEST_SECONDS:
         raise InputError(
             f"{recording.name} must be at most {LONGEST_SECONDS / 60:.0f} minutes long for maps, which hold all of its "

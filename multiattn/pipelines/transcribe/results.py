@@ -78,7 +78,7 @@ class Transcript(Result):
     """The segments in order; none where nothing is said."""
 
     duration: float
-    """The length of the recording in seconds."""
+    """The length of the recording in seconds, as it was decoded; 0 for one without samples."""
 
     language: str | None = None
     """Code of the language spoken; None for a model of one language, and where nothing is said."""
@@ -87,6 +87,7 @@ class Transcript(Result):
     """For each window with words in turn, one map for each method asked for, in that order."""
 
     damaged: Damage | None = None
+    """What is missing of a damaged recording; silence is in its place where its length is known."""
 
     @property
     def text(self) -> str:
@@ -104,8 +105,9 @@ class Transcript(Result):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The flags of all segments, each once: what may be wrong with their text."""
-        return tuple(dict.fromkeys(flag for segment in self.segments for flag in segment.flags))
+        """The flags of all segments, each once: what may be wrong with their text. "empty": there are no samples."""
+        found = [flag for segment in self.segments for flag in segment.flags]
+        return tuple(dict.fromkeys(found if self.duration else ["empty", *found]))
 
     @property
     def name(self) -> str:
