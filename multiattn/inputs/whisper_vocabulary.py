@@ -4,6 +4,7 @@ Source: openai-whisper, tokenizer.py (`get_encoding`); the byte alphabet: Radfor
 """
 
 import base64
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,6 +27,11 @@ _ROLES = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "no
 _FIXED = 2 + len(_ROLES) + TIMESTAMPS  # the special tokens except languages: end, start and these
 _PUBLISHED = {51864: 50256, 51865: 50257, 51866: 50257}  # size of a vocabulary -> its tokens that are text
 
+VOCABULARY_LIST = "vocabulary.json"
+"""The file with the names of all tokens in CTranslate2's layout; older directories have vocabulary.txt."""
+
+_END = "<|endoftext|>"  # the first of the special tokens, which follow those of text
+
 _WHERE = (
     "Whisper's own is in openai/whisper-tiny.en and its sisters on the Hugging Face Hub (tokenizer.json), and in the "
     "package openai-whisper (whisper/assets/gpt2.tiktoken for English-only models, multilingual.tiktoken for others)"
@@ -36,7 +42,8 @@ def read_speech_vocabulary(directory: Path, *, vocab_size: int) -> Tokenizer:
     """Read the vocabulary in the directory of a recognizer.
 
     Args:
-        directory: Has the files that `Tokenizer.load` reads, or a `.tiktoken` file of openai-whisper.
+        directory: Has the files that `Tokenizer.load` reads, the list of CTranslate2, or a `.tiktoken` file of
+            openai-whisper.
         vocab_size: Size of the model's vocabulary; timestamps that older files leave out are added up to it.
 
     Raises:
@@ -44,13 +51,19 @@ def read_speech_vocabulary(directory: Path, *, vocab_size: int) -> Tokenizer:
     """
     if has_vocabulary(directory):
         return with_timestamps(Tokenizer.load(directory), vocab_size=vocab_size)
+    for name in (VOCABULARY_LIST, "vocabulary.txt"):
+        if (directory / name).is_file():
+            return _from_list(directory / name, vocab_size)
     files = sorted(directory.glob("*.tiktoken"))
     if not files:
         raise ModelError(f"{directory}: there is no vocabulary. Put one beside the weights: {_WHERE}.")
     found = {file: _pieces(file) for file in files}
     for file, pieces in found.items():
         if _fits(len(pieces), vocab_size):
-            return Tokenizer(_tokenizer(pieces, vocab_size, file))
+            languages = _LANGUAGES[: vocab_size - len(pieces) - _FIXED]
+            named = ("endoftext", "startoftranscript", *languages, *_ROLES)
+            special = [*(f"<|{name}|>" for name in named), *map(timestamp_name, range(TIMESTAMPS))]
+            return Tokenizer(_tokenizer(pieces, special, file))
     sizes = ", ".join(f"{len(pieces)} in {file.name}" for file, pieces in found.items())
     raise ModelError(
         f"{directory}: the pieces of text ({sizes}) must fit weights for {vocab_size} tokens, but do not: put the "
@@ -105,13 +118,27 @@ def _pieces(file: Path) -> list[bytes]:
     return pieces
 
 
+def _from_list(file: Path, vocab_size: int) -> Tokenizer:
+    """Read the names of all tokens: those of text in the byte alphabet, then those of the special ones."""
+    with reading(f"`{file}`", "a list of tokens", mend="Download or convert it again.", error=ModelError):
+        text = file.read_text(encoding="utf-8")
+        names = json.loads(text) if file.suffix == ".json" else text.split("\n")[: text.count("\n")]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("it is no list of names")
+        byte_of = {letter: byte for byte, letter in enumerate(byte_alphabet())}
+        pieces = [bytes(byte_of[letter] for letter in name) for name in names[: names.index(_END)]]
+    if len(names) != vocab_size:
+        raise ModelError(f"{file} must name {vocab_size} tokens, as the weights have, but names {len(names)} instead.")
+    return Tokenizer(_tokenizer(pieces, names[len(pieces) :], file))
+
+
 def _fits(pieces: int, vocab_size: int) -> bool:
     if vocab_size in _PUBLISHED:
         return pieces == _PUBLISHED[vocab_size]
     return 0 <= vocab_size - pieces - _FIXED <= len(_LANGUAGES)
 
 
-def _tokenizer(pieces: list[bytes], vocab_size: int, file: Path) -> tokenizers.Tokenizer:
+def _tokenizer(pieces: list[bytes], special: list[str], file: Path) -> tokenizers.Tokenizer:
     alphabet = byte_alphabet()
     ranks = {piece: rank for rank, piece in enumerate(pieces)}
     spelt = ["".join(alphabet[byte] for byte in piece) for piece in pieces]
@@ -122,10 +149,7 @@ def _tokenizer(pieces: list[bytes], vocab_size: int, file: Path) -> tokenizers.T
     found = tokenizers.Tokenizer(model)
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     found.decoder = decoders.ByteLevel()
-    languages = _LANGUAGES[: vocab_size - len(pieces) - _FIXED]
-    named = ("endoftext", "startoftranscript", *languages, *_ROLES)
-    found.add_special_tokens(_special(f"<|{name}|>" for name in named))
-    found.add_special_tokens(_special(map(timestamp_name, range(TIMESTAMPS))))
+    found.add_special_tokens(_special(special))
     return found
 
 

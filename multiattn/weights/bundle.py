@@ -218,7 +218,7 @@ class Layout:
     """Reads a directory, given with its `config.json`. Where `renews`, it also takes `without`: the names of tensors
     that start as in a new model, whether the file has them or not; the vocabulary is then not read."""
 
-    describe: Callable[[ModelBundle], dict[str, dict[str, Any]]]
+    describe: Callable[[ModelBundle], Mapping[str, Any]]
     """Returns the JSON files that go with the weights, by name."""
 
     table: KeyTable | None

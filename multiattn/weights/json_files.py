@@ -113,6 +113,6 @@ def short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write an object so that a person can read it and a diff shows one change a line."""
+def write_json(path: Path, data: Mapping[str, Any] | list[Any]) -> None:
+    """Write an object or a list so that a person can read it and a diff shows one change a line."""
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -27,7 +27,7 @@ def write_tensors(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -
     """
     from safetensors.torch import save_file
 
-    save_file(_as_dtype(state, dtype), path, metadata={"format": "pt"})  # without which transformers refuses it
+    save_file(as_dtype(state, dtype), path, metadata={"format": "pt"})  # without which transformers refuses it
 
 
 def write_pickled(
@@ -50,10 +50,15 @@ def write_pickled(
     Raises:
         ModelError: A tensor has values that `dtype` cannot hold, or NaN or infinite ones.
     """
-    torch.save({**beside, under: _as_dtype(state, dtype)}, path)
+    torch.save({**beside, under: as_dtype(state, dtype)}, path)
 
 
-def _as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+def as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return a state as it is written: on the CPU, floating tensors as `dtype`.
+
+    Raises:
+        ModelError: A tensor has values that `dtype` cannot hold, or NaN or infinite ones.
+    """
     require(dtype in (torch.float32, torch.float16), "dtype", must="float32 or float16", value=dtype)
     result: dict[str, Tensor] = {}
     for key, tensor in state.items():

@@ -27,7 +27,7 @@ from tests.fixtures import (
     tiny_whisper_bundle,
 )
 
-FOR_RECOGNIZERS = ("multiattn", "hf-whisper", "whisper")
+FOR_RECOGNIZERS = ("multiattn", "hf-whisper", "whisper", "ct2-whisper")
 
 
 def change_config(directory: Path, change: Callable[[dict[str, Any]], Any], name: str = "config.json") -> None:
@@ -98,6 +98,8 @@ def test_a_vocabulary_of_ones_own_in_the_published_layouts(tmp_path: Path) -> No
         assert loaded.model.config == bundle.model.config
         assert loaded.decoding == bundle.decoding
         assert loaded.tokenizer.to_json() == tokenizer.to_json()
+    with pytest.raises(ModelError, match="the ct2-whisper layout needs the tokens <.startoftranscript.> and"):
+        save_bundle(bundle, tmp_path / "ct2-whisper", layout="ct2-whisper")
     named = json.loads((tmp_path / "hf-whisper" / "tokenizer_config.json").read_text())
     assert named["tokenizer_class"] == "PreTrainedTokenizerFast"
 
@@ -113,7 +115,7 @@ def test_the_model_is_of_the_kind_it_says(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="tiny must be a model that reads recordings, but reads pictures: give"):
         _ = caption.sound
     with pytest.raises(
-        ModelError, match=r"`layout` must be one for transcribe \(multiattn, hf-whisper, whisper\), but"
+        ModelError, match=r"`layout` must be one for transcribe \(multiattn, hf-whisper, whisper, ct2-whisper\), but"
     ):
         save_bundle(speech, tmp_path, layout="timm")
 
