@@ -54,7 +54,9 @@ figures of a classifier
 
         classify = multiattn.load(self.args.model, task="classify", device=self.args.device)
         check_labels(self._classes, classify.labels)
-        return classify.stream((path for path, _ in items), top_k=5, batch_size=self.args.batch_size)
+        args = self.args
+        pictures = (path for path, _ in items)
+        return classify.stream(pictures, top_k=5, batch_size=args.batch_size, strict=True, max_pixels=args.max_pixels)
 
     def figures(self, truths: Sequence[str], results: "Sequence[ClassifyResult]") -> Figures:
         """Compare labels with those of the data."""

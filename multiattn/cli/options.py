@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
-from ..inputs.files import PICTURES, RECORDINGS, Kind
+from ..inputs.files import MAX_PIXELS, PICTURES, RECORDINGS, Kind
 from ..registry import task_spec
 from .output import printable, say
 
@@ -205,6 +205,16 @@ STRICT = Option(
     help="refuse damaged inputs; without it, what can be read of them is used, and each is named",
 )
 
+PIXELS = Option(
+    "--max-pixels",
+    "N",
+    at_least_one,
+    f"most pixels of a picture that is decoded whole (default: {MAX_PIXELS}); JPEG and JPEG 2000 files may have twice "
+    "as many, and are then decoded at half their size or less. Decoding one takes up to 9 bytes of memory for each of "
+    "N: 800 MB at the default",
+    MAX_PIXELS,
+)
+
 DEVICE = Option(
     "--device",
     choices=("auto", "cpu", "cuda"),
@@ -218,4 +228,4 @@ COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once 
 
 def results_of(task: str) -> tuple[Option, ...]:
     """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
-    return (output_format("json: one object a line"), out_file(), *maps_of(task), STRICT, *COMPUTE)
+    return (output_format("json: one object a line"), out_file(), *maps_of(task), STRICT, PIXELS, *COMPUTE)

@@ -85,8 +85,9 @@ class Predictor(ABC, Generic[_Result]):
 
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
+        of_kind = ("max_pixels",) if self.kind is PICTURES else ()
         return {"maps": self.methods} | {
-            name: getattr(self.args, name) for name in ("batch_size", "strict", *self.options)
+            name: getattr(self.args, name) for name in ("batch_size", "strict", *of_kind, *self.options)
         }
 
     def results(self, jobs: Sequence[Job]) -> "Iterator[_Result | Failure]":
@@ -156,6 +157,8 @@ class Predictor(ABC, Generic[_Result]):
                 continue
             if result.damaged:
                 self._say(f"{result.file} {result.damaged}", said)
+            if result.remark:
+                self._say(f"{result.file} {result.remark}", said)
             if remark := self.remark(result):
                 self._say(remark, said)
             self.write(result, next(files, None))

@@ -8,7 +8,6 @@ r"""Questions about pictures with their answers, read from metadata or VQA v2. N
 Each row is a question; a picture that is listed several times has all of its questions.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,9 @@ LONGEST_QUESTION = 1000
 
 _LAYOUT = "a metadata.jsonl with `file_name`, `question`, and `answer` or `answers`"
 _ID = re.compile(r"\{id(?::0?(\d{1,2}))?\}")
+
+_MOST_DIGITS = 64  # of a picture's number in its name
+_FARTHEST = 1e9  # pixels; NaN and infinity are no smaller
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the picture file."""
@@ -149,7 +151,8 @@ def _boxes(boxes: Any, location: str, key: str) -> tuple[Box, ...]:
     """Check boxes, and convert them to numbers."""
     if isinstance(boxes, list) and all(isinstance(box, list) and len(box) == 4 for box in boxes):
         numbers = [value for box in boxes for value in box]
-        if all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers):
+        # an integer may be too large for a float, for which `isfinite` raises
+        if all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < _FARTHEST for v in numbers):
             found: list[Box] = [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in boxes]
             if all(x0 <= x1 and y0 <= y1 for x0, y0, x1, y1 in found):
                 return tuple(found)
@@ -163,9 +166,10 @@ def _vqa(root: Path, split: str, *, questions: str, annotations: str, pictures: 
     """Picture and question of each entry of VQA v2's questions, with its answers."""
     file = split_file(root, questions, split, option="questions")
     answers_file = split_file(root, annotations, split, option="annotations")
-    if not _ID.search(pictures):
+    if not _ID.search(pictures) or any(int(digits or 1) > _MOST_DIGITS for digits in _ID.findall(pictures)):
         raise InputError(
-            f"`pictures` must have {{id}} in it, for the number of the picture, but is {pictures!r} instead."
+            f"`pictures` must have {{id}} in it, for the number of the picture, or {{id:012}} for one of 12 digits (of "
+            f"{_MOST_DIGITS} at most), but is {pictures!r} instead."
         )
     (asked,) = lists_of(file, "questions", source="VQA v2")
     (noted,) = lists_of(answers_file, "annotations", source="VQA v2")

@@ -68,7 +68,14 @@ class Kind:
         return found
 
 
-PICTURES = Kind("picture", frozenset({".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}))
+PICTURES = Kind(
+    "picture",
+    frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".hif", ".ico", ".j2k", ".jfif", ".jp2", ".jpeg", ".jpg"})
+    | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"},
+)
+
+MAX_PIXELS = 89_478_485
+"""Pixels of a picture that is decoded whole, unless another limit is given; also PIL's own limit."""
 
 CONTAINERS = frozenset({".3gp", ".aac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp4", ".webm", ".wma"})
 """Suffixes of recordings that PyAV reads, and soundfile does not."""

@@ -20,10 +20,12 @@ from .geometry import Fit, Geometry, as_json
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
-MOST_SIDE = 8192
-"""Pixels of the longest side that a picture is resized or padded to."""
+LARGEST_INPUT, LARGEST_RESIZE = 4096, 8192
+"""Longest side of a model's input, and of the picture that it is cropped from, in pixels."""
 
-_MOST = 1e6
+_RESIZED_PIXELS = 89_478_485  # of a long and thin picture after the resize
+_NUMBERS = (1e-6, 1e6)  # bounds of what pixels are multiplied and divided by: beyond them float32 loses all of them
+
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -43,58 +45,64 @@ class ImagePreprocessing:
     """
 
     size: tuple[int, int]
-    """Height and width of the model's input, in pixels. With a `Fit`, where each picture has its own size, those of a
-    square picture."""
+    """Height and width of the model's input, in pixels, at most 4096. With a `Fit`, where each picture has its own
+    size, those of a square picture."""
     resize_to: tuple[int, int] | int | Fit
     """Height and width that the picture is resized to, which may change its proportions; or the length of its shorter
     side, which keeps them. Sides larger than `size` are then cropped, smaller ones padded with black. With a `Fit`,
-    nothing is cropped or padded."""
+    nothing is cropped or padded. At most 8192 pixels."""
     interpolation: Interpolation
     """The filter of the resize; all except "nearest" are antialiased when the picture shrinks."""
     mean: tuple[float, float, float]
-    """Subtracted from red, green and blue after `rescale`."""
+    """Subtracted from red, green and blue after `rescale`; at most a million."""
     std: tuple[float, float, float]
-    """Divides red, green and blue after `mean` is subtracted."""
+    """Divides red, green and blue after `mean` is subtracted; from a millionth to a million."""
     rescale: float = 1 / 255
-    """Multiplies the 8-bit values first."""
+    """Multiplies the 8-bit values first; from a millionth to a million."""
 
     def __post_init__(self) -> None:
         """Raise ModelError where a field cannot be used."""
         for name, side in {"size": self.size, "resize_to": self.resize_to}.items():
             if not isinstance(side, Fit):
                 sides = (side,) if isinstance(side, int) else side
-                holds = min(sides) >= 1 and max(sides) <= MOST_SIDE
-                require(holds, name, must=f"at least 1 pixel and at most {MOST_SIDE}", value=side)
+                require(min(sides) >= 1, name, must="at least 1 pixel", value=side)
+        ends = self.resize_to.longer if isinstance(self.resize_to, Fit) else self.resize_to
+        for name, side, most in (("size", self.size, LARGEST_INPUT), ("resize_to", ends, LARGEST_RESIZE)):
+            longest = side if isinstance(side, int) else max(side)
+            require(longest <= most, name, must=f"at most {most} pixels", value=side)
         if isinstance(self.resize_to, Fit):
             square = self.resize_to.size((1, 1))
             must = f"a square picture's ({square}) with a `Fit`"
             require(self.size == square, "size", must=must, value=self.size)
         check_choices(self, error=ModelError)
+        in_range = "finite and above 0, from a millionth to a million"
         check_rules(
             self,
-            # within what float32 can divide and multiply
-            ("mean", all(abs(value) <= _MOST for value in self.mean), f"finite and at most {_MOST:g}"),
-            ("std", all(1 / _MOST <= value <= _MOST for value in self.std), f"from {1 / _MOST:g} to {_MOST:g}"),
-            ("rescale", 1 / _MOST <= self.rescale <= _MOST, f"from {1 / _MOST:g} to {_MOST:g}"),
+            ("mean", all(abs(value) <= _NUMBERS[1] for value in self.mean), "finite, and at most a million"),
+            ("std", all(_NUMBERS[0] <= value <= _NUMBERS[1] for value in self.std), in_range),
+            ("rescale", _NUMBERS[0] <= self.rescale <= _NUMBERS[1], in_range),
             error=ModelError,
         )
 
-    def __call__(self, picture: Image.Image) -> tuple[Float32[Tensor, "3 h w"], Geometry]:
+    def __call__(
+        self, picture: Image.Image, *, source_size: tuple[int, int] | None = None
+    ) -> tuple[Float32[Tensor, "3 h w"], Geometry]:
         """Turn a picture into the model's input.
 
         Args:
             picture: Upright RGB, as `load_image` returns it.
+            source_size: Height and width of the picture that `picture` is a scaled copy of; None for its own.
 
         Returns:
-            The input, and its box in `picture`.
+            The input, and its box in a picture of `source_size`.
 
         Raises:
-            InputError: The picture is not RGB, or so elongated that it would be resized beyond PIL's limit.
+            InputError: The picture is not RGB, or so elongated that it would be resized to more than 89 million pixels.
         """
         if picture.mode != "RGB":
             raise InputError(f"`picture` must be in mode RGB, but is {picture.mode} instead. Use `load_image`.")
-        geometry = self.geometry((picture.height, picture.width))
-        pixels = torch.from_numpy(np.array(self.resized(picture))).permute(2, 0, 1)  # [3, h, w]
+        geometry = self.geometry(source_size or (picture.height, picture.width))
+        pixels = torch.from_numpy(np.array(self._to_geometry(picture, geometry))).permute(2, 0, 1)  # [3, h, w]
         # in float64 the product rounds to the same float32 as torchvision's division by 255
         values = (pixels.double() * self.rescale).float()
         mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (self.mean, self.std))
@@ -107,9 +115,11 @@ class ImagePreprocessing:
             A picture of `[h, w]`; `picture` itself where its size is right already.
 
         Raises:
-            InputError: The picture is so elongated that it would be resized beyond PIL's limit.
+            InputError: The picture is so elongated that it would be resized to more than 89 million pixels.
         """
-        geometry = self.geometry((picture.height, picture.width))
+        return self._to_geometry(picture, self.geometry((picture.height, picture.width)))
+
+    def _to_geometry(self, picture: Image.Image, geometry: Geometry) -> Image.Image:
         height, width = geometry.resized_size
         if picture.size != (width, height):
             picture = picture.resize((width, height), _RESAMPLING[self.interpolation])
@@ -122,10 +132,10 @@ class ImagePreprocessing:
         """Compute the box of the model's input in a picture of this height and width, without resizing it.
 
         Raises:
-            InputError: The picture is so elongated that it would be resized beyond PIL's limit.
+            InputError: The picture is so elongated that it would be resized to more than 89 million pixels.
         """
         resized_size = self._resized_size(source_size)
-        if Image.MAX_IMAGE_PIXELS is not None and math.prod(resized_size) > Image.MAX_IMAGE_PIXELS:
+        if math.prod(resized_size) > _RESIZED_PIXELS:
             raise InputError(
                 f"`picture` must not be so long and thin, but is {source_size[1]} x {source_size[0]} instead and would "
                 f"be resized to {resized_size[1]} x {resized_size[0]}. Crop it."

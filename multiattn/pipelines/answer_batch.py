@@ -120,6 +120,7 @@ class Answerer:
                 first_token=first_token,
                 unknown_words=self._unknown_words(question),
                 damaged=images.items[i // each].damaged,
+                remark=images.items[i // each].remark,
             )
             for i, (question, one) in enumerate(zip(questions, found, strict=True))
         ]

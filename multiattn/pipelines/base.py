@@ -8,6 +8,7 @@ the others from being done. `stream` checks its options when it is called, not w
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -20,6 +21,7 @@ from ..checks import require
 from ..errors import InputError, ModelError
 from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, read_image
 from ..inputs.damage import Damage
+from ..inputs.files import MAX_PIXELS
 from ..models import ViTConfig
 from ..weights import ModelBundle
 from .results import Failure, Result
@@ -165,6 +167,7 @@ class Prepared(NamedTuple):
     pixels: Tensor  # (3, h, w)
     geometry: Geometry
     damaged: Damage | None = None
+    remark: str | None = None
 
     @property
     def title(self) -> str:
@@ -179,6 +182,7 @@ def stream_pictures(
     *,
     batch_size: int,
     strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[_Result | Failure]:
     """Yield the results in the order of the inputs, each batch as soon as it is done.
 
@@ -188,8 +192,10 @@ def stream_pictures(
         compute: Gives one result for each image of a batch.
         batch_size: Number of inputs in a batch; those that cannot be used are left out of it.
         strict: Whether damaged images cannot be used.
+        max_pixels: The limit of an image's pixels, as for `read_image`.
     """
-    for batch in prepared_batches(inputs, preprocessing, batch_size=batch_size, strict=strict):
+    batches = prepared_batches(inputs, preprocessing, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
+    for batch in batches:
         good = [item for item in batch if isinstance(item, Prepared)]
         done = iter(compute(good) if good else ())
         for item in batch:
@@ -197,18 +203,22 @@ def stream_pictures(
 
 
 def prepared_batches(
-    inputs: Iterable[ImageSource], preprocessing: ImagePreprocessing, *, batch_size: int, strict: bool = False
+    inputs: Iterable[ImageSource],
+    preprocessing: ImagePreprocessing,
+    *,
+    batch_size: int,
+    strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[list[Prepared | Failure]]:
     """Yield the images in order, in batches, ready for the model; arguments as for `stream_pictures`."""
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read")
     waiting: deque[Future[Prepared | Failure]] = deque()
     source = iter(inputs)
+    prepare = partial(_prepare, preprocessing=preprocessing, strict=strict, max_pixels=max_pixels)
     try:
         while True:
             ahead = 2 * batch_size - len(waiting)
-            waiting.extend(
-                pool.submit(_prepare, picture, preprocessing, strict=strict) for picture in islice(source, ahead)
-            )
+            waiting.extend(pool.submit(prepare, picture) for picture in islice(source, ahead))
             batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
             if not batch:
                 return
@@ -217,14 +227,16 @@ def prepared_batches(
         pool.shutdown(cancel_futures=True)  # the caller may stop early
 
 
-def _prepare(picture: ImageSource, preprocessing: ImagePreprocessing, *, strict: bool) -> Prepared | Failure:
+def _prepare(
+    picture: ImageSource, preprocessing: ImagePreprocessing, *, strict: bool, max_pixels: int
+) -> Prepared | Failure:
     file = str(picture) if isinstance(picture, str | Path) else None
     try:
-        upright, damaged = read_image(picture, strict=strict)
-        pixels, geometry = preprocessing(upright)  # (3, h, w)
+        read = read_image(picture, strict=strict, max_pixels=max_pixels)
+        pixels, geometry = preprocessing(read.picture, source_size=read.size)  # (3, h, w)
     except InputError as error:
         return Failure(file, error)
-    return Prepared(file, upright, pixels, geometry, damaged)
+    return Prepared(file, read.picture, pixels, geometry, read.damaged, read.remark)
 
 
 def stacked(batch: Sequence[Prepared], device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
+from ..inputs.files import MAX_PIXELS
 from ..maps import METHODS, attention_stack, explain
 from ..models import ViT
 from ..weights import ModelBundle
@@ -64,6 +65,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         top_k: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
+        max_pixels: int = ...,
     ) -> ClassifyResult: ...
 
     @overload
@@ -75,6 +77,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         top_k: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
+        max_pixels: int = ...,
     ) -> list[ClassifyResult | Failure]: ...
 
     def __call__(
@@ -85,6 +88,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> ClassifyResult | list[ClassifyResult | Failure]:
         """Classify one image, or each of a list.
 
@@ -94,6 +98,7 @@ class ClassifyPipeline(Pipeline[ViT]):
             top_k: Number of labels for each image; at most as many as the model has.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
+            max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
 
         Returns:
             One result for one image; for a list, a list of results in its order, with a `Failure` for each input that
@@ -103,7 +108,10 @@ class ClassifyPipeline(Pipeline[ViT]):
             InputError: The one image cannot be used.
             ModelError: An unknown map method, or a `top_k` or `batch_size` below 1.
         """
-        return one_or_all(inputs, partial(self.stream, maps=maps, top_k=top_k, batch_size=batch_size, strict=strict))
+        return one_or_all(
+            inputs,
+            partial(self.stream, maps=maps, top_k=top_k, batch_size=batch_size, strict=strict, max_pixels=max_pixels),
+        )
 
     def stream(
         self,
@@ -113,6 +121,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> Iterator[ClassifyResult | Failure]:
         """Yield the results that a call with a list returns, each batch as soon as it is done.
 
@@ -122,7 +131,9 @@ class ClassifyPipeline(Pipeline[ViT]):
         require(top_k >= 1, "top_k", must="at least 1", value=top_k)
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         compute = partial(self._results, methods=methods, top_k=top_k)
-        return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict)
+        return stream_pictures(
+            inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
+        )
 
     def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
@@ -148,6 +159,7 @@ class ClassifyPipeline(Pipeline[ViT]):
                     PictureMap(maps[i], item.picture, item.title, stacks[i], predictions[i]) for maps in by_method
                 ),
                 damaged=item.damaged,
+                remark=item.remark,
             )
             for i, item in enumerate(batch)
         ]

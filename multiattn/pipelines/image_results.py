@@ -86,6 +86,7 @@ class ClassifyResult(Result):
 
     maps: tuple[PictureMap, ...] = ()
     damaged: Damage | None = None
+    remark: str | None = None
 
     @property
     def label(self) -> str:
@@ -151,6 +152,7 @@ class CaptionResult(Result):
     """One map for each method asked for, in that order; empty where there are no words."""
 
     damaged: Damage | None = None
+    remark: str | None = None
 
     @property
     def text(self) -> str:
@@ -240,6 +242,7 @@ class Answer(Result):
     """The words of `question` that the model's vocabulary lacks, at least in part: the model read [UNK] there."""
 
     damaged: Damage | None = None
+    remark: str | None = None
 
     @property
     def answer(self) -> str:

@@ -75,6 +75,9 @@ class Result(ABC):
     damaged: Damage | None
     """What is missing of a damaged input, of which the rest was used; None for a whole one."""
 
+    remark: str | None = None
+    """What must be said about how an input was read, to follow its name; None for most."""
+
     @property
     def error(self) -> None:
         """None: the input could be used. A `Failure` has the reason here."""
@@ -86,8 +89,9 @@ class Result(ABC):
 
     @property
     def marks(self) -> dict[str, object]:
-        """What `to_dict` says of an unusual input, as JSON values: `damaged`. Empty for a usual one."""
-        return {} if self.damaged is None else {"damaged": self.damaged.to_dict()}
+        """What `to_dict` says of an unusual input, as JSON values: `damaged`, `remark`. Empty for a usual one."""
+        damaged = {} if self.damaged is None else {"damaged": self.damaged.to_dict()}
+        return damaged | ({} if self.remark is None else {"remark": self.remark})
 
     @abstractmethod
     def save_html(self, path: str | Path) -> None:
