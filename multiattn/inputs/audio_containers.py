@@ -1,8 +1,7 @@
 """Recordings in containers that soundfile does not read (m4a, mp4, webm, mka), by PyAV: the extra `av`."""
 
-import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,7 +13,7 @@ _BEFORE = 1.0  # seconds that are decoded before the target of a seek: a codec n
 class Container:
     """The first sound track of a file; a `Source`."""
 
-    def __init__(self, file: str | io.BytesIO, name: str, what: str) -> None:
+    def __init__(self, file: str | BinaryIO, name: str, what: str) -> None:
         """Open the file.
 
         Args:

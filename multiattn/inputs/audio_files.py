@@ -6,14 +6,17 @@ All return float samples from -1 to 1 as `[samples, channels]`, at their own sam
 import io
 import math
 import re
+import weakref
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 
 from ..errors import InputError
 from .audio_containers import Container, damaged
-from .files import head_text, looks_like, require_file, unreadable
+from .fetch import stream_of
+from .files import RECORDINGS, head_text, looks_like, require_file, unreadable
+from .streams import NamedStream
 
 RECORDING = "a recording (wav, flac, ogg, opus, mp3, aiff)"
 
@@ -69,12 +72,24 @@ class Source(Protocol):
         """Close the file."""
 
 
-def open_path(path: str | Path) -> Source:
-    """Open a file.
+def open_path(path: str | Path | NamedStream) -> Source:
+    """Open a file, or what is at a web address or on standard input.
 
     Raises:
         InputError: The file does not exist, or is no recording.
     """
+    if (elsewhere := stream_of(path)) is not None:
+        file = elsewhere.open(RECORDINGS)
+        try:
+            head = file.read(_HEAD)
+            file.seek(0)
+            source = _open(file, head, f"`{elsewhere.name}`")
+        except BaseException:
+            file.close()
+            raise
+        weakref.finalize(source, file.close)
+        return source
+    assert not isinstance(path, NamedStream)
     path, name = require_file(path, RECORDING, finder="find_recordings"), f"`{path}`"
     try:
         with path.open("rb") as stream:
@@ -116,7 +131,7 @@ def open_array(samples: np.ndarray, *, rate: int) -> Source:
     return _Array(samples if samples.ndim == 2 else samples[None], name, rate, scale)
 
 
-def _open(file: str | io.BytesIO, head: bytes, name: str) -> Source:
+def _open(file: str | BinaryIO, head: bytes, name: str) -> Source:
     if not head:
         raise InputError(f"{name} must be {RECORDING}, but is empty instead. Fetch or export it again.")
     if container := looks_like(head, _CONTAINERS):
@@ -204,7 +219,7 @@ class _File:
             raise damaged(self.name, error.error_string) from error
 
 
-def _open_container(file: str | io.BytesIO, name: str, what: str) -> Source:
+def _open_container(file: str | BinaryIO, name: str, what: str) -> Source:
     """Open a container that soundfile does not read."""
     try:
         import av  # noqa: F401

@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -12,10 +12,12 @@ from torch import Tensor
 
 from ..errors import InputError
 from .damage import Damage
+from .fetch import stream_of
 from .files import PICTURES, head_text, looks_like, require_file, unreadable
 from .pixels import from_array, from_tensor, to_rgb
+from .streams import NamedStream
 
-ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | Tensor
+ImageSource: TypeAlias = str | Path | bytes | NamedStream | Image.Image | np.ndarray | Tensor
 """What `load_image` accepts."""
 
 # An explicit list: PIL's other decoders are little tested, and one (EPS) starts another program.
@@ -63,8 +65,8 @@ def read_image(source: ImageSource, *, strict: bool = False) -> LoadedImage:
     32-bit and float pictures are scaled to 8 bits, not clipped. Of several frames (GIF, WebP, TIFF) the first is taken.
 
     Args:
-        source: A path; the bytes of a file; a PIL image; an array `[h, w]` or `[h, w, 1 | 3 | 4]`; or a tensor
-            `[h, w]` or `[1 | 3, h, w]`. Arrays and tensors hold uint8, or floats from 0 to 1.
+        source: A path or a web address; the bytes of a file; a PIL image; an array `[h, w]` or `[h, w, 1 | 3 | 4]`; or
+            a tensor `[h, w]` or `[1 | 3, h, w]`. Arrays and tensors hold uint8, or floats from 0 to 1.
         strict: Whether to refuse a damaged picture.
 
     Returns:
@@ -81,6 +83,11 @@ def read_image(source: ImageSource, *, strict: bool = False) -> LoadedImage:
         return LoadedImage(from_tensor(source), None)
     if isinstance(source, bytes):
         return LoadedImage(_decode(io.BytesIO(source), source[:512], "the bytes"), None)
+    if (elsewhere := stream_of(source)) is not None:
+        with elsewhere.open(PICTURES) as file:
+            head = file.read(512)
+            file.seek(0)
+            return LoadedImage(_decode(file, head, f"`{elsewhere.name}`"), None)
     if not isinstance(source, str | Path):
         raise InputError(
             "`source` must be a path, bytes, a PIL image, an array or a tensor, "
@@ -103,7 +110,7 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
     return PICTURES.find(paths)
 
 
-def _decode(stream: io.BufferedReader | io.BytesIO, head: bytes, name: str) -> Image.Image:
+def _decode(stream: BinaryIO, head: bytes, name: str) -> Image.Image:
     """Decode the first frame of an open file; `head` is its first bytes, for the error message."""
     if not head:
         raise InputError(f"{name} must be {PICTURE}, but is empty instead. Fetch or export it again.")
