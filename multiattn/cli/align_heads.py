@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, ModelError
 from ..inputs.files import RECORDINGS
 from ..registry import task_spec
-from .inputs import evenly_spread, find_inputs, status
+from .inputs import evenly_spread, find_files, status
 from .options import (
     BAD_FILES,
     DEVICE,
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     with spinner("loading the model"):
         import multiattn
 
-        found, unusable = find_inputs(args.paths, RECORDINGS)
+        found, unusable = find_files(args.paths, RECORDINGS)
         if not found:
             return 1
         recordings = evenly_spread(found, args.limit)

@@ -7,7 +7,9 @@ from ..inputs.files import PICTURES
 from .map_files import Written
 from .options import (
     BAD_FILES,
+    INPUTS,
     MAP_FILES,
+    RECORDS,
     Option,
     Parser,
     UsageError,
@@ -15,6 +17,7 @@ from .options import (
     at_least_one,
     beams,
     length_penalty,
+    listed_files,
     model_of,
     not_blank,
     paths_of,
@@ -24,6 +27,7 @@ from .options import (
 )
 from .output import printable
 from .predict import Predictor, block, score_line
+from .records import Column
 
 if TYPE_CHECKING:
     from ..pipelines import CaptionResult
@@ -73,6 +77,10 @@ logarithm of the word's probability falls when the picture is replaced by its
 mean color; ungrounded says that it hardly falls: the word came from the
 language model rather than from the picture.
 
+{RECORDS.format("file, text, score, candidates, words")}
+
+{INPUTS.format("picture", "256 MiB")}
+
 {BAD_FILES.format("picture")}
 """
 
@@ -80,7 +88,8 @@ language model rather than from the picture.
 def parser() -> Parser:
     """The command's options."""
     return Parser(
-        paths_of(PICTURES),
+        paths_of(PICTURES, nargs="*"),
+        listed_files(),
         model_of("caption"),
         beams(
             "beams of the search; 1 takes the most likely token each time (default: the model's own, or 3; 1 with "
@@ -156,6 +165,7 @@ class Caption(Predictor["CaptionResult"]):
     """One run of the command."""
 
     task = "caption"
+    columns = (Column("text"), Column("score", is_number=True), Column("candidates"), Column("words"))
     options = ("num_beams", "max_tokens", "length_penalty", "num_return_sequences", "prompt", "sample", *_FOR_SAMPLING)
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -170,6 +180,8 @@ class Caption(Predictor["CaptionResult"]):
                 )
         elif args.num_beams not in (None, 1):
             raise UsageError("--beams and --sample are two ways to find a caption; give one")
+        elif args.resume:
+            raise UsageError("--resume gives what a run without interruption gives, and --sample what chance gives")
         super().__init__(args)
 
     @staticmethod

@@ -5,8 +5,21 @@ from typing import TYPE_CHECKING
 
 from ..inputs.files import PICTURES
 from .map_files import Written
-from .options import BAD_FILES, MAP_FILES, Option, Parser, at_least_one, model_of, paths_of, results_of
+from .options import (
+    BAD_FILES,
+    INPUTS,
+    MAP_FILES,
+    RECORDS,
+    Option,
+    Parser,
+    at_least_one,
+    listed_files,
+    model_of,
+    paths_of,
+    results_of,
+)
 from .predict import Predictor, block, score_line
+from .records import Column, Record
 
 if TYPE_CHECKING:
     from ..pipelines import ClassifyResult
@@ -48,6 +61,10 @@ with --format json, each line is one object ("maps" only with --maps)
    "maps": {{"relevance": {{"html": "out/cat.html", "png": ..., "npz": ...,
                           "json": ...}}, ...}}}}
 
+{RECORDS.format("file, label, score, label_2, score_2, ... (as many as --top-k)")}
+
+{INPUTS.format("picture", "256 MiB")}
+
 {BAD_FILES.format("picture")}
 """
 
@@ -55,7 +72,8 @@ with --format json, each line is one object ("maps" only with --maps)
 def parser() -> Parser:
     """The command's options."""
     return Parser(
-        paths_of(PICTURES),
+        paths_of(PICTURES, nargs="*"),
+        listed_files(),
         model_of("classify"),
         Option("--top-k", "K", at_least_one, "labels to give for each picture (default: 5)", 5),
         *results_of("classify"),
@@ -75,6 +93,19 @@ class Classify(Predictor["ClassifyResult"]):
 
     task = "classify"
     options = ("top_k",)
+
+    def table(self) -> list[Column]:
+        """Return `label`, `score`, and for further labels `label_2`, `score_2` and so on, up to --top-k."""
+        ends = ["", *(f"_{number}" for number in range(2, self.args.top_k + 1))]
+        return [column for end in ends for column in (Column(f"label{end}"), Column(f"score{end}", is_number=True))]
+
+    def flat(self, record: Record) -> Record:
+        """Add the columns of `table`."""
+        predictions = record.get("predictions")
+        for i, one in enumerate(predictions if isinstance(predictions, list) else ()):
+            end = f"_{i + 1}" if i else ""
+            record |= {f"label{end}": one["label"], f"score{end}": one["score"]}
+        return record
 
     @staticmethod
     def as_text(result: "ClassifyResult", written: Written | None) -> str:

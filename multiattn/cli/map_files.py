@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +45,11 @@ class MapFiles:
         self._directory = make_folder(directory, subject=f"--maps {directory}")
         self._names = FreeNames()
 
+    def reserve(self, names: Iterable[str]) -> None:
+        """Let no input have these names: files of an earlier run that is gone on with have them."""
+        for name in names:
+            self._names.reserve(name)
+
     def write(self, results: "Sequence[Result]", save_page: Callable[[str], None]) -> list[Written]:
         """Write one page for an input, and a picture and the numbers for each map.
 
@@ -85,11 +90,16 @@ class FreeNames:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
+    def reserve(self, name: str) -> None:
+        """Take a name."""
+        self._taken.add(name.casefold())
+
     def of(self, file: str) -> str:
         """Return the name, without a suffix, for the files made from this one."""
         # two files of one name, a/cat.jpg and b/cat.jpg, must not overwrite each other; nor Cat and cat where the file
         # system does not tell them apart
-        plain = "".join(character if printable(character) == character else "_" for character in Path(file).stem)
+        text = Path(file).stem.encode("utf-8", "replace").decode()  # bytes that are no text become ?, and so _
+        plain = "".join(character if printable(character) == character else "_" for character in text)
         stem = _AWKWARD.sub("_", plain)
         name, number = stem, 2
         while name.casefold() in self._taken:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..data.metadata import file_rows, shortened, text_lines
 from ..errors import InputError
-from .predict import Job
+from .feed import Job
 
 
 def read_questions(file: str) -> list[Job]:

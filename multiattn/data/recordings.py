@@ -76,7 +76,11 @@ def _rows(folder: Path) -> Iterator[tuple[Path, str, str]]:
     if not files:
         raise InputError(f"{folder}: there are no transcripts in this folder. Put into it {_LAYOUT}.")
     for file in files:
-        beside = {path.stem: path for path in sorted(file.parent.iterdir()) if RECORDINGS.matches(path)}
+        beside = {
+            path.stem: path
+            for path in sorted(file.parent.iterdir())
+            if RECORDINGS.matches(path.name) and path.is_file()
+        }
         for line, location in text_lines(file):
             key, space, text = line.partition(" ")
             if not (space and text.strip()):

@@ -14,14 +14,16 @@ from torch import Tensor
 from ..checks import require
 from ..errors import InputError, reading
 from .damage import Damage
+from .fetch import stream_of
 from .files import MAX_PIXELS, PICTURES, require_file, unreadable
 from .image_budget import check_size, reduce_to_budget
 from .image_damage import Part, read_part
 from .image_depth import stated_white
 from .image_files import HEAD, PICTURE, WHOLE, DamagedImage, Stream, open_picture
 from .pixels import from_array, from_tensor, to_rgb
+from .streams import NamedStream
 
-ImageSource: TypeAlias = str | Path | bytes | Image.Image | np.ndarray | Tensor
+ImageSource: TypeAlias = str | Path | bytes | NamedStream | Image.Image | np.ndarray | Tensor
 """What `load_image` accepts."""
 
 _ORIENTATION = 274  # the tag in EXIF
@@ -66,8 +68,8 @@ def read_image(source: ImageSource, *, strict: bool = False, max_pixels: int = M
     (GIF, WebP, TIFF) the first is taken. What is missing of a damaged picture is gray (128, 128, 128).
 
     Args:
-        source: A path; the bytes of a file; a PIL image; an array `[h, w]` or `[h, w, 1 | 3 | 4]`; or a tensor
-            `[h, w]` or `[1 | 3, h, w]`. Arrays and tensors hold uint8, or floats from 0 to 1.
+        source: A path or a web address; the bytes of a file; a PIL image; an array `[h, w]` or `[h, w, 1 | 3 | 4]`; or
+            a tensor `[h, w]` or `[1 | 3, h, w]`. Arrays and tensors hold uint8, or floats from 0 to 1.
         strict: Whether to refuse a damaged picture.
         max_pixels: The most pixels of a picture that is decoded whole. Decoding one takes at most 9 bytes for each:
             800 MB at the default. JPEG and JPEG 2000 pictures with up to twice as many pixels are decoded at half
@@ -88,6 +90,9 @@ def read_image(source: ImageSource, *, strict: bool = False, max_pixels: int = M
         return _loaded(from_tensor(source))
     if isinstance(source, bytes):
         return _read(io.BytesIO(source), "the bytes", strict=strict, max_pixels=max_pixels)
+    if (elsewhere := stream_of(source)) is not None:
+        with elsewhere.open(PICTURES) as file:
+            return _read(file, f"`{elsewhere.name}`", strict=strict, max_pixels=max_pixels)
     if not isinstance(source, str | Path):
         raise InputError(
             "`source` must be a path, bytes, a PIL image, an array or a tensor, "

@@ -21,7 +21,9 @@ from ..checks import require
 from ..errors import InputError, ModelError
 from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, read_image
 from ..inputs.damage import Damage
+from ..inputs.fetch import stream_of
 from ..inputs.files import MAX_PIXELS
+from ..inputs.streams import NamedStream
 from ..models import ViTConfig
 from ..weights import ModelBundle
 from .results import Failure, Result
@@ -213,24 +215,34 @@ def prepared_batches(
     """Yield the images in order, in batches, ready for the model; arguments as for `stream_pictures`."""
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read")
     waiting: deque[Future[Prepared | Failure]] = deque()
-    source = iter(inputs)
+    streams: deque[NamedStream | None] = deque(maxlen=2 * batch_size)  # of those that are read now, among others
+
     prepare = partial(_prepare, preprocessing=preprocessing, strict=strict, max_pixels=max_pixels)
+
+    def started(picture: ImageSource) -> Future[Prepared | Failure]:
+        streams.append(stream_of(picture))
+        return pool.submit(prepare, streams[-1] or picture)
+
+    source = iter(inputs)
     try:
         while True:
             ahead = 2 * batch_size - len(waiting)
-            waiting.extend(pool.submit(prepare, picture) for picture in islice(source, ahead))
+            waiting.extend(map(started, islice(source, ahead)))
             batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
             if not batch:
                 return
             yield batch
-    finally:
-        pool.shutdown(cancel_futures=True)  # the caller may stop early
+    finally:  # the caller may stop early
+        for stream in streams:
+            if stream is not None:
+                stream.cancel()
+        pool.shutdown(cancel_futures=True)
 
 
 def _prepare(
     picture: ImageSource, preprocessing: ImagePreprocessing, *, strict: bool, max_pixels: int
 ) -> Prepared | Failure:
-    file = str(picture) if isinstance(picture, str | Path) else None
+    file = str(picture) if isinstance(picture, str | Path | NamedStream) else None
     try:
         read = read_image(picture, strict=strict, max_pixels=max_pixels)
         pixels, geometry = preprocessing(read.picture, source_size=read.size)  # (3, h, w)

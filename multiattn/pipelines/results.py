@@ -72,7 +72,7 @@ class Result(ABC):
     maps: tuple[SavedMap, ...]
     """The maps that were asked for, in the order asked for."""
 
-    damaged: Damage | None
+    damaged: Damage | None = None
     """What is missing of a damaged input, of which the rest was used; None for a whole one."""
 
     remark: str | None = None

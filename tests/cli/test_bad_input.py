@@ -66,7 +66,10 @@ def test_a_bad_picture_is_named_and_the_others_are_done(
     before, after = save_drawing(tmp_path / "b.png", 1), save_drawing(tmp_path / "a.png", 2)
     outcome = run("classify", before, tmp_path / name, after, "--model", model, "--format", "json", "--top-k", "1")
     assert outcome.status == 1
-    assert [json.loads(line)["file"] for line in outcome.out.splitlines()] == [str(before), str(after)]
+    found = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [line["file"] for line in found] == [str(before), str(tmp_path / name), str(after)]
+    assert [line.keys() == {"file", "error"} for line in found] == [False, True, False]
+    assert reason in found[1]["error"]
     named, counted = outcome.err.splitlines()
     assert named.startswith(f"multiattn: `{tmp_path / name}` must ")
     assert reason in named

@@ -23,7 +23,9 @@ def changed_archive(data: bytes, random: Random) -> tuple[bytes, str] | None:
         return None
     index = random.randrange(len(members))
     name, content, method = members[index]
-    what = random.choice(("content", "content", "content", "method", "drop", "twice", "rename", "record", "record", "bomb"))
+    what = random.choice(
+        ("content", "content", "content", "method", "drop", "twice", "rename", "record", "record", "bomb")
+    )
     match what:
         case "content":
             content = _changed_content(content, random)

@@ -56,7 +56,20 @@ def _png(data: bytes, random: Random) -> bytes:
             chunks = [(k, packed if k == b"IDAT" else b) for k, b in chunks]
         case _:
             kind = random.choice(
-                (b"tRNS", b"PLTE", b"gAMA", b"iCCP", b"zTXt", b"iTXt", b"tEXt", b"eXIf", b"sBIT", b"acTL", b"fcTL", b"fdAT")
+                (
+                    b"tRNS",
+                    b"PLTE",
+                    b"gAMA",
+                    b"iCCP",
+                    b"zTXt",
+                    b"iTXt",
+                    b"tEXt",
+                    b"eXIf",
+                    b"sBIT",
+                    b"acTL",
+                    b"fcTL",
+                    b"fdAT",
+                )
             )
             body = random.choice((b"", random.randbytes(7), b"name\0\0" + zlib.compress(bytes(10**7)), bytes(300)))
             chunks.insert(random.randrange(1, len(chunks)), (kind, body))
@@ -130,7 +143,9 @@ def _riff(data: bytes, random: Random) -> bytes:
     chunk = chunks[index]
     match random.choice(("field", "field", "field", "size", "whole", "drop", "twice", "swap", "insert")):
         case "field":
-            where, width = random.choice(((8, 2), (10, 2), (12, 4), (16, 4), (20, 2), (22, 2), (24, 2), (26, 2), (28, 4)))
+            where, width = random.choice(
+                ((8, 2), (10, 2), (12, 4), (16, 4), (20, 2), (22, 2), (24, 2), (26, 2), (28, 4))
+            )
             chunks[0] = chunks[0][:where] + _sized(number(random), width, order) + chunks[0][where + width :]
         case "size":
             chunks[index] = chunk[:4] + _sized(number(random), 4, order) + chunk[8:]
@@ -143,7 +158,9 @@ def _riff(data: bytes, random: Random) -> bytes:
         case "swap":
             chunks[index], chunks[0] = chunks[0], chunk
         case "insert":
-            name = random.choice((b"LIST", b"fact", b"PEAK", b"cue ", b"smpl", b"id3 ", b"JUNK", b"data", b"ALPH", b"ANMF"))
+            name = random.choice(
+                (b"LIST", b"fact", b"PEAK", b"cue ", b"smpl", b"id3 ", b"JUNK", b"data", b"ALPH", b"ANMF")
+            )
             body = random.randbytes(random.choice((0, 4, 30)))
             chunks.insert(index, name + _sized(random.choice((len(body), number(random))), 4, order) + body)
     return data[:12] + b"".join(chunks)
@@ -210,7 +227,9 @@ def _flac(data: bytes, random: Random) -> bytes:
 
 
 def _bmp(data: bytes, random: Random) -> bytes:
-    where, width = random.choice(((10, 4), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2), (30, 4), (34, 4), (46, 4), (50, 4)))
+    where, width = random.choice(
+        ((10, 4), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2), (30, 4), (34, 4), (46, 4), (50, 4))
+    )
     return data[:where] + _sized(number(random), width, "<") + data[where + width :]
 
 

@@ -6,7 +6,21 @@ from .values import changed_json, value
 
 _ENDS = (b"\r\n", b"\r", b"\n\n", b"", b"\x0b", b"\xe2\x80\xa8")
 _PIECES = (
-    *(b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3", b'"', b'""', b",", b",,,,", b"\t", b"#", b"{", b"}" * 9, b"\xef\xbb\xbf"),
+    *(
+        b"\0",
+        b"\xff\xfe",
+        b"\xed\xa0\x80",
+        b"\xc3",
+        b'"',
+        b'""',
+        b",",
+        b",,,,",
+        b"\t",
+        b"#",
+        b"{",
+        b"}" * 9,
+        b"\xef\xbb\xbf",
+    ),
     *(b"a" * 70_000, b"a" * 140_000, b"[" * 100_000, b"9" * 5000, b"\\u0000", b"\\ud800", b"../" * 30, b" "),
 )
 
@@ -16,7 +30,9 @@ def changed_lines(path: str, content: bytes, random: Random) -> tuple[bytes, str
     lines = content.split(b"\n")
     index = random.randrange(len(lines))
     line = lines[index]
-    match random.choice(("json", "json", "json", "piece", "piece", "drop", "twice", "many", "end", "swap", "encode", "cell")):
+    match random.choice(
+        ("json", "json", "json", "piece", "piece", "drop", "twice", "many", "end", "swap", "encode", "cell")
+    ):
         case "json" if path.endswith(".jsonl"):
             lines[index], word = changed_json(line, random)
             return b"\n".join(lines), word

@@ -52,12 +52,17 @@ def samples() -> list[Sample]:
         Sample("captions", {"captions/train/metadata.jsonl": _lines(_CAPTIONS)}),
         Sample("captions in CSV", {"captions/train/metadata.csv": _csv(_CAPTIONS[:1], "file_name", "text")}),
         Sample("questions", {"questions/train/metadata.jsonl": _lines(_QUESTIONS)}),
-        Sample("questions in CSV", {"questions/train/metadata.csv": _csv(_QUESTIONS[:1], "file_name", "question", "answer")}),
+        Sample(
+            "questions in CSV",
+            {"questions/train/metadata.csv": _csv(_QUESTIONS[:1], "file_name", "question", "answer")},
+        ),
         Sample("labels", {"labels/train/metadata.jsonl": _lines(_LABELS)}),
         Sample("labels in CSV", {"labels/train/metadata.csv": _csv(_LABELS, "file_name", "label")}),
         Sample("recordings", {"recordings/train/metadata.jsonl": _lines(_SPOKEN)}),
         Sample("recordings in CSV", {"recordings/train/metadata.csv": _csv(_SPOKEN, "file_name", "text", "speaker")}),
-        Sample("LibriSpeech", {"recordings/train/19/198/19-198.trans.txt": b"19-198-0001 TWO SEVEN\n19-198-0002 ONE\n"}),
+        Sample(
+            "LibriSpeech", {"recordings/train/19/198/19-198.trans.txt": b"19-198-0001 TWO SEVEN\n19-198-0002 ONE\n"}
+        ),
         Sample("COCO", {"coco/captions_train.json": json.dumps(_COCO).encode(), "coco/pictures/.keep": b""}),
         Sample(
             "Flickr8k",
@@ -69,7 +74,10 @@ def samples() -> list[Sample]:
         ),
         Sample(
             "VQA v2",
-            {"vqa/q_train.json": json.dumps(_VQA_QUESTIONS).encode(), "vqa/a_train.json": json.dumps(_VQA_ANSWERS).encode()},
+            {
+                "vqa/q_train.json": json.dumps(_VQA_QUESTIONS).encode(),
+                "vqa/a_train.json": json.dumps(_VQA_ANSWERS).encode(),
+            },
         ),
         Sample("list of questions", {"asked.jsonl": _lines(_QUESTIONS)}),
         Sample("list of questions in CSV", {"asked.csv": _csv(_QUESTIONS[:1], "file_name", "question")}),

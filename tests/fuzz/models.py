@@ -68,7 +68,9 @@ def _captioner(preset: str) -> ModelBundle:
     tokenizer = Tokenizer.train(SENTENCES, kind="bpe", vocab_size=83)
     tokens = {"start_token": 1, "end_token": 2, "pad_token": 0}
     encoder = replace(config.encoder, image_size=(20, 20), patch_size=5, **_HEADS)
-    decoder = replace(config.decoder, **_HEADS, **tokens, context_dim=64, max_length=23, vocab_size=tokenizer.vocab_size)
+    decoder = replace(
+        config.decoder, **_HEADS, **tokens, context_dim=64, max_length=23, vocab_size=tokenizer.vocab_size
+    )
     model = Captioner(CaptionerConfig(encoder, decoder))
     return ModelBundle("caption", _drawn(model), _PICTURES, tokenizer=tokenizer, decoding={"max_tokens": 5})
 
@@ -126,7 +128,12 @@ def read(path: Path) -> None:
 
 def _use(pipeline: Any) -> None:
     if pipeline.bundle.task == "answer":
-        pipeline(draw(3), "is the fox on the wall?", maps="attention", **({"max_tokens": 2} if not pipeline.bundle.labels else {}))
+        pipeline(
+            draw(3),
+            "is the fox on the wall?",
+            maps="attention",
+            **({"max_tokens": 2} if not pipeline.bundle.labels else {}),
+        )
     elif pipeline.bundle.task == "transcribe":
         pipeline(0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(3)), max_tokens=2, num_beams=1)
     else:

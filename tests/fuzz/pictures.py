@@ -71,7 +71,9 @@ def samples() -> list[Sample]:
     found = []
     for name, image, options in wanted:
         written = io.BytesIO()
-        kind = {"tif": "TIFF", "jpg": "JPEG", "jp2": "JPEG2000", "j2k": "JPEG2000"}.get(name[-3:], name.rpartition(".")[2])
+        kind = {"tif": "TIFF", "jpg": "JPEG", "jp2": "JPEG2000", "j2k": "JPEG2000"}.get(
+            name[-3:], name.rpartition(".")[2]
+        )
         image.save(written, "PPM" if name[-3:] in ("pgm", "pbm", "pfm") else kind.upper(), **options)
         found.append(Sample.single(name, written.getvalue()))
     plain = b"P3 # words\n3 2 255\n" + b" ".join(b"%d" % (i * 13) for i in range(18)) + b"\n"

@@ -59,7 +59,9 @@ def repeat(data: bytes, random: Random) -> bytes:
 
 def insert(data: bytes, random: Random) -> bytes:
     at = position(data, random)
-    return data[:at] + random.choice((b"\0", b"\xff", b"\n", random.randbytes(7))) * random.choice((1, 4, 99)) + data[at:]
+    return (
+        data[:at] + random.choice((b"\0", b"\xff", b"\n", random.randbytes(7))) * random.choice((1, 4, 99)) + data[at:]
+    )
 
 
 def swap(data: bytes, random: Random) -> bytes:

@@ -40,5 +40,7 @@ class Sample:
     @classmethod
     def of_folder(cls, name: str, folder: Path, target: str = "") -> "Sample":
         """The files of a folder on disk."""
-        files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+        files = {
+            str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        }
         return cls(name, files, target)

@@ -77,9 +77,13 @@ def _run(read: Any, path: Path, scratch: Path) -> tuple[str, str]:
         read(path)
     except MultiattnError as error:
         message = str(error)
-        return ("foreign exception", f"unclear: {fault}: {message}") if (fault := _unclear(message, scratch)) else (
-            "clear error",
-            message,
+        return (
+            ("foreign exception", f"unclear: {fault}: {message}")
+            if (fault := _unclear(message, scratch))
+            else (
+                "clear error",
+                message,
+            )
         )
     except BaseException as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if str(_OWN) in f.filename] or [None]
