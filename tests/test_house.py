@@ -11,6 +11,7 @@ FLOORS = {
     "errors": -2,
     "resources": -1,
     "checks": -1,
+    "writing": -1,
     "registry": -1,
     "attention": 0,
     "blocks": 1,
