@@ -30,7 +30,9 @@ _SPACE = "▁"  # U+2581 is a space within a token, as in SentencePiece
 _BROKEN = "\ufffd"  # the character for bytes that are no character, or not yet
 _INSIDE = "'’-"  # punctuation that may be inside a word
 _MARKS = r"[.,;:?!¿¡…\"“”„«»()\[\]。、，？！]"
-_AROUND_WORDS = rf"(?<!\S){_MARKS}+|{_MARKS}+(?!\S)"  # marks next to a space or an end of the text: not 3.5
+_AROUND_WORDS = (
+    rf"(?<!\S){_MARKS}+|(?<!{_MARKS}){_MARKS}+(?!\S)"  # marks next to a space or an end of the text: not 3.5
+)
 _NO_MARKS = (
     normalizers.Replace(tokenizers.Regex(_AROUND_WORDS), " "),
     normalizers.Replace(tokenizers.Regex(r"\s+"), " "),
