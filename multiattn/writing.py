@@ -151,6 +151,17 @@ def write_json(path: str | Path, data: Mapping[str, object], *, allow_nan: bool 
     write_text(path, f"{text}\n", errors="backslashreplace")  # which is how JSON, too, writes half characters
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Write to an open file in the body; an error of the system that names no file gets the name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def remove_parts(folder: str | Path) -> None:
     """Remove what processes that were killed have left of unfinished files; only while no process writes there."""
     for entry in Path(folder).iterdir():
