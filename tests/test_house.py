@@ -12,6 +12,7 @@ FLOORS = {
     "resources": -1,
     "text_files": -1,
     "checks": -1,
+    "writing": -1,
     "registry": -1,
     "attention": 0,
     "blocks": 1,

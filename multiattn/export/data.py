@@ -1,7 +1,7 @@
 """A map on disk: the values in an npz file, everything else in a JSON file beside it. Pickle is never used."""
 
-import json
 import math
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from ..checks import require
 from ..errors import InputError, reading
 from ..maps.attention_map import AttentionMap
 from ..text_files import read_json_file, require_regular
-from .canvas import in_folder
+from ..writing import whole_file, write_json
 
 _FORMAT, _VERSION = "multiattn-map", 1
 _ENTRY = "values.npy"
@@ -26,13 +26,19 @@ def save_map(attention_map: AttentionMap, path: str | Path) -> None:
 
     Raises:
         InputError: `path` does not end in .npz.
+        OSError: A file cannot be written; both are as they were.
     """
-    path = in_folder(_npz(path))
-    np.savez_compressed(path, values=attention_map.values)
+    path = _npz(path)
+    beside = path.with_suffix(".json")
     facts = {"format": _FORMAT, "version": _VERSION, **attention_map.to_dict()}
-    path.with_suffix(".json").write_text(
-        json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(beside) as text, whole_file(path) as numbers:
+        write_json(text, facts, allow_nan=False)
+        with numbers.open("wb") as file:
+            np.savez_compressed(file, values=attention_map.values)
+        # the numbers take their place first: a process that is killed in between leaves no pair of two maps
+        if beside.is_file():
+            Path(os.path.realpath(beside)).unlink()
 
 
 def load_map(path: str | Path) -> AttentionMap:

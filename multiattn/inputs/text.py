@@ -18,6 +18,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from ..checks import require
 from ..errors import InputError, ModelError, reading
+from ..writing import write_text
 from .vocabulary import FILE, read_vocabulary
 
 SPECIALS = ("[PAD]", "[START]", "[END]", "[UNK]")
@@ -33,7 +34,9 @@ _SPACE = "▁"  # U+2581 is a space within a token, as in SentencePiece
 _BROKEN = "\ufffd"  # the character for bytes that are no character, or not yet
 _INSIDE = "'’-"  # punctuation that may be inside a word
 _MARKS = r"[.,;:?!¿¡…\"“”„«»()\[\]。、，？！]"
-_AROUND_WORDS = rf"(?<!\S){_MARKS}+|{_MARKS}+(?!\S)"  # marks next to a space or an end of the text: not 3.5
+_AROUND_WORDS = (
+    rf"(?<!\S){_MARKS}+|(?<!{_MARKS}){_MARKS}+(?!\S)"  # marks next to a space or an end of the text: not 3.5
+)
 _NO_MARKS = (
     normalizers.Replace(tokenizers.Regex(_AROUND_WORDS), " "),
     normalizers.Replace(tokenizers.Regex(r"\s+"), " "),
@@ -114,8 +117,8 @@ class Tokenizer:
         return self._backend.to_str(pretty=True)
 
     def save(self, directory: str | Path) -> None:
-        """Write `tokenizer.json` into an existing directory."""
-        (Path(directory) / FILE).write_text(self.to_json(), encoding="utf-8")
+        """Write `tokenizer.json` into a directory."""
+        write_text(Path(directory) / FILE, self.to_json())
 
     @classmethod
     def train(

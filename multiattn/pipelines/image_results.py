@@ -19,6 +19,7 @@ from ..export import (
     strip_png,
     write_page,
 )
+from ..export.canvas import PNGFile
 from ..inputs.damage import Damage
 from ..inputs.text import Word
 from ..maps import AttentionMap
@@ -65,7 +66,7 @@ class PictureMap(ImageMap):
     predictions: tuple[Prediction, ...] = field(repr=False)
     """The most likely classes, for the heading and the page."""
 
-    def save_png(self, path: str | Path) -> None:
+    def save_png(self, path: PNGFile) -> None:
         """Write the image with the map over it, a color bar and a caption."""
         first = self.predictions[0]
         caption = f"{first.label} {first.score:.1%} · {self.map.method.replace('_', ' ')}"
@@ -126,7 +127,7 @@ class CaptionMap(ImageMap):
     words: tuple[WrittenWord, ...] = field(repr=False)
     """Its words."""
 
-    def save_png(self, path: str | Path) -> None:
+    def save_png(self, path: PNGFile) -> None:
         """Write the image and, for each word, the image with the map of the word over it."""
         dependence = [word.image_dependence for word in self.words if word.image_dependence is not None]
         caption = f"{self.text} · {self.map.method}"
@@ -206,7 +207,7 @@ class AnswerMap(ImageMap):
         super().save(path)
         save_map(self.question, Path(path).with_suffix(".question.npz"))
 
-    def save_png(self, path: str | Path) -> None:
+    def save_png(self, path: PNGFile) -> None:
         """Write the image and, for each word of question and answer, the image with the map of the word over it."""
         question_png(self.question, self.map, self.picture, path)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import ModelError, reading
 
+WEIGHTS = "model.bin"
 _VERSION = 6
 _TYPES = (torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16)  # by their number
 _SCALE = "_scale"  # of `weight_scale`, which belongs to `weight`

@@ -12,7 +12,7 @@ from ..errors import ModelError
 from ..inputs.whisper_vocabulary import VOCABULARY_LIST
 from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle
-from .ct2_file import Variables, read_variables, write_variables
+from .ct2_file import WEIGHTS, Variables, read_variables, write_variables
 from .hf_common import TEXT, check_fixed
 from .hf_pictures import PREPROCESSOR
 from .json_files import check_value, read_architecture, tuples
@@ -32,7 +32,6 @@ from .whisper_common import (
 )
 
 NAME = "ct2-whisper"
-WEIGHTS = "model.bin"
 _SPEC, _REVISION = "WhisperSpec", 3
 _ACTIVATIONS = {1: "gelu_tanh", 3: "gelu", 4: "gelu_quick"}  # by their numbers there
 _FIXED = {"dropout": 0.0, "attention_dropout": 0.0}  # only training uses them

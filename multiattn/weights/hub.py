@@ -6,6 +6,7 @@ from pathlib import Path
 from ..errors import ModelError
 from ..registry import tasks
 from ..resources import shipped
+from .ct2_file import WEIGHTS as CT2
 from .tensor_files import INDEX, PICKLED, WEIGHTS, parts_of
 
 ORIGINALS = {".pth": "blip", ".pt": "whisper"}
@@ -16,7 +17,7 @@ _FILES = [
     *("config.json", WEIGHTS, f"{WEIGHTS}{INDEX}", f"{PICKLED}{INDEX}"),
     *("preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
-    "generation_config.json",
+    *("generation_config.json", "vocabulary.json", "vocabulary.txt"),
 ]
 
 
@@ -60,18 +61,18 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    # half a second, which a local model need not pay
-    from huggingface_hub import snapshot_download
+    from .hub_download import download
+    from .hub_errors import reason_of_failure
 
     try:
-        directory = Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+        directory = download(name, revision, _FILES)
         if others := _other_weights(directory):
-            directory = Path(snapshot_download(name, revision=revision, allow_patterns=[*_FILES, *others]))
+            directory = download(name, revision, [*_FILES, *others])
         return directory
     except ModelError:
         raise
     except Exception as error:  # the Hub's errors, a full disk, or an error of the HTTP library during the download
-        raise ModelError(_reason(error, name, revision)) from error
+        raise ModelError(reason_of_failure(error, name, revision)) from error
 
 
 def _other_weights(directory: Path) -> list[str]:
@@ -85,37 +86,4 @@ def _other_weights(directory: Path) -> list[str]:
     for name in (WEIGHTS, PICKLED):
         if (index := directory / f"{name}{INDEX}").exists():
             return [escape(part) for part in parts_of(index, Path(name).suffix)]
-    return [PICKLED]
-
-
-def _reason(error: Exception, name: str, revision: str | None) -> str:
-    """Return why a download failed, and what to do."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    url = f"https://huggingface.co/{name}"
-    offline = "HF_HUB_OFFLINE is set: unset it, or download the model once beforehand"
-    unreachable = "the Hugging Face Hub cannot be reached: check the spelling and the network"
-    reasons: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
-        # before its base class, RepositoryNotFoundError
-        (GatedRepoError, f"{name} is gated: accept its terms at {url}, then log in with `hf auth login`"),
-        (
-            (RepositoryNotFoundError, HFValidationError),
-            f"there is no model {name}: it is no directory here and not on the Hugging Face Hub: "
-            "check the spelling; if it is private, log in with `hf auth login`",
-        ),
-        (RevisionNotFoundError, f"{name} has no revision {revision}: see {url}/tree/main for those it has"),
-        (
-            LocalEntryNotFoundError,
-            f"{name} is no directory here and not in the local cache, and "
-            f"{offline if constants.HF_HUB_OFFLINE else unreachable}",
-        ),
-        (Exception, f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"),
-    )
-    return next(reason for kinds, reason in reasons if isinstance(error, kinds))
+    return [PICKLED, CT2]

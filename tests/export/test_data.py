@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -258,3 +259,30 @@ def test_a_folder_or_a_pipe_in_the_place_of_a_file_is_named(saved, name):
         make(path)
         with pytest.raises(InputError, match=f"{name} must be a readable file, but opening it fails instead: "):
             load_map(saved)
+
+
+def test_a_kill_between_the_two_files_leaves_no_pair_of_two_maps(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    move, seen = Path.replace, []
+
+    def watched(part: Path, place: Path) -> Path:
+        seen.append(sorted(file.suffix for file in saved.parent.iterdir() if not file.name.startswith(".")))
+        return move(part, place)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    save_map(load_map(saved), saved)
+    assert seen[-2:] == [[".npz"], [".npz"]]
+    assert sorted(file.suffix for file in saved.parent.iterdir()) == [".json", ".npz"]
+
+
+def test_a_full_disk_leaves_the_map_that_was_there(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_map(saved)
+
+    def full(*args: object, **arrays: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        save_map(before, saved)
+    assert raised.value.filename == str(saved)
+    assert load_map(saved).equals(before)
+    assert len(list(saved.parent.iterdir())) == 2
