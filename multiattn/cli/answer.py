@@ -10,6 +10,7 @@ from .map_files import Written
 from .options import (
     BAD_FILES,
     MAP_FILES,
+    WRITING,
     Option,
     Parser,
     UsageError,
@@ -20,6 +21,7 @@ from .options import (
     not_empty,
     paths_of,
     results_of,
+    writing,
 )
 from .predict import Job, Predictor, block, score_line
 from .questions_file import read_answers, read_questions
@@ -119,6 +121,7 @@ def parser() -> Parser:
             "for a model that writes: beams of the search; 1 takes the most likely token each time (default: the "
             "model's own, or 3; at least --top-k)"
         ),
+        *writing("written answer"),
         *results_of("answer"),
         prog="multiattn answer",
         description=_DESCRIPTION,
@@ -135,7 +138,7 @@ class AnswerQuestions(Predictor["Answer"]):
     """One run of the command."""
 
     task = "answer"
-    options = ("top_k", "first_token", "num_beams")
+    options = ("top_k", "first_token", "num_beams", *WRITING)
 
     def __init__(self, args: argparse.Namespace) -> None:
         if args.questions and (args.paths or args.question):

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from ..inputs.files import PICTURES, Kind
 from ..registry import load_part, task_spec
@@ -22,6 +22,7 @@ from .output import Report, printable, say, spinner
 if TYPE_CHECKING:
     from ..errors import InputError
     from ..pipelines import Failure, Result
+    from ..pipelines.base import Pipeline
 
 _Result = TypeVar("_Result", bound="Result")
 
@@ -93,8 +94,20 @@ class Predictor(ABC, Generic[_Result]):
         """Load the model, and return the results for all jobs in order, computed as they are taken."""
         options = self.stream_options()
         pipeline = load_part("multiattn:load")(self.args.model, task=self.task, device=self.args.device)
+        self.loaded(pipeline)
         results: Iterator[_Result | Failure] = pipeline.stream([job.input for job in jobs], **options)
         return results
+
+    def loaded(self, pipeline: "Pipeline[Any]") -> None:
+        """Check the options against the model that has been loaded; nothing by default.
+
+        Raises:
+            UsageError: An option does not go with it.
+        """
+
+    def shown(self, result: _Result) -> _Result | None:
+        """Return what is written of a result, by default all of it; None to leave it out, which is no failure."""
+        return result
 
     @staticmethod
     @abstractmethod
@@ -142,7 +155,7 @@ class Predictor(ABC, Generic[_Result]):
 
     def _finish(self, results: "list[_Result | Failure]", map_files: MapFiles | None, said: set[str]) -> int:
         """Write the results of one job; return the number of failures. A message in `said` is not repeated."""
-        good = [result for result in results if result.error is None]
+        good = [shown for result in results if result.error is None and (shown := self.shown(result)) is not None]
         files: Iterator[Written] = iter(())
         if map_files and any(result.maps for result in good):
             files = iter(map_files.write(good, lambda page: self.save_page(good, page)))
@@ -158,8 +171,9 @@ class Predictor(ABC, Generic[_Result]):
                 self._say(f"{result.file} {result.damaged}", said)
             if remark := self.remark(result):
                 self._say(remark, said)
-            self.write(result, next(files, None))
-        return len(results) - len(good)
+            if (shown := self.shown(result)) is not None:
+                self.write(shown, next(files, None))
+        return sum(result.error is not None for result in results)
 
     def _say(self, message: str, said: set[str]) -> None:
         if message not in said:

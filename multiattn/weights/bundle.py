@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.common import without_weights
+from ..models.scores import SCORE_FUNCTIONS, ScoreFunction
 from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
 from .state import WEIGHTS, load_into, read_tensors, write_tensors
@@ -52,6 +53,10 @@ class ModelBundle:
     labels: tuple[str, ...] = ()
     """A name for each score of a classifier, empty for a model without a head; or the closed list of answers."""
 
+    score_function: ScoreFunction = "softmax"
+    """How the outputs of a classifier become scores. With one label, a softmax, which would be 1 for every picture, is
+    replaced by a sigmoid, as transformers does. Not used by a model without a head, or of another task."""
+
     tokenizer: Tokenizer | None = None
     """For a model that reads or writes text; None for others, and for a model that was loaded without it."""
 
@@ -71,6 +76,11 @@ class ModelBundle:
 
     card: dict[str, Any] = field(default_factory=dict)
     """Facts about the model that nothing is computed from: data, recipe, accuracy, origin."""
+
+    def __post_init__(self) -> None:
+        """Replace the softmax over a single output."""
+        if self.score_function == "softmax" and len(self.labels) == 1:
+            self.score_function = "sigmoid"
 
     @property
     def config(self) -> Any:
@@ -143,6 +153,11 @@ class ModelBundle:
         if spec.num_labels and len(self.labels) != (count := value_at(self.config, spec.num_labels)):
             raise ModelError(
                 f"{where} must have a label for each of {count} {many}, but has {len(self.labels)} instead"
+            )
+        if self.score_function not in SCORE_FUNCTIONS:
+            raise ModelError(
+                f"{where}: `score_function` must be one of {', '.join(SCORE_FUNCTIONS)}, but is "
+                f"{short(self.score_function)} instead"
             )
         if spec.unique_labels and len(set(self.labels)) < len(self.labels):
             twice = next(label for i, label in enumerate(self.labels) if label in self.labels[:i])

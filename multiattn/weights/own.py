@@ -35,6 +35,11 @@ def _keys(spec: TaskSpec) -> set[str]:
     return keys | {name for name, is_there in optional.items() if is_there}
 
 
+def _stated(spec: TaskSpec) -> set[str]:
+    """Return the keys that are stated only where they are not at their defaults: a directory without them is older."""
+    return {"score_function"} if spec.scores_labels else set()
+
+
 def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read a directory of ours.
 
@@ -55,7 +60,7 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     if (task := config.get("task")) not in tasks():
         raise ModelError(f"{where}: `task` must be one of {', '.join(tasks())}, but is {task!r} instead")
     spec = task_spec(task)
-    if config.keys() != (keys := _keys(spec)):
+    if config.keys() - _stated(spec) != (keys := _keys(spec)):
         raise ModelError(
             f"{where} must have the keys {', '.join(sorted(keys))}, but has {', '.join(sorted(config))} instead"
         )
@@ -76,6 +81,7 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
         model=build_model(architecture, directory, without=without),
         preprocessing=prepared,
         labels=tuple(labels),
+        score_function=config.get("score_function", "softmax"),
         decoding=read_decoding(decoding),
         card=dict(card),
     )
@@ -101,6 +107,8 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     }
     keys = _keys(task_spec(bundle.task))
     files = {CONFIG: {name: value for name, value in config.items() if name in keys}}
+    if bundle.score_function != "softmax" and "score_function" in _stated(task_spec(bundle.task)):
+        files[CONFIG]["score_function"] = bundle.score_function
     if bundle.tokenizer is not None:
         files[TOKENIZER] = json.loads(bundle.tokenizer.to_json())
     return files

@@ -80,11 +80,12 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         kind = read_part(config, part, where=str(path)).get("model_type")
         if kind != wanted:
             raise ModelError(f"{path}: `model_type` of the {part} must be {wanted}, but is {kind} instead")
+    architecture = _read_structure(config, where=str(path))
     return ModelBundle(
         task="caption",
         tokenizer=Tokenizer.load(directory),
-        model=build_model(_read_structure(config, where=str(path)), directory, table=TABLE),
-        preprocessing=read_preprocessing(directory),
+        model=build_model(architecture, directory, table=TABLE),
+        preprocessing=read_preprocessing(directory, channels=architecture.encoder.in_channels),
         decoding=read_decoding(directory, config),
         card={"architecture": "VisionEncoderDecoderModel"},
     )
