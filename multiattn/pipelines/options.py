@@ -62,6 +62,9 @@ class CaptionOptions(TypedDict, total=False):
     max_tokens: int | None
     """The longest caption in tokens, including the end token and without the prompt; by default 30."""
 
+    length_penalty: float | None
+    """Exponent of the length by which beam search divides a text's score; above 0 favors long texts. By default 1."""
+
     min_tokens: int | None
     """The shortest caption in tokens, without the end token; by default 0."""
 
@@ -70,9 +73,6 @@ class CaptionOptions(TypedDict, total=False):
 
     repetition_penalty: float | None
     """Above 1 makes tokens that are in the text already less likely, prompt included. By default 1."""
-
-    length_penalty: float | None
-    """Exponent of the length by which beam search divides a text's score; above 0 favors long texts. By default 1."""
 
     sample: bool | None
     """Draw each token from the model's probabilities instead of searching for the likeliest text. By default False."""

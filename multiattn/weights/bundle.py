@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.common import without_weights
-from ..models.scores import SCORE_FUNCTIONS, ScoreFunction
+from ..models.scores import ScoreFunction
 from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
 from .state import WEIGHTS, load_into, read_tensors, write_tensors
@@ -153,11 +153,6 @@ class ModelBundle:
         if spec.num_labels and len(self.labels) != (count := value_at(self.config, spec.num_labels)):
             raise ModelError(
                 f"{where} must have a label for each of {count} {many}, but has {len(self.labels)} instead"
-            )
-        if self.score_function not in SCORE_FUNCTIONS:
-            raise ModelError(
-                f"{where}: `score_function` must be one of {', '.join(SCORE_FUNCTIONS)}, but is "
-                f"{short(self.score_function)} instead"
             )
         if spec.unique_labels and len(set(self.labels)) < len(self.labels):
             twice = next(label for i, label in enumerate(self.labels) if label in self.labels[:i])

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
+from ..models.scores import SCORE_FUNCTIONS
 from ..registry import TaskSpec, load_part, model_kind, task_spec, tasks
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
 from .json_files import check_value, read_architecture, read_part, short, tuples
@@ -68,6 +69,11 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     are_names = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     check_value(are_names, "labels", must="a list of names", value=short(labels), where=where)
     check_value(kind in spec.models, "kind", must=f"one of {', '.join(spec.models)}", value=short(kind), where=where)
+    function = config.get("score_function", "softmax")
+    known = function in SCORE_FUNCTIONS
+    check_value(
+        known, "score_function", must=f"one of {', '.join(SCORE_FUNCTIONS)}", value=short(function), where=where
+    )
     decoding, card = (read_part(config, name, where=where) for name in ("decoding", "card"))
     preprocessing = AudioPreprocessing if spec.reads == "audio" else ImagePreprocessing
     try:
@@ -81,7 +87,7 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
         model=build_model(architecture, directory, without=without),
         preprocessing=prepared,
         labels=tuple(labels),
-        score_function=config.get("score_function", "softmax"),
+        score_function=function,
         decoding=read_decoding(decoding),
         card=dict(card),
     )
