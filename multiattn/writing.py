@@ -146,7 +146,7 @@ def write_text(path: str | Path, text: str, *, errors: Literal["replace", "backs
 
 
 def write_json(path: str | Path, data: Mapping[str, object] | list[object], *, allow_nan: bool = True) -> None:
-    """Write an object or a list so that a person can read it and a diff shows one change a line; whole or not at all."""
+    """Write an object or a list so that a person can read it and a diff shows one change a line; or nothing."""
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=allow_nan)
     write_text(path, f"{text}\n", errors="backslashreplace")  # which is how JSON, too, writes half characters
 

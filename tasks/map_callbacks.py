@@ -55,7 +55,7 @@ class _DrawsMaps(Callback, ABC):
 
     @abstractmethod
     def draw(
-        self, task: Any, images: Float32[Tensor, "b 3 h w"], drawings: Sequence[_Drawing], *, subtitle: str
+        self, task: Any, images: Float32[Tensor, "b c h w"], drawings: Sequence[_Drawing], *, subtitle: str
     ) -> None:
         """Write the file of each drawing.
 
@@ -120,7 +120,7 @@ class MapsWhileTraining(_DrawsMaps):
         super().__init__(every_n_epochs, pictures, method)
 
     def draw(
-        self, task: Any, images: Float32[Tensor, "b 3 h w"], drawings: Sequence[_Drawing], *, subtitle: str
+        self, task: Any, images: Float32[Tensor, "b c h w"], drawings: Sequence[_Drawing], *, subtitle: str
     ) -> None:
         """Draw the map of the predicted label."""
         scores, labels = task.model(images).float().softmax(dim=-1).max(dim=-1)  # (b,)
@@ -153,7 +153,7 @@ class WordMapsWhileTraining(_DrawsMaps):
         super().__init__(every_n_epochs, pictures, method)
 
     def draw(
-        self, task: Any, images: Float32[Tensor, "b 3 h w"], drawings: Sequence[_Drawing], *, subtitle: str
+        self, task: Any, images: Float32[Tensor, "b c h w"], drawings: Sequence[_Drawing], *, subtitle: str
     ) -> None:
         """Draw a strip of the caption's words; the picture alone where the caption is empty."""
         for row, (caption, drawing) in enumerate(zip(task.captions(images), drawings, strict=True)):

@@ -186,7 +186,7 @@ class TranscribeData(TextData[TranscribeNeeds]):
 
     @cached_property
     def _training_seconds(self) -> Sequence[float]:
-        """Length of each training item, stated by its file or counted; of a concatenation, from the mean clip and pause."""
+        """Length of each training item, stated or counted; of a concatenation, from the mean clip and pause."""
         seconds = [_seconds(path) for path, _ in self.files("train").items]
         if self.join is None:
             return seconds

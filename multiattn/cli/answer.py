@@ -15,6 +15,7 @@ from .options import (
     INPUTS,
     MAP_FILES,
     RECORDS,
+    WRITING,
     Option,
     Parser,
     UsageError,
@@ -26,6 +27,7 @@ from .options import (
     not_empty,
     paths_of,
     results_of,
+    writing,
 )
 from .predict import Job, Predictor, block, score_line
 from .questions_file import read_answers, read_questions
@@ -135,6 +137,7 @@ def parser() -> Parser:
             "for a model that writes: beams of the search; 1 takes the most likely token each time (default: the "
             "model's own, or 3; at least --top-k)"
         ),
+        *writing("written answer"),
         *results_of("answer"),
         prog="multiattn answer",
         description=_DESCRIPTION,
@@ -160,7 +163,7 @@ class AnswerQuestions(Predictor["Answer"]):
         Column("words"),
         Column("first_token"),
     )
-    options = ("top_k", "first_token", "num_beams")
+    options = ("top_k", "first_token", "num_beams", *WRITING)
 
     def __init__(self, args: argparse.Namespace) -> None:
         if args.questions and (args.paths or args.question or args.files):

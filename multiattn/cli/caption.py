@@ -10,6 +10,7 @@ from .options import (
     INPUTS,
     MAP_FILES,
     RECORDS,
+    WRITING,
     Option,
     Parser,
     UsageError,
@@ -19,11 +20,11 @@ from .options import (
     length_penalty,
     listed_files,
     model_of,
-    not_blank,
     paths_of,
     results_of,
     seed,
     share,
+    writing,
 )
 from .output import printable
 from .predict import Predictor, block, score_line
@@ -61,6 +62,7 @@ examples
   multiattn caption photos/ --beams 5 --max-tokens 20
   multiattn caption photo.jpg --sample --top-p 0.9 --seed 3 --candidates 5
   multiattn caption photo.jpg --prompt 'a photograph of' --model BLIP-FOLDER
+  multiattn caption photo.jpg --no-prompt --model BLIP-FOLDER
   multiattn caption photos/ --format json --maps out/ --map-method all
 
 with --format json, each line is one object ("candidates" where more than one is
@@ -85,6 +87,14 @@ language model rather than from the picture.
 """
 
 
+def _prompt(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(
+            f"must have more than spaces, but is {text!r} instead; --no-prompt is for none"
+        )
+    return text
+
+
 def parser() -> Parser:
     """The command's options."""
     return Parser(
@@ -101,6 +111,7 @@ def parser() -> Parser:
             at_least_one,
             "the longest caption, in tokens with the one for its end (default: the model's own, or 30)",
         ),
+        *writing("caption"),
         Option(
             "--length-penalty",
             "X",
@@ -118,8 +129,13 @@ def parser() -> Parser:
         Option(
             "--prompt",
             "TEXT",
-            not_blank,
+            _prompt,
             "what the caption begins with (default: the model's own prompt, which is left out of the caption)",
+        ),
+        Option(
+            "--no-prompt",
+            action="store_true",
+            help="leave out the model's own prompt: the model writes from the first word on",
         ),
         Option(
             "--sample",
@@ -166,7 +182,16 @@ class Caption(Predictor["CaptionResult"]):
 
     task = "caption"
     columns = (Column("text"), Column("score", is_number=True), Column("candidates"), Column("words"))
-    options = ("num_beams", "max_tokens", "length_penalty", "num_return_sequences", "prompt", "sample", *_FOR_SAMPLING)
+    options = (
+        "num_beams",
+        "max_tokens",
+        *WRITING,
+        "length_penalty",
+        "num_return_sequences",
+        "prompt",
+        "sample",
+        *_FOR_SAMPLING,
+    )
 
     def __init__(self, args: argparse.Namespace) -> None:
         if not args.sample:
@@ -182,6 +207,10 @@ class Caption(Predictor["CaptionResult"]):
             raise UsageError("--beams and --sample are two ways to find a caption; give one")
         elif args.resume:
             raise UsageError("--resume gives what a run without interruption gives, and --sample what chance gives")
+        if args.no_prompt:
+            if args.prompt is not None:
+                raise UsageError("--prompt says what captions begin with, and --no-prompt that nothing; give one")
+            args.prompt = ""
         super().__init__(args)
 
     @staticmethod

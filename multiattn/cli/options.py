@@ -146,10 +146,12 @@ def _number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Numb
     return read
 
 
+at_least_zero = _number(int, "a whole number of at least 0", lambda value: value >= 0)
 at_least_one = _number(int, "a whole number of at least 1", lambda value: value >= 1)
 seed = _number(int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value < 2**64)  # as torch's generators
 length_penalty = _number(float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
 above_zero = _number(float, "a number above 0", lambda value: 0 < value < math.inf)
+finite = _number(float, "a number", math.isfinite)
 share = _number(float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
@@ -251,6 +253,34 @@ def out_file(more: str = "") -> Option:
 def beams(help: str) -> Option:
     """`--beams`, the width of the search."""
     return Option("--beams", "N", at_least_one, help, dest="num_beams")
+
+
+WRITING = ("min_tokens", "no_repeat_ngram", "repetition_penalty")
+"""The options of `writing`, by their names in the pipelines."""
+
+
+def writing(text: str) -> tuple[Option, ...]:
+    """`--min-tokens`, `--no-repeat-ngram` and `--repetition-penalty` for a text that is written."""
+    return (
+        Option(
+            "--min-tokens",
+            "N",
+            at_least_zero,
+            f"the shortest {text}, in tokens without the one for its end (default: the model's own, or 0)",
+        ),
+        Option(
+            "--no-repeat-ngram",
+            "N",
+            at_least_zero,
+            f"no N tokens in a row come twice in a {text}; 0 for no such rule (default: the model's own, or 0)",
+        ),
+        Option(
+            "--repetition-penalty",
+            "X",
+            above_zero,
+            f"above 1 makes tokens that are in the {text} already less likely (default: the model's own, or 1)",
+        ),
+    )
 
 
 def maps_of(task: str) -> tuple[Option, Option]:

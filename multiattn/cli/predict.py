@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..inputs.files import PICTURES, Kind
 from ..inputs.walk import Unusable
@@ -28,6 +28,7 @@ from .records import FORMATS, Column, Record, columns, csv_line, json_line, key_
 if TYPE_CHECKING:
     from ..errors import InputError
     from ..pipelines import Failure, Result
+    from ..pipelines.base import Pipeline
 
 __all__ = ["Job", "Predictor", "block", "record_of", "score_line"]
 
@@ -113,8 +114,16 @@ class Predictor(ABC, Generic[_Result]):
         """Load the model, and return the results for all jobs in order, computed as they are taken."""
         options = self.stream_options()
         pipeline = load_part("multiattn:load")(self.args.model, task=self.task, device=self.args.device)
+        self.loaded(pipeline)
         results: Iterator[_Result | Failure] = pipeline.stream((job.input for job in jobs), **options)
         return results
+
+    def loaded(self, pipeline: "Pipeline[Any]") -> None:
+        """Check the options against the model that has been loaded; nothing by default.
+
+        Raises:
+            UsageError: An option does not go with it.
+        """
 
     @staticmethod
     @abstractmethod

@@ -1,6 +1,6 @@
 """The preprocessing of a picture: an upright RGB picture to a model's input.
 
-Dimensions: h, w = height and width of the model's input in pixels.
+Dimensions: h, w = height and width of the model's input in pixels, c = the channels that the model reads.
 """
 
 import math
@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float32
 from PIL import Image
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from ..checks import check_choices, check_rules, require, require_fields
 from ..errors import InputError, ModelError
+from .channels import MODES, channels_first, in_channels
 from .geometry import Fit, Geometry, as_json
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -53,10 +53,11 @@ class ImagePreprocessing:
     nothing is cropped or padded. At most 8192 pixels."""
     interpolation: Interpolation
     """The filter of the resize; all except "nearest" are antialiased when the picture shrinks."""
-    mean: tuple[float, float, float]
-    """Subtracted from red, green and blue after `rescale`; at most a million."""
-    std: tuple[float, float, float]
-    """Divides red, green and blue after `mean` is subtracted; from a millionth to a million."""
+    mean: tuple[float, ...]
+    """Subtracted from red, green and blue after `rescale`; at most a million. One number is for a model that reads the
+    luminance, four are for one that reads red, green, blue and alpha."""
+    std: tuple[float, ...]
+    """Divides red, green and blue after `mean` is subtracted; as many numbers, from a millionth to a million."""
     rescale: float = 1 / 255
     """Multiplies the 8-bit values first; from a millionth to a million."""
 
@@ -78,34 +79,42 @@ class ImagePreprocessing:
         in_range = "finite and above 0, from a millionth to a million"
         check_rules(
             self,
+            ("mean", len(self.mean) in MODES, "a number for each of 1, 3 or 4 channels"),
+            ("std", len(self.std) == len(self.mean), f"as many numbers as `mean` ({len(self.mean)})"),
             ("mean", all(abs(value) <= _NUMBERS[1] for value in self.mean), "finite, and at most a million"),
             ("std", all(_NUMBERS[0] <= value <= _NUMBERS[1] for value in self.std), in_range),
             ("rescale", _NUMBERS[0] <= self.rescale <= _NUMBERS[1], in_range),
             error=ModelError,
         )
 
+    @property
+    def channels(self) -> int:
+        """The channels that the model reads: 1 for the luminance, 3 for RGB, 4 for RGB and alpha."""
+        return len(self.mean)
+
     def __call__(
         self, picture: Image.Image, *, source_size: tuple[int, int] | None = None
-    ) -> tuple[Float32[Tensor, "3 h w"], Geometry]:
+    ) -> tuple[Float32[Tensor, "c h w"], Geometry]:
         """Turn a picture into the model's input.
 
         Args:
-            picture: Upright RGB, as `load_image` returns it.
+            picture: Upright RGB, as `load_image` returns it; or already of the mode that the model reads, L or RGBA.
             source_size: Height and width of the picture that `picture` is a scaled copy of; None for its own.
 
         Returns:
             The input, and its box in a picture of `source_size`.
 
         Raises:
-            InputError: The picture is not RGB, or so elongated that it would be resized to more than 89 million pixels.
+            InputError: The picture is of another mode, or so elongated that it would be resized to more than 89 million
+                pixels.
         """
-        if picture.mode != "RGB":
+        if picture.mode not in ("RGB", MODES[self.channels]):
             raise InputError(f"`picture` must be in mode RGB, but is {picture.mode} instead. Use `load_image`.")
         geometry = self.geometry(source_size or (picture.height, picture.width))
-        pixels = torch.from_numpy(np.array(self._to_geometry(picture, geometry))).permute(2, 0, 1)  # [3, h, w]
+        pixels = channels_first(self._to_geometry(in_channels(picture, self.channels), geometry))  # [c, h, w]
         # in float64 the product rounds to the same float32 as torchvision's division by 255
         values = (pixels.double() * self.rescale).float()
-        mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (self.mean, self.std))
+        mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
         return values.sub_(mean).div_(std).contiguous(), geometry
 
     def resized(self, picture: Image.Image) -> Image.Image:

@@ -24,7 +24,7 @@ from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_a
 from .base import (
     Pipeline,
     Prepared,
-    check_color,
+    check_channels,
     chosen_methods,
     prepared_batches,
     the_only,
@@ -57,14 +57,14 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is for another task or reads no color images, or the device does not exist.
+        ModelError: The model is for another task, no image has the channels that it reads, or there is no such device.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.require(VQA, SingleStream)
         self._tokenizer = tokenizer_of(bundle)
         if isinstance(model, VQA):
-            check_color(model.config.encoder, source=bundle.source)
+            check_channels(model.config.encoder, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device)
         self._decoder = model.decoder if isinstance(model, VQA) else None
         if isinstance(model, VQA):

@@ -218,7 +218,7 @@ class _Images(NamedTuple):
     """Encoded images of one size."""
 
     items: list[Prepared]
-    pixels: Tensor  # (b, 3, h, w)
+    pixels: Tensor  # (b, c, h, w)
     context: Tensor | ProjectedContext
 
     def select(self, rows: Sequence[int]) -> "_Images":

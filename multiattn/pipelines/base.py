@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..checks import require
 from ..errors import InputError, ModelError
-from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, read_image
+from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, channels, read_image
 from ..inputs.damage import Damage
 from ..inputs.fetch import stream_of
 from ..inputs.files import MAX_PIXELS
@@ -99,16 +99,17 @@ def tokenizer_of(bundle: ModelBundle) -> Tokenizer:
     return bundle.tokenizer
 
 
-def check_color(encoder: ViTConfig, *, source: str) -> None:
-    """Refuse a model that does not read color images, which is what `load_image` gives.
+def check_channels(encoder: ViTConfig, preprocessing: ImagePreprocessing, *, source: str) -> None:
+    """Check that the preprocessing gives the channels that a model reads, and that an image has these.
 
     Raises:
-        ModelError: It has another number of channels.
+        ModelError: It does not.
     """
-    if encoder.in_channels != 3:
+    channels.check_channels(encoder.in_channels, where=source)
+    if preprocessing.channels != encoder.in_channels:
         raise ModelError(
-            f"{source}: the model's `in_channels` must be 3 (red, green and blue), but is {encoder.in_channels} "
-            "instead: use or fine-tune a model for color pictures."
+            f"{source}: `preprocessing.mean` must have a number for each of the model's channels "
+            f"({encoder.in_channels}), but has {preprocessing.channels} instead: correct it in the model's files"
         )
 
 
@@ -166,7 +167,7 @@ class Prepared(NamedTuple):
 
     file: str | None
     picture: Image.Image
-    pixels: Tensor  # (3, h, w)
+    pixels: Tensor  # (c, h, w), of the channels that the model reads
     geometry: Geometry
     damaged: Damage | None = None
     remark: str | None = None
@@ -245,12 +246,13 @@ def _prepare(
     file = str(picture) if isinstance(picture, str | Path | NamedStream) else None
     try:
         read = read_image(picture, strict=strict, max_pixels=max_pixels)
-        pixels, geometry = preprocessing(read.picture, source_size=read.size)  # (3, h, w)
+        picked = channels.with_alpha(picture, read.picture) if preprocessing.channels == 4 else read.picture
+        pixels, geometry = preprocessing(picked, source_size=read.size)  # (c, h, w)
     except InputError as error:
         return Failure(file, error)
     return Prepared(file, read.picture, pixels, geometry, read.damaged, read.remark)
 
 
 def stacked(batch: Sequence[Prepared], device: torch.device) -> Tensor:
-    """Return the pixels of images of one size as a batch (b, 3, h, w) on the device."""
+    """Return the pixels of images of one size as a batch (b, c, h, w) on the device."""
     return torch.stack([item.pixels for item in batch]).to(device)

@@ -34,7 +34,7 @@ from ..weights import ModelBundle
 from .base import (
     Pipeline,
     Prepared,
-    check_color,
+    check_channels,
     chosen_methods,
     one_or_all,
     stacked,
@@ -55,13 +55,13 @@ class CaptionPipeline(Pipeline[Captioner]):
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is for another task or reads no color images, or the device does not exist.
+        ModelError: The model is for another task, no image has the channels that it reads, or there is no such device.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.require(Captioner)
         self._tokenizer = tokenizer_of(bundle)
-        check_color(model.config.encoder, source=bundle.source)
+        check_channels(model.config.encoder, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device)
         lay_out_for_decoding(self._model.decoder)
 
@@ -234,7 +234,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         """Add the maps of the best captions, from a replay of their tokens: right for beam search and sampling alike.
 
         Args:
-            images: The preprocessed images (b, 3, h, w).
+            images: The preprocessed images (b, c, h, w).
             context: What the decoder made of them.
             batch: The same images with their sources.
             results: Their results without maps.

@@ -1,7 +1,7 @@
 """The classification pipeline: images in, labels with their scores and attention maps out.
 
-The way of one image: `read_image` -> `ImagePreprocessing` -> the model -> softmax -> the best labels; and with maps
-`explain`, for the best label.
+The way of one image: `read_image` -> `ImagePreprocessing` -> the model -> softmax, or what the model states instead ->
+the best labels; and with maps `explain`, for the best label.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,12 +15,12 @@ from ..errors import ModelError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
 from ..maps import METHODS, attention_stack, explain
-from ..models import ViT
+from ..models import SCORE_KINDS, ScoreKind, ViT, scores_of
 from ..weights import ModelBundle
 from .base import (
     Pipeline,
     Prepared,
-    check_color,
+    check_channels,
     chosen_methods,
     one_or_all,
     stacked,
@@ -38,7 +38,8 @@ class ClassifyPipeline(Pipeline[ViT]):
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is for another task, has no labels or reads no color images, or the device does not exist.
+        ModelError: The model is for another task, has no labels, or no image has the channels that it reads; or the
+            device does not exist.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
@@ -48,13 +49,18 @@ class ClassifyPipeline(Pipeline[ViT]):
                 f"{bundle.source} must have labels, but is a model without a head instead: fine-tune it first, with "
                 "`multiattn fit --config configs/classify/finetune.yaml`."
             )
-        check_color(model.config, source=bundle.source)
+        check_channels(model.config, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the model's outputs."""
         return self.bundle.labels
+
+    @property
+    def score_kind(self) -> ScoreKind:
+        """What the scores of its results are."""
+        return SCORE_KINDS[self.bundle.score_function]
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here
@@ -138,7 +144,7 @@ class ClassifyPipeline(Pipeline[ViT]):
     def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
-            scores = self._model(images).float().softmax(dim=-1)  # (b, classes)
+            scores = scores_of(self._model(images), self.bundle.score_function)  # (b, classes)
             best, classes = scores.topk(min(top_k, scores.shape[-1]))  # (b, k)
         rows = zip(best.tolist(), classes.tolist(), strict=True)
         predictions = [
@@ -156,10 +162,12 @@ class ClassifyPipeline(Pipeline[ViT]):
                 file=item.file,
                 predictions=predictions[i],
                 maps=tuple(
-                    PictureMap(maps[i], item.picture, item.title, stacks[i], predictions[i]) for maps in by_method
+                    PictureMap(maps[i], item.picture, item.title, stacks[i], predictions[i], self.score_kind)
+                    for maps in by_method
                 ),
                 damaged=item.damaged,
                 remark=item.remark,
+                score_kind=self.score_kind,
             )
             for i, item in enumerate(batch)
         ]

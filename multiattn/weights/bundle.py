@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.common import without_weights
+from ..models.scores import ScoreFunction
 from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
 from .sizes import MOST_FRESH, check_sizes
@@ -53,6 +54,10 @@ class ModelBundle:
     labels: tuple[str, ...] = ()
     """A name for each score of a classifier, empty for a model without a head; or the closed list of answers."""
 
+    score_function: ScoreFunction = "softmax"
+    """How the outputs of a classifier become scores. With one label, a softmax, which would be 1 for every picture, is
+    replaced by a sigmoid, as transformers does. Not used by a model without a head, or of another task."""
+
     tokenizer: Tokenizer | None = None
     """For a model that reads or writes text; None for others, and for a model that was loaded without it."""
 
@@ -72,6 +77,11 @@ class ModelBundle:
 
     card: dict[str, Any] = field(default_factory=dict)
     """Facts about the model that nothing is computed from: data, recipe, accuracy, origin."""
+
+    def __post_init__(self) -> None:
+        """Replace the softmax over a single output."""
+        if self.score_function == "softmax" and len(self.labels) == 1:
+            self.score_function = "sigmoid"
 
     @property
     def config(self) -> Any:

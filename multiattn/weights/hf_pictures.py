@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing
+from ..inputs.channels import check_channels
 from .json_files import check_value, read_json, short
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -47,12 +48,13 @@ _MOST_SIDE = 8192  # pixels of a model's input
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
-def read_preprocessing(directory: Path, kind: str = VIT) -> ImagePreprocessing:
+def read_preprocessing(directory: Path, kind: str = VIT, *, channels: int = 3) -> ImagePreprocessing:
     """Read the preprocessing of images from the file of transformers' processor, in its older or its current form.
 
     Args:
         directory: The model's directory.
         kind: The class of `PROCESSORS` that a file means which states none.
+        channels: The number that the model reads.
 
     Raises:
         ModelError: The processor does something that ours does not.
@@ -65,7 +67,7 @@ def read_preprocessing(directory: Path, kind: str = VIT) -> ImagePreprocessing:
         size = _read_size(data.get("crop_size", 224), square=True, where=f"{path}: `crop_size`")
     if isinstance(size, int):
         raise ModelError(f"{path}: `size` must have a height and a width where nothing is cropped, but has not")
-    return as_preprocessing(data, size=size, resize_to=resize_to, where=str(path))
+    return as_preprocessing(data, size=size, resize_to=resize_to, channels=channels, where=str(path))
 
 
 def read_processor(
@@ -133,12 +135,17 @@ def find_processor(directory: Path, part: str) -> tuple[Path, Mapping[str, Any] 
 
 
 def as_preprocessing(
-    data: Mapping[str, Any], *, size: tuple[int, int], resize_to: tuple[int, int] | int | Fit, where: str
+    data: Mapping[str, Any],
+    *,
+    size: tuple[int, int],
+    resize_to: tuple[int, int] | int | Fit,
+    channels: int = 3,
+    where: str,
 ) -> ImagePreprocessing:
     """Return our preprocessing for an image processor with these values and sizes.
 
     Raises:
-        ModelError: It resizes with a filter that ours does not have.
+        ModelError: It resizes with a filter that ours does not have, or normalizes another number of channels.
     """
     resample = data["resample"]
     known = type(resample) is int and resample in _RESAMPLING
@@ -152,8 +159,8 @@ def as_preprocessing(
         size=size,
         resize_to=resize_to,
         interpolation=_RESAMPLING[resample],  # type: ignore[arg-type]
-        mean=_three(data["image_mean"] if normalizes else 0.0),
-        std=_three(data["image_std"] if normalizes else 1.0),
+        mean=per_channel(data["image_mean"] if normalizes else 0.0, channels, name="image_mean", where=where),
+        std=per_channel(data["image_std"] if normalizes else 1.0, channels, name="image_std", where=where),
         rescale=data.get("rescale_factor", 1 / 255) if rescales else 1.0,
     )
 
@@ -180,9 +187,28 @@ def _read_size(size: Any, *, square: bool, where: str) -> tuple[int, int] | int:
     return found  # type: ignore[no-any-return]
 
 
-def _three(value: Any) -> tuple[float, float, float]:
-    red, green, blue = value if isinstance(value, list) else (value,) * 3
-    return float(red), float(green), float(blue)
+def per_channel(value: Any, channels: int, *, name: str, where: str) -> tuple[float, ...]:
+    """Return a number for each channel of a model; one number, or equal ones for red, green and blue, is for all.
+
+    Args:
+        value: A number, or a list of them.
+        channels: The number of channels.
+        name: The key of the value.
+        where: The file, for messages.
+
+    Raises:
+        ModelError: The numbers differ and are not one for each channel, or a channel has no known meaning.
+    """
+    check_channels(channels, where=where)
+    numbers = tuple(map(float, value)) if isinstance(value, list | tuple) else (float(value),)
+    if len(numbers) != channels and len(set(numbers)) == 1:
+        numbers = numbers[:1] * channels
+    if len(numbers) != channels:
+        raise ModelError(
+            f"{where}: `{name}` must have a number for each of the model's {channels} channels, but is "
+            f"{short(list(numbers))} instead: use the numbers that the model was trained with"
+        )
+    return numbers
 
 
 def write_preprocessing(preprocessing: ImagePreprocessing, kind: str) -> dict[str, Any]:

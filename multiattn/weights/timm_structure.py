@@ -169,10 +169,10 @@ def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:
         "final_norm": config.final_norm or config.pool_norm,
         "fc_norm": config.pool_norm,
         "act_layer": _ACTIVATIONS[config.activation],
+        "in_chans": None if config.in_channels == 3 else config.in_channels,
     }
     arguments = {key: value for key, value in arguments.items() if value is not None}
-    extra = {"num_classes": config.num_classes, "in_chans": config.in_channels}
-    built = read_structure(on_meta(name, where="saving", **arguments, **extra), where="saving")
+    built = read_structure(on_meta(name, where="saving", **arguments, num_classes=config.num_classes), where="saving")
     # no published layout states what only training uses
     wanted = replace(
         config,

@@ -99,7 +99,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         task="caption",
         tokenizer=Tokenizer.load(directory),
         model=build_model(architecture, directory, table=TABLE, state=state),
-        preprocessing=read_preprocessing(directory),
+        preprocessing=read_preprocessing(directory, channels=architecture.encoder.in_channels),
         decoding=read_decoding(directory, config),
         card={"architecture": "VisionEncoderDecoderModel"},
     )

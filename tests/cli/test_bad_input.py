@@ -168,12 +168,12 @@ def test_a_model_that_cannot_be(run, photos, tmp_path, field) -> None:
         assert outcome.err == f"multiattn: {broken}/config.json: `{field}` must be at least 1, but is 0 instead.\n"
 
 
-def test_a_model_of_gray_pictures(run, photos, tmp_path) -> None:
+def test_a_model_of_gray_pictures_with_the_preprocessing_of_color(run, photos, tmp_path) -> None:
     gray = change_architecture(save_tiny_model(tmp_path / "gray"), in_channels=1)
     spoil(gray, lambda tensors: tensors.update({"stem.proj.weight": torch.zeros(22, 1, 5, 5)}))
     outcome = run("classify", photos, "--model", gray)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err.startswith(f"multiattn: {gray}: the model's `in_channels` must be 3 ")
+    assert outcome.err.startswith(f"multiattn: {gray}: `preprocessing.mean` must have a number for each ")
     assert outcome.err.count("\n") == 1
 
 

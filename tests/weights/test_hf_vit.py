@@ -119,7 +119,8 @@ def test_preprocessing_forms(processor: dict[str, Any], expected: dict[str, Any]
         ),
         ({**PROCESSOR, "size": {"longest_edge": 41}}, "`size` must be a height and width or a shortest_edge"),
         ({**PROCESSOR, "resample": 5}, "`resample` must be one of .*, but is 5 instead"),
-        ({**PROCESSOR, "image_mean": [0.5]}, "must be a model in the layout hf-vit, but is damaged or unusual instead"),
+        ({**PROCESSOR, "image_mean": [0.5, 0.4]}, "`image_mean` must have a number for each of the model's 3 channels"),
+        ({**PROCESSOR, "image_mean": [0.5, "a", 0.4]}, "`image_mean` must be a number or a list of numbers"),
     ],
 )
 def test_preprocessing_that_ours_is_not(processor: dict[str, Any], message: str, saved: Path) -> None:

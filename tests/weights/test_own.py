@@ -89,6 +89,26 @@ def test_round_trip(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
         assert got.dtype == tensor.dtype and torch.equal(got, on_disk), key
 
 
+@pytest.mark.parametrize("layout", ["multiattn", "hf-vit", "timm"])
+@pytest.mark.parametrize("function", ["sigmoid", "identity"])
+def test_how_outputs_become_scores_is_saved(function: Any, layout: str, tmp_path: Path) -> None:
+    save_bundle(replace(tiny_bundle(), score_function=function), tmp_path, layout=layout)
+    assert load_bundle(tmp_path).score_function == function
+
+
+def test_a_directory_that_does_not_say_how_outputs_become_scores(tmp_path: Path) -> None:
+    save_bundle(tiny_bundle(), tmp_path)
+    assert "score_function" not in json.loads((tmp_path / "config.json").read_text())
+    assert load_bundle(tmp_path).score_function == "softmax"
+    one = ViT(replace(tiny_bundle().config, num_classes=1))  # a softmax over one output is always 1
+    save_bundle(replace(tiny_bundle(), model=one, labels=("ant",)), tmp_path)
+    change_config(tmp_path, score_function="softmax")
+    assert load_bundle(tmp_path).score_function == "sigmoid"
+    change_config(tmp_path, score_function="cosine")
+    with pytest.raises(ModelError, match="`score_function` must be one of softmax, sigmoid, identity, but is 'cosine'"):
+        load_bundle(tmp_path)
+
+
 def test_saving_again_replaces(saved: Path) -> None:
     bundle = load_bundle(saved)
     with torch.no_grad():
