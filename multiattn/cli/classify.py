@@ -98,7 +98,6 @@ def parser() -> Parser:
             "--threshold",
             "P",
             finite,
-            listed_files,
             "give only labels with at least this score: a probability from 0 to 1, or a value of a regression",
         ),
         Option(

@@ -44,7 +44,7 @@ class Mpeg:
         self._channels = max(run.frame.channels for run in self._runs)
         self._is_even = len(seconds) == 1
         self._lay_out()
-        self.seconds = self._total / self.rate
+        self.seconds: float | None = self._total / self.rate
         self._pieces: Iterator[np.ndarray] = iter(())
         self._held = np.zeros((0, self._channels), np.float32)
         self._position = -1  # index of the next sample; -1: nothing is open yet

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +93,14 @@ class Kind:
             ends = f"{self.one.capitalize()}s end in {', '.join(sorted(self.suffixes))}."
             nothing = f"`{path}` must {must} at least one {self.one}, but {has} none instead. {ends}"
             yield Unusable(str(path), InputError(nothing))
+
+
+def _files(found: Iterable[Path | Unusable]) -> Iterator[Path]:
+    """Yield the files, and raise the first error."""
+    for one in found:
+        if isinstance(one, Unusable):
+            raise one.error
+        yield one
 
 
 PICTURES = Kind(

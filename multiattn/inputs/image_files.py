@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from PIL import (
     AvifImagePlugin,  # noqa: F401
@@ -27,7 +27,7 @@ from PIL import (
 from ..errors import InputError, reading
 from .files import head_text, looks_like
 
-Stream: TypeAlias = io.BufferedReader | io.BytesIO
+Stream: TypeAlias = io.BufferedReader | io.BytesIO | BinaryIO
 """An open picture file."""
 
 PICTURE = "a picture (AVIF, BMP, GIF, HEIC, ICO, JPEG, JPEG 2000, PNG, PPM, TGA, TIFF or WebP)"
