@@ -22,6 +22,7 @@ from multiattn.checks import require
 from multiattn.errors import ModelError
 from multiattn.registry import task_spec
 from multiattn.weights import save_bundle
+from multiattn.weights.tensor_files import load_pickled
 
 from .base import BaseTask
 from .loading.datamodule import data_of
@@ -220,8 +221,7 @@ class ModelDirectory(Callback):
             return
         best = self._best(trainer)
         if best is not None:
-            state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
-            pl_module.load_state_dict(state)
+            pl_module.load_state_dict(load_pickled(Path(best), holds="its `state_dict`")["state_dict"])
         directory = Path(trainer.default_root_dir) / "model"
         assert isinstance(pl_module, BaseTask)
         bundle = pl_module.bundle()

@@ -20,6 +20,10 @@ from .geometry import Fit, Geometry, as_json
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
+MOST_SIDE = 8192
+"""Pixels of the longest side that a picture is resized or padded to."""
+
+_MOST = 1e6
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -58,8 +62,9 @@ class ImagePreprocessing:
         """Raise ModelError where a field cannot be used."""
         for name, side in {"size": self.size, "resize_to": self.resize_to}.items():
             if not isinstance(side, Fit):
-                least = side if isinstance(side, int) else min(side)
-                require(least >= 1, name, must="at least 1 pixel", value=side)
+                sides = (side,) if isinstance(side, int) else side
+                holds = min(sides) >= 1 and max(sides) <= MOST_SIDE
+                require(holds, name, must=f"at least 1 pixel and at most {MOST_SIDE}", value=side)
         if isinstance(self.resize_to, Fit):
             square = self.resize_to.size((1, 1))
             must = f"a square picture's ({square}) with a `Fit`"
@@ -67,9 +72,10 @@ class ImagePreprocessing:
         check_choices(self, error=ModelError)
         check_rules(
             self,
-            ("mean", all(map(math.isfinite, self.mean)), "finite"),
-            ("std", all(0 < value < math.inf for value in self.std), "finite and above 0"),
-            ("rescale", 0 < self.rescale < math.inf, "finite and above 0"),
+            # within what float32 can divide and multiply
+            ("mean", all(abs(value) <= _MOST for value in self.mean), f"finite and at most {_MOST:g}"),
+            ("std", all(1 / _MOST <= value <= _MOST for value in self.std), f"from {1 / _MOST:g} to {_MOST:g}"),
+            ("rescale", 1 / _MOST <= self.rescale <= _MOST, f"from {1 / _MOST:g} to {_MOST:g}"),
             error=ModelError,
         )
 

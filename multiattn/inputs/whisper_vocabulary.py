@@ -4,14 +4,14 @@ Source: openai-whisper, tokenizer.py (`get_encoding`); the byte alphabet: Radfor
 """
 
 import base64
-import binascii
 from collections.abc import Iterable
 from pathlib import Path
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
-from ..errors import ModelError
+from ..errors import ModelError, reading
+from ..text_files import read_bytes
 from .speech_tokens import TIMESTAMPS, timestamp_name
 from .text import Tokenizer
 from .vocabulary import has_vocabulary
@@ -93,12 +93,10 @@ def byte_alphabet() -> list[str]:
 
 def _pieces(file: Path) -> list[bytes]:
     """Read the tokens of a `.tiktoken` file, in the order of their ids."""
-    try:
-        lines = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line]
+    with reading(str(file), "a piece in base64 and its number on each line", error=ModelError):
+        lines = [line.split() for line in read_bytes(file).decode("ascii").splitlines() if line]
         # the multilingual vocabulary has a piece of no bytes, written as "="
         ranks = {int(rank): base64.b64decode(piece.removeprefix("="), validate=True) for piece, rank in lines}
-    except (OSError, ValueError, binascii.Error) as error:
-        raise ModelError(f"{file} must have a piece in base64 and its number on each line, but: {error}") from error
     if ranks.keys() != set(range(len(lines))):
         raise ModelError(f"{file} must have a piece for each number from 0, but some are missing or there twice")
     pieces = [ranks[rank] for rank in range(len(lines))]
@@ -119,10 +117,8 @@ def _tokenizer(pieces: list[bytes], vocab_size: int, file: Path) -> tokenizers.T
     spelt = ["".join(alphabet[byte] for byte in piece) for piece in pieces]
     pairs = (_halves(piece, ranks) for piece in pieces if len(piece) > 1)
     merges = [tuple("".join(alphabet[byte] for byte in half) for half in pair) for pair in pairs if pair]
-    try:
+    with reading(str(file), "pieces that merge from each other", error=ModelError):
         model = models.BPE(vocab={text: rank for rank, text in enumerate(spelt)}, merges=merges)  # type: ignore[arg-type]
-    except Exception as error:  # the library raises bare exceptions
-        raise ModelError(f"{file}: its pieces cannot be merged from each other: {error}.") from error
     found = tokenizers.Tokenizer(model)
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     found.decoder = decoders.ByteLevel()

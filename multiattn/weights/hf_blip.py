@@ -53,7 +53,7 @@ _HEADS = "pointing_heads"  # a key of ours in their `config.json`
 _VOCABULARY = 30524  # rows, by default
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
-_DEFAULTS = {"size": 384, "resample": 3, "image_mean": list(_MEAN), "image_std": list(_STD)}  # of BlipImageProcessor
+_PROCESSOR = "BlipImageProcessor"
 
 _THEIRS, _OURS = "vision_model.encoder.layers.{i}.", "encoder.blocks.{i}."
 
@@ -100,7 +100,7 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         task=_TASKS[kind],
         tokenizer=tokenizer,
         model=build_model(architecture, directory, table=TABLE, state=state),
-        preprocessing=read_preprocessing(directory, _DEFAULTS),
+        preprocessing=read_preprocessing(directory, _PROCESSOR),
         decoding=decoding,
         card={"architecture": kind},
     )
@@ -199,7 +199,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
             **said,
         },
         PREPROCESSOR: {
-            **write_preprocessing(bundle.pictures, "BlipImageProcessor"),
+            **write_preprocessing(bundle.pictures, _PROCESSOR),
             "processor_class": "BlipProcessor",
         },
         **files,

@@ -1,17 +1,20 @@
 """Find the directory of a model: shipped with the package, on disk, or downloaded from the Hugging Face Hub."""
 
+from glob import escape
 from pathlib import Path
 
 from ..errors import ModelError
 from ..registry import tasks
 from ..resources import shipped
+from .tensor_files import INDEX, PICKLED, WEIGHTS, parts_of
 
 ORIGINALS = {".pth": "blip", ".pt": "whisper"}
 """The layouts in which a single file is a model, by its suffix."""
 
-# the files that any layout needs: repositories often hold the same weights in three formats
+# the files that any layout needs: repositories often hold the same weights in three formats, of which one is fetched
 _FILES = [
-    *("config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json"),
+    *("config.json", WEIGHTS, f"{WEIGHTS}{INDEX}", f"{PICKLED}{INDEX}"),
+    *("preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
     "generation_config.json",
 ]
@@ -61,9 +64,28 @@ def _download(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+        directory = Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+        if others := _other_weights(directory):
+            directory = Path(snapshot_download(name, revision=revision, allow_patterns=[*_FILES, *others]))
+        return directory
+    except ModelError:
+        raise
     except Exception as error:  # the Hub's errors, a full disk, or an error of the HTTP library during the download
         raise ModelError(_reason(error, name, revision)) from error
+
+
+def _other_weights(directory: Path) -> list[str]:
+    """Return patterns of the files to download beside a repository's small ones: its weights, in one format.
+
+    Raises:
+        ModelError: The index of the weights lists files that do not lie beside it.
+    """
+    if (directory / WEIGHTS).exists():
+        return []
+    for name in (WEIGHTS, PICKLED):
+        if (index := directory / f"{name}{INDEX}").exists():
+            return [escape(part) for part in parts_of(index, Path(name).suffix)]
+    return [PICKLED]
 
 
 def _reason(error: Exception, name: str, revision: str | None) -> str:

@@ -67,7 +67,7 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     preprocessing = AudioPreprocessing if spec.reads == "audio" else ImagePreprocessing
     try:
         prepared = preprocessing.from_dict(read_part(config, "preprocessing", where=where))
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{where}: `preprocessing` cannot be used ({error})") from error
     architecture = read_architecture(config["architecture"], load_part(spec.models[kind].config), where=where)
     return ModelBundle(

@@ -158,5 +158,7 @@ def _describe(key: str, state: Mapping[str, Tensor]) -> str:
     if key not in state:
         return ""
     tensor = state[key]
+    if not isinstance(tensor, Tensor):
+        return f"{key} {type(tensor).__name__}"
     kind = "" if tensor.is_floating_point() else f" {str(tensor.dtype).removeprefix('torch.')}"
     return f"{key} {list(tensor.shape)}{kind}"

@@ -163,6 +163,8 @@ def load_pickled(path: Path, *, holds: str, on_meta: bool = False) -> Any:
     """
     with reading(str(path), "a file that torch saved", mend=_AGAIN, error=ModelError):
         require_regular(path)
+        if not path.stat().st_size:
+            raise ValueError("it is empty")
         _check_archive(path)
         try:
             # without values first: the shapes in a small file may ask for any amount of memory

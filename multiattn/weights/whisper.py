@@ -17,7 +17,7 @@ from ..inputs.speech_tokens import not_speech
 from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, states
 from .hf_common import TEXT, check_fixed
-from .json_files import read_architecture, read_part, short
+from .json_files import check_value, read_architecture, read_part, short
 from .own import read_decoding
 from .state import write_pickled
 from .table import KeyTable, Row
@@ -106,7 +106,14 @@ def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> 
     sizes = _read_sizes(beside.get(_SIZES), where=str(file))
     vocab_size = sizes["decoder"]["vocab_size"]
     if not without:
-        check_embedding(state, TABLE, where=file)
+        rows = check_embedding(state, TABLE, where=file)
+        check_value(
+            vocab_size == rows,
+            "n_vocab",
+            must=f"{rows}, as the embedding has",
+            value=short(vocab_size),
+            where=str(file),
+        )
     tokenizer = None if without else read_tokenizer(file, vocab_size)
     tokens = dict(read_part(config, "tokens", where=where)) or _read_tokens(tokenizer, vocab_size, where=str(file))
     width = sizes["encoder"]["dim"]

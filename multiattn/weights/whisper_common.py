@@ -149,8 +149,8 @@ def whisper_sound(architecture: SpeechConfig) -> AudioPreprocessing:
     return AudioPreprocessing(mels=architecture.encoder.mels, pad_to=seconds, max_seconds=seconds)
 
 
-def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path) -> None:
-    """Check that the weights have the embedding, before the vocabulary is read.
+def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path) -> int:
+    """Check that the weights have the embedding, before the vocabulary is read, and return its number of rows.
 
     Raises:
         ModelError: They do not; the message says what to do.
@@ -161,6 +161,7 @@ def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path
             f"{where} lacks the tensor {embedding}, the table of the vocabulary, without which the model cannot write: "
             f"take a copy that has it, or {_NEW.format(where=where)}"
         )
+    return len(state[embedding])
 
 
 def whisper_model(

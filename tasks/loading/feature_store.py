@@ -104,7 +104,7 @@ class _Progress:
             content = json.loads((folder / f"{view}.json").read_text(encoding="utf-8"))
             unreadable = {int(index): reason for index, reason in content["unreadable"].items()}
             return cls(content["done"], unreadable, content.get("rows", []), content.get("counts", []))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return cls(0, {})
 
     def save(self, folder: Path, view: str) -> None:

@@ -246,7 +246,7 @@ def test_a_config_that_is_not_ours(changes: dict[str, Any], message: str, saved:
     ("text", "message"),
     [
         (None, "has no config.json: it is no model directory"),
-        ("{", "config.json cannot be read"),
+        ("{", "config.json must be JSON, but is damaged or unusual instead .*line 1 column 2"),
         ("[1]", "config.json must hold a JSON object, but holds a list instead"),
         ("{}", "is of a layout that is not known; known are"),
     ],
@@ -262,9 +262,10 @@ def test_a_directory_without_a_usable_config(text: str | None, message: str, sav
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing", "has no model.safetensors: save it as safetensors first"),
-        ("pytorch_model.bin", "only pytorch_model.bin, which is never unpickled because that can run any code"),
-        ("model.safetensors.index.json", "has its weights in several files, which is not supported"),
+        ("nothing", "has no model.safetensors and no pytorch_model.bin: save it as safetensors first"),
+        ("other.pt", "no pytorch_model.bin, only other.pt: save it as safetensors first"),
+        ("pytorch_model.bin", "pytorch_model.bin is damaged, or holds more than tensors, which is never unpickled"),
+        ("model.safetensors.index.json", r"model.safetensors.index.json must be JSON, but is damaged"),
     ],
 )
 def test_a_directory_without_usable_weights(name: str, message: str, saved: Path) -> None:
@@ -278,7 +279,9 @@ def test_a_directory_without_usable_weights(name: str, message: str, saved: Path
 def test_a_truncated_file_is_named(keep: int, saved: Path) -> None:
     path = saved / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ModelError, match=r"model\.safetensors is damaged .*: download or save it again"):
+    with pytest.raises(
+        ModelError, match=r"model\.safetensors must be a safetensors file, but is damaged .*Download or save it again"
+    ):
         load_bundle(saved)
 
 
