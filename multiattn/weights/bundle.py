@@ -16,7 +16,7 @@ from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.common import without_weights
 from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
-from .sizes import check_sizes
+from .sizes import MOST_FRESH, check_sizes
 from .state import check_fit, load_into, write_tensors
 from .table import KeyTable
 from .tensor_files import WEIGHTS, read_tensors
@@ -151,6 +151,14 @@ class ModelBundle:
         sizes = [size for path in spec.vocab_sizes if (size := value_at(self.config, path)) is not None]
         for size in sizes if self.tokenizer is not None else ():
             check_vocabulary(self.tokenizer, size, where=where)
+        for name in ("suppress", "suppress_first") if sizes else ():
+            tokens = self.decoding.get(name) or ()
+            high = [token for token in tokens if type(token) is int and token >= max(sizes)]
+            if high:
+                raise ModelError(
+                    f"{where}: `{name}` must be tokens below {max(sizes)}, the size of the vocabulary, but have "
+                    f"{short(high[0])} instead"
+                )
         mels = value_at(self.config, spec.num_mels) if spec.num_mels else None
         if mels is not None and self.sound.mels != mels:
             part, _, name = spec.num_mels.rpartition(".")
@@ -260,6 +268,12 @@ def build_model(
             model: nn.Module = build(config)
         if without:  # only now is it clear that the other tensors have the sizes of those in the file
             check_fit(model, state, table=table, where=str(directory), without=without)
+            fresh = sum(tensor.numel() for key, tensor in model.state_dict().items() if key in without)
+            if fresh > MOST_FRESH:
+                raise ModelError(
+                    f"{directory / CONFIG}: the new tensors must have at most {MOST_FRESH} values, but have {fresh} "
+                    "instead: correct `vocab_size`"
+                )
             model = build(config)
     except (ValueError, ArithmeticError, RuntimeError) as error:
         if isinstance(error, ModelError):

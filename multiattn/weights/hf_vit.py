@@ -10,6 +10,7 @@ from .bundle import CONFIG, Layout, ModelBundle, build_model, states
 from .hf_common import check_fixed, read_activation, read_kind, write_activation
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import check_value, read_architecture, read_part
+from .sizes import check_count
 from .table import CONCAT, Drop, KeyTable, Row
 
 NAME = "hf-vit"
@@ -114,7 +115,9 @@ def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -
 def read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
     """Return the labels of a classifier, in the order of its scores."""
     if config.get("id2label") is None:
-        return tuple(f"LABEL_{index}" for index in range(config.get("num_labels", 2)))  # transformers' own defaults
+        return tuple(
+            f"LABEL_{index}" for index in range(check_count(config.get("num_labels", 2), "num_labels", where=where))
+        )  # transformers' own defaults
     names = read_part(config, "id2label", where=where)
     try:
         return tuple(str(names[str(index)]) for index in range(len(names)))

@@ -19,7 +19,7 @@ from .hf_common import (
     write_activation,
 )
 from .hf_pictures import PREPROCESSOR, find_processor
-from .json_files import read_architecture, read_json, tuples
+from .json_files import check_value, read_architecture, read_json, short, tuples
 from .table import Drop, KeyTable, Row
 from .tensor_files import read_tensors
 from .whisper_common import (
@@ -72,7 +72,13 @@ TABLE = KeyTable(
 
 # keys of their configuration and of their feature extractor, and the only values that ours can have
 _UNUSUAL = {"scale_embedding": False}
-_UNUSUAL_SOUND = {"dither": 0.0, "padding_value": 0.0}
+_UNUSUAL_SOUND = {"feature_extractor_type": "WhisperFeatureExtractor", "dither": 0.0, "padding_value": 0.0}
+# keys of the feature extractor that count; that follow from those; and that say nothing about the numbers
+_SOUND = {
+    *("feature_size", "sampling_rate", "hop_length", "n_fft", "chunk_length"),
+    *("mel_filters", "n_samples", "nb_max_frames"),
+    *("padding_side", "return_attention_mask", "processor_class", "_processor_class", "do_normalize"),
+}
 
 _MAX_INITIAL_TIMESTAMP = 1.0  # seconds, in all published models
 
@@ -149,6 +155,10 @@ def _read_sound(directory: Path, architecture: SpeechConfig) -> AudioPreprocessi
     if data is None:
         return whisper_sound(architecture)
     check_stated(data, _UNUSUAL_SOUND, where=str(path))
+    for name, value in data.items():
+        known = name in _SOUND or name in _UNUSUAL_SOUND or value is None or value is False
+        must = f"left out, as {_UNUSUAL_SOUND['feature_extractor_type']} does not have it"
+        check_value(known, name, must=must, value=short(value), where=str(path))
     seconds = data.get("chunk_length", 30)
     sound = AudioPreprocessing(
         sample_rate=data.get("sampling_rate", 16_000),

@@ -15,6 +15,9 @@ MOST_BLOCKS = 1000
 MOST_TOKENS = 2**20
 """The largest vocabulary, in tokens, and the longest input: published ones have a quarter of it."""
 
+MOST_FRESH = 2**28
+"""Values of the tensors that start as in a new model, which no file bounds: 1 GiB."""
+
 # fields that no tensor has the size of, in every model or in some
 _UNBOUND = ("image_size", "max_frames", "max_length", "window", "strides", "stem_strides", "vocab_size")
 

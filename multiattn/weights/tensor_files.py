@@ -168,7 +168,10 @@ def load_pickled(path: Path, *, holds: str, on_meta: bool = False) -> Any:
         _check_archive(path)
         try:
             # without values first: the shapes in a small file may ask for any amount of memory
-            shapes = torch.load(path, map_location="meta", weights_only=True)
+            try:
+                shapes = torch.load(path, map_location="meta", weights_only=True)
+            except NotImplementedError as error:
+                raise ValueError("it has a tensor that is no plain array, but sparse or quantized") from error
             _check_sizes(shapes, path)
             return shapes if on_meta else torch.load(path, map_location="cpu", weights_only=True)
         except UnpicklingError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ModelError
+from ..errors import ModelError, reason_of
 from ..models.vit import ViTConfig
 
 _POOLS = {"token": "class", "avg": "mean"}  # theirs to ours
@@ -30,8 +30,8 @@ def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
     try:
         with torch.device("meta"):
             return timm.create_model(name, pretrained=False, **arguments)
-    except (RuntimeError, AssertionError, ArithmeticError, TypeError, ValueError, KeyError) as error:
-        raise ModelError(f"{where}: timm cannot build this model ({error})") from error
+    except Exception as error:  # timm has no errors of its own
+        raise ModelError(f"{where}: timm cannot build this model ({reason_of(error)})") from error
 
 
 def read_structure(model: Any, *, where: str) -> ViTConfig:

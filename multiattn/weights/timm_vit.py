@@ -15,7 +15,9 @@ from ..inputs import Fit, ImagePreprocessing
 from ..models.vit import ViT
 from .bundle import CONFIG, Layout, ModelBundle, build_model
 from .json_files import read_part
+from .sizes import check_numbers
 from .table import KeyTable, Row
+from .tensor_files import read_tensors
 from .timm_structure import on_meta, read_structure, write_structure
 
 NAME = "timm"
@@ -62,12 +64,14 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     pool = config.get("global_pool")
     # older exports state the pooling only here, which timm ignores
     overrides = {"global_pool": pool} if pool and "global_pool" not in arguments else {}
+    state = read_tensors(directory)
+    check_numbers({**arguments, "num_classes": config.get("num_classes")}, state, where=where)
     reference = on_meta(f"local-dir:{directory}", where=str(directory), **overrides)
     architecture = read_structure(reference, where=str(directory))
     pretrained_cfg = dict(reference.pretrained_cfg)
     return ModelBundle(
         task="classify",
-        model=build_model(architecture, directory, table=TABLE),
+        model=build_model(architecture, directory, table=TABLE, state=state),
         preprocessing=_read_preprocessing(pretrained_cfg, architecture.image_size, where=where),
         labels=_read_labels(pretrained_cfg, architecture.num_classes),
         card={"architecture": config["architecture"], "tag": pretrained_cfg.get("tag") or ""},
