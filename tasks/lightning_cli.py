@@ -145,7 +145,7 @@ class TaskCLI(LightningCLI):
         if requested == "last":
             options["ckpt_path"] = self._last()
         if options.get("ckpt_path"):
-            check_state(Path(options["ckpt_path"]), self.subcommand)
+            check_state(Path(options["ckpt_path"]), str(self.subcommand))
         if self.subcommand == "fit" and not is_trial(self.trainer):
             ResumeCheckpoint.require_own(self.trainer.default_root_dir, start=options.get("ckpt_path"))
         if self.subcommand == "predict":

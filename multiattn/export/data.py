@@ -42,6 +42,9 @@ def load_map(path: str | Path) -> AttentionMap:
         InputError: One of the two files is missing or damaged, or they do not match.
     """
     path = _npz(path)
+    with reading(str(path), "an npz file", mend=_AGAIN):
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file.")
     facts = _read_facts(path.with_suffix(".json"))
     values = _read_values(path, facts.get("shape"))
     with reading(f"{path} with {path.stem}.json", "a map", mend=_AGAIN):
@@ -61,19 +64,13 @@ def _npz(path: str | Path) -> Path:
 
 def _read_values(path: Path, shape: Any) -> np.ndarray:
     """Read the array, once its header has the shape that the facts state, and no more than the archive can hold."""
-    missing = None
     with reading(str(path), "an npz file", mend=_AGAIN):
-        try:
-            require_regular(path)
-        except FileNotFoundError as error:
-            missing = error
-        else:
-            with path.open("rb") as file:
-                if file.read(6) == b"\x93NUMPY":
-                    raise InputError(f"{path}: holds one bare array; a map is an npz archive with the array `values`.")
-                with zipfile.ZipFile(file) as archive:
-                    return _values_in(archive, path, shape)
-    raise InputError(f"{path}: there is no such file.") from missing
+        require_regular(path)
+        with path.open("rb") as file:
+            if file.read(6) == b"\x93NUMPY":
+                raise InputError(f"{path}: holds one bare array; a map is an npz archive with the array `values`.")
+            with zipfile.ZipFile(file) as archive:
+                return _values_in(archive, path, shape)
 
 
 def _values_in(archive: zipfile.ZipFile, path: Path, shape: Any) -> np.ndarray:

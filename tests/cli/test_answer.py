@@ -248,7 +248,7 @@ def test_words_that_the_model_does_not_know_are_named_once_a_question(run, answe
     ("content", "message"),
     [
         ("", "{}: the file names no picture."),
-        ("{", "{}, line 1: this is not a JSON object: "),
+        ("{", "{}, line 1 must be a JSON object, but is damaged or unusual instead ("),
         ('{"question": "why?"}', "{}, line 1: `file_name` must be the path of a picture, but is None instead."),
         ('{"file_name": "a.png"}', "{}, line 1: `question` must be text, but is None instead."),
         ('{"file_name": "a.png", "question": ["a", "b"]}', "{}, line 1: `question` must be text, but is ['a', 'b']"),

@@ -95,7 +95,10 @@ def test_preprocessing_forms(processor: dict[str, Any], expected: dict[str, Any]
             {**PROCESSOR, "image_processor_type": "VivitImageProcessor"},
             "`image_processor_type` must be one of ViTImageProcessor, .*, but is 'VivitImageProcessor' instead",
         ),
-        ({**PROCESSOR, "feature_extractor_type": "ConvNextFeatureExtractor"}, "`feature_extractor_type` must be one of"),
+        (
+            {**PROCESSOR, "feature_extractor_type": "ConvNextFeatureExtractor"},
+            "`feature_extractor_type` must be one of",
+        ),
         ({**PROCESSOR, "image_processor_type": 3}, "`image_processor_type` must be the name of a class, but is 3"),
         ({**PROCESSOR, "size": {"shortest_edge": 41, "longest_edge": 50}}, "`size` must be a height and width or a"),
         ({**PROCESSOR, "size": 10**9}, "each from 1 to 8192 pixels, but is 1000000000 instead"),

@@ -264,7 +264,7 @@ def test_a_directory_without_a_usable_config(text: str | None, message: str, sav
     [
         ("nothing", "has no model.safetensors and no pytorch_model.bin: save it as safetensors first"),
         ("other.pt", "no pytorch_model.bin, only other.pt: save it as safetensors first"),
-        ("pytorch_model.bin", "pytorch_model.bin is damaged, or holds more than tensors, which is never unpickled"),
+        ("pytorch_model.bin", "pytorch_model.bin must be a file that torch saved, but is damaged or unusual instead"),
         ("model.safetensors.index.json", r"model.safetensors.index.json must be JSON, but is damaged"),
     ],
 )
