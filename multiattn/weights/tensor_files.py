@@ -185,8 +185,11 @@ def _check_archive(path: Path) -> None:
     """Check that the entries of a zip archive, which torch writes uncompressed, add up to no more than the file."""
     if not zipfile.is_zipfile(path):
         return  # the form of older versions of torch, or no file of torch at all
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except OSError as error:  # a place before the file's beginning
+        raise ValueError("its table of contents is damaged") from error
     if any(entry.flag_bits & 1 for entry in entries):
         raise ValueError("it is encrypted")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
