@@ -93,7 +93,7 @@ def byte_alphabet() -> list[str]:
 
 def _pieces(file: Path) -> list[bytes]:
     """Read the tokens of a `.tiktoken` file, in the order of their ids."""
-    with reading(str(file), "a piece in base64 and its number on each line", error=ModelError):
+    with reading(str(file), "lines of a piece in base64 and its number", error=ModelError):
         lines = [line.split() for line in read_bytes(file).decode("ascii").splitlines() if line]
         # the multilingual vocabulary has a piece of no bytes, written as "="
         ranks = {int(rank): base64.b64decode(piece.removeprefix("="), validate=True) for piece, rank in lines}
