@@ -168,7 +168,8 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     subprocess.run(["chmod", "-R", "a+rX", tmp_path.parent, tmp_path], check=True)
     (tmp_path / "a").chmod(0o700)
     command = [*user, sys.executable, "-c", code]
-    if subprocess.run([*user, sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True).returncode:
+    probe = [*user, sys.executable, "-c", "import multiattn.inputs.files"]
+    if subprocess.run(probe, cwd=tmp_path, env=env, capture_output=True).returncode:
         pytest.skip("the other user cannot read this package")
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     closed = "`a` must be a folder that may be read, but opening it fails instead: Permission denied."
