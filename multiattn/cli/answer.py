@@ -167,7 +167,7 @@ class AnswerQuestions(Predictor["Answer"]):
 
     def __init__(self, args: argparse.Namespace) -> None:
         if args.questions and (args.paths or args.question or args.files):
-            raise UsageError("--questions names pictures and their questions; leave out PATH, --files and --question")
+            raise UsageError("--questions names pictures and their questions; leave out PATH and --question")
         if not args.questions and not args.paths and not args.files:
             raise UsageError("the following arguments are required: PATH (or --questions FILE, which names pictures)")
         if not args.questions and not args.question:

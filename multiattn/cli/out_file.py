@@ -206,8 +206,8 @@ class OutFile:
 
     def keep(self, numbers: Sequence[int]) -> None:
         """Take over records of the earlier run, at this place."""
-        assert self._order is not None
         for number in numbers:
+            assert self._order is not None  # there are earlier records
             self._order.append((self._ends[number - 1] if number else self._start, self._ends[number]))
 
     def finish(self) -> None:

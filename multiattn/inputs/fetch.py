@@ -253,14 +253,14 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         plain = self._connected()
         try:
-            if self._tunnel_host:
-                self.sock = self._limited(plain)  # type: ignore[assignment]
-                self._tunnel()
+            if self._tunnel_host:  # type: ignore[attr-defined]
+                self.sock = self._limited(plain)
+                self._tunnel()  # type: ignore[attr-defined]
             used = ssl.create_default_context().wrap_socket(plain, server_hostname=self.host) if self._secure else plain
         except BaseException:
             plain.close()
             raise
-        self.sock = self._limited(used)  # type: ignore[assignment]
+        self.sock = self._limited(used)
 
     def give_up(self) -> None:
         """Close the connection; without this, the response closes it."""

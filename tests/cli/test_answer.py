@@ -1,4 +1,6 @@
+import base64
 import json
+import os
 import sys
 
 import numpy as np
@@ -351,5 +353,5 @@ def test_a_file_name_that_is_no_text_comes_out_as_it_went_in(run, answerer, tmp_
     name = str(tmp_path / "caf\udce9.png")
     save_drawing(tmp_path / "a.png", 1).rename(name)
     (line,) = lines(run("answer", name, "--question", DOG, "--model", answerer, "--format", "json").out)
-    assert line["file"] == name
+    assert os.fsdecode(base64.b64decode(line["file_bytes"])) == name
     assert line["answer"] in ANSWERS

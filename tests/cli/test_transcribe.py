@@ -190,12 +190,12 @@ def test_the_options_are_those_of_the_pipeline(run, recognizer, talks, monkeypat
 
     def stream(self, inputs, **given):
         seen.append(given)
-        return iter([Transcript(str(talks / "a.wav"), (), 0.5)])
+        return (Transcript(str(one), (), 0.5) for one in inputs)
 
     monkeypatch.setattr(TranscribePipeline, "stream", stream)
     assert run("transcribe", talks / "a.wav", "--model", recognizer, "--format", "json", *arguments.split()).status == 0
     given = {name: value for name, value in seen[0].items() if value is not None}
-    assert given == {"words": False, **options}
+    assert given == {"words": False, "strict": False, **options}
 
 
 def test_a_model_that_cannot_do_what_is_asked(run, recognizer, talks) -> None:
