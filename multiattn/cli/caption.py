@@ -17,6 +17,7 @@ from .options import (
     beams,
     length_penalty,
     model_of,
+    not_empty,
     paths_of,
     results_of,
     seed,
@@ -80,7 +81,7 @@ language model rather than from the picture.
 
 
 def _prompt(text: str) -> str:
-    if not text.strip():
+    if not not_empty(text).strip():
         raise argparse.ArgumentTypeError(
             f"must have more than spaces, but is {text!r} instead; --no-prompt is for none"
         )
