@@ -20,6 +20,7 @@ from .options import (
     length_penalty,
     listed_files,
     model_of,
+    not_empty,
     paths_of,
     results_of,
     seed,
@@ -88,7 +89,7 @@ language model rather than from the picture.
 
 
 def _prompt(text: str) -> str:
-    if not text.strip():
+    if not not_empty(text).strip():
         raise argparse.ArgumentTypeError(
             f"must have more than spaces, but is {text!r} instead; --no-prompt is for none"
         )
