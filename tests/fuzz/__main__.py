@@ -12,10 +12,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .corpus import CORPUS, entry
-from .kinds import KINDS, SHARES, make
+from .corpus import expected, first_jobs, made
+from .kinds import KINDS, SHARES, Job
 from .outcome import Outcome, table
-from .pool import Job, run_all
+from .pool import run_all
 
 _KEPT = Path("out/fuzz")
 _MOST = 5  # inputs that are kept for faults that end in the same line
@@ -41,10 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.inputs is None and args.seconds is None:
         parser.error("give --inputs, --seconds or --index")
     run = Run(args.keep, time.monotonic() + (args.seconds or 1e9), noise=args.noise)
-    jobs = itertools.islice(_jobs(kinds, args.seed, args.first), args.inputs)
-    corpus: Iterator[Job] = iter(
-        () if args.no_corpus else [{"kind": one.kind, "name": one.name} for one in CORPUS if one.kind in kinds]
-    )
+    jobs = itertools.islice(jobs_of(kinds, seed=args.seed, first=args.first), args.inputs)
+    corpus: Iterator[Job] = iter(()) if args.no_corpus else first_jobs(kinds)
     # ctrl-c, or an end from outside, prints what was found so far
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
@@ -53,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if run.faults else 0
 
 
-def _jobs(kinds: Sequence[str], seed: int, first: int) -> Iterator[Job]:
+def jobs_of(kinds: Sequence[str], *, seed: int, first: int = 0) -> Iterator[Job]:
     """Endless jobs, the kinds in turn by their shares."""
     turn = [kind for step in range(max(SHARES.values())) for kind in kinds if step < SHARES[kind]]
     counts = dict.fromkeys(kinds, first)
@@ -70,7 +68,7 @@ class Run:
         self.faults: defaultdict[str, list[str]] = defaultdict(list)
         self.noises: Counter[str] = Counter()
         self.slowest = self.largest = Outcome("result")
-        self._keep, self._deadline, self._noise = keep, deadline, noise
+        self._keep, self.deadline, self._noise = keep, deadline, noise
         self._start = time.monotonic()
 
     def done(self, job: Job, outcome: Outcome) -> bool:
@@ -80,25 +78,29 @@ class Run:
         self.largest = max(self.largest, outcome, key=lambda one: one.megabytes)
         if outcome.noise:
             self.noises[f"{job['kind']}: {outcome.noise.strip().splitlines()[0][:160]}"] += 1
-        wanted = entry(job["name"]).expected if "name" in job else None
-        if not outcome.is_right or wanted not in (None, outcome.column):
+        if outcome.column not in (wanted := expected(job)):
             # the same fault found again: the line of code, or where the detail begins
-            key = f"{job['kind']} | {outcome.column} | {_cause(outcome)}"
+            of = job["kind"] if "index" in job else _named(job)
+            key = f"{of} | {outcome.column} instead of {wanted} | {_cause(outcome)}"
             self.faults[key].append(_named(job))
             if len(self.faults[key]) <= _MOST:
                 _save(job, outcome, self._keep)
             if len(self.faults[key]) == 1:
                 print(f"{_named(job)}: {key}", file=sys.stderr, flush=True)
-        if (total := sum(found.total() for found in self.counts.values())) % 1000 == 0:
-            print(f"{total:,} inputs, {time.monotonic() - self._start:.0f} s", file=sys.stderr, flush=True)
-        return time.monotonic() < self._deadline
+        if self.total % 1000 == 0:
+            print(f"{self.total:,} inputs, {time.monotonic() - self._start:.0f} s", file=sys.stderr, flush=True)
+        return time.monotonic() < self.deadline
+
+    @property
+    def total(self) -> int:
+        """The number of inputs so far."""
+        return sum(found.total() for found in self.counts.values())
 
     def report(self) -> str:
         """The table, and a line for each fault."""
         kinds = {kind: self.counts[kind] for kind in KINDS if kind in self.counts}
         seconds = time.monotonic() - self._start
-        total = sum(found.total() for found in kinds.values())
-        lines = [table(kinds), "", f"{total:,} inputs in {seconds:.0f} s"]
+        lines = [table(kinds), "", f"{self.total:,} inputs in {seconds:.0f} s"]
         lines.append(f"slowest {self.slowest.seconds:.1f} s, largest {self.largest.megabytes:.0f} MB over base")
         lines += [f"{len(jobs):6} x {key}  [{', '.join(jobs[:3])}]" for key, jobs in self.faults.items()]
         if self._noise:
@@ -116,13 +118,16 @@ def _cause(outcome: Outcome) -> str:
 
 
 def _named(job: Job) -> str:
-    return job["name"] if "name" in job else f"--kind {job['kind']} --seed {job['seed']} --index {job['index']}"
+    if "name" in job:
+        return f"{job['kind']} {job['name']}"
+    if "whole" in job:
+        return f"{job['kind']} {made(job).name}, unchanged"
+    return f"--kind {job['kind']} --seed {job['seed']} --index {job['index']}"
 
 
 def _save(job: Job, outcome: Outcome, keep: Path) -> Path:
-    sample = entry(job["name"]).sample() if "name" in job else make(job["kind"], job["seed"], job["index"])
-    name = job.get("name") or f"{job['kind']}-{job.get('seed')}-{job.get('index')}"
-    folder = keep / name
+    name = "-".join(re.sub(r"\W", "-", str(part)) for part in job.values())
+    folder, sample = keep / name, made(job)
     shutil.rmtree(folder, ignore_errors=True)
     sample.write(folder)
     said = f"{sample.name}\n{sample.how}\n{outcome.column}\n{outcome.seconds:.2f} s\n{outcome.detail}\n"
@@ -134,7 +139,7 @@ def _one(job: Job, keep: Path) -> int:
     found: list[Outcome] = []
     run_all(iter([job]), lambda _, outcome: bool(found.append(outcome)), workers=1)
     (outcome,) = found
-    print(f"{_save(job, outcome, keep)}: {make(job['kind'], job['seed'], job['index']).how}")
+    print(f"{_save(job, outcome, keep)}: {made(job).how}")
     print(f"{outcome.column}: {outcome.seconds:.2f} s, {outcome.megabytes:.0f} MB over base\n{outcome.detail}")
     if outcome.noise:
         print(f"on standard error:\n{outcome.noise}")

@@ -42,6 +42,11 @@ def changed_archive(data: bytes, random: Random) -> tuple[bytes, str] | None:
             method = zipfile.ZIP_DEFLATED
     if what in ("content", "method", "rename", "bomb"):
         members[index] = name, content, method
+    packed = _archive(members)
+    return (_changed_record(packed, random) if what == "record" else packed), f"zip:{what}"
+
+
+def _archive(members: list[tuple[str, bytes, int]]) -> bytes:
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a name that is there twice
@@ -49,8 +54,18 @@ def changed_archive(data: bytes, random: Random) -> tuple[bytes, str] | None:
             info = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
             info.compress_type = method
             archive.writestr(info, content)
-    packed = written.getvalue()
-    return (_changed_record(packed, random) if what == "record" else packed), f"zip:{what}"
+    return written.getvalue()
+
+
+def with_same_id(data: bytes) -> bytes:
+    """A file of torch with a fixed number and folder in place of those of each saving."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [
+            ("archive/" + info.filename.partition("/")[2], archive.read(info), info.compress_type)
+            for info in archive.infolist()
+        ]
+    fixed = [(name, b"0" * 40 if name.endswith("serialization_id") else content, how) for name, content, how in members]
+    return _archive(fixed)
 
 
 def _changed_record(data: bytes, random: Random) -> bytes:

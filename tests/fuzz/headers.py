@@ -168,12 +168,7 @@ def _riff(data: bytes, random: Random) -> bytes:
 
 def _ogg(data: bytes, random: Random) -> bytes:
     """A byte of a page, with the page's checksum made right again."""
-    pages = []
-    at = 0
-    while at + 27 <= len(data) and data[at : at + 4] == b"OggS":
-        table = data[at + 27 : at + 27 + data[at + 26]]
-        pages.append(bytearray(data[at : at + 27 + len(table) + sum(table)]))
-        at += len(pages[-1])
+    pages, rest = _ogg_pages(data)
     page = random.choice(pages)
     match random.choice(("byte", "byte", "field", "flags", "drop", "twice")):
         case "byte":
@@ -188,10 +183,33 @@ def _ogg(data: bytes, random: Random) -> bytes:
             pages.remove(page)
         case "twice":
             pages.insert(random.randrange(len(pages)), bytearray(page))
+    return _ogg_file(pages) + rest
+
+
+def _ogg_pages(data: bytes) -> tuple[list[bytearray], bytes]:
+    """The pages, and what follows them."""
+    pages, at = [], 0
+    while at + 27 <= len(data) and data[at : at + 4] == b"OggS":
+        table = data[at + 27 : at + 27 + data[at + 26]]
+        pages.append(bytearray(data[at : at + 27 + len(table) + sum(table)]))
+        at += len(pages[-1])
+    return pages, data[at:]
+
+
+def _ogg_file(pages: list[bytearray]) -> bytes:
+    """The pages with their checksums."""
     for page in pages:
         page[22:26] = bytes(4)
         page[22:26] = _ogg_checksum(page).to_bytes(4, "little")
-    return b"".join(pages) + data[at:]
+    return b"".join(pages)
+
+
+def with_ogg_number(data: bytes, number: int) -> bytes:
+    """The file with a serial number in place of the encoder's, which is random."""
+    pages, rest = _ogg_pages(data)
+    for page in pages:
+        page[14:18] = number.to_bytes(4, "little")
+    return _ogg_file(pages) + rest
 
 
 def _ogg_table() -> list[int]:

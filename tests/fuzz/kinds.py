@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from .mutate import mutated
 from .sample import Sample
@@ -18,6 +19,10 @@ _MODULES = {
     "config": "configs",
 }
 KINDS = tuple(_MODULES)
+_MODULES["trouble"] = "trouble"
+
+Job = dict[str, Any]
+"""What a worker is to read: a kind with `name`, `whole`, or `seed` and `index`."""
 
 SHARES = {"picture": 6, "sound": 6, "model": 3, "manifest": 3, "map": 1, "config": 1}
 """How many of 20 inputs are of each kind."""

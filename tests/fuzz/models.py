@@ -29,6 +29,7 @@ from tests.fixtures import (
 )
 from tests.parity.vocabularies import WORDPIECES, save_wordpieces
 
+from .archives import with_same_id
 from .sample import Sample
 
 _HEADS: dict[str, Any] = {"dim": 64, "depth": 1, "num_heads": 1, "mlp_dim": 19}  # the original BLIP's heads are of 64
@@ -60,7 +61,11 @@ def _bundles() -> Iterator[tuple[str, str, Callable[[], ModelBundle]]]:
 def _saved(name: str, layout: str, bundle: ModelBundle) -> Sample:
     with tempfile.TemporaryDirectory() as folder:
         save_bundle(bundle, Path(folder), layout=layout)
-        return Sample.of_folder(f"{name} ({layout})", Path(folder))
+        sample = Sample.of_folder(f"{name} ({layout})", Path(folder))
+    for path in ("model.pt", "model.pth"):
+        if path in sample.files:
+            sample.files[path] = with_same_id(sample.files[path])
+    return sample
 
 
 def _captioner(preset: str) -> ModelBundle:

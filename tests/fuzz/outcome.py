@@ -8,7 +8,7 @@ COLUMNS = ("result", "clear error", "foreign exception", "crash", "too slow", "t
 """The first two are right; the others are faults of the program."""
 
 SECONDS = 20.0
-"""An input that takes longer is too slow."""
+"""An input that takes longer, in the time of its process, is too slow."""
 
 MEGABYTES = 1024.0
 """An input that takes more memory than this, over that of the process before it, is too large."""

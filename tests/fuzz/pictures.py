@@ -81,7 +81,7 @@ def samples() -> list[Sample]:
 
 
 def read(path: Path) -> None:
-    """Leniently and strictly; a picture that both take is the same, and only a damaged one is refused by one of them."""
+    """Leniently and strictly; a picture that both take is the same, and only a damaged one is refused by one."""
     loaded = read_image(path)
     pixels, _ = _PREPROCESSING(loaded.picture)
     assert bool(pixels.isfinite().all()), "the model's input is not finite"
