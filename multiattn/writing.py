@@ -62,7 +62,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     except MultiattnError:
         raise
     except Exception as error:
-        found = error if isinstance(error, OSError) and error.errno is not None else part and _refusal(part, str(error))
+        found: OSError | None = None
+        if isinstance(error, OSError) and error.errno is not None:
+            found = error
+        elif part is not None:
+            found = _refusal(part, str(error))
         if found is None or _is_of_another_file(found, {name, str(path), str(part)}):
             raise
         raise OSError(found.errno, os.strerror(found.errno or 0), name) from error

@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from .hub_errors import BREAKS
+
 SECONDS = 10.0
 """The longest time that the Hub may take for the next part of an answer, unless HF_HUB_DOWNLOAD_TIMEOUT says more."""
 
@@ -61,7 +63,12 @@ def _limits() -> Iterator[None]:
     def count(request: Any) -> None:
         attempts[f"{request.method} {request.url}"] += 1
         if attempts[f"{request.method} {request.url}"] > ATTEMPTS:
-            raise OSError(f"the connection has broken off {ATTEMPTS} times")
+            raise OSError(BREAKS)
+        given = request.extensions.get("timeout", {})
+        longest = max(SECONDS, constants.HF_HUB_DOWNLOAD_TIMEOUT)
+        request.extensions["timeout"] = {  # some requests of the library have no limit
+            kind: longest if given.get(kind) is None else given[kind] for kind in ("connect", "read", "write", "pool")
+        }
 
     def refuse(response: Any) -> None:
         if response.status_code in (408, 429) or response.status_code >= 500:  # for which the library would wait
@@ -70,7 +77,6 @@ def _limits() -> Iterator[None]:
 
     def make() -> Any:
         client = plain()
-        client.timeout = max(SECONDS, constants.HF_HUB_DOWNLOAD_TIMEOUT)
         hooks = client.event_hooks
         client.event_hooks = {
             "request": [*hooks.get("request", []), count],
@@ -88,21 +94,21 @@ def _limits() -> Iterator[None]:
 @contextmanager
 def _silence() -> Iterator[None]:
     """Keep the library's bars, warnings and logs off standard error."""
-    from huggingface_hub import utils
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     logger = logging.getLogger("huggingface_hub")
-    level, had_bars = logger.level, not utils.are_progress_bars_disabled()
+    level, had_bars = logger.level, not are_progress_bars_disabled()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger.setLevel(logging.CRITICAL)
         if had_bars:
-            utils.disable_progress_bars()
+            disable_progress_bars()
         try:
             yield
         finally:
             logger.setLevel(level)
             if had_bars:
-                utils.enable_progress_bars()
+                enable_progress_bars()
 
 
 def _verify(directory: Path, before: set[str]) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 _AGAIN = "try again later"
 
+BREAKS = "the connection has broken off too often"
+"""What is raised for a file that has been asked for too often."""
+
 
 def reason_of_failure(error: Exception, name: str, revision: str | None) -> str:
     """Return why a download failed, and what to do.
@@ -63,6 +66,8 @@ def reason_of_failure(error: Exception, name: str, revision: str | None) -> str:
         return f"{name} could not be downloaded: the proxy refuses: check HTTPS_PROXY"
     if names & {"TimeoutException", "Timeout", "TimeoutError"}:
         return f"{name} could not be downloaded: {hub} does not answer in time: {_AGAIN}, or check the network"
+    if names & {"RemoteProtocolError", "ReadError", "ChunkedEncodingError"} or BREAKS in words:
+        return f"{name} could not be downloaded: the connection to {hub} breaks off: {_AGAIN}"
     if has(LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
         return (
             f"{name} is no directory here and not in the local cache, and HF_HUB_OFFLINE is set: unset it, or download "
@@ -81,7 +86,7 @@ def _answered(name: str, status: int, is_file: bool, hub: str, chain: list[Excep
     """Return the message for an answer of the Hub that is a refusal."""
     start = f"{name} could not be downloaded: {hub} answers {status}"
     if status == 401:
-        return f"{start} (the login is not valid): log in again with `hf auth login`, or unset HF_TOKEN"
+        return f"{start} (a login is needed, or is not valid): log in with `hf auth login`, or unset HF_TOKEN"
     if status == 403:
         return f"{start} (not allowed): ask the model's owner for access, then log in with `hf auth login`"
     if status == 404:

@@ -114,9 +114,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         thread.start()
         endpoint = f"http://127.0.0.1:{hub.server_port}"
         monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        )
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between attempts
@@ -141,11 +140,15 @@ def test_a_model_is_downloaded_once_and_in_silence(server: Hub, capfd: pytest.Ca
 @pytest.mark.parametrize(
     ("place", "fault", "message"),
     [
-        ("/api/", refusal(401), "there is no model some/model: .* if it is private, log in"),
+        (
+            "/api/",
+            refusal(401, X_Error_Code="RepoNotFound"),
+            "there is no model some/model: .* is private, log in",
+        ),
         (
             "/api/",
             refusal(401, X_Error_Message="Invalid credentials in Authorization header"),
-            r"answers 401 \(the login is not valid\): log in again with `hf auth login`, or unset HF_TOKEN",
+            r"answers 401 \(a login is needed, or is not valid\): log in with `hf auth login`, or unset HF_TOKEN",
         ),
         ("/api/", refusal(403, X_Error_Code="GatedRepo"), "some/model is gated: accept its terms at http"),
         ("/api/", refusal(403), r"answers 403 \(not allowed\): ask the model's owner"),
@@ -161,8 +164,8 @@ def test_a_model_is_downloaded_once_and_in_silence(server: Hub, capfd: pytest.Ca
             lambda answer: answer.answer(b"<html>Log in</html>"),
             "is not the Hugging Face Hub, but perhaps the lo",
         ),
-        ("GET /some/", cut_off, r"could not be downloaded \(the connection has broken off 8 times\): try again"),
-        ("GET /some/model/resolve/" + SHA + "/model", changed, r"model.safetensors has come with another content than"),
+        ("GET /some/", cut_off, "the connection to http://127.* breaks off: try again later"),
+        ("GET /some/model/resolve/" + SHA + "/model", changed, r"model.safetensors has come with another content"),
         ("GET /some/", short, r"could not be downloaded \(Consistency check failed: file should be of size "),
         ("/api/", never, "does not answer in time: try again later, or check the network"),
         ("/tree/", never, "does not answer in time: try again later, or check the network"),
@@ -180,6 +183,8 @@ def test_what_happened_is_said_in_one_line(
     server.faults[place] = fault
     monkeypatch.setattr(hub_download, "SECONDS", 0.2 if fault is never else 10)
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2 if fault is never else 10)
+    if fault is cut_off:  # with pieces as small, the library goes on as long as some arrive
+        monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4)
     with pytest.raises(ModelError, match=message) as caught:
         hub.locate("some/model", revision="v1")
     assert "\n" not in str(caught.value)
@@ -194,14 +199,10 @@ def test_a_hub_that_is_not_there(server: Hub, monkeypatch: pytest.MonkeyPatch) -
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{taken.getsockname()[1]}")
-        with pytest.raises(
-            ModelError, match=r"the Hugging Face Hub cannot be reached \(.*refused\): check the spelling"
-        ):
+        with pytest.raises(ModelError, match=r"the Hugging Face Hub cannot be reached \(.*refused\): check the sp"):
             hub.locate("some/model")
     monkeypatch.setattr(constants, "ENDPOINT", "http://no-such-host.invalid")
-    with pytest.raises(
-        ModelError, match=r"the Hugging Face Hub cannot be reached \(.*\): check the spelling and the n"
-    ):
+    with pytest.raises(ModelError, match=r"the Hugging Face Hub cannot be reached \(.*\): check the spelling and"):
         hub.locate("some/model")
     monkeypatch.setattr(constants, "ENDPOINT", f"https://127.0.0.1:{server.server_port}")
     with pytest.raises(ModelError, match="the connection to 127.0.0.1:[0-9]* is not secure"):
