@@ -57,43 +57,10 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    # half a second, which a local model need not pay
-    from huggingface_hub import snapshot_download
+    from .hub_download import download
+    from .hub_errors import reason_of_failure
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+        return download(name, revision, _FILES)
     except Exception as error:  # the Hub's errors, a full disk, or an error of the HTTP library during the download
-        raise ModelError(_reason(error, name, revision)) from error
-
-
-def _reason(error: Exception, name: str, revision: str | None) -> str:
-    """Return why a download failed, and what to do."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    url = f"https://huggingface.co/{name}"
-    offline = "HF_HUB_OFFLINE is set: unset it, or download the model once beforehand"
-    unreachable = "the Hugging Face Hub cannot be reached: check the spelling and the network"
-    reasons: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
-        # before its base class, RepositoryNotFoundError
-        (GatedRepoError, f"{name} is gated: accept its terms at {url}, then log in with `hf auth login`"),
-        (
-            (RepositoryNotFoundError, HFValidationError),
-            f"there is no model {name}: it is no directory here and not on the Hugging Face Hub: "
-            "check the spelling; if it is private, log in with `hf auth login`",
-        ),
-        (RevisionNotFoundError, f"{name} has no revision {revision}: see {url}/tree/main for those it has"),
-        (
-            LocalEntryNotFoundError,
-            f"{name} is no directory here and not in the local cache, and "
-            f"{offline if constants.HF_HUB_OFFLINE else unreachable}",
-        ),
-        (Exception, f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"),
-    )
-    return next(reason for kinds, reason in reasons if isinstance(error, kinds))
+        raise ModelError(reason_of_failure(error, name, revision)) from error
