@@ -62,7 +62,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     except MultiattnError:
         raise
     except Exception as error:
-        found = error if isinstance(error, OSError) and error.errno is not None else part and _refusal(part, str(error))
+        found: OSError | None = None
+        if isinstance(error, OSError) and error.errno is not None:
+            found = error
+        elif part is not None:
+            found = _refusal(part, str(error))
         if found is None or _is_of_another_file(found, {name, str(path), str(part)}):
             raise
         raise OSError(found.errno, os.strerror(found.errno or 0), name) from error
@@ -149,6 +153,17 @@ def write_json(path: str | Path, data: Mapping[str, object], *, allow_nan: bool 
     """Write an object so that a person can read it and a diff shows one change a line; whole or not at all."""
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=allow_nan)
     write_text(path, f"{text}\n", errors="backslashreplace")  # which is how JSON, too, writes half characters
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Write to an open file in the body; an error of the system that names no file gets the name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def remove_parts(folder: str | Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, ModelError
 from ..inputs.files import RECORDINGS
 from ..registry import task_spec
+from ..writing import write_json
 from .inputs import evenly_spread, find_inputs, status
 from .options import (
     BAD_FILES,
@@ -222,7 +223,7 @@ def save_heads(file: Path, heads: list[tuple[int, int]], *, inside: str | None) 
         facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         part = facts if inside is None else facts.setdefault(inside, {})
         part["alignment_heads"] = heads
-        file.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(file, facts)
 
 
 def as_text(ranked: list["HeadScore"], chosen: list[tuple[int, int]]) -> str:

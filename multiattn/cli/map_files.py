@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..writing import FolderLock, remove_parts
 from .output import make_folder, printable
 
 if TYPE_CHECKING:
@@ -33,16 +34,18 @@ class Written:
 class MapFiles:
     """Writes the maps of a run into one folder, under a name of its own for each input.
 
+    No other run writes there as long as the object exists.
+
     Args:
         directory: The folder that `--maps` names, made where it is missing. Files of an earlier run with the same
             names are replaced.
 
     Raises:
-        MultiattnError: The folder cannot be made.
+        MultiattnError: The folder cannot be made, or another run writes to it.
     """
 
     def __init__(self, directory: str | Path) -> None:
-        self._directory = make_folder(directory, subject=f"--maps {directory}")
+        self._directory, self._lock = own_folder(directory, subject=f"--maps {directory}")
         self._names = FreeNames()
 
     def write(self, results: "Sequence[Result]", save_page: Callable[[str], None]) -> list[Written]:
@@ -77,6 +80,22 @@ class MapFiles:
         one.save_png(png)
         one.save(npz)  # writes the JSON file, too
         return {"png": png, "npz": npz, "json": facts}
+
+
+def own_folder(path: str | Path, *, subject: str) -> tuple[Path, FolderLock]:
+    """Make a folder, and keep other runs out of it as long as the lock exists; remove what a killed run left there.
+
+    Args:
+        path: The folder.
+        subject: The option that names it, such as `--maps out`; an error begins with it.
+
+    Raises:
+        MultiattnError: The folder cannot be made, or another run writes to it.
+    """
+    folder = make_folder(path, subject=subject)
+    lock = FolderLock(folder, subject=subject)
+    remove_parts(folder)
+    return folder, lock
 
 
 class FreeNames:

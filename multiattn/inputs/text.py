@@ -18,6 +18,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from ..checks import require
 from ..errors import InputError, ModelError
+from ..writing import write_text
 from .vocabulary import FILE, read_vocabulary
 
 SPECIALS = ("[PAD]", "[START]", "[END]", "[UNK]")
@@ -103,8 +104,8 @@ class Tokenizer:
         return self._backend.to_str(pretty=True)
 
     def save(self, directory: str | Path) -> None:
-        """Write `tokenizer.json` into an existing directory."""
-        (Path(directory) / FILE).write_text(self.to_json(), encoding="utf-8")
+        """Write `tokenizer.json` into a directory."""
+        write_text(Path(directory) / FILE, self.to_json())
 
     @classmethod
     def train(

@@ -1,4 +1,4 @@
-"""The JSON files of a model directory: read, checked against a configuration's fields, and written.
+"""The JSON files of a model directory: read, and checked against a configuration's fields.
 
 Whatever is wrong with a file is reported with its name and the key.
 """
@@ -133,8 +133,3 @@ def short(value: Any) -> str:
     """Return a value as messages show it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write an object so that a person can read it and a diff shows one change a line."""
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
