@@ -75,10 +75,10 @@ class ImagePreprocessing:
             must = f"a square picture's ({square}) with a `Fit`"
             require(self.size == square, "size", must=must, value=self.size)
         check_choices(self, error=ModelError)
-        in_range = "finite and above 0, from a millionth to a million"
+        in_range = "from a millionth to a million"
         check_rules(
             self,
-            ("mean", all(abs(value) <= _NUMBERS[1] for value in self.mean), "finite, and at most a million"),
+            ("mean", all(abs(value) <= _NUMBERS[1] for value in self.mean), "at most a million"),
             ("std", all(_NUMBERS[0] <= value <= _NUMBERS[1] for value in self.std), in_range),
             ("rescale", _NUMBERS[0] <= self.rescale <= _NUMBERS[1], in_range),
             error=ModelError,
