@@ -238,12 +238,17 @@ def _upright(found: _Decoded, part: Part | None, name: str) -> LoadedImage:
     """Apply the orientation in EXIF, convert to RGB, and fill what is missing of a damaged picture."""
     picture, (width, height), white, _ = found
     with reading(name, WHOLE, error=DamagedImage):
-        orientation = picture.getexif().get(_ORIENTATION, 1)
-        ImageOps.exif_transpose(picture, in_place=True)
+        unread = None
+        try:
+            orientation = picture.getexif().get(_ORIENTATION, 1)
+            ImageOps.exif_transpose(picture, in_place=True)
+        except Exception:  # of a PNG; in a JPEG, PIL passes over it
+            orientation, unread = 1, "has EXIF that cannot be read: it may lie on its side"
         if part is not None:
             part.turn(orientation)
         # a plain image: one of a file keeps its stream and its tags
         rgb, remark = to_rgb(picture._new(picture.im), name, white=white)
+        remark = remark or unread
         if orientation in _SIDEWAYS:
             width, height = height, width
         if part is None:
