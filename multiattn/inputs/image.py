@@ -20,8 +20,7 @@ from .image_budget import check_size, reduce_to_budget
 from .image_damage import Part, read_part
 from .image_depth import stated_white
 from .image_files import HEAD, PICTURE, WHOLE, DamagedImage, Stream, open_picture
-from .pixels import from_array, from_tensor, to_rgb
-from .streams import NamedStream
+from .pixels import DARK, dark_remark, from_array, from_tensor, high_bytes, to_rgb, with_low_bytes
 
 ImageSource: TypeAlias = str | Path | bytes | NamedStream | Image.Image | np.ndarray | Tensor
 """What `load_image` accepts."""
@@ -149,14 +148,25 @@ class _Decoded(NamedTuple):
 
     picture: Any
     size: tuple[int, int]  # width and height in the file
-    white: float | None
+    white: float | None  # the value of white that the file states for deep samples
+    deep: bool  # whether the file has 16 bits for each of red, green and blue, of which PIL gives the upper 8
 
 
 def _read(stream: Stream, name: str, *, strict: bool, max_pixels: int) -> LoadedImage:
     """Read an open file, whole or else as far as it can be read."""
     decode = partial(_decode, name=name, max_pixels=max_pixels)
     try:
-        return _upright(decode(stream), None, name)
+        found = decode(stream)
+        remark = None
+        if found.deep and (highest := high_bytes(found.picture)) < DARK // 256:
+            if found.white is None:
+                remark = dark_remark(256.0 * highest + 255)
+            elif found.picture.format == "PNG":
+                found = found._replace(
+                    picture=with_low_bytes(found.picture, decode(stream, low=True).picture, found.white)
+                )
+        loaded = _upright(found, None, name)
+        return loaded if remark is None else loaded._replace(remark=remark)
     except DamagedImage as error:
         if strict:
             raise
@@ -175,7 +185,7 @@ def _read(stream: Stream, name: str, *, strict: bool, max_pixels: int) -> Loaded
     return _upright(found, part, name)
 
 
-def _decode(stream: Stream, *, name: str, max_pixels: int, ink: int | None = None) -> _Decoded:
+def _decode(stream: Stream, *, name: str, max_pixels: int, ink: int | None = None, low: bool = False) -> _Decoded:
     """Decode the first frame of a file.
 
     Args:
@@ -183,6 +193,7 @@ def _decode(stream: Stream, *, name: str, max_pixels: int, ink: int | None = Non
         name: Its name in messages.
         max_pixels: The limit.
         ink: The value of pixels that decoding does not reach; None raises where there are such.
+        low: Whether to give the lower 8 of the 16 bits of a PNG in color.
 
     Raises:
         DamagedImage: The picture cannot be decoded; with `ink`, not even in part.
@@ -193,6 +204,9 @@ def _decode(stream: Stream, *, name: str, max_pixels: int, ink: int | None = Non
     with reading(name, WHOLE, error=DamagedImage):
         width, height = reduce_to_budget(picture, stream, name, max_pixels=max_pixels)
         white = stated_white(picture, stream)
+        deep = picture.mode == "RGB" and any(";16" in str(tile.args) for tile in picture.tile)
+        if low:  # PNG stores the upper byte first: as if it stored the lower one first
+            picture.tile = [tile._replace(args=tile.args.replace(";16B", ";16L")) for tile in picture.tile]
         _prepare(picture, ink)
         try:
             picture.load()
@@ -204,7 +218,7 @@ def _decode(stream: Stream, *, name: str, max_pixels: int, ink: int | None = Non
                 picture.load_end()
         finally:
             picture.__dict__.pop("load_prepare", None)  # a circle that would keep the pixels
-        return _Decoded(picture, (width, height), white)
+        return _Decoded(picture, (width, height), white, deep)
 
 
 def _prepare(picture: Any, ink: int | None) -> None:
@@ -226,14 +240,19 @@ def _prepare(picture: Any, ink: int | None) -> None:
 
 def _upright(found: _Decoded, part: Part | None, name: str) -> LoadedImage:
     """Apply the orientation in EXIF, convert to RGB, and fill what is missing of a damaged picture."""
-    picture, (width, height), white = found
+    picture, (width, height), white, _ = found
     with reading(name, WHOLE, error=DamagedImage):
-        orientation = picture.getexif().get(_ORIENTATION, 1)
-        ImageOps.exif_transpose(picture, in_place=True)
+        unread = None
+        try:
+            orientation = picture.getexif().get(_ORIENTATION, 1)
+            ImageOps.exif_transpose(picture, in_place=True)
+        except Exception:  # of a PNG; in a JPEG, PIL passes over it
+            orientation, unread = 1, "has EXIF that cannot be read: it may lie on its side"
         if part is not None:
             part.turn(orientation)
         # a plain image: one of a file keeps its stream and its tags
         rgb, remark = to_rgb(picture._new(picture.im), name, white=white)
+        remark = remark or unread
         if orientation in _SIDEWAYS:
             width, height = height, width
         if part is None:

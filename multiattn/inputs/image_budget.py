@@ -81,7 +81,11 @@ def check_size(size: tuple[int, int], name: str, *, max_pixels: int) -> None:
 
 def _reduce(picture: Any, halvings: int) -> None:
     if picture.format == "JPEG2000":
-        picture.reduce = halvings
+        # not by PIL's `reduce`, which rounds the sides where openjpeg rounds up
+        sides = tuple(-(-side // 2**halvings) for side in picture.size)
+        codec, _, layers, *rest = picture.tile[0].args
+        picture.tile = [picture.tile[0]._replace(extents=(0, 0, *sides), args=(codec, halvings, layers, *rest))]
+        picture._size = sides
     else:
         picture.draft(None, (max(1, picture.width >> halvings), max(1, picture.height >> halvings)))
 

@@ -4,7 +4,7 @@ Dimensions: h, w = height and width in pixels, c = channels.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Shaped
@@ -15,7 +15,9 @@ from ..errors import InputError
 
 # a picture with more than 8 bits is scaled by the smallest of these ranges that holds it: 12-bit scans stay dark
 _RANGES = (255.0, 65535.0)
-_DARK = 4096  # 16-bit values that all are below this use no more than a sixteenth of their range
+DARK = 4096
+"""16-bit values that all are below this use no more than a sixteenth of their range."""
+
 _STRIP = 1_000_000  # pixels that are converted at once
 
 
@@ -87,15 +89,35 @@ def _scale_of(picture: Image.Image, name: str, white: float | None) -> tuple[flo
     fitting = [top for top in tops if lowest >= 0 and highest <= top]
     if not fitting:  # no common range holds them: scale by their own range
         return lowest, 255 / max(highest - lowest, 1e-12), None
-    dark = white is None and fitting[0] == 65535 and 0 < highest < _DARK
-    return 0.0, 255 / fitting[0], _dark(highest) if dark else None
+    dark = white is None and fitting[0] == 65535 and 0 < highest < DARK
+    return 0.0, 255 / fitting[0], dark_remark(highest) if dark else None
 
 
-def _dark(highest: float) -> str:
+def dark_remark(highest: float) -> str:
+    """Return the remark about a picture whose 16-bit values end at `highest`."""
     return (
         f"is nearly black: its 16-bit values end at {highest:.0f}, and it does not state how many bits it uses "
         "(PNG: sBIT; TIFF: SMaxSampleValue)"
     )
+
+
+def high_bytes(picture: Image.Image) -> int:
+    """Return the highest value of the first three channels of a picture of bytes."""
+    return max(int(high) for _, high in cast("tuple[tuple[float, float], ...]", picture.getextrema())[:3])
+
+
+def with_low_bytes(high: Image.Image, low: Image.Image, white: float) -> Image.Image:
+    """Put the two bytes of 16-bit color together, and scale the values so that `white` becomes 255.
+
+    Args:
+        high: The upper bytes, in mode RGB; it becomes the result.
+        low: The lower bytes.
+        white: The value of white; larger ones are clipped to it.
+    """
+    for box in _boxes(high):
+        values = np.asarray(high.crop(box)).astype(np.float64) * 256 + np.asarray(low.crop(box))
+        high.paste(Image.fromarray(np.rint(np.minimum(values * (255 / white), 255)).astype(np.uint8)), box[:2])
+    return high
 
 
 def from_array(array: Shaped[np.ndarray, "..."]) -> Image.Image:

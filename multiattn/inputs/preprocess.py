@@ -76,7 +76,7 @@ class ImagePreprocessing:
             must = f"a square picture's ({square}) with a `Fit`"
             require(self.size == square, "size", must=must, value=self.size)
         check_choices(self, error=ModelError)
-        in_range = "finite and above 0, from a millionth to a million"
+        in_range = "from a millionth to a million"
         check_rules(
             self,
             ("mean", len(self.mean) in MODES, "a number for each of 1, 3 or 4 channels"),

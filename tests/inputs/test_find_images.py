@@ -47,7 +47,7 @@ def test_a_pattern_gives_the_pictures_it_matches(folder: Path) -> None:
 def test_nothing_to_be_found_is_an_error(folder: Path) -> None:
     bare = folder / "folder.jpg"
     for path, message in (
-        (bare, f"`{bare}` must hold at least one picture, but holds none instead. Pictures end in .bmp, .gif, "),
+        (bare, f"`{bare}` must hold at least one picture, but holds none instead. Pictures end in .avif, .bmp, "),
         (f"{folder}/*.bmp", f"`{folder}/*.bmp` must match at least one picture, but matches none instead."),
         (folder / "gone.jpg", f"`{folder}/gone.jpg` must be a file or folder, but is missing instead. Check the path."),
     ):

@@ -171,6 +171,12 @@ def test_a_png_whose_profile_unpacks_to_more_than_it_may_keeps_its_pixels() -> N
     assert damaged.share == 0.0
 
 
+def test_exif_that_cannot_be_read_is_remarked() -> None:
+    loaded = read_image(encode("PNG", exif=b"Exif\0\0garbage"), strict=True)
+    assert np.array_equal(np.asarray(loaded.picture), np.asarray(noise()))
+    assert loaded.remark == "has EXIF that cannot be read: it may lie on its side"
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF"])
 def test_a_picture_of_which_nothing_is_there_is_refused(kind: str) -> None:
     with pytest.raises(InputError, match=r"^the bytes must be "):
