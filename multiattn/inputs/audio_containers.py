@@ -65,7 +65,7 @@ class Container:
         self._opener, self._what, self._broken, self._is_cut = opener, what, broken, is_cut
         self._losses = Losses(name, strict=strict)
         with opener() as stream:
-            self._is_short = missing_bytes(stream)
+            self._is_short, self._missing = missing_bytes(stream)
         if strict and self._is_short:
             raise damaged(name, self._is_short)
         self._reopen()
@@ -139,7 +139,7 @@ class Container:
     def _stated(self) -> float | None:
         """Return the duration that the file states, in seconds; None where it is an estimate or of the film."""
         kind = self._container.format.name
-        if kind.startswith(("mov", "flac", "avi", "wav", "caf", "aiff", "w64", "au", "tta", "ape", "wv")):
+        if kind.startswith(("mov", "flac", "avi", "wav", "aiff", "w64", "au", "tta", "ape", "wv")):
             if self._track.duration is not None and self._track.time_base is not None:
                 return float(self._track.duration * self._track.time_base)
         if kind.startswith("matroska") and len(self._container.streams) == 1 and self._container.duration:
@@ -183,7 +183,7 @@ class Container:
                 gap = min(time - expected, time - base - at / self.rate)
                 expected = time + frame.samples / frame.sample_rate
             gap = gap if self._shortest() < gap <= _MOST_SILENCE - filled else 0.0
-            if at and (self._has_failed or gap > self._longest_pause()):
+            if at and (self._has_failed and (gap or not self._is_short) or gap > self._longest_pause()):
                 reason = self._broken or "a part of it cannot be decoded"
                 self._losses.gap(at / self.rate, at / self.rate + gap, reason)
             self._has_failed = False
@@ -221,17 +221,22 @@ class Container:
         elif self._is_cut:
             self._losses.cut(end, None, self._broken or "its last page is missing")
         elif self.seconds is None and (self._has_failed or self._is_short):
-            self._losses.cut(end, None, self._is_short or "its end cannot be decoded")
+            stated = None if self._missing is None or not end else end / (1 - self._missing)
+            self._losses.cut(end, stated, self._is_short or "its end cannot be decoded")
         if self._broken and self._losses.damage(end) is None:
             self._losses.somewhere(self._broken)
 
 
-def missing_bytes(stream: BufferedIOBase) -> str:
-    """Return what an MP4, Matroska or ASF file lacks, by the sizes that its parts state; empty where it is whole.
+def missing_bytes(stream: BufferedIOBase) -> tuple[str, float | None]:
+    """Return what an MP4, Matroska, ASF or CAF file lacks, by the sizes that its parts state; empty where it is whole.
 
     Args:
         stream: The file.
+
+    Returns:
+        What is wrong, and the share of the sound that is missing; None where the bytes do not say it.
     """
+    share = None
     there = stream.seek(0, 2)
     stream.seek(0)
     head = stream.read(64)
@@ -241,11 +246,11 @@ def missing_bytes(stream: BufferedIOBase) -> str:
             stream.seek(at + 4)
             first = stream.read(8)
             if not first or not first[0]:
-                return ""
+                return "", None
             width = 9 - first[0].bit_length()
             size = int.from_bytes(first[:width], "big") & ((1 << 7 * width) - 1)
             if size == (1 << 7 * width) - 1:  # not stated
-                return ""
+                return "", None
             at += 4 + width + size
     elif head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         for _ in range(100_000):
@@ -257,11 +262,22 @@ def missing_bytes(stream: BufferedIOBase) -> str:
             if size == 1:
                 size = int.from_bytes(box[8:16], "big")
             if size < 8:  # to the end of the file, or invalid
-                return ""
+                return "", None
             at += size
+    elif head[:4] == b"caff":
+        at = 8
+        for _ in range(100_000):
+            stream.seek(at)
+            chunk = stream.read(12)
+            if len(chunk) < 12 or chunk[4] & 0x80:  # -1: to the end of the file
+                break
+            size = int.from_bytes(chunk[4:], "big")
+            if chunk[:4] == b"data" and size > there - at - 12:
+                share = 1 - (there - at - 12) / size
+            at += 12 + size
     elif head.startswith(b"0&\xb2u"):
         stream.seek(0)
         place = (head := stream.read(1 << 16)).find(_ASF_FACTS)
         if place >= 0:
             at = int.from_bytes(head[place + 40 : place + 48], "little")
-    return f"{there} of {at} bytes are there" if at > there else ""
+    return (f"{there} of {at} bytes are there", share) if at > there else ("", None)

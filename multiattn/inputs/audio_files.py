@@ -107,7 +107,7 @@ def open_path(path: str | Path | NamedStream, *, strict: bool = True) -> Source:
 
 def open_bytes(data: bytes, name: str, *, strict: bool = True) -> Source:
     """Open the bytes of a file; arguments and errors are those of `open_path`."""
-    return _open(None, lambda: io.BytesIO(data), name, strict=strict)
+    return _open(None, lambda: _Bytes(data), name, strict=strict)
 
 
 def open_array(samples: np.ndarray, *, rate: int) -> Source:
@@ -222,6 +222,13 @@ def _open_container(
     """Open a file that PyAV reads."""
     with reading(name, RECORDING):
         return Container(opener, name, what, strict=strict, broken=broken, is_cut=is_cut)
+
+
+class _Bytes(io.BytesIO):
+    """The bytes of a file; like a file that soundfile opens, it takes a seek before the start without complaint."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return super().seek(max(0, offset) if whence == 0 else offset, whence)
 
 
 class _Array:

@@ -197,12 +197,14 @@ def _confirmed(file: _File, at: int, frame: Frame, *, alone: bool) -> bool:
         alone: Whether one or two frames with nothing else in the file are enough.
     """
     following: Frame | None = frame
+    start = at
     for _ in range(_CONFIRMED - 1):
         assert following is not None
         at += following.size
         head = file.get(at, 227)
         following = frame_of(head[:4])
         if following is None or following.kind != frame.kind:
+            alone = alone and start + frame.size <= file.size
             return alone and (not head or bool(tag_length(head, file.size - at)))
     return True
 

@@ -60,6 +60,7 @@ class SoundFile:
         self._losses = Losses(name, strict=strict)
         self._other: Container | None = None  # goes on where soundfile has given up
         self._position = 0
+        self._is_over = False  # it has been given up, and PyAV does not read it either
         self._open()
         file = self._file
         self.rate: int = file.samplerate
@@ -82,6 +83,9 @@ class SoundFile:
         if self._other:
             self._other.seek(position)
             return
+        if self._is_over and not self._forward:  # what is before the damage can still be read
+            self._restart()
+            self._position, self._is_over = 0, False
         if self._count is not None:
             position = min(position, self._count)
         if position == self._position:
@@ -108,6 +112,8 @@ class SoundFile:
         """Read the next samples; fewer only at the end."""
         if self._other:
             return self._other.read(count)
+        if self._is_over:
+            return np.zeros((0, 1), np.float32)
         wanted = count if self._count is None else min(count, self._count - self._position)
         try:
             samples = self._forward.read(wanted) if self._forward else self._read(wanted)
@@ -143,7 +149,8 @@ class SoundFile:
             # by its number, not by its path, whose suffix libsndfile takes at its word
             memory = isinstance(self._stream, io.BytesIO)
             self._file: Any = soundfile.SoundFile(self._stream if memory else self._stream.fileno(), closefd=False)
-            if self._file.subtype.startswith("MPEG"):  # in a wav: its length is an estimate too
+            # MPEG in a wav: its length is an estimate too. MIDI dumps: libsndfile prints what is wrong with them
+            if self._file.subtype.startswith("MPEG") or self._file.format == "SDS":
                 self._file.close()
                 raise NotSound("")
         except soundfile.LibsndfileError as error:
@@ -198,7 +205,7 @@ class SoundFile:
             self.seconds = other.seconds
         except InputError:
             self._losses.cut(at / self.rate, self.seconds, reason)
-            self._count = self._position = at
+            self._is_over = True
 
 
 def _reason(error: Exception) -> str:

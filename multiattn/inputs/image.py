@@ -21,6 +21,7 @@ from .image_damage import Part, read_part
 from .image_depth import stated_white
 from .image_files import HEAD, PICTURE, WHOLE, DamagedImage, Stream, open_picture
 from .pixels import DARK, dark_remark, from_array, from_tensor, high_bytes, to_rgb, with_low_bytes
+from .streams import NamedStream
 
 ImageSource: TypeAlias = str | Path | bytes | NamedStream | Image.Image | np.ndarray | Tensor
 """What `load_image` accepts."""

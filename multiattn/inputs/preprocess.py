@@ -81,7 +81,7 @@ class ImagePreprocessing:
             self,
             ("mean", len(self.mean) in MODES, "a number for each of 1, 3 or 4 channels"),
             ("std", len(self.std) == len(self.mean), f"as many numbers as `mean` ({len(self.mean)})"),
-            ("mean", all(abs(value) <= _NUMBERS[1] for value in self.mean), "finite, and at most a million"),
+            ("mean", all(abs(value) <= _NUMBERS[1] for value in self.mean), "at most a million"),
             ("std", all(_NUMBERS[0] <= value <= _NUMBERS[1] for value in self.std), in_range),
             ("rescale", _NUMBERS[0] <= self.rescale <= _NUMBERS[1], in_range),
             error=ModelError,
