@@ -1,8 +1,8 @@
 """Files and arrays to tensors, and from there back to the coordinates of the source. Nothing here knows a model.
 
-Files: `files` and `walk` (finding them), `streams` and `fetch` (those without a path). Pictures: `image` (loading, from `image_files`, `image_budget`, `image_damage`, `image_depth`
-and `pixels`), `preprocess` (to a model's input), `geometry` (back to source pixels). Recordings: `audio` with
-`audio_*` (loading), `mel` (to features). Text: `text` with `vocabulary` (tokens and words),
+Files: `files` and `walk` (finding them), `streams` and `fetch` (those without a path). Pictures: `image` with `image_*`
+and `pixels` (loading), `channels` and `preprocess` (to a model's input), `geometry` (back to source pixels).
+Recordings: `audio` with `audio_*` (loading), `mel` (to features). Text: `text` with `vocabulary` (tokens and words),
 `speech_tokens` and `whisper_vocabulary` (a recognizer's).
 
 The names below are imported when they are first used: `files` must not wait for torch.
