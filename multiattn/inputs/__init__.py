@@ -1,8 +1,9 @@
 """Files and arrays to tensors, and from there back to the coordinates of the source. Nothing here knows a model.
 
 Files: `files` and `walk` (finding them), `streams` and `fetch` (those without a path). Pictures: `image` and `pixels`
-(loading), `preprocess` (to a model's input), `geometry` (back to source pixels). Recordings: `audio` with `audio_files` and `audio_containers` (loading), `mel` (to features). Text:
-`text` with `vocabulary` (tokens and words), `speech_tokens` and `whisper_vocabulary` (a recognizer's).
+(loading), `preprocess` (to a model's input), `geometry` (back to source pixels). Recordings: `audio` with `audio_files`
+and `audio_containers` (loading), `mel` (to features). Text: `text` with `vocabulary` (tokens and words),
+`speech_tokens` and `whisper_vocabulary` (a recognizer's).
 
 The names below are imported when they are first used: `files` must not wait for torch.
 """

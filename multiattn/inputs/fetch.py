@@ -130,9 +130,7 @@ class WebFile(NamedStream):
             host, port, secure, connected, self._limited(deadline), has_tunnel=bool(proxy and secure)
         )
         try:
-            from .. import __version__
-
-            headers = {"User-Agent": f"multiattn/{__version__}", "Accept-Encoding": "identity", "Connection": "close"}
+            headers = {"User-Agent": "multiattn", "Accept-Encoding": "identity", "Connection": "close"}
             connection.request("GET", target, headers=headers)
             return connection.getresponse()
         except BaseException as error:
