@@ -74,7 +74,7 @@ with --format json, each line is one object ("maps" only with --maps)
 of a multi-label model, with "score_kind": "independent probability"; of a
 regression, with "score_kind": "value"
 
-{RECORDS.format("file, label, score, label_2, score_2, ... (as many as --top-k)")}
+{RECORDS.format("file, label, score, label_2, score_2, ... (as many as --top-k), score_kind")}
 
 {INPUTS.format("picture", "256 MiB")}
 
@@ -161,16 +161,21 @@ class Classify(Predictor["ClassifyResult"]):
         return result.narrowed(threshold=threshold, top_k=self._top_k)
 
     def table(self) -> list[Column]:
-        """Return `label`, `score`, and for further labels `label_2`, `score_2` and so on, up to --top-k."""
-        ends = ["", *(f"_{number}" for number in range(2, (self.args.top_k or 5) + 1))]
-        return [column for end in ends for column in (Column(f"label{end}"), Column(f"score{end}", is_number=True))]
+        """Return `label`, `score`, for further labels `label_2`, `score_2` and so on, up to --top-k; and `score_kind`."""
+        pairs = ((Column(f"label{end}"), Column(f"score{end}", is_number=True)) for end in self._ends)
+        return [*(column for pair in pairs for column in pair), Column("score_kind")]
+
+    @property
+    def _ends(self) -> list[str]:
+        return ["", *(f"_{number}" for number in range(2, (self.args.top_k or 5) + 1))]
 
     def flat(self, record: Record) -> Record:
         """Add the columns of `table`."""
         predictions = record.get("predictions")
-        for i, one in enumerate(predictions if isinstance(predictions, list) else ()):
-            end = f"_{i + 1}" if i else ""
-            record |= {f"label{end}": one["label"], f"score{end}": one["score"]}
+        if isinstance(predictions, list):
+            for end, one in zip(self._ends, predictions, strict=False):
+                record |= {f"label{end}": one["label"], f"score{end}": one["score"]}
+            record.setdefault("score_kind", "probability")
         return record
 
     @staticmethod

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..inputs.files import RECORDINGS
+from ..writing import write_text
 from .inputs import can_be_several
 from .map_files import FreeNames, Written
 from .options import (
@@ -217,7 +218,7 @@ class Transcribe(Predictor["Transcript"]):
         """Write a file into the folder of `--out`, and return its path as it is printed."""
         file = Path(self.args.out) / name
         with named_errors(f"--out {file}:"):
-            file.write_text(text + "\n", encoding="utf-8")
+            write_text(file, text + "\n")
         return printable(file)
 
     @staticmethod
