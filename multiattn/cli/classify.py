@@ -161,7 +161,7 @@ class Classify(Predictor["ClassifyResult"]):
         return result.narrowed(threshold=threshold, top_k=self._top_k)
 
     def table(self) -> list[Column]:
-        """Return `label`, `score`, for further labels `label_2`, `score_2` and so on, up to --top-k; and `score_kind`."""
+        """Return `label`, `score`, for further labels `label_2`, `score_2` ..., up to --top-k; `score_kind`."""
         pairs = ((Column(f"label{end}"), Column(f"score{end}", is_number=True)) for end in self._ends)
         return [*(column for pair in pairs for column in pair), Column("score_kind")]
 

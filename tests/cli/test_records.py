@@ -44,7 +44,7 @@ def test_csv_of_labels(run, model, mixed) -> None:
     outcome = run(*arguments, "--format", "csv")
     assert outcome.out.count("\r\n") == 5
     found = rows(outcome.out)
-    assert list(found[0]) == ["file", "label", "score", "label_2", "score_2", *AFTER]
+    assert list(found[0]) == ["file", "label", "score", "label_2", "score_2", "score_kind", *AFTER]
     expected = [json.loads(line) for line in run(*arguments, "--format", "json").out.splitlines()]
     for line, theirs in zip(found, expected, strict=True):
         assert (line["file"], line["error"]) == (theirs["file"], theirs.get("error", ""))
