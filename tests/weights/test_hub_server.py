@@ -16,6 +16,7 @@ from typing import Any
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
 from multiattn.errors import ModelError
 from multiattn.weights import hub, hub_download
@@ -133,7 +134,7 @@ def test_a_model_is_downloaded_once_and_in_silence(server: Hub, capfd: pytest.Ca
     server.faults["/api/"] = refusal(503)
     assert hub.locate("some/model") == directory  # from the cache
     assert capfd.readouterr() == ("", "")
-    assert not huggingface_hub.utils.are_progress_bars_disabled()
+    assert not are_progress_bars_disabled()
     assert logging.getLogger("huggingface_hub").level == logging.WARNING
 
 
