@@ -268,10 +268,6 @@ def header_only(path: Path) -> None:
         (nothing, "gone/*.wav"),
         (empty, "empty.wav"),
         (text, "words.wav"),
-        (no_samples, "none.wav"),
-        (truncated, "half.flac"),
-        (not_numbers, "nan.wav"),
-        (infinite, "inf.wav"),
         (header_only, "header.wav"),
     ],
 )
@@ -286,6 +282,30 @@ def test_a_bad_recording_is_named_and_the_others_are_done(run, recognizer, talks
     named, counted = outcome.err.splitlines()
     assert named.startswith("multiattn: ") and str(tmp_path / name) in named
     assert counted == "multiattn: 1 of 3 inputs could not be used"
+
+
+@pytest.mark.parametrize(("make", "name"), [(truncated, "half.flac"), (not_numbers, "nan.wav"), (infinite, "inf.wav")])
+def test_a_damaged_recording_is_used_as_far_as_it_goes(run, recognizer, talks, tmp_path, make, name) -> None:
+    make(tmp_path / name)
+    arguments = ("transcribe", tmp_path / name, talks / "a.wav", "--model", recognizer, "--format", "json")
+    outcome = run(*arguments)
+    assert outcome.status == 1
+    damaged, whole = lines(outcome.out)
+    assert damaged["damaged"]["reason"] and "damaged" not in whole
+    named, counted = outcome.err.splitlines()
+    assert named.startswith(f"multiattn: {tmp_path / name} is damaged (") and damaged["damaged"]["place"] in named
+    assert counted == "multiattn: 1 of 2 inputs could be used only in part"
+    outcome = run(*arguments, "--strict")
+    assert outcome.status == 1 and [line["file"] for line in lines(outcome.out)] == [str(talks / "a.wav")]
+    assert str(tmp_path / name) in outcome.err.splitlines()[0]
+
+
+def test_a_recording_without_samples_is_empty_and_marked(run, recognizer, tmp_path) -> None:
+    no_samples(tmp_path / "none.wav")
+    outcome = run("transcribe", tmp_path / "none.wav", "--model", recognizer, "--format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    (line,) = lines(outcome.out)
+    assert (line["text"], line["duration"], line["flags"]) == ("", 0.0, ["empty"])
 
 
 @pytest.mark.parametrize("seconds", [3.0, 1 / RATE])
