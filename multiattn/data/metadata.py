@@ -144,7 +144,7 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
 
 def some(names: Sequence[str]) -> str:
     """The first ten names, and the number of the others, for a message."""
-    shown = ", ".join(names[:10])
+    shown = ", ".join(name if len(name) <= 60 else f"{name[:57]}..." for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 

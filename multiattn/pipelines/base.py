@@ -249,7 +249,9 @@ def _prepare(
         picked = channels.with_alpha(picture, read.picture) if preprocessing.channels == 4 else read.picture
         pixels, geometry = preprocessing(picked, source_size=read.size)  # (c, h, w)
     except InputError as error:
-        return Failure(file, error)
+        # the preprocessing knows no file
+        named = file is None or file in str(error)
+        return Failure(file, error if named else InputError(f"`{file}`: {error}"))
     return Prepared(file, read.picture, pixels, geometry, read.damaged, read.remark)
 
 

@@ -16,7 +16,7 @@ from ..writing import whole_file, whole_folder, write_json
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
 from .hub import ORIGINALS, locate
-from .json_files import read_json
+from .json_files import read_json, short
 
 _TOKENS = ("suppress", "suppress_first", "forced")  # `GenerationConfig` fields that name tokens of one vocabulary
 
@@ -50,14 +50,19 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
     config = read_json(directory / CONFIG) if directory.is_dir() else {"format": ORIGINALS[directory.suffix]}
     layout = next((layout for layout in _layouts() if layout.recognizes(config)), None)
     if layout is None:
-        said = next((f' ("{key}": {config[key]!r})' for key in ("format", "model_type") if key in config), "")
+        said = next((f' ("{key}": {short(config[key])})' for key in ("format", "model_type") if key in config), "")
         known = "; ".join(f"{layout.name} ({layout.sign})" for layout in _layouts())
         raise ModelError(f"{directory / CONFIG} is of a layout that is not known{said}; known are {known}")
     if without and not layout.renews:
         raise ModelError(f"`without` must be empty for the layout {layout.name}, but is {', '.join(without)} instead")
-    with reading(str(directory), f"a model in the layout {layout.name}", error=ModelError):
-        bundle = layout.load(directory, config, without) if without else layout.load(directory, config)
-        bundle.check(str(directory))
+    try:
+        with reading(str(directory), f"a model in the layout {layout.name}", error=ModelError):
+            bundle = layout.load(directory, config, without) if without else layout.load(directory, config)
+            bundle.check(str(directory))
+    except ModelError as error:
+        if str(directory) in str(error):
+            raise
+        raise ModelError(f"{directory}: {error}") from error  # of a part that does not know where it was read
     if without:
         bundle.decoding = {name: value for name, value in bundle.decoding.items() if name not in _TOKENS}
     bundle.source, bundle.layout = str(name), layout.name

@@ -127,7 +127,9 @@ def check_stated(config: Mapping[str, Any], needed: Mapping[str, Any], *, where:
     """
     for name, wanted in needed.items():
         if (found := config.get(name, wanted)) != wanted:
-            raise ModelError(f"{where}: `{name}`{of and f' of the {of}'} must be {wanted}, but is {found} instead")
+            raise ModelError(
+                f"{where}: `{name}`{of and f' of the {of}'} must be {wanted}, but is {str(found)[:200]} instead"
+            )
 
 
 def read_kind(config: Mapping[str, Any], known: Collection[str], *, where: str) -> str:

@@ -12,6 +12,8 @@ from ..checks import fits, name_of
 from ..errors import ModelError
 from ..text_files import read_json_file
 
+_LONGEST = 200  # characters of a value in a message
+
 _Config = TypeVar("_Config")
 
 
@@ -41,7 +43,9 @@ def check_value(holds: bool, name: str, *, must: str, value: object, where: str)
         where: The file.
     """
     if not holds:
-        raise ModelError(f"{where}: `{name}` must be {must}, but is {value} instead")
+        shown = str(value)  # a published file may have a text of any length
+        shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
+        raise ModelError(f"{where}: `{name}` must be {must}, but is {shown} instead")
 
 
 def read_part(config: Mapping[str, Any], name: str, *, where: str) -> Mapping[str, Any]:

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from multiattn.errors import MultiattnError
-from multiattn.inputs import ImagePreprocessing, read_image
+from multiattn.inputs import ImagePreprocessing
+from multiattn.pipelines.base import Prepared, prepared_batches
+from multiattn.pipelines.results import Failure
 from tests.fixtures import draw
 
 from .sample import Sample
@@ -82,13 +85,21 @@ def samples() -> list[Sample]:
 
 def read(path: Path) -> None:
     """Leniently and strictly; a picture that both take is the same, and only a damaged one is refused by one."""
-    loaded = read_image(path)
-    pixels, _ = _PREPROCESSING(loaded.picture)
-    assert bool(pixels.isfinite().all()), "the model's input is not finite"
+    loaded = _prepared(path, strict=False)
+    assert bool(loaded.pixels.isfinite().all()), "the model's input is not finite"
     try:
-        whole = read_image(path, strict=True)
+        whole = _prepared(path, strict=True)
     except MultiattnError as error:
         assert loaded.damaged is not None, f"strict refuses what is not marked as damaged: {error}"
         return
     assert loaded.damaged is None, f"strict takes what is marked as damaged: {loaded.damaged}"
-    assert whole.picture.size == loaded.picture.size and whole.picture.tobytes() == loaded.picture.tobytes()
+    assert torch.equal(whole.pixels, loaded.pixels), "read again, it is another picture"
+
+
+def _prepared(path: Path, *, strict: bool) -> Prepared:
+    """As the pipelines prepare a picture."""
+    (batch,) = prepared_batches([path], _PREPROCESSING, batch_size=1, strict=strict)
+    (only,) = batch
+    if isinstance(only, Failure):
+        raise only.error
+    return only
