@@ -8,7 +8,11 @@ DEPS := $(shell $(PYTHON) -c "import hashlib, pathlib, tomllib; p = tomllib.load
 	p['project']['scripts'], pathlib.Path('constraints.txt').read_text())).encode()).hexdigest()[:16])")
 STAMP := $(VENV)/.ready-$(DEPS)
 
-.PHONY: help demo test test-fast test-slow coverage lint format docs bench wheel clean
+# How long `make fuzz` goes on, and from which seed
+INPUTS ?= 20000
+SECONDS ?=
+SEED ?= 0
+.PHONY: help demo test test-fast test-slow fuzz coverage lint format docs bench wheel clean
 # One test process a core; PYTEST adds options: make test PYTEST="-k caption"
 PYTEST ?=
 RUN_TESTS = $(BIN)/python -m pytest -q -n auto --dist worksteal $(PYTEST)
@@ -33,6 +37,9 @@ test-fast: $(STAMP)  ## without trainings, browsers, processes and reference imp
 
 test-slow: $(STAMP)  ## only what `make test` leaves out
 	$(RUN_TESTS) -m slow
+
+fuzz: $(STAMP)  ## read files that are nearly right, and print what became of them: INPUTS=20000, or SECONDS=7200; SEED=0
+	$(BIN)/python -m tests.fuzz --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS),--inputs $(INPUTS))
 
 coverage: $(STAMP)  ## run the tests and print which lines they do not reach; htmlcov/index.html shows them
 	$(RUN_TESTS) -m "not slow" --cov=multiattn --cov=tasks --cov-report=html --cov-report=term:skip-covered

@@ -6,6 +6,7 @@ Each message names the subject, the reason and, where there is one, the remedy.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_PANIC = "PanicException"  # of libraries in Rust, such as `tokenizers`; it is no `Exception`
 _LONGEST = 200  # characters of a library's own words in a message; some print what they read
 
 
@@ -28,8 +29,7 @@ def reading(
     """Read a file in the body; whatever a library raises there becomes one line that names the file.
 
     A file may hold anything, and its decoder may raise nearly anything: no list of types is complete. This stands
-    around every call that reads a file's content. Our own errors pass as they are, and so does what is no `Exception`:
-    Ctrl-C and the like.
+    around every call that reads a file's content. Our own errors pass as they are, and so do Ctrl-C and the like.
 
     Args:
         name: The file, as messages name it.
@@ -44,7 +44,9 @@ def reading(
         yield
     except MultiattnError:
         raise
-    except Exception as raised:
+    except BaseException as raised:
+        if not isinstance(raised, Exception) and type(raised).__name__ != _PANIC:
+            raise
         if isinstance(raised, OSError) and raised.errno is not None:
             raise error(
                 f"{name} must be a readable file, but opening it fails instead: {raised.strerror or reason_of(raised)}."
@@ -54,13 +56,14 @@ def reading(
         ) from raised
 
 
-def reason_of(raised: Exception) -> str:
+def reason_of(raised: BaseException) -> str:
     """Return a library's error as one short line without characters that control a terminal."""
     if isinstance(raised, MemoryError):
         return "it needs more memory than there is"
     if isinstance(raised, RecursionError):
         return "it is nested too deeply"
-    words = " ".join(str(raised).split())
+    is_key = isinstance(raised, KeyError) and raised.args  # whose text is the key alone
+    words = " ".join(f"it lacks {raised}".split() if is_key else str(raised).split())
     text = "".join(letter if letter.isprintable() else "?" for letter in words).rstrip(".")
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}..."

@@ -10,12 +10,14 @@ from typing import Any
 
 import yaml
 
+from multiattn.errors import InputError, reading
 from multiattn.resources import shipped
 
 from .former_keys import modernize
 
 VERBS = ("fit", "validate", "test", "predict")
 
+_MOST_VALUES, _DEEPEST = 100_000, 100  # of a configuration, once its anchors are written out
 _HELP_FLAGS = {"-h", "--help", "--print_config"}
 
 
@@ -61,13 +63,35 @@ def _with_shipped_config(arg: str) -> str:
 def _content(path: str) -> dict[str, Any]:
     """The content of a configuration file."""
     try:
-        content = yaml.safe_load(Path(path).read_bytes())
-    except yaml.YAMLError as error:
-        text = " ".join(str(error).replace('"<byte string>"', "the file").split())
-        print(f"error: {path} is no YAML: {text}", file=sys.stderr)
+        with reading(path, "YAML", mend="Correct it."):
+            content = yaml.safe_load(Path(path).read_bytes())
+            _check_extent(content)
+    except InputError as error:
+        text = str(error).replace('"<byte string>"', "the file")
+        print(f"error: {text}", file=sys.stderr)
         sys.exit(2)
     if not isinstance(content, dict):
         kind = "is empty" if content is None else f"holds a {type(content).__name__}"
         print(f"error: {path} must hold keys with values, such as `trainer:`, but {kind} instead", file=sys.stderr)
         sys.exit(2)
     return content
+
+
+def _check_extent(content: Any) -> None:
+    """Check that a configuration ends: anchors can stand for themselves, or for thousands of millions of values.
+
+    Raises:
+        ValueError: It has too many values, or values in each other.
+    """
+    waiting, count = [(content, 0)], 0
+    while waiting:
+        node, depth = waiting.pop()
+        count += 1
+        if count > _MOST_VALUES:
+            raise ValueError(f"it has more than {_MOST_VALUES} values, once its anchors are written out")
+        if depth > _DEEPEST:
+            raise ValueError(f"it has more than {_DEEPEST} values in each other, or an anchor within itself")
+        if isinstance(node, dict):
+            waiting += [(part, depth + 1) for part in node.values()]
+        elif isinstance(node, list | tuple | set):
+            waiting += [(part, depth + 1) for part in node]

@@ -17,6 +17,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from multiattn.weights import ModelBundle
+from multiattn.weights.state import difference
 
 from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
@@ -137,6 +138,17 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         # number down to an integer
         self.mean_losses = nn.ModuleDict({f"{s}_loss": MeanMetric() for s in ("val", "test")})
         data.needs = self.needs()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load the weights of a state.
+
+        Raises:
+            ModelError: They are those of another model, with a diff.
+        """
+        if strict and (diff := difference(self.state_dict(), state_dict)):
+            first = "the state must be of a training of this model, but is of another (- needed, + found):"
+            raise ModelError("\n".join([first, *diff]))
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_fit_start(self) -> None:
         """Compile in place, after averages were copied from the model and before its first step."""

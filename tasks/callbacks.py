@@ -22,9 +22,12 @@ from multiattn.checks import require
 from multiattn.errors import ModelError
 from multiattn.registry import task_spec
 from multiattn.weights import save_bundle
+from multiattn.weights.tensor_files import load_pickled
+from multiattn.writing import FolderLock, naming
 
 from .base import BaseTask
 from .loading.datamodule import data_of
+from .states import lock_run, write_whole_states
 from .stopping import Stopped
 
 
@@ -86,6 +89,7 @@ class ResumeCheckpoint(Checkpoint):
         self.every_n_steps, self.keep = every_n_steps, keep
         self._seen_step = 0
         self._run: Path | None = None  # the folder of the current training, where it keeps states
+        self._lock: FolderLock | None = None
         self._interrupted = self._leaving = False
         self._before: Any = None
 
@@ -117,6 +121,16 @@ class ResumeCheckpoint(Checkpoint):
             "by `--ckpt_path last`, or give this one a folder by `--trainer.default_root_dir`, or remove that one."
         )
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take the run's folder for this process; have states written whole or not at all.
+
+        Raises:
+            MultiattnError: Another training uses the folder.
+        """
+        write_whole_states(trainer)
+        if stage == "fit" and trainer.is_global_zero and not is_trial(trainer):
+            self._lock = lock_run(trainer.default_root_dir)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Handle Ctrl-C from here on."""
         self._seen_step = trainer.global_step
@@ -124,14 +138,19 @@ class ResumeCheckpoint(Checkpoint):
         self._before = signal.signal(signal.SIGINT, self._note_interrupt)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Restore the handler of Ctrl-C."""
+        """Restore the handler of Ctrl-C, and release the run's folder."""
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
             self._before = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Restore the handler of Ctrl-C."""
+        """Do the same; and an error of the system that names no file, such as a logger's, is about the run's folder."""
         self.teardown(trainer, pl_module, "fit")
+        if isinstance(exception, OSError) and exception.errno is not None and exception.filename is None:
+            exception.filename = str(trainer.default_root_dir)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -167,10 +186,8 @@ class ResumeCheckpoint(Checkpoint):
             return
         folder = self.folder(self._run)
         path = folder / f"step-{trainer.global_step:09d}.ckpt"
-        unfinished = folder / "unfinished.tmp"
-        trainer.save_checkpoint(unfinished, weights_only=False)  # all processes take part
+        trainer.save_checkpoint(path, weights_only=False)  # all processes take part
         if trainer.is_global_zero:
-            unfinished.replace(path)  # in one step: a process that is killed leaves no damaged state
             states = sorted(folder.glob("step-*.ckpt"))
             here = states.index(path) + 1
             # later states are from an earlier run of the same steps: `last` must not find them
@@ -198,6 +215,7 @@ class BestCheckpoint(ModelCheckpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Set a fixed folder: Lightning's default is a new one at each start, where the best state would be missing."""
         self.dirpath = str((Path(trainer.default_root_dir) / "best").resolve())
+        write_whole_states(trainer)
         super().setup(trainer, pl_module, stage)
 
 
@@ -220,8 +238,7 @@ class ModelDirectory(Callback):
             return
         best = self._best(trainer)
         if best is not None:
-            state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
-            pl_module.load_state_dict(state)
+            pl_module.load_state_dict(load_pickled(Path(best), holds="its `state_dict`")["state_dict"])
         directory = Path(trainer.default_root_dir) / "model"
         assert isinstance(pl_module, BaseTask)
         bundle = pl_module.bundle()
@@ -267,7 +284,10 @@ class EpochLines(Callback):
 
 
 class PredictionLines(Callback):
-    """Write `RUN/predictions.jsonl` for the verb `predict`: one line for each file, as the task's own command."""
+    """Write `RUN/predictions.jsonl` for the verb `predict`: one line for each file, as the task's own command.
+
+    The lines grow in `predictions.jsonl.part`, which gets its name at the end.
+    """
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Create the file; each of several processes has its own."""
@@ -276,7 +296,8 @@ class PredictionLines(Callback):
         name = "predictions.jsonl" if trainer.world_size == 1 else f"predictions-{trainer.global_rank}.jsonl"
         self._path = Path(trainer.default_root_dir) / name
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text("")
+        self._part = self._path.with_name(f"{name}.part")
+        self._part.write_text("")
 
     def on_predict_batch_end(
         self,
@@ -289,10 +310,11 @@ class PredictionLines(Callback):
     ) -> None:
         """Write a batch."""
         assert isinstance(pl_module, BaseTask)
-        with self._path.open("a", encoding="utf-8") as lines:
+        with naming(self._part), self._part.open("a", encoding="utf-8", errors="backslashreplace") as lines:
             for index, found in outputs:
                 lines.write(json.dumps({"file": self._files[index], **found}, ensure_ascii=False) + "\n")
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the path of the file."""
+        """Give the file its name, and print its path."""
+        self._part.replace(self._path)
         print(f"The predictions are in {self._path}.", file=sys.stderr)

@@ -23,7 +23,7 @@ from .contracts import ClassifyFacts, ClassifyNeeds
 from .loading.pictures import ImageBatch
 from .losses import SmoothedLoss
 from .optim import Optimization
-from .parts import VisionSource, require_training_only, with_tuples
+from .parts import VisionSource, check_trainable, require_training_only, with_tuples
 
 _PREDICTED = 5
 """Labels of each image that `predict` writes."""
@@ -116,6 +116,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             self.preprocessing = vision.preprocessing(size, math.floor(min(size) / crop_share))
         else:
             self._start = load_bundle(pretrained)
+            check_trainable(self._start.pictures, source="pretrained")
             require_training_only(self._overrides, "vision.overrides", source="pretrained")
             self.preprocessing = _at_size(self._start.pictures, vision.image_size)
 

@@ -69,4 +69,5 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
 
     def collate(self) -> Callable[[Sequence[Sample]], ImageBatch]:
         """Images with their labels."""
-        return partial(collate_pictures, size=self.needs.preprocessing.size)
+        needed = self.needs.preprocessing
+        return partial(collate_pictures, size=needed.size, channels=needed.channels)

@@ -189,7 +189,7 @@ def _mapping(text: str) -> dict[str, Any] | None:
         return None
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return None  # the parser names it
     return content if isinstance(content, dict) else None
 

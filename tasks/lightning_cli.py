@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from multiattn.errors import ModelError
+from multiattn.errors import ModelError, reading
+from multiattn.weights.tensor_files import load_pickled
 
 from .base import BaseTask
 from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint, is_trial
@@ -40,6 +41,32 @@ _USELESS_WARNINGS = (
     ".*JSONARGPARSE_DEPRECATION_WARNINGS",
     ".*does not have many workers which may be a bottleneck",  # `num_workers: 0` with `cache_side` is a choice
 )
+
+
+_OF_FIT = ("optimizer_states", "lr_schedulers", "loops", "epoch", "global_step")  # what a training resumes from
+
+
+def check_state(path: Path, verb: str) -> None:
+    """Check that a file is a state of a training, before Lightning reads it.
+
+    Args:
+        path: The file.
+        verb: What it is for: `fit` needs more of it than others.
+
+    Raises:
+        ModelError: There is no such file, it cannot be read, or it is no state.
+    """
+    with reading(str(path), "a state of a training", error=ModelError):
+        is_there = path.exists()
+    if not is_there:
+        raise ModelError(f"{path}: there is no such file. `--ckpt_path last` finds the newest state of the run.")
+    state = load_pickled(path, holds="a state of Lightning alone", on_meta=True)
+    needed = ("state_dict", "pytorch-lightning_version", *(_OF_FIT if verb == "fit" else ()))
+    if lacking := [name for name in needed if not isinstance(state, dict) or name not in state]:
+        raise ModelError(
+            f"{path} must be a state of a training, but lacks `{lacking[0]}` instead. `--ckpt_path last` finds the "
+            "newest state of the run; the weights of a model's directory go under `model` in the configuration."
+        )
 
 
 def _is_useful(record: logging.LogRecord) -> bool:
@@ -117,10 +144,8 @@ class TaskCLI(LightningCLI):
             )
         if requested == "last":
             options["ckpt_path"] = self._last()
-        elif requested and not Path(requested).is_file():
-            raise ModelError(
-                f"{requested}: there is no such file. `--ckpt_path last` finds the newest state of the run."
-            )
+        if options.get("ckpt_path"):
+            check_state(Path(options["ckpt_path"]), str(self.subcommand))
         if self.subcommand == "fit" and not is_trial(self.trainer):
             ResumeCheckpoint.require_own(self.trainer.default_root_dir, start=options.get("ckpt_path"))
         if self.subcommand == "predict":

@@ -1,5 +1,6 @@
 """Callbacks that draw maps of a few validation pictures during a training, to see attention form."""
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from multiattn.errors import InputError, ModelError
 from multiattn.export import overlay_png, strip_png
 from multiattn.inputs import Geometry, ImagePreprocessing, load_image
 from multiattn.maps import METHODS, WORD_METHODS, explain, explain_words
+from multiattn.writing import write_bytes
 
 from .base import BaseTask
 from .caption import CaptionTask
@@ -53,7 +55,7 @@ class _DrawsMaps(Callback, ABC):
 
     @abstractmethod
     def draw(
-        self, task: Any, images: Float32[Tensor, "b 3 h w"], drawings: Sequence[_Drawing], *, subtitle: str
+        self, task: Any, images: Float32[Tensor, "b c h w"], drawings: Sequence[_Drawing], *, subtitle: str
     ) -> None:
         """Write the file of each drawing.
 
@@ -118,7 +120,7 @@ class MapsWhileTraining(_DrawsMaps):
         super().__init__(every_n_epochs, pictures, method)
 
     def draw(
-        self, task: Any, images: Float32[Tensor, "b 3 h w"], drawings: Sequence[_Drawing], *, subtitle: str
+        self, task: Any, images: Float32[Tensor, "b c h w"], drawings: Sequence[_Drawing], *, subtitle: str
     ) -> None:
         """Draw the map of the predicted label."""
         scores, labels = task.model(images).float().softmax(dim=-1).max(dim=-1)  # (b,)
@@ -151,14 +153,15 @@ class WordMapsWhileTraining(_DrawsMaps):
         super().__init__(every_n_epochs, pictures, method)
 
     def draw(
-        self, task: Any, images: Float32[Tensor, "b 3 h w"], drawings: Sequence[_Drawing], *, subtitle: str
+        self, task: Any, images: Float32[Tensor, "b c h w"], drawings: Sequence[_Drawing], *, subtitle: str
     ) -> None:
         """Draw a strip of the caption's words; the picture alone where the caption is empty."""
         for row, (caption, drawing) in enumerate(zip(task.captions(images), drawings, strict=True)):
             words = task.tokenizer.words(caption.tokens)
-            drawing.file.parent.mkdir(parents=True, exist_ok=True)
             if not words:
-                drawing.picture.save(drawing.file)
+                png = io.BytesIO()
+                drawing.picture.save(png, format="PNG")
+                write_bytes(drawing.file, png.getvalue())
                 continue
             (word_map,) = explain_words(
                 task.model,

@@ -60,6 +60,23 @@ class EncoderPace:
         )
 
 
+def check_trainable(preprocessing: ImagePreprocessing, *, source: str) -> None:
+    """Check that training pictures, which are read without their transparency, have the channels of a model.
+
+    Args:
+        preprocessing: The model's.
+        source: The option that names the model, for messages.
+
+    Raises:
+        ModelError: The model reads transparency.
+    """
+    if preprocessing.channels not in (1, 3):
+        raise ModelError(
+            f"`{source}` must be a model of 1 or 3 channels, as transparency is not used in training, but has "
+            f"{preprocessing.channels} instead: start from another model."
+        )
+
+
 @dataclass(frozen=True)
 class VisionFields:
     """What both kinds of `vision` have."""
@@ -101,6 +118,9 @@ class VisionFields:
         if self.image_size is not None:
             overrides["image_size"] = (self.image_size, self.image_size)
         config = changed(PRESETS[preset], overrides, "vision.overrides")
+        require(
+            config.in_channels == 3, "vision.overrides.in_channels", must="3 from scratch", value=config.in_channels
+        )
         if any(side % config.patch_size for side in config.image_size):
             raise ModelError(
                 f"`vision.image_size` must be a multiple of the patch size ({config.patch_size}), but is "
@@ -213,6 +233,7 @@ def start_vision(vision: VisionEncoder, pretrained: str | None, *, whole: type[n
     require_training_only(overrides, "vision.overrides", source=option)
     bundle = load_bundle(source)
     images = bundle.pictures
+    check_trainable(images, source=option)
     trained = getattr(bundle.model, "encoder", bundle.model)
     if not isinstance(trained, ViT):
         raise ModelError(

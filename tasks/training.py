@@ -43,13 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as stop:
         print("Stopped." if stop.state is None else f"Stopped. To go on: {_again(args)}", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        return 1  # the reader of the output has gone
     except Exception as error:
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
         mendable = error if isinstance(error, MisconfigurationException) else _user_error(error)
-        if mendable is None:
+        message = str(mendable) if mendable else _system_message(error)
+        if message is None:
             raise
-        print(f"error: {mendable}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return 1
     return 0
 
@@ -60,6 +63,20 @@ def _user_error(error: BaseException) -> MultiattnError | None:
     while found is not None and not isinstance(found, MultiattnError):
         found = found.__cause__
     return found
+
+
+def _system_message(error: BaseException) -> str | None:
+    """Return the message of an error of the system, such as a full disk; None for others.
+
+    A training that ends by such an error may meet it once more, in a logger: the first one names the file.
+    """
+    found: list[OSError] = []
+    at: BaseException | None = error
+    while isinstance(at, OSError) and at.errno is not None:
+        found.append(at)
+        at = at.__context__
+    named = [one for one in found if one.filename is not None] or found
+    return f"{named[-1].filename or 'cannot write'}: {named[-1].strerror}" if named else None
 
 
 def _again(args: list[str]) -> str:

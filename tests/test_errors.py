@@ -27,6 +27,13 @@ def test_an_error_of_the_system_gives_its_reason() -> None:
             raise NotADirectoryError(20, "Not a directory")
 
 
+def test_a_panic_of_a_library_in_rust_is_an_error_of_the_file() -> None:
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(InputError, match="^`a` must be a table, but is .* instead .index out of bounds"):
+        with reading("`a`", "a table"):
+            raise panic("index out of bounds")
+
+
 def test_our_own_errors_and_ctrl_c_pass() -> None:
     for raised in (InputError("ours"), KeyboardInterrupt()):
         with pytest.raises(type(raised)) as got:

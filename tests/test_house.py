@@ -10,7 +10,9 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "errors": -2,
     "resources": -1,
+    "text_files": -1,
     "checks": -1,
+    "writing": -1,
     "registry": -1,
     "attention": 0,
     "blocks": 1,

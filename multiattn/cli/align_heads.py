@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, ModelError
 from ..inputs.files import RECORDINGS
 from ..registry import task_spec
-from .inputs import evenly_spread, find_inputs, status
+from ..writing import write_json
+from .inputs import evenly_spread, find_files, status
 from .options import (
     BAD_FILES,
     DEVICE,
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     with spinner("loading the model"):
         import multiattn
 
-        found, unusable = find_inputs(args.paths, RECORDINGS)
+        found, unusable = find_files(args.paths, RECORDINGS)
         if not found:
             return 1
         recordings = evenly_spread(found, args.limit)
@@ -222,7 +223,7 @@ def save_heads(file: Path, heads: list[tuple[int, int]], *, inside: str | None) 
         facts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         part = facts if inside is None else facts.setdefault(inside, {})
         part["alignment_heads"] = heads
-        file.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(file, facts)
 
 
 def as_text(ranked: list["HeadScore"], chosen: list[tuple[int, int]]) -> str:

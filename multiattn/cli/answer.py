@@ -1,28 +1,37 @@
 """`multiattn answer`: answers to questions about pictures, and where did the model look for each word of both?"""
 
 import argparse
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..inputs.files import PICTURES
+from ..inputs.walk import Unusable
 from .inputs import check_out
 from .map_files import Written
 from .options import (
     BAD_FILES,
+    INPUTS,
     MAP_FILES,
+    RECORDS,
+    WRITING,
     Option,
     Parser,
     UsageError,
     at_least_one,
     beams,
+    listed_files,
     model_of,
     not_blank,
     not_empty,
     paths_of,
     results_of,
+    writing,
 )
 from .predict import Job, Predictor, block, score_line
 from .questions_file import read_answers, read_questions
+from .records import Column
 
 if TYPE_CHECKING:
     from ..pipelines import Answer
@@ -33,6 +42,10 @@ soon as it is ready; a picture is encoded once for all questions about it. With
 --maps, also writes where the model looked for each word of the question and of
 the answer: pictures, numbers, and pages to explore.
 """
+
+_COLUMNS = """\
+file, question, answer, score, candidates, question_words, words,
+    first_token"""
 
 _EPILOG = f"""\
 map methods
@@ -75,6 +88,10 @@ score is the answer's probability: among the list it was chosen from, or the
 product over its tokens where the model writes; start and end are indices of
 characters in the question or the answer.
 
+{RECORDS.format(_COLUMNS)}
+
+{INPUTS.format("picture", "256 MiB")}
+
 {BAD_FILES.format("picture")}
 The same holds for a question that the model cannot read; one from --questions
 is named by its line. Words that the model's vocabulary lacks are named there,
@@ -86,6 +103,7 @@ def parser() -> Parser:
     """The command's options."""
     return Parser(
         paths_of(PICTURES, nargs="*"),
+        listed_files(),
         Option("--question", "Q", not_blank, "what to ask about every PATH; repeat it to ask more", action="append"),
         Option(
             "--questions",
@@ -119,6 +137,7 @@ def parser() -> Parser:
             "for a model that writes: beams of the search; 1 takes the most likely token each time (default: the "
             "model's own, or 3; at least --top-k)"
         ),
+        *writing("written answer"),
         *results_of("answer"),
         prog="multiattn answer",
         description=_DESCRIPTION,
@@ -135,12 +154,21 @@ class AnswerQuestions(Predictor["Answer"]):
     """One run of the command."""
 
     task = "answer"
-    options = ("top_k", "first_token", "num_beams")
+    columns = (
+        Column("question"),
+        Column("answer"),
+        Column("score", is_number=True),
+        Column("candidates"),
+        Column("question_words"),
+        Column("words"),
+        Column("first_token"),
+    )
+    options = ("top_k", "first_token", "num_beams", *WRITING)
 
     def __init__(self, args: argparse.Namespace) -> None:
-        if args.questions and (args.paths or args.question):
+        if args.questions and (args.paths or args.question or args.files):
             raise UsageError("--questions names pictures and their questions; leave out PATH and --question")
-        if not args.questions and not args.paths:
+        if not args.questions and not args.paths and not args.files:
             raise UsageError("the following arguments are required: PATH (or --questions FILE, which names pictures)")
         if not args.questions and not args.question:
             raise UsageError("--question Q (or --questions FILE) must say what to ask")
@@ -148,14 +176,23 @@ class AnswerQuestions(Predictor["Answer"]):
             raise UsageError("--beams says how to write an answer, and --answers what to choose it from; give one")
         super().__init__(args)
 
-    def jobs(self) -> tuple[Sequence[Job], int]:
-        """Find the pictures and their questions; return them and the number of paths that lead to no picture."""
+    def _check_paths(self) -> None:
+        if not self.args.questions:
+            super()._check_paths()
+
+    def jobs(self) -> Iterator[Job | Unusable]:
+        """Find the pictures with their questions."""
         if self.args.questions:
             jobs = read_questions(self.args.questions)
-            check_out(self.out, [job.file for job in jobs])
-            return jobs, 0
-        found, unusable = super().jobs()
-        return [Job(job.file, self.args.question) for job in found], unusable
+            check_out(self.out, [job.file for job in jobs if isinstance(job.file, Path)])
+            return iter(jobs)
+        return (Job(one.file, self.args.question) if isinstance(one, Job) else one for one in super().jobs())
+
+    def _settings(self) -> dict[str, str]:
+        settings = super()._settings()
+        if self.args.answers:
+            settings["--answers"] = hashlib.sha256(Path(self.args.answers).read_bytes()).hexdigest()[:16]
+        return settings
 
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""

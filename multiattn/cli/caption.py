@@ -7,7 +7,10 @@ from ..inputs.files import PICTURES
 from .map_files import Written
 from .options import (
     BAD_FILES,
+    INPUTS,
     MAP_FILES,
+    RECORDS,
+    WRITING,
     Option,
     Parser,
     UsageError,
@@ -15,15 +18,18 @@ from .options import (
     at_least_one,
     beams,
     length_penalty,
+    listed_files,
     model_of,
-    not_blank,
+    not_empty,
     paths_of,
     results_of,
     seed,
     share,
+    writing,
 )
 from .output import printable
 from .predict import Predictor, block, score_line
+from .records import Column
 
 if TYPE_CHECKING:
     from ..pipelines import CaptionResult
@@ -57,6 +63,7 @@ examples
   multiattn caption photos/ --beams 5 --max-tokens 20
   multiattn caption photo.jpg --sample --top-p 0.9 --seed 3 --candidates 5
   multiattn caption photo.jpg --prompt 'a photograph of' --model BLIP-FOLDER
+  multiattn caption photo.jpg --no-prompt --model BLIP-FOLDER
   multiattn caption photos/ --format json --maps out/ --map-method all
 
 with --format json, each line is one object ("candidates" where more than one is
@@ -73,14 +80,27 @@ logarithm of the word's probability falls when the picture is replaced by its
 mean color; ungrounded says that it hardly falls: the word came from the
 language model rather than from the picture.
 
+{RECORDS.format("file, text, score, candidates, words")}
+
+{INPUTS.format("picture", "256 MiB")}
+
 {BAD_FILES.format("picture")}
 """
+
+
+def _prompt(text: str) -> str:
+    if not not_empty(text).strip():
+        raise argparse.ArgumentTypeError(
+            f"must have more than spaces, but is {text!r} instead; --no-prompt is for none"
+        )
+    return text
 
 
 def parser() -> Parser:
     """The command's options."""
     return Parser(
-        paths_of(PICTURES),
+        paths_of(PICTURES, nargs="*"),
+        listed_files(),
         model_of("caption"),
         beams(
             "beams of the search; 1 takes the most likely token each time (default: the model's own, or 3; 1 with "
@@ -92,6 +112,7 @@ def parser() -> Parser:
             at_least_one,
             "the longest caption, in tokens with the one for its end (default: the model's own, or 30)",
         ),
+        *writing("caption"),
         Option(
             "--length-penalty",
             "X",
@@ -109,8 +130,13 @@ def parser() -> Parser:
         Option(
             "--prompt",
             "TEXT",
-            not_blank,
+            _prompt,
             "what the caption begins with (default: the model's own prompt, which is left out of the caption)",
+        ),
+        Option(
+            "--no-prompt",
+            action="store_true",
+            help="leave out the model's own prompt: the model writes from the first word on",
         ),
         Option(
             "--sample",
@@ -156,7 +182,17 @@ class Caption(Predictor["CaptionResult"]):
     """One run of the command."""
 
     task = "caption"
-    options = ("num_beams", "max_tokens", "length_penalty", "num_return_sequences", "prompt", "sample", *_FOR_SAMPLING)
+    columns = (Column("text"), Column("score", is_number=True), Column("candidates"), Column("words"))
+    options = (
+        "num_beams",
+        "max_tokens",
+        *WRITING,
+        "length_penalty",
+        "num_return_sequences",
+        "prompt",
+        "sample",
+        *_FOR_SAMPLING,
+    )
 
     def __init__(self, args: argparse.Namespace) -> None:
         if not args.sample:
@@ -170,6 +206,12 @@ class Caption(Predictor["CaptionResult"]):
                 )
         elif args.num_beams not in (None, 1):
             raise UsageError("--beams and --sample are two ways to find a caption; give one")
+        elif args.resume:
+            raise UsageError("--resume gives what a run without interruption gives, and --sample what chance gives")
+        if args.no_prompt:
+            if args.prompt is not None:
+                raise UsageError("--prompt says what captions begin with, and --no-prompt that nothing; give one")
+            args.prompt = ""
         super().__init__(args)
 
     @staticmethod

@@ -1,21 +1,44 @@
 """`multiattn classify`: what is in these pictures, and where did the model look?"""
 
 import argparse
-from typing import TYPE_CHECKING
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
 from .map_files import Written
-from .options import BAD_FILES, MAP_FILES, Option, Parser, at_least_one, model_of, paths_of, results_of
+from .options import (
+    BAD_FILES,
+    INPUTS,
+    MAP_FILES,
+    RECORDS,
+    Option,
+    Parser,
+    UsageError,
+    at_least_one,
+    finite,
+    listed_files,
+    model_of,
+    not_empty,
+    paths_of,
+    results_of,
+)
+from .output import listed, printable
 from .predict import Predictor, block, score_line
+from .records import Column, Record
 
 if TYPE_CHECKING:
-    from ..pipelines import ClassifyResult
+    from ..pipelines import ClassifyPipeline, ClassifyResult
+
+_ALL = 2**31  # more labels than any model has
+_FEW = 5  # names that a message lists
+_LIKELY = 0.5  # where --threshold is not given: the probability from which a label of several counts as found
 
 _DESCRIPTION = """\
 Say what is in pictures. Prints the most likely labels of each with their
 probabilities, in the order of the inputs, each as soon as it is ready. With
 --maps, also writes where the model looked: pictures, numbers, and pages to
-explore.
+explore. The probabilities of a multi-label model are each for itself; a
+regression gives values (`multiattn info M` says what the scores of M are).
 """
 
 _EPILOG = f"""\
@@ -39,6 +62,7 @@ files in the --maps folder, for a picture NAME.jpg
 examples
   multiattn classify cat.jpg
   multiattn classify photos/ 'holiday/*.jpg' --top-k 1
+  multiattn classify photos/ --only cat --only dog --threshold 0.8
   multiattn classify cat.jpg --maps out/ --map-method relevance,rollout
   multiattn classify photos/ --format json --out results.jsonl \\
       --model timm/vit_base_patch16_224.augreg2_in21k_ft_in1k
@@ -47,6 +71,12 @@ with --format json, each line is one object ("maps" only with --maps)
   {{"file": "cat.jpg", "predictions": [{{"label": "cat", "score": 0.97}}, ...],
    "maps": {{"relevance": {{"html": "out/cat.html", "png": ..., "npz": ...,
                           "json": ...}}, ...}}}}
+of a multi-label model, with "score_kind": "independent probability"; of a
+regression, with "score_kind": "value"
+
+{RECORDS.format("file, label, score, label_2, score_2, ... (as many as --top-k), score_kind")}
+
+{INPUTS.format("picture", "256 MiB")}
 
 {BAD_FILES.format("picture")}
 """
@@ -55,9 +85,29 @@ with --format json, each line is one object ("maps" only with --maps)
 def parser() -> Parser:
     """The command's options."""
     return Parser(
-        paths_of(PICTURES),
+        paths_of(PICTURES, nargs="*"),
+        listed_files(),
         model_of("classify"),
-        Option("--top-k", "K", at_least_one, "labels to give for each picture (default: 5)", 5),
+        Option(
+            "--top-k",
+            "K",
+            at_least_one,
+            "labels to give for each picture (default: 5; with --threshold, all that reach it)",
+        ),
+        Option(
+            "--threshold",
+            "P",
+            finite,
+            "give only labels with at least this score: a probability from 0 to 1, or a value of a regression",
+        ),
+        Option(
+            "--only",
+            "LABEL",
+            not_empty,
+            "give only pictures with this label: it is their first, or, of a multi-label model, has at least the "
+            "--threshold (default there: 0.5); repeat it for several labels",
+            action="append",
+        ),
         *results_of("classify"),
         prog="multiattn classify",
         description=_DESCRIPTION,
@@ -74,10 +124,78 @@ class Classify(Predictor["ClassifyResult"]):
     """One run of the command."""
 
     task = "classify"
-    options = ("top_k",)
+
+    def loaded(self, pipeline: Any) -> None:
+        """Check `--threshold` and `--only` against the model's scores and labels."""
+        model: ClassifyPipeline = pipeline
+        threshold = self.args.threshold
+        if threshold is not None and model.score_kind != "value" and not 0 <= threshold <= 1:
+            raise UsageError(f"--threshold must be from 0 to 1 for this model, but is {threshold:g} instead")
+        for name in self.args.only or ():
+            if name not in model.labels:
+                raise UsageError(
+                    f"--only must be a label of the model, but is {name!r} instead: {_nearest(name, model)}"
+                )
+
+    def stream_options(self) -> dict[str, object]:
+        """What the pipeline's `stream` is given beside the inputs: all labels, where some are left out later."""
+        filters = self.args.threshold is not None or self.args.only
+        return super().stream_options() | {"top_k": _ALL if filters else self._top_k}
+
+    @property
+    def _top_k(self) -> int:
+        default = 5 if self.args.threshold is None else _ALL
+        return default if self.args.top_k is None else int(self.args.top_k)
+
+    def shown(self, result: "ClassifyResult") -> "ClassifyResult | None":
+        """Return the labels that reach `--threshold`; None for a picture without a label of `--only`."""
+        threshold = self.args.threshold
+        if self.args.only:
+            if result.score_kind == "independent probability":
+                least = _LIKELY if threshold is None else threshold
+                found = [one.label for one in result.predictions if one.score >= least]
+            else:
+                found = [one.label for one in result.narrowed(threshold=threshold, top_k=1).predictions]
+            if not set(found) & set(self.args.only):
+                return None
+        return result.narrowed(threshold=threshold, top_k=self._top_k)
+
+    def table(self) -> list[Column]:
+        """Return `label`, `score`, for further labels `label_2`, `score_2` ..., up to --top-k; `score_kind`."""
+        pairs = ((Column(f"label{end}"), Column(f"score{end}", is_number=True)) for end in self._ends)
+        return [*(column for pair in pairs for column in pair), Column("score_kind")]
+
+    @property
+    def _ends(self) -> list[str]:
+        return ["", *(f"_{number}" for number in range(2, (self.args.top_k or 5) + 1))]
+
+    def flat(self, record: Record) -> Record:
+        """Add the columns of `table`."""
+        predictions = record.get("predictions")
+        if isinstance(predictions, list):
+            for end, one in zip(self._ends, predictions, strict=False):
+                record |= {f"label{end}": one["label"], f"score{end}": one["score"]}
+            record.setdefault("score_kind", "probability")
+        return record
 
     @staticmethod
     def as_text(result: "ClassifyResult", written: Written | None) -> str:
         """Return the file, its labels, and the path of the page."""
-        lines = [score_line(prediction.score, prediction.label) for prediction in result.predictions]
-        return block(str(result.file), lines, written)
+        if result.score_kind == "value":
+            scores = [f"{one.score:+.4g}" for one in result.predictions]
+            width = max((6, *map(len, scores)))
+            lines = [
+                f"{score:>{width}}  {printable(one.label)}"
+                for score, one in zip(scores, result.predictions, strict=True)
+            ]
+        else:
+            lines = [score_line(one.score, one.label) for one in result.predictions]
+        return block(str(result.file), lines or ["no label reaches the threshold"], written)
+
+
+def _nearest(name: str, model: "ClassifyPipeline") -> str:
+    """Return the labels that look most like a name, as a hint."""
+    plain = {label.casefold(): label for label in model.labels}
+    if near := get_close_matches(name.casefold(), plain, n=1):
+        return f"did you mean {plain[near[0]]!r}?"
+    return f"its {len(model.labels)} labels are {listed(model.labels, _FEW)}"

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ..export import IndexEntry, RecordingEntry
 from ..pipelines import Answer, CaptionResult, ClassifyResult, Failure, Result, Transcript, save_answers
-from .output import Report, make_folder, printable
+from .map_files import own_folder
+from .output import Report, printable
 from .predict import Job
 
 _LABEL_WIDTH = 20  # characters; a longer label moves what follows
@@ -41,7 +42,7 @@ class DemoPages:
     report: Report
 
     def __init__(self, out: str, *, width: int) -> None:
-        self.out = make_folder(out, subject=f"--out {out}")
+        self.out, self._lock = own_folder(out, subject=f"--out {out}")
         self.entries: list[IndexEntry | RecordingEntry] = []
         self.failures = 0
         self._width = width

@@ -15,6 +15,7 @@ from ..registry import load_part, task_spec, tasks
 from .inputs import evenly_spread, status
 from .options import (
     COMPUTE,
+    PIXELS,
     Option,
     Parser,
     UsageError,
@@ -42,8 +43,8 @@ classes by name.
 """
 
 _BAD_FILES = """\
-A file that cannot be read is named on standard error, left out and counted
-as skipped, and the exit status is 1.
+A file that cannot be read, or is damaged, is named on standard error, left
+out and counted as skipped, and the exit status is 1.
 """
 
 
@@ -182,6 +183,7 @@ def parser() -> Parser:
             "this package",
         ),
         output_format("json: one object"),
+        PIXELS,
         *COMPUTE,
         prog="multiattn evaluate",
         description=_DESCRIPTION,

@@ -75,7 +75,9 @@ with numbers up to ten in figures)
         args = self.args
         self._answer = multiattn.load(args.model, task="answer", device=args.device)
         asked = ((path, [question.text for question in questions]) for path, questions in items)
-        return self._answer.stream(asked, batch_size=args.batch_size, num_beams=args.num_beams)
+        return self._answer.stream(
+            asked, batch_size=args.batch_size, num_beams=args.num_beams, strict=True, max_pixels=args.max_pixels
+        )
 
     def figures(self, truths: Sequence[Question], results: "Sequence[Answer]") -> Figures:
         """Compare answers with what people said, by kind of question; and the baselines' answers likewise."""

@@ -64,7 +64,13 @@ figures of a captioner (by the published definitions, without Java)
 
         args = self.args
         caption = multiattn.load(args.model, task="caption", device=args.device)
-        return caption.stream((path for path, _ in items), num_beams=args.num_beams, batch_size=args.batch_size)
+        return caption.stream(
+            (path for path, _ in items),
+            num_beams=args.num_beams,
+            batch_size=args.batch_size,
+            strict=True,
+            max_pixels=args.max_pixels,
+        )
 
     def figures(self, truths: Sequence[Sequence[str]], results: "Sequence[CaptionResult]") -> Figures:
         """Compare captions with their references."""

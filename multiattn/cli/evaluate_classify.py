@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _BINS = 15
 _FEW = 5  # names that a message lists
+_OTHER = {"independent probability": "each label a probability of its own", "value": "values"}
 
 
 class Evaluator(BaseEvaluator[Path, str, "ClassifyResult"]):
@@ -53,8 +54,15 @@ figures of a classifier
         import multiattn
 
         classify = multiattn.load(self.args.model, task="classify", device=self.args.device)
+        if classify.score_kind != "probability":
+            raise ModelError(
+                f"evaluate must have a model that gives one label for a picture, but {self.args.model or 'classify'} "
+                f"gives {_OTHER[classify.score_kind]} instead: give another --model"
+            )
         check_labels(self._classes, classify.labels)
-        return classify.stream((path for path, _ in items), top_k=5, batch_size=self.args.batch_size)
+        args = self.args
+        pictures = (path for path, _ in items)
+        return classify.stream(pictures, top_k=5, batch_size=args.batch_size, strict=True, max_pixels=args.max_pixels)
 
     def figures(self, truths: Sequence[str], results: "Sequence[ClassifyResult]") -> Figures:
         """Compare labels with those of the data."""

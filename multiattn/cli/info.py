@@ -94,6 +94,8 @@ def describe(bundle: "ModelBundle", details: Details) -> dict[str, object]:
     facts["preprocessing"] = bundle.preprocessing.to_dict()
     if spec.has_labels:
         facts["labels"] = list(bundle.labels)
+    if spec.scores_labels and bundle.score_function != "softmax":
+        facts["score_function"] = bundle.score_function
     if bundle.tokenizer is not None:
         facts |= {"vocabulary": bundle.tokenizer.vocab_size, "decoding": bundle.decoding}
     facts["attention_sites"] = [

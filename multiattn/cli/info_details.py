@@ -3,12 +3,12 @@
 The `TaskSpec` of each task names its function here as `details`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..attention import Site
 from ..inputs import SpeechTokens
-from ..models import VQA, Captioner, SingleStream, SpeechRecognizer, ViT
+from ..models import VQA, Captioner, ScoreFunction, SingleStream, SpeechRecognizer, ViT
 from ..pipelines.options import answer_search, caption_search
 from ..pipelines.transcribe.options import speech_options
 from .info import Details, by
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from ..generation import GenerationConfig
     from ..models.text_stack import TextConfig
     from ..weights import ModelBundle
+
+
+_SCORES: Mapping[ScoreFunction, str] = {
+    "softmax": "the probabilities of all labels together are 1",
+    "sigmoid": "the probability of each label by itself",
+    "identity": "values, no probabilities",
+}
 
 
 def classifier(bundle: "ModelBundle") -> Details:
@@ -29,6 +36,8 @@ def classifier(bundle: "ModelBundle") -> Details:
         "attention": f"{len(sites)} sites of {config.num_heads} heads: {sites[0].name} to {sites[-1].name}, "
         f"{sites[0].k_len} tokens of which {by(model.grid(bundle.pictures.size))} are patches",
     }
+    if bundle.labels:
+        lines["scores"] = f"{bundle.score_function}: {_SCORES[bundle.score_function]}"
     return Details(lines, sites)
 
 

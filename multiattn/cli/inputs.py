@@ -2,68 +2,149 @@
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from ..errors import InputError
-from ..inputs.files import PICTURES, Kind
+from ..inputs.files import PICTURES, Kind, is_web_address
+from ..inputs.streams import NamedStream, StandardInput
+from ..inputs.walk import Unusable
 from ..registry import tasks
 from .options import UsageError
 from .output import say
 
 _Item = TypeVar("_Item")
+Found = Path | NamedStream
+_LONGEST = 65536  # bytes of a path in a list
 
 
 def find_inputs(
-    paths: Iterable[str], kind: Kind = PICTURES, *, maps: str | None = None, out: str | None = None
-) -> tuple[list[Path], int]:
-    """Find the files at `paths`, in order. A path that leads to no file is named on standard error.
+    paths: Iterable[str],
+    kind: Kind = PICTURES,
+    *,
+    listed: str | None = None,
+    maps: str | None = None,
+    out: str | None = None,
+) -> Iterator[Found | Unusable]:
+    """Find the files at `paths`, and then those of a list, in order, each when it is asked for.
 
     Args:
-        paths: Files, folders and patterns.
+        paths: Files, folders and patterns; addresses; `-` for the bytes of one file on standard input.
         kind: The kind of file.
+        listed: A file of paths, one a line or with NUL characters between them, or `-` for standard input.
         maps: The folder for attention maps: a search does not take the maps of an earlier run there for pictures.
         out: The file for results, as for `check_out`.
 
-    Returns:
-        The files, and the number of paths that lead to none.
+    Yields:
+        The files; a path that leads to none, and a folder that cannot be read, with the reason.
 
     Raises:
         UsageError: The results would replace a file of the user.
     """
+    names = [path for path in paths if path != "-" and not is_web_address(path)]
+    check_out(out, (Path(name) for name in names), kind)
+    folder = Path(maps).resolve() if maps else None
+    found = (one for path in paths for one in _expand(path, kind, folder))
+    return _spared(_chained(found, _listed(listed, kind, folder)), out, kind)
+
+
+def find_files(paths: Iterable[str], kind: Kind) -> tuple[list[Path], int]:
+    """List the files at `paths`, name the paths that lead to none, and return both the list and their number."""
     files: list[Path] = []
-    errors: list[InputError] = []
-    for path in paths:
-        try:
-            files += _expand(path, kind, Path(maps).resolve() if maps else None)
-        except InputError as error:
-            errors.append(error)
-    check_out(out, files, kind)
-    for named in errors:
-        say(str(named))
-    return files, len(errors)
+    count = 0
+    for found in (one for path in paths for one in kind.search(path)):
+        if isinstance(found, Unusable):
+            say(str(found.error))
+            count += 1
+        else:
+            files.append(found)
+    return files, count
 
 
-def _expand(path: str, kind: Kind, maps: Path | None) -> list[Path]:
-    if path == "-" and not os.path.lexists(path):
-        raise InputError(
-            f"`-` must be a {kind.one}, but is standard input, which is not read: save it to a file first."
-        )
-    found = kind.find([path])
-    if found == [Path(path)]:  # named, not searched for
-        return found
+def _chained(*several: Iterator[Found | Unusable]) -> Iterator[Found | Unusable]:
+    for one in several:
+        yield from one
+
+
+def _expand(path: str, kind: Kind, maps: Path | None, *, exact: bool = False) -> Iterator[Found | Unusable]:
+    """Yield what one path stands for; with `exact`, neither a pattern nor standard input."""
+    if path == "-" and not exact:
+        yield StandardInput()
+        return
+    if is_web_address(path):
+        from ..inputs.fetch import WebFile  # what it imports takes a while
+
+        yield WebFile(path)
+        return
     ends = tuple(f".{method}.png" for spec in tasks().values() for method in spec.map_methods)
-    kept = [file for file in found if not (file.name.endswith(ends) and file.resolve().parent == maps)]
-    if not kept:
-        raise InputError(f"`{path}` must hold at least one {kind.one}, but holds only maps of ours instead.")
-    return kept
+    left_out = kept = False
+    for found in kind.search(path, patterns=not exact):
+        is_map = isinstance(found, Path) and found.name.endswith(ends) and found.resolve().parent == maps
+        if is_map and found != Path(path):  # found by a search, not named
+            left_out = True
+        else:
+            kept = True
+            yield found
+    if left_out and not kept:
+        error = f"`{path}` must hold at least one {kind.one}, but holds only maps of ours instead."
+        yield Unusable(path, InputError(error))
 
 
-def can_be_several(paths: Sequence[str]) -> bool:
-    """Return whether paths can lead to several files: there are two or more, or one is a folder or a pattern."""
+def _listed(file: str | None, kind: Kind, maps: Path | None) -> Iterator[Found | Unusable]:
+    if file is None:
+        return
+    try:
+        for path in read_list(file):
+            yield from _expand(path, kind, maps, exact=True)
+    except InputError as error:
+        yield Unusable(file, error)
+
+
+def read_list(file: str) -> Iterator[str]:
+    """Read paths from a file, each as soon as it is there.
+
+    Args:
+        file: Its path, or `-` for standard input. Paths are separated by NUL characters where its beginning has one,
+            as `find -print0` and `git ls-files -z` write them, and by line ends otherwise; empty lines do not count.
+
+    Raises:
+        InputError: While it is read: it cannot be read, or holds no paths.
+    """
+    name = f"`--files {file}`"
+    try:
+        with open(0 if file == "-" else file, "rb", buffering=0, closefd=file != "-") as stream:
+            rest, separator = b"", b""
+            while block := stream.read(_LONGEST):
+                rest += block
+                separator = separator or next((one for one in (b"\0", b"\n") if one in rest), b"")
+                if separator:
+                    *whole, rest = rest.split(separator)
+                    yield from filter(None, map(_path, whole))
+                if len(rest) > _LONGEST:
+                    raise InputError(
+                        f"{name} must be a list of paths, but has one of more than {_LONGEST} bytes instead."
+                    )
+            if last := _path(rest):
+                yield last
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or "no name of a file"
+        raise InputError(f"{name} must be a readable file, but opening it fails instead: {reason}.") from error
+
+
+def _path(raw: bytes) -> str:
+    return os.fsdecode(raw.rstrip(b"\r\n"))
+
+
+def can_be_several(paths: Sequence[str], listed: str | None = None) -> bool:
+    """Return whether paths can lead to several files: there are two or more, or one is a folder, pattern or list."""
+    if listed is not None or len(paths) != 1:
+        return True
     first = paths[0]
-    return len(paths) > 1 or os.path.isdir(first) or (not os.path.lexists(first) and glob.has_magic(first))
+    is_file = first == "-" or is_web_address(first) or os.path.lexists(first)
+    return os.path.isdir(first) or (not is_file and (glob.has_magic(first) or first.lower().startswith("file:")))
 
 
 def check_out(out: str | None, files: Iterable[Path], kind: Kind = PICTURES) -> None:
@@ -72,14 +153,44 @@ def check_out(out: str | None, files: Iterable[Path], kind: Kind = PICTURES) -> 
     Raises:
         UsageError: One of `files`, or another file of this kind, is there.
     """
-    if not out or not (file := Path(out)).is_file():
+    is_out = _same_as(out)
+    if is_out is None or out is None:
         return
-    if any(one.exists() and one.samefile(file) for one in files):
-        raise UsageError(f"--out {out} must not be one of the {kind.one}s, which it would replace; give another file")
-    if file.suffix.lower() in kind.suffixes:
+    for file in files:
+        if is_out(file):
+            raise _would_replace(out, kind)
+    if Path(out).suffix.lower() in kind.suffixes:
         raise UsageError(
             f"--out {out} must not be a {kind.one}, which it would replace; give another file, or remove it first"
         )
+
+
+def _spared(found: Iterable[Found | Unusable], out: str | None, kind: Kind) -> Iterator[Found | Unusable]:
+    """Yield what is found; raise UsageError where it is the file that the results would replace."""
+    is_out = _same_as(out)
+    for one in found:
+        if out is not None and is_out is not None and isinstance(one, Path) and is_out(one):
+            raise _would_replace(out, kind)
+        yield one
+
+
+def _would_replace(out: str, kind: Kind) -> UsageError:
+    return UsageError(f"--out {out} must not be one of the {kind.one}s, which it would replace; give another file")
+
+
+def _same_as(out: str | None) -> Callable[[Path], bool] | None:
+    """Return the test whether a path is the file `out`; None where there is no such file yet."""
+    if not out or not os.path.isfile(out):
+        return None
+    existing = os.stat(out)
+
+    def same(file: Path) -> bool:
+        try:
+            return os.path.samestat(file.stat(), existing)
+        except (OSError, ValueError):
+            return False
+
+    return same
 
 
 def evenly_spread(items: Sequence[_Item], limit: int | None) -> Sequence[_Item]:

@@ -1,6 +1,7 @@
 """The `multiattn` command: finds the command that was asked for, runs it, and turns its outcome into an exit status.
 
-0: all done. 1: something could not be done, named on standard error. 2: wrong usage. 130: interrupted by Ctrl-C.
+0: all done. 1: something could not be done, named on standard error. 2: wrong usage. 130: interrupted by Ctrl-C. 143:
+ended by SIGTERM.
 
 Each command is a module with `parser()` and `run(args)`: those of the tasks are named by the registry, the others are
 here beside this file. What Lightning does is in `multiattn.tasks.training`, which is imported only when it is asked
@@ -10,8 +11,11 @@ for.
 import difflib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from textwrap import fill
 
 from ..errors import ModelError, MultiattnError
@@ -53,7 +57,8 @@ examples
 
 exit status
   0 all done    1 something could not be done, named on standard error
-  2 wrong usage    130 interrupted by Ctrl-C; what was finished is kept
+  2 wrong usage    130 interrupted by Ctrl-C, 143 ended by SIGTERM; what was
+  finished is kept
 """
 
 
@@ -64,8 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # a file name that is no valid text is written as it was read
     try:
-        status = _run(arguments)
-        sys.stdout.flush()
+        with _terminable():
+            status = _run(arguments)
+            sys.stdout.flush()
+    except TerminatedError:
+        say("terminated; what was finished is kept")
+        status = 143
     except KeyboardInterrupt:
         say("interrupted; what was finished is kept")
         status = 130
@@ -89,6 +98,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = 1
     _release_stdout()
     return status
+
+
+class TerminatedError(KeyboardInterrupt):
+    """The process is asked to end (SIGTERM), which it does as after Ctrl-C."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Raise TerminatedError in the body on SIGTERM."""
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        raise TerminatedError
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

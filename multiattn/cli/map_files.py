@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..writing import FolderLock, remove_parts
 from .output import make_folder, printable
 
 if TYPE_CHECKING:
@@ -33,17 +34,24 @@ class Written:
 class MapFiles:
     """Writes the maps of a run into one folder, under a name of its own for each input.
 
+    No other run writes there as long as the object exists.
+
     Args:
         directory: The folder that `--maps` names, made where it is missing. Files of an earlier run with the same
             names are replaced.
 
     Raises:
-        MultiattnError: The folder cannot be made.
+        MultiattnError: The folder cannot be made, or another run writes to it.
     """
 
     def __init__(self, directory: str | Path) -> None:
-        self._directory = make_folder(directory, subject=f"--maps {directory}")
+        self._directory, self._lock = own_folder(directory, subject=f"--maps {directory}")
         self._names = FreeNames()
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Let no input have these names: files of an earlier run that is gone on with have them."""
+        for name in names:
+            self._names.reserve(name)
 
     def write(self, results: "Sequence[Result]", save_page: Callable[[str], None]) -> list[Written]:
         """Write one page for an input, and a picture and the numbers for each map.
@@ -79,17 +87,38 @@ class MapFiles:
         return {"png": png, "npz": npz, "json": facts}
 
 
+def own_folder(path: str | Path, *, subject: str) -> tuple[Path, FolderLock]:
+    """Make a folder, and keep other runs out of it as long as the lock exists; remove what a killed run left there.
+
+    Args:
+        path: The folder.
+        subject: The option that names it, such as `--maps out`; an error begins with it.
+
+    Raises:
+        MultiattnError: The folder cannot be made, or another run writes to it.
+    """
+    folder = make_folder(path, subject=subject)
+    lock = FolderLock(folder, subject=subject)
+    remove_parts(folder)
+    return folder, lock
+
+
 class FreeNames:
     """Gives each input a name for its files that is unique and safe in an address and in a command."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
+    def reserve(self, name: str) -> None:
+        """Take a name."""
+        self._taken.add(name.casefold())
+
     def of(self, file: str) -> str:
         """Return the name, without a suffix, for the files made from this one."""
         # two files of one name, a/cat.jpg and b/cat.jpg, must not overwrite each other; nor Cat and cat where the file
         # system does not tell them apart
-        plain = "".join(character if printable(character) == character else "_" for character in Path(file).stem)
+        text = Path(file).stem.encode("utf-8", "replace").decode()  # bytes that are no text become ?, and so _
+        plain = "".join(character if printable(character) == character else "_" for character in text)
         stem = _AWKWARD.sub("_", plain)
         name, number = stem, 2
         while name.casefold() in self._taken:

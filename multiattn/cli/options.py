@@ -8,9 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
 
-from ..inputs.files import PICTURES, RECORDINGS, Kind
+from ..inputs.files import MAX_PIXELS, PICTURES, RECORDINGS, Kind
 from ..registry import task_spec
 from .output import printable, say
+from .records import FORMATS
 
 MODEL_HELP = (
     "a model directory (ours, or the published layout of timm, Hugging Face ViT, BLIP, ViT-GPT2, ViLT or Whisper), a "
@@ -29,8 +30,32 @@ that an earlier run left there are replaced."""
 
 BAD_FILES = """\
 A {0} that cannot be used is named on standard error, the others are still
-done, and the exit status is 1. A damaged one gives what can be read of it, is
-named, too, and has "damaged" in its result; with --strict it is not used."""
+done, and the exit status is 1; as json, csv or parquet, it has a record, too,
+with "error". A damaged one gives what can be read of it, is named, too, and has
+"damaged" in its result; with --strict it is not used."""
+
+INPUTS = """\
+PATH, which may be repeated
+  a file, a folder (searched through, in natural order: img2 before img10; links
+  to folders are followed, and no folder is searched twice), a pattern, - for
+  the bytes of one file on standard input, a file:// address, or one that begins
+  with http:// or https://, which is fetched (within half an hour; at most
+  {1})"""
+
+RECORDS = """\
+records
+  csv and parquet have the columns
+    {0}
+  and for all tasks maps, error, damaged, marks, file_bytes; what is nested
+  is JSON. parquet needs pyarrow (pip install 'multiattn[parquet]') and --out
+  DIR, a folder of whole files of 1000 rows, part-00000.parquet and so on. A
+  name that is no text has U+FFFD for each byte that is none, and all its bytes
+  in "file_bytes", in base64. Cells are written as they are: a spreadsheet may
+  take one that begins with = for a formula.
+  --out FILE grows as FILE.part, which is renamed at the end, or when the run is
+  interrupted. --resume goes on with FILE.part after a kill, or with FILE: what
+  has a result is not computed again, what failed is tried again, and the file
+  is as that of a run that was not interrupted. The options must be the same."""
 
 _PATTERNS = {PICTURES: "photos/*.jpg", RECORDINGS: "talks/*.mp3"}
 _Number = TypeVar("_Number", int, float)
@@ -58,11 +83,16 @@ class Option:
     choices: Sequence[str] | None = None
     required: bool | None = None
     const: object = None
+    also: str | None = None
+    """Another name of the option, such as its long form."""
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Add the option to a parser or to a group of its options."""
-        given = {name: value for name, value in vars(self).items() if name != "name" and value is not None}
-        parser.add_argument(self.name, **given)
+        names = [self.name] if self.also is None else [self.name, self.also]
+        given = {
+            name: value for name, value in vars(self).items() if name not in ("name", "also") and value is not None
+        }
+        parser.add_argument(*names, **given)
 
 
 class Parser(argparse.ArgumentParser):
@@ -116,10 +146,12 @@ def _number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Numb
     return read
 
 
+at_least_zero = _number(int, "a whole number of at least 0", lambda value: value >= 0)
 at_least_one = _number(int, "a whole number of at least 1", lambda value: value >= 1)
 seed = _number(int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value < 2**64)  # as torch's generators
 length_penalty = _number(float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
 above_zero = _number(float, "a number above 0", lambda value: 0 < value < math.inf)
+finite = _number(float, "a number", math.isfinite)
 share = _number(float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
@@ -141,7 +173,7 @@ def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
 
 def paths_of(kind: Kind = PICTURES, *, nargs: str = "+") -> Option:
     """PATH, which takes several; with `nargs` "*", also none."""
-    example = f"a {kind.one}, a folder (searched through), or a pattern such as '{_PATTERNS[kind]}'"
+    example = f"a {kind.one}, a folder (searched through), a pattern such as '{_PATTERNS[kind]}', an address, or -"
     return Option("paths", "PATH", not_empty, example, nargs=nargs)
 
 
@@ -154,18 +186,58 @@ def model_of(task: str, name: str = "--model") -> Option:
     return Option(name, "M", not_empty, known)
 
 
-def model_or_shipped(model: str | None, task: str, option: str = "--model ") -> str:
+def model_or_shipped(model: str | None, task: str, option: str = "--model ", *, quiet: bool = False) -> str:
     """Return the model that was asked for, or else the name of the task, which stands for its shipped model.
 
     That the shipped model is used, and what it has learned, is said where standard error is a terminal.
     """
     spec = task_spec(task)
-    if model is None and spec.shipped and sys.stderr.isatty():
+    if model is None and spec.shipped and not quiet and sys.stderr.isatty():
         say(
             f"this is the small model shipped for {task}, which knows {spec.shipped}; "
             f"for another: {option}{spec.example_model}"
         )
     return model or task
+
+
+def listed_files() -> Option:
+    """`--files`."""
+    return Option(
+        "--files",
+        "LIST",
+        not_empty,
+        "after PATH, the paths in the file LIST, one a line or with NUL characters between them (find -print0); - is "
+        "standard input",
+    )
+
+
+def record_format(*more: str) -> Option:
+    """`--format` of a command that predicts: text, the formats `more`, and those of records."""
+    return Option(
+        "--format",
+        "FORMAT",
+        choices=("text", *FORMATS, *more),
+        default="text",
+        help="text to read (default); json: one object a line; csv or parquet: a table"
+        + (f"; {', '.join(more)}" if more else "")
+        + " (see below)",
+    )
+
+
+RESUME = Option(
+    "--resume", action="store_true", help="with --out and json, csv or parquet: go on after a kill (see below)"
+)
+
+LOUDNESS = (
+    Option(
+        "-v",
+        also="--verbose",
+        action="store_true",
+        help="say on standard error when each input is done, and how many a second",
+    ),
+    Option("-q", also="--quiet", action="store_true", help="say nothing but errors: no progress, no remarks"),
+)
+"""`-v` and `-q`."""
 
 
 def output_format(json_help: str) -> Option:
@@ -181,6 +253,34 @@ def out_file(more: str = "") -> Option:
 def beams(help: str) -> Option:
     """`--beams`, the width of the search."""
     return Option("--beams", "N", at_least_one, help, dest="num_beams")
+
+
+WRITING = ("min_tokens", "no_repeat_ngram", "repetition_penalty")
+"""The options of `writing`, by their names in the pipelines."""
+
+
+def writing(text: str) -> tuple[Option, ...]:
+    """`--min-tokens`, `--no-repeat-ngram` and `--repetition-penalty` for a text that is written."""
+    return (
+        Option(
+            "--min-tokens",
+            "N",
+            at_least_zero,
+            f"the shortest {text}, in tokens without the one for its end (default: the model's own, or 0)",
+        ),
+        Option(
+            "--no-repeat-ngram",
+            "N",
+            at_least_zero,
+            f"no N tokens in a row come twice in a {text}; 0 for no such rule (default: the model's own, or 0)",
+        ),
+        Option(
+            "--repetition-penalty",
+            "X",
+            above_zero,
+            f"above 1 makes tokens that are in the {text} already less likely (default: the model's own, or 1)",
+        ),
+    )
 
 
 def maps_of(task: str) -> tuple[Option, Option]:
@@ -205,6 +305,16 @@ STRICT = Option(
     help="refuse damaged inputs; without it, what can be read of them is used, and each is named",
 )
 
+PIXELS = Option(
+    "--max-pixels",
+    "N",
+    at_least_one,
+    f"most pixels of a picture that is decoded whole (default: {MAX_PIXELS}); JPEG and JPEG 2000 files may have twice "
+    "as many, and are then decoded at half their size or less. Decoding one takes up to 9 bytes of memory for each of "
+    "N: 800 MB at the default",
+    MAX_PIXELS,
+)
+
 DEVICE = Option(
     "--device",
     choices=("auto", "cpu", "cuda"),
@@ -218,4 +328,4 @@ COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once 
 
 def results_of(task: str) -> tuple[Option, ...]:
     """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
-    return (output_format("json: one object a line"), out_file(), *maps_of(task), STRICT, *COMPUTE)
+    return (record_format(), out_file(), RESUME, *maps_of(task), STRICT, PIXELS, *COMPUTE, *LOUDNESS)

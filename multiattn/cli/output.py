@@ -3,11 +3,11 @@
 import os
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Self
 
 from ..errors import MultiattnError
 
@@ -85,9 +85,9 @@ def named_errors(subject: str) -> Iterator[None]:
 
 
 @contextmanager
-def spinner(message: str) -> Iterator[None]:
+def spinner(message: str, *, quiet: bool = False) -> Iterator[None]:
     """Show a message while the body runs; nothing where standard error is no terminal."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
@@ -100,37 +100,29 @@ class Report:
     """Writes results as they are ready, messages, and on a terminal a progress bar, without mixing them up.
 
     Args:
-        total: The number of steps of the bar.
+        total: The number of steps of the bar; None where it is not known yet.
         doing: What the bar says is going on.
-        out: The file for the results, in a folder that is made where it is missing; standard output where None. An
-            existing file is replaced.
-
-    Raises:
-        MultiattnError: The file cannot be written.
+        write: Takes the results, each with its line end; None for standard output.
+        quiet: Whether to show no bar.
     """
 
-    def __init__(self, total: int, *, doing: str, out: str | None = None) -> None:
-        self._file: TextIO | None = None
-        self._out = out
-        if out is not None:
-            make_folder(Path(out).parent, subject=f"the parent of --out {out}")
-            with named_errors(f"--out {out}:"):
-                self._file = Path(out).open("w", encoding="utf-8", errors="surrogateescape")
-        self._bar: Progress | None = _start_bar(total, doing) if sys.stderr.isatty() else None
+    def __init__(
+        self, total: int | None, *, doing: str, write: Callable[[str], None] | None = None, quiet: bool = False
+    ) -> None:
+        self._write = write
+        self._bar: Progress | None = None if quiet or not sys.stderr.isatty() else _start_bar(total, doing)
         self._shares_terminal = (
-            self._bar is not None and out is None and sys.stdout.isatty() and os.path.sameopenfile(1, 2)
+            self._bar is not None and write is None and sys.stdout.isatty() and os.path.sameopenfile(1, 2)
         )
 
-    def result(self, text: str) -> None:
+    def result(self, text: str, *, end: str = "\n") -> None:
         """Write one result at once, so that what is finished stays when the rest is interrupted."""
-        if self._file is not None:
-            with named_errors(f"--out {self._out}:"):
-                self._file.write(text + "\n")
-                self._file.flush()
+        if self._write is not None:
+            self._write(text + end)
         elif self._bar is not None and self._shares_terminal:
             _print_above(self._bar, text)
         else:
-            print(text, flush=True)
+            print(text, end=end, flush=True)
 
     def message(self, text: str) -> None:
         """Write a message of one line to standard error."""
@@ -144,6 +136,11 @@ class Report:
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
 
+    def set_total(self, total: int) -> None:
+        """Set the number of steps, once it is known."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=total)
+
     def __enter__(self) -> Self:
         return self
 
@@ -152,12 +149,9 @@ class Report:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if self._file is not None:
-            with suppress(OSError):  # `result` has raised it already
-                self._file.close()
 
 
-def _start_bar(total: int, doing: str) -> "Progress":
+def _start_bar(total: int | None, doing: str) -> "Progress":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -5,47 +5,35 @@ run and how a result is written as text.
 """
 
 import argparse
-import json
+import hashlib
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..inputs.files import PICTURES, Kind
+from ..inputs.walk import Unusable
 from ..registry import load_part, task_spec
+from .feed import Feed, Job
 from .inputs import find_inputs, status
 from .map_files import MapFiles, Written
 from .options import UsageError, model_or_shipped
+from .out_file import OutFile, Parse, parse_csv, parse_json
 from .output import Report, printable, say, spinner
+from .parquet_folder import ParquetFolder
+from .records import FORMATS, Column, Record, columns, csv_line, json_line, key_of, row, with_exact_name
 
 if TYPE_CHECKING:
     from ..errors import InputError
     from ..pipelines import Failure, Result
+    from ..pipelines.base import Pipeline
+
+__all__ = ["Job", "Predictor", "block", "record_of", "score_line"]
 
 _Result = TypeVar("_Result", bound="Result")
-
-
-class Job(NamedTuple):
-    """One input, and what is asked about it by a task that takes questions."""
-
-    file: Path
-
-    questions: Sequence[str] | None = None
-    """The questions, each with a result; None for one result."""
-
-    origins: Sequence[str] = ()
-    """Where each question was read ("asked.jsonl, line 3"), for messages; empty where they are from the command."""
-
-    @property
-    def input(self) -> Path | tuple[Path, list[str]]:
-        """What a pipeline's `stream` is given: the file, or the file and its questions."""
-        return self.file if self.questions is None else (self.file, list(self.questions))
-
-    @property
-    def num_results(self) -> int:
-        """The number of its results."""
-        return 1 if self.questions is None else len(self.questions)
+_parse_json: Parse = parse_json
 
 
 class Predictor(ABC, Generic[_Result]):
@@ -64,37 +52,78 @@ class Predictor(ABC, Generic[_Result]):
     options: ClassVar[tuple[str, ...]] = ()
     """The options that are handed to the pipeline, by their names there and in `args`."""
 
+    columns: ClassVar[tuple[Column, ...]] = ()
+    """The columns of this task in a table, each with what records have by its name; `table` may make others."""
+
     report: Report
     """The output, once the loop has begun."""
 
-    job: Job
-    """The input that is computed or written."""
-
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
+        self._check_paths()
         if args.map_method and not args.maps:
             raise UsageError("--map-method says how to make maps, and needs --maps DIR to say where to")
         default = [task_spec(self.task).default_map_method]
         self.methods: list[str] | None = (args.map_method or default) if args.maps else None
         self.out: str | None = args.out
+        self._quiet, self._verbose = (getattr(args, name, False) for name in ("quiet", "verbose"))
+        self._resume = getattr(args, "resume", False)
+        if self._quiet and self._verbose:
+            raise UsageError("-q and -v exclude each other; give one")
+        if self._resume and (args.format not in FORMATS or not args.out):
+            raise UsageError(
+                f"--resume goes on with records in a file, and needs --out and one of {', '.join(FORMATS)}"
+            )
+        if args.format == "parquet" and not args.out:
+            raise UsageError("--format parquet writes a folder, and needs --out DIR to say where")
+        self._store: OutFile | ParquetFolder | None = None
+        self._feed = Feed(())
+        self._map_files: MapFiles | None = None
+        self._said = set[str]()
+        self._failures = self._damaged = 0
 
-    def jobs(self) -> tuple[Sequence[Job], int]:
-        """Find the inputs; return them and the number of paths that lead to none."""
-        files, unusable = find_inputs(self.args.paths, self.kind, maps=self.args.maps, out=self.out)
-        return [Job(file) for file in files], unusable
+    def _check_paths(self) -> None:
+        """Raise UsageError where no input is named."""
+        if not self.args.paths and not self._list:
+            raise UsageError("the following arguments are required: PATH (or --files LIST)")
+        if self.args.paths.count("-") + (self._list == "-") > 1:
+            raise UsageError("- is standard input, which can be read once only")
+
+    @property
+    def _list(self) -> str | None:
+        return getattr(self.args, "files", None)
+
+    @property
+    def job(self) -> Job:
+        """The input that is computed or written."""
+        what = self._feed.waiting[0].what
+        assert isinstance(what, Job)
+        return what
+
+    def jobs(self) -> Iterator[Job | Unusable]:
+        """Find the inputs, each when it is asked for."""
+        found = find_inputs(self.args.paths, self.kind, listed=self._list, maps=self.args.maps, out=self.out)
+        return (one if isinstance(one, Unusable) else Job(one) for one in found)
 
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
-        return {"maps": self.methods} | {
-            name: getattr(self.args, name) for name in ("batch_size", "strict", *self.options)
-        }
+        shared = [name for name in ("batch_size", "strict", "max_pixels") if name in self.args]
+        return {"maps": self.methods} | {name: getattr(self.args, name) for name in (*shared, *self.options)}
 
-    def results(self, jobs: Sequence[Job]) -> "Iterator[_Result | Failure]":
+    def results(self, jobs: Iterable[Job]) -> "Iterator[_Result | Failure]":
         """Load the model, and return the results for all jobs in order, computed as they are taken."""
         options = self.stream_options()
         pipeline = load_part("multiattn:load")(self.args.model, task=self.task, device=self.args.device)
-        results: Iterator[_Result | Failure] = pipeline.stream([job.input for job in jobs], **options)
+        self.loaded(pipeline)
+        results: Iterator[_Result | Failure] = pipeline.stream((job.input for job in jobs), **options)
         return results
+
+    def loaded(self, pipeline: "Pipeline[Any]") -> None:
+        """Check the options against the model that has been loaded; nothing by default.
+
+        Raises:
+            UsageError: An option does not go with it.
+        """
 
     @staticmethod
     @abstractmethod
@@ -104,11 +133,23 @@ class Predictor(ABC, Generic[_Result]):
     @staticmethod
     def as_json(result: "Result", written: Written | None) -> str:
         """Return a result as one line of JSON."""
-        return json.dumps(result.to_dict() | ({"maps": written.by_method} if written and written.by_method else {}))
+        return json_line(record_of(result, written))
+
+    def table(self) -> Sequence[Column]:
+        """Return the columns of this task in a table."""
+        return self.columns
+
+    def flat(self, record: Record) -> Record:
+        """Return a record with what the columns of `table` need."""
+        return record
 
     def remark(self, result: _Result) -> str | None:
         """Return what must be said about a result on standard error, or None."""
         return None
+
+    def shown(self, result: _Result) -> _Result | None:
+        """Return what is written of a result, by default all of it; None to leave it out, which is no failure."""
+        return result
 
     def save_page(self, results: Sequence[_Result], path: str) -> None:
         """Write the page with the maps of one input."""
@@ -116,55 +157,179 @@ class Predictor(ABC, Generic[_Result]):
 
     def write(self, result: _Result, written: Written | None) -> None:
         """Write a result in the format that was asked for."""
-        self.report.result((self.as_json if self.args.format == "json" else self.as_text)(result, written))
+        if self.args.format in FORMATS:
+            self._write_record(record_of(result, written), result.marks)
+        else:
+            self.report.result(self.as_text(result, written))
+
+    def _write_record(self, record: Record, marks: Mapping[str, object] | None = None) -> None:
+        if isinstance(self._store, OutFile | ParquetFolder) and record.get("error"):
+            self._store.earlier.replace(key_of(with_exact_name(record)))
+        if self.args.format == "json":
+            self.report.result(json_line(record))
+            return
+        others = {name: value for name, value in (marks or {}).items() if name != "damaged"}
+        cells = row(self.flat(record) | {"marks": others}, columns(self.table()))
+        if isinstance(self._store, ParquetFolder):
+            self._store.append(cells)
+        else:
+            self.report.result(csv_line(cells), end="")
 
     def run(self) -> int:
         """Do all inputs; return the exit status: 0 where every one could be used."""
-        self.args.model = model_or_shipped(self.args.model, self.task)
-        with spinner("loading the model"):
-            jobs, unusable = self.jobs()
-            if not jobs:
-                return 1
-            map_files = MapFiles(self.args.maps) if self.args.maps else None
-            results = self.results(jobs)
-        failures = unusable
-        damaged = 0
-        said = set[str]()
-        with Report(len(jobs), doing=task_spec(self.task).doing, out=self.out) as self.report:
-            for self.job in jobs:
-                found = list(islice(results, self.job.num_results))
-                failures += self._finish(found, map_files, said)
-                damaged += any(result.error is None and result.damaged for result in found)
-                self.report.advance()
-        if damaged:
-            say(f"{damaged} of {len(jobs)} inputs could be used only in part")
-        return max(status(failures, unusable + sum(job.num_results for job in jobs)), int(damaged > 0))
+        self.args.model = model_or_shipped(self.args.model, self.task, quiet=self._quiet)
+        self._start = time.monotonic()
+        self._feed = feed = Feed(self.jobs())
+        results: Iterator[_Result | Failure] = iter(())
+        with spinner("loading the model", quiet=self._quiet):
+            has_job = feed.has_job()
+            if has_job:
+                self._map_files = MapFiles(self.args.maps) if self.args.maps else None
+                results = self.results(self._inputs())
+        if has_job or self.args.format in FORMATS:
+            self._store = self._opened()
+        with self._reported():
+            for result in results if has_job else self._inputs():
+                assert not isinstance(result, Job)
+                self._pass_others()
+                self._finish([result, *islice(results, self.job.num_results - 1)])
+                self._done()
+            self._pass_others()
+        if not has_job:
+            return 1
+        if self._verbose:
+            seconds = time.monotonic() - self._start
+            say(f"{feed.num_inputs} inputs in {seconds:.1f} s, {feed.num_inputs / max(seconds, 1e-3):.3g} a second")
+        if self._damaged:
+            say(f"{self._damaged} of {feed.num_inputs} inputs could be used only in part")
+        return max(status(self._failures, feed.count), int(self._damaged > 0))
 
-    def _finish(self, results: "list[_Result | Failure]", map_files: MapFiles | None, said: set[str]) -> int:
-        """Write the results of one job; return the number of failures. A message in `said` is not repeated."""
-        good = [result for result in results if result.error is None]
+    def _inputs(self) -> Iterator[Job]:
+        # the store is opened after the model is loaded, and before the first input is taken
+        take = self._store.earlier.take if self._resume and self._store is not None else None
+        yield from self._feed.inputs(take, getattr(self.args, "batch_size", None) or 1)
+
+    def _opened(self) -> "OutFile | ParquetFolder | None":
+        """Open the place for the results; None where it is standard output."""
+        if self.out is None:
+            return None
+        names = columns(self.table())
+        if self.args.format == "parquet":
+            return ParquetFolder(self.out, names, resume=self._resume, options=self._settings())
+        header, parse = b"", _parse_json
+        if self.args.format == "csv":
+            header, parse = self._header().encode(), parse_csv([column.name for column in names])
+        return OutFile(self.out, header=header, resume=self._resume, parse=parse, options=self._settings())
+
+    def _header(self) -> str:
+        return csv_line([column.name for column in columns(self.table())])
+
+    def _settings(self) -> dict[str, str]:
+        """Return the options that results depend on, each as a short text."""
+        settings = {}
+        for name, value in vars(self.args).items():
+            if name not in ("out", "resume", "quiet", "verbose"):
+                text = repr(value)
+                short = text if len(text) < 64 else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+                settings["PATH" if name == "paths" else f"--{name.removeprefix('num_').replace('_', '-')}"] = short
+        return settings
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Write results in the body; at its end, or when it is interrupted, they take their place."""
+        store = self._store
+        write = store.append if isinstance(store, OutFile) else None
+        doing = task_spec(self.task).doing
+        try:
+            with Report(None, doing=doing, write=write, quiet=self._quiet) as self.report:
+                if store is None and self.args.format == "csv":
+                    self.report.result(self._header(), end="")
+                yield
+        except KeyboardInterrupt:
+            if store is not None:
+                store.keep([number for one in self._feed.waiting for number in one.earlier])
+                store.keep(store.earlier.rest(failures=True))
+                store.finish()
+            raise
+        except BaseException:
+            if store is not None:
+                store.abandon()
+            raise
+        if store is not None:
+            if gone := len(store.earlier.rest(failures=False)):
+                say(f"{gone} results of inputs that are no longer there are left out")
+            store.finish()
+
+    def _pass_others(self) -> None:
+        """Write what is known of the next inputs that are not computed: no files, and those done earlier."""
+        waiting = self._feed.waiting
+        while waiting and not waiting[0].is_computed:
+            one = waiting[0]
+            if isinstance(one.what, Unusable):
+                self._failures += 1
+                self.report.message(str(one.what.error))
+                if self.args.format in FORMATS:
+                    self._write_record({"file": one.what.path, "error": str(one.what.error)})
+            elif self._store is not None:
+                earlier = self._store.earlier
+                if self._map_files is not None:
+                    self._map_files.reserve(name for number in one.earlier for name in earlier.map_names(number))
+                self._damaged += any(earlier.is_damaged(number) for number in one.earlier)
+                self._store.keep(one.earlier)
+            self._done()
+
+    def _done(self) -> None:
+        """Go on to the next input."""
+        what = self._feed.waiting.popleft().what
+        self.report.advance()
+        if self._feed.is_over:
+            self.report.set_total(self._feed.num_inputs)
+        if self._verbose:
+            name = what.path if isinstance(what, Unusable) else what.file
+            self.report.message(f"{time.monotonic() - self._start:8.2f} s  {name}")
+
+    def _finish(self, results: "Sequence[_Result | Failure]") -> None:
+        """Write the results of one job."""
+        shown = [None if result.error is not None else self.shown(result) for result in results]
+        good = [result for result in shown if result is not None]
         files: Iterator[Written] = iter(())
-        if map_files and any(result.maps for result in good):
-            files = iter(map_files.write(good, lambda page: self.save_page(good, page)))
+        if self._map_files and any(result.maps for result in good):
+            files = iter(self._map_files.write(good, lambda page: self.save_page(good, page)))
         errors: list[InputError] = []  # all questions about a picture that cannot be used have the same one
-        for index, result in enumerate(results):
+        self._feed.waiting[0].earlier = ()  # replaced by those of now
+        for index, (result, of_result) in enumerate(zip(results, shown, strict=True)):
             if result.error is not None:
                 if not any(result.error is error for error in errors):
                     errors.append(result.error)
                     origin = f"{self.job.origins[index]}: " if self.job.origins else ""
-                    self._say(f"{origin}{result.error}", said)
+                    self._say(f"{origin}{result.error}")
+                self._fail(result.error, index)
                 continue
             if result.damaged:
-                self._say(f"{result.file} {result.damaged}", said)
-            if remark := self.remark(result):
-                self._say(remark, said)
-            self.write(result, next(files, None))
-        return len(results) - len(good)
+                self._say(f"{result.file} {result.damaged}")
+            if result.remark:
+                self._say(f"{result.file} {result.remark}")
+            if not self._quiet and (remark := self.remark(result)):
+                self._say(remark)
+            if of_result is not None:
+                self.write(of_result, next(files, None))
+        self._damaged += any(result.error is None and result.damaged for result in results)
 
-    def _say(self, message: str, said: set[str]) -> None:
-        if message not in said:
-            said.add(message)
+    def _fail(self, error: "InputError", index: int) -> None:
+        self._failures += 1
+        if self.args.format in FORMATS:
+            asked = {} if self.job.questions is None else {"question": self.job.questions[index]}
+            self._write_record({"file": str(self.job.file), **asked, "error": str(error)})
+
+    def _say(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
             self.report.message(message)
+
+
+def record_of(result: "Result", written: Written | None) -> Record:
+    """Return a result as a record, with the files of its maps."""
+    return result.to_dict() | ({"maps": written.by_method} if written and written.by_method else {})
 
 
 def block(title: str, lines: Sequence[str], written: Written | None) -> str:

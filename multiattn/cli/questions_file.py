@@ -3,9 +3,9 @@
 from itertools import groupby
 from pathlib import Path
 
-from ..data.metadata import file_rows, text_lines
+from ..data.metadata import file_rows, shortened, text_lines
 from ..errors import InputError
-from .predict import Job
+from .feed import Job
 
 
 def read_questions(file: str) -> list[Job]:
@@ -23,7 +23,8 @@ def read_questions(file: str) -> list[Job]:
         question = row.get("question")
         if not isinstance(question, str):
             raise InputError(
-                f"{origin}: `question` must be text, but is {question!r} instead. Write what to ask, in quotes."
+                f"{origin}: `question` must be text, but is {shortened(question)} instead. "
+                "Write what to ask, in quotes."
             )
         rows.append((path, question, origin))
     jobs = []

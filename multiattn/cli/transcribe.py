@@ -1,32 +1,40 @@
 """`multiattn transcribe`: what is said in each recording, when, and what did the model listen to for each word?"""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..inputs.files import RECORDINGS
+from ..writing import write_text
 from .inputs import can_be_several
 from .map_files import FreeNames, Written
 from .options import (
     BAD_FILES,
     DEVICE,
+    INPUTS,
+    LOUDNESS,
     MAP_FILES,
+    RECORDS,
+    RESUME,
     STRICT,
     Option,
     Parser,
     UsageError,
     at_least_one,
     beams,
+    listed_files,
     maps_of,
     model_of,
     not_blank,
     not_empty,
     out_file,
     paths_of,
+    record_format,
 )
 from .output import make_folder, named_errors, printable
 from .predict import Job, Predictor
+from .records import FORMATS, Column
 
 if TYPE_CHECKING:
     from ..pipelines import Failure, Segment, Transcript
@@ -86,17 +94,22 @@ text repeats itself), stalled (the model's attention did not move on), backwards
 (it moved back in time), silence (there was no sound), empty (the recording has
 no samples at all).
 
+{RECORDS.format("file, text, duration, language, flags, segments, words")}
+
+{INPUTS.format("recording", "2 GiB")}
+
 {BAD_FILES.format("recording")}
 """
 
-_FORMATS = ("text", "json", "srt", "vtt", "textgrid", "ctm")
+_TRANSCRIPTS = ("srt", "vtt", "textgrid", "ctm")
 _OF_ONE_RECORDING = {"srt": ".srt", "vtt": ".vtt", "textgrid": ".TextGrid"}
 
 
 def parser() -> Parser:
     """The command's options."""
     return Parser(
-        paths_of(RECORDINGS),
+        paths_of(RECORDINGS, nargs="*"),
+        listed_files(),
         model_of("transcribe"),
         Option("--words", action="store_true", help="say when each word was spoken, and how sure the model is"),
         Option(
@@ -118,8 +131,9 @@ def parser() -> Parser:
             "text that came before, such as names and words to expect; for models that take it, such as Whisper",
         ),
         beams("beams of the search; 1 takes the most likely token each time (default: the model's own, or 5)"),
-        Option("--format", choices=_FORMATS, default="text", help="form of the results (see below; default: text)"),
+        record_format(*_TRANSCRIPTS),
         out_file("; for several recordings as srt, vtt or textgrid, FILE is the folder for their files"),
+        RESUME,
         *maps_of("transcribe"),
         Option(
             "--batch-size",
@@ -131,6 +145,7 @@ def parser() -> Parser:
         ),
         STRICT,
         DEVICE,
+        *LOUDNESS,
         prog="multiattn transcribe",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -146,6 +161,14 @@ class Transcribe(Predictor["Transcript"]):
     """One run of the command. As text, each segment is written as soon as it is decoded."""
 
     task = "transcribe"
+    columns = (
+        Column("text"),
+        Column("duration", is_number=True),
+        Column("language"),
+        Column("flags"),
+        Column("segments"),
+        Column("words"),
+    )
     options = ("language", "task", "prompt", "num_beams")
     kind = RECORDINGS
 
@@ -153,7 +176,7 @@ class Transcribe(Predictor["Transcript"]):
         super().__init__(args)
         self._named: Job | None = None  # the recording whose name is written last
         self._folder: Path | None = None
-        if args.format in _OF_ONE_RECORDING and can_be_several(args.paths):
+        if args.format in _OF_ONE_RECORDING and can_be_several(args.paths, args.files):
             if not args.out:
                 raise UsageError(
                     f"--format {args.format} holds one recording; for several, --out DIR says in which folder each is "
@@ -169,7 +192,7 @@ class Transcribe(Predictor["Transcript"]):
             "on_segment": self._write_segment if self.args.format == "text" else None,
         }
 
-    def results(self, jobs: Sequence[Job]) -> "Iterator[Transcript | Failure]":
+    def results(self, jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
         """Make the folder for the results where several are asked for, before the model is loaded."""
         if self._folder:
             make_folder(self._folder, subject=f"--out {self._folder}")
@@ -181,8 +204,9 @@ class Transcribe(Predictor["Transcript"]):
         if kind == "text":
             self._write_name()
             text = self.as_text(result, written)
-        elif kind == "json":
-            text = self.as_json(result, written)
+        elif kind in FORMATS:
+            super().write(result, written)
+            return
         else:
             text = result.formatted(kind).removesuffix("\n")
             if self._folder is not None:
@@ -194,7 +218,7 @@ class Transcribe(Predictor["Transcript"]):
         """Write a file into the folder of `--out`, and return its path as it is printed."""
         file = Path(self.args.out) / name
         with named_errors(f"--out {file}:"):
-            file.write_text(text + "\n", encoding="utf-8")
+            write_text(file, text + "\n")
         return printable(file)
 
     @staticmethod
@@ -204,6 +228,7 @@ class Transcribe(Predictor["Transcript"]):
         return "\n".join(lines + ([f"    maps  {printable(written.page)}"] if written else []))
 
     def _write_segment(self, segment: "Segment") -> None:
+        self._pass_others()
         self._write_name()
         self.report.result(segment_lines(segment))
 

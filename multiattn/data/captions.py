@@ -16,11 +16,13 @@ from typing import Any
 
 from ..errors import InputError
 from .metadata import (
+    checked_name,
     checked_text,
     lists_of,
     one_or_several,
     require_folder,
     required_rows,
+    shortened,
     some,
     split_file,
     split_folder,
@@ -100,7 +102,7 @@ def _metadata(folder: Path) -> Iterator[tuple[Path, Any, str]]:
     for path, row, location in required_rows(folder, ("text",), layout=_LAYOUT):
         texts = one_or_several(row, "text", "texts", location)
         if not isinstance(texts, list) or not texts:
-            raise InputError(f"{location}: `texts` must be a list of captions, but is {texts!r} instead.")
+            raise InputError(f"{location}: `texts` must be a list of captions, but is {shortened(texts)} instead.")
         for text in texts:
             yield path, text, location
 
@@ -111,15 +113,18 @@ def _coco(file: Path) -> Iterator[tuple[str, Any, str]]:
     names: dict[Any, str] = {}
     for number, image in enumerate(images, start=1):
         name, key = image.get("file_name"), image.get("id")
+        location = f"{file}, image {number}"
         if not isinstance(name, str) or not name or not isinstance(key, str | int):
-            raise InputError(f"{file}, image {number}: there must be an `id` and a `file_name`, but there is {image}.")
-        names[key] = name
+            raise InputError(f"{location}: there must be an `id` and a `file_name`, but there is {shortened(image)}.")
+        names[key] = checked_name(name, location)
     if not annotations:
         raise InputError(f"{file}: the file has no captions.")
     for number, annotation in enumerate(annotations, start=1):
         location, key = f"{file}, annotation {number}", annotation.get("image_id")
         if not isinstance(key, str | int) or key not in names:
-            raise InputError(f"{location}: the picture {key!r} is unknown: `images` does not list this `image_id`.")
+            raise InputError(
+                f"{location}: the picture {shortened(key)} is unknown: `images` does not list this `image_id`."
+            )
         yield names[key], annotation.get("caption"), location
 
 
@@ -146,4 +151,4 @@ def _flickr(file: Path, split: str) -> Iterator[tuple[str, str, str]]:
         raise InputError(f"{missing[0][1]}: the pictures {unknown} are unknown: {file.name} has no captions of them.")
     for name in dict.fromkeys(name for name, _ in names):
         for caption, location in captions[name]:
-            yield name, caption, location
+            yield checked_name(name, location), caption, location

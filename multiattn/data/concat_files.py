@@ -9,14 +9,17 @@ The last command gives the same figures as `--join` without the files, if `--rat
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import InputError, MultiattnError
+from ..writing import write_bytes, write_text
 from .concat_clips import FIXED_STRINGS, ConcatRecording, fixed_strings
 from .recordings import read_recordings
+from .whole_data import MANIFEST, whole_data
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def write_strings(strings: Iterable[ConcatRecording], folder: Path, *, rate: int) -> int:
     """Write strings as 16-bit wav files, and a `metadata.jsonl` with the transcript and the word times of each.
 
+    The files take their places in the folder once all are complete, `metadata.jsonl` last.
+
     Args:
         strings: In the order of their names, `0000.wav` and so on.
         folder: The folder to write to; created where it is missing.
@@ -58,13 +63,15 @@ def write_strings(strings: Iterable[ConcatRecording], folder: Path, *, rate: int
 
     lines = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, string in enumerate(strings):
-            name = f"{number:04}.wav"
-            soundfile.write(folder / name, string.samples.numpy(), rate, subtype="PCM_16")
-            words = [{"word": text, "start": round(a, 4), "end": round(b, 4)} for text, a, b in string.words]
-            lines.append(json.dumps({"file_name": name, "text": string.text, "words": words}, ensure_ascii=False))
-        (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        with whole_data(folder) as part:
+            for number, string in enumerate(strings):
+                name = f"{number:04}.wav"
+                sound = io.BytesIO()
+                soundfile.write(sound, string.samples.numpy(), rate, format="WAV", subtype="PCM_16")
+                write_bytes(part / name, sound.getvalue())
+                words = [{"word": text, "start": round(a, 4), "end": round(b, 4)} for text, a, b in string.words]
+                lines.append(json.dumps({"file_name": name, "text": string.text, "words": words}, ensure_ascii=False))
+            write_text(part / MANIFEST, "".join(f"{line}\n" for line in lines), errors="backslashreplace")
     except (OSError, soundfile.LibsndfileError) as error:
         raise InputError(f"{folder}: recordings cannot be written here: {error}") from error
     return len(lines)

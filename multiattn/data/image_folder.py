@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..inputs.files import PICTURES
-from .metadata import metadata_rows, some, split_folder
+from .metadata import metadata_rows, shortened, some, split_folder
 
 _LAYOUT = "a folder for each class with its pictures in it, or a metadata.jsonl with `file_name` and `label`"
 
@@ -55,8 +55,8 @@ def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | No
     for _, label, location in labeled:
         if label not in index:
             raise InputError(
-                f"{location}: the label {label!r} is unknown: the training split has {some(known)}. Correct the label, "
-                "or give the training split pictures of it."
+                f"{location}: the label {shortened(label)} is unknown: the training split has {some(known)}. "
+                "Correct the label, or give the training split pictures of it."
             )
     return ClassificationRecords(tuple((path, index[label]) for path, label, _ in labeled), known)
 
@@ -68,7 +68,9 @@ def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
         for path, row, location in rows:
             label = row.get("label")
             if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
-                raise InputError(f"{location}: `label` must be a name or a whole number, but is {label!r} instead.")
+                raise InputError(
+                    f"{location}: `label` must be a name or a whole number, but is {shortened(label)} instead."
+                )
             yield path, str(label), location
         return
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

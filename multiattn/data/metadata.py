@@ -4,16 +4,21 @@ Each row comes with its location, "FILE, line N", for error messages. Nothing he
 """
 
 import csv
-import json
+import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from ..errors import InputError
+from ..errors import InputError, reading
+from ..text_files import parse_json, read_json_file, require_regular
 
 LONGEST_LINE = 65536
 """The largest number of bytes of a line: a file with a longer one is of another kind, or damaged."""
+
+_SAVE_AGAIN = "Save the file as UTF-8."
 
 
 def split_folder(root: Path, split: str, *, layout: str) -> Path:
@@ -105,7 +110,7 @@ def text_lines(file: Path) -> Iterator[tuple[str, str]]:
     Raises:
         InputError: A line is too long, or not in UTF-8.
     """
-    with file.open("rb") as stream:
+    with reading(str(file), "lines of text", mend=_SAVE_AGAIN), _opened(file) as stream:
         lines = iter(lambda: stream.readline(LONGEST_LINE + 1), b"")
         for number, line in enumerate(lines, start=1):
             location = f"{file}, line {number}"
@@ -122,9 +127,24 @@ def text_lines(file: Path) -> Iterator[tuple[str, str]]:
                 yield text.rstrip("\r\n"), location
 
 
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    """Open a file of text; UTF-16, as spreadsheet programs write it, is refused by name.
+
+    Raises:
+        OSError: It is no file, or may not be read.
+    """
+    require_regular(file)
+    with file.open("rb") as stream:
+        if stream.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise InputError(f"{file}: this is not text in UTF-8, but in UTF-16. {_SAVE_AGAIN}")
+        stream.seek(0)
+        yield stream
+
+
 def some(names: Sequence[str]) -> str:
     """The first ten names, and the number of the others, for a message."""
-    shown = ", ".join(names[:10])
+    shown = ", ".join(name if len(name) <= 60 else f"{name[:57]}..." for name in names[:10])
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
 
 
@@ -145,18 +165,18 @@ def _with_paths(metadata: Path, rows: Iterator[tuple[dict[str, Any], str]]) -> I
     for row, location in rows:
         file_name = row.get("file_name")
         if not isinstance(file_name, str) or not file_name:
-            raise InputError(f"{location}: `file_name` must be the path of a picture, but is {file_name!r} instead.")
-        yield metadata.parent / file_name, row, location
+            raise InputError(
+                f"{location}: `file_name` must be the path of a picture, but is {shortened(file_name)} instead."
+            )
+        yield metadata.parent / checked_name(file_name, location), row, location
     if row is None:
         raise InputError(f"{metadata}: the file names no picture.")
 
 
 def _jsonl(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
     for line, location in text_lines(metadata):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:  # not JSON, too many brackets
-            raise InputError(f"{location}: this is not a JSON object: {error}.") from error
+        with reading(location, "a JSON object", mend="Correct the line."):
+            row = parse_json(line)
         if not isinstance(row, dict):
             raise InputError(f"{location}: this is not a JSON object, but {type(row).__name__}.")
         yield row, location
@@ -164,7 +184,11 @@ def _jsonl(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, A
 
 def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], str]]:
     # utf-8-sig: spreadsheet programs put a byte-order mark before the first column's name
-    with metadata.open(encoding="utf-8-sig", newline="") as lines:
+    with (
+        reading(str(metadata), "a table of comma-separated values", mend=_SAVE_AGAIN),
+        _opened(metadata) as stream,
+        TextIOWrapper(stream, encoding="utf-8-sig", newline="") as lines,
+    ):
         reader = csv.DictReader(lines, skipinitialspace=True)
         line = 0  # the last line of the previous row
         try:
@@ -196,6 +220,27 @@ def _csv(metadata: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any
             ) from error
 
 
+def checked_name(name: str, location: str) -> str:
+    """Check the name of a file in a data set, and return it.
+
+    Raises:
+        InputError: No file can have this name.
+    """
+    try:
+        possible = "\0" not in name and os.fsencode(name)
+    except UnicodeEncodeError:  # half of a surrogate pair; one that stands for a byte is possible
+        possible = False
+    if not possible:
+        raise InputError(f"{location}: `file_name` must be one that a file can have, but is {shortened(name)} instead.")
+    return name
+
+
+def shortened(value: Any) -> str:
+    """A value as messages show it: a file may state one of any length."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def checked_text(text: Any, location: str, *, kind: str, longest: int, may_be_empty: bool = False) -> str:
     """Check a text of a data set, and return it.
 
@@ -210,7 +255,7 @@ def checked_text(text: Any, location: str, *, kind: str, longest: int, may_be_em
         InputError: It is not a string, empty, too long, or has half of a surrogate pair.
     """
     if not isinstance(text, str):
-        raise InputError(f"{location}: {kind} must be text, but is {text!r} instead.")
+        raise InputError(f"{location}: {kind} must be text, but is {shortened(text)} instead.")
     if not may_be_empty and not text.strip():
         raise InputError(f"{location}: {kind} must have words, but is empty instead. Fill it, or remove it.")
     if len(text) > longest:
@@ -219,7 +264,7 @@ def checked_text(text: Any, location: str, *, kind: str, longest: int, may_be_em
             f"{text[:40]!r} ... Shorten it."
         )
     if any("\ud800" <= letter <= "\udfff" for letter in text):  # possible in JSON
-        raise InputError(f"{location}: {kind} must be whole characters, but is {text!r} instead.")
+        raise InputError(f"{location}: {kind} must be whole characters, but is {shortened(text)} instead.")
     return text
 
 
@@ -234,10 +279,7 @@ def lists_of(file: Path, *names: str, source: str) -> list[list[dict[str, Any]]]
     Raises:
         InputError: The file is not JSON, or lacks one of the lists.
     """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, too many brackets
-        raise InputError(f"{file}: this is not JSON in UTF-8: {error}.") from error
+    content = read_json_file(file)
     found = [content.get(name) if isinstance(content, dict) else None for name in names]
     lists = [part for part in found if isinstance(part, list) and all(isinstance(entry, dict) for entry in part)]
     if len(lists) < len(names):

@@ -8,7 +8,6 @@ r"""Questions about pictures with their answers, read from metadata or VQA v2. N
 Each row is a question; a picture that is listed several times has all of its questions.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from .metadata import (
     one_or_several,
     require_folder,
     required_rows,
+    shortened,
     split_file,
     split_folder,
     split_path,
@@ -32,7 +32,10 @@ LONGEST_QUESTION = 1000
 """The largest number of characters of a question or an answer: in a longer text a quote is missing."""
 
 _LAYOUT = "a metadata.jsonl with `file_name`, `question`, and `answer` or `answers`"
-_ID = re.compile(r"\{id(?::0?(\d+))?\}")
+_ID = re.compile(r"\{id(?::0?(\d{1,2}))?\}")
+
+_MOST_DIGITS = 64  # of a picture's number in its name
+_FARTHEST = 1e9  # pixels; NaN and infinity are no smaller
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the picture file."""
@@ -126,7 +129,7 @@ def _metadata(folder: Path) -> Iterator[tuple[Path, Question]]:
         text = checked_text(row["question"], location, kind="a question", longest=LONGEST_QUESTION)
         kind = row.get("type")
         if not isinstance(kind, str | None):
-            raise InputError(f"{location}: `type` must be text, but is {kind!r} instead.")
+            raise InputError(f"{location}: `type` must be text, but is {shortened(kind)} instead.")
         boxes, named = (None if row.get(key) is None else _boxes(row[key], location, key) for key in ("boxes", "named"))
         yield path, Question(text, _answers(answers, location), intern(kind or ""), boxes=boxes, named=named)
 
@@ -134,7 +137,9 @@ def _metadata(folder: Path) -> Iterator[tuple[Path, Question]]:
 def _answers(answers: Any, location: str) -> tuple[str, ...]:
     """Check people's answers. An empty answer counts, too, unless all are empty."""
     if not isinstance(answers, list) or not answers:
-        raise InputError(f"{location}: `answers` must be a list of at least one answer, but is {answers!r} instead.")
+        raise InputError(
+            f"{location}: `answers` must be a list of at least one answer, but is {shortened(answers)} instead."
+        )
     some_have_words = any(isinstance(answer, str) and answer.strip() for answer in answers)
     return tuple(
         intern(checked_text(answer, location, kind="an answer", longest=LONGEST_QUESTION, may_be_empty=some_have_words))
@@ -146,12 +151,14 @@ def _boxes(boxes: Any, location: str, key: str) -> tuple[Box, ...]:
     """Check boxes, and convert them to numbers."""
     if isinstance(boxes, list) and all(isinstance(box, list) and len(box) == 4 for box in boxes):
         numbers = [value for box in boxes for value in box]
-        if all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in numbers):
+        # an integer may be too large for a float, for which `isfinite` raises
+        if all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < _FARTHEST for v in numbers):
             found: list[Box] = [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in boxes]
             if all(x0 <= x1 and y0 <= y1 for x0, y0, x1, y1 in found):
                 return tuple(found)
     raise InputError(
-        f"{location}: `{key}` must be a list of [left, top, right, bottom] in pixels, but is {boxes!r} instead."
+        f"{location}: `{key}` must be a list of [left, top, right, bottom] in pixels, but is {shortened(boxes)} "
+        "instead."
     )
 
 
@@ -159,9 +166,10 @@ def _vqa(root: Path, split: str, *, questions: str, annotations: str, pictures: 
     """Picture and question of each entry of VQA v2's questions, with its answers."""
     file = split_file(root, questions, split, option="questions")
     answers_file = split_file(root, annotations, split, option="annotations")
-    if not _ID.search(pictures):
+    if not _ID.search(pictures) or any(int(digits or 1) > _MOST_DIGITS for digits in _ID.findall(pictures)):
         raise InputError(
-            f"`pictures` must have {{id}} in it, for the number of the picture, but is {pictures!r} instead."
+            f"`pictures` must have {{id}} in it, for the number of the picture, or {{id:012}} for one of 12 digits (of "
+            f"{_MOST_DIGITS} at most), but is {pictures!r} instead."
         )
     (asked,) = lists_of(file, "questions", source="VQA v2")
     (noted,) = lists_of(answers_file, "annotations", source="VQA v2")
@@ -176,16 +184,18 @@ def _vqa(root: Path, split: str, *, questions: str, annotations: str, pictures: 
     for number, entry in enumerate(asked, start=1):
         location, key, image = f"{file}, question {number}", entry.get("question_id"), entry.get("image_id")
         if not isinstance(key, str | int) or key not in notes:
-            raise InputError(f"{location}: there are no answers: {answers_file.name} does not list {key!r}.")
-        if not isinstance(image, int) or isinstance(image, bool):
-            raise InputError(f"{location}: `image_id` must be the number of a picture, but is {image!r} instead.")
+            raise InputError(f"{location}: there are no answers: {answers_file.name} does not list {shortened(key)}.")
+        if type(image) is not int or not 0 <= image < 10**18:
+            raise InputError(
+                f"{location}: `image_id` must be the number of a picture, but is {shortened(image)} instead."
+            )
         text = checked_text(entry.get("question"), location, kind="a question", longest=LONGEST_QUESTION)
         line, note = notes[key]
         location = f"{answers_file}, annotation {line}"
         given = note.get("answers")
         if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
             raise InputError(
-                f"{location}: `answers` must be a list of objects, as VQA v2 has it, but is {given!r} instead."
+                f"{location}: `answers` must be a list of objects, as VQA v2 has it, but is {shortened(given)} instead."
             )
         said = _answers([one.get("answer") for one in given], location)
         kind, answer_kind = (intern(str(note.get(name, ""))) for name in ("question_type", "answer_type"))

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import InputError
 from ..inputs.files import RECORDINGS
 from .captions import clean_caption
-from .metadata import checked_text, metadata_rows, split_folder, text_lines
+from .metadata import checked_name, checked_text, metadata_rows, split_folder, text_lines
 
 LONGEST_TRANSCRIPT = 20_000
 """The largest number of characters of a transcript: in a longer text a quote is missing."""
@@ -76,14 +76,22 @@ def _rows(folder: Path) -> Iterator[tuple[Path, str, str]]:
     if not files:
         raise InputError(f"{folder}: there are no transcripts in this folder. Put into it {_LAYOUT}.")
     for file in files:
-        beside = {path.stem: path for path in sorted(file.parent.iterdir()) if RECORDINGS.matches(path)}
+        beside = {
+            path.stem: path
+            for path in sorted(file.parent.iterdir())
+            if RECORDINGS.matches(path.name) and path.is_file()
+        }
         for line, location in text_lines(file):
             key, space, text = line.partition(" ")
             if not (space and text.strip()):
                 raise InputError(
                     f"{location}: this must be a recording's name, a space and its words, but is {line[:60]!r} instead."
                 )
-            yield beside.get(key, file.parent / f"{key}.flac"), _checked(text.strip(), location), key.split("-")[0]
+            yield (
+                beside.get(key, file.parent / f"{checked_name(key, location)}.flac"),
+                _checked(text.strip(), location),
+                key.split("-")[0],
+            )
 
 
 def _checked(text: Any, location: str) -> str:

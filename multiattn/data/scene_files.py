@@ -9,6 +9,7 @@ and split give the same pictures.
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,11 @@ from pathlib import Path
 from random import Random
 
 from ..errors import InputError, MultiattnError
+from ..writing import write_bytes, write_text
 from .questions import Question
 from .scene_questions import TYPES, Questioner
 from .scenes import Scene, draw_scene, paint
+from .whole_data import MANIFEST, whole_data
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,6 +70,8 @@ def scenes_with_questions(
 def write_scenes(scenes: Iterator[tuple[Scene, list[Question]]], folder: Path) -> tuple[int, int]:
     """Write pictures as PNG, and a `metadata.jsonl` with the questions.
 
+    The files take their places in the folder once all are complete, `metadata.jsonl` last.
+
     Args:
         scenes: In the order of their names, `000000.png` and so on.
         folder: The folder to write to; created where it is missing.
@@ -80,16 +85,18 @@ def write_scenes(scenes: Iterator[tuple[Scene, list[Question]]], folder: Path) -
     lines: list[str] = []
     number = -1
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, (scene, questions) in enumerate(scenes):
-            name = f"{number:06}.png"
-            paint(scene).save(folder / name, compress_level=1)  # noise cannot be compressed much further
-            for question in questions:
-                row = {"file_name": name, "question": question.text, "answer": question.answers[0]}
-                lines.append(
-                    json.dumps(row | {"type": question.type, "boxes": question.boxes, "named": question.named})
-                )
-        (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        with whole_data(folder) as part:
+            for number, (scene, questions) in enumerate(scenes):
+                name = f"{number:06}.png"
+                png = io.BytesIO()
+                paint(scene).save(png, format="PNG", compress_level=1)  # noise cannot be compressed much further
+                write_bytes(part / name, png.getvalue())
+                for question in questions:
+                    row = {"file_name": name, "question": question.text, "answer": question.answers[0]}
+                    lines.append(
+                        json.dumps(row | {"type": question.type, "boxes": question.boxes, "named": question.named})
+                    )
+            write_text(part / MANIFEST, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise InputError(f"{folder}: pictures cannot be written here: {error}") from error
     return number + 1, len(lines)

@@ -5,6 +5,7 @@ they share `heatmap` and `canvas`. Pages: `page` and `page_parts` for images, `a
 several; they share `html`, whose files stand beside it. `naming` is how maps are described in all of them.
 """
 
+from ..writing import write_text
 from .audio_page import PageRecording, write_audio_page
 from .data import load_map, save_map
 from .heatmap import blend
@@ -13,7 +14,7 @@ from .overlay import overlay_png
 from .page import write_page
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord
 from .speech_figure import alignment_png
-from .subtitles import ctm, srt, textgrid, transcript_fields, vtt, write_text
+from .subtitles import ctm, srt, textgrid, transcript_fields, vtt
 from .word_figure import question_png, strip_png
 
 __all__ = [

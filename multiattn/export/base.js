@@ -8,6 +8,7 @@ const palette = bytes(data.palette); // 256 x RGBA
 
 const number = (value) =>
   value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
+const signed = (value) => `${value < 0 ? "\u2212" : "+"}${Number(Math.abs(value).toPrecision(4))}`;
 const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
 function paint(pixels, at, share) {

@@ -1,16 +1,22 @@
 """What all PNG figures share: typeface, colors, a canvas measured in pixels, and lines broken to fit."""
 
+import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from PIL import Image
+
+from ..writing import write_bytes
 
 if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
+
+PNGFile: TypeAlias = str | Path | io.BufferedIOBase
+"""Where a picture is written: a path, or an open binary stream."""
 
 INK, SOFT = "#1d2027", "#5f6572"
 
@@ -85,18 +91,15 @@ class Canvas:
         for i, line in enumerate(lines):
             self.write(line, left, top + step * i, size=size, weight=weight, color=color)
 
-    def save(self, path: str | Path) -> None:
-        """Write the PNG; missing folders are made."""
-        path = in_folder(path)
+    def save(self, path: PNGFile) -> None:
+        """Write the PNG, whole or not at all; missing folders are made."""
+        png = io.BytesIO()
         with _without_glyph_warnings():
-            self._figure.savefig(path, format="png", dpi=_DPI, facecolor="white", metadata={"Software": "multiattn"})
-
-
-def in_folder(path: str | Path) -> Path:
-    """Return a path whose folder exists: missing folders are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+            self._figure.savefig(png, format="png", dpi=_DPI, facecolor="white", metadata={"Software": "multiattn"})
+        if isinstance(path, str | Path):
+            write_bytes(path, png.getvalue())
+        else:
+            path.write(png.getvalue())
 
 
 @contextmanager

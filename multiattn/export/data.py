@@ -1,19 +1,24 @@
 """A map on disk: the values in an npz file, everything else in a JSON file beside it. Pickle is never used."""
 
-import json
+import math
+import os
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..checks import require
-from ..errors import InputError
+from ..errors import InputError, reading
 from ..maps.attention_map import AttentionMap
-from .canvas import in_folder
+from ..text_files import read_json_file, require_regular
+from ..writing import whole_file, write_json
 
 _FORMAT, _VERSION = "multiattn-map", 1
+_ENTRY = "values.npy"
+_AGAIN = "Save the map again."
+_FREE = 2**26  # bytes that an archive may unpack to, however small it is
+_MOST_RATIO = 50  # times that a larger one may unpack to: attention does not compress so far
 
 
 def save_map(attention_map: AttentionMap, path: str | Path) -> None:
@@ -21,13 +26,19 @@ def save_map(attention_map: AttentionMap, path: str | Path) -> None:
 
     Raises:
         InputError: `path` does not end in .npz.
+        OSError: A file cannot be written; both are as they were.
     """
-    path = in_folder(_npz(path))
-    np.savez_compressed(path, values=attention_map.values)
+    path = _npz(path)
+    beside = path.with_suffix(".json")
     facts = {"format": _FORMAT, "version": _VERSION, **attention_map.to_dict()}
-    path.with_suffix(".json").write_text(
-        json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(beside) as text, whole_file(path) as numbers:
+        write_json(text, facts, allow_nan=False)
+        with numbers.open("wb") as file:
+            np.savez_compressed(file, values=attention_map.values)
+        # the numbers take their place first: a process that is killed in between leaves no pair of two maps
+        if beside.is_file():
+            Path(os.path.realpath(beside)).unlink()
 
 
 def load_map(path: str | Path) -> AttentionMap:
@@ -37,13 +48,18 @@ def load_map(path: str | Path) -> AttentionMap:
         InputError: One of the two files is missing or damaged, or they do not match.
     """
     path = _npz(path)
-    values, facts = _read_values(path), _read_facts(path.with_suffix(".json"))
-    try:
-        return AttentionMap.from_dict(facts, values)
-    except KeyError as error:
-        raise InputError(f"{path.with_suffix('.json')}: the field {error} is missing. Save the map again.") from error
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: the values and {path.stem}.json do not make a map: {error}") from error
+    with reading(str(path), "an npz file", mend=_AGAIN):
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file.")
+    facts = _read_facts(path.with_suffix(".json"))
+    values = _read_values(path, facts.get("shape"))
+    with reading(f"{path} with {path.stem}.json", "a map", mend=_AGAIN):
+        try:
+            return AttentionMap.from_dict(facts, values)
+        except KeyError as error:
+            raise InputError(f"{path.with_suffix('.json')}: the field {error} is missing. {_AGAIN}") from error
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path}: the values and {path.stem}.json do not make a map: {error}") from error
 
 
 def _npz(path: str | Path) -> Path:
@@ -52,37 +68,59 @@ def _npz(path: str | Path) -> Path:
     return path
 
 
-def _read_values(path: Path) -> np.ndarray:
-    try:
+def _read_values(path: Path, shape: Any) -> np.ndarray:
+    """Read the array, once its header has the shape that the facts state, and no more than the archive can hold."""
+    with reading(str(path), "an npz file", mend=_AGAIN):
+        require_regular(path)
         with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+            if file.read(6) == b"\x93NUMPY":
                 raise InputError(f"{path}: holds one bare array; a map is an npz archive with the array `values`.")
-            values: np.ndarray = archive["values"]
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file.") from error
-    except KeyError as error:
-        raise InputError(f"{path}: has no array named `values`; it is not a map that multiattn saved.") from error
-    except InputError:
-        raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as an npz file ({error}). Save the map again.") from error
-    return values
+            with zipfile.ZipFile(file) as archive:
+                return _values_in(archive, path, shape)
+
+
+def _values_in(archive: zipfile.ZipFile, path: Path, shape: Any) -> np.ndarray:
+    entry = next((entry for entry in archive.infolist() if entry.filename == _ENTRY), None)
+    if entry is None:
+        raise InputError(f"{path}: has no array named `values`; it is not a map that multiattn saved.")
+    if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("it is encrypted, or compressed by a method other than deflate")
+    if entry.file_size > _FREE and entry.file_size > _MOST_RATIO * max(1, entry.compress_size):
+        raise ValueError(f"it unpacks to {entry.file_size} bytes, more than {_MOST_RATIO} times its own length")
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read_header:
+            raise ValueError(f"its array is of version {version[0]}.{version[1]}")
+        stated, columns_first, kind = read_header[version](stream)
+        if kind.hasobject:
+            raise ValueError("it holds Python objects, which are never unpickled because that can run any code")
+        if list(stated) != shape:
+            raise InputError(
+                f"{path}: the values and {path.stem}.json do not make a map: `values` must be of shape "
+                f"{str(shape)[:200]}, but is {list(stated)} instead."
+            )
+        size = math.prod(stated) * kind.itemsize
+        if size > entry.file_size:
+            raise ValueError("its array is larger than the archive says")
+        data = stream.read(size)
+        if len(data) < size or stream.read(1):
+            raise ValueError("its array has another length than its header says")
+    return np.frombuffer(data, kind).reshape(stated, order="F" if columns_first else "C")
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json_file(path, strict=True, mend=_AGAIN)
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: there is no such file; a map is the .npz and this file, keep them together."
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}). Save the map again.") from error
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise InputError(f'{path}: does not describe a map ("format": "{_FORMAT}" is missing).')
     if facts.get("version") != _VERSION:
         raise InputError(
-            f"{path}: is of version {facts.get('version')!r}, this program reads version {_VERSION}. Update multiattn."
+            f"{path}: is of version {str(facts.get('version'))[:60]}, this program reads version {_VERSION}. "
+            "Update multiattn."
         )
     return facts

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from .canvas import in_folder
+from ..writing import write_text
 from .heatmap import palette
 
 _SCRIPT_POLICY = "; script-src 'unsafe-inline'"
@@ -34,7 +34,7 @@ def fill(template: str, fields: Mapping[str, str]) -> str:
 
 
 def write(path: str | Path, title: str, body: str, *, policy: str = "") -> None:
-    """Write a page; missing folders are made.
+    """Write a page, whole or not at all; missing folders are made.
 
     Args:
         path: The HTML file.
@@ -43,7 +43,7 @@ def write(path: str | Path, title: str, body: str, *, policy: str = "") -> None:
         policy: What its security policy allows besides images and styles in the page; by default nothing.
     """
     fields = {"title": html.escape(title), "style": part("page.css"), "body": body, "policy": policy}
-    in_folder(path).write_text(fill(part("shell.html"), fields), encoding="utf-8")
+    write_text(path, fill(part("shell.html"), fields))
 
 
 def write_scripted(

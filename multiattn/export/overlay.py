@@ -1,12 +1,11 @@
 """A map as PNG: the image with the map over it, a color bar with its values, and a caption."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from ..maps.attention_map import AttentionMap
-from .canvas import FONT, INK, SOFT, Canvas, for_display, points, resized, wrap
+from .canvas import FONT, INK, SOFT, Canvas, PNGFile, for_display, points, resized, wrap
 from .heatmap import blend, scale_on_gray
 from .naming import meaning, origin, title
 
@@ -18,14 +17,14 @@ _SMALLEST = 640
 
 
 def overlay_png(
-    attention_map: AttentionMap, picture: Image.Image, path: str | Path, *, caption: str | None = None
+    attention_map: AttentionMap, picture: Image.Image, path: PNGFile, *, caption: str | None = None
 ) -> None:
     """Write the image with the map over it, a color bar with the map's values, and a caption.
 
     Args:
         attention_map: A map with the axes (y, x) and a geometry.
         picture: The upright source of the map.
-        path: The PNG file; missing folders are made.
+        path: The PNG file, whose missing folders are made, or a stream.
         caption: The line above the image; by default the method and what it explains.
 
     Raises:

@@ -113,7 +113,7 @@ function showMap() {
 
 function showView(index) {
   chosen.view = index;
-  const { predictions, heading } = viewOf();
+  const { predictions, heading, values } = viewOf();
   element("prediction-title").textContent = heading;
   element("predictions").replaceChildren(
     ...predictions.map(([label, score]) => {
@@ -121,6 +121,10 @@ function showView(index) {
       const name = document.createElement("span");
       name.className = "label";
       name.textContent = label;
+      if (values) {
+        line.append(name, signed(score));
+        return line;
+      }
       const bar = document.createElement("i");
       bar.style.setProperty("--share", `${100 * score}%`);
       line.append(name, percent(score), bar);

@@ -7,13 +7,14 @@ each word of a text has maps; a prediction is one text without words.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..checks import check_argument
 from ..maps import AttentionMap, ungrounded
+from ..models import ScoreKind
 from .canvas import for_display
 from .heatmap import SATURATION, placed
 from .html import base64_of, jpeg, quantized, write_scripted
@@ -22,6 +23,12 @@ from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageW
 
 _STEPS = 65535
 """Values are stored in 16-bit steps from the lowest to the highest of their grid: exact to 1/131,070 of that range."""
+
+_HEADINGS: Mapping[ScoreKind, str] = {
+    "probability": "Prediction",
+    "independent probability": "Labels, each with a probability of its own",
+    "value": "Values",
+}
 
 _MOST_OF_STACKS = 16_000_000
 """Bytes for the maps of every layer and head, for all questions about one image. Larger ones are left out: a browser
@@ -72,7 +79,8 @@ def _predicted(picture: PagePicture) -> dict[str, object]:
     methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
     maps = [_map(one, with_target=methods[one.method] > 1) for one in picture.maps]
     text = _text("Caption", picture.words, "", maps)
-    return {"predictions": _scores(picture.predictions), "heading": "Prediction", "texts": [text]}
+    view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
+    return view | ({"values": True} if picture.score_kind == "value" else {})
 
 
 def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:

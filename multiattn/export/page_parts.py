@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..checks import check_argument
 from ..maps.attention_map import AttentionMap
+from ..models.scores import ScoreKind
 from .heatmap import placed
 from .naming import check_score, readable
 
@@ -123,7 +124,7 @@ class PagePicture:
     """What the page calls it: a file name."""
 
     predictions: Sequence[tuple[str, float]]
-    """Labels with their probabilities (0 to 1), best first; empty for a caption."""
+    """Labels with their scores, best first; empty for a caption."""
 
     maps: Sequence[AttentionMap]
     """At least one: maps with the axes (y, x), chosen by their method, and (layer, head, y, x), with a choice of layer
@@ -131,6 +132,9 @@ class PagePicture:
 
     words: Sequence[PageWord] = ()
     """The words of the caption, if there is one."""
+
+    score_kind: ScoreKind = "probability"
+    """What the scores are: 0 to 1, or any finite number where they are values."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -140,7 +144,10 @@ class PagePicture:
         """
         _check_maps(self.maps, self.words)
         for label, score in self.predictions:
-            check_score(label, score)
+            if self.score_kind != "value":
+                check_score(label, score)
+            elif not math.isfinite(score):
+                raise ValueError(f"`score` of {label!r} must be finite, but is {score} instead.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,6 @@
 """An alignment as PNG: tokens or words against time over the log-mel spectrogram, and the words over the waveform."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from ..maps.attention_map import AttentionMap
-from .canvas import FONT, INK, SOFT, Canvas, points, width_of, wrap
+from .canvas import FONT, INK, SOFT, Canvas, PNGFile, points, width_of, wrap
 from .heatmap import scaled, tinted
 from .naming import origin, title
 from .sound import check_sound, envelope, log_mel_picture
@@ -50,7 +49,7 @@ class _Span(NamedTuple):
 def alignment_png(
     time_map: AttentionMap,
     samples: Float[np.ndarray, " t"],
-    path: str | Path,
+    path: PNGFile,
     *,
     rate: int,
     words: Sequence[TimedWord] = (),
@@ -61,7 +60,7 @@ def alignment_png(
     Args:
         time_map: A map with the axes (token, time) or (word, time), the time in seconds from the recording's start.
         samples: The whole recording, mono.
-        path: The PNG file; missing folders are made.
+        path: The PNG file, whose missing folders are made, or a stream.
         rate: Samples a second (Hz).
         words: Words with times, drawn over the waveform if they lie in the map's time.
         caption: The line above; by default the method and the text.

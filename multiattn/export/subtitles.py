@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
-from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError
-from .canvas import in_folder
 from .timed_text import Piece, TimedSegment, TimedWord, checked_words, in_order, pieces_of, plain
 
 _LINE = 42
@@ -158,11 +156,6 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
             for word in words
         ],
     }
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text as UTF-8 with plain line ends; missing folders are made."""
-    in_folder(path).write_text(text, encoding="utf-8", newline="\n")
 
 
 # --- cues ---

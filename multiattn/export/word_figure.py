@@ -3,14 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ..checks import check_one_each
 from ..maps import AttentionMap, Axis, ungrounded
-from .canvas import INK, SOFT, Canvas, resized, width_of, wrap
+from .canvas import INK, SOFT, Canvas, PNGFile, resized, width_of, wrap
 from .heatmap import blend, scale_on_gray
 from .naming import likelier, origin, readable, title
 
@@ -54,7 +53,7 @@ class _Cell:
 def strip_png(
     word_map: AttentionMap,
     picture: Image.Image,
-    path: str | Path,
+    path: PNGFile,
     *,
     caption: str | None = None,
     image_dependence: Sequence[float] | None = None,
@@ -64,7 +63,7 @@ def strip_png(
     Args:
         word_map: A map with the axes (word, y, x), whose labels are the words, and a geometry.
         picture: The upright source of the map.
-        path: The PNG file; missing folders are made.
+        path: The PNG file, whose missing folders are made, or a stream.
         caption: The line above; by default the method and the caption.
         image_dependence: How much each word depended on the image, in nats, from `measure_image_dependence`. An
             ungrounded word is drawn in a broken frame, slanted and in brackets.
@@ -91,7 +90,7 @@ def question_png(
     question_map: AttentionMap,
     answer_map: AttentionMap,
     picture: Image.Image,
-    path: str | Path,
+    path: PNGFile,
     *,
     caption: str | None = None,
 ) -> None:
@@ -101,7 +100,7 @@ def question_png(
         question_map: A map with the axes (word, y, x), whose labels are the words, and a geometry.
         answer_map: The same for the answer, whose words are drawn with an arrow and a frame.
         picture: The upright source of the maps.
-        path: The PNG file; missing folders are made.
+        path: The PNG file, whose missing folders are made, or a stream.
         caption: The line above; by default the question, the answer and the method.
 
     Raises:

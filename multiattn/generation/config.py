@@ -95,7 +95,7 @@ class GenerationConfig:
             beside: Keys that `decoding` may have which are no fields here, as `TaskSpec.not_generation` names them.
             defaults: Fields for which the task has another default than this class.
             asked: From the caller of a pipeline. None means not asked for; keys that are no fields here are ignored. A
-                `max_tokens` lowers a `min_tokens` of the model's that is above it.
+                `max_tokens` lowers a `min_tokens` of the model's that is above it, but not one that is asked for.
             source: See `stated_options`.
 
         Raises:
@@ -103,7 +103,7 @@ class GenerationConfig:
         """
         wanted = {name: value for name, value in asked.items() if name in _field_names() and value is not None}
         values = {**defaults, **stated_options(decoding, beside=beside, source=source), **wanted}
-        if "max_tokens" in wanted and type(wanted["max_tokens"]) is int:
+        if "max_tokens" in wanted and "min_tokens" not in wanted and type(wanted["max_tokens"]) is int:
             values["min_tokens"] = min(values.get("min_tokens", 0), wanted["max_tokens"])
         return cls(**values)
 

@@ -1,8 +1,9 @@
 """Files and arrays to tensors, and from there back to the coordinates of the source. Nothing here knows a model.
 
-Pictures: `files` (finding them), `image` and `pixels` (loading), `preprocess` (to a model's input), `geometry` (back to
-source pixels). Recordings: `audio` with `audio_*` (loading), `mel` (to features). Text:
-`text` with `vocabulary` (tokens and words), `speech_tokens` and `whisper_vocabulary` (a recognizer's).
+Files: `files` and `walk` (finding them), `streams` and `fetch` (those without a path). Pictures: `image` with `image_*`
+and `pixels` (loading), `channels` and `preprocess` (to a model's input), `geometry` (back to source pixels).
+Recordings: `audio` with `audio_*` (loading), `mel` (to features). Text: `text` with `vocabulary` (tokens and words),
+`speech_tokens` and `whisper_vocabulary` (a recognizer's).
 
 The names below are imported when they are first used: `files` must not wait for torch.
 """

@@ -23,8 +23,9 @@ from .audio_files import RECORDING, Source, open_array, open_bytes, open_path
 from .audio_losses import Losses
 from .damage import Damage
 from .files import RECORDINGS
+from .streams import NamedStream
 
-AudioSource: TypeAlias = str | Path | bytes | np.ndarray | Tensor
+AudioSource: TypeAlias = str | Path | bytes | NamedStream | np.ndarray | Tensor
 """What `load_audio` accepts."""
 
 RATE = 16_000  # Hz
@@ -42,8 +43,8 @@ def load_audio(source: AudioSource, *, rate: int = RATE, source_rate: int | None
     """Load a whole recording as mono samples; `Recording` reads a long one in parts, and damaged ones where asked to.
 
     Args:
-        source: A path; the bytes of a file; or an array or tensor `[t]` or `[channels, t]` of floats from -1 to 1 or
-            of int16. Several channels are averaged.
+        source: A path or a web address; the bytes of a file; or an array or tensor `[t]` or `[channels, t]` of floats
+            from -1 to 1 or of int16. Several channels are averaged.
         rate: Sampling rate of the result, in Hz.
         source_rate: Sampling rate of an array or tensor; `rate` where None. A file states its own.
 
@@ -118,7 +119,7 @@ class Recording:
         require(source_rate is None, "source_rate", must=must, value=source_rate, error=InputError)
         if isinstance(source, bytes):
             return cls(open_bytes(source, "the bytes", strict=strict), rate=rate, strict=strict)
-        if not isinstance(source, str | Path):
+        if not isinstance(source, str | Path | NamedStream):
             raise InputError(
                 f"`source` must be a path, bytes, an array or a tensor, but is of type {type(source).__name__} instead."
             )

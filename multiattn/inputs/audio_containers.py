@@ -194,10 +194,11 @@ class Container:
             at += silence
             key = (frame.format.name, frame.layout.name, frame.sample_rate)
             if key not in mixers:
-                mixers[key] = av.AudioResampler(format="fltp", layout=self._layout, rate=self.rate)
+                # packed: PyAV reads beyond the planes of 8 and more channels, which ends the process
+                mixers[key] = av.AudioResampler(format="flt", layout=self._layout, rate=self.rate)
             frame.pts = None
             for even in mixers[key].resample(frame):
-                samples = even.to_ndarray().T
+                samples = even.to_ndarray().reshape(even.samples, -1)
                 at += len(samples)
                 yield samples
 
@@ -223,8 +224,8 @@ class Container:
         elif self.seconds is None and (self._has_failed or self._is_short):
             stated = None if self._missing is None or not end else end / (1 - self._missing)
             self._losses.cut(end, stated, self._is_short or "its end cannot be decoded")
-        if self._broken and self._losses.damage(end) is None:
-            self._losses.somewhere(self._broken)
+        if (reason := self._broken or self._is_short) and self._losses.damage(end) is None:
+            self._losses.somewhere(reason)
 
 
 def missing_bytes(stream: BufferedIOBase) -> tuple[str, float | None]:

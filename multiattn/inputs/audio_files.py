@@ -6,6 +6,7 @@ webm, by `audio_containers`. All return float samples from -1 to 1 as `[samples,
 
 import io
 import math
+import weakref
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -19,7 +20,9 @@ from .audio_mpeg_frames import after_tags, find_frames, frame_of
 from .audio_ogg import check_pages
 from .audio_soundfile import NotSound, SoundFile
 from .damage import Damage
-from .files import head_text, looks_like, require_file
+from .fetch import stream_of
+from .files import RECORDINGS, head_text, looks_like, require_file
+from .streams import NamedStream, again
 
 RECORDING = "a recording (wav, flac, ogg, opus, mp3, aiff)"
 
@@ -78,8 +81,8 @@ class Source(Protocol):
         """Close the file."""
 
 
-def open_path(path: str | Path, *, strict: bool = True) -> Source:
-    """Open a file.
+def open_path(path: str | Path | NamedStream, *, strict: bool = True) -> Source:
+    """Open a file, or what is at a web address or on standard input.
 
     Args:
         path: The file.
@@ -88,6 +91,16 @@ def open_path(path: str | Path, *, strict: bool = True) -> Source:
     Raises:
         InputError: The file does not exist, or is no recording.
     """
+    if (elsewhere := stream_of(path)) is not None:
+        file = elsewhere.open(RECORDINGS)
+        try:
+            source = _open(None, again(file), f"`{elsewhere.name}`", strict=strict)
+        except BaseException:
+            file.close()
+            raise
+        weakref.finalize(source, file.close)
+        return source
+    assert not isinstance(path, NamedStream)
     path = require_file(path, RECORDING, finder="find_recordings")
     return _open(path, lambda: path.open("rb"), f"`{path}`", strict=strict)
 

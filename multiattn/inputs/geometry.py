@@ -10,6 +10,10 @@ from typing import Any
 from ..checks import require, require_fields
 from ..errors import InputError, ModelError
 
+_MOST = 2**31  # pixels: a saved map may state any number
+MOST_LONGER = 2**14
+"""Pixels of the longer side of a picture that is not cropped."""
+
 
 def as_json(data: Any) -> dict[str, Any]:
     """Return the fields of a dataclass as JSON has them: lists for tuples."""
@@ -33,6 +37,13 @@ class Geometry:
         sizes = {"source_size": self.source_size, "resized_size": self.resized_size, "crop": self.crop[2:]}
         for name, size in sizes.items():
             require(min(size) >= 1, name, must="a height and width of at least 1", value=size, error=InputError)
+        for name, numbers in {
+            "source_size": self.source_size,
+            "resized_size": self.resized_size,
+            "crop": self.crop,
+        }.items():
+            holds = max(map(abs, numbers)) <= _MOST
+            require(holds, name, must=f"pixels of at most {_MOST}", value=numbers, error=InputError)
 
     def to_source(self, x: float, y: float) -> tuple[float, float]:
         """Map a point of the model's input to the source picture.
@@ -89,10 +100,10 @@ class Fit:
 
     def __post_init__(self) -> None:
         """Raise ModelError where no size fits."""
-        if not (1 <= self.multiple <= self.shorter <= self.longer):
+        if not (1 <= self.multiple <= self.shorter <= self.longer <= MOST_LONGER):
             raise ModelError(
-                "`resize_to` must have rising `multiple`, `shorter` and `longer` of at least 1 pixel, but has "
-                f"{self.multiple}, {self.shorter} and {self.longer} instead."
+                f"`resize_to` must have rising `multiple`, `shorter` and `longer` from 1 to {MOST_LONGER} pixels, "
+                f"but has {self.multiple}, {self.shorter} and {self.longer} instead."
             )
 
     def size(self, source_size: tuple[int, int]) -> tuple[int, int]:

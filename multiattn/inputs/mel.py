@@ -20,6 +20,9 @@ from ..errors import ModelError
 
 Scale = Literal["whisper", "normalized"]
 
+_MOST = {"sample_rate": 768_000, "window": 2**16, "hop": 2**16, "mels": 1024}
+_MOST_SECONDS = 3600  # of a chunk that a model takes at once
+_MOST_FRAMES = 2**20
 _FLOOR = 1e-10  # smallest power in a mel band, before the logarithm
 _DEPTH = 8.0  # dynamic range: values this many powers of ten below the loudest are raised to that level
 _LEAST_STD = 1e-2  # in powers of ten, so that a nearly constant band is not amplified to noise
@@ -54,13 +57,11 @@ class AudioPreprocessing:
 
     def __post_init__(self) -> None:
         """Raise ModelError where a field cannot be used."""
-        numbers = {name: getattr(self, name) for name in ("sample_rate", "window", "hop", "mels")}
-        check_rules(
-            self,
+        for name, most in _MOST.items():
+            number = getattr(self, name)
             # a published file may have any type
-            *((name, type(n) is int and n >= 1, "a whole number of at least 1") for name, n in numbers.items()),
-            error=ModelError,
-        )
+            holds = type(number) is int and 1 <= number <= most
+            require(holds, name, must=f"a whole number from 1 to {most}", value=number)
         check_rules(
             self,
             ("hop", self.hop <= self.window, f"at most `window` ({self.window} samples)"),
@@ -73,7 +74,11 @@ class AudioPreprocessing:
         for name, seconds in {"max_seconds": longest, "pad_to": pad_to}.items():
             holds = type(seconds) in (int, float) and math.isfinite(seconds) and seconds > 0
             require(holds, name, must="finite seconds above 0", value=seconds)
+        require(longest <= _MOST_SECONDS, "max_seconds", must=f"at most {_MOST_SECONDS}", value=longest)
         require(pad_to <= longest, "pad_to", must=f"at most `max_seconds` ({longest})", value=pad_to)
+        frames = self.frames(self.max_samples)
+        must = f"of at most {_MOST_FRAMES} frames of `hop` ({self.hop} samples)"
+        require(frames <= _MOST_FRAMES, "max_seconds", must=must, value=longest)
 
     @property
     def frame_seconds(self) -> float:

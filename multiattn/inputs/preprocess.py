@@ -1,6 +1,6 @@
 """The preprocessing of a picture: an upright RGB picture to a model's input.
 
-Dimensions: h, w = height and width of the model's input in pixels.
+Dimensions: h, w = height and width of the model's input in pixels, c = the channels that the model reads.
 """
 
 import math
@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float32
 from PIL import Image
@@ -16,9 +15,16 @@ from torch import Tensor
 
 from ..checks import check_choices, check_rules, require, require_fields
 from ..errors import InputError, ModelError
+from .channels import MODES, channels_first, in_channels
 from .geometry import Fit, Geometry, as_json
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+LARGEST_INPUT, LARGEST_RESIZE = 4096, 8192
+"""Longest side of a model's input, and of the picture that it is cropped from, in pixels."""
+
+_RESIZED_PIXELS = 89_478_485  # of a long and thin picture after the resize
+_NUMBERS = (1e-6, 1e6)  # bounds of what pixels are multiplied and divided by: beyond them float32 loses all of them
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -39,59 +45,76 @@ class ImagePreprocessing:
     """
 
     size: tuple[int, int]
-    """Height and width of the model's input, in pixels. With a `Fit`, where each picture has its own size, those of a
-    square picture."""
+    """Height and width of the model's input, in pixels, at most 4096. With a `Fit`, where each picture has its own
+    size, those of a square picture."""
     resize_to: tuple[int, int] | int | Fit
     """Height and width that the picture is resized to, which may change its proportions; or the length of its shorter
     side, which keeps them. Sides larger than `size` are then cropped, smaller ones padded with black. With a `Fit`,
-    nothing is cropped or padded."""
+    nothing is cropped or padded. At most 8192 pixels."""
     interpolation: Interpolation
     """The filter of the resize; all except "nearest" are antialiased when the picture shrinks."""
-    mean: tuple[float, float, float]
-    """Subtracted from red, green and blue after `rescale`."""
-    std: tuple[float, float, float]
-    """Divides red, green and blue after `mean` is subtracted."""
+    mean: tuple[float, ...]
+    """Subtracted from red, green and blue after `rescale`; at most a million. One number is for a model that reads the
+    luminance, four are for one that reads red, green, blue and alpha."""
+    std: tuple[float, ...]
+    """Divides red, green and blue after `mean` is subtracted; as many numbers, from a millionth to a million."""
     rescale: float = 1 / 255
-    """Multiplies the 8-bit values first."""
+    """Multiplies the 8-bit values first; from a millionth to a million."""
 
     def __post_init__(self) -> None:
         """Raise ModelError where a field cannot be used."""
         for name, side in {"size": self.size, "resize_to": self.resize_to}.items():
             if not isinstance(side, Fit):
-                least = side if isinstance(side, int) else min(side)
-                require(least >= 1, name, must="at least 1 pixel", value=side)
+                sides = (side,) if isinstance(side, int) else side
+                require(min(sides) >= 1, name, must="at least 1 pixel", value=side)
+        ends = self.resize_to.longer if isinstance(self.resize_to, Fit) else self.resize_to
+        for name, side, most in (("size", self.size, LARGEST_INPUT), ("resize_to", ends, LARGEST_RESIZE)):
+            longest = side if isinstance(side, int) else max(side)
+            require(longest <= most, name, must=f"at most {most} pixels", value=side)
         if isinstance(self.resize_to, Fit):
             square = self.resize_to.size((1, 1))
             must = f"a square picture's ({square}) with a `Fit`"
             require(self.size == square, "size", must=must, value=self.size)
         check_choices(self, error=ModelError)
+        in_range = "from a millionth to a million"
         check_rules(
             self,
-            ("mean", all(map(math.isfinite, self.mean)), "finite"),
-            ("std", all(0 < value < math.inf for value in self.std), "finite and above 0"),
-            ("rescale", 0 < self.rescale < math.inf, "finite and above 0"),
+            ("mean", len(self.mean) in MODES, "a number for each of 1, 3 or 4 channels"),
+            ("std", len(self.std) == len(self.mean), f"as many numbers as `mean` ({len(self.mean)})"),
+            ("mean", all(abs(value) <= _NUMBERS[1] for value in self.mean), "at most a million"),
+            ("std", all(_NUMBERS[0] <= value <= _NUMBERS[1] for value in self.std), in_range),
+            ("rescale", _NUMBERS[0] <= self.rescale <= _NUMBERS[1], in_range),
             error=ModelError,
         )
 
-    def __call__(self, picture: Image.Image) -> tuple[Float32[Tensor, "3 h w"], Geometry]:
+    @property
+    def channels(self) -> int:
+        """The channels that the model reads: 1 for the luminance, 3 for RGB, 4 for RGB and alpha."""
+        return len(self.mean)
+
+    def __call__(
+        self, picture: Image.Image, *, source_size: tuple[int, int] | None = None
+    ) -> tuple[Float32[Tensor, "c h w"], Geometry]:
         """Turn a picture into the model's input.
 
         Args:
-            picture: Upright RGB, as `load_image` returns it.
+            picture: Upright RGB, as `load_image` returns it; or already of the mode that the model reads, L or RGBA.
+            source_size: Height and width of the picture that `picture` is a scaled copy of; None for its own.
 
         Returns:
-            The input, and its box in `picture`.
+            The input, and its box in a picture of `source_size`.
 
         Raises:
-            InputError: The picture is not RGB, or so elongated that it would be resized beyond PIL's limit.
+            InputError: The picture is of another mode, or so elongated that it would be resized to more than 89 million
+                pixels.
         """
-        if picture.mode != "RGB":
+        if picture.mode not in ("RGB", MODES[self.channels]):
             raise InputError(f"`picture` must be in mode RGB, but is {picture.mode} instead. Use `load_image`.")
-        geometry = self.geometry((picture.height, picture.width))
-        pixels = torch.from_numpy(np.array(self.resized(picture))).permute(2, 0, 1)  # [3, h, w]
+        geometry = self.geometry(source_size or (picture.height, picture.width))
+        pixels = channels_first(self._to_geometry(in_channels(picture, self.channels), geometry))  # [c, h, w]
         # in float64 the product rounds to the same float32 as torchvision's division by 255
         values = (pixels.double() * self.rescale).float()
-        mean, std = (torch.tensor(numbers).view(3, 1, 1) for numbers in (self.mean, self.std))
+        mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
         return values.sub_(mean).div_(std).contiguous(), geometry
 
     def resized(self, picture: Image.Image) -> Image.Image:
@@ -101,9 +124,11 @@ class ImagePreprocessing:
             A picture of `[h, w]`; `picture` itself where its size is right already.
 
         Raises:
-            InputError: The picture is so elongated that it would be resized beyond PIL's limit.
+            InputError: The picture is so elongated that it would be resized to more than 89 million pixels.
         """
-        geometry = self.geometry((picture.height, picture.width))
+        return self._to_geometry(picture, self.geometry((picture.height, picture.width)))
+
+    def _to_geometry(self, picture: Image.Image, geometry: Geometry) -> Image.Image:
         height, width = geometry.resized_size
         if picture.size != (width, height):
             picture = picture.resize((width, height), _RESAMPLING[self.interpolation])
@@ -116,10 +141,10 @@ class ImagePreprocessing:
         """Compute the box of the model's input in a picture of this height and width, without resizing it.
 
         Raises:
-            InputError: The picture is so elongated that it would be resized beyond PIL's limit.
+            InputError: The picture is so elongated that it would be resized to more than 89 million pixels.
         """
         resized_size = self._resized_size(source_size)
-        if Image.MAX_IMAGE_PIXELS is not None and math.prod(resized_size) > Image.MAX_IMAGE_PIXELS:
+        if math.prod(resized_size) > _RESIZED_PIXELS:
             raise InputError(
                 f"`picture` must not be so long and thin, but is {source_size[1]} x {source_size[0]} instead and would "
                 f"be resized to {resized_size[1]} x {resized_size[0]}. Crop it."

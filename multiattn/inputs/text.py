@@ -17,7 +17,8 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from ..checks import require
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, reading
+from ..writing import write_text
 from .vocabulary import FILE, read_vocabulary
 
 SPECIALS = ("[PAD]", "[START]", "[END]", "[UNK]")
@@ -26,11 +27,16 @@ SPECIALS = ("[PAD]", "[START]", "[END]", "[UNK]")
 KINDS = ("bpe", "characters")
 """The kinds of vocabularies that can be trained."""
 
+LARGEST_VOCABULARY = 2**20
+"""The largest number of tokens; published vocabularies have a quarter of it."""
+
 _SPACE = "▁"  # U+2581 is a space within a token, as in SentencePiece
 _BROKEN = "\ufffd"  # the character for bytes that are no character, or not yet
 _INSIDE = "'’-"  # punctuation that may be inside a word
 _MARKS = r"[.,;:?!¿¡…\"“”„«»()\[\]。、，？！]"
-_AROUND_WORDS = rf"(?<!\S){_MARKS}+|{_MARKS}+(?!\S)"  # marks next to a space or an end of the text: not 3.5
+_AROUND_WORDS = (
+    rf"(?<!\S){_MARKS}+|(?<!{_MARKS}){_MARKS}+(?!\S)"  # marks next to a space or an end of the text: not 3.5
+)
 _NO_MARKS = (
     normalizers.Replace(tokenizers.Regex(_AROUND_WORDS), " "),
     normalizers.Replace(tokenizers.Regex(r"\s+"), " "),
@@ -61,15 +67,26 @@ class Tokenizer:
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        """Wrap a tokenizer of `tokenizers`, which must not be changed afterwards."""
+        """Wrap a tokenizer of `tokenizers`, which must not be changed afterwards.
+
+        Raises:
+            ValueError: A token has an id of `LARGEST_VOCABULARY` or more.
+        """
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = True  # "[END]" in a text is text, not the end token
         self._backend = backend
         self.special_ids = frozenset(i for i, token in backend.get_added_tokens_decoder().items() if token.special)
         """The tokens that are no text: padding, start, end, unknown and the like."""
-        self.vocab_size = max(backend.get_vocab().values(), default=-1) + 1
+        vocabulary = backend.get_vocab()
+        largest = max(vocabulary, key=vocabulary.__getitem__, default="")
+        self.vocab_size = vocabulary.get(largest, -1) + 1
         """Number of embeddings for all tokens: the largest id plus one."""
+        # much is sized by it, and writing a tokenizer takes memory for each id that is unused
+        if self.vocab_size > LARGEST_VOCABULARY:
+            raise ValueError(
+                f"the token {largest[:60]!r} has the id {self.vocab_size - 1}, which must be below {LARGEST_VOCABULARY}"
+            )
 
     @classmethod
     def load(cls, directory: str | Path) -> "Tokenizer":
@@ -82,7 +99,8 @@ class Tokenizer:
         Raises:
             ModelError: The directory has none of these, or a file cannot be used.
         """
-        return cls(read_vocabulary(Path(directory)))
+        with reading(str(directory), "a directory with a vocabulary", error=ModelError):
+            return cls(read_vocabulary(Path(directory)))
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
@@ -91,18 +109,16 @@ class Tokenizer:
         Raises:
             ModelError: The text describes no tokenizer.
         """
-        try:
+        with reading("`text`", f"the content of a {FILE}", error=ModelError):
             return cls(tokenizers.Tokenizer.from_str(text))
-        except Exception as error:  # the library raises bare exceptions
-            raise ModelError(f"`text` must be the content of a {FILE}, but is not: {error}.") from error
 
     def to_json(self) -> str:
         """Return the tokenizer as the content of a `tokenizer.json`."""
         return self._backend.to_str(pretty=True)
 
     def save(self, directory: str | Path) -> None:
-        """Write `tokenizer.json` into an existing directory."""
-        (Path(directory) / FILE).write_text(self.to_json(), encoding="utf-8")
+        """Write `tokenizer.json` into a directory."""
+        write_text(Path(directory) / FILE, self.to_json())
 
     @classmethod
     def train(

@@ -1,13 +1,13 @@
 """Reading the vocabulary files of published models into a tokenizer of `tokenizers`."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
-from ..errors import ModelError
+from ..errors import ModelError, reading
+from ..text_files import read_bytes, read_json_file
 
 FILE = "tokenizer.json"
 """The file that holds a whole tokenizer."""
@@ -56,11 +56,8 @@ def read_vocabulary(directory: Path) -> tokenizers.Tokenizer:
 
 
 def _single(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
-    text = _text(file)
-    try:
-        found = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises bare exceptions
-        raise ModelError(f"{file}: this describes no tokenizer: {error}.") from error
+    with reading(str(file), "a tokenizer's description", error=ModelError):
+        found = tokenizers.Tokenizer.from_str(_text(file))
     if isinstance(found.model, models.WordPiece):
         _clean_up(found, config)
     return found
@@ -72,13 +69,14 @@ def _word_piece(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
     unknown = _content(config.get("unk_token")) or "[UNK]"
     if unknown not in vocabulary:
         raise ModelError(f"{file}: the vocabulary must have {unknown}, but lacks it instead. Is it a WordPiece one?")
-    found = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
-    found.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=config.get("tokenize_chinese_chars", True),
-        strip_accents=config.get("strip_accents"),
-        lowercase=config.get("do_lower_case", True),
-    )
+    with reading(f"{file} with {_CONFIG}", "a WordPiece vocabulary", error=ModelError):
+        found = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
+        found.normalizer = normalizers.BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+            strip_accents=config.get("strip_accents"),
+            lowercase=config.get("do_lower_case", True),
+        )
     found.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     found.decoder = decoders.WordPiece(prefix="##")
     _clean_up(found, config)
@@ -94,12 +92,10 @@ def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
     vocabulary = _json(file)
     lines = [line for line in _text(merges_file).split("\n") if line and not line.startswith("#version")]
     merges = [tuple(line.split(" ")) for line in lines]
-    try:
-        model = models.BPE(vocab=vocabulary, merges=merges)  # type: ignore[arg-type]
-    except Exception as error:  # merges of three tokens or of unknown ones, or ids that are no numbers
-        raise ModelError(f"{merges_file}: the merges do not fit {file.name}: {error}.") from error
-    found = tokenizers.Tokenizer(model)
-    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
+    # merges of three tokens or of unknown ones, or ids that are no numbers
+    with reading(str(merges_file), f"merges that fit {file.name}", error=ModelError):
+        found = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))  # type: ignore[arg-type]
+        found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
     found.decoder = decoders.ByteLevel()
     added = file.parent / _ADDED
     _add_specials(found, _GPT2, {} if added.is_file() else config)
@@ -112,8 +108,8 @@ def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
 def _add_at_ids(found: tokenizers.Tokenizer, file: Path) -> None:
     """Add the tokens of a file, which must get the ids that the file states."""
     added = _json(file)
-    if not all(isinstance(token, int) for token in added.values()):
-        raise ModelError(f"{file}: each name must have a number, but {added} has not.")
+    if unnumbered := [name for name, token in added.items() if type(token) is not int]:
+        raise ModelError(f"{file}: each name must have a number, but {unnumbered[0][:60]!r} has not.")
     names = sorted(added, key=added.__getitem__)
     found.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
     for name in names:
@@ -147,20 +143,12 @@ def _content(token: Any) -> str | None:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    text = _text(file)  # has errors of its own
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: this is not JSON: {error}.") from error
+    found = read_json_file(file, strict=True, error=ModelError)
     if not isinstance(found, dict):
         raise ModelError(f"{file}: this must be a JSON object, but is {type(found).__name__} instead.")
     return found
 
 
 def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{file}: this is not text in UTF-8: {error}.") from error
-    except OSError as error:
-        raise ModelError(f"{file}: this cannot be read: {error.strerror}.") from error
+    with reading(str(file), "text in UTF-8", error=ModelError):
+        return read_bytes(file).decode("utf-8-sig").replace("\r\n", "\n")

@@ -4,14 +4,15 @@ Source: openai-whisper, tokenizer.py (`get_encoding`); the byte alphabet: Radfor
 """
 
 import base64
-import binascii
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
-from ..errors import ModelError
+from ..errors import ModelError, reading
+from ..text_files import read_bytes
 from .speech_tokens import TIMESTAMPS, timestamp_name
 from .text import Tokenizer
 from .vocabulary import has_vocabulary
@@ -26,6 +27,11 @@ _ROLES = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "no
 _FIXED = 2 + len(_ROLES) + TIMESTAMPS  # the special tokens except languages: end, start and these
 _PUBLISHED = {51864: 50256, 51865: 50257, 51866: 50257}  # size of a vocabulary -> its tokens that are text
 
+VOCABULARY_LIST = "vocabulary.json"
+"""The file with the names of all tokens in CTranslate2's layout; older directories have vocabulary.txt."""
+
+_END = "<|endoftext|>"  # the first of the special tokens, which follow those of text
+
 _WHERE = (
     "Whisper's own is in openai/whisper-tiny.en and its sisters on the Hugging Face Hub (tokenizer.json), and in the "
     "package openai-whisper (whisper/assets/gpt2.tiktoken for English-only models, multilingual.tiktoken for others)"
@@ -36,7 +42,8 @@ def read_speech_vocabulary(directory: Path, *, vocab_size: int) -> Tokenizer:
     """Read the vocabulary in the directory of a recognizer.
 
     Args:
-        directory: Has the files that `Tokenizer.load` reads, or a `.tiktoken` file of openai-whisper.
+        directory: Has the files that `Tokenizer.load` reads, the list of CTranslate2, or a `.tiktoken` file of
+            openai-whisper.
         vocab_size: Size of the model's vocabulary; timestamps that older files leave out are added up to it.
 
     Raises:
@@ -44,13 +51,19 @@ def read_speech_vocabulary(directory: Path, *, vocab_size: int) -> Tokenizer:
     """
     if has_vocabulary(directory):
         return with_timestamps(Tokenizer.load(directory), vocab_size=vocab_size)
+    for name in (VOCABULARY_LIST, "vocabulary.txt"):
+        if (directory / name).is_file():
+            return _from_list(directory / name, vocab_size)
     files = sorted(directory.glob("*.tiktoken"))
     if not files:
         raise ModelError(f"{directory}: there is no vocabulary. Put one beside the weights: {_WHERE}.")
     found = {file: _pieces(file) for file in files}
     for file, pieces in found.items():
         if _fits(len(pieces), vocab_size):
-            return Tokenizer(_tokenizer(pieces, vocab_size, file))
+            languages = _LANGUAGES[: vocab_size - len(pieces) - _FIXED]
+            named = ("endoftext", "startoftranscript", *languages, *_ROLES)
+            special = [*(f"<|{name}|>" for name in named), *map(timestamp_name, range(TIMESTAMPS))]
+            return Tokenizer(_tokenizer(pieces, special, file))
     sizes = ", ".join(f"{len(pieces)} in {file.name}" for file, pieces in found.items())
     raise ModelError(
         f"{directory}: the pieces of text ({sizes}) must fit weights for {vocab_size} tokens, but do not: put the "
@@ -93,12 +106,10 @@ def byte_alphabet() -> list[str]:
 
 def _pieces(file: Path) -> list[bytes]:
     """Read the tokens of a `.tiktoken` file, in the order of their ids."""
-    try:
-        lines = [line.split() for line in file.read_text(encoding="ascii").splitlines() if line]
+    with reading(str(file), "lines of a piece in base64 and its number", error=ModelError):
+        lines = [line.split() for line in read_bytes(file).decode("ascii").splitlines() if line]
         # the multilingual vocabulary has a piece of no bytes, written as "="
         ranks = {int(rank): base64.b64decode(piece.removeprefix("="), validate=True) for piece, rank in lines}
-    except (OSError, ValueError, binascii.Error) as error:
-        raise ModelError(f"{file} must have a piece in base64 and its number on each line, but: {error}") from error
     if ranks.keys() != set(range(len(lines))):
         raise ModelError(f"{file} must have a piece for each number from 0, but some are missing or there twice")
     pieces = [ranks[rank] for rank in range(len(lines))]
@@ -107,29 +118,38 @@ def _pieces(file: Path) -> list[bytes]:
     return pieces
 
 
+def _from_list(file: Path, vocab_size: int) -> Tokenizer:
+    """Read the names of all tokens: those of text in the byte alphabet, then those of the special ones."""
+    with reading(f"`{file}`", "a list of tokens", mend="Download or convert it again.", error=ModelError):
+        text = file.read_text(encoding="utf-8")
+        names = json.loads(text) if file.suffix == ".json" else text.split("\n")[: text.count("\n")]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("it is no list of names")
+        byte_of = {letter: byte for byte, letter in enumerate(byte_alphabet())}
+        pieces = [bytes(byte_of[letter] for letter in name) for name in names[: names.index(_END)]]
+    if len(names) != vocab_size:
+        raise ModelError(f"{file} must name {vocab_size} tokens, as the weights have, but names {len(names)} instead.")
+    return Tokenizer(_tokenizer(pieces, names[len(pieces) :], file))
+
+
 def _fits(pieces: int, vocab_size: int) -> bool:
     if vocab_size in _PUBLISHED:
         return pieces == _PUBLISHED[vocab_size]
     return 0 <= vocab_size - pieces - _FIXED <= len(_LANGUAGES)
 
 
-def _tokenizer(pieces: list[bytes], vocab_size: int, file: Path) -> tokenizers.Tokenizer:
+def _tokenizer(pieces: list[bytes], special: list[str], file: Path) -> tokenizers.Tokenizer:
     alphabet = byte_alphabet()
     ranks = {piece: rank for rank, piece in enumerate(pieces)}
     spelt = ["".join(alphabet[byte] for byte in piece) for piece in pieces]
     pairs = (_halves(piece, ranks) for piece in pieces if len(piece) > 1)
     merges = [tuple("".join(alphabet[byte] for byte in half) for half in pair) for pair in pairs if pair]
-    try:
+    with reading(str(file), "pieces that merge from each other", error=ModelError):
         model = models.BPE(vocab={text: rank for rank, text in enumerate(spelt)}, merges=merges)  # type: ignore[arg-type]
-    except Exception as error:  # the library raises bare exceptions
-        raise ModelError(f"{file}: its pieces cannot be merged from each other: {error}.") from error
     found = tokenizers.Tokenizer(model)
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     found.decoder = decoders.ByteLevel()
-    languages = _LANGUAGES[: vocab_size - len(pieces) - _FIXED]
-    named = ("endoftext", "startoftranscript", *languages, *_ROLES)
-    found.add_special_tokens(_special(f"<|{name}|>" for name in named))
-    found.add_special_tokens(_special(map(timestamp_name, range(TIMESTAMPS))))
+    found.add_special_tokens(_special(special))
     return found
 
 

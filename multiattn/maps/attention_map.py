@@ -5,7 +5,6 @@ questions and answers have (word, y, x), speech has (word, time); a stack has th
 are of the same type, so that every exporter reads all of them.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +14,8 @@ from jaxtyping import Float32
 from ..checks import require
 from ..errors import ModelError
 from ..inputs import Geometry
+
+_MOST = 1e9  # of an axis, in its unit
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ class Axis:
             _check_text(field, getattr(self, field))
         for field in ("start", "step"):
             value = getattr(self, field)
-            finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            require(finite, field, must="a finite number", value=value)
+            holds = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST
+            require(holds, field, must=f"a finite number of at most {_MOST:g}", value=value)
         require(self.step > 0, "step", must="above 0", value=self.step)
+        require(self.step >= 1 / _MOST, "step", must=f"at least {1 / _MOST:g}", value=self.step)
         if self.labels is not None:
             _check_texts("labels", self.labels)
 

@@ -50,6 +50,9 @@ def explain(
 ) -> list[AttentionMap]:
     """Compute one map for each picture, axes (y, x) in patches.
 
+    The score that is explained is the model's output for the class: the number before a softmax or sigmoid, whose
+    gradient does not vanish where the model is sure, or the value of a regression.
+
     Args:
         model: A classifier in eval mode.
         images: Its input.

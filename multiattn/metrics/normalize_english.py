@@ -8,9 +8,10 @@ Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Sup
 import re
 import unicodedata
 
+from .normal_form import normal_form
 from .normalize_numbers import normalize_numbers
 
-_REMARK = re.compile(r"[<\[][^>\]]*[>\]]|\([^)]+?\)")  # [applause], <unk>, (laughs)
+_OPENING, _CLOSING = re.compile(r"[<\[(]"), re.compile(r"[>\]]")
 _SIGNS = "MSP"  # marks, symbols and punctuation, among Unicode's categories
 _FILLERS = re.compile(r"\b(?:hmm|mm|mhm|mmm|uh|um)\b")
 _WHOLE = {  # whole words that are expanded
@@ -100,14 +101,14 @@ _LETTERS = str.maketrans(  # letters that Unicode does not decompose
 
 def normalize_text(text: str) -> str:
     """Normalize a text in any language: lower case, no remarks in brackets, spaces instead of signs."""
-    found = unicodedata.normalize("NFKC", _without_remarks(text.lower()))
+    found = normal_form("NFKC", _without_remarks(text.lower()))
     return " ".join("".join(" " if _is_sign(c) else c for c in found).lower().split())
 
 
 def normalize_english(text: str) -> str:
     """Normalize an English text: numbers in digits, contractions in full, no punctuation and no fillers."""
     text = _FILLERS.sub("", _without_remarks(text.lower()))
-    text = re.sub(r"\s+'", "'", text)
+    text = re.sub(r"(?<!\s)\s+'", "'", text)  # from the first space on: a search from each takes long
     for pattern, meant in _CONTRACTIONS:
         text = pattern.sub(meant, text)
     text = re.sub(r"(\d),(\d)", r"\1\2", text)
@@ -121,13 +122,32 @@ def normalize_english(text: str) -> str:
 def _without_signs(text: str) -> str:
     """Remove accents, and replace signs by spaces unless they may belong to a number."""
     # without accents (Mn), which NFKD has separated from their letters
-    letters = (c for c in unicodedata.normalize("NFKD", text) if unicodedata.category(c) != "Mn")
+    letters = (c for c in normal_form("NFKD", text) if unicodedata.category(c) != "Mn")
     return "".join(" " if _is_sign(c) and c not in _NUMBER_SIGNS else c for c in letters).translate(_LETTERS)
 
 
 def _without_remarks(text: str) -> str:
-    """Remove remarks in square, angled or round brackets."""
-    return _REMARK.sub("", text)
+    """Remove remarks in brackets: [applause], <unk>, (laughs); not an empty pair of round ones."""
+    kept: list[str] = []
+    start = at = 0
+    unclosed = set[str]()  # brackets that are not closed any more
+    while opening := _OPENING.search(text, at):
+        at = opening.end()
+        bracket = "(" if opening[0] == "(" else "["
+        if bracket in unclosed:
+            if len(unclosed) == 2:
+                break
+            continue
+        if bracket == "(":
+            end = text.find(")", at)
+        else:
+            end = found.start() if (found := _CLOSING.search(text, at)) else -1
+        if end < 0:
+            unclosed.add(bracket)
+        elif bracket == "[" or end > at:
+            kept.append(text[start : opening.start()])
+            start = at = end + 1
+    return "".join([*kept, text[start:]])
 
 
 def _is_sign(letter: str) -> bool:

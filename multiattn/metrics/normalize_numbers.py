@@ -7,8 +7,9 @@ Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Sup
 
 import re
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Literal, NamedTuple
+
+from .digits import Digits
 
 _Kind = Literal["ones", "tens", "multiplier"]
 
@@ -107,11 +108,11 @@ class _Converter:
     """Goes through the words one by one, and keeps the number that they have built so far.
 
     That number is an integer as long as words can be added to it by arithmetic ("two hundred", then "five"), and a
-    string once its digits are given one by one or it has a decimal point.
+    text once its digits are given one by one or it has a decimal point.
     """
 
     def __init__(self) -> None:
-        self._value: int | str | None = None
+        self._value: Digits | None = None
         self._prefix = ""
         self._skips = False  # whether the next word is part of the last one's number
 
@@ -129,7 +130,7 @@ class _Converter:
         if _DIGITS.fullmatch(digits):
             yield from self._digits(word, digits)
         elif word in _ZEROS:
-            self._value = f"{self._value or ''}0"
+            self._value = self._written().append("0")
         elif word in _NUMBERS:
             yield from self._number(before, _NUMBERS[word])
         elif word in _SIGNS:
@@ -151,14 +152,13 @@ class _Converter:
             yield self._out(word)
 
     def _digits(self, word: str, digits: str) -> Iterator[str]:
-        if isinstance(self._value, str) and self._value.endswith("."):  # decimals, or the parts of a network address
-            self._value += word
+        if self._value is not None and self._value.ends_with_point:  # decimals, or the parts of a network address
+            self._value.append(word)
             return
         yield from self._end()
         if digits != word:
             self._prefix = word[0]
-        number = Fraction(digits)
-        self._value = number.numerator if number.denominator == 1 else digits
+        self._value = Digits.number(digits)
 
     def _number(self, before: str, number: _Number) -> Iterator[str]:
         if number.kind == "ones":
@@ -173,28 +173,35 @@ class _Converter:
     def _ones(self, before: str, ones: int) -> None:
         value = self._value
         if value is None:
-            self._value = ones
-        elif isinstance(value, str) or before in _ONES:
-            follows_tens = before in _PLAIN_TENS and ones < 10  # 1, 20, 2: 122
-            self._value = f"{str(value)[:-1] if follows_tens else value}{ones}"
+            self._value = Digits.integer(ones)
+        elif value.is_text or before in _ONES:
+            if before in _PLAIN_TENS and ones < 10:  # 1, 20, 2: 122
+                value.drop_last()
+            value.append(str(ones))
+        elif value.ends_with_zeros(1 if ones < 10 else 2):
+            value.add(ones)
         else:
-            self._value = value + ones if value % (10 if ones < 10 else 100) == 0 else f"{value}{ones}"
+            value.append(str(ones))
 
     def _tens(self, tens: int) -> None:
-        value = 0 if self._value is None else self._value
-        self._value = value + tens if isinstance(value, int) and value % 100 == 0 else f"{value}{tens}"
+        if self._value is None:
+            self._value = Digits.integer(tens)
+        elif self._value.ends_with_zeros(2):
+            self._value.add(tens)
+        else:
+            self._value.append(str(tens))
 
     def _multiplier(self, multiplier: int) -> Iterator[str]:
         value = self._value
         if value is None:
-            self._value = multiplier
-        elif isinstance(value, int):
-            self._value = value // 1000 * 1000 + value % 1000 * multiplier
-        else:
-            product = _times(value, multiplier)
-            if product is None:
+            self._value = Digits.integer(multiplier)
+        elif value.is_text:
+            product = value.times(len(str(multiplier)) - 1)
+            if product is None:  # no whole number, or a network address
                 yield from self._end()
-            self._value = multiplier if product is None else product
+            self._value = product or Digits.integer(multiplier)
+        else:
+            value.multiply_last(multiplier)
 
     def _special(self, before: str, word: str, after: str) -> Iterator[str]:
         """Handle "and", "double", "triple" and "point" before a number."""
@@ -204,14 +211,18 @@ class _Converter:
                 yield self._out(word)
         elif word == "point":
             if after in _DECIMALS or _DIGITS.fullmatch(after):
-                self._value = f"{self._value or ''}."
+                self._value = self._written().append(".")
         elif after in _ONES | _ZEROS:
             digit = _NUMBERS[after].value if after in _NUMBERS else 0
-            self._value = f"{self._value or ''}{str(digit) * (2 if word == 'double' else 3)}"
+            self._value = self._written().append(str(digit) * (2 if word == "double" else 3))
             self._skips = True
         else:
             yield from self._end()
             yield self._out(word)
+
+    def _written(self) -> Digits:
+        """Return the number so far to append to, empty where there is none or zero."""
+        return Digits() if self._value is None else self._value.or_empty()
 
     def _end(self) -> Iterator[str]:
         """Yield the number so far, if any, and start anew."""
@@ -223,12 +234,3 @@ class _Converter:
         result = self._prefix + word
         self._value, self._prefix = None, ""
         return result
-
-
-def _times(digits: str, multiplier: int) -> int | None:
-    """Multiply a number in digits; None where the product is no integer, or the digits are no number."""
-    try:
-        product = Fraction(digits) * multiplier
-    except ValueError:  # a network address
-        return None
-    return product.numerator if product.denominator == 1 else None

@@ -29,7 +29,7 @@ _TITLES = "mr|mrs|ms|dr|st|ave|jr|sr|inc|etc|vs|prof|gen|sgt|lt|capt|col|rev|mt|
 _TOKEN = re.compile(
     rf"""
       https?://\S*[\w/]                                     # an address
-    | [\w.+-]+@[\w-]+(?:\.[\w-]+)+                          # of mail
+    | (?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+             # of mail; not from within a run, which takes long
     | [a-z](?:\.[a-z])*\.(?!\w|\.|\s*$)                     # "u. miami", but not the end of "hepatitis c."
     | [a-z](?:\.[a-z])+\b\.?                                # "5 p.m.", at the end too
     | (?:{_TITLES})\.(?!\w) | no\.(?=\s*\d)                 # mr., no. 5

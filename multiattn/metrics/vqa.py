@@ -11,7 +11,6 @@ Source: Antol et al. 2015, "VQA: Visual Question Answering", section 4, and its 
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from itertools import product
 
 from ..checks import require
 from ..errors import InputError
+from .normal_form import normal_form
 
 _ENOUGH = 3
 """Number of other people whose agreement makes an answer fully correct."""
@@ -196,7 +196,7 @@ def normalize_answer(text: str) -> str:
     A sign next to a space is removed; one between two letters ("black/white") becomes a space, except for a comma in a
     number ("1,000"). A full stop before a digit ("1.5") is kept.
     """
-    text = " ".join(unicodedata.normalize("NFC", text).split())
+    text = " ".join(normal_form("NFC", text).split())
     drops_signs = bool(_GROUPED.search(text))
     found = text
     for sign in _SIGNS:

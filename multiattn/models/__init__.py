@@ -2,11 +2,12 @@
 
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
 `single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `text_encoder` and
-`text_decoder`, the text parts, derive from `text_stack`. `common` has the checks of configurations and the initial
-weights.
+`text_decoder`, the text parts, derive from `text_stack`. `scores` says what a classifier's outputs mean. `common` has
+the checks of configurations and the initial weights.
 """
 
 from .captioner import Captioner, CaptionerConfig
+from .scores import SCORE_FUNCTIONS, SCORE_KINDS, ScoreFunction, ScoreKind, scores_of
 from .single_stream import SingleStream, SingleStreamConfig
 from .speech import SpeechConfig, SpeechRecognizer
 from .speech_encoder import SpeechEncoder, SpeechEncoderConfig
@@ -17,9 +18,13 @@ from .vqa import VQA, VQAConfig
 
 __all__ = [
     "PRESETS",
+    "SCORE_FUNCTIONS",
+    "SCORE_KINDS",
     "VQA",
     "Captioner",
     "CaptionerConfig",
+    "ScoreFunction",
+    "ScoreKind",
     "SingleStream",
     "SingleStreamConfig",
     "SpeechConfig",
@@ -33,4 +38,5 @@ __all__ = [
     "VQAConfig",
     "ViT",
     "ViTConfig",
+    "scores_of",
 ]

@@ -15,6 +15,7 @@ from ..checks import require
 from ..errors import InputError
 from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ..inputs import ImageSource
+from ..inputs.files import MAX_PIXELS
 from ..maps import ANSWER_METHODS
 from ..models import VQA, SingleStream
 from ..weights import ModelBundle
@@ -23,7 +24,7 @@ from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_a
 from .base import (
     Pipeline,
     Prepared,
-    check_color,
+    check_channels,
     chosen_methods,
     prepared_batches,
     the_only,
@@ -56,14 +57,14 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is for another task or reads no color images, or the device does not exist.
+        ModelError: The model is for another task, no image has the channels that it reads, or there is no such device.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.require(VQA, SingleStream)
         self._tokenizer = tokenizer_of(bundle)
         if isinstance(model, VQA):
-            check_color(model.config.encoder, source=bundle.source)
+            check_channels(model.config.encoder, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device)
         self._decoder = model.decoder if isinstance(model, VQA) else None
         if isinstance(model, VQA):
@@ -83,6 +84,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         answers: Sequence[str] | None = ...,
         maps: str | Sequence[str] | None = ...,
         strict: bool = ...,
+        max_pixels: int = ...,
         **options: Unpack[AnswerOptions],
     ) -> Answer: ...
 
@@ -95,6 +97,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         answers: Sequence[str] | None = ...,
         maps: str | Sequence[str] | None = ...,
         strict: bool = ...,
+        max_pixels: int = ...,
         **options: Unpack[AnswerOptions],
     ) -> list[Answer | Failure]: ...
 
@@ -106,6 +109,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         answers: Sequence[str] | None = None,
         maps: str | Sequence[str] | None = None,
         strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
         **options: Unpack[AnswerOptions],
     ) -> Answer | list[Answer | Failure]:
         """Answer one question about an image, or each of a list; for many images there is `stream`.
@@ -117,6 +121,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
                 must be part of it.
             maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all".
             strict: Whether to refuse a damaged image; else what can be read is used, and the answer says `damaged`.
+            max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
             options: How to find the answer, see `AnswerOptions`: `top_k=3`, `num_beams=5`.
 
         Returns:
@@ -129,7 +134,9 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             TypeError: There is no such option.
         """
         request = self._request(answers, maps, options)
-        ((item, results),) = self._of_pictures([(image, question)], request, batch_size=1, strict=strict)
+        ((item, results),) = self._of_pictures(
+            [(image, question)], request, batch_size=1, strict=strict, max_pixels=max_pixels
+        )
         if isinstance(item, Failure):
             raise item.error
         return results if isinstance(question, list | tuple) else the_only(results)
@@ -142,6 +149,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         maps: str | Sequence[str] | None = None,
         batch_size: int = 8,
         strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
         **options: Unpack[AnswerOptions],
     ) -> Iterator[Answer | Failure]:
         """Answer questions about many images, lazily: yield the results in order, each batch as soon as it is done.
@@ -153,6 +161,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             maps: As for the call.
             batch_size: Number of images to compute at once.
             strict: As for the call.
+            max_pixels: As for the call.
             options: As for the call.
 
         Returns:
@@ -161,7 +170,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         """
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         request = self._request(answers, maps, options)
-        answered = self._of_pictures(inputs, request, batch_size=batch_size, strict=strict)
+        answered = self._of_pictures(inputs, request, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
         return (result for _, results in answered for result in results)
 
     def _request(
@@ -202,7 +211,13 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         return Ranked(self._decoder, encode_answers(choices, self._tokenizer, longest=longest), top_k)
 
     def _of_pictures(
-        self, pairs: Iterable[tuple[ImageSource, str | _Questions]], request: Request, *, batch_size: int, strict: bool
+        self,
+        pairs: Iterable[tuple[ImageSource, str | _Questions]],
+        request: Request,
+        *,
+        batch_size: int,
+        strict: bool,
+        max_pixels: int,
     ) -> Iterator[tuple[Prepared | Failure, list[Answer | Failure]]]:
         """Yield each image, or why it cannot be used, with a result for each of its questions."""
         asked: deque[_Questions] = deque()
@@ -212,7 +227,9 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
                 asked.append(_several(question))
                 yield picture
 
-        batches = prepared_batches(pictures(), self.bundle.pictures, batch_size=batch_size, strict=strict)
+        batches = prepared_batches(
+            pictures(), self.bundle.pictures, batch_size=batch_size, strict=strict, max_pixels=max_pixels
+        )
         for batch in batches:
             rows = [[self._question(text, item, request) for text in asked.popleft()] for item in batch]
             good = [

@@ -120,6 +120,7 @@ class Answerer:
                 first_token=first_token,
                 unknown_words=self._unknown_words(question),
                 damaged=images.items[i // each].damaged,
+                remark=images.items[i // each].remark,
             )
             for i, (question, one) in enumerate(zip(questions, found, strict=True))
         ]
@@ -217,7 +218,7 @@ class _Images(NamedTuple):
     """Encoded images of one size."""
 
     items: list[Prepared]
-    pixels: Tensor  # (b, 3, h, w)
+    pixels: Tensor  # (b, c, h, w)
     context: Tensor | ProjectedContext
 
     def select(self, rows: Sequence[int]) -> "_Images":

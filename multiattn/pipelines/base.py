@@ -8,6 +8,7 @@ the others from being done. `stream` checks its options when it is called, not w
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -18,8 +19,11 @@ from torch import Tensor, nn
 
 from ..checks import require
 from ..errors import InputError, ModelError
-from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, read_image
+from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, channels, read_image
 from ..inputs.damage import Damage
+from ..inputs.fetch import stream_of
+from ..inputs.files import MAX_PIXELS
+from ..inputs.streams import NamedStream
 from ..models import ViTConfig
 from ..weights import ModelBundle
 from .results import Failure, Result
@@ -95,16 +99,17 @@ def tokenizer_of(bundle: ModelBundle) -> Tokenizer:
     return bundle.tokenizer
 
 
-def check_color(encoder: ViTConfig, *, source: str) -> None:
-    """Refuse a model that does not read color images, which is what `load_image` gives.
+def check_channels(encoder: ViTConfig, preprocessing: ImagePreprocessing, *, source: str) -> None:
+    """Check that the preprocessing gives the channels that a model reads, and that an image has these.
 
     Raises:
-        ModelError: It has another number of channels.
+        ModelError: It does not.
     """
-    if encoder.in_channels != 3:
+    channels.check_channels(encoder.in_channels, where=source)
+    if preprocessing.channels != encoder.in_channels:
         raise ModelError(
-            f"{source}: the model's `in_channels` must be 3 (red, green and blue), but is {encoder.in_channels} "
-            "instead: use or fine-tune a model for color pictures."
+            f"{source}: `preprocessing.mean` must have a number for each of the model's channels "
+            f"({encoder.in_channels}), but has {preprocessing.channels} instead: correct it in the model's files"
         )
 
 
@@ -162,9 +167,10 @@ class Prepared(NamedTuple):
 
     file: str | None
     picture: Image.Image
-    pixels: Tensor  # (3, h, w)
+    pixels: Tensor  # (c, h, w), of the channels that the model reads
     geometry: Geometry
     damaged: Damage | None = None
+    remark: str | None = None
 
     @property
     def title(self) -> str:
@@ -179,6 +185,7 @@ def stream_pictures(
     *,
     batch_size: int,
     strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[_Result | Failure]:
     """Yield the results in the order of the inputs, each batch as soon as it is done.
 
@@ -188,8 +195,10 @@ def stream_pictures(
         compute: Gives one result for each image of a batch.
         batch_size: Number of inputs in a batch; those that cannot be used are left out of it.
         strict: Whether damaged images cannot be used.
+        max_pixels: The limit of an image's pixels, as for `read_image`.
     """
-    for batch in prepared_batches(inputs, preprocessing, batch_size=batch_size, strict=strict):
+    batches = prepared_batches(inputs, preprocessing, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
+    for batch in batches:
         good = [item for item in batch if isinstance(item, Prepared)]
         done = iter(compute(good) if good else ())
         for item in batch:
@@ -197,36 +206,55 @@ def stream_pictures(
 
 
 def prepared_batches(
-    inputs: Iterable[ImageSource], preprocessing: ImagePreprocessing, *, batch_size: int, strict: bool = False
+    inputs: Iterable[ImageSource],
+    preprocessing: ImagePreprocessing,
+    *,
+    batch_size: int,
+    strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[list[Prepared | Failure]]:
     """Yield the images in order, in batches, ready for the model; arguments as for `stream_pictures`."""
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read")
     waiting: deque[Future[Prepared | Failure]] = deque()
+    streams: deque[NamedStream | None] = deque(maxlen=2 * batch_size)  # of those that are read now, among others
+
+    prepare = partial(_prepare, preprocessing=preprocessing, strict=strict, max_pixels=max_pixels)
+
+    def started(picture: ImageSource) -> Future[Prepared | Failure]:
+        streams.append(stream_of(picture))
+        return pool.submit(prepare, streams[-1] or picture)
+
     source = iter(inputs)
     try:
         while True:
             ahead = 2 * batch_size - len(waiting)
-            waiting.extend(
-                pool.submit(_prepare, picture, preprocessing, strict=strict) for picture in islice(source, ahead)
-            )
+            waiting.extend(map(started, islice(source, ahead)))
             batch = [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
             if not batch:
                 return
             yield batch
-    finally:
-        pool.shutdown(cancel_futures=True)  # the caller may stop early
+    finally:  # the caller may stop early
+        for stream in streams:
+            if stream is not None:
+                stream.cancel()
+        pool.shutdown(cancel_futures=True)
 
 
-def _prepare(picture: ImageSource, preprocessing: ImagePreprocessing, *, strict: bool) -> Prepared | Failure:
-    file = str(picture) if isinstance(picture, str | Path) else None
+def _prepare(
+    picture: ImageSource, preprocessing: ImagePreprocessing, *, strict: bool, max_pixels: int
+) -> Prepared | Failure:
+    file = str(picture) if isinstance(picture, str | Path | NamedStream) else None
     try:
-        upright, damaged = read_image(picture, strict=strict)
-        pixels, geometry = preprocessing(upright)  # (3, h, w)
+        read = read_image(picture, strict=strict, max_pixels=max_pixels)
+        picked = channels.with_alpha(picture, read.picture) if preprocessing.channels == 4 else read.picture
+        pixels, geometry = preprocessing(picked, source_size=read.size)  # (c, h, w)
     except InputError as error:
-        return Failure(file, error)
-    return Prepared(file, upright, pixels, geometry, damaged)
+        # the preprocessing knows no file
+        named = file is None or file in str(error)
+        return Failure(file, error if named else InputError(f"`{file}`: {error}"))
+    return Prepared(file, read.picture, pixels, geometry, read.damaged, read.remark)
 
 
 def stacked(batch: Sequence[Prepared], device: torch.device) -> Tensor:
-    """Return the pixels of images of one size as a batch (b, 3, h, w) on the device."""
+    """Return the pixels of images of one size as a batch (b, c, h, w) on the device."""
     return torch.stack([item.pixels for item in batch]).to(device)

@@ -20,6 +20,7 @@ from ..errors import ModelError
 from ..generation import Generated, GenerationConfig, generate
 from ..generation.packing import lay_out_for_decoding
 from ..inputs import ImageSource, Word
+from ..inputs.files import MAX_PIXELS
 from ..maps import (
     WORD_METHODS,
     explain_words,
@@ -33,7 +34,7 @@ from ..weights import ModelBundle
 from .base import (
     Pipeline,
     Prepared,
-    check_color,
+    check_channels,
     chosen_methods,
     one_or_all,
     stacked,
@@ -54,13 +55,13 @@ class CaptionPipeline(Pipeline[Captioner]):
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is for another task or reads no color images, or the device does not exist.
+        ModelError: The model is for another task, no image has the channels that it reads, or there is no such device.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
         model = bundle.require(Captioner)
         self._tokenizer = tokenizer_of(bundle)
-        check_color(model.config.encoder, source=bundle.source)
+        check_channels(model.config.encoder, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device)
         lay_out_for_decoding(self._model.decoder)
 
@@ -72,6 +73,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         maps: str | Sequence[str] | None = ...,
         batch_size: int = ...,
         strict: bool = ...,
+        max_pixels: int = ...,
         **options: Unpack[CaptionOptions],
     ) -> CaptionResult: ...
 
@@ -83,6 +85,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         maps: str | Sequence[str] | None = ...,
         batch_size: int = ...,
         strict: bool = ...,
+        max_pixels: int = ...,
         **options: Unpack[CaptionOptions],
     ) -> list[CaptionResult | Failure]: ...
 
@@ -93,6 +96,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         maps: str | Sequence[str] | None = None,
         batch_size: int = 8,
         strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
         **options: Unpack[CaptionOptions],
     ) -> CaptionResult | list[CaptionResult | Failure]:
         """Caption one image, or each of a list.
@@ -103,6 +107,7 @@ class CaptionPipeline(Pipeline[Captioner]):
                 has its `image_dependence`.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
+            max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
             options: How to search, see `CaptionOptions`: `num_beams=5`, `max_tokens=20`, `sample=True, seed=3`.
 
         Returns:
@@ -114,7 +119,10 @@ class CaptionPipeline(Pipeline[Captioner]):
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
-        return one_or_all(inputs, partial(self.stream, maps=maps, batch_size=batch_size, strict=strict, **options))
+        return one_or_all(
+            inputs,
+            partial(self.stream, maps=maps, batch_size=batch_size, strict=strict, max_pixels=max_pixels, **options),
+        )
 
     def stream(
         self,
@@ -123,6 +131,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         maps: str | Sequence[str] | None = None,
         batch_size: int = 8,
         strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
         **options: Unpack[CaptionOptions],
     ) -> Iterator[CaptionResult | Failure]:
         """Yield the results that a call with a list returns, each batch as soon as it is done.
@@ -137,7 +146,9 @@ class CaptionPipeline(Pipeline[Captioner]):
         generator.manual_seed(generator.seed() if seed is None else seed)
         drawn = generator if search.sample else None
         compute = partial(self._results, search=search, prompt=prompt, methods=methods, generator=drawn)
-        return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict)
+        return stream_pictures(
+            inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
+        )
 
     def _prompt(self, asked: str | None) -> "_Prompt":
         if asked is None:
@@ -175,6 +186,7 @@ class CaptionPipeline(Pipeline[Captioner]):
                 words=written_words(candidates[0].words, candidates[0].caption.log_probs),
                 candidates=tuple(Candidate(one.text, one.score) for one in candidates),
                 damaged=item.damaged,
+                remark=item.remark,
             )
             for item, candidates in zip(batch, captions, strict=True)
         ]
@@ -222,7 +234,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         """Add the maps of the best captions, from a replay of their tokens: right for beam search and sampling alike.
 
         Args:
-            images: The preprocessed images (b, 3, h, w).
+            images: The preprocessed images (b, c, h, w).
             context: What the decoder made of them.
             batch: The same images with their sources.
             results: Their results without maps.

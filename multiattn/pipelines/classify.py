@@ -1,7 +1,7 @@
 """The classification pipeline: images in, labels with their scores and attention maps out.
 
-The way of one image: `read_image` -> `ImagePreprocessing` -> the model -> softmax -> the best labels; and with maps
-`explain`, for the best label.
+The way of one image: `read_image` -> `ImagePreprocessing` -> the model -> softmax, or what the model states instead ->
+the best labels; and with maps `explain`, for the best label.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +13,14 @@ import torch
 from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
+from ..inputs.files import MAX_PIXELS
 from ..maps import METHODS, attention_stack, explain
-from ..models import ViT
+from ..models import SCORE_KINDS, ScoreKind, ViT, scores_of
 from ..weights import ModelBundle
 from .base import (
     Pipeline,
     Prepared,
-    check_color,
+    check_channels,
     chosen_methods,
     one_or_all,
     stacked,
@@ -37,7 +38,8 @@ class ClassifyPipeline(Pipeline[ViT]):
         device: As for `multiattn.load`.
 
     Raises:
-        ModelError: The model is for another task, has no labels or reads no color images, or the device does not exist.
+        ModelError: The model is for another task, has no labels, or no image has the channels that it reads; or the
+            device does not exist.
     """
 
     def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
@@ -47,13 +49,18 @@ class ClassifyPipeline(Pipeline[ViT]):
                 f"{bundle.source} must have labels, but is a model without a head instead: fine-tune it first, with "
                 "`multiattn fit --config configs/classify/finetune.yaml`."
             )
-        check_color(model.config, source=bundle.source)
+        check_channels(model.config, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the model's outputs."""
         return self.bundle.labels
+
+    @property
+    def score_kind(self) -> ScoreKind:
+        """What the scores of its results are."""
+        return SCORE_KINDS[self.bundle.score_function]
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here
@@ -64,6 +71,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         top_k: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
+        max_pixels: int = ...,
     ) -> ClassifyResult: ...
 
     @overload
@@ -75,6 +83,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         top_k: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
+        max_pixels: int = ...,
     ) -> list[ClassifyResult | Failure]: ...
 
     def __call__(
@@ -85,6 +94,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> ClassifyResult | list[ClassifyResult | Failure]:
         """Classify one image, or each of a list.
 
@@ -94,6 +104,7 @@ class ClassifyPipeline(Pipeline[ViT]):
             top_k: Number of labels for each image; at most as many as the model has.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
+            max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
 
         Returns:
             One result for one image; for a list, a list of results in its order, with a `Failure` for each input that
@@ -103,7 +114,10 @@ class ClassifyPipeline(Pipeline[ViT]):
             InputError: The one image cannot be used.
             ModelError: An unknown map method, or a `top_k` or `batch_size` below 1.
         """
-        return one_or_all(inputs, partial(self.stream, maps=maps, top_k=top_k, batch_size=batch_size, strict=strict))
+        return one_or_all(
+            inputs,
+            partial(self.stream, maps=maps, top_k=top_k, batch_size=batch_size, strict=strict, max_pixels=max_pixels),
+        )
 
     def stream(
         self,
@@ -113,6 +127,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
     ) -> Iterator[ClassifyResult | Failure]:
         """Yield the results that a call with a list returns, each batch as soon as it is done.
 
@@ -122,12 +137,14 @@ class ClassifyPipeline(Pipeline[ViT]):
         require(top_k >= 1, "top_k", must="at least 1", value=top_k)
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         compute = partial(self._results, methods=methods, top_k=top_k)
-        return stream_pictures(inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict)
+        return stream_pictures(
+            inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
+        )
 
     def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
-            scores = self._model(images).float().softmax(dim=-1)  # (b, classes)
+            scores = scores_of(self._model(images), self.bundle.score_function)  # (b, classes)
             best, classes = scores.topk(min(top_k, scores.shape[-1]))  # (b, k)
         rows = zip(best.tolist(), classes.tolist(), strict=True)
         predictions = [
@@ -145,9 +162,12 @@ class ClassifyPipeline(Pipeline[ViT]):
                 file=item.file,
                 predictions=predictions[i],
                 maps=tuple(
-                    PictureMap(maps[i], item.picture, item.title, stacks[i], predictions[i]) for maps in by_method
+                    PictureMap(maps[i], item.picture, item.title, stacks[i], predictions[i], self.score_kind)
+                    for maps in by_method
                 ),
                 damaged=item.damaged,
+                remark=item.remark,
+                score_kind=self.score_kind,
             )
             for i, item in enumerate(batch)
         ]

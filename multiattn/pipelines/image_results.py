@@ -2,11 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 
+from ..errors import InputError
 from ..export import (
     AskedPicture,
     PagePicture,
@@ -19,9 +20,11 @@ from ..export import (
     strip_png,
     write_page,
 )
+from ..export.canvas import PNGFile
 from ..inputs.damage import Damage
 from ..inputs.text import Word
 from ..maps import AttentionMap
+from ..models import ScoreKind
 from .results import Candidate, Result, SavedMap, WrittenWord, first_map
 
 
@@ -49,13 +52,18 @@ class ImageMap(SavedMap):
 
 @dataclass(frozen=True)
 class Prediction:
-    """A label with its probability."""
+    """A label with its score."""
 
     label: str
     """The name of the class."""
 
     score: float
-    """Its softmax probability, 0 to 1."""
+    """Its probability, 0 to 1, by softmax; or what `ClassifyResult.score_kind` says instead."""
+
+
+def score_text(score: float, kind: ScoreKind) -> str:
+    """Return a score to read: `97.6%`, or `+3.214` for a value."""
+    return f"{score:+.4g}" if kind == "value" else f"{score:.1%}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +73,19 @@ class PictureMap(ImageMap):
     predictions: tuple[Prediction, ...] = field(repr=False)
     """The most likely classes, for the heading and the page."""
 
-    def save_png(self, path: str | Path) -> None:
+    score_kind: ScoreKind = "probability"
+    """What their scores are."""
+
+    def save_png(self, path: PNGFile) -> None:
         """Write the image with the map over it, a color bar and a caption."""
         first = self.predictions[0]
-        caption = f"{first.label} {first.score:.1%} · {self.map.method.replace('_', ' ')}"
+        caption = f"{first.label} {score_text(first.score, self.score_kind)} · {self.map.method.replace('_', ' ')}"
         overlay_png(self.map, self.picture, path, caption=caption)
 
     def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
         scores = tuple((one.label, one.score) for one in self.predictions)
-        return PagePicture(picture=self.picture, name=self.name, predictions=scores, maps=(*maps, self.stack))
+        maps = (*maps, self.stack)
+        return PagePicture(self.picture, self.name, predictions=scores, maps=maps, score_kind=self.score_kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,26 +94,52 @@ class ClassifyResult(Result):
 
     file: str | None
     predictions: tuple[Prediction, ...]
-    """The most likely classes, best first; never empty."""
+    """The classes with the highest scores, best first; never empty, unless `narrowed` left none."""
 
     maps: tuple[PictureMap, ...] = ()
     damaged: Damage | None = None
+    remark: str | None = None
+
+    score_kind: ScoreKind = "probability"
+    """What the scores are. "probability": 0 to 1, and 1 in sum over all labels of the model (softmax). "independent
+    probability": 0 to 1 for each label by itself, of which several may be right, or none (sigmoid). "value": what a
+    regression estimates, any number."""
 
     @property
     def label(self) -> str:
-        """The most likely class."""
-        return self.predictions[0].label
+        """The class with the highest score."""
+        return self._best.label
 
     @property
     def score(self) -> float:
-        """The probability of the most likely class, 0 to 1."""
-        return self.predictions[0].score
+        """Its score: the probability, 0 to 1, of the most likely class, unless `score_kind` says otherwise."""
+        return self._best.score
+
+    @property
+    def _best(self) -> Prediction:
+        if not self.predictions:
+            raise InputError("`predictions` must have a label, but none is left instead: lower the threshold.")
+        return self.predictions[0]
+
+    def narrowed(self, *, threshold: float | None = None, top_k: int | None = None) -> "ClassifyResult":
+        """Return the result with fewer predictions, perhaps none; the heading of its maps keeps the best.
+
+        Args:
+            threshold: The least score of a prediction that is kept.
+            top_k: The most predictions to keep.
+        """
+        kept = [one for one in self.predictions if threshold is None or one.score >= threshold]
+        predictions = tuple(kept[:top_k])
+        shown = predictions or self.predictions[:1]
+        maps = tuple(replace(one, predictions=shown) for one in self.maps)
+        return replace(self, predictions=predictions, maps=maps)
 
     def to_dict(self) -> dict[str, object]:
-        """`file` and `predictions`, as JSON values."""
+        """`file`, `predictions`, and `score_kind` where it is no "probability", as JSON values."""
         return {
             "file": self.file,
             "predictions": [{"label": one.label, "score": one.score} for one in self.predictions],
+            **({} if self.score_kind == "probability" else {"score_kind": self.score_kind}),
             **self.marks,
         }
 
@@ -125,7 +163,7 @@ class CaptionMap(ImageMap):
     words: tuple[WrittenWord, ...] = field(repr=False)
     """Its words."""
 
-    def save_png(self, path: str | Path) -> None:
+    def save_png(self, path: PNGFile) -> None:
         """Write the image and, for each word, the image with the map of the word over it."""
         dependence = [word.image_dependence for word in self.words if word.image_dependence is not None]
         caption = f"{self.text} · {self.map.method}"
@@ -151,6 +189,7 @@ class CaptionResult(Result):
     """One map for each method asked for, in that order; empty where there are no words."""
 
     damaged: Damage | None = None
+    remark: str | None = None
 
     @property
     def text(self) -> str:
@@ -204,7 +243,7 @@ class AnswerMap(ImageMap):
         super().save(path)
         save_map(self.question, Path(path).with_suffix(".question.npz"))
 
-    def save_png(self, path: str | Path) -> None:
+    def save_png(self, path: PNGFile) -> None:
         """Write the image and, for each word of question and answer, the image with the map of the word over it."""
         question_png(self.question, self.map, self.picture, path)
 
@@ -240,6 +279,7 @@ class Answer(Result):
     """The words of `question` that the model's vocabulary lacks, at least in part: the model read [UNK] there."""
 
     damaged: Damage | None = None
+    remark: str | None = None
 
     @property
     def answer(self) -> str:

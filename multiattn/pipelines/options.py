@@ -65,6 +65,15 @@ class CaptionOptions(TypedDict, total=False):
     length_penalty: float | None
     """Exponent of the length by which beam search divides a text's score; above 0 favors long texts. By default 1."""
 
+    min_tokens: int | None
+    """The shortest caption in tokens, without the end token; by default 0."""
+
+    no_repeat_ngram: int | None
+    """Length of token sequences that may not occur twice, prompt included; by default 0, for no such rule."""
+
+    repetition_penalty: float | None
+    """Above 1 makes tokens that are in the text already less likely, prompt included. By default 1."""
+
     sample: bool | None
     """Draw each token from the model's probabilities instead of searching for the likeliest text. By default False."""
 
@@ -84,8 +93,8 @@ class CaptionOptions(TypedDict, total=False):
     """Number of captions for each image, best first; by default 1."""
 
     prompt: str | None
-    """Text that the caption begins with and that is part of it; trailing spaces are ignored. By default the model's
-    own prompt, which is not part of the caption."""
+    """Text that the caption begins with and that is part of it; trailing spaces are ignored. With "", the model
+    writes from the first word on. By default the model's own prompt, which is not part of the caption."""
 
 
 def caption_search(asked: CaptionOptions, decoding: Mapping[str, object], *, source: str) -> GenerationConfig:
@@ -117,6 +126,9 @@ def caption_search(asked: CaptionOptions, decoding: Mapping[str, object], *, sou
 
 # --- answers ---
 
+_WRITING = ("max_tokens", "min_tokens", "no_repeat_ngram", "repetition_penalty")
+"""Options of an answer that is written, which are handed to `GenerationConfig` as they are."""
+
 TOP_K = 5
 """Number of answers from a list for each question, by default."""
 
@@ -134,6 +146,16 @@ class AnswerOptions(TypedDict, total=False):
 
     max_tokens: int | None
     """For a model that writes, without a list of answers: the longest answer in tokens, including the end token."""
+
+    min_tokens: int | None
+    """For a model that writes, without a list of answers: the shortest answer in tokens, without the end token."""
+
+    no_repeat_ngram: int | None
+    """For a model that writes, without a list of answers: length of token sequences that may not occur twice."""
+
+    repetition_penalty: float | None
+    """For a model that writes, without a list of answers: above 1 makes tokens that are in the answer already less
+    likely."""
 
     first_token: str | None
     """The token that a question begins with, by its name in the vocabulary ("[CLS]", "[ENC]") or its number. By default
@@ -163,7 +185,7 @@ def answer_search(asked: AnswerOptions, decoding: Mapping[str, object], *, sourc
         num_beams = max(own.get("num_beams", 3), top_k or 1)
     wanted = {
         "num_beams": num_beams,
-        "max_tokens": asked.get("max_tokens"),
+        **{name: asked.get(name) for name in _WRITING},
         "num_return_sequences": num_beams if top_k is None else min(top_k, num_beams),
     }
     return GenerationConfig.from_decoding({"length_penalty": 0.0} | own, asked=wanted)
@@ -184,7 +206,7 @@ def check_answer_options(asked: AnswerOptions, *, writes: bool, source: str) -> 
     check_options(asked, AnswerOptions)
     top_k = asked.get("top_k")
     require(top_k is None or top_k >= 1, "top_k", must="at least 1", value=top_k)
-    for name in ("num_beams", "max_tokens"):
+    for name in ("num_beams", *_WRITING):
         if not writes and asked.get(name) is not None:
             raise ModelError(
                 f"`{name}` says how an answer is written, but {source} takes it from a list: leave `{name}` out"

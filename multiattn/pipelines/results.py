@@ -6,12 +6,12 @@ be used gives a `Failure`. The results for images are in `image_results`, a `Tra
 """
 
 import html
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..export import save_map
+from ..export.canvas import PNGFile
 from ..export.html import jpeg
 from ..inputs.damage import Damage
 from ..inputs.text import Word
@@ -41,8 +42,8 @@ class SavedMap(ABC):
         save_map(self.map, path)
 
     @abstractmethod
-    def save_png(self, path: str | Path) -> None:
-        """Write a picture of the map."""
+    def save_png(self, path: PNGFile) -> None:
+        """Write a picture of the map, to a path or a stream."""
 
     @abstractmethod
     def save_html(self, path: str | Path) -> None:
@@ -50,11 +51,9 @@ class SavedMap(ABC):
 
     def _repr_html_(self) -> str:
         """The picture of `save_png`, scaled down, for a notebook."""
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "map.png"
-            self.save_png(file)
-            with Image.open(file) as drawn:
-                picture = drawn.convert("RGB")
+        file = io.BytesIO()
+        self.save_png(file)
+        picture = Image.open(file).convert("RGB")
         picture.thumbnail((_NOTEBOOK, _NOTEBOOK), Image.Resampling.LANCZOS)
         return f'<img src="{jpeg(picture)}" alt="{html.escape(self.map.method)} map">'
 
@@ -72,8 +71,11 @@ class Result(ABC):
     maps: tuple[SavedMap, ...]
     """The maps that were asked for, in the order asked for."""
 
-    damaged: Damage | None
+    damaged: Damage | None = None
     """What is missing of a damaged input, of which the rest was used; None for a whole one."""
+
+    remark: str | None = None
+    """What must be said about how an input was read, to follow its name; None for most."""
 
     @property
     def error(self) -> None:
@@ -86,8 +88,9 @@ class Result(ABC):
 
     @property
     def marks(self) -> dict[str, object]:
-        """What `to_dict` says of an unusual input, as JSON values: `damaged`. Empty for a usual one."""
-        return {} if self.damaged is None else {"damaged": self.damaged.to_dict()}
+        """What `to_dict` says of an unusual input, as JSON values: `damaged`, `remark`. Empty for a usual one."""
+        damaged = {} if self.damaged is None else {"damaged": self.damaged.to_dict()}
+        return damaged | ({} if self.remark is None else {"remark": self.remark})
 
     @abstractmethod
     def save_html(self, path: str | Path) -> None:

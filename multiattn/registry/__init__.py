@@ -73,6 +73,9 @@ class TaskSpec:
     label_noun: tuple[str, str] = ("class", "classes")
     """What a label names, singular and plural, for messages."""
 
+    scores_labels: bool = False
+    """Whether each label has a score by a `score_function` of its model, which `config.json` may state."""
+
     unique_labels: bool = False
     """Whether no two labels may be equal."""
 

@@ -16,6 +16,7 @@ SPEC = TaskSpec(
     published="timm or Hugging Face ViT",
     layouts={"timm": "multiattn.weights.timm_vit", "hf-vit": "multiattn.weights.hf_vit"},
     num_labels="num_classes",
+    scores_labels=True,
     map_methods=("attention", "rollout", "relevance", "gradient_x_input"),
     default_map_method="relevance",
     shipped="the ten classes of CIFAR-10: airplane, automobile, bird, cat, deer, dog, frog, horse, ship and truck",

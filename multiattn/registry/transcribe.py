@@ -16,7 +16,11 @@ SPEC = TaskSpec(
     command="multiattn.cli.transcribe",
     evaluator="multiattn.cli.evaluate_transcribe",
     published="Whisper",
-    layouts={"hf-whisper": "multiattn.weights.hf_whisper", "whisper": "multiattn.weights.whisper"},
+    layouts={
+        "hf-whisper": "multiattn.weights.hf_whisper",
+        "whisper": "multiattn.weights.whisper",
+        "ct2-whisper": "multiattn.weights.ct2_whisper",
+    },
     vocab_sizes=("decoder.vocab_size",),
     num_mels="encoder.mels",
     heads={"alignment_heads": "decoder"},

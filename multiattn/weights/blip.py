@@ -20,12 +20,15 @@ from .blip_text import (
     FIXED_QUESTION,
     FIXED_TEXT,
     FIXED_VISION,
+    OUTPUT,
     QUESTION_ROWS,
     START,
     TEXT_ROWS,
     check_structure,
     name_roles,
     question_start,
+    settle_output,
+    with_output_bias,
     write_bert,
 )
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
@@ -33,8 +36,9 @@ from .hf_blip import PROMPT, published_preprocessing
 from .hf_common import TEXT, VISION, check_fixed
 from .json_files import read_architecture, read_json, read_part
 from .own import read_decoding
-from .state import read_pickled, write_pickled
+from .state import write_pickled
 from .table import Drop, KeyTable, Row
+from .tensor_files import read_pickled
 
 NAME = "blip"
 WEIGHTS = "model.pth"
@@ -120,7 +124,8 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
     if is_answer:
         tokenizer = name_roles(tokenizer, _shape(state, f"{_READS}{_WORDS}", where=str(file))[0])
         task, table, start = "answer", TABLE, question_start(tokenizer, config, "[ENC]", where=str(file.parent))
-    architecture = _read_structure(state, tokenizer, med, start, where=str(file))
+    state, tied = settle_output(state, stated=med.get("tie_word_embeddings", True) is not False)
+    architecture = _read_structure(state, tokenizer, med, start, tied=tied, where=str(file))
     preprocessing = published_preprocessing(architecture.encoder.image_size[0])
     if "preprocessing" in config:
         preprocessing = ImagePreprocessing.from_dict(read_part(config, "preprocessing", where=str(path / CONFIG)))
@@ -136,7 +141,13 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
 
 
 def _read_structure(
-    state: Mapping[str, Tensor], tokenizer: Tokenizer, med: Mapping[str, Any], start: int | None, *, where: str
+    state: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    med: Mapping[str, Any],
+    start: int | None,
+    *,
+    tied: bool,
+    where: str,
 ) -> CaptionerConfig | VQAConfig:
     """Return our configuration: sizes from the tensors' shapes, heads from their width unless `med` states them.
 
@@ -145,6 +156,7 @@ def _read_structure(
         tokenizer: The vocabulary beside them.
         med: The content of `med_config.json`.
         start: The token that questions begin with; None for a captioner.
+        tied: Whether the output matrix is the embedding's table.
         where: The file, for messages.
     """
 
@@ -195,7 +207,7 @@ def _read_structure(
 
     writes = text(_WRITES)
     specials = _read_specials(tokenizer, med, writes["vocab_size"])
-    fields = {"encoder": encoder, "decoder": {**FIXED_TEXT, **writes, **specials}}
+    fields = {"encoder": encoder, "decoder": {**FIXED_TEXT, **writes, **specials, "tied": tied}}
     if start is None:
         return read_architecture(fields, CaptionerConfig, where=where)
     question = {**FIXED_QUESTION, **text(_READS), **specials, "start_token": start}
@@ -250,6 +262,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
             "encoder_width": decoder.context_dim,
             "type_vocab_size": 2,  # unused, but required
             "add_cross_attention": True,
+            "tie_word_embeddings": decoder.tied,
             **{theirs: getattr(decoder, field) for field, theirs in _ROLES.items()},
         },
         TOKENIZER: json.loads(bundle.vocabulary.to_json()),
@@ -258,12 +271,11 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
 
 def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
     """Write the file with all keys: those that follow from others too, without which the original refuses it."""
-    head = "text_decoder.cls.predictions."
-    again = {f"{head}decoder.weight": state[f"{_WRITES}{_WORDS}"], f"{head}decoder.bias": state[f"{head}bias"]}
+    again: dict[str, Tensor] = {} if OUTPUT in state else {OUTPUT: state[f"{_WRITES}{_WORDS}"]}
     for part in (_WRITES, _READS):
         if (positions := state.get(f"{part}embeddings.position_embeddings.weight")) is not None:
             again[f"{part}embeddings.position_ids"] = torch.arange(len(positions))[None]
-    write_pickled({**state, **again}, path, dtype, under="model")
+    write_pickled({**with_output_bias(state), **again}, path, dtype, under="model")
 
 
 LAYOUT = Layout(

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from ..errors import ModelError
 from ..inputs import Tokenizer
 from ..models.captioner import Captioner, CaptionerConfig
@@ -11,9 +13,19 @@ from ..models.text_decoder import TextDecoderConfig
 from ..models.text_stack import TextConfig
 from ..models.vqa import VQA, VQAConfig
 from .bundle import ModelBundle
-from .hf_common import QUESTION, TEXT, VISION, check_fixed, read_activation, require, square_side, write_activation
+from .hf_common import (
+    QUESTION,
+    TEXT,
+    VISION,
+    check_fixed,
+    read_activation,
+    require,
+    settle_tied,
+    square_side,
+    write_activation,
+)
 from .hf_vit import FIXED
-from .table import CONCAT, FIRST_ADDED, Drop, Row
+from .table import CONCAT, FIRST_ADDED, Drop, Row, counts
 
 START = "question_start_token"
 """Key of ours in `config.json`: the token that a question begins with, which their code leaves to the caller."""
@@ -21,7 +33,7 @@ START = "question_start_token"
 # fields of ours that neither layout can express, and their values in all its models
 FIXED_VISION: dict[str, Any] = {**FIXED, "in_channels": 3, "qkv_bias": True}
 FIXED_QUESTION: dict[str, Any] = {"positions": "learned", "pre_norm": False, "embed_norm": True, "final_norm": False}
-FIXED_TEXT: dict[str, Any] = {**FIXED_QUESTION, "head": "transform", "head_bias": True, "tied": True}
+FIXED_TEXT: dict[str, Any] = {**FIXED_QUESTION, "head": "transform", "head_bias": True}
 # one file states these for the question encoder and the decoder alike
 _ONE_FOR_BOTH = (
     *("vocab_size", "dim", "depth", "num_heads", "mlp_dim", "max_length", "end_token", "pad_token"),
@@ -69,21 +81,46 @@ def text_rows(ours: str, theirs: str, *, kinds: bool = False) -> tuple[Row | Dro
         Row(f"{block}feedforward.fc1.{{p}}", f"{layer}intermediate.dense.{{p}}"),
         Row(f"{block}feedforward.fc2.{{p}}", f"{layer}output.dense.{{p}}"),
         Row(f"{block}norm2.{{p}}", f"{layer}output.LayerNorm.{{p}}"),
-        Drop(f"{embeddings}position_ids", "counts from 0"),
+        Drop(f"{embeddings}position_ids", "counts from 0", equals=counts),
     )
 
 
 _HEAD = "text_decoder.cls.predictions."
+TABLE = "text_decoder.bert.embeddings.word_embeddings.weight"
+"""The key of the text decoder's embedding."""
+OUTPUT = f"{_HEAD}decoder.weight"
+"""The key of its output matrix."""
+_OUTPUT_BIAS, _BIAS = f"{_HEAD}decoder.bias", f"{_HEAD}bias"
 
 TEXT_ROWS: tuple[Row | Drop, ...] = (
     *text_rows("decoder.", "text_decoder.bert."),
     Row("decoder.head_dense.{p}", f"{_HEAD}transform.dense.{{p}}"),
     Row("decoder.head_norm.{p}", f"{_HEAD}transform.LayerNorm.{{p}}"),
     Row("decoder.head_bias", f"{_HEAD}bias"),
-    Drop(f"{_HEAD}decoder.weight", "the embedding's table once more, to which it is tied"),
-    Drop(f"{_HEAD}decoder.bias", "the bias once more"),
+    Row("decoder.head.weight", OUTPUT),  # of an untied model
+    Drop(OUTPUT, "the embedding's table once more, to which it is tied", equals=TABLE),
+    Drop(_OUTPUT_BIAS, "the bias once more", equals=_BIAS),
 )
 """The rows of the text decoder."""
+
+
+def settle_output(state: Mapping[str, Tensor], *, stated: bool) -> tuple[dict[str, Tensor], bool]:
+    """Find whether a BLIP's output matrix is tied to its embedding, as `settle_tied` does; its own bias counts first.
+
+    Args:
+        state: The tensors, in the keys of the file.
+        stated: Whether the configuration says that it is tied.
+    """
+    found, tied = settle_tied(state, TABLE, OUTPUT, stated=stated)
+    if _OUTPUT_BIAS in found:  # the one that is added, should the other be another
+        found[_BIAS] = found[_OUTPUT_BIAS]
+    return found, tied
+
+
+def with_output_bias(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state of theirs with the bias of the output matrix under both of its names."""
+    return {**state, _OUTPUT_BIAS: state[_BIAS].clone()}
+
 
 QUESTION_ROWS = text_rows("question.", "text_encoder.")
 """The rows of the question encoder."""

@@ -4,7 +4,6 @@ Nothing here knows a task by name: what a bundle must have is read from the task
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -15,10 +14,13 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.common import without_weights
+from ..models.scores import ScoreFunction
 from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
-from .state import WEIGHTS, load_into, read_tensors, write_tensors
+from .sizes import MOST_FRESH, check_sizes
+from .state import check_fit, load_into, write_tensors
 from .table import KeyTable
+from .tensor_files import WEIGHTS, read_tensors
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -52,6 +54,10 @@ class ModelBundle:
     labels: tuple[str, ...] = ()
     """A name for each score of a classifier, empty for a model without a head; or the closed list of answers."""
 
+    score_function: ScoreFunction = "softmax"
+    """How the outputs of a classifier become scores. With one label, a softmax, which would be 1 for every picture, is
+    replaced by a sigmoid, as transformers does. Not used by a model without a head, or of another task."""
+
     tokenizer: Tokenizer | None = None
     """For a model that reads or writes text; None for others, and for a model that was loaded without it."""
 
@@ -71,6 +77,11 @@ class ModelBundle:
 
     card: dict[str, Any] = field(default_factory=dict)
     """Facts about the model that nothing is computed from: data, recipe, accuracy, origin."""
+
+    def __post_init__(self) -> None:
+        """Replace the softmax over a single output."""
+        if self.score_function == "softmax" and len(self.labels) == 1:
+            self.score_function = "sigmoid"
 
     @property
     def config(self) -> Any:
@@ -150,6 +161,14 @@ class ModelBundle:
         sizes = [size for path in spec.vocab_sizes if (size := value_at(self.config, path)) is not None]
         for size in sizes if self.tokenizer is not None else ():
             check_vocabulary(self.tokenizer, size, where=where)
+        for name in ("suppress", "suppress_first") if sizes else ():
+            tokens = self.decoding.get(name) or ()
+            high = [token for token in tokens if type(token) is int and token >= max(sizes)]
+            if high:
+                raise ModelError(
+                    f"{where}: `{name}` must be tokens below {max(sizes)}, the size of the vocabulary, but have "
+                    f"{short(high[0])} instead"
+                )
         mels = value_at(self.config, spec.num_mels) if spec.num_mels else None
         if mels is not None and self.sound.mels != mels:
             part, _, name = spec.num_mels.rpartition(".")
@@ -209,7 +228,7 @@ class Layout:
     """Reads a directory, given with its `config.json`. Where `renews`, it also takes `without`: the names of tensors
     that start as in a new model, whether the file has them or not; the vocabulary is then not read."""
 
-    describe: Callable[[ModelBundle], dict[str, dict[str, Any]]]
+    describe: Callable[[ModelBundle], Mapping[str, Any]]
     """Returns the JSON files that go with the weights, by name."""
 
     table: KeyTable | None
@@ -251,13 +270,25 @@ def build_model(
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
     """
     build = load_part(model_kind(config)[1].model)
+    state = read_tensors(directory) if state is None else state
+    check_sizes(config, state, where=str(directory / CONFIG))
     try:
         # on the meta device nothing is initialized; the file has every value
-        with nullcontext() if without else without_weights():
+        with without_weights():
             model: nn.Module = build(config)
-    except (ValueError, ZeroDivisionError, RuntimeError) as error:
+        if without:  # only now is it clear that the other tensors have the sizes of those in the file
+            check_fit(model, state, table=table, where=str(directory), without=without)
+            fresh = sum(tensor.numel() for key, tensor in model.state_dict().items() if key in without)
+            if fresh > MOST_FRESH:
+                raise ModelError(
+                    f"{directory / CONFIG}: the new tensors must have at most {MOST_FRESH} values, but have {fresh} "
+                    "instead: correct `vocab_size`"
+                )
+            model = build(config)
+    except (ValueError, ArithmeticError, RuntimeError) as error:
+        if isinstance(error, ModelError):
+            raise
         raise ModelError(f"{directory / CONFIG} describes no model that can be built: {error}") from error
-    state = read_tensors(directory) if state is None else state
     if without:
         new = {key: tensor for key, tensor in model.state_dict().items() if key in without}
         state = {**state, **(new if table is None else table.to_theirs(new))}

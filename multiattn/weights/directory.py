@@ -4,8 +4,6 @@ The way of a model: `locate` finds its directory, the `Layout` that recognizes `
 `ModelBundle`, and `save_bundle` writes that in the same or another layout.
 """
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,11 +11,12 @@ import torch
 
 from .. import registry
 from ..checks import require
-from ..errors import ModelError
+from ..errors import ModelError, reading
+from ..writing import whole_file, whole_folder, write_json
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
 from .hub import ORIGINALS, locate
-from .json_files import read_json, usable, write_json
+from .json_files import read_json, short
 
 _TOKENS = ("suppress", "suppress_first", "forced")  # `GenerationConfig` fields that name tokens of one vocabulary
 
@@ -51,14 +50,19 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
     config = read_json(directory / CONFIG) if directory.is_dir() else {"format": ORIGINALS[directory.suffix]}
     layout = next((layout for layout in _layouts() if layout.recognizes(config)), None)
     if layout is None:
-        said = next((f' ("{key}": {config[key]!r})' for key in ("format", "model_type") if key in config), "")
+        said = next((f' ("{key}": {short(config[key])})' for key in ("format", "model_type") if key in config), "")
         known = "; ".join(f"{layout.name} ({layout.sign})" for layout in _layouts())
         raise ModelError(f"{directory / CONFIG} is of a layout that is not known{said}; known are {known}")
     if without and not layout.renews:
         raise ModelError(f"`without` must be empty for the layout {layout.name}, but is {', '.join(without)} instead")
-    with usable(f"{directory}: a value in its {layout.name} files"):
-        bundle = layout.load(directory, config, without) if without else layout.load(directory, config)
-        bundle.check(str(directory))
+    try:
+        with reading(str(directory), f"a model in the layout {layout.name}", error=ModelError):
+            bundle = layout.load(directory, config, without) if without else layout.load(directory, config)
+            bundle.check(str(directory))
+    except ModelError as error:
+        if str(directory) in str(error):
+            raise
+        raise ModelError(f"{directory}: {error}") from error  # of a part that does not know where it was read
     if without:
         bundle.decoding = {name: value for name, value in bundle.decoding.items() if name not in _TOKENS}
     bundle.source, bundle.layout = str(name), layout.name
@@ -72,7 +76,8 @@ def save_bundle(
 
     Args:
         bundle: What to write.
-        directory: Where to; a model that lies there already is replaced once all of the new one is on disk.
+        directory: Where to; a model that lies there already is replaced once all of the new one is on disk. A process
+            that is killed while it replaces the files leaves a directory without `config.json`, which is not loaded.
         layout: One of `layout_names()`.
         dtype: Of the weights on disk: float32, or float16 for half the size (loads as float32 again).
 
@@ -97,23 +102,15 @@ def save_bundle(
     state = bundle.model.state_dict()
     if chosen.table is not None:
         state = chosen.table.to_theirs(state)
-    parts = {name: directory / f".{name}.{os.getpid()}.part" for name in (chosen.weights, *files)}
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        try:
-            chosen.write(bundle, state, parts[chosen.weights], dtype)
+        with whole_folder(directory, last=CONFIG) as part:
+            with whole_file(part / chosen.weights) as weights:
+                chosen.write(bundle, state, weights, dtype)
             for name, data in files.items():
-                write_json(parts[name], data)
-            # safetensors makes files that only their owner can read
-            shutil.copymode(parts[next(iter(files))], parts[chosen.weights])
-            for name, part in parts.items():  # only now that all are complete
-                part.replace(directory / name)
-        finally:
-            for part in parts.values():
-                part.unlink(missing_ok=True)
+                write_json(part / name, data)
     except OSError as error:
         raise ModelError(
-            f"{directory} cannot be written ({error.strerror or error}): choose another directory"
+            f"{error.filename or directory} cannot be written ({error.strerror or error}): choose another directory"
         ) from error
 
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..inputs import ImagePreprocessing, Tokenizer
 from ..models.captioner import CaptionerConfig
 from ..models.vqa import VQAConfig
@@ -11,6 +14,7 @@ from .blip_text import (
     FIXED_QUESTION,
     FIXED_TEXT,
     FIXED_VISION,
+    OUTPUT,
     QUESTION_ROWS,
     START,
     TEXT_ROWS,
@@ -18,6 +22,8 @@ from .blip_text import (
     name_roles,
     question_start,
     read_bert,
+    settle_output,
+    with_output_bias,
     write_bert,
 )
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
@@ -25,7 +31,6 @@ from .hf_common import (
     QUESTION,
     around_questions,
     check_fixed,
-    check_stated,
     describe_text,
     read_activation,
     read_decoding,
@@ -35,7 +40,9 @@ from .hf_common import (
 )
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_architecture, read_part, tuples
+from .state import write_tensors
 from .table import KeyTable, Row
+from .tensor_files import read_tensors
 
 NAME = "hf-blip"
 PROMPT = "a picture of "
@@ -46,7 +53,7 @@ _HEADS = "pointing_heads"  # a key of ours in their `config.json`
 _VOCABULARY = 30524  # rows, by default
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
-_DEFAULTS = {"size": 384, "resample": 3, "image_mean": list(_MEAN), "image_std": list(_STD)}  # of BlipImageProcessor
+_PROCESSOR = "BlipImageProcessor"
 
 _THEIRS, _OURS = "vision_model.encoder.layers.{i}.", "encoder.blocks.{i}."
 
@@ -82,21 +89,26 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     if is_answer:
         tokenizer = name_roles(tokenizer, text.get("vocab_size", _VOCABULARY))
     start = question_start(tokenizer, config, "[CLS]", where=str(directory)) if is_answer else None
-    architecture = _read_structure(config, start, where=where)
+    # either is enough for transformers
+    stated = any(part.get("tie_word_embeddings", True) for part in (config, text))
+    state, tied = settle_output(read_tensors(directory), stated=stated)
+    architecture = _read_structure(config, start, tied=tied, where=where)
     decoding = read_decoding(directory, config, prompt="" if is_answer else PROMPT)
     if is_answer and (heads := config.get(_HEADS)):
         decoding[_HEADS] = tuples(heads)
     return ModelBundle(
         task=_TASKS[kind],
         tokenizer=tokenizer,
-        model=build_model(architecture, directory, table=TABLE),
-        preprocessing=read_preprocessing(directory, _DEFAULTS),
+        model=build_model(architecture, directory, table=TABLE, state=state),
+        preprocessing=read_preprocessing(directory, _PROCESSOR),
         decoding=decoding,
         card={"architecture": kind},
     )
 
 
-def _read_structure(config: Mapping[str, Any], start: int | None, *, where: str) -> CaptionerConfig | VQAConfig:
+def _read_structure(
+    config: Mapping[str, Any], start: int | None, *, tied: bool, where: str
+) -> CaptionerConfig | VQAConfig:
     """Return our configuration for theirs. A value that is not stated has transformers' default.
 
     The number of heads must be stated: transformers' default is not that of the published models.
@@ -104,11 +116,10 @@ def _read_structure(config: Mapping[str, Any], start: int | None, *, where: str)
     Args:
         config: The `config.json`.
         start: The token that questions begin with; None for a captioner.
+        tied: Whether the output matrix is the embedding's table.
         where: The file, for messages.
     """
     text, vision = (read_part(config, name, where=where) for name in ("text_config", "vision_config"))
-    for part in (config, text):
-        check_stated(part, {"tie_word_embeddings": True}, where=where)
     size = vision.get("image_size", 384)
     width = vision.get("hidden_size", 768)
     encoder = {
@@ -133,7 +144,7 @@ def _read_structure(config: Mapping[str, Any], start: int | None, *, where: str)
     }
     fields: dict[str, Any] = {
         "encoder": encoder,
-        "decoder": {**both, **FIXED_TEXT, "start_token": text.get("bos_token_id", 30522)},
+        "decoder": {**both, **FIXED_TEXT, "tied": tied, "start_token": text.get("bos_token_id", 30522)},
     }
     if start is None:
         return read_architecture(fields, CaptionerConfig, where=where)
@@ -176,6 +187,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         "eos_token_id": decoder.end_token,
         "sep_token_id": decoder.end_token,  # the one with which transformers' BLIP ends
         "is_decoder": True,
+        "tie_word_embeddings": decoder.tied,
     }
     return {
         CONFIG: {
@@ -183,10 +195,11 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
             "model_type": "blip",
             "vision_config": vision,
             "text_config": text,
+            "tie_word_embeddings": decoder.tied,
             **said,
         },
         PREPROCESSOR: {
-            **write_preprocessing(bundle.pictures, "BlipImageProcessor"),
+            **write_preprocessing(bundle.pictures, _PROCESSOR),
             "processor_class": "BlipProcessor",
         },
         **files,
@@ -198,4 +211,18 @@ def published_preprocessing(side: int) -> ImagePreprocessing:
     return ImagePreprocessing(size=(side, side), resize_to=(side, side), interpolation="bicubic", mean=_MEAN, std=_STD)
 
 
-LAYOUT = Layout(NAME, '"model_type": "blip"', states("model_type", "blip"), load, describe, TABLE, states_dtype=True)
+def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    """Write the weights; an untied output matrix comes with its bias, which nothing else tells."""
+    write_tensors(with_output_bias(state) if OUTPUT in state else state, path, dtype)
+
+
+LAYOUT = Layout(
+    NAME,
+    '"model_type": "blip"',
+    states("model_type", "blip"),
+    load,
+    describe,
+    TABLE,
+    write=_write,
+    states_dtype=True,
+)

@@ -5,12 +5,15 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..errors import ModelError
 from ..inputs import Tokenizer
 from ..models.text_decoder import TextDecoderConfig
 from ..models.text_stack import TextConfig
 from .bundle import TOKENIZER, ModelBundle
-from .json_files import check_value, read_json, tuples
+from .json_files import check_value, read_json, short, tuples
 
 GENERATION = "generation_config.json"
 _TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -46,6 +49,22 @@ _SEARCH = {
     "begin_suppress_tokens": "suppress_first",
 }
 _SAMPLING = {"do_sample": "sample", "temperature": "temperature", "top_k": "top_k", "top_p": "top_p"}
+
+
+# options of transformers' decoding that no model here has, and their values that change nothing
+_WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
+    "num_beam_groups": (1,),
+    "diversity_penalty": (0,),
+    "penalty_alpha": (0,),
+    "guidance_scale": (1,),
+    "min_length": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "encoder_repetition_penalty": (1,),
+    "renormalize_logits": (False,),
+    **dict.fromkeys(("bad_words_ids", "force_words_ids", "constraints", "sequence_bias", "dola_layers"), ()),
+    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty"), ()),
+}
+_SAMPLING_WITHOUT_EFFECT = {"typical_p": (1,), "min_p": (0,), "epsilon_cutoff": (0,), "eta_cutoff": (0,)}
 
 
 def read_activation(theirs: str, name: str, *, where: str) -> str:
@@ -108,7 +127,9 @@ def check_stated(config: Mapping[str, Any], needed: Mapping[str, Any], *, where:
     """
     for name, wanted in needed.items():
         if (found := config.get(name, wanted)) != wanted:
-            raise ModelError(f"{where}: `{name}`{of and f' of the {of}'} must be {wanted}, but is {found} instead")
+            raise ModelError(
+                f"{where}: `{name}`{of and f' of the {of}'} must be {wanted}, but is {str(found)[:200]} instead"
+            )
 
 
 def read_kind(config: Mapping[str, Any], known: Collection[str], *, where: str) -> str:
@@ -120,6 +141,29 @@ def read_kind(config: Mapping[str, Any], known: Collection[str], *, where: str) 
     kind: str = (config.get("architectures") or list(known))[0]
     check_value(kind in known, "architectures", must=" or ".join(known), value=kind, where=where)
     return kind
+
+
+def settle_tied(
+    state: Mapping[str, Tensor], embedding: str, head: str, *, stated: bool
+) -> tuple[dict[str, Tensor], bool]:
+    """Find whether a model's output matrix is the table of its embedding, as transformers does.
+
+    Args:
+        state: The tensors, in the keys of the file.
+        embedding: The key of the table.
+        head: The key of the output matrix.
+        stated: Whether the configuration says that they are one.
+
+    Returns:
+        The tensors, with the table under its own key where the file has it under the other's alone; and whether they
+        are one: not where the file has both, and they differ.
+
+    Source: transformers 5, `PreTrainedModel.tie_weights`.
+    """
+    if stated and head in state and embedding not in state:
+        return {**state, embedding: state[head]}, True
+    both = head in state and embedding in state
+    return dict(state), stated and not (both and not torch.equal(state[embedding], state[head]))
 
 
 def square_side(image_size: tuple[int, int], layout: str) -> int:
@@ -183,10 +227,18 @@ def read_decoding(directory: Path, config: Mapping[str, Any], *, prompt: str = "
         directory: The model's directory.
         config: Its `config.json`, which may have a `prompt`: a key of ours, as transformers leaves it to the caller.
         prompt: The prompt where `config` has none.
+
+    Raises:
+        ModelError: It states an option that no model here has.
     """
     path = directory / GENERATION
     stated = read_json(path) if path.is_file() else {}
-    names = {**_SEARCH, **(_SAMPLING if stated.get("do_sample") else {})}
+    samples = bool(stated.get("do_sample"))
+    for name, values in (_WITHOUT_EFFECT | (_SAMPLING_WITHOUT_EFFECT if samples else {})).items():
+        value = stated.get(name)
+        must = " or ".join(["left out", *map(str, values)])
+        check_value(value is None or value in values, name, must=must, value=short(value), where=str(path))
+    names = {**_SEARCH, **(_SAMPLING if samples else {})}
     search = {ours: tuples(stated[theirs]) for theirs, ours in names.items() if stated.get(theirs) is not None}
     prompt = config.get("prompt", prompt)
     return {"prompt": prompt, **search} if prompt else search

@@ -12,12 +12,13 @@ from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
 from .hf_common import around_questions, check_fixed, check_stated, describe_roles, read_kind, read_roles, square_side
 from .hf_pictures import PREPROCESSOR, as_preprocessing, read_processor, write_processor
 from .hf_vit import block_rows, read_labels, write_labels
-from .json_files import check_value, read_architecture
-from .table import FIRST_ADDED, Drop, KeyTable, Row
+from .json_files import check_value, read_architecture, short
+from .table import FIRST_ADDED, Drop, KeyTable, Row, counts
 
 NAME = "hf-vilt"
 _KIND = "ViltForQuestionAnswering"
 _PROCESSOR = "ViltImageProcessor"
+_MOST_SIDE = 8192  # pixels
 _PROCESSOR_DEFAULTS = {"size": 384, "size_divisor": 32, "resample": 3, "image_mean": 0.5, "image_std": 0.5}
 
 _EMBEDDINGS, _WORDS = "vilt.embeddings.", "vilt.embeddings.text_embeddings."
@@ -39,7 +40,7 @@ TABLE = KeyTable(
         *block_rows("vilt.", "stack."),
         Row("pooler.{p}", "vilt.pooler.dense.{p}"),
         Row("head.{i}.{p}", "classifier.{i}.{p}"),
-        Drop(f"{_WORDS}position_ids", "counts from 0"),
+        Drop(f"{_WORDS}position_ids", "counts from 0", equals=counts),
     ),
 )
 
@@ -101,14 +102,15 @@ def _read_structure(
 
 def _read_preprocessing(directory: Path) -> ImagePreprocessing:
     """Return what ViLT's image processor does to one image. It pads those of a batch, and masks the padding."""
-    path, data = read_processor(directory, _PROCESSOR_DEFAULTS)
+    path, data = read_processor(directory, {_PROCESSOR: _PROCESSOR_DEFAULTS}, _PROCESSOR, honored=("size_divisor",))
     size = data["size"]
     lengths = {
         "size": size.get("shortest_edge") if isinstance(size, Mapping) else size,  # the older form is one number
         "size_divisor": data["size_divisor"],
     }
     for name, length in lengths.items():
-        check_value(type(length) is int, name, must="a length in pixels", value=data[name], where=str(path))
+        known = type(length) is int and 1 <= length <= _MOST_SIDE
+        check_value(known, name, must="a length in pixels", value=short(data[name]), where=str(path))
     fit = Fit(lengths["size"], _longer(lengths["size"]), lengths["size_divisor"])
     return as_preprocessing(data, size=fit.size((1, 1)), resize_to=fit, where=str(path))
 

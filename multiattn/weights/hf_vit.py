@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
+from ..models.scores import ScoreFunction
 from ..models.vit import ViT, ViTConfig
 from .bundle import CONFIG, Layout, ModelBundle, build_model, states
 from .hf_common import check_fixed, read_activation, read_kind, write_activation
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
-from .json_files import check_value, read_architecture, read_part
+from .json_files import check_value, read_architecture, read_part, short
+from .sizes import check_count
 from .table import CONCAT, Drop, KeyTable, Row
 
 NAME = "hf-vit"
@@ -51,6 +53,15 @@ BACKBONE_TABLE = KeyTable(NAME, rows(""))
 
 _TABLES = {"ViTForImageClassification": TABLE, "ViTModel": BACKBONE_TABLE}
 
+PROBLEMS: dict[str, ScoreFunction] = {
+    "single_label_classification": "softmax",
+    "multi_label_classification": "sigmoid",
+    "regression": "identity",
+}
+"""transformers' `problem_type`, and how the outputs become scores there, in `ImageClassificationPipeline`."""
+
+"""A `num_labels` is checked before names are made up for so many labels."""
+
 # fields of ours that this layout cannot express, and their values in all its models
 FIXED = {
     "stem": "patch",
@@ -78,11 +89,13 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     kind = read_kind(config, _TABLES, where=where)
     table = _TABLES[kind]
     labels = read_labels(config, where=where) if table is TABLE else ()
+    architecture = read_structure(config, len(labels), where=where)
     return ModelBundle(
         task="classify",
-        model=build_model(read_structure(config, len(labels), where=where), directory, table=table),
-        preprocessing=read_preprocessing(directory),
+        model=build_model(architecture, directory, table=table),
+        preprocessing=read_preprocessing(directory, channels=architecture.in_channels),
         labels=labels,
+        score_function=read_score_function(config, len(labels), where=where) if table is TABLE else "softmax",
         card={"architecture": kind},
     )
 
@@ -114,7 +127,9 @@ def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -
 def read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
     """Return the labels of a classifier, in the order of its scores."""
     if config.get("id2label") is None:
-        return tuple(f"LABEL_{index}" for index in range(config.get("num_labels", 2)))  # transformers' own defaults
+        return tuple(
+            f"LABEL_{index}" for index in range(check_count(config.get("num_labels", 2), "num_labels", where=where))
+        )  # transformers' own defaults
     names = read_part(config, "id2label", where=where)
     try:
         return tuple(str(names[str(index)]) for index in range(len(names)))
@@ -122,6 +137,30 @@ def read_labels(config: Mapping[str, Any], *, where: str) -> tuple[str, ...]:
         raise ModelError(
             f"{where}: `id2label` must have all of 0 to {len(names) - 1}, but lacks {error} instead"
         ) from error
+
+
+def read_score_function(config: Mapping[str, Any], num_labels: int, *, where: str) -> ScoreFunction:
+    """Return how the outputs become scores, by the `problem_type`.
+
+    Raises:
+        ModelError: It is unknown, or states one label out of one, which transformers refuses too.
+    """
+    problem = config.get("problem_type") or "single_label_classification"
+    check_value(
+        problem in PROBLEMS, "problem_type", must=f"one of {', '.join(PROBLEMS)}", value=short(problem), where=where
+    )
+    if config.get("problem_type") and PROBLEMS[problem] == "softmax" and num_labels == 1:
+        raise ModelError(
+            f"{where}: `problem_type` must be multi_label_classification or regression for one label, but is "
+            f"{problem} instead"
+        )
+    return PROBLEMS[problem]
+
+
+def write_score_function(score_function: ScoreFunction) -> dict[str, Any]:
+    """Return the key that `read_score_function` reads; nothing for a softmax."""
+    words = {ours: theirs for theirs, ours in PROBLEMS.items()}
+    return {} if score_function == "softmax" else {"problem_type": words[score_function]}
 
 
 def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
@@ -138,6 +177,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
             "architectures": ["ViTForImageClassification"],
             **write_structure(architecture, NAME),
             **write_labels(bundle.labels),
+            **write_score_function(bundle.score_function),
         },
         PREPROCESSOR: write_preprocessing(bundle.pictures, "ViTImageProcessor"),
     }

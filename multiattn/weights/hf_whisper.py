@@ -15,12 +15,13 @@ from .hf_common import (
     read_activation,
     read_decoding,
     require,
+    settle_tied,
     write_activation,
 )
 from .hf_pictures import PREPROCESSOR, find_processor
-from .json_files import read_architecture, read_json, tuples
-from .state import read_tensors
+from .json_files import check_value, read_architecture, read_json, short, tuples
 from .table import Drop, KeyTable, Row
+from .tensor_files import read_tensors
 from .whisper_common import (
     FIXED_SOUND,
     FIXED_TEXT,
@@ -37,6 +38,7 @@ from .whisper_common import (
 NAME = "hf-whisper"
 
 _ENCODER, _DECODER = "model.encoder.", "model.decoder."
+_TABLE, _OUTPUT = f"{_DECODER}embed_tokens.weight", "proj_out.weight"
 _NAMES = {
     "norm1": "self_attn_layer_norm",
     "attention": "self_attn",
@@ -59,17 +61,24 @@ TABLE = KeyTable(
         Row("encoder.positions", f"{_ENCODER}embed_positions.weight"),
         *block_rows("encoder.blocks.{i}.", f"{_ENCODER}layers.{{i}}.", _NAMES),
         Row("encoder.norm.{p}", f"{_ENCODER}layer_norm.{{p}}"),
-        Row("decoder.embedding.weight", f"{_DECODER}embed_tokens.weight"),
+        Row("decoder.embedding.weight", _TABLE),
         Row("decoder.positions.weight", f"{_DECODER}embed_positions.weight"),
         *block_rows("decoder.blocks.{i}.", f"{_DECODER}layers.{{i}}.", _NAMES, cross=True),
         Row("decoder.norm.{p}", f"{_DECODER}layer_norm.{{p}}"),
-        Drop("proj_out.weight", "the embedding once more, to which it is tied"),
+        Row("decoder.head.weight", _OUTPUT),  # of an untied model
+        Drop(_OUTPUT, "the embedding once more, to which it is tied", equals=_TABLE),
     ),
 )
 
 # keys of their configuration and of their feature extractor, and the only values that ours can have
-_UNUSUAL = {"scale_embedding": False, "tie_word_embeddings": True}
-_UNUSUAL_SOUND = {"dither": 0.0, "padding_value": 0.0}
+_UNUSUAL = {"scale_embedding": False}
+_UNUSUAL_SOUND = {"feature_extractor_type": "WhisperFeatureExtractor", "dither": 0.0, "padding_value": 0.0}
+# keys of the feature extractor that count; that follow from those; and that say nothing about the numbers
+_SOUND = {
+    *("feature_size", "sampling_rate", "hop_length", "n_fft", "chunk_length"),
+    *("mel_filters", "n_samples", "nb_max_frames"),
+    *("padding_side", "return_attention_mask", "processor_class", "_processor_class", "do_normalize"),
+}
 
 _MAX_INITIAL_TIMESTAMP = 1.0  # seconds, in all published models
 
@@ -85,8 +94,9 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     Raises:
         ModelError: Something in it does not fit, or the vocabulary is missing.
     """
-    architecture = _read_structure(config, where=str(directory / CONFIG))
-    state = read_tensors(directory)
+    stated = config.get("tie_word_embeddings", True)
+    state, tied = settle_tied(read_tensors(directory), _TABLE, _OUTPUT, stated=bool(stated))
+    architecture = _read_structure(config, tied=tied, where=str(directory / CONFIG))
     if not without:
         check_embedding(state, TABLE, where=directory)
     model = whisper_model(architecture, directory, table=TABLE, state=state, without=without)
@@ -100,7 +110,7 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     )
 
 
-def _read_structure(config: Mapping[str, Any], *, where: str) -> SpeechConfig:
+def _read_structure(config: Mapping[str, Any], *, tied: bool, where: str) -> SpeechConfig:
     """Return our configuration. All but the numbers of heads have transformers' defaults."""
     check_stated(config, _UNUSUAL, where=where)
     width = config.get("d_model", 384)
@@ -125,6 +135,7 @@ def _read_structure(config: Mapping[str, Any], *, where: str) -> SpeechConfig:
     decoder = {
         **FIXED_TEXT,
         **shared,
+        "tied": tied,
         "vocab_size": config.get("vocab_size", 51865),
         "depth": config.get("decoder_layers", 4),
         "num_heads": require(config, "decoder_attention_heads", where=where),
@@ -144,6 +155,10 @@ def _read_sound(directory: Path, architecture: SpeechConfig) -> AudioPreprocessi
     if data is None:
         return whisper_sound(architecture)
     check_stated(data, _UNUSUAL_SOUND, where=str(path))
+    for name, value in data.items():
+        known = name in _SOUND or name in _UNUSUAL_SOUND or value is None or value is False
+        must = f"left out, as {_UNUSUAL_SOUND['feature_extractor_type']} does not have it"
+        check_value(known, name, must=must, value=short(value), where=str(path))
     seconds = data.get("chunk_length", 30)
     sound = AudioPreprocessing(
         sample_rate=data.get("sampling_rate", 16_000),
@@ -212,7 +227,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         "attention_dropout": encoder.attention_dropout,
         "activation_dropout": 0.0,
         "scale_embedding": False,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": decoder.tied,
         "decoder_start_token_id": decoder.start_token,
         "bos_token_id": decoder.end_token,
         "eos_token_id": decoder.end_token,

@@ -1,19 +1,23 @@
 """Find the directory of a model: shipped with the package, on disk, or downloaded from the Hugging Face Hub."""
 
+from glob import escape
 from pathlib import Path
 
 from ..errors import ModelError
 from ..registry import tasks
 from ..resources import shipped
+from .ct2_file import WEIGHTS as CT2
+from .tensor_files import INDEX, PICKLED, WEIGHTS, parts_of
 
 ORIGINALS = {".pth": "blip", ".pt": "whisper"}
 """The layouts in which a single file is a model, by its suffix."""
 
-# the files that any layout needs: repositories often hold the same weights in three formats
+# the files that any layout needs: repositories often hold the same weights in three formats, of which one is fetched
 _FILES = [
-    *("config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json"),
+    *("config.json", WEIGHTS, f"{WEIGHTS}{INDEX}", f"{PICKLED}{INDEX}"),
+    *("preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
-    "generation_config.json",
+    *("generation_config.json", "vocabulary.json", "vocabulary.txt"),
 ]
 
 
@@ -57,43 +61,29 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    # half a second, which a local model need not pay
-    from huggingface_hub import snapshot_download
+    from .hub_download import download
+    from .hub_errors import reason_of_failure
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_FILES))
+        directory = download(name, revision, _FILES)
+        if others := _other_weights(directory):
+            directory = download(name, revision, [*_FILES, *others])
+        return directory
+    except ModelError:
+        raise
     except Exception as error:  # the Hub's errors, a full disk, or an error of the HTTP library during the download
-        raise ModelError(_reason(error, name, revision)) from error
+        raise ModelError(reason_of_failure(error, name, revision)) from error
 
 
-def _reason(error: Exception, name: str, revision: str | None) -> str:
-    """Return why a download failed, and what to do."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+def _other_weights(directory: Path) -> list[str]:
+    """Return patterns of the files to download beside a repository's small ones: its weights, in one format.
 
-    url = f"https://huggingface.co/{name}"
-    offline = "HF_HUB_OFFLINE is set: unset it, or download the model once beforehand"
-    unreachable = "the Hugging Face Hub cannot be reached: check the spelling and the network"
-    reasons: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
-        # before its base class, RepositoryNotFoundError
-        (GatedRepoError, f"{name} is gated: accept its terms at {url}, then log in with `hf auth login`"),
-        (
-            (RepositoryNotFoundError, HFValidationError),
-            f"there is no model {name}: it is no directory here and not on the Hugging Face Hub: "
-            "check the spelling; if it is private, log in with `hf auth login`",
-        ),
-        (RevisionNotFoundError, f"{name} has no revision {revision}: see {url}/tree/main for those it has"),
-        (
-            LocalEntryNotFoundError,
-            f"{name} is no directory here and not in the local cache, and "
-            f"{offline if constants.HF_HUB_OFFLINE else unreachable}",
-        ),
-        (Exception, f"{name} could not be downloaded ({' '.join(str(error).split())}): try again"),
-    )
-    return next(reason for kinds, reason in reasons if isinstance(error, kinds))
+    Raises:
+        ModelError: The index of the weights lists files that do not lie beside it.
+    """
+    if (directory / WEIGHTS).exists():
+        return []
+    for name in (WEIGHTS, PICKLED):
+        if (index := directory / f"{name}{INDEX}").exists():
+            return [escape(part) for part in parts_of(index, Path(name).suffix)]
+    return [PICKLED, CT2]

@@ -1,39 +1,20 @@
-"""The JSON files of a model directory: read, checked against a configuration's fields, and written.
+"""The JSON files of a model directory: read, and checked against a configuration's fields.
 
 Whatever is wrong with a file is reported with its name and the key.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from ..checks import fits, name_of
 from ..errors import ModelError
+from ..text_files import read_json_file
+
+_LONGEST = 200  # characters of a value in a message
 
 _Config = TypeVar("_Config")
-
-
-@contextmanager
-def usable(what: str) -> Iterator[None]:
-    """Turn the errors of a value with an unexpected type into one that names the files.
-
-    Published files come in more shapes than can be listed.
-
-    Args:
-        what: The value, as well as it is known, for the message.
-
-    Raises:
-        ModelError: An error was raised within.
-    """
-    try:
-        yield
-    except ModelError:
-        raise
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ModelError(f"{what} cannot be used ({error!r})") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -43,11 +24,9 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: The file is missing, or holds something else.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json_file(path, strict=True, error=ModelError)
     except FileNotFoundError as error:
         raise ModelError(f"{path.parent} has no {path.name}: it is no model directory, or not all of one") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({error})") from error
     if not isinstance(data, dict):
         raise ModelError(f"{path} must hold a JSON object, but holds a {type(data).__name__} instead")
     return data
@@ -64,7 +43,9 @@ def check_value(holds: bool, name: str, *, must: str, value: object, where: str)
         where: The file.
     """
     if not holds:
-        raise ModelError(f"{where}: `{name}` must be {must}, but is {value} instead")
+        shown = str(value)  # a published file may have a text of any length
+        shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
+        raise ModelError(f"{where}: `{name}` must be {must}, but is {shown} instead")
 
 
 def read_part(config: Mapping[str, Any], name: str, *, where: str) -> Mapping[str, Any]:
@@ -133,8 +114,3 @@ def short(value: Any) -> str:
     """Return a value as messages show it."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write an object so that a person can read it and a diff shows one change a line."""
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
+from ..models.scores import SCORE_FUNCTIONS
 from ..registry import TaskSpec, load_part, model_kind, task_spec, tasks
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
 from .json_files import check_value, read_architecture, read_part, short, tuples
@@ -35,6 +36,11 @@ def _keys(spec: TaskSpec) -> set[str]:
     return keys | {name for name, is_there in optional.items() if is_there}
 
 
+def _stated(spec: TaskSpec) -> set[str]:
+    """Return the keys that are stated only where they are not at their defaults: a directory without them is older."""
+    return {"score_function"} if spec.scores_labels else set()
+
+
 def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read a directory of ours.
 
@@ -55,7 +61,7 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     if (task := config.get("task")) not in tasks():
         raise ModelError(f"{where}: `task` must be one of {', '.join(tasks())}, but is {task!r} instead")
     spec = task_spec(task)
-    if config.keys() != (keys := _keys(spec)):
+    if config.keys() - _stated(spec) != (keys := _keys(spec)):
         raise ModelError(
             f"{where} must have the keys {', '.join(sorted(keys))}, but has {', '.join(sorted(config))} instead"
         )
@@ -63,11 +69,16 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     are_names = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
     check_value(are_names, "labels", must="a list of names", value=short(labels), where=where)
     check_value(kind in spec.models, "kind", must=f"one of {', '.join(spec.models)}", value=short(kind), where=where)
+    function = config.get("score_function", "softmax")
+    known = function in SCORE_FUNCTIONS
+    check_value(
+        known, "score_function", must=f"one of {', '.join(SCORE_FUNCTIONS)}", value=short(function), where=where
+    )
     decoding, card = (read_part(config, name, where=where) for name in ("decoding", "card"))
     preprocessing = AudioPreprocessing if spec.reads == "audio" else ImagePreprocessing
     try:
         prepared = preprocessing.from_dict(read_part(config, "preprocessing", where=where))
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise ModelError(f"{where}: `preprocessing` cannot be used ({error})") from error
     architecture = read_architecture(config["architecture"], load_part(spec.models[kind].config), where=where)
     return ModelBundle(
@@ -76,6 +87,7 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
         model=build_model(architecture, directory, without=without),
         preprocessing=prepared,
         labels=tuple(labels),
+        score_function=function,
         decoding=read_decoding(decoding),
         card=dict(card),
     )
@@ -101,6 +113,8 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     }
     keys = _keys(task_spec(bundle.task))
     files = {CONFIG: {name: value for name, value in config.items() if name in keys}}
+    if bundle.score_function != "softmax" and "score_function" in _stated(task_spec(bundle.task)):
+        files[CONFIG]["score_function"] = bundle.score_function
     if bundle.tokenizer is not None:
         files[TOKENIZER] = json.loads(bundle.tokenizer.to_json())
     return files

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..attention.positions import resample_positions
 from ..checks import require
-from ..errors import ModelError
+from ..errors import ModelError, reading
 from ..inputs import Tokenizer
 from ..models.text_encoder import TextEncoder, TextEncoderConfig
 from ..models.vit import ViT
@@ -17,9 +17,10 @@ from .blip_text import FIXED_QUESTION, read_bert, text_rows
 from .bundle import CONFIG, check_vocabulary
 from .hf_common import check_stated, read_roles
 from .hub import locate
-from .json_files import read_architecture, read_json, usable
-from .state import load_into, read_tensors
+from .json_files import read_architecture, read_json
+from .state import load_into
 from .table import Drop, KeyTable
+from .tensor_files import read_tensors
 
 _TABLE = KeyTable(
     "hf-bert",
@@ -100,7 +101,7 @@ def load_text_encoder(
     config = read_json(directory / CONFIG) if directory.is_dir() else {}
     if (kind := config.get("model_type")) != "bert":
         raise ModelError(f"{where}: `model_type` must be bert, but is {kind} instead: name the directory of a BERT")
-    with usable(f"{directory}: a value in its files"):
+    with reading(str(directory), "a BERT", error=ModelError):
         check_stated(config, _UNUSUAL, where=where)
         vocab_size = config.get("vocab_size", 30522)
         tokenizer = Tokenizer.load(directory)

@@ -1,13 +1,11 @@
-"""Read a model's tensors from a file, load them into a model, and write them.
+"""Load a model's tensors into a model, and write them; `tensor_files` reads them.
 
 All keys, shapes and types must fit; where they do not, the error shows a `-`/`+` diff.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from types import MappingProxyType
 from typing import Any
 
@@ -18,77 +16,7 @@ from ..checks import require
 from ..errors import ModelError
 from .table import KeyTable
 
-WEIGHTS = "model.safetensors"
 _MAX_LINES = 20  # of a diff: a wrong architecture differs everywhere, and the first lines are enough
-
-
-def read_tensors(directory: Path) -> dict[str, Tensor]:
-    """Read the tensors of a model directory, floating ones as float32.
-
-    Raises:
-        ModelError: There is no safetensors file, or it is damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    path = directory / WEIGHTS
-    if not path.is_file():
-        raise ModelError(_no_weights(directory))
-    state: dict[str, Tensor] = {}
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            for key in file.keys():  # noqa: SIM118 - not a dict
-                tensor = file.get_tensor(key)
-                # a copy: the file is memory-mapped, and its tensors change when it does
-                state[key] = tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is damaged ({error}): download or save it again") from error
-    return state
-
-
-def _no_weights(directory: Path) -> str:
-    if (directory / f"{WEIGHTS}.index.json").is_file():
-        return f"{directory} has its weights in several files, which is not supported: save it as one {WEIGHTS}"
-    pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern))
-    found = f", only {pickled[0]}, which is never unpickled because that can run any code" if pickled else ""
-    return (
-        f"{directory} has no {WEIGHTS}{found}: save it as safetensors first, e.g. with transformers' or timm's "
-        "own export"
-    )
-
-
-def read_pickled(path: Path, *, under: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the tensors of a file that torch pickled, floating ones as float32, without running code from it.
-
-    Args:
-        path: The file.
-        under: The key of the tensors, if they are not the whole of the file.
-
-    Returns:
-        The tensors, and the values beside that key; the latter are empty where the tensors are the whole.
-
-    Raises:
-        ModelError: The file is damaged, holds something else, or needs code to be read.
-    """
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise ModelError(
-            f"{path} is damaged, or holds more than tensors, which is never unpickled because that can run any code: "
-            f"save its `{under}` alone with torch.save first"
-        ) from error
-    except Exception as error:  # torch raises errors of many types for a truncated file
-        # its first sentence: the rest is guesses; for an empty file it has no text
-        reason = re.split(r"\.\s|\n", str(error))[0].rstrip(".") or "it ends too soon"
-        raise ModelError(f"{path} is damaged or cannot be read ({reason}): download or save it again") from error
-    state = data.get(under, data) if isinstance(data, dict) else data
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ModelError(
-            f"{path} must hold tensors by name, alone or under `{under}`, but holds something else instead"
-        )
-    tensors = {
-        key: tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype) for key, tensor in state.items()
-    }
-    return tensors, {} if state is data else {key: value for key, value in data.items() if key != under}
 
 
 def write_tensors(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
@@ -99,7 +27,7 @@ def write_tensors(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -
     """
     from safetensors.torch import save_file
 
-    save_file(_as_dtype(state, dtype), path, metadata={"format": "pt"})  # without which transformers refuses it
+    save_file(as_dtype(state, dtype), path, metadata={"format": "pt"})  # without which transformers refuses it
 
 
 def write_pickled(
@@ -122,10 +50,15 @@ def write_pickled(
     Raises:
         ModelError: A tensor has values that `dtype` cannot hold, or NaN or infinite ones.
     """
-    torch.save({**beside, under: _as_dtype(state, dtype)}, path)
+    torch.save({**beside, under: as_dtype(state, dtype)}, path)
 
 
-def _as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+def as_dtype(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return a state as it is written: on the CPU, floating tensors as `dtype`.
+
+    Raises:
+        ModelError: A tensor has values that `dtype` cannot hold, or NaN or infinite ones.
+    """
     require(dtype in (torch.float32, torch.float16), "dtype", must="float32 or float16", value=dtype)
     result: dict[str, Tensor] = {}
     for key, tensor in state.items():
@@ -166,16 +99,52 @@ def load_into(
     Raises:
         ModelError: With a diff in the keys of the file: `-` is needed, `+` is found.
     """
-    ours = model.state_dict()
-    needed = ours if table is None else table.to_theirs(ours)
-    found = {key: tensor for key, tensor in state.items() if table is None or not table.drops(key)}
-    if diff := difference(needed, found):
-        raise ModelError("\n".join([f"{where} does not fit its architecture (- needed, + found):", *diff]))
+    ours, found = model.state_dict(), check_fit(model, state, table=table, where=where)
     for key, tensor in found.items():
         if bad := _not_finite(tensor):
             raise ModelError(f"{where}: {key} has {bad}; the file is unusable")
     tensors = dict(found) if table is None else table.to_ours(found, ours)
     model.load_state_dict(tensors, strict=True, assign=True)
+
+
+def check_fit(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    table: KeyTable | None = None,
+    where: str,
+    without: Sequence[str] = (),
+) -> dict[str, Tensor]:
+    """Return the tensors of a state that a model loads, once none is missing, left over, or of another shape or type.
+
+    Args:
+        model: The model; on the meta device, nothing of its sizes has been allocated.
+        state: Tensors under our keys, or under those of `table`.
+        table: The layout of `state`; our own where None.
+        where: The file, for messages.
+        without: Tensors of ours that the state need not have.
+
+    Raises:
+        ModelError: With a diff in the keys of the file: `-` is needed, `+` is found.
+    """
+    ours = {key: tensor for key, tensor in model.state_dict().items() if key not in without}
+    needed = ours if table is None else table.to_theirs(ours)
+    others = set(without) if table is None else {name for key in without for name in _names(table, key)}
+    found = {key: tensor for key, tensor in state.items() if key in needed or table is None or not table.drops(key)}
+    found = {key: tensor for key, tensor in found.items() if key in needed or key not in others}
+    if table is not None:
+        table.check_dropped(state, {*needed, *others}, where=where)
+    if diff := difference(needed, found):
+        raise ModelError("\n".join([f"{where} does not fit its architecture (- needed, + found):", *diff]))
+    return found
+
+
+def _names(table: KeyTable, key: str) -> tuple[str, ...]:
+    """Return their keys for one of ours; none where the layout has no such tensor."""
+    try:
+        return table.names(key)[0]
+    except ModelError:
+        return ()
 
 
 def difference(needed: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Sequence[str]:
@@ -194,5 +163,7 @@ def _describe(key: str, state: Mapping[str, Tensor]) -> str:
     if key not in state:
         return ""
     tensor = state[key]
+    if not isinstance(tensor, Tensor):
+        return f"{key} {type(tensor).__name__}"
     kind = "" if tensor.is_floating_point() else f" {str(tensor.dtype).removeprefix('torch.')}"
     return f"{key} {list(tensor.shape)}{kind}"

@@ -5,7 +5,7 @@ Source: torchtune's invertible key maps, big_vision's `-`/`+` diff.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -71,6 +71,10 @@ class Drop:
     why: str
     """Why the results are the same without it."""
 
+    equals: str | Callable[[Tensor], bool] | None = None
+    """What must hold for that, which is checked on loading: it equals the tensor under this key of theirs, where the
+    file has both; or the test of its values."""
+
 
 @dataclass(frozen=True)
 class KeyTable:
@@ -97,6 +101,32 @@ class KeyTable:
         """Return whether a key of theirs is ignored on purpose."""
         return any(isinstance(row, Drop) and _pattern(row.theirs).fullmatch(theirs) for row in self.rows)
 
+    def check_dropped(self, state: Mapping[str, Tensor], needed: Collection[str], *, where: str) -> None:
+        """Check that the tensors that are ignored on loading are what the table says of them.
+
+        Args:
+            state: A state of theirs.
+            needed: The keys that are not ignored, though a row says so: a model may have a table of its own.
+            where: The file, for messages.
+
+        Raises:
+            ModelError: One is not, and the results would differ without it.
+        """
+        for row in self.rows:
+            if not isinstance(row, Drop) or row.equals is None:
+                continue
+            for key in filter(_pattern(row.theirs).fullmatch, state.keys() - set(needed)):
+                if isinstance(row.equals, str):
+                    holds = row.equals not in state or torch.equal(state[key], state[row.equals])
+                    must = f"equal to {row.equals}"
+                else:
+                    holds, must = row.equals(state[key]), f"as in every model of this layout ({row.why})"
+                if not holds:
+                    raise ModelError(
+                        f"{where}: the tensor {key} must be {must}, but has other values instead, which this layout "
+                        "cannot use. Export the model again."
+                    )
+
     def to_theirs(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Convert a state of ours to their keys."""
         rows = ((tensor, *self.names(ours)) for ours, tensor in state.items())
@@ -110,6 +140,16 @@ class KeyTable:
         """Convert a state of theirs, which must have all that is needed, to these keys of ours."""
         rows = ((ours, *self.names(ours)) for ours in keys)
         return {ours: transform.join([state[name] for name in names]) for ours, names, transform in rows}
+
+
+def counts(tensor: Tensor) -> bool:
+    """Return whether a tensor counts from 0 along its last axis, as tables of position indices do."""
+    return torch.equal(tensor, torch.arange(tensor.shape[-1], dtype=tensor.dtype).expand_as(tensor))
+
+
+def is_causal(tensor: Tensor) -> bool:
+    """Return whether a tensor is a causal mask: true, or 1, up to and on the diagonal."""
+    return tensor.ndim >= 2 and torch.equal(tensor != 0, torch.ones_like(tensor, dtype=torch.bool).tril())
 
 
 @cache

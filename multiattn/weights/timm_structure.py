@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ModelError
+from ..errors import ModelError, reason_of
 from ..models.vit import ViTConfig
 
 _POOLS = {"token": "class", "avg": "mean"}  # theirs to ours
@@ -30,8 +30,8 @@ def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
     try:
         with torch.device("meta"):
             return timm.create_model(name, pretrained=False, **arguments)
-    except (RuntimeError, AssertionError, ArithmeticError, TypeError, ValueError, KeyError) as error:
-        raise ModelError(f"{where}: timm cannot build this model ({error})") from error
+    except Exception as error:  # timm has no errors of its own
+        raise ModelError(f"{where}: timm cannot build this model ({reason_of(error)})") from error
 
 
 def read_structure(model: Any, *, where: str) -> ViTConfig:
@@ -169,10 +169,10 @@ def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:
         "final_norm": config.final_norm or config.pool_norm,
         "fc_norm": config.pool_norm,
         "act_layer": _ACTIVATIONS[config.activation],
+        "in_chans": None if config.in_channels == 3 else config.in_channels,
     }
     arguments = {key: value for key, value in arguments.items() if value is not None}
-    extra = {"num_classes": config.num_classes, "in_chans": config.in_channels}
-    built = read_structure(on_meta(name, where="saving", **arguments, **extra), where="saving")
+    built = read_structure(on_meta(name, where="saving", **arguments, num_classes=config.num_classes), where="saving")
     # no published layout states what only training uses
     wanted = replace(
         config,

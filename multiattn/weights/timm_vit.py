@@ -1,7 +1,8 @@
 """timm's layout for vision transformers, read and written.
 
 `config.json` names one of timm's architectures and its arguments; `timm_structure` translates these to our
-configuration.
+configuration. timm does not state what the outputs mean: `config.json` may have transformers' `problem_type`, which
+timm ignores; without it, several outputs are a softmax, and one is a sigmoid.
 """
 
 import math
@@ -14,8 +15,12 @@ from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing
 from ..models.vit import ViT
 from .bundle import CONFIG, Layout, ModelBundle, build_model
+from .hf_pictures import per_channel
+from .hf_vit import read_score_function, write_score_function
 from .json_files import read_part
+from .sizes import check_numbers
 from .table import KeyTable, Row
+from .tensor_files import read_tensors
 from .timm_structure import on_meta, read_structure, write_structure
 
 NAME = "timm"
@@ -62,19 +67,27 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
     pool = config.get("global_pool")
     # older exports state the pooling only here, which timm ignores
     overrides = {"global_pool": pool} if pool and "global_pool" not in arguments else {}
+    state = read_tensors(directory)
+    check_numbers({**arguments, "num_classes": config.get("num_classes")}, state, where=where)
     reference = on_meta(f"local-dir:{directory}", where=str(directory), **overrides)
     architecture = read_structure(reference, where=str(directory))
     pretrained_cfg = dict(reference.pretrained_cfg)
+    labels = _read_labels(pretrained_cfg, architecture.num_classes)
     return ModelBundle(
         task="classify",
-        model=build_model(architecture, directory, table=TABLE),
-        preprocessing=_read_preprocessing(pretrained_cfg, architecture.image_size, where=where),
-        labels=_read_labels(pretrained_cfg, architecture.num_classes),
+        model=build_model(architecture, directory, table=TABLE, state=state),
+        preprocessing=_read_preprocessing(
+            pretrained_cfg, architecture.image_size, channels=architecture.in_channels, where=where
+        ),
+        labels=labels,
+        score_function=read_score_function(config, len(labels), where=where),
         card={"architecture": config["architecture"], "tag": pretrained_cfg.get("tag") or ""},
     )
 
 
-def _read_preprocessing(config: Mapping[str, Any], size: tuple[int, int], *, where: str) -> ImagePreprocessing:
+def _read_preprocessing(
+    config: Mapping[str, Any], size: tuple[int, int], *, channels: int = 3, where: str
+) -> ImagePreprocessing:
     """Return the evaluation transform. Source: timm.data.transforms_factory.transforms_imagenet_eval."""
     from timm.data.config import resolve_data_config
 
@@ -95,9 +108,17 @@ def _read_preprocessing(config: Mapping[str, Any], size: tuple[int, int], *, whe
         size=size,
         resize_to=resize_to,
         interpolation=data["interpolation"],
-        mean=tuple(data["mean"]),
-        std=tuple(data["std"]),
+        mean=_per_channel(data["mean"], channels, name="mean", where=where),
+        std=_per_channel(data["std"], channels, name="std", where=where),
     )
+
+
+def _per_channel(value: Any, channels: int, *, name: str, where: str) -> tuple[float, ...]:
+    """Return a number for each channel; their mean where there are others. Source: timm.data.model_config."""
+    numbers = value if isinstance(value, list | tuple) else (value,)
+    if len(numbers) not in (1, channels):
+        numbers = (sum(numbers) / len(numbers),)
+    return per_channel(numbers, channels, name=name, where=where)
 
 
 def _read_labels(config: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
@@ -129,6 +150,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         "num_features": architecture.dim,
         "global_pool": arguments["global_pool"],
         "label_names": list(bundle.labels),
+        **write_score_function(bundle.score_function),
         "model_args": arguments,
         "pretrained_cfg": {
             **_write_preprocessing(bundle.pictures),
@@ -151,7 +173,7 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
         raise unsaid
     scaled = (resize_to, resize_to) if isinstance(resize_to, int) else resize_to
     result = {
-        "input_size": [3, *size],
+        "input_size": [preprocessing.channels, *size],
         "interpolation": preprocessing.interpolation,
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),
@@ -159,7 +181,7 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
         "crop_mode": "center" if isinstance(resize_to, int) else "squash",
     }
     try:
-        says = _read_preprocessing(result, size, where="saving")
+        says = _read_preprocessing(result, size, channels=preprocessing.channels, where="saving")
     except ModelError:
         says = None
     if says != replace(preprocessing, rescale=1 / 255):

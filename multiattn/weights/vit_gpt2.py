@@ -9,13 +9,25 @@ from ..inputs import Tokenizer
 from ..models.captioner import Captioner, CaptionerConfig
 from . import hf_vit
 from .bundle import CONFIG, Layout, ModelBundle, build_model, states
-from .hf_common import TEXT, VISION, check_fixed, check_stated, describe_text, read_activation, read_decoding, require
+from .hf_common import (
+    TEXT,
+    VISION,
+    check_fixed,
+    check_stated,
+    describe_text,
+    read_activation,
+    read_decoding,
+    require,
+    settle_tied,
+)
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_architecture, read_part
-from .table import TRANSPOSE, Drop, KeyTable, Row
+from .table import TRANSPOSE, Drop, KeyTable, Row, is_causal
+from .tensor_files import read_tensors
 
 NAME = "vit-gpt2"
 
+_TABLE, _OUTPUT = "decoder.transformer.wte.weight", "decoder.lm_head.weight"
 _LAYER, _BLOCK = "decoder.transformer.h.{i}.", "decoder.blocks.{i}."
 # GPT-2 keeps its linear maps transposed
 _LINEAR = {
@@ -33,7 +45,7 @@ TABLE = KeyTable(
     (
         *hf_vit.rows("encoder.", "encoder."),
         Row("bridge.{p}", "enc_to_dec_proj.{p}"),
-        Row("decoder.embedding.weight", "decoder.transformer.wte.weight"),
+        Row("decoder.embedding.weight", _TABLE),
         Row("decoder.positions.weight", "decoder.transformer.wpe.weight"),
         Row(f"{_BLOCK}norm1.{{p}}", f"{_LAYER}ln_1.{{p}}"),
         Row(f"{_BLOCK}cross_norm.{{p}}", f"{_LAYER}ln_cross_attn.{{p}}"),
@@ -41,11 +53,13 @@ TABLE = KeyTable(
         *(Row(f"{_BLOCK}{ours}.weight", f"{_LAYER}{theirs}.weight", TRANSPOSE) for ours, theirs in _LINEAR.items()),
         *(Row(f"{_BLOCK}{ours}.bias", f"{_LAYER}{theirs}.bias") for ours, theirs in _LINEAR.items()),
         Row("decoder.norm.{p}", "decoder.transformer.ln_f.{p}"),
-        Drop("decoder.lm_head.weight", "the embedding's table once more, to which it is tied"),
+        Row("decoder.head.weight", _OUTPUT),  # of an untied model
+        Drop(_OUTPUT, "the embedding's table once more, to which it is tied", equals=_TABLE),
+        Drop(f"{_LAYER}attn.bias", "the causal mask, which is always the same", equals=is_causal),
+        Drop(f"{_LAYER}crossattention.bias", "a causal mask, which a cross-attention does not use"),
         *(
-            Drop(f"{_LAYER}{part}.{name}", "the causal mask, which is always the same")
+            Drop(f"{_LAYER}{part}.masked_bias", "the score of what is masked", equals=lambda value: bool(value <= -1e4))
             for part in ("attn", "crossattention")
-            for name in ("bias", "masked_bias")
         ),
     ),
 )
@@ -58,12 +72,10 @@ _FIXED = {
     "final_norm": True,
     "head": "plain",
     "head_bias": False,
-    "tied": True,
 }
 # keys of theirs, and the only values that ours can have
 _UNUSUAL = {
     "add_cross_attention": True,
-    "tie_word_embeddings": True,
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
 }
@@ -80,17 +92,20 @@ def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
         kind = read_part(config, part, where=str(path)).get("model_type")
         if kind != wanted:
             raise ModelError(f"{path}: `model_type` of the {part} must be {wanted}, but is {kind} instead")
+    stated = config["decoder"].get("tie_word_embeddings", True)
+    state, tied = settle_tied(read_tensors(directory), _TABLE, _OUTPUT, stated=bool(stated))
+    architecture = _read_structure(config, tied=tied, where=str(path))
     return ModelBundle(
         task="caption",
         tokenizer=Tokenizer.load(directory),
-        model=build_model(_read_structure(config, where=str(path)), directory, table=TABLE),
-        preprocessing=read_preprocessing(directory),
+        model=build_model(architecture, directory, table=TABLE, state=state),
+        preprocessing=read_preprocessing(directory, channels=architecture.encoder.in_channels),
         decoding=read_decoding(directory, config),
         card={"architecture": "VisionEncoderDecoderModel"},
     )
 
 
-def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig:
+def _read_structure(config: Mapping[str, Any], *, tied: bool, where: str) -> CaptionerConfig:
     """Return our configuration. All but the numbers of heads have transformers' defaults."""
     text, vision = config["decoder"], config["encoder"]
     check_stated(text, _UNUSUAL, where=where, of="decoder")
@@ -99,6 +114,7 @@ def _read_structure(config: Mapping[str, Any], *, where: str) -> CaptionerConfig
     width = text.get("n_embd", 768)
     decoder = {
         **_FIXED,
+        "tied": tied,
         "vocab_size": text.get("vocab_size", 50257),
         "dim": width,
         "depth": text.get("n_layer", 12),
@@ -155,6 +171,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         "eos_token_id": decoder.end_token,
         "is_decoder": True,
         "add_cross_attention": True,
+        "tie_word_embeddings": decoder.tied,
     }
     return {
         CONFIG: {

@@ -17,19 +17,22 @@ from ..inputs.speech_tokens import not_speech
 from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, states
 from .hf_common import TEXT, check_fixed
-from .json_files import read_architecture, read_part, short
+from .json_files import check_value, read_architecture, read_part, short
 from .own import read_decoding
-from .state import read_pickled, write_pickled
+from .state import write_pickled
 from .table import KeyTable, Row
+from .tensor_files import read_pickled
 from .whisper_common import (
     FIXED_SOUND,
     FIXED_TEXT,
     SOUND,
+    TOKEN_FIELDS,
     block_rows,
     check_embedding,
     check_structure,
     published_heads,
     read_tokenizer,
+    special_tokens,
     tokens_of,
     whisper_model,
     whisper_sound,
@@ -41,8 +44,6 @@ _TENSORS, _SIZES = "model_state_dict", "dims"  # the keys of the file
 # stated in their code, or nowhere because only training uses it
 _FIXED = {"activation": "gelu", "dropout": 0.0, "attention_dropout": 0.0}
 _FIXED_HEARING = {"sample_rate": 16_000, "window": 400, "hop": 160}
-_ROLES = {"start_token": "<|startoftranscript|>", "end_token": "<|endoftext|>"}
-_ENDS = {51864: 50256, 51865: 50257, 51866: 50257}  # end token of each published vocabulary, by its size
 # sizes by their names in the file: the part of our configuration, and its field
 _FIELDS = {
     "n_mels": ("encoder", "mels"),
@@ -105,15 +106,22 @@ def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> 
     sizes = _read_sizes(beside.get(_SIZES), where=str(file))
     vocab_size = sizes["decoder"]["vocab_size"]
     if not without:
-        check_embedding(state, TABLE, where=file)
+        rows = check_embedding(state, TABLE, where=file)
+        check_value(
+            vocab_size == rows,
+            "n_vocab",
+            must=f"{rows}, as the embedding has",
+            value=short(vocab_size),
+            where=str(file),
+        )
     tokenizer = None if without else read_tokenizer(file, vocab_size)
-    tokens = dict(read_part(config, "tokens", where=where)) or _read_tokens(tokenizer, vocab_size, where=str(file))
+    tokens = dict(read_part(config, "tokens", where=where)) or special_tokens(tokenizer, vocab_size, where=str(file))
     width = sizes["encoder"]["dim"]
     shared = {"mlp_dim": 4 * width, **_FIXED}
     architecture = read_architecture(
         {
             "encoder": {**FIXED_SOUND, **shared, **sizes["encoder"]},
-            "decoder": {**FIXED_TEXT, **shared, **sizes["decoder"], **tokens, "context_dim": width},
+            "decoder": {**FIXED_TEXT, "tied": True, **shared, **sizes["decoder"], **tokens, "context_dim": width},
         },
         SpeechConfig,
         where=str(file),
@@ -142,20 +150,6 @@ def _read_sizes(dims: Any, *, where: str) -> dict[str, dict[str, int]]:
     }
 
 
-def _read_tokens(tokenizer: Tokenizer | None, vocab_size: int, *, where: str) -> dict[str, int]:
-    """Return the special tokens: by name, or those of the published vocabularies where none was read."""
-    if tokenizer is not None:
-        found = {field: tokenizer.id_of(name) for field, name in _ROLES.items()}
-    else:
-        end = _ENDS.get(vocab_size)
-        found = {"start_token": None if end is None else end + 1, "end_token": end}
-    tokens = {field: token for field, token in found.items() if token is not None}
-    for field, name in _ROLES.items():
-        if field not in tokens:
-            raise ModelError(f"{where}: {name} cannot be told, for the vocabulary is not one of Whisper's")
-    return {**tokens, "pad_token": tokens["end_token"]}
-
-
 def _published_decoding(tokenizer: Tokenizer | None, architecture: SpeechConfig) -> dict[str, Any]:
     """Return the options of openai-whisper. Source: its decoding.py (`DecodingOptions`)."""
     heads = published_heads(architecture)
@@ -177,12 +171,13 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     architecture, instead = bundle.require(SpeechRecognizer).config, "hf-whisper or multiattn"
     for part, of in ((architecture.encoder, SOUND), (architecture.decoder, TEXT)):
         check_fixed(part, {**_FIXED, "mlp_dim": 4 * part.dim}, NAME, of=of, instead=instead)
+    check_fixed(architecture.decoder, {"tied": True}, NAME, of=TEXT, instead=instead)
     check_fixed(bundle.sound, _FIXED_HEARING, NAME, of="preprocessing", instead=instead)
     return {
         CONFIG: {  # keys of ours: the original states these in its code
             "format": NAME,
             "decoding": bundle.decoding,
-            "tokens": {field: getattr(architecture.decoder, field) for field in (*_ROLES, "pad_token")},
+            "tokens": {field: getattr(architecture.decoder, field) for field in TOKEN_FIELDS},
         },
         TOKENIZER: json.loads(bundle.vocabulary.to_json()),
     }

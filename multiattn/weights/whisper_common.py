@@ -68,6 +68,14 @@ def block_rows(ours: str, theirs: str, names: Mapping[str, str], *, cross: bool 
     )
 
 
+TOKEN_NAMES = {"start_token": "<|startoftranscript|>", "end_token": "<|endoftext|>"}
+"""The names of the special tokens that a decoder's configuration states, by the names of its fields."""
+
+TOKEN_FIELDS = (*TOKEN_NAMES, "pad_token")
+"""All such fields; there is no token of its own for padding."""
+
+_ENDS = {51864: 50256, 51865: 50257, 51866: 50257}  # end token of each published vocabulary, by its size
+
 # fields of ours that neither layout can express, and their values in all its models
 FIXED_SOUND: dict[str, Any] = {
     "strides": (1, 2),
@@ -85,7 +93,6 @@ FIXED_TEXT: dict[str, Any] = {
     "final_norm": True,
     "head": "plain",
     "head_bias": False,
-    "tied": True,
 }
 _FIXED_WHOLE = {"ctc": False, "context": "all"}
 
@@ -150,8 +157,8 @@ def whisper_sound(architecture: SpeechConfig) -> AudioPreprocessing:
     return AudioPreprocessing(mels=architecture.encoder.mels, pad_to=seconds, max_seconds=seconds)
 
 
-def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path) -> None:
-    """Check that the weights have the embedding, before the vocabulary is read.
+def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path) -> int:
+    """Check that the weights have the embedding, before the vocabulary is read, and return its number of rows.
 
     Raises:
         ModelError: They do not; the message says what to do.
@@ -162,6 +169,7 @@ def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path
             f"{where} lacks the tensor {embedding}, the table of the vocabulary, without which the model cannot write: "
             f"take a copy that has it, or {_NEW.format(where=where)}"
         )
+    return len(state[embedding])
 
 
 def whisper_model(
@@ -200,3 +208,26 @@ def tokens_of(tokenizer: Tokenizer, architecture: SpeechConfig) -> SpeechTokens:
     """Return the special tokens of a vocabulary."""
     text = architecture.decoder
     return SpeechTokens.of(tokenizer, start=text.start_token, end=text.end_token, vocab_size=text.vocab_size)
+
+
+def special_tokens(tokenizer: Tokenizer | None, vocab_size: int, *, where: str) -> dict[str, int]:
+    """Return the special tokens that a decoder's configuration states, by the names of its fields.
+
+    Args:
+        tokenizer: The vocabulary; the tokens are those of the published ones where None.
+        vocab_size: Rows of the embedding.
+        where: The file, for messages.
+
+    Raises:
+        ModelError: It is not one of Whisper's.
+    """
+    if tokenizer is not None:
+        found = {field: tokenizer.id_of(name) for field, name in TOKEN_NAMES.items()}
+    else:
+        end = _ENDS.get(vocab_size)
+        found = {"start_token": None if end is None else end + 1, "end_token": end}
+    tokens = {field: token for field, token in found.items() if token is not None}
+    for field, name in TOKEN_NAMES.items():
+        if field not in tokens:
+            raise ModelError(f"{where}: {name} cannot be told, for the vocabulary is not one of Whisper's")
+    return {**tokens, "pad_token": tokens["end_token"]}

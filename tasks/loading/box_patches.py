@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image
 
 from multiattn.data.questions import Box, Question, QuestionRecords
+from multiattn.errors import InputError
+from multiattn.inputs.image import read_size
 from multiattn.maps.pointing import centers_within
 
 from .tokens import TokenRows
@@ -68,7 +69,7 @@ class BoxPatches:
 def _size(path: Path) -> tuple[int, int] | None:
     """Width and height; None for a picture that cannot be opened: it is named and skipped when it is read."""
     try:
-        with Image.open(path) as picture:
-            return picture.size
-    except OSError:
+        height, width = read_size(path)
+    except InputError:
         return None
+    return width, height

@@ -24,7 +24,7 @@ from .tokens import TokenRows, padded, with_ends
 class CaptionBatch(NamedTuple):
     """A batch of the captioning task. Row r of the tokens belongs to picture r // g."""
 
-    images: Float32[Tensor, "b 3 h w"] | None
+    images: Float32[Tensor, "b c h w"] | None
     """None where there are features."""
 
     features: Float16[Tensor, "b m D"] | None

@@ -6,7 +6,6 @@ For each view (plain and mirrored pictures; recordings at each speed) it holds t
 progress. N items; m rows of an item, one for each token or frame; D width.
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from multiattn.errors import InputError, ModelError
+from multiattn.writing import FolderLock, naming, remove_parts, write_text
 
 from ..parts import TRAINING_ONLY
 from ..seeding import seed_for
@@ -104,16 +104,14 @@ class _Progress:
             content = json.loads((folder / f"{view}.json").read_text(encoding="utf-8"))
             unreadable = {int(index): reason for index, reason in content["unreadable"].items()}
             return cls(content["done"], unreadable, content.get("rows", []), content.get("counts", []))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return cls(0, {})
 
     def save(self, folder: Path, view: str) -> None:
         """Replace the file in one step."""
         always = ("done", "unreadable")
         text = json.dumps({name: value for name, value in asdict(self).items() if value or name in always})
-        part = folder / f"{view}.json.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(folder / f"{view}.json")
+        write_text(folder / f"{view}.json", text)
 
 
 class FeatureStore:
@@ -147,16 +145,20 @@ class FeatureStore:
             ModelError: The features are not finite in float16.
         """
         was_training = encoder.training
+        lock: FolderLock | None = None
         encoder.eval()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / "lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # the system releases the lock of a process that is killed
-                for view in self.views:
-                    self._compute(view, encoder, batch_size=batch_size, num_workers=num_workers)
+            lock = FolderLock(self.folder, subject=f"the features' folder {self.folder}", wait=True)
+            remove_parts(self.folder)
+            for view in self.views:
+                self._compute(view, encoder, batch_size=batch_size, num_workers=num_workers)
         except OSError as error:
-            raise InputError(f"{self.folder}: features cannot be kept here: {error.strerror}.") from error
+            where = error.filename or self.folder
+            raise InputError(f"{where}: features cannot be kept here: {error.strerror}.") from error
         finally:
+            if lock is not None:
+                lock.release()
             encoder.train(was_training)
 
     def drawn_view(self, *draw: int) -> str:
@@ -218,7 +220,7 @@ class FeatureStore:
         )
         started, first = time.monotonic(), state.done
         saved = told = started
-        with file.open("r+b" if state.done else "wb") as stream:
+        with naming(file), file.open("r+b" if state.done else "wb") as stream:
             stream.write(self._header())
             stream.seek(self._end(state))
             stream.truncate()

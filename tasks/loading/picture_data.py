@@ -68,7 +68,7 @@ class ImageTextData(TextData[ImageNeedsT], Generic[ImageNeedsT]):
     def shape(self) -> tuple[int, ...]:
         """The shape of one image, or of one image's features."""
         if not self._stores:
-            return (3, *self.needs.preprocessing.size)
+            return (self.needs.preprocessing.channels, *self.needs.preprocessing.size)
         encoding = next(iter(self._stores.values())).encoding
         assert encoding.rows is not None
         return (encoding.rows, encoding.width)

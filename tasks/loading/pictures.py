@@ -27,13 +27,13 @@ from .transforms import Transform
 T = TypeVar("T")
 
 Sample = readable.Sample[Tensor]
-"""A picture `[3, h, w]`, or the features that an encoder made of it, `[m, D]`."""
+"""A picture `[c, h, w]`, or the features that an encoder made of it, `[m, D]`."""
 
 
 class ImageBatch(NamedTuple):
     """A batch of the classification task."""
 
-    images: Float32[Tensor, "b 3 h w"]
+    images: Float32[Tensor, "b c h w"]
     labels: Int64[Tensor, " b"]
     indices: Int64[Tensor, " b"]
     """The index of each picture in the split's records."""
@@ -42,9 +42,9 @@ class ImageBatch(NamedTuple):
     """File and reason of each picture that could not be read while this batch was made."""
 
 
-def collate_pictures(samples: Sequence[Sample], *, size: tuple[int, int]) -> ImageBatch:
+def collate_pictures(samples: Sequence[Sample], *, size: tuple[int, int], channels: int = 3) -> ImageBatch:
     """Stack pictures of this size into a batch, without those that could not be read; perhaps an empty one."""
-    images, _ = stacked(samples, (3, *size), of_features=False)
+    images, _ = stacked(samples, (channels, *size), of_features=False)
     assert images is not None
     labels = torch.tensor([sample.label for sample in samples if sample.content is not None], dtype=torch.int64)
     return ImageBatch(images, labels, positions_of(samples), unreadable_of(samples))
@@ -52,7 +52,7 @@ def collate_pictures(samples: Sequence[Sample], *, size: tuple[int, int]) -> Ima
 
 def stacked(
     samples: Sequence[Sample], shape: Sequence[int], *, of_features: bool
-) -> tuple[Float32[Tensor, "b 3 h w"] | None, Float16[Tensor, "b m D"] | None]:
+) -> tuple[Float32[Tensor, "b c h w"] | None, Float16[Tensor, "b m D"] | None]:
     """Stack the pictures, or the features, of the samples that could be read.
 
     Args:
@@ -117,7 +117,7 @@ class TrainingPictures(Items[Tensor]):
         self.transform = transform
         self._cache = None if cache_side is None else _decode_all(records, cache_side)
 
-    def read(self, index: int, draw: tuple[int, ...]) -> Float32[Tensor, "3 h w"]:
+    def read(self, index: int, draw: tuple[int, ...]) -> Float32[Tensor, "c h w"]:
         """The picture as an epoch sees it."""
         picture = self._picture(index)
         seed_item(*draw)
@@ -139,7 +139,7 @@ class EvaluationPictures(Items[Tensor]):
         super().__init__(records)
         self.preprocessing, self.mirrored = preprocessing, mirrored
 
-    def read(self, index: int, draw: tuple[int, ...]) -> Float32[Tensor, "3 h w"]:
+    def read(self, index: int, draw: tuple[int, ...]) -> Float32[Tensor, "c h w"]:
         """The picture at an index."""
         picture = load_image(self.records.items[index][0])
         if self.mirrored:

@@ -28,7 +28,7 @@ from .tokens import TokenRows, is_known, known_tokens, padded, with_ends
 class AnswerBatch(NamedTuple):
     """A batch of the answering task. Row r belongs to picture r // g."""
 
-    images: Float32[Tensor, "b 3 h w"] | None
+    images: Float32[Tensor, "b c h w"] | None
     """None where there are features."""
 
     features: Float16[Tensor, "b m D"] | None

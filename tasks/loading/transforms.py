@@ -21,8 +21,9 @@ from torchvision.transforms import InterpolationMode, v2
 from multiattn.checks import require
 from multiattn.errors import InputError
 from multiattn.inputs import ImagePreprocessing
+from multiattn.inputs.channels import channels_first, in_channels
 
-Transform = Callable[[Image.Image], Float32[Tensor, "3 h w"]]
+Transform = Callable[[Image.Image], Float32[Tensor, "c h w"]]
 
 
 @dataclass(frozen=True)
@@ -82,18 +83,18 @@ def training_transform(augmentation: Augmentation, preprocessing: ImagePreproces
     if augmentation.flip:
         steps.append(partial(_flipped, probability=augmentation.flip))
     if augmentation.rand_augment:
-        gray = tuple(min(255, round(255 * m)) for m in preprocessing.mean)
+        gray = tuple(min(255, round(255 * m)) for m in (preprocessing.mean * 3)[:3])  # still an RGB picture
         steps.append(_rand_augment(augmentation.rand_augment, size=(height, width), gray=gray))
     erase = RandomErasing(augmentation.erasing, mode="pixel", device="cpu") if augmentation.erasing else None
     # (value * rescale - mean) / std as one multiplication and one addition
-    std = torch.tensor(preprocessing.std).view(3, 1, 1)
+    std = torch.tensor(preprocessing.std).view(-1, 1, 1)
     factor = preprocessing.rescale / std
-    offset = torch.tensor(preprocessing.mean).view(3, 1, 1) / std
+    offset = torch.tensor(preprocessing.mean).view(-1, 1, 1) / std
 
-    def transform(picture: Image.Image) -> Float32[Tensor, "3 h w"]:
+    def transform(picture: Image.Image) -> Float32[Tensor, "c h w"]:
         for step in steps:
             picture = step(picture)
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)  # (3, h, w)
+        pixels = channels_first(in_channels(picture, preprocessing.channels))  # (c, h, w)
         values = (pixels * factor).sub_(offset).contiguous()
         return values if erase is None else erase(values)
 

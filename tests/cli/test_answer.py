@@ -1,4 +1,6 @@
+import base64
 import json
+import os
 import sys
 
 import numpy as np
@@ -248,7 +250,7 @@ def test_words_that_the_model_does_not_know_are_named_once_a_question(run, answe
     ("content", "message"),
     [
         ("", "{}: the file names no picture."),
-        ("{", "{}, line 1: this is not a JSON object: "),
+        ("{", "{}, line 1 must be a JSON object, but is damaged or unusual instead ("),
         ('{"question": "why?"}', "{}, line 1: `file_name` must be the path of a picture, but is None instead."),
         ('{"file_name": "a.png"}', "{}, line 1: `question` must be text, but is None instead."),
         ('{"file_name": "a.png", "question": ["a", "b"]}', "{}, line 1: `question` must be text, but is ['a', 'b']"),
@@ -351,5 +353,5 @@ def test_a_file_name_that_is_no_text_comes_out_as_it_went_in(run, answerer, tmp_
     name = str(tmp_path / "caf\udce9.png")
     save_drawing(tmp_path / "a.png", 1).rename(name)
     (line,) = lines(run("answer", name, "--question", DOG, "--model", answerer, "--format", "json").out)
-    assert line["file"] == name
+    assert os.fsdecode(base64.b64decode(line["file_bytes"])) == name
     assert line["answer"] in ANSWERS

@@ -23,7 +23,7 @@ def empty(path: Path) -> None:
 
 def truncated(path: Path) -> None:
     draw(5, size=(211, 199)).save(path, format="JPEG")
-    path.write_bytes(path.read_bytes()[:1009])
+    path.write_bytes(path.read_bytes()[:409])  # within its header: nothing can be read
 
 
 def text(path: Path) -> None:
@@ -53,8 +53,8 @@ def folder(path: Path) -> None:
         (missing, "gone.jpg", "but is missing instead. Check the path."),
         (missing, "gone/*.jpg", "must match at least one picture, but matches none instead."),
         (empty, "empty.png", "but is empty instead."),
-        (truncated, "half.jpg", "but is damaged or cut off instead"),
-        (text, "words.png", "must be a picture (BMP, GIF, JPEG, PNG, TIFF or WebP), but is text instead."),
+        (truncated, "half.jpg", "but is damaged or unusual instead"),
+        (text, "words.png", "JPEG 2000, PNG, PPM, TGA, TIFF or WebP), but is text instead."),
         (bomb, "bomb.png", "must have at most 89 million pixels"),
         (folder, "nothing", "must hold at least one picture, but holds none instead."),
     ],
@@ -66,7 +66,10 @@ def test_a_bad_picture_is_named_and_the_others_are_done(
     before, after = save_drawing(tmp_path / "b.png", 1), save_drawing(tmp_path / "a.png", 2)
     outcome = run("classify", before, tmp_path / name, after, "--model", model, "--format", "json", "--top-k", "1")
     assert outcome.status == 1
-    assert [json.loads(line)["file"] for line in outcome.out.splitlines()] == [str(before), str(after)]
+    found = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [line["file"] for line in found] == [str(before), str(tmp_path / name), str(after)]
+    assert [line.keys() == {"file", "error"} for line in found] == [False, True, False]
+    assert reason in found[1]["error"]
     named, counted = outcome.err.splitlines()
     assert named.startswith(f"multiattn: `{tmp_path / name}` must ")
     assert reason in named
@@ -75,6 +78,33 @@ def test_a_bad_picture_is_named_and_the_others_are_done(
     alone = run("classify", tmp_path / name, "--model", model)
     assert (alone.status, alone.out) == (1, "")
     assert reason in alone.err
+
+
+def test_a_damaged_picture_is_used_in_part_named_and_marked(run, model, tmp_path) -> None:
+    file = save_drawing(tmp_path / "cut.bmp", 1)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 3 // 4])
+    outcome = run("classify", file, "--model", model, "--format", "json")
+    assert outcome.status == 1
+    damaged = json.loads(outcome.out)["damaged"]
+    assert damaged["reason"] == "it is cut off"
+    assert damaged["place"].startswith("above row ")
+    assert 0.2 < damaged["share"] < 0.3
+    first, counted = outcome.err.splitlines()
+    assert first.startswith(
+        f"multiattn: {file} is damaged (it is cut off), and is used without what is missing above row"
+    )
+    assert counted == "multiattn: 1 of 1 inputs could be used only in part"
+
+    refused = run("classify", file, "--model", model, "--strict")
+    assert (refused.status, refused.out) == (1, "")
+    assert "must be a whole picture, but is damaged or unusual instead" in refused.err
+
+
+def test_the_limit_of_pixels_is_an_option(run, model, tmp_path) -> None:
+    file = save_drawing(tmp_path / "a.png", 1)
+    outcome = run("classify", file, "--model", model, "--max-pixels", "100")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "must have at most 100 pixels" in outcome.err
 
 
 def test_one_pixel_is_a_picture(run, model, tmp_path) -> None:
@@ -165,12 +195,12 @@ def test_a_model_that_cannot_be(run, photos, tmp_path, field) -> None:
         assert outcome.err == f"multiattn: {broken}/config.json: `{field}` must be at least 1, but is 0 instead.\n"
 
 
-def test_a_model_of_gray_pictures(run, photos, tmp_path) -> None:
+def test_a_model_of_gray_pictures_with_the_preprocessing_of_color(run, photos, tmp_path) -> None:
     gray = change_architecture(save_tiny_model(tmp_path / "gray"), in_channels=1)
     spoil(gray, lambda tensors: tensors.update({"stem.proj.weight": torch.zeros(22, 1, 5, 5)}))
     outcome = run("classify", photos, "--model", gray)
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err.startswith(f"multiattn: {gray}: the model's `in_channels` must be 3 ")
+    assert outcome.err.startswith(f"multiattn: {gray}: `preprocessing.mean` must have a number for each ")
     assert outcome.err.count("\n") == 1
 
 

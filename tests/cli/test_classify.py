@@ -1,4 +1,6 @@
+import base64
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -213,7 +215,8 @@ def test_a_map_of_an_earlier_run_is_an_input_where_it_is_named(run, model, photo
     assert [line["file"] for line in lines(named.out)] == [str(overlay)]
     searched = run("classify", photos / "maps", *options)
     (photos / "maps/a.relevance.relevance.png").unlink()
-    assert (searched.status, searched.out) == (1, "")
+    assert searched.status == 1
+    assert [line.keys() for line in lines(searched.out)] == [{"file": 0, "error": 0}.keys()]
     assert (
         searched.err
         == f"multiattn: `{photos}/maps` must hold at least one picture, but holds only maps of ours instead.\n"
@@ -283,7 +286,11 @@ def test_cuda_asked_for_and_not_there(run, model, photos, monkeypatch) -> None:
 def test_a_file_name_that_is_no_text_comes_out_as_it_went_in(run, model, tmp_path) -> None:
     name = str(tmp_path / "caf\udce9.png")  # a Latin-1 name, as Python holds it
     draw(1).save(name, format="PNG")
-    (line,) = lines(run("classify", name, "--model", model, "--format", "json").out)
-    assert line["file"] == name
+    out = run("classify", name, "--model", model, "--format", "json").out
+    (line,) = lines(out)
+    assert line["file"] == str(tmp_path / "caf\ufffd.png")
+    assert base64.b64decode(line["file_bytes"]) == os.fsencode(name)
+    assert list(line)[:2] == ["file", "file_bytes"]
+    json.dumps(line, ensure_ascii=False).encode()  # no half character is left
     assert run("classify", name, "--model", model, "--out", tmp_path / "o.txt").status == 0
     assert b"caf\xe9.png\n" in (tmp_path / "o.txt").read_bytes()

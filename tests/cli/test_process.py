@@ -46,7 +46,7 @@ def test_the_command_from_end_to_end(model, photos, tmp_path) -> None:
     )  # fmt: skip
     out, err = process.communicate()
     assert process.returncode == 1
-    assert [Path(json.loads(line)["file"]).name for line in out.splitlines()] == ["a.png", "b.jpg", "c.png"]
+    assert [Path(json.loads(line)["file"]).name for line in out.splitlines()] == ["a.png", "b.jpg", "c.png", "gone.jpg"]
     assert len(err.splitlines()) == 2
     assert "gone.jpg" in err
 
@@ -103,12 +103,14 @@ def test_ctrl_c_keeps_what_was_finished(model, photos, tmp_path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not (results.exists() and results.stat().st_size) and time.monotonic() < deadline:
+    part = tmp_path / "results.jsonl.part"
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert process.returncode == 130
     assert (out, err) == ("", "multiattn: interrupted; what was finished is kept\n")
+    assert not part.exists()
     kept = results.read_text()
     assert kept.endswith("\n")
     assert 1 <= len([json.loads(line) for line in kept.splitlines()]) < 5003

@@ -1,8 +1,10 @@
 """multiattn transcribe: what is printed, written, and told of bad input."""
 
+import io
 import json
 import re
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +190,7 @@ def test_the_options_are_those_of_the_pipeline(run, recognizer, talks, monkeypat
 
     def stream(self, inputs, **given):
         seen.append(given)
-        return iter([Transcript(str(talks / "a.wav"), (), 0.5)])
+        return (Transcript(str(one), (), 0.5) for one in inputs)
 
     monkeypatch.setattr(TranscribePipeline, "stream", stream)
     assert run("transcribe", talks / "a.wav", "--model", recognizer, "--format", "json", *arguments.split()).status == 0
@@ -274,7 +276,9 @@ def test_a_bad_recording_is_named_and_the_others_are_done(run, recognizer, talks
     before, after = talks / "b.flac", talks / "a.wav"
     outcome = run("transcribe", before, tmp_path / name, after, "--model", recognizer, "--format", "json")
     assert outcome.status == 1
-    assert [line["file"] for line in lines(outcome.out)] == [str(before), str(after)]
+    found = lines(outcome.out)
+    assert [line["file"] for line in found] == [str(before), str(tmp_path / name), str(after)]
+    assert [line.keys() == {"file", "error"} for line in found] == [False, True, False]
     named, counted = outcome.err.splitlines()
     assert named.startswith("multiattn: ") and str(tmp_path / name) in named
     assert counted == "multiattn: 1 of 3 inputs could not be used"
@@ -391,8 +395,8 @@ def test_json_of_a_transcript_with_maps_names_them() -> None:
     }
 
 
-def test_standard_input_is_not_read_and_that_is_said(run, tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    outcome = run("transcribe", "-")
-    message = "`-` must be a recording, but is standard input, which is not read: save it to a file first."
-    assert (outcome.status, outcome.err) == (1, f"multiattn: {message}\n")
+def test_standard_input_is_a_recording(run, recognizer, talks, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((talks / "b.flac").read_bytes())))
+    outcome = run("transcribe", "-", "--model", recognizer, "--format", "json")
+    (expected,) = lines(run("transcribe", talks / "b.flac", "--model", recognizer, "--format", "json").out)
+    assert (outcome.status, lines(outcome.out)) == (0, [expected | {"file": "-"}])

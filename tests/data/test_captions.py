@@ -1,12 +1,14 @@
 """Captions in the files that people have, and what is wrong with some of them."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from multiattn.data.captions import clean_caption, read_captions
+from multiattn.data.metadata import text_lines
 from multiattn.errors import InputError
 
 EXPECTED = {"1.jpg": ("A red disc .", "It is red."), "b/2.jpg": ("Two; blue", "discs")}
@@ -119,6 +121,16 @@ JSONL, CSV = "train/metadata.jsonl", "train/metadata.csv"
             json.dumps({"file_name": "1.jpg", "text": "word " * 201}),
             r"line 1: a caption must have at most 1000 characters, but has 1005 instead: 'word word .* Shorten it\.",
         ),
+        (JSONL, b"[" * 50_000, r"line 1 must be a JSON object, but is damaged .* \(it is nested too deeply\)"),
+        (JSONL, b'{"file_name": "1.jpg", "n": ' + b"9" * 5000 + b"}", "line 1 must be a JSON object, but .* the limit"),
+        (JSONL, b'{"file_name": "1.jpg", "text": "a", "text": "b"}', "an object has the key 'text' twice"),
+        (JSONL, b'{"file_name": "1\\u0000.jpg", "text": "a"}', "line 1: `file_name` must be one that a file can have"),
+        (JSONL, b'{"file_name": "1\\ud800.jpg", "text": "a"}', "line 1: `file_name` must be one that a file can have"),
+        (JSONL, b'{"file_name": "1.jpg", "text": NaN}', "line 1: a caption must be text, but is nan"),
+        (JSONL, b'{"file_name": "1.jpg", "text": [' + b"1," * 9999 + b"1]}", "line 1: a caption .{0,300} instead.$"),
+        (JSONL, '{"file_name": "1.jpg", "text": "a"}'.encode("utf-16"), "not text in UTF-8, but in UTF-16. Save the"),
+        (CSV, "file_name,text\n1.jpg,a\n".encode("utf-16"), "not text in UTF-8, but in UTF-16. Save the file"),
+        (CSV, b"file_name,text\n1\0.jpg,a\n", r"metadata\.csv, line 2: "),
         (JSONL, b"x" * 65537, "line 1: a line must have at most 65536 bytes, but this one has more"),
         (CSV, b"file_name,label\n1.jpg,a\n", r"first line must name the columns `file_name` and `text`"),
         (CSV, b"file_name,text\n1.jpg,\n", r"metadata\.csv, line 2: a caption must have words, but is empty"),
@@ -155,9 +167,12 @@ ONE = {"id": 1, "file_name": "1.jpg"}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{", "this is not JSON in UTF-8"),
-        (b'{"a": "\xff"}', "this is not JSON in UTF-8"),
-        (b"[" * 100_000, "this is not JSON in UTF-8"),
+        (b"{", r"must be JSON, but is damaged or unusual instead \(Expecting property name"),
+        (b'{"a": "\xff"}', r"must be JSON, but is damaged or unusual instead \('utf-8' codec can't decode"),
+        (b"[" * 100_000, r"must be JSON, but is damaged or unusual instead \(it is nested too deeply\)"),
+        (b"[" + b"9" * 5000 + b"]", r"must be JSON, but .* \(Exceeds the limit"),
+        (b'{"images": [], "images": []}', "an object has the key 'images' twice"),
+        ({"images": [{"id": 1, "file_name": "a\0.jpg"}]} | {"annotations": []}, "must be one that a file can have"),
         (b"[]", "there must be lists of objects `images` and `annotations`"),
         (b'{"images": [3], "annotations": []}', "there must be lists of objects `images` and `annotations`"),
         ({"images": [{"id": 1}], "annotations": []}, "image 1: there must be an `id` and a `file_name`"),
@@ -209,3 +224,29 @@ def test_a_token_file_that_cannot_be_used_is_named(tokens, names, message, tmp_p
 def test_cleaning_keeps_letters_digits_apostrophes_and_hyphens(text, cleaned) -> None:
     assert clean_caption(text) == cleaned
     assert clean_caption(cleaned) == cleaned
+
+
+def test_json_in_any_of_its_encodings(tmp_path) -> None:
+    content = json.dumps(
+        {"images": [ONE], "annotations": [{"image_id": 1, "caption": "ein süßer Fuchs"}]}, ensure_ascii=False
+    )
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        (tmp_path / "c.json").write_bytes(content.encode(encoding))
+        found = read_captions(tmp_path, "train", captions="c.json", pictures=".")
+        assert [texts for _, texts in found.items] == [("ein süßer Fuchs",)]
+
+
+def test_a_name_that_is_no_text_but_bytes_is_a_name(tmp_path) -> None:
+    write(tmp_path / JSONL, b'{"file_name": "\\udcff.jpg", "text": "a"}')
+    assert read_captions(tmp_path, "train").items[0][0].name == "\udcff.jpg"
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe"])
+def test_what_is_no_file_is_named_and_not_waited_for(kind, tmp_path) -> None:
+    path = tmp_path / "train/metadata.jsonl"
+    path.parent.mkdir()
+    os.mkfifo(path) if kind == "a pipe" else path.mkdir()
+    with pytest.raises(InputError, match="train: there is no metadata in this folder"):
+        read_captions(tmp_path, "train")
+    with pytest.raises(InputError, match=r"metadata\.jsonl must be a readable file, but opening it fails instead: "):
+        list(text_lines(path))

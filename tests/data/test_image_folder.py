@@ -59,10 +59,14 @@ JSONL = "train/metadata.jsonl"
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        (JSONL, b'{"file_name": "1.png", "label": "a"}\n{"file', r"metadata\.jsonl, line 2: this is not a JSON object"),
+        (
+            JSONL,
+            b'{"file_name": "1.png", "label": "a"}\n{"file',
+            r"metadata\.jsonl, line 2 must be a JSON object, but is damaged",
+        ),
         (JSONL, b'{"file_name": "1.png", "label": "\xff"}', r"metadata\.jsonl, line 1: this is not text in UTF-8"),
         (JSONL, b"\n[1]", r"line 2: this is not a JSON object, but list\."),
-        (JSONL, b"[" * 60_000, r"metadata\.jsonl, line 1: this is not a JSON object"),
+        (JSONL, b"[" * 60_000, r"metadata\.jsonl, line 1 must be a JSON object, but is damaged"),
         (
             JSONL,
             b"[" * 65537,

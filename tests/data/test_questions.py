@@ -196,7 +196,7 @@ NOTE = {"question_id": 5, "answers": [{"answer": "yes"}]}
 @pytest.mark.parametrize(
     ("questions", "annotations", "message"),
     [
-        (b"{", {"annotations": [NOTE]}, "questions.json: this is not JSON in UTF-8"),
+        (b"{", {"annotations": [NOTE]}, "questions.json must be JSON, but is damaged or unusual instead"),
         ([], {"annotations": [NOTE]}, "there must be a list of objects `questions`, as VQA v2 has it"),
         ({"questions": [ASKED]}, {"annotations": [3]}, "there must be a list of objects `annotations`, as VQA v2"),
         ({"questions": []}, {"annotations": [NOTE]}, "questions.json: the file has no questions"),

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multiattn.data.scene_files import main, scenes_with_questions
+from multiattn.data.scene_files import main, scenes_with_questions, write_scenes
 from multiattn.data.scene_questions import PHRASINGS, TYPES, Questioner
 from multiattn.data.scenes import COLORS, SHAPES, SIDE, SIZES, Scene, Thing, draw_scene, paint
+from multiattn.errors import InputError
 
 COUNT, QUESTIONS = 211, 13
 
@@ -333,3 +334,20 @@ def test_types_can_be_chosen():
         for question in found
     ]
     assert len(asked) == 35 and {question.type for question in asked} == {"count"}
+
+
+def test_a_data_set_is_written_whole_or_not_at_all(tmp_path):
+    def scenes(count, fails):
+        yield from scenes_with_questions("train", count, questions=1, seed=0)
+        if fails:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left on device"):
+        write_scenes(scenes(1, True), tmp_path / "train")
+    assert not (tmp_path / "train").exists()
+    write_scenes(scenes(1, False), tmp_path / "train")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "train").iterdir()}
+    assert sorted(before) == ["000000.png", "metadata.jsonl"]
+    with pytest.raises(InputError, match="No space left on device"):
+        write_scenes(scenes(2, True), tmp_path / "train")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "train").iterdir()} == before

@@ -1,4 +1,8 @@
+import errno
+import io
 import json
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +112,7 @@ def test_missing_files_are_named(saved):
 @pytest.mark.parametrize("damage", [lambda data: b"", lambda data: b"no archive", lambda data: data[: len(data) // 2]])
 def test_damaged_values_are_named(saved, damage):
     saved.write_bytes(damage(saved.read_bytes()))
-    with pytest.raises(InputError, match="map.npz: cannot be read as an npz file"):
+    with pytest.raises(InputError, match="map.npz must be an npz file, but is damaged or unusual instead"):
         load_map(saved)
 
 
@@ -117,13 +121,15 @@ def test_damage_within_the_archive_is_named(saved):
     start = data.index(b"values.npy") + 40
     data[start : start + 20] = bytes(20)
     saved.write_bytes(data)
-    with pytest.raises(InputError, match="map.npz: cannot be read as an npz file"):
+    with pytest.raises(InputError, match="map.npz must be an npz file, but is damaged or unusual instead"):
         load_map(saved)
 
 
 def test_pickled_values_are_refused(saved):
     np.savez(saved, values=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(InputError, match="map.npz: cannot be read as an npz file .*allow_pickle=False"):
+    with pytest.raises(
+        InputError, match="map.npz must be an npz file, .*Python objects, which are never unpickled because that can"
+    ):
         load_map(saved)
 
 
@@ -167,7 +173,7 @@ def test_a_missing_fact_is_named(saved):
 @pytest.mark.parametrize("text", [b"{", b"\xff\xfe", b""])
 def test_damaged_facts_are_named(saved, text):
     saved.with_suffix(".json").write_bytes(text)
-    with pytest.raises(InputError, match="map.json: cannot be read as JSON"):
+    with pytest.raises(InputError, match="map.json must be JSON, but is damaged or unusual instead"):
         load_map(saved)
 
 
@@ -175,3 +181,108 @@ def test_json_that_is_no_object_is_named(saved):
     saved.with_suffix(".json").write_text("[]")
     with pytest.raises(InputError, match="map.json: does not describe a map"):
         load_map(saved)
+
+
+def entry(values: np.ndarray) -> bytes:
+    """An array as npy."""
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
+
+
+def archive(path, data: bytes, method: int = zipfile.ZIP_DEFLATED) -> None:
+    with zipfile.ZipFile(path, "w", method) as written:
+        written.writestr("values.npy", data)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_is_found_on_loading(saved, value):
+    values = np.load(saved)["values"].copy()
+    values[2, 3] = value
+    np.savez_compressed(saved, values=values)
+    with pytest.raises(
+        InputError, match="map.npz: .* do not make a map: `values` must be finite, but has 1 NaN or inf"
+    ):
+        load_map(saved)
+
+
+def test_unusual_archives_are_named_before_they_are_unpacked(saved):
+    values = np.load(saved)["values"]
+    facts = saved.with_suffix(".json")
+    archive(saved, entry(values), zipfile.ZIP_LZMA)
+    with pytest.raises(InputError, match="map.npz must be an npz file, .*a method other than deflate"):
+        load_map(saved)
+    archive(saved, entry(values))
+    data = bytearray(saved.read_bytes())
+    for start in (data.index(b"PK\x03\x04") + 6, data.index(b"PK\x01\x02") + 8):
+        data[start] |= 1
+    saved.write_bytes(data)
+    with pytest.raises(InputError, match="map.npz must be an npz file, .*it is encrypted"):
+        load_map(saved)
+    archive(saved, bytes(2**26 + 1))
+    with pytest.raises(InputError, match=r"map.npz must be an npz file, .*it unpacks to \d+ bytes, more than 50 times"):
+        load_map(saved)
+    header = entry(values).replace(b"(5, 7)", b"(9**9,")  # no shape that numpy would write
+    archive(saved, header)
+    with pytest.raises(InputError, match="map.npz must be an npz file, but is damaged"):
+        load_map(saved)
+    shape = [50_000, 70_000]
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "shape": shape}))
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"shape": tuple(shape), "fortran_order": False, "descr": "<f4"})
+    archive(saved, stream.getvalue() + bytes(140))
+    with pytest.raises(InputError, match="map.npz must be an npz file, .*its array is larger than the archive says"):
+        load_map(saved)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"version": ' + b"1" * 5000 + b"}", "Exceeds the limit"),
+        (b'{"version": NaN}', "NaN is not a number in JSON"),
+        (b'{"target": "\\ud800"}', "has half of a character"),
+        (b'{"version": 1, "version": 1}', "an object has the key 'version' twice"),
+    ],
+)
+def test_unusual_facts_are_named(saved, text, reason):
+    saved.with_suffix(".json").write_bytes(text)
+    with pytest.raises(InputError, match=f"map.json must be JSON, but is damaged or unusual instead .*{reason}"):
+        load_map(saved)
+
+
+@pytest.mark.parametrize("name", ["map.npz", "map.json"])
+def test_a_folder_or_a_pipe_in_the_place_of_a_file_is_named(saved, name):
+    path = saved.with_name(name)
+    for make in (os.mkfifo, os.mkdir):
+        path.unlink(missing_ok=True)
+        make(path)
+        with pytest.raises(InputError, match=f"{name} must be a readable file, but opening it fails instead: "):
+            load_map(saved)
+
+
+def test_a_kill_between_the_two_files_leaves_no_pair_of_two_maps(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    move, seen = Path.replace, []
+
+    def watched(part: Path, place: Path) -> Path:
+        seen.append(sorted(file.suffix for file in saved.parent.iterdir() if not file.name.startswith(".")))
+        return move(part, place)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    save_map(load_map(saved), saved)
+    assert seen[-2:] == [[".npz"], [".npz"]]
+    assert sorted(file.suffix for file in saved.parent.iterdir()) == [".json", ".npz"]
+
+
+def test_a_full_disk_leaves_the_map_that_was_there(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_map(saved)
+
+    def full(*args: object, **arrays: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        save_map(before, saved)
+    assert raised.value.filename == str(saved)
+    assert load_map(saved).equals(before)
+    assert len(list(saved.parent.iterdir())) == 2

@@ -258,9 +258,7 @@ def test_recordings_are_found_in_folders_and_by_patterns(tmp_path: Path) -> None
         InputError, match="must match at least one recording, but matches none instead. Recordings end in"
     ):
         find_recordings([str(tmp_path / "*.ogg")])
-    with pytest.raises(
-        InputError, match="`https://example.org/a.wav` must be a recording on this machine, but is a web"
-    ):
+    with pytest.raises(InputError, match="`https://example.org/a.wav` must be a path, but is a web address instead"):
         find_recordings(["https://example.org/a.wav"])
     (tmp_path / "bare").mkdir()
     with pytest.raises(InputError, match="must hold at least one recording, but holds none instead"):

@@ -103,7 +103,10 @@ def test_it_goes_through_json() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"sample_rate": 0}, "`sample_rate` must be a whole number of at least 1, but is 0 instead"),
+        ({"sample_rate": 0}, "`sample_rate` must be a whole number from 1 to 768000, but is 0 instead"),
+        ({"sample_rate": 10**9}, "`sample_rate` must be a whole number from 1 to 768000, but is 1000000000 instead"),
+        ({"max_seconds": 1e9}, "`max_seconds` must be at most 3600, but is 1000000000.0 instead"),
+        ({"hop": 1, "max_seconds": 3600}, "`max_seconds` must be of at most 1048576 frames of `hop`"),
         ({"window": 2.5}, "`preprocessing.window` must be int, but is 2.5 instead"),
         ({"hop": 401}, r"`hop` must be at most `window` \(400 samples\), but is 401 instead"),
         ({"mels": 201}, r"`mels` must be at most half of `window` \(400\), but is 201 instead"),

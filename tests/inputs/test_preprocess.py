@@ -219,9 +219,9 @@ def test_rescale_may_be_left_out_and_whole_numbers_serve_as_floats() -> None:
         ({"size": (0, 37)}, "`size` must be at least 1 pixel, but is (0, 37) instead."),
         ({"resize_to": 0}, "`resize_to` must be at least 1 pixel, but is 0 instead."),
         ({"resize_to": (31, -1)}, "`resize_to` must be at least 1 pixel, but is (31, -1) instead."),
-        ({"mean": (0.5, math.nan, 0.5)}, "`mean` must be finite, but is (0.5, nan, 0.5) instead."),
-        ({"std": (0.5, 0.0, 0.5)}, "`std` must be finite and above 0, but is (0.5, 0.0, 0.5) instead."),
-        ({"rescale": 0.0}, "`rescale` must be finite and above 0, but is 0.0 instead."),
+        ({"mean": (0.5, math.nan, 0.5)}, "`mean` must be at most a million, but is (0.5, nan, 0.5) instead."),
+        ({"std": (0.5, 0.0, 0.5)}, "`std` must be from a millionth to a million, but is (0.5, 0.0, 0.5) instead."),
+        ({"rescale": 0.0}, "`rescale` must be from a millionth to a million, but is 0.0 instead."),
         ({"resize_to": FIT}, "`size` must be a square picture's ((35, 35)) with a `Fit`, but is (31, 37) instead."),
     ],
 )
@@ -265,7 +265,7 @@ def test_a_fit_that_fits_nothing_is_refused(fit: tuple[int, int, int]) -> None:
     with pytest.raises(ModelError) as caught:
         Fit(*fit)
     assert str(caught.value) == (
-        "`resize_to` must have rising `multiple`, `shorter` and `longer` of at least 1 pixel, but has "
+        "`resize_to` must have rising `multiple`, `shorter` and `longer` from 1 to 16384 pixels, but has "
         f"{fit[2]}, {fit[0]} and {fit[1]} instead."
     )
 

@@ -191,7 +191,7 @@ def test_the_file_that_fits_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("YQ== 0\nYg==\n", r"a\.tiktoken must have a piece in base64 and its number on each line, but: "),
+        ("YQ== 0\nYg==\n", r"a\.tiktoken must be lines of a piece in base64 and its number, but is damaged"),
         ("YQ== 0\n! 1\n", "a piece in base64 and its number"),
         ("é 0\n", "a piece in base64 and its number"),
         ("YQ== 0\nYg== 0\n", "must have a piece for each number from 0, but some are missing or there twice"),

@@ -282,23 +282,47 @@ def test_special_tokens_that_the_configuration_names_are_added(tmp_path) -> None
     assert tokenizer.special_ids == {0, 1, 2, 3, 4, len(BERT), len(BERT) + 1}
 
 
+BOMB = json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0, "b": 10**9}, "merges": []}}).encode()
+"""A token whose id takes gigabytes when the tokenizer is written."""
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
         ({}, "there is no vocabulary. Put tokenizer.json, vocab.txt, or vocab.json with merges.txt into it"),
-        ({"tokenizer.json": b"{}"}, "tokenizer.json: this describes no tokenizer"),
-        ({"tokenizer.json": b"\xff{"}, "tokenizer.json: this is not text in UTF-8"),
+        (
+            {"tokenizer.json": b"{}"},
+            "tokenizer.json must be a tokenizer's description, but is damaged or unusual instead",
+        ),
+        ({"tokenizer.json": b"\xff{"}, "tokenizer.json must be text in UTF-8, but is damaged or unusual instead"),
         ({"vocab.txt": b"a\nb\n"}, r"vocab.txt: the vocabulary must have \[UNK\], but lacks it instead"),
-        ({"vocab.txt": b"[UNK]", "tokenizer_config.json": b"{"}, "tokenizer_config.json: this is not JSON"),
+        (
+            {"vocab.txt": b"[UNK]", "tokenizer_config.json": b"{"},
+            "tokenizer_config.json must be JSON, but is damaged or unusual instead",
+        ),
         ({"vocab.txt": b"[UNK]", "tokenizer_config.json": b"[]"}, "must be a JSON object, but is list instead"),
         (
             {"vocab.json": b"\xff", "merges.txt": b""},
-            r"^[^ ]*/vocab\.json: this is not text in UTF-8: [^:]*: [^:]*[^.]\.$",
+            r"^[^ ]*/vocab\.json must be JSON, but is damaged or unusual instead \([^:]*: [^:]*\)\. Fetch",
         ),
+        ({"vocab.json": b'{"a": 0, "b": 1000000000}', "merges.txt": b""}, "the token 'b' has the id 1000000000, which"),
+        ({"tokenizer.json": BOMB}, "the token 'b' has the id 1000000000, which must be below 1048576"),
+        ({"tokenizer.json": b"[" * 100_000}, "tokenizer.json must be a tokenizer's description, but is damaged"),
+        ({"vocab.json": b'{"a": 0, "a": 1}', "merges.txt": b""}, "vocab.json must be JSON, .* has the key 'a' twice"),
+        ({"vocab.json": b'{"\\ud800": 0}', "merges.txt": b""}, "vocab.json must be JSON, .* has half of a character"),
         ({"vocab.json": b"{}"}, "vocab.json: there is no merges.txt beside it"),
-        ({"vocab.json": b'{"a": 0}', "merges.txt": b"a b\n"}, "merges.txt: the merges do not fit vocab.json"),
-        ({"vocab.json": b'{"a": "x"}', "merges.txt": b""}, "merges.txt: the merges do not fit vocab.json"),
-        ({"vocab.json": b'{"a": 0}', "merges.txt": b"a a a\n"}, "merges.txt: the merges do not fit vocab.json"),
+        (
+            {"vocab.json": b'{"a": 0}', "merges.txt": b"a b\n"},
+            "merges.txt must be merges that fit vocab.json, but is damaged",
+        ),
+        (
+            {"vocab.json": b'{"a": "x"}', "merges.txt": b""},
+            "merges.txt must be merges that fit vocab.json, but is damaged",
+        ),
+        (
+            {"vocab.json": b'{"a": 0}', "merges.txt": b"a a a\n"},
+            "merges.txt must be merges that fit vocab.json, but is damaged",
+        ),
     ],
 )
 def test_files_that_cannot_be_used_are_named(tmp_path, files, message) -> None:
@@ -311,16 +335,18 @@ def test_files_that_cannot_be_used_are_named(tmp_path, files, message) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch) -> None:
     (tmp_path / "vocab.txt").write_text("[UNK]")
 
-    def refuse(*args: object, **options: object) -> str:
+    def refuse(*args: object, **options: object) -> bytes:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)
-    with pytest.raises(ModelError, match="vocab.txt: this cannot be read: Permission denied"):
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ModelError, match="vocab.txt must be a readable file, but opening it fails instead: Permission"):
         Tokenizer.load(tmp_path)
 
 
 def test_json_that_is_no_tokenizer_is_said() -> None:
-    with pytest.raises(ModelError, match="`text` must be the content of a tokenizer.json, but is not"):
+    with pytest.raises(
+        ModelError, match="`text` must be the content of a tokenizer.json, but is damaged or unusual instead"
+    ):
         Tokenizer.from_json("{}")
 
 

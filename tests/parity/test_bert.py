@@ -110,7 +110,7 @@ def test_what_looks_at_a_picture_is_new(tmp_path: Path) -> None:
         ({"hidden_act": "relu"}, "`hidden_act` must be one of gelu, .*, but is relu instead"),
         ({"num_attention_heads": 3}, "`dim` must be a multiple of `num_heads`"),
         ({"vocab_size": 97}, f"has a vocabulary of {len(WORDPIECES)} entries, but its weights are made for 97"),
-        ({"vocab_size": "x"}, "a value in its files cannot be used"),
+        ({"vocab_size": "x"}, "must be a BERT, but is damaged or unusual instead"),
         ({"intermediate_size": 41}, r"  - encoder\.layer\.0\.intermediate\.dense\.bias \[41\]"),
     ],
 )

@@ -7,6 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from multiattn.generation import GenerationConfig, generate
+from multiattn.inputs import load_image
+from multiattn.pipelines import CaptionPipeline
 from multiattn.weights import ModelBundle, load_bundle, save_bundle
 from tests.parity import blip_models
 from tests.parity.blip_models import START, pictures, save_original
@@ -105,6 +107,35 @@ def test_captions_are_theirs_token_for_token(num_beams: int, prompt: tuple[int, 
     options = GenerationConfig(max_tokens=11, num_beams=num_beams)
     found = generate(model.decoder, model.encode(images), [[START, *prompt]] * 5, options)
     assert [list(best.tokens) for best, *_ in found] == captions
+
+
+RULES = {
+    "plain": ({}, {}),
+    "min_tokens": ({"min_tokens": 10}, {"min_new_tokens": 10}),
+    "no_repeat_ngram": ({"no_repeat_ngram": 1}, {"no_repeat_ngram_size": 1}),
+    "repetition_penalty": ({"repetition_penalty": 3.0}, {"repetition_penalty": 3.0}),
+}
+
+
+@torch.inference_mode()
+def test_options_of_the_pipeline_without_a_prompt(tmp_path: Path) -> None:
+    """Their unconditional captioning, `generate` with pictures alone, and the options that captions have."""
+    theirs = save_lively(tmp_path)
+    caption = CaptionPipeline(load_bundle(tmp_path), device="cpu")
+    end, tokenizer = caption.bundle.config.decoder.end_token, caption.bundle.vocabulary
+    noise = torch.randint(0, 256, (12, 3, 35, 35), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    sources = list(noise[2:6])  # two of them have short captions
+    images = torch.stack([caption.bundle.pictures(load_image(source))[0] for source in sources])
+    found: dict[str, list[str]] = {name: [] for name in RULES}
+    for name, (ours, of_them) in RULES.items():
+        for num_beams in (1, 3):
+            rows = theirs.generate(images, num_beams=num_beams, max_new_tokens=11, do_sample=False, **of_them)
+            kept = [[token for token in row if token not in (0, end)] for row in rows[:, 1:].tolist()]
+            options = {"num_beams": num_beams, "max_tokens": 11, "prompt": "", **ours}
+            texts = [result.text for result in caption(sources, **options)]
+            assert texts == [tokenizer.decode(row).strip() for row in kept], (name, num_beams)
+            found[name] += texts
+    assert [name for name in RULES if found[name] == found["plain"]] == ["plain"], "a rule made no difference"
 
 
 def test_base_size(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """Ours against transformers' ViTForImageClassification, through the real converter and on real pictures."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from multiattn.weights import load_bundle, save_bundle
+from multiattn.weights.hf_pictures import PROCESSORS, read_preprocessing
+from tests.fixtures import draw
 from tests.parity.random_weights import randomize
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
@@ -150,3 +154,16 @@ def test_published_weights_on_real_pictures() -> None:
         assert int(mine.argmax()) == top, name
         assert bundle.labels[top] == theirs.config.id2label[top]
         assert (mine - yours).abs().max() < 0.02, name
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+def test_every_class_of_processor_prepares_as_theirs(kind: str, tmp_path: Path) -> None:
+    """With the defaults of its class, as its file states them, and where the file states its name alone."""
+    theirs = getattr(transformers, f"{kind}Pil")()
+    theirs.save_pretrained(tmp_path)
+    picture = draw(3, size=(301, 207))
+    wanted = torch.from_numpy(np.asarray(theirs(picture)["pixel_values"][0]))
+    ours = read_preprocessing(tmp_path)
+    assert (ours(picture)[0] - wanted).abs().max() <= 1e-5
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": kind}))
+    assert read_preprocessing(tmp_path) == ours

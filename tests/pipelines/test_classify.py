@@ -226,8 +226,14 @@ def test_a_model_without_a_head_is_refused(headless) -> None:
         ClassifyPipeline(replace(tiny_bundle(), **headless))
 
 
-def test_a_model_of_gray_pictures_is_refused() -> None:
+def test_a_model_whose_channels_are_not_those_of_its_preprocessing() -> None:
     gray = ViT(replace(CONFIG, in_channels=1))
-    message = r"tiny: the model's `in_channels` must be 3 \(red, green and blue\), but is 1 instead: use or fine-tune"
+    message = r"tiny: `preprocessing.mean` must have a number for each of the model's channels \(1\), but has 3 instead"
     with pytest.raises(ModelError, match=message):
         ClassifyPipeline(replace(tiny_bundle(), model=gray))
+
+
+def test_channels_that_no_picture_has() -> None:
+    two = ViT(replace(CONFIG, in_channels=2))
+    with pytest.raises(ModelError, match=r"tiny: the model's channels must be 1 \(gray\), 3 .* but are 2 instead"):
+        ClassifyPipeline(replace(tiny_bundle(), model=two))

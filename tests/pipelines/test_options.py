@@ -45,6 +45,8 @@ def test_captions_request_overrides_conflicting_model_options() -> None:
     assert caption_search({"num_beams": 1}, {"sample": True}, source="m").sample
     assert caption_search({"max_tokens": 3}, {"min_tokens": 5}, source="m").min_tokens == 3
     assert caption_search({"max_tokens": 9}, {"min_tokens": 5}, source="m").min_tokens == 5
+    with pytest.raises(ModelError, match=r"`min_tokens` must be at most `max_tokens` \(3\), but is 4 instead"):
+        caption_search({"max_tokens": 3, "min_tokens": 4}, {}, source="m")  # both were asked for
     with pytest.raises(ModelError, match="`num_beams` must be 1 with `sample`"):
         caption_search({"num_beams": 4, "sample": True}, {}, source="m")
 

@@ -1,20 +1,23 @@
 """Pictures that cannot be used are named, counted and replaced, in whatever process they are met."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from multiattn.data.image_folder import ClassificationRecords
-from multiattn.errors import InputError
+from multiattn.errors import InputError, ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.tasks import ClassifyData
 from multiattn.tasks.contracts import ClassifyNeeds
 from multiattn.tasks.loading.loader import UnreadableFiles
 from multiattn.tasks.loading.pictures import EvaluationPictures, TrainingPictures, collate_pictures
 from multiattn.tasks.loading.transforms import Augmentation, training_transform
+from multiattn.tasks.parts import check_trainable
 
 from .attach import grouped, in_process
 
@@ -47,6 +50,24 @@ def test_a_long_thin_picture_is_replaced_in_training(
     assert sample.content is not None
     assert (sample.label, sample.position) == (1, 1)
     assert sample.unreadable[0][0].endswith("thin.png")
+
+
+def test_pictures_for_a_model_of_one_channel(tmp_path: Path) -> None:
+    """The luminance, in training as in evaluation; a model of four is refused, as transparency is not read."""
+    Image.new("RGB", (17, 13), (200, 30, 90)).save(tmp_path / "a.png")
+    records = ClassificationRecords(((tmp_path / "a.png", 0),), ("a",))
+    gray = ImagePreprocessing((11, 11), (11, 11), "bicubic", (0.4,), (0.2,))
+    varied = Augmentation(crop="resized", rand_augment="rand-m2-n1", erasing=0.0)
+    exact, seen = Augmentation(crop="none", flip=0.0), EvaluationPictures(records, gray)[0]
+    assert seen.content is not None and seen.content.shape == (1, 11, 11)
+    for augmentation in (exact, varied):
+        sample = TrainingPictures(records, training_transform(augmentation, gray), seed=3)[0, 0]
+        assert sample.content is not None and sample.content.shape == (1, 11, 11)
+        if augmentation is exact:
+            torch.testing.assert_close(sample.content, seen.content, rtol=0, atol=1e-5)
+    assert collate_pictures([], size=(11, 11), channels=1).images.shape == (0, 1, 11, 11)
+    with pytest.raises(ModelError, match="`pretrained` must be a model of 1 or 3 channels, .* but has 4 instead"):
+        check_trainable(replace(gray, mean=(0.5,) * 4, std=(0.5,) * 4), source="pretrained")
 
 
 def test_the_main_process_stops_where_nothing_can_be_read(tmp_path: Path) -> None:

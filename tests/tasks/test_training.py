@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 
+from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models.vit import ViT, ViTConfig
 from multiattn.tasks.training import main
@@ -158,9 +161,20 @@ USAGE = [
     ("model: {class_path: multiattn.tasks.ClassifyTask, init_args: {optimization: {lrr: 0.1}}}", "lrr"),
     ("model: {class_path: multiattn.tasks.ClassifyTask, init_args: {label_smoothing: much}}", "label_smoothing"),
     ("trainer: {max_epoch: 3}", "max_epoch"),
-    ("trainer: [", "typo.yaml is no YAML"),
+    ("trainer: [", "typo.yaml must be YAML, but is damaged or unusual instead"),
     ("", "typo.yaml must hold keys with values, such as `trainer:`, but is empty instead"),
     ("# max_epochs: 3", "typo.yaml must hold keys with values, such as `trainer:`, but is empty instead"),
+    ("[" * 5000, "typo.yaml must be YAML, but is damaged or unusual instead (it is nested too deeply)"),
+    ("a: &a [*a]", "an anchor within itself"),
+    (
+        "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+        + "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise("abcdefghi")),
+        "it has more than 100000 values, once its anchors are written out",
+    ),
+    ("a: !!python/object/apply:os.system [true]", "could not determine a constructor for the tag"),
+    ("a: 2001-99-99", "typo.yaml must be YAML, but is damaged or unusual instead (month must be in 1..12)"),
+    ("a: " + "9" * 5000, "typo.yaml must be YAML, but is damaged or unusual instead (Exceeds the limit"),
+    ("a: \0", "typo.yaml must be YAML, but is damaged or unusual instead"),
     ("- trainer", "typo.yaml must hold keys with values, such as `trainer:`, but holds a list instead"),
 ]
 
@@ -180,6 +194,33 @@ def test_a_typo_in_the_yaml_is_one_line(
     assert key in err
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file. `--ckpt_path last` finds the newest state of the run."),
+        (b"", "must be a file that torch saved, but is damaged or unusual instead (it is empty)."),
+        (b"no state", "is damaged, or holds more than tensors, which is never unpickled because that can run any code"),
+        ({"state_dict": {}}, "must be a state of a training, but lacks `pytorch-lightning_version` instead."),
+        ([1], "must be a state of a training, but lacks `state_dict` instead."),
+        ({"state_dict": {}, "pytorch-lightning_version": "2.6.6"}, "but lacks `optimizer_states` instead."),
+        ("folder", "must be a readable file, but opening it fails instead: Is a directory."),
+    ],
+)
+def test_a_state_that_is_none_is_named(content: object, message: str, tmp_path: Path) -> None:
+    from multiattn.tasks.lightning_cli import check_state
+
+    path = tmp_path / "a.ckpt"
+    if content == "folder":
+        path.mkdir()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(ModelError, match=re.escape(message)) as caught:
+        check_state(path, "fit")
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_what_to_type_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit"]) == 2
     expected = "error: `fit` needs a configuration, for example: multiattn fit --config configs/classify/cifar10.yaml\n"
@@ -193,7 +234,7 @@ def test_what_to_type_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> Non
 def corrupt_line(root: Path) -> str:
     rows = [json.dumps({"file_name": f"blue/{i:02d}.png", "label": "blue"}) for i in range(3)]
     (root / "train" / "metadata.jsonl").write_text("\n".join([*rows, '{"file_name": "x.png", "label"']))
-    return f"error: {root}/train/metadata.jsonl, line 4: this is not a JSON object"
+    return f"error: {root}/train/metadata.jsonl, line 4 must be a JSON object, but is damaged or unusual"
 
 
 def empty_class(root: Path) -> str:

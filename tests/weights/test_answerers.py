@@ -113,7 +113,10 @@ def test_which_token_a_question_begins_with(tmp_path: Path) -> None:
     [
         (lambda c: c.pop("kind"), "must have the keys .*kind.*, but has"),
         (lambda c: c.update(kind="vilt"), "`kind` must be one of vqa, single_stream, but is 'vilt' instead"),
-        (lambda c: c.update(kind=["vqa"]), r"a value in its multiattn files cannot be used"),
+        (
+            lambda c: c.update(kind=["vqa"]),
+            "must be a model in the layout multiattn, but is damaged or unusual instead",
+        ),
         (lambda c: c.update(labels="yes"), "`labels` must be a list of names, but is 'yes' instead"),
         (lambda c: c["labels"].append("no"), "must have a label for each of 5 answers of the closed list, but has 6"),
         (

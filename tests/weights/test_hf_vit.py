@@ -55,6 +55,19 @@ def test_config_in_their_words(saved: Path) -> None:
             {"resize_to": 41},
         ),
         ({**PROCESSOR, "size": 41, "do_center_crop": True, "crop_size": 35}, {"resize_to": (41, 41)}),
+        ({**PROCESSOR, "size": [35, 45]}, {"size": (35, 45), "resize_to": (35, 45)}),
+        # padding has no effect on pictures of one size, and null is the class's default
+        ({**PROCESSOR, "do_pad": True, "pad_size": None, "size_divisor": 32, "do_convert_rgb": None}, {}),
+        ({**PROCESSOR, "image_processor_type": "ViTImageProcessorFast"}, {}),
+        ({**PROCESSOR, "feature_extractor_type": "ViTFeatureExtractor"}, {}),
+        (
+            {**PROCESSOR, "image_processor_type": "CLIPFeatureExtractor", "size": 41, "crop_size": 35},
+            {"resize_to": 41},  # one number is the shorter side there
+        ),
+        (
+            {"image_processor_type": "DeiTImageProcessor", "image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]},
+            {"size": (224, 224), "resize_to": (256, 256), "interpolation": "bicubic"},
+        ),
     ],
 )
 @pytest.mark.parametrize("nested", [False, True])
@@ -74,14 +87,40 @@ def test_preprocessing_forms(processor: dict[str, Any], expected: dict[str, Any]
     ("processor", "message"),
     [
         ({**PROCESSOR, "do_resize": False}, "`do_resize` must be True, but is False instead"),
-        ({**PROCESSOR, "do_pad": True}, "`do_pad` must be False, but is True instead"),
+        ({**PROCESSOR, "pad_size": {"height": 9, "width": 9}}, "`pad_size` must be one of crop_size, .* remove it if"),
+        ({**PROCESSOR, "crop_pct": 0.9}, "`crop_pct` must be one of .*, or change nothing, but is 0.9 instead"),
+        ({**PROCESSOR, "offset": True}, "`offset` must be one of .*, or change nothing, but is True instead"),
+        ({**PROCESSOR, "auto_map": {}}, "`auto_map` must be one of .*, or change nothing, but is {} instead"),
+        (
+            {**PROCESSOR, "image_processor_type": "VivitImageProcessor"},
+            "`image_processor_type` must be one of ViTImageProcessor, .*, but is 'VivitImageProcessor' instead",
+        ),
+        (
+            {**PROCESSOR, "feature_extractor_type": "ConvNextFeatureExtractor"},
+            "`feature_extractor_type` must be one of",
+        ),
+        ({**PROCESSOR, "image_processor_type": 3}, "`image_processor_type` must be the name of a class, but is 3"),
+        ({**PROCESSOR, "size": {"shortest_edge": 41, "longest_edge": 50}}, "`size` must be a height and width or a"),
+        ({**PROCESSOR, "size": 10**9}, "each from 1 to 8192 pixels, but is 1000000000 instead"),
+        ({**PROCESSOR, "size": {"height": 35.5, "width": 35}}, "each from 1 to 8192 pixels, but is {'height': 35.5"),
+        ({**PROCESSOR, "size": {"height": 0, "width": 35}}, "each from 1 to 8192 pixels, but is"),
+        ({**PROCESSOR, "size": True}, "each from 1 to 8192 pixels, but is True instead"),
+        ({**PROCESSOR, "do_center_crop": True, "crop_size": {"height": 10**9, "width": 5}}, "`crop_size` must be a"),
+        ({**PROCESSOR, "do_center_crop": "yes"}, "`do_center_crop` must be true or false, but is 'yes' instead"),
+        ({**PROCESSOR, "resample": True}, "`resample` must be one of .*, but is True instead"),
+        ({**PROCESSOR, "resample": "bicubic"}, "`resample` must be one of .*, but is 'bicubic' instead"),
+        ({**PROCESSOR, "image_std": [0.5, 0, 0.5]}, "`std` must be from 1e-06 to 1e.06, but is"),
+        ({**PROCESSOR, "image_mean": [1e300, 0, 0]}, "`mean` must be finite and at most 1e.06, but is"),
+        ({**PROCESSOR, "image_mean": "0.5"}, "`image_mean` must be a number or a list of numbers, but is '0.5'"),
+        ({**PROCESSOR, "rescale_factor": "1/255"}, "`rescale_factor` must be a number or a list of numbers, but is"),
         (
             {**PROCESSOR, "size": {"shortest_edge": 41}},
             "`size` must have a height and a width where nothing is cropped",
         ),
         ({**PROCESSOR, "size": {"longest_edge": 41}}, "`size` must be a height and width or a shortest_edge"),
         ({**PROCESSOR, "resample": 5}, "`resample` must be one of .*, but is 5 instead"),
-        ({**PROCESSOR, "image_mean": [0.5]}, "a value in its hf-vit files cannot be used"),
+        ({**PROCESSOR, "image_mean": [0.5, 0.4]}, "`image_mean` must have a number for each of the model's 3 channels"),
+        ({**PROCESSOR, "image_mean": [0.5, "a", 0.4]}, "`image_mean` must be a number or a list of numbers"),
     ],
 )
 def test_preprocessing_that_ours_is_not(processor: dict[str, Any], message: str, saved: Path) -> None:

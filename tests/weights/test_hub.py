@@ -1,12 +1,15 @@
 """Model names to directories. Nothing here uses the network: the Hub's answers are faked."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub import errors
+from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
 from multiattn.weights import load_bundle, locate, save_bundle
@@ -42,6 +45,29 @@ def test_a_hub_id_is_downloaded_without_what_is_not_needed(monkeypatch: pytest.M
     assert not any(name.endswith((".bin", ".msgpack", ".h5")) for name in requests[0]["allow_patterns"])
 
 
+def test_the_weights_are_downloaded_in_one_format(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    save_bundle(tiny_bundle(), tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    requests = answer(monkeypatch, tmp_path)
+    load_bundle("some/model")
+    assert len(requests) == 2 and "pytorch_model.bin" not in requests[0]["allow_patterns"]
+    assert set(requests[1]["allow_patterns"]) - set(requests[0]["allow_patterns"]) == {"pytorch_model.bin"}
+    names = {key: f"model-0000{index % 2 + 1}-of-00002.safetensors" for index, key in enumerate(state)}
+    for name in set(names.values()):
+        save_file({key: tensor for key, tensor in state.items() if names[key] == name}, tmp_path / name)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    requests.clear()
+    load_bundle("some/model")
+    assert set(requests[1]["allow_patterns"]) - set(requests[0]["allow_patterns"]) == set(names.values())
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "../../secret.safetensors"}})
+    )
+    with pytest.raises(ModelError, match="must be one that ends in .safetensors and lies beside the index, but is"):
+        load_bundle("some/model")
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -55,7 +81,10 @@ def test_a_hub_id_is_downloaded_without_what_is_not_needed(monkeypatch: pytest.M
         ),
         (refusal(errors.RevisionNotFoundError, 404), "some/model has no revision v1: see https://"),
         (errors.LocalEntryNotFoundError("no"), "not in the local cache, and the Hugging Face Hub cannot be reached"),
-        (refusal(errors.HfHubHTTPError, 500), r"some/model could not be downloaded \(.*\): try again"),
+        (
+            refusal(errors.HfHubHTTPError, 500),
+            r"could not be downloaded: .* answers 500 \(an error of its own\): try again",
+        ),
         (
             RuntimeError("peer closed the\nconnection"),
             r"some/model could not be downloaded \(peer closed the connection\)",

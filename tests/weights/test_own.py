@@ -89,6 +89,26 @@ def test_round_trip(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
         assert got.dtype == tensor.dtype and torch.equal(got, on_disk), key
 
 
+@pytest.mark.parametrize("layout", ["multiattn", "hf-vit", "timm"])
+@pytest.mark.parametrize("function", ["sigmoid", "identity"])
+def test_how_outputs_become_scores_is_saved(function: Any, layout: str, tmp_path: Path) -> None:
+    save_bundle(replace(tiny_bundle(), score_function=function), tmp_path, layout=layout)
+    assert load_bundle(tmp_path).score_function == function
+
+
+def test_a_directory_that_does_not_say_how_outputs_become_scores(tmp_path: Path) -> None:
+    save_bundle(tiny_bundle(), tmp_path)
+    assert "score_function" not in json.loads((tmp_path / "config.json").read_text())
+    assert load_bundle(tmp_path).score_function == "softmax"
+    one = ViT(replace(tiny_bundle().config, num_classes=1))  # a softmax over one output is always 1
+    save_bundle(replace(tiny_bundle(), model=one, labels=("ant",)), tmp_path)
+    change_config(tmp_path, score_function="softmax")
+    assert load_bundle(tmp_path).score_function == "sigmoid"
+    change_config(tmp_path, score_function="cosine")
+    with pytest.raises(ModelError, match="`score_function` must be one of softmax, sigmoid, identity, but is 'cosine'"):
+        load_bundle(tmp_path)
+
+
 def test_saving_again_replaces(saved: Path) -> None:
     bundle = load_bundle(saved)
     with torch.no_grad():
@@ -246,7 +266,7 @@ def test_a_config_that_is_not_ours(changes: dict[str, Any], message: str, saved:
     ("text", "message"),
     [
         (None, "has no config.json: it is no model directory"),
-        ("{", "config.json cannot be read"),
+        ("{", "config.json must be JSON, but is damaged or unusual instead .*line 1 column 2"),
         ("[1]", "config.json must hold a JSON object, but holds a list instead"),
         ("{}", "is of a layout that is not known; known are"),
     ],
@@ -262,9 +282,10 @@ def test_a_directory_without_a_usable_config(text: str | None, message: str, sav
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing", "has no model.safetensors: save it as safetensors first"),
-        ("pytorch_model.bin", "only pytorch_model.bin, which is never unpickled because that can run any code"),
-        ("model.safetensors.index.json", "has its weights in several files, which is not supported"),
+        ("nothing", "has no model.safetensors and no pytorch_model.bin: save it as safetensors first"),
+        ("other.pt", "no pytorch_model.bin, only other.pt: save it as safetensors first"),
+        ("pytorch_model.bin", "pytorch_model.bin must be a file that torch saved, but is damaged or unusual instead"),
+        ("model.safetensors.index.json", r"model.safetensors.index.json must be JSON, but is damaged"),
     ],
 )
 def test_a_directory_without_usable_weights(name: str, message: str, saved: Path) -> None:
@@ -278,7 +299,9 @@ def test_a_directory_without_usable_weights(name: str, message: str, saved: Path
 def test_a_truncated_file_is_named(keep: int, saved: Path) -> None:
     path = saved / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ModelError, match=r"model\.safetensors is damaged .*: download or save it again"):
+    with pytest.raises(
+        ModelError, match=r"model\.safetensors must be a safetensors file, but is damaged .*Download or save it again"
+    ):
         load_bundle(saved)
 
 

@@ -22,12 +22,13 @@ from tests.fixtures import (
     SPOKEN,
     save_tiny_captioner,
     save_tiny_model,
+    save_tiny_whisper,
     tiny_caption_bundle,
     tiny_speech_bundle,
     tiny_whisper_bundle,
 )
 
-FOR_RECOGNIZERS = ("multiattn", "hf-whisper", "whisper")
+FOR_RECOGNIZERS = ("multiattn", "hf-whisper", "whisper", "ct2-whisper")
 
 
 def change_config(directory: Path, change: Callable[[dict[str, Any]], Any], name: str = "config.json") -> None:
@@ -98,6 +99,8 @@ def test_a_vocabulary_of_ones_own_in_the_published_layouts(tmp_path: Path) -> No
         assert loaded.model.config == bundle.model.config
         assert loaded.decoding == bundle.decoding
         assert loaded.tokenizer.to_json() == tokenizer.to_json()
+    with pytest.raises(ModelError, match="the ct2-whisper layout needs the tokens <.startoftranscript.> and"):
+        save_bundle(bundle, tmp_path / "ct2-whisper", layout="ct2-whisper")
     named = json.loads((tmp_path / "hf-whisper" / "tokenizer_config.json").read_text())
     assert named["tokenizer_class"] == "PreTrainedTokenizerFast"
 
@@ -113,7 +116,7 @@ def test_the_model_is_of_the_kind_it_says(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="tiny must be a model that reads recordings, but reads pictures: give"):
         _ = caption.sound
     with pytest.raises(
-        ModelError, match=r"`layout` must be one for transcribe \(multiattn, hf-whisper, whisper\), but"
+        ModelError, match=r"`layout` must be one for transcribe \(multiattn, hf-whisper, whisper, ct2-whisper\), but"
     ):
         save_bundle(speech, tmp_path, layout="timm")
 
@@ -349,7 +352,7 @@ def test_the_vocabulary_of_another_model(tmp_path: Path) -> None:
         ),
         (lambda c: c.pop("decoder_attention_heads"), "`decoder_attention_heads` must be stated, but is missing"),
         (lambda c: c.update(scale_embedding=True), "`scale_embedding` must be False, but is True instead"),
-        (lambda c: c.update(tie_word_embeddings=False), "`tie_word_embeddings` must be True, but is False instead"),
+        (lambda c: c.update(tie_word_embeddings=False), r"  - proj_out\.weight \["),
         (lambda c: c.update(activation_function="relu"), "`activation_function` must be one of gelu, .*, but is relu"),
         (lambda c: c.update(num_mel_bins=128), r"- model\.encoder\.conv1\.weight \[26, 128, 3\]"),
         (lambda c: c.update(max_source_positions=125), r"- model\.encoder\.embed_positions\.weight \[125, 26\]"),
@@ -369,7 +372,7 @@ def test_a_whisper_that_ours_is_not(change: Callable[[dict[str, Any]], Any], mes
         (lambda c: c.update(dither=0.1), "`dither` must be 0.0, but is 0.1 instead"),
         (lambda c: c.update(padding_value=1.0), "`padding_value` must be 0.0, but is 1.0 instead"),
         (lambda c: c.update(feature_size=128), r"`feature_size` must be .* of config.json \(80\), but is 128 instead"),
-        (lambda c: c.update(hop_length=0), "`hop` must be a whole number of at least 1, but is 0"),
+        (lambda c: c.update(hop_length=0), "`hop` must be a whole number from 1 to 65536, but is 0"),
     ],
 )
 def test_a_feature_extractor_that_ours_is_not(change: Any, message: str, tmp_path: Path) -> None:
@@ -513,3 +516,51 @@ def test_no_code_of_an_original_file_is_run(original: Path) -> None:
 def test_an_original_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"gone\.pt: there is no such file: check the path"):
         load_bundle(tmp_path / "gone.pt")
+
+
+def test_an_output_matrix_of_its_own_is_kept_by_the_layout_that_can_say_so(tmp_path: Path) -> None:
+    save_tiny_whisper(tmp_path / "tied")
+    state = load_file(tmp_path / "tied" / "model.safetensors")
+    table = state["model.decoder.embed_tokens.weight"]
+    save_file({**state, "proj_out.weight": table.clone()}, tmp_path / "tied" / "model.safetensors")
+    assert load_bundle(tmp_path / "tied").config.decoder.tied
+    save_file({**state, "proj_out.weight": table + 1}, tmp_path / "tied" / "model.safetensors")
+    bundle = load_bundle(tmp_path / "tied")
+    assert torch.equal(bundle.model.state_dict()["decoder.head.weight"], table + 1)
+    save_bundle(bundle, tmp_path / "own", layout="hf-whisper")
+    assert torch.equal(load_bundle(tmp_path / "own").model.state_dict()["decoder.head.weight"], table + 1)
+    with pytest.raises(ModelError, match="the whisper layout needs `tied` of the text decoder to be True, but it is"):
+        save_bundle(bundle, tmp_path / "original", layout="whisper")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"feature_extractor_type": "WhisperMelExtractor"}, "`feature_extractor_type` must be WhisperFeatureExtractor"),
+        ({"gain": 2}, "`gain` must be left out, as WhisperFeatureExtractor does not have it, but is 2 instead"),
+        ({"sampling_rate": 10**9}, "`sample_rate` must be a whole number from 1 to 768000, but is 1000000000"),
+        ({"n_fft": 10**9}, "`window` must be a whole number from 1 to 65536, but is 1000000000 instead"),
+        ({"chunk_length": 10**9}, "`max_seconds` must be at most 3600, but is 1000000000.0 instead"),
+    ],
+)
+def test_a_key_of_a_feature_extractor_that_ours_has_not(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = save_tiny_whisper(tmp_path) / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ModelError, match=message):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_beam_groups": 2}, "`num_beam_groups` must be left out or 1, but is 2 instead"),
+        ({"bad_words_ids": [[3]]}, r"`bad_words_ids` must be left out, but is \[\[3\]\] instead"),
+        ({"do_sample": True, "typical_p": 0.5}, "`typical_p` must be left out or 1, but is 0.5 instead"),
+        ({"suppress_tokens": [10**9]}, "`suppress` must be tokens below .*, but have 1000000000 instead"),
+    ],
+)
+def test_a_decode_that_ours_is_not(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = save_tiny_whisper(tmp_path) / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ModelError, match=message):
+        load_bundle(tmp_path)

@@ -180,7 +180,9 @@ def test_an_architecture_timm_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"timm cannot build this model \(.*modulo by zero"):
         load_bundle(tmp_path)
     save_theirs(tmp_path, model_args={"embed_dim": 24, "depth": 2, "num_heads": -2})
-    with pytest.raises(ModelError, match="its timm files cannot be used .*`num_heads` must be at least 1, but is -2"):
+    with pytest.raises(
+        ModelError, match="a model in the layout timm, but is .*`num_heads` must be at least 1, but is -2"
+    ):
         load_bundle(tmp_path)
     save_theirs(tmp_path, model_args={"odd": 3})
     with pytest.raises(ModelError, match=r"timm cannot build this model \(.*odd"):

@@ -15,6 +15,7 @@ from ...alignment.teacher_forcing import check_heads
 from ...checks import require
 from ...generation.packing import lay_out_for_decoding
 from ...inputs import AudioSource, Recording, SpeechTokens
+from ...inputs.streams import NamedStream
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
@@ -162,7 +163,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
 
         def jobs() -> Iterator[TranscriptionJob]:
             for source in inputs:
-                file = str(source) if isinstance(source, str | Path) else None
+                file = str(source) if isinstance(source, str | Path | NamedStream) else None
                 yield TranscriptionJob(
                     file,
                     partial(self._open, source, rate, strict),
@@ -225,7 +226,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         )
 
     def _open(self, source: AudioSource, rate: int | None, strict: bool) -> Recording:
-        is_file = isinstance(source, str | Path | bytes)
+        is_file = isinstance(source, str | Path | bytes | NamedStream)
         source_rate = None if is_file else rate
         return Recording.open(source, rate=self.bundle.sound.sample_rate, source_rate=source_rate, strict=strict)
 

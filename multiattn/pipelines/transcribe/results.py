@@ -1,6 +1,5 @@
 """What the transcription pipeline returns: a transcript, which other programs can read, and the maps of its words."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,11 +20,12 @@ from ...export import (
     transcript_fields,
     vtt,
     write_audio_page,
-    write_text,
 )
+from ...export.canvas import PNGFile
 from ...export.timed_text import TimedSegment
 from ...inputs.damage import Damage
 from ...maps import AttentionMap
+from ...writing import write_json, write_text
 from ..results import Result, SavedMap, first_map, probability
 from .segments import Segment
 
@@ -48,7 +48,7 @@ class SpeechMap(SavedMap):
     stack: AttentionMap = field(repr=False)
     """Attention of every layer and head, axes ("layer", "head", "word", "time"), for the page's choice of both."""
 
-    def save_png(self, path: str | Path) -> None:
+    def save_png(self, path: PNGFile) -> None:
         """Write the waveform with the words over it, and the map over the log-mel spectrogram."""
         alignment_png(self.map, self.samples, path, rate=self.rate, words=self.words)
 
@@ -170,7 +170,7 @@ class Transcript(Result):
 
     def save_json(self, path: str | Path) -> None:
         """Write everything but the maps, as one JSON object."""
-        write_text(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_json(path, self.to_dict())
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page that plays the recording and highlights the word being spoken.

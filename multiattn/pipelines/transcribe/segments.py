@@ -3,7 +3,7 @@
 Times are in seconds. Source: openai-whisper, transcribe.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -164,6 +164,22 @@ def window_segments(
     if add_words is not None and segments:
         segments = add_words(window._replace(segments=segments))
     return cut._replace(segments=segments)
+
+
+def words_until(segments: Sequence[Segment], end: float) -> tuple[Segment, ...]:
+    """Shorten words that reach into the next window, so that its words come after them.
+
+    Args:
+        segments: Those of a window.
+        end: Where the next window begins, in seconds of the recording.
+    """
+    kept = []
+    for segment in segments:
+        if segment.words and segment.words[-1].end > end:
+            words = tuple(word._replace(start=min(word.start, end), end=min(word.end, end)) for word in segment.words)
+            segment = replace(segment, words=words, start=words[0].start, end=words[-1].end)
+        kept.append(segment)
+    return tuple(kept)
 
 
 def cut_by_times(

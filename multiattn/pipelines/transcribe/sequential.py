@@ -20,7 +20,7 @@ from ...inputs import AudioPreprocessing, Recording
 from .decode import decode_windows, initial_prompt
 from .model import SpeechModel
 from .options import SpeechOptions
-from .segments import AddWords, DecodedWindow, Segment, window_segments
+from .segments import AddWords, DecodedWindow, Segment, window_segments, words_until
 from .vad import is_silent
 
 _TOO_HOT = 0.5
@@ -42,8 +42,8 @@ def transcribe_in_order(
         recording: At the model's sampling rate.
         options: How to decode.
         generator: The source of randomness; needed where `options.temperatures` has one above 0.
-        add_words: Called with each window that has segments; the segments it returns are yielded, and the next window
-            begins at the end of their last word.
+        add_words: Called with each window that has segments; the segments it returns are yielded. The text does not
+            depend on it: the next window begins where the model wrote that its last segment ends.
 
     Raises:
         InputError: The recording is damaged, or the model has no token for what is asked for.
@@ -113,10 +113,8 @@ def _transcribe_window(
         previous = [*previous, *(token for segment in cut.segments for token in segment.tokens)]
     frame_seconds = speech.preprocessing.frame_seconds
     seek = after if cut.reached is None else first + round(cut.reached / frame_seconds)
-    ends = [segment.words[-1].end for segment in cut.segments if segment.words]
-    if cut.is_open and ends:
-        seek = round(ends[-1] / frame_seconds)
-    return cut.segments, seek if first < seek <= after else after, previous
+    seek = seek if first < seek <= after else after
+    return words_until(cut.segments, source.seconds(seek)), seek, previous
 
 
 class _Features(NamedTuple):
