@@ -172,6 +172,9 @@ def _open(path: Path | None, opener: Opener, name: str, *, strict: bool) -> Sour
     if frame_of(head[:4]) and (found := _open_mpeg(opener, name, strict=strict)):
         return found
     try:
+        # libsndfile would take these for mp3 and for a MIDI dump, and print what is wrong with them
+        if head[0] == 0xFF and head[1:2] >= b"\xe0" or head.startswith(b"\xf0\x7e"):
+            raise NotSound("")
         return SoundFile(path, opener, name, strict=strict)
     except NotSound as error:
         if found := _open_mpeg(opener, name, strict=strict):
