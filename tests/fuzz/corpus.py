@@ -356,6 +356,7 @@ _VALUES = np.zeros((5, 7), np.float32)
 _MAPS = (
     ("map-deep", ERROR, _map(lambda _: _DEEP.encode())),
     ("map-5000-digits", ERROR, _map(lambda _: b'{"format": ' + _DIGITS.encode() + b"}")),
+    ("map-shape-of-two-lines", ERROR, _map(lambda content: content.replace(b"[\n    5,\n    7\n  ]", b'"a\\nb"'))),
     ("map-not-finite", ERROR, _map(lambda _: _values(np.full((5, 7), np.nan, np.float32)), "map.npz")),
     (
         "map-largest-values",
