@@ -21,7 +21,7 @@ from .options import (
     paths_of,
     results_of,
 )
-from .predict import Job, Predictor, block, score_line
+from .predict import Job, Predictor, block, domain_line, score_line
 from .questions_file import read_answers, read_questions
 
 if TYPE_CHECKING:
@@ -169,16 +169,22 @@ class AnswerQuestions(Predictor["Answer"]):
         save_answers(results, path)
 
     def remark(self, result: "Answer") -> str | None:
-        """Name the words of the question that the model could not read."""
-        if not result.unknown_words:
+        """Say in one line what is unlike the training data, and which words the model could not read."""
+        mark, unknown = result.out_of_domain, result.unknown_words
+        if mark is not None and (mark.words or not unknown):
+            about = f", {result.question!r}" if mark.words else ""
+            return f"{result.file}{about}: out of domain: {mark}; the answer may mean nothing"
+        if not unknown:
             return None
-        words = ", ".join(result.unknown_words)
+        also = "" if mark is None else f"; and {result.file} is out of domain: {mark}"
+        words = ", ".join(unknown)
         return (
             f"the question {result.question!r} is answered without what the model's vocabulary does not know: {words}"
+            + also
         )
 
     @staticmethod
     def as_text(result: "Answer", written: Written | None) -> str:
         """Return the file and the question, the answers, and the path of the page."""
         lines = [score_line(candidate.score, candidate.text) for candidate in result.candidates]
-        return block(f"{result.file}: {result.question}", lines, written)
+        return block(f"{result.file}: {result.question}", [*lines, *domain_line(result)], written)

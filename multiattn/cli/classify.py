@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..inputs.files import PICTURES
 from .map_files import Written
 from .options import BAD_FILES, MAP_FILES, Option, Parser, at_least_one, model_of, paths_of, results_of
-from .predict import Predictor, block, score_line
+from .predict import Predictor, block, domain_line, score_line
 
 if TYPE_CHECKING:
     from ..pipelines import ClassifyResult
@@ -80,4 +80,4 @@ class Classify(Predictor["ClassifyResult"]):
     def as_text(result: "ClassifyResult", written: Written | None) -> str:
         """Return the file, its labels, and the path of the page."""
         lines = [score_line(prediction.score, prediction.label) for prediction in result.predictions]
-        return block(str(result.file), lines, written)
+        return block(str(result.file), [*lines, *domain_line(result)], written)

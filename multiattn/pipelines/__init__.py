@@ -19,6 +19,7 @@ from .image_results import (
 )
 from .load import load
 from .options import AnswerOptions, CaptionOptions
+from .out_of_domain import OutOfDomain
 from .results import Candidate, Failure, Result, SavedMap, WrittenWord
 from .transcribe.options import SpeechOptions, TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
@@ -38,6 +39,7 @@ __all__ = [
     "ClassifyPipeline",
     "ClassifyResult",
     "Failure",
+    "OutOfDomain",
     "PictureMap",
     "Pipeline",
     "Prediction",

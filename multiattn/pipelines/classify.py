@@ -10,6 +10,7 @@ from typing import overload
 
 import torch
 
+from ..blocks import applied
 from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
@@ -26,6 +27,7 @@ from .base import (
     stream_pictures,
 )
 from .image_results import ClassifyResult, PictureMap, Prediction
+from .out_of_domain import far_pictures
 from .results import Failure
 
 
@@ -127,7 +129,9 @@ class ClassifyPipeline(Pipeline[ViT]):
     def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
-            scores = self._model(images).float().softmax(dim=-1)  # (b, classes)
+            pooled = self._model.pooled(images)  # (b, D)
+            scores = applied(self._model.head, pooled).float().softmax(dim=-1)  # (b, classes)
+            marks = far_pictures(self._domain, pooled[:, None], len(batch))
             best, classes = scores.topk(min(top_k, scores.shape[-1]))  # (b, k)
         rows = zip(best.tolist(), classes.tolist(), strict=True)
         predictions = [
@@ -148,6 +152,7 @@ class ClassifyPipeline(Pipeline[ViT]):
                     PictureMap(maps[i], item.picture, item.title, stacks[i], predictions[i]) for maps in by_method
                 ),
                 damaged=item.damaged,
+                out_of_domain=marks[i],
             )
             for i, item in enumerate(batch)
         ]

@@ -22,6 +22,7 @@ from ..export import (
 from ..inputs.damage import Damage
 from ..inputs.text import Word
 from ..maps import AttentionMap
+from .out_of_domain import OutOfDomain
 from .results import Candidate, Result, SavedMap, WrittenWord, first_map
 
 
@@ -86,6 +87,7 @@ class ClassifyResult(Result):
 
     maps: tuple[PictureMap, ...] = ()
     damaged: Damage | None = None
+    out_of_domain: OutOfDomain | None = None
 
     @property
     def label(self) -> str:
@@ -240,6 +242,7 @@ class Answer(Result):
     """The words of `question` that the model's vocabulary lacks, at least in part: the model read [UNK] there."""
 
     damaged: Damage | None = None
+    out_of_domain: OutOfDomain | None = None
 
     @property
     def answer(self) -> str:

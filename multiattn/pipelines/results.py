@@ -24,6 +24,7 @@ from ..export.html import jpeg
 from ..inputs.damage import Damage
 from ..inputs.text import Word
 from ..maps import AttentionMap
+from .out_of_domain import OutOfDomain
 
 _NOTEBOOK = 480
 """Pixels of the longer side of the picture that a notebook shows of a map."""
@@ -75,6 +76,10 @@ class Result(ABC):
     damaged: Damage | None
     """What is missing of a damaged input, of which the rest was used; None for a whole one."""
 
+    out_of_domain: OutOfDomain | None = None
+    """How the input differs from those that the model was trained on; None where it does not, or where the model does
+    not say what it was trained on. For labels and answers."""
+
     @property
     def error(self) -> None:
         """None: the input could be used. A `Failure` has the reason here."""
@@ -86,8 +91,9 @@ class Result(ABC):
 
     @property
     def marks(self) -> dict[str, object]:
-        """What `to_dict` says of an unusual input, as JSON values: `damaged`. Empty for a usual one."""
-        return {} if self.damaged is None else {"damaged": self.damaged.to_dict()}
+        """What `to_dict` says of an unusual input: `damaged`, `out_of_domain`, as JSON values. Else empty."""
+        marks = {"damaged": self.damaged, "out_of_domain": self.out_of_domain}
+        return {name: mark.to_dict() for name, mark in marks.items() if mark is not None}
 
     @abstractmethod
     def save_html(self, path: str | Path) -> None:

@@ -16,6 +16,7 @@ from ..checks import require
 from ..errors import ModelError
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
+from .domain_file import DOMAIN, write_domain
 from .hub import ORIGINALS, locate
 from .json_files import read_json, usable, write_json
 
@@ -97,17 +98,24 @@ def save_bundle(
     state = bundle.model.state_dict()
     if chosen.table is not None:
         state = chosen.table.to_theirs(state)
-    parts = {name: directory / f".{name}.{os.getpid()}.part" for name in (chosen.weights, *files)}
+    domain = bundle.domain if layout == own.NAME else None
+    others = () if domain is None else (DOMAIN,)
+    parts = {name: directory / f".{name}.{os.getpid()}.part" for name in (chosen.weights, *others, *files)}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         try:
             chosen.write(bundle, state, parts[chosen.weights], dtype)
+            if domain is not None:
+                write_domain(domain, parts[DOMAIN])
             for name, data in files.items():
                 write_json(parts[name], data)
             # safetensors makes files that only their owner can read
-            shutil.copymode(parts[next(iter(files))], parts[chosen.weights])
+            for name in (chosen.weights, *others):
+                shutil.copymode(parts[next(iter(files))], parts[name])
             for name, part in parts.items():  # only now that all are complete
                 part.replace(directory / name)
+            if domain is None:
+                (directory / DOMAIN).unlink(missing_ok=True)  # that of a model that lay here before
         finally:
             for part in parts.values():
                 part.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ ORIGINALS = {".pth": "blip", ".pt": "whisper"}
 
 # the files that any layout needs: repositories often hold the same weights in three formats
 _FILES = [
-    *("config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json"),
+    *("config.json", "model.safetensors", "domain.safetensors", "preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
     "generation_config.json",
 ]
