@@ -49,6 +49,9 @@ with --format json, each line is one object ("maps" only with --maps)
                           "json": ...}}, ...}}}}
 
 {BAD_FILES.format("picture")}
+A picture unlike the training pictures is marked, where the model states what it
+was trained on: "out of domain" in a line there and in the text, "out_of_domain"
+in JSON.
 """
 
 

@@ -2,7 +2,8 @@
 
 Pictures: `files` (finding them), `image` and `pixels` (loading), `preprocess` (to a model's input), `geometry` (back to
 source pixels). Recordings: `audio` with `audio_files` and `audio_containers` (loading), `mel` (to features). Text:
-`text` with `vocabulary` (tokens and words), `speech_tokens` and `whisper_vocabulary` (a recognizer's).
+`text` with `vocabulary` (tokens and words), `speech_tokens` and `whisper_vocabulary` (a recognizer's),
+`content_words` (of a question).
 
 The names below are imported when they are first used: `files` must not wait for torch.
 """

@@ -1,6 +1,7 @@
 """Floor 6: files in, typed results and maps out.
 
-`load` makes the pipeline of a model; `base`, `options` and `results` hold what all pipelines share.
+`load` makes the pipeline of a model; `base`, `options` and `results` hold what all pipelines share. `out_of_domain` is
+the mark of an unusual input, and `fit_domain` finds what is usual.
 """
 
 from .answer import AnswerPipeline

@@ -99,8 +99,8 @@ def save_bundle(
     if chosen.table is not None:
         state = chosen.table.to_theirs(state)
     domain = bundle.domain if layout == own.NAME else None
-    others = () if domain is None else (DOMAIN,)
-    parts = {name: directory / f".{name}.{os.getpid()}.part" for name in (chosen.weights, *others, *files)}
+    binary = (chosen.weights,) if domain is None else (chosen.weights, DOMAIN)
+    parts = {name: directory / f".{name}.{os.getpid()}.part" for name in (*binary, *files)}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -110,7 +110,7 @@ def save_bundle(
             for name, data in files.items():
                 write_json(parts[name], data)
             # safetensors makes files that only their owner can read
-            for name in (chosen.weights, *others):
+            for name in binary:
                 shutil.copymode(parts[next(iter(files))], parts[name])
             for name, part in parts.items():  # only now that all are complete
                 part.replace(directory / name)
