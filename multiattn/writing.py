@@ -82,7 +82,8 @@ def whole_folder(path: str | Path, *, last: str, optional: Collection[str] = ())
 
     Where there is no `path`, the new folder takes its place in one step. Where there is one, its file `last` is removed
     first and its successor comes last: a process that is killed in between leaves a folder without it, which is
-    seen to be incomplete. Other files there stay, but for those of `optional`. Where the body raises, `path` is as it was.
+    seen to be incomplete. Other files there stay, but for those of `optional`. Where the body raises, `path` is as it
+    was.
 
     Args:
         path: The folder; missing ones above it are made.
