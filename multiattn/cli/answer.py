@@ -97,8 +97,8 @@ The same holds for a question that the model cannot read; one from --questions
 is named by its line. A picture unlike the training pictures, and a question
 with words that no training question had, are answered, but marked, where the
 model states what it was trained on: "out of domain" in a line there and in the
-text, "out_of_domain" in JSON. Words that the model's vocabulary lacks are named there,
-too; the question is still answered, and the exit status is 0.
+text, "out_of_domain" in JSON. Words that the model's vocabulary lacks are named
+there, too. In either case the exit status is 0.
 """
 
 

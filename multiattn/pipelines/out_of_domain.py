@@ -25,7 +25,8 @@ class OutOfDomain:
         if self.picture is not None:
             reasons.append(f"the picture is unlike the training pictures ({self.picture:.2f} times the threshold)")
         if self.words:
-            reasons.append(f"no training question has the words {', '.join(self.words)}")
+            noun = "word" if len(self.words) == 1 else "words"
+            reasons.append(f"no training question has the {noun} {', '.join(self.words)}")
         return " and ".join(reasons)
 
     def to_dict(self) -> dict[str, object]:

@@ -61,7 +61,7 @@ def test_like_pictures_and_questions_are_not_marked(run, photos, near) -> None:
     assert outcome.err == "" and "out_of_domain" not in json.loads(outcome.out)
     words = run("answer", photos / "a.png", "--question", "is there a table?", "--model", near[1])
     assert words.err == (
-        f"multiattn: {photos / 'a.png'}, 'is there a table?': out of domain: no training question has the words table; "
+        f"multiattn: {photos / 'a.png'}, 'is there a table?': out of domain: no training question has the word table; "
         "the answer may mean nothing\n"
     )
     assert run("classify", photos / "a.png", "--model", near[0]).err == ""
