@@ -56,6 +56,12 @@ def reading(
         ) from raised
 
 
+def brief(message: str) -> str:
+    """Return a message on one line that a person can read, whatever it repeats of a file."""
+    line = " ".join(message.split()) if "\n" in message else message
+    return line if len(line) <= 1000 else f"{line[:700]} ... {line[-300:]}"
+
+
 def reason_of(raised: BaseException) -> str:
     """Return a library's error as one short line without characters that control a terminal."""
     if isinstance(raised, MemoryError):

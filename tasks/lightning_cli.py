@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from multiattn.errors import ModelError, reading
+from multiattn.errors import ModelError, brief, reading
 from multiattn.weights.tensor_files import load_pickled
 
 from .base import BaseTask
@@ -88,8 +88,8 @@ class OneLineParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the error on one line and exit with status 2."""
         lines = [line.strip() for line in message.splitlines()]
-        text = " ".join(line for line in lines if line)
-        print(f"error: {re.sub(r' +', ' ', text)}", file=sys.stderr)
+        text = re.sub(r" +", " ", " ".join(line for line in lines if line))
+        print(f"error: {brief(text)}", file=sys.stderr)
         self.exit(2)
 
 

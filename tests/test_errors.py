@@ -2,7 +2,7 @@
 
 import pytest
 
-from multiattn.errors import InputError, ModelError, reading
+from multiattn.errors import InputError, ModelError, brief, reading
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,10 @@ def test_our_own_errors_and_ctrl_c_pass() -> None:
             with reading("`a`", "a table", error=ModelError):
                 raise raised
         assert got.value is raised
+
+
+def test_a_message_that_repeats_a_file_is_cut_to_a_line() -> None:
+    assert brief("one line  with two spaces") == "one line  with two spaces"
+    assert brief("two\nlines") == "two lines"
+    long = brief("a" * 5000 + "b" * 5000)
+    assert (len(long), long[:700], long[-300:]) == (1005, "a" * 700, "b" * 300)

@@ -144,8 +144,14 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
 
 def some(names: Sequence[str]) -> str:
     """The first ten names, and the number of the others, for a message."""
-    shown = ", ".join(name if len(name) <= 60 else f"{name[:57]}..." for name in names[:10])
+    shown = ", ".join(map(_on_one_line, names[:10]))
     return shown if len(names) <= 10 else f"{shown} and {len(names) - 10} more"
+
+
+def _on_one_line(name: str) -> str:
+    """A name without line ends, and not longer than a message can bear."""
+    name = " ".join(name.split())
+    return name if len(name) <= 60 else f"{name[:57]}..."
 
 
 def one_or_several(row: dict[str, Any], one: str, several: str, location: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import require
-from ..errors import InputError, reading
+from ..errors import InputError, brief, reading
 from ..maps.attention_map import AttentionMap
 from ..text_files import read_json_file, require_regular
 from ..writing import whole_file, write_json
@@ -59,7 +59,9 @@ def load_map(path: str | Path) -> AttentionMap:
         except KeyError as error:
             raise InputError(f"{path.with_suffix('.json')}: the field {error} is missing. {_AGAIN}") from error
         except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: the values and {path.stem}.json do not make a map: {error}") from error
+            raise InputError(
+                f"{path}: the values and {path.stem}.json do not make a map: {brief(str(error))}"
+            ) from error
 
 
 def _npz(path: str | Path) -> Path:

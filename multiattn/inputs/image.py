@@ -180,7 +180,9 @@ def _read(stream: Stream, name: str, *, strict: bool, max_pixels: int) -> Loaded
         sizes.append(decode(io.BytesIO(data), ink=ink))
         return sizes[-1].picture
 
-    part = read_part(data, decode_part, failed)
+    # what was decoded without an error may still have a palette that cannot be applied
+    with reading(name, WHOLE, error=DamagedImage):
+        part = read_part(data, decode_part, failed)
     found = next(decoded for decoded in sizes if decoded.picture is part.picture)
     sizes.clear()  # the second picture, which was only compared
     return _upright(found, part, name)

@@ -11,13 +11,14 @@ import torch
 
 from .. import registry
 from ..checks import require
-from ..errors import ModelError, reading
+from ..errors import ModelError, brief, reading
 from ..writing import whole_file, whole_folder, write_json
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
 from .domain_file import DOMAIN, write_domain
 from .hub import ORIGINALS, locate
 from .json_files import read_json, short
+from .state import MISFIT
 
 _TOKENS = ("suppress", "suppress_first", "forced")  # `GenerationConfig` fields that name tokens of one vocabulary
 
@@ -61,9 +62,12 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
             bundle = layout.load(directory, config, without) if without else layout.load(directory, config)
             bundle.check(str(directory))
     except ModelError as error:
-        if str(directory) in str(error):
+        message = str(error) if MISFIT in str(error) else brief(str(error))
+        if str(directory) not in message:  # of a part that does not know where it was read
+            message = f"{directory}: {message}"
+        if message == str(error):
             raise
-        raise ModelError(f"{directory}: {error}") from error  # of a part that does not know where it was read
+        raise ModelError(message) from error
     if without:
         bundle.decoding = {name: value for name, value in bundle.decoding.items() if name not in _TOKENS}
     bundle.source, bundle.layout = str(name), layout.name

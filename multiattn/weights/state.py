@@ -16,6 +16,9 @@ from ..checks import require
 from ..errors import ModelError
 from .table import KeyTable
 
+MISFIT = "does not fit its architecture (- needed, + found):"
+"""The end of the first line of an error that shows a diff."""
+
 _MAX_LINES = 20  # of a diff: a wrong architecture differs everywhere, and the first lines are enough
 
 
@@ -135,7 +138,7 @@ def check_fit(
     if table is not None:
         table.check_dropped(state, {*needed, *others}, where=where)
     if diff := difference(needed, found):
-        raise ModelError("\n".join([f"{where} does not fit its architecture (- needed, + found):", *diff]))
+        raise ModelError("\n".join([f"{where} {MISFIT}", *diff]))
     return found
 
 

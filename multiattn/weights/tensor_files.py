@@ -4,6 +4,7 @@ A file's sizes are checked against its length before memory is taken, and nothin
 is read: pickles can run any code.
 """
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -161,7 +162,11 @@ def load_pickled(path: Path, *, holds: str, on_meta: bool = False) -> Any:
     Raises:
         ModelError: The file is damaged, is larger inside than outside, or needs code to be read.
     """
-    with reading(str(path), "a file that torch saved", mend=_AGAIN, error=ModelError):
+    with (
+        reading(str(path), "a file that torch saved", mend=_AGAIN, error=ModelError),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # torch's, about how slow or unusual the file is
         require_regular(path)
         if not path.stat().st_size:
             raise ValueError("it is empty")

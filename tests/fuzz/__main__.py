@@ -66,7 +66,7 @@ class Run:
     def __init__(self, keep: Path, deadline: float, *, noise: bool = False) -> None:
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.faults: defaultdict[str, list[str]] = defaultdict(list)
-        self.noises: Counter[str] = Counter()
+        self.noises: defaultdict[str, list[str]] = defaultdict(list)
         self.slowest = self.largest = Outcome("result")
         self._keep, self.deadline, self._noise = keep, deadline, noise
         self._start = time.monotonic()
@@ -77,7 +77,7 @@ class Run:
         self.slowest = max(self.slowest, outcome, key=lambda one: one.seconds)
         self.largest = max(self.largest, outcome, key=lambda one: one.megabytes)
         if outcome.noise:
-            self.noises[f"{job['kind']}: {outcome.noise.strip().splitlines()[0][:160]}"] += 1
+            self.noises[f"{job['kind']}: {outcome.noise.strip().splitlines()[0][:160]}"].append(_named(job))
         if outcome.column not in (wanted := expected(job)):
             # the same fault found again: the line of code, or where the detail begins
             of = job["kind"] if "index" in job else _named(job)
@@ -104,7 +104,7 @@ class Run:
         lines.append(f"slowest {self.slowest.seconds:.1f} s, largest {self.largest.megabytes:.0f} MB over base")
         lines += [f"{len(jobs):6} x {key}  [{', '.join(jobs[:3])}]" for key, jobs in self.faults.items()]
         if self._noise:
-            lines += [f"{count:6} x noise: {words}" for words, count in self.noises.most_common(40)]
+            lines += [f"{len(jobs):6} x noise: {words}  [{jobs[0]}]" for words, jobs in self.noises.items()]
         return "\n".join(lines)
 
 

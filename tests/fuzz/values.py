@@ -25,19 +25,22 @@ def value(random: Random) -> Any:
     return copy.deepcopy(random.choice(pool))
 
 
-def _places(data: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Every container with each of its keys or indices."""
-    pairs = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    for key, inner in list(pairs):
-        found.append((data, key))
-        _places(inner, found)
+def _places(data: Any, *, most: int = 3000) -> list[tuple[Any, Any]]:
+    """Containers with each of their keys or indices; not all, for YAML may refer to one of them again and again."""
+    found: list[tuple[Any, Any]] = []
+    waiting = [data]
+    while waiting and len(found) < most:
+        one = waiting.pop()
+        pairs = list(one.items() if isinstance(one, dict) else enumerate(one) if isinstance(one, list) else ())
+        found += [(one, key) for key, _ in pairs]
+        waiting += [inner for _, inner in reversed(pairs)]
     return found
 
 
 def changed(data: Any, random: Random) -> tuple[Any, str]:
     """A copy with one change, and a word for it."""
     data = copy.deepcopy(data)
-    places = _places(data, [])
+    places = _places(data)
     if not places or random.random() < 0.02:
         return value(random), "other-root"
     # the keys of the top, which say the most, are as likely as all that lies below

@@ -47,10 +47,10 @@ def changed_yaml(content: bytes, random: Random) -> tuple[bytes, str]:
     except (yaml.YAMLError, ValueError, RecursionError):
         return content[: len(content) // 2], "half"
     words = []
-    for _ in range(random.choice((1, 1, 1, 2, 3))):
-        data, word = changed(data, random)
-        words.append(word)
     try:
+        for _ in range(random.choice((1, 1, 1, 2, 3))):
+            data, word = changed(data, random)
+            words.append(word)
         return yaml.safe_dump(data, allow_unicode=True).encode("utf-8", "surrogatepass"), "yaml:" + "+".join(words)
     except (yaml.YAMLError, ValueError, RecursionError):
         return content[: len(content) // 2], "half"
