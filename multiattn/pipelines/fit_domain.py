@@ -79,7 +79,7 @@ def fit_domain(
     require(len(pictures) >= _LEAST, "pictures", must=f"at least {_LEAST}", value=len(pictures), error=InputError)
     require(0 < marked < 1, "marked", must="above 0 and below 1", value=marked)
     random = Random(seed)
-    whole = [picture for picture, damage in map(read_image, pictures) if damage is None]
+    whole = [read.picture for read in map(read_image, pictures) if read.damaged is None]
     random.shuffle(whole)
     fitted = [picture for i, picture in enumerate(whole) if i % _HELD_OUT]
     held_out = whole[::_HELD_OUT]

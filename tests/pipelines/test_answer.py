@@ -531,7 +531,8 @@ def test_wrong_arguments_are_named_at_the_call(answer, wrong, message) -> None:
     with pytest.raises(ModelError, match="`batch_size` must be at least 1, but is 0 instead"):
         answer.stream([], batch_size=0)
     with pytest.raises(
-        TypeError, match="there is no option 'beems'; there are: top_k, num_beams, max_tokens, first_token"
+        TypeError,
+        match="there is no option 'beems'; there are: top_k, num_beams, max_tokens, min_tokens, no_repeat_ngram",
     ):
         answer(draw(0), ASKED[0], beems=3)
 
