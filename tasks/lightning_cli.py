@@ -4,17 +4,19 @@ import logging
 import re
 import sys
 import warnings
+from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from multiattn.errors import ModelError, brief, reading
+from multiattn.errors import ModelError, MultiattnError, brief, reading, reason_of
 from multiattn.weights.tensor_files import load_pickled
 
 from .base import BaseTask
@@ -83,7 +85,14 @@ class OneLineParser(LightningArgumentParser):
         """
         if args is not None:
             args = [f"{arg.removesuffix('None')}null" if arg.endswith("=None") else arg for arg in args]
-        return super().parse_args(args, *rest, **options)
+        try:
+            return super().parse_args(args, *rest, **options)
+        except (ArgumentError, MultiattnError, MisconfigurationException):
+            raise
+        except Exception as error:  # of a value that the parser does not expect, such as NUL in a path
+            if isinstance(error.__cause__, MultiattnError):
+                raise
+            self.error(f"a value cannot be used: {reason_of(error)}")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the error on one line and exit with status 2."""

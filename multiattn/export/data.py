@@ -100,7 +100,7 @@ def _values_in(archive: zipfile.ZipFile, path: Path, shape: Any) -> np.ndarray:
         if list(stated) != shape:
             raise InputError(
                 f"{path}: the values and {path.stem}.json do not make a map: `values` must be of shape "
-                f"{str(shape)[:200]}, but is {list(stated)} instead."
+                f"{brief(str(shape))[:200]}, but is {list(stated)} instead."
             )
         size = math.prod(stated) * kind.itemsize
         if size > entry.file_size:

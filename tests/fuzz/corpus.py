@@ -103,6 +103,12 @@ def _bmp(width: int, height: int) -> bytes:
     )
 
 
+def _tga(first: int, colors: int) -> bytes:
+    """A TGA whose palette begins at a number, and whose pixels are cut off."""
+    header = bytes([0, 1, 1]) + struct.pack("<HHBHHHHBB", first, colors, 24, 0, 0, 4, 4, 8, 0)
+    return header + bytes(3 * colors) + b"\1\2\3"
+
+
 _PICTURES = (
     ("png-20000-squared", ERROR, "x.png", lambda: _png(20_000, 20_000, 8, 2, b"")),
     ("png-no-pixels", ERROR, "x.png", lambda: _png(0, 3, 8, 2, b"")),
@@ -137,6 +143,8 @@ _PICTURES = (
     ),
     ("ppm-of-10-to-18-pixels", ERROR, "x.ppm", lambda: b"P6 1000000000 1000000000 255\n\0"),
     ("ppm-5000-digits", ERROR, "x.ppm", lambda: b"P6 " + b"9" * 5000 + b" 1 255\n\0"),
+    ("png-too-thin", ERROR, "x.png", lambda: _png(1, 3_000_000, 8, 0, bytes(6_000_000))),
+    ("tga-palette-of-5464", EITHER, "x.tga", lambda: _tga(5440, 24)),
     ("empty", ERROR, "x.png", lambda: b""),
     ("text", ERROR, "x.png", lambda: b"These are words.\n"),
 )
@@ -348,6 +356,7 @@ _VALUES = np.zeros((5, 7), np.float32)
 _MAPS = (
     ("map-deep", ERROR, _map(lambda _: _DEEP.encode())),
     ("map-5000-digits", ERROR, _map(lambda _: b'{"format": ' + _DIGITS.encode() + b"}")),
+    ("map-shape-of-two-lines", ERROR, _map(lambda content: content.replace(b"[\n    5,\n    7\n  ]", b'"a\\nb"'))),
     ("map-not-finite", ERROR, _map(lambda _: _values(np.full((5, 7), np.nan, np.float32)), "map.npz")),
     (
         "map-largest-values",
@@ -379,6 +388,7 @@ _CONFIGS = (
     ("yaml-deep", ERROR, _config("model: " + _DEEP[:3000] + "]" * 3000)),
     ("yaml-5000-digits", ERROR, _config("seed_everything: " + _DIGITS)),
     ("yaml-nul", ERROR, _config(b"model: \0")),
+    ("yaml-nul-in-a-value", ERROR, _config('model_directory: "\\0"')),
     ("yaml-not-utf-8", ERROR, _config(b"model: \xff\xfe\xfd")),
     ("yaml-code", ERROR, _config("model: !!python/object/apply:os.getcwd []")),
     ("yaml-a-date-that-is-none", ERROR, _config("trainer: 2001-99-99")),

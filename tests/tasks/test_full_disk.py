@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.training]
 
 def test_while_features_are_written(tmp_path: Path) -> None:
     data = draw_captioned(tmp_path / "data", sizes={"train": 61})
-    with small_disk(tmp_path / "disk", size="40k") as disk:
+    with small_disk(tmp_path / "disk", size="16k") as disk:
         with pytest.raises((MultiattnError, OSError)) as raised:
             prepared(data, disk / "features")
         said = str(raised.value)
