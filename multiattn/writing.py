@@ -11,7 +11,7 @@ import re
 import secrets
 import stat
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -77,16 +77,18 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: str | Path, *, last: str) -> Iterator[Path]:
+def whole_folder(path: str | Path, *, last: str, optional: Collection[str] = ()) -> Iterator[Path]:
     """Give a new folder whose files take their places in `path` once the body has ended.
 
     Where there is no `path`, the new folder takes its place in one step. Where there is one, its file `last` is removed
     first and its successor comes last: a process that is killed in between leaves a folder without it, which is
-    seen to be incomplete. Other files there stay. Where the body raises, `path` is as it was.
+    seen to be incomplete. Other files there stay, but for those of `optional`. Where the body raises, `path` is as it
+    was.
 
     Args:
         path: The folder; missing ones above it are made.
         last: The name of a file without which the folder is of no use, such as `config.json`.
+        optional: Names of files that belong to the others: one that is there is removed where the new folder has none.
 
     Raises:
         OSError: A file cannot be written; its `filename` is that of the file in `path`.
@@ -100,7 +102,7 @@ def whole_folder(path: str | Path, *, last: str) -> Iterator[Path]:
         part.mkdir()
         yield part
         if there:
-            _move_files(part, path, last)
+            _move_files(part, path, last, optional)
         else:
             part.rename(path)
     except OSError as error:
@@ -116,9 +118,11 @@ def whole_folder(path: str | Path, *, last: str) -> Iterator[Path]:
             _remove_folder(part)
 
 
-def _move_files(part: Path, path: Path, last: str) -> None:
+def _move_files(part: Path, path: Path, last: str, optional: Collection[str]) -> None:
     names = sorted((file.name for file in part.iterdir()), key=lambda name: name == last)
     (path / last).unlink(missing_ok=True)
+    for name in set(optional) - set(names):
+        (path / name).unlink(missing_ok=True)
     for name in names:
         (part / name).replace(path / name)
 

@@ -198,6 +198,14 @@ def test_a_new_folder_takes_its_place_in_one_step(tmp_path: Path) -> None:
     assert len(list((tmp_path / "sub").iterdir())) == 1
 
 
+def test_an_optional_file_of_the_old_folder_goes_with_it(tmp_path: Path) -> None:
+    for name in ("config.json", "statistics", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    with whole_folder(tmp_path, last="config.json", optional=("statistics", "missing")) as part:
+        (part / "config.json").write_text("new")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"config.json": "new", "notes.txt": "old"}
+
+
 def test_an_old_folder_lacks_its_last_file_while_it_is_replaced(tmp_path: Path, monkeypatch) -> None:
     for name in ("config.json", "weights", "notes.txt"):
         (tmp_path / name).write_text("old")

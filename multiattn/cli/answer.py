@@ -29,7 +29,7 @@ from .options import (
     results_of,
     writing,
 )
-from .predict import Job, Predictor, block, score_line
+from .predict import Job, Predictor, block, domain_line, score_line
 from .questions_file import read_answers, read_questions
 from .records import Column
 
@@ -94,8 +94,11 @@ characters in the question or the answer.
 
 {BAD_FILES.format("picture")}
 The same holds for a question that the model cannot read; one from --questions
-is named by its line. Words that the model's vocabulary lacks are named there,
-too; the question is still answered, and the exit status is 0.
+is named by its line. A picture unlike the training pictures, and a question
+with words that no training question had, are answered, but marked, where the
+model states what it was trained on: "out of domain" in a line there and in the
+text, "out_of_domain" in JSON. Words that the model's vocabulary lacks are named
+there, too. In either case the exit status is 0.
 """
 
 
@@ -206,16 +209,22 @@ class AnswerQuestions(Predictor["Answer"]):
         save_answers(results, path)
 
     def remark(self, result: "Answer") -> str | None:
-        """Name the words of the question that the model could not read."""
-        if not result.unknown_words:
+        """Say in one line what is unlike the training data, and which words the model could not read."""
+        mark, unknown = result.out_of_domain, result.unknown_words
+        if mark is not None and (mark.words or not unknown):
+            about = f", {result.question!r}" if mark.words else ""
+            return f"{result.file}{about}: out of domain: {mark}; the answer may mean nothing"
+        if not unknown:
             return None
-        words = ", ".join(result.unknown_words)
+        also = "" if mark is None else f"; and {result.file} is out of domain: {mark}"
+        words = ", ".join(unknown)
         return (
             f"the question {result.question!r} is answered without what the model's vocabulary does not know: {words}"
+            + also
         )
 
     @staticmethod
     def as_text(result: "Answer", written: Written | None) -> str:
         """Return the file and the question, the answers, and the path of the page."""
         lines = [score_line(candidate.score, candidate.text) for candidate in result.candidates]
-        return block(f"{result.file}: {result.question}", lines, written)
+        return block(f"{result.file}: {result.question}", [*lines, *domain_line(result)], written)

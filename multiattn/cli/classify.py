@@ -23,7 +23,7 @@ from .options import (
     results_of,
 )
 from .output import listed, printable
-from .predict import Predictor, block, score_line
+from .predict import Predictor, block, domain_line, score_line
 from .records import Column, Record
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ regression, with "score_kind": "value"
 {INPUTS.format("picture", "256 MiB")}
 
 {BAD_FILES.format("picture")}
+A picture unlike the training pictures is marked, where the model states what it
+was trained on: "out of domain" in a line there and in the text, "out_of_domain"
+in JSON.
 """
 
 
@@ -190,7 +193,8 @@ class Classify(Predictor["ClassifyResult"]):
             ]
         else:
             lines = [score_line(one.score, one.label) for one in result.predictions]
-        return block(str(result.file), lines or ["no label reaches the threshold"], written)
+        lines = lines or ["no label reaches the threshold"]
+        return block(str(result.file), [*lines, *domain_line(result)], written)
 
 
 def _nearest(name: str, model: "ClassifyPipeline") -> str:

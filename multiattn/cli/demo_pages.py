@@ -59,7 +59,8 @@ class DemoPages:
             _save_page(good, item.mark, self.out / item.page)
         for number, result in enumerate(good, 1):
             question = result.question if isinstance(result, Answer) else ""
-            said = item.mark + printable(_text(result))
+            mark = item.mark or ("" if result.out_of_domain is None else "out of domain: ")
+            said = mark + printable(_text(result))
             if result.maps:
                 link = f"{item.page}#question-{number}" if question else item.page
                 self.entries.append(_entry(result, item.name, link, said, question))

@@ -298,7 +298,8 @@ def check_options(out: str, known: Mapping[str, str], now: Mapping[str, str]) ->
     """Raise UsageError where a run has other options than the one that it goes on with."""
     for name in dict.fromkeys([*known, *now]):
         if known.get(name) != now.get(name):
-            before = f" ({known[name]})" if len(known.get(name, "")) < 32 and name in known else ""
+            shown = known.get(name, "None").replace("None", "not given")
+            before = f" ({shown})" if len(shown) < 32 else ""
             raise UsageError(
                 f"--resume: {name} must be as in the run that began --out {out}{before}, but differs instead; give the "
                 "same options, or another file"

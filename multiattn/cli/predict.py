@@ -145,7 +145,8 @@ class Predictor(ABC, Generic[_Result]):
 
     def remark(self, result: _Result) -> str | None:
         """Return what must be said about a result on standard error, or None."""
-        return None
+        mark = result.out_of_domain
+        return None if mark is None else f"{result.file}: out of domain: {mark}; the result may mean nothing"
 
     def shown(self, result: _Result) -> _Result | None:
         """Return what is written of a result, by default all of it; None to leave it out, which is no failure."""
@@ -336,6 +337,12 @@ def block(title: str, lines: Sequence[str], written: Written | None) -> str:
     """Return a result to read: a title, indented lines, and the path of the page with the maps."""
     maps = [f"  maps  {printable(written.page)}"] if written else []
     return "\n".join([printable(title), *(f"  {line}" for line in [*lines, *maps])])
+
+
+def domain_line(result: "Result") -> list[str]:
+    """Return the line that marks a result whose input is unlike those that the model was trained on, if it is one."""
+    mark = result.out_of_domain
+    return [] if mark is None else [f"out of domain: {printable(mark)}"]
 
 
 def score_line(score: float, text: str) -> str:

@@ -6,6 +6,7 @@ then goes on with it, where it can.
 
 import io
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +148,10 @@ class SoundFile:
         self._stream = self._opener()
         try:
             # by its number, not by its path, whose suffix libsndfile takes at its word
-            memory = isinstance(self._stream, io.BytesIO)
-            self._file: Any = soundfile.SoundFile(self._stream if memory else self._stream.fileno(), closefd=False)
+            number = None
+            with suppress(io.UnsupportedOperation):  # bytes in memory, or a view of a file that others read, too
+                number = self._stream.fileno()
+            self._file: Any = soundfile.SoundFile(self._stream if number is None else number, closefd=False)
             # MPEG in a wav: its length is an estimate too. MIDI dumps: libsndfile prints what is wrong with them
             if self._file.subtype.startswith("MPEG") or self._file.format == "SDS":
                 self._file.close()

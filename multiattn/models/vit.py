@@ -255,11 +255,15 @@ class ViT(nn.Module):
             images: Normalized pictures; height and width must be multiples of the patch size.
             tap: Captures attention weights.
         """
+        return applied(self.head, self.pooled(images, tap=tap))
+
+    def pooled(self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None) -> Float[Tensor, "b D"]:
+        """Return what the head reads: the class token, or the mean of the patches; arguments as for `forward`."""
         if self.config.pool == "class":
             pooled = self._tokens(images, tap, last_rows=slice(0, 1))[:, 0]
         else:
             pooled = self._tokens(images, tap)[:, self.num_prefix_tokens :].mean(dim=1)
-        return applied(self.head, applied(self.pool_norm, pooled))
+        return applied(self.pool_norm, pooled)
 
     def features(self, images: Float[Tensor, "b c H W"], *, tap: Tap | Probe | None = None) -> Float[Tensor, "b n D"]:
         """Return all tokens after the last block and the final norm."""

@@ -1,6 +1,7 @@
 """Floor 6: files in, typed results and maps out.
 
-`load` makes the pipeline of a model; `base`, `options` and `results` hold what all pipelines share.
+`load` makes the pipeline of a model; `base`, `options` and `results` hold what all pipelines share. `out_of_domain` is
+the mark of an unusual input, and `fit_domain` finds what is usual.
 """
 
 from .answer import AnswerPipeline
@@ -19,6 +20,7 @@ from .image_results import (
 )
 from .load import load
 from .options import AnswerOptions, CaptionOptions
+from .out_of_domain import OutOfDomain
 from .results import Candidate, Failure, Result, SavedMap, WrittenWord
 from .transcribe.options import SpeechOptions, TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
@@ -38,6 +40,7 @@ __all__ = [
     "ClassifyPipeline",
     "ClassifyResult",
     "Failure",
+    "OutOfDomain",
     "PictureMap",
     "Pipeline",
     "Prediction",

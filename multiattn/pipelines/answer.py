@@ -73,7 +73,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         if self._decoder is not None:
             lay_out_for_decoding(self._decoder)
         heads = bundle.decoding.get("pointing_heads")
-        self._answerer = Answerer(self._model, self._tokenizer, device=self.device, heads=heads)
+        self._answerer = Answerer(self._model, self._tokenizer, device=self.device, heads=heads, domain=self._domain)
 
     @overload
     def __call__(

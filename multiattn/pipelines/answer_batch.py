@@ -16,9 +16,11 @@ from ..attention import ProjectedContext
 from ..inputs import Tokenizer, Word
 from ..maps import AnswerMaps, QuestionReading, answer_attention, answer_attention_stack, explain_answer, read_questions
 from ..models import VQA, SingleStream
+from ..models.domain import Domain
 from .answer_decoders import AnswerDecoder, Found
 from .base import Prepared, stacked
 from .image_results import Answer, AnswerMap
+from .out_of_domain import OutOfDomain, far_pictures, with_words
 
 _ROWS = 64
 """Number of questions computed at once, which bounds the memory."""
@@ -49,6 +51,7 @@ class Answerer:
         device: The device of the model.
         heads: Heads of the question encoder that point, by layer and index, on which the maps by attention then rest;
             None for all heads.
+        domain: What the model was trained on, on the device; None where that is not known.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Answerer:
         *,
         device: torch.device,
         heads: Sequence[tuple[int, int]] | None,
+        domain: Domain | None,
     ) -> None:
-        self._model, self._tokenizer, self._device, self._heads = model, tokenizer, device, heads
+        self._model, self._tokenizer, self._device = model, tokenizer, device
+        self._heads, self._domain = heads, domain
 
     def __call__(self, batch: Sequence[tuple[Prepared, list[Question]]], request: Request) -> list[list[Answer]]:
         """Return the answers to each image's questions. Images of one size are encoded together."""
@@ -85,10 +90,13 @@ class Answerer:
     def _encoded(self, items: list[Prepared]) -> "_Images":
         pixels = stacked(items, self._device)
         with torch.inference_mode():
-            context = self._model.encode(pixels)
-            if isinstance(self._model, VQA):
-                return _Images(items, pixels, self._model.question.project_context(context))
-        return _Images(items, pixels, context)
+            if not isinstance(self._model, VQA):
+                return _Images(items, pixels, self._model.encode(pixels), [None] * len(items))
+            encoder = self._model.encoder
+            features = encoder.features(pixels)
+            context = self._model.bridged(features, image_size=(pixels.shape[-2], pixels.shape[-1]))
+            far = far_pictures(self._domain, features[:, encoder.num_prefix_tokens :], len(items))
+            return _Images(items, pixels, self._model.question.project_context(context), far)
 
     def _answers(self, images: "_Images", asked: Sequence[Sequence[Question]], request: Request) -> list[list[Answer]]:
         """Return the answers to the same number of questions about each image."""
@@ -121,6 +129,7 @@ class Answerer:
                 unknown_words=self._unknown_words(question),
                 damaged=images.items[i // each].damaged,
                 remark=images.items[i // each].remark,
+                out_of_domain=with_words(images.far[i // each], self._new_words(question)),
             )
             for i, (question, one) in enumerate(zip(questions, found, strict=True))
         ]
@@ -134,6 +143,9 @@ class Answerer:
         return tuple(
             word.text for word in question.words if any(question.tokens[1 + piece] == unknown for piece in word.pieces)
         )
+
+    def _new_words(self, question: Question) -> tuple[str, ...]:
+        return () if self._domain is None else self._domain.new_words(question.text)
 
     def _with_maps(
         self,
@@ -220,10 +232,12 @@ class _Images(NamedTuple):
     items: list[Prepared]
     pixels: Tensor  # (b, c, h, w)
     context: Tensor | ProjectedContext
+    far: list[OutOfDomain | None]
+    """The mark of each picture that is unlike the training pictures."""
 
     def select(self, rows: Sequence[int]) -> "_Images":
         """Return some of them, in that order."""
         chosen = torch.tensor(rows, device=self.pixels.device)
         context = self.context
         part = context.select(chosen) if isinstance(context, ProjectedContext) else context[chosen]
-        return _Images([self.items[row] for row in rows], self.pixels[chosen], part)
+        return _Images([self.items[row] for row in rows], self.pixels[chosen], part, [self.far[row] for row in rows])

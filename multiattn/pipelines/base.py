@@ -57,6 +57,7 @@ class Pipeline(Generic[_Model]):
         self.device = find_device(device)
         self.bundle = bundle
         self._model = model.to(self.device).eval()
+        self._domain = None if bundle.domain is None else bundle.domain.to(self.device)
 
 
 def find_device(name: str | torch.device) -> torch.device:

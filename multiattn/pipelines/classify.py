@@ -10,6 +10,7 @@ from typing import overload
 
 import torch
 
+from ..blocks import applied
 from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
@@ -27,6 +28,7 @@ from .base import (
     stream_pictures,
 )
 from .image_results import ClassifyResult, PictureMap, Prediction
+from .out_of_domain import far_pictures
 from .results import Failure
 
 
@@ -144,7 +146,9 @@ class ClassifyPipeline(Pipeline[ViT]):
     def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
-            scores = scores_of(self._model(images), self.bundle.score_function)  # (b, classes)
+            pooled = self._model.pooled(images)  # (b, D)
+            scores = scores_of(applied(self._model.head, pooled), self.bundle.score_function)  # (b, classes)
+            marks = far_pictures(self._domain, pooled[:, None], len(batch))
             best, classes = scores.topk(min(top_k, scores.shape[-1]))  # (b, k)
         rows = zip(best.tolist(), classes.tolist(), strict=True)
         predictions = [
@@ -168,6 +172,7 @@ class ClassifyPipeline(Pipeline[ViT]):
                 damaged=item.damaged,
                 remark=item.remark,
                 score_kind=self.score_kind,
+                out_of_domain=marks[i],
             )
             for i, item in enumerate(batch)
         ]

@@ -25,6 +25,7 @@ from ..inputs.damage import Damage
 from ..inputs.text import Word
 from ..maps import AttentionMap
 from ..models import ScoreKind
+from .out_of_domain import OutOfDomain
 from .results import Candidate, Result, SavedMap, WrittenWord, first_map
 
 
@@ -104,6 +105,7 @@ class ClassifyResult(Result):
     """What the scores are. "probability": 0 to 1, and 1 in sum over all labels of the model (softmax). "independent
     probability": 0 to 1 for each label by itself, of which several may be right, or none (sigmoid). "value": what a
     regression estimates, any number."""
+    out_of_domain: OutOfDomain | None = None
 
     @property
     def label(self) -> str:
@@ -280,6 +282,7 @@ class Answer(Result):
 
     damaged: Damage | None = None
     remark: str | None = None
+    out_of_domain: OutOfDomain | None = None
 
     @property
     def answer(self) -> str:

@@ -25,6 +25,7 @@ from ..export.html import jpeg
 from ..inputs.damage import Damage
 from ..inputs.text import Word
 from ..maps import AttentionMap
+from .out_of_domain import OutOfDomain
 
 _NOTEBOOK = 480
 """Pixels of the longer side of the picture that a notebook shows of a map."""
@@ -77,6 +78,10 @@ class Result(ABC):
     remark: str | None = None
     """What must be said about how an input was read, to follow its name; None for most."""
 
+    out_of_domain: OutOfDomain | None = None
+    """How the input differs from those that the model was trained on; None where it does not, or where the model does
+    not say what it was trained on. For labels and answers."""
+
     @property
     def error(self) -> None:
         """None: the input could be used. A `Failure` has the reason here."""
@@ -88,9 +93,10 @@ class Result(ABC):
 
     @property
     def marks(self) -> dict[str, object]:
-        """What `to_dict` says of an unusual input, as JSON values: `damaged`, `remark`. Empty for a usual one."""
-        damaged = {} if self.damaged is None else {"damaged": self.damaged.to_dict()}
-        return damaged | ({} if self.remark is None else {"remark": self.remark})
+        """What `to_dict` says of an unusual input: `damaged`, `out_of_domain`, `remark`, as JSON values. Else empty."""
+        marks = {"damaged": self.damaged, "out_of_domain": self.out_of_domain}
+        found: dict[str, object] = {name: mark.to_dict() for name, mark in marks.items() if mark is not None}
+        return found | ({} if self.remark is None else {"remark": self.remark})
 
     @abstractmethod
     def save_html(self, path: str | Path) -> None:

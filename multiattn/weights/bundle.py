@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.common import without_weights
+from ..models.domain import Domain
 from ..models.scores import ScoreFunction
 from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
@@ -68,6 +69,10 @@ class ModelBundle:
     cross-attention finds what a question is about. `ctc_weight`: the share of the CTC head in the search. A field that
     is stated counts even at its default: `num_beams: 1` is greedy, while for a model that states nothing the pipeline
     chooses."""
+
+    domain: Domain | None = None
+    """What is known of the pictures and questions that it was trained on; None where they are not checked. Only our own
+    layout keeps it."""
 
     source: str = ""
     """What was asked for: a task, a directory, a hub id."""

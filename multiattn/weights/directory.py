@@ -15,6 +15,7 @@ from ..errors import ModelError, brief, reading
 from ..writing import whole_file, whole_folder, write_json
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
+from .domain_file import DOMAIN, write_domain
 from .hub import ORIGINALS, locate
 from .json_files import read_json, short
 from .state import MISFIT
@@ -106,10 +107,14 @@ def save_bundle(
     state = bundle.model.state_dict()
     if chosen.table is not None:
         state = chosen.table.to_theirs(state)
+    domain = bundle.domain if layout == own.NAME else None
     try:
-        with whole_folder(directory, last=CONFIG) as part:
+        with whole_folder(directory, last=CONFIG, optional=(DOMAIN,)) as part:
             with whole_file(part / chosen.weights) as weights:
                 chosen.write(bundle, state, weights, dtype)
+            if domain is not None:
+                with whole_file(part / DOMAIN) as statistics:
+                    write_domain(domain, statistics)
             for name, data in files.items():
                 write_json(part / name, data)
     except OSError as error:

@@ -15,7 +15,7 @@ ORIGINALS = {".pth": "blip", ".pt": "whisper"}
 # the files that any layout needs: repositories often hold the same weights in three formats, of which one is fetched
 _FILES = [
     *("config.json", WEIGHTS, f"{WEIGHTS}{INDEX}", f"{PICKLED}{INDEX}"),
-    *("preprocessor_config.json", "processor_config.json"),
+    *("domain.safetensors", "preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
     *("generation_config.json", "vocabulary.json", "vocabulary.txt"),
 ]

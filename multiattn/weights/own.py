@@ -1,5 +1,7 @@
 """Our own layout: `config.json` describes the model, `model.safetensors` holds it under our keys.
 
+`domain.safetensors`, where there is one, says what it was trained on (`domain_file`).
+
 Which keys `config.json` has beside the architecture follows from the `TaskSpec`: labels, decoding, the kind of model.
 """
 
@@ -12,8 +14,10 @@ from typing import Any
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.scores import SCORE_FUNCTIONS
+from ..models.vit import ViTConfig
 from ..registry import TaskSpec, load_part, model_kind, task_spec, tasks
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
+from .domain_file import read_domain
 from .json_files import check_value, read_architecture, read_part, short, tuples
 
 NAME = "multiattn"
@@ -90,7 +94,14 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
         score_function=function,
         decoding=read_decoding(decoding),
         card=dict(card),
+        domain=read_domain(directory, dim=_token_dim(architecture)),
     )
+
+
+def _token_dim(architecture: Any) -> int | None:
+    """Return the width of the tokens whose domain a model may have: a classifier's, or a picture encoder's."""
+    encoder = getattr(architecture, "encoder", architecture)
+    return encoder.dim if isinstance(encoder, ViTConfig) else None
 
 
 def read_decoding(values: Mapping[str, Any]) -> dict[str, Any]:

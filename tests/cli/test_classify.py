@@ -136,7 +136,7 @@ def test_a_memory_that_is_too_small(run, model, photos, monkeypatch, error) -> N
     def exhausted(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("multiattn.models.vit.ViT.forward", exhausted)
+    monkeypatch.setattr("multiattn.models.vit.ViT.pooled", exhausted)
     outcome = run("classify", photos, "--model", model)
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (

@@ -133,7 +133,7 @@ def test_classes_that_the_model_does_not_know(run, model, data) -> None:
     [
         (
             ['{"file_name": "bee/1.png", "label": "bee"}', '{"file_name": "bee/1.png", "label"'],
-            "metadata.jsonl, line 2: ",
+            "metadata.jsonl, line 2",
         ),
         (['{"file_name": "bee/1.png"}'], "metadata.jsonl, line 1: `label` must be"),
     ],

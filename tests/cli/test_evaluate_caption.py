@@ -155,9 +155,9 @@ def test_captions_of_the_kind_of_coco(run, captioner, data, texts) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"file_name": "1.png", "texts": [""]}', "metadata.jsonl, line 8: "),
-        ('{"file_name": "1.png"', "metadata.jsonl, line 8: "),
-        ('{"file_name": "1.png"}', "metadata.jsonl, line 8: "),
+        ('{"file_name": "1.png", "texts": [""]}', "metadata.jsonl, line 8"),
+        ('{"file_name": "1.png"', "metadata.jsonl, line 8"),
+        ('{"file_name": "1.png"}', "metadata.jsonl, line 8"),
     ],
 )
 def test_a_corrupt_line_of_metadata_is_named_with_its_number(run, captioner, data, line, message) -> None:

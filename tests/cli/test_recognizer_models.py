@@ -103,7 +103,11 @@ def test_convert_an_original_file(run, tmp_path) -> None:
     [
         (save_tiny_recognizer, "hf-whisper", "`ctc` to be False, but it is True instead"),
         (save_tiny_captioner, "whisper", "`layout` must be one for caption (multiattn, hf-blip, blip, vit-gpt2), but"),
-        (save_tiny_whisper, "vit-gpt2", "`layout` must be one for transcribe (multiattn, hf-whisper, whisper), but"),
+        (
+            save_tiny_whisper,
+            "vit-gpt2",
+            "`layout` must be one for transcribe (multiattn, hf-whisper, whisper, ct2-whisper), but",
+        ),
     ],
 )
 def test_convert_to_a_layout_that_cannot_express_it(run, save, layout, reason, tmp_path) -> None:

@@ -110,7 +110,9 @@ def test_other_options_are_refused(run, command, tmp_path) -> None:
     expected = whole(run, command, tmp_path / "r", "json")
     outcome = run(*command, "--format", "json", "--resume", "--top-k", "2")
     assert outcome.status == 2
-    assert f"--resume: --top-k must be as in the run that began --out {tmp_path}/r (5), but differs" in outcome.err
+    assert (
+        f"--resume: --top-k must be as in the run that began --out {tmp_path}/r (not given), but differs" in outcome.err
+    )
     assert (tmp_path / "r").read_bytes() == expected
     (tmp_path / "r").write_text("these are\nmy notes\n")
     outcome = run(*command, "--format", "json", "--resume")
@@ -149,7 +151,7 @@ def test_two_runs_into_one_file(run, command, tmp_path) -> None:
 def test_an_error_in_the_middle_leaves_the_part_and_the_old_file(run, command, tmp_path, monkeypatch) -> None:
     from multiattn.models.vit import ViT
 
-    plain, calls = ViT.forward, []
+    plain, calls = ViT.pooled, []
 
     def sometimes(*arguments, **options):
         calls.append(1)
@@ -158,7 +160,7 @@ def test_an_error_in_the_middle_leaves_the_part_and_the_old_file(run, command, t
         return plain(*arguments, **options)
 
     (tmp_path / "r").write_text("older\n")
-    monkeypatch.setattr(ViT, "forward", sometimes)
+    monkeypatch.setattr(ViT, "pooled", sometimes)
     assert run(*command, "--format", "json").status == 1
     assert (tmp_path / "r").read_text() == "older\n"
     assert len((tmp_path / "r.part").read_text().splitlines()) == 3

@@ -181,8 +181,8 @@ def edit(path: Path, old: str, new: str) -> None:
         (
             "preprocessor_config.json",
             '"size_divisor": 5',
-            '"size_divisor": null',
-            "`size_divisor` must be a length in pixels, but is None instead",
+            '"size_divisor": 0',
+            "`size_divisor` must be .*, but is 0 instead",
         ),
         ("preprocessor_config.json", "shortest_edge", "height", "`size` must be a length in pixels, but is .* instead"),
     ],

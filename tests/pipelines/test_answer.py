@@ -15,7 +15,7 @@ from multiattn.errors import InputError, ModelError
 from multiattn.export import load_map
 from multiattn.inputs import Fit
 from multiattn.maps import ANSWER_METHODS, explain_answer
-from multiattn.models import VQA, SingleStream, SingleStreamConfig, TextEncoderConfig
+from multiattn.models import VQA, SingleStream, SingleStreamConfig, TextEncoderConfig, ViT
 from multiattn.pipelines import Answer, AnswerPipeline, Failure, save_answers
 from multiattn.pipelines import answer_batch as room
 from multiattn.weights import ModelBundle
@@ -186,8 +186,8 @@ def test_many_questions_about_a_picture_are_each_question_alone(answer) -> None:
 
 
 def test_a_picture_is_encoded_once_whatever_is_asked(answer, monkeypatch) -> None:
-    encoded, encode = [], VQA.encode
-    monkeypatch.setattr(VQA, "encode", lambda self, images, **more: encoded.append(images) or encode(self, images))
+    encoded, features = [], ViT.features
+    monkeypatch.setattr(ViT, "features", lambda self, images, **more: encoded.append(images) or features(self, images))
     monkeypatch.setattr(room, "_ROWS", 3)  # several passes over the questions
     results = answer(draw(1), [*ASKED, *ASKED, "what?"])
     assert len(results) == 9
@@ -531,7 +531,8 @@ def test_wrong_arguments_are_named_at_the_call(answer, wrong, message) -> None:
     with pytest.raises(ModelError, match="`batch_size` must be at least 1, but is 0 instead"):
         answer.stream([], batch_size=0)
     with pytest.raises(
-        TypeError, match="there is no option 'beems'; there are: top_k, num_beams, max_tokens, first_token"
+        TypeError,
+        match="there is no option 'beems'; there are: top_k, num_beams, max_tokens, min_tokens, no_repeat_ngram",
     ):
         answer(draw(0), ASKED[0], beems=3)
 

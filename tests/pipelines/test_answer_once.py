@@ -9,7 +9,7 @@ import torch
 
 import multiattn
 from multiattn.attention import Attention, KeysValues
-from multiattn.models import VQA
+from multiattn.models import VQA, ViT
 from multiattn.pipelines import Answer, AnswerPipeline
 from tests.fixtures import draw, save_tiny_answerer
 
@@ -63,9 +63,9 @@ def test_a_picture_is_looked_at_once_more_only_by_what_follows_it_back(
 ) -> None:
     answer = multiattn.load(directory, device="cpu")
     assert isinstance(answer, AnswerPipeline)
-    encoded, encode = [], VQA.encode
+    encoded, features = [], ViT.features
     monkeypatch.setattr(
-        VQA, "encode", lambda self, images, **more: encoded.append(len(images)) or encode(self, images, **more)
+        ViT, "features", lambda self, images, **more: encoded.append(len(images)) or features(self, images, **more)
     )
     answer(draw(1), QUESTIONS, maps=maps)
     assert encoded == [1] * times
