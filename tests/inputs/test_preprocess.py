@@ -249,7 +249,7 @@ def test_fields_are_checked(changes: dict[str, object], message: str) -> None:
             "`preprocessing.resize_to.longer` must be int, but is 41.5 instead.",
         ),
         ({"resize_to": [31]}, "`preprocessing.resize_to` must be tuple[int, int] | int | Fit, but is (31,) instead."),
-        ({"mean": 0.5}, "`preprocessing.mean` must be tuple[float, float, float], but is 0.5 instead."),
+        ({"mean": 0.5}, "`preprocessing.mean` must be tuple[float, ...], but is 0.5 instead."),
         ({"rescale": "no"}, "`preprocessing.rescale` must be float, but is 'no' instead."),
     ],
 )

@@ -109,8 +109,8 @@ def test_preprocessing_forms(processor: dict[str, Any], expected: dict[str, Any]
         ({**PROCESSOR, "do_center_crop": "yes"}, "`do_center_crop` must be true or false, but is 'yes' instead"),
         ({**PROCESSOR, "resample": True}, "`resample` must be one of .*, but is True instead"),
         ({**PROCESSOR, "resample": "bicubic"}, "`resample` must be one of .*, but is 'bicubic' instead"),
-        ({**PROCESSOR, "image_std": [0.5, 0, 0.5]}, "`std` must be from 1e-06 to 1e.06, but is"),
-        ({**PROCESSOR, "image_mean": [1e300, 0, 0]}, "`mean` must be finite and at most 1e.06, but is"),
+        ({**PROCESSOR, "image_std": [0.5, 0, 0.5]}, "`std` must be from a millionth to a million, but is"),
+        ({**PROCESSOR, "image_mean": [1e300, 0, 0]}, "`mean` must be at most a million, but is"),
         ({**PROCESSOR, "image_mean": "0.5"}, "`image_mean` must be a number or a list of numbers, but is '0.5'"),
         ({**PROCESSOR, "rescale_factor": "1/255"}, "`rescale_factor` must be a number or a list of numbers, but is"),
         (
