@@ -3,6 +3,7 @@
 Each message names the subject, the reason and, where there is one, the remedy.
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,7 +48,8 @@ def reading(
     except BaseException as raised:
         if not isinstance(raised, Exception) and type(raised).__name__ != _PANIC:
             raise
-        if isinstance(raised, OSError) and raised.errno is not None:
+        # EINVAL: a decoder seeks to where the content sends it, such as before the start
+        if isinstance(raised, OSError) and raised.errno not in (None, errno.EINVAL):
             raise error(
                 f"{name} must be a readable file, but opening it fails instead: {raised.strerror or reason_of(raised)}."
             ) from raised

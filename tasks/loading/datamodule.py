@@ -16,7 +16,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from multiattn.checks import require, require_each
-from multiattn.data.metadata import some
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer
 
@@ -187,7 +186,7 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
 
     @property
     def _named(self) -> str:
-        return some([str(root) for root in self.roots])
+        return ", ".join(map(str, self.roots))
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -221,7 +221,6 @@ def test_samples_whose_squares_are_infinite_are_said() -> None:
         (noise(0), "must have at least one sample, but has none instead"),
         (np.zeros(5, np.uint8), "must be of floats or of int16, but is of uint8 instead"),
         (np.full(5, 12_000.0), "must have floats from -1 to 1, but has 12000 instead. Divide by full scale"),
-        ("https://example.org/a.wav", "is a web address instead. Download it first"),
         ("missing.wav", "must be a file or folder, but is missing instead"),
     ],
 )

@@ -123,9 +123,9 @@ def test_wrong_fields_are_named(fields, message):
     [
         ({"name": ""}, "`name` must be a text that is not empty, but is '' instead."),
         ({"unit": None}, "`unit` must be a text that is not empty, but is None instead."),
-        ({"start": float("inf")}, "`start` must be a finite number, but is inf instead."),
-        ({"step": "1"}, "`step` must be a finite number, but is '1' instead."),
-        ({"step": True}, "`step` must be a finite number, but is True instead."),
+        ({"start": float("inf")}, "`start` must be a finite number of at most 1e.09, but is inf instead."),
+        ({"step": "1"}, "`step` must be a finite number of at most 1e.09, but is '1' instead."),
+        ({"step": True}, "`step` must be a finite number of at most 1e.09, but is True instead."),
         ({"step": 0}, "`step` must be above 0, but is 0 instead."),
         ({"labels": ["a"]}, r"`labels` must be a tuple of texts, but is \['a'\] instead."),
     ],

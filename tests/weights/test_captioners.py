@@ -544,7 +544,7 @@ def test_no_code_of_an_original_file_is_run(original: Path) -> None:
         (0, "it is empty"),
         (5, "PytorchStreamReader failed reading zip archive: not a ZIP archive"),
         (1000, "PytorchStreamReader failed reading zip archive: failed finding central directory"),
-        (40_000, ""),  # the library's own words
+        (40_000, "[Errno 22] Invalid argument"),  # it seeks before the start
     ],
 )
 def test_an_original_file_that_was_cut_short(keep: int, reason: str, original: Path) -> None:

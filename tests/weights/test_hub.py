@@ -53,7 +53,7 @@ def test_the_weights_are_downloaded_in_one_format(monkeypatch: pytest.MonkeyPatc
     requests = answer(monkeypatch, tmp_path)
     load_bundle("some/model")
     assert len(requests) == 2 and "pytorch_model.bin" not in requests[0]["allow_patterns"]
-    assert set(requests[1]["allow_patterns"]) - set(requests[0]["allow_patterns"]) == {"pytorch_model.bin"}
+    assert set(requests[1]["allow_patterns"]) - set(requests[0]["allow_patterns"]) == {"pytorch_model.bin", "model.bin"}
     names = {key: f"model-0000{index % 2 + 1}-of-00002.safetensors" for index, key in enumerate(state)}
     for name in set(names.values()):
         save_file({key: tensor for key, tensor in state.items() if names[key] == name}, tmp_path / name)
