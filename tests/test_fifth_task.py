@@ -305,7 +305,9 @@ def test_its_trained_model_names_colors(trained: Path, pictures: Path, capsys: p
     assert main(["color", *map(str, files), str(broken), "--model", str(trained), "--format", "json"]) == 1
     out, err = capsys.readouterr()
     found = [json.loads(line) for line in out.splitlines()]
+    *found, failed = found
     assert [(one["file"], one["color"]) for one in found] == list(zip(map(str, files), COLORS, strict=True))
+    assert failed["file"] == str(broken) and failed["error"] in err
     assert f"`{broken}` must be a picture" in err and "1 of 4 inputs could not be used" in err
     assert main(["color", str(files[2]), "--model", str(trained)]) == 0
     assert capsys.readouterr().out == f"{files[2]}\n  {found[2]['score']:6.1%}  red\n"

@@ -71,7 +71,8 @@ def test_a_signal_in_mid_folder(model, many, tmp_path, number, status) -> None:
         assert {Path(path).name for written in line["maps"].values() for path in written.values()} <= files
 
 
-@pytest.mark.parametrize("option", ["--maps", pytest.param("--out", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--maps", "--out"])
 def test_a_full_disk_names_the_file_and_nothing_is_torn(model, tmp_path, option) -> None:
     pictures = [save_drawing(tmp_path / f"{number}.png", number) for number in range(7)] * 90
     size, target = ("700k", "maps") if option == "--maps" else ("16k", "results.jsonl")

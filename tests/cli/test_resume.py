@@ -169,6 +169,7 @@ def test_an_error_in_the_middle_leaves_the_part_and_the_old_file(run, command, t
     assert (tmp_path / "r").read_bytes() == whole(run, command, tmp_path / "r", "json")
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_killed_at_several_moments(run, model, many, tmp_path) -> None:
     out, part = tmp_path / "r", tmp_path / "r.part"

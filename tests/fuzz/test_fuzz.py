@@ -1,6 +1,6 @@
 """The corpus, and as many new inputs as some seconds allow, with only results and clear errors.
 
-`make fuzz` runs for as long as is wanted. Here it is 6 seconds after the corpus (`FUZZ_SECONDS` sets them), on one
+`make fuzz` runs for as long as is wanted. Here it is 3 seconds after the corpus (`FUZZ_SECONDS` sets them), on one
 process beside this one: a minute would be a sixth of all tests. The inputs are the same at each run, and how many there
 are depends on the machine.
 """
@@ -29,7 +29,7 @@ def test_the_corpus_and_some_seconds_of_new_inputs(tmp_path: Path) -> None:
     run = Run(tmp_path, deadline=float("inf"))
     run_all(first_jobs(IN_TESTS), run.done, workers=1)
     known = run.total
-    run.deadline = time.monotonic() + float(os.environ.get("FUZZ_SECONDS", "6"))
+    run.deadline = time.monotonic() + float(os.environ.get("FUZZ_SECONDS", "3"))
     run_all(jobs_of(IN_TESTS, seed=0), run.done, workers=1)
     assert not run.faults, run.report()
     assert run.total > known > 100

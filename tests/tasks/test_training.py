@@ -340,6 +340,12 @@ def test_random_weights_are_not_measured(
     )
 
 
+def write_state(file: Path) -> None:
+    """What looks like a state of a training, as far as it is looked at before it is loaded."""
+    names = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
+    torch.save(dict.fromkeys(names, {}) | {"pytorch-lightning_version": "2.6.0", "epoch": 0, "global_step": 0}, file)
+
+
 def test_a_training_is_not_begun_on_top_of_another(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -348,7 +354,7 @@ def test_a_training_is_not_begun_on_top_of_another(
     state, foreign = run / "checkpoints" / "step-000000999.ckpt", tmp_path / "best.ckpt"
     state.parent.mkdir(parents=True)
     state.touch()
-    foreign.touch()
+    write_state(foreign)
     for options in ([], [f"--ckpt_path={foreign}"]):
         assert main(["fit", "--config", str(config), *options]) == 1
         error = capsys.readouterr().err.splitlines()[-1]
@@ -369,7 +375,7 @@ def test_ctrl_c_outside_of_training_steps(
     monkeypatch.setattr("multiattn.tasks.classify_data.read_folder", interrupted)
     config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path / "run")
     state = tmp_path / "state.ckpt"
-    state.touch()
+    write_state(state)
     before = signal.getsignal(signal.SIGINT)
     assert main([verb, "--config", str(config), f"--ckpt_path={state}"]) == 130
     assert capsys.readouterr().err.splitlines()[-1] == "Stopped."  # there is nothing to go on from
