@@ -23,7 +23,7 @@ def require_regular(path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
+        raise OSError(errno.ENOTSUP, "it is a pipe or a device", str(path))
 
 
 def read_bytes(path: Path) -> bytes:
