@@ -29,7 +29,7 @@ $(STAMP):
 demo: $(STAMP)  ## classify, caption and transcribe, and write pages that show where the models looked, to demo/
 	$(BIN)/multiattn demo --out demo
 
-test: $(STAMP)  ## run the tests (two cores: six minutes)
+test: $(STAMP)  ## run the tests (two cores: nine minutes)
 	$(RUN_TESTS) -m "not slow"
 
 test-fast: $(STAMP)  ## without trainings, browsers, processes and reference implementations (two cores: two minutes)
