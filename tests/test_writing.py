@@ -25,20 +25,14 @@ from multiattn.writing import (
     write_json,
     write_text,
 )
+from tests.disks import small_disk
 
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 256 KiB; the test is skipped where it cannot be mounted."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-    if os.getuid() or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a file system cannot be mounted here")
-    try:
+    with small_disk(tmp_path / "small", size="256k") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_file_takes_its_place_once_it_is_complete(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from io import BufferedIOBase
 from typing import NamedTuple
 
 _WINDOW = 1 << 20  # bytes of the file in memory
-_LONGEST_FRAME = 2881  # bytes
 _CONFIRMED = 3  # frames in a row that show that bytes are frames
 _SEARCHED = 1 << 20  # bytes, after the tags, in which a stream must begin
 _PLACE = re.compile(rb"\xff[\xe2-\xff]|ID3[\x02-\x04]|APETAGEX|LYRICSBEGIN|TAG")  # where a frame or a tag may begin

@@ -180,11 +180,6 @@ def require_present(path: Path) -> None:
         raise InputError(f"`{path}` must be a file or folder, but is {reason} instead. Check the path.")
 
 
-def unreadable(name: str, error: OSError) -> InputError:
-    """Return the error for a file that the system does not open."""
-    return InputError(f"{name} must be a readable file, but opening it fails instead: {error.strerror}.")
-
-
 def looks_like(head: bytes, known: Sequence[tuple[int, bytes, str]]) -> str:
     """Return the name of a file's type from its first bytes; empty where it is not among those `known`.
 

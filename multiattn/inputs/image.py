@@ -15,7 +15,7 @@ from ..checks import require
 from ..errors import InputError, reading
 from .damage import Damage
 from .fetch import stream_of
-from .files import MAX_PIXELS, PICTURES, require_file, unreadable
+from .files import MAX_PIXELS, PICTURES, require_file
 from .image_budget import check_size, reduce_to_budget
 from .image_damage import Part, read_part
 from .image_depth import stated_white
@@ -99,11 +99,8 @@ def read_image(source: ImageSource, *, strict: bool = False, max_pixels: int = M
             f"but is of type {type(source).__name__} instead."
         )
     path, name = require_file(source, PICTURE, finder="find_images"), f"`{source}`"
-    try:
-        with path.open("rb") as stream:
-            return _read(stream, name, strict=strict, max_pixels=max_pixels)
-    except OSError as error:  # of the file system: those of the decoder have become InputError
-        raise unreadable(name, error) from error
+    with reading(name, WHOLE), path.open("rb") as stream:
+        return _read(stream, name, strict=strict, max_pixels=max_pixels)
 
 
 def read_size(source: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

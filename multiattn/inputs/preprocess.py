@@ -16,6 +16,7 @@ from torch import Tensor
 from ..checks import check_choices, check_rules, require, require_fields
 from ..errors import InputError, ModelError
 from .channels import MODES, channels_first, in_channels
+from .files import MAX_PIXELS
 from .geometry import Fit, Geometry, as_json
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -23,7 +24,6 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 LARGEST_INPUT, LARGEST_RESIZE = 4096, 8192
 """Longest side of a model's input, and of the picture that it is cropped from, in pixels."""
 
-_RESIZED_PIXELS = 89_478_485  # of a long and thin picture after the resize
 _NUMBERS = (1e-6, 1e6)  # bounds of what pixels are multiplied and divided by: beyond them float32 loses all of them
 
 _RESAMPLING = {
@@ -144,7 +144,7 @@ class ImagePreprocessing:
             InputError: The picture is so elongated that it would be resized to more than 89 million pixels.
         """
         resized_size = self._resized_size(source_size)
-        if math.prod(resized_size) > _RESIZED_PIXELS:
+        if math.prod(resized_size) > MAX_PIXELS:
             raise InputError(
                 f"`picture` must not be so long and thin, but is {source_size[1]} x {source_size[0]} instead and would "
                 f"be resized to {resized_size[1]} x {resized_size[0]}. Crop it."

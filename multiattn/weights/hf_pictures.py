@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing
 from ..inputs.channels import check_channels
+from ..inputs.preprocess import LARGEST_RESIZE
 from .json_files import check_value, read_json, short
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -43,7 +44,6 @@ _HONORED = {
     *("do_resize", "size", "resample", "do_center_crop", "crop_size", "default_to_square"),
     *("do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"),
 }
-_MOST_SIDE = 8192  # pixels of a model's input
 
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
@@ -179,9 +179,9 @@ def _read_size(size: Any, *, square: bool, where: str) -> tuple[int, int] | int:
     elif type(size) is int:
         found = (size, size) if square else size
     sides = found if isinstance(found, tuple) else (found,)
-    if not all(type(side) is int and 1 <= side <= _MOST_SIDE for side in sides):
+    if not all(type(side) is int and 1 <= side <= LARGEST_RESIZE for side in sides):
         raise ModelError(
-            f"{where} must be a height and width or a shortest_edge, each from 1 to {_MOST_SIDE} pixels, but is "
+            f"{where} must be a height and width or a shortest_edge, each from 1 to {LARGEST_RESIZE} pixels, but is "
             f"{short(size)} instead"
         )
     return found  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing, Tokenizer
+from ..inputs.preprocess import LARGEST_RESIZE
 from ..models.single_stream import SingleStream, SingleStreamConfig
 from .blip_text import read_bert, write_bert
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
@@ -18,7 +19,6 @@ from .table import FIRST_ADDED, Drop, KeyTable, Row, counts
 NAME = "hf-vilt"
 _KIND = "ViltForQuestionAnswering"
 _PROCESSOR = "ViltImageProcessor"
-_MOST_SIDE = 8192  # pixels
 _PROCESSOR_DEFAULTS = {"size": 384, "size_divisor": 32, "resample": 3, "image_mean": 0.5, "image_std": 0.5}
 
 _EMBEDDINGS, _WORDS = "vilt.embeddings.", "vilt.embeddings.text_embeddings."
@@ -109,7 +109,7 @@ def _read_preprocessing(directory: Path) -> ImagePreprocessing:
         "size_divisor": data["size_divisor"],
     }
     for name, length in lengths.items():
-        known = type(length) is int and 1 <= length <= _MOST_SIDE
+        known = type(length) is int and 1 <= length <= LARGEST_RESIZE
         check_value(known, name, must="a length in pixels", value=short(data[name]), where=str(path))
     fit = Fit(lengths["size"], _longer(lengths["size"]), lengths["size_divisor"])
     return as_preprocessing(data, size=fit.size((1, 1)), resize_to=fit, where=str(path))
