@@ -78,6 +78,17 @@ def pieces_of(segment: TimedSegment) -> list[Piece]:
     return [Piece(text[borders[i] : borders[i + 1]], word) for i, word in enumerate(words)]
 
 
+def channel_of(segment: TimedSegment) -> str:
+    """Return the channel on which a segment is said; empty where it has none, as usual."""
+    return str(getattr(segment, "channel", None) or "")
+
+
+def speaker_of(spoken: TimedSegment | TimedWord) -> str | None:
+    """Return who says a segment or a word, or else on which channel it is; None where it has neither attribute."""
+    found = getattr(spoken, "speaker", None) or getattr(spoken, "channel", None)
+    return None if found is None else str(found)
+
+
 def plain(text: str) -> str:
     """Return the text without control characters; those that separate words become spaces."""
     return "".join(

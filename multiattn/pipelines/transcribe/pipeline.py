@@ -4,7 +4,7 @@ The package's docstring lists the modules that a recording passes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Unpack, overload
@@ -13,13 +13,16 @@ import torch
 
 from ...alignment.teacher_forcing import check_heads
 from ...checks import require
+from ...errors import ModelError
 from ...generation.packing import lay_out_for_decoding
 from ...inputs import AudioSource, Recording, SpeechTokens
+from ...inputs.audio_channels import check_channel, choose_channels
 from ...inputs.streams import NamedStream
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
 from ..base import Pipeline, chosen_methods, one_or_all, tokenizer_of
+from ..options import check_options
 from ..results import Failure
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, one_by_one, several_at_once
@@ -28,6 +31,7 @@ from .options import SpeechOptions, TranscribeOptions, speech_options
 from .results import Transcript
 from .segments import Segment
 from .sequential import transcribe_in_order
+from .steering import suppressed_tokens
 from .word_timestamps import WordTimestamper
 
 OnSegment = Callable[[Segment], None]
@@ -170,6 +174,8 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                     self._timestamper(plan),
                     on_segment=on_segment,
                     with_maps=bool(plan.methods),
+                    channel=plan.channel,
+                    task=plan.options.task,
                 )
 
         if plan.in_order:
@@ -197,7 +203,13 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
 
         def found() -> Iterator[Segment]:
             with self._open(source, rate, strict) as recording:
-                yield from self._segments(recording, self._timestamper(plan), plan)
+                several = list[Segment]()
+                for voice in choose_channels(recording, plan.channel).voices:
+                    spoken = self._segments(voice.recording, self._timestamper(plan), plan)
+                    if voice.channel is None:
+                        yield from spoken
+                    several += [replace(segment, channel=voice.channel) for segment in spoken]
+                yield from sorted(several, key=lambda segment: (segment.start, segment.end))
 
         return found()
 
@@ -206,6 +218,15 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
     ) -> "_Plan":
         methods = chosen_methods(maps, SPEECH_METHODS)
         require(batch_size is None or batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
+        check_options(options, TranscribeOptions)
+        if (suppress := options.get("suppress")) is not None:
+            never = suppressed_tokens(
+                suppress,
+                self._speech.tokenizer,
+                self._speech.tokens,
+                vocab_size=self._speech.model.config.decoder.vocab_size,
+            )
+            options = TranscribeOptions(**{**options, "suppress": never})
         decoding = speech_options(
             options,
             self.bundle.decoding,
@@ -214,8 +235,10 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             has_ctc=self._speech.model.ctc_head is not None,
             source=self.bundle.source,
         )
+        channel = check_channel("auto" if options.get("channel") is None else options["channel"] or "")
+        if channel == "each" and methods:
+            raise ModelError("`maps` must be of one channel, but `channel` is 'each' instead: name one")
         in_order = decoding.timestamps and (batch_size or 1) == 1
-        require(in_order or decoding.clips is None, "batch_size", must="1 with `clips`", value=batch_size)
         return _Plan(
             decoding,
             words=words or bool(methods),
@@ -223,6 +246,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             in_order=in_order,
             batch_size=batch_size or _BATCH,
             seed=options.get("seed") or 0,
+            channel=channel,
         )
 
     def _open(self, source: AudioSource, rate: int | None, strict: bool) -> Recording:
@@ -256,3 +280,4 @@ class _Plan:
     in_order: bool
     batch_size: int
     seed: int
+    channel: str | int
