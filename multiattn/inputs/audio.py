@@ -88,10 +88,8 @@ class Recording:
                 f"{source.name} must have a sampling rate of {_SLOWEST} to {_FASTEST} Hz, but has {source.rate} Hz "
                 "instead. Convert it."
             )
-        self._from, self._to = _ratio(source.rate, rate)  # this many samples become this many
-        lower = min(self._from, self._to) * _ROLLOFF
-        # source samples on each side that a resampled sample depends on, in whole periods of the filter
-        self._reach = math.ceil(math.ceil(_TAPS * self._from / lower) / self._from + 1) * self._from
+        self._from, self._to = rate_ratio(source.rate, rate)  # this many samples become this many
+        self._reach = filter_reach(self._from, self._to)
 
     @classmethod
     def open(
@@ -275,7 +273,7 @@ class Recording:
         return np.where(is_sound[:, None], piece, np.float32(0))
 
 
-def _ratio(source: int, target: int) -> tuple[int, int]:
+def rate_ratio(source: int, target: int) -> tuple[int, int]:
     """Return the ratio of two rates as integers that are small enough for a filter of `_LARGEST` numbers."""
     finest = _FINEST
     while True:
@@ -283,6 +281,12 @@ def _ratio(source: int, target: int) -> tuple[int, int]:
         if ratio.numerator * ratio.denominator <= _LARGEST or finest == 1:
             return ratio.numerator, ratio.denominator
         finest = finest * 3 // 4
+
+
+def filter_reach(source: int, target: int) -> int:
+    """Return the source samples on each side that a resampled one depends on, in whole periods of the filter."""
+    lower = min(source, target) * _ROLLOFF
+    return math.ceil(math.ceil(_TAPS * source / lower) / source + 1) * source
 
 
 def resampled(samples: Float32[Tensor, " s"], source: int, target: int) -> Float32[Tensor, " t"]:
