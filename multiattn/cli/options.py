@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
@@ -99,7 +99,13 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that answers wrong usage with one line and exit status 2, and prints help as written."""
 
     def __init__(
-        self, *options: Option, prog: str, description: str, epilog: str = "", usage: str | None = None
+        self,
+        *options: Option,
+        prog: str,
+        description: str,
+        epilog: str = "",
+        usage: str | None = None,
+        groups: Mapping[str, Sequence[Option]] | None = None,
     ) -> None:
         super().__init__(
             prog=prog,
@@ -111,6 +117,10 @@ class Parser(argparse.ArgumentParser):
         )
         for option in options:
             option.add_to(self)
+        for title, members in (groups or {}).items():
+            group = self.add_argument_group(title)
+            for option in members:
+                option.add_to(group)
 
     def error(self, message: str) -> NoReturn:
         """Write one line to standard error and exit with status 2."""

@@ -9,147 +9,18 @@ from ..inputs.files import RECORDINGS
 from ..writing import write_text
 from .inputs import can_be_several
 from .map_files import FreeNames, Written
-from .options import (
-    BAD_FILES,
-    DEVICE,
-    INPUTS,
-    LOUDNESS,
-    MAP_FILES,
-    RECORDS,
-    RESUME,
-    STRICT,
-    Option,
-    Parser,
-    UsageError,
-    at_least_one,
-    beams,
-    listed_files,
-    maps_of,
-    model_of,
-    not_blank,
-    not_empty,
-    out_file,
-    paths_of,
-    record_format,
-)
+from .options import UsageError
 from .output import make_folder, named_errors, printable
 from .predict import Job, Predictor
 from .records import FORMATS, Column
+from .transcribe_options import parser
 
 if TYPE_CHECKING:
     from ..pipelines import Failure, Segment, Transcript
 
-_DESCRIPTION = """\
-Write down what is said in recordings of any length, in the order of the
-inputs, each segment as soon as it is ready. With --words, also says when each
-word was spoken. With --maps, also writes what the model listened to for each
-word: pictures, numbers, and pages that play the recording.
-"""
+__all__ = ["parser", "run"]
 
-_EPILOG = f"""\
-files in the --maps folder, for a recording NAME.wav
-  NAME.html         one self-contained page that plays the recording and
-                    highlights the word being spoken; a click on a word plays it
-  NAME.METHOD.png   the words over time, on a spectrogram
-{MAP_FILES.format("recording")}
-A long recording has a picture and numbers for each window of the model; those
-of the second window are NAME.2.METHOD.png, and so on.
-
-formats
-  text      to read: start, end and text of each segment (default)
-  json      an object for each recording, on one line (see below)
-  srt, vtt  subtitles for a video or audio player, one for each segment. With
-            --words, long segments are cut between words, to two lines of 42
-            characters and 7 seconds, and pauses are left out; vtt then also
-            says when each word is spoken
-  textgrid  for Praat: a tier of the segments, and with --words one of the words
-  ctm       for scoring tools: a line for each word, also without --words:
-            recording, channel, start, duration, word, score
-A segment is about a sentence. A file of srt, vtt or textgrid holds one
-recording; for several PATHs, a folder or a pattern, --out names a folder for
-the files NAME.srt, NAME.vtt or NAME.TextGrid of the recordings.
-
-examples
-  multiattn transcribe talk.mp3
-  multiattn transcribe talk.mp3 --words --format srt --out talk.srt
-  multiattn transcribe talks/ --words --format vtt --out subs/
-  multiattn transcribe talk.mp3 --model WHISPER-FOLDER --prompt 'Zoe, Noah.'
-  multiattn transcribe talk.mp3 --model WHISPER-FOLDER --language fr \\
-      --task translate
-  multiattn transcribe talk.mp3 --words --format json --maps out/
-
-with --format json, each line is one object ("words" only with --words, "maps"
-only with --maps, "language" only from models for several languages)
-  {{"file": "talk.mp3", "text": "one two", "duration": 2.4, "language": "en",
-   "segments": [{{"start": 0.0, "end": 2.4, "text": "one two", "score": 0.98,
-                 "no_speech": 0.01, "temperature": 0.0, "flags": []}}, ...],
-   "words": [{{"word": "one", "start": 0.3, "end": 0.8, "score": 0.99}}, ...],
-   "flags": [], "maps": {{"attention": {{"html": "out/talk.html", "png": ...,
-                         "npz": ..., "json": ...}}}}}}
-Times are in seconds. score is the mean probability of the tokens (geometric for
-a segment); no_speech is the probability that there is no speech, null for
-models without it; temperature is above 0 where the most likely text failed a
-check and another one was sampled. flags name what may be wrong: repeats (the
-text repeats itself), stalled (the model's attention did not move on), backwards
-(it moved back in time), silence (there was no sound), empty (the recording has
-no samples at all).
-
-{RECORDS.format("file, text, duration, language, flags, segments, words")}
-
-{INPUTS.format("recording", "2 GiB")}
-
-{BAD_FILES.format("recording")}
-"""
-
-_TRANSCRIPTS = ("srt", "vtt", "textgrid", "ctm")
 _OF_ONE_RECORDING = {"srt": ".srt", "vtt": ".vtt", "textgrid": ".TextGrid"}
-
-
-def parser() -> Parser:
-    """The command's options."""
-    return Parser(
-        paths_of(RECORDINGS, nargs="*"),
-        listed_files(),
-        model_of("transcribe"),
-        Option("--words", action="store_true", help="say when each word was spoken, and how sure the model is"),
-        Option(
-            "--language",
-            "CODE",
-            not_empty,
-            "the language spoken, such as en or fr; for models of several languages (default: detected)",
-        ),
-        Option(
-            "--task",
-            choices=("transcribe", "translate"),
-            help="transcribe (default) writes in the language spoken; translate, in English, for models trained to do "
-            "so",
-        ),
-        Option(
-            "--prompt",
-            "TEXT",
-            not_blank,
-            "text that came before, such as names and words to expect; for models that take it, such as Whisper",
-        ),
-        beams("beams of the search; 1 takes the most likely token each time (default: the model's own, or 5)"),
-        record_format(*_TRANSCRIPTS),
-        out_file("; for several recordings as srt, vtt or textgrid, FILE is the folder for their files"),
-        RESUME,
-        *maps_of("transcribe"),
-        Option(
-            "--batch-size",
-            "N",
-            at_least_one,
-            "chunks of a recording computed at once. With 1, windows follow each other as in Whisper, each with the "
-            "text before it; more is faster, and cuts the recording at its pauses (default: 1 for models that write "
-            "timestamps, such as Whisper, 8 for others)",
-        ),
-        STRICT,
-        DEVICE,
-        *LOUDNESS,
-        prog="multiattn transcribe",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
 
 
 def run(args: argparse.Namespace) -> int:
