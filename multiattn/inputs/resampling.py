@@ -1,40 +1,48 @@
-"""Samples that come in pieces, resampled as if they had come at once.
+"""Resampling from one rate to another, by torchaudio's filter.
 
-Dimensions: s = samples at the rate they have, t = samples at the rate they get.
+Notation: s source samples, t samples at the other rate.
 """
 
-import torch
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+
 from jaxtyping import Float32
 from torch import Tensor
 
-from .audio import filter_reach, rate_ratio, resampled
+_TAPS = 6  # zero crossings of the resampling filter on each side: torchaudio's default
+_ROLLOFF = 0.99  # cutoff frequency, as a share of half the lower rate: torchaudio's default
+_FINEST = 640  # the ratio of the rates is rounded to a fraction of integers up to this
+_LARGEST = 1 << 22  # and so that their product, the size of the filter, is at most this
 
 
-class StreamResampler:
-    """Resamples a stream; joined, what it returns equals the stream resampled at once.
+def ratio(source: int, target: int) -> tuple[int, int]:
+    """Return the ratio of two rates as integers that are small enough for a filter of `_LARGEST` numbers."""
+    finest = _FINEST
+    while True:
+        ratio = Fraction(source, target).limit_denominator(finest)
+        if ratio.numerator * ratio.denominator <= _LARGEST or finest == 1:
+            return ratio.numerator, ratio.denominator
+        finest = finest * 3 // 4
 
-    Args:
-        source: Samples a second that come (Hz).
-        target: Samples a second that are returned (Hz).
-    """
 
-    def __init__(self, source: int, target: int) -> None:
-        self._from, self._to = rate_ratio(source, target)  # this many samples become this many
-        self._reach = filter_reach(self._from, self._to)
-        self._held = torch.zeros(0)  # samples that are still needed
-        self._skip = 0  # samples of those that are only there for their neighbors' sake
+def half_length(source: int, target: int) -> int:
+    """Return the source samples on each side that the filter covers, for rates with this ratio."""
+    return math.ceil(_TAPS * source / (min(source, target) * _ROLLOFF))
 
-    def feed(self, samples: Float32[Tensor, " s"], *, is_last: bool = False) -> Float32[Tensor, " t"]:
-        """Take the next samples; return those that no later ones change, or with `is_last` all that are left."""
-        if self._from == self._to:
-            return samples
-        held, skip = torch.cat([self._held, samples]), self._skip
-        ready = len(held) if is_last else max(skip, (len(held) - self._reach) // self._from * self._from)
-        if ready == skip:
-            self._held = held
-            return torch.zeros(0)
-        found = resampled(held, self._from, self._to)
-        first, last = skip // self._from * self._to, ready // self._from * self._to
-        keep = max(0, ready - self._reach)
-        self._held, self._skip = held[keep:], ready - keep
-        return found[first:] if is_last else found[first:last]
+
+def resampled(samples: Float32[Tensor, " s"], source: int, target: int) -> Float32[Tensor, " t"]:
+    """Resample from `source` to `target` Hz, or any rates with that ratio: the filter is shorter for small ones."""
+    if source == target or len(samples) == 0:
+        return samples
+    return _resampler(source, target)(samples)
+
+
+@lru_cache(maxsize=16)
+def _resampler(source: int, target: int) -> Callable[[Tensor], Tensor]:
+    import torchaudio.transforms  # takes seconds, and only recordings at another rate need it
+
+    return torchaudio.transforms.Resample(  # type: ignore[no-any-return]
+        source, target, lowpass_filter_width=_TAPS, rolloff=_ROLLOFF
+    )

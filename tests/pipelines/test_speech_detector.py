@@ -10,8 +10,8 @@ import torch
 
 from multiattn.errors import ModelError
 from multiattn.inputs import Recording
-from multiattn.inputs.audio import resampled
-from multiattn.inputs.resampling import StreamResampler
+from multiattn.inputs.resampling import resampled
+from multiattn.inputs.stream_resampler import StreamResampler
 from multiattn.models.voice_activity import CHUNK, VOICE_RATE
 from multiattn.pipelines.transcribe.speech_detector import (
     STEP_SECONDS,

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...checks import check_rules
 from ...errors import ModelError
 from ...inputs.audio import Recording
-from ...inputs.resampling import StreamResampler
+from ...inputs.stream_resampler import StreamResampler
 from ...models.voice_activity import CHUNK, VOICE_RATE
 from ...weights.silero import load_voice_activity
 
