@@ -5,7 +5,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from ..errors import InputError
-from .timed_text import Piece, TimedSegment, TimedWord, checked_words, in_order, pieces_of, plain
+from .timed_text import Piece, TimedSegment, TimedWord, checked_words, in_order, pieces_of, plain, speaker_of
 
 _LINE = 42
 """The most characters of a line of a subtitle, and below the most lines: what most guidelines for subtitles allow."""
@@ -28,6 +28,7 @@ class _Cue(NamedTuple):
     start: int
     end: int
     lines: list[list[tuple[int | None, str]]]
+    speaker: str | None = None
 
 
 def srt(segments: Sequence[TimedSegment]) -> str:
@@ -39,7 +40,10 @@ def srt(segments: Sequence[TimedSegment]) -> str:
     blocks = []
     for number, cue in enumerate(_cues(segments), start=1):
         # an arrow would be read as a line of times, and SubRip has no escape for it
-        lines = ["".join(text for _, text in line).replace("-->", "->") for line in cue.lines]
+        lines = ["".join(text for _, text in line) for line in cue.lines]
+        if cue.speaker is not None:
+            lines[0] = f"{cue.speaker}: {lines[0]}"
+        lines = [line.replace("-->", "->") for line in lines]
         times = f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}"
         blocks.append("\n".join([str(number), times, *lines, ""]))
     return "\n".join(blocks)
@@ -65,12 +69,16 @@ def vtt(segments: Sequence[TimedSegment]) -> str:
                 else:
                     parts.append(_escaped(text))
             lines.append("".join(parts))
+        if cue.speaker is not None:  # a voice ends where its cue ends
+            lines[0] = f"<v {_escaped(cue.speaker)}>{lines[0]}"
         blocks.append("\n".join([f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}", *lines, ""]))
     return "\n".join(blocks)
 
 
 def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
     """Return tiers for Praat: `segments`, and `words` if they have times; silence is an empty interval.
+
+    Where speakers are known, a tier for each follows, with what that speaker says.
 
     Args:
         segments: The segments in order.
@@ -82,13 +90,16 @@ def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
     ((_, length),) = in_order([(0.0, duration)])
     words = checked_words(segments)
     tiers = [("segments", _placed(segments)), *([("words", _placed(words))] if words else [])]
+    speakers = dict.fromkeys(name for segment in segments if (name := speaker_of(segment)) is not None)
+    tiers += [(name, _placed([one for one in segments if speaker_of(one) == name])) for name in speakers]
     # a word may end a frame after the last sample
     length = max([length, *(intervals[-1][1] for _, intervals in tiers if intervals)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_seconds(length)}"]
     lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
     for number, (name, spoken) in enumerate(tiers, start=1):
         intervals = _with_silence(spoken, length)
-        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        quoted = name.replace('"', '""')
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{quoted}"']
         lines += ["        xmin = 0", f"        xmax = {_seconds(length)}"]
         lines.append(f"        intervals: size = {len(intervals)}")
         for index, (start, end, text) in enumerate(intervals, start=1):
@@ -131,6 +142,7 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
     """Return the fields `segments` and `words` of a transcript as JSON values; times in seconds, to the millisecond.
 
     `words` has the words of all segments: `{word, start, end, score}`; it is empty if their times are not known.
+    Words also have `flags` and segments and words `speaker`, where there are any.
 
     Raises:
         ValueError: A time is not finite or below 0, or an end is before its start.
@@ -144,6 +156,7 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
                 "text": segment.text.strip(),
                 "flags": list(segment.flags),
             }
+            | _speaker_field(segment)
             for segment in segments
         ],
         "words": [
@@ -153,9 +166,16 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
                 "end": round(word.end, 3),
                 "score": round(word.score, 4),
             }
+            | ({"flags": list(flags)} if (flags := getattr(word, "flags", ())) else {})
+            | _speaker_field(word)
             for word in words
         ],
     }
+
+
+def _speaker_field(spoken: TimedSegment | TimedWord) -> dict[str, object]:
+    name = speaker_of(spoken)
+    return {} if name is None else {"speaker": name}
 
 
 # --- cues ---
@@ -164,15 +184,16 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
 def _cues(segments: Sequence[TimedSegment]) -> list[_Cue]:
     """Return the segments with text, cut to fit two lines; a segment without words is not cut."""
     checked_words(segments)
-    parts: list[tuple[float, float, list[Piece] | str]] = []
+    parts: list[tuple[float, float, list[Piece] | str, str | None]] = []
     for segment in segments:
-        text = " ".join(plain(segment.text).split())
+        text, speaker = " ".join(plain(segment.text).split()), speaker_of(segment)
         if segment.words:
-            parts += [(group[0].word.start, group[-1].word.end, group) for group in _groups(pieces_of(segment))]
+            groups = _groups(pieces_of(segment))
+            parts += [(group[0].word.start, group[-1].word.end, group, speaker) for group in groups]
         elif text:
-            parts.append((segment.start, segment.end, text))
-    times = in_order([(start, end) for start, end, _ in parts])
-    return [_Cue(*span, _wrapped(said)) for span, (_, _, said) in zip(times, parts, strict=True)]
+            parts.append((segment.start, segment.end, text, speaker))
+    times = in_order([(start, end) for start, end, _, _ in parts])
+    return [_Cue(*span, _wrapped(said), speaker) for span, (_, _, said, speaker) in zip(times, parts, strict=True)]
 
 
 def _groups(pieces: list[Piece]) -> list[list[Piece]]:

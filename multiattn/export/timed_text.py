@@ -51,6 +51,12 @@ class TimedSegment(Protocol):
         """What may be wrong with the segment, such as `stalled`; usually empty."""
 
 
+def speaker_of(spoken: TimedSegment | TimedWord) -> str | None:
+    """Return who says it, its attribute `speaker`, on one line; None where it has none."""
+    name = getattr(spoken, "speaker", None)
+    return None if name is None else " ".join(plain(name).split()) or None
+
+
 class Piece(NamedTuple):
     """A word with the text around it: the pieces of a segment, joined, are its text."""
 
