@@ -44,6 +44,12 @@ class SpokenWord(NamedTuple):
     pieces: tuple[int, ...]
     """Indices of the word's tokens, counted from the first token after the prompt."""
 
+    flags: tuple[str, ...] = ()
+    """not_said: the word is in a given text, but not in the recording; it then has no duration."""
+
+    speaker: str | None = None
+    """Who says it, where speaker turns were given."""
+
 
 def group_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | None = None) -> list[Word]:
     """Group the tokens of `tokenizer.decode(ids)` into words that can be timed.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..checks import require
 from ..errors import InputError
-from .timed_text import Piece, TimedSegment, channel_of, checked_words, in_order, pieces_of, plain, speaker_of
+from .timed_text import Piece, TimedSegment, channel_of, checked_words, in_order, pieces_of, plain, voice_of
 
 _STOPS = ".,;:?!…。、，！？"
 """A cue is best cut after one of these."""
@@ -117,10 +117,10 @@ def cues_of(
 def _of_channel(segments: Sequence[TimedSegment], style: CueStyle, *, named: bool) -> list[Cue]:
     parts: list[tuple[float, float, list[Piece] | str, str | None]] = []
     for segment in segments:
-        text, speaker = " ".join(plain(segment.text).split()), speaker_of(segment)
+        text, speaker = " ".join(plain(segment.text).split()), voice_of(segment)
         if segment.words:
             for group in _groups(pieces_of(segment), style):
-                who = speaker_of(group[0].word) or speaker
+                who = voice_of(group[0].word) or speaker
                 parts += [
                     (half[0].word.start, half[-1].word.end, half, who)
                     for half in _halved(group, style, who if named else None)
@@ -178,7 +178,7 @@ def _groups(pieces: list[Piece], style: CueStyle) -> Iterator[list[Piece]]:
             continue
         if group:
             last = group[-1].word
-            if piece.word.start - last.end > style.pause or speaker_of(piece.word) != speaker_of(last):
+            if piece.word.start - last.end > style.pause or voice_of(piece.word) != voice_of(last):
                 yield group
                 group = []
         group.append(piece)

@@ -5,7 +5,17 @@ from collections.abc import Sequence
 
 from ..errors import InputError
 from .cues import Cue, CueStyle, cues_of, each_word
-from .timed_text import TimedSegment, TimedWord, channel_of, checked_words, in_order, pieces_of, plain, speaker_of
+from .timed_text import (
+    TimedSegment,
+    TimedWord,
+    channel_of,
+    checked_words,
+    in_order,
+    pieces_of,
+    plain,
+    speaker_of,
+    voice_of,
+)
 
 _STYLE = CueStyle()
 _OPEN, _CLOSE = "\x02", "\x03"  # stand for tags until the text between them is escaped
@@ -58,7 +68,7 @@ def vtt(segments: Sequence[TimedSegment], style: CueStyle = _STYLE, *, duration:
                 else:
                     parts.append(_escaped(text))
             lines.append("".join(parts).replace(_OPEN, "<u>").replace(_CLOSE, "</u>"))
-        voice = "" if cue.speaker is None else f"<v {_escaped(' '.join(plain(cue.speaker).split()))}>"
+        voice = "" if cue.speaker is None else f"<v {_escaped(cue.speaker)}>"  # it ends where its cue ends
         lines[0] = voice + lines[0]
         blocks.append("\n".join([f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}", *lines, ""]))
     return "\n".join(blocks)
@@ -79,13 +89,13 @@ def tsv(segments: Sequence[TimedSegment]) -> str:
         ValueError: A time is not finite or below 0, or an end is before its start.
     """
     checked_words(segments)
-    speakers = [speaker_of(segment) for segment in segments]
+    speakers = [voice_of(segment) for segment in segments]
     has_speakers = any(speaker is not None for speaker in speakers)
     lines = ["start\tend\ttext" + ("\tspeaker" if has_speakers else "")]
     for segment, speaker in zip(segments, speakers, strict=True):
         cells = [str(round(1000 * segment.start)), str(round(1000 * segment.end))]
         cells.append(" ".join(plain(segment.text).split()))
-        lines.append("\t".join([*cells, *([" ".join(plain(speaker or "").split())] if has_speakers else [])]))
+        lines.append("\t".join([*cells, *([speaker or ""] if has_speakers else [])]))
     return "\n".join(lines) + "\n"
 
 
@@ -105,8 +115,8 @@ def lrc(segments: Sequence[TimedSegment], *, duration: float) -> str:
     spoken = [segment for segment in segments if segment.text.strip()]
     lines = [f"[length:{_lyric_clock(duration)}]"]
     for i, segment in enumerate(spoken):
-        who = speaker_of(segment)
-        name = "" if who is None else f"{' '.join(plain(who).split())}: "
+        who = voice_of(segment)
+        name = "" if who is None else f"{who}: "
         text = " ".join(plain(segment.text).split())
         if segment.words:
             pieces = [(one.text.lstrip(), one) for one in pieces_of(segment)]
@@ -129,7 +139,8 @@ def _lyric_clock(seconds: float) -> str:
 def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
     """Return tiers for Praat: `segments`, and `words` if they have times; silence is an empty interval.
 
-    Each of several channels has its own: `left segments`, `left words`, and so on.
+    Each of several channels has its own: `left segments`, `left words`, and so on. Where speakers are known, a tier for
+    each follows, with what that speaker says.
 
     Args:
         segments: The segments in order.
@@ -144,16 +155,18 @@ def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
     for channel in sorted({channel_of(segment) for segment in segments}) or [""]:
         own = [segment for segment in segments if channel_of(segment) == channel]
         words = [word for segment in own for word in segment.words]
-        name = " ".join(plain(channel).split()).replace('"', "'")
-        tiers.append((f"{name} segments".strip(), _placed(own)))
-        tiers += [(f"{name} words".strip(), _placed(words))] if words else []
+        tiers.append((f"{channel} segments".strip(), _placed(own)))
+        tiers += [(f"{channel} words".strip(), _placed(words))] if words else []
+    speakers = dict.fromkeys(name for segment in segments if (name := speaker_of(segment)) is not None)
+    tiers += [(name, _placed([one for one in segments if speaker_of(one) == name])) for name in speakers]
     # a word may end a frame after the last sample
     length = max([length, *(intervals[-1][1] for _, intervals in tiers if intervals)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_seconds(length)}"]
     lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
     for number, (name, spoken) in enumerate(tiers, start=1):
         intervals = _with_silence(spoken, length)
-        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        quoted = name.replace('"', '""')
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{quoted}"']
         lines += ["        xmin = 0", f"        xmax = {_seconds(length)}"]
         lines.append(f"        intervals: size = {len(intervals)}")
         for index, (start, end, text) in enumerate(intervals, start=1):
@@ -201,6 +214,7 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
     """Return the fields `segments` and `words` of a transcript as JSON values; times in seconds, to the millisecond.
 
     `words` has the words of all segments: `{word, start, end, score}`; it is empty if their times are not known.
+    Words also have `flags`, and segments and words `speaker` and `channel`, where there are any.
 
     Raises:
         ValueError: A time is not finite or below 0, or an end is before its start.
@@ -214,7 +228,7 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
                 "text": segment.text.strip(),
                 "flags": list(segment.flags),
             }
-            | _channel_field(segment)
+            | _voice_fields(segment, segment)
             for segment in segments
         ],
         "words": [
@@ -224,16 +238,17 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
                 "end": round(word.end, 3),
                 "score": round(word.score, 4),
             }
-            | _channel_field(segment)
+            | ({"flags": list(flags)} if (flags := getattr(word, "flags", ())) else {})
+            | _voice_fields(word, segment)
             for segment in segments
             for word in segment.words
         ],
     }
 
 
-def _channel_field(segment: TimedSegment) -> dict[str, object]:
-    channel = channel_of(segment)
-    return {"channel": channel} if channel else {}
+def _voice_fields(spoken: TimedSegment | TimedWord, segment: TimedSegment) -> dict[str, object]:
+    fields = {"speaker": speaker_of(spoken), "channel": channel_of(segment) or None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 # --- times and intervals ---

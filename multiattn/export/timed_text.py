@@ -51,6 +51,22 @@ class TimedSegment(Protocol):
         """What may be wrong with the segment, such as `stalled`; usually empty."""
 
 
+def speaker_of(spoken: TimedSegment | TimedWord) -> str | None:
+    """Return who says it, its attribute `speaker`, on one line; None where it has none."""
+    name = getattr(spoken, "speaker", None)
+    return None if name is None else " ".join(plain(name).split()) or None
+
+
+def channel_of(spoken: TimedSegment | TimedWord) -> str:
+    """Return the channel on which a segment is said, its attribute `channel`, on one line; empty without one."""
+    return " ".join(plain(getattr(spoken, "channel", None) or "").split())
+
+
+def voice_of(spoken: TimedSegment | TimedWord) -> str | None:
+    """Return who says it, or else on which channel it is said; None where neither is known."""
+    return speaker_of(spoken) or channel_of(spoken) or None
+
+
 class Piece(NamedTuple):
     """A word with the text around it: the pieces of a segment, joined, are its text."""
 
@@ -76,17 +92,6 @@ def pieces_of(segment: TimedSegment) -> list[Piece]:
         reached = at + len(word)
     borders = [0, *starts[1:], len(text)]
     return [Piece(text[borders[i] : borders[i + 1]], word) for i, word in enumerate(words)]
-
-
-def channel_of(segment: TimedSegment) -> str:
-    """Return the channel on which a segment is said; empty where it has none, as usual."""
-    return str(getattr(segment, "channel", None) or "")
-
-
-def speaker_of(spoken: TimedSegment | TimedWord) -> str | None:
-    """Return who says a segment or a word, or else on which channel it is; None where it has neither attribute."""
-    found = getattr(spoken, "speaker", None) or getattr(spoken, "channel", None)
-    return None if found is None else str(found)
 
 
 def plain(text: str) -> str:

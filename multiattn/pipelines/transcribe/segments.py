@@ -82,6 +82,8 @@ class Segment:
     flags: tuple[str, ...] = ()
     words: tuple[SpokenWord, ...] = ()
     """Text, start, end and score of each word, if words were asked for."""
+    speaker: str | None = None
+    """Who speaks, where speaker turns were given."""
 
     window: float = 0.0
     """Start of its window in the recording, in seconds."""
