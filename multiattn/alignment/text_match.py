@@ -42,7 +42,8 @@ class Match(NamedTuple):
     """Equal words, in order."""
 
     alike: tuple[float, ...]
-    """For each word of the given text, the share of its letters that have a partner; 1 for equal words."""
+    """For each word of the given text, the share of its letters that have a partner, or the share of letters with a
+    partner of the words that these are in, if that is smaller; 1 for equal words."""
 
     alike_found: tuple[float, ...]
     """The same for the words of the other text."""
@@ -116,14 +117,26 @@ def _gap(given: Sequence[str], found: Sequence[str]) -> list[tuple[int, int]]:
 def _by_letters(given: Sequence[str], found: Sequence[str]) -> tuple[list[float], list[float]]:
     """Return the share of each word's letters that have a partner in the other text."""
     one, other = "".join(given), "".join(found)
-    shares = [0.0] * len(given), [0.0] * len(found)
     if not one or not other or len(one) * len(other) > _MOST_LETTER_CELLS:
-        return shares
-    pairs = [(i, j) for i, j in aligned(*_numbered(one, other)) if one[i] == other[j]]
-    for side, words in enumerate((given, found)):
-        owner = [k for k, word in enumerate(words) for _ in word]
-        for pair in pairs:
-            shares[side][owner[pair[side]]] += 1 / len(words[owner[pair[side]]])
+        return [0.0] * len(given), [0.0] * len(found)
+    owners = [k for k, word in enumerate(given) for _ in word], [k for k, word in enumerate(found) for _ in word]
+    pairs = [(owners[0][i], owners[1][j]) for i, j in aligned(*_numbered(one, other)) if one[i] == other[j]]
+    return _mutual(given, found, pairs), _mutual(found, given, [(j, i) for i, j in pairs])
+
+
+def _mutual(words: Sequence[str], others: Sequence[str], pairs: Sequence[tuple[int, int]]) -> list[float]:
+    """Return, for each word, the smaller share of letters with partners, its own or that of its partners' words."""
+    partners = [0] * len(others)
+    touched = [set[int]() for _ in words]
+    own = [0] * len(words)
+    for i, j in pairs:
+        own[i] += 1
+        partners[j] += 1
+        touched[i].add(j)
+    shares = []
+    for word, count, of_word in zip(words, own, touched, strict=True):
+        length = sum(len(others[j]) for j in of_word)
+        shares.append(min(count / len(word), sum(partners[j] for j in of_word) / length) if count else 0.0)
     return shares
 
 
@@ -166,9 +179,7 @@ def aligned(one: Int64[np.ndarray, " m"], other: Int64[np.ndarray, " n"]) -> lis
         new_left = np.full(n + 1, none, dtype=np.int64)
         new_left[1:] = best[:-1] + alone[1:]
         opened_left = np.full(n + 1, 2)
-        opened_left[1:] = np.where(
-            begun[:-1] >= best[:-1], np.where(new_pair[:-1] >= new_up[:-1], 0, 1), 2
-        )
+        opened_left[1:] = np.where(begun[:-1] >= best[:-1], np.where(new_pair[:-1] >= new_up[:-1], 0, 1), 2)
         steps[i, 1:] = from_pair[:-1]
         steps[i] |= (from_up << 2).astype(np.uint8)
         steps[i] |= (opened_left << 4).astype(np.uint8)

@@ -22,12 +22,18 @@ from ...alignment.text_match import ALIKE, Match, match_words
 from ...alignment.word_grouping import UNSPACED
 from .align_pieces import Gap, Piece, cannot_be_said, gaps_of, pieces_of
 from .forced import ForcedText, ForcedWindow, ForcedWord
-from .given_text import GivenText, key_of, keys_of
+from .given_text import GivenText, key_of
 from .model import SpeechModel
 
-NOT_SAID = -2.0
-"""The text of a gap was not said if that makes the window's text less probable than what the model wrote there by more
-than this (natural logarithm) for each of its tokens."""
+NOT_SAID = -4.0
+"""The text of a gap was not said if it makes the window's text less probable than what the model wrote there by more
+than this (natural logarithm) for each of its tokens and one more."""
+
+NOT_EVEN_ALIKE = 3.0
+"""The factor to that for words that are spelled like what the model wrote."""
+
+SAME = 0.95
+"""Words that are spelled as nearly alike as this are the same, divided in another way ("any one", "anyone")."""
 
 _MOST_TOKENS = 220  # of a piece: Whisper was trained with texts of up to 224
 _WINDOW_SHARE = 0.93  # of the model's window that a piece may fill
@@ -55,6 +61,10 @@ class Alignment:
     words: list[AlignedWord]
     unwritten: list[int] = field(default_factory=list)
     """Indices of the words of the transcript that are not in the text."""
+
+    texts: list[tuple[float, ForcedText, list[int]]] = field(default_factory=list)
+    """Where maps are wanted, of each piece its start, its replay, and for each replayed word its index in the text, or
+    a negative number."""
 
 
 class FreeWords:
@@ -88,6 +98,7 @@ class TextAligner:
         given: The text.
         free: The words of a free transcript, with times.
         language: The code of the language; None for a model of one.
+        keep_texts: Whether to replay all of the text, for maps, and not only what is in gaps.
     """
 
     def __init__(
@@ -99,8 +110,10 @@ class TextAligner:
         given: GivenText,
         free: FreeWords,
         language: str | None,
+        keep_texts: bool = False,
     ) -> None:
         self._speech, self._read, self._duration = speech, read, duration
+        self._keep_texts = keep_texts
         self._given, self._found, self._language = given, free.words, language
         self.match: Match = match_words([word.key for word in given.words], free.keys)
         self._letters = [len(word.key) for word in given.words]
@@ -122,7 +135,7 @@ class TextAligner:
         result = Alignment([self._as_found(i) for i in range(len(self._given.words))])
         for piece in self._pieces(gaps):
             inside = [part for gap in gaps if (part := _clipped(gap, piece)).is_open]
-            if inside:
+            if inside or self._keep_texts:
                 self._force(piece, inside, unsaid, result)
         self._place_unsaid(result)
         for gap in gaps:
@@ -158,38 +171,38 @@ class TextAligner:
     def _force(self, piece: Piece, gaps: Sequence[Gap], unsaid: set[int], result: Alignment) -> None:
         """Find which words in the gaps of a piece were said, and their times."""
         window = ForcedWindow.of(self._speech, self._read(piece.start, piece.end), language=self._language)
-        in_doubt = [gap for gap in gaps if any(self._is_doubtful(i, unsaid) for i in gap.given)]
+        in_doubt = [gap for gap in gaps if any(i not in unsaid and self.match.alike[i] < SAME for i in gap.given)]
         if in_doubt:
             scored = self._scored(window, piece, gaps, in_doubt, unsaid)
             for gap, gain in zip(in_doubt, scored, strict=True):
-                if gain < NOT_SAID:
-                    unsaid.update(i for i in gap.given if self._is_doubtful(i, unsaid))
+                for i in gap.given:
+                    alike = self.match.alike[i]
+                    if alike < SAME and gain < (NOT_EVEN_ALIKE * NOT_SAID if alike >= ALIKE else NOT_SAID):
+                        unsaid.add(i)
         text, owners = self._text(window, piece, gaps, unsaid, prefer_given=True)
         if text is None:
             return
+        if self._keep_texts:
+            result.texts.append((piece.start, text, owners))
         for word, owner in zip(text.times(), owners, strict=True):
             if owner >= 0 and owner not in self._partner:
                 start, end = piece.start + word.start, piece.start + word.end
                 result.words[owner] = AlignedWord(round(start, 6), round(end, 6), word.score, True)
 
-    def _is_doubtful(self, index: int, unsaid: set[int]) -> bool:
-        return self.match.alike[index] < ALIKE and index not in unsaid
-
     def _scored(
         self, window: ForcedWindow, piece: Piece, gaps: Sequence[Gap], in_doubt: Sequence[Gap], unsaid: set[int]
     ) -> list[float]:
-        """Return, for each gap in doubt, by how much its text changes the log-probability, for each of its tokens."""
-        doubtful = {i for gap in in_doubt for i in gap.given if self._is_doubtful(i, unsaid)}
+        """Return, for each gap in doubt, by how much its text changes the log-probability, for each token and one more."""
         with_text, owners = self._text(window, piece, gaps, unsaid, prefer_given=True)
-        without, others = self._text(window, piece, gaps, unsaid | doubtful, prefer_given=False)
+        without, others = self._text(window, piece, gaps, unsaid, prefer_given=False)
         if with_text is None:
             return [-np.inf] * len(in_doubt)
         gains = []
         for gap in in_doubt:
-            tokens = sum(len(self._tokens_given(i)) for i in gap.given)
+            tokens = sum(len(self._tokens_given(i)) for i in gap.given if i not in unsaid)
             likely = _around(with_text.log_probs, owners, gap)
             base = 0.0 if without is None else _around(without.log_probs, others, gap)
-            gains.append((likely - base) / max(1, tokens))
+            gains.append((likely - base) / (tokens + 1))
         return gains
 
     def _text(
@@ -225,7 +238,7 @@ class TextAligner:
                 found, index = partner + 1, index + 1
                 continue
             said = [i for i in gap.given if i not in unsaid]
-            if said and (prefer_given or any(self.match.alike[i] >= ALIKE for i in said)):
+            if said and prefer_given:
                 for i in said:
                     add(self._given.words[i].text, self._tokens_given(i), i)
                 found = max(found, gap.found.stop)
@@ -276,11 +289,7 @@ def _clipped(gap: Gap, piece: Piece) -> Gap:
 
 def _around(log_probs: np.ndarray, owners: Sequence[int], gap: Gap) -> float:
     """Return the log-probability of the words in a gap and of some after it."""
-    inside = [
-        k
-        for k, owner in enumerate(owners)
-        if (owner in gap.given if owner >= 0 else -1 - owner in gap.found)
-    ]
+    inside = [k for k, owner in enumerate(owners) if (owner in gap.given if owner >= 0 else -1 - owner in gap.found)]
     first = inside[0] if inside else next((k for k, owner in enumerate(owners) if owner >= gap.given.stop), len(owners))
     stop = inside[-1] + 1 if inside else first
     return float(log_probs[first : stop + _AFTER].sum())

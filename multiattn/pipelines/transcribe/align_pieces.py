@@ -143,14 +143,14 @@ def pieces_of(
 
 
 def _worth(border: _Border, seconds: float) -> float:
-    return (border.pause if border.pause < 0 else min(border.pause, _PAUSE) + 1) + min(seconds, _LEAST) / _LEAST * 2 + (
-        0.01 * seconds
+    return (
+        (border.pause if border.pause < 0 else min(border.pause, _PAUSE) + 1)
+        + min(seconds, _LEAST) / _LEAST * 2
+        + (0.01 * seconds)
     )
 
 
-def _borders(
-    match: Match, gaps: Sequence[Gap], found: Sequence[SpokenWord], letters: Sequence[int]
-) -> list[_Border]:
+def _borders(match: Match, gaps: Sequence[Gap], found: Sequence[SpokenWord], letters: Sequence[int]) -> list[_Border]:
     borders = list[_Border]()
     for left, right in pairwise(match.pairs):
         if right.given != left.given + 1 or right.found != left.found + 1:

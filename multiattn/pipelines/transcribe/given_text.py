@@ -101,7 +101,9 @@ def key_of(word: str, language: str | None = None) -> str:
         text = "".join(_SIGNS.get(sign, sign) for sign in text)
         text = _NUMBER.sub(lambda found: _spelled(found[1], found[2], found[3]), text)
     letters = "".join(
-        letter for letter in unicodedata.normalize("NFKD", text) if letter.isalnum() or unicodedata.category(letter) == "Mc"
+        letter
+        for letter in unicodedata.normalize("NFKD", text)
+        if letter.isalnum() or unicodedata.category(letter) == "Mc"
     )
     return _TITLES.get(letters, letters) if english else letters
 

@@ -2,13 +2,15 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from ...errors import InputError
 from ...export.audio_page import LONGEST_SECONDS
-from ...inputs.audio import Recording
+from ...inputs.audio import AudioSource, Recording
+from ...inputs.streams import NamedStream
 from ..results import Failure
 from .chunked import PendingChunk, transcribe_chunks
 from .model import SpeechModel
@@ -57,7 +59,7 @@ class TranscriptionJob:
         try:
             self._recording = self._open()
             if self._with_maps and (self._recording.duration or 0.0) > LONGEST_SECONDS:
-                _check_length(self._recording)  # by what is there: a header may be wrong
+                check_length(self._recording)  # by what is there: a header may be wrong
             yield from split(self._recording, self._timestamper)
         except InputError as error:
             self._error = error
@@ -90,7 +92,7 @@ class TranscriptionJob:
     def _transcript(self, recording: Recording) -> Transcript:
         found, maps = self._timestamper.maps, tuple[SpeechMap, ...]()
         if found:
-            _check_length(recording)
+            check_length(recording)
             samples = torch.cat(list(recording.blocks())).numpy()
             maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
         seconds = recording.measure()
@@ -146,7 +148,12 @@ def several_at_once(
             job.close()
 
 
-def _check_length(recording: Recording) -> None:
+def file_of(source: AudioSource) -> str | None:
+    """Return the path of a recording as it was given; None for bytes, an array or a tensor."""
+    return str(source) if isinstance(source, str | Path | NamedStream) else None
+
+
+def check_length(recording: Recording) -> None:
     """Check that a page can hold a recording.
 
     Raises:

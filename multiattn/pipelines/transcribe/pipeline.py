@@ -19,10 +19,12 @@ from ...inputs.streams import NamedStream
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
-from ..base import Pipeline, chosen_methods, one_or_all, tokenizer_of
+from ..base import Pipeline, chosen_methods, one_or_all, the_only, tokenizer_of
 from ..results import Failure
+from .align_job import AlignmentJob
+from .align_results import AlignedTranscript
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
-from .job import TranscriptionJob, one_by_one, several_at_once
+from .job import TranscriptionJob, file_of, one_by_one, several_at_once
 from .model import SpeechModel
 from .options import SpeechOptions, TranscribeOptions, speech_options
 from .results import Transcript
@@ -163,9 +165,8 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
 
         def jobs() -> Iterator[TranscriptionJob]:
             for source in inputs:
-                file = str(source) if isinstance(source, str | Path | NamedStream) else None
                 yield TranscriptionJob(
-                    file,
+                    file_of(source),
                     partial(self._open, source, rate, strict),
                     self._timestamper(plan),
                     on_segment=on_segment,
@@ -200,6 +201,64 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 yield from self._segments(recording, self._timestamper(plan), plan)
 
         return found()
+
+    def align(
+        self,
+        source: AudioSource,
+        text: str,
+        *,
+        maps: str | Sequence[str] | None = None,
+        rate: int | None = None,
+        batch_size: int | None = None,
+        strict: bool = False,
+        **options: Unpack[TranscribeOptions],
+    ) -> AlignedTranscript:
+        """Find when each word of a known text is spoken, which of its words were not said, and what is not in it.
+
+        The recording is transcribed first, by default without beams and without previous text.
+
+        Args:
+            source: A recording of any length.
+            text: What is said in it, roughly in order: lines and sentences become segments.
+            maps: As for the call, like all other arguments.
+            rate: As for the call.
+            batch_size: As for the call.
+            strict: As for the call.
+            options: As for the call; no translation.
+
+        Raises:
+            InputError: The recording cannot be used, or the text has no word.
+            ModelError: As for the call.
+            TypeError: There is no such option.
+        """
+        pairs = [(source, text)]
+        return the_only(self.align_stream(pairs, maps=maps, rate=rate, batch_size=batch_size, strict=strict, **options))
+
+    def align_stream(
+        self,
+        pairs: Iterable[tuple[AudioSource, str]],
+        *,
+        maps: str | Sequence[str] | None = None,
+        rate: int | None = None,
+        batch_size: int | None = None,
+        strict: bool = False,
+        **options: Unpack[TranscribeOptions],
+    ) -> Iterator[AlignedTranscript | Failure]:
+        """Align any number of recordings with their texts, lazily: arguments as for `align`."""
+        task = options.get("task")
+        require(task in (None, "transcribe"), "task", must="transcribe for a given text", value=task)
+        asked = {"num_beams": 1} | {name: value for name, value in options.items() if value is not None}
+        if self._speech.tokens.previous is not None:
+            asked.setdefault("condition_on_previous", False)
+        plan = self._plan(True, None, batch_size, TranscribeOptions(**asked))  # type: ignore[typeddict-item]
+        job = AlignmentJob(
+            self._speech,
+            partial(self._open, rate=rate, strict=strict),
+            partial(self._segments, plan=plan),
+            language=plan.options.language,
+            methods=chosen_methods(maps, SPEECH_METHODS),
+        )
+        return job.run(pairs)
 
     def _plan(
         self, words: bool, maps: str | Sequence[str] | None, batch_size: int | None, options: TranscribeOptions
