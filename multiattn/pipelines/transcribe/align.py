@@ -192,7 +192,7 @@ class TextAligner:
     def _scored(
         self, window: ForcedWindow, piece: Piece, gaps: Sequence[Gap], in_doubt: Sequence[Gap], unsaid: set[int]
     ) -> list[float]:
-        """Return, for each gap in doubt, by how much its text changes the log-probability, for each token and one more."""
+        """Return, for each gap in doubt, by how much its text changes the log-probability, a token and one more."""
         with_text, owners = self._text(window, piece, gaps, unsaid, prefer_given=True)
         without, others = self._text(window, piece, gaps, unsaid, prefer_given=False)
         if with_text is None:
