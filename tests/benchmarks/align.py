@@ -99,12 +99,10 @@ def _report(edit: str, name: str, way: Way, samples: Sequence[Sample]) -> None:
             errors.append(got.start - said.start)
             outside += got.start < said.start - OUTSIDE or got.end > said.end + OUTSIDE
         covered = [any(min(b, w.end) - max(a, w.start) >= (w.end - w.start) / 2 for a, b in stretches) for w in missing]
-        kept = [w for w in truth if w is not None]
         wrong = sum(
             not any(a <= (w.start + w.end) / 2 <= b or a < w.end and b > w.start for w in missing) for a, b in stretches
         )
         gaps += [sum(covered), wrong, len(covered) - sum(covered)]
-        del kept
     line = f"  {edit:6} {name:10} {seconds:7.1f} s"
     if samples[0].is_exact:
         sizes = np.abs(errors)
@@ -167,7 +165,11 @@ def _samples(folder: Path, only: str) -> list[Sample]:
         parts, said, at = list[np.ndarray](), list[Said](), 0
         for i, line in enumerate(lines[first : first + 20]):
             samples = load_audio(folder / line["file_name"]).numpy()
-            said += [Said(word, start + at / RATE, end + at / RATE, i) for word, start, end in line["words"]]
+            said += [
+                Said(word, start + at / RATE, end + at / RATE, i)
+                for word, start, end in line["words"]
+                if word.strip("-'")
+            ]
             pause = round(draw.uniform(0.3, 2.0) * RATE)
             parts += [samples, (1e-3 * draw.standard_normal(pause)).astype(np.float32)]
             at += len(samples) + pause

@@ -6,7 +6,6 @@ Times are in seconds of the recording.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
-from math import log
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from .align import AlignedWord, Alignment, FreeWords
 from .given_text import GivenText, GivenWord
 from .results import Format, Transcript
 from .segments import Segment
+from .word_segments import segment_of
 
 NOT_SAID, PARTLY_SAID, MOVED, NOT_WRITTEN, MISMATCH = "not_said", "partly_said", "moved", "not_written", "mismatch"
 
@@ -165,21 +165,7 @@ def _segment(text: str, words: Sequence[SpokenWord]) -> Segment:
     flags = [] if len(said) == len(words) else [PARTLY_SAID if said else NOT_SAID]
     if any(MOVED in word.flags for word in words):
         flags.append(MOVED)
-    within = said or words
-    log_probs = tuple(log(max(word.score, 1e-9)) for word in said)
-    return Segment(
-        start=within[0].start,
-        end=within[-1].end,
-        text=text,
-        tokens=(),
-        log_probs=log_probs,
-        avg_log_prob=sum(log_probs) / len(log_probs) if log_probs else 0.0,
-        compression_ratio=1.0,
-        no_speech_prob=None,
-        temperature=0.0,
-        flags=tuple(flags),
-        words=tuple(words),
-    )
+    return segment_of(text, words, spoken=said, flags=flags)
 
 
 def _runs(unwritten: Sequence[int], free: FreeWords) -> list[list[int]]:

@@ -25,6 +25,8 @@ from .align_job import AlignmentJob
 from .align_results import AlignedTranscript
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, file_of, one_by_one, several_at_once
+from .live import LiveRules, LiveTranscriber
+from .live_gate import voice_of
 from .model import SpeechModel
 from .options import SpeechOptions, TranscribeOptions, speech_options
 from .results import Transcript
@@ -259,6 +261,22 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             methods=chosen_methods(maps, SPEECH_METHODS),
         )
         return job.run(pairs)
+
+    def live(self, *, rules: LiveRules | None = None, **options: Unpack[TranscribeOptions]) -> LiveTranscriber:
+        """Transcribe one stream of sound while it comes in: `feed` it, and `finish`.
+
+        Args:
+            rules: When sound is decoded and words are settled; None: the defaults.
+            options: As for the call; the search is greedy and at temperature 0, and there are no clips.
+
+        Raises:
+            ModelError: An option is out of range or not possible with the model.
+            TypeError: There is no such option.
+        """
+        plan = self._plan(True, None, 1, options)
+        require(plan.options.clips is None, "clips", must="None for live sound", value=plan.options.clips)
+        rate = self.bundle.sound.sample_rate
+        return LiveTranscriber(self._speech, plan.options, rules=rules or LiveRules(), voice=voice_of(rate))
 
     def _plan(
         self, words: bool, maps: str | Sequence[str] | None, batch_size: int | None, options: TranscribeOptions
