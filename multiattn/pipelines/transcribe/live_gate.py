@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from ...errors import ModelError
+from .speech_detector import SpeechProbabilities
 from .vad import is_silent
 
 STEP_SECONDS = 0.032
@@ -56,7 +58,10 @@ def voice_of(rate: int) -> Voice:
     Args:
         rate: Samples a second (Hz).
     """
-    return Loudness(rate)
+    try:
+        return SpeechProbabilities(rate)
+    except ModelError:  # silero-vad is not installed
+        return Loudness(rate)
 
 
 class Sound(NamedTuple):
