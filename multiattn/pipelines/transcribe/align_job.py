@@ -7,16 +7,18 @@ import torch
 from ...alignment.teacher_forcing import check_heads
 from ...errors import InputError
 from ...inputs import AudioSource, Recording
+from ...inputs.audio_channels import choose_channels
 from ...maps import speech_attention, speech_attention_stack
 from ..results import Failure
 from .align import FreeWords, TextAligner
-from .align_results import AlignedTranscript, aligned_segments
+from .align_results import AlignedTranscript, Fit, aligned_segments
 from .forced import ForcedText
 from .given_text import GivenText
 from .job import check_length, file_of
 from .model import SpeechModel
 from .results import SpeechMap
 from .segments import Segment
+from .speakers import Attribution
 from .word_timestamps import WordTimestamper
 
 Transcribe = Callable[[Recording, WordTimestamper], Iterator[Segment]]
@@ -31,6 +33,8 @@ class AlignmentJob:
         transcribe: Yields the segments of a recording, with words from a timestamper.
         language: The code of the language that was asked for; None: as the timestamper finds.
         methods: Map methods.
+        channel: What of a recording is transcribed, as for `choose_channels`; not "each".
+        attribution: How segments are given to speakers; None: they are not.
     """
 
     def __init__(
@@ -41,9 +45,12 @@ class AlignmentJob:
         *,
         language: str | None,
         methods: Sequence[str],
+        channel: str | int,
+        attribution: Attribution | None,
     ) -> None:
         self._speech, self._open, self._transcribe = speech, open_recording, transcribe
         self._language, self._methods = language, tuple(methods)
+        self._channel, self._attribution = channel, attribution
 
     def run(self, pairs: Iterable[tuple[AudioSource, str]]) -> Iterator[AlignedTranscript | Failure]:
         """Yield the result of each pair of recording and text, in order."""
@@ -55,8 +62,11 @@ class AlignmentJob:
             except InputError as error:
                 yield Failure(file, error)
 
-    def _aligned(self, file: str | None, recording: Recording, text: str) -> AlignedTranscript:
+    def _aligned(self, file: str | None, opened: Recording, text: str) -> AlignedTranscript:
         GivenText.of(text, language=self._language)  # a text without words is not worth a transcription
+        turns = None if self._attribution is None else self._attribution.speakers.of(file)
+        chosen = choose_channels(opened, self._channel)
+        [(_, recording)] = chosen.voices
         if self._methods:
             check_length(recording)
         timestamper = WordTimestamper(self._speech, words=True)
@@ -75,23 +85,30 @@ class AlignmentJob:
             keep_texts=bool(self._methods),
         )
         alignment = aligner.align()
-        found, not_written, mismatch = aligned_segments(given, alignment, free)
-        result = AlignedTranscript(
-            file, found, duration, language, (), recording.damaged, not_written=not_written, mismatch=mismatch
-        )
-        if not self._methods:
-            return result
-        maps = self._maps(recording, result, alignment.texts)
+        fit = aligned_segments(given, alignment, free)
+        maps = self._maps(recording, fit, alignment.texts) if self._methods else ()
+        found = fit.segments
+        if turns is not None:
+            found = tuple(part for segment in found for part in turns.assign(segment))
         return AlignedTranscript(
-            file, found, duration, language, maps, recording.damaged, not_written=not_written, mismatch=mismatch
+            file,
+            found,
+            duration,
+            language,
+            maps,
+            damaged=recording.damaged,
+            remark=fit.remark or chosen.remark,
+            not_written=fit.not_written,
+            mismatch=fit.mismatch,
         )
 
     def _maps(
-        self, recording: Recording, result: AlignedTranscript, texts: Sequence[tuple[float, ForcedText, list[int]]]
+        self, recording: Recording, fit: Fit, texts: Sequence[tuple[float, ForcedText, list[int]]]
     ) -> tuple[SpeechMap, ...]:
         """Return the maps of the words that were said, one for each piece and method."""
         samples = torch.cat(list(recording.blocks())).numpy()
-        speech, spoken = self._speech, result.words
+        speech = self._speech
+        spoken = [word for segment in fit.segments for word in segment.words]
         maps = list[SpeechMap]()
         for start, text, owners in texts:
             kept = [k for k, owner in enumerate(owners) if owner >= 0 and not spoken[owner].flags]

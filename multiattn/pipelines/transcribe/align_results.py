@@ -67,20 +67,6 @@ class AlignedTranscript(Transcript):
         return (*super().flags, *(name for name, holds in more if holds))
 
     @property
-    def remark(self) -> str | None:  # type: ignore[override]
-        """What must be said about the two, to follow the recording's name."""
-        if self.mismatch:
-            return "does not belong to this text: hardly a word of one is in the other"
-        if MOVED not in self.flags:
-            return None
-        [moved, *others] = [one for one in self.not_written if one.moved] or [None]
-        if moved is None:
-            return "has parts of the text in another order; they are flagged moved"
-        start = " ".join(moved.text.split()[:6])
-        more = f" and {len(others)} other parts of it" if others else ""
-        return f"says a part of the text in another place: {start!r} at {moved.start:.1f} s{more}; flagged moved"
-
-    @property
     def spoken(self) -> Transcript:
         """The transcript of what was said of the text: without the words that were not said."""
         segments = tuple(
@@ -88,7 +74,9 @@ class AlignedTranscript(Transcript):
             for segment in self.segments
             if (said := tuple(word for word in segment.words if NOT_SAID not in word.flags))
         )
-        return Transcript(self.file, segments, self.duration, self.language, self.maps, self.damaged)
+        return Transcript(
+            self.file, segments, self.duration, self.language, self.maps, damaged=self.damaged, remark=self.remark
+        )
 
     def to_dict(self) -> dict[str, object]:
         """As for a transcript, and `not_written`."""
@@ -108,10 +96,30 @@ class AlignedTranscript(Transcript):
         self.spoken.save_html(path)
 
 
-def aligned_segments(
-    given: GivenText, alignment: Alignment, free: FreeWords
-) -> tuple[tuple[Segment, ...], tuple[Unwritten, ...], bool]:
-    """Return the segments of a text, what is not in it, and whether it does not belong to the recording."""
+class Fit(NamedTuple):
+    """How a text and a recording go together."""
+
+    segments: tuple[Segment, ...]
+    not_written: tuple[Unwritten, ...]
+    mismatch: bool
+
+    @property
+    def remark(self) -> str | None:
+        """What must be said about the two, to follow the recording's name; None for most."""
+        if self.mismatch:
+            return "does not belong to this text: hardly a word of one is in the other"
+        moved = [one for one in self.not_written if one.moved]
+        if not moved:
+            return None
+        start = " ".join(moved[0].text.split()[:6])
+        more = f", and {len(moved) - 1} other parts" if len(moved) > 1 else ""
+        return (
+            f"says a part of the text in another place: {start!r} at {moved[0].start:.1f} s{more}; it is flagged moved"
+        )
+
+
+def aligned_segments(given: GivenText, alignment: Alignment, free: FreeWords) -> Fit:
+    """Return the sentences of a text with their words, what is not in the text, and whether both belong together."""
     words, unwritten = alignment.words, alignment.unwritten
     said = sum(word.is_said for word in words)
     mismatch = said < _LEAST_SHARE * len(words) and len(unwritten) > (1 - _LEAST_SHARE) * len(free.words)
@@ -125,7 +133,7 @@ def aligned_segments(
     for index, group in groupby(zip(given.words, spoken, strict=True), key=lambda pair: pair[0].sentence):
         segments += _segments(given.sentences[index], [word for _, word in group])
     stretches = tuple(_stretch(run, free, k in moved_runs) for k, run in enumerate(runs))
-    return tuple(segments), stretches, mismatch
+    return Fit(tuple(segments), stretches, mismatch)
 
 
 def _spoken(one: GivenWord, when: AlignedWord, is_moved: bool) -> SpokenWord:

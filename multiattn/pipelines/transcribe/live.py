@@ -21,7 +21,6 @@ from ...alignment import SpokenWord
 from ...checks import check_rules
 from ...errors import InputError, ModelError
 from .agreement import LocalAgreement
-from .decode import initial_prompt
 from .given_text import key_of
 from .live_gate import STEP_SECONDS, SpeechGate, Voice
 from .live_window import Hypothesis, LiveWord, read_on
@@ -29,6 +28,7 @@ from .model import SpeechModel
 from .options import SpeechOptions
 from .results import Transcript
 from .segments import Segment
+from .steering import context_of, initial_prompt
 from .word_segments import segment_of
 
 
@@ -112,6 +112,7 @@ class LiveTranscriber:
         self._gate = SpeechGate(voice, self._rate, pause=rules.pause)
         self._agreement = LocalAgreement()
         self._context = initial_prompt(speech, options)  # tokens of the text before the buffer
+        self._conditions = options.condition_on_previous
         self._language = options.language
         self._buffer, self._start = torch.zeros(0), 0.0
         self._new = 0  # samples of the buffer that no decode has read
@@ -231,9 +232,7 @@ class LiveTranscriber:
             start=self._start,
             settled=self._settled,
             reached=max(self._reached, self._start),
-            context=self._context
-            if self._options.condition_on_previous
-            else initial_prompt(self._speech, self._options),
+            context=context_of(self._speech, self._options, self._context if self._conditions else ()),
             language=self._language,
         )
         self._language = self._language or found.language

@@ -89,6 +89,12 @@ class Transcript(Result):
     damaged: Damage | None = None
     """What is missing of a damaged recording; silence is in its place where its length is known."""
 
+    remark: str | None = None
+    """That the channels of the recording cancel each other, or have voices of their own; None for most."""
+
+    task: str = "transcribe"
+    """What the text is: "transcribe" for the language spoken, "translate" for English."""
+
     @property
     def text(self) -> str:
         """The text of all segments."""

@@ -85,6 +85,12 @@ class Segment:
     speaker: str | None = None
     """Who speaks, where speaker turns were given."""
 
+    window: float = 0.0
+    """Start of its window in the recording, in seconds."""
+
+    channel: str | None = None
+    """The channel that says it: left, right or a number from 1; None where one was transcribed, or their mean."""
+
 
 class DecodedWindow(NamedTuple):
     """A window of a recording with its text."""
@@ -202,13 +208,17 @@ def cut_by_times(
     tokens, count = speech.tokens, len(result.tokens)
     is_time = [tokens.is_timestamp(token) for token in result.tokens]
     if not is_time or not is_time[0]:
-        return Cut((_segment(speech, result, slice(0, count), start=offset, end=offset + duration),), None, False)
+        return Cut(
+            (_segment(speech, result, slice(0, count), start=offset, end=offset + duration, window=offset),),
+            None,
+            False,
+        )
     pairs = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
     is_open = is_time[-2:] != [False, True]
     if not pairs and not to_the_end:
         # one segment; as in Whisper it ends at its last time, unless that is 0, even if this is its first time
         last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one) or duration
-        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit))
+        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit), window=offset)
         return Cut((whole,), None, is_open)
     reached = tokens.seconds(result.tokens[pairs[-1] - 1]) if is_open and pairs else None
     starts, stops = [0, *pairs], [*pairs]
@@ -219,11 +229,13 @@ def cut_by_times(
         start, last_token = tokens.seconds(result.tokens[first]), result.tokens[stop - 1]
         end = tokens.seconds(last_token) if tokens.is_timestamp(last_token) and stop - first > 1 else duration
         start, end = offset + min(start, limit), offset + min(end, limit)
-        segments.append(_segment(speech, result, slice(first, stop), start=start, end=end))
+        segments.append(_segment(speech, result, slice(first, stop), start=start, end=end, window=offset))
     return Cut(tuple(segments), reached, is_open)
 
 
-def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: float, end: float) -> Segment:
+def _segment(
+    speech: SpeechModel, result: WindowResult, part: slice, *, start: float, end: float, window: float
+) -> Segment:
     return Segment(
         start=start,
         end=end,
@@ -235,6 +247,7 @@ def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: f
         no_speech_prob=result.no_speech_prob,
         temperature=result.temperature,
         flags=result.flags,
+        window=window,
     )
 
 

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ...inputs import AudioPreprocessing, Recording
-from .decode import decode_windows, initial_prompt
+from .decode import decode_windows
 from .model import SpeechModel
 from .options import SpeechOptions
 from .segments import AddWords, DecodedWindow, Segment, window_segments, words_until
+from .steering import initial_prompt
 from .vad import is_silent
 
 _TOO_HOT = 0.5
@@ -63,13 +64,15 @@ def transcribe_in_order(
     clips = [(0, source.frames)]
     if options.clips is not None:
         second = 1 / speech.preprocessing.frame_seconds
-        clips = [(round(start * second), min(round(end * second), source.frames)) for start, end in options.clips]
+        clips = [(round(start * second), round(min(end * second, source.frames))) for start, end in options.clips]
     for seek, end in clips:
         while seek < end:
             count = min(speech.window_frames, end - seek)
             segments, seek, previous = _transcribe_window(
                 speech, source, options, previous, first=seek, count=count, generator=generator, add_words=add_words
             )
+            if segments:
+                options = replace(options, prefix=None)
             yield from segments
 
 
