@@ -13,10 +13,7 @@ from jaxtyping import Float64
 from ..checks import require
 from ..errors import InputError
 from .audio import Recording
-
-SIDES = ("left", "right")
-WORDS = ("auto", "mix", "each", *SIDES)
-"""What a channel may be called, beside its number from 1."""
+from .channel_names import SIDES, WORDS
 
 _CANCELLED = 0.2
 """Share of the power of uncorrelated channels' mean, below which channels cancel each other: 7 dB less than those."""
@@ -65,7 +62,7 @@ def choose_channels(recording: Recording, channel: str | int) -> Chosen:
     Args:
         recording: The recording; what is chosen reads from it, and is closed with it.
         channel: As `check_channel` returns it. "auto": the mean, or where the channels cancel each other in it the
-            loudest of them; the recording is read once for that if it has several.
+            loudest of them. For that, and for "mix", a recording with several is read once to compare them.
 
     Raises:
         InputError: The recording has no such channel, or is damaged and was opened strictly.
@@ -74,9 +71,9 @@ def choose_channels(recording: Recording, channel: str | int) -> Chosen:
     if channel == "each":
         return Chosen(tuple(Voice(name_of(i, count), recording.channel(i)) for i in range(count)))
     if channel in ("auto", "mix"):
-        if count == 1 or channel == "mix":
+        if count == 1:
             return Chosen((Voice(None, recording),))
-        return _mixed(recording, compare_channels(recording))
+        return _mixed(recording, compare_channels(recording), keep=channel == "mix")
     index = SIDES.index(channel) if isinstance(channel, str) else channel - 1
     if index >= count or count == 1 and channel in SIDES:
         has = f"{count} channels" if count > 1 else "one channel only"
@@ -154,11 +151,12 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
     return float((one * other).sum()) / size if size > 0 else 1.0
 
 
-def _mixed(recording: Recording, found: Comparison) -> Chosen:
-    """Return the mean, or a channel where the channels cancel each other."""
+def _mixed(recording: Recording, found: Comparison, *, keep: bool) -> Chosen:
+    """Return the mean, or where the channels cancel each other, and the mean must not be kept, a channel."""
     if found.cancel:
-        name = name_of(found.loudest, recording.channels)
-        said = f"has channels that cancel each other in their mean: the channel {name} alone is transcribed"
-        return Chosen((Voice(None, recording.channel(found.loudest)),), said)
-    said = "has another voice in each channel, and their mean is transcribed: the channel `each` keeps them apart"
+        name, what = name_of(found.loudest, recording.channels), "has channels that cancel each other in their mean"
+        if keep:
+            return Chosen((Voice(None, recording),), f"{what}, which is transcribed: channel {name} has more of them")
+        return Chosen((Voice(None, recording.channel(found.loudest)),), f"{what}: channel {name} alone is transcribed")
+    said = "has another voice in each channel, and their mean is transcribed: channel `each` keeps them apart"
     return Chosen((Voice(None, recording),), said if found.differ else None)
