@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 from ...alignment import SpokenWord
 from ...alignment.text_match import match_words
+from ...alignment.word_grouping import NOT_SAID
 from .align import AlignedWord, Alignment, FreeWords
 from .given_text import GivenText, GivenWord
 from .results import Format, Transcript
 from .segments import Segment
 from .word_segments import segment_of
 
-NOT_SAID, PARTLY_SAID, MOVED, NOT_WRITTEN, MISMATCH = "not_said", "partly_said", "moved", "not_written", "mismatch"
+PARTLY_SAID, MOVED, NOT_WRITTEN, MISMATCH = "partly_said", "moved", "not_written", "mismatch"
 
 _LEAST_SHARE = 0.3
 """Where less of the text was said, and less of what was said is in the text, the two do not belong together."""

@@ -108,8 +108,9 @@ class LiveTranscriber:
         if rules.longest > longest:
             rules = replace(rules, longest=longest, trim=min(rules.trim, longest / 2))
         self._speech, self._options, self._rules = speech, options, rules
-        self._rate = speech.preprocessing.sample_rate
-        self._gate = SpeechGate(voice, self._rate, pause=rules.pause)
+        self.rate = speech.preprocessing.sample_rate
+        """Samples a second (Hz) of what it is fed."""
+        self._gate = SpeechGate(voice, self.rate, pause=rules.pause)
         self._agreement = LocalAgreement()
         self._context = initial_prompt(speech, options)  # tokens of the text before the buffer
         self._conditions = options.condition_on_previous
@@ -132,7 +133,7 @@ class LiveTranscriber:
     @property
     def seconds(self) -> float:
         """Sound taken so far."""
-        return self._taken / self._rate
+        return self._taken / self.rate
 
     def feed(self, samples: Float32[np.ndarray, " t"] | Tensor) -> LiveUpdate:
         """Take the next samples, decode if there is enough new speech, and return what that changed.
@@ -147,14 +148,14 @@ class LiveTranscriber:
         if self._is_finished:
             raise InputError("`feed` must not follow `finish`: begin another stream")
         settled, is_end = list[LiveWord](), False
-        for part in _checked(samples).split(max(1, round(_MOST_AT_ONCE * self._rate))):
+        for part in _checked(samples).split(max(1, round(_MOST_AT_ONCE * self.rate))):
             self._taken += len(part)
             for sound in self._gate.feed(part):
                 self._add(sound.samples, sound.start)
                 if sound.is_last:
                     settled += self._end()
                     is_end = True
-            if self._new + STEP_SECONDS * self._rate > self._rules.step * self._rate:  # some is undecided still
+            if self._new + STEP_SECONDS * self.rate > self._rules.step * self.rate:  # some is undecided still
                 words = self._step()
                 settled += words
                 is_end = is_end and not words
@@ -200,13 +201,13 @@ class LiveTranscriber:
         """Decode the buffer; return the words that this settles."""
         found = self._read()
         settled = self._settle(self._agreement.agreed([self._key(one) for one in found]))
-        if len(self._buffer) > self._rules.trim * self._rate:
+        if len(self._buffer) > self._rules.trim * self.rate:
             self._trim()
-        if len(self._buffer) >= self._rules.longest * self._rate:
+        if len(self._buffer) >= self._rules.longest * self.rate:
             settled += self._settle(len(self._open))
             self._trim()
             # nothing that could be cut after: what remains is no speech
-            self._drop_until(self._start + max(0.0, len(self._buffer) / self._rate - _LEFT), 0)
+            self._drop_until(self._start + max(0.0, len(self._buffer) / self.rate - _LEFT), 0)
         return settled
 
     def _end(self) -> list[LiveWord]:
@@ -232,7 +233,7 @@ class LiveTranscriber:
             start=self._start,
             settled=self._settled,
             reached=max(self._reached, self._start),
-            context=context_of(self._speech, self._options, self._context if self._conditions else ()),
+            context=context_of(self._speech, self._options, self._context),
             language=self._language,
         )
         self._language = self._language or found.language
@@ -270,16 +271,17 @@ class LiveTranscriber:
 
     @property
     def _end_of_buffer(self) -> float:
-        return self._start + len(self._buffer) / self._rate
+        return self._start + len(self._buffer) / self.rate
 
     def _drop_until(self, time: float, count: int) -> None:
         """Drop the sound before a time, and the first settled words, which become part of the prompt."""
-        tokens = [token for one in self._settled[:count] for token in one.tokens]
-        self._context = [*self._context, *tokens][-_PROMPT_TOKENS:]
+        if count:  # without conditioning, only the first words follow a prompt
+            tokens = [token for one in self._settled[:count] for token in one.tokens] if self._conditions else []
+            self._context = [*(self._context if self._conditions else []), *tokens][-_PROMPT_TOKENS:]
         del self._settled[:count]
-        first = round(min(max(0.0, time - self._start), len(self._buffer) / self._rate) * self._rate)
+        first = round(min(max(0.0, time - self._start), len(self._buffer) / self.rate) * self.rate)
         self._buffer = self._buffer[first:].clone()
-        self._start += first / self._rate
+        self._start += first / self.rate
 
     # --- the transcript ---
 

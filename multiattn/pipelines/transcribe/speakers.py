@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from ...alignment import SpokenWord
+from ...alignment.word_grouping import NOT_SAID
 from ...inputs.rttm import Turn, read_rttm, turns_of
 from .segments import Segment
 
@@ -62,11 +63,14 @@ class SpeakerTurns:
 
         A word that belongs to nobody stays in the part before it. A segment without words is given to one speaker.
         """
+        if NOT_SAID in segment.flags:
+            return (segment,)
         if not segment.words:
             return (replace(segment, speaker=self.speaker(segment.start, segment.end)),)
         words, before = list[SpokenWord](), None
         for word in segment.words:
-            speaker = self.speaker(word.start, word.end, before=before)
+            is_said = NOT_SAID not in word.flags
+            speaker = self.speaker(word.start, word.end, before=before) if is_said else None
             words.append(word._replace(speaker=speaker))
             before = speaker or before
         # the speaker of a part is the first that one of its words has
