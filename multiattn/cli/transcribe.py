@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..inputs.files import RECORDINGS
+from ..registry import load_part
 from ..writing import write_text
 from .inputs import can_be_several
 from .map_files import FreeNames, Written
@@ -39,6 +40,12 @@ _OF_SEVERAL = "ctm"
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe; return 0 where every input could be used."""
+    if args.live is not None:
+        from .live import run as transcribe_live
+
+        return transcribe_live(args)
+    if args.rate is not None:
+        raise UsageError("--rate is that of samples on standard input, and needs --live -")
     return Transcribe(args).run()
 
 
@@ -91,7 +98,14 @@ class Transcribe(Predictor["Transcript"]):
             # a format of words only, and cuts between words
             "words": self.args.words or "ctm" in self._formats or bool(self._cues.keys() - {"min_seconds"}),
             "on_segment": self._write_segment if self.args.format == "text" else None,
+            "speakers": self._speakers(),
         }
+
+    def _speakers(self) -> object:
+        if self.args.speakers is None:
+            return None
+        is_only = not can_be_several(self.args.paths, self.args.files)
+        return load_part("multiattn.pipelines.transcribe.speakers:GivenSpeakers")(self.args.speakers, is_only=is_only)
 
     def results(self, jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
         """Make the folder for the results where several are asked for, before the model is loaded."""
@@ -151,8 +165,9 @@ class Transcribe(Predictor["Transcript"]):
 def segment_lines(segment: "Segment") -> str:
     """Return start, end, text and flags of a segment, and below it the words, where their times are known."""
     flags = f"  [{', '.join(segment.flags)}]" if segment.flags else ""
-    channel = "" if segment.channel is None else f"{segment.channel}: "
-    lines = [f"  {clock(segment.start)} - {clock(segment.end)}  {channel}{printable(segment.text.strip())}{flags}"]
+    who = [printable(one) for one in (segment.channel, segment.speaker) if one is not None]
+    said_by = f"{', '.join(who)}: " if who else ""
+    lines = [f"  {clock(segment.start)} - {clock(segment.end)}  {said_by}{printable(segment.text.strip())}{flags}"]
     lines += [
         f"    {clock(word.start)} - {clock(word.end)}  {word.score:6.1%}  {printable(word.text.strip())}"
         for word in segment.words

@@ -74,6 +74,14 @@ A segment is about a sentence. A file of these formats holds one recording (but
 ctm any number); for several PATHs, a folder, a pattern or several formats,
 --out names a folder for the files NAME.srt, NAME.vtt and so on.
 
+live
+  Words are written as soon as they are settled: they never change then. Each
+  utterance is a line; on a terminal, words that may still change follow it, dim.
+  Silence costs nothing. Ctrl-C ends, with the words that were not settled yet.
+  With --format json, each line is an update ("text", "settled", "unsettled_text",
+  "unsettled", "seconds", "is_end"), and the last has the "transcript"; other
+  formats, and --out, have the whole at the end. The search is greedy.
+
 channels
   With --channel each, segments are in order of time and have their channel:
   left, right, or a number from 1 where there are more than two. It stands
@@ -92,6 +100,9 @@ examples
   multiattn transcribe talk.mp3 --model WHISPER-FOLDER --language fr \\
       --task translate
   multiattn transcribe talk.mp3 --words --format json --maps out/
+  multiattn transcribe talk.mp3 --speakers talk.rttm --format vtt --out talk.vtt
+  multiattn transcribe --live mic --model openai/whisper-tiny.en
+  ffmpeg -i URL -f s16le -ac 1 -ar 16000 - | multiattn transcribe --live -
 
 with --format json, each line is one object ("words" only with --words, "maps"
 only with --maps, "language" only from models for several languages)
@@ -119,6 +130,14 @@ no samples at all).
 TRANSCRIPTS = ("srt", "vtt", "textgrid", "ctm", "tsv", "lrc", "verbose_json")
 """Formats of a transcript for other programs, beside those of records."""
 
+SPEAKERS = Option(
+    "--speakers",
+    "FILE",
+    not_empty,
+    "who speaks when, as RTTM, from a diarization program: segments are cut where the speaker changes, and named. Of "
+    "several recordings, each must be in FILE by its name without suffix",
+)
+
 WRITING = (
     Option("--words", action="store_true", help="say when each word was spoken, and how sure the model is"),
     Option(
@@ -132,6 +151,7 @@ WRITING = (
         choices=("transcribe", "translate"),
         help="transcribe (default) writes in the language spoken; translate, in English, for models trained to do so",
     ),
+    SPEAKERS,
 )
 """What is written."""
 
@@ -282,6 +302,18 @@ PIPELINE_OPTIONS = (
 )
 """The options that are handed to the pipeline, by their names there."""
 
+LIVE = (
+    Option(
+        "--live",
+        "SOURCE",
+        help="in place of PATH: mic, the default microphone (needs the extra sounddevice, and PortAudio); or -, "
+        "samples on standard input, 16-bit PCM, little-endian, mono (see below)",
+        choices=("mic", "-"),
+    ),
+    Option("--rate", "HZ", at_least_one, "samples a second of --live (default: the model's, 16000 for Whisper)"),
+)
+"""Sound that comes in while it is transcribed."""
+
 OUTPUT = (
     Option(
         "--format",
@@ -314,6 +346,7 @@ def parser() -> Parser:
             "what the model is told": STEERING,
             "decoding": DECODING,
             "subtitles (--format srt or vtt; these compute the times of words)": CUES,
+            "live": LIVE,
             "output": OUTPUT,
         },
         prog="multiattn transcribe",

@@ -3,20 +3,24 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from ...errors import InputError
 from ...export.audio_page import LONGEST_SECONDS
-from ...inputs.audio import Recording
+from ...inputs.audio import AudioSource, Recording
 from ...inputs.audio_channels import Chosen, choose_channels
+from ...inputs.streams import NamedStream
 from ..results import Failure
 from .chunked import PendingChunk, transcribe_chunks
 from .model import SpeechModel
 from .options import SpeechOptions
 from .results import SpeechMap, Transcript
 from .segments import Segment
+from .speakers import Attribution, SpeakerTurns
 from .word_timestamps import WordTimestamper
 
 Segments = Callable[[Recording, WordTimestamper], Iterator[Segment]]
@@ -36,6 +40,7 @@ class TranscriptionJob:
         channel: What is transcribed, as for `choose_channels`. Of several channels, one is transcribed after the other,
             and the segments are put in order of time.
         task: What the text is, for the transcript.
+        attribution: How its segments are given to speakers; None: they are not.
     """
 
     def __init__(
@@ -48,9 +53,11 @@ class TranscriptionJob:
         with_maps: bool,
         channel: str | int = "auto",
         task: str = "transcribe",
+        attribution: Attribution | None = None,
     ) -> None:
         self._file, self._open, self._timestamper, self._with_maps = file, open_recording, timestamper, with_maps
         self._on_segment, self._channel, self._task = on_segment, channel, task
+        self._attribution, self._turns = attribution, SpeakerTurns(())
         self._recording: Recording | None = None
         self._chosen: Chosen | None = None
         self._segments: list[Segment] = []
@@ -63,9 +70,11 @@ class TranscriptionJob:
     def parts(self, split: Callable[[Recording, WordTimestamper], Iterator[Part]]) -> Iterator[Part]:
         """Open the recording and yield its parts, up to where it is damaged."""
         try:
+            if self._attribution is not None:
+                self._turns = self._attribution.speakers.of(self._file)
             self._recording = self._open()
             if self._with_maps and (self._recording.duration or 0.0) > LONGEST_SECONDS:
-                _check_length(self._recording)  # by what is there: a header may be wrong
+                check_length(self._recording)  # by what is there: a header may be wrong
             self._chosen = choose_channels(self._recording, self._channel)
             for voice in self._chosen.voices:
                 for part in split(voice.recording, self._timestamper):
@@ -76,6 +85,9 @@ class TranscriptionJob:
 
     def add(self, segments: Iterable[Segment]) -> None:
         """Add the next segments."""
+        if self._attribution is not None:
+            assign = partial(self._attribution.assign, self._turns)
+            segments = (part for segment in segments for part in assign(segment))
         for segment in segments:
             self._segments.append(segment)
             if self._on_segment is not None and not self._has_several:
@@ -106,7 +118,7 @@ class TranscriptionJob:
         recording = chosen.voices[-1].recording  # which has been read to its end
         found, maps = self._timestamper.maps, tuple[SpeechMap, ...]()
         if found:
-            _check_length(recording)
+            check_length(recording)
             samples = torch.cat(list(recording.blocks())).numpy()
             maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
         if self._has_several:
@@ -173,7 +185,12 @@ def several_at_once(
             job.close()
 
 
-def _check_length(recording: Recording) -> None:
+def file_of(source: AudioSource) -> str | None:
+    """Return the path of a recording as it was given; None for bytes, an array or a tensor."""
+    return str(source) if isinstance(source, str | Path | NamedStream) else None
+
+
+def check_length(recording: Recording) -> None:
     """Check that a page can hold a recording.
 
     Raises:

@@ -21,16 +21,21 @@ from ...inputs.streams import NamedStream
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
-from ..base import Pipeline, chosen_methods, one_or_all, tokenizer_of
+from ..base import Pipeline, chosen_methods, one_or_all, the_only, tokenizer_of
 from ..options import check_options
 from ..results import Failure
+from .align_job import AlignmentJob
+from .align_results import AlignedTranscript
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
-from .job import TranscriptionJob, one_by_one, several_at_once
+from .job import TranscriptionJob, file_of, one_by_one, several_at_once
+from .live import LiveRules, LiveTranscriber
+from .live_gate import voice_of
 from .model import SpeechModel
 from .options import SpeechOptions, TranscribeOptions, speech_options
 from .results import Transcript
 from .segments import Segment
 from .sequential import transcribe_in_order
+from .speakers import Attribution, GivenSpeakers, Speakers
 from .steering import suppressed_tokens
 from .word_timestamps import WordTimestamper
 
@@ -80,6 +85,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         rate: int | None = ...,
         batch_size: int | None = ...,
         strict: bool = ...,
+        speakers: Speakers | None = ...,
         **options: Unpack[TranscribeOptions],
     ) -> Transcript: ...
 
@@ -93,6 +99,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         rate: int | None = ...,
         batch_size: int | None = ...,
         strict: bool = ...,
+        speakers: Speakers | None = ...,
         **options: Unpack[TranscribeOptions],
     ) -> list[Transcript | Failure]: ...
 
@@ -105,6 +112,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
+        speakers: Speakers | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Transcript | list[Transcript | Failure]:
         """Transcribe one recording, or each of a list.
@@ -119,6 +127,8 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 far as its prompt. By default 1 for such models, and 8 for others, which always decode chunks.
             strict: Whether to refuse damaged recordings; else what can be read is transcribed, and the transcript is
                 marked `damaged`.
+            speakers: Who speaks when: an RTTM file (of several recordings, each is found by the name of its file
+                without suffix), or the turns of every recording. Segments are cut where the speaker changes.
             options: How to decode, as `TranscribeOptions` says: `language="fr"`, `num_beams=1`, `prompt="..."`.
 
         Returns:
@@ -130,8 +140,16 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             ModelError: A map method is unknown, or an option is out of range or not possible with the model.
             TypeError: There is no such option.
         """
+        given = None if speakers is None else GivenSpeakers(speakers, is_only=not isinstance(inputs, list | tuple))
         stream = partial(
-            self.stream, words=words, maps=maps, rate=rate, batch_size=batch_size, strict=strict, **options
+            self.stream,
+            words=words,
+            maps=maps,
+            rate=rate,
+            batch_size=batch_size,
+            strict=strict,
+            speakers=given,
+            **options,
         )
         return one_or_all(inputs, stream)
 
@@ -144,6 +162,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
+        speakers: "Speakers | GivenSpeakers | None" = None,
         on_segment: OnSegment | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Iterator[Transcript | Failure]:
@@ -159,23 +178,26 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             rate: As above.
             batch_size: As above.
             strict: As above.
+            speakers: As above.
             on_segment: Called with each segment as soon as it is ready: those of a recording in order, before its
                 result is yielded and after that of the recording before it.
             options: As above.
         """
-        plan = self._plan(words, maps, batch_size, options)
+        plan = self._plan(words or speakers is not None, maps, batch_size, options)
+        keep_words = words or bool(plan.methods)
+        attribution = None if speakers is None else Attribution(_given(speakers), keep_words=keep_words)
 
         def jobs() -> Iterator[TranscriptionJob]:
             for source in inputs:
-                file = str(source) if isinstance(source, str | Path | NamedStream) else None
                 yield TranscriptionJob(
-                    file,
+                    file_of(source),
                     partial(self._open, source, rate, strict),
                     self._timestamper(plan),
                     on_segment=on_segment,
                     with_maps=bool(plan.methods),
                     channel=plan.channel,
                     task=plan.options.task,
+                    attribution=attribution,
                 )
 
         if plan.in_order:
@@ -212,6 +234,94 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 yield from sorted(several, key=lambda segment: (segment.start, segment.end))
 
         return found()
+
+    def align(
+        self,
+        source: AudioSource,
+        text: str,
+        *,
+        maps: str | Sequence[str] | None = None,
+        rate: int | None = None,
+        batch_size: int | None = None,
+        strict: bool = False,
+        speakers: Speakers | None = None,
+        **options: Unpack[TranscribeOptions],
+    ) -> AlignedTranscript:
+        """Find when each word of a known text is spoken, which of its words were not said, and what is not in it.
+
+        The recording is transcribed first, by default without beams and without previous text.
+
+        Args:
+            source: A recording of any length.
+            text: What is said in it, roughly in order: lines and sentences become segments.
+            maps: As for the call, like all other arguments.
+            rate: As for the call.
+            batch_size: As for the call.
+            strict: As for the call.
+            speakers: As for the call.
+            options: As for the call; no translation, and one channel.
+
+        Raises:
+            InputError: The recording cannot be used, or the text has no word.
+            ModelError: As for the call.
+            TypeError: There is no such option.
+        """
+        stream = self.align_stream(
+            [(source, text)],
+            maps=maps,
+            rate=rate,
+            batch_size=batch_size,
+            strict=strict,
+            speakers=None if speakers is None else GivenSpeakers(speakers, is_only=True),
+            **options,
+        )
+        return the_only(stream)
+
+    def align_stream(
+        self,
+        pairs: Iterable[tuple[AudioSource, str]],
+        *,
+        maps: str | Sequence[str] | None = None,
+        rate: int | None = None,
+        batch_size: int | None = None,
+        strict: bool = False,
+        speakers: "Speakers | GivenSpeakers | None" = None,
+        **options: Unpack[TranscribeOptions],
+    ) -> Iterator[AlignedTranscript | Failure]:
+        """Align any number of recordings with their texts, lazily: arguments as for `align`."""
+        task = options.get("task")
+        require(task in (None, "transcribe"), "task", must="transcribe for a given text", value=task)
+        asked = {"num_beams": 1} | {name: value for name, value in options.items() if value is not None}
+        if self._speech.tokens.previous is not None:
+            asked.setdefault("condition_on_previous", False)
+        plan = self._plan(True, None, batch_size, TranscribeOptions(**asked))  # type: ignore[typeddict-item]
+        require(plan.channel != "each", "channel", must="one channel for a given text", value=plan.channel)
+        job = AlignmentJob(
+            self._speech,
+            partial(self._open, rate=rate, strict=strict),
+            partial(self._segments, plan=plan),
+            language=plan.options.language,
+            methods=chosen_methods(maps, SPEECH_METHODS),
+            channel=plan.channel,
+            attribution=None if speakers is None else Attribution(_given(speakers), keep_words=True),
+        )
+        return job.run(pairs)
+
+    def live(self, *, rules: LiveRules | None = None, **options: Unpack[TranscribeOptions]) -> LiveTranscriber:
+        """Transcribe one stream of sound while it comes in: `feed` it, and `finish`.
+
+        Args:
+            rules: When sound is decoded and words are settled; None: the defaults.
+            options: As for the call; the search is greedy and at temperature 0, and there are no clips.
+
+        Raises:
+            ModelError: An option is out of range or not possible with the model.
+            TypeError: There is no such option.
+        """
+        plan = self._plan(True, None, 1, options)
+        require(plan.options.clips is None, "clips", must="None for live sound", value=plan.options.clips)
+        rate = self.bundle.sound.sample_rate
+        return LiveTranscriber(self._speech, plan.options, rules=rules or LiveRules(), voice=voice_of(rate))
 
     def _plan(
         self, words: bool, maps: str | Sequence[str] | None, batch_size: int | None, options: TranscribeOptions
@@ -268,6 +378,10 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         return pending_chunks(
             self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper
         )
+
+
+def _given(speakers: Speakers | GivenSpeakers) -> GivenSpeakers:
+    return speakers if isinstance(speakers, GivenSpeakers) else GivenSpeakers(speakers)
 
 
 @dataclass(frozen=True)

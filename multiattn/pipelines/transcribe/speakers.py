@@ -7,9 +7,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, groupby
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from ...alignment import SpokenWord
-from ...inputs.rttm import Turn
+from ...alignment.word_grouping import NOT_SAID
+from ...inputs.rttm import Turn, read_rttm, turns_of
 from .segments import Segment
 
 NEAR_SECONDS = 1.0
@@ -60,11 +63,14 @@ class SpeakerTurns:
 
         A word that belongs to nobody stays in the part before it. A segment without words is given to one speaker.
         """
+        if NOT_SAID in segment.flags:
+            return (segment,)
         if not segment.words:
             return (replace(segment, speaker=self.speaker(segment.start, segment.end)),)
         words, before = list[SpokenWord](), None
         for word in segment.words:
-            speaker = self.speaker(word.start, word.end, before=before)
+            is_said = NOT_SAID not in word.flags
+            speaker = self.speaker(word.start, word.end, before=before) if is_said else None
             words.append(word._replace(speaker=speaker))
             before = speaker or before
         # the speaker of a part is the first that one of its words has
@@ -79,9 +85,57 @@ class SpeakerTurns:
         )
 
 
-def without_words(segment: Segment) -> Segment:
-    """Return a segment without its words, whose times were only needed to find their speakers."""
-    return replace(segment, words=())
+Speakers: TypeAlias = str | Path | Sequence[Turn]
+"""An RTTM file, or the turns of a recording."""
+
+
+class GivenSpeakers:
+    """Speaker turns for any number of recordings.
+
+    Args:
+        speakers: A file, in which each recording is found by its name, or turns for all recordings.
+        is_only: Whether there is one recording only, which a file with one recording belongs to whatever its name.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+
+    def __init__(self, speakers: Speakers, *, is_only: bool = False) -> None:
+        self._source, self._is_only = str(speakers), is_only
+        self._turns: dict[str, tuple[Turn, ...]] | None = None
+        self._all: SpeakerTurns | None = None
+        if isinstance(speakers, str | Path):
+            self._turns = read_rttm(speakers)
+        else:
+            self._all = SpeakerTurns(speakers)
+
+    def of(self, file: str | None) -> SpeakerTurns:
+        """Return the turns of a recording.
+
+        Args:
+            file: Its path; None for one without.
+
+        Raises:
+            InputError: The file has none for it.
+        """
+        if self._turns is None:
+            assert self._all is not None
+            return self._all
+        name = "" if file is None else Path(file).stem
+        return SpeakerTurns(turns_of(self._turns, name, source=self._source, is_only=self._is_only))
+
+
+class Attribution(NamedTuple):
+    """How segments are given to speakers."""
+
+    speakers: GivenSpeakers
+    keep_words: bool
+    """Whether segments keep their words, whose times may only be there to find their speakers."""
+
+    def assign(self, turns: SpeakerTurns, segment: Segment) -> tuple[Segment, ...]:
+        """Return a segment cut where the speaker changes."""
+        parts = turns.assign(segment)
+        return parts if self.keep_words else tuple(replace(part, words=()) for part in parts)
 
 
 def _part(segment: Segment, words: Sequence[SpokenWord], first: int, stop: int, speaker: str | None) -> Segment:
