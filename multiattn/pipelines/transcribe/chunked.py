@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from ...inputs.audio import Recording
 from .decode import decode_windows, initial_prompt
+from .language import language_of
 from .model import SpeechModel
 from .options import SpeechOptions
 from .segments import AddWords, DecodedWindow, Segment, window_segments
@@ -46,13 +47,10 @@ def pending_chunks(
     Raises:
         InputError: The recording is damaged.
     """
-    preprocessing, language = speech.preprocessing, options.language
-    for chunk in cut_at_pauses(recording, longest=preprocessing.max_seconds):
+    preprocessing, language = speech.preprocessing, language_of(speech, recording, options).code
+    for chunk in cut_at_pauses(recording, longest=preprocessing.max_seconds, vad=options.vad):
         if len(chunk.samples) < speech.stride * preprocessing.hop:
             continue
-        if language is None and speech.tokens.languages:  # that of the first chunk counts for all
-            length = preprocessing.frames(len(chunk.samples))
-            language = speech.detect_language(preprocessing.features(chunk.samples), length)
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         yield PendingChunk(chunk, language, torch.Generator(generator.device).manual_seed(seed), add_words)
 
@@ -122,7 +120,9 @@ def _transcribe(
         seconds = len(samples) / preprocessing.sample_rate
         cut = window_segments(
             speech,
-            DecodedWindow(encoded.projected, i, samples, start, encoded.frames[i], result, options.task),
+            DecodedWindow(
+                encoded.projected, i, samples, start, encoded.frames[i], result, options.task, one.chunk.voice
+            ),
             options,
             duration=seconds,
             to_the_end=True,

@@ -11,6 +11,7 @@ from ...export.audio_page import LONGEST_SECONDS
 from ...inputs.audio import Recording
 from ..results import Failure
 from .chunked import PendingChunk, transcribe_chunks
+from .language import longest_language, uncertain
 from .model import SpeechModel
 from .options import SpeechOptions
 from .results import SpeechMap, Transcript
@@ -31,6 +32,7 @@ class TranscriptionJob:
         timestamper: Adds words to its segments, and keeps its maps.
         on_segment: Called with each segment.
         with_maps: Whether maps are asked for.
+        language_threshold: A language less probable than this is said to be uncertain.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class TranscriptionJob:
         *,
         on_segment: Callable[[Segment], None] | None,
         with_maps: bool,
+        language_threshold: float,
     ) -> None:
         self._file, self._open, self._timestamper, self._with_maps = file, open_recording, timestamper, with_maps
-        self._on_segment = on_segment
+        self._on_segment, self._language_threshold = on_segment, language_threshold
         self._recording: Recording | None = None
         self._segments: list[Segment] = []
+        self._dropped: list[Segment] = []
         self._error: InputError | None = None
         self.is_read = False
         """Whether all parts of the recording have been read."""
@@ -64,8 +68,11 @@ class TranscriptionJob:
         self.is_read = True
 
     def add(self, segments: Iterable[Segment]) -> None:
-        """Add the next segments."""
+        """Add the next segments; those that are dropped are only kept for the result."""
         for segment in segments:
+            if segment.is_dropped:
+                self._dropped.append(segment)
+                continue
             self._segments.append(segment)
             if self._on_segment is not None:
                 self._on_segment(segment)
@@ -95,7 +102,18 @@ class TranscriptionJob:
             maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
         seconds = recording.measure()
         language = self._timestamper.language
-        return Transcript(self._file, tuple(self._segments), seconds, language, maps, damaged=recording.damaged)
+        is_told = bool(self._segments) or language.probability is not None
+        return Transcript(
+            self._file,
+            tuple(self._segments),
+            seconds,
+            longest_language(self._segments) or (language.code if is_told else None),
+            maps,
+            damaged=recording.damaged,
+            remark=uncertain(language, self._language_threshold),
+            language_probability=language.probability,
+            dropped=tuple(self._dropped),
+        )
 
 
 def one_by_one(jobs: Iterable[TranscriptionJob], segments: Segments) -> Iterator[Transcript | Failure]:
