@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...alignment import SpokenWord, TokenAttention
 from ...attention import ProjectedContext
-from .dropped import UNHEARD, is_dropped, is_unheard
+from .dropped import UNHEARD, covers_speech, is_dropped, is_unheard
 from .model import SpeechModel
 from .options import SpeechOptions
 from .vad import is_silent
@@ -175,9 +175,7 @@ def window_segments(
         for segment in cut.segments
         if segment.start < segment.end and segment.text.strip()
     )
-    segments = tuple(
-        replace(segment, is_dropped=is_dropped(segment.flags, segment.no_speech_prob, options)) for segment in segments
-    )
+    segments = _mark_dropped(segments, window, options, end=window.start + (cut.reached or duration))
     kept = tuple(segment for segment in segments if not segment.is_dropped)
     if add_words is not None and kept:
         with_words = iter(add_words(window._replace(segments=kept)))
@@ -262,6 +260,18 @@ def has_no_speech(result: WindowResult, options: SpeechOptions) -> bool:
         return False
     is_sure = options.log_prob_threshold is not None and result.avg_log_prob > options.log_prob_threshold
     return result.no_speech_prob > options.no_speech_threshold and not is_sure
+
+
+def _mark_dropped(
+    segments: Sequence[Segment], window: DecodedWindow, options: SpeechOptions, *, end: float
+) -> tuple[Segment, ...]:
+    """Mark the segments that are dropped; `end` is where the text of the window ends, in seconds of the recording."""
+    heard = [(segment.start, segment.end) for segment in segments if UNHEARD not in segment.flags]
+    is_covered = covers_speech(heard, window.voice, start=window.start, end=end)
+    return tuple(
+        replace(segment, is_dropped=is_dropped(segment.flags, segment.no_speech_prob, options, is_covered=is_covered))
+        for segment in segments
+    )
 
 
 def _flag_nothing(segment: Segment, window: DecodedWindow, *, rate: int) -> Segment:
