@@ -107,6 +107,12 @@ class Transcribe(Predictor["Transcript"]):
         is_only = not can_be_several(self.args.paths, self.args.files)
         return load_part("multiattn.pipelines.transcribe.speakers:GivenSpeakers")(self.args.speakers, is_only=is_only)
 
+    def remark(self, result: "Transcript") -> str | None:
+        """Return how many segments are dropped, or None."""
+        count = len(result.dropped)
+        what = f"{count} segment{'s' if count > 1 else ''}"
+        return f"{result.file}: {what} dropped, where nobody speaks; --keep-flagged keeps them" if count else None
+
     def results(self, jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
         """Make the folder for the results where several are asked for, before the model is loaded."""
         if self._folder:

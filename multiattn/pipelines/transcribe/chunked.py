@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from ...inputs.audio import Recording
 from .decode import decode_windows
+from .language import language_of
 from .model import SpeechModel
 from .options import SpeechOptions
 from .segments import AddWords, DecodedWindow, Segment, window_segments
@@ -53,13 +54,11 @@ def pending_chunks(
     Raises:
         InputError: The recording is damaged.
     """
-    preprocessing, language, is_first = speech.preprocessing, options.language, True
+    preprocessing, is_first = speech.preprocessing, True
+    language = language_of(speech, recording, options).code
     for chunk in _chunks(recording, options, longest=preprocessing.max_seconds):
         if len(chunk.samples) < speech.stride * preprocessing.hop:
             continue
-        if language is None and speech.tokens.languages:  # that of the first chunk counts for all
-            length = preprocessing.frames(len(chunk.samples))
-            language = speech.detect_language(preprocessing.features(chunk.samples), length)
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
         own = torch.Generator(generator.device).manual_seed(seed)
         yield PendingChunk(chunk, language, own, add_words, is_first=is_first)
@@ -69,10 +68,10 @@ def pending_chunks(
 def _chunks(recording: Recording, options: SpeechOptions, *, longest: float) -> Iterator[Chunk]:
     """Cut a recording, or the clips of it that are to be transcribed."""
     if options.clips is None:
-        yield from cut_at_pauses(recording, longest=longest)
+        yield from cut_at_pauses(recording, longest=longest, vad=options.vad)
         return
     for start, end in options.clips:
-        for chunk in cut_at_pauses(recording.part(start, end), longest=longest):
+        for chunk in cut_at_pauses(recording.part(start, end), longest=longest, vad=options.vad):
             yield chunk._replace(start=start + chunk.start)
 
 
@@ -148,7 +147,9 @@ def _transcribe(
         seconds = len(samples) / preprocessing.sample_rate
         cut = window_segments(
             speech,
-            DecodedWindow(encoded.projected, i, samples, start, encoded.frames[i], result, options.task),
+            DecodedWindow(
+                encoded.projected, i, samples, start, encoded.frames[i], result, options.task, one.chunk.voice
+            ),
             options,
             duration=seconds,
             to_the_end=True,

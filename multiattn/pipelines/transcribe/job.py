@@ -16,6 +16,7 @@ from ...inputs.audio_channels import Chosen, choose_channels
 from ...inputs.streams import NamedStream
 from ..results import Failure
 from .chunked import PendingChunk, transcribe_chunks
+from .language import longest_language, uncertain
 from .model import SpeechModel
 from .options import SpeechOptions
 from .results import SpeechMap, Transcript
@@ -41,6 +42,7 @@ class TranscriptionJob:
             and the segments are put in order of time.
         task: What the text is, for the transcript.
         attribution: How its segments are given to speakers; None: they are not.
+        language_threshold: A language less probable than this is said to be uncertain.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class TranscriptionJob:
         *,
         on_segment: Callable[[Segment], None] | None,
         with_maps: bool,
+        language_threshold: float,
         channel: str | int = "auto",
         task: str = "transcribe",
         attribution: Attribution | None = None,
@@ -58,9 +61,11 @@ class TranscriptionJob:
         self._file, self._open, self._timestamper, self._with_maps = file, open_recording, timestamper, with_maps
         self._on_segment, self._channel, self._task = on_segment, channel, task
         self._attribution, self._turns = attribution, SpeakerTurns(())
+        self._language_threshold = language_threshold
         self._recording: Recording | None = None
         self._chosen: Chosen | None = None
         self._segments: list[Segment] = []
+        self._dropped: list[Segment] = []
         self._error: InputError | None = None
         self.is_read = False
         """Whether all parts of the recording have been read."""
@@ -84,11 +89,14 @@ class TranscriptionJob:
         self.is_read = True
 
     def add(self, segments: Iterable[Segment]) -> None:
-        """Add the next segments."""
+        """Add the next segments; those that are dropped are only kept for the result."""
         if self._attribution is not None:
             assign = partial(self._attribution.assign, self._turns)
             segments = (part for segment in segments for part in assign(segment))
         for segment in segments:
+            if segment.is_dropped:
+                self._dropped.append(segment)
+                continue
             self._segments.append(segment)
             if self._on_segment is not None and not self._has_several:
                 self._on_segment(segment)
@@ -125,14 +133,19 @@ class TranscriptionJob:
             self._segments.sort(key=lambda segment: (segment.start, segment.end))
             for segment in self._segments if self._on_segment is not None else ():
                 self._on_segment(segment)
+        seconds = recording.measure()
+        language = self._timestamper.language
+        is_told = bool(self._segments) or language.probability is not None
         return Transcript(
             self._file,
             tuple(self._segments),
-            recording.measure(),
-            self._timestamper.language,
+            seconds,
+            longest_language(self._segments) or (language.code if is_told else None),
             maps,
             damaged=recording.damaged,
-            remark=chosen.remark,
+            remark="; ".join(filter(None, (chosen.remark, uncertain(language, self._language_threshold)))) or None,
+            language_probability=language.probability,
+            dropped=tuple(self._dropped),
             task=self._task,
         )
 

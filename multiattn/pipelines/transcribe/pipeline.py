@@ -28,6 +28,7 @@ from .align_job import AlignmentJob
 from .align_results import AlignedTranscript
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, file_of, one_by_one, several_at_once
+from .language import language_of
 from .live import LiveRules, LiveTranscriber
 from .live_gate import voice_of
 from .model import SpeechModel
@@ -198,6 +199,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                     channel=plan.channel,
                     task=plan.options.task,
                     attribution=attribution,
+                    language_threshold=plan.options.language_threshold,
                 )
 
         if plan.in_order:
@@ -223,17 +225,18 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         """Yield the segments of one recording, each as soon as it is ready; arguments and errors as for the call."""
         plan = self._plan(words, None, batch_size, options)
 
-        def found() -> Iterator[Segment]:
+        def kept() -> Iterator[Segment]:
             with self._open(source, rate, strict) as recording:
                 several = list[Segment]()
                 for voice in choose_channels(recording, plan.channel).voices:
-                    spoken = self._segments(voice.recording, self._timestamper(plan), plan)
+                    found = self._segments(voice.recording, self._timestamper(plan), plan)
+                    spoken = (segment for segment in found if not segment.is_dropped)
                     if voice.channel is None:
                         yield from spoken
                     several += [replace(segment, channel=voice.channel) for segment in spoken]
                 yield from sorted(several, key=lambda segment: (segment.start, segment.end))
 
-        return found()
+        return kept()
 
     def align(
         self,
@@ -372,12 +375,17 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
 
     def _segments(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[Segment]:
         transcribe = transcribe_in_order if plan.in_order else partial(transcribe_chunked, batch_size=plan.batch_size)
-        return transcribe(self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper)
+        options = self._with_language(recording, timestamper, plan)
+        return transcribe(self._speech, recording, options, generator=self._generator(plan), add_words=timestamper)
 
     def _chunks(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[PendingChunk]:
-        return pending_chunks(
-            self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper
-        )
+        options = self._with_language(recording, timestamper, plan)
+        return pending_chunks(self._speech, recording, options, generator=self._generator(plan), add_words=timestamper)
+
+    def _with_language(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> SpeechOptions:
+        """Return the options with the language of a recording, which its timestamper is told, too."""
+        timestamper.language = language_of(self._speech, recording, plan.options)
+        return replace(plan.options, language=timestamper.language.code)
 
 
 def _given(speakers: Speakers | GivenSpeakers) -> GivenSpeakers:

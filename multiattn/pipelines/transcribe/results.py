@@ -87,7 +87,8 @@ class Transcript(Result):
     """The length of the recording in seconds, as it was decoded; 0 for one without samples."""
 
     language: str | None = None
-    """Code of the language spoken; None for a model of one language, and where nothing is said."""
+    """Code of the language spoken; None for a model of one language, and where nothing is said. Where it was decided
+    for every window, that of the longest time."""
 
     maps: tuple[SpeechMap, ...] = ()
     """For each window with words in turn, one map for each method asked for, in that order."""
@@ -96,10 +97,17 @@ class Transcript(Result):
     """What is missing of a damaged recording; silence is in its place where its length is known."""
 
     remark: str | None = None
-    """That the channels of the recording cancel each other, or have voices of their own; None for most."""
+    """That the channels of the recording cancel each other or have voices of their own, or that the language is
+    uncertain; None for most."""
 
     task: str = "transcribe"
     """What the text is: "transcribe" for the language spoken, "translate" for English."""
+
+    language_probability: float | None = None
+    """The model's probability of `language`; None where the language was given, or is None."""
+
+    dropped: tuple[Segment, ...] = ()
+    """In order, the texts that the model wrote where nobody speaks, which are no part of the transcript."""
 
     @property
     def text(self) -> str:
@@ -132,16 +140,17 @@ class Transcript(Result):
         facts: dict[str, object] = {"file": self.file, "text": self.text, "duration": round(self.duration, 3)}
         if self.language is not None:
             facts["language"] = self.language
+        if self.language_probability is not None:
+            facts["language_probability"] = round(self.language_probability, 4)
         facts["segments"] = [
-            shown
-            | {
-                "score": round(score_of(segment), 4),
-                "no_speech": None if segment.no_speech_prob is None else round(segment.no_speech_prob, 4),
-                "temperature": segment.temperature,
-            }
-            for shown, segment in zip(fields["segments"], self.segments, strict=True)
+            shown | _facts_of(segment) for shown, segment in zip(fields["segments"], self.segments, strict=True)
         ]
-        return facts | {"words": fields["words"], "flags": list(self.flags)} | self.marks
+        dropped = [
+            {"start": round(one.start, 3), "end": round(one.end, 3), "text": one.text.strip(), "flags": list(one.flags)}
+            | _facts_of(one)
+            for one in self.dropped
+        ]
+        return facts | {"words": fields["words"], "dropped": dropped, "flags": list(self.flags)} | self.marks
 
     def formatted(self, kind: Format, *, cues: CueStyle = _CUES) -> str:
         """The transcript as another program reads it.
@@ -235,6 +244,16 @@ def _write_page(
         language=language,
     )
     write_audio_page(path, page, title=title)
+
+
+def _facts_of(segment: Segment) -> dict[str, object]:
+    """What JSON says of a segment beside its time, text and flags."""
+    facts: dict[str, object] = {
+        "score": round(score_of(segment), 4),
+        "no_speech": None if segment.no_speech_prob is None else round(segment.no_speech_prob, 4),
+        "temperature": segment.temperature,
+    }
+    return facts if segment.language is None else facts | {"language": segment.language}
 
 
 def score_of(segment: Segment) -> float:
