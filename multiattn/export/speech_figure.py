@@ -25,7 +25,7 @@ _ROW, _LOWEST = 19, 152
 """Pixels of a row, and the least height of all rows."""
 _WAVE = 120
 _LABELS = 3
-"""The most lines of words over the waveform, where words would overlap. Those for which there is no room are counted."""
+"""The most lines of words over the waveform, where words would overlap. Those without room are counted."""
 _CELL = 7
 """Pixels that a value is wide at least: a frame of a long stretch would be a hair."""
 _LONGEST_LABEL = 22

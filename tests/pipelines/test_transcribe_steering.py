@@ -18,7 +18,7 @@ from multiattn.pipelines.transcribe.steering import context_of, initial_prompt, 
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import RATE, decoding, hush, speech_model, tone
 
-QUICK = {"num_beams": 1, "temperatures": [0.0], "max_tokens": 9, "language": "en"}
+QUICK = {"num_beams": 1, "temperatures": [0.0], "max_tokens": 9, "language": "en", "vad": "off"}
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,6 @@ def test_tokens_are_suppressed_by_number_text_and_list(speech) -> None:
         ("-2", "`suppress` must be -1 or numbers of tokens, 0 to"),
         (str(size), "`suppress` must be -1 or numbers of tokens, 0 to"),
         ("therednine", "'therednine' is 3 instead"),
-        ([1.5], "`suppress` must be texts or numbers of tokens, but is 1.5 instead"),
     ):
         with pytest.raises(ModelError, match=message):
             never(wrong)
