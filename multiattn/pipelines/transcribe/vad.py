@@ -74,11 +74,9 @@ def cut_at_pauses(recording: Recording, *, longest: float, vad: bool = False) ->
         window = buffer[:most]
         heard = None if voice is None else voice.heard((start + _starts(len(window), rate)) / rate)
         cut = _next_cut(window.numpy(), rate, to_the_end=len(buffer) <= most, heard=heard)
-        is_empty = (
-            is_silent(window[: cut.end]) if voice is None else not voice.hears(start / rate, (start + cut.end) / rate)
-        )
-        if cut.end and not is_empty:
-            yield Chunk(start / rate, window[: cut.end].clone(), voice)
+        first, end = (0, cut.end) if heard is None else _trimmed(heard, cut.end, rate)
+        if first < end and not is_silent(window[first:end]):
+            yield Chunk((start + first) / rate, window[first:end].clone(), voice)
         buffer, start = buffer[cut.resume :], start + cut.resume
 
 
@@ -118,6 +116,14 @@ def _next_cut(samples: np.ndarray, rate: int, *, to_the_end: bool, heard: Bool[n
     quietest = half + len(later) - 1 - int(later[::-1].argmin()) if len(later) else len(energy) - 1
     cut = max(1, _sample(quietest, rate))
     return _Cut(cut, cut)
+
+
+def _trimmed(heard: Bool[np.ndarray, " n"], end: int, rate: int) -> tuple[int, int]:
+    """Return where a chunk that ends with the sample `end` begins and ends with speech; twice 0 where it has none."""
+    [frames] = np.nonzero(heard[: -(-end * _FRAMES // rate)])
+    if not len(frames):
+        return 0, 0
+    return _sample(max(0, int(frames[0]) - _MARGIN), rate), min(end, _sample(int(frames[-1]) + 1 + _MARGIN, rate))
 
 
 def _energy(samples: np.ndarray, rate: int) -> Float64[np.ndarray, " n"]:
