@@ -144,7 +144,7 @@ def not_blank(text: str) -> str:
     return text
 
 
-def _number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Number], bool]) -> Callable[[str], _Number]:
+def number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Number], bool]) -> Callable[[str], _Number]:
     """Return the reader of a number that must follow a rule."""
 
     def read(text: str) -> _Number:
@@ -156,13 +156,13 @@ def _number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Numb
     return read
 
 
-at_least_zero = _number(int, "a whole number of at least 0", lambda value: value >= 0)
-at_least_one = _number(int, "a whole number of at least 1", lambda value: value >= 1)
-seed = _number(int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value < 2**64)  # as torch's generators
-length_penalty = _number(float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
-above_zero = _number(float, "a number above 0", lambda value: 0 < value < math.inf)
-finite = _number(float, "a number", math.isfinite)
-share = _number(float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
+at_least_zero = number(int, "a whole number of at least 0", lambda value: value >= 0)
+at_least_one = number(int, "a whole number of at least 1", lambda value: value >= 1)
+seed = number(int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value < 2**64)  # as torch's generators
+length_penalty = number(float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
+above_zero = number(float, "a number above 0", lambda value: 0 < value < math.inf)
+finite = number(float, "a number", math.isfinite)
+share = number(float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:

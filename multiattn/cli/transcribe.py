@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from ..inputs.files import RECORDINGS
+from ..registry import load_part
 from ..writing import write_text
 from .inputs import can_be_several
 from .map_files import FreeNames, Written
@@ -13,18 +15,37 @@ from .options import UsageError
 from .output import make_folder, named_errors, printable
 from .predict import Job, Predictor
 from .records import FORMATS, Column
-from .transcribe_options import parser
+from .transcribe_options import CUE_OPTIONS, PIPELINE_OPTIONS, parser
 
 if TYPE_CHECKING:
     from ..pipelines import Failure, Segment, Transcript
+    from ..pipelines.transcribe.results import Format
 
 __all__ = ["parser", "run"]
 
-_OF_ONE_RECORDING = {"srt": ".srt", "vtt": ".vtt", "textgrid": ".TextGrid"}
+_SUFFIXES = {
+    "srt": ".srt",
+    "vtt": ".vtt",
+    "textgrid": ".TextGrid",
+    "lrc": ".lrc",
+    "tsv": ".tsv",
+    "verbose_json": ".json",
+    "ctm": ".ctm",
+}
+"""Of the files in a folder."""
+
+_OF_SEVERAL = "ctm"
+"""The one of these formats that can hold several recordings."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe; return 0 where every input could be used."""
+    if args.live is not None:
+        from .live import run as transcribe_live
+
+        return transcribe_live(args)
+    if args.rate is not None:
+        raise UsageError("--rate is that of samples on standard input, and needs --live -")
     return Transcribe(args).run()
 
 
@@ -40,37 +61,51 @@ class Transcribe(Predictor["Transcript"]):
         Column("segments"),
         Column("words"),
     )
-    options = (
-        "language",
-        "multilingual",
-        "language_threshold",
-        "vad",
-        "keep_flagged",
-        "task",
-        "prompt",
-        "num_beams",
-    )
+    options = PIPELINE_OPTIONS
     kind = RECORDINGS
 
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self._named: Job | None = None  # the recording whose name is written last
         self._folder: Path | None = None
-        if args.format in _OF_ONE_RECORDING and can_be_several(args.paths, args.files):
+        self._formats: list[str] = args.format.split(",")
+        self._cues: dict[str, Any] = {
+            field: value for field in CUE_OPTIONS if (value := getattr(args, field)) is not None
+        }
+        if self._cues and not {"srt", "vtt"} & set(self._formats):
+            option = CUE_OPTIONS[next(iter(self._cues))]
+            raise UsageError(f"{option} is for subtitles, and needs --format srt or vtt")
+        several = can_be_several(args.paths, args.files) and args.format != _OF_SEVERAL
+        if self._formats[0] in _SUFFIXES and (several or len(self._formats) > 1):
             if not args.out:
-                raise UsageError(
-                    f"--format {args.format} holds one recording; for several, --out DIR says in which folder each is "
-                    "written"
+                holds = (
+                    "each format is a file" if len(self._formats) > 1 else f"--format {args.format} holds one recording"
                 )
+                raise UsageError(f"{holds}; for several, --out DIR says in which folder each is written")
             self._folder, self._names = Path(args.out), FreeNames()
             self.out = None
+        args.clips = sorted(args.clips) if args.clips else None
+        if any(before[1] > after[0] for before, after in pairwise(args.clips or ())):
+            raise UsageError("--clip names parts that overlap; join them to one")
+        if args.carry_prompt and args.prompt is None:
+            raise UsageError("--carry-prompt puts a prompt before every window, and needs --prompt TEXT")
+        if args.channel == "each" and args.maps:
+            raise UsageError("--maps shows one channel, and --channel each has several; name one")
 
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
         return super().stream_options() | {
-            "words": self.args.words or self.args.format == "ctm",  # a format of words only
+            # a format of words only, and cuts between words
+            "words": self.args.words or "ctm" in self._formats or bool(self._cues.keys() - {"min_seconds"}),
             "on_segment": self._write_segment if self.args.format == "text" else None,
+            "speakers": self._speakers(),
         }
+
+    def _speakers(self) -> object:
+        if self.args.speakers is None:
+            return None
+        is_only = not can_be_several(self.args.paths, self.args.files)
+        return load_part("multiattn.pipelines.transcribe.speakers:GivenSpeakers")(self.args.speakers, is_only=is_only)
 
     def remark(self, result: "Transcript") -> str | None:
         """Return how many segments are dropped, or None."""
@@ -94,11 +129,20 @@ class Transcribe(Predictor["Transcript"]):
             super().write(result, written)
             return
         else:
-            text = result.formatted(kind).removesuffix("\n")
+            texts = [self._formatted(result, one).removesuffix("\n") for one in self._formats]
             if self._folder is not None:
-                text = self._save(f"{self._names.of(str(result.file))}{_OF_ONE_RECORDING[kind]}", text)
+                name = self._names.of(str(result.file))
+                texts = [
+                    self._save(f"{name}{_SUFFIXES[one]}", text) for one, text in zip(self._formats, texts, strict=True)
+                ]
+            text = "\n".join(texts)
         if text or kind != "text":
             self.report.result(text)
+
+    def _formatted(self, result: "Transcript", kind: str) -> str:
+        from ..export import CueStyle
+
+        return result.formatted(cast("Format", kind), cues=CueStyle(**self._cues))
 
     def _save(self, name: str, text: str) -> str:
         """Write a file into the folder of `--out`, and return its path as it is printed."""
@@ -127,7 +171,9 @@ class Transcribe(Predictor["Transcript"]):
 def segment_lines(segment: "Segment") -> str:
     """Return start, end, text and flags of a segment, and below it the words, where their times are known."""
     flags = f"  [{', '.join(segment.flags)}]" if segment.flags else ""
-    lines = [f"  {clock(segment.start)} - {clock(segment.end)}  {printable(segment.text.strip())}{flags}"]
+    who = [printable(one) for one in (segment.channel, segment.speaker) if one is not None]
+    said_by = f"{', '.join(who)}: " if who else ""
+    lines = [f"  {clock(segment.start)} - {clock(segment.end)}  {said_by}{printable(segment.text.strip())}{flags}"]
     lines += [
         f"    {clock(word.start)} - {clock(word.end)}  {word.score:6.1%}  {printable(word.text.strip())}"
         for word in segment.words

@@ -6,6 +6,7 @@ Dimensions: t = samples at that rate.
 import math
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
@@ -19,6 +20,7 @@ from ..checks import require
 from ..errors import InputError, reading
 from .audio_files import RECORDING, Source, open_array, open_bytes, open_path
 from .audio_losses import Losses
+from .audio_views import Channel, Part
 from .damage import Damage
 from .files import RECORDINGS
 from .resampling import half_length, ratio, resampled
@@ -69,13 +71,13 @@ def find_recordings(paths: Sequence[str | Path]) -> list[Path]:
 class Recording:
     """An open recording that is read in parts, without holding all of it in memory. A context manager."""
 
-    def __init__(self, source: Source, *, rate: int, strict: bool = True) -> None:
+    def __init__(self, source: Source, *, rate: int, strict: bool = True, losses: Losses | None = None) -> None:
         """Use `open` instead."""
         self.rate = rate
         """Sampling rate of the results of `read` and `blocks`, in Hz."""
         self._source = source
         self._close = weakref.finalize(self, source.close)
-        self._losses = Losses(source.name, strict=strict)
+        self._losses = Losses(source.name, strict=strict) if losses is None else losses
         self._count: int | None = None  # source samples, once the end has been read
         if not _SLOWEST <= source.rate <= _FASTEST:
             self._close()
@@ -123,6 +125,46 @@ class Recording:
     def name(self) -> str:
         """The name of the recording in messages."""
         return self._source.name
+
+    @property
+    def source_rate(self) -> int:
+        """Sampling rate of the source, in Hz."""
+        return self._source.rate
+
+    @cached_property
+    def channels(self) -> int:
+        """Number of channels of the source; at least 1."""
+        self._seek(0)
+        return max(1, self._piece(1).shape[1])
+
+    def channel(self, index: int) -> "Recording":
+        """Return one channel, from 0, as a recording of its own, which reads from this one and is closed with it."""
+        return Recording(Channel(self._source, index, self), rate=self.rate, losses=self._losses)
+
+    def part(self, start: float, end: float) -> "Recording":
+        """Return the part from `start` to `end` (s) as a recording, which reads from this one and is closed with it."""
+        first = round(start * self._source.rate)
+        last = None if end == math.inf else round(end * self._source.rate)
+        return Recording(Part(self._source, first, last, self), rate=self.rate, strict=self._losses.is_strict)
+
+    def pieces(self, *, frames: int) -> Iterator[np.ndarray]:
+        """Yield the source samples `[samples, channels]` at their own rate, in pieces of whole frames but the last.
+
+        Args:
+            frames: Frames a second.
+
+        Raises:
+            InputError: The file is damaged, and was opened strictly.
+        """
+        size = max(1, self._source.rate // frames)
+        size *= max(1, _PIECE // (size * self.channels))
+        self._seek(0)
+        at = 0
+        while len(piece := self._piece(size)):
+            yield self._finite(piece, at)
+            at += len(piece)
+            if len(piece) < size:
+                return
 
     @property
     def duration(self) -> float | None:

@@ -286,10 +286,14 @@ def test_clips_of_a_recording(ours, whisper) -> None:
     assert list(whisper.segments(samples, clips=clips, words=True, language="en", **QUICK)) == list(result.segments)
     whole = whisper(samples, clips=[(0, 60)], language="en", **QUICK)
     assert facts(whole) == facts(whisper(samples, language="en", **QUICK))
-    with pytest.raises(ModelError, match="`batch_size` must be 1 with `clips`, but is 3 instead"):
-        whisper(samples, clips=clips, batch_size=3)
-    with pytest.raises(ModelError, match="tiny writes no times, and transcribes whole recordings only"):
-        ours(samples, clips=clips)
+    for pipeline, batch_size in ((whisper, 3), (ours, None)):
+        options = {"language": "en"} if pipeline is whisper else {}
+        result = pipeline(samples, clips=clips, batch_size=batch_size, **options, **QUICK)
+        assert result.duration == pytest.approx(len(samples) / RATE)
+        starts = [segment.start for segment in result.segments]
+        assert any(start < 2 for start in starts) and any(start > 3 for start in starts)
+        for segment in result.segments:
+            assert any(start <= segment.start < min(end, result.duration) for start, end in clips)
     with pytest.raises(ModelError, match="`clips` must be pairs of start and end in seconds, in order"):
         whisper.stream([samples], clips=[(2.0, 1.0)])
 

@@ -84,6 +84,14 @@ class Segment:
     flags: tuple[str, ...] = ()
     words: tuple[SpokenWord, ...] = ()
     """Text, start, end and score of each word, if words were asked for."""
+    speaker: str | None = None
+    """Who speaks, where speaker turns were given."""
+
+    window: float = 0.0
+    """Start of its window in the recording, in seconds."""
+
+    channel: str | None = None
+    """The channel that says it: left, right or a number from 1; None where one was transcribed, or their mean."""
 
     language: str | None = None
     """Language code of its window; None for a model of one language."""
@@ -217,13 +225,17 @@ def cut_by_times(
     tokens, count = speech.tokens, len(result.tokens)
     is_time = [tokens.is_timestamp(token) for token in result.tokens]
     if not is_time or not is_time[0]:
-        return Cut((_segment(speech, result, slice(0, count), start=offset, end=offset + duration),), None, False)
+        return Cut(
+            (_segment(speech, result, slice(0, count), start=offset, end=offset + duration, window=offset),),
+            None,
+            False,
+        )
     pairs = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
     is_open = is_time[-2:] != [False, True]
     if not pairs and not to_the_end:
         # one segment; as in Whisper it ends at its last time, unless that is 0, even if this is its first time
         last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one) or duration
-        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit))
+        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit), window=offset)
         return Cut((whole,), None, is_open)
     reached = tokens.seconds(result.tokens[pairs[-1] - 1]) if is_open and pairs else None
     starts, stops = [0, *pairs], [*pairs]
@@ -234,11 +246,13 @@ def cut_by_times(
         start, last_token = tokens.seconds(result.tokens[first]), result.tokens[stop - 1]
         end = tokens.seconds(last_token) if tokens.is_timestamp(last_token) and stop - first > 1 else duration
         start, end = offset + min(start, limit), offset + min(end, limit)
-        segments.append(_segment(speech, result, slice(first, stop), start=start, end=end))
+        segments.append(_segment(speech, result, slice(first, stop), start=start, end=end, window=offset))
     return Cut(tuple(segments), reached, is_open)
 
 
-def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: float, end: float) -> Segment:
+def _segment(
+    speech: SpeechModel, result: WindowResult, part: slice, *, start: float, end: float, window: float
+) -> Segment:
     return Segment(
         start=start,
         end=end,
@@ -250,6 +264,7 @@ def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: f
         no_speech_prob=result.no_speech_prob,
         temperature=result.temperature,
         flags=result.flags,
+        window=window,
         language=result.language,
     )
 

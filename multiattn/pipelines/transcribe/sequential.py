@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ...inputs import AudioPreprocessing, Recording
-from .decode import decode_windows, initial_prompt
+from .decode import decode_windows
 from .language import language_of
 from .model import SpeechModel
 from .options import SpeechOptions
 from .segments import AddWords, DecodedWindow, Segment, window_segments, words_until
+from .steering import initial_prompt
 from .vad import is_silent
 from .voice import Voice
 
@@ -68,7 +69,7 @@ def transcribe_in_order(
     clips = [(0, source.frames)]
     if options.clips is not None:
         second = 1 / speech.preprocessing.frame_seconds
-        clips = [(round(start * second), min(round(end * second), source.frames)) for start, end in options.clips]
+        clips = [(round(start * second), round(min(end * second, source.frames))) for start, end in options.clips]
     for seek, end in clips:
         while seek < end:
             seek, count = source.next_window(seek, end, longest=speech.window_frames)
@@ -77,6 +78,8 @@ def transcribe_in_order(
             segments, seek, previous = _transcribe_window(
                 speech, source, options, previous, first=seek, count=count, generator=generator, add_words=add_words
             )
+            if segments:
+                options = replace(options, prefix=None)
             yield from segments
 
 
