@@ -108,6 +108,11 @@ def test_chunks_are_where_somebody_speaks(between: torch.Tensor) -> None:
         assert chunk.voice is not None and chunk.voice.hears(chunk.start, chunk.start + 1.0)
     with Recording.open(between) as recording:
         assert len(list(cut_at_pauses(recording, longest=4.0))) > 2  # loudness alone takes the tone for speech
+    with Recording.open(between) as recording:
+        [part] = cut_at_pauses(recording.part(11.0, 17.0), longest=4.0, vad=True, offset=11.0)
+        assert part.start == pytest.approx(chunks[1].start, abs=0.1)
+        assert part.voice is not None and part.voice.hears(13.6, 15.0) and not part.voice.hears(0.0, 13.0)
+        assert part.voice.first(0.0) == pytest.approx(13.5, abs=0.1)
     with Recording.open(hush(20.0, level=0.1)) as recording:
         assert list(cut_at_pauses(recording, longest=4.0, vad=True)) == []
 

@@ -4,7 +4,7 @@ Notation: t samples.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32
@@ -26,6 +26,7 @@ AFTER_SECONDS = 0.25
 _SPEECH, _NO_SPEECH = 0.5, 0.35  # the probabilities at which speech begins, and below which it may end
 
 
+@runtime_checkable
 class Voice(Protocol):
     """Tells how probable speech is, step by step."""
 
