@@ -23,6 +23,7 @@ _AUDIBLE = 1e-6  # mean square of a frame that counts: -60 dB
 _ALIKE = 0.3  # correlation of the samples above which two channels have the same sound, or its opposite
 _TOGETHER = 0.7  # correlation of the levels above which two channels rise and fall together
 _FAINT = 0.01  # share of the loudest channel's power below which a channel has no voice of its own
+_AS_LOUD = 0.99  # share of the loudest channel's power that is as loud
 _MOST = 8  # channels that are compared in pairs
 
 
@@ -122,7 +123,7 @@ def compare_channels(recording: Recording) -> Comparison:
     if products is None:
         return Comparison(0, cancel=False, differ=False)
     power = products.diagonal()
-    loudest = int(power.argmax())
+    loudest = int((power >= _AS_LOUD * power.max()).argmax())  # the first of those that differ by rounding only
     count = len(power)
     cancel = bool(power[loudest] > 0 and mean < _CANCELLED * power.mean() / count)
     differ = bool(levels) and not cancel and _differ(products, np.concatenate(levels))

@@ -108,7 +108,7 @@ def test_options_of_speech_are_passed_on() -> None:
         ({"carry_prompt": 1, "prompt": "x"}, WHISPER, "`carry_prompt` must be True or False, but is 1 instead"),
         ({"patience": 0.5}, WHISPER, "`patience` must be at least 1 and finite, but is 0.5 instead"),
         ({"best_of": 0}, WHISPER, "`best_of` must be a whole number of at least 1, but is 0 instead"),
-        ({"log_prob_threshold": "off"}, WHISPER, "`log_prob_threshold` must be a number from -inf to 0, or None"),
+        ({"log_prob_threshold": "off"}, WHISPER, "`log_prob_threshold` must be a number or \"none\", but is 'off'"),
         *[
             ({"clips": clips}, WHISPER, "`clips` must be pairs of start and end in seconds, but is")
             for clips in (0.5, [3.0], [(1, 2, 3)], [("0", "1")], [(True, 2)])

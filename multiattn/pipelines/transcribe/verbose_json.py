@@ -6,6 +6,7 @@ Source: OpenAI, API reference, "The transcription object (Verbose JSON)"; openai
 import math
 from collections.abc import Sequence
 
+from ...inputs.language_names import name_of
 from .segments import Segment
 
 _FRAMES = 100
@@ -22,13 +23,13 @@ def verbose_json(
     Args:
         segments: The segments; `words` is there if they have words.
         task: "transcribe" or "translate".
-        language: Its name, such as "english", or its code; None is written as "unknown".
+        language: Its code, which is written as its name, such as "english"; None is written as "unknown".
         duration: Of the recording, in seconds.
         text: The whole text.
     """
     found: dict[str, object] = {
         "task": task,
-        "language": language or _UNKNOWN,
+        "language": _UNKNOWN if language is None else name_of(language).lower(),
         "duration": round(duration, 3),
         "text": text,
         "segments": [_segment(number, segment) for number, segment in enumerate(segments)],
