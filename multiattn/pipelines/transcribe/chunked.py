@@ -71,8 +71,7 @@ def _chunks(recording: Recording, options: SpeechOptions, *, longest: float) -> 
         yield from cut_at_pauses(recording, longest=longest, vad=options.vad)
         return
     for start, end in options.clips:
-        for chunk in cut_at_pauses(recording.part(start, end), longest=longest, vad=options.vad):
-            yield chunk._replace(start=start + chunk.start)
+        yield from cut_at_pauses(recording.part(start, end), longest=longest, vad=options.vad, offset=start)
 
 
 def transcribe_chunks(

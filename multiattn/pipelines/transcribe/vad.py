@@ -42,7 +42,7 @@ def is_silent(samples: Float[Tensor, " t"]) -> bool:
     return not len(samples) or float(samples.abs().max()) < 10 ** (SILENCE_DB / 20)
 
 
-def cut_at_pauses(recording: Recording, *, longest: float, vad: bool = False) -> Iterator[Chunk]:
+def cut_at_pauses(recording: Recording, *, longest: float, vad: bool = False, offset: float = 0.0) -> Iterator[Chunk]:
     """Cut a recording into chunks, in order; what is in no chunk is silence or the middle of a long pause.
 
     A chunk ends before a pause of two seconds or more, or, where it would become too long, at the quietest moment of
@@ -52,6 +52,7 @@ def cut_at_pauses(recording: Recording, *, longest: float, vad: bool = False) ->
         recording: The recording.
         longest: Seconds that a chunk may have.
         vad: Whether pauses are where a voice activity detector hears nobody; else, where it is quiet.
+        offset: Where the recording begins, in seconds of the one that it is a part of, whose times the chunks have.
 
     Raises:
         InputError: The recording is damaged.
@@ -59,7 +60,7 @@ def cut_at_pauses(recording: Recording, *, longest: float, vad: bool = False) ->
     """
     rate = recording.rate
     most = round(longest * rate)
-    voice = Voice(rate) if vad else None
+    voice = Voice(rate, start=offset) if vad else None
     blocks = recording.blocks(min(longest, 30.0))
     buffer, start, is_over = torch.zeros(0), 0, False  # samples, where they begin, whether the recording ends with them
     while True:
@@ -72,13 +73,11 @@ def cut_at_pauses(recording: Recording, *, longest: float, vad: bool = False) ->
         if not len(buffer):
             return
         window = buffer[:most]
-        heard = None if voice is None else voice.heard((start + _starts(len(window), rate)) / rate)
+        heard = None if voice is None else voice.heard(offset + (start + _starts(len(window), rate)) / rate)
         cut = _next_cut(window.numpy(), rate, to_the_end=len(buffer) <= most, heard=heard)
-        is_empty = (
-            is_silent(window[: cut.end]) if voice is None else not voice.hears(start / rate, (start + cut.end) / rate)
-        )
-        if cut.end and not is_empty:
-            yield Chunk(start / rate, window[: cut.end].clone(), voice)
+        first, end = (0, cut.end) if heard is None else _trimmed(heard, cut.end, rate)
+        if first < end and not is_silent(window[first:end]):
+            yield Chunk(offset + (start + first) / rate, window[first:end].clone(), voice)
         buffer, start = buffer[cut.resume :], start + cut.resume
 
 
@@ -118,6 +117,14 @@ def _next_cut(samples: np.ndarray, rate: int, *, to_the_end: bool, heard: Bool[n
     quietest = half + len(later) - 1 - int(later[::-1].argmin()) if len(later) else len(energy) - 1
     cut = max(1, _sample(quietest, rate))
     return _Cut(cut, cut)
+
+
+def _trimmed(heard: Bool[np.ndarray, " n"], end: int, rate: int) -> tuple[int, int]:
+    """Return where a chunk that ends with the sample `end` begins and ends with speech; twice 0 where it has none."""
+    [frames] = np.nonzero(heard[: -(-end * _FRAMES // rate)])
+    if not len(frames):
+        return 0, 0
+    return _sample(max(0, int(frames[0]) - _MARGIN), rate), min(end, _sample(int(frames[-1]) + 1 + _MARGIN, rate))
 
 
 def _energy(samples: np.ndarray, rate: int) -> Float64[np.ndarray, " n"]:

@@ -22,12 +22,14 @@ class Voice:
 
     Args:
         rate: Sampling rate of the recording in Hz.
+        start: Where it begins, in seconds of the recording that it is a part of: all times are that one's.
 
     Raises:
         ModelError: The package silero-vad is not installed.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, *, start: float = 0.0) -> None:
+        self._start = start
         self._stream = SpeechProbabilities(rate)
         self._parts: list[Float32[np.ndarray, " n"]] = []
         self._joined = np.zeros(0, np.float32)
@@ -59,12 +61,12 @@ class Voice:
     def first(self, start: float, end: float = math.inf) -> float | None:
         """Return when somebody speaks first from `start` to `end`, in seconds; None where nobody does."""
         [found] = np.nonzero(self._between(start, end) >= HEARD)
-        return (self._index(start) + int(found[0])) * STEP_SECONDS if len(found) else None
+        return self._start + (self._index(start) + int(found[0])) * STEP_SECONDS if len(found) else None
 
     def last(self, start: float, end: float) -> float | None:
         """Return when somebody speaks last from `start` to `end`, in seconds; None where nobody does."""
         [found] = np.nonzero(self._between(start, end) >= HEARD)
-        return (self._index(start) + int(found[-1]) + 1) * STEP_SECONDS if len(found) else None
+        return self._start + (self._index(start) + int(found[-1]) + 1) * STEP_SECONDS if len(found) else None
 
     def seconds(self, start: float, end: float) -> float:
         """Return the expected seconds of speech from `start` to `end`, in seconds."""
@@ -75,15 +77,14 @@ class Voice:
         return np.asarray(self.at(times) >= HEARD)
 
     def at(self, times: np.ndarray) -> Float32[np.ndarray, " m"]:
-        """Return the probability at each of these times (m,) in seconds; 0 after the last step."""
+        """Return the probability at each of these times (m,) in seconds; 0 before the first step and after the last."""
         padded = np.append(self.probabilities, np.float32(0))
-        indices = np.minimum((times / STEP_SECONDS + 1e-6).astype(int), len(padded) - 1)
-        return np.asarray(padded[indices])
+        indices = np.floor((times - self._start) / STEP_SECONDS + 1e-6).astype(int)
+        return np.asarray(padded[np.where(indices < 0, len(padded) - 1, np.minimum(indices, len(padded) - 1))])
 
     def _between(self, start: float, end: float) -> Float32[np.ndarray, " n"]:
-        last = None if end == math.inf else math.ceil(max(0.0, end) / STEP_SECONDS - 1e-6)
+        last = None if end == math.inf else math.ceil(max(0.0, end - self._start) / STEP_SECONDS - 1e-6)
         return self.probabilities[self._index(start) : last]
 
-    @staticmethod
-    def _index(seconds: float) -> int:
-        return math.floor(max(0.0, seconds) / STEP_SECONDS + 1e-6)
+    def _index(self, seconds: float) -> int:
+        return math.floor(max(0.0, seconds - self._start) / STEP_SECONDS + 1e-6)
