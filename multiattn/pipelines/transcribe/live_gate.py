@@ -4,7 +4,7 @@ Notation: t samples.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float32
@@ -26,6 +26,7 @@ AFTER_SECONDS = 0.25
 _SPEECH, _NO_SPEECH = 0.5, 0.35  # the probabilities at which speech begins, and below which it may end
 
 
+@runtime_checkable
 class Voice(Protocol):
     """Tells how probable speech is, step by step."""
 
@@ -100,6 +101,8 @@ class SpeechGate:
         """Take the next samples; yield the parts of utterances that are known to be such."""
         self._undecided = torch.cat([self._undecided, samples])
         probabilities = self._voice.feed(samples).tolist()
+        if not probabilities:
+            return
         ready = list(self._undecided[: len(probabilities) * self._size].split(self._size))
         self._undecided = self._undecided[len(probabilities) * self._size :].clone()
         passed = list[Tensor]()
