@@ -74,7 +74,7 @@ def test_json_is_one_object_a_line_in_order(run, recognizer, transcribe, talks) 
     assert [line["file"] for line in found] == [str(talks / name) for name in names]
     assert len({line["text"] for line in found}) > 1
     for line in found[:2]:
-        assert line.keys() == {"file", "text", "duration", "segments", "words", "flags"}
+        assert line.keys() == {"file", "text", "duration", "segments", "words", "dropped", "flags"}
         assert line == {"file": line["file"], **transcribe(line["file"], words=True).to_dict()}
         assert line["words"] and line["words"][0].keys() == {"word", "start", "end", "score"}
 
@@ -481,6 +481,7 @@ def test_json_of_a_transcript_with_maps_names_them() -> None:
         "language": "en",
         "segments": [],
         "words": [],
+        "dropped": [],
         "flags": [],
         "maps": written.by_method,
     }
