@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MICROPHONE = "mic"
 MOST_SECONDS = 60.0
-"""Sound that waits, at most, where decoding cannot keep up; a microphone's older sound is then lost, and that is said."""
+"""Sound that waits, at most, where decoding cannot keep up; a microphone's older sound is then lost, which is said."""
 
 _BLOCK_SECONDS = 0.1
 _WAIT = 0.05  # seconds after which a reader looks again
@@ -262,7 +262,7 @@ def _word(word: object) -> dict[str, object]:
 
 
 class Lines:
-    """Text as it comes: settled words at once, a line for each utterance; on a terminal, unsettled ones after them, dim.
+    """Text as it comes: settled words at once, a line for each utterance; on a terminal, unsettled ones follow, dim.
 
     Args:
         stream: Where it is written.

@@ -39,11 +39,13 @@ ctm any number); for several PATHs, a folder, a pattern or several formats,
 
 live
   Words are written as soon as they are settled: they never change then. Each
-  utterance is a line; on a terminal, words that may still change follow it, dim.
+  utterance is a line; on a terminal, words that may still change follow it,
+  dim.
   Silence costs nothing. Ctrl-C ends, with the words that were not settled yet.
-  With --format json, each line is an update ("text", "settled", "unsettled_text",
-  "unsettled", "seconds", "is_end"), and the last has the "transcript"; other
-  formats, and --out, have the whole at the end. The search is greedy.
+  With --format json, each line is an update ("text", "settled",
+  "unsettled_text", "unsettled", "seconds", "is_end"), and the last has the
+  "transcript"; other formats, and --out, have the whole at the end. The search
+  is greedy.
 
 channels
   With --channel each, segments are in order of time and have their channel:
@@ -75,8 +77,9 @@ probability only where it was detected)
    "segments": [{{"start": 0.0, "end": 2.4, "text": "one two", "score": 0.98,
                  "no_speech": 0.01, "temperature": 0.0, "flags": []}}, ...],
    "words": [{{"word": "one", "start": 0.3, "end": 0.8, "score": 0.99}}, ...],
-   "dropped": [], "flags": [], "maps": {{"attention": {{"html": "out/talk.html", "png": ...,
-                         "npz": ..., "json": ...}}}}}}
+   "dropped": [], "flags": [],
+   "maps": {{"attention": {{"html": "out/talk.html", "png": ..., "npz": ...,
+                         "json": ...}}}}}}
 Times are in seconds. score is the mean probability of the tokens (geometric for
 a segment); no_speech is the probability that there is no speech, null for
 models without it; temperature is above 0 where the most likely text failed a
