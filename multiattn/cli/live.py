@@ -262,7 +262,7 @@ def _word(word: object) -> dict[str, object]:
 
 
 class Lines:
-    """Text as it comes: settled words at once, a line for each utterance; on a terminal, unsettled ones follow, dim.
+    """Text as it comes: settled words at once, a line for each utterance; on a terminal, unsettled ones after it, dim.
 
     Args:
         stream: Where it is written.

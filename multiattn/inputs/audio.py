@@ -135,7 +135,7 @@ class Recording:
     def channels(self) -> int:
         """Number of channels of the source; at least 1."""
         self._seek(0)
-        return max(1, self._piece(1).shape[1])
+        return max(1, int(self._piece(1).shape[1]))
 
     def channel(self, index: int) -> "Recording":
         """Return one channel, from 0, as a recording of its own, which reads from this one and is closed with it."""

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--step", type=float, nargs="+", default=[1.0])
     parser.add_argument("--pause", type=float, default=LiveRules().pause)
     parser.add_argument("--prompt", choices=("both", "on", "off"), default="both", help="text before as a prompt")
+    parser.add_argument("--texts", type=Path, help="a file to write the texts to")
     parser.add_argument("--offline", action="store_true", help="also in order")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 texts.append(text)
                 delays += own
                 busy += used
+            if args.texts:
+                args.texts.write_text("\n".join(texts) + "\n")
             share = busy / sum(len(one) / RATE for one in recordings)
             _report(f"step {step:g} s, prompt {'on' if prompt else 'off'}", texts, said, delays, share)
 

@@ -13,7 +13,7 @@ from multiattn.pipelines import TranscribePipeline
 from multiattn.pipelines.transcribe.decode import decode_windows
 from multiattn.pipelines.transcribe.model import Encoded, SpeechModel
 from multiattn.pipelines.transcribe.options import SpeechOptions
-from multiattn.pipelines.transcribe.segments import WindowResult
+from multiattn.pipelines.transcribe.segments import Segment, WindowResult
 from multiattn.pipelines.transcribe.steering import context_of, initial_prompt, prefix_of, suppressed_tokens
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import RATE, decoding, hush, speech_model, tone
@@ -101,7 +101,7 @@ def test_a_prefix_must_leave_room(speech) -> None:
 
 
 def test_only_the_first_text_of_a_recording_has_the_prefix(whisper) -> None:
-    samples = torch.cat([part for i in range(5) for part in (tone(1.4, pitch=200 + 70 * i), hush(0.6))]).numpy()
+    samples = torch.cat([part for i in range(2) for part in (tone(1.4, pitch=200 + 70 * i), hush(0.6))]).numpy()
     for batch_size in (1, 3):
         found = whisper([samples, samples], prefix="nine red", batch_size=batch_size, **QUICK)
         for result in found:
@@ -152,10 +152,15 @@ def test_thresholds_can_be_switched_off(whisper) -> None:
     assert loose.segments and strict.segments
 
 
+def said(segments: Sequence[Segment]) -> list[tuple]:
+    """What must not depend on the other chunks of a batch, which round probabilities."""
+    return [(one.start, one.end, one.tokens, [word.text for word in one.words]) for one in segments]
+
+
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_each_channel_is_transcribed_by_itself(whisper, batch_size) -> None:
-    left = torch.cat([tone(1.5), hush(1.0), tone(1.5, pitch=900), hush(2.0)]).numpy()
-    right = torch.cat([hush(2.0), tone(1.7, pitch=300), hush(0.3), tone(2.0, pitch=700)]).numpy()
+    left = torch.cat([tone(1.1), hush(0.9), tone(0.7, pitch=900), hush(0.3)]).numpy()
+    right = torch.cat([hush(1.0), tone(1.2, pitch=300), hush(0.1), tone(0.7, pitch=700)]).numpy()
     both, options = np.stack([left, right]), {"batch_size": batch_size, "words": True, **QUICK}
     seen: list = []
     [found] = whisper.stream([both], channel="each", on_segment=seen.append, **options)
@@ -164,11 +169,11 @@ def test_each_channel_is_transcribed_by_itself(whisper, batch_size) -> None:
     assert starts == sorted(starts)
     for name, samples in (("left", left), ("right", right)):
         alone = whisper(samples, **options)
-        own = [replace(one, channel=None) for one in found.segments if one.channel == name]
-        assert own == list(alone.segments) and own
+        own = [one for one in found.segments if one.channel == name]
+        assert said(own) == said(alone.segments) and own
         picked = whisper(both, channel=name, **options)
-        assert picked.segments == alone.segments and picked.remark is None
-    assert list(whisper.segments(both, channel="each", **options)) == seen
+        assert said(picked.segments) == said(alone.segments) and picked.remark is None
+    assert said(list(whisper.segments(both, channel="each", **options))) == said(seen)
     record = found.to_dict()
     assert [one["channel"] for one in record["segments"]] == [one.channel for one in seen]
     assert {one["channel"] for one in record["words"]} == {"left", "right"}

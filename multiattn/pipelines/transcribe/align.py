@@ -24,6 +24,7 @@ from .align_pieces import Gap, Piece, cannot_be_said, gaps_of, pieces_of
 from .forced import ForcedText, ForcedWindow, ForcedWord
 from .given_text import GivenText, key_of
 from .model import SpeechModel
+from .vad import is_silent
 
 NOT_SAID = -4.0
 """The text of a gap was not said if it makes the window's text less probable than what the model wrote there by more
@@ -170,7 +171,11 @@ class TextAligner:
 
     def _force(self, piece: Piece, gaps: Sequence[Gap], unsaid: set[int], result: Alignment) -> None:
         """Find which words in the gaps of a piece were said, and their times."""
-        window = ForcedWindow.of(self._speech, self._read(piece.start, piece.end), language=self._language)
+        end = min(piece.end, piece.start + self._speech.preprocessing.max_seconds)
+        window = ForcedWindow.of(self._speech, self._read(piece.start, end), language=self._language)
+        for gap in gaps:
+            if is_silent(self._read(gap.start, min(gap.end, gap.start + self._speech.preprocessing.max_seconds))):
+                unsaid.update(gap.given)
         in_doubt = [gap for gap in gaps if any(i not in unsaid and self.match.alike[i] < SAME for i in gap.given)]
         if in_doubt:
             scored = self._scored(window, piece, gaps, in_doubt, unsaid)

@@ -6,6 +6,7 @@ did not write there, words of the model that are not in the text, or both.
 Times are in seconds of the recording.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,7 +21,11 @@ FASTEST = 25.0
 _SLACK = 0.5  # seconds by which the times of anchors may be wrong together
 _MARGIN = 0.5  # of a pause at the end of a piece that stays with it
 _LEAST = 8.0  # a piece that is cut at a pause has at least this length, so that the model has some context
-_LONGEST_GAP = 20.0  # a longer gap is divided, by the length of its words
+_LARGE, _PART = (
+    0.7,
+    0.5,
+)  # shares of a window: a gap above the first is divided into parts of the second, by its letters
+_ASIDE = 2.0  # seconds that are not in the text, from which on no piece extends over them
 _PAUSE = 1.0  # the longest pause between two words that counts for where pieces are cut
 
 
@@ -112,7 +117,7 @@ def pieces_of(
         longest: Seconds of the longest piece.
         fits: Tells whether words of the text and words of the transcript have few enough tokens for a window.
     """
-    borders = _borders(match, gaps, found, letters)
+    borders = _borders(match, gaps, found, letters, longest=longest)
     last = _Border(count, len(found), duration, duration, _PAUSE)
     if match.pairs and not (gaps and gaps[-1].given and gaps[-1].given.stop == count):
         end = min(duration, found[-1].end + _MARGIN) if found else duration
@@ -150,7 +155,9 @@ def _worth(border: _Border, seconds: float) -> float:
     )
 
 
-def _borders(match: Match, gaps: Sequence[Gap], found: Sequence[SpokenWord], letters: Sequence[int]) -> list[_Border]:
+def _borders(
+    match: Match, gaps: Sequence[Gap], found: Sequence[SpokenWord], letters: Sequence[int], *, longest: float
+) -> list[_Border]:
     borders = list[_Border]()
     for left, right in pairwise(match.pairs):
         if right.given != left.given + 1 or right.found != left.found + 1:
@@ -162,16 +169,20 @@ def _borders(match: Match, gaps: Sequence[Gap], found: Sequence[SpokenWord], let
             _Border(right.given, right.found, min(middle, end + _MARGIN), max(middle, start - _MARGIN), pause)
         )
     for gap in gaps:
+        seconds = gap.end - gap.start
+        if not gap.is_open and seconds > _ASIDE:
+            middle = (gap.start + gap.end) / 2
+            end, start = min(middle, gap.start + _MARGIN), max(middle, gap.end - _MARGIN)
+            borders.append(_Border(gap.given.start, gap.found.stop, end, start, _PAUSE))
         if gap.is_open and gap.given.start:
             borders.append(_Border(gap.given.start, gap.found.start, gap.start, gap.start, -1.0))
-        if gap.is_open and gap.end - gap.start > _LONGEST_GAP:
-            borders += _inside(gap, found, letters)
+        if gap.is_open and seconds > _LARGE * longest:
+            borders += _inside(gap, found, letters, parts=math.ceil(seconds / (_PART * longest)))
     return sorted(borders)
 
 
-def _inside(gap: Gap, found: Sequence[SpokenWord], letters: Sequence[int]) -> list[_Border]:
+def _inside(gap: Gap, found: Sequence[SpokenWord], letters: Sequence[int], *, parts: int) -> list[_Border]:
     """Divide a long gap evenly: each part has as much of the text as of the time."""
-    parts = int((gap.end - gap.start) // (_LONGEST_GAP * 0.75)) + 1
     total, borders = sum(letters[i] for i in gap.given), list[_Border]()
     for part in range(1, parts):
         time = gap.start + (gap.end - gap.start) * part / parts

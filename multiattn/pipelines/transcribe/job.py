@@ -131,8 +131,9 @@ class TranscriptionJob:
             maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
         if self._has_several:
             self._segments.sort(key=lambda segment: (segment.start, segment.end))
-            for segment in self._segments if self._on_segment is not None else ():
-                self._on_segment(segment)
+            if self._on_segment is not None:
+                for segment in self._segments:
+                    self._on_segment(segment)
         seconds = recording.measure()
         language = self._timestamper.language
         is_told = bool(self._segments) or language.probability is not None

@@ -58,7 +58,7 @@ class LiveRules:
             self,
             ("step", 0.1 <= self.step <= 10, "from 0.1 to 10 s"),
             ("pause", 0.1 <= self.pause <= 10, "from 0.1 to 10 s"),
-            ("trim", 2 <= self.trim, "at least 2 s"),
+            ("trim", 0.5 <= self.trim, "at least 0.5 s"),
             ("longest", self.trim < self.longest, "above `trim`"),
             error=ModelError,
         )
@@ -86,9 +86,11 @@ class LiveUpdate(NamedTuple):
     """Whether the last of the settled words ends an utterance."""
 
 
-_MOST_AT_ONCE = 5.0  # seconds of sound between two decodes, also where more is fed at once
+_TRIM_SHARE = 0.6  # of the longest buffer, where a model's window is too short for the rules
+_MOST_AT_ONCE = 4.0  # seconds of sound between two decodes, also where more is fed at once
 _SENTENCE_ENDS = tuple(".?!…。？！")
 _KEPT = 2  # settled words that stay in a buffer cut within a sentence: their times may be wrong by a little
+_BRIDGED = 3.0  # seconds of the longest pause that sound on both sides is decoded together
 _LEFT = 1.0  # seconds that stay of a buffer in which nothing is said
 _PROMPT_TOKENS = 200  # of the text before the buffer
 
@@ -104,9 +106,14 @@ class LiveTranscriber:
     """
 
     def __init__(self, speech: SpeechModel, options: SpeechOptions, *, rules: LiveRules, voice: Voice) -> None:
-        longest = speech.preprocessing.max_seconds
-        if rules.longest > longest:
-            rules = replace(rules, longest=longest, trim=min(rules.trim, longest / 2))
+        window = speech.preprocessing.max_seconds
+        self._at_once = min(_MOST_AT_ONCE, window / 6)
+        # until the next decode, a step and what is fed at once may come on top
+        longest = min(rules.longest, window - min(rules.step, window / 3) - self._at_once)
+        if longest < rules.longest:
+            rules = replace(
+                rules, step=min(rules.step, window / 3), longest=longest, trim=min(rules.trim, _TRIM_SHARE * longest)
+            )
         self._speech, self._options, self._rules = speech, options, rules
         self.rate = speech.preprocessing.sample_rate
         """Samples a second (Hz) of what it is fed."""
@@ -116,6 +123,7 @@ class LiveTranscriber:
         self._conditions = options.condition_on_previous
         self._language = options.language
         self._buffer, self._start = torch.zeros(0), 0.0
+        self._is_paused = False  # whether a pause follows the buffer, all of whose words are settled
         self._new = 0  # samples of the buffer that no decode has read
         self._settled: list[LiveWord] = []  # those whose sound is in the buffer
         self._open: list[LiveWord] = []  # those after them, in the last decode
@@ -135,7 +143,7 @@ class LiveTranscriber:
         """Sound taken so far."""
         return self._taken / self.rate
 
-    def feed(self, samples: Float32[np.ndarray, " t"] | Tensor) -> LiveUpdate:
+    def feed(self, samples: np.ndarray | Tensor) -> LiveUpdate:
         """Take the next samples, decode if there is enough new speech, and return what that changed.
 
         Args:
@@ -148,7 +156,7 @@ class LiveTranscriber:
         if self._is_finished:
             raise InputError("`feed` must not follow `finish`: begin another stream")
         settled, is_end = list[LiveWord](), False
-        for part in _checked(samples).split(max(1, round(_MOST_AT_ONCE * self.rate))):
+        for part in _checked(samples).split(max(1, round(self._at_once * self.rate))):
             self._taken += len(part)
             for sound in self._gate.feed(part):
                 self._add(sound.samples, sound.start)
@@ -192,8 +200,15 @@ class LiveTranscriber:
     # --- the buffer ---
 
     def _add(self, samples: Tensor, start: float) -> None:
+        """Add sound to the buffer. What is settled before a short pause stays there, for the model writes better then."""
+        pause = start - self._end_of_buffer
+        if self._is_paused and (pause > _BRIDGED or start - self._start > _TRIM_SHARE * self._rules.trim):
+            self._drop_until(np.inf, len(self._settled))
         if not len(self._buffer):
             self._start = start
+        elif self._is_paused:
+            self._buffer = torch.cat([self._buffer, torch.zeros(max(0, round(pause * self.rate)))])
+        self._is_paused = False
         self._buffer = torch.cat([self._buffer, samples])
         self._new += len(samples)
 
@@ -211,13 +226,13 @@ class LiveTranscriber:
         return settled
 
     def _end(self) -> list[LiveWord]:
-        """Settle the rest of an utterance, and empty the buffer."""
+        """Settle the rest of an utterance."""
         if self._new:
             self._read()
         found = self._settle(len(self._open))
-        self._drop_until(np.inf, len(self._settled))
         self._agreement.reset()
         self._close()
+        self._is_paused = True
         return found
 
     def _read(self) -> list[LiveWord]:
@@ -229,7 +244,7 @@ class LiveTranscriber:
         found: Hypothesis = read_on(
             self._speech,
             self._options,
-            self._buffer,
+            self._buffer[: self._speech.preprocessing.max_samples],
             start=self._start,
             settled=self._settled,
             reached=max(self._reached, self._start),

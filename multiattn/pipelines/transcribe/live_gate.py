@@ -101,6 +101,8 @@ class SpeechGate:
         """Take the next samples; yield the parts of utterances that are known to be such."""
         self._undecided = torch.cat([self._undecided, samples])
         probabilities = self._voice.feed(samples).tolist()
+        if not probabilities:
+            return
         ready = list(self._undecided[: len(probabilities) * self._size].split(self._size))
         self._undecided = self._undecided[len(probabilities) * self._size :].clone()
         passed = list[Tensor]()

@@ -114,7 +114,7 @@ def _continued(
     room = longest - len(prompt) - len(before) - 1
     config = replace(
         options.decoding,
-        max_tokens=max(1, min(room, round(_TOKENS_A_SECOND * seconds) + _MORE_TOKENS)),
+        max_tokens=max(1, min(room, options.decoding.max_tokens, round(_TOKENS_A_SECOND * seconds) + _MORE_TOKENS)),
         min_tokens=0,
         num_beams=1,
         num_return_sequences=1,

@@ -131,7 +131,12 @@ class SpeechOptions:
             must="pairs of start and end in seconds, in order and without overlap",
             value=self.clips,
         )
-        require(not self.carry_prompt or self.initial_prompt, "carry_prompt", must="False without a prompt", value=True)
+        require(
+            not self.carry_prompt or bool(self.initial_prompt),
+            "carry_prompt",
+            must="False without a prompt",
+            value=True,
+        )
 
 
 THRESHOLDS = ("compression_ratio_threshold", "log_prob_threshold", "no_speech_threshold")
@@ -276,7 +281,7 @@ def speech_options(
         source=source,
     )
     own = {option.name for option in fields(SpeechOptions)}
-    given = {
+    given: dict[str, Any] = {
         name: None if name in THRESHOLDS and value == "none" else _as_floats(value) if name not in _COUNTS else value
         for name, value in asked.items()
         if name in own and value is not None
