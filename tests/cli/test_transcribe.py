@@ -492,3 +492,19 @@ def test_standard_input_is_a_recording(run, recognizer, talks, monkeypatch) -> N
     outcome = run("transcribe", "-", "--model", recognizer, "--format", "json")
     (expected,) = lines(run("transcribe", talks / "b.flac", "--model", recognizer, "--format", "json").out)
     assert (outcome.status, lines(outcome.out)) == (0, [expected | {"file": "-"}])
+
+
+def test_dropped_segments_are_counted() -> None:
+    segment = Segment(1.0, 2.0, " You", (5,), (-0.1,), -0.1, 1.0, 0.9, 0.0, ("unheard",), is_dropped=True)
+    result = Transcript("a.wav", (), 2.0, dropped=(segment, segment))
+    one = Transcript("a.wav", (), 2.0, dropped=(segment,))
+    remarks = [Transcribe.remark(None, each) for each in (result, one, Transcript("a.wav", (), 2.0))]  # type: ignore[arg-type]
+    assert remarks == [
+        "a.wav: 2 segments dropped, where nobody speaks; --keep-flagged keeps them",
+        "a.wav: 1 segment dropped, where nobody speaks; --keep-flagged keeps them",
+        None,
+    ]
+    assert one.to_dict()["dropped"] == [
+        {"start": 1.0, "end": 2.0, "text": "You", "flags": ["unheard"]}
+        | {"score": 0.9048, "no_speech": 0.9, "temperature": 0.0}
+    ]
