@@ -25,6 +25,7 @@ from .output import say
 
 _OTHERS = {
     "evaluate": "measure a model on data with known answers",
+    "models": "list the models that are shipped, in the local cache, and known by a short name",
     "info": "say what a model is: its size, input, vocabulary and attention",
     "convert": "rewrite a model in another layout (ours, timm, Hugging Face, ...)",
     "align-heads": "find the attention heads that word times are taken from",
