@@ -1,4 +1,4 @@
-"""Whispers of the later shapes: 128 mels, the vocabulary of 51,866 tokens, and decoders of 2 or 4 blocks (distil, turbo).
+"""Whispers of the later shapes: 128 mels, the vocabulary of 51,866 tokens, decoders of 2 (distil) or 4 blocks (turbo).
 
 The weights are random and narrow; the vocabulary, the heads and the numbers of blocks of the decoder are the real ones.
 """
