@@ -1,4 +1,4 @@
-"""OpenAI's tiny.en, from the packages of the extra `parity`, on a sentence of our own synthesis: the texts are theirs."""
+"""OpenAI's tiny.en, from a package of the extra `parity`, on a sentence of our own synthesis: the texts are theirs."""
 
 from pathlib import Path
 
