@@ -5,7 +5,7 @@ from typing import Literal, TypeVar, get_args
 import torch
 from torch import nn
 
-from ..blocks.int8 import has_int8_kernels
+from ..blocks.int8 import Kernels
 from ..checks import require
 from ..errors import ModelError
 from ..generation.packing import lay_out_in_int8
@@ -31,14 +31,16 @@ def check_precision(precision: str, device: torch.device) -> None:
     require(precision in PRECISIONS, "precision", must=f"one of {', '.join(PRECISIONS)}", value=precision)
     is_cpu = device.type == "cpu"
     if precision == "int8" and not is_cpu:
-        raise ModelError("`precision` must be fp32, bf16 or fp16 on a GPU, but is 'int8' instead: use it with device cpu")
+        raise ModelError(
+            "`precision` must be fp32, bf16 or fp16 on a GPU, but is 'int8' instead: use it with device cpu"
+        )
     if precision in _HALF and is_cpu:
         raise ModelError(
             f"`precision` must be fp32 or int8 on a CPU, but is {precision!r} instead: half precision is for a GPU"
         )
     if precision == "bf16" and not torch.cuda.is_bf16_supported():
         raise ModelError("`precision` must be fp32 or fp16 on this GPU, but is 'bf16' instead, which it does not have")
-    if precision == "int8" and not has_int8_kernels():
+    if precision == "int8" and Kernels.find() is None:
         raise ModelError(
             f"`precision` must be fp32 here, but is 'int8' instead, for which torch {torch.__version__} has no kernels "
             "on this machine"
@@ -51,5 +53,7 @@ def converted(model: _Model, precision: str) -> _Model:
     In fp32 the model stays as it is.
     """
     if precision == "int8":
-        lay_out_in_int8(model)
+        kernels = Kernels.find()
+        assert kernels is not None  # checked before
+        lay_out_in_int8(model, kernels)
     return model.to(_HALF[precision]) if precision in _HALF else model

@@ -13,7 +13,7 @@ import torch
 
 from ...alignment.teacher_forcing import check_heads
 from ...checks import require
-from ...generation.packing import lay_out_for_decoding
+from ...generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ...inputs import AudioSource, Recording, SpeechTokens
 from ...inputs.streams import NamedStream
 from ...maps import SPEECH_METHODS
@@ -55,6 +55,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         tokenizer = tokenizer_of(bundle)
         super().__init__(bundle, model, device=device, precision=precision)
         decoder = model.config.decoder
+        lay_out_for_reading(model.encoder)
         lay_out_for_decoding(model.decoder)
         heads = bundle.decoding.get("alignment_heads")
         self._speech = SpeechModel(
