@@ -157,7 +157,8 @@ class FusedProduct:
         """Return the product of `x` and the transposed weight, plus the bias."""
         if not x.numel():
             return x.new_empty(*x.shape[:-1], self._outputs)
-        return _multiply_fused(x, self._packed, self._is_narrow)  # type: ignore[no-any-return]
+        rows = x if x.ndim > 1 else x[None]
+        return _multiply_fused(rows, self._packed, self._is_narrow).view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
 
 
 _multiply_fused = torch.ops.quantized.linear_dynamic.default

@@ -99,7 +99,7 @@ class PackedWeight:
         ):
             return F.linear(x, weight, bias)
         if self._half is not None:
-            return _multiply_half(x, self._half) if x.numel() else F.linear(x, weight, bias)  # type: ignore[no-any-return]
+            return _multiply_half(x, self._half) if x.numel() and x.ndim > 1 else F.linear(x, weight, bias)  # type: ignore[no-any-return]
         rows = x.numel() // x.shape[-1]
         if rows == 1:
             return self._multiply_one(x, bias)
