@@ -27,7 +27,9 @@ CLUSTERS = {
     "line end": ["a", "\r\n", "b"],
     "han": ["\u6f22", "\u5b57"],
 }
-PARTS = sorted({character for found in CLUSTERS.values() for whole in found for character in whole} | set(" ab.,\u0661\u0600"))
+PARTS = sorted(
+    {character for found in CLUSTERS.values() for whole in found for character in whole} | set(" ab.,\u0661\u0600")
+)
 TEXTS = st.text(st.one_of(st.sampled_from(PARTS), st.characters(exclude_categories=("Cs",))), max_size=11)
 
 
@@ -58,7 +60,9 @@ class Characters(Tokenizer):
         return b"".join(self._pieces[i] for i in ids).decode(errors="replace")
 
 
-@given(TEXTS.map(lambda text: text.replace("\ufffd", "")), st.booleans(), st.sampled_from(["en", "hi", "zh", "th", "ko"]))
+@given(
+    TEXTS.map(lambda text: text.replace("\ufffd", "")), st.booleans(), st.sampled_from(["en", "hi", "zh", "th", "ko"])
+)
 @settings(max_examples=300, deadline=None)
 def test_no_word_begins_or_ends_within_a_cluster(text, in_bytes, language):
     tokenizer = Characters(text, in_bytes=in_bytes)
