@@ -26,8 +26,7 @@ STEP_SECONDS = 0.01
 
 _CHANCE = 1e-3  # attention that any frame may have: one row without a peak does not bend the whole path
 _LEAST_SECONDS = 0.04  # from the onset of a word to its end
-import os
-_LEAST_OF_LETTER = float(os.environ.get('LL','0.02'))
+_LEAST_OF_LETTER = 0.02  # seconds: nobody speaks faster
 _SMOOTH_STEPS = 5  # over which the attention to a word's end is averaged
 
 

@@ -7,7 +7,7 @@ edge of the sound, where one is that near. What counts as silence is decided at 
 recording may begin with digital silence, noise may set in with a call, and music may play behind a part of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -24,8 +24,13 @@ FORWARD_SECONDS = 0.5
 PAUSE_SECONDS = 0.1
 """The shortest silence between two words that counts as a pause, in seconds: shorter ones are stops, as before a t."""
 
+STOP_SECONDS = 0.05
+"""The shortest silence that separates two words where attention does not tell of an end, in seconds."""
+
 CONTIGUOUS_SECONDS = 0.12
 """Where no pause is heard, a gap between two words that is shorter than this (seconds) belongs to the first."""
+
+_SAME = 0.03  # seconds: with less between an end and the next start, nothing tells where a pause would begin
 
 LEAST_SECONDS = 0.04
 """A word keeps at least this much time, in seconds."""
@@ -36,14 +41,13 @@ _BANDS, _LOWEST_HZ = 12, 100.0  # evenly spaced on the mel scale; hum and rumble
 _DYNAMIC_RANGE = 50.0  # decibels below the loud parts: anything quieter counts as equally silent
 _MARGIN = 4.0  # decibels above its level that the background may reach by chance
 _SPEECH = 1.0  # decibels above that margin, averaged over the bands: anything louder is no pause
+_QUIET_PERCENT = 20  # the loudest of this share of the steps, the quietest ones, is the background level
+_USUAL_PERCENT = 10
+_NOTHING = -95.0  # decibels (0 is full scale): anything quieter is digital silence, which is no background
 _DEPTH = 8.0  # decibels that a pause lies below the sound beside it, or what is there is no pause
 
 # where the background beside an edge is measured
 _BESIDE_STEPS, _NEXT_TO_STEPS = 30, 5  # at most so many steps on the silent side; so many at the edge are left out
-import os
-
-BG = float(os.environ.get("BG", "20"))
-BGE = float(os.environ.get("BGE", "20"))
 _LEAST_STEPS = 8  # fewer tell nothing: then the background is that of the quietest steps
 _QUIETEST_STEPS = 4
 _CLICK_STEPS = 3  # a sound shorter than this within silence is a click
@@ -55,6 +59,7 @@ def exclude_pauses(
     *,
     rate: int,
     reach: float = REACH_SECONDS,
+    ends_known: bool = True,
 ) -> list[tuple[float, float]]:
     """Move the starts and ends of words to the edges of the sound, and exclude the pauses between words.
 
@@ -63,6 +68,8 @@ def exclude_pauses(
         samples: The recording, mono, from time 0 on.
         rate: Sampling rate in Hz.
         reach: How far a start or an end may move from within sound to an edge of it, in seconds.
+        ends_known: Whether the ends say something of their own, or each is the next word's start. If so, the longest
+            silence from the onset of a word to the next separates the two.
 
     Returns:
         As many spans, in order and without overlap. An edge stays where it is where no silence is near, or none that
@@ -77,6 +84,13 @@ def exclude_pauses(
         high = starts[i + 1] if i + 1 < len(spans) else sound.seconds
         end = ends[i - 1] if i else None
         start = starts[i] if i < len(spans) else None
+        if end is not None and not ends_known:
+            pause = sound.longest_silence(low, high - LEAST_SECONDS if start is None else min(high, start + reach))
+            if pause is not None:
+                ends[i - 1] = pause[0]
+                if start is not None:
+                    starts[i] = pause[1]
+                continue
         new_end, new_start = sound.edges(end, start, low=low, high=high - LEAST_SECONDS, reach=reach)
         if end is None or start is None:
             if start is not None:
@@ -98,7 +112,8 @@ class _Sound:
 
     def __init__(self, bands: np.ndarray, total: np.ndarray, seconds: float) -> None:
         self._bands, self._total, self.seconds = bands, total, seconds  # (k, b) and (k,) in decibels
-        self._usual = np.percentile(bands, 10, axis=0)
+        self._sounds = total > _NOTHING
+        self._usual = self._level(slice(None), _USUAL_PERCENT)
 
     @classmethod
     def of(cls, samples: Float[np.ndarray, " t"], *, rate: int) -> "_Sound":
@@ -106,6 +121,19 @@ class _Sound:
         bands = 10 * np.log10(np.maximum(_by_band(power, rate=rate), 1e-12))  # (k, b)
         bands = np.maximum(bands, np.percentile(bands.max(axis=1), 95) - _DYNAMIC_RANGE)
         return cls(bands, 10 * np.log10(np.maximum(power.mean(axis=1), 1e-12)), len(samples) / rate)
+
+    def longest_silence(self, low: float, high: float) -> tuple[float, float] | None:
+        """Return the longest silence between two times in seconds; None if all are short."""
+        first, last = _step(low, len(self._bands)), _step(high, len(self._bands))
+        if self._usual is None or last <= first:
+            return None
+        silent = self._silent(first, last, self._usual)
+        runs = np.flatnonzero(np.diff(silent, prepend=False, append=False)).reshape(-1, 2)
+        if not len(runs):
+            return None
+        begin, stop = runs[int((runs[:, 1] - runs[:, 0]).argmax())]
+        found = (first + max(begin - 1, 0)) * STEP_SECONDS, (first + stop + 1) * STEP_SECONDS
+        return (float(found[0]), min(float(found[1]), high)) if found[1] - found[0] >= STOP_SECONDS else None
 
     def edges(
         self, end: float | None, start: float | None, *, low: float, high: float, reach: float
@@ -118,8 +146,8 @@ class _Sound:
         """
         steps = len(self._bands)
         given = (0.0 if end is None else end, self.seconds if start is None else start)
-        is_one = end is not None and given[1] - end < float(__import__('os').environ.get('ONE','0.12'))  # nothing tells where a pause begins
-        first = _step(low if end is None or is_one else max(low, end - reach), steps)
+        is_one = end is not None and given[1] - end < _SAME  # nothing tells where a pause begins
+        first = _step(low, steps)
         last = steps if start is None else _step(min(high, start + FORWARD_SECONDS), steps)
         if last - first <= _QUIETEST_STEPS:
             return given
@@ -130,29 +158,40 @@ class _Sound:
         beside, next_to = _BESIDE_STEPS, _NEXT_TO_STEPS
         if start is not None or is_one:
             at = _step(given[1], steps)
-            for background in (self._usual, self._background(at - beside, at - next_to, first, last, BG)):
+            for background in self._backgrounds(at - beside, at - next_to, first, last):
                 silent = self._silent(first, last, background)
                 if start is not None:
                     new_start = _start_of_sound(silent, first, start, reach=reach)
                     new_start = start if new_start == start else max(low, min(new_start, high))
                 if is_one:
                     new_end = max(low, min(new_start, _start_of_silence(silent, first, new_start)))
-                if (new_end, new_start) != given:
+                if new_start - new_end >= PAUSE_SECONDS if is_one else new_start != start:
                     break
         if end is not None and not is_one:
             behind = _step(end, steps) + next_to + 1
             until = min(behind + beside, steps if start is None else _step(start, steps) - next_to + 1)
-            for background in (self._usual, self._background(behind, until, first, last, BGE)):
+            for background in self._backgrounds(behind, until, first, last):
                 new_end = max(low, _end_of_sound(self._silent(first, last, background), first, end, reach=reach))
                 if new_end != end:
                     break
         return new_end, new_start
 
-    def _background(self, begin: int, stop: int, first: int, last: int, pc: float = 20) -> Float64[np.ndarray, " b"]:
+    def _level(self, part: slice, percent: float = _QUIET_PERCENT) -> Float64[np.ndarray, " b"] | None:
+        """Return the level of each band in the quiet steps of a part, without steps of digital silence; None if few."""
+        bands = self._bands[part][self._sounds[part]]
+        return None if len(bands) < _LEAST_STEPS else np.asarray(np.percentile(bands, percent, axis=0))
+
+    def _backgrounds(self, begin: int, stop: int, first: int, last: int) -> Iterator[Float64[np.ndarray, " b"]]:
+        """Return the usual background of the recording, and that from `begin` to `stop`, which may be louder."""
+        if self._usual is not None:
+            yield self._usual
+        yield self._background(begin, stop, first, last)
+
+    def _background(self, begin: int, stop: int, first: int, last: int) -> Float64[np.ndarray, " b"]:
         """Return the level of each band from `begin` to `stop`, or in the quietest steps of `first` to `last`."""
-        begin, stop = max(first, begin), min(stop, len(self._bands))
-        if stop - begin >= _LEAST_STEPS:
-            return np.asarray(np.percentile(self._bands[begin:stop], pc, axis=0))
+        found = self._level(slice(max(first, begin), max(0, stop)))
+        if found is not None:
+            return found
         level = np.convolve(self._bands[first:last].mean(axis=1), np.ones(_QUIETEST_STEPS), mode="valid")
         quietest = first + int(level.argmin())
         return np.asarray(self._bands[quietest : quietest + _QUIETEST_STEPS].mean(axis=0))

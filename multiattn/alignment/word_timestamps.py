@@ -186,7 +186,13 @@ def _by_onsets(
         (start, onsets.word_end(last + 1, after=start, before=following))
         for (_, last), start, following in zip(sounding, starts, [*starts[1:], seconds], strict=True)
     ]
-    spans = exclude_pauses(spans, samples.cpu().numpy(), rate=rate, reach=REACH_FRAMES * frame_seconds)
+    spans = exclude_pauses(
+        spans,
+        samples.cpu().numpy(),
+        rate=rate,
+        reach=REACH_FRAMES * frame_seconds,
+        ends_known=onsets.ends is not None,
+    )
     timed = [word._replace(start=start, end=end) for word, (start, end) in zip(timed, spans, strict=True)]
     return with_min_duration(_plausible(timed), LEAST_SECONDS, end=seconds)
 
