@@ -41,6 +41,9 @@ KINDS_APART = 0.055
 """Heads attend so far apart (seconds) only if they are of two kinds."""
 
 
+_JITTER = 0.01  # seconds: less is no step
+
+
 class OnsetHead(NamedTuple):
     """A head that attends to one place at a fixed distance from where each token begins."""
 
@@ -100,7 +103,7 @@ def score(found: Peaks) -> float:
     if not len(found.share):
         return 0.0
     steps = np.diff(found.seconds)
-    order = float(np.mean(steps > -0.01) - np.mean(steps < -0.01)) if len(steps) else 1.0  # jitter is no step back
+    order = float(np.mean(steps > _JITTER) - np.mean(steps < -_JITTER)) if len(steps) else 1.0
     return max(order, 0.0) * float(found.share.mean())
 
 

@@ -27,6 +27,9 @@ PAUSE_SECONDS = 0.1
 STOP_SECONDS = 0.05
 """The shortest silence that separates two words where attention does not tell of an end, in seconds."""
 
+LONG_SECONDS = 0.2
+"""No word has a silence of this length in it, in seconds."""
+
 CONTIGUOUS_SECONDS = 0.12
 """Where no pause is heard, a gap between two words that is shorter than this (seconds) belongs to the first."""
 
@@ -41,8 +44,8 @@ _BANDS, _LOWEST_HZ = 12, 100.0  # evenly spaced on the mel scale; hum and rumble
 _DYNAMIC_RANGE = 50.0  # decibels below the loud parts: anything quieter counts as equally silent
 _MARGIN = 4.0  # decibels above its level that the background may reach by chance
 _SPEECH = 1.0  # decibels above that margin, averaged over the bands: anything louder is no pause
-_QUIET_PERCENT = 20  # the loudest of this share of the steps, the quietest ones, is the background level
-_USUAL_PERCENT = 10
+_QUIET_PERCENT = 20.0  # the loudest of this share of the steps, the quietest ones, is the background level
+_USUAL_PERCENT = 10.0
 _NOTHING = -95.0  # decibels (0 is full scale): anything quieter is digital silence, which is no background
 _DEPTH = 8.0  # decibels that a pause lies below the sound beside it, or what is there is no pause
 
@@ -85,7 +88,9 @@ def exclude_pauses(
         end = ends[i - 1] if i else None
         start = starts[i] if i < len(spans) else None
         if end is not None and not ends_known:
-            pause = sound.longest_silence(low, high - LEAST_SECONDS if start is None else min(high, start + reach))
+            latest = sound.seconds if start is None else start
+            until = min(high - LEAST_SECONDS, latest + FORWARD_SECONDS)
+            pause = sound.longest_silence(low, until, begin=latest + reach)
             if pause is not None:
                 ends[i - 1] = pause[0]
                 if start is not None:
@@ -101,9 +106,10 @@ def exclude_pauses(
             ends[i - 1], starts[i] = new_end, new_start
         elif start - end < CONTIGUOUS_SECONDS:
             ends[i - 1] = start
+    limits = [*starts[1:], sound.seconds]
     return [
-        (start, max(start, min(end, following)))
-        for start, end, following in zip(starts, ends, [*starts[1:], sound.seconds], strict=True)
+        sound.without_pause(start, max(start, min(end, limit)))
+        for start, end, limit in zip(starts, ends, limits, strict=True)
     ]
 
 
@@ -113,7 +119,10 @@ class _Sound:
     def __init__(self, bands: np.ndarray, total: np.ndarray, seconds: float) -> None:
         self._bands, self._total, self.seconds = bands, total, seconds  # (k, b) and (k,) in decibels
         self._sounds = total > _NOTHING
-        self._usual = self._level(slice(None), _USUAL_PERCENT)
+        # of the whole recording: with digital silence, where there is some, and without; the lower one comes first
+        loud, quiet = np.percentile(bands, 95, axis=0), np.percentile(bands, _USUAL_PERCENT, axis=0)
+        usual = [quiet, *([] if self._sounds.all() else [self._level(slice(None), _USUAL_PERCENT)])]
+        self._usual = [one for one in usual if one is not None and (loud - one).mean() > _DEPTH]
 
     @classmethod
     def of(cls, samples: Float[np.ndarray, " t"], *, rate: int) -> "_Sound":
@@ -122,18 +131,27 @@ class _Sound:
         bands = np.maximum(bands, np.percentile(bands.max(axis=1), 95) - _DYNAMIC_RANGE)
         return cls(bands, 10 * np.log10(np.maximum(power.mean(axis=1), 1e-12)), len(samples) / rate)
 
-    def longest_silence(self, low: float, high: float) -> tuple[float, float] | None:
-        """Return the longest silence between two times in seconds; None if all are short."""
+    def longest_silence(self, low: float, high: float, *, begin: float = np.inf) -> tuple[float, float] | None:
+        """Return the longest silence between two times in seconds that begins before a third; None if all are short."""
         first, last = _step(low, len(self._bands)), _step(high, len(self._bands))
-        if self._usual is None or last <= first:
+        if last <= first:
             return None
-        silent = self._silent(first, last, self._usual)
-        runs = np.flatnonzero(np.diff(silent, prepend=False, append=False)).reshape(-1, 2)
-        if not len(runs):
-            return None
-        begin, stop = runs[int((runs[:, 1] - runs[:, 0]).argmax())]
-        found = (first + max(begin - 1, 0)) * STEP_SECONDS, (first + stop + 1) * STEP_SECONDS
-        return (float(found[0]), min(float(found[1]), high)) if found[1] - found[0] >= STOP_SECONDS else None
+        for background in self._usual:
+            silent = self._silent(first, last, background)
+            runs = np.flatnonzero(np.diff(silent, prepend=False, append=False)).reshape(-1, 2)
+            early = [run for run in runs if (first + run[0]) * STEP_SECONDS < begin]
+            start, stop = max(early, key=lambda run: run[1] - run[0], default=(0, 0))
+            found = (first + max(start - 1, 0)) * STEP_SECONDS, min((first + stop + 1) * STEP_SECONDS, high)
+            if stop > start and found[1] - found[0] >= STOP_SECONDS:
+                return float(found[0]), float(found[1])
+        return None
+
+    def without_pause(self, start: float, end: float) -> tuple[float, float]:
+        """Return what a word from `start` to `end` is without a long silence in it: the part before that, if any."""
+        pause = self.longest_silence(start, end) if end - start > LONG_SECONDS else None
+        if pause is None or pause[1] - pause[0] < LONG_SECONDS:
+            return start, end
+        return (start, pause[0]) if pause[0] - start >= LEAST_SECONDS else (min(pause[1], end), end)
 
     def edges(
         self, end: float | None, start: float | None, *, low: float, high: float, reach: float
@@ -152,7 +170,7 @@ class _Sound:
         if last - first <= _QUIETEST_STEPS:
             return given
         around = self._total[max(0, first - _BESIDE_STEPS) : last + _BESIDE_STEPS]
-        if np.percentile(around, 90) - self._total[first:last].min() <= _DEPTH:
+        if np.percentile(around, 90) - np.sort(self._total[first:last])[_QUIETEST_STEPS - 1] <= _DEPTH:
             return given
         new_end, new_start = given
         beside, next_to = _BESIDE_STEPS, _NEXT_TO_STEPS
@@ -176,20 +194,22 @@ class _Sound:
                     break
         return new_end, new_start
 
-    def _level(self, part: slice, percent: float = _QUIET_PERCENT) -> Float64[np.ndarray, " b"] | None:
+    def _level(self, part: slice, percent: float) -> Float64[np.ndarray, " b"] | None:
         """Return the level of each band in the quiet steps of a part, without steps of digital silence; None if few."""
         bands = self._bands[part][self._sounds[part]]
         return None if len(bands) < _LEAST_STEPS else np.asarray(np.percentile(bands, percent, axis=0))
 
     def _backgrounds(self, begin: int, stop: int, first: int, last: int) -> Iterator[Float64[np.ndarray, " b"]]:
         """Return the usual background of the recording, and that from `begin` to `stop`, which may be louder."""
-        if self._usual is not None:
-            yield self._usual
-        yield self._background(begin, stop, first, last)
+        yield from self._usual
+        beside = self._background(begin, stop, first, last)
+        around = self._bands[max(0, first - _BESIDE_STEPS) : last + _BESIDE_STEPS]
+        if (np.percentile(around, 90, axis=0) - beside).mean() > _DEPTH:
+            yield beside
 
     def _background(self, begin: int, stop: int, first: int, last: int) -> Float64[np.ndarray, " b"]:
         """Return the level of each band from `begin` to `stop`, or in the quietest steps of `first` to `last`."""
-        found = self._level(slice(max(first, begin), max(0, stop)))
+        found = self._level(slice(max(first, begin), max(0, stop)), _QUIET_PERCENT)
         if found is not None:
             return found
         level = np.convolve(self._bands[first:last].mean(axis=1), np.ones(_QUIETEST_STEPS), mode="valid")
@@ -223,7 +243,7 @@ def _start_of_sound(silent: np.ndarray, first: int, start: float, *, reach: floa
         found = (first + at + following[0] + 1) * STEP_SECONDS if len(following) else start
         return float(found) if found <= start + FORWARD_SECONDS else start
     before = np.flatnonzero(silent[:at])
-    is_near = len(before) and (at - before[-1]) * STEP_SECONDS <= reach
+    is_near = len(before) and at - before[-1] <= round(reach / STEP_SECONDS) + 1
     return float((first + before[-1] + 2) * STEP_SECONDS) if is_near else start
 
 
@@ -243,7 +263,7 @@ def _end_of_sound(silent: np.ndarray, first: int, end: float, *, reach: float) -
         before = np.flatnonzero(~silent[: at + 1])
         return float((first + before[-1]) * STEP_SECONDS) if len(before) else end
     following = np.flatnonzero(silent[at:])
-    is_near = len(following) and following[0] * STEP_SECONDS <= reach
+    is_near = len(following) and following[0] <= round(reach / STEP_SECONDS) + 1
     return float((first + at + following[0] - 1) * STEP_SECONDS) if is_near else end
 
 
