@@ -2,8 +2,8 @@
 
 A cluster may be many code points long: a word, a line or a label that ends within one shows half a character.
 
-Source: Unicode Standard Annex 29, section 3.1, by the character categories of Python's `unicodedata`. Where these cannot
-tell, two characters stay together: no cluster is ever split, but a few are joined.
+Source: Unicode Standard Annex 29, section 3.1, by the character categories of Python's `unicodedata`. Where these
+cannot tell, two characters stay together: no cluster is ever split, but a few are joined.
 """
 
 import unicodedata
@@ -77,7 +77,7 @@ def _is_picture(character: str) -> bool:
 
 
 def _is_one_syllable(before: str, after: str) -> bool:
-    """Tell whether two characters are of the same Hangul syllable: leading consonants, then vowels, then trailing ones."""
+    """Tell whether two characters are of one Hangul syllable: leading consonants, vowels, trailing consonants."""
     first, second = _hangul(before), _hangul(after)
     return (
         (first == "L" and second in ("L", "V", "LV", "LVT"))

@@ -24,7 +24,7 @@ LEAST_SHARE = 0.55
 """An onset head scores at least this share of the best head's score: order of the tokens x attention to one place."""
 
 MOST_SPREAD = 0.035
-"""How far a head's distance from the best head may vary from word to word (seconds; 1.48 times the median deviation)."""
+"""How far a head's distance from another may vary from word to word (seconds; 1.48 times the median deviation)."""
 
 MOST_HEADS = 8
 """Heads that are compared, the best by score."""
@@ -99,7 +99,7 @@ def peaks(weights: Float[np.ndarray, "n m"], *, frame_seconds: float) -> Peaks:
 
 
 def score(found: Peaks) -> float:
-    """Rate a head by the order of the places it attends to, token by token, and by how sharp its attention is: 0 to 1."""
+    """Rate a head by the order of the places it attends to and by how sharp its attention is: 0 to 1."""
     if not len(found.share):
         return 0.0
     steps = np.diff(found.seconds)
@@ -121,21 +121,27 @@ def choose_onset_heads(
         heads; otherwise there are none. The lags are relative to the earliest, whose lag is that of its kind.
     """
     scored = sorted(((float(np.mean([score(one) for one in found])), head) for head, found in of_heads.items()))[::-1]
-    best = scored[0][1]
-    chosen: list[OnsetHead] = []
-    for value, (layer, head) in scored[:MOST_HEADS]:
-        if value < LEAST_SHARE * scored[0][0]:
-            break
-        distance = np.concatenate(
-            [
-                (own.seconds - other.seconds)[list(some) or slice(None)]
-                for own, other, some in zip(of_heads[layer, head], of_heads[best], rows, strict=True)
-            ]
+    places = {
+        head: np.concatenate(
+            [one.seconds[list(some) or slice(None)] for one, some in zip(of_heads[head], rows, strict=True)]
         )
-        lag = float(np.median(distance))
-        if 1.48 * np.median(np.abs(distance - lag)) <= MOST_SPREAD:
-            chosen.append(OnsetHead(layer, head, lag, max(value, 1e-6)))
+        for value, head in scored[:MOST_HEADS]
+        if value >= LEAST_SHARE * scored[0][0]
+    }
+    groups = [_keeping_distance(places, best, dict((head, value) for value, head in scored)) for best in places]
+    chosen = max(groups, key=lambda group: sum(one.weight for one in group))  # the most that agree with each other
     lags = [one.lag for one in chosen]
     has_boundary = max(lags) - min(lags) > KINDS_APART
     first = min(lags) - BOUNDARY_LAG if has_boundary else float(np.median(lags)) - INSIDE_LAG
     return tuple(sorted((one._replace(lag=one.lag - first) for one in chosen), key=lambda one: one.lag))
+
+
+def _keeping_distance(places: Mapping[Head, np.ndarray], best: Head, scores: Mapping[Head, float]) -> list[OnsetHead]:
+    """Return the heads that attend at a fixed distance from `best`, with that distance as their lag."""
+    found = []
+    for head, seconds in places.items():
+        distance = seconds - places[best]
+        lag = float(np.median(distance))
+        if 1.48 * np.median(np.abs(distance - lag)) <= MOST_SPREAD:
+            found.append(OnsetHead(*head, lag, max(scores[head], 1e-6)))
+    return found

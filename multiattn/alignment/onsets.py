@@ -44,9 +44,9 @@ class TokenOnsets:
     """The log-probability of each token of the text; None where they were not requested."""
 
     def word_end(self, following: int, *, after: float, before: float) -> float:
-        """Return the end, in seconds, that boundary heads mark for the word before token `following`, between two onsets.
+        """Return the end, in seconds, of the word before token `following`, between two onsets.
 
-        Without such heads the word lasts until the next onset.
+        Without boundary heads, which mark it, the word lasts until the next onset.
         """
         if self.ends is None:
             return before
@@ -60,7 +60,7 @@ class TokenOnsets:
 
 def known_onset_heads(heads: Sequence[Head] | None) -> tuple[OnsetHead, ...] | None:
     """Return the onset heads of the published model that has these alignment heads; None if there is no such model."""
-    return None if heads is None else KNOWN.get(frozenset(map(tuple, heads)))  # type: ignore[arg-type]
+    return None if heads is None else KNOWN.get(frozenset(heads))
 
 
 def token_onsets(
@@ -86,7 +86,8 @@ def token_onsets(
         prompt_lengths: Of each transcript.
         frames: Of each transcript.
         frame_seconds: Time from one encoder frame to the next, in seconds.
-        onset_heads: The model's; None: they are found in each transcript among the heads of the later half of the layers.
+        onset_heads: The model's; None: they are found in each transcript, among the heads of the later half of the
+            layers.
         scored: Whether the log-probabilities are wanted, which needs the logits of the whole vocabulary.
         special_ids: Tokens that no text consists of, which `log_probs` counts as impossible.
 

@@ -30,10 +30,11 @@ STOP_SECONDS = 0.05
 LONG_SECONDS = 0.2
 """No word has a silence of this length in it, in seconds."""
 
+SAME_SECONDS = 0.03
+"""With less than this (seconds) between an end and the next start, nothing tells where a pause would begin."""
+
 CONTIGUOUS_SECONDS = 0.12
 """Where no pause is heard, a gap between two words that is shorter than this (seconds) belongs to the first."""
-
-_SAME = 0.03  # seconds: with less between an end and the next start, nothing tells where a pause would begin
 
 LEAST_SECONDS = 0.04
 """A word keeps at least this much time, in seconds."""
@@ -44,8 +45,8 @@ _BANDS, _LOWEST_HZ = 12, 100.0  # evenly spaced on the mel scale; hum and rumble
 _DYNAMIC_RANGE = 50.0  # decibels below the loud parts: anything quieter counts as equally silent
 _MARGIN = 4.0  # decibels above its level that the background may reach by chance
 _SPEECH = 1.0  # decibels above that margin, averaged over the bands: anything louder is no pause
-_QUIET_PERCENT = 20.0  # the loudest of this share of the steps, the quietest ones, is the background level
-_USUAL_PERCENT = 10.0
+_USUAL_PERCENT = 10.0  # the loudest of this share of a recording's steps, the quietest ones, is its background level
+_QUIET_PERCENT = 20.0  # the same of the steps beside an edge
 _NOTHING = -95.0  # decibels (0 is full scale): anything quieter is digital silence, which is no background
 _DEPTH = 8.0  # decibels that a pause lies below the sound beside it, or what is there is no pause
 
@@ -164,7 +165,7 @@ class _Sound:
         """
         steps = len(self._bands)
         given = (0.0 if end is None else end, self.seconds if start is None else start)
-        is_one = end is not None and given[1] - end < _SAME  # nothing tells where a pause begins
+        is_one = end is not None and given[1] - end < SAME_SECONDS  # nothing tells where a pause begins
         first = _step(low, steps)
         last = steps if start is None else _step(min(high, start + FORWARD_SECONDS), steps)
         if last - first <= _QUIETEST_STEPS:
@@ -173,10 +174,9 @@ class _Sound:
         if np.percentile(around, 90) - np.sort(self._total[first:last])[_QUIETEST_STEPS - 1] <= _DEPTH:
             return given
         new_end, new_start = given
-        beside, next_to = _BESIDE_STEPS, _NEXT_TO_STEPS
         if start is not None or is_one:
             at = _step(given[1], steps)
-            for background in self._backgrounds(at - beside, at - next_to, first, last):
+            for background in self._backgrounds(at - _BESIDE_STEPS, at - _NEXT_TO_STEPS, first, last):
                 silent = self._silent(first, last, background)
                 if start is not None:
                     new_start = _start_of_sound(silent, first, start, reach=reach)
@@ -186,8 +186,8 @@ class _Sound:
                 if new_start - new_end >= PAUSE_SECONDS if is_one else new_start != start:
                     break
         if end is not None and not is_one:
-            behind = _step(end, steps) + next_to + 1
-            until = min(behind + beside, steps if start is None else _step(start, steps) - next_to + 1)
+            behind = _step(end, steps) + _NEXT_TO_STEPS + 1
+            until = min(behind + _BESIDE_STEPS, steps if start is None else _step(start, steps) - _NEXT_TO_STEPS + 1)
             for background in self._backgrounds(behind, until, first, last):
                 new_end = max(low, _end_of_sound(self._silent(first, last, background), first, end, reach=reach))
                 if new_end != end:

@@ -51,7 +51,8 @@ def group_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | Non
 
     A word begins at a token that begins with a space, and at punctuation, so that both are timed: unlike in
     `Tokenizer.words`, a word never depends on the token after it. Numbers and symbols are words like any others. Tokens
-    that only together decode to a character stay together, and so do those of one grapheme cluster. Special tokens and lone spaces belong to no word.
+    that only together decode to a character stay together, and so do those of one grapheme cluster. Special tokens and
+    lone spaces belong to no word.
 
     Args:
         tokenizer: The vocabulary of `ids`.

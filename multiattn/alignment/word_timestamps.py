@@ -31,7 +31,9 @@ REACH_FRAMES = 5
 
 LONGEST_MEDIANS, LONGEST_MEDIAN_SECONDS = 2.0, 0.7
 """At the ends of sentences a word lasts at most this many times the median duration of a word, which counts as at most
-so many seconds; or the same of the median duration of a letter, if that is longer. Source: openai-whisper, timing.py."""
+so many seconds; or the same of the median duration of a letter, if that is longer.
+
+Source: openai-whisper, timing.py."""
 
 SENTENCE_ENDS = ".。!！?？…"
 
