@@ -20,8 +20,10 @@ from ...errors import ModelError
 from ...generation import Generated, GenerationConfig, generate
 from ...generation.ctc import CtcScorer
 from ...generation.logits_processors import TimestampRules
+from ...generation.search import Scorer
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
+from .reach import ReachSpeech
 from .segments import WindowResult, has_no_speech
 
 _LOOP_BYTES = 100
@@ -39,6 +41,7 @@ def decode_windows(
     *,
     previous: Sequence[Sequence[int]] | None = None,
     generator: Generators = None,
+    least_ends: Sequence[float] | None = None,
 ) -> list[WindowResult]:
     """Find the text of each window.
 
@@ -48,6 +51,7 @@ def decode_windows(
         options: How to decode.
         previous: For each window, the tokens of the text before it; None: there are none.
         generator: The source of randomness; needed where `options.temperatures` has one above 0.
+        least_ends: For each window, the earliest time (s) at which its text may end; None: any.
 
     Raises:
         InputError: The model has no token for the language, the task or what else is asked for.
@@ -71,7 +75,13 @@ def decode_windows(
         config = _search(options, temperature, room=speech.model.config.decoder.max_length - max(map(len, short)) - 1)
         some = _select(encoded, left)
         candidates = _generate(
-            speech, some, options, config, [prompts[i] for i in left], _select_generators(generator, left)
+            speech,
+            some,
+            options,
+            config,
+            [prompts[i] for i in left],
+            _select_generators(generator, left),
+            None if least_ends is None else [least_ends[i] for i in left],
         )
         results = [
             _result(speech, texts[0], options, config, temperature, no_speech[i], languages[i])
@@ -175,9 +185,11 @@ def _generate(
     config: GenerationConfig,
     prompts: Sequence[Sequence[int]],
     generator: Generators,
+    least_ends: Sequence[float] | None,
 ) -> list[list[Generated]]:
     """Return the candidate texts of each window, best first."""
-    tokens, scorer, rules = speech.tokens, None, list[TimestampRules]()
+    tokens, rules = speech.tokens, list[TimestampRules]()
+    scorer: Scorer | None = None
     if options.ctc_weight and encoded.ctc_log_probs is not None:
         scorer = CtcScorer(
             encoded.ctc_log_probs,
@@ -197,6 +209,14 @@ def _generate(
                 latest_start=None if latest is None else round(latest / tokens.timestamp_step),
             )
         ]
+        if least_ends is not None:
+            least = torch.tensor([round(end / tokens.timestamp_step) for end in least_ends])
+            scorer = ReachSpeech(
+                least.to(encoded.projected.device),
+                first_timestamp=tokens.first_timestamp,
+                end=tokens.end,
+                inner=scorer,
+            )
     return generate(
         speech.model.decoder,
         encoded.projected,

@@ -10,11 +10,12 @@ from ...errors import InputError
 from ...export.audio_page import LONGEST_SECONDS
 from ...inputs.audio import Recording
 from ..results import Failure
-from .chunked import PendingChunk, transcribe_chunks
+from .chunked import PendingChunk, chunk_rounds
 from .model import SpeechModel
 from .options import SpeechOptions
 from .results import SpeechMap, Transcript
-from .segments import Segment
+from .rounds import Rounds
+from .segments import UNCOVERED, Segment
 from .word_timestamps import WordTimestamper
 
 Segments = Callable[[Recording, WordTimestamper], Iterator[Segment]]
@@ -46,6 +47,7 @@ class TranscriptionJob:
         self._on_segment = on_segment
         self._recording: Recording | None = None
         self._segments: list[Segment] = []
+        self._uncovered: list[tuple[float, float]] = []
         self._error: InputError | None = None
         self.is_read = False
         """Whether all parts of the recording have been read."""
@@ -64,8 +66,11 @@ class TranscriptionJob:
         self.is_read = True
 
     def add(self, segments: Iterable[Segment]) -> None:
-        """Add the next segments."""
+        """Add the next segments, or marks for speech without text."""
         for segment in segments:
+            if UNCOVERED in segment.flags:
+                self._uncovered.append((segment.start, segment.end))
+                continue
             self._segments.append(segment)
             if self._on_segment is not None:
                 self._on_segment(segment)
@@ -95,7 +100,15 @@ class TranscriptionJob:
             maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
         seconds = recording.measure()
         language = self._timestamper.language
-        return Transcript(self._file, tuple(self._segments), seconds, language, maps, damaged=recording.damaged)
+        return Transcript(
+            self._file,
+            tuple(self._segments),
+            seconds,
+            language,
+            maps,
+            damaged=recording.damaged,
+            uncovered=tuple(self._uncovered),
+        )
 
 
 def one_by_one(jobs: Iterable[TranscriptionJob], segments: Segments) -> Iterator[Transcript | Failure]:
@@ -117,28 +130,24 @@ def several_at_once(
     No more recordings are opened than are needed to fill a batch.
     """
     started: deque[TranscriptionJob] = deque()
-    batch: list[tuple[TranscriptionJob, PendingChunk]] = []
+    rounds: Rounds[TranscriptionJob, PendingChunk, Segment] = chunk_rounds(speech, options, batch_size=batch_size)
 
-    def transcribe() -> Iterator[Transcript | Failure]:
-        found = transcribe_chunks(speech, [chunk for _, chunk in batch], options)
-        for (job, _), segments in zip(batch, found, strict=True):
+    def deliver(done: Iterable[tuple[TranscriptionJob, list[Segment]]]) -> Iterator[Transcript | Failure]:
+        for job, segments in done:
             while started[0] is not job:
                 yield started.popleft().result()
             job.pending -= 1
             job.add(segments)
-        batch.clear()
 
     try:
         for job in jobs:
             started.append(job)
             for chunk in job.parts(chunks):
-                batch.append((job, chunk))
                 job.pending += 1
-                if len(batch) == batch_size:
-                    yield from transcribe()
+                yield from deliver(rounds.add(job, chunk))
             while started and started[0].is_read and not started[0].pending:
                 yield started.popleft().result()
-        yield from transcribe()
+        yield from deliver(rounds.finish())
         while started:
             yield started.popleft().result()
     finally:

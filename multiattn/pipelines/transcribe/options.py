@@ -65,6 +65,8 @@ class SpeechOptions:
     max_initial_time: float | None = 1.0
     """The latest time with which a window's text may begin, in seconds from the window's start; None: any."""
 
+    vad: bool = False
+
     ctc_weight: float = 0.0
     """Share of the CTC head in the score of a text, 0 to 1; above 0 for models with such a head."""
 
@@ -197,6 +199,7 @@ def speech_options(
     return SpeechOptions(
         decoding=decoding,
         timestamps=tokens.first_timestamp is not None,
+        vad=tokens.first_timestamp is not None,
         initial_prompt=asked.get("prompt"),
         **{"condition_on_previous": tokens.previous is not None, **given},
     )

@@ -27,7 +27,7 @@ from ...inputs.damage import Damage
 from ...maps import AttentionMap
 from ...writing import write_json, write_text
 from ..results import Result, SavedMap, first_map, probability
-from .segments import Segment
+from .segments import UNCOVERED, Segment
 
 Format = Literal["srt", "vtt", "textgrid", "ctm"]
 
@@ -89,6 +89,10 @@ class Transcript(Result):
     damaged: Damage | None = None
     """What is missing of a damaged recording; silence is in its place where its length is known."""
 
+    uncovered: tuple[tuple[float, float], ...] = ()
+    """Start and end, in seconds, of each part in which somebody speaks, as the voice activity detector hears it, and
+    that no segment covers although it was decoded twice; none without the detector."""
+
     @property
     def text(self) -> str:
         """The text of all segments."""
@@ -105,9 +109,11 @@ class Transcript(Result):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The flags of all segments, each once: what may be wrong with their text. "empty": there are no samples."""
+        """The flags of all segments, each once: what may be wrong with their text. "empty": there are no samples;
+        "uncovered": there is speech that no segment covers."""
         found = [flag for segment in self.segments for flag in segment.flags]
-        return tuple(dict.fromkeys(found if self.duration else ["empty", *found]))
+        found = found if self.duration else ["empty", *found]
+        return tuple(dict.fromkeys([*found, UNCOVERED] if self.uncovered else found))
 
     @property
     def name(self) -> str:
@@ -129,6 +135,8 @@ class Transcript(Result):
             }
             for shown, segment in zip(fields["segments"], self.segments, strict=True)
         ]
+        if self.uncovered:
+            facts["uncovered"] = [{"start": round(start, 3), "end": round(end, 3)} for start, end in self.uncovered]
         return facts | {"words": fields["words"], "flags": list(self.flags)} | self.marks
 
     def formatted(self, kind: Format) -> str:

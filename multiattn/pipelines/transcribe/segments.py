@@ -14,7 +14,15 @@ from ...alignment import SpokenWord, TokenAttention
 from ...attention import ProjectedContext
 from .model import SpeechModel
 from .options import SpeechOptions
+from .pieces import Piece, span_in_recording, word_in_recording
 from .vad import is_silent
+
+
+UNCOVERED = "uncovered"
+"""Flag of a segment without text: somebody speaks there, and no text came of it."""
+
+TOO_HOT = 0.5
+"""Above this temperature a text is too random to rely on."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,17 @@ class DecodedWindow(NamedTuple):
     segments: tuple[Segment, ...] = ()
     """In order; times are seconds of the recording."""
 
+    pieces: tuple[Piece, ...] = ()
+    """The parts of the recording that the window consists of; empty where it is one that begins at `start`."""
+
+    def span(self, start: float, end: float) -> tuple[float, float]:
+        """Return a span of the window (s) as one of the recording."""
+        return span_in_recording(self.pieces, start, end) if self.pieces else (self.start + start, self.start + end)
+
+    def word_span(self, start: float, end: float) -> tuple[float, float]:
+        """Return a word's span in the window (s) as one of the recording, in one piece of it."""
+        return word_in_recording(self.pieces, start, end) if self.pieces else (self.start + start, self.start + end)
+
     @property
     def context(self) -> ProjectedContext:
         """What the decoder attends to, for this window alone."""
@@ -153,17 +172,24 @@ def window_segments(
     """
     if has_no_speech(window.result, options):
         return None
-    cut = cut_by_times(
-        speech, window.result, offset=window.start, duration=duration, to_the_end=to_the_end, limit=limit
-    )
+    offset = 0.0 if window.pieces else window.start
+    cut = cut_by_times(speech, window.result, offset=offset, duration=duration, to_the_end=to_the_end, limit=limit)
     segments = tuple(
-        _flag_silence(segment, window, rate=speech.preprocessing.sample_rate)
+        _placed(_flag_silence(segment, window, offset=offset, rate=speech.preprocessing.sample_rate), window)
         for segment in cut.segments
         if segment.start < segment.end and segment.text.strip()
     )
     if add_words is not None and segments:
         segments = add_words(window._replace(segments=segments))
     return cut._replace(segments=segments)
+
+
+def _placed(segment: Segment, window: DecodedWindow) -> Segment:
+    """Return a segment of a window of several pieces with times of the recording."""
+    if not window.pieces:
+        return segment
+    start, end = window.span(segment.start, segment.end)
+    return replace(segment, start=start, end=end)
 
 
 def words_until(segments: Sequence[Segment], end: float) -> tuple[Segment, ...]:
@@ -244,7 +270,7 @@ def has_no_speech(result: WindowResult, options: SpeechOptions) -> bool:
     return result.no_speech_prob > options.no_speech_threshold and not is_sure
 
 
-def _flag_silence(segment: Segment, window: DecodedWindow, *, rate: int) -> Segment:
-    """Add the flag "silence" if the samples of a segment are silent."""
-    own = window.samples[round((segment.start - window.start) * rate) : round((segment.end - window.start) * rate)]
+def _flag_silence(segment: Segment, window: DecodedWindow, *, offset: float, rate: int) -> Segment:
+    """Add the flag "silence" if the samples of a segment, whose times count from `offset` before them, are silent."""
+    own = window.samples[round((segment.start - offset) * rate) : round((segment.end - offset) * rate)]
     return replace(segment, flags=(*segment.flags, "silence")) if is_silent(own) else segment

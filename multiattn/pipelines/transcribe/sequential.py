@@ -20,11 +20,8 @@ from ...inputs import AudioPreprocessing, Recording
 from .decode import decode_windows, initial_prompt
 from .model import SpeechModel
 from .options import SpeechOptions
-from .segments import AddWords, DecodedWindow, Segment, window_segments, words_until
+from .segments import TOO_HOT, AddWords, DecodedWindow, Segment, window_segments, words_until
 from .vad import is_silent
-
-_TOO_HOT = 0.5
-"""Above this temperature a text is too random for the prompt of the next window."""
 
 
 def transcribe_in_order(
@@ -106,7 +103,7 @@ def _transcribe_window(
     )
     if cut is None:
         return (), after, previous
-    is_doubtful = result.hottest > _TOO_HOT or result.flags
+    is_doubtful = result.hottest > TOO_HOT or result.flags
     if is_doubtful or not options.condition_on_previous:
         previous = []
     else:
