@@ -40,7 +40,16 @@ class Transcribe(Predictor["Transcript"]):
         Column("segments"),
         Column("words"),
     )
-    options = ("language", "task", "prompt", "num_beams")
+    options = (
+        "language",
+        "multilingual",
+        "language_threshold",
+        "vad",
+        "keep_flagged",
+        "task",
+        "prompt",
+        "num_beams",
+    )
     kind = RECORDINGS
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -62,6 +71,12 @@ class Transcribe(Predictor["Transcript"]):
             "words": self.args.words or self.args.format == "ctm",  # a format of words only
             "on_segment": self._write_segment if self.args.format == "text" else None,
         }
+
+    def remark(self, result: "Transcript") -> str | None:
+        """Return how many segments are dropped, or None."""
+        count = len(result.dropped)
+        what = f"{count} segment{'s' if count > 1 else ''}"
+        return f"{result.file}: {what} dropped, where nobody speaks; --keep-flagged keeps them" if count else None
 
     def results(self, jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
         """Make the folder for the results where several are asked for, before the model is loaded."""

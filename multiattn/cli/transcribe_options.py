@@ -22,6 +22,7 @@ from .options import (
     out_file,
     paths_of,
     record_format,
+    share,
 )
 
 _DESCRIPTION = """\
@@ -64,20 +65,24 @@ examples
   multiattn transcribe talk.mp3 --words --format json --maps out/
 
 with --format json, each line is one object ("words" only with --words, "maps"
-only with --maps, "language" only from models for several languages)
+only with --maps, "language" only from models for several languages, its
+probability only where it was detected)
   {{"file": "talk.mp3", "text": "one two", "duration": 2.4, "language": "en",
+   "language_probability": 0.97,
    "segments": [{{"start": 0.0, "end": 2.4, "text": "one two", "score": 0.98,
                  "no_speech": 0.01, "temperature": 0.0, "flags": []}}, ...],
    "words": [{{"word": "one", "start": 0.3, "end": 0.8, "score": 0.99}}, ...],
-   "flags": [], "maps": {{"attention": {{"html": "out/talk.html", "png": ...,
+   "dropped": [], "flags": [], "maps": {{"attention": {{"html": "out/talk.html", "png": ...,
                          "npz": ..., "json": ...}}}}}}
 Times are in seconds. score is the mean probability of the tokens (geometric for
 a segment); no_speech is the probability that there is no speech, null for
 models without it; temperature is above 0 where the most likely text failed a
 check and another one was sampled. flags name what may be wrong: repeats (the
 text repeats itself), stalled (the model's attention did not move on), backwards
-(it moved back in time), silence (there was no sound), empty (the recording has
-no samples at all).
+(it moved back in time), silence (there was no sound), unheard (nobody speaks
+there), empty (the recording has no samples at all). dropped lists the segments
+that were left out: nobody speaks there, or they have a flag and the model says
+itself that there is no speech. A remark says so if the language is uncertain.
 
 {RECORDS.format("file, text, duration, language, flags, segments, words")}
 
@@ -95,7 +100,19 @@ WRITING = (
         "--language",
         "CODE",
         not_empty,
-        "the language spoken, such as en or fr; for models of several languages (default: detected)",
+        "the language spoken, as a code or an English name, such as fr or French; for models of several languages "
+        "(default: detected where somebody speaks)",
+    ),
+    Option(
+        "--multilingual",
+        action="store_true",
+        help="detect the language of every window, for recordings in which it changes; for models of several languages",
+    ),
+    Option(
+        "--language-threshold",
+        "P",
+        share,
+        "say that the language is uncertain where it is less probable than this (default: 0.5)",
     ),
     Option(
         "--task",
@@ -104,6 +121,23 @@ WRITING = (
     ),
 )
 """What is written."""
+
+SPEAKING = (
+    Option(
+        "--vad",
+        choices=("auto", "on", "off"),
+        help="how speech is told from silence, noise and music: on, by a voice activity detector (Silero VAD); off, by "
+        "loudness alone. auto (default) is on for models that write timestamps, such as Whisper, unless the model's "
+        "directory says otherwise",
+    ),
+    Option(
+        "--keep-flagged",
+        action="store_true",
+        help="keep text that the model wrote where nobody speaks, marked with flags; by default it is dropped, and "
+        "listed as such with --format json",
+    ),
+)
+"""What counts as speech."""
 
 STEERING = (
     Option(
@@ -148,6 +182,7 @@ def parser() -> Parser:
         model_of("transcribe"),
         groups={
             "what is written": WRITING,
+            "speech and silence": SPEAKING,
             "steering": STEERING,
             "decoding": DECODING,
             "output": OUTPUT,

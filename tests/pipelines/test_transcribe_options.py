@@ -86,7 +86,7 @@ def test_options_of_speech_are_passed_on() -> None:
     [
         ({"task": "summarize"}, WHISPER, "`task` must be transcribe or translate, but is 'summarize' instead"),
         ({"language": "en"}, PLAIN, r"runs/mine knows one language only: leave `language` \('en'\) out"),
-        ({"language": "de"}, WHISPER, "`language` must be of en, fr, but is 'de' instead"),
+        ({"language": "de"}, WHISPER, "`language` must be of en, fr, or its name, but is 'de' instead"),
         ({"task": "translate"}, PLAIN, "runs/mine cannot translate: `task` must be transcribe"),
         ({"prompt": "x"}, PLAIN, "runs/mine has no token for text that came before: leave `prompt` out"),
         ({"condition_on_previous": True}, PLAIN, "no token for text that came before: leave `condition_on_previous`"),

@@ -17,6 +17,7 @@ from .chunks import chunks_of
 from .coverage import in_pieces, least_end, missed, trimmed, uncovered_speech
 from .decode import decode_windows, initial_prompt
 from .encode import encode_chunks
+from .language import language_of
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
 from .pieces import Chunk
@@ -28,7 +29,7 @@ from .voice import Voice
 _LEAST_REST = 0.1
 """Seconds that the rest of a chunk must have, and must be shorter than the chunk, to be decoded again."""
 
-_LEAST_SPEECH = 0.2
+_LEAST_SPEECH = 0.3
 """Seconds of speech that it must have."""
 
 
@@ -74,14 +75,11 @@ def pending_chunks(
     Raises:
         InputError: The recording is damaged.
     """
-    preprocessing, language = speech.preprocessing, options.language
+    preprocessing, language = speech.preprocessing, language_of(speech, recording, options).code
     voice = Voice(recording.rate) if options.vad else None
     for chunk in chunks_of(recording, voice, longest=preprocessing.max_seconds):
         if len(chunk.samples) < speech.stride * preprocessing.hop:
             continue
-        if language is None and speech.tokens.languages:  # that of the first chunk counts for all
-            length = preprocessing.frames(len(chunk.samples))
-            language = speech.detect_language(preprocessing.features(chunk.samples), length)
         yield PendingChunk(chunk, language, _another(generator), add_words, voice)
 
 
@@ -136,6 +134,32 @@ def transcribe_chunked(
         yield from segments
 
 
+def transcribe_again(
+    speech: SpeechModel,
+    chunk: Chunk,
+    options: SpeechOptions,
+    *,
+    voice: Voice | None,
+    add_words: AddWords | None,
+) -> list[Segment]:
+    """Transcribe speech for which a decode before gave no text; return its segments, and marks where there is none.
+
+    Args:
+        speech: The model.
+        chunk: The speech.
+        options: How to decode.
+        voice: What the voice activity detector hears in the recording.
+        add_words: As in `PendingChunk`.
+    """
+    generator = torch.Generator(speech.device).manual_seed(len(chunk.samples))
+    left, found = [PendingChunk(chunk, options.language, generator, add_words, voice, is_second=True)], list[Segment]()
+    while left:
+        [done] = transcribe_chunks(speech, [left.pop(0)], options)
+        found += done.segments
+        left += done.rest
+    return found
+
+
 def chunk_rounds(speech: SpeechModel, options: SpeechOptions, *, batch_size: int) -> Rounds[Any, PendingChunk, Segment]:
     """Return a queue that transcribes chunks in batches, and again what is left of them."""
     return Rounds(
@@ -180,6 +204,7 @@ def _cut(
             encoded.frames[row],
             result,
             options.task,
+            one.voice,
             pieces=chunk.pieces,
         ),
         options,

@@ -17,6 +17,9 @@ _LEAST_SPEECH = 0.8
 """Seconds of speech without text that are missed: the times that a model writes are not exact, and a breath or a click
 may be heard as speech."""
 
+_LEAST_END = 0.5
+"""Seconds of speech after which a text may not end: less than what is missed, for then all of the chunk is read."""
+
 _CERTAIN = 0.5
 """Steps with at least this probability count as speech that needs a text: the detector's usual threshold."""
 
@@ -33,7 +36,9 @@ _TRIM = 0.1
 def uncovered_speech(voice: Voice, segments: Iterable[Segment], start: float, end: float) -> list[tuple[float, float]]:
     """Return the parts from `start` to `end` in which somebody speaks and that no segment covers, in order."""
     found, at = list[tuple[float, float]](), start
-    spans = sorted((one.start - _SLACK, one.end + _SLACK) for one in segments if one.text.strip())
+    spans = sorted(
+        (one.start - _SLACK, one.end + _SLACK) for one in segments if one.text.strip() and not one.is_dropped
+    )
     for first, last in [*spans, (end, end)]:
         part = _speech_in(voice, at, min(first, end))
         if part is not None:
@@ -80,10 +85,10 @@ def missed(start: float, end: float) -> Segment:
 
 
 def least_end(pieces: Sequence[Piece], voice: Voice | None) -> float:
-    """Return the earliest time (s) in a chunk after which there is not enough speech to be missed; 0 without a voice."""
+    """Return the earliest time (s) in a chunk after which there is hardly any speech; 0 without a voice."""
     if voice is None:
         return 0.0
-    left = _LEAST_SPEECH
+    left = _LEAST_END
     for piece in reversed(pieces):
         first, last = round(piece.start / STEP_SECONDS), round(piece.end / STEP_SECONDS)
         steps = np.cumsum((voice.probabilities[first:last] >= _CERTAIN)[::-1]) * STEP_SECONDS

@@ -7,6 +7,7 @@ text that passes, the best is taken and not the last.
 Notation: b windows, V vocabulary.
 """
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -120,9 +121,13 @@ def _languages_and_silence(
     count, tokens = len(projected), speech.tokens
     languages: list[str | None] = [options.language] * count
     logits = None
-    if tokens.languages and options.language is None:
+    if tokens.languages and (options.language is None or options.multilingual):
         logits = speech.next_token_logits(projected, [[tokens.start]] * count)
-        languages = speech.likeliest_languages(logits)
+        codes, best = list(tokens.languages), speech.languages_of(logits).max(dim=-1)
+        languages = [
+            codes[i] if options.language is None or value > math.log(options.language_threshold) else options.language
+            for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
     if tokens.no_speech is None:
         return languages, [None] * count
     if logits is None or any(map(len, previous)):

@@ -11,6 +11,7 @@ from ...export.audio_page import LONGEST_SECONDS
 from ...inputs.audio import Recording
 from ..results import Failure
 from .chunked import PendingChunk, chunk_rounds
+from .language import longest_language, uncertain
 from .model import SpeechModel
 from .options import SpeechOptions
 from .results import SpeechMap, Transcript
@@ -32,6 +33,7 @@ class TranscriptionJob:
         timestamper: Adds words to its segments, and keeps its maps.
         on_segment: Called with each segment.
         with_maps: Whether maps are asked for.
+        language_threshold: A language less probable than this is said to be uncertain.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class TranscriptionJob:
         *,
         on_segment: Callable[[Segment], None] | None,
         with_maps: bool,
+        language_threshold: float,
     ) -> None:
         self._file, self._open, self._timestamper, self._with_maps = file, open_recording, timestamper, with_maps
-        self._on_segment = on_segment
+        self._on_segment, self._language_threshold = on_segment, language_threshold
         self._recording: Recording | None = None
         self._segments: list[Segment] = []
+        self._dropped: list[Segment] = []
         self._uncovered: list[tuple[float, float]] = []
         self._error: InputError | None = None
         self.is_read = False
@@ -66,10 +70,13 @@ class TranscriptionJob:
         self.is_read = True
 
     def add(self, segments: Iterable[Segment]) -> None:
-        """Add the next segments, or marks for speech without text."""
+        """Add the next segments; those that are dropped, and marks for speech without text, are kept for the result."""
         for segment in segments:
             if UNCOVERED in segment.flags:
                 self._uncovered.append((segment.start, segment.end))
+                continue
+            if segment.is_dropped:
+                self._dropped.append(segment)
                 continue
             self._segments.append(segment)
             if self._on_segment is not None:
@@ -100,13 +107,17 @@ class TranscriptionJob:
             maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
         seconds = recording.measure()
         language = self._timestamper.language
+        is_told = bool(self._segments) or language.probability is not None
         return Transcript(
             self._file,
             tuple(self._segments),
             seconds,
-            language,
+            longest_language(self._segments) or (language.code if is_told else None),
             maps,
             damaged=recording.damaged,
+            remark=uncertain(language, self._language_threshold),
+            language_probability=language.probability,
+            dropped=tuple(self._dropped),
             uncovered=tuple(self._uncovered),
         )
 

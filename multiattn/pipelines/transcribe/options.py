@@ -7,12 +7,13 @@ the decoding functions of this package take.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from ...checks import fits, require
 from ...errors import ModelError
 from ...generation import GenerationConfig
 from ...inputs import SpeechTokens
+from ...inputs.language_names import language_code
 from ...registry import task_spec
 from ..options import check_options
 
@@ -65,10 +66,21 @@ class SpeechOptions:
     max_initial_time: float | None = 1.0
     """The latest time with which a window's text may begin, in seconds from the window's start; None: any."""
 
-    vad: bool = False
-
     ctc_weight: float = 0.0
     """Share of the CTC head in the score of a text, 0 to 1; above 0 for models with such a head."""
+
+    vad: bool = False
+    """Whether a voice activity detector says where somebody speaks; else loudness does."""
+
+    keep_flagged: bool = False
+    """Whether texts that the model wrote where nobody speaks are kept, with their flags."""
+
+    multilingual: bool = False
+    """Whether the language is decided for every window."""
+
+    language_threshold: float = 0.5
+    """A language that is less probable is uncertain; a window's own, with `multilingual`, is then that of the
+    recording."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -99,7 +111,9 @@ class SpeechOptions:
         require(is_share, "ctc_weight", must="a number from 0 to 1", value=self.ctc_weight)
         is_count = type(self.best_of) is int and self.best_of >= 1
         require(is_count, "best_of", must="a whole number of at least 1", value=self.best_of)
-        for name in ("timestamps", "condition_on_previous"):
+        is_share = fits(self.language_threshold, float) and 0 < self.language_threshold <= 1
+        require(is_share, "language_threshold", must="a number above 0, up to 1", value=self.language_threshold)
+        for name in ("timestamps", "condition_on_previous", "vad", "keep_flagged", "multilingual"):
             value = getattr(self, name)
             require(type(value) is bool, name, must="True or False", value=value)
         require(
@@ -110,11 +124,15 @@ class SpeechOptions:
         )
 
 
+_VAD = ("auto", "on", "off")
+
+
 class TranscribeOptions(TypedDict, total=False):
     """How recordings are transcribed. What is left out, or None, is as the model's directory says, or the default."""
 
     language: str | None
-    """Code of the spoken language, such as "en"; by default detected. Only for models of several languages."""
+    """The spoken language, by its code or its English name in any case, such as "en" or "English"; by default detected.
+    Only for models of several languages."""
 
     task: str | None
     """"transcribe", or "translate" to English with models that were trained to. By default "transcribe"."""
@@ -155,6 +173,21 @@ class TranscribeOptions(TypedDict, total=False):
     ctc_weight: float | None
     """Share of the CTC head in the search, 0 to 1; only for models with one. By default 0."""
 
+    multilingual: bool | None
+    """Whether the language is detected for every window; for recordings in which it changes. One that is uncertain
+    there is taken to be that of the recording. By default False."""
+
+    language_threshold: float | None
+    """A detected language that is less probable than this, 0 to 1, is said to be uncertain. By default 0.5."""
+
+    vad: Literal["auto", "on", "off"] | None
+    """What finds the speech: "on", a voice activity detector; "off", loudness alone. "auto", the default, is "on" for
+    models that write times, such as Whisper, and else "off", unless the model's directory says `vad` in `decoding`."""
+
+    keep_flagged: bool | None
+    """Whether texts that the model wrote where nobody speaks stay in the transcript, with their flags; by default
+    False: they are listed in `Transcript.dropped`."""
+
     seed: int | None
     """Seed of sampling, 0 to 2**64 - 1; by default 0: the same recording gives the same text."""
 
@@ -186,6 +219,8 @@ def speech_options(
     check_options(asked, TranscribeOptions)
     if asked.get("ctc_weight") is None:  # a model that was trained with CTC may state the weight of its scores
         asked = TranscribeOptions(**{**asked, "ctc_weight": by_model.get("ctc_weight")})
+    if (language := asked.get("language")) is not None:
+        asked = TranscribeOptions(**{**asked, "language": language_code(language, tokens.languages)})
     _check_possible(asked, tokens, has_ctc=has_ctc, source=source)
     decoding = GenerationConfig.from_decoding(
         by_model,
@@ -196,13 +231,30 @@ def speech_options(
     )
     own = {option.name for option in fields(SpeechOptions)}
     given = {name: _as_floats(value) for name, value in asked.items() if name in own and value is not None}
+    timestamps = tokens.first_timestamp is not None
     return SpeechOptions(
         decoding=decoding,
-        timestamps=tokens.first_timestamp is not None,
-        vad=tokens.first_timestamp is not None,
+        timestamps=timestamps,
         initial_prompt=asked.get("prompt"),
-        **{"condition_on_previous": tokens.previous is not None, **given},
+        **{
+            "condition_on_previous": tokens.previous is not None,
+            **given,
+            "vad": _has_detector(asked.get("vad"), by_model.get("vad"), timestamps=timestamps),
+        },
     )
+
+
+def _has_detector(asked: str | None, by_model: object, *, timestamps: bool) -> bool:
+    """Return whether a voice activity detector is used.
+
+    Raises:
+        ModelError: The option of the caller or of the model's directory is none of auto, on, off.
+    """
+    for value in (asked, by_model):
+        require(value in (None, *_VAD), "vad", must=f"one of {', '.join(_VAD)}", value=value)
+        if value not in (None, "auto"):
+            return value == "on"
+    return timestamps
 
 
 def _check_possible(asked: TranscribeOptions, tokens: SpeechTokens, *, has_ctc: bool, source: str) -> None:
@@ -212,7 +264,9 @@ def _check_possible(asked: TranscribeOptions, tokens: SpeechTokens, *, has_ctc: 
     if language is not None and not tokens.languages:
         raise ModelError(f"{source} knows one language only: leave `language` ({language!r}) out")
     known = language is None or language in tokens.languages
-    require(known, "language", must=f"of {', '.join(sorted(tokens.languages))}", value=language)
+    require(known, "language", must=f"of {', '.join(sorted(tokens.languages))}, or its name", value=language)
+    if asked.get("multilingual") and not tokens.languages:
+        raise ModelError(f"{source} knows one language only: leave `multilingual` out")
     if task == "translate" and (tokens.translate is None or not tokens.languages):
         raise ModelError(f"{source} cannot translate: `task` must be transcribe, or give a model that was trained to")
     for name in ("prompt", "condition_on_previous"):

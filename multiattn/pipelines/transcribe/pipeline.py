@@ -4,7 +4,7 @@ The package's docstring lists the modules that a recording passes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Unpack, overload
@@ -23,6 +23,7 @@ from ..base import Pipeline, chosen_methods, one_or_all, tokenizer_of
 from ..results import Failure
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, one_by_one, several_at_once
+from .language import language_of
 from .model import SpeechModel
 from .options import SpeechOptions, TranscribeOptions, speech_options
 from .results import Transcript
@@ -170,6 +171,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                     self._timestamper(plan),
                     on_segment=on_segment,
                     with_maps=bool(plan.methods),
+                    language_threshold=plan.options.language_threshold,
                 )
 
         if plan.in_order:
@@ -197,7 +199,8 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
 
         def found() -> Iterator[Segment]:
             with self._open(source, rate, strict) as recording:
-                yield from self._segments(recording, self._timestamper(plan), plan)
+                spoken = self._segments(recording, self._timestamper(plan), plan)
+                yield from (segment for segment in spoken if not segment.is_dropped)
 
         return found()
 
@@ -238,12 +241,17 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
 
     def _segments(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[Segment]:
         transcribe = transcribe_in_order if plan.in_order else partial(transcribe_chunked, batch_size=plan.batch_size)
-        return transcribe(self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper)
+        options = self._with_language(recording, timestamper, plan)
+        return transcribe(self._speech, recording, options, generator=self._generator(plan), add_words=timestamper)
 
     def _chunks(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[PendingChunk]:
-        return pending_chunks(
-            self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper
-        )
+        options = self._with_language(recording, timestamper, plan)
+        return pending_chunks(self._speech, recording, options, generator=self._generator(plan), add_words=timestamper)
+
+    def _with_language(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> SpeechOptions:
+        """Return the options with the language of a recording, which its timestamper is told, too."""
+        timestamper.language = language_of(self._speech, recording, plan.options)
+        return replace(plan.options, language=timestamper.language.code)
 
 
 @dataclass(frozen=True)

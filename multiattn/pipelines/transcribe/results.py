@@ -81,13 +81,23 @@ class Transcript(Result):
     """The length of the recording in seconds, as it was decoded; 0 for one without samples."""
 
     language: str | None = None
-    """Code of the language spoken; None for a model of one language, and where nothing is said."""
+    """Code of the language spoken; None for a model of one language, and where nothing is said. Where it was decided
+    for every window, that of the longest time."""
 
     maps: tuple[SpeechMap, ...] = ()
     """For each window with words in turn, one map for each method asked for, in that order."""
 
     damaged: Damage | None = None
     """What is missing of a damaged recording; silence is in its place where its length is known."""
+
+    remark: str | None = None
+    """That the language is uncertain; None for most."""
+
+    language_probability: float | None = None
+    """The model's probability of `language`; None where the language was given, or is None."""
+
+    dropped: tuple[Segment, ...] = ()
+    """In order, the texts that the model wrote where nobody speaks, which are no part of the transcript."""
 
     uncovered: tuple[tuple[float, float], ...] = ()
     """Start and end, in seconds, of each part in which somebody speaks, as the voice activity detector hears it, and
@@ -109,8 +119,10 @@ class Transcript(Result):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The flags of all segments, each once: what may be wrong with their text. "empty": there are no samples;
-        "uncovered": there is speech that no segment covers."""
+        """The flags of all segments, each once: what may be wrong with their text.
+
+        "empty": there are no samples; "uncovered": there is speech that no segment covers.
+        """
         found = [flag for segment in self.segments for flag in segment.flags]
         found = found if self.duration else ["empty", *found]
         return tuple(dict.fromkeys([*found, UNCOVERED] if self.uncovered else found))
@@ -126,18 +138,19 @@ class Transcript(Result):
         facts: dict[str, object] = {"file": self.file, "text": self.text, "duration": round(self.duration, 3)}
         if self.language is not None:
             facts["language"] = self.language
+        if self.language_probability is not None:
+            facts["language_probability"] = round(self.language_probability, 4)
         facts["segments"] = [
-            shown
-            | {
-                "score": round(score_of(segment), 4),
-                "no_speech": None if segment.no_speech_prob is None else round(segment.no_speech_prob, 4),
-                "temperature": segment.temperature,
-            }
-            for shown, segment in zip(fields["segments"], self.segments, strict=True)
+            shown | _facts_of(segment) for shown, segment in zip(fields["segments"], self.segments, strict=True)
         ]
         if self.uncovered:
             facts["uncovered"] = [{"start": round(start, 3), "end": round(end, 3)} for start, end in self.uncovered]
-        return facts | {"words": fields["words"], "flags": list(self.flags)} | self.marks
+        dropped = [
+            {"start": round(one.start, 3), "end": round(one.end, 3), "text": one.text.strip(), "flags": list(one.flags)}
+            | _facts_of(one)
+            for one in self.dropped
+        ]
+        return facts | {"words": fields["words"], "dropped": dropped, "flags": list(self.flags)} | self.marks
 
     def formatted(self, kind: Format) -> str:
         """The transcript as another program reads it.
@@ -210,6 +223,16 @@ def _write_page(
         language=language,
     )
     write_audio_page(path, page, title=title)
+
+
+def _facts_of(segment: Segment) -> dict[str, object]:
+    """What JSON says of a segment beside its time, text and flags."""
+    facts: dict[str, object] = {
+        "score": round(score_of(segment), 4),
+        "no_speech": None if segment.no_speech_prob is None else round(segment.no_speech_prob, 4),
+        "temperature": segment.temperature,
+    }
+    return facts if segment.language is None else facts | {"language": segment.language}
 
 
 def score_of(segment: Segment) -> float:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ...alignment import SpokenWord, TokenAttention
 from ...attention import ProjectedContext
+from .dropped import UNHEARD, covers_speech, is_dropped, is_unheard
 from .model import SpeechModel
 from .options import SpeechOptions
 from .pieces import Piece, span_in_recording, word_in_recording
 from .vad import is_silent
-
+from .voice import Voice
 
 UNCOVERED = "uncovered"
 """Flag of a segment without text: somebody speaks there, and no text came of it."""
@@ -91,6 +92,12 @@ class Segment:
     words: tuple[SpokenWord, ...] = ()
     """Text, start, end and score of each word, if words were asked for."""
 
+    language: str | None = None
+    """Language code of its window; None for a model of one language."""
+
+    is_dropped: bool = False
+    """Whether the text is not part of the transcript, for nobody speaks there."""
+
 
 class DecodedWindow(NamedTuple):
     """A window of a recording with its text."""
@@ -112,6 +119,9 @@ class DecodedWindow(NamedTuple):
 
     result: WindowResult
     task: str
+    voice: Voice | None = None
+    """What the voice activity detector hears in the recording; None where it is off."""
+
     segments: tuple[Segment, ...] = ()
     """In order; times are seconds of the recording."""
 
@@ -159,7 +169,7 @@ def window_segments(
     limit: float,
     add_words: AddWords | None,
 ) -> Cut | None:
-    """Cut a window's text into segments, drop empty ones, flag silent ones, and add words; None if it has no speech.
+    """Cut a window's text into segments, leave empty ones out, flag and mark those where nobody speaks, and add words.
 
     Args:
         speech: The model that wrote the text.
@@ -168,19 +178,25 @@ def window_segments(
         duration: As for `cut_by_times`, like the next two.
         to_the_end: As above.
         limit: As above.
-        add_words: Called with the window and its segments, if there are any.
+        add_words: Called with the window and its segments without those that are dropped, if there are any.
+
+    Returns:
+        The segments; None for a window without speech.
     """
     if has_no_speech(window.result, options):
         return None
     offset = 0.0 if window.pieces else window.start
     cut = cut_by_times(speech, window.result, offset=offset, duration=duration, to_the_end=to_the_end, limit=limit)
     segments = tuple(
-        _placed(_flag_silence(segment, window, offset=offset, rate=speech.preprocessing.sample_rate), window)
+        _flag_nothing(segment, window, offset=offset, rate=speech.preprocessing.sample_rate)
         for segment in cut.segments
         if segment.start < segment.end and segment.text.strip()
     )
-    if add_words is not None and segments:
-        segments = add_words(window._replace(segments=segments))
+    segments = _mark_dropped(segments, window, options, end=window.span(0.0, cut.reached or duration)[1])
+    kept = tuple(segment for segment in segments if not segment.is_dropped)
+    if add_words is not None and kept:
+        with_words = iter(add_words(window._replace(segments=kept)))
+        segments = tuple(segment if segment.is_dropped else next(with_words) for segment in segments)
     return cut._replace(segments=segments)
 
 
@@ -259,6 +275,7 @@ def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: f
         no_speech_prob=result.no_speech_prob,
         temperature=result.temperature,
         flags=result.flags,
+        language=result.language,
     )
 
 
@@ -270,7 +287,31 @@ def has_no_speech(result: WindowResult, options: SpeechOptions) -> bool:
     return result.no_speech_prob > options.no_speech_threshold and not is_sure
 
 
-def _flag_silence(segment: Segment, window: DecodedWindow, *, offset: float, rate: int) -> Segment:
-    """Add the flag "silence" if the samples of a segment, whose times count from `offset` before them, are silent."""
+def _mark_dropped(
+    segments: Sequence[Segment], window: DecodedWindow, options: SpeechOptions, *, end: float
+) -> tuple[Segment, ...]:
+    """Mark the segments that are dropped; `end` is where the text of the window ends, in seconds of the recording."""
+    heard = [(segment.start, segment.end) for segment in segments if UNHEARD not in segment.flags]
+    is_covered = covers_speech(heard, window.voice, start=window.start, end=end)
+    return tuple(
+        replace(segment, is_dropped=is_dropped(segment.flags, segment.no_speech_prob, options, is_covered=is_covered))
+        for segment in segments
+    )
+
+
+def _flag_nothing(segment: Segment, window: DecodedWindow, *, offset: float, rate: int) -> Segment:
+    """Add "silence" if the samples of a segment are silent, and "unheard" if nobody is heard near it.
+
+    Args:
+        segment: Its times count from `offset` before the samples of the window.
+        window: The window.
+        offset: In seconds.
+        rate: Samples a second.
+
+    Returns:
+        The segment with times of the recording.
+    """
     own = window.samples[round((segment.start - offset) * rate) : round((segment.end - offset) * rate)]
-    return replace(segment, flags=(*segment.flags, "silence")) if is_silent(own) else segment
+    placed = _placed(segment, window)
+    found = {"silence": is_silent(own), UNHEARD: is_unheard(placed.start, placed.end, window.voice)}
+    return replace(placed, flags=(*placed.flags, *(name for name, is_so in found.items() if is_so)))

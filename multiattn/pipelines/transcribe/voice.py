@@ -72,9 +72,13 @@ class Voice:
 
     def heard(self, times: np.ndarray) -> Bool[np.ndarray, " m"]:
         """Return whether somebody speaks at each of these times (m,) in seconds; after the last step, nobody does."""
+        return np.asarray(self.at(times) >= HEARD)
+
+    def at(self, times: np.ndarray) -> Float32[np.ndarray, " m"]:
+        """Return the probability at each of these times (m,) in seconds; 0 after the last step."""
         padded = np.append(self.probabilities, np.float32(0))
-        indices = np.minimum((times / STEP_SECONDS).astype(int), len(padded) - 1)
-        return np.asarray(padded[indices] >= HEARD)
+        indices = np.minimum((times / STEP_SECONDS + 1e-6).astype(int), len(padded) - 1)
+        return np.asarray(padded[indices])
 
     def _between(self, start: float, end: float) -> Float32[np.ndarray, " n"]:
         last = None if end == math.inf else math.ceil(max(0.0, end) / STEP_SECONDS - 1e-6)

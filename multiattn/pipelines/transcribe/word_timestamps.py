@@ -12,6 +12,7 @@ from ...alignment import SpokenWord, group_words, word_times
 from ...alignment.teacher_forcing import check_heads
 from ...inputs.text import Word
 from ...maps import AttentionMap, speech_attention, speech_attention_stack
+from .language import Language
 from .model import SpeechModel
 from .pieces import with_pauses
 from .segments import DecodedWindow, Segment
@@ -40,8 +41,8 @@ class WordTimestamper:
 
     def __init__(self, speech: SpeechModel, *, words: bool, methods: Sequence[str] = ()) -> None:
         self._speech, self._words, self._methods = speech, words, methods
-        self.language: str | None = None
-        """Language of the first window with text; None for a model of one language, or before such a window."""
+        self.language = Language(None)
+        """The language of the recording, which whoever decides it puts here."""
         self.maps: list[WindowMap] = []
         """For each window with words in order, one map for each method."""
 
@@ -50,7 +51,6 @@ class WordTimestamper:
 
         This takes a decoder pass, unless the attention for the same text is known from loop detection.
         """
-        self.language = self.language or window.result.language
         if not self._words:
             return window.segments
         speech, language = self._speech, window.result.language
