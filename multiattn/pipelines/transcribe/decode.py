@@ -173,7 +173,7 @@ def _select(encoded: Encoded, indices: Sequence[int]) -> Encoded:
         return encoded
     chosen = torch.tensor(indices, device=encoded.projected.device)
     log_probs = None if encoded.ctc_log_probs is None else encoded.ctc_log_probs[chosen]
-    return Encoded(encoded.projected.select(chosen), [encoded.frames[i] for i in indices], log_probs)
+    return Encoded(encoded.projected.part(chosen), [encoded.frames[i] for i in indices], log_probs)
 
 
 def _select_generators(generator: Generators, indices: Sequence[int]) -> Generators:
@@ -269,16 +269,16 @@ def _detect_loops(
     checked = list(results)
     if speech.heads is None or not long:
         return checked
-    some = _select(encoded, long)
-    attentions = token_attention(
-        speech.model,
-        some.projected,
-        [[*prompts[i], *texts[i]] for i in long],
-        prompt_lengths=[len(prompts[i]) for i in long],
-        frames=some.frames,
-        heads=speech.heads,
-    )
-    for i, attention in zip(long, attentions, strict=True):
+    for i in long:  # one at a time: several at once are not faster on a CPU, and are the peak of the memory
+        some = _select(encoded, [i])
+        [attention] = token_attention(
+            speech.model,
+            some.projected,
+            [[*prompts[i], *texts[i]]],
+            prompt_lengths=[len(prompts[i])],
+            frames=some.frames,
+            heads=speech.heads,
+        )
         moved = progress(attention.mean[None, :-1], frame_seconds=speech.frame_seconds)
         flags = tuple(name for name in ("stalled", "backwards") if getattr(moved, name))
         checked[i] = replace(results[i], flags=(*flags, *results[i].flags), attention=attention)

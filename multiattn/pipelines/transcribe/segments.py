@@ -141,7 +141,7 @@ class DecodedWindow(NamedTuple):
         """What the decoder attends to, for this window alone."""
         if len(self.contexts) == 1:
             return self.contexts
-        return self.contexts.select(torch.tensor([self.row], device=self.contexts.device))
+        return self.contexts.part(torch.tensor([self.row], device=self.contexts.device))
 
 
 AddWords = Callable[[DecodedWindow], tuple[Segment, ...]]
