@@ -7,6 +7,7 @@ from .options import (
     INPUTS,
     LOUDNESS,
     MAP_FILES,
+    PRECISION,
     RECORDS,
     RESUME,
     STRICT,
@@ -160,6 +161,7 @@ DECODING = (
         "timestamps, such as Whisper, 8 for others)",
     ),
     DEVICE,
+    PRECISION,
 )
 """How text is searched and computed."""
 

@@ -1,8 +1,9 @@
-"""Pack the weights of decoders and encoders for fast inference on a CPU."""
+"""Pack the weights of decoders and encoders for fast inference on a CPU, as they are or in int8."""
 
-from torch import nn
+from torch import Tensor, nn
 
-from ..blocks.packed import PackedLinear, PackedWeight, move_to_huge_pages, pack_linears, worth_packing
+from ..blocks.int8 import HalfEmbedding, Int8Weight, Replaced, needs_narrow_inputs, quantize_linears
+from ..blocks.packed import PackedLinear, PackedWeight, is_half, move_to_huge_pages, pack_linears, worth_packing
 from ..models.text_decoder import TextDecoder
 from ..models.text_encoder import TextEncoder
 from ..models.vit import ViT
@@ -17,12 +18,15 @@ def lay_out_for_decoding(decoder: TextDecoder) -> None:
     weights = [module.weight for module in decoder.modules() if type(module) is nn.Linear]  # not the packed ones
     if decoder.head is None:
         weights.append(decoder.embedding.weight)
-    move_to_huge_pages([weight for weight in weights if worth_packing(weight)])
+    # those of half precision are read from their packed copies alone
+    move_to_huge_pages([weight for weight in weights if worth_packing(weight) and not is_half(weight)])
     pack_linears(decoder)
     if isinstance(decoder.head, PackedLinear):
+        if decoder.head_bias is not None:
+            decoder.head.packed = PackedWeight(decoder.head.weight, decoder.head_bias)
         decoder.project = decoder.head.packed
     elif decoder.head is None and worth_packing(decoder.embedding.weight):
-        decoder.project = PackedWeight(decoder.embedding.weight)
+        decoder.project = PackedWeight(decoder.embedding.weight, decoder.head_bias)
 
 
 def lay_out_for_reading(encoder: TextEncoder | ViT) -> None:
@@ -32,3 +36,35 @@ def lay_out_for_reading(encoder: TextEncoder | ViT) -> None:
     times as fast, and takes 340 MB more.
     """
     pack_linears(encoder)
+
+
+def lay_out_in_int8(model: nn.Module) -> None:
+    """Replace all linear layers of a model, and a decoder's product with the vocabulary, by int8 ones, in place.
+
+    The float weights are let go: such a model computes on a CPU, without gradients, and cannot be saved. Convolutions,
+    norms and attention stay in fp32; a decoder's embeddings that are its vocabulary's weight too are kept in half
+    precision. Inputs of a layer have one scale for all rows, so that rows computed together round each other.
+    """
+    narrow = needs_narrow_inputs()
+    for part in model.modules():
+        if isinstance(part, TextDecoder):
+            is_tied = part.head is None
+            scored = part.embedding if is_tied else part.head
+            assert scored is not None
+            part.project = _Scores(Int8Weight(scored.weight, part.head_bias, narrow=narrow))
+            if is_tied:
+                part.embedding = HalfEmbedding(part.embedding)
+            else:
+                part.head = Replaced()  # the one copy is the product's
+    quantize_linears(model, narrow=narrow)
+    model.requires_grad_(False)
+
+
+class _Scores:
+    """The product with the vocabulary, which has its weight and bias."""
+
+    def __init__(self, product: Int8Weight) -> None:
+        self._product = product
+
+    def __call__(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        return self._product(x)

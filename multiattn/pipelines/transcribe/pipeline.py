@@ -20,6 +20,7 @@ from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
 from ..base import Pipeline, chosen_methods, one_or_all, tokenizer_of
+from ..precision import Precision
 from ..results import Failure
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, one_by_one, several_at_once
@@ -42,15 +43,18 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
     Args:
         bundle: The model with its preprocessing and tokenizer; the model is moved to `device` and laid out there.
         device: As for `multiattn.load`.
+        precision: As for `multiattn.load`. In another than fp32 the bundle's model itself is changed.
 
     Raises:
         ModelError: The model is of another task or has no tokenizer, or the device does not exist.
     """
 
-    def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+    ) -> None:
         model = bundle.require(SpeechRecognizer)
         tokenizer = tokenizer_of(bundle)
-        super().__init__(bundle, model, device=device)
+        super().__init__(bundle, model, device=device, precision=precision)
         decoder = model.config.decoder
         lay_out_for_decoding(model.decoder)
         heads = bundle.decoding.get("alignment_heads")
