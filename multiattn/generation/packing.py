@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ..blocks.int8 import HalfEmbedding, Int8Weight, Replaced, needs_narrow_inputs, quantize_linears
 from ..blocks.packed import PackedLinear, PackedWeight, is_half, move_to_huge_pages, pack_linears, worth_packing
+from ..models.speech_encoder import SpeechEncoder
 from ..models.text_decoder import TextDecoder
 from ..models.text_encoder import TextEncoder
 from ..models.vit import ViT
@@ -29,11 +30,11 @@ def lay_out_for_decoding(decoder: TextDecoder) -> None:
         decoder.project = PackedWeight(decoder.embedding.weight, decoder.head_bias)
 
 
-def lay_out_for_reading(encoder: TextEncoder | ViT) -> None:
-    """Pack the weights of a question or image encoder in place, as `lay_out_for_decoding` does.
+def lay_out_for_reading(encoder: TextEncoder | ViT | SpeechEncoder) -> None:
+    """Pack the weights of an encoder of questions, images or speech in place, as `lay_out_for_decoding` does.
 
     The many tokens of an image gain less than the few of a question: BLIP-base's image encoder of 577 tokens is 1.09
-    times as fast, and takes 340 MB more.
+    times as fast, and takes 340 MB more. Whisper tiny's encoder is 1.3 times as fast.
     """
     pack_linears(encoder)
 

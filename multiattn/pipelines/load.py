@@ -19,55 +19,100 @@ if TYPE_CHECKING:
 
 @overload
 def load(
-    name: str | Path, *, task: Literal["classify"], revision: str | None = ..., device: str = ..., precision: Precision = ...
+    name: str | Path,
+    *,
+    task: Literal["classify"],
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "ClassifyPipeline": ...
 
 
 @overload
 def load(
-    name: str | Path, *, task: Literal["caption"], revision: str | None = ..., device: str = ..., precision: Precision = ...
+    name: str | Path,
+    *,
+    task: Literal["caption"],
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "CaptionPipeline": ...
 
 
 @overload
 def load(
-    name: str | Path, *, task: Literal["transcribe"], revision: str | None = ..., device: str = ..., precision: Precision = ...
+    name: str | Path,
+    *,
+    task: Literal["transcribe"],
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "TranscribePipeline": ...
 
 
 @overload
 def load(
-    name: str | Path, *, task: Literal["answer"], revision: str | None = ..., device: str = ..., precision: Precision = ...
+    name: str | Path,
+    *,
+    task: Literal["answer"],
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "AnswerPipeline": ...
 
 
 @overload
 def load(
-    name: Literal["classify"], *, task: None = ..., revision: str | None = ..., device: str = ..., precision: Precision = ...
+    name: Literal["classify"],
+    *,
+    task: None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "ClassifyPipeline": ...
 
 
 @overload
 def load(
-    name: Literal["caption"], *, task: None = ..., revision: str | None = ..., device: str = ..., precision: Precision = ...
+    name: Literal["caption"],
+    *,
+    task: None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "CaptionPipeline": ...
 
 
 @overload
 def load(
-    name: Literal["transcribe"], *, task: None = ..., revision: str | None = ..., device: str = ..., precision: Precision = ...
+    name: Literal["transcribe"],
+    *,
+    task: None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "TranscribePipeline": ...
 
 
 @overload
 def load(
-    name: Literal["answer"], *, task: None = ..., revision: str | None = ..., device: str = ..., precision: Precision = ...
+    name: Literal["answer"],
+    *,
+    task: None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "AnswerPipeline": ...
 
 
 @overload
 def load(
-    name: str | Path, *, task: str | None = ..., revision: str | None = ..., device: str = ..., precision: Precision = ...
+    name: str | Path,
+    *,
+    task: str | None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> Pipeline[nn.Module]: ...
 
 

@@ -31,7 +31,9 @@ def check_precision(precision: str, device: torch.device) -> None:
     require(precision in PRECISIONS, "precision", must=f"one of {', '.join(PRECISIONS)}", value=precision)
     is_cpu = device.type == "cpu"
     if precision == "int8" and not is_cpu:
-        raise ModelError("`precision` must be fp32, bf16 or fp16 on a GPU, but is 'int8' instead: use it with device cpu")
+        raise ModelError(
+            "`precision` must be fp32, bf16 or fp16 on a GPU, but is 'int8' instead: use it with device cpu"
+        )
     if precision in _HALF and is_cpu:
         raise ModelError(
             f"`precision` must be fp32 or int8 on a CPU, but is {precision!r} instead: half precision is for a GPU"

@@ -1,6 +1,6 @@
 """One way to transcribe the recordings of `speech_long`, in a process of its own: reads JSON, prints JSON.
 
-So that processor time and the largest resident set are those of one way alone.
+So that processor time and the largest resident set are those of one way alone; each imports what it needs itself.
 """
 
 import json
@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-import torch
-
 Transcribe = Callable[[str], str]
 
 
 def _ours(asked: Mapping[str, Any], *, batch_size: int, **options: Any) -> Transcribe:
+    import torch
+
     import multiattn
 
+    torch.set_num_threads(1)
     pipeline = multiattn.load(asked["ct2"], task="transcribe", device="cpu")
 
     def transcribe(path: str) -> str:
@@ -47,8 +47,10 @@ def _faster_whisper(asked: Mapping[str, Any], *, batched: bool, kind: str = "flo
 
 
 def _openai_whisper(asked: Mapping[str, Any]) -> Transcribe:
+    import torch
     import whisper
 
+    torch.set_num_threads(1)
     model = whisper.load_model(asked["openai"], device="cpu")
     beams = None if asked["beams"] == 1 else asked["beams"]
 
@@ -57,7 +59,6 @@ def _openai_whisper(asked: Mapping[str, Any]) -> Transcribe:
 
         samples = soundfile.read(path, dtype="float32")[0]  # its own reader is a program, ffmpeg
         torch.manual_seed(0)
-        np.random.default_rng(0)
         options = {"language": "en", "beam_size": beams, "best_of": 5, "word_timestamps": asked["words"]}
         found = whisper.transcribe(model, samples, fp16=False, verbose=None, **options)
         return str(found["text"])
@@ -77,7 +78,6 @@ WAYS: dict[str, Callable[[Mapping[str, Any]], Transcribe]] = {
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     asked = json.load(sys.stdin)
     transcribe = WAYS[asked["way"]](asked)
     start = time.process_time()

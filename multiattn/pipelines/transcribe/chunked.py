@@ -26,6 +26,9 @@ from .segments import TOO_HOT, AddWords, DecodedWindow, Segment, WindowResult, w
 from .vad import is_silent
 from .voice import Voice
 
+_ROWS = 20
+"""Most texts that are decoded at once on a CPU, beams included: more are not faster, and need more memory."""
+
 _LEAST_REST = 0.1
 """Seconds that the rest of a chunk must have, and must be shorter than the chunk, to be decoded again."""
 
@@ -98,8 +101,11 @@ def transcribe_chunks(
         InputError: The model has no token for what is asked for.
         ModelError: An option does not fit the model.
     """
-    for language, chunks in groupby(batch, key=lambda one: one.language):
-        yield from _transcribe(speech, list(chunks), replace(options, language=language))
+    most = len(batch) if speech.device.type != "cpu" else max(1, _ROWS // options.decoding.num_beams)
+    for language, of_language in groupby(batch, key=lambda one: one.language):
+        chunks = list(of_language)
+        for first in range(0, len(chunks), most):
+            yield from _transcribe(speech, chunks[first : first + most], replace(options, language=language))
 
 
 def transcribe_chunked(

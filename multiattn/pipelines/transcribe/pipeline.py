@@ -13,7 +13,7 @@ import torch
 
 from ...alignment.teacher_forcing import check_heads
 from ...checks import require
-from ...generation.packing import lay_out_for_decoding
+from ...generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ...inputs import AudioSource, Recording, SpeechTokens
 from ...inputs.streams import NamedStream
 from ...maps import SPEECH_METHODS
@@ -57,6 +57,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         super().__init__(bundle, model, device=device, precision=precision)
         decoder = model.config.decoder
         lay_out_for_decoding(model.decoder)
+        lay_out_for_reading(model.encoder)
         heads = bundle.decoding.get("alignment_heads")
         self._speech = SpeechModel(
             model,
