@@ -32,10 +32,10 @@ def lay_out_for_decoding(decoder: TextDecoder) -> None:
 
 
 def lay_out_for_reading(encoder: TextEncoder | ViT | SpeechEncoder) -> None:
-    """Pack the weights of an encoder in place, as `lay_out_for_decoding` does.
+    """Pack the weights of an encoder of questions, images or speech in place, as `lay_out_for_decoding` does.
 
     The many tokens of an image gain less than the few of a question: BLIP-base's image encoder of 577 tokens is 1.09
-    times as fast, and takes 340 MB more.
+    times as fast, and takes 340 MB more. Whisper tiny's encoder is 1.3 times as fast.
     """
     pack_linears(encoder)
 

@@ -65,8 +65,8 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         tokenizer = tokenizer_of(bundle)
         super().__init__(bundle, model, device=device, precision=precision)
         decoder = model.config.decoder
-        lay_out_for_reading(model.encoder)
         lay_out_for_decoding(model.decoder)
+        lay_out_for_reading(model.encoder)
         heads = bundle.decoding.get("alignment_heads")
         self._speech = SpeechModel(
             model,

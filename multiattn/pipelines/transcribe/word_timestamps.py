@@ -14,6 +14,7 @@ from ...inputs.text import Word
 from ...maps import AttentionMap, speech_attention, speech_attention_stack
 from .language import Language
 from .model import SpeechModel
+from .pieces import with_pauses
 from .segments import DecodedWindow, Segment
 
 
@@ -110,6 +111,9 @@ class WordTimestamper:
             frame_seconds=speech.frame_seconds,
             starts=[window.start],
         )
+        if window.pieces:
+            values = with_pauses(stack.values, window.pieces, step=speech.frame_seconds)
+            stack = replace(stack, values=values)
         words = tuple(word for segment in segments for word in segment.words)
         found = speech_attention(stack, heads=check_heads(speech.model, speech.heads))
         self.maps += [WindowMap(found, stack, words) for _ in self._methods]
@@ -120,16 +124,16 @@ def _distribute(
 ) -> tuple[Segment, ...]:
     """Give each word to the segment of its first token, with times of the recording and positions in the segment."""
 
-    def in_recording(seconds: float) -> float:
-        return round(seconds + window.start, 6)  # sums for the same moment may differ in the last bit
+    def placed(word: SpokenWord) -> dict[str, float]:
+        start, end = window.word_span(word.start, word.end)
+        return {"start": round(start, 6), "end": round(end, 6)}  # sums for the same moment may differ in the last bit
 
     segments, first, chars = list[Segment](), 0, 0
     for segment, own in zip(window.segments, indices, strict=True):
         last = first + len(own)
         words = tuple(
             word._replace(
-                start=in_recording(word.start),
-                end=in_recording(word.end),
+                **placed(word),
                 start_char=word.start_char - chars,
                 end_char=word.end_char - chars,
                 pieces=tuple(own[piece - first] for piece in word.pieces if first <= piece < last),
