@@ -237,7 +237,7 @@ PIPELINE_OPTIONS = (
     *(
         option.dest or option.name.removeprefix("--").replace("-", "_")
         for option in (*CHOICE, *STEERING, *DECODING)
-        if option.name not in ("--batch-size", "--device")
+        if option.name not in ("--batch-size", "--device", "--precision")
     ),
 )
 """The options that are handed to the pipeline, by their names there."""
