@@ -215,6 +215,12 @@ def test_the_options_are_those_of_the_pipeline(run, recognizer, talks, monkeypat
     assert given == switches | options
 
 
+def test_what_is_handed_on_are_options_of_the_pipeline() -> None:
+    from multiattn.pipelines.transcribe.options import TranscribeOptions
+
+    assert set(Transcribe.options) <= TranscribeOptions.__annotations__.keys()
+
+
 def test_a_model_that_cannot_do_what_is_asked(run, recognizer, talks) -> None:
     for arguments, message in (
         (("--task", "translate"), "cannot translate"),
