@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ..inputs.text import Tokenizer, Word
+from .graphemes import within_cluster
 
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages written without spaces between words, by Whisper's codes: there each character is timed by itself."""
@@ -59,7 +60,8 @@ def group_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | Non
 
     A word begins at a token that begins with a space, and at punctuation, so that both are timed: unlike in
     `Tokenizer.words`, a word never depends on the token after it. Numbers and symbols are words like any others. Tokens
-    that only together decode to a character stay together. Special tokens and lone spaces belong to no word.
+    that only together decode to a character stay together, and so do those of one grapheme cluster. Special tokens and
+    lone spaces belong to no word.
 
     Args:
         tokenizer: The vocabulary of `ids`.
@@ -84,6 +86,8 @@ def group_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | Non
         own = unit.strip()
         begins = not found or unit[0].isspace() or own in string.punctuation or language in UNSPACED
         first = start + len(unit) - len(unit.lstrip())
+        if found and found[-1].end == first and within_cluster(text, first):
+            begins = False
         if begins or found[-1].end != first:
             if own:
                 found.append(Word(own, first, first + len(own), tuple(pending)))

@@ -26,6 +26,7 @@ from .output import say
 _OTHERS = {
     "align": "say when each word of a known text is spoken in a recording, and where the two differ",
     "evaluate": "measure a model on data with known answers",
+    "models": "list the models that are shipped, in the local cache, and known by a short name",
     "info": "say what a model is: its size, input, vocabulary and attention",
     "convert": "rewrite a model in another layout (ours, timm, Hugging Face, ...)",
     "align-heads": "find the attention heads that word times are taken from",

@@ -15,7 +15,8 @@ from .records import FORMATS
 
 MODEL_HELP = (
     "a model directory (ours, or the published layout of timm, Hugging Face ViT, BLIP, ViT-GPT2, ViLT or Whisper), a "
-    "hub id, or a task's name; default: classify, the small classifier shipped with this package"
+    "hub id or its short name (`multiattn models` lists them), or a task's name; default: classify, the small "
+    "classifier shipped with this package"
 )
 """For a command that takes models of all tasks."""
 
@@ -190,8 +191,9 @@ def paths_of(kind: Kind = PICTURES, *, nargs: str = "+") -> Option:
 def model_of(task: str, name: str = "--model") -> Option:
     """`--model` for a model of this task; without it, `model_or_shipped` gives the shipped one."""
     known = (
-        f"a model directory (ours, or the published layout of {task_spec(task).published}), a hub id, or a "
-        f"task's name; default: {task}, the small model shipped with this package"
+        f"a model directory (ours, or the published layout of {task_spec(task).published}), a hub id or its "
+        f"short name (see `multiattn models`), or a task's name; default: {task}, the small model shipped "
+        "with this package"
     )
     return Option(name, "M", not_empty, known)
 
@@ -332,8 +334,16 @@ DEVICE = Option(
     help="where to compute; auto (default) takes a GPU where there is one",
 )
 
-COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once (default: 8)", 8), DEVICE)
-"""`--batch-size` and `--device`."""
+PRECISION = Option(
+    "--precision",
+    choices=("fp32", "bf16", "fp16", "int8"),
+    default="fp32",
+    help="what to compute in: fp32 (default); int8 on a CPU, faster and in less memory, with slightly other results; "
+    "bf16 or fp16 on a GPU",
+)
+
+COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once (default: 8)", 8), DEVICE, PRECISION)
+"""`--batch-size`, `--device` and `--precision`."""
 
 
 def results_of(task: str) -> tuple[Option, ...]:

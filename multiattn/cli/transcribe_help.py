@@ -39,8 +39,7 @@ ctm any number); for several PATHs, a folder, a pattern or several formats,
 
 live
   Words are written as soon as they are settled: they never change then. Each
-  utterance is a line; on a terminal, words that may still change follow it,
-  dim.
+  utterance is a line; on a terminal, words that may still change follow, dim.
   Silence costs nothing. Ctrl-C ends, with the words that were not settled yet.
   With --format json, each line is an update ("text", "settled",
   "unsettled_text", "unsettled", "seconds", "is_end"), and the last has the
@@ -79,7 +78,7 @@ probability only where it was detected)
    "words": [{{"word": "one", "start": 0.3, "end": 0.8, "score": 0.99}}, ...],
    "dropped": [], "flags": [],
    "maps": {{"attention": {{"html": "out/talk.html", "png": ..., "npz": ...,
-                         "json": ...}}}}}}
+                          "json": ...}}}}}}
 Times are in seconds. score is the mean probability of the tokens (geometric for
 a segment); no_speech is the probability that there is no speech, null for
 models without it; temperature is above 0 where the most likely text failed a

@@ -6,6 +6,7 @@ from ..inputs.files import RECORDINGS
 from .options import (
     DEVICE,
     LOUDNESS,
+    PRECISION,
     RESUME,
     STRICT,
     Option,
@@ -200,6 +201,7 @@ DECODING = (
         "timestamps, such as Whisper, 8 for others)",
     ),
     DEVICE,
+    PRECISION,
 )
 """How text is searched and computed."""
 

@@ -17,6 +17,7 @@ from multiattn.pipelines.transcribe.model import SpeechModel
 from multiattn.pipelines.transcribe.options import SpeechOptions
 from multiattn.pipelines.transcribe.segments import WindowResult
 from multiattn.pipelines.transcribe.sequential import transcribe_in_order
+from multiattn.pipelines.transcribe.steering import suppressed_tokens
 from multiattn.weights import load_bundle
 from tests.parity.random_weights import randomize
 
@@ -201,6 +202,8 @@ def test_the_language_is_heard_as_theirs(pair: Pair) -> None:
     [
         {},
         {"initial_prompt": "Guten Tag"},
+        {"carry_initial_prompt": True, "initial_prompt": "Guten Tag"},
+        {"suppress_tokens": "-1,11"},
         {"condition_on_previous_text": False},
         {"clip_timestamps": [3.3, 17.0, 21.2, 40.0]},
     ],
@@ -218,8 +221,13 @@ def test_a_long_recording_is_gone_through_as_theirs(pair: Pair, asked: dict) -> 
         ALONE,
         decoding=pair.suppressed,
         initial_prompt=asked.get("initial_prompt"),
+        carry_prompt=asked.get("carry_initial_prompt", False),
         condition_on_previous=asked.get("condition_on_previous_text", True),
     )
+    if never := asked.get("suppress_tokens"):
+        size = pair.ours.model.config.decoder.vocab_size
+        tokens = suppressed_tokens(never, pair.ours.tokenizer, pair.ours.tokens, vocab_size=size)
+        options = replace(options, decoding=replace(options.decoding, suppress=tokens))
     if times := asked.get("clip_timestamps"):
         options = replace(options, clips=tuple(zip(times[::2], times[1::2], strict=True)))
     with Recording.open(samples) as recording:
@@ -228,6 +236,7 @@ def test_a_long_recording_is_gone_through_as_theirs(pair: Pair, asked: dict) -> 
     assert [list(one.tokens) for one in found] == [one["tokens"] for one in expected]
     for mine, one in zip(found, expected, strict=True):
         assert mine.text == one["text"]
+        assert round(100 * mine.window) == one["seek"]
         assert (mine.start, mine.end) == pytest.approx((one["start"], min(one["end"], 41.5)), abs=1e-6)
         assert mine.avg_log_prob == pytest.approx(one["avg_logprob"], abs=1e-4)
         assert len(mine.log_probs) == len(mine.tokens)

@@ -21,8 +21,10 @@ from ...errors import ModelError
 from ...generation import Generated, GenerationConfig, generate
 from ...generation.ctc import CtcScorer
 from ...generation.logits_processors import TimestampRules
+from ...generation.search import Scorer
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
+from .reach import ReachSpeech
 from .segments import WindowResult, has_no_speech
 from .steering import context_of, prefix_of
 
@@ -42,6 +44,7 @@ def decode_windows(
     previous: Sequence[Sequence[int]] | None = None,
     with_prefix: Sequence[bool] | None = None,
     generator: Generators = None,
+    least_ends: Sequence[float] | None = None,
 ) -> list[WindowResult]:
     """Find the text of each window.
 
@@ -52,6 +55,7 @@ def decode_windows(
         previous: For each window, the tokens of the text before it; None: there are none.
         with_prefix: For each window, whether its text begins with `options.prefix`; None: all do.
         generator: The source of randomness; needed where `options.temperatures` has one above 0.
+        least_ends: For each window, the earliest time (s) at which its text may end; None: any.
 
     Raises:
         InputError: The model has no token for the language, the task or what else is asked for.
@@ -80,7 +84,13 @@ def decode_windows(
         config = _search(options, temperature, room=room, forced=prefix_of(speech, options))
         some = _select(encoded, left)
         candidates = _generate(
-            speech, some, options, config, [prompts[i] for i in left], _select_generators(generator, left)
+            speech,
+            some,
+            options,
+            config,
+            [prompts[i] for i in left],
+            _select_generators(generator, left),
+            None if least_ends is None else [least_ends[i] for i in left],
         )
         results = [
             _result(speech, texts[0], options, config, temperature, no_speech[i], languages[i])
@@ -205,7 +215,7 @@ def _select(encoded: Encoded, indices: Sequence[int]) -> Encoded:
         return encoded
     chosen = torch.tensor(indices, device=encoded.projected.device)
     log_probs = None if encoded.ctc_log_probs is None else encoded.ctc_log_probs[chosen]
-    return Encoded(encoded.projected.select(chosen), [encoded.frames[i] for i in indices], log_probs)
+    return Encoded(encoded.projected.part(chosen), [encoded.frames[i] for i in indices], log_probs)
 
 
 def _select_generators(generator: Generators, indices: Sequence[int]) -> Generators:
@@ -222,9 +232,11 @@ def _generate(
     config: GenerationConfig,
     prompts: Sequence[Sequence[int]],
     generator: Generators,
+    least_ends: Sequence[float] | None,
 ) -> list[list[Generated]]:
     """Return the candidate texts of each window, best first."""
-    tokens, scorer, rules = speech.tokens, None, list[TimestampRules]()
+    tokens, rules = speech.tokens, list[TimestampRules]()
+    scorer: Scorer | None = None
     if options.ctc_weight and encoded.ctc_log_probs is not None:
         scorer = CtcScorer(
             encoded.ctc_log_probs,
@@ -244,6 +256,14 @@ def _generate(
                 latest_start=None if latest is None else round(latest / tokens.timestamp_step),
             )
         ]
+        if least_ends is not None:
+            least = torch.tensor([round(end / tokens.timestamp_step) for end in least_ends])
+            scorer = ReachSpeech(
+                least.to(encoded.projected.device),
+                first_timestamp=tokens.first_timestamp,
+                end=tokens.end,
+                inner=scorer,
+            )
     return generate(
         speech.model.decoder,
         encoded.projected,
@@ -292,16 +312,16 @@ def _detect_loops(
     checked = list(results)
     if speech.heads is None or not long:
         return checked
-    some = _select(encoded, long)
-    attentions = token_attention(
-        speech.model,
-        some.projected,
-        [[*prompts[i], *texts[i]] for i in long],
-        prompt_lengths=[len(prompts[i]) for i in long],
-        frames=some.frames,
-        heads=speech.heads,
-    )
-    for i, attention in zip(long, attentions, strict=True):
+    for i in long:  # one at a time: several at once are not faster on a CPU, and are the peak of the memory
+        some = _select(encoded, [i])
+        [attention] = token_attention(
+            speech.model,
+            some.projected,
+            [[*prompts[i], *texts[i]]],
+            prompt_lengths=[len(prompts[i])],
+            frames=some.frames,
+            heads=speech.heads,
+        )
         moved = progress(attention.mean[None, :-1], frame_seconds=speech.frame_seconds)
         flags = tuple(name for name in ("stalled", "backwards") if getattr(moved, name))
         checked[i] = replace(results[i], flags=(*flags, *results[i].flags), attention=attention)

@@ -15,12 +15,13 @@ from ...inputs.audio import AudioSource, Recording
 from ...inputs.audio_channels import Chosen, choose_channels
 from ...inputs.streams import NamedStream
 from ..results import Failure
-from .chunked import PendingChunk, transcribe_chunks
+from .chunked import PendingChunk, chunk_rounds
 from .language import longest_language, uncertain
 from .model import SpeechModel
 from .options import SpeechOptions
 from .results import SpeechMap, Transcript
-from .segments import Segment
+from .rounds import Rounds
+from .segments import UNCOVERED, Segment
 from .speakers import Attribution, SpeakerTurns
 from .word_timestamps import WordTimestamper
 
@@ -66,6 +67,7 @@ class TranscriptionJob:
         self._chosen: Chosen | None = None
         self._segments: list[Segment] = []
         self._dropped: list[Segment] = []
+        self._uncovered: list[tuple[float, float]] = []
         self._error: InputError | None = None
         self.is_read = False
         """Whether all parts of the recording have been read."""
@@ -89,11 +91,14 @@ class TranscriptionJob:
         self.is_read = True
 
     def add(self, segments: Iterable[Segment]) -> None:
-        """Add the next segments; those that are dropped are only kept for the result."""
+        """Add the next segments; those that are dropped, and marks for speech without text, are kept for the result."""
         if self._attribution is not None:
             assign = partial(self._attribution.assign, self._turns)
             segments = (part for segment in segments for part in assign(segment))
         for segment in segments:
+            if UNCOVERED in segment.flags:
+                self._uncovered.append((segment.start, segment.end))
+                continue
             if segment.is_dropped:
                 self._dropped.append(segment)
                 continue
@@ -148,6 +153,7 @@ class TranscriptionJob:
             language_probability=language.probability,
             dropped=tuple(self._dropped),
             task=self._task,
+            uncovered=tuple(self._uncovered),
         )
 
 
@@ -170,28 +176,24 @@ def several_at_once(
     No more recordings are opened than are needed to fill a batch.
     """
     started: deque[TranscriptionJob] = deque()
-    batch: list[tuple[TranscriptionJob, PendingChunk]] = []
+    rounds: Rounds[TranscriptionJob, PendingChunk, Segment] = chunk_rounds(speech, options, batch_size=batch_size)
 
-    def transcribe() -> Iterator[Transcript | Failure]:
-        found = transcribe_chunks(speech, [chunk for _, chunk in batch], options)
-        for (job, chunk), segments in zip(batch, found, strict=True):
+    def deliver(done: Iterable[tuple[TranscriptionJob, list[Segment]]]) -> Iterator[Transcript | Failure]:
+        for job, segments in done:
             while started[0] is not job:
                 yield started.popleft().result()
             job.pending -= 1
-            job.add(replace(segment, channel=chunk.channel) for segment in segments)
-        batch.clear()
+            job.add(segments)
 
     try:
         for job in jobs:
             started.append(job)
             for chunk in job.parts(chunks):
-                batch.append((job, chunk))
                 job.pending += 1
-                if len(batch) == batch_size:
-                    yield from transcribe()
+                yield from deliver(rounds.add(job, chunk))
             while started and started[0].is_read and not started[0].pending:
                 yield started.popleft().result()
-        yield from transcribe()
+        yield from deliver(rounds.finish())
         while started:
             yield started.popleft().result()
     finally:

@@ -200,7 +200,7 @@ class LiveTranscriber:
     # --- the buffer ---
 
     def _add(self, samples: Tensor, start: float) -> None:
-        """Add sound to the buffer. What is settled before a short pause stays there, for the model writes better then."""
+        """Add sound to the buffer, where what was settled before a short pause stays: it helps the model."""
         pause = start - self._end_of_buffer
         if self._is_paused and (pause > _BRIDGED or start - self._start > _TRIM_SHARE * self._rules.trim):
             self._drop_until(np.inf, len(self._settled))

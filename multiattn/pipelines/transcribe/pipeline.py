@@ -14,7 +14,7 @@ import torch
 from ...alignment.teacher_forcing import check_heads
 from ...checks import require
 from ...errors import ModelError
-from ...generation.packing import lay_out_for_decoding
+from ...generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ...inputs import AudioSource, Recording, SpeechTokens
 from ...inputs.audio_channels import check_channel, choose_channels
 from ...inputs.streams import NamedStream
@@ -23,6 +23,7 @@ from ...models import SpeechRecognizer
 from ...weights import ModelBundle
 from ..base import Pipeline, chosen_methods, one_or_all, the_only, tokenizer_of
 from ..options import check_options
+from ..precision import Precision
 from ..results import Failure
 from .align_job import AlignmentJob
 from .align_results import AlignedTranscript
@@ -34,7 +35,7 @@ from .live_gate import voice_of
 from .model import SpeechModel
 from .options import SpeechOptions, TranscribeOptions, speech_options
 from .results import Transcript
-from .segments import Segment
+from .segments import UNCOVERED, Segment
 from .sequential import transcribe_in_order
 from .speakers import Attribution, GivenSpeakers, Speakers
 from .steering import suppressed_tokens
@@ -51,17 +52,21 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
     Args:
         bundle: The model with its preprocessing and tokenizer; the model is moved to `device` and laid out there.
         device: As for `multiattn.load`.
+        precision: As for `multiattn.load`. In another than fp32 the bundle's model itself is changed.
 
     Raises:
         ModelError: The model is of another task or has no tokenizer, or the device does not exist.
     """
 
-    def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+    ) -> None:
         model = bundle.require(SpeechRecognizer)
         tokenizer = tokenizer_of(bundle)
-        super().__init__(bundle, model, device=device)
+        super().__init__(bundle, model, device=device, precision=precision)
         decoder = model.config.decoder
         lay_out_for_decoding(model.decoder)
+        lay_out_for_reading(model.encoder)
         heads = bundle.decoding.get("alignment_heads")
         self._speech = SpeechModel(
             model,
@@ -230,7 +235,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 several = list[Segment]()
                 for voice in choose_channels(recording, plan.channel).voices:
                     found = self._segments(voice.recording, self._timestamper(plan), plan)
-                    spoken = (segment for segment in found if not segment.is_dropped)
+                    spoken = (one for one in found if not one.is_dropped and UNCOVERED not in one.flags)
                     if voice.channel is None:
                         yield from spoken
                     several += [replace(segment, channel=voice.channel) for segment in spoken]

@@ -31,7 +31,7 @@ from ...inputs.damage import Damage
 from ...maps import AttentionMap
 from ...writing import write_json, write_text
 from ..results import Result, SavedMap, first_map, probability
-from .segments import Segment
+from .segments import UNCOVERED, Segment
 from .verbose_json import verbose_json
 
 Format = Literal["srt", "vtt", "textgrid", "ctm", "tsv", "lrc", "verbose_json"]
@@ -109,6 +109,10 @@ class Transcript(Result):
     dropped: tuple[Segment, ...] = ()
     """In order, the texts that the model wrote where nobody speaks, which are no part of the transcript."""
 
+    uncovered: tuple[tuple[float, float], ...] = ()
+    """Start and end, in seconds, of each part in which somebody speaks, as the voice activity detector hears it, and
+    that no segment covers although it was decoded twice; none without the detector."""
+
     @property
     def text(self) -> str:
         """The text of all segments."""
@@ -125,9 +129,13 @@ class Transcript(Result):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The flags of all segments, each once: what may be wrong with their text. "empty": there are no samples."""
+        """The flags of all segments, each once: what may be wrong with their text.
+
+        "empty": there are no samples; "uncovered": there is speech that no segment covers.
+        """
         found = [flag for segment in self.segments for flag in segment.flags]
-        return tuple(dict.fromkeys(found if self.duration else ["empty", *found]))
+        found = found if self.duration else ["empty", *found]
+        return tuple(dict.fromkeys([*found, UNCOVERED] if self.uncovered else found))
 
     @property
     def name(self) -> str:
@@ -145,6 +153,8 @@ class Transcript(Result):
         facts["segments"] = [
             shown | _facts_of(segment) for shown, segment in zip(fields["segments"], self.segments, strict=True)
         ]
+        if self.uncovered:
+            facts["uncovered"] = [{"start": round(start, 3), "end": round(end, 3)} for start, end in self.uncovered]
         dropped = [
             {"start": round(one.start, 3), "end": round(one.end, 3), "text": one.text.strip(), "flags": list(one.flags)}
             | _facts_of(one)

@@ -15,8 +15,15 @@ from ...attention import ProjectedContext
 from .dropped import UNHEARD, covers_speech, is_dropped, is_unheard
 from .model import SpeechModel
 from .options import SpeechOptions
+from .pieces import Piece, span_in_recording, word_in_recording
 from .vad import is_silent
 from .voice import Voice
+
+UNCOVERED = "uncovered"
+"""Flag of a segment without text: somebody speaks there, and no text came of it."""
+
+TOO_HOT = 0.5
+"""Above this temperature a text is too random to rely on."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +133,23 @@ class DecodedWindow(NamedTuple):
     segments: tuple[Segment, ...] = ()
     """In order; times are seconds of the recording."""
 
+    pieces: tuple[Piece, ...] = ()
+    """The parts of the recording that the window consists of; empty where it is one that begins at `start`."""
+
+    def span(self, start: float, end: float) -> tuple[float, float]:
+        """Return a span of the window (s) as one of the recording."""
+        return span_in_recording(self.pieces, start, end) if self.pieces else (self.start + start, self.start + end)
+
+    def word_span(self, start: float, end: float) -> tuple[float, float]:
+        """Return a word's span in the window (s) as one of the recording, in one piece of it."""
+        return word_in_recording(self.pieces, start, end) if self.pieces else (self.start + start, self.start + end)
+
     @property
     def context(self) -> ProjectedContext:
         """What the decoder attends to, for this window alone."""
         if len(self.contexts) == 1:
             return self.contexts
-        return self.contexts.select(torch.tensor([self.row], device=self.contexts.device))
+        return self.contexts.part(torch.tensor([self.row], device=self.contexts.device))
 
 
 AddWords = Callable[[DecodedWindow], tuple[Segment, ...]]
@@ -175,20 +193,27 @@ def window_segments(
     """
     if has_no_speech(window.result, options):
         return None
-    cut = cut_by_times(
-        speech, window.result, offset=window.start, duration=duration, to_the_end=to_the_end, limit=limit
-    )
+    offset = 0.0 if window.pieces else window.start
+    cut = cut_by_times(speech, window.result, offset=offset, duration=duration, to_the_end=to_the_end, limit=limit)
     segments = tuple(
-        _flag_nothing(segment, window, rate=speech.preprocessing.sample_rate)
+        _flag_nothing(segment, window, offset=offset, rate=speech.preprocessing.sample_rate)
         for segment in cut.segments
         if segment.start < segment.end and segment.text.strip()
     )
-    segments = _mark_dropped(segments, window, options, end=window.start + (cut.reached or duration))
+    segments = _mark_dropped(segments, window, options, end=window.span(0.0, cut.reached or duration)[1])
     kept = tuple(segment for segment in segments if not segment.is_dropped)
     if add_words is not None and kept:
         with_words = iter(add_words(window._replace(segments=kept)))
         segments = tuple(segment if segment.is_dropped else next(with_words) for segment in segments)
     return cut._replace(segments=segments)
+
+
+def _placed(segment: Segment, window: DecodedWindow) -> Segment:
+    """Return a segment of a window of several pieces with times of the recording."""
+    if not window.pieces:
+        return segment
+    start, end = window.span(segment.start, segment.end)
+    return replace(segment, start=start, end=end)
 
 
 def words_until(segments: Sequence[Segment], end: float) -> tuple[Segment, ...]:
@@ -289,8 +314,19 @@ def _mark_dropped(
     )
 
 
-def _flag_nothing(segment: Segment, window: DecodedWindow, *, rate: int) -> Segment:
-    """Add "silence" if the samples of a segment are silent, and "unheard" if nobody is heard near it."""
-    own = window.samples[round((segment.start - window.start) * rate) : round((segment.end - window.start) * rate)]
-    found = {"silence": is_silent(own), UNHEARD: is_unheard(segment.start, segment.end, window.voice)}
-    return replace(segment, flags=(*segment.flags, *(name for name, is_so in found.items() if is_so)))
+def _flag_nothing(segment: Segment, window: DecodedWindow, *, offset: float, rate: int) -> Segment:
+    """Add "silence" if the samples of a segment are silent, and "unheard" if nobody is heard near it.
+
+    Args:
+        segment: Its times count from `offset` before the samples of the window.
+        window: The window.
+        offset: In seconds.
+        rate: Samples a second.
+
+    Returns:
+        The segment with times of the recording.
+    """
+    own = window.samples[round((segment.start - offset) * rate) : round((segment.end - offset) * rate)]
+    placed = _placed(segment, window)
+    found = {"silence": is_silent(own), UNHEARD: is_unheard(placed.start, placed.end, window.voice)}
+    return replace(placed, flags=(*placed.flags, *(name for name, is_so in found.items() if is_so)))

@@ -4,7 +4,8 @@ For models with timestamp tokens. Only one window is in memory. The recording is
 its loudest point, on which the scale of Whisper's features depends.
 
 Source: openai-whisper, transcribe.py. Beyond it: where nobody speaks, nothing is decoded, and text that is written
-there all the same is dropped; a text that failed, or was dropped, is not part of the next window's prompt.
+there all the same is dropped; a text that failed, or was dropped, is not part of the next window's prompt; speech that
+no segment covers is decoded again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,14 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ...inputs import AudioPreprocessing, Recording
+from .chunked import transcribe_again
+from .coverage import trimmed, uncovered_speech
 from .decode import decode_windows
 from .language import language_of
 from .model import SpeechModel
 from .options import SpeechOptions
-from .segments import AddWords, DecodedWindow, Segment, window_segments, words_until
+from .pieces import Chunk
+from .segments import TOO_HOT, AddWords, DecodedWindow, Segment, window_segments, words_until
 from .steering import initial_prompt
 from .vad import is_silent
 from .voice import Voice
@@ -31,9 +35,6 @@ _LONG_PAUSE = 2.0
 
 _LEAD = 0.5
 """Seconds of such a part that stay with the speech."""
-
-_TOO_HOT = 0.5
-"""Above this temperature a text is too random for the prompt of the next window."""
 
 
 def transcribe_in_order(
@@ -117,8 +118,8 @@ def _transcribe_window(
         add_words=add_words,
     )
     if cut is None:
-        return (), after, previous
-    is_doubtful = result.hottest > _TOO_HOT or result.flags
+        return _completed(speech, source, (), options, first=first, after=after, add_words=add_words), after, previous
+    is_doubtful = result.hottest > TOO_HOT or result.flags
     if is_doubtful or not options.condition_on_previous:
         previous = []
     else:
@@ -129,7 +130,42 @@ def _transcribe_window(
     frame_seconds = speech.preprocessing.frame_seconds
     seek = after if cut.reached is None else first + round(cut.reached / frame_seconds)
     seek = seek if first < seek <= after else after
-    return words_until(cut.segments, source.seconds(seek)), seek, previous
+    segments = words_until(cut.segments, source.seconds(seek))
+    return _completed(speech, source, segments, options, first=first, after=seek, add_words=add_words), seek, previous
+
+
+def _completed(
+    speech: SpeechModel,
+    source: "_Features",
+    segments: Sequence[Segment],
+    options: SpeechOptions,
+    *,
+    first: int,
+    after: int,
+    add_words: AddWords | None,
+) -> Sequence[Segment]:
+    """Return the segments of a window without the silence around them, and those of speech that they do not cover.
+
+    Args:
+        speech: The model.
+        source: The recording.
+        segments: Those of the window.
+        options: How to decode what is not covered.
+        first: The frame where the window begins.
+        after: The frame where the next one begins.
+        add_words: Adds words to what is decoded again.
+    """
+    voice = source.voice
+    if voice is None:
+        return segments
+    start, end = source.seconds(first), source.seconds(after)
+    found = [trimmed(segment, voice) for segment in segments]
+    for part in uncovered_speech(voice, found, start, end):
+        samples = source.recording.read(*part)
+        if len(samples) >= speech.stride * speech.preprocessing.hop:
+            chunk = Chunk.whole(samples, start=part[0], rate=source.recording.rate)
+            found += transcribe_again(speech, chunk, options, voice=voice, add_words=add_words)
+    return sorted(found, key=lambda segment: segment.start)
 
 
 class _Features(NamedTuple):

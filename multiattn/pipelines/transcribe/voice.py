@@ -52,7 +52,7 @@ class Voice:
 
     def most(self, start: float, end: float) -> float:
         """Return the highest probability from `start` to `end`, in seconds; 0 where nothing is there."""
-        return float(self._between(start, end).max(initial=0.0))
+        return float(self.between(start, end).max(initial=0.0))
 
     def hears(self, start: float, end: float) -> bool:
         """Tell whether somebody may speak from `start` to `end`, in seconds."""
@@ -60,17 +60,17 @@ class Voice:
 
     def first(self, start: float, end: float = math.inf) -> float | None:
         """Return when somebody speaks first from `start` to `end`, in seconds; None where nobody does."""
-        [found] = np.nonzero(self._between(start, end) >= HEARD)
+        [found] = np.nonzero(self.between(start, end) >= HEARD)
         return self._start + (self._index(start) + int(found[0])) * STEP_SECONDS if len(found) else None
 
     def last(self, start: float, end: float) -> float | None:
         """Return when somebody speaks last from `start` to `end`, in seconds; None where nobody does."""
-        [found] = np.nonzero(self._between(start, end) >= HEARD)
+        [found] = np.nonzero(self.between(start, end) >= HEARD)
         return self._start + (self._index(start) + int(found[-1]) + 1) * STEP_SECONDS if len(found) else None
 
     def seconds(self, start: float, end: float) -> float:
         """Return the expected seconds of speech from `start` to `end`, in seconds."""
-        return float(self._between(start, end).sum()) * STEP_SECONDS
+        return float(self.between(start, end).sum()) * STEP_SECONDS
 
     def heard(self, times: np.ndarray) -> Bool[np.ndarray, " m"]:
         """Return whether somebody speaks at each of these times (m,) in seconds; after the last step, nobody does."""
@@ -82,7 +82,17 @@ class Voice:
         indices = np.floor((times - self._start) / STEP_SECONDS + 1e-6).astype(int)
         return np.asarray(padded[np.where(indices < 0, len(padded) - 1, np.minimum(indices, len(padded) - 1))])
 
-    def _between(self, start: float, end: float) -> Float32[np.ndarray, " n"]:
+    @property
+    def known(self) -> float:
+        """Where the last step ends, in seconds."""
+        return self._start + len(self.probabilities) * STEP_SECONDS
+
+    def step_start(self, seconds: float) -> float:
+        """Return where the step begins that a moment lies in; both in seconds."""
+        return self._start + self._index(seconds) * STEP_SECONDS
+
+    def between(self, start: float, end: float) -> Float32[np.ndarray, " n"]:
+        """Return the probabilities of the steps from `start` to `end`, in seconds."""
         last = None if end == math.inf else math.ceil(max(0.0, end - self._start) / STEP_SECONDS - 1e-6)
         return self.probabilities[self._index(start) : last]
 

@@ -14,6 +14,7 @@ from ...inputs.text import Word
 from ...maps import AttentionMap, speech_attention, speech_attention_stack
 from .language import Language
 from .model import SpeechModel
+from .pieces import with_pauses
 from .segments import DecodedWindow, Segment
 
 
@@ -46,10 +47,7 @@ class WordTimestamper:
         """For each window with words in order, one map for each method."""
 
     def __call__(self, window: DecodedWindow) -> tuple[Segment, ...]:
-        """Return the segments of a window, with their words if words are asked for.
-
-        This takes a decoder pass, unless the attention for the same text is known from loop detection.
-        """
+        """Return the segments of a window, with their words if words are asked for, which takes a decoder pass."""
         if not self._words:
             return window.segments
         speech, language = self._speech, window.result.language
@@ -60,12 +58,9 @@ class WordTimestamper:
         if not words:
             return window.segments
         prompt = speech.tokens.prompt(language=language, task=window.task)
-        known = window.result.attention
-        if known is not None and len(known.mean) != len(ids) + 1:  # a last segment may be left to the next window
-            known = None
         (spoken,) = word_times(
             speech.model,
-            window.context if known is None else window.contexts,  # unused if known; selecting one row copies it
+            window.context,
             [[*prompt, *ids]],
             [words],
             prompt_lengths=[len(prompt)],
@@ -73,10 +68,8 @@ class WordTimestamper:
             heads=speech.heads,
             frame_seconds=speech.frame_seconds,
             log_probs=[[segment.log_probs[i] for segment, i in text]],
-            attention=None if known is None else [known],
             samples=[window.samples],
             sample_rate=speech.preprocessing.sample_rate,
-            min_seconds=speech.frame_seconds,
         )
         segments = _distribute(window, indices, spoken)
         if self._methods:
@@ -118,6 +111,9 @@ class WordTimestamper:
             frame_seconds=speech.frame_seconds,
             starts=[window.start],
         )
+        if window.pieces:
+            values = with_pauses(stack.values, window.pieces, step=speech.frame_seconds)
+            stack = replace(stack, values=values)
         words = tuple(word for segment in segments for word in segment.words)
         found = speech_attention(stack, heads=check_heads(speech.model, speech.heads))
         self.maps += [WindowMap(found, stack, words) for _ in self._methods]
@@ -128,16 +124,16 @@ def _distribute(
 ) -> tuple[Segment, ...]:
     """Give each word to the segment of its first token, with times of the recording and positions in the segment."""
 
-    def in_recording(seconds: float) -> float:
-        return round(seconds + window.start, 6)  # sums for the same moment may differ in the last bit
+    def placed(word: SpokenWord) -> dict[str, float]:
+        start, end = window.word_span(word.start, word.end)
+        return {"start": round(start, 6), "end": round(end, 6)}  # sums for the same moment may differ in the last bit
 
     segments, first, chars = list[Segment](), 0, 0
     for segment, own in zip(window.segments, indices, strict=True):
         last = first + len(own)
         words = tuple(
             word._replace(
-                start=in_recording(word.start),
-                end=in_recording(word.end),
+                **placed(word),
                 start_char=word.start_char - chars,
                 end_char=word.end_char - chars,
                 pieces=tuple(own[piece - first] for piece in word.pieces if first <= piece < last),
