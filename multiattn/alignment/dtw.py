@@ -7,6 +7,8 @@ tokens and frames that never run backwards, the one with the greatest sum of evi
 Source: openai-whisper, timing.py.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
@@ -86,16 +88,29 @@ def begin_frames(matrix: Float[np.ndarray, "n m"]) -> Int64[np.ndarray, " n"]:
     return cols[np.flatnonzero(np.diff(rows, prepend=-1))]
 
 
-def monotonic_frames(attention: Float[np.ndarray, "n m"]) -> Int64[np.ndarray, " n"]:
-    """Return one frame for each token, never falling, so that the product of their attention weights is greatest."""
+def monotonic_frames(
+    attention: Float[np.ndarray, "n m"], *, gaps: Sequence[int] | None = None
+) -> Int64[np.ndarray, " n"]:
+    """Return one frame for each token, never falling, so that the product of their attention weights is greatest.
+
+    Args:
+        attention: Of each token to each frame.
+        gaps: For each token, the least number of frames from the token before; 0 for the first. Where they do not fit
+            into the frames, all are made smaller.
+    """
     n, m = attention.shape
+    least = np.zeros(n, dtype=np.int64) if gaps is None else np.asarray(gaps, dtype=np.int64)
+    if least.sum() >= m:
+        least = least * (m - 1) // max(1, int(least.sum()))
     log_attention = np.log(np.maximum(attention.astype(np.float64), 1e-9))
     total, previous = log_attention[0], np.zeros((n, m), dtype=np.int64)
     for i in range(1, n):
+        gap = int(least[i])
         best = np.maximum.accumulate(total)
-        at = np.where(total >= best, np.arange(m), 0)
-        previous[i] = np.maximum.accumulate(at)  # the latest of the best frames so far
-        total = log_attention[i] + best
+        at = np.maximum.accumulate(np.where(total >= best, np.arange(m), 0))  # the latest of the best frames so far
+        total = np.full(m, -np.inf)
+        total[gap:] = log_attention[i, gap:] + best[: m - gap]
+        previous[i, gap:] = at[: m - gap]
     frames = np.empty(n, dtype=np.int64)
     frames[-1] = int(total.argmax())
     for i in range(n - 1, 0, -1):

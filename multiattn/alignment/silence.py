@@ -1,46 +1,60 @@
-"""Pauses of a recording, found from its loudness, and word times with these pauses excluded.
+"""Pauses of a recording beside its words, found from its loudness, and word times with these pauses excluded.
 
-Notation: t samples, k steps of 10 ms, w samples of a step's window, f frequencies.
+Notation: t samples, k steps of 10 ms, w samples of a step's window, f frequencies, b frequency bands.
 
-An alignment path through attention has no notion of a pause: it gives the time of each pause to the word before or
-after it. `exclude_pauses` therefore moves a boundary between two words to the pause nearest to it, where one is close
-enough, and the pause then belongs to neither word.
+Attention tells where a word begins and ends to within a few hundredths of a second. `exclude_pauses` moves both to the
+edge of the sound, where one is that near. What counts as silence is decided at each edge by the sound beside it: a
+recording may begin with digital silence, noise may set in with a call, and music may play behind a part of it.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
 STEP_SECONDS = 0.01
 """Time from one loudness measurement to the next."""
 
-REACH_SECONDS = 0.2
-"""How far a boundary may move to reach a pause, in seconds; it never moves further than the pause is long."""
+REACH_SECONDS = 0.1
+"""How far a start or an end may move from within sound to an edge of it, in seconds, if attention is precise."""
 
-PAUSE_SECONDS = 0.05
-"""The shortest silence that counts as a pause, in seconds: shorter ones are stops within a word, as before a t."""
+FORWARD_SECONDS = 0.5
+"""How far a start that lies in silence may move to where the sound begins, in seconds."""
 
-CLICK_SECONDS = 0.06
-"""A sound shorter than this between two pauses, during which no word was attended to, does not split the pause. Of 0.06
-and 0.12 on the digits of `tests/benchmarks/word_times.py` both took the mean error from 70 to 59 ms."""
+PAUSE_SECONDS = 0.1
+"""The shortest silence between two words that counts as a pause, in seconds: shorter ones are stops, as before a t."""
+
+STOP_SECONDS = 0.05
+"""The shortest silence that separates two words where attention does not tell of an end, in seconds."""
+
+LONG_SECONDS = 0.2
+"""No word has a silence of this length in it, in seconds."""
+
+SAME_SECONDS = 0.03
+"""With less than this (seconds) between an end and the next start, nothing tells where a pause would begin."""
+
+CONTIGUOUS_SECONDS = 0.12
+"""Where no pause is heard, a gap between two words that is shorter than this (seconds) belongs to the first."""
+
+LEAST_SECONDS = 0.04
+"""A word keeps at least this much time, in seconds."""
 
 # how the loudness of a step is measured
 _WINDOW_SECONDS = 0.02
 _BANDS, _LOWEST_HZ = 12, 100.0  # evenly spaced on the mel scale; hum and rumble lie below
-_DYNAMIC_RANGE = 60.0  # decibels below the loud parts: anything quieter counts as equally silent
-_QUIET_PERCENT = 10  # the loudest of this share of a band's steps, the quietest ones, is the band's background level
+_DYNAMIC_RANGE = 50.0  # decibels below the loud parts: anything quieter counts as equally silent
 _MARGIN = 4.0  # decibels above its level that the background may reach by chance
 _SPEECH = 1.0  # decibels above that margin, averaged over the bands: anything louder is no pause
-_LEAST_LOUD = 3.0  # decibels that the loud parts must reach, or the recording is too even to have pauses
+_USUAL_PERCENT = 10.0  # the loudest of this share of a recording's steps, the quietest ones, is its background level
+_QUIET_PERCENT = 20.0  # the same of the steps beside an edge
+_NOTHING = -95.0  # decibels (0 is full scale): anything quieter is digital silence, which is no background
+_DEPTH = 8.0  # decibels that a pause lies below the sound beside it, or what is there is no pause
 
-
-class Pause(NamedTuple):
-    """A silence; start and end in seconds."""
-
-    start: float
-    end: float
+# where the background beside an edge is measured
+_BESIDE_STEPS, _NEXT_TO_STEPS = 30, 5  # at most so many steps on the silent side; so many at the edge are left out
+_LEAST_STEPS = 8  # fewer tell nothing: then the background is that of the quietest steps
+_QUIETEST_STEPS = 4
+_CLICK_STEPS = 3  # a sound shorter than this within silence is a click
 
 
 def exclude_pauses(
@@ -48,121 +62,217 @@ def exclude_pauses(
     samples: Float[np.ndarray, " t"],
     *,
     rate: int,
-    attended: Sequence[tuple[float, float]] | None = None,
+    reach: float = REACH_SECONDS,
+    ends_known: bool = True,
 ) -> list[tuple[float, float]]:
-    """Exclude the pauses between words from the words' times.
+    """Move the starts and ends of words to the edges of the sound, and exclude the pauses between words.
 
     Args:
-        spans: Start and end of each word in seconds, in order and without overlap.
+        spans: Start and end of each word in seconds, in order and without overlap, as attention tells them.
         samples: The recording, mono, from time 0 on.
         rate: Sampling rate in Hz.
-        attended: For each word, the times in seconds that were attended to for its first and its last token, rising
-            from word to word. A pause that lies between the attended times of two words separates them, however far
-            it is from their boundary; of several such pauses, the longest does. None: only pauses near a boundary
-            count.
+        reach: How far a start or an end may move from within sound to an edge of it, in seconds.
+        ends_known: Whether the ends say something of their own, or each is the next word's start. If so, the longest
+            silence from the onset of a word to the next separates the two.
 
     Returns:
-        As many spans, in order and without overlap. All are unchanged where no pauses are found.
+        As many spans, in order and without overlap. An edge stays where it is where no silence is near, or none that
+        stands out from the sound beside it.
     """
-    free = pauses(samples, rate=rate)
-    if attended:
-        spans, free = _split_at_pauses(spans, free, attended)
+    if not spans or not len(samples):
+        return list(spans)
+    sound = _Sound.of(samples, rate=rate)
     starts, ends = [start for start, _ in spans], [end for _, end in spans]
-    for i in range(len(spans) + 1 if spans else 0):
-        # the boundary between word i - 1 and word i: neither word may lose all its time to the pause
-        low, left = (starts[i - 1], ends[i - 1]) if i else (-np.inf, starts[0])
-        right, high = (starts[i], ends[i]) if i < len(spans) else (ends[-1], np.inf)
-        near = [
-            (distance, pause.start - pause.end, pause)
-            for pause in free
-            if low < pause.start and pause.end < high
-            if (distance := max(pause.start - right, left - pause.end, 0.0))
-            <= min(REACH_SECONDS, pause.end - pause.start)
-        ]
-        if not near:
-            continue
-        _, _, pause = min(near)
-        if i:
-            ends[i - 1] = pause.start
-        if i < len(spans):
-            starts[i] = pause.end
-        free = [other for other in free if other.start >= pause.end]
-    return list(zip(starts, ends, strict=True))
-
-
-def _split_at_pauses(
-    spans: Sequence[tuple[float, float]], free: list[Pause], attended: Sequence[tuple[float, float]]
-) -> tuple[list[tuple[float, float]], list[Pause]]:
-    """Replace boundaries by the pauses between attended times, where there are any; also return the unused pauses.
-
-    Where attention is sharp, the alignment path starts the next word as soon as the last one was attended to, which is
-    in the middle of that word.
-    """
-    before, after = [spans[0][0], *(end for _, end in spans)], [*(start for start, _ in spans), spans[-1][1]]
-    last_attended = [-np.inf, *(last for _, last in attended)]
-    first_attended = [*(first for first, _ in attended), np.inf]
-    used = []
     for i in range(len(spans) + 1):
-        between = [one for one in free if last_attended[i] < (one.start + one.end) / 2 < first_attended[i]]
-        if between:
-            pause = max(_join_over_clicks(between), key=lambda one: one.end - one.start)
-            before[i], after[i] = pause.start, pause.end
-            used.append(pause)
-    found: list[tuple[float, float]] = []
-    for start, end in zip(after[:-1], before[1:], strict=True):
-        # a boundary of the alignment path may lie behind one that was moved to a pause
-        start = max(start, found[-1][1]) if found else start
-        found.append((start, max(start, end)))
-    return found, [one for one in free if all(one.start >= other.end or one.end <= other.start for other in used)]
+        low = starts[i - 1] + LEAST_SECONDS if i else 0.0
+        high = starts[i + 1] if i + 1 < len(spans) else sound.seconds
+        end = ends[i - 1] if i else None
+        start = starts[i] if i < len(spans) else None
+        if end is not None and not ends_known:
+            latest = sound.seconds if start is None else start
+            until = min(high - LEAST_SECONDS, latest + FORWARD_SECONDS)
+            pause = sound.longest_silence(low, until, begin=latest + reach)
+            if pause is not None:
+                ends[i - 1] = pause[0]
+                if start is not None:
+                    starts[i] = pause[1]
+                continue
+        new_end, new_start = sound.edges(end, start, low=low, high=high - LEAST_SECONDS, reach=reach)
+        if end is None or start is None:
+            if start is not None:
+                starts[i] = new_start
+            else:
+                ends[i - 1] = new_end
+        elif new_start - new_end >= PAUSE_SECONDS:
+            ends[i - 1], starts[i] = new_end, new_start
+        elif start - end < CONTIGUOUS_SECONDS:
+            ends[i - 1] = start
+    limits = [*starts[1:], sound.seconds]
+    return [
+        sound.without_pause(start, max(start, min(end, limit)))
+        for start, end, limit in zip(starts, ends, limits, strict=True)
+    ]
 
 
-def _join_over_clicks(between: Sequence[Pause]) -> list[Pause]:
-    """Join pauses that are separated by no more than a click."""
-    found = [between[0]]
-    for one in between[1:]:
-        if one.start - found[-1].end < CLICK_SECONDS:
-            found[-1] = Pause(found[-1].start, one.end)
-        else:
-            found.append(one)
-    return found
+class _Sound:
+    """The loudness of a recording, step by step."""
+
+    def __init__(self, bands: np.ndarray, total: np.ndarray, seconds: float) -> None:
+        self._bands, self._total, self.seconds = bands, total, seconds  # (k, b) and (k,) in decibels
+        self._sounds = total > _NOTHING
+        # of the whole recording: with digital silence, where there is some, and without; the lower one comes first
+        loud, quiet = np.percentile(bands, 95, axis=0), np.percentile(bands, _USUAL_PERCENT, axis=0)
+        usual = [quiet, *([] if self._sounds.all() else [self._level(slice(None), _USUAL_PERCENT)])]
+        self._usual = [one for one in usual if one is not None and (loud - one).mean() > _DEPTH]
+
+    @classmethod
+    def of(cls, samples: Float[np.ndarray, " t"], *, rate: int) -> "_Sound":
+        power = _power(samples, step=max(1, round(STEP_SECONDS * rate)), window=max(2, round(_WINDOW_SECONDS * rate)))
+        bands = 10 * np.log10(np.maximum(_by_band(power, rate=rate), 1e-12))  # (k, b)
+        bands = np.maximum(bands, np.percentile(bands.max(axis=1), 95) - _DYNAMIC_RANGE)
+        return cls(bands, 10 * np.log10(np.maximum(power.mean(axis=1), 1e-12)), len(samples) / rate)
+
+    def longest_silence(self, low: float, high: float, *, begin: float = np.inf) -> tuple[float, float] | None:
+        """Return the longest silence between two times in seconds that begins before a third; None if all are short."""
+        first, last = _step(low, len(self._bands)), _step(high, len(self._bands))
+        if last <= first:
+            return None
+        for background in self._usual:
+            silent = self._silent(first, last, background)
+            runs = np.flatnonzero(np.diff(silent, prepend=False, append=False)).reshape(-1, 2)
+            early = [run for run in runs if (first + run[0]) * STEP_SECONDS < begin]
+            start, stop = max(early, key=lambda run: run[1] - run[0], default=(0, 0))
+            found = (first + max(start - 1, 0)) * STEP_SECONDS, min((first + stop + 1) * STEP_SECONDS, high)
+            if stop > start and found[1] - found[0] >= STOP_SECONDS:
+                return float(found[0]), float(found[1])
+        return None
+
+    def without_pause(self, start: float, end: float) -> tuple[float, float]:
+        """Return what a word from `start` to `end` is without a long silence in it: the part before that, if any."""
+        pause = self.longest_silence(start, end) if end - start > LONG_SECONDS else None
+        if pause is None or pause[1] - pause[0] < LONG_SECONDS:
+            return start, end
+        return (start, pause[0]) if pause[0] - start >= LEAST_SECONDS else (min(pause[1], end), end)
+
+    def edges(
+        self, end: float | None, start: float | None, *, low: float, high: float, reach: float
+    ) -> tuple[float, float]:
+        """Find the silence between the end of one word and the start of the next, from `low` to `high` seconds.
+
+        Returns:
+            The end and the start, each where it was if no silence is near it; those of a word that is not there mean
+            nothing.
+        """
+        steps = len(self._bands)
+        given = (0.0 if end is None else end, self.seconds if start is None else start)
+        is_one = end is not None and given[1] - end < SAME_SECONDS  # nothing tells where a pause begins
+        first = _step(low, steps)
+        last = steps if start is None else _step(min(high, start + FORWARD_SECONDS), steps)
+        if last - first <= _QUIETEST_STEPS:
+            return given
+        around = self._total[max(0, first - _BESIDE_STEPS) : last + _BESIDE_STEPS]
+        if np.percentile(around, 90) - np.sort(self._total[first:last])[_QUIETEST_STEPS - 1] <= _DEPTH:
+            return given
+        new_end, new_start = given
+        if start is not None or is_one:
+            at = _step(given[1], steps)
+            for background in self._backgrounds(at - _BESIDE_STEPS, at - _NEXT_TO_STEPS, first, last):
+                silent = self._silent(first, last, background)
+                if start is not None:
+                    new_start = _start_of_sound(silent, first, start, reach=reach)
+                    new_start = start if new_start == start else max(low, min(new_start, high))
+                if is_one:
+                    new_end = max(low, min(new_start, _start_of_silence(silent, first, new_start)))
+                if new_start - new_end >= PAUSE_SECONDS if is_one else new_start != start:
+                    break
+        if end is not None and not is_one:
+            behind = _step(end, steps) + _NEXT_TO_STEPS + 1
+            until = min(behind + _BESIDE_STEPS, steps if start is None else _step(start, steps) - _NEXT_TO_STEPS + 1)
+            for background in self._backgrounds(behind, until, first, last):
+                new_end = max(low, _end_of_sound(self._silent(first, last, background), first, end, reach=reach))
+                if new_end != end:
+                    break
+        return new_end, new_start
+
+    def _level(self, part: slice, percent: float) -> Float64[np.ndarray, " b"] | None:
+        """Return the level of each band in the quiet steps of a part, without steps of digital silence; None if few."""
+        bands = self._bands[part][self._sounds[part]]
+        return None if len(bands) < _LEAST_STEPS else np.asarray(np.percentile(bands, percent, axis=0))
+
+    def _backgrounds(self, begin: int, stop: int, first: int, last: int) -> Iterator[Float64[np.ndarray, " b"]]:
+        """Return the usual background of the recording, and that from `begin` to `stop`, which may be louder."""
+        yield from self._usual
+        beside = self._background(begin, stop, first, last)
+        around = self._bands[max(0, first - _BESIDE_STEPS) : last + _BESIDE_STEPS]
+        if (np.percentile(around, 90, axis=0) - beside).mean() > _DEPTH:
+            yield beside
+
+    def _background(self, begin: int, stop: int, first: int, last: int) -> Float64[np.ndarray, " b"]:
+        """Return the level of each band from `begin` to `stop`, or in the quietest steps of `first` to `last`."""
+        found = self._level(slice(max(first, begin), max(0, stop)), _QUIET_PERCENT)
+        if found is not None:
+            return found
+        level = np.convolve(self._bands[first:last].mean(axis=1), np.ones(_QUIETEST_STEPS), mode="valid")
+        quietest = first + int(level.argmin())
+        return np.asarray(self._bands[quietest : quietest + _QUIETEST_STEPS].mean(axis=0))
+
+    def _silent(self, first: int, last: int, background: np.ndarray) -> Bool[np.ndarray, " _"]:
+        """Return which steps do not rise above the background.
+
+        Bands are compared one by one, since a weak consonant is loud in only a few of them, and hum in others.
+        """
+        above = np.clip(self._bands[first:last] - background - _MARGIN, 0.0, None).mean(axis=1)
+        padded = np.pad(above, 1, mode="edge")
+        silent = (padded[:-2] + padded[1:-1] + padded[2:]) / 3 < _SPEECH
+        bounds = np.flatnonzero(np.diff(~silent, prepend=False, append=False)).reshape(-1, 2)
+        for begin, stop in bounds:
+            if stop - begin < _CLICK_STEPS and begin and stop < len(silent):
+                silent[begin:stop] = True
+        return np.asarray(silent)
 
 
-def pauses(samples: Float[np.ndarray, " t"], *, rate: int) -> list[Pause]:
-    """Find the pauses of a recording, those at its ends included; none where its loudness hardly varies."""
-    level = prominence(samples, rate=rate)
-    if not len(level) or np.percentile(level, 95) < _LEAST_LOUD:
-        return []
-    silent = np.concatenate([[False], level < _SPEECH, [False]])
-    edges = np.flatnonzero(silent[1:] != silent[:-1])  # starts and ends in turn
-    found = []
-    for first, last in edges.reshape(-1, 2):
-        # the window of a step beside speech, and its mean with its neighbors, contain some of the speech
-        start, end = max(first - 1, 0) * STEP_SECONDS, min((last + 1) * STEP_SECONDS, len(samples) / rate)
-        # at the ends of a recording a pause may be cut short
-        if end - start >= PAUSE_SECONDS or first == 0 or last == len(level):
-            found.append(Pause(float(start), float(end)))
-    return found
+# The window of a step beside speech, and its mean with its neighbors, contain some of the speech: an edge lies one step
+# further inside the sound than the first silent step.
 
 
-def prominence(samples: Float[np.ndarray, " t"], *, rate: int) -> Float64[np.ndarray, " k"]:
-    """Measure how far each 10 ms rises above the recording's background, in decibels, averaged over frequency bands.
-
-    Bands are compared one by one, since a weak consonant is loud in only a few of them, and hum or rumble in others.
-    """
-    if not len(samples):
-        return np.zeros(0)
-    power = _power(samples, step=max(1, round(STEP_SECONDS * rate)), window=max(2, round(_WINDOW_SECONDS * rate)))
-    level = 10 * np.log10(np.maximum(_by_band(power, rate=rate), 1e-20))  # (k, bands)
-    level = np.maximum(level, np.percentile(level.max(axis=1), 95) - _DYNAMIC_RANGE)
-    background = np.percentile(level, _QUIET_PERCENT, axis=0)
-    above = np.clip(level - background - _MARGIN, 0.0, None).mean(axis=1)
-    padded = np.pad(above, 1, mode="edge")
-    smooth: np.ndarray = (padded[:-2] + padded[1:-1] + padded[2:]) / 3  # a click is no word
-    return smooth
+def _start_of_sound(silent: np.ndarray, first: int, start: float, *, reach: float) -> float:
+    """Return where the sound begins that a word's start belongs to; the start where no silence is near before it."""
+    at = min(max(round(start / STEP_SECONDS) - first, 0), len(silent) - 1)
+    if silent[at]:
+        following = np.flatnonzero(~silent[at:])
+        found = (first + at + following[0] + 1) * STEP_SECONDS if len(following) else start
+        return float(found) if found <= start + FORWARD_SECONDS else start
+    before = np.flatnonzero(silent[:at])
+    is_near = len(before) and at - before[-1] <= round(reach / STEP_SECONDS) + 1
+    return float((first + before[-1] + 2) * STEP_SECONDS) if is_near else start
 
 
-def _power(samples: np.ndarray, *, step: int, window: int) -> np.ndarray:
-    """Return the power spectrum around the middle of each step, (k, f)."""
+def _start_of_silence(silent: np.ndarray, first: int, start: float) -> float:
+    """Return where the silence begins that ends with the start of a word; the start if there is none."""
+    at = min(max(round(start / STEP_SECONDS) - first - 2, 0), len(silent) - 1)
+    if not silent[at]:
+        return start
+    before = np.flatnonzero(~silent[:at])
+    return float((first + before[-1]) * STEP_SECONDS) if len(before) else float(first * STEP_SECONDS)
+
+
+def _end_of_sound(silent: np.ndarray, first: int, end: float, *, reach: float) -> float:
+    """Return where the sound ends that a word's end belongs to; the end where no silence is near after it."""
+    at = min(max(round(end / STEP_SECONDS) - first, 0), len(silent) - 1)
+    if silent[at]:
+        before = np.flatnonzero(~silent[: at + 1])
+        return float((first + before[-1]) * STEP_SECONDS) if len(before) else end
+    following = np.flatnonzero(silent[at:])
+    is_near = len(following) and following[0] <= round(reach / STEP_SECONDS) + 1
+    return float((first + at + following[0] - 1) * STEP_SECONDS) if is_near else end
+
+
+def _step(seconds: float, steps: int) -> int:
+    return min(max(round(seconds / STEP_SECONDS), 0), steps)
+
+
+def _power(samples: np.ndarray, *, step: int, window: int) -> Float64[np.ndarray, "k f"]:
+    """Return the power spectrum around the middle of each step."""
     count = -(-len(samples) // step)
     before = (window - step) // 2
     padded = np.pad(samples.astype(np.float64), (before, window + step))
@@ -170,8 +280,8 @@ def _power(samples: np.ndarray, *, step: int, window: int) -> np.ndarray:
     return np.asarray(np.abs(np.fft.rfft(windows * np.hanning(window))) ** 2 / window)
 
 
-def _by_band(power: np.ndarray, *, rate: int) -> np.ndarray:
-    """Return the mean power of each band that contains a frequency, (k, bands)."""
+def _by_band(power: Float64[np.ndarray, "k f"], *, rate: int) -> Float64[np.ndarray, "k b"]:
+    """Return the mean power of each band that contains a frequency."""
     frequencies = np.linspace(0, rate / 2, power.shape[1])
     mel = np.log10(1 + frequencies / 700)
     edges = np.linspace(np.log10(1 + min(_LOWEST_HZ, rate / 8) / 700), mel[-1], _BANDS + 1)

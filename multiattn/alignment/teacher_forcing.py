@@ -187,11 +187,15 @@ def token_attention(
         pointed[item] += evidence(weights, filter_width=filter_width) / len(chosen)
 
     logits = replay.read(model, chosen, fold, last_only=not scored)
-    log_probs = [_log_probs(replay.transcripts, i, logits, special_ids) if scored else None for i in range(len(tokens))]
+    log_probs = [
+        replayed_log_probs(replay.transcripts, i, logits, special_ids) if scored else None for i in range(len(tokens))
+    ]
     return [TokenAttention(pointed[i][rows], attended[i][rows], log_probs[i]) for i, rows in enumerate(replay.rows)]
 
 
-def _log_probs(replay: Replay, item: int, logits: Float[Tensor, "r n V"], special_ids: Collection[int]) -> np.ndarray:
+def replayed_log_probs(
+    replay: Replay, item: int, logits: Float[Tensor, "r n V"], special_ids: Collection[int]
+) -> Float32[np.ndarray, " tokens"]:
     """The log-probability of each token of one text, without a share for special tokens."""
     rows = replay.rows[item]
     of_text = logits[item, rows].float()

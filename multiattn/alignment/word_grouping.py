@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ..inputs.text import Tokenizer, Word
+from .graphemes import within_cluster
 
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages written without spaces between words, by Whisper's codes: there each character is timed by itself."""
@@ -16,6 +17,9 @@ OPENING = "\"'“¿([{-"
 
 CLOSING = "\"'.。,，!！?？:：”)]}、"
 """Punctuation that belongs to the word before it, if no space stands between. Source: openai-whisper, timing.py."""
+
+NOT_SAID = "not_said"
+"""The flag of a word that is in a given text, but was not said."""
 
 _BROKEN = "\ufffd"  # decoded from bytes that are not, or not yet, a whole character
 
@@ -44,13 +48,20 @@ class SpokenWord(NamedTuple):
     pieces: tuple[int, ...]
     """Indices of the word's tokens, counted from the first token after the prompt."""
 
+    flags: tuple[str, ...] = ()
+    """`NOT_SAID` for a word of a given text that is not in the recording; it then has no duration."""
+
+    speaker: str | None = None
+    """Who says it, where speaker turns were given."""
+
 
 def group_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | None = None) -> list[Word]:
     """Group the tokens of `tokenizer.decode(ids)` into words that can be timed.
 
     A word begins at a token that begins with a space, and at punctuation, so that both are timed: unlike in
     `Tokenizer.words`, a word never depends on the token after it. Numbers and symbols are words like any others. Tokens
-    that only together decode to a character stay together. Special tokens and lone spaces belong to no word.
+    that only together decode to a character stay together, and so do those of one grapheme cluster. Special tokens and
+    lone spaces belong to no word.
 
     Args:
         tokenizer: The vocabulary of `ids`.
@@ -75,6 +86,8 @@ def group_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | Non
         own = unit.strip()
         begins = not found or unit[0].isspace() or own in string.punctuation or language in UNSPACED
         first = start + len(unit) - len(unit.lstrip())
+        if found and found[-1].end == first and within_cluster(text, first):
+            begins = False
         if begins or found[-1].end != first:
             if own:
                 found.append(Word(own, first, first + len(own), tuple(pending)))

@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from ...inputs.audio import Recording
-from .decode import decode_windows, initial_prompt
+from .decode import decode_windows
+from .language import language_of
 from .model import SpeechModel
 from .options import SpeechOptions
 from .segments import AddWords, DecodedWindow, Segment, window_segments
+from .steering import initial_prompt
 from .vad import Chunk, cut_at_pauses
 
 
@@ -32,6 +34,12 @@ class PendingChunk:
     add_words: AddWords | None
     """Called with the chunk's window if it has segments; returns them, such as with their words."""
 
+    is_first: bool = False
+    """Whether its text is the first of the recording."""
+
+    channel: str | None = None
+    """As for `Segment`."""
+
 
 def pending_chunks(
     speech: SpeechModel,
@@ -46,15 +54,24 @@ def pending_chunks(
     Raises:
         InputError: The recording is damaged.
     """
-    preprocessing, language = speech.preprocessing, options.language
-    for chunk in cut_at_pauses(recording, longest=preprocessing.max_seconds):
+    preprocessing, is_first = speech.preprocessing, True
+    language = language_of(speech, recording, options).code
+    for chunk in _chunks(recording, options, longest=preprocessing.max_seconds):
         if len(chunk.samples) < speech.stride * preprocessing.hop:
             continue
-        if language is None and speech.tokens.languages:  # that of the first chunk counts for all
-            length = preprocessing.frames(len(chunk.samples))
-            language = speech.detect_language(preprocessing.features(chunk.samples), length)
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        yield PendingChunk(chunk, language, torch.Generator(generator.device).manual_seed(seed), add_words)
+        own = torch.Generator(generator.device).manual_seed(seed)
+        yield PendingChunk(chunk, language, own, add_words, is_first=is_first)
+        is_first = False
+
+
+def _chunks(recording: Recording, options: SpeechOptions, *, longest: float) -> Iterator[Chunk]:
+    """Cut a recording, or the clips of it that are to be transcribed."""
+    if options.clips is None:
+        yield from cut_at_pauses(recording, longest=longest, vad=options.vad)
+        return
+    for start, end in options.clips:
+        yield from cut_at_pauses(recording.part(start, end), longest=longest, vad=options.vad, offset=start)
 
 
 def transcribe_chunks(
@@ -116,13 +133,22 @@ def _transcribe(
     features = torch.stack([F.pad(one, (0, longest - one.shape[-1])) for one in each])
     encoded = speech.encode(features, lengths, with_ctc=options.ctc_weight > 0)
     previous = [initial_prompt(speech, options)] * len(batch)
-    results = decode_windows(speech, encoded, options, previous=previous, generator=[one.generator for one in batch])
+    results = decode_windows(
+        speech,
+        encoded,
+        options,
+        previous=previous,
+        with_prefix=[one.is_first for one in batch],
+        generator=[one.generator for one in batch],
+    )
     for i, (one, result) in enumerate(zip(batch, results, strict=True)):
         samples, start = one.chunk.samples, one.chunk.start
         seconds = len(samples) / preprocessing.sample_rate
         cut = window_segments(
             speech,
-            DecodedWindow(encoded.projected, i, samples, start, encoded.frames[i], result, options.task),
+            DecodedWindow(
+                encoded.projected, i, samples, start, encoded.frames[i], result, options.task, one.chunk.voice
+            ),
             options,
             duration=seconds,
             to_the_end=True,

@@ -12,6 +12,7 @@ from ...alignment import SpokenWord, group_words, word_times
 from ...alignment.teacher_forcing import check_heads
 from ...inputs.text import Word
 from ...maps import AttentionMap, speech_attention, speech_attention_stack
+from .language import Language
 from .model import SpeechModel
 from .segments import DecodedWindow, Segment
 
@@ -39,17 +40,13 @@ class WordTimestamper:
 
     def __init__(self, speech: SpeechModel, *, words: bool, methods: Sequence[str] = ()) -> None:
         self._speech, self._words, self._methods = speech, words, methods
-        self.language: str | None = None
-        """Language of the first window with text; None for a model of one language, or before such a window."""
+        self.language = Language(None)
+        """The language of the recording, which whoever decides it puts here."""
         self.maps: list[WindowMap] = []
         """For each window with words in order, one map for each method."""
 
     def __call__(self, window: DecodedWindow) -> tuple[Segment, ...]:
-        """Return the segments of a window, with their words if words are asked for.
-
-        This takes a decoder pass, unless the attention for the same text is known from loop detection.
-        """
-        self.language = self.language or window.result.language
+        """Return the segments of a window, with their words if words are asked for, which takes a decoder pass."""
         if not self._words:
             return window.segments
         speech, language = self._speech, window.result.language
@@ -60,12 +57,9 @@ class WordTimestamper:
         if not words:
             return window.segments
         prompt = speech.tokens.prompt(language=language, task=window.task)
-        known = window.result.attention
-        if known is not None and len(known.mean) != len(ids) + 1:  # a last segment may be left to the next window
-            known = None
         (spoken,) = word_times(
             speech.model,
-            window.context if known is None else window.contexts,  # unused if known; selecting one row copies it
+            window.context,
             [[*prompt, *ids]],
             [words],
             prompt_lengths=[len(prompt)],
@@ -73,10 +67,8 @@ class WordTimestamper:
             heads=speech.heads,
             frame_seconds=speech.frame_seconds,
             log_probs=[[segment.log_probs[i] for segment, i in text]],
-            attention=None if known is None else [known],
             samples=[window.samples],
             sample_rate=speech.preprocessing.sample_rate,
-            min_seconds=speech.frame_seconds,
         )
         segments = _distribute(window, indices, spoken)
         if self._methods:
