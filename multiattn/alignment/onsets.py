@@ -95,7 +95,9 @@ def token_onsets(
         ModelError: The arguments do not fit each other, or a transcript is longer than the decoder can read.
     """
     replay = SpeechReplay.of(model, context, tokens, prompt_lengths=prompt_lengths, frames=frames)
-    firsts = [[min(word.pieces) for word in of_text if word.pieces and word.text[:1].isalnum()] for of_text in words]
+    firsts = [
+        _first_rows(of_text, rows.stop - rows.start - 1) for of_text, rows in zip(words, replay.rows, strict=True)
+    ]
     kept = [_Kept(len(onset_heads) if onset_heads else MOST_HEADS, frame_seconds, rows) for rows in firsts]
 
     def fold(head: Head, item: int, weights: np.ndarray) -> None:
@@ -136,6 +138,12 @@ def _path(
     at = monotonic_frames(together + _CHANCE, gaps=_least_gaps(words, len(together)))
     boundary = [one for one in heads if one.lag < BOUNDARY_BEFORE]
     return at * STEP_SECONDS, _shifted(weights, boundary, frame_seconds) if boundary else None
+
+
+def _first_rows(words: Sequence[Word], count: int) -> list[int]:
+    """Return the rows, below `count`, that predict the first token of each word that is not punctuation."""
+    rows = [min(word.pieces, default=-1) for word in words if word.text[:1].isalnum()]
+    return [row for row in rows if 0 <= row < count]
 
 
 def _least_gaps(words: Sequence[Word], count: int) -> list[int]:
