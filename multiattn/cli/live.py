@@ -92,7 +92,9 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     args.model = model_or_shipped(args.model, "transcribe", quiet=args.quiet)
     with spinner("loading the model", quiet=args.quiet):
-        pipeline = load_part("multiattn:load")(args.model, task="transcribe", device=args.device)
+        pipeline = load_part("multiattn:load")(
+            args.model, task="transcribe", device=args.device, precision=args.precision
+        )
         options = {name: getattr(args, name) for name in _options()}
         live: LiveTranscriber = pipeline.live(**options)
     rate = args.rate or pipeline.bundle.sound.sample_rate
@@ -130,7 +132,7 @@ def _check(args: argparse.Namespace) -> None:
 def _options() -> tuple[str, ...]:
     from .transcribe_options import PIPELINE_OPTIONS
 
-    return tuple(name for name in PIPELINE_OPTIONS if name not in ("clips", "channel", "num_beams"))
+    return tuple(name for name in PIPELINE_OPTIONS if name not in ("clips", "channel", "num_beams", "precision"))
 
 
 def _transcribe(live: "LiveTranscriber", waiting: Waiting, rate: int, write: "Callable[[LiveUpdate], None]") -> None:

@@ -18,6 +18,7 @@ COMMANDS = (
     "models",
     "info",
     "convert",
+    "align",
     "align-heads",
     "demo",
 )
