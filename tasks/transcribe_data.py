@@ -7,7 +7,7 @@ from typing import Literal
 
 from multiattn.checks import require
 from multiattn.data.concat_clips import FIXED_STRINGS, ConcatClips, Plan, concat_text, fixed_plans
-from multiattn.data.recordings import SpeechRecords, clean_transcript, read_recordings
+from multiattn.data.recordings import SpeechRecords, clean_transcript, held_out, read_recordings
 from multiattn.errors import InputError
 from multiattn.inputs import Recording, Tokenizer
 
@@ -44,6 +44,7 @@ class TranscribeData(TextData[TranscribeNeeds]):
         root: str,
         *,
         folders: dict[str, list[str]] | None = None,
+        validation_share: float | None = None,
         batches: BatchOptions | None = None,
         batch_seconds: float | None = None,
         clean: bool = True,
@@ -60,10 +61,14 @@ class TranscribeData(TextData[TranscribeNeeds]):
         Args:
             root: The folder with the data in it.
             folders: The folders in `root` that make up a split, where it is no folder of its own name.
+            validation_share: Validate on this share of the training recordings, which are not trained on then, in place
+                of `root/validation`: whole speakers, where they are known. So the validation split decides about
+                nothing, and can be reported.
             batches: How recordings become batches. One that is longer than the model takes, or has more text, cannot
                 be used.
-            batch_seconds: In place of `batches.size`: seconds of sound in a training batch, padding to the longest
-                recording included, in each process; recordings of similar length then come together.
+            batch_seconds: Seconds of sound in a training batch, padding to the longest recording included, in each
+                process; recordings of similar length then come together, no more of them than `batches.size`, where
+                that is given.
             clean: Put transcripts in lower case and remove their punctuation, except ' and -.
             vocabulary: Kind of the vocabulary that is learned: `bpe` (frequent words whole, others in pieces) or
                 `characters`.
@@ -88,7 +93,11 @@ class TranscribeData(TextData[TranscribeNeeds]):
         )
         good = batch_seconds is None or batch_seconds > 0
         require(good, "batch_seconds", must="above 0", value=batch_seconds, error=InputError)
+        share = validation_share
+        good = share is None or 0 < share < 1
+        require(good, "validation_share", must="above 0 and below 1", value=share, error=InputError)
         self._read = lru_cache(partial(read_recordings, self.root, folders=folders))
+        self.validation_share = validation_share
         self.batch_seconds = batch_seconds
         self.clean = clean
         self.join = join
@@ -97,7 +106,15 @@ class TranscribeData(TextData[TranscribeNeeds]):
 
     def files(self, split: str) -> SpeechRecords:
         """The recordings of a split as files, not opened yet."""
-        return self._read(split)
+        if self.validation_share is None or split not in ("train", "validation"):
+            return self._read(split)
+        return self._divided[split == "validation"]
+
+    @cached_property
+    def _divided(self) -> tuple[SpeechRecords, SpeechRecords]:
+        """The training recordings, without and with those to validate on."""
+        assert self.validation_share is not None
+        return held_out(self._read("train"), self.validation_share)
 
     def records(self, split: str) -> SpeechRecords:
         """The items of a split: its files, or what they are concatenated to (in training, those of epoch 0).
@@ -179,6 +196,7 @@ class TranscribeData(TextData[TranscribeNeeds]):
         return BucketBatches(
             self._training_seconds,
             batch_seconds=self.batch_seconds,
+            most=self.batches.size,
             seed=self.seed,
             rank=self.rank,
             world=self.world,
@@ -191,8 +209,12 @@ class TranscribeData(TextData[TranscribeNeeds]):
         if self.join is None:
             return seconds
         clip, pause = sum(seconds) / len(seconds), sum(self.join.pause_s) / 2
-        counts = [self.join.count(index) for index in range(self._strings)]
-        return [count * clip + (count + 1) * pause for count in counts]
+        how = self.join
+        counts = [how.count(index) for index in range(self._strings)]
+        silences = [
+            how.bare_pause_s / 2 if how.is_bare(index) else (count + 1) * pause for index, count in enumerate(counts)
+        ]
+        return [count * clip + silence for count, silence in zip(counts, silences, strict=True)]
 
 
 def _seconds(path: Path) -> float:

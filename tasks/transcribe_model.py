@@ -103,7 +103,7 @@ class SpeechStart:
         for name, values, allowed, config_of in (
             ("audio.overrides", overrides, TRAINING_ONLY, SpeechEncoderConfig),
             ("decoder", decoder, TEXT_TRAINING_ONLY, TextDecoderConfig),
-            ("audio.preprocessing", sound, ("pad_to", "max_seconds"), AudioPreprocessing),
+            ("audio.preprocessing", sound, ("pad_to", "max_seconds", "background_seconds"), AudioPreprocessing),
         ):
             require_training_only(values, name, source="pretrained", allowed=allowed)
             require_fields(values, config_of, name)

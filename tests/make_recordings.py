@@ -1,4 +1,4 @@
-"""Make the sample recordings in `assets/inputs/`: digits spoken by a synthesizer, joined with pauses by us.
+"""Make the sample recordings in `assets/inputs/`: digits that a synthesizer speaks, joined with pauses, and a sentence.
 
 Our own work, so that they can be shipped and played anywhere. Needs espeak-ng (Debian's package of that name); the same
 recordings come out every time with the same version of it. Run from the root of the checkout:
@@ -49,6 +49,23 @@ class Recipe:
     """Of the pauses (0.15 to 0.5 s) and the room's noise."""
 
 
+@dataclass(frozen=True)
+class Sentence:
+    """A recording of a sentence, for a model that knows English: at 16 kHz, and soft, so that its file is small."""
+
+    voice: str
+    speed: int
+    text: str
+
+    rate: int = 16_000
+    level: float = 0.12
+    noise: float = 1e-4
+    margin: float = 0.25
+    """Seconds before and after it."""
+
+
+SENTENCES = {"sentence": Sentence("en-us", 150, "My sister bought three red apples and a loaf of bread.")}
+
 SHIPPED = {
     "digits": Recipe("en-us", 150, (3, 1, 4, 1, 5, 9, 2, 6), seed=3),
     "telephone": Recipe("en-us+f2", 150, (2, 7, 1, 8, 0, 5), seed=5),
@@ -82,15 +99,23 @@ def make(recipe: Recipe) -> tuple[np.ndarray, list[Spoken]]:
     return samples + random.normal(scale=_NOISE, size=len(samples)), words
 
 
-def say(text: str, *, voice: str, speed: int) -> np.ndarray:
-    """One word at `RATE`, its silent ends cut off."""
+def make_sentence(sentence: Sentence) -> np.ndarray:
+    """The samples of a sentence, at its rate."""
+    spoken = say(sentence.text, voice=sentence.voice, speed=sentence.speed, rate=sentence.rate, level=sentence.level)
+    margin = np.zeros(int(sentence.margin * sentence.rate))
+    samples = np.concatenate([margin, spoken, margin])
+    return samples + np.random.default_rng(0).normal(scale=sentence.noise, size=len(samples))
+
+
+def say(text: str, *, voice: str, speed: int, rate: int = RATE, level: float = _LEVEL) -> np.ndarray:
+    """A word or a sentence at `rate`, its silent ends cut off."""
     command = ["espeak-ng", "-v", voice, "-s", str(speed), "--stdout", text]
     done = subprocess.run(command, check=True, capture_output=True)
-    samples, rate = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
-    samples = torchaudio.functional.resample(torch.from_numpy(samples), rate, RATE).numpy()
+    samples, theirs = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
+    samples = torchaudio.functional.resample(torch.from_numpy(samples), theirs, rate).numpy()
     samples = samples / np.abs(samples).max()
     heard = np.flatnonzero(np.abs(samples) > _QUIET)
-    return _LEVEL * samples[heard[0] : heard[-1] + 1]
+    return level * samples[heard[0] : heard[-1] + 1]
 
 
 def main() -> None:
@@ -111,6 +136,9 @@ def main() -> None:
         samples, words = make(recipe)
         soundfile.write(folder / f"{name}.flac", samples, RATE, subtype="PCM_16")
         print(f"{name}.flac", *(f"{word.text} {word.start:.2f}-{word.end:.2f}" for word in words))
+    for name, sentence in (SENTENCES if recipes is SHIPPED else {}).items():
+        soundfile.write(folder / f"{name}.flac", make_sentence(sentence), sentence.rate, subtype="PCM_16")
+        print(f"{name}.flac", sentence.text)
 
 
 if __name__ == "__main__":

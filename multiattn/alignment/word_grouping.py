@@ -18,6 +18,9 @@ OPENING = "\"'“¿([{-"
 CLOSING = "\"'.。,，!！?？:：”)]}、"
 """Punctuation that belongs to the word before it, if no space stands between. Source: openai-whisper, timing.py."""
 
+NOT_SAID = "not_said"
+"""The flag of a word that is in a given text, but was not said."""
+
 _BROKEN = "\ufffd"  # decoded from bytes that are not, or not yet, a whole character
 
 
@@ -44,6 +47,12 @@ class SpokenWord(NamedTuple):
 
     pieces: tuple[int, ...]
     """Indices of the word's tokens, counted from the first token after the prompt."""
+
+    flags: tuple[str, ...] = ()
+    """`NOT_SAID` for a word of a given text that is not in the recording; it then has no duration."""
+
+    speaker: str | None = None
+    """Who says it, where speaker turns were given."""
 
 
 def group_words(tokenizer: Tokenizer, ids: Sequence[int], *, language: str | None = None) -> list[Word]:

@@ -19,10 +19,23 @@ from ..errors import ModelError
 
 @dataclass(frozen=True, eq=False)
 class KeysValues:
-    """The keys and values of a context for one cross-attention, computed once and never changed."""
+    """The keys and values of contexts for one cross-attention, computed once and never changed.
+
+    `len` is the number of contexts that are attended to.
+    """
 
     keys: Float[Tensor, "b h m d"]
     values: Float[Tensor, "b h m d"]
+    runs: tuple[slice, ...] | None = None
+    """The contexts that are attended to, in this order, in runs of neighbors; all where None."""
+
+    def __len__(self) -> int:
+        """Return the number of contexts that are attended to."""
+        return len(self.keys) if self.runs is None else sum(run.stop - run.start for run in self.runs)
+
+    def to(self, dtype: torch.dtype) -> "KeysValues":
+        """Return them in another type: in bf16, attention of a few queries reads half the memory."""
+        return KeysValues(self.keys.to(dtype), self.values.to(dtype))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +48,7 @@ class ProjectedContext:
 
     def __len__(self) -> int:
         """Return the number of contexts, b."""
-        return len(self.layers[0].keys)
+        return len(self.layers[0])
 
     @property
     def device(self) -> torch.device:
@@ -44,7 +57,19 @@ class ProjectedContext:
 
     def select(self, items: Int64[Tensor, " chosen"]) -> "ProjectedContext":
         """Return a copy of the contexts at these indices, in this order."""
-        layers = tuple(KeysValues(one.keys[items], one.values[items]) for one in self.layers)
+        layers = []
+        for one in self.layers:
+            where = items if one.runs is None else _indices(one.runs, items.device)[items]
+            layers.append(KeysValues(one.keys[where], one.values[where]))
+        return ProjectedContext(tuple(layers), None if self.attention_mask is None else self.attention_mask[items])
+
+    def part(self, items: Int64[Tensor, " chosen"]) -> "ProjectedContext":
+        """Return the contexts at these indices, in this order; on a CPU without a copy of their keys and values."""
+        if self.device.type != "cpu":
+            return self.select(items)
+        old = self.layers[0].runs
+        runs = _runs((items if old is None else _indices(old, items.device)[items]).tolist())
+        layers = tuple(KeysValues(one.keys, one.values, runs) for one in self.layers)
         return ProjectedContext(layers, None if self.attention_mask is None else self.attention_mask[items])
 
 
@@ -89,18 +114,21 @@ class DecoderCache:
         context: The keys and values that the cross-attentions attend to; shared, not copied.
         rows: Number of sequences to decode, a multiple of the contexts.
         capacity: Most positions of a sequence, padding included.
+        dtype: Type of the self-attentions' keys and values; that of the context where None.
 
     Raises:
         ModelError: `rows` is no multiple of the contexts.
     """
 
-    def __init__(self, context: ProjectedContext, *, rows: int, capacity: int) -> None:
+    def __init__(
+        self, context: ProjectedContext, *, rows: int, capacity: int, dtype: torch.dtype | None = None
+    ) -> None:
         _check_rows(rows, len(context))
         self.context = context
         _, heads, _, width = context.layers[0].keys.shape
         # one tensor for all layers, so that one copy reorders the beams
         self._memory = context.layers[0].keys.new_empty(
-            len(context.layers), 2, rows, heads, capacity, width
+            len(context.layers), 2, rows, heads, capacity, width, dtype=dtype
         )  # (l, 2, r, h, capacity, d)
         self._attention_mask: Tensor | None = None  # (r, capacity); None while no row has padding
         self.length = 0
@@ -161,15 +189,33 @@ class DecoderCache:
             ModelError: The number of new rows is no multiple of the contexts.
         """
         if items is not None:
-            self.context = self.context.select(items)
+            self.context = self.context.part(items)
         _check_rows(len(rows), len(self.context))
-        filled = self._memory[..., : self.length, :].index_select(2, rows)
-        if len(rows) != self.rows:
-            layers, two, _, heads, capacity, width = self._memory.shape
-            self._memory = self._memory.new_empty(layers, two, len(rows), heads, capacity, width)
-        self._memory[..., : self.length, :] = filled
+        old = self._memory
+        if len(rows) > self.rows:
+            layers, two, _, heads, capacity, width = old.shape
+            self._memory = old.new_empty(layers, two, len(rows), heads, capacity, width)
+        else:
+            self._memory = old[:, :, : len(rows)]
+        for layer, of_layer in zip(self._memory, old, strict=True):  # one at a time: a copy of all is a peak of memory
+            layer[..., : self.length, :] = of_layer[..., : self.length, :].index_select(1, rows)
         if self._attention_mask is not None:
             self._attention_mask = self._attention_mask[rows]
+
+
+def _indices(runs: tuple[slice, ...], device: torch.device) -> Int64[Tensor, " chosen"]:
+    return torch.cat([torch.arange(run.start, run.stop, device=device) for run in runs])
+
+
+def _runs(indices: list[int]) -> tuple[slice, ...]:
+    """Return runs of neighbors that make up these indices."""
+    runs = list[slice]()
+    for index in indices:
+        if runs and runs[-1].stop == index:
+            runs[-1] = slice(runs[-1].start, index + 1)
+        else:
+            runs.append(slice(index, index + 1))
+    return tuple(runs)
 
 
 def _check_rows(rows: int, contexts: int) -> None:

@@ -4,6 +4,9 @@ Notation: b batch, h heads, n query tokens, m key tokens, d head width, D = h d 
 of queries may share b contexts: g = r / b consecutive rows attend to the same context.
 """
 
+from dataclasses import replace
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -95,7 +98,7 @@ class Attention(nn.Module):
             raise ValueError("`context` must be given to cross-attention, but is None instead.")
         r, n, _ = x.shape
         if self.is_cross and context is not None:
-            b = len(context.keys) if isinstance(context, KeysValues) else len(context)
+            b = len(context)
             if b != r:
                 if b == 0 or r % b:
                     raise ValueError(f"`context` must have a batch that divides the rows of `x` ({r}), but has {b}.")
@@ -110,7 +113,13 @@ class Attention(nn.Module):
             so_far = cache.append(k, v)
             k, v = so_far.keys, so_far.values
         dropout_p = self.dropout if self.training else 0.0  # the kernel's own dropout ignores eval()
-        mixed = self.score(q, k, v, mask=mask, dropout_p=dropout_p)  # (b, h, g n, d)
+        runs = context.runs if isinstance(context, KeysValues) else None
+        if runs is None or len(runs) == 1:
+            mixed = self.score(q, k, v, mask=mask, dropout_p=dropout_p)  # (b, h, g n, d)
+        else:
+            mixed = self._mix_runs(q, k, v, runs, mask=mask, dropout_p=dropout_p)
+            if probe is not None:
+                k, v = (torch.cat([one[run] for run in runs]) for one in (k, v))
         if probe is not None:
             probe.tap.record(probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=self.score, group=r // len(q))
         joined = mixed.transpose(1, 2).flatten(2)  # (b, g n, D)
@@ -121,9 +130,23 @@ class Attention(nn.Module):
         k, v = self.kv(context).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return KeysValues(k if self.k_norm is None else self.k_norm(k), v)  # (b, h, m, d)
 
+    def _mix_runs(
+        self, q: Tensor, k: Tensor, v: Tensor, runs: tuple[slice, ...], *, mask: Mask, dropout_p: float
+    ) -> Tensor:
+        """Mix the values of each run of contexts for its rows of q: (b, h, g n, d)."""
+        mixed, first = [], 0
+        for run in runs:
+            own = slice(first, first + run.stop - run.start)
+            keys = mask.keys if mask.keys is None or len(mask.keys) == 1 else mask.keys[own]
+            mixed.append(self.score(q[own], k[run], v[run], mask=replace(mask, keys=keys), dropout_p=dropout_p))
+            first = own.stop
+        return torch.cat(mixed)
+
     def _project(self, x: Tensor, context: Tensor | KeysValues | None) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k and v of every head, (b, h, len, d); k is normalized already."""
         if isinstance(context, KeysValues):
+            if context.runs is not None and len(context.runs) == 1:
+                return self._heads(self.q(x)), context.keys[context.runs[0]], context.values[context.runs[0]]
             return self._heads(self.q(x)), context.keys, context.values
         if self.is_cross:
             assert context is not None
@@ -131,6 +154,11 @@ class Attention(nn.Module):
             return self._heads(self.q(x)), projected.keys, projected.values
         if context is None:
             q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        elif self.qkv.weight is None:  # in int8, where the parts of a packed weight cannot be had
+            dim = x.shape[-1]
+            q = self._heads(self.qkv(x)[..., :dim])
+            kv = self.qkv(context)[..., dim:]
+            k, v = kv.reshape(*kv.shape[:2], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         else:
             dim = x.shape[-1]
             weight, bias = self.qkv.weight, self.qkv.bias

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from .mask import Mask
 from .window import windowed_attention, worth_blocks
 
+FEW_QUERIES = 16
+"""Up to so many queries, two products with keys and values of half precision are faster than to widen those first."""
+
 
 @runtime_checkable
 class Score(Protocol):
@@ -60,6 +63,10 @@ class DotProductScore(nn.Module):
     ) -> Float[Tensor, "b h q d"]:
         """Attend through the fused kernel; a window costs time and memory linear in the length."""
         q_len, k_len = q.shape[-2], k.shape[-2]
+        if k.dtype != q.dtype:
+            if q_len <= FEW_QUERIES and mask.is_open:
+                return self._mixed_in_half(q, k, v)
+            k, v = k.to(q.dtype), v.to(q.dtype)
         if worth_blocks(mask, q_len, k_len):
             return windowed_attention(q, k, v, mask, scale=self.scale, dropout_p=dropout_p)
         # the kernel's own causal flag is aligned top-left: the same only for equal numbers of queries and keys
@@ -68,6 +75,12 @@ class DotProductScore(nn.Module):
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=dense, dropout_p=dropout_p, is_causal=only_causal, scale=self.scale
         )
+
+    def _mixed_in_half(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend from a few queries to keys and values of half precision; the softmax is in fp32."""
+        rows, keys, values = ((q * self.scale).to(k.dtype).flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
+        weights = torch.bmm(rows, keys.transpose(1, 2)).float().softmax(dim=-1)  # (b h, q, k)
+        return torch.bmm(weights.to(v.dtype), values).to(q.dtype).view(q.shape)
 
     def weights(
         self,

@@ -41,7 +41,7 @@ class PatchStem(nn.Module):
     def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b n D"]:
         """Return the tokens row by row."""
         check_divisible(images.shape[-2], images.shape[-1], self.patch_size)
-        return self.proj(images).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+        return self.proj(images.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 class ConvStem(nn.Module):
@@ -77,7 +77,7 @@ class ConvStem(nn.Module):
     def forward(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b n D"]:
         """Return the tokens row by row."""
         check_divisible(images.shape[-2], images.shape[-1], self.patch_size)
-        return self.proj(self.stages(images)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+        return self.proj(self.stages(images.to(self.proj.weight.dtype))).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 class MelStem(nn.Module):
@@ -115,7 +115,7 @@ class MelStem(nn.Module):
             lengths: Feature frames of each recording. What follows counts as zero, as does what follows the batch, so
                 that a recording's tokens do not depend on the others. Where None, all frames are used.
         """
-        x = features
+        x = features.to(self.convs[0].weight.dtype)
         for conv, stride in zip(self.convs, self.strides, strict=True):
             if lengths is not None:
                 attention_mask = torch.arange(x.shape[-1], device=x.device) < lengths[:, None]

@@ -14,6 +14,7 @@ from .inputs import evenly_spread, find_files, status
 from .options import (
     BAD_FILES,
     DEVICE,
+    PRECISION,
     Option,
     Parser,
     at_least_one,
@@ -81,6 +82,7 @@ def parser() -> Parser:
         Option("--save", action="store_true", help="state the chosen heads in the model's directory"),
         output_format("json: one object, with the scores of all heads"),
         DEVICE,
+        PRECISION,
         prog="multiattn align-heads",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -97,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         if not found:
             return 1
         recordings = evenly_spread(found, args.limit)
-        pipeline = multiattn.load(args.model, task="transcribe", device=args.device)
+        pipeline = multiattn.load(args.model, task="transcribe", device=args.device, precision=args.precision)
         file = file_of_heads(pipeline) if args.save else None
     from ..alignment import choose_heads, rank_heads
     from ..alignment.heads import LEAST_TOKENS

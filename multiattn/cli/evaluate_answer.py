@@ -73,7 +73,7 @@ with numbers up to ten in figures)
         import multiattn
 
         args = self.args
-        self._answer = multiattn.load(args.model, task="answer", device=args.device)
+        self._answer = multiattn.load(args.model, task="answer", device=args.device, precision=args.precision)
         asked = ((path, [question.text for question in questions]) for path, questions in items)
         return self._answer.stream(
             asked, batch_size=args.batch_size, num_beams=args.num_beams, strict=True, max_pixels=args.max_pixels

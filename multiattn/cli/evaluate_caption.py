@@ -63,7 +63,7 @@ figures of a captioner (by the published definitions, without Java)
         import multiattn
 
         args = self.args
-        caption = multiattn.load(args.model, task="caption", device=args.device)
+        caption = multiattn.load(args.model, task="caption", device=args.device, precision=args.precision)
         return caption.stream(
             (path for path, _ in items),
             num_beams=args.num_beams,

@@ -53,7 +53,9 @@ figures of a classifier
         """Load the model, and return its first five labels for every picture."""
         import multiattn
 
-        classify = multiattn.load(self.args.model, task="classify", device=self.args.device)
+        classify = multiattn.load(
+            self.args.model, task="classify", device=self.args.device, precision=self.args.precision
+        )
         if classify.score_kind != "probability":
             raise ModelError(
                 f"evaluate must have a model that gives one label for a picture, but {self.args.model or 'classify'} "

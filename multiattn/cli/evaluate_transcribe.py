@@ -75,7 +75,7 @@ figures of a recognizer
         import multiattn
 
         args = self.args
-        transcribe = multiattn.load(args.model, task="transcribe", device=args.device)
+        transcribe = multiattn.load(args.model, task="transcribe", device=args.device, precision=args.precision)
         rate = transcribe.bundle.sound.sample_rate  # joined recordings are then those of a training's validation
         return transcribe.stream(
             self._sounds([item for item, _ in items], rate=rate),

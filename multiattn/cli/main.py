@@ -24,7 +24,9 @@ from .options import Option, Parser, UsageError
 from .output import say
 
 _OTHERS = {
+    "align": "say when each word of a known text is spoken in a recording, and where the two differ",
     "evaluate": "measure a model on data with known answers",
+    "models": "list the models that are shipped, in the local cache, and known by a short name",
     "info": "say what a model is: its size, input, vocabulary and attention",
     "convert": "rewrite a model in another layout (ours, timm, Hugging Face, ...)",
     "align-heads": "find the attention heads that word times are taken from",
@@ -50,6 +52,7 @@ examples
   multiattn classify cat.jpg
   multiattn caption cat.jpg
   multiattn transcribe talk.mp3 --words
+  multiattn align talk.mp3 talk.txt --format srt
   multiattn answer cat.jpg --question 'what is it?'
   multiattn classify photos/ --maps out/ --format json > results.jsonl
   multiattn fit --config configs/classify/finetune.yaml

@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
@@ -15,7 +15,8 @@ from .records import FORMATS
 
 MODEL_HELP = (
     "a model directory (ours, or the published layout of timm, Hugging Face ViT, BLIP, ViT-GPT2, ViLT or Whisper), a "
-    "hub id, or a task's name; default: classify, the small classifier shipped with this package"
+    "hub id or its short name (`multiattn models` lists them), or a task's name; default: classify, the small "
+    "classifier shipped with this package"
 )
 """For a command that takes models of all tasks."""
 
@@ -99,7 +100,13 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that answers wrong usage with one line and exit status 2, and prints help as written."""
 
     def __init__(
-        self, *options: Option, prog: str, description: str, epilog: str = "", usage: str | None = None
+        self,
+        *options: Option,
+        prog: str,
+        description: str,
+        epilog: str = "",
+        usage: str | None = None,
+        groups: Mapping[str, Sequence[Option]] | None = None,
     ) -> None:
         super().__init__(
             prog=prog,
@@ -111,6 +118,10 @@ class Parser(argparse.ArgumentParser):
         )
         for option in options:
             option.add_to(self)
+        for title, members in (groups or {}).items():
+            group = self.add_argument_group(title)
+            for option in members:
+                option.add_to(group)
 
     def error(self, message: str) -> NoReturn:
         """Write one line to standard error and exit with status 2."""
@@ -134,7 +145,7 @@ def not_blank(text: str) -> str:
     return text
 
 
-def _number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Number], bool]) -> Callable[[str], _Number]:
+def number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Number], bool]) -> Callable[[str], _Number]:
     """Return the reader of a number that must follow a rule."""
 
     def read(text: str) -> _Number:
@@ -146,13 +157,13 @@ def _number(kind: Callable[[str], _Number], rule: str, is_valid: Callable[[_Numb
     return read
 
 
-at_least_zero = _number(int, "a whole number of at least 0", lambda value: value >= 0)
-at_least_one = _number(int, "a whole number of at least 1", lambda value: value >= 1)
-seed = _number(int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value < 2**64)  # as torch's generators
-length_penalty = _number(float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
-above_zero = _number(float, "a number above 0", lambda value: 0 < value < math.inf)
-finite = _number(float, "a number", math.isfinite)
-share = _number(float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
+at_least_zero = number(int, "a whole number of at least 0", lambda value: value >= 0)
+at_least_one = number(int, "a whole number of at least 1", lambda value: value >= 1)
+seed = number(int, "a whole number from 0 to 2**64 - 1", lambda value: 0 <= value < 2**64)  # as torch's generators
+length_penalty = number(float, "a number from -10 to 10", lambda value: -10 <= value <= 10)
+above_zero = number(float, "a number above 0", lambda value: 0 < value < math.inf)
+finite = number(float, "a number", math.isfinite)
+share = number(float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
 def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
@@ -180,8 +191,9 @@ def paths_of(kind: Kind = PICTURES, *, nargs: str = "+") -> Option:
 def model_of(task: str, name: str = "--model") -> Option:
     """`--model` for a model of this task; without it, `model_or_shipped` gives the shipped one."""
     known = (
-        f"a model directory (ours, or the published layout of {task_spec(task).published}), a hub id, or a "
-        f"task's name; default: {task}, the small model shipped with this package"
+        f"a model directory (ours, or the published layout of {task_spec(task).published}), a hub id or its "
+        f"short name (see `multiattn models`), or a task's name; default: {task}, the small model shipped "
+        "with this package"
     )
     return Option(name, "M", not_empty, known)
 
@@ -322,8 +334,16 @@ DEVICE = Option(
     help="where to compute; auto (default) takes a GPU where there is one",
 )
 
-COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once (default: 8)", 8), DEVICE)
-"""`--batch-size` and `--device`."""
+PRECISION = Option(
+    "--precision",
+    choices=("fp32", "bf16", "fp16", "int8"),
+    default="fp32",
+    help="what to compute in: fp32 (default); int8 on a CPU, faster and in less memory, with slightly other results; "
+    "bf16 or fp16 on a GPU",
+)
+
+COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once (default: 8)", 8), DEVICE, PRECISION)
+"""`--batch-size`, `--device` and `--precision`."""
 
 
 def results_of(task: str) -> tuple[Option, ...]:

@@ -113,7 +113,9 @@ class Predictor(ABC, Generic[_Result]):
     def results(self, jobs: Iterable[Job]) -> "Iterator[_Result | Failure]":
         """Load the model, and return the results for all jobs in order, computed as they are taken."""
         options = self.stream_options()
-        pipeline = load_part("multiattn:load")(self.args.model, task=self.task, device=self.args.device)
+        pipeline = load_part("multiattn:load")(
+            self.args.model, task=self.task, device=self.args.device, precision=self.args.precision
+        )
         self.loaded(pipeline)
         results: Iterator[_Result | Failure] = pipeline.stream((job.input for job in jobs), **options)
         return results

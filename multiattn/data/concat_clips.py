@@ -4,6 +4,7 @@ The clips, pauses and levels of a string depend on numbers alone (`ConcatClips.p
 listed without reading a file, and are the same on every machine. t = samples.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -62,8 +63,8 @@ class Plan(NamedTuple):
     levels: tuple[float, ...]
     """Gain of each clip in decibels."""
 
-    noise: str
-    """`white` or `pink`."""
+    noise: str | None
+    """`white` or `pink`; None for a clip as it is, to which nothing is added and which is not faded."""
 
     snr_db: float
     """Ratio of the string's mean power to the noise's, in decibels."""
@@ -94,6 +95,14 @@ class ConcatClips:
     gain_db: tuple[float, float] = (-15.0, 0.0)
     """Lowest and highest gain of the whole string in decibels."""
 
+    bare_share: float = 0.0
+    """Share of the strings that are one clip as it is, with its edges, its level and its own noise alone: nothing is
+    faded in or out, and of the other options only `gain_db` and `bare_pause_s` apply."""
+
+    bare_pause_s: float = 0.0
+    """The longest digital silence in seconds before and after such a clip; half of them begin, and half end, without
+    any."""
+
     strings: int | None = None
     """Training strings an epoch; None for a number that uses each clip about once."""
 
@@ -115,17 +124,47 @@ class ConcatClips:
         for name in ("level_db", "noise_db", "gain_db"):
             low, high = getattr(self, name)
             require(low <= high, name, must="two rising numbers", value=(low, high), error=InputError)
+        share, longest = self.bare_share, self.bare_pause_s
+        require(0 <= share <= 1, "bare_share", must="from 0 to 1", value=share, error=InputError)
+        require(0 <= longest < 60, "bare_pause_s", must="seconds from 0 on", value=longest, error=InputError)
         require_each({"growing_epochs": self.growing_epochs}, error=InputError)
         require_each({"strings": self.strings}, least=1, error=InputError)
 
+    def is_bare(self, index: int) -> bool:
+        """Whether string `index` is one clip as it is. Such strings are spread evenly; the others keep all counts."""
+        turn = index // (self.clips[1] - self.clips[0] + 1)
+        return int((turn + 1) * self.bare_share) > int(turn * self.bare_share)
+
     def count(self, index: int, *, epoch: int | None = None) -> int:
         """The number of clips of string `index`: in an epoch of the training, or finally (None)."""
+        if self.is_bare(index):
+            return 1
         low, high = self.clips
         full = low + index % (high - low + 1)
         if epoch is None or epoch >= self.growing_epochs:
             return full
         # at least one clip more than in the shortest string: a single clip teaches nothing about where to attend
         return min(full, low + max(1, round((high - low) * epoch / self.growing_epochs)))
+
+    def plan_at(self, index: int, speakers: Sequence[str], key: Sequence[int], *, epoch: int | None = None) -> Plan:
+        """Draw the parts of string `index`, bare or with as many clips as it has in that epoch; see `plan`."""
+        if self.is_bare(index):
+            return self.bare_plan(speakers, key)
+        return self.plan(speakers, key, count=self.count(index, epoch=epoch))
+
+    def bare_plan(self, speakers: Sequence[str], key: Sequence[int]) -> Plan:
+        """Draw one clip as it is, by the same arguments as `plan`."""
+        rng = np.random.default_rng(tuple(key))
+        longest = self.bare_pause_s
+        return Plan(
+            (int(rng.integers(len(speakers))),),
+            tuple(max(0.0, float(pause)) for pause in rng.uniform(-longest, longest, 2)),
+            (0.0,),
+            None,
+            math.inf,
+            0,
+            float(rng.uniform(*self.gain_db)),
+        )
 
     def plan(self, speakers: Sequence[str], key: Sequence[int], *, count: int) -> Plan:
         """Draw the parts of a string.
@@ -164,12 +203,16 @@ def join(
     parts, words, at = [], [], 0
     for clip, pause, level in zip(plan.clips, plan.pauses, plan.levels, strict=False):
         gap = round(pause * rate)
-        samples = _faded(at_level(read(clip), level), round(_FADE * rate))
+        samples = at_level(read(clip), level)
+        if plan.noise is not None:
+            samples = _faded(samples, round(_FADE * rate))
         words.append(ConcatWord(texts[clip], (at + gap) / rate, (at + gap + len(samples)) / rate))
         parts += [torch.zeros(gap), samples]
         at += gap + len(samples)
     parts.append(torch.zeros(round(plan.pauses[-1] * rate)))
     whole = torch.cat(parts)
+    if plan.noise is None:
+        return ConcatRecording(at_level(whole, plan.gain_db), tuple(words))
     noise = colored(len(whole), np.random.default_rng(plan.noise_seed), kind=plan.noise)
     return ConcatRecording(at_level(with_noise(whole, noise, snr_db=plan.snr_db), plan.gain_db), tuple(words))
 
@@ -179,7 +222,7 @@ def fixed_plans(
 ) -> tuple[Plan, ...]:
     """The plans of a split's strings for validation, tests and measurements: always the same."""
     how = how or ConcatClips()
-    return tuple(how.plan(records.speakers, (FIXED_SEED, index), count=how.count(index)) for index in range(count))
+    return tuple(how.plan_at(index, records.speakers, (FIXED_SEED, index)) for index in range(count))
 
 
 def fixed_strings(

@@ -7,8 +7,10 @@ The files of a split:
     root/train-clean-100/19/198/19-198.trans.txt      LibriSpeech: `19-198-0001 TWO SEVEN`, beside 19-198-0001.flac
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,44 @@ def read_recordings(
         raise InputError(f"`folders` must list at least one folder for {split!r}, but has {names!r} instead.")
     rows = [row for name in names for row in _rows(split_folder(Path(root), name, layout=_LAYOUT))]
     return SpeechRecords(tuple((path, text) for path, text, _ in rows), tuple(speaker for _, _, speaker in rows))
+
+
+def held_out(records: SpeechRecords, share: float) -> tuple[SpeechRecords, SpeechRecords]:
+    """Divide recordings, so that a part can be listened to while a model is trained on the rest.
+
+    Whole speakers are held out, those with the fewest recordings first, so that the part has several: as many as come
+    nearest to the share, one at least and not all. Where fewer than two speakers are known, it is every n-th recording.
+
+    Args:
+        records: The recordings.
+        share: Of the recordings, above 0 and below 1.
+
+    Returns:
+        The rest, and the part that is held out.
+
+    Raises:
+        InputError: There are fewer than two recordings.
+    """
+    size = len(records.items)
+    if size < 2:
+        raise InputError(f"there must be at least 2 recordings to hold a part of them out, but there are {size}.")
+    counts = Counter(records.speakers)
+    if len(counts) > 1 and "" not in counts:
+        names = sorted(counts, key=lambda name: (counts[name], name))
+        totals = list(accumulate(counts[name] for name in names[:-1]))
+        number = min(range(len(totals)), key=lambda index: abs(totals[index] - share * size))
+        chosen = {index for index, name in enumerate(records.speakers) if name in names[: number + 1]}
+    else:
+        count = min(max(1, round(share * size)), size - 1)
+        chosen = {(2 * turn + 1) * size // (2 * count) for turn in range(count)}
+    return _part(records, [i for i in range(size) if i not in chosen]), _part(records, sorted(chosen))
+
+
+def _part(records: SpeechRecords, indices: Sequence[int]) -> SpeechRecords:
+    """The recordings at these indices."""
+    return SpeechRecords(
+        tuple(records.items[index] for index in indices), tuple(records.speakers[index] for index in indices)
+    )
 
 
 def clean_transcript(text: str) -> str:

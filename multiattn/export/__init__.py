@@ -7,6 +7,7 @@ several; they share `html`, whose files stand beside it. `naming` is how maps ar
 
 from ..writing import write_text
 from .audio_page import PageRecording, write_audio_page
+from .cues import CueStyle
 from .data import load_map, save_map
 from .heatmap import blend
 from .index import IndexEntry, RecordingEntry, write_index
@@ -14,11 +15,12 @@ from .overlay import overlay_png
 from .page import write_page
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord
 from .speech_figure import alignment_png
-from .subtitles import ctm, srt, textgrid, transcript_fields, vtt
+from .subtitles import ctm, lrc, srt, textgrid, transcript_fields, tsv, vtt
 from .word_figure import question_png, strip_png
 
 __all__ = [
     "AskedPicture",
+    "CueStyle",
     "IndexEntry",
     "PagePicture",
     "PageQuestion",
@@ -30,6 +32,7 @@ __all__ = [
     "blend",
     "ctm",
     "load_map",
+    "lrc",
     "overlay_png",
     "question_png",
     "save_map",
@@ -37,6 +40,7 @@ __all__ = [
     "strip_png",
     "textgrid",
     "transcript_fields",
+    "tsv",
     "vtt",
     "write_audio_page",
     "write_index",

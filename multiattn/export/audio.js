@@ -22,7 +22,7 @@ function light(index) {
   if (index === lit) return;
   if (lit >= 0) units[lit].button.classList.remove("lit");
   lit = index;
-  if (lit < 0) return;
+  if (lit < 0 || isCorrecting()) return;
   units[lit].button.classList.add("lit");
   choose(lit);
 }
@@ -54,11 +54,15 @@ function play() {
   sound.play().catch(() => {});
 }
 
+function playSpan(start, end) {
+  seek(start);
+  stopAt = end;
+  play();
+}
+
 function playUnit(index) {
   choose(index);
-  seek(units[index].start);
-  stopAt = units[index].end;
-  play();
+  playSpan(units[index].start, units[index].end);
 }
 
 // --- choosing ---
@@ -80,6 +84,8 @@ function choose(index) {
     box.scrollTop = above - box.clientHeight / 3;
   const facts = [["b", text.trim()], ["span", `${start.toFixed(2)} to ${end.toFixed(2)} s`]];
   if (score !== null) facts.push(["span", `${percent(score)} likely`]);
+  if (units[index].changed) facts.push(["span", "corrected here"]);
+  for (const [flag] of units[index].flags) facts.push(["em", flag]);
   const row = rowOf(units[index].word);
   if (row) {
     const peak = row.start + (row.values.indexOf(row.high) + 0.5) * row.step;
@@ -142,35 +148,51 @@ function pointAt(event) {
 
 // --- the transcript ---
 
+function markOf({ score, changed }) {
+  if (changed) return "changed";
+  return score === null || score >= 0.6 ? "" : score >= 0.3 ? "unsure" : "doubtful";
+}
+
+function flagMark([flag, meaning]) {
+  return Object.assign(document.createElement("em"), { className: "flag", textContent: flag, title: meaning });
+}
+
 function wordButton(unit) {
   const button = document.createElement("button");
   const index = units.push(unit) - 1;
-  Object.assign(button, { type: "button", className: "word", textContent: unit.text.trim(), tabIndex: index ? -1 : 0 });
+  const mark = markOf(unit);
+  const className = `word ${mark}`.trim();
+  Object.assign(button, { type: "button", className, textContent: unit.text.trim(), tabIndex: index ? -1 : 0 });
+  if (mark) button.title = unit.changed ? "corrected here" : `${percent(unit.score)} likely`;
   button.addEventListener("click", () => playUnit(index));
   unit.button = button;
   return button;
 }
 
 function showTranscript() {
-  let words = 0;
-  const paragraphs = data.segments.map((segment) => {
+  units.length = 0;
+  chosen.unit = lit = -1;
+  const paragraphs = spoken.map((segment) => {
     const line = document.createElement("p");
     const time = document.createElement("span");
     Object.assign(time, { className: "soft small time", textContent: clockOf(Math.floor(segment.start), 0) });
     line.append(time);
+    if (segment.voice) line.append(Object.assign(document.createElement("b"), { className: "voice", textContent: segment.voice }));
     const { start, end, text } = segment;
-    const parts = segment.words.map((word) => ({ ...word, word: words++ }));
-    if (!parts.length && text) parts.push({ text, start, end, score: null, word: -1 });
-    for (const one of parts) line.append(one.text.startsWith(" ") || one === parts[0] ? " " : "", wordButton(one));
-    for (const [flag, meaning] of segment.flags) {
-      const mark = document.createElement("em");
-      Object.assign(mark, { className: "flag", textContent: flag, title: meaning });
-      line.append(" ", mark);
+    const parts = segment.words.map((word) => ({ ...word, isWord: true }));
+    if (!parts.length && text)
+      parts.push({ text, start, end, score: null, word: -1, flags: [], changed: segment.changed, isWord: false });
+    for (const one of parts) {
+      line.append(one.text.startsWith(" ") || one === parts[0] ? " " : "", wordButton(one));
+      for (const flag of one.flags) line.append(flagMark(flag));
     }
+    for (const flag of segment.flags) line.append(" ", flagMark(flag));
     return line;
   });
   const none = Object.assign(document.createElement("p"), { className: "soft", textContent: "No speech was found." });
   element("transcript").replaceChildren(...(paragraphs.length ? paragraphs : [none]));
+  element("sure-help").hidden = !units.some(markOf);
+  element("changed-help").hidden = !units.some(({ changed }) => changed);
 }
 
 function moveWord(event) {
@@ -218,7 +240,7 @@ element("name").textContent = [name, clockOf(data.seconds, 1), data.language].fi
 element("timeline").setAttribute("aria-valuemin", 0);
 element("timeline").setAttribute("aria-valuemax", data.seconds.toFixed(2));
 element("choice").hidden = element("rows-help").hidden = !data.maps.length;
-element("words-help").hidden = !data.segments.length;
+element("words-help").hidden = element("tools").hidden = !data.segments.length;
 sound.addEventListener("error", () => (element("unplayable").hidden = false));
 sound.addEventListener("play", () => requestAnimationFrame(follow));
 sound.addEventListener("timeupdate", follow); // a window in the background draws no frames

@@ -18,7 +18,7 @@ from ..maps.attention_map import AttentionMap
 from .html import base64_of, jpeg, quantized, write_scripted
 from .naming import described
 from .sound import check_sound, envelope, log_mel_picture, sound_uri
-from .timed_text import TimedSegment, checked_words, pieces_of, plain
+from .timed_text import TimedSegment, channel_of, checked_words, pieces_of, plain, voice_of
 
 LONGEST_SECONDS = 3600.0
 """The longest recording on a page, which holds all of its sound: an hour is about 50 MB."""
@@ -124,7 +124,14 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
             described(windows[0]) | {"windows": [_window(one) for one in windows]} for windows in recording.windows()
         ],
     }
-    write_scripted(path, title, "audio_page.html", data, ("timeline.js", "audio.js"), policy="; media-src data:")
+    write_scripted(
+        path,
+        title,
+        "audio_page.html",
+        data,
+        ("timeline.js", "cues.js", "edit.js", "audio.js"),
+        policy="; media-src data:",
+    )
 
 
 def _wave(recording: PageRecording) -> str:
@@ -147,12 +154,24 @@ def _segment(segment: TimedSegment) -> dict[str, object]:
         "start": segment.start,
         "end": segment.end,
         "text": " ".join(plain(segment.text).split()),
-        "flags": [[flag, _FLAGS.get(flag, "")] for flag in segment.flags],
+        "flags": _described(segment.flags),
+        "voice": voice_of(segment),
+        "channel": channel_of(segment),
         "words": [
-            {"text": piece.text, "start": piece.word.start, "end": piece.word.end, "score": float(piece.word.score)}
+            {
+                "text": piece.text,
+                "start": piece.word.start,
+                "end": piece.word.end,
+                "score": float(piece.word.score),
+                "flags": _described(getattr(piece.word, "flags", ())),
+            }
             for piece in pieces_of(segment)
         ],
     }
+
+
+def _described(flags: Sequence[str]) -> list[list[str]]:
+    return [[flag, _FLAGS.get(flag, "")] for flag in flags]
 
 
 def _window(one: AttentionMap) -> dict[str, object]:

@@ -25,7 +25,9 @@ _ROW, _LOWEST = 19, 152
 """Pixels of a row, and the least height of all rows."""
 _WAVE = 120
 _LABELS = 3
-"""The most lines of words over the waveform; more than one where words would overlap."""
+"""The most lines of words over the waveform, where words would overlap. Those without room are counted."""
+_CELL = 7
+"""Pixels that a value is wide at least: a frame of a long stretch would be a hair."""
 _LONGEST_LABEL = 22
 """The most characters of a label; longer ones are cut."""
 
@@ -123,6 +125,9 @@ def over_sound(
     # the middle of each pixel, in frames; linear between the middles of two frames
     at = (np.arange(width) + 0.5) / width * seconds / time_map.axes[1].step - 0.5
     wide = np.stack([np.interp(at, np.arange(values.shape[1]), row) for row in values])  # [rows, w]
+    reach = (_CELL - 1) // 2
+    around = np.pad(wide, ((0, 0), (reach, reach)), mode="edge")  # the highest of those around shows
+    wide = np.lib.stride_tricks.sliding_window_view(around, 2 * reach + 1, axis=1).max(axis=2)
     tall = wide[np.arange(height) * len(values) // height]  # [h, w]
     return Image.fromarray(np.round(tinted(pixels, tall)).astype(np.uint8))
 
@@ -189,19 +194,38 @@ def _wave(
 
 
 def _names(words: Sequence[TimedWord], span: _Span) -> list[tuple[str, float, int]]:
-    """Return each word's text, the pixel of its middle, and its line above the waveform, counted from below."""
+    """Return texts, each with the pixel of its middle and its line above the waveform, counted from below.
+
+    They are the words, and on the lowest line the number of those for which there is no room, such as +2.
+    """
     reached = [-1e9] * _LABELS
-    placed = []
+    placed, missing = list[tuple[str, float, int]](), list[tuple[int, float]]()
     for word in words:
         text = _label(word.text)
         width = width_of(text, size=0.95 * _EM)
         middle = (span.pixel(max(word.start, span.start)) + span.pixel(min(word.end, span.end))) / 2
         middle = min(max(middle, width / 2), span.width - width / 2)
         free = [i for i in range(_LABELS) if reached[i] + 5 <= middle - width / 2]
-        line = free[0] if free else int(np.argmin(reached))
-        reached[line] = middle + width / 2
-        placed.append((text, middle, line))
-    return placed
+        if free:
+            reached[free[0]] = middle + width / 2
+            placed.append((text, middle, free[0]))
+        else:
+            missing.append((1, middle))
+    if not missing:
+        return placed
+    marks = [(f"+{count}", middle, 0) for count, middle in _merged(missing, width_of("+99", size=0.95 * _EM) + 5)]
+    return [*marks, *((text, middle, line + 1) for text, middle, line in placed)]
+
+
+def _merged(missing: list[tuple[int, float]], room: float) -> list[tuple[int, float]]:
+    """Return counts and their middles, those added up that are less than `room` apart."""
+    found = list[tuple[int, float]]()
+    for count, middle in missing:
+        while found and middle - found[-1][1] < room:
+            before, at = found.pop()
+            middle, count = (before * at + count * middle) / (before + count), before + count
+        found.append((count, middle))
+    return found
 
 
 def _clock(axes: "matplotlib.axes.Axes", span: _Span) -> None:

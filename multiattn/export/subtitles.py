@@ -1,43 +1,39 @@
-"""A transcript for other programs: SRT and WebVTT for players, TextGrid for Praat, CTM for scoring tools, JSON."""
+"""A transcript for other programs: subtitles and lyrics for players, TextGrid for Praat, CTM for scoring, JSON, TSV."""
 
+import math
 from collections.abc import Sequence
-from itertools import accumulate
-from typing import NamedTuple
 
 from ..errors import InputError
-from .timed_text import Piece, TimedSegment, TimedWord, checked_words, in_order, pieces_of, plain
+from .cues import Cue, CueStyle, cues_of, each_word
+from .timed_text import (
+    TimedSegment,
+    TimedWord,
+    channel_of,
+    checked_words,
+    in_order,
+    pieces_of,
+    plain,
+    speaker_of,
+    voice_of,
+)
 
-_LINE = 42
-"""The most characters of a line of a subtitle, and below the most lines: what most guidelines for subtitles allow."""
-
-_LINES = 2
-
-_LONGEST = 7.0
-"""The most seconds that a subtitle is shown, if it can be cut between words."""
-
-_PAUSE = 1.0
-"""Seconds without a word after which a new subtitle begins."""
-
-_STOPS = ".,;:?!…。、，！？"
-"""A subtitle is best cut after one of these."""
-
-
-class _Cue(NamedTuple):
-    """A subtitle: its time in milliseconds, and its lines, each made of parts with the start of their word."""
-
-    start: int
-    end: int
-    lines: list[list[tuple[int | None, str]]]
+_STYLE = CueStyle()
+_OPEN, _CLOSE = "\x02", "\x03"  # stand for tags until the text between them is escaped
 
 
-def srt(segments: Sequence[TimedSegment]) -> str:
-    """Return subtitles as SubRip: no two overlap, and long segments are cut between words if these have times.
+def srt(segments: Sequence[TimedSegment], style: CueStyle = _STYLE, *, duration: float | None = None) -> str:
+    """Return subtitles as SubRip, cut as `cues_of` does it; a speaker stands before the text.
+
+    Args:
+        segments: The segments in order.
+        style: How they are cut and shown.
+        duration: The length of the recording in seconds, after which nothing is shown; None where it is not known.
 
     Raises:
         ValueError: A time is not finite or below 0, or an end is before its start.
     """
     blocks = []
-    for number, cue in enumerate(_cues(segments), start=1):
+    for number, cue in enumerate(_shown(segments, style, duration, named=True), start=1):
         # an arrow would be read as a line of times, and SubRip has no escape for it
         lines = ["".join(text for _, text in line).replace("-->", "->") for line in cue.lines]
         times = f"{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}"
@@ -45,15 +41,22 @@ def srt(segments: Sequence[TimedSegment]) -> str:
     return "\n".join(blocks)
 
 
-def vtt(segments: Sequence[TimedSegment]) -> str:
+def vtt(segments: Sequence[TimedSegment], style: CueStyle = _STYLE, *, duration: float | None = None) -> str:
     """Return subtitles as WebVTT, cut as in `srt`; the times of words are in the text, for players that highlight them.
+
+    A speaker is the voice of a cue.
+
+    Args:
+        segments: The segments in order.
+        style: How they are cut and shown; with `highlight`, there are no times in the text.
+        duration: As for `srt`.
 
     Raises:
         ValueError: A time is not finite or below 0, or an end is before its start.
     """
     blocks = ["WEBVTT\n"]
-    for cue in _cues(segments):
-        shown = cue.start  # a time in the text must be within the cue and after the one before it
+    for cue in _shown(segments, style, duration, named=False):
+        shown = cue.end if style.highlight else cue.start  # a time in the text must be within the cue and rise
         lines = []
         for line in cue.lines:
             parts = []
@@ -64,13 +67,80 @@ def vtt(segments: Sequence[TimedSegment]) -> str:
                     shown = time
                 else:
                     parts.append(_escaped(text))
-            lines.append("".join(parts))
+            lines.append("".join(parts).replace(_OPEN, "<u>").replace(_CLOSE, "</u>"))
+        voice = "" if cue.speaker is None else f"<v {_escaped(cue.speaker)}>"  # it ends where its cue ends
+        lines[0] = voice + lines[0]
         blocks.append("\n".join([f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}", *lines, ""]))
     return "\n".join(blocks)
 
 
+def _shown(segments: Sequence[TimedSegment], style: CueStyle, duration: float | None, *, named: bool) -> list[Cue]:
+    cues = cues_of(segments, style, duration=duration, named=named)
+    if not style.highlight:
+        return cues
+    marks = ("<u>", "</u>") if named else (_OPEN, _CLOSE)
+    return list(each_word(cues, before=marks[0], after=marks[1]))
+
+
+def tsv(segments: Sequence[TimedSegment]) -> str:
+    """Return a table as openai-whisper writes it: start and end in milliseconds, and text; with a column for speakers.
+
+    Raises:
+        ValueError: A time is not finite or below 0, or an end is before its start.
+    """
+    checked_words(segments)
+    speakers = [voice_of(segment) for segment in segments]
+    has_speakers = any(speaker is not None for speaker in speakers)
+    lines = ["start\tend\ttext" + ("\tspeaker" if has_speakers else "")]
+    for segment, speaker in zip(segments, speakers, strict=True):
+        cells = [str(round(1000 * segment.start)), str(round(1000 * segment.end))]
+        cells.append(" ".join(plain(segment.text).split()))
+        lines.append("\t".join([*cells, *([speaker or ""] if has_speakers else [])]))
+    return "\n".join(lines) + "\n"
+
+
+def lrc(segments: Sequence[TimedSegment], *, duration: float) -> str:
+    """Return lyrics: a line for each segment with its start, and within it the start of each word whose time is known.
+
+    An empty line takes a text away where a pause of two seconds or more follows.
+
+    Args:
+        segments: The segments in order.
+        duration: The length of the recording in seconds.
+
+    Raises:
+        ValueError: A time is not finite or below 0, or an end is before its start.
+    """
+    checked_words(segments)
+    spoken = [segment for segment in segments if segment.text.strip()]
+    lines = [f"[length:{_lyric_clock(duration)}]"]
+    for i, segment in enumerate(spoken):
+        who = voice_of(segment)
+        name = "" if who is None else f"{who}: "
+        text = " ".join(plain(segment.text).split())
+        if segment.words:
+            pieces = [(one.text.lstrip(), one) for one in pieces_of(segment)]
+            text = "".join(
+                f"{one.text.removesuffix(bare)}<{_lyric_clock(one.word.start)}>{bare}" for bare, one in pieces
+            ).strip()
+            text += f" <{_lyric_clock(segment.words[-1].end)}>"
+        lines.append(f"[{_lyric_clock(segment.start)}]{name}{text}")
+        following = spoken[i + 1].start if i + 1 < len(spoken) else math.inf
+        if following - segment.end >= 2:
+            lines.append(f"[{_lyric_clock(segment.end)}]")
+    return "\n".join(lines) + "\n"
+
+
+def _lyric_clock(seconds: float) -> str:
+    minutes, hundredths = divmod(round(100 * seconds), 6000)
+    return f"{minutes:02}:{hundredths // 100:02}.{hundredths % 100:02}"
+
+
 def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
     """Return tiers for Praat: `segments`, and `words` if they have times; silence is an empty interval.
+
+    Each of several channels has its own: `left segments`, `left words`, and so on. Where speakers are known, a tier for
+    each follows, with what that speaker says.
 
     Args:
         segments: The segments in order.
@@ -80,15 +150,23 @@ def textgrid(segments: Sequence[TimedSegment], *, duration: float) -> str:
         ValueError: A time is not finite or below 0, or an end is before its start.
     """
     ((_, length),) = in_order([(0.0, duration)])
-    words = checked_words(segments)
-    tiers = [("segments", _placed(segments)), *([("words", _placed(words))] if words else [])]
+    checked_words(segments)
+    tiers = []
+    for channel in sorted({channel_of(segment) for segment in segments}) or [""]:
+        own = [segment for segment in segments if channel_of(segment) == channel]
+        words = [word for segment in own for word in segment.words]
+        tiers.append((f"{channel} segments".strip(), _placed(own)))
+        tiers += [(f"{channel} words".strip(), _placed(words))] if words else []
+    speakers = dict.fromkeys(name for segment in segments if (name := speaker_of(segment)) is not None)
+    tiers += [(name, _placed([one for one in segments if speaker_of(one) == name])) for name in speakers]
     # a word may end a frame after the last sample
     length = max([length, *(intervals[-1][1] for _, intervals in tiers if intervals)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_seconds(length)}"]
     lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
     for number, (name, spoken) in enumerate(tiers, start=1):
         intervals = _with_silence(spoken, length)
-        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{name}"']
+        quoted = name.replace('"', '""')
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"', f'        name = "{quoted}"']
         lines += ["        xmin = 0", f"        xmax = {_seconds(length)}"]
         lines.append(f"        intervals: size = {len(intervals)}")
         for index, (start, end, text) in enumerate(intervals, start=1):
@@ -119,23 +197,29 @@ def ctm(segments: Sequence[TimedSegment], *, recording: str) -> str:
             )
     # a line that begins with two semicolons is a comment
     name = "_".join(plain(recording).split()).replace(";;", "__", 1) or "recording"
-    words = checked_words(segments)
-    return "".join(
-        f"{name} 1 {_seconds(start)} {_seconds(end - start)} {text.replace(' ', '_')} {word.score:.3f}\n"
-        for (start, end, text), word in zip(_placed(words), words, strict=True)
-        if text
-    )
+    checked_words(segments)
+    lines = []
+    for channel in sorted({channel_of(segment) for segment in segments}):
+        number = {"": "1", "left": "1", "right": "2"}.get(channel, channel)
+        words = [word for segment in segments if channel_of(segment) == channel for word in segment.words]
+        lines += [
+            f"{name} {number} {_seconds(start)} {_seconds(end - start)} {text.replace(' ', '_')} {word.score:.3f}\n"
+            for (start, end, text), word in zip(_placed(words), words, strict=True)
+            if text
+        ]
+    return "".join(lines)
 
 
 def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[str, object]]]:
     """Return the fields `segments` and `words` of a transcript as JSON values; times in seconds, to the millisecond.
 
     `words` has the words of all segments: `{word, start, end, score}`; it is empty if their times are not known.
+    Words also have `flags`, and segments and words `speaker` and `channel`, where there are any.
 
     Raises:
         ValueError: A time is not finite or below 0, or an end is before its start.
     """
-    words = checked_words(segments)
+    checked_words(segments)
     return {
         "segments": [
             {
@@ -144,6 +228,7 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
                 "text": segment.text.strip(),
                 "flags": list(segment.flags),
             }
+            | _voice_fields(segment, segment)
             for segment in segments
         ],
         "words": [
@@ -153,72 +238,17 @@ def transcript_fields(segments: Sequence[TimedSegment]) -> dict[str, list[dict[s
                 "end": round(word.end, 3),
                 "score": round(word.score, 4),
             }
-            for word in words
+            | ({"flags": list(flags)} if (flags := getattr(word, "flags", ())) else {})
+            | _voice_fields(word, segment)
+            for segment in segments
+            for word in segment.words
         ],
     }
 
 
-# --- cues ---
-
-
-def _cues(segments: Sequence[TimedSegment]) -> list[_Cue]:
-    """Return the segments with text, cut to fit two lines; a segment without words is not cut."""
-    checked_words(segments)
-    parts: list[tuple[float, float, list[Piece] | str]] = []
-    for segment in segments:
-        text = " ".join(plain(segment.text).split())
-        if segment.words:
-            parts += [(group[0].word.start, group[-1].word.end, group) for group in _groups(pieces_of(segment))]
-        elif text:
-            parts.append((segment.start, segment.end, text))
-    times = in_order([(start, end) for start, end, _ in parts])
-    return [_Cue(*span, _wrapped(said)) for span, (_, _, said) in zip(times, parts, strict=True)]
-
-
-def _groups(pieces: list[Piece]) -> list[list[Piece]]:
-    """Group words into subtitles: cut at pauses, then in halves until each fits two lines and seven seconds."""
-    groups: list[list[Piece]] = []
-    for piece in pieces:
-        if not piece.text.strip():
-            continue
-        if groups and piece.word.start - groups[-1][-1].word.end <= _PAUSE:
-            groups[-1].append(piece)
-        else:
-            groups.append([piece])
-    return [half for group in groups for half in _halved(group)]
-
-
-def _halved(group: list[Piece]) -> list[list[Piece]]:
-    """Return the group if it fits, else its halves: cut near the middle, preferably after a comma or a full stop."""
-    fits = len(_wrapped(group)) <= _LINES and group[-1].word.end - group[0].word.start <= _LONGEST
-    if fits or len(group) == 1:
-        return [group]
-    lengths = list(accumulate(len(piece.text) for piece in group))
-
-    def cost(cut: int) -> float:
-        middle = abs(2 * lengths[cut - 1] - lengths[-1]) / lengths[-1]
-        return middle if group[cut - 1].text.rstrip()[-1] in _STOPS else middle + 0.4
-
-    cut = min(range(1, len(group)), key=cost)
-    return [*_halved(group[:cut]), *_halved(group[cut:])]
-
-
-def _wrapped(said: list[Piece] | str) -> list[list[tuple[int | None, str]]]:
-    """Return lines of at most 42 characters, broken at spaces, or between words in a language without spaces."""
-    if isinstance(said, str):
-        parts: list[tuple[int | None, str]] = [(None, f" {word}") for word in said.split()]
-    else:
-        parts = [(round(1000 * piece.word.start), piece.text) for piece in said]
-    lines: list[list[tuple[int | None, str]]] = []
-    length = 0
-    for time, text in parts:
-        if lines and length + len(text.rstrip()) <= _LINE:
-            lines[-1].append((time, text))
-            length += len(text)
-        else:
-            lines.append([(time, text.lstrip())])
-            length = len(text.lstrip())
-    return [[*line[:-1], (line[-1][0], line[-1][1].rstrip())] for line in lines]
+def _voice_fields(spoken: TimedSegment | TimedWord, segment: TimedSegment) -> dict[str, object]:
+    fields = {"speaker": speaker_of(spoken), "channel": channel_of(segment) or None}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 # --- times and intervals ---

@@ -51,6 +51,22 @@ class TimedSegment(Protocol):
         """What may be wrong with the segment, such as `stalled`; usually empty."""
 
 
+def speaker_of(spoken: TimedSegment | TimedWord) -> str | None:
+    """Return who says it, its attribute `speaker`, on one line; None where it has none."""
+    name = getattr(spoken, "speaker", None)
+    return None if name is None else " ".join(plain(name).split()) or None
+
+
+def channel_of(spoken: TimedSegment | TimedWord) -> str:
+    """Return the channel on which a segment is said, its attribute `channel`, on one line; empty without one."""
+    return " ".join(plain(getattr(spoken, "channel", None) or "").split())
+
+
+def voice_of(spoken: TimedSegment | TimedWord) -> str | None:
+    """Return who says it, or else on which channel it is said; None where neither is known."""
+    return speaker_of(spoken) or channel_of(spoken) or None
+
+
 class Piece(NamedTuple):
     """A word with the text around it: the pieces of a segment, joined, are its text."""
 

@@ -1,6 +1,11 @@
 // A stretch of the recording: its waveform, its log-mel picture, and over that a row for each word spoken in it.
 
 const BACK = 0.65; // of the log-mel picture's brightness: heat must stand out from it
+const CELL = 6; // pixels that a value is wide at least: a frame of a long stretch would be a hair
+const ROW = 12; // pixels that a row is high at least
+const LINES = 3; // of words over the waveform
+const LINE = 17; // pixels
+const LONGEST = 22; // characters of a word there
 const units = []; // what can be played: words, or segments whose words have no times
 const wave = new Int8Array(bytes(data.wave).buffer);
 const pictures = [];
@@ -46,6 +51,7 @@ function rowOf(word, layer = chosen.layer, head = chosen.head) {
 
 // The value at a time, evenly from the middle of one frame to that of the next; outside the window there is none.
 function valueAt(row, time) {
+  if (!row) return null;
   const at = (time - row.start) / row.step;
   if (at < 0 || at >= row.values.length) return null;
   const last = row.values.length - 1;
@@ -58,7 +64,7 @@ function valueAt(row, time) {
 
 const till = () => chosen.from + chosen.span;
 // a word of no time has a row too, wherever it stands
-const isSeen = (one) => one.word >= 0 && one.end >= chosen.from && one.start <= till();
+const isSeen = (one) => one.isWord && one.end >= chosen.from && one.start <= till();
 const shownUnits = () => units.filter(isSeen);
 const share = (time) => (time - chosen.from) / chosen.span;
 
@@ -78,7 +84,9 @@ function drawWave() {
   const color = (name) => getComputedStyle(document.body).getPropertyValue(name);
   const columns = wave.length / 2;
   const rate = columns / data.seconds;
-  const names = 18 * scale; // pixels for the words above
+  const placed = placeNames(context, width, scale);
+  const names = (LINE * placed.lines + 2) * scale; // pixels for the words above
+  element("playhead").style.top = `${names / scale}px`;
   const middle = (height + names) / 2;
   const half = (height - names) / 2;
   for (const [i, one] of units.entries()) {
@@ -103,22 +111,53 @@ function drawWave() {
     const tall = Math.max(scale, ((high - low) / 127) * half);
     context.fillRect(x, middle - (high / 127) * half, 1, tall);
   }
-  drawNames(context, width, scale, color("--ink"));
+  drawNames(context, placed, scale, color("--ink"), color("--accent"));
 }
 
-function drawNames(context, width, scale, ink) {
-  // a word for which there is no room is left out here; it stands in the transcript
+// Where the words stand: each on the lowest line with room for it. Those without room are counted, below, where they are.
+function placeNames(context, width, scale) {
+  context.font = `${13 * scale}px system-ui, sans-serif`;
+  const gap = 5 * scale;
+  const reached = Array(LINES).fill(-Infinity);
+  const [names, more] = [[], []];
+  for (const one of shownUnits()) {
+    const whole = one.text.trim();
+    const text = whole.length > LONGEST ? `${whole.slice(0, LONGEST - 1)}…` : whole;
+    const wide = context.measureText(text).width;
+    const middle = ((share(one.start) + share(one.end)) / 2) * width;
+    const left = Math.max(0, Math.min(width - wide, middle - wide / 2));
+    const line = reached.findIndex((end) => end <= left);
+    if (line >= 0 && wide <= width) {
+      names.push({ text, left, line });
+      reached[line] = left + wide + gap;
+    } else more.push({ count: 1, middle: Math.max(0, Math.min(width, middle)) });
+  }
+  const room = context.measureText("+99").width + gap;
+  for (let i = 1; i < more.length; ) {
+    const [one, next] = [more[i - 1], more[i]];
+    if (next.middle - one.middle >= room) i++;
+    else {
+      const count = one.count + next.count;
+      const middle = (one.count * one.middle + next.count * next.middle) / count;
+      more.splice(--i, 2, { count, middle });
+      i = Math.max(1, i);
+    }
+  }
+  const used = names.length ? Math.max(...names.map(({ line }) => line)) + 1 : 1;
+  return { names, more, lines: used + (more.length ? 1 : 0), used };
+}
+
+function drawNames(context, { names, more, used }, scale, ink, accent) {
   context.font = `${13 * scale}px system-ui, sans-serif`;
   context.textBaseline = "top";
   context.fillStyle = ink;
-  let reached = -Infinity;
-  for (const one of shownUnits()) {
-    const text = one.text.trim();
-    const wide = context.measureText(text).width;
-    const left = ((share(one.start) + share(one.end)) / 2) * width - wide / 2;
-    if (left < reached || left < 0 || left + wide > width) continue;
-    context.fillText(text, left, 1);
-    reached = left + wide + 5 * scale;
+  for (const { text, left, line } of names) context.fillText(text, left, (1 + LINE * (used - 1 - line)) * scale);
+  context.fillStyle = accent;
+  context.font = `bold ${13 * scale}px system-ui, sans-serif`;
+  for (const { count, middle } of more) {
+    const wide = context.measureText(`+${count}`).width;
+    const left = Math.max(0, Math.min(context.canvas.width - wide, middle - wide / 2));
+    context.fillText(`+${count}`, left, (1 + LINE * used) * scale);
   }
 }
 
@@ -139,29 +178,47 @@ function drawPicture(context, width, height) {
   context.globalAlpha = 1;
 }
 
-// The rows of the words that are seen, drawn into pixels from the colors of the palette.
-function heat(rows, width, opacity) {
+// The rows of the words that are seen, drawn into pixels from the colors of the palette. Each is on a scale of its own,
+// and a value is at least `cell` pixels wide: the highest of those around shows.
+function heat(rows, width, opacity, cell = 1) {
   const image = new ImageData(width, rows.length);
+  const reach = Math.floor((cell - 1) / 2);
   rows.forEach((row, y) => {
+    if (!row) return;
+    const plain = Array.from({ length: width }, (_, x) => valueAt(row, chosen.from + ((x + 0.5) / width) * chosen.span));
     for (let x = 0; x < width; x++) {
-      const value = valueAt(row, chosen.from + ((x + 0.5) / width) * chosen.span);
-      if (value === null) continue;
+      if (plain[x] === null) continue;
+      let value = plain[x];
+      for (let near = Math.max(0, x - reach); near <= Math.min(width - 1, x + reach); near++)
+        if (plain[near] > value) value = plain[near];
       paint(image.data, y * width + x, row.high > row.low ? (value - row.low) / (row.high - row.low) : 0);
       image.data[4 * (y * width + x) + 3] *= opacity;
     }
   });
-  const canvas = new OffscreenCanvas(width, rows.length);
+  const canvas = new OffscreenCanvas(width, Math.max(1, rows.length));
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }
 
+// High enough for the most words that a stretch of this length has, so that it does not change while the sound plays.
+function fitRows() {
+  const words = units.filter((one) => one.isWord);
+  let [most, first] = [0, 0];
+  words.forEach((one, i) => {
+    while (words[first].end < one.start - chosen.span) first++;
+    most = Math.max(most, i - first + 1);
+  });
+  element("map").style.minHeight = `${chosen.map ? Math.min(900, ROW * most) : 0}px`;
+}
+
 function drawMap() {
-  const { context, width, height } = sized(element("map"));
+  fitRows();
+  const { context, width, height, scale } = sized(element("map"));
   drawPicture(context, width, height);
   const rows = chosen.map ? shownUnits().map((one) => rowOf(one.word)) : [];
   if (rows.length) {
     context.imageSmoothingEnabled = false;
-    context.drawImage(heat(rows, width, element("opacity").value / 100), 0, 0, width, height);
+    context.drawImage(heat(rows, width, element("opacity").value / 100, CELL * scale), 0, 0, width, height);
   }
   base = new OffscreenCanvas(width, height);
   base.getContext("2d").drawImage(element("map"), 0, 0);
@@ -205,7 +262,7 @@ function drawTiles() {
       context.fillRect(left, top, width, height);
       if (!shown.length) continue;
       const rows = shown.map((one) => rowOf(one.word, layer, head));
-      context.drawImage(heat(rows, width, 1), left, top, width, height);
+      context.drawImage(heat(rows, width, 1, 3), left, top, width, height);
     }
   Object.assign(element("tile").style, {
     left: `${(100 * chosen.layer * (width + gap)) / canvas.width}%`,

@@ -5,9 +5,8 @@ Dimensions: t = samples at that rate.
 
 import math
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
@@ -21,8 +20,10 @@ from ..checks import require
 from ..errors import InputError, reading
 from .audio_files import RECORDING, Source, open_array, open_bytes, open_path
 from .audio_losses import Losses
+from .audio_views import Channel, Part
 from .damage import Damage
 from .files import RECORDINGS
+from .resampling import half_length, ratio, resampled
 from .streams import NamedStream
 
 AudioSource: TypeAlias = str | Path | bytes | NamedStream | np.ndarray | Tensor
@@ -30,11 +31,7 @@ AudioSource: TypeAlias = str | Path | bytes | NamedStream | np.ndarray | Tensor
 
 RATE = 16_000  # Hz
 
-_TAPS = 6  # zero crossings of the resampling filter on each side: torchaudio's default
-_ROLLOFF = 0.99  # cutoff frequency, as a share of half the lower rate: torchaudio's default
 _SLOWEST, _FASTEST = 1_000, 768_000  # Hz: sampling rates that are taken
-_FINEST = 640  # the ratio of the rates is rounded to a fraction of integers up to this
-_LARGEST = 1 << 22  # and so that their product, the size of the filter, is at most this
 _LOUDEST = 1e12  # largest sample, which should be from -1 to 1; the squares of much larger ones are infinite
 _PIECE = 1 << 18  # source samples that are read, checked and mixed at a time; fewer with more than two channels
 
@@ -74,13 +71,13 @@ def find_recordings(paths: Sequence[str | Path]) -> list[Path]:
 class Recording:
     """An open recording that is read in parts, without holding all of it in memory. A context manager."""
 
-    def __init__(self, source: Source, *, rate: int, strict: bool = True) -> None:
+    def __init__(self, source: Source, *, rate: int, strict: bool = True, losses: Losses | None = None) -> None:
         """Use `open` instead."""
         self.rate = rate
         """Sampling rate of the results of `read` and `blocks`, in Hz."""
         self._source = source
         self._close = weakref.finalize(self, source.close)
-        self._losses = Losses(source.name, strict=strict)
+        self._losses = Losses(source.name, strict=strict) if losses is None else losses
         self._count: int | None = None  # source samples, once the end has been read
         if not _SLOWEST <= source.rate <= _FASTEST:
             self._close()
@@ -88,10 +85,9 @@ class Recording:
                 f"{source.name} must have a sampling rate of {_SLOWEST} to {_FASTEST} Hz, but has {source.rate} Hz "
                 "instead. Convert it."
             )
-        self._from, self._to = _ratio(source.rate, rate)  # this many samples become this many
-        lower = min(self._from, self._to) * _ROLLOFF
+        self._from, self._to = ratio(source.rate, rate)  # this many samples become this many
         # source samples on each side that a resampled sample depends on, in whole periods of the filter
-        self._reach = math.ceil(math.ceil(_TAPS * self._from / lower) / self._from + 1) * self._from
+        self._reach = math.ceil(half_length(self._from, self._to) / self._from + 1) * self._from
 
     @classmethod
     def open(
@@ -129,6 +125,46 @@ class Recording:
     def name(self) -> str:
         """The name of the recording in messages."""
         return self._source.name
+
+    @property
+    def source_rate(self) -> int:
+        """Sampling rate of the source, in Hz."""
+        return self._source.rate
+
+    @cached_property
+    def channels(self) -> int:
+        """Number of channels of the source; at least 1."""
+        self._seek(0)
+        return max(1, int(self._piece(1).shape[1]))
+
+    def channel(self, index: int) -> "Recording":
+        """Return one channel, from 0, as a recording of its own, which reads from this one and is closed with it."""
+        return Recording(Channel(self._source, index, self), rate=self.rate, losses=self._losses)
+
+    def part(self, start: float, end: float) -> "Recording":
+        """Return the part from `start` to `end` (s) as a recording, which reads from this one and is closed with it."""
+        first = round(start * self._source.rate)
+        last = None if end == math.inf else round(end * self._source.rate)
+        return Recording(Part(self._source, first, last, self), rate=self.rate, strict=self._losses.is_strict)
+
+    def pieces(self, *, frames: int) -> Iterator[np.ndarray]:
+        """Yield the source samples `[samples, channels]` at their own rate, in pieces of whole frames but the last.
+
+        Args:
+            frames: Frames a second.
+
+        Raises:
+            InputError: The file is damaged, and was opened strictly.
+        """
+        size = max(1, self._source.rate // frames)
+        size *= max(1, _PIECE // (size * self.channels))
+        self._seek(0)
+        at = 0
+        while len(piece := self._piece(size)):
+            yield self._finite(piece, at)
+            at += len(piece)
+            if len(piece) < size:
+                return
 
     @property
     def duration(self) -> float | None:
@@ -273,29 +309,3 @@ class Recording:
                 "some of its samples are infinite or no numbers" if "NaN" in reason else "some samples are too large",
             )
         return np.where(is_sound[:, None], piece, np.float32(0))
-
-
-def _ratio(source: int, target: int) -> tuple[int, int]:
-    """Return the ratio of two rates as integers that are small enough for a filter of `_LARGEST` numbers."""
-    finest = _FINEST
-    while True:
-        ratio = Fraction(source, target).limit_denominator(finest)
-        if ratio.numerator * ratio.denominator <= _LARGEST or finest == 1:
-            return ratio.numerator, ratio.denominator
-        finest = finest * 3 // 4
-
-
-def resampled(samples: Float32[Tensor, " s"], source: int, target: int) -> Float32[Tensor, " t"]:
-    """Resample from `source` to `target` Hz, or any rates with that ratio: the filter is shorter for small ones."""
-    if source == target or len(samples) == 0:
-        return samples
-    return _resampler(source, target)(samples)
-
-
-@lru_cache(maxsize=16)
-def _resampler(source: int, target: int) -> Callable[[Tensor], Tensor]:
-    import torchaudio.transforms  # takes seconds, and only recordings at another rate need it
-
-    return torchaudio.transforms.Resample(  # type: ignore[no-any-return]
-        source, target, lowpass_filter_width=_TAPS, rolloff=_ROLLOFF
-    )

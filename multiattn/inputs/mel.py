@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from torch import Tensor
 
 from ..checks import check_choices, check_rules, require, require_fields
@@ -25,6 +25,8 @@ _MOST_SECONDS = 3600  # of a chunk that a model takes at once
 _MOST_FRAMES = 2**20
 _FLOOR = 1e-10  # smallest power in a mel band, before the logarithm
 _DEPTH = 8.0  # dynamic range: values this many powers of ten below the loudest are raised to that level
+_QUIET = 0.1  # the share of the frames that are background
+_BACKGROUND = 3.0  # powers of ten below the loudest that a background has at most
 _LEAST_STD = 1e-2  # in powers of ten, so that a nearly constant band is not amplified to noise
 
 
@@ -54,6 +56,10 @@ class AudioPreprocessing:
     """Seconds that a shorter recording is padded to with silence; no padding where None."""
     max_seconds: float = 30.0
     """Seconds of the longest chunk that the model takes at once."""
+    background_seconds: float = 0.0
+    """Of "normalized" only: so many seconds of background count for the mean and the standard deviation as if they
+    stood beside the recording. The background of a band is its quietest tenth, or 30 dB below the recording's maximum
+    where that is less. Without it, a word alone, with no pause around it, loses what its sounds have in common."""
 
     def __post_init__(self) -> None:
         """Raise ModelError where a field cannot be used."""
@@ -69,6 +75,12 @@ class AudioPreprocessing:
             error=ModelError,
         )
         check_choices(self, error=ModelError)
+        background = self.background_seconds
+        holds = type(background) in (int, float) and 0 <= background <= _MOST_SECONDS
+        must = f"seconds from 0 to {_MOST_SECONDS}"
+        if self.scale != "normalized":
+            holds, must = background == 0, "0 unless `scale` is normalized"
+        require(holds, "background_seconds", must=must, value=background)
         longest = self.max_seconds
         pad_to = longest if self.pad_to is None else self.pad_to
         for name, seconds in {"max_seconds": longest, "pad_to": pad_to}.items():
@@ -156,9 +168,16 @@ class AudioPreprocessing:
         count = torch.full(found.shape[:-2], found.shape[-1], device=found.device) if num_frames is None else num_frames
         count = count[..., None, None]  # [*rest, 1, 1]
         kept = torch.arange(found.shape[-1], device=found.device) < count  # [*rest, 1, frames]
-        found = (found - (found * kept).sum(-1, keepdim=True) / count) * kept
-        std = (found.square().sum(-1, keepdim=True) / count).sqrt()
-        return found / std.clamp(min=_LEAST_STD)
+        more = self.background_seconds / self.frame_seconds
+        if not more:
+            found = (found - (found * kept).sum(-1, keepdim=True) / count) * kept
+            std = (found.square().sum(-1, keepdim=True) / count).sqrt()
+            return found / std.clamp(min=_LEAST_STD)
+        background = torch.minimum(_quietest(found, kept, count), top - _BACKGROUND)
+        mean = ((found * kept).sum(-1, keepdim=True) + more * background) / (count + more)
+        found, background = (found - mean) * kept, background - mean
+        variance = (found.square().sum(-1, keepdim=True) + more * background.square()) / (count + more)
+        return found / variance.sqrt().clamp(min=_LEAST_STD)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
@@ -178,6 +197,17 @@ class AudioPreprocessing:
         if "scale" in values:
             values["scale"] = _FORMER_SCALES.get(values["scale"], values["scale"])
         return cls(**values)
+
+
+def _quietest(
+    log_power: Float[Tensor, "*rest mels frames"],
+    kept: Bool[Tensor, "*rest 1 frames"],
+    count: Int64[Tensor, "*rest 1 1"],
+) -> Float[Tensor, "*rest mels 1"]:
+    """Return the level in each band below which the quietest tenth of the frames lies."""
+    ordered = torch.where(kept, log_power, torch.inf).sort(dim=-1).values
+    place = (count * _QUIET).long().expand(*log_power.shape[:-1], 1)
+    return ordered.gather(-1, place)
 
 
 _FORMER_SCALES = {"normalised": "normalized"}  # the spelling in directories from before November 2026

@@ -109,6 +109,9 @@ class TextStack(nn.Module):
         self.dropout = nn.Dropout(c.dropout) if c.dropout else None
         self.blocks = nn.ModuleList(_block(c) for _ in range(c.depth))
         self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.final_norm else None
+        self.context_dtype: torch.dtype | None = None
+        """Type of the keys and values that `project_context` returns; that of the weights where None. Set by
+        `generation.packing`."""
 
     def attention_sites(self, *, tokens: int, context_tokens: int) -> tuple[Site, ...]:
         """The sites a `Tap` can capture, with their sizes for one pass over a whole text."""
@@ -128,10 +131,11 @@ class TextStack(nn.Module):
             context: Tokens to attend to.
             attention_mask: False where a context token is padding; None without padding.
         """
-        # contiguous: each decoding step reads all of it, which takes twice as long from the fused projection
         made = (block.cross_attention.keys_values(context) for block in self.blocks)  # type: ignore[union-attr, operator]
+        kept = (one if self.context_dtype is None else one.to(self.context_dtype) for one in made)
+        # contiguous: each decoding step reads all of it, which takes twice as long from the fused projection
         return ProjectedContext(
-            tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in made), attention_mask
+            tuple(KeysValues(one.keys.contiguous(), one.values.contiguous()) for one in kept), attention_mask
         )
 
     def embed(self, tokens: Int64[Tensor, "r n"], positions: Int64[Tensor, "#r n"]) -> Float[Tensor, "r n D"]:

@@ -39,6 +39,7 @@ from .options import (
     checked_answers,
     first_token_of,
 )
+from .precision import Precision
 from .results import Failure
 
 _Questions = list[str] | tuple[str, ...]
@@ -55,17 +56,20 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             out there. On a CPU that takes the memory of a `VQA`'s weights a second time, including the image encoder's
             (BLIP-base: 340 MB, which makes it 1.09 times as fast).
         device: As for `multiattn.load`.
+        precision: As for `multiattn.load`. In another than fp32 the bundle's model itself is changed.
 
     Raises:
         ModelError: The model is for another task, no image has the channels that it reads, or there is no such device.
     """
 
-    def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+    ) -> None:
         model = bundle.require(VQA, SingleStream)
         self._tokenizer = tokenizer_of(bundle)
         if isinstance(model, VQA):
             check_channels(model.config.encoder, bundle.pictures, source=bundle.source)
-        super().__init__(bundle, model, device=device)
+        super().__init__(bundle, model, device=device, precision=precision)
         self._decoder = model.decoder if isinstance(model, VQA) else None
         if isinstance(model, VQA):
             lay_out_for_reading(model.encoder)

@@ -26,6 +26,7 @@ from ..inputs.files import MAX_PIXELS
 from ..inputs.streams import NamedStream
 from ..models import ViTConfig
 from ..weights import ModelBundle
+from .precision import Precision, check_precision, converted
 from .results import Failure, Result
 
 _READERS = 4  # threads that decode and resize images while the model computes; PIL releases the interpreter lock
@@ -42,9 +43,10 @@ class Pipeline(Generic[_Model]):
         bundle: The model with everything that it needs.
         model: `bundle.model`, checked to be of the pipeline's kind. It is moved to `device` and put into eval mode.
         device: As for `multiattn.load`.
+        precision: As for `multiattn.load`. In another than fp32 the bundle's model itself is changed.
 
     Raises:
-        ModelError: The device does not exist.
+        ModelError: The device does not exist, or does not compute in that precision.
     """
 
     __call__: Callable[..., Any]
@@ -53,10 +55,18 @@ class Pipeline(Generic[_Model]):
     stream: Callable[..., Iterator[Result | Failure]]
     """The results for any number of inputs, in order, each as soon as it is ready."""
 
-    def __init__(self, bundle: ModelBundle, model: _Model, *, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self,
+        bundle: ModelBundle,
+        model: _Model,
+        *,
+        device: str | torch.device = "auto",
+        precision: Precision = "fp32",
+    ) -> None:
         self.device = find_device(device)
+        check_precision(precision, self.device)
         self.bundle = bundle
-        self._model = model.to(self.device).eval()
+        self._model = converted(model.to(self.device).eval(), precision)
         self._domain = None if bundle.domain is None else bundle.domain.to(self.device)
 
 

@@ -43,6 +43,7 @@ from .base import (
 )
 from .image_results import CaptionMap, CaptionResult
 from .options import CaptionOptions, caption_search
+from .precision import Precision
 from .results import Candidate, Failure, probability, shifted, written_words
 
 
@@ -53,16 +54,19 @@ class CaptionPipeline(Pipeline[Captioner]):
         bundle: The model with its preprocessing and tokenizer; the model is moved to `device`, and its weights are laid
             out there for decoding.
         device: As for `multiattn.load`.
+        precision: As for `multiattn.load`. In another than fp32 the bundle's model itself is changed.
 
     Raises:
         ModelError: The model is for another task, no image has the channels that it reads, or there is no such device.
     """
 
-    def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+    ) -> None:
         model = bundle.require(Captioner)
         self._tokenizer = tokenizer_of(bundle)
         check_channels(model.config.encoder, bundle.pictures, source=bundle.source)
-        super().__init__(bundle, model, device=device)
+        super().__init__(bundle, model, device=device, precision=precision)
         lay_out_for_decoding(self._model.decoder)
 
     @overload

@@ -29,6 +29,7 @@ from .base import (
 )
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .out_of_domain import far_pictures
+from .precision import Precision
 from .results import Failure
 
 
@@ -38,13 +39,16 @@ class ClassifyPipeline(Pipeline[ViT]):
     Args:
         bundle: The model with its preprocessing and labels; the model is moved to `device`.
         device: As for `multiattn.load`.
+        precision: As for `multiattn.load`. In another than fp32 the bundle's model itself is changed.
 
     Raises:
         ModelError: The model is for another task, has no labels, or no image has the channels that it reads; or the
             device does not exist.
     """
 
-    def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+    ) -> None:
         model = bundle.require(ViT)
         if not bundle.labels or model.head is None:
             raise ModelError(
@@ -52,7 +56,7 @@ class ClassifyPipeline(Pipeline[ViT]):
                 "`multiattn fit --config configs/classify/finetune.yaml`."
             )
         check_channels(model.config, bundle.pictures, source=bundle.source)
-        super().__init__(bundle, model, device=device)
+        super().__init__(bundle, model, device=device, precision=precision)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from torch import nn
 from ..registry import load_part, task_spec
 from ..weights import load_bundle
 from .base import Pipeline, find_device
+from .precision import Precision, check_precision
 
 if TYPE_CHECKING:
     from .answer import AnswerPipeline
@@ -18,60 +19,110 @@ if TYPE_CHECKING:
 
 @overload
 def load(
-    name: str | Path, *, task: Literal["classify"], revision: str | None = ..., device: str = ...
+    name: str | Path,
+    *,
+    task: Literal["classify"],
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "ClassifyPipeline": ...
 
 
 @overload
 def load(
-    name: str | Path, *, task: Literal["caption"], revision: str | None = ..., device: str = ...
+    name: str | Path,
+    *,
+    task: Literal["caption"],
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "CaptionPipeline": ...
 
 
 @overload
 def load(
-    name: str | Path, *, task: Literal["transcribe"], revision: str | None = ..., device: str = ...
+    name: str | Path,
+    *,
+    task: Literal["transcribe"],
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "TranscribePipeline": ...
 
 
 @overload
 def load(
-    name: str | Path, *, task: Literal["answer"], revision: str | None = ..., device: str = ...
+    name: str | Path,
+    *,
+    task: Literal["answer"],
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "AnswerPipeline": ...
 
 
 @overload
 def load(
-    name: Literal["classify"], *, task: None = ..., revision: str | None = ..., device: str = ...
+    name: Literal["classify"],
+    *,
+    task: None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "ClassifyPipeline": ...
 
 
 @overload
 def load(
-    name: Literal["caption"], *, task: None = ..., revision: str | None = ..., device: str = ...
+    name: Literal["caption"],
+    *,
+    task: None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "CaptionPipeline": ...
 
 
 @overload
 def load(
-    name: Literal["transcribe"], *, task: None = ..., revision: str | None = ..., device: str = ...
+    name: Literal["transcribe"],
+    *,
+    task: None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "TranscribePipeline": ...
 
 
 @overload
 def load(
-    name: Literal["answer"], *, task: None = ..., revision: str | None = ..., device: str = ...
+    name: Literal["answer"],
+    *,
+    task: None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> "AnswerPipeline": ...
 
 
 @overload
 def load(
-    name: str | Path, *, task: str | None = ..., revision: str | None = ..., device: str = ...
+    name: str | Path,
+    *,
+    task: str | None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
 ) -> Pipeline[nn.Module]: ...
 
 
 def load(
-    name: str | Path, *, task: str | None = None, revision: str | None = None, device: str = "auto"
+    name: str | Path,
+    *,
+    task: str | None = None,
+    revision: str | None = None,
+    device: str = "auto",
+    precision: Precision = "fp32",
 ) -> Pipeline[nn.Module]:
     """Load a model and make the pipeline of its task.
 
@@ -82,14 +133,19 @@ def load(
         task: The task that the model must be for; where None, any.
         revision: Branch, tag or commit on the hub.
         device: "cpu", "cuda", "cuda:1", or "auto": the first GPU if there is one, else the CPU.
+        precision: What the model computes in: "fp32"; on a CPU "int8" (faster and smaller, results differ a little, no
+            maps by gradients, and such a model cannot be saved); on a GPU "bf16" or "fp16".
 
     Raises:
-        ModelError: The task or the model is unknown, the model is damaged or of another task, or the device does not
-            exist.
+        ModelError: The task or the model is unknown, the model is damaged or of another task, the device does not
+            exist, or does not compute in that precision.
     """
     if task is not None:
         task_spec(task)
     place = find_device(device)  # before the weights: a device that does not exist should not cost a download
+    check_precision(precision, place)
     bundle = load_bundle(name, revision=revision)
-    pipeline: Pipeline[nn.Module] = load_part(task_spec(task or bundle.task).pipeline)(bundle, device=place)
+    pipeline: Pipeline[nn.Module] = load_part(task_spec(task or bundle.task).pipeline)(
+        bundle, device=place, precision=precision
+    )
     return pipeline

@@ -6,7 +6,7 @@ options of captions and answers; those of speech are in `transcribe.options`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict, get_type_hints
+from typing import Literal, TypedDict, get_type_hints
 
 from ..checks import fits, require
 from ..errors import InputError, ModelError
@@ -19,7 +19,9 @@ from ..registry import task_spec
 
 _KINDS: Mapping[object, tuple[str, object]] = {
     int | None: ("a whole number", int),
+    bool | None: ("True or False", bool),
     str | None: ("text", str),
+    float | Literal["none"] | None: ('a number or "none"', float | Literal["none"]),
     Sequence[float] | None: ("a list of numbers", tuple[float, ...]),
     Sequence[tuple[float, float]] | None: ("pairs of start and end in seconds", tuple[tuple[float, float], ...]),
 }

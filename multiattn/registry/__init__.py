@@ -114,6 +114,9 @@ class TaskSpec:
     example_model: str = ""
     """A published model for this task, for messages that suggest one."""
 
+    short_names: Mapping[str, str] = field(default_factory=dict)
+    """Names for published models, with the hub id that each stands for: "tiny.en" for "openai/whisper-tiny.en"."""
+
     details: str = ""
     """"module:function" that describes a `ModelBundle` of this task for `multiattn info`; see `multiattn.cli.info`."""
 
@@ -169,6 +172,11 @@ def task_spec(name: str) -> TaskSpec:
 def layouts() -> dict[str, str]:
     """Return the published layouts of all tasks by name, with the module of each, in the order they are tried."""
     return {name: module for spec in tasks().values() for name, module in spec.layouts.items()}
+
+
+def short_names() -> dict[str, str]:
+    """Return the short names of published models of all tasks, with the hub id that each stands for."""
+    return {name: model for spec in tasks().values() for name, model in spec.short_names.items()}
 
 
 def model_kind(config: object) -> tuple[str, ModelKind]:

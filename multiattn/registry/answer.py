@@ -35,5 +35,10 @@ SPEC = TaskSpec(
     default_map_method="attention",
     shipped="drawn shapes: their color, size, number and position",
     example_model="Salesforce/blip-vqa-base",
+    short_names={
+        "blip-vqa": "Salesforce/blip-vqa-base",
+        "blip-vqa-large": "Salesforce/blip-vqa-capfilt-large",
+        "vilt": "dandelin/vilt-b32-finetuned-vqa",
+    },
     details="multiattn.cli.info_details:answerer",
 )

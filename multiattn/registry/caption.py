@@ -27,5 +27,10 @@ SPEC = TaskSpec(
     default_map_method="attention",
     shipped="photographs of people and dogs outdoors (Flickr8k)",
     example_model="Salesforce/blip-image-captioning-base",
+    short_names={
+        "blip-base": "Salesforce/blip-image-captioning-base",
+        "blip-large": "Salesforce/blip-image-captioning-large",
+        "vit-gpt2": "nlpconnect/vit-gpt2-image-captioning",
+    },
     details="multiattn.cli.info_details:captioner",
 )

@@ -21,5 +21,11 @@ SPEC = TaskSpec(
     default_map_method="relevance",
     shipped="the ten classes of CIFAR-10: airplane, automobile, bird, cat, deer, dog, frog, horse, ship and truck",
     example_model="timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
+    short_names={
+        "vit-tiny": "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k",
+        "vit-small": "timm/vit_small_patch16_224.augreg_in21k_ft_in1k",
+        "vit-base": "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k",
+        "vit-base-hf": "google/vit-base-patch16-224",
+    },
     details="multiattn.cli.info_details:classifier",
 )

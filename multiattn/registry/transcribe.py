@@ -24,11 +24,27 @@ SPEC = TaskSpec(
     vocab_sizes=("decoder.vocab_size",),
     num_mels="encoder.mels",
     heads={"alignment_heads": "decoder"},
-    other_decoding=("ctc_weight",),
+    other_decoding=("ctc_weight", "vad"),
     map_methods=("attention",),
     default_map_method="attention",
     shipped="the ten digits, spoken in English",
     example_model="openai/whisper-tiny.en",
+    short_names={
+        **{
+            size: f"openai/whisper-{size}"
+            for size in ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium")
+        },
+        "large-v1": "openai/whisper-large",
+        "large-v2": "openai/whisper-large-v2",
+        "large-v3": "openai/whisper-large-v3",
+        "large": "openai/whisper-large-v3",  # as openai-whisper and faster-whisper take the name
+        "large-v3-turbo": "openai/whisper-large-v3-turbo",
+        "turbo": "openai/whisper-large-v3-turbo",
+        **{
+            f"distil-{size}": f"distil-whisper/distil-{size}"
+            for size in ("small.en", "medium.en", "large-v2", "large-v3", "large-v3.5")
+        },
+    },
     details="multiattn.cli.info_details:recognizer",
     decoding_files={"hf-whisper": "generation_config.json"},
 )

@@ -1,7 +1,7 @@
 """Model directories and published weights: our own layout, and a key table, used both ways, for each published one."""
 
 from .bundle import VOCABULARY, ModelBundle
-from .directory import convert, layout_names, load_bundle, save_bundle
+from .directory import convert, layout_names, load_bundle, recognize, save_bundle
 from .hub import locate
 from .pretrained import adapt, load_text_encoder
 from .state import load_into
@@ -24,5 +24,6 @@ __all__ = [
     "load_into",
     "load_text_encoder",
     "locate",
+    "recognize",
     "save_bundle",
 ]

@@ -253,6 +253,9 @@ class Layout:
     states_dtype: bool = False
     """Whether `config.json` states the type of the weights on disk."""
 
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    """Where it serves several tasks: the task of each class that `config.json` may state as `architectures`."""
+
 
 def build_model(
     config: object,

@@ -1,4 +1,4 @@
-"""The `model.bin` of CTranslate2: named arrays of several types, read as float32 and written.
+"""The `model.bin` of CTranslate2, whole or in parts: named arrays of several types, read as float32 and written.
 
 Source: CTranslate2, specs/model_spec.py (`_serialize`, `_quantize`). All numbers are little-endian:
 
@@ -10,9 +10,12 @@ Source: CTranslate2, specs/model_spec.py (`_serialize`, `_quantize`). All number
 
 import math
 import mmap
+import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -24,6 +27,7 @@ WEIGHTS = "model.bin"
 _VERSION = 6
 _TYPES = (torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16)  # by their number
 _SCALE = "_scale"  # of `weight_scale`, which belongs to `weight`
+_PART = re.compile(rf"{re.escape(WEIGHTS)}[.-](part)?[._-]?([0-9]{{1,5}}(-of-[0-9]{{1,5}})?|[a-z]{{1,3}})")
 _LONGEST = (1 << 32) - 1  # bytes of an array, for their number is a u32
 
 
@@ -46,15 +50,35 @@ class Variables:
     """Further names, and the array that each stands for."""
 
 
-def read_variables(path: Path) -> Variables:
-    """Read a file.
+def weight_files(directory: Path) -> list[Path]:
+    """List the files of a directory that make up its `model.bin`, in order; none where it has none.
+
+    A file that was cut for a store with a limit lies in parts, such as `model.bin.part1` and `model.bin.part2`, or
+    `model.bin.aa` and `model.bin.ab`: they are one file when read one after the other. Their numbers count as numbers.
+    """
+    whole = directory / WEIGHTS
+    if whole.is_file():
+        return [whole]
+    parts = (path for path in directory.iterdir() if _PART.fullmatch(path.name) and path.is_file())
+    return sorted(parts, key=lambda path: [(len(run), run) for run in re.findall(r"\d+|\D+", path.name)])
+
+
+def read_variables(paths: Sequence[Path]) -> Variables:
+    """Read a file, or one that is cut into parts.
+
+    Args:
+        paths: The file, or its parts in order, as `weight_files` gives them.
 
     Raises:
-        ModelError: It is missing, damaged, or of another kind.
+        ModelError: It is missing, damaged, incomplete, or of another kind.
     """
-    with reading(f"`{path}`", "a model.bin of CTranslate2", mend="Download or convert it again.", error=ModelError):
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            reader = _Reader(data)
+    path = paths[0] if len(paths) == 1 else paths[0].with_name(WEIGHTS)
+    name = f"`{path}`" if len(paths) == 1 else f"`{path}` in {len(paths)} parts ({', '.join(p.name for p in paths)})"
+    with reading(name, "a model.bin of CTranslate2", mend="Download or convert it again.", error=ModelError):
+        with ExitStack() as opened:
+            files = [opened.enter_context(part.open("rb")) for part in paths]
+            maps = [mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) for file in files]
+            reader = _Reader([opened.enter_context(part) for part in maps])
             version = reader.number("I")
             if version != _VERSION:
                 raise ValueError(f"its version is {version}, where {_VERSION} is known")
@@ -100,10 +124,11 @@ def write_variables(path: Path, variables: Variables) -> None:
 
 
 class _Reader:
-    """Reads from a position on. What the numbers in the file ask for is checked against what is there."""
+    """Reads from a position on, across parts. What the numbers in the file ask for is checked against what is there."""
 
-    def __init__(self, data: mmap.mmap) -> None:
-        self._data, self._at = data, 0
+    def __init__(self, parts: Sequence[mmap.mmap]) -> None:
+        self._parts, self._at = parts, 0
+        self._ends = list(accumulate(map(len, parts)))
 
     def number(self, kind: str) -> int:
         return int(struct.unpack("<" + kind, self._take(struct.calcsize("<" + kind)))[0])
@@ -126,9 +151,13 @@ class _Reader:
 
     def _take(self, count: int) -> bytes:
         end = self._at + count
-        if end > len(self._data):
-            raise ValueError(f"it ends after {len(self._data)} bytes, where {end} are needed")
-        found = self._data[self._at : end]
+        if end > self._ends[-1]:
+            raise ValueError(f"it ends after {self._ends[-1]} bytes, where {end} are needed")
+        found = b"".join(
+            part[max(0, self._at - start) : end - start]
+            for part, start in zip(self._parts, (0, *self._ends), strict=False)
+            if self._at < start + len(part) and start < end
+        )
         self._at = end
         return found
 

@@ -12,7 +12,7 @@ from ..errors import ModelError
 from ..inputs.whisper_vocabulary import VOCABULARY_LIST
 from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle
-from .ct2_file import WEIGHTS, Variables, read_variables, write_variables
+from .ct2_file import WEIGHTS, Variables, read_variables, weight_files, write_variables
 from .hf_common import TEXT, check_fixed
 from .hf_pictures import PREPROCESSOR
 from .json_files import check_value, read_architecture, tuples
@@ -108,12 +108,10 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     Raises:
         ModelError: Something in it does not fit, or the vocabulary is missing.
     """
-    file = directory / WEIGHTS
-    if not file.is_file():
-        parts = sorted(path.name for path in directory.glob(f"{WEIGHTS}.*"))
-        mend = f"join its parts first: cat {' '.join(parts)} > {WEIGHTS}" if parts else "download it again"
-        raise ModelError(f"{directory} must have {WEIGHTS}, but has none instead: {mend}.")
-    variables = read_variables(file)
+    file, files = directory / WEIGHTS, weight_files(directory)
+    if not files:
+        raise ModelError(f"{directory} must have {WEIGHTS}, but has none instead: download it again.")
+    variables = read_variables(files)
     must = f"{_SPEC}, revision {_REVISION}"
     found = f"{variables.spec}, revision {variables.revision}"
     check_value(found == must, "spec", must=must, value=found, where=str(file))
@@ -201,7 +199,8 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     for part, of in ((encoder, SOUND), (decoder, TEXT)):
         check_fixed(part, _FIXED, NAME, of=of, instead=instead)
     named = {field: bundle.vocabulary.id_of(name) for field, name in TOKEN_NAMES.items()}
-    if named != {field: getattr(decoder, field) for field in TOKEN_NAMES} or decoder.pad_token != decoder.end_token:
+    # no text depends on the padding, which the third version states as another token than the end
+    if named != {field: getattr(decoder, field) for field in TOKEN_NAMES}:
         raise ModelError(
             f"the {NAME} layout needs the tokens {' and '.join(TOKEN_NAMES.values())} in the vocabulary, by which it "
             f"knows start and end, but they are others instead: choose the layout {instead}"

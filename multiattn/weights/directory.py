@@ -4,8 +4,9 @@ The way of a model: `locate` finds its directory, the `Layout` that recognizes `
 `ModelBundle`, and `save_bundle` writes that in the same or another layout.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,12 +36,39 @@ def layout_names() -> tuple[str, ...]:
     return (own.NAME, *registry.layouts())
 
 
+def _layout_of(config: Mapping[str, Any]) -> Layout | None:
+    return next((layout for layout in _layouts() if layout.recognizes(config)), None)
+
+
+def recognize(directory: Path) -> tuple[str, tuple[str, ...]] | None:
+    """Return the layout of a model directory and the tasks that its model may do, by its `config.json` alone.
+
+    Args:
+        directory: The directory.
+
+    Returns:
+        None where the file cannot be read or is of no layout that is known.
+    """
+    try:
+        config = read_json(directory / CONFIG)
+        layout = _layout_of(config)
+    except ModelError:
+        return None
+    if layout is None:
+        return None
+    if layout.table is None:
+        return layout.name, (str(config.get("task")),)
+    fitting = tuple(spec.name for spec in registry.tasks().values() if layout.name in spec.layouts)
+    stated = [layout.tasks[name] for name in config.get("architectures") or () if name in layout.tasks]
+    return layout.name, tuple(stated) or fitting
+
+
 def load_bundle(name: str | Path, *, revision: str | None = None, without: Sequence[str] = ()) -> ModelBundle:
     """Load a model with its preprocessing, and its labels or its vocabulary.
 
     Args:
         name: A task (the model shipped for it), a directory in any layout of `layout_names()`, a Hugging Face Hub id of
-            one, a `.pth` file of the original BLIP, or a `.pt` file of the original Whisper.
+            one or its short name, a `.pth` file of the original BLIP, or a `.pt` file of the original Whisper.
         revision: Branch, tag or commit of a hub id.
         without: Tensors of ours, such as those of `VOCABULARY`, that start as in a new model, to be trained again. They
             may be missing, and so may the vocabulary, which is not read. For our own layout and those of Whisper.
@@ -50,7 +78,7 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
     """
     directory = locate(name, revision=revision)
     config = read_json(directory / CONFIG) if directory.is_dir() else {"format": ORIGINALS[directory.suffix]}
-    layout = next((layout for layout in _layouts() if layout.recognizes(config)), None)
+    layout = _layout_of(config)
     if layout is None:
         said = next((f' ("{key}": {short(config[key])})' for key in ("format", "model_type") if key in config), "")
         known = "; ".join(f"{layout.name} ({layout.sign})" for layout in _layouts())

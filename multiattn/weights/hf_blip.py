@@ -225,4 +225,5 @@ LAYOUT = Layout(
     TABLE,
     write=_write,
     states_dtype=True,
+    tasks=_TASKS,
 )

@@ -1,12 +1,15 @@
 """Find the directory of a model: shipped with the package, on disk, or downloaded from the Hugging Face Hub."""
 
+import difflib
 from glob import escape
 from pathlib import Path
 
 from ..errors import ModelError
-from ..registry import tasks
+from ..registry import short_names, tasks
 from ..resources import shipped
+from .bundle import CONFIG
 from .ct2_file import WEIGHTS as CT2
+from .hub_cache import snapshot_of
 from .tensor_files import INDEX, PICKLED, WEIGHTS, parts_of
 
 ORIGINALS = {".pth": "blip", ".pt": "whisper"}
@@ -25,9 +28,11 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
     """Return the directory of a model; one of the Hugging Face Hub is downloaded first.
 
     Args:
-        name: A task, a directory, or a hub id such as `timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k`. A task wins
-            over a directory of the same name: write `./classify` for the directory. A `.pth` file of the original BLIP
-            and a `.pt` file of the original Whisper are returned as they are.
+        name: A task, a directory, a hub id such as `timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k`, or the short name
+            of one (`registry.short_names`), such as `tiny.en`. A task wins over a directory of the same name: write
+            `./classify` for the directory; a directory wins over a short name. A model's folder in the Hub's cache
+            (`models--OWNER--NAME`) stands for its snapshot. A `.pth` file of the original BLIP and a `.pt` file of the
+            original Whisper are returned as they are.
         revision: Branch, tag or commit of a hub id.
 
     Raises:
@@ -44,7 +49,9 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
         if not path.is_dir():
             raise ModelError(f"the model for {text} is missing from this installation: install multiattn again")
         return path
-    if path.is_dir() or path.is_file() and path.suffix in ORIGINALS:
+    if path.is_dir():
+        return path if (path / CONFIG).exists() else snapshot_of(path.absolute()) or path
+    if path.is_file() and path.suffix in ORIGINALS:
         return path
     if path.exists():
         raise ModelError(
@@ -53,9 +60,16 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
         )
     if path.suffix in ORIGINALS:
         raise ModelError(f"{text}: there is no such file: check the path")
+    if isinstance(name, str) and (short := short_names().get(text)) is not None:
+        try:
+            return _download(short, revision)
+        except ModelError as error:
+            raise ModelError(f"{text} stands for {short}: {error}") from error
     if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") != 1:
+        near = difflib.get_close_matches(text, short_names(), n=1)
         raise ModelError(
             f"there is no model {text}: it is no directory here, no task ({', '.join(tasks())}) and no hub id"
+            + (f"; did you mean {near[0]}?" if near else "")
         )
     return _download(text, revision)
 
@@ -86,4 +100,4 @@ def _other_weights(directory: Path) -> list[str]:
     for name in (WEIGHTS, PICKLED):
         if (index := directory / f"{name}{INDEX}").exists():
             return [escape(part) for part in parts_of(index, Path(name).suffix)]
-    return [PICKLED, CT2]
+    return [PICKLED, CT2, f"{CT2}.*"]  # CTranslate2's also in parts

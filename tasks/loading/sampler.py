@@ -57,7 +57,14 @@ class BucketBatches:
     """
 
     def __init__(
-        self, seconds: Sequence[float], *, batch_seconds: float, seed: int, rank: int = 0, world: int = 1
+        self,
+        seconds: Sequence[float],
+        *,
+        batch_seconds: float,
+        most: int | None = None,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         """Prepare the batches of a data set.
 
@@ -65,6 +72,7 @@ class BucketBatches:
             seconds: Length of each item.
             batch_seconds: The largest total length of a batch, in each process, with all items padded to the longest
                 one of the bucket; a batch has at least one item.
+            most: The largest number of items of a batch, in each process; None for any.
             seed: Of the permutations.
             rank: Index of this process.
             world: Number of processes.
@@ -75,7 +83,8 @@ class BucketBatches:
         self._slices: list[tuple[np.ndarray, int, int, int]] = []  # items of the bucket, its number, start, end
         for number in np.unique(bucket):
             items = np.flatnonzero(bucket == number)
-            width = max(1, int(batch_seconds / lengths[items].max())) * world
+            fitting = max(1, int(batch_seconds / lengths[items].max()))
+            width = (fitting if most is None else min(most, fitting)) * world
             for start in range(0, len(items), width):
                 # all processes get equally many; the remainder at the end of a bucket is left out of the epoch
                 count = min(width, len(items) - start) // world * world

@@ -165,7 +165,7 @@ class ConcatSpeech(Dataset[SpeechSample]):
 
 def drawn_plan(how: ConcatClips, speakers: Sequence[str], seed: int, epoch: int, index: int, attempt: int = 0) -> Plan:
     """The plan of a training string; in a later attempt, of another one in its place."""
-    return how.plan(speakers, (seed, epoch, index, _STRING, attempt), count=how.count(index, epoch=epoch))
+    return how.plan_at(index, speakers, (seed, epoch, index, _STRING, attempt), epoch=epoch)
 
 
 _SHORTER = "Lower `clips` or `pause_s` of `join`."

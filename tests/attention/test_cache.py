@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from multiattn.attention import Attention, DecoderCache, GrowingCache, KeysValues, Mask, ProjectedContext
+from multiattn.attention import Attention, DecoderCache, GrowingCache, KeysValues, Mask, ProjectedContext, Site, Tap
 from multiattn.errors import ModelError
 
 ROWS, CONTEXTS, LAYERS, HEADS, WIDTH, MEMORY, CAPACITY = 6, 2, 2, 3, 5, 7, 11
@@ -43,11 +43,11 @@ def test_what_was_appended_is_there_in_order():
 def test_a_cache_that_is_full_says_so_and_keeps_what_it_has():
     cache = new_cache()
     fill(cache, CAPACITY - 1, seed=3)
-    before = cache.layer(0)._keys.clone()
+    before = cache.layer(0)._keys[:, :, : CAPACITY - 1].clone()
     expected = rf"the decode needs {CAPACITY + 1} positions, but its cache has room for {CAPACITY}: .* `capacity`"
     with pytest.raises(ModelError, match=expected):
         cache.advance(2, None)
-    assert cache.length == CAPACITY - 1 and torch.equal(cache.layer(0)._keys, before)
+    assert cache.length == CAPACITY - 1 and torch.equal(cache.layer(0)._keys[:, :, : CAPACITY - 1], before)
     layer = GrowingCache(torch.empty(1, 1, 2, 1), torch.empty(1, 1, 2, 1))
     with pytest.raises(ModelError, match="needs 3 positions"):
         layer.append(torch.ones(1, 1, 3, 1), torch.ones(1, 1, 3, 1))
@@ -64,9 +64,33 @@ def test_rows_are_reordered_repeated_and_dropped_with_their_contexts():
     assert cache.rows == 4
     new_layers, filled = cache.context.layers, fill(cache, 2, seed=5)
     for (keys, values), new, old, layer in zip(first, new_layers, context.layers, filled, strict=True):
-        assert torch.equal(new.keys, old.keys[1:]) and torch.equal(new.values, old.values[1:])
+        assert len(new) == 1 and new.runs == (slice(1, 2),)
+        assert new.keys is old.keys and new.values is old.values  # nor for the items that stay, on a CPU
         assert torch.equal(layer.keys[:, :, :4], keys[[4, 5, 3, 4]])
         assert torch.equal(layer.values[:, :, :4], values[[4, 5, 3, 4]])
+
+
+def test_part_of_a_context_attends_as_a_copy_of_it():
+    torch.manual_seed(3)
+    attention = Attention(14, 2, kv_dim=11)
+    projected = attention.keys_values(torch.randn(5, 7, 11))
+    mask = torch.rand(5, 7) > 0.3
+    whole = ProjectedContext((projected,), mask)
+    x = torch.randn(3 * 4, 1, 14)
+    for chosen in ([0, 1, 2, 3], [3, 4, 0, 1], [4, 2, 2, 0], [1, 3, 4, 2]):
+        items = torch.tensor(chosen)
+        copy, part = whole.select(items), whole.part(items)
+        assert len(part) == len(copy) == 4 and torch.equal(part.attention_mask, copy.attention_mask)
+        for one, other in ((part, copy), (part.part(torch.tensor([2, 0])), copy.select(torch.tensor([2, 0])))):
+            rows = x[: 3 * len(one)]
+            keys, given = Mask(keys=one.attention_mask), other.layers[0]
+            assert torch.equal(attention(rows, one.layers[0], mask=keys), attention(rows, given, mask=keys))
+            taps = [Tap([Site("cross", num_heads=2, q_len=3, k_len=7)]) for _ in range(2)]
+            for tap, context in zip(taps, (one.layers[0], given), strict=True):
+                attention(rows, context, mask=keys, probe=tap.at("cross"))
+            assert torch.equal(taps[0].weights["cross"], taps[1].weights["cross"])
+        again = part.select(torch.tensor([1]))
+        assert torch.equal(again.layers[0].keys, projected.keys[chosen[1]][None])
 
 
 def test_rows_that_do_not_share_the_contexts_evenly_are_refused():

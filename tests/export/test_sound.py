@@ -106,7 +106,8 @@ def test_a_window_that_is_shown_in_part_keeps_its_times():
     seen = np.asarray(over_sound(time_map(values, ("a",)), np.zeros((8, 9), np.uint8), (250, 8), seconds=0.5)).astype(
         int
     )
-    assert abs(int(seen.sum(axis=2)[4].argmax()) - 105) <= 3
+    bright = seen.sum(axis=2)[4]
+    assert abs(float(np.flatnonzero(bright == bright.max()).mean()) - 105) <= 3  # a cell is several pixels wide
 
 
 class Written(Canvas):

@@ -78,6 +78,30 @@ def test_normalized_features_forget_the_level() -> None:
     assert preprocessing.features(torch.zeros(1601)).abs().max() == 0  # silence is not blown up
 
 
+def test_background_counts_as_if_it_stood_beside_the_recording() -> None:
+    """The features of a recording with background are those that it has beside that background, by an explicit sum."""
+    plain = replace(SHORT, scale="normalized")
+    preprocessing = replace(plain, background_seconds=0.3)
+    samples = torch.cat([noise(4_000) * 0.5, noise(16_000, seed=3), noise(8_000, seed=4) * 0.02])
+    power = torch.maximum(plain.log_power(samples), plain.log_power(samples).max() - 8)
+    count = power.shape[-1]
+    quiet = torch.minimum(power.sort(dim=-1).values[:, count // 10], power.max() - 3)[:, None]
+    beside = torch.cat([power, quiet.expand(-1, 30)], dim=1)
+    expected = (power - beside.mean(1, keepdim=True)) / beside.std(1, keepdim=True, correction=0)
+    torch.testing.assert_close(preprocessing.scaled(plain.log_power(samples)), expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        preprocessing.features(samples * 0.5), preprocessing.features(samples), rtol=0, atol=1e-2
+    )
+    steady = noise(4_000)  # a sound without a pause keeps what its bands have in common; without background it is lost
+    assert plain.features(steady).mean(-1).abs().max() < 1e-4 < 0.5 < preprocessing.features(steady).mean(-1).min()
+    counts = [7_001, 3_200]
+    alone = [noise(size, seed=size) for size in counts]
+    together = preprocessing.features(torch.nn.utils.rnn.pad_sequence(alone, batch_first=True), lengths=counts)
+    for row, one in zip(together, alone, strict=True):
+        wanted = preprocessing.features(one)
+        torch.testing.assert_close(row[:, : wanted.shape[-1]], wanted, rtol=0, atol=1e-5)
+
+
 def test_frames_and_seconds() -> None:
     assert WHISPER.frame_seconds == 0.01
     assert WHISPER.max_samples == 480_000
@@ -111,6 +135,11 @@ def test_it_goes_through_json() -> None:
         ({"hop": 401}, r"`hop` must be at most `window` \(400 samples\), but is 401 instead"),
         ({"mels": 201}, r"`mels` must be at most half of `window` \(400\), but is 201 instead"),
         ({"scale": "db"}, "`scale` must be one of whisper, normalized, but is 'db' instead"),
+        (
+            {"background_seconds": -1.0, "scale": "normalized"},
+            "`background_seconds` must be seconds from 0 to 3600, but is -1.0",
+        ),
+        ({"background_seconds": 0.5}, "`background_seconds` must be 0 unless `scale` is normalized, but is 0.5"),
         ({"pad_to": float("nan")}, "`pad_to` must be finite seconds above 0, but is nan instead"),
         ({"max_seconds": None}, "`preprocessing.max_seconds` must be float, but is None instead"),
         ({"pad_to": 31}, r"`pad_to` must be at most `max_seconds` \(30.0\), but is 31.0 instead"),

@@ -17,6 +17,7 @@ from multiattn.pipelines.transcribe.model import SpeechModel
 from multiattn.pipelines.transcribe.options import SpeechOptions
 from multiattn.pipelines.transcribe.segments import WindowResult
 from multiattn.pipelines.transcribe.sequential import transcribe_in_order
+from multiattn.pipelines.transcribe.steering import suppressed_tokens
 from multiattn.weights import load_bundle
 from tests.parity.random_weights import randomize
 
@@ -188,7 +189,10 @@ def test_the_language_is_heard_as_theirs(pair: Pair) -> None:
     _, probs = pair.theirs.detect_language(windows(), whisper.tokenizer.get_tokenizer(True))
     expected = [max(of_one, key=of_one.get) for of_one in probs]
     logits = pair.ours.next_token_logits(encoded.projected, [[pair.ours.tokens.start]] * 2)
-    assert pair.ours.likeliest_languages(logits) == expected
+    found = pair.ours.languages_of(logits).exp()
+    assert [list(pair.ours.tokens.languages)[i] for i in found.argmax(dim=-1).tolist()] == expected
+    for ours, theirs in zip(found.tolist(), probs, strict=True):
+        assert dict(zip(pair.ours.tokens.languages, ours, strict=True)) == pytest.approx(theirs, abs=1e-4)
     options = replace(ALONE, decoding=replace(pair.suppressed, max_tokens=3), language=None, timestamps=True)
     assert [one.language for one in decode_windows(pair.ours, encoded, options)] == expected
 
@@ -198,6 +202,8 @@ def test_the_language_is_heard_as_theirs(pair: Pair) -> None:
     [
         {},
         {"initial_prompt": "Guten Tag"},
+        {"carry_initial_prompt": True, "initial_prompt": "Guten Tag"},
+        {"suppress_tokens": "-1,11"},
         {"condition_on_previous_text": False},
         {"clip_timestamps": [3.3, 17.0, 21.2, 40.0]},
     ],
@@ -215,8 +221,13 @@ def test_a_long_recording_is_gone_through_as_theirs(pair: Pair, asked: dict) -> 
         ALONE,
         decoding=pair.suppressed,
         initial_prompt=asked.get("initial_prompt"),
+        carry_prompt=asked.get("carry_initial_prompt", False),
         condition_on_previous=asked.get("condition_on_previous_text", True),
     )
+    if never := asked.get("suppress_tokens"):
+        size = pair.ours.model.config.decoder.vocab_size
+        tokens = suppressed_tokens(never, pair.ours.tokenizer, pair.ours.tokens, vocab_size=size)
+        options = replace(options, decoding=replace(options.decoding, suppress=tokens))
     if times := asked.get("clip_timestamps"):
         options = replace(options, clips=tuple(zip(times[::2], times[1::2], strict=True)))
     with Recording.open(samples) as recording:
@@ -225,6 +236,7 @@ def test_a_long_recording_is_gone_through_as_theirs(pair: Pair, asked: dict) -> 
     assert [list(one.tokens) for one in found] == [one["tokens"] for one in expected]
     for mine, one in zip(found, expected, strict=True):
         assert mine.text == one["text"]
+        assert round(100 * mine.window) == one["seek"]
         assert (mine.start, mine.end) == pytest.approx((one["start"], min(one["end"], 41.5)), abs=1e-6)
         assert mine.avg_log_prob == pytest.approx(one["avg_logprob"], abs=1e-4)
         assert len(mine.log_probs) == len(mine.tokens)

@@ -86,7 +86,7 @@ def test_options_of_speech_are_passed_on() -> None:
     [
         ({"task": "summarize"}, WHISPER, "`task` must be transcribe or translate, but is 'summarize' instead"),
         ({"language": "en"}, PLAIN, r"runs/mine knows one language only: leave `language` \('en'\) out"),
-        ({"language": "de"}, WHISPER, "`language` must be of en, fr, but is 'de' instead"),
+        ({"language": "de"}, WHISPER, "`language` must be of en, fr, or its name, but is 'de' instead"),
         ({"task": "translate"}, PLAIN, "runs/mine cannot translate: `task` must be transcribe"),
         ({"prompt": "x"}, PLAIN, "runs/mine has no token for text that came before: leave `prompt` out"),
         ({"condition_on_previous": True}, PLAIN, "no token for text that came before: leave `condition_on_previous`"),
@@ -101,7 +101,14 @@ def test_options_of_speech_are_passed_on() -> None:
         ({"task": 7}, WHISPER, "`task` must be text, but is 7 instead"),
         ({"seed": -1}, WHISPER, r"`seed` must be a whole number from 0 to 2\*\*64 - 1, but is -1 instead"),
         ({"temperatures": 0.5}, WHISPER, "`temperatures` must be a list of numbers, but is 0.5 instead"),
-        ({"clips": [(0, 1)]}, PLAIN, "runs/mine writes no times, and transcribes whole recordings only: leave `clips`"),
+        ({"hotwords": "x"}, PLAIN, "runs/mine has no token for text that came before: leave `hotwords` out"),
+        ({"hotwords": 7}, WHISPER, "`hotwords` must be text, but is 7 instead"),
+        ({"prefix": 7}, WHISPER, "`prefix` must be text, but is 7 instead"),
+        ({"carry_prompt": True}, WHISPER, "`carry_prompt` must be False without a prompt, but is True instead"),
+        ({"carry_prompt": 1, "prompt": "x"}, WHISPER, "`carry_prompt` must be True or False, but is 1 instead"),
+        ({"patience": 0.5}, WHISPER, "`patience` must be at least 1 and finite, but is 0.5 instead"),
+        ({"best_of": 0}, WHISPER, "`best_of` must be a whole number of at least 1, but is 0 instead"),
+        ({"log_prob_threshold": "off"}, WHISPER, "`log_prob_threshold` must be a number or \"none\", but is 'off'"),
         *[
             ({"clips": clips}, WHISPER, "`clips` must be pairs of start and end in seconds, but is")
             for clips in (0.5, [3.0], [(1, 2, 3)], [("0", "1")], [(True, 2)])
@@ -112,7 +119,7 @@ def test_options_of_speech_are_passed_on() -> None:
                 WHISPER,
                 "`clips` must be pairs of start and end in seconds, in order and without overlap",
             )
-            for clips in ([], [(2, 1)], [(1, 1)], [(-1, 1)], [(0, 2), (1, 3)], [(0, math.inf)], [(0, math.nan)])
+            for clips in ([], [(2, 1)], [(1, 1)], [(-1, 1)], [(0, 2), (1, 3)], [(0, math.inf), (3, 4)], [(0, math.nan)])
         ],
         ({"temperatures": [0.5, -1]}, WHISPER, "`temperatures` must be at least one number of at least 0"),
     ],
@@ -136,7 +143,5 @@ def test_options_of_the_model_that_cannot_be_used_are_named(by_model, message) -
 
 def test_an_unknown_option_is_like_an_unknown_parameter() -> None:
     check_options({"num_beams": 3, "seed": 1}, TranscribeOptions)
-    with pytest.raises(
-        TypeError, match="there is no option 'beam'; there are: language, task, prompt, clips, num_beams, "
-    ):
+    with pytest.raises(TypeError, match="there is no option 'beam'; there are: language, task, prompt, carry_prompt, "):
         check_options({"beam": 3}, TranscribeOptions)

@@ -158,6 +158,14 @@ def test_batches_by_seconds_bring_each_item_once(world) -> None:
     assert list(parts[0].batches(1, start=3)) == list(parts[0].batches(1))[3:]
 
 
+@pytest.mark.parametrize("world", [1, 2])
+def test_batches_by_seconds_have_no_more_items_than_asked_for(world) -> None:
+    seconds = np.random.default_rng(5).uniform(0.3, 2.0, 211)
+    parts = [BucketBatches(seconds, batch_seconds=41.0, most=5, seed=7, rank=i, world=world) for i in range(world)]
+    sizes = [len(batch) for part in parts for batch in part.batches(0)]
+    assert max(sizes) == 5 and sum(sizes) > 211 - len(parts[0]) * world
+
+
 def test_an_item_longer_than_a_batch_is_a_batch() -> None:
     assert [batch for batch in BucketBatches([90.0], batch_seconds=41.0, seed=0).batches(4)] == [[(4, 0)]]
     with pytest.raises(ValueError, match=r"at least as many items of about the same length as processes \(2\)"):

@@ -110,6 +110,33 @@ def test_strings_grow_with_the_epochs_of_a_training(clips) -> None:
     assert [max(len(items[epoch, i].label.split()) for i in range(9)) for epoch in (0, 5)] == [2, 3]
 
 
+def test_a_share_of_the_strings_is_bare_clips(clips) -> None:
+    how = ConcatClips(clips=(2, 4), bare_share=0.4, bare_pause_s=0.2, gain_db=(0.0, 0.0), strings=150)
+    bare = [index for index in range(150) if how.is_bare(index)]
+    assert len(bare) == 60
+    counts = [how.count(index) for index in range(150) if index not in bare]
+    assert {counts.count(number) for number in (2, 3, 4)} == {30}, "all counts are as frequent as without bare clips"
+    assert all(how.count(index) == how.count(index, epoch=0) == 1 for index in bare)
+    records = read_recordings(clips, "validation")
+    plans = fixed_plans(records, how, count=150)
+    unlike = fixed_plans(records, ConcatClips(clips=(2, 4)), count=150)
+    texts = [text for _, text in records.items]
+    edges = []
+    for index, plan in enumerate(plans):
+        if index not in bare:
+            assert plan.clips == unlike[index].clips and plan.pauses == unlike[index].pauses
+            continue
+        (clip,) = plan.clips
+        samples = load_audio(records.items[clip][0], rate=RATE)
+        found = join(plan, texts, lambda number: load_audio(records.items[number][0], rate=RATE), rate=RATE)
+        before, after = (round(pause * RATE) for pause in plan.pauses)
+        whole = torch.cat([torch.zeros(before), samples, torch.zeros(after)])
+        assert torch.equal(found.samples, whole), "the clip as it is, between digital silence"
+        edges += plan.pauses
+    assert 0.3 < np.mean([edge == 0 for edge in edges]) < 0.7 and max(edges) <= 0.2
+    assert len({plan.clips for plan in plans if plan.noise is None}) > 3
+
+
 def test_validation_hears_the_fixed_strings(clips, monkeypatch) -> None:
     monkeypatch.setattr("multiattn.tasks.transcribe_data.FIXED_STRINGS", 11)
     data = make(clips, join=HOW, augmentation=AudioAugmentation(), eval_batch_size=4)
@@ -182,6 +209,8 @@ def test_a_string_that_is_too_long_is_said(clips) -> None:
         ({"pause_s": (0.5, 0.1)}, r"`pause_s` must be two rising seconds, but is \(0.5, 0.1\) instead"),
         ({"noise_db": (5.0, 1.0)}, r"`noise_db` must be two rising numbers, but is \(5.0, 1.0\) instead"),
         ({"strings": 0}, "`strings` must be at least 1, but is 0 instead"),
+        ({"bare_share": 1.5}, "`bare_share` must be from 0 to 1, but is 1.5 instead"),
+        ({"bare_pause_s": -0.1}, "`bare_pause_s` must be seconds from 0 on, but is -0.1 instead"),
         ({"growing_epochs": -1}, "`growing_epochs` must be at least 0, but is -1 instead"),
     ],
 )

@@ -132,7 +132,7 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
         ),
         (
             {"audio": {"preprocessing": {"hop": 8}}},
-            "`audio.preprocessing` must be among pad_to, max_seconds where .*, but has hop: the",
+            "`audio.preprocessing` must be among pad_to, max_seconds, background_seconds where .*, but has hop: the",
         ),
     ],
 )

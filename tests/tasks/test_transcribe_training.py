@@ -44,15 +44,26 @@ def fit(spoken: Path, run: Path, options: str = "") -> dict[int, float]:
 
 
 @pytest.mark.parametrize(
-    "name", ["smoke", pytest.param("digits", marks=pytest.mark.slow), "finetune_whisper", "librispeech960"]
+    "name",
+    [
+        "smoke",
+        pytest.param("digits", marks=pytest.mark.slow),
+        pytest.param("digits_single", marks=pytest.mark.slow),
+        "finetune_whisper",
+        pytest.param("finetune_whisper_vocabulary", marks=pytest.mark.slow),
+        "librispeech960",
+    ],
 )
 def test_each_configuration_is_fitted(name: str, spoken: Path, tmp_path: Path) -> None:
     config = ROOT / "configs" / "transcribe" / f"{name}.yaml"
     opening = config.read_text()
     assert all(f"# {word}" in opening for word in ("Purpose:", "Command:", "Data:", "Expected:"))
     options = f"{ONE_PROCESS} --data.root={spoken} --trainer.default_root_dir={tmp_path} --data.vocab_size=31"
-    if name == "finetune_whisper":
-        options += f" --model.pretrained={save_tiny_whisper(tmp_path / 'whisper')} --data.features={tmp_path}/features"
+    if name == "digits_single":
+        options += " --model.pretrained=transcribe --model.vocabulary=new"  # its own knows the letters of digits alone
+    elif name.startswith("finetune_whisper"):
+        whisper = save_tiny_whisper(tmp_path / "whisper", english=True)
+        options += f" --model.pretrained={whisper} --data.features={tmp_path}/features"
     else:
         for part in ("audio.overrides", "decoder"):
             options += f" --model.{part}.dim=16 --model.{part}.depth=1"

@@ -12,8 +12,9 @@ from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
-from multiattn.weights import load_bundle, locate, save_bundle
-from tests.fixtures import tiny_bundle
+from multiattn.weights import load_bundle, locate, recognize, save_bundle
+from multiattn.weights.hub_cache import cached_models
+from tests.fixtures import tiny_bundle, tiny_whisper_bundle
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, result: Any) -> list[dict[str, Any]]:
@@ -53,7 +54,9 @@ def test_the_weights_are_downloaded_in_one_format(monkeypatch: pytest.MonkeyPatc
     requests = answer(monkeypatch, tmp_path)
     load_bundle("some/model")
     assert len(requests) == 2 and "pytorch_model.bin" not in requests[0]["allow_patterns"]
-    assert set(requests[1]["allow_patterns"]) - set(requests[0]["allow_patterns"]) == {"pytorch_model.bin", "model.bin"}
+    assert set(requests[1]["allow_patterns"]) - set(requests[0]["allow_patterns"]) == {
+        *("pytorch_model.bin", "model.bin", "model.bin.*")
+    }
     names = {key: f"model-0000{index % 2 + 1}-of-00002.safetensors" for index, key in enumerate(state)}
     for name in set(names.values()):
         save_file({key: tensor for key, tensor in state.items() if names[key] == name}, tmp_path / name)
@@ -155,3 +158,74 @@ def test_a_task_is_the_shipped_model(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(hub, "shipped", lambda kind, name: tmp_path / "absent")
     with pytest.raises(ModelError, match="the model for classify is missing from this installation"):
         locate("classify")
+
+
+def test_a_short_name_is_a_hub_id_unless_a_folder_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    save_bundle(tiny_bundle(), tmp_path / "cache")
+    requests = answer(monkeypatch, tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    for short, name in (
+        ("tiny.en", "openai/whisper-tiny.en"),
+        ("large-v3", "openai/whisper-large-v3"),
+        ("turbo", "openai/whisper-large-v3-turbo"),
+        ("distil-large-v3", "distil-whisper/distil-large-v3"),
+        ("vilt", "dandelin/vilt-b32-finetuned-vqa"),
+    ):
+        requests.clear()
+        assert locate(short, revision="v1") == tmp_path / "cache"
+        assert [(request["repo_id"], request["revision"]) for request in requests] == [(name, "v1")]
+    requests.clear()
+    save_bundle(tiny_bundle(), tmp_path / "tiny.en")
+    assert load_bundle("tiny.en").source == "tiny.en" and not requests
+    with pytest.raises(ModelError, match=r"there is no model tiny.eh: .* and no hub id; did you mean tiny.en\?$"):
+        locate("tiny.eh")
+
+
+def test_a_short_name_without_the_hub_is_one_line_with_the_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    answer(monkeypatch, errors.LocalEntryNotFoundError("no"))
+    message = (
+        "turbo stands for openai/whisper-large-v3-turbo: openai/whisper-large-v3-turbo is no directory here and not in "
+        "the local cache, and the Hugging Face Hub cannot be reached"
+    )
+    with pytest.raises(ModelError, match=message) as caught:
+        load_bundle("turbo")
+    assert "\n" not in str(caught.value)
+
+
+def cached(cache: Path, name: str, *, commit: str = "abc1", main: str = "abc1") -> Path:
+    """The files of a snapshot as the Hub's library and faster-whisper keep them: links to blobs."""
+    folder = cache / f"models--{name.replace('/', '--')}"
+    snapshot = folder / "snapshots" / commit
+    for part in (snapshot, folder / "refs", folder / "blobs"):
+        part.mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text(main)
+    save_bundle(tiny_whisper_bundle(), cache / "made", layout="ct2-whisper")
+    for number, file in enumerate((cache / "made").iterdir()):
+        blob = folder / "blobs" / f"{commit}{number}"
+        blob.write_bytes(file.read_bytes())
+        (snapshot / file.name).symlink_to(Path("../../blobs") / blob.name)
+    return snapshot
+
+
+def test_the_cache_of_faster_whisper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    name = "Systran/faster-whisper-tiny.en"
+    cached(tmp_path, name, commit="old", main="abc1")
+    snapshot = cached(tmp_path, name)
+    expected = tiny_whisper_bundle().model.state_dict()
+    folder = tmp_path / "models--Systran--faster-whisper-tiny.en"
+    for named in (snapshot, str(folder), folder):
+        bundle = load_bundle(named)
+        assert bundle.layout == "ct2-whisper"
+        assert all(torch.equal(value, expected[key]) for key, value in bundle.model.state_dict().items())
+        assert locate(named) == snapshot
+    assert [(model.name, model.directory) for model in cached_models()] == [(name, snapshot)]
+    (folder / "refs" / "main").write_text("gone")
+    assert locate(folder) in (snapshot, folder / "snapshots" / "old")
+    assert recognize(snapshot) == ("ct2-whisper", ("transcribe",))
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").write_text('{"model_type": "llama"}')
+    assert recognize(snapshot) is None

@@ -9,9 +9,24 @@ The way of one recording through the modules, in this order:
 4. `decode`: the text of a window by search, and by sampling where it fails the thresholds.
 5. `segments`: the text is cut into segments at the times in it.
 6. `word_timestamps`: where words or maps are asked for, they are computed by one more decoder pass.
-7. `results`: the transcript, with its maps and file formats.
+7. `results`: the transcript, with its maps and file formats; `speakers`: who says what.
+
+A text that is given: `align_job` transcribes the recording, `align` compares `given_text` with that and replays it by
+`forced`, `align_results` says what was said of it. Live sound: `live`, with `live_gate`, `live_window`, `agreement`.
 """
 
+from ...inputs.rttm import Turn, read_rttm
+from .align_results import AlignedTranscript, Unwritten
+from .live import LiveRules, LiveTranscriber, LiveUpdate
 from .pipeline import TranscribePipeline
 
-__all__ = ["TranscribePipeline"]
+__all__ = [
+    "AlignedTranscript",
+    "LiveRules",
+    "LiveTranscriber",
+    "LiveUpdate",
+    "TranscribePipeline",
+    "Turn",
+    "Unwritten",
+    "read_rttm",
+]

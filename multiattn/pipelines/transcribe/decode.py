@@ -7,6 +7,7 @@ text that passes, the best is taken and not the last.
 Notation: b windows, V vocabulary.
 """
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,9 +21,12 @@ from ...errors import ModelError
 from ...generation import Generated, GenerationConfig, generate
 from ...generation.ctc import CtcScorer
 from ...generation.logits_processors import TimestampRules
+from ...generation.search import Scorer
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
+from .reach import ReachSpeech
 from .segments import WindowResult, has_no_speech
+from .steering import context_of, prefix_of
 
 _LOOP_BYTES = 100
 """A shorter text is no loop, however often it repeats itself: people say "no, no, no", and telephone numbers."""
@@ -38,7 +42,9 @@ def decode_windows(
     options: SpeechOptions,
     *,
     previous: Sequence[Sequence[int]] | None = None,
+    with_prefix: Sequence[bool] | None = None,
     generator: Generators = None,
+    least_ends: Sequence[float] | None = None,
 ) -> list[WindowResult]:
     """Find the text of each window.
 
@@ -47,7 +53,9 @@ def decode_windows(
         encoded: The windows; with CTC scores, where `options.ctc_weight` is above 0.
         options: How to decode.
         previous: For each window, the tokens of the text before it; None: there are none.
+        with_prefix: For each window, whether its text begins with `options.prefix`; None: all do.
         generator: The source of randomness; needed where `options.temperatures` has one above 0.
+        least_ends: For each window, the earliest time (s) at which its text may end; None: any.
 
     Raises:
         InputError: The model has no token for the language, the task or what else is asked for.
@@ -60,7 +68,11 @@ def decode_windows(
         raise ModelError("`ctc_log_probs` must be given with a `ctc_weight` above 0, but are None instead")
     if generator is None and max(options.temperatures) > 0:
         raise ModelError("`generator` must be given where `temperatures` has one above 0, but is None instead")
-    previous = [()] * count if previous is None else previous
+    if options.prefix and with_prefix is not None and len(set(with_prefix)) > 1:
+        return _with_and_without(speech, encoded, options, previous, with_prefix, generator)
+    if with_prefix is not None and not any(with_prefix):
+        options = replace(options, prefix=None)
+    previous = [context_of(speech, options, text) for text in ([()] * count if previous is None else previous)]
     languages, no_speech = _languages_and_silence(speech, encoded.projected, options, previous)
     # as for word times and loop detection: without timestamps and previous text
     short = [speech.tokens.prompt(language=language, task=options.task) for language in languages]
@@ -68,10 +80,17 @@ def decode_windows(
     attempts: list[list[WindowResult]] = [[] for _ in range(count)]
     left = list(range(count))
     for temperature in options.temperatures:
-        config = _search(options, temperature, room=speech.model.config.decoder.max_length - max(map(len, short)) - 1)
+        room = speech.model.config.decoder.max_length - max(map(len, short)) - 1
+        config = _search(options, temperature, room=room, forced=prefix_of(speech, options))
         some = _select(encoded, left)
         candidates = _generate(
-            speech, some, options, config, [prompts[i] for i in left], _select_generators(generator, left)
+            speech,
+            some,
+            options,
+            config,
+            [prompts[i] for i in left],
+            _select_generators(generator, left),
+            None if least_ends is None else [least_ends[i] for i in left],
         )
         results = [
             _result(speech, texts[0], options, config, temperature, no_speech[i], languages[i])
@@ -85,10 +104,27 @@ def decode_windows(
     return [_best(of_window, options) for of_window in attempts]
 
 
-def initial_prompt(speech: SpeechModel, options: SpeechOptions) -> list[int]:
-    """Return the tokens of the text that stands before the first window."""
-    prompt = (options.initial_prompt or "").strip()
-    return speech.tokenizer.encode(f" {prompt}") if prompt else []
+def _with_and_without(
+    speech: SpeechModel,
+    encoded: Encoded,
+    options: SpeechOptions,
+    previous: Sequence[Sequence[int]] | None,
+    with_prefix: Sequence[bool],
+    generator: Generators,
+) -> list[WindowResult]:
+    """Decode the windows whose text begins with the prefix apart from the others."""
+    found: dict[int, WindowResult] = {}
+    for has_prefix in (True, False):
+        some = [i for i, one in enumerate(with_prefix) if one == has_prefix]
+        results = decode_windows(
+            speech,
+            _select(encoded, some),
+            options if has_prefix else replace(options, prefix=None),
+            previous=None if previous is None else [previous[i] for i in some],
+            generator=_select_generators(generator, some),
+        )
+        found |= zip(some, results, strict=True)
+    return [found[i] for i in range(len(found))]
 
 
 def compression_ratio(text: str) -> float:
@@ -110,9 +146,13 @@ def _languages_and_silence(
     count, tokens = len(projected), speech.tokens
     languages: list[str | None] = [options.language] * count
     logits = None
-    if tokens.languages and options.language is None:
+    if tokens.languages and (options.language is None or options.multilingual):
         logits = speech.next_token_logits(projected, [[tokens.start]] * count)
-        languages = speech.likeliest_languages(logits)
+        codes, best = list(tokens.languages), speech.languages_of(logits).max(dim=-1)
+        languages = [
+            codes[i] if options.language is None or value > math.log(options.language_threshold) else options.language
+            for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
     if tokens.no_speech is None:
         return languages, [None] * count
     if logits is None or any(map(len, previous)):
@@ -134,8 +174,20 @@ def _prompt(speech: SpeechModel, options: SpeechOptions, language: str | None, p
     )
 
 
-def _search(options: SpeechOptions, temperature: float, *, room: int) -> GenerationConfig:
-    """Return the search at a temperature, of texts that fit into `room` tokens. They are compared as in Whisper."""
+def _search(
+    options: SpeechOptions, temperature: float, *, room: int, forced: tuple[tuple[int, int], ...] = ()
+) -> GenerationConfig:
+    """Return the search at a temperature, of texts that fit into `room` tokens. They are compared as in Whisper.
+
+    Args:
+        options: The search without temperature.
+        temperature: 0 searches, above it samples.
+        room: Most tokens.
+        forced: The tokens that a text begins with, each with its position.
+
+    Raises:
+        ModelError: There is no room for a token after those.
+    """
     most = max(1, min(options.decoding.max_tokens, room))
     config = replace(
         options.decoding,
@@ -143,7 +195,12 @@ def _search(options: SpeechOptions, temperature: float, *, room: int) -> Generat
         min_tokens=min(options.decoding.min_tokens, most),
         renormalize=True,
         count_end=False,
+        forced=forced or options.decoding.forced,
     )
+    if len(forced) >= most:
+        raise ModelError(
+            f"`prefix` must leave room for more text, but has {len(forced)} of {most} tokens instead: shorten it"
+        )
     if temperature == 0:
         patience = (config.patience or 1.0) if config.num_beams > 1 else None
         return replace(config, sample=False, temperature=1.0, num_return_sequences=1, patience=patience)
@@ -158,7 +215,7 @@ def _select(encoded: Encoded, indices: Sequence[int]) -> Encoded:
         return encoded
     chosen = torch.tensor(indices, device=encoded.projected.device)
     log_probs = None if encoded.ctc_log_probs is None else encoded.ctc_log_probs[chosen]
-    return Encoded(encoded.projected.select(chosen), [encoded.frames[i] for i in indices], log_probs)
+    return Encoded(encoded.projected.part(chosen), [encoded.frames[i] for i in indices], log_probs)
 
 
 def _select_generators(generator: Generators, indices: Sequence[int]) -> Generators:
@@ -175,9 +232,11 @@ def _generate(
     config: GenerationConfig,
     prompts: Sequence[Sequence[int]],
     generator: Generators,
+    least_ends: Sequence[float] | None,
 ) -> list[list[Generated]]:
     """Return the candidate texts of each window, best first."""
-    tokens, scorer, rules = speech.tokens, None, list[TimestampRules]()
+    tokens, rules = speech.tokens, list[TimestampRules]()
+    scorer: Scorer | None = None
     if options.ctc_weight and encoded.ctc_log_probs is not None:
         scorer = CtcScorer(
             encoded.ctc_log_probs,
@@ -197,6 +256,14 @@ def _generate(
                 latest_start=None if latest is None else round(latest / tokens.timestamp_step),
             )
         ]
+        if least_ends is not None:
+            least = torch.tensor([round(end / tokens.timestamp_step) for end in least_ends])
+            scorer = ReachSpeech(
+                least.to(encoded.projected.device),
+                first_timestamp=tokens.first_timestamp,
+                end=tokens.end,
+                inner=scorer,
+            )
     return generate(
         speech.model.decoder,
         encoded.projected,
@@ -221,11 +288,12 @@ def _result(
     """Return a candidate with the figures by which it is judged."""
     text, count = speech.text_of(found.tokens).strip(), len(found.tokens)
     total, ratio = found.score * max(count, 1) ** config.length_penalty, compression_ratio(text)
+    chosen = count - sum(position < count for position, _ in config.forced)  # a forced token counts as certain
     return WindowResult(
         tokens=found.tokens,
         log_probs=found.log_probs,
         text=text,
-        avg_log_prob=total / (count + 1),
+        avg_log_prob=total / (chosen + 1),
         compression_ratio=ratio,
         no_speech_prob=no_speech_prob,
         temperature=temperature,
@@ -244,16 +312,16 @@ def _detect_loops(
     checked = list(results)
     if speech.heads is None or not long:
         return checked
-    some = _select(encoded, long)
-    attentions = token_attention(
-        speech.model,
-        some.projected,
-        [[*prompts[i], *texts[i]] for i in long],
-        prompt_lengths=[len(prompts[i]) for i in long],
-        frames=some.frames,
-        heads=speech.heads,
-    )
-    for i, attention in zip(long, attentions, strict=True):
+    for i in long:  # one at a time: several at once are not faster on a CPU, and are the peak of the memory
+        some = _select(encoded, [i])
+        [attention] = token_attention(
+            speech.model,
+            some.projected,
+            [[*prompts[i], *texts[i]]],
+            prompt_lengths=[len(prompts[i])],
+            frames=some.frames,
+            heads=speech.heads,
+        )
         moved = progress(attention.mean[None, :-1], frame_seconds=speech.frame_seconds)
         flags = tuple(name for name in ("stalled", "backwards") if getattr(moved, name))
         checked[i] = replace(results[i], flags=(*flags, *results[i].flags), attention=attention)

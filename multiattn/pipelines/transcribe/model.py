@@ -1,7 +1,7 @@
 """A speech model with its preprocessing and vocabulary: features -> encoder -> context; the language of a window.
 
-Notation: b windows, t feature frames, n encoder frames, m encoder frames with padding, D width of the encoder, V
-vocabulary.
+Notation: b windows, t samples or feature frames, n encoder frames, m encoder frames with padding, D width of the
+encoder, V vocabulary, L languages.
 """
 
 import math
@@ -83,22 +83,16 @@ class SpeechModel:
             self.model.ctc_log_probs(encoded) if with_ctc else None,
         )
 
-    def detect_language(self, features: Float[Tensor, "mels t"], length: int) -> str | None:
-        """Return the most probable language of one window; None for a model of one language.
+    def language_log_probs(self, samples: Float[Tensor, " t"]) -> Float[Tensor, " L"]:
+        """Return the log-probability (natural) of each language of the model, on the CPU, for a window of samples."""
+        length = self.preprocessing.frames(len(samples))
+        encoded = self.encode(self.preprocessing.features(samples)[None], [length])
+        return self.languages_of(self.next_token_logits(encoded.projected, [[self.tokens.start]]))[0].cpu()
 
-        Args:
-            features: Features of the window.
-            length: Feature frames without padding.
-        """
-        if not self.tokens.languages:
-            return None
-        encoded = self.encode(features[None], [length])
-        return self.likeliest_languages(self.next_token_logits(encoded.projected, [[self.tokens.start]]))[0]
-
-    def likeliest_languages(self, logits: Float[Tensor, "b V"]) -> list[str | None]:
-        """Return the most probable language of each window from the logits after the start token."""
-        codes, ids = zip(*self.tokens.languages.items(), strict=True)
-        return [codes[i] for i in logits[:, torch.tensor(ids, device=logits.device)].argmax(dim=-1).tolist()]
+    def languages_of(self, logits: Float[Tensor, "b V"]) -> Float[Tensor, "b L"]:
+        """Return the log-probabilities (natural) of the languages from the logits after the start token."""
+        ids = torch.tensor(list(self.tokens.languages.values()), device=logits.device)
+        return logits[:, ids].log_softmax(dim=-1)
 
     @torch.inference_mode()
     def next_token_logits(self, projected: ProjectedContext, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "b V"]:

@@ -4,7 +4,7 @@ The package's docstring lists the modules that a recording passes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Unpack, overload
@@ -13,21 +13,32 @@ import torch
 
 from ...alignment.teacher_forcing import check_heads
 from ...checks import require
-from ...generation.packing import lay_out_for_decoding
+from ...errors import ModelError
+from ...generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ...inputs import AudioSource, Recording, SpeechTokens
+from ...inputs.audio_channels import check_channel, choose_channels
 from ...inputs.streams import NamedStream
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
-from ..base import Pipeline, chosen_methods, one_or_all, tokenizer_of
+from ..base import Pipeline, chosen_methods, one_or_all, the_only, tokenizer_of
+from ..options import check_options
+from ..precision import Precision
 from ..results import Failure
+from .align_job import AlignmentJob
+from .align_results import AlignedTranscript
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
-from .job import TranscriptionJob, one_by_one, several_at_once
+from .job import TranscriptionJob, file_of, one_by_one, several_at_once
+from .language import language_of
+from .live import LiveRules, LiveTranscriber
+from .live_gate import voice_of
 from .model import SpeechModel
 from .options import SpeechOptions, TranscribeOptions, speech_options
 from .results import Transcript
-from .segments import Segment
+from .segments import UNCOVERED, Segment
 from .sequential import transcribe_in_order
+from .speakers import Attribution, GivenSpeakers, Speakers
+from .steering import suppressed_tokens
 from .word_timestamps import WordTimestamper
 
 OnSegment = Callable[[Segment], None]
@@ -41,17 +52,21 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
     Args:
         bundle: The model with its preprocessing and tokenizer; the model is moved to `device` and laid out there.
         device: As for `multiattn.load`.
+        precision: As for `multiattn.load`. In another than fp32 the bundle's model itself is changed.
 
     Raises:
         ModelError: The model is of another task or has no tokenizer, or the device does not exist.
     """
 
-    def __init__(self, bundle: ModelBundle, *, device: str | torch.device = "auto") -> None:
+    def __init__(
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+    ) -> None:
         model = bundle.require(SpeechRecognizer)
         tokenizer = tokenizer_of(bundle)
-        super().__init__(bundle, model, device=device)
+        super().__init__(bundle, model, device=device, precision=precision)
         decoder = model.config.decoder
         lay_out_for_decoding(model.decoder)
+        lay_out_for_reading(model.encoder)
         heads = bundle.decoding.get("alignment_heads")
         self._speech = SpeechModel(
             model,
@@ -76,6 +91,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         rate: int | None = ...,
         batch_size: int | None = ...,
         strict: bool = ...,
+        speakers: Speakers | None = ...,
         **options: Unpack[TranscribeOptions],
     ) -> Transcript: ...
 
@@ -89,6 +105,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         rate: int | None = ...,
         batch_size: int | None = ...,
         strict: bool = ...,
+        speakers: Speakers | None = ...,
         **options: Unpack[TranscribeOptions],
     ) -> list[Transcript | Failure]: ...
 
@@ -101,6 +118,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
+        speakers: Speakers | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Transcript | list[Transcript | Failure]:
         """Transcribe one recording, or each of a list.
@@ -115,6 +133,8 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 far as its prompt. By default 1 for such models, and 8 for others, which always decode chunks.
             strict: Whether to refuse damaged recordings; else what can be read is transcribed, and the transcript is
                 marked `damaged`.
+            speakers: Who speaks when: an RTTM file (of several recordings, each is found by the name of its file
+                without suffix), or the turns of every recording. Segments are cut where the speaker changes.
             options: How to decode, as `TranscribeOptions` says: `language="fr"`, `num_beams=1`, `prompt="..."`.
 
         Returns:
@@ -126,8 +146,16 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             ModelError: A map method is unknown, or an option is out of range or not possible with the model.
             TypeError: There is no such option.
         """
+        given = None if speakers is None else GivenSpeakers(speakers, is_only=not isinstance(inputs, list | tuple))
         stream = partial(
-            self.stream, words=words, maps=maps, rate=rate, batch_size=batch_size, strict=strict, **options
+            self.stream,
+            words=words,
+            maps=maps,
+            rate=rate,
+            batch_size=batch_size,
+            strict=strict,
+            speakers=given,
+            **options,
         )
         return one_or_all(inputs, stream)
 
@@ -140,6 +168,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
+        speakers: "Speakers | GivenSpeakers | None" = None,
         on_segment: OnSegment | None = None,
         **options: Unpack[TranscribeOptions],
     ) -> Iterator[Transcript | Failure]:
@@ -155,21 +184,27 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             rate: As above.
             batch_size: As above.
             strict: As above.
+            speakers: As above.
             on_segment: Called with each segment as soon as it is ready: those of a recording in order, before its
                 result is yielded and after that of the recording before it.
             options: As above.
         """
-        plan = self._plan(words, maps, batch_size, options)
+        plan = self._plan(words or speakers is not None, maps, batch_size, options)
+        keep_words = words or bool(plan.methods)
+        attribution = None if speakers is None else Attribution(_given(speakers), keep_words=keep_words)
 
         def jobs() -> Iterator[TranscriptionJob]:
             for source in inputs:
-                file = str(source) if isinstance(source, str | Path | NamedStream) else None
                 yield TranscriptionJob(
-                    file,
+                    file_of(source),
                     partial(self._open, source, rate, strict),
                     self._timestamper(plan),
                     on_segment=on_segment,
                     with_maps=bool(plan.methods),
+                    channel=plan.channel,
+                    task=plan.options.task,
+                    attribution=attribution,
+                    language_threshold=plan.options.language_threshold,
                 )
 
         if plan.in_order:
@@ -195,17 +230,121 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         """Yield the segments of one recording, each as soon as it is ready; arguments and errors as for the call."""
         plan = self._plan(words, None, batch_size, options)
 
-        def found() -> Iterator[Segment]:
+        def kept() -> Iterator[Segment]:
             with self._open(source, rate, strict) as recording:
-                yield from self._segments(recording, self._timestamper(plan), plan)
+                several = list[Segment]()
+                for voice in choose_channels(recording, plan.channel).voices:
+                    found = self._segments(voice.recording, self._timestamper(plan), plan)
+                    spoken = (one for one in found if not one.is_dropped and UNCOVERED not in one.flags)
+                    if voice.channel is None:
+                        yield from spoken
+                    several += [replace(segment, channel=voice.channel) for segment in spoken]
+                yield from sorted(several, key=lambda segment: (segment.start, segment.end))
 
-        return found()
+        return kept()
+
+    def align(
+        self,
+        source: AudioSource,
+        text: str,
+        *,
+        maps: str | Sequence[str] | None = None,
+        rate: int | None = None,
+        batch_size: int | None = None,
+        strict: bool = False,
+        speakers: Speakers | None = None,
+        **options: Unpack[TranscribeOptions],
+    ) -> AlignedTranscript:
+        """Find when each word of a known text is spoken, which of its words were not said, and what is not in it.
+
+        The recording is transcribed first, by default without beams and without previous text.
+
+        Args:
+            source: A recording of any length.
+            text: What is said in it, roughly in order: lines and sentences become segments.
+            maps: As for the call, like all other arguments.
+            rate: As for the call.
+            batch_size: As for the call.
+            strict: As for the call.
+            speakers: As for the call.
+            options: As for the call; no translation, and one channel.
+
+        Raises:
+            InputError: The recording cannot be used, or the text has no word.
+            ModelError: As for the call.
+            TypeError: There is no such option.
+        """
+        stream = self.align_stream(
+            [(source, text)],
+            maps=maps,
+            rate=rate,
+            batch_size=batch_size,
+            strict=strict,
+            speakers=None if speakers is None else GivenSpeakers(speakers, is_only=True),
+            **options,
+        )
+        return the_only(stream)
+
+    def align_stream(
+        self,
+        pairs: Iterable[tuple[AudioSource, str]],
+        *,
+        maps: str | Sequence[str] | None = None,
+        rate: int | None = None,
+        batch_size: int | None = None,
+        strict: bool = False,
+        speakers: "Speakers | GivenSpeakers | None" = None,
+        **options: Unpack[TranscribeOptions],
+    ) -> Iterator[AlignedTranscript | Failure]:
+        """Align any number of recordings with their texts, lazily: arguments as for `align`."""
+        task = options.get("task")
+        require(task in (None, "transcribe"), "task", must="transcribe for a given text", value=task)
+        asked = {"num_beams": 1} | {name: value for name, value in options.items() if value is not None}
+        if self._speech.tokens.previous is not None:
+            asked.setdefault("condition_on_previous", False)
+        plan = self._plan(True, None, batch_size, TranscribeOptions(**asked))  # type: ignore[typeddict-item]
+        require(plan.channel != "each", "channel", must="one channel for a given text", value=plan.channel)
+        job = AlignmentJob(
+            self._speech,
+            partial(self._open, rate=rate, strict=strict),
+            partial(self._segments, plan=plan),
+            language=plan.options.language,
+            methods=chosen_methods(maps, SPEECH_METHODS),
+            channel=plan.channel,
+            attribution=None if speakers is None else Attribution(_given(speakers), keep_words=True),
+        )
+        return job.run(pairs)
+
+    def live(self, *, rules: LiveRules | None = None, **options: Unpack[TranscribeOptions]) -> LiveTranscriber:
+        """Transcribe one stream of sound while it comes in: `feed` it, and `finish`.
+
+        Args:
+            rules: When sound is decoded and words are settled; None: the defaults.
+            options: As for the call; the search is greedy and at temperature 0, and there are no clips.
+
+        Raises:
+            ModelError: An option is out of range or not possible with the model.
+            TypeError: There is no such option.
+        """
+        plan = self._plan(True, None, 1, options)
+        require(plan.options.clips is None, "clips", must="None for live sound", value=plan.options.clips)
+        rate = self.bundle.sound.sample_rate
+        return LiveTranscriber(self._speech, plan.options, rules=rules or LiveRules(), voice=voice_of(rate))
 
     def _plan(
         self, words: bool, maps: str | Sequence[str] | None, batch_size: int | None, options: TranscribeOptions
     ) -> "_Plan":
         methods = chosen_methods(maps, SPEECH_METHODS)
         require(batch_size is None or batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
+        check_options(options, TranscribeOptions)
+        if (suppress := options.get("suppress")) is not None:
+            never = suppressed_tokens(
+                suppress,
+                self._speech.tokenizer,
+                self._speech.tokens,
+                vocab_size=self._speech.model.config.decoder.vocab_size,
+            )
+            options = TranscribeOptions(**{**options, "suppress": never})
         decoding = speech_options(
             options,
             self.bundle.decoding,
@@ -214,8 +353,10 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             has_ctc=self._speech.model.ctc_head is not None,
             source=self.bundle.source,
         )
+        channel = check_channel("auto" if options.get("channel") is None else options["channel"] or "")
+        if channel == "each" and methods:
+            raise ModelError("`maps` must be of one channel, but `channel` is 'each' instead: name one")
         in_order = decoding.timestamps and (batch_size or 1) == 1
-        require(in_order or decoding.clips is None, "batch_size", must="1 with `clips`", value=batch_size)
         return _Plan(
             decoding,
             words=words or bool(methods),
@@ -223,6 +364,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             in_order=in_order,
             batch_size=batch_size or _BATCH,
             seed=options.get("seed") or 0,
+            channel=channel,
         )
 
     def _open(self, source: AudioSource, rate: int | None, strict: bool) -> Recording:
@@ -238,12 +380,21 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
 
     def _segments(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[Segment]:
         transcribe = transcribe_in_order if plan.in_order else partial(transcribe_chunked, batch_size=plan.batch_size)
-        return transcribe(self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper)
+        options = self._with_language(recording, timestamper, plan)
+        return transcribe(self._speech, recording, options, generator=self._generator(plan), add_words=timestamper)
 
     def _chunks(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[PendingChunk]:
-        return pending_chunks(
-            self._speech, recording, plan.options, generator=self._generator(plan), add_words=timestamper
-        )
+        options = self._with_language(recording, timestamper, plan)
+        return pending_chunks(self._speech, recording, options, generator=self._generator(plan), add_words=timestamper)
+
+    def _with_language(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> SpeechOptions:
+        """Return the options with the language of a recording, which its timestamper is told, too."""
+        timestamper.language = language_of(self._speech, recording, plan.options)
+        return replace(plan.options, language=timestamper.language.code)
+
+
+def _given(speakers: Speakers | GivenSpeakers) -> GivenSpeakers:
+    return speakers if isinstance(speakers, GivenSpeakers) else GivenSpeakers(speakers)
 
 
 @dataclass(frozen=True)
@@ -256,3 +407,4 @@ class _Plan:
     in_order: bool
     batch_size: int
     seed: int
+    channel: str | int

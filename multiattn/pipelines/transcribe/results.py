@@ -1,5 +1,6 @@
 """What the transcription pipeline returns: a transcript, which other programs can read, and the maps of its words."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,12 +13,15 @@ from jaxtyping import Float32
 from ...alignment import SpokenWord
 from ...alignment.word_grouping import UNSPACED
 from ...export import (
+    CueStyle,
     PageRecording,
     alignment_png,
     ctm,
+    lrc,
     srt,
     textgrid,
     transcript_fields,
+    tsv,
     vtt,
     write_audio_page,
 )
@@ -27,9 +31,11 @@ from ...inputs.damage import Damage
 from ...maps import AttentionMap
 from ...writing import write_json, write_text
 from ..results import Result, SavedMap, first_map, probability
-from .segments import Segment
+from .segments import UNCOVERED, Segment
+from .verbose_json import verbose_json
 
-Format = Literal["srt", "vtt", "textgrid", "ctm"]
+Format = Literal["srt", "vtt", "textgrid", "ctm", "tsv", "lrc", "verbose_json"]
+_CUES = CueStyle()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +87,31 @@ class Transcript(Result):
     """The length of the recording in seconds, as it was decoded; 0 for one without samples."""
 
     language: str | None = None
-    """Code of the language spoken; None for a model of one language, and where nothing is said."""
+    """Code of the language spoken; None for a model of one language, and where nothing is said. Where it was decided
+    for every window, that of the longest time."""
 
     maps: tuple[SpeechMap, ...] = ()
     """For each window with words in turn, one map for each method asked for, in that order."""
 
     damaged: Damage | None = None
     """What is missing of a damaged recording; silence is in its place where its length is known."""
+
+    remark: str | None = None
+    """That the channels of the recording cancel each other or have voices of their own, or that the language is
+    uncertain; None for most."""
+
+    task: str = "transcribe"
+    """What the text is: "transcribe" for the language spoken, "translate" for English."""
+
+    language_probability: float | None = None
+    """The model's probability of `language`; None where the language was given, or is None."""
+
+    dropped: tuple[Segment, ...] = ()
+    """In order, the texts that the model wrote where nobody speaks, which are no part of the transcript."""
+
+    uncovered: tuple[tuple[float, float], ...] = ()
+    """Start and end, in seconds, of each part in which somebody speaks, as the voice activity detector hears it, and
+    that no segment covers although it was decoded twice; none without the detector."""
 
     @property
     def text(self) -> str:
@@ -105,9 +129,13 @@ class Transcript(Result):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The flags of all segments, each once: what may be wrong with their text. "empty": there are no samples."""
+        """The flags of all segments, each once: what may be wrong with their text.
+
+        "empty": there are no samples; "uncovered": there is speech that no segment covers.
+        """
         found = [flag for segment in self.segments for flag in segment.flags]
-        return tuple(dict.fromkeys(found if self.duration else ["empty", *found]))
+        found = found if self.duration else ["empty", *found]
+        return tuple(dict.fromkeys([*found, UNCOVERED] if self.uncovered else found))
 
     @property
     def name(self) -> str:
@@ -120,41 +148,53 @@ class Transcript(Result):
         facts: dict[str, object] = {"file": self.file, "text": self.text, "duration": round(self.duration, 3)}
         if self.language is not None:
             facts["language"] = self.language
+        if self.language_probability is not None:
+            facts["language_probability"] = round(self.language_probability, 4)
         facts["segments"] = [
-            shown
-            | {
-                "score": round(score_of(segment), 4),
-                "no_speech": None if segment.no_speech_prob is None else round(segment.no_speech_prob, 4),
-                "temperature": segment.temperature,
-            }
-            for shown, segment in zip(fields["segments"], self.segments, strict=True)
+            shown | _facts_of(segment) for shown, segment in zip(fields["segments"], self.segments, strict=True)
         ]
-        return facts | {"words": fields["words"], "flags": list(self.flags)} | self.marks
+        if self.uncovered:
+            facts["uncovered"] = [{"start": round(start, 3), "end": round(end, 3)} for start, end in self.uncovered]
+        dropped = [
+            {"start": round(one.start, 3), "end": round(one.end, 3), "text": one.text.strip(), "flags": list(one.flags)}
+            | _facts_of(one)
+            for one in self.dropped
+        ]
+        return facts | {"words": fields["words"], "dropped": dropped, "flags": list(self.flags)} | self.marks
 
-    def formatted(self, kind: Format) -> str:
+    def formatted(self, kind: Format, *, cues: CueStyle = _CUES) -> str:
         """The transcript as another program reads it.
 
         Args:
-            kind: "srt" or "vtt": subtitles; "textgrid": for Praat; "ctm": a line for each word, for scoring tools.
+            kind: "srt" or "vtt": subtitles; "lrc": lyrics; "tsv": a table; "textgrid": for Praat; "ctm": a line for
+                each word, for scoring tools; "verbose_json": the answer of OpenAI's API.
+            cues: How subtitles are cut and shown.
 
         Raises:
             InputError: "ctm" for a transcript whose words have no times.
         """
-        writers: dict[Format, Callable[[Sequence[TimedSegment]], str]] = {
-            "srt": srt,
-            "vtt": vtt,
+        writers: dict[Format, Callable[[Sequence[Segment]], str]] = {
+            "srt": partial(srt, style=cues, duration=self.duration or None),
+            "vtt": partial(vtt, style=cues, duration=self.duration or None),
             "textgrid": partial(textgrid, duration=self.duration),
             "ctm": partial(ctm, recording=self.name),
+            "tsv": tsv,
+            "lrc": partial(lrc, duration=self.duration),
+            "verbose_json": self._verbose_json,
         }
         return writers[kind](self.segments)
 
-    def save_srt(self, path: str | Path) -> None:
-        """Write subtitles as SubRip."""
-        write_text(path, self.formatted("srt"))
+    def _verbose_json(self, segments: Sequence[Segment]) -> str:
+        found = verbose_json(segments, task=self.task, language=self.language, duration=self.duration, text=self.text)
+        return json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def save_vtt(self, path: str | Path) -> None:
-        """Write subtitles as WebVTT."""
-        write_text(path, self.formatted("vtt"))
+    def save_srt(self, path: str | Path, *, cues: CueStyle = _CUES) -> None:
+        """Write subtitles as SubRip, cut as `cues` says."""
+        write_text(path, self.formatted("srt", cues=cues))
+
+    def save_vtt(self, path: str | Path, *, cues: CueStyle = _CUES) -> None:
+        """Write subtitles as WebVTT, cut as `cues` says."""
+        write_text(path, self.formatted("vtt", cues=cues))
 
     def save_textgrid(self, path: str | Path) -> None:
         """Write interval tiers for Praat."""
@@ -167,6 +207,18 @@ class Transcript(Result):
             InputError: The words have no times.
         """
         write_text(path, self.formatted("ctm"))
+
+    def save_tsv(self, path: str | Path) -> None:
+        """Write a table of start, end (ms) and text, as openai-whisper does."""
+        write_text(path, self.formatted("tsv"))
+
+    def save_lrc(self, path: str | Path) -> None:
+        """Write lyrics with the times of segments, and of words where they are known."""
+        write_text(path, self.formatted("lrc"))
+
+    def save_verbose_json(self, path: str | Path) -> None:
+        """Write the answer that OpenAI's API would give."""
+        write_text(path, self.formatted("verbose_json"))
 
     def save_json(self, path: str | Path) -> None:
         """Write everything but the maps, as one JSON object."""
@@ -202,6 +254,16 @@ def _write_page(
         language=language,
     )
     write_audio_page(path, page, title=title)
+
+
+def _facts_of(segment: Segment) -> dict[str, object]:
+    """What JSON says of a segment beside its time, text and flags."""
+    facts: dict[str, object] = {
+        "score": round(score_of(segment), 4),
+        "no_speech": None if segment.no_speech_prob is None else round(segment.no_speech_prob, 4),
+        "temperature": segment.temperature,
+    }
+    return facts if segment.language is None else facts | {"language": segment.language}
 
 
 def score_of(segment: Segment) -> float:

@@ -12,9 +12,18 @@ from torch import Tensor
 
 from ...alignment import SpokenWord, TokenAttention
 from ...attention import ProjectedContext
+from .dropped import UNHEARD, covers_speech, is_dropped, is_unheard
 from .model import SpeechModel
 from .options import SpeechOptions
+from .pieces import Piece, span_in_recording, word_in_recording
 from .vad import is_silent
+from .voice import Voice
+
+UNCOVERED = "uncovered"
+"""Flag of a segment without text: somebody speaks there, and no text came of it."""
+
+TOO_HOT = 0.5
+"""Above this temperature a text is too random to rely on."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,20 @@ class Segment:
     flags: tuple[str, ...] = ()
     words: tuple[SpokenWord, ...] = ()
     """Text, start, end and score of each word, if words were asked for."""
+    speaker: str | None = None
+    """Who speaks, where speaker turns were given."""
+
+    window: float = 0.0
+    """Start of its window in the recording, in seconds."""
+
+    channel: str | None = None
+    """The channel that says it: left, right or a number from 1; None where one was transcribed, or their mean."""
+
+    language: str | None = None
+    """Language code of its window; None for a model of one language."""
+
+    is_dropped: bool = False
+    """Whether the text is not part of the transcript, for nobody speaks there."""
 
 
 class DecodedWindow(NamedTuple):
@@ -104,15 +127,29 @@ class DecodedWindow(NamedTuple):
 
     result: WindowResult
     task: str
+    voice: Voice | None = None
+    """What the voice activity detector hears in the recording; None where it is off."""
+
     segments: tuple[Segment, ...] = ()
     """In order; times are seconds of the recording."""
+
+    pieces: tuple[Piece, ...] = ()
+    """The parts of the recording that the window consists of; empty where it is one that begins at `start`."""
+
+    def span(self, start: float, end: float) -> tuple[float, float]:
+        """Return a span of the window (s) as one of the recording."""
+        return span_in_recording(self.pieces, start, end) if self.pieces else (self.start + start, self.start + end)
+
+    def word_span(self, start: float, end: float) -> tuple[float, float]:
+        """Return a word's span in the window (s) as one of the recording, in one piece of it."""
+        return word_in_recording(self.pieces, start, end) if self.pieces else (self.start + start, self.start + end)
 
     @property
     def context(self) -> ProjectedContext:
         """What the decoder attends to, for this window alone."""
         if len(self.contexts) == 1:
             return self.contexts
-        return self.contexts.select(torch.tensor([self.row], device=self.contexts.device))
+        return self.contexts.part(torch.tensor([self.row], device=self.contexts.device))
 
 
 AddWords = Callable[[DecodedWindow], tuple[Segment, ...]]
@@ -140,7 +177,7 @@ def window_segments(
     limit: float,
     add_words: AddWords | None,
 ) -> Cut | None:
-    """Cut a window's text into segments, drop empty ones, flag silent ones, and add words; None if it has no speech.
+    """Cut a window's text into segments, leave empty ones out, flag and mark those where nobody speaks, and add words.
 
     Args:
         speech: The model that wrote the text.
@@ -149,21 +186,34 @@ def window_segments(
         duration: As for `cut_by_times`, like the next two.
         to_the_end: As above.
         limit: As above.
-        add_words: Called with the window and its segments, if there are any.
+        add_words: Called with the window and its segments without those that are dropped, if there are any.
+
+    Returns:
+        The segments; None for a window without speech.
     """
     if has_no_speech(window.result, options):
         return None
-    cut = cut_by_times(
-        speech, window.result, offset=window.start, duration=duration, to_the_end=to_the_end, limit=limit
-    )
+    offset = 0.0 if window.pieces else window.start
+    cut = cut_by_times(speech, window.result, offset=offset, duration=duration, to_the_end=to_the_end, limit=limit)
     segments = tuple(
-        _flag_silence(segment, window, rate=speech.preprocessing.sample_rate)
+        _flag_nothing(segment, window, offset=offset, rate=speech.preprocessing.sample_rate)
         for segment in cut.segments
         if segment.start < segment.end and segment.text.strip()
     )
-    if add_words is not None and segments:
-        segments = add_words(window._replace(segments=segments))
+    segments = _mark_dropped(segments, window, options, end=window.span(0.0, cut.reached or duration)[1])
+    kept = tuple(segment for segment in segments if not segment.is_dropped)
+    if add_words is not None and kept:
+        with_words = iter(add_words(window._replace(segments=kept)))
+        segments = tuple(segment if segment.is_dropped else next(with_words) for segment in segments)
     return cut._replace(segments=segments)
+
+
+def _placed(segment: Segment, window: DecodedWindow) -> Segment:
+    """Return a segment of a window of several pieces with times of the recording."""
+    if not window.pieces:
+        return segment
+    start, end = window.span(segment.start, segment.end)
+    return replace(segment, start=start, end=end)
 
 
 def words_until(segments: Sequence[Segment], end: float) -> tuple[Segment, ...]:
@@ -200,15 +250,18 @@ def cut_by_times(
     tokens, count = speech.tokens, len(result.tokens)
     is_time = [tokens.is_timestamp(token) for token in result.tokens]
     if not is_time or not is_time[0]:
-        return Cut((_segment(speech, result, slice(0, count), start=offset, end=offset + duration),), None, False)
+        return Cut(
+            (_segment(speech, result, slice(0, count), start=offset, end=offset + duration, window=offset),),
+            None,
+            False,
+        )
     pairs = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
-    is_open = is_time[-2:] != [False, True]
+    is_open, reached = is_time[-2:] != [False, True], reached_by(speech, result)
     if not pairs and not to_the_end:
         # one segment; as in Whisper it ends at its last time, unless that is 0, even if this is its first time
         last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one) or duration
-        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit))
+        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit), window=offset)
         return Cut((whole,), None, is_open)
-    reached = tokens.seconds(result.tokens[pairs[-1] - 1]) if is_open and pairs else None
     starts, stops = [0, *pairs], [*pairs]
     if to_the_end or not is_open:
         stops.append(count)
@@ -217,11 +270,22 @@ def cut_by_times(
         start, last_token = tokens.seconds(result.tokens[first]), result.tokens[stop - 1]
         end = tokens.seconds(last_token) if tokens.is_timestamp(last_token) and stop - first > 1 else duration
         start, end = offset + min(start, limit), offset + min(end, limit)
-        segments.append(_segment(speech, result, slice(first, stop), start=start, end=end))
+        segments.append(_segment(speech, result, slice(first, stop), start=start, end=end, window=offset))
     return Cut(tuple(segments), reached, is_open)
 
 
-def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: float, end: float) -> Segment:
+def reached_by(speech: SpeechModel, result: WindowResult) -> float | None:
+    """Return the end of a text's last complete segment, in seconds from the window's start; None if all was used."""
+    is_time = [speech.tokens.is_timestamp(token) for token in result.tokens]
+    if not is_time or not is_time[0] or is_time[-2:] == [False, True]:
+        return None
+    ends = [i - 1 for i in range(1, len(is_time)) if is_time[i - 1] and is_time[i]]
+    return speech.tokens.seconds(result.tokens[ends[-1]]) if ends else None
+
+
+def _segment(
+    speech: SpeechModel, result: WindowResult, part: slice, *, start: float, end: float, window: float
+) -> Segment:
     return Segment(
         start=start,
         end=end,
@@ -233,6 +297,8 @@ def _segment(speech: SpeechModel, result: WindowResult, part: slice, *, start: f
         no_speech_prob=result.no_speech_prob,
         temperature=result.temperature,
         flags=result.flags,
+        window=window,
+        language=result.language,
     )
 
 
@@ -244,7 +310,31 @@ def has_no_speech(result: WindowResult, options: SpeechOptions) -> bool:
     return result.no_speech_prob > options.no_speech_threshold and not is_sure
 
 
-def _flag_silence(segment: Segment, window: DecodedWindow, *, rate: int) -> Segment:
-    """Add the flag "silence" if the samples of a segment are silent."""
-    own = window.samples[round((segment.start - window.start) * rate) : round((segment.end - window.start) * rate)]
-    return replace(segment, flags=(*segment.flags, "silence")) if is_silent(own) else segment
+def _mark_dropped(
+    segments: Sequence[Segment], window: DecodedWindow, options: SpeechOptions, *, end: float
+) -> tuple[Segment, ...]:
+    """Mark the segments that are dropped; `end` is where the text of the window ends, in seconds of the recording."""
+    heard = [(segment.start, segment.end) for segment in segments if UNHEARD not in segment.flags]
+    is_covered = covers_speech(heard, window.voice, start=window.start, end=end)
+    return tuple(
+        replace(segment, is_dropped=is_dropped(segment.flags, segment.no_speech_prob, options, is_covered=is_covered))
+        for segment in segments
+    )
+
+
+def _flag_nothing(segment: Segment, window: DecodedWindow, *, offset: float, rate: int) -> Segment:
+    """Add "silence" if the samples of a segment are silent, and "unheard" if nobody is heard near it.
+
+    Args:
+        segment: Its times count from `offset` before the samples of the window.
+        window: The window.
+        offset: In seconds.
+        rate: Samples a second.
+
+    Returns:
+        The segment with times of the recording.
+    """
+    own = window.samples[round((segment.start - offset) * rate) : round((segment.end - offset) * rate)]
+    placed = _placed(segment, window)
+    found = {"silence": is_silent(own), UNHEARD: is_unheard(placed.start, placed.end, window.voice)}
+    return replace(placed, flags=(*placed.flags, *(name for name, is_so in found.items() if is_so)))

@@ -12,7 +12,9 @@ from ...alignment import SpokenWord, group_words, word_times
 from ...alignment.teacher_forcing import check_heads
 from ...inputs.text import Word
 from ...maps import AttentionMap, speech_attention, speech_attention_stack
+from .language import Language
 from .model import SpeechModel
+from .pieces import with_pauses
 from .segments import DecodedWindow, Segment
 
 
@@ -39,14 +41,13 @@ class WordTimestamper:
 
     def __init__(self, speech: SpeechModel, *, words: bool, methods: Sequence[str] = ()) -> None:
         self._speech, self._words, self._methods = speech, words, methods
-        self.language: str | None = None
-        """Language of the first window with text; None for a model of one language, or before such a window."""
+        self.language = Language(None)
+        """The language of the recording, which whoever decides it puts here."""
         self.maps: list[WindowMap] = []
         """For each window with words in order, one map for each method."""
 
     def __call__(self, window: DecodedWindow) -> tuple[Segment, ...]:
         """Return the segments of a window, with their words if words are asked for, which takes a decoder pass."""
-        self.language = self.language or window.result.language
         if not self._words:
             return window.segments
         speech, language = self._speech, window.result.language
@@ -110,6 +111,9 @@ class WordTimestamper:
             frame_seconds=speech.frame_seconds,
             starts=[window.start],
         )
+        if window.pieces:
+            values = with_pauses(stack.values, window.pieces, step=speech.frame_seconds)
+            stack = replace(stack, values=values)
         words = tuple(word for segment in segments for word in segment.words)
         found = speech_attention(stack, heads=check_heads(speech.model, speech.heads))
         self.maps += [WindowMap(found, stack, words) for _ in self._methods]
@@ -120,16 +124,16 @@ def _distribute(
 ) -> tuple[Segment, ...]:
     """Give each word to the segment of its first token, with times of the recording and positions in the segment."""
 
-    def in_recording(seconds: float) -> float:
-        return round(seconds + window.start, 6)  # sums for the same moment may differ in the last bit
+    def placed(word: SpokenWord) -> dict[str, float]:
+        start, end = window.word_span(word.start, word.end)
+        return {"start": round(start, 6), "end": round(end, 6)}  # sums for the same moment may differ in the last bit
 
     segments, first, chars = list[Segment](), 0, 0
     for segment, own in zip(window.segments, indices, strict=True):
         last = first + len(own)
         words = tuple(
             word._replace(
-                start=in_recording(word.start),
-                end=in_recording(word.end),
+                **placed(word),
                 start_char=word.start_char - chars,
                 end_char=word.end_char - chars,
                 pieces=tuple(own[piece - first] for piece in word.pieces if first <= piece < last),
