@@ -107,11 +107,15 @@ def run(args: argparse.Namespace) -> int:
     return Align(args).run()
 
 
+_NOT_TAKEN = ("task", "multilingual", "language_threshold")
+"""Options of a transcription that a given text has no use for."""
+
+
 class Align(Transcribe):
     """One run of the command."""
 
     columns = (*Transcribe.columns, Column("not_written"))
-    options = tuple(name for name in PIPELINE_OPTIONS if name not in ("task", "precision"))
+    options = tuple(name for name in PIPELINE_OPTIONS if name not in _NOT_TAKEN)
 
     def __init__(self, args: argparse.Namespace) -> None:
         is_folder = Path(args.recording).is_dir()

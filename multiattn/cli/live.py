@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from ..errors import InputError, MultiattnError
 from ..registry import load_part
@@ -21,6 +21,7 @@ from .records import FORMATS, json_line
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..alignment import SpokenWord
     from ..pipelines.transcribe import LiveTranscriber, LiveUpdate
 
 MICROPHONE = "mic"
@@ -205,7 +206,7 @@ def _read(stream: BinaryIO, waiting: Waiting, rate: int) -> None:
 @contextmanager
 def _microphone(rate: int) -> Iterator[Waiting]:
     try:
-        import sounddevice
+        import sounddevice  # type: ignore[import-untyped]
     except ImportError:
         raise MultiattnError("--live mic needs the package sounddevice: pip install 'multiattn[sounddevice]'") from None
     except OSError as error:  # it looks for PortAudio when it is imported
@@ -258,8 +259,8 @@ def _write_json(update: "LiveUpdate") -> None:
     )
 
 
-def _word(word: object) -> dict[str, object]:
-    start, end, score = (getattr(word, name) for name in ("start", "end", "score"))
+def _word(word: "SpokenWord") -> dict[str, object]:
+    start, end, score = word.start, word.end, word.score
     return {"word": word.text, "start": round(start, 3), "end": round(end, 3), "score": round(score, 4)}
 
 
@@ -270,9 +271,9 @@ class Lines:
         stream: Where it is written.
     """
 
-    def __init__(self, stream: object) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._is_terminal = bool(stream.isatty())
+        self._is_terminal = stream.isatty()
         self._line = ""
 
     def write(self, update: "LiveUpdate") -> None:
@@ -300,4 +301,4 @@ class Lines:
             self._line = ""
 
     def _put(self, text: str) -> None:
-        print(text, end="", file=self._stream, flush=True)  # type: ignore[call-overload]
+        print(text, end="", file=self._stream, flush=True)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ..inputs.files import RECORDINGS
 from ..registry import load_part
@@ -53,7 +53,7 @@ class Transcribe(Predictor["Transcript"]):
     """One run of the command. As text, each segment is written as soon as it is decoded."""
 
     task = "transcribe"
-    columns = (
+    columns: ClassVar[tuple[Column, ...]] = (
         Column("text"),
         Column("duration", is_number=True),
         Column("language"),
@@ -108,10 +108,15 @@ class Transcribe(Predictor["Transcript"]):
         return load_part("multiattn.pipelines.transcribe.speakers:GivenSpeakers")(self.args.speakers, is_only=is_only)
 
     def remark(self, result: "Transcript") -> str | None:
-        """Return how many segments are dropped, or None."""
-        count = len(result.dropped)
-        what = f"{count} segment{'s' if count > 1 else ''}"
-        return f"{result.file}: {what} dropped, where nobody speaks; --keep-flagged keeps them" if count else None
+        """Return how many segments are dropped, and where there is speech without text; None without either."""
+        count, told = len(result.dropped), []
+        if count:
+            what = f"{count} segment{'s' if count > 1 else ''}"
+            told.append(f"{what} dropped, where nobody speaks; --keep-flagged keeps them")
+        if result.uncovered:
+            where = ", ".join(f"{clock(start)} - {clock(end)}" for start, end in result.uncovered)
+            told.append(f"somebody speaks, and no text came of it: {where}")
+        return f"{result.file}: {'; '.join(told)}" if told else None
 
     def results(self, jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
         """Make the folder for the results where several are asked for, before the model is loaded."""

@@ -85,9 +85,10 @@ models without it; temperature is above 0 where the most likely text failed a
 check and another one was sampled. flags name what may be wrong: repeats (the
 text repeats itself), stalled (the model's attention did not move on), backwards
 (it moved back in time), silence (there was no sound), unheard (nobody speaks
-there), empty (the recording has no samples at all). dropped lists the segments
-that were left out: nobody speaks there, or they have a flag and the model says
-itself that there is no speech. A remark says so if the language is uncertain.
+there), empty (the recording has no samples at all), uncovered (somebody speaks
+where no text came of it: "uncovered" has start and end). dropped lists the
+segments that were left out: nobody speaks there, or they have a flag and the
+model says itself that there is no speech. A remark says so if the language is uncertain.
 
 {RECORDS.format("file, text, duration, language, flags, segments, words")}
 

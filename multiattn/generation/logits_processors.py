@@ -129,7 +129,7 @@ class TimestampRules:
         else:
             self._follow(new, scores)
         is_time = times.logsumexp(dim=-1) > others.amax(dim=-1)  # (r,)
-        others.masked_fill_(is_time[:, None], -math.inf)
+        _forbid_in(others, is_time)
         return scores
 
     def _follow(self, new: Tensor, scores: Tensor) -> None:
@@ -138,7 +138,7 @@ class TimestampRules:
         one = is_time[:, -1]
         two = one if new.shape[1] == 1 else one & is_time[:, -2]  # the first time of a text counts as a pair
         opened = one & ~two
-        scores[:, : self.end].masked_fill_(opened[:, None], -math.inf)
+        _forbid_in(scores[:, : self.end], opened)
         times = scores[:, self.first :]
         times.masked_fill_(two[:, None], -math.inf)
         position = torch.arange(1, new.shape[1] + 1, device=new.device)
@@ -179,6 +179,15 @@ def logits_processors_of(
     )
     last: list[LogitsProcessor] = [Forced(options.forced, prompt_length)] if options.forced else []
     return [rule for is_needed, rule in rules if is_needed], last
+
+
+def _forbid_in(scores: Tensor, rows: Tensor) -> None:
+    """Forbid, in place, all tokens of these rows (r,) of scores (r, V)."""
+    if scores.device.type != "cpu":  # where indices would have to be waited for
+        scores.masked_fill_(rows[:, None], -math.inf)
+        return
+    for row in rows.nonzero()[:, 0].tolist():  # few of many: a mask reads and writes all of the others, too
+        scores[row] = -math.inf
 
 
 def _marked(tokens: Tensor, scores: Tensor) -> Tensor:

@@ -58,4 +58,5 @@ def encode_chunks(speech: SpeechModel, samples: Sequence[Tensor], *, with_ctc: b
 
 def _memory(layer: KeysValues, count: int) -> KeysValues:
     """Return memory for the keys and values of `count` contexts like this one."""
-    return KeysValues(*(one.new_empty(count, *one.shape[1:]) for one in (layer.keys, layer.values)))
+    keys, values = (one.new_empty(count, *one.shape[1:]) for one in (layer.keys, layer.values))
+    return KeysValues(keys, values)
