@@ -124,16 +124,15 @@ def _distribute(
 ) -> tuple[Segment, ...]:
     """Give each word to the segment of its first token, with times of the recording and positions in the segment."""
 
-    def placed(word: SpokenWord) -> dict[str, float]:
+    def placed(word: SpokenWord) -> SpokenWord:
         start, end = window.word_span(word.start, word.end)
-        return {"start": round(start, 6), "end": round(end, 6)}  # sums for the same moment may differ in the last bit
+        return word._replace(start=round(start, 6), end=round(end, 6))  # sums for one moment may differ in the last bit
 
     segments, first, chars = list[Segment](), 0, 0
     for segment, own in zip(window.segments, indices, strict=True):
         last = first + len(own)
         words = tuple(
-            word._replace(
-                **placed(word),
+            placed(word)._replace(
                 start_char=word.start_char - chars,
                 end_char=word.end_char - chars,
                 pieces=tuple(own[piece - first] for piece in word.pieces if first <= piece < last),
