@@ -16,9 +16,10 @@ from multiattn.resources import shipped
 from tests.benchmarks.silence_sounds import RATE, sounds
 from tests.fixtures import real_whisper
 
+# a synthetic sentence of French is Italian to the model
 VOICES = {
     "de": "Guten Tag, heute sprechen wir über das Wetter.",
-    "fr": "Bonjour, il fait très beau aujourd'hui à Paris.",
+    "en": "Good morning, today we are going to talk about the weather.",
 }
 
 
@@ -84,4 +85,4 @@ def test_a_recording_of_two_languages(base: TranscribePipeline, tmp_path: Path) 
         parts += [load_audio(file, rate=RATE), torch.zeros(30 * RATE)]
     result = base(torch.cat(parts), rate=RATE, num_beams=1, multilingual=True)
     assert [one.language for one in result.segments][:: len(result.segments) - 1] == list(VOICES)
-    assert "Bonjour" in result.text and "Guten Tag" in result.text
+    assert "Guten Tag" in result.text and "weather" in result.text
