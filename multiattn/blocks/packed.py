@@ -52,7 +52,8 @@ def is_half(weight: Tensor) -> bool:
     if torch.backends.quantized.engine not in HALF_ENGINES:
         return False
     # in parts: a copy of a whole vocabulary would be the peak of the memory; the first part tells it of most others
-    return all(torch.equal(part.half().to(part.dtype), part) for part in weight.detach().split(1024))
+    parts = weight.detach().split(1024)  # type: ignore[no-untyped-call]
+    return all(torch.equal(part.half().to(part.dtype), part) for part in parts)
 
 
 class PackedWeight:
@@ -99,7 +100,7 @@ class PackedWeight:
         ):
             return F.linear(x, weight, bias)
         if self._half is not None:
-            return _multiply_half(x, self._half) if x.numel() and x.ndim > 1 else F.linear(x, weight, bias)  # type: ignore[no-any-return]
+            return _multiply_half(x, self._half) if x.numel() and x.ndim > 1 else F.linear(x, weight, bias)
         rows = x.numel() // x.shape[-1]
         if rows == 1:
             return self._multiply_one(x, bias)

@@ -56,9 +56,9 @@ def lay_out_in_int8(model: nn.Module, kernels: Kernels) -> None:
             part.context_dtype = torch.bfloat16 if has_bf16_products() else None
             part.project = _Scores(kernels.product(scored.weight, part.head_bias))
             if is_tied:
-                part.embedding = HalfEmbedding(part.embedding)
+                part.embedding = HalfEmbedding(part.embedding)  # type: ignore[assignment]
             else:
-                part.head = Replaced()  # the one copy is the product's
+                part.head = Replaced()  # type: ignore[assignment]  # the one copy is the product's
     quantize_linears(model, kernels)
     model.requires_grad_(False)
 
