@@ -115,7 +115,7 @@ class MelStem(nn.Module):
             lengths: Feature frames of each recording. What follows counts as zero, as does what follows the batch, so
                 that a recording's tokens do not depend on the others. Where None, all frames are used.
         """
-        x = features.to(self.convs[0].weight.dtype)
+        x = features.to(next(self.convs.parameters()).dtype)
         for conv, stride in zip(self.convs, self.strides, strict=True):
             if lengths is not None:
                 attention_mask = torch.arange(x.shape[-1], device=x.device) < lengths[:, None]

@@ -66,7 +66,7 @@ class TextDecoder(TextStack):
             ModelError: `rows` is no multiple of the contexts.
         """
         projected = context if isinstance(context, ProjectedContext) else self.project_context(context)
-        dtype = None if self.context_dtype is None else self.blocks[0].norm1.weight.dtype
+        dtype = None if self.context_dtype is None else next(self.blocks.parameters()).dtype
         return DecoderCache(projected, rows=rows, capacity=capacity, dtype=dtype)
 
     def forward(

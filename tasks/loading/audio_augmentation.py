@@ -17,7 +17,7 @@ from torch import Tensor
 from multiattn.checks import require
 from multiattn.data.noise import at_level, colored, with_noise
 from multiattn.errors import InputError
-from multiattn.inputs.audio import resampled
+from multiattn.inputs.resampling import resampled
 
 Noise = Literal["white", "pink", "babble"]
 
