@@ -159,11 +159,11 @@ def test_results_are_in_order_whatever_comes_again(size: int) -> None:
         for owner, number in batch:
             yield [(owner, number)], [(owner, number - less) for less in (2, 3) if number > less]
 
-    rounds = Rounds[int, tuple[int, int], tuple[int, int]](size, process, place=lambda part: part[1])
+    rounds = Rounds[int, tuple[int, int], tuple[int, int]](size, process, arrange=sorted)
     found = [one for i in range(11) for one in rounds.add(i, (i, i % 5 + 1))] + list(rounds.finish())
     assert [owner for owner, _ in found] == list(range(11))
     for owner, parts in found:
-        alone = Rounds[int, tuple[int, int], tuple[int, int]](1, process, place=lambda part: part[1])
+        alone = Rounds[int, tuple[int, int], tuple[int, int]](1, process, arrange=sorted)
         [(_, expected)] = [*alone.add(owner, (owner, owner % 5 + 1)), *alone.finish()]
         assert parts == expected == sorted(parts)
     assert max(batches) <= size

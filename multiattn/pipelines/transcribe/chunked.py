@@ -14,15 +14,15 @@ import torch
 
 from ...inputs.audio import Recording
 from .chunks import chunks_of
-from .coverage import in_pieces, least_end, missed, trimmed, uncovered_speech
+from .coverage import in_pieces, in_sequence, least_end, missed, trimmed, uncovered_speech
 from .decode import decode_windows
 from .encode import encode_chunks
 from .language import language_of
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
-from .pieces import Chunk
+from .pieces import Chunk, span_in_recording
 from .rounds import Rounds
-from .segments import TOO_HOT, AddWords, DecodedWindow, Segment, WindowResult, window_segments
+from .segments import TOO_HOT, AddWords, DecodedWindow, Segment, WindowResult, window_segments, words_until
 from .steering import initial_prompt
 from .vad import is_silent
 from .voice import Voice
@@ -188,9 +188,7 @@ def transcribe_again(
 
 def chunk_rounds(speech: SpeechModel, options: SpeechOptions, *, batch_size: int) -> Rounds[Any, PendingChunk, Segment]:
     """Return a queue that transcribes chunks in batches, and again what is left of them."""
-    return Rounds(
-        batch_size, lambda batch: transcribe_chunks(speech, batch, options), place=lambda segment: segment.start
-    )
+    return Rounds(batch_size, lambda batch: transcribe_chunks(speech, batch, options), arrange=in_sequence)
 
 
 def _transcribe(speech: SpeechModel, batch: Sequence[PendingChunk], options: SpeechOptions) -> Iterator[DecodedChunk]:
@@ -248,6 +246,7 @@ def _cut(
     if cut.reached is not None and _LEAST_REST < cut.reached < end - _LEAST_REST:
         end = cut.reached
         left = chunk.between(end, chunk.seconds)
+        segments = words_until(segments, span_in_recording(chunk.pieces, 0.0, end)[1])
         if _has_speech(left, one.voice):
             rest.append(replace(one, chunk=left, generator=_another(one.generator), is_first=False))
     if one.is_second or one.voice is None:
