@@ -98,13 +98,21 @@ def peaks(weights: Float[np.ndarray, "n m"], *, frame_seconds: float) -> Peaks:
     return Peaks(center * frame_seconds, there / whole)
 
 
-def score(found: Peaks) -> float:
-    """Rate a head by the order of the places it attends to and by how sharp its attention is: 0 to 1."""
-    if not len(found.share):
+def score(found: Peaks, rows: Sequence[int] = ()) -> float:
+    """Rate a head by the order of the places it attends to and by how sharp its attention is: 0 to 1.
+
+    Args:
+        found: The places.
+        rows: The rows that predict the first token of a word, which alone count; at punctuation a head may attend to
+            the next word already. Of fewer than two, all rows count.
+    """
+    part = list(rows) if len(rows) > 1 else slice(None)
+    seconds, share = found.seconds[part], found.share[part]
+    if not len(share):
         return 0.0
-    steps = np.diff(found.seconds)
+    steps = np.diff(seconds)
     order = float(np.mean(steps > _JITTER) - np.mean(steps < -_JITTER)) if len(steps) else 1.0
-    return max(order, 0.0) * float(found.share.mean())
+    return max(order, 0.0) * float(share.mean())
 
 
 def choose_onset_heads(
@@ -120,7 +128,10 @@ def choose_onset_heads(
         At least one head, boundary heads first. Where some attend clearly before the others, the earliest are boundary
         heads; otherwise there are none. The lags are relative to the earliest, whose lag is that of its kind.
     """
-    scored = sorted(((float(np.mean([score(one) for one in found])), head) for head, found in of_heads.items()))[::-1]
+    scored = sorted(
+        (float(np.mean([score(one, some) for one, some in zip(found, rows, strict=True)])), head)
+        for head, found in of_heads.items()
+    )[::-1]
     places = {
         head: np.concatenate(
             [one.seconds[list(some) or slice(None)] for one, some in zip(of_heads[head], rows, strict=True)]

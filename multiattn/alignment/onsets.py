@@ -95,7 +95,10 @@ def token_onsets(
         ModelError: The arguments do not fit each other, or a transcript is longer than the decoder can read.
     """
     replay = SpeechReplay.of(model, context, tokens, prompt_lengths=prompt_lengths, frames=frames)
-    kept = [_Kept(len(onset_heads) if onset_heads else MOST_HEADS, frame_seconds) for _ in tokens]
+    firsts = [
+        _first_rows(of_text, rows.stop - rows.start - 1) for of_text, rows in zip(words, replay.rows, strict=True)
+    ]
+    kept = [_Kept(len(onset_heads) if onset_heads else MOST_HEADS, frame_seconds, rows) for rows in firsts]
 
     def fold(head: Head, item: int, weights: np.ndarray) -> None:
         kept[item].add(head, weights[replay.rows[item]])
@@ -104,8 +107,7 @@ def token_onsets(
     logits = replay.read(model, named, fold, last_only=not scored)
     found = []
     for i, (item, of_text) in enumerate(zip(kept, words, strict=True)):
-        firsts = [min(word.pieces) for word in of_text if word.pieces and word.text[:1].isalnum()]
-        chosen = onset_heads or choose_onset_heads({head: [one] for head, one in item.peaks.items()}, [firsts])
+        chosen = onset_heads or choose_onset_heads({head: [one] for head, one in item.peaks.items()}, [firsts[i]])
         log_probs = replayed_log_probs(replay.transcripts, i, logits, special_ids) if scored else None
         found.append(TokenOnsets(*_path(item.weights, chosen, frame_seconds, of_text), log_probs))
     return found
@@ -114,15 +116,15 @@ def token_onsets(
 class _Kept:
     """The attention of the best heads of one transcript; of the others nothing is kept."""
 
-    def __init__(self, most: int, frame_seconds: float) -> None:
+    def __init__(self, most: int, frame_seconds: float, rows: Sequence[int]) -> None:
         self.weights: dict[Head, np.ndarray] = {}
         self.peaks: dict[Head, Peaks] = {}
         self._scores: dict[Head, float] = {}
-        self._most, self._frame_seconds = most, frame_seconds
+        self._most, self._frame_seconds, self._rows = most, frame_seconds, rows
 
     def add(self, head: Head, weights: np.ndarray) -> None:
         found = peaks(weights[:-1], frame_seconds=self._frame_seconds)  # the end token says nothing of a head
-        self.weights[head], self.peaks[head], self._scores[head] = weights, found, score(found)
+        self.weights[head], self.peaks[head], self._scores[head] = weights, found, score(found, self._rows)
         if len(self.weights) > self._most:
             worst = min(self._scores, key=lambda one: (self._scores[one], one))
             del self.weights[worst], self.peaks[worst], self._scores[worst]
@@ -136,6 +138,12 @@ def _path(
     at = monotonic_frames(together + _CHANCE, gaps=_least_gaps(words, len(together)))
     boundary = [one for one in heads if one.lag < BOUNDARY_BEFORE]
     return at * STEP_SECONDS, _shifted(weights, boundary, frame_seconds) if boundary else None
+
+
+def _first_rows(words: Sequence[Word], count: int) -> list[int]:
+    """Return the rows, below `count`, that predict the first token of each word that is not punctuation."""
+    rows = [min(word.pieces, default=-1) for word in words if word.text[:1].isalnum()]
+    return [row for row in rows if 0 <= row < count]
 
 
 def _least_gaps(words: Sequence[Word], count: int) -> list[int]:

@@ -43,6 +43,7 @@ LEAST_SECONDS = 0.04
 _WINDOW_SECONDS = 0.02
 _BANDS, _LOWEST_HZ = 12, 100.0  # evenly spaced on the mel scale; hum and rumble lie below
 _DYNAMIC_RANGE = 50.0  # decibels below the loud parts: anything quieter counts as equally silent
+_WIDE_RANGE = 60.0  # the same where the sound alone tells of ends
 _MARGIN = 4.0  # decibels above its level that the background may reach by chance
 _SPEECH = 1.0  # decibels above that margin, averaged over the bands: anything louder is no pause
 _USUAL_PERCENT = 10.0  # the loudest of this share of a recording's steps, the quietest ones, is its background level
@@ -81,7 +82,7 @@ def exclude_pauses(
     """
     if not spans or not len(samples):
         return list(spans)
-    sound = _Sound.of(samples, rate=rate)
+    sound = _Sound.of(samples, rate=rate, span=_DYNAMIC_RANGE if ends_known else _WIDE_RANGE)
     starts, ends = [start for start, _ in spans], [end for _, end in spans]
     for i in range(len(spans) + 1):
         low = starts[i - 1] + LEAST_SECONDS if i else 0.0
@@ -124,12 +125,14 @@ class _Sound:
         loud, quiet = np.percentile(bands, 95, axis=0), np.percentile(bands, _USUAL_PERCENT, axis=0)
         usual = [quiet, *([] if self._sounds.all() else [self._level(slice(None), _USUAL_PERCENT)])]
         self._usual = [one for one in usual if one is not None and (loud - one).mean() > _DEPTH]
+        if len(self._usual) > 1 and (loud - self._usual[1]).min() < _MARGIN:  # what is left is sound in some band
+            del self._usual[1]
 
     @classmethod
-    def of(cls, samples: Float[np.ndarray, " t"], *, rate: int) -> "_Sound":
+    def of(cls, samples: Float[np.ndarray, " t"], *, rate: int, span: float) -> "_Sound":
         power = _power(samples, step=max(1, round(STEP_SECONDS * rate)), window=max(2, round(_WINDOW_SECONDS * rate)))
         bands = 10 * np.log10(np.maximum(_by_band(power, rate=rate), 1e-12))  # (k, b)
-        bands = np.maximum(bands, np.percentile(bands.max(axis=1), 95) - _DYNAMIC_RANGE)
+        bands = np.maximum(bands, np.percentile(bands.max(axis=1), 95) - span)
         return cls(bands, 10 * np.log10(np.maximum(power.mean(axis=1), 1e-12)), len(samples) / rate)
 
     def longest_silence(self, low: float, high: float, *, begin: float = np.inf) -> tuple[float, float] | None:

@@ -24,8 +24,8 @@ from .transcribe_options import (
     OUTPUT,
     PIPELINE_OPTIONS,
     SPEAKERS,
+    SPEAKING,
     STEERING,
-    TRANSCRIPTS,
 )
 
 if TYPE_CHECKING:
@@ -42,21 +42,23 @@ _EPILOG = f"""\
 RECORDING and TEXT
   a recording (or - for standard input) and a file with its text (or -, or
   --text 'WORDS' in its place); or a folder of recordings, and the folder with
-  the text of each, NAME.txt for NAME.wav (by default the same folder). Texts are
-  UTF-8, or begin with a byte-order mark. Each line, and each sentence of it, is
-  a segment; case, punctuation, accents and figures may differ from what a model
-  would write, but the order may not.
+  the text of each, NAME.txt for NAME.wav (by default the same folder). Texts
+  are UTF-8, or begin with a byte-order mark. Each line, and each sentence of
+  it, is a segment; case, punctuation, accents and figures may differ from what
+  a model would write, but the order may not.
 
 The recording is transcribed first, by default without beams and without the
 text of the window before; the text is then compared with that.
 
 formats
-  text and json are those of "multiattn transcribe", and so are {", ".join(TRANSCRIPTS)},
-  which leave out what was not said. With --format json, there are also
-  "not_written": [{{"start": 3.1, "end": 4.2, "text": "by the way", "score": 0.9}}]
+  those of "multiattn transcribe"; all but text, json, csv and parquet leave out
+  what was not said. With --format json, there is also
+    "not_written": [{{"start": 3.1, "end": 4.2, "text": "by the way",
+                     "score": 0.9}}]
   and these flags of words and segments: not_said; partly_said (some words of a
-  segment were not); moved (said, but elsewhere). Flags of the whole: not_written;
-  mismatch (text and recording do not belong together, which is also said).
+  segment were not); moved (said, but elsewhere). Flags of the whole:
+  not_written; mismatch (text and recording do not belong together, which is
+  also said on standard error).
 
 files in the --maps folder, for a recording NAME.wav
   NAME.html         one self-contained page that plays the recording and
@@ -88,6 +90,7 @@ def parser() -> Parser:
         SPEAKERS,
         groups={
             "which part": CHOICE,
+            "speech and silence": SPEAKING,
             "the transcription that comes first": (*STEERING, *DECODING),
             "subtitles (--format srt or vtt)": CUES,
             "output": OUTPUT,
@@ -104,11 +107,15 @@ def run(args: argparse.Namespace) -> int:
     return Align(args).run()
 
 
+_NOT_TAKEN = ("task", "multilingual", "language_threshold")
+"""Options of a transcription that a given text has no use for."""
+
+
 class Align(Transcribe):
     """One run of the command."""
 
     columns = (*Transcribe.columns, Column("not_written"))
-    options = tuple(name for name in PIPELINE_OPTIONS if name != "task")
+    options = tuple(name for name in PIPELINE_OPTIONS if name not in _NOT_TAKEN)
 
     def __init__(self, args: argparse.Namespace) -> None:
         is_folder = Path(args.recording).is_dir()
@@ -155,7 +162,9 @@ class Align(Transcribe):
         if self._folder:
             make_folder(self._folder, subject=f"--out {self._folder}")
         options = self.stream_options()
-        pipeline = load_part("multiattn:load")(self.args.model, task=self.task, device=self.args.device)
+        pipeline = load_part("multiattn:load")(
+            self.args.model, task=self.task, device=self.args.device, precision=self.args.precision
+        )
         self.loaded(pipeline)
         pairs = ((job.input, self._texts.pop(str(job.file))) for job in jobs)
         results: Iterator[Transcript | Failure] = pipeline.align_stream(pairs, **options)

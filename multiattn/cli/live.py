@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from ..errors import InputError, MultiattnError
 from ..registry import load_part
@@ -21,6 +21,7 @@ from .records import FORMATS, json_line
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..alignment import SpokenWord
     from ..pipelines.transcribe import LiveTranscriber, LiveUpdate
 
 MICROPHONE = "mic"
@@ -92,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     args.model = model_or_shipped(args.model, "transcribe", quiet=args.quiet)
     with spinner("loading the model", quiet=args.quiet):
-        pipeline = load_part("multiattn:load")(args.model, task="transcribe", device=args.device)
+        pipeline = load_part("multiattn:load")(
+            args.model, task="transcribe", device=args.device, precision=args.precision
+        )
         options = {name: getattr(args, name) for name in _options()}
         live: LiveTranscriber = pipeline.live(**options)
     rate = args.rate or pipeline.bundle.sound.sample_rate
@@ -130,7 +133,7 @@ def _check(args: argparse.Namespace) -> None:
 def _options() -> tuple[str, ...]:
     from .transcribe_options import PIPELINE_OPTIONS
 
-    return tuple(name for name in PIPELINE_OPTIONS if name not in ("clips", "channel", "num_beams"))
+    return tuple(name for name in PIPELINE_OPTIONS if name not in ("clips", "channel", "num_beams", "precision"))
 
 
 def _transcribe(live: "LiveTranscriber", waiting: Waiting, rate: int, write: "Callable[[LiveUpdate], None]") -> None:
@@ -203,7 +206,7 @@ def _read(stream: BinaryIO, waiting: Waiting, rate: int) -> None:
 @contextmanager
 def _microphone(rate: int) -> Iterator[Waiting]:
     try:
-        import sounddevice
+        import sounddevice  # type: ignore[import-untyped]
     except ImportError:
         raise MultiattnError("--live mic needs the package sounddevice: pip install 'multiattn[sounddevice]'") from None
     except OSError as error:  # it looks for PortAudio when it is imported
@@ -256,8 +259,8 @@ def _write_json(update: "LiveUpdate") -> None:
     )
 
 
-def _word(word: object) -> dict[str, object]:
-    start, end, score = (getattr(word, name) for name in ("start", "end", "score"))
+def _word(word: "SpokenWord") -> dict[str, object]:
+    start, end, score = word.start, word.end, word.score
     return {"word": word.text, "start": round(start, 3), "end": round(end, 3), "score": round(score, 4)}
 
 
@@ -268,9 +271,9 @@ class Lines:
         stream: Where it is written.
     """
 
-    def __init__(self, stream: object) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._is_terminal = bool(stream.isatty())
+        self._is_terminal = stream.isatty()
         self._line = ""
 
     def write(self, update: "LiveUpdate") -> None:
@@ -298,4 +301,4 @@ class Lines:
             self._line = ""
 
     def _put(self, text: str) -> None:
-        print(text, end="", file=self._stream, flush=True)  # type: ignore[call-overload]
+        print(text, end="", file=self._stream, flush=True)

@@ -124,7 +124,7 @@ def _listing(found: list[_Cached], unknown: list[str], *, cache: Path, task: str
 
 def _as_text(listing: Mapping[str, Any]) -> str:
     """Return lines to read."""
-    cached = [
+    cached: list[tuple[str, ...]] = [
         (model["name"], " or ".join(model["tasks"]), model["layout"], _megabytes(model["bytes"]))
         for model in listing["cached"]
     ]

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ..inputs.files import RECORDINGS
 from ..registry import load_part
@@ -53,7 +53,7 @@ class Transcribe(Predictor["Transcript"]):
     """One run of the command. As text, each segment is written as soon as it is decoded."""
 
     task = "transcribe"
-    columns = (
+    columns: ClassVar[tuple[Column, ...]] = (
         Column("text"),
         Column("duration", is_number=True),
         Column("language"),

@@ -148,6 +148,15 @@ STEERING = (
 )
 """What the model is told beside the sound."""
 
+BATCH_SIZE = Option(
+    "--batch-size",
+    "N",
+    at_least_one,
+    "chunks of a recording computed at once. With 1, windows follow each other as in Whisper, each with the "
+    "text before it; more is faster, and cuts the recording at its pauses (default: 1 for models that write "
+    "timestamps, such as Whisper, 8 for others)",
+)
+
 DECODING = (
     beams("beams of the search; 1 takes the most likely token each time (default: the model's own, or 5)"),
     Option(
@@ -192,14 +201,7 @@ DECODING = (
         "0.6)",
     ),
     Option("--seed", "N", seed, "seed of sampling (default: 0)"),
-    Option(
-        "--batch-size",
-        "N",
-        at_least_one,
-        "chunks of a recording computed at once. With 1, windows follow each other as in Whisper, each with the "
-        "text before it; more is faster, and cuts the recording at its pauses (default: 1 for models that write "
-        "timestamps, such as Whisper, 8 for others)",
-    ),
+    BATCH_SIZE,
     DEVICE,
     PRECISION,
 )
@@ -233,11 +235,13 @@ CUE_OPTIONS = {option.dest or option.name.removeprefix("--").replace("-", "_"): 
 
 PIPELINE_OPTIONS = (
     "language",
+    "multilingual",
+    "language_threshold",
     "task",
     *(
         option.dest or option.name.removeprefix("--").replace("-", "_")
-        for option in (*CHOICE, *STEERING, *DECODING)
-        if option.name not in ("--batch-size", "--device")
+        for option in (*CHOICE, *SPEAKING, *STEERING, *DECODING)
+        if option not in (BATCH_SIZE, DEVICE, PRECISION)
     ),
 )
 """The options that are handed to the pipeline, by their names there."""

@@ -3,8 +3,8 @@
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
 `single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `text_encoder` and
 `text_decoder`, the text parts, derive from `text_stack`. `scores` says what a classifier's outputs mean, `domain`
-tells pictures like the training pictures from others. `common` has the checks of configurations and the initial
-weights.
+tells pictures like the training pictures from others, `voice_activity` speech from other sounds. `common` has the
+checks of configurations and the initial weights.
 """
 
 from .captioner import Captioner, CaptionerConfig

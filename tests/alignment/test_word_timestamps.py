@@ -282,6 +282,22 @@ def test_arguments_that_do_not_fit_are_refused(changes, message):
         times_of(**changes)
 
 
+@pytest.mark.parametrize("pieces", [(5,), (-1,), ()])
+def test_pieces_that_do_not_fit_are_refused_with_samples_too(pieces):
+    with pytest.raises(ModelError, match=r"`pieces` of the word 'a' must be from 0 to 4, but are"):
+        times_of(words=[[Word("a", 0, 1, pieces)]], samples=[torch.zeros(16_000)])
+
+
+@pytest.mark.parametrize("count", [0, 1, 399, 16_000, 26_560])
+def test_any_recording_gives_words_in_order_that_last(count):
+    generator = torch.Generator().manual_seed(count)
+    samples = torch.randn(count, generator=generator) * torch.linspace(0, 1, max(count, 1))[:count]
+    (found,) = times_of(samples=[samples], merge=True)
+    flat = [time for word in found for time in (word.start, word.end)]
+    assert flat == sorted(flat) and flat[0] >= 0 and flat[-1] <= count / 16_000 + 1e-9
+    assert all(word.end - word.start >= min(0.04, count / 16_000 / len(found)) - 1e-9 for word in found)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

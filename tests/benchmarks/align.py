@@ -1,11 +1,11 @@
 """Given texts: word times, marks and processor time of `align` beside stable-ts.
 
-    python -m tests.benchmarks.align --data FOLDER --ct2 DIR [--openai FILE] [--edits none cut added] [--limit N]
+    python -m tests.benchmarks.align --data FOLDER [--ct2 DIR] [--openai FILE] [--edits none cut added] [--limit N]
 
 FOLDER has `metadata.jsonl`, each line a recording with `file_name`, `text`, and what is known of its times: `words`
 ([word, start, end]; the recordings are then joined to minutes, with pauses of 0.3 to 2 s of faint noise) or `clips`
-([start, end, text] of each utterance). `--ct2` names the weights for ours and `--openai` the same ones for stable-ts,
-which is left out without it. Edits of the text: `cut` leaves out every fifth word (drawn, seeded), `added` puts in a
+([start, end, text] of each utterance). `--ct2` names the weights for ours and `--openai` the same ones for stable-ts;
+either is left out without them. Edits of the text: `cut` leaves out every fifth word (drawn, seeded), `added` puts in a
 sentence of another recording after every fourth utterance.
 
 Starts are compared with the truth where words are known; else it is counted how many words lie more than 0.2 s outside
@@ -60,7 +60,7 @@ Way = Callable[[np.ndarray, str], tuple[list[Found], list[tuple[float, float]]]]
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
-    parser.add_argument("--ct2", required=True)
+    parser.add_argument("--ct2")
     parser.add_argument("--openai")
     parser.add_argument("--edits", nargs="+", choices=("none", "cut", "added"), default=["none", "cut", "added"])
     parser.add_argument("--limit", type=int, default=1000)
@@ -72,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{len(samples)} recordings, {sum(len(one.said) for one in samples)} words, "
         f"{sum(len(one.samples) for one in samples) / RATE / 60:.1f} minutes"
     )
-    ways = {"multiattn": _ours(args.ct2)} | ({"stable-ts": _theirs(args.openai)} if args.openai else {})
+    ways = ({"multiattn": _ours(args.ct2)} if args.ct2 else {}) | (
+        {"stable-ts": _theirs(args.openai)} if args.openai else {}
+    )
     for edit in args.edits:
         for name, way in ways.items():
             _report(edit, name, way, samples)

@@ -191,6 +191,8 @@ def test_ctm_has_the_words_of_all(run, recognizer, transcribe, talks) -> None:
         ("--no-speech-threshold 0.9", {"no_speech_threshold": 0.9}),
         ("--clip 1:00:00- --clip 0:30-1:10.5", {"clips": [(30.0, 70.5), (3600.0, float("inf"))]}),
         ("--clip=-5", {"clips": [(0.0, 5.0)]}),
+        ("--vad off --keep-flagged", {"vad": "off", "keep_flagged": True}),
+        ("--multilingual --language-threshold 0.7", {"multilingual": True, "language_threshold": 0.7}),
         ("--channel each", {"channel": "each"}),
         ("--channel 2", {"channel": "2"}),
         ("--suppress=-1,the", {"suppress": "-1,the"}),
@@ -209,7 +211,14 @@ def test_the_options_are_those_of_the_pipeline(run, recognizer, talks, monkeypat
     monkeypatch.setattr(TranscribePipeline, "stream", stream)
     assert run("transcribe", talks / "a.wav", "--model", recognizer, "--format", "json", *arguments.split()).status == 0
     given = {name: value for name, value in seen[0].items() if value is not None}
-    assert given == {"words": False, "strict": False, **options}
+    switches = {"words": False, "strict": False, "keep_flagged": False, "multilingual": False}
+    assert given == switches | options
+
+
+def test_what_is_handed_on_are_options_of_the_pipeline() -> None:
+    from multiattn.pipelines.transcribe.options import TranscribeOptions
+
+    assert set(Transcribe.options) <= TranscribeOptions.__annotations__.keys()
 
 
 def test_a_model_that_cannot_do_what_is_asked(run, recognizer, talks) -> None:

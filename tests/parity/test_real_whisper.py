@@ -7,7 +7,7 @@ import torch
 
 import multiattn
 from multiattn.resources import shipped
-from multiattn.weights import convert
+from multiattn.weights import convert, load_bundle
 from tests.fixtures import real_whisper
 
 whisper = pytest.importorskip("whisper", reason="the reference is in the `parity` extra")
@@ -42,3 +42,18 @@ def test_words_lie_one_after_the_other_within_the_sound(directory: Path) -> None
     assert [word.text for word in words] == TEXT.split()
     times = [time for word in words for time in (word.start, word.end)]
     assert times == sorted(times) and 0.15 < times[0] < 0.4 and 3.1 < times[-1] < 3.6
+
+
+@pytest.mark.slow
+def test_base_is_read_in_its_parts(tmp_path: Path) -> None:
+    whole = real_whisper("base", tmp_path / "whole")
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for file in whole.iterdir():
+        if file.name != "model.bin":
+            (parts / file.name).symlink_to(file)
+    data = (whole / "model.bin").read_bytes()
+    (parts / "model.bin.part1").write_bytes(data[:94_371_840])
+    (parts / "model.bin.part2").write_bytes(data[94_371_840:])
+    expected, found = (load_bundle(one).model.state_dict() for one in (whole, parts))
+    assert all(torch.equal(found[key], value) for key, value in expected.items())

@@ -132,6 +132,7 @@ def test_logits_in_half_precision_are_near_those_in_fp32():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 @pytest.mark.parametrize("name", ["bf16", "fp16"])
 @pytest.mark.parametrize("task", PIPELINES)
 def test_every_pipeline_computes_in_half_precision_on_a_gpu(task, name):
@@ -144,7 +145,7 @@ def test_every_pipeline_computes_in_half_precision_on_a_gpu(task, name):
 @pytest.mark.parametrize(
     ("name", "device", "message"),
     [
-        ("int4", "cpu", "`precision` must be one of fp32, bf16, fp16, int8, but is 'int4' instead"),
+        ("int4", "cpu", "`precision` must be one of fp32, bf16, fp16, int8, but is 'int4' instead."),
         (
             "bf16",
             "cpu",
@@ -199,7 +200,7 @@ def test_the_commands_have_the_option(task, tmp_path, capsys):
     else:
         path = tmp_path / "a.png"
         draw(3).save(path)
-        arguments = [str(path), *(["what is it?"] if task == "answer" else [])]
+        arguments = [str(path), *(["--question", "what is it?"] if task == "answer" else [])]
     status = main([task, *arguments, "--model", model, "--device", "cpu", "--precision", "int8", "--format", "json"])
     assert status == 0, capsys.readouterr().err
     assert capsys.readouterr().out.startswith("{")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,12 @@ from multiattn.errors import ModelError
 from multiattn.inputs import Recording
 from multiattn.pipelines import TranscribePipeline
 from multiattn.pipelines.transcribe import sequential
+from multiattn.pipelines.transcribe.chunks import chunks_of
+from multiattn.pipelines.transcribe.coverage import uncovered_speech
 from multiattn.pipelines.transcribe.dropped import covers_speech, is_dropped, is_unheard
 from multiattn.pipelines.transcribe.options import SpeechOptions
 from multiattn.pipelines.transcribe.sequential import _Features, transcribe_in_order
 from multiattn.pipelines.transcribe.speech_detector import STEP_SECONDS
-from multiattn.pipelines.transcribe.vad import cut_at_pauses
 from multiattn.pipelines.transcribe.voice import HEARD, Voice
 from multiattn.resources import shipped
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
@@ -69,7 +69,6 @@ def test_a_voice_is_looked_up_by_time() -> None:
     assert voice.hears(-1.0, 2.2) and not voice.hears(3.2, 7.9) and not voice.hears(30.0, 40.0)
     assert voice.seconds(0.0, 5.0) == pytest.approx(0.9, abs=0.1)
     assert voice.at(np.array([2.5, 5.0, 99.0])) == pytest.approx([0.9, 0.01, 0.0])
-    assert voice.heard(np.array([2.5, 5.0, 99.0])).tolist() == [True, False, False]
     assert not voice_of((2.0, 3.0), probability=HEARD - 0.01).hears(0.0, 20.0)
 
 
@@ -96,41 +95,6 @@ def test_windows_begin_and_end_with_speech(between: torch.Tensor, monkeypatch: p
     with Recording.open(tone(9.0)) as recording:
         off = replace(OPTIONS, vad=False)
         assert list(transcribe_in_order(speech_model(tiny_whisper_bundle()), recording, off)) != []
-
-
-def test_chunks_are_where_somebody_speaks(between: torch.Tensor) -> None:
-    with Recording.open(between) as recording:
-        chunks = list(cut_at_pauses(recording, longest=4.0, vad=True))
-    assert len(chunks) == 2
-    for chunk, (start, end) in zip(chunks, SPEECH, strict=True):
-        assert start - 0.5 < chunk.start < start + 0.1
-        assert end - 0.1 < chunk.start + len(chunk.samples) / RATE < end + 0.7
-        assert chunk.voice is not None and chunk.voice.hears(chunk.start, chunk.start + 1.0)
-    with Recording.open(between) as recording:
-        assert len(list(cut_at_pauses(recording, longest=4.0))) > 2  # loudness alone takes the tone for speech
-    with Recording.open(between) as recording:
-        [part] = cut_at_pauses(recording.part(11.0, 17.0), longest=4.0, vad=True, offset=11.0)
-        assert part.start == pytest.approx(chunks[1].start, abs=0.1)
-        assert part.voice is not None and part.voice.hears(13.6, 15.0) and not part.voice.hears(0.0, 13.0)
-        assert part.voice.first(0.0) == pytest.approx(13.5, abs=0.1)
-    with Recording.open(hush(20.0, level=0.1)) as recording:
-        assert list(cut_at_pauses(recording, longest=4.0, vad=True)) == []
-
-
-def test_a_chunk_that_would_be_too_long_is_cut_where_nobody_speaks(spoken: torch.Tensor) -> None:
-    loud = hush(0.6, level=0.3)  # louder than the speech, so that loudness alone would cut within it
-    samples = torch.cat([spoken, loud, spoken, loud, spoken])
-    with Recording.open(samples) as recording:
-        chunks = list(cut_at_pauses(recording, longest=3.2, vad=True))
-    assert len(chunks) > 1
-    for before, after in pairwise(chunks):
-        assert after.voice is not None
-        assert not after.voice.hears(before.start + len(before.samples) / RATE, after.start + 0.01)
-    everything = chunks[0].voice
-    assert everything is not None
-    heard = everything.probabilities >= HEARD
-    for step in np.flatnonzero(heard) * STEP_SECONDS:  # all speech is in a chunk
-        assert any(one.start <= step <= one.start + len(one.samples) / RATE for one in chunks)
 
 
 def test_what_is_unheard_and_what_is_dropped() -> None:
@@ -210,10 +174,25 @@ def test_a_detector_is_for_models_that_write_times_unless_the_model_says_otherwi
         pipeline(tone(1.0), vad="yes")
 
 
-def test_a_model_at_another_rate_hears_speech_too() -> None:
+def test_a_recording_at_another_rate_and_a_part_of_it_are_heard_too() -> None:
     with Recording.open(shipped("inputs", "digits.flac"), rate=8_000) as recording:
         spoken = recording.read(0.3, 1.8)
     silence = torch.zeros(8_000 * 3)
     with Recording.open(torch.cat([silence, spoken, silence]), rate=8_000) as recording:
-        [chunk] = cut_at_pauses(recording, longest=30.0, vad=True)
-    assert 2.5 < chunk.start < 3.2 and len(chunk.samples) / 8_000 < 2.6
+        [chunk] = chunks_of(recording, Voice(8_000), longest=30.0)
+        assert 2.5 < chunk.pieces[0].start < 3.2 and len(chunk.samples) / 8_000 < 3.0
+        voice = Voice(8_000, start=2.0)
+        [part] = chunks_of(recording.part(2.0, 7.0), voice, longest=30.0, start=2.0)
+    assert part.pieces[0].start == pytest.approx(chunk.pieces[0].start, abs=0.1)
+    assert voice.hears(3.1, 4.4) and not voice.hears(0.0, 2.7) and not voice.hears(5.2, 7.0)
+    assert voice.first(0.0) == pytest.approx(3.0, abs=0.2)
+    [missing] = uncovered_speech(voice, (), 2.0, 7.0)
+    assert missing[0] < 3.1 and missing[1] > 4.2
+
+
+def test_the_end_of_a_recording_within_speech_is_its_end(spoken: torch.Tensor) -> None:
+    for count in (len(spoken) - 7, len(spoken) - 301, len(spoken) // 2):
+        with Recording.open(spoken[:count]) as recording:
+            chunks = list(chunks_of(recording, Voice(RATE), longest=1.0))
+        assert chunks and all(len(chunk.samples) <= 1.0 * RATE + 1 for chunk in chunks)
+        assert max(piece.start + piece.seconds for piece in chunks[-1].pieces) <= count / RATE + 1e-6

@@ -60,9 +60,10 @@ def test_each_configuration_is_fitted(name: str, spoken: Path, tmp_path: Path) -
     assert all(f"# {word}" in opening for word in ("Purpose:", "Command:", "Data:", "Expected:"))
     options = f"{ONE_PROCESS} --data.root={spoken} --trainer.default_root_dir={tmp_path} --data.vocab_size=31"
     if name == "digits_single":
-        options += f" --model.pretrained={save_tiny_recognizer(tmp_path / 'digits')}"
+        options += " --model.pretrained=transcribe --model.vocabulary=new"  # its own knows the letters of digits alone
     elif name.startswith("finetune_whisper"):
-        options += f" --model.pretrained={save_tiny_whisper(tmp_path / 'whisper')} --data.features={tmp_path}/features"
+        whisper = save_tiny_whisper(tmp_path / "whisper", english=True)
+        options += f" --model.pretrained={whisper} --data.features={tmp_path}/features"
     else:
         for part in ("audio.overrides", "decoder"):
             options += f" --model.{part}.dim=16 --model.{part}.depth=1"

@@ -36,6 +36,10 @@ NOT_EVEN_ALIKE = 3.0
 SAME = 0.95
 """Words that are spelled as nearly alike as this are the same, divided in another way ("any one", "anyone")."""
 
+_LEAST_SHARE = 0.2
+"""Where less of the text and less of the transcript is in the other, the two do not belong together. Texts of one
+language share about a tenth by chance."""
+
 _MOST_TOKENS = 220  # of a piece: Whisper was trained with texts of up to 224
 _WINDOW_SHARE = 0.93  # of the model's window that a piece may fill
 _AFTER = 3  # words after a gap whose probabilities tell, too, whether the words in it belong there
@@ -62,6 +66,9 @@ class Alignment:
     words: list[AlignedWord]
     unwritten: list[int] = field(default_factory=list)
     """Indices of the words of the transcript that are not in the text."""
+
+    mismatch: bool = False
+    """Whether text and recording have hardly a word in common; no word of the text then counts as said."""
 
     texts: list[tuple[float, ForcedText, list[int]]] = field(default_factory=list)
     """Where maps are wanted, of each piece its start, its replay, and for each replayed word its index in the text, or
@@ -118,6 +125,7 @@ class TextAligner:
         self._given, self._found, self._language = given, free.words, language
         self.match: Match = match_words([word.key for word in given.words], free.keys)
         self._letters = [len(word.key) for word in given.words]
+        self._found_letters = [len(key) for key in free.keys]
         upper = "".join(given.sentences)
         self._is_shouted = upper.isupper()
         spaced = language not in UNSPACED and speech.tokens.first_timestamp is not None
@@ -128,6 +136,9 @@ class TextAligner:
 
     def align(self) -> Alignment:
         """Align the text."""
+        if self._is_mismatch():
+            words = [AlignedWord(0.0, 0.0, 0.0, False)] * len(self._given.words)
+            return Alignment(words, list(range(len(self._found))), mismatch=True)
         gaps = gaps_of(self.match, self._found, count=len(self._given.words), duration=self._duration)
         unsaid = set[int]()
         for gap in gaps:
@@ -140,9 +151,22 @@ class TextAligner:
                 self._force(piece, inside, unsaid, result)
         self._place_unsaid(result)
         for gap in gaps:
-            if not any(result.words[i].is_said and self.match.alike[i] < ALIKE for i in gap.given):
-                result.unwritten += [j for j in gap.found if self.match.alike_found[j] < ALIKE]
+            # words of the text that were said there account for as much that the model wrote in another way
+            others = [j for j in gap.found if self.match.alike_found[j] < ALIKE]
+            misheard = [i for i in gap.given if result.words[i].is_said and self.match.alike[i] < ALIKE]
+            if sum(self._found_letters[j] for j in others) > 2 * sum(self._letters[i] for i in misheard):
+                result.unwritten += others
         return result
+
+    def _is_mismatch(self) -> bool:
+        shares = [
+            sum(size for size, alike in zip(sizes, likeness, strict=True) if alike >= ALIKE) / max(1, sum(sizes))
+            for sizes, likeness in (
+                (self._letters, self.match.alike),
+                (self._found_letters, self.match.alike_found),
+            )
+        ]
+        return len(self._found) > 0 and max(shares) < _LEAST_SHARE
 
     def _pieces(self, gaps: Sequence[Gap]) -> list[Piece]:
         def fits(given: range, found: range) -> bool:

@@ -17,7 +17,7 @@ from .given_text import GivenText
 from .job import check_length, file_of
 from .model import SpeechModel
 from .results import SpeechMap
-from .segments import Segment
+from .segments import UNCOVERED, Segment
 from .speakers import Attribution
 from .word_timestamps import WordTimestamper
 
@@ -70,10 +70,11 @@ class AlignmentJob:
         if self._methods:
             check_length(recording)
         timestamper = WordTimestamper(self._speech, words=True)
-        segments = list(self._transcribe(recording, timestamper))
-        language = self._language or timestamper.language
+        found = self._transcribe(recording, timestamper)
+        heard = [segment for segment in found if not segment.is_dropped and UNCOVERED not in segment.flags]
+        language = self._language or timestamper.language.code
         given = GivenText.of(text, language=language)
-        free = FreeWords([word for segment in segments for word in segment.words], language=language)
+        free = FreeWords([word for segment in heard for word in segment.words], language=language)
         duration = recording.measure()
         aligner = TextAligner(
             self._speech,
@@ -87,12 +88,12 @@ class AlignmentJob:
         alignment = aligner.align()
         fit = aligned_segments(given, alignment, free)
         maps = self._maps(recording, fit, alignment.texts) if self._methods else ()
-        found = fit.segments
+        segments = fit.segments
         if turns is not None:
-            found = tuple(part for segment in found for part in turns.assign(segment))
+            segments = tuple(part for segment in segments for part in turns.assign(segment))
         return AlignedTranscript(
             file,
-            found,
+            segments,
             duration,
             language,
             maps,

@@ -20,9 +20,6 @@ from .word_segments import segment_of
 
 PARTLY_SAID, MOVED, NOT_WRITTEN, MISMATCH = "partly_said", "moved", "not_written", "mismatch"
 
-_LEAST_SHARE = 0.3
-"""Where less of the text was said, and less of what was said is in the text, the two do not belong together."""
-
 _SURE = 0.5
 """The model must be this sure of a word for it to count as said though it is not in the text."""
 
@@ -122,11 +119,6 @@ class Fit(NamedTuple):
 def aligned_segments(given: GivenText, alignment: Alignment, free: FreeWords) -> Fit:
     """Return the sentences of a text with their words, what is not in the text, and whether both belong together."""
     words, unwritten = alignment.words, alignment.unwritten
-    said = sum(word.is_said for word in words)
-    mismatch = said < _LEAST_SHARE * len(words) and len(unwritten) > (1 - _LEAST_SHARE) * len(free.words)
-    if mismatch:
-        words = [AlignedWord(0.0, 0.0, 0.0, False)] * len(words)
-        unwritten = list(range(len(free.words)))
     runs = _runs(unwritten, free)
     moved, moved_runs = _moved(given.words, words, runs, free)
     spoken = [_spoken(one, when, i in moved) for i, (one, when) in enumerate(zip(given.words, words, strict=True))]
@@ -134,7 +126,7 @@ def aligned_segments(given: GivenText, alignment: Alignment, free: FreeWords) ->
     for index, group in groupby(zip(given.words, spoken, strict=True), key=lambda pair: pair[0].sentence):
         segments += _segments(given.sentences[index], [word for _, word in group])
     stretches = tuple(_stretch(run, free, k in moved_runs) for k, run in enumerate(runs))
-    return Fit(tuple(segments), stretches, mismatch)
+    return Fit(tuple(segments), stretches, alignment.mismatch)
 
 
 def _spoken(one: GivenWord, when: AlignedWord, is_moved: bool) -> SpokenWord:

@@ -20,9 +20,9 @@ from .encode import encode_chunks
 from .language import language_of
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
-from .pieces import Chunk, span_in_recording
+from .pieces import Chunk
 from .rounds import Rounds
-from .segments import TOO_HOT, AddWords, DecodedWindow, Segment, WindowResult, window_segments, words_until
+from .segments import TOO_HOT, AddWords, DecodedWindow, Segment, WindowResult, reached_by, window_segments, words_until
 from .steering import initial_prompt
 from .vad import is_silent
 from .voice import Voice
@@ -220,6 +220,7 @@ def _cut(
     chunk = one.chunk
     if one.is_second and not _is_certain(result, options):
         return DecodedChunk(_missed(one, ()), ())
+    left = _left(speech, one, result)
     cut = window_segments(
         speech,
         DecodedWindow(
@@ -235,7 +236,7 @@ def _cut(
         ),
         options,
         duration=chunk.seconds,
-        to_the_end=True,
+        to_the_end=left is None,
         limit=chunk.seconds,
         add_words=one.add_words,
     )
@@ -243,18 +244,25 @@ def _cut(
         return DecodedChunk(_missed(one, ()), ())
     segments = cut.segments if one.voice is None else tuple(trimmed(each, one.voice) for each in cut.segments)
     rest, end = list[PendingChunk](), chunk.seconds
-    if cut.reached is not None and _LEAST_REST < cut.reached < end - _LEAST_REST:
-        end = cut.reached
-        left = chunk.between(end, chunk.seconds)
-        segments = words_until(segments, span_in_recording(chunk.pieces, 0.0, end)[1])
-        if _has_speech(left, one.voice):
-            rest.append(replace(one, chunk=left, generator=_another(one.generator), is_first=False))
+    if left is not None:
+        end = chunk.seconds - left.seconds
+        segments = words_until(segments, left.start)
+        rest.append(replace(one, chunk=left, generator=_another(one.generator), is_first=False))
     if one.is_second or one.voice is None:
         return DecodedChunk((*segments, *_missed(one, segments, end=end)), tuple(rest))
     for start, stop in in_pieces(chunk.pieces, _open_parts(one, segments, end=end)):
         again = replace(one, chunk=chunk.between(start, stop), generator=_another(one.generator))
         rest.append(replace(again, is_first=False, is_second=True))
     return DecodedChunk(segments, tuple(rest))
+
+
+def _left(speech: SpeechModel, one: PendingChunk, result: WindowResult) -> Chunk | None:
+    """Return the end of a chunk that its text did not reach; None where it did, or where nobody speaks."""
+    reached, seconds = reached_by(speech, result), one.chunk.seconds
+    if reached is None or not _LEAST_REST < reached < seconds - _LEAST_REST:
+        return None
+    left = one.chunk.between(reached, seconds)
+    return left if _has_speech(left, one.voice) else None
 
 
 def _is_certain(result: WindowResult, options: SpeechOptions) -> bool:

@@ -82,7 +82,10 @@ def chunks_of(recording: Recording, voice: Voice | None, *, longest: float, star
         end = (begin + len(held)) / rate
         spans, seek = next_spans(voice, seek, min(first + _MOST_SPAN, end), longest=longest, is_over=is_over)
         parts = [(one.start, held[round(one.start * rate) - begin : round(one.end * rate) - begin]) for one in spans]
-        yield Chunk.joined([(start, samples) for start, samples in parts if len(samples)], rate=rate)
+        if parts := [(start, samples) for start, samples in parts if len(samples)]:
+            yield Chunk.joined(parts, rate=rate)
+        if is_over and seek >= end - STEP_SECONDS / 2:  # the last step may reach beyond the recording
+            return
         drop = max(0, min(round(seek * rate) - begin, len(held)))
         held, begin = held[drop:], begin + drop
 

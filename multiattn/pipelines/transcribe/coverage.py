@@ -54,8 +54,7 @@ def _speech_in(voice: Voice, start: float, end: float) -> tuple[float, float] | 
     low, high = voice.first(start, end), voice.last(start, end)
     if low is None or high is None:
         return None
-    first, last = (round(max(0.0, time) / STEP_SECONDS) for time in (start, end))
-    if (voice.probabilities[first:last] >= _CERTAIN).sum() * STEP_SECONDS < _LEAST_SPEECH:
+    if (voice.between(start, end) >= _CERTAIN).sum() * STEP_SECONDS < _LEAST_SPEECH:
         return None
     return max(start, low - _LEAD), min(end, high + _LEAD)
 
@@ -104,8 +103,7 @@ def least_end(pieces: Sequence[Piece], voice: Voice | None) -> float:
         return 0.0
     left = _LEAST_END
     for piece in reversed(pieces):
-        first, last = round(piece.start / STEP_SECONDS), round(piece.end / STEP_SECONDS)
-        steps = np.cumsum((voice.probabilities[first:last] >= _CERTAIN)[::-1]) * STEP_SECONDS
+        steps = np.cumsum((voice.between(piece.start, piece.end) >= _CERTAIN)[::-1]) * STEP_SECONDS
         if len(steps) and steps[-1] >= left:
             return piece.at + max(0.0, piece.seconds - (1 + int(np.argmax(steps >= left))) * STEP_SECONDS)
         left -= float(steps[-1]) if len(steps) else 0.0

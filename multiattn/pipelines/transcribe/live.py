@@ -156,7 +156,7 @@ class LiveTranscriber:
         if self._is_finished:
             raise InputError("`feed` must not follow `finish`: begin another stream")
         settled, is_end = list[LiveWord](), False
-        for part in _checked(samples).split(max(1, round(self._at_once * self.rate))):
+        for part in torch.split(_checked(samples), max(1, round(self._at_once * self.rate))):
             self._taken += len(part)
             for sound in self._gate.feed(part):
                 self._add(sound.samples, sound.start)

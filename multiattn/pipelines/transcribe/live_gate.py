@@ -103,7 +103,7 @@ class SpeechGate:
         probabilities = self._voice.feed(samples).tolist()
         if not probabilities:
             return
-        ready = list(self._undecided[: len(probabilities) * self._size].split(self._size))
+        ready = self._undecided[: len(probabilities) * self._size].reshape(-1, self._size)
         self._undecided = self._undecided[len(probabilities) * self._size :].clone()
         passed = list[Tensor]()
         for step, probability in zip(ready, probabilities, strict=True):

@@ -74,7 +74,7 @@ def read_on(
     if not settled:
         logits = speech.next_token_logits(encoded.projected, [[tokens.start]])
         if language is None and tokens.languages:
-            [language] = speech.likeliest_languages(logits)
+            language = list(tokens.languages)[int(speech.languages_of(logits)[0].argmax())]
         if tokens.no_speech is not None:
             silence = float(logits.softmax(dim=-1)[0, tokens.no_speech])
     before = list(chain.from_iterable(one.tokens for one in settled))
@@ -181,15 +181,15 @@ def _timed(
         min_seconds=speech.frame_seconds,
     )
     timed, place = list[LiveWord](), chars  # where the text so far ends
-    for word in spoken:
-        if min(word.pieces) < at:  # a settled one, to which a sign may have been joined
+    for said in spoken:
+        if min(said.pieces) < at:  # a settled one, to which a sign may have been joined
             continue
-        first, end = max(reached, word.start + start), max(reached, word.end + start)
-        own = tuple(new[piece - at] for piece in word.pieces)
-        is_apart = word.start_char > place if timed else _is_apart(speech, before, new, language)
+        first, end = max(reached, said.start + start), max(reached, said.end + start)
+        own = tuple(new[piece - at] for piece in said.pieces)
+        is_apart = said.start_char > place if timed else _is_apart(speech, before, new, language)
         space = " " if is_apart else ""
-        timed.append(LiveWord(word._replace(start=round(first, 6), end=round(end, 6), pieces=()), own, space))
-        reached, place = end, word.end_char
+        timed.append(LiveWord(said._replace(start=round(first, 6), end=round(end, 6), pieces=()), own, space))
+        reached, place = end, said.end_char
     return tuple(timed)
 
 

@@ -94,6 +94,11 @@ class SpeechModel:
         ids = torch.tensor(list(self.tokens.languages.values()), device=logits.device)
         return logits[:, ids].log_softmax(dim=-1)
 
+    def likeliest_languages(self, logits: Float[Tensor, "b V"]) -> list[str]:
+        """Return the code of the most probable language of each window from the logits after the start token."""
+        codes = list(self.tokens.languages)
+        return [codes[i] for i in self.languages_of(logits).argmax(dim=-1).tolist()]
+
     @torch.inference_mode()
     def next_token_logits(self, projected: ProjectedContext, prompts: Sequence[Sequence[int]]) -> Float[Tensor, "b V"]:
         """Return the logits of the token after each window's prompt."""

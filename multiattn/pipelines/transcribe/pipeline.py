@@ -35,7 +35,7 @@ from .live_gate import voice_of
 from .model import SpeechModel
 from .options import SpeechOptions, TranscribeOptions, speech_options
 from .results import Transcript
-from .segments import Segment
+from .segments import UNCOVERED, Segment
 from .sequential import transcribe_in_order
 from .speakers import Attribution, GivenSpeakers, Speakers
 from .steering import suppressed_tokens
@@ -235,7 +235,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 several = list[Segment]()
                 for voice in choose_channels(recording, plan.channel).voices:
                     found = self._segments(voice.recording, self._timestamper(plan), plan)
-                    spoken = (segment for segment in found if not segment.is_dropped)
+                    spoken = (one for one in found if not one.is_dropped and UNCOVERED not in one.flags)
                     if voice.channel is None:
                         yield from spoken
                     several += [replace(segment, channel=voice.channel) for segment in spoken]

@@ -256,13 +256,12 @@ def cut_by_times(
             False,
         )
     pairs = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
-    is_open = is_time[-2:] != [False, True]
+    is_open, reached = is_time[-2:] != [False, True], reached_by(speech, result)
     if not pairs and not to_the_end:
         # one segment; as in Whisper it ends at its last time, unless that is 0, even if this is its first time
         last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one) or duration
         whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit), window=offset)
         return Cut((whole,), None, is_open)
-    reached = tokens.seconds(result.tokens[pairs[-1] - 1]) if is_open and pairs else None
     starts, stops = [0, *pairs], [*pairs]
     if to_the_end or not is_open:
         stops.append(count)
@@ -273,6 +272,15 @@ def cut_by_times(
         start, end = offset + min(start, limit), offset + min(end, limit)
         segments.append(_segment(speech, result, slice(first, stop), start=start, end=end, window=offset))
     return Cut(tuple(segments), reached, is_open)
+
+
+def reached_by(speech: SpeechModel, result: WindowResult) -> float | None:
+    """Return the end of a text's last complete segment, in seconds from the window's start; None if all was used."""
+    is_time = [speech.tokens.is_timestamp(token) for token in result.tokens]
+    if not is_time or not is_time[0] or is_time[-2:] == [False, True]:
+        return None
+    ends = [i - 1 for i in range(1, len(is_time)) if is_time[i - 1] and is_time[i]]
+    return speech.tokens.seconds(result.tokens[ends[-1]]) if ends else None
 
 
 def _segment(

@@ -73,9 +73,11 @@ class SpeakerTurns:
             speaker = self.speaker(word.start, word.end, before=before) if is_said else None
             words.append(word._replace(speaker=speaker))
             before = speaker or before
-        # the speaker of a part is the first that one of its words has
-        of_part = list(accumulate((word.speaker for word in words), lambda last, own: own or last))
-        of_part = [name or next((word.speaker for word in words if word.speaker), None) for name in of_part]
+        # a part's speaker is the first that one of its words has
+        first = next((word.speaker for word in words if word.speaker), None)
+        of_part = list[str | None]()
+        for word in words:
+            of_part.append(word.speaker or (of_part[-1] if of_part else first))
         counts = [len(list(group)) for _, group in groupby(of_part)]
         firsts = list(accumulate(counts, initial=0))
         if len(counts) == 1:

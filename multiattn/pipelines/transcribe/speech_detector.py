@@ -96,6 +96,7 @@ class SpeechProbabilities:
             held = torch.nn.functional.pad(held, (0, CHUNK - len(held) % CHUNK))
         ready = len(held) // CHUNK * CHUNK
         self._held = held[ready:].clone()
+        found: Tensor
         found, self._state = self._detector(held[:ready], self._state)
         return found
 

@@ -1,4 +1,4 @@
-"""Chunks of a recording, cut at its pauses, which a voice activity detector finds, or loudness alone.
+"""Voice activity from loudness alone: whether samples are silent, and chunks of a recording cut at its pauses.
 
 Notation: t samples, n frames of 10 ms.
 """
@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int64
+from jaxtyping import Bool, Float, Float32, Float64
 from torch import Tensor
 
 from ...inputs.audio import Recording
-from .voice import Voice
 
 SILENCE_DB = -70.0
 """Samples that stay below this level (dB; 0 is full scale) are silence, whatever a model writes for them."""
@@ -33,16 +32,13 @@ class Chunk(NamedTuple):
 
     samples: Float32[Tensor, " t"]
 
-    voice: Voice | None = None
-    """What the detector hears in the recording; None without a detector."""
-
 
 def is_silent(samples: Float[Tensor, " t"]) -> bool:
     """Tell whether samples contain nothing audible."""
     return not len(samples) or float(samples.abs().max()) < 10 ** (SILENCE_DB / 20)
 
 
-def cut_at_pauses(recording: Recording, *, longest: float, vad: bool = False, offset: float = 0.0) -> Iterator[Chunk]:
+def cut_at_pauses(recording: Recording, *, longest: float, offset: float = 0.0) -> Iterator[Chunk]:
     """Cut a recording into chunks, in order; what is in no chunk is silence or the middle of a long pause.
 
     A chunk ends before a pause of two seconds or more, or, where it would become too long, at the quietest moment of
@@ -51,33 +47,26 @@ def cut_at_pauses(recording: Recording, *, longest: float, vad: bool = False, of
     Args:
         recording: The recording.
         longest: Seconds that a chunk may have.
-        vad: Whether pauses are where a voice activity detector hears nobody; else, where it is quiet.
         offset: Where the recording begins, in seconds of the one that it is a part of, whose times the chunks have.
 
     Raises:
         InputError: The recording is damaged.
-        ModelError: The package silero-vad is not installed, and `vad` is True.
     """
     rate = recording.rate
     most = round(longest * rate)
-    voice = Voice(rate, start=offset) if vad else None
     blocks = recording.blocks(min(longest, 30.0))
     buffer, start, is_over = torch.zeros(0), 0, False  # samples, where they begin, whether the recording ends with them
     while True:
         while not is_over and len(buffer) <= most:
             block = next(blocks, None)
             is_over = block is None
-            if voice is not None:
-                voice.finish() if block is None else voice.add(block)
             buffer = buffer if block is None else torch.cat([buffer, block])
         if not len(buffer):
             return
         window = buffer[:most]
-        heard = None if voice is None else voice.heard(offset + (start + _starts(len(window), rate)) / rate)
-        cut = _next_cut(window.numpy(), rate, to_the_end=len(buffer) <= most, heard=heard)
-        first, end = (0, cut.end) if heard is None else _trimmed(heard, cut.end, rate)
-        if first < end and not is_silent(window[first:end]):
-            yield Chunk(offset + (start + first) / rate, window[first:end].clone(), voice)
+        cut = _next_cut(window.numpy(), rate, to_the_end=len(buffer) <= most)
+        if not is_silent(window[: cut.end]):
+            yield Chunk(offset + start / rate, window[: cut.end].clone())
         buffer, start = buffer[cut.resume :], start + cut.resume
 
 
@@ -88,17 +77,16 @@ class _Cut(NamedTuple):
     resume: int  # where the search for the next chunk begins; above 0
 
 
-def _next_cut(samples: np.ndarray, rate: int, *, to_the_end: bool, heard: Bool[np.ndarray, " n"] | None) -> _Cut:
+def _next_cut(samples: np.ndarray, rate: int, *, to_the_end: bool) -> _Cut:
     """Find the next chunk.
 
     Args:
         samples: (t,) from the last cut on; as many as a chunk may have, or fewer at the end of the recording.
         rate: Sampling rate in Hz.
         to_the_end: Whether the recording ends with these samples.
-        heard: Whether somebody speaks in each frame; None without a detector.
     """
     energy = _energy(samples, rate)
-    is_pause = _pauses(energy) if heard is None else ~heard
+    is_pause = _pauses(energy)
     bounds = np.flatnonzero(np.diff(is_pause, prepend=False, append=False)).reshape(-1, 2)
     for first, last in bounds.tolist():
         if last - first < _LONG:
@@ -110,8 +98,6 @@ def _next_cut(samples: np.ndarray, rate: int, *, to_the_end: bool, heard: Bool[n
     if to_the_end:
         return _Cut(len(samples), len(samples))
     together = np.convolve(energy, np.ones(_QUIET), mode="same")
-    if heard is not None:  # the quietest moment of those with the least speech around them
-        together += (together.max() + 1.0) * np.round(np.convolve(heard, np.ones(_QUIET), mode="same"))
     half = len(energy) // 2
     later = together[half : len(energy) - _QUIET // 2]
     quietest = half + len(later) - 1 - int(later[::-1].argmin()) if len(later) else len(energy) - 1
@@ -119,24 +105,11 @@ def _next_cut(samples: np.ndarray, rate: int, *, to_the_end: bool, heard: Bool[n
     return _Cut(cut, cut)
 
 
-def _trimmed(heard: Bool[np.ndarray, " n"], end: int, rate: int) -> tuple[int, int]:
-    """Return where a chunk that ends with the sample `end` begins and ends with speech; twice 0 where it has none."""
-    [frames] = np.nonzero(heard[: -(-end * _FRAMES // rate)])
-    if not len(frames):
-        return 0, 0
-    return _sample(max(0, int(frames[0]) - _MARGIN), rate), min(end, _sample(int(frames[-1]) + 1 + _MARGIN, rate))
-
-
 def _energy(samples: np.ndarray, rate: int) -> Float64[np.ndarray, " n"]:
     """Return the mean square of the samples (t,) of each frame."""
-    starts = _starts(len(samples), rate)
+    starts = np.arange(0, -(-len(samples) * _FRAMES // rate)) * rate // _FRAMES
     sizes = np.diff(starts, append=len(samples))
     return np.asarray(np.add.reduceat(samples.astype(np.float64) ** 2, starts) / sizes)
-
-
-def _starts(count: int, rate: int) -> Int64[np.ndarray, " n"]:
-    """Return the index of the first sample of each frame of `count` samples."""
-    return np.arange(0, -(-count * _FRAMES // rate)) * rate // _FRAMES
 
 
 def _pauses(energy: Float64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:

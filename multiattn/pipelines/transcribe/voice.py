@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 from torch import Tensor
 
 from .speech_detector import STEP_SECONDS, SpeechProbabilities
@@ -71,10 +71,6 @@ class Voice:
     def seconds(self, start: float, end: float) -> float:
         """Return the expected seconds of speech from `start` to `end`, in seconds."""
         return float(self.between(start, end).sum()) * STEP_SECONDS
-
-    def heard(self, times: np.ndarray) -> Bool[np.ndarray, " m"]:
-        """Return whether somebody speaks at each of these times (m,) in seconds; after the last step, nobody does."""
-        return np.asarray(self.at(times) >= HEARD)
 
     def at(self, times: np.ndarray) -> Float32[np.ndarray, " m"]:
         """Return the probability at each of these times (m,) in seconds; 0 before the first step and after the last."""
