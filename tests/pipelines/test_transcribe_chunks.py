@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from multiattn.alignment import SpokenWord
 from multiattn.inputs import Recording
 from multiattn.pipelines.transcribe.chunks import chunks_of
-from multiattn.pipelines.transcribe.coverage import least_end, missed, trimmed, uncovered_speech
+from multiattn.pipelines.transcribe.coverage import in_sequence, least_end, missed, trimmed, uncovered_speech
 from multiattn.pipelines.transcribe.pieces import Chunk, Piece, span_in_recording, with_pauses, word_in_recording
 from multiattn.pipelines.transcribe.reach import ReachSpeech
 from multiattn.pipelines.transcribe.rounds import Rounds
@@ -159,11 +160,20 @@ def test_results_are_in_order_whatever_comes_again(size: int) -> None:
         for owner, number in batch:
             yield [(owner, number)], [(owner, number - less) for less in (2, 3) if number > less]
 
-    rounds = Rounds[int, tuple[int, int], tuple[int, int]](size, process, place=lambda part: part[1])
+    rounds = Rounds[int, tuple[int, int], tuple[int, int]](size, process, arrange=sorted)
     found = [one for i in range(11) for one in rounds.add(i, (i, i % 5 + 1))] + list(rounds.finish())
     assert [owner for owner, _ in found] == list(range(11))
     for owner, parts in found:
-        alone = Rounds[int, tuple[int, int], tuple[int, int]](1, process, place=lambda part: part[1])
+        alone = Rounds[int, tuple[int, int], tuple[int, int]](1, process, arrange=sorted)
         [(_, expected)] = [*alone.add(owner, (owner, owner % 5 + 1)), *alone.finish()]
         assert parts == expected == sorted(parts)
     assert max(batches) <= size
+
+
+def test_words_follow_each_other_after_a_second_decode() -> None:
+    def timed(start: float, end: float) -> Segment:
+        return said(start, end, words=(SpokenWord("words", start, end, 0.5, 0, 5, (0,)),))
+
+    found = in_sequence([timed(1.0, 5.0), timed(6.0, 7.0), timed(4.5, 6.5)])
+    assert [(one.start, one.end) for one in found] == [(1.0, 5.0), (5.0, 6.5), (6.5, 7.0)]
+    assert [one.words[0].start for one in found] == [1.0, 5.0, 6.5]

@@ -14,7 +14,7 @@ import torch
 
 from ...inputs.audio import Recording
 from .chunks import chunks_of
-from .coverage import in_pieces, least_end, missed, trimmed, uncovered_speech
+from .coverage import in_pieces, in_sequence, least_end, missed, trimmed, uncovered_speech
 from .decode import decode_windows
 from .encode import encode_chunks
 from .language import language_of
@@ -188,9 +188,7 @@ def transcribe_again(
 
 def chunk_rounds(speech: SpeechModel, options: SpeechOptions, *, batch_size: int) -> Rounds[Any, PendingChunk, Segment]:
     """Return a queue that transcribes chunks in batches, and again what is left of them."""
-    return Rounds(
-        batch_size, lambda batch: transcribe_chunks(speech, batch, options), place=lambda segment: segment.start
-    )
+    return Rounds(batch_size, lambda batch: transcribe_chunks(speech, batch, options), arrange=in_sequence)
 
 
 def _transcribe(speech: SpeechModel, batch: Sequence[PendingChunk], options: SpeechOptions) -> Iterator[DecodedChunk]:

@@ -78,6 +78,20 @@ def trimmed(segment: Segment, voice: Voice) -> Segment:
     return replace(segment, start=start, end=end) if start < end else segment
 
 
+def in_sequence(segments: Iterable[Segment]) -> list[Segment]:
+    """Return segments in order, with words that begin after those before them end."""
+    found, reached = list[Segment](), 0.0
+    for one in sorted(segments, key=lambda segment: segment.start):
+        if one.words and one.words[0].start < reached:
+            words = tuple(
+                word._replace(start=max(word.start, reached), end=max(word.end, reached)) for word in one.words
+            )
+            one = replace(one, words=words, start=words[0].start, end=words[-1].end)
+        reached = max(reached, one.words[-1].end) if one.words else reached
+        found.append(one)
+    return found
+
+
 def missed(start: float, end: float) -> Segment:
     """Return the mark for speech without text: a segment that has none."""
     return Segment(start, end, "", (), (), 0.0, 0.0, None, 0.0, flags=(UNCOVERED,))

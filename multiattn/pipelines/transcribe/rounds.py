@@ -30,11 +30,11 @@ class Rounds(Generic[Owner, Item, Part]):
     Args:
         size: Items of a batch.
         process: Processes a batch. What is left of an item must end at some time.
-        place: The place of a part among the parts of one item, by which they are sorted.
+        arrange: Puts all parts of one item in order.
     """
 
-    def __init__(self, size: int, process: Process[Item, Part], *, place: Callable[[Part], float]) -> None:
-        self._size, self._process, self._place = size, process, place
+    def __init__(self, size: int, process: Process[Item, Part], *, arrange: Callable[[list[Part]], list[Part]]) -> None:
+        self._size, self._process, self._arrange = size, process, arrange
         self._queue: deque[tuple[_Entry[Owner, Part], Item]] = deque()
         self._entries: deque[_Entry[Owner, Part]] = deque()
 
@@ -60,5 +60,5 @@ class Rounds(Generic[Owner, Item, Part]):
             left += [(entry, item) for item in rest]
             while self._entries and not self._entries[0].pending:
                 done = self._entries.popleft()
-                yield done.owner, sorted(done.parts, key=self._place)
+                yield done.owner, self._arrange(done.parts)
         self._queue.extendleft(reversed(left))

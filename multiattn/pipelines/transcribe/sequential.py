@@ -19,7 +19,7 @@ from torch import Tensor
 from ...errors import ModelError
 from ...inputs import AudioPreprocessing, Recording
 from .chunked import transcribe_again
-from .coverage import trimmed, uncovered_speech
+from .coverage import in_sequence, trimmed, uncovered_speech
 from .decode import decode_windows
 from .language import language_of
 from .model import SpeechModel
@@ -165,7 +165,7 @@ def _completed(
         if len(samples) >= speech.stride * speech.preprocessing.hop:
             chunk = Chunk.whole(samples, start=part[0], rate=source.recording.rate)
             found += transcribe_again(speech, chunk, options, voice=voice, add_words=add_words)
-    return sorted(found, key=lambda segment: segment.start)
+    return in_sequence(found)
 
 
 class _Features(NamedTuple):
