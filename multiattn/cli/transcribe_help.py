@@ -88,7 +88,8 @@ text repeats itself), stalled (the model's attention did not move on), backwards
 there), empty (the recording has no samples at all), uncovered (somebody speaks
 where no text came of it: "uncovered" has start and end). dropped lists the
 segments that were left out: nobody speaks there, or they have a flag and the
-model says itself that there is no speech. A remark says so if the language is uncertain.
+model says itself that there is no speech. A remark says so if the language is
+uncertain.
 
 {RECORDS.format("file, text, duration, language, flags, segments, words")}
 

@@ -145,7 +145,7 @@ def load(
     place = find_device(device)  # before the weights: a device that does not exist should not cost a download
     check_precision(precision, place)
     bundle = load_bundle(name, revision=revision)
-    pipeline: Pipeline[nn.Module] = load_part(task_spec(task or bundle.task).pipeline)(
-        bundle, device=place, precision=precision
-    )
+    # the pipeline of a task of the user's own need not know of precisions
+    options = {} if precision == "fp32" else {"precision": precision}
+    pipeline: Pipeline[nn.Module] = load_part(task_spec(task or bundle.task).pipeline)(bundle, device=place, **options)
     return pipeline

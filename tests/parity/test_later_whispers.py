@@ -110,5 +110,5 @@ def test_logits_and_tokens_are_theirs_in_every_layout(name: str, vocabulary: Pat
 def test_one_is_transcribed_with_words(vocabulary: Path, tmp_path: Path) -> None:
     transcribe = multiattn.load(as_ctranslate2(their_model(2), tmp_path / "ct2", vocabulary))
     sound = torch.randn(16_000 * 3, generator=torch.Generator().manual_seed(5)) * 0.1
-    result = transcribe(sound, rate=16_000, words=True, language="yue", temperatures=(0.0,), max_tokens=5)
+    result = transcribe(sound, rate=16_000, words=True, language="yue", temperatures=(0.0,), max_tokens=5, vad="off")
     assert result.duration == 3.0 and result.language == "yue"

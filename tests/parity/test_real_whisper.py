@@ -30,7 +30,7 @@ def test_the_text_is_theirs_greedy_and_with_beams(directory: Path, tmp_path: Pat
     samples = torch.from_numpy(whisper.load_audio(str(RECORDING)))
     for beams in (None, 5):
         wanted = theirs.transcribe(samples.numpy(), beam_size=beams, temperature=0.0, fp16=False)
-        found = ours(RECORDING, num_beams=beams or 1)
+        found = ours(RECORDING, num_beams=beams or 1, vad="off", keep_flagged=True)
         assert found.text.strip() == wanted["text"].strip() == TEXT
         assert [(one.start, one.end) for one in found.segments] == [
             (pytest.approx(one["start"], abs=0.021), pytest.approx(one["end"], abs=0.021)) for one in wanted["segments"]

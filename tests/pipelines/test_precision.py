@@ -27,7 +27,7 @@ from tests.fixtures import (
     tiny_whisper_bundle,
 )
 
-QUICK = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 7}
+QUICK = {"temperatures": [0.0], "num_beams": 1, "max_tokens": 7, "vad": "off"}
 SOUND = (0.1 * np.random.default_rng(0).standard_normal(16_000)).astype(np.float32)
 needs_int8 = pytest.mark.skipif(Kernels.find() is None, reason="torch has no int8 kernels on this machine")
 

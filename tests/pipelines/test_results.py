@@ -43,7 +43,7 @@ TRANSCRIPT = Transcript(
 
 SRT = """\
 1
-00:00:00,300 --> 00:00:01,250
+00:00:00,300 --> 00:00:01,300
 three one
 
 2
@@ -54,7 +54,7 @@ four, one
 VTT = """\
 WEBVTT
 
-00:00:00.300 --> 00:00:01.250
+00:00:00.300 --> 00:00:01.300
 three <00:00:00.950>one
 
 00:00:01.500 --> 00:00:02.700
@@ -122,6 +122,7 @@ JSON = """\
       "score": 0.75
     }
   ],
+  "dropped": [],
   "flags": [
     "stalled"
   ]
@@ -217,7 +218,7 @@ WORD = WrittenWord("a dog", 0, 5, 0.5, 1.25, False)
         (TRANSCRIPT, json.dumps(json.loads(JSON))),
         (
             Transcript(None, (), 0.5),
-            '{"file": null, "text": "", "duration": 0.5, "segments": [], "words": [], "flags": []}',
+            '{"file": null, "text": "", "duration": 0.5, "segments": [], "words": [], "dropped": [], "flags": []}',
         ),
     ],
 )
