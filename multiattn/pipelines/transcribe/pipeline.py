@@ -4,7 +4,7 @@ The package's docstring lists the modules that a recording passes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Unpack, overload
@@ -13,37 +13,29 @@ import torch
 
 from ...alignment.teacher_forcing import check_heads
 from ...checks import require
-from ...errors import ModelError
 from ...generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ...inputs import AudioSource, Recording, SpeechTokens
-from ...inputs.audio_channels import check_channel, choose_channels
+from ...inputs.audio_channels import choose_channels
 from ...inputs.streams import NamedStream
 from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
 from ..base import Pipeline, chosen_methods, one_or_all, the_only, tokenizer_of
-from ..options import check_options
 from ..precision import Precision
 from ..results import Failure
 from .align_job import AlignmentJob
 from .align_results import AlignedTranscript
-from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .job import TranscriptionJob, file_of, one_by_one, several_at_once
-from .language import language_of
 from .live import LiveRules, LiveTranscriber
 from .live_gate import voice_of
 from .model import SpeechModel
-from .options import SpeechOptions, TranscribeOptions, speech_options
+from .options import TranscribeOptions
+from .plan import Plan
 from .results import Transcript
 from .segments import UNCOVERED, Segment
-from .sequential import transcribe_in_order
 from .speakers import Attribution, GivenSpeakers, Speakers
-from .steering import suppressed_tokens
-from .word_timestamps import WordTimestamper
 
 OnSegment = Callable[[Segment], None]
-
-_BATCH = 8  # chunks decoded at once by default
 
 
 class TranscribePipeline(Pipeline[SpeechRecognizer]):
@@ -198,7 +190,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 yield TranscriptionJob(
                     file_of(source),
                     partial(self._open, source, rate, strict),
-                    self._timestamper(plan),
+                    plan.timestamper(),
                     on_segment=on_segment,
                     with_maps=bool(plan.methods),
                     channel=plan.channel,
@@ -208,10 +200,10 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 )
 
         if plan.in_order:
-            return one_by_one(jobs(), partial(self._segments, plan=plan))
+            return one_by_one(jobs(), plan.segments)
         return several_at_once(
             jobs(),
-            partial(self._chunks, plan=plan),
+            plan.chunks,
             speech=self._speech,
             options=plan.options,
             batch_size=plan.batch_size,
@@ -234,7 +226,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             with self._open(source, rate, strict) as recording:
                 several = list[Segment]()
                 for voice in choose_channels(recording, plan.channel).voices:
-                    found = self._segments(voice.recording, self._timestamper(plan), plan)
+                    found = plan.segments(voice.recording, plan.timestamper())
                     spoken = (one for one in found if not one.is_dropped and UNCOVERED not in one.flags)
                     if voice.channel is None:
                         yield from spoken
@@ -307,7 +299,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         job = AlignmentJob(
             self._speech,
             partial(self._open, rate=rate, strict=strict),
-            partial(self._segments, plan=plan),
+            plan.segments,
             language=plan.options.language,
             methods=chosen_methods(maps, SPEECH_METHODS),
             channel=plan.channel,
@@ -333,78 +325,14 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
 
     def _plan(
         self, words: bool, maps: str | Sequence[str] | None, batch_size: int | None, options: TranscribeOptions
-    ) -> "_Plan":
-        methods = chosen_methods(maps, SPEECH_METHODS)
-        require(batch_size is None or batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        check_options(options, TranscribeOptions)
-        if (suppress := options.get("suppress")) is not None:
-            never = suppressed_tokens(
-                suppress,
-                self._speech.tokenizer,
-                self._speech.tokens,
-                vocab_size=self._speech.model.config.decoder.vocab_size,
-            )
-            options = TranscribeOptions(**{**options, "suppress": never})
-        decoding = speech_options(
-            options,
-            self.bundle.decoding,
-            tokens=self._speech.tokens,
-            max_length=self._speech.model.config.decoder.max_length,
-            has_ctc=self._speech.model.ctc_head is not None,
-            source=self.bundle.source,
-        )
-        channel = check_channel("auto" if options.get("channel") is None else options["channel"] or "")
-        if channel == "each" and methods:
-            raise ModelError("`maps` must be of one channel, but `channel` is 'each' instead: name one")
-        in_order = decoding.timestamps and (batch_size or 1) == 1
-        return _Plan(
-            decoding,
-            words=words or bool(methods),
-            methods=methods,
-            in_order=in_order,
-            batch_size=batch_size or _BATCH,
-            seed=options.get("seed") or 0,
-            channel=channel,
-        )
+    ) -> Plan:
+        return Plan.of(self._speech, self.bundle, options, words=words, maps=maps, batch_size=batch_size)
 
     def _open(self, source: AudioSource, rate: int | None, strict: bool) -> Recording:
         is_file = isinstance(source, str | Path | bytes | NamedStream)
         source_rate = None if is_file else rate
         return Recording.open(source, rate=self.bundle.sound.sample_rate, source_rate=source_rate, strict=strict)
 
-    def _timestamper(self, plan: "_Plan") -> WordTimestamper:
-        return WordTimestamper(self._speech, words=plan.words, methods=plan.methods)
-
-    def _generator(self, plan: "_Plan") -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(plan.seed)
-
-    def _segments(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[Segment]:
-        transcribe = transcribe_in_order if plan.in_order else partial(transcribe_chunked, batch_size=plan.batch_size)
-        options = self._with_language(recording, timestamper, plan)
-        return transcribe(self._speech, recording, options, generator=self._generator(plan), add_words=timestamper)
-
-    def _chunks(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> Iterator[PendingChunk]:
-        options = self._with_language(recording, timestamper, plan)
-        return pending_chunks(self._speech, recording, options, generator=self._generator(plan), add_words=timestamper)
-
-    def _with_language(self, recording: Recording, timestamper: WordTimestamper, plan: "_Plan") -> SpeechOptions:
-        """Return the options with the language of a recording, which its timestamper is told, too."""
-        timestamper.language = language_of(self._speech, recording, plan.options)
-        return replace(plan.options, language=timestamper.language.code)
-
 
 def _given(speakers: Speakers | GivenSpeakers) -> GivenSpeakers:
     return speakers if isinstance(speakers, GivenSpeakers) else GivenSpeakers(speakers)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What a call asks for, checked."""
-
-    options: SpeechOptions
-    words: bool
-    methods: tuple[str, ...]
-    in_order: bool
-    batch_size: int
-    seed: int
-    channel: str | int
