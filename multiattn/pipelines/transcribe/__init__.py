@@ -2,10 +2,11 @@
 
 The way of one recording through the modules, in this order:
 
-1. `pipeline`: the inputs and `options` are checked, and a `job` is made for each recording.
+1. `pipeline`: the inputs and `options` are checked (`plan`), and a `job` is made for each recording.
 2. `sequential`: windows in order, each beginning where the last one ended (models that write times); or `chunked`:
-   chunks cut at pauses, decoded in batches (all models). Where somebody speaks says `voice`, from the probabilities of
-   `speech_detector`, or loudness (`vad`); `language` is decided there.
+   `chunks` of speech, decoded in batches (all models), and again where a text did not reach (`rounds`, `coverage`).
+   `voice` tells where somebody speaks, by the probabilities of `speech_detector`, or loudness does (`vad`); `language`
+   is decided there.
 3. `model`: features of a window -> encoder -> what the decoder attends to.
 4. `decode`: the text of a window by search, and by sampling where it fails the thresholds.
 5. `segments`: the text is cut into segments at the times in it; `dropped` says which are no part of the transcript.
