@@ -37,6 +37,9 @@ SPEECH: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 Engine = Callable[[np.ndarray], str]
 
 
+ENGINES = ("ours", "off", "openai", "faster", "faster+vad")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
@@ -44,11 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data")
     parser.add_argument("--split", default="validation")
     parser.add_argument("--kinds", default="sounds,between,clean,quiet,distant,whispered")
-    parser.add_argument("--engines", default="ours,off,openai,faster,faster+vad")
+    parser.add_argument("--engines", default=",".join(ENGINES), help="(default: %(default)s)")
     parser.add_argument("--count", type=int, default=50, help="recordings of speech")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--beams", type=int, default=1)
     args = parser.parse_args(arguments)
+    if unknown := set(args.engines.split(",")) - set(ENGINES):
+        parser.error(f"--engines: there is no {', '.join(sorted(unknown))}, but {', '.join(ENGINES)}")
     torch.set_num_threads(1)
     chosen = engines(args.model, args.openai, beams=args.beams, names=args.engines.split(","))
     speech = (
