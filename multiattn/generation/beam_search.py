@@ -90,6 +90,7 @@ class BeamSearch:
         continued = choose(beams, item, candidates, length=length)
         if continued:  # as many rows as beams
             continued += [continued[0]._replace(total=-math.inf)] * (self._options.num_beams - len(continued))
+            continued = _in_place(continued)
             self._beams[index] = [_extended(beams[one.beam], one) for one in continued]
         return continued
 
@@ -154,3 +155,13 @@ class BeamSearch:
 
 def _extended(beam: _Beam, by: _Candidate) -> _Beam:
     return _Beam((*beam.tokens, by.token), (*beam.log_probs, by.log_prob), by.total)
+
+
+def _in_place(continued: list[_Candidate]) -> list[_Candidate]:
+    """Order the candidates so that most continue in the row of their beam, whose keys and values then stay there."""
+    rows: dict[int, _Candidate] = {}
+    moved = []
+    for one in continued:
+        if rows.setdefault(one.beam, one) is not one:
+            moved.append(one)
+    return [rows[row] if row in rows else moved.pop(0) for row in range(len(continued))]
