@@ -189,7 +189,7 @@ def likeliest(scores: Float[Tensor, "r V"], count: int) -> tuple[Float[Tensor, "
         found = scores.topk(count, dim=1)
         return found.values, found.indices
     # a group is every so-manieth token, so that the maximum goes along the memory; the last few are in no group
-    peaks = scores[:, : groups * _GROUP].unflatten(1, (_GROUP, groups)).amax(dim=1)  # (r, groups)
+    peaks = scores[:, : groups * _GROUP].view(-1, _GROUP, groups).amax(dim=1)  # (r, groups)
     chosen = peaks.topk(count, dim=1).indices
     tokens = (chosen[:, None] + groups * torch.arange(_GROUP)[:, None]).flatten(1)  # (r, _GROUP c)
     rest = torch.arange(groups * _GROUP, scores.shape[1]).expand(len(scores), -1)
