@@ -191,6 +191,24 @@ class DecoderCache:
         if items is not None:
             self.context = self.context.part(items)
         _check_rows(len(rows), len(self.context))
+        if not self._copied_in_place(rows):
+            self._copy_all(rows)
+        if self._attention_mask is not None:
+            self._attention_mask = self._attention_mask[rows]
+
+    def _copied_in_place(self, rows: Tensor) -> bool:
+        """Copy the rows that change, if none of them is also continued by another; else copy nothing."""
+        if rows.device.type != "cpu" or len(rows) != self.rows:
+            return False
+        moved = {new: old for new, old in enumerate(rows.tolist()) if new != old}
+        if not moved.keys().isdisjoint(moved.values()):
+            return False
+        filled = self._memory[..., : self.length, :]
+        for new, old in moved.items():
+            filled[:, :, new] = filled[:, :, old]
+        return True
+
+    def _copy_all(self, rows: Tensor) -> None:
         old = self._memory
         if len(rows) > self.rows:
             layers, two, _, heads, capacity, width = old.shape
@@ -199,8 +217,6 @@ class DecoderCache:
             self._memory = old[:, :, : len(rows)]
         for layer, of_layer in zip(self._memory, old, strict=True):  # one at a time: a copy of all is a peak of memory
             layer[..., : self.length, :] = of_layer[..., : self.length, :].index_select(1, rows)
-        if self._attention_mask is not None:
-            self._attention_mask = self._attention_mask[rows]
 
 
 def _indices(runs: tuple[slice, ...], device: torch.device) -> Int64[Tensor, " chosen"]:

@@ -7,11 +7,18 @@ Source: `GenerationMixin._beam_search` of transformers 5, which finds the same t
 import math
 from typing import NamedTuple
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from .config import Generated, GenerationConfig, normalized
 from .search import ProcessLogits, Step, StoppingCriteria, best_first, check_numbers, generated
+
+_GROUP = 16
+"""Scores of which the largest is found first; of large vocabularies on a CPU, whose `topk` is slow."""
+
+_LARGE = 2**13
+"""Tokens of a vocabulary from which on that is faster."""
 
 
 class _Beam(NamedTuple):
@@ -52,13 +59,18 @@ class BeamSearch:
         own = logits.log_softmax(dim=-1)
         scores = process(own)
         totals = scores.new_tensor([[beam.total for beam in beams] for beams in self._beams])  # (b, w)
-        items, vocab_size = len(totals), logits.shape[-1]
-        all_totals = (scores.view(items, -1, vocab_size) + totals[..., None]).flatten(1)  # (b, w V)
+        items, width = totals.shape
+        vocab_size = logits.shape[-1]
+        of_row, tokens_of_row = likeliest(scores, min(self._keep, vocab_size))  # (r, c): what else is in none's best
+        all_totals = (of_row.view(items, width, -1) + totals[..., None]).flatten(1)  # (b, w c)
         best = all_totals.topk(min(self._keep, all_totals.shape[1]), dim=1)
-        own_best = own.view(items, -1).gather(1, best.indices)
+        positions = (
+            tokens_of_row.view(items, width, -1) + vocab_size * torch.arange(width, device=scores.device)[:, None]
+        )
+        positions = positions.flatten(1).gather(1, best.indices)
+        own_best = own.view(items, -1).gather(1, positions)
         # waits for the device
-        found = zip(best.values.tolist(), best.indices.tolist(), own_best.tolist(), strict=True)
-        width = len(self._beams[0])
+        found = zip(best.values.tolist(), positions.tolist(), own_best.tolist(), strict=True)
         stay, tokens, rows = [], [], []
         for index, (values, indices, log_probs) in enumerate(found):
             check_numbers(values)
@@ -90,6 +102,7 @@ class BeamSearch:
         continued = choose(beams, item, candidates, length=length)
         if continued:  # as many rows as beams
             continued += [continued[0]._replace(total=-math.inf)] * (self._options.num_beams - len(continued))
+            continued = _in_place(continued)
             self._beams[index] = [_extended(beams[one.beam], one) for one in continued]
         return continued
 
@@ -154,3 +167,32 @@ class BeamSearch:
 
 def _extended(beam: _Beam, by: _Candidate) -> _Beam:
     return _Beam((*beam.tokens, by.token), (*beam.log_probs, by.log_prob), by.total)
+
+
+def _in_place(continued: list[_Candidate]) -> list[_Candidate]:
+    """Order the candidates so that most continue in the row of their beam, whose keys and values then stay there."""
+    rows = dict[int, _Candidate]()
+    moved = []
+    for one in continued:
+        if rows.setdefault(one.beam, one) is not one:
+            moved.append(one)
+    return [rows[row] if row in rows else moved.pop(0) for row in range(len(continued))]
+
+
+def likeliest(scores: Float[Tensor, "r V"], count: int) -> tuple[Float[Tensor, "r c"], Int64[Tensor, "r c"]]:
+    """Return the largest scores of each row, in order, and their tokens.
+
+    The largest are in those groups whose largest are the largest.
+    """
+    groups = scores.shape[1] // _GROUP
+    if scores.device.type != "cpu" or scores.shape[1] < _LARGE or groups < count:
+        found = scores.topk(count, dim=1)
+        return found.values, found.indices
+    # a group is every so-manieth token, so that the maximum goes along the memory; the last few are in no group
+    peaks = scores[:, : groups * _GROUP].view(-1, _GROUP, groups).amax(dim=1)  # (r, groups)
+    chosen = peaks.topk(count, dim=1).indices
+    tokens = (chosen[:, None] + groups * torch.arange(_GROUP)[:, None]).flatten(1)  # (r, _GROUP c)
+    rest = torch.arange(groups * _GROUP, scores.shape[1]).expand(len(scores), -1)
+    tokens = torch.cat([tokens, rest], dim=1)
+    found = scores.gather(1, tokens).topk(count, dim=1)
+    return found.values, tokens.gather(1, found.indices)

@@ -125,3 +125,19 @@ def test_attention_step_by_step_is_attention_at_once():
             for start, end in ((0, 2), (2, 3), (3, 6), (6, 7))
         ]
     torch.testing.assert_close(torch.cat(parts, dim=1), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3], [0, 0, 2, 2], [1, 0, 2, 3], [3, 1, 1, 0], [2, 2, 2, 2]])
+def test_rows_are_what_was_selected_whether_copied_in_place_or_not(rows: list[int]) -> None:
+    """Rows that stay, are overwritten, change places, or are read and overwritten at once."""
+    memory = torch.randn(4, 2, 3, 5, generator=torch.Generator().manual_seed(0))
+    context = ProjectedContext((KeysValues(torch.zeros(1, 2, 6, 5), torch.zeros(1, 2, 6, 5)),))
+    cache = DecoderCache(context, rows=4, capacity=4)
+    cache.advance(3, None)
+    cache.layer(0).append(memory, -memory)
+    cache.select(torch.tensor(rows))
+    cache.advance(1, None)
+    more = torch.ones(4, 2, 1, 5)
+    found = cache.layer(0).append(more, more)
+    assert torch.equal(found.keys[:, :, :3], memory[rows])
+    assert torch.equal(found.values[:, :, :3], -memory[rows])

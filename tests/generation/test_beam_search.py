@@ -1,7 +1,10 @@
+import math
+
 import pytest
 import torch
 
 from multiattn.generation import GenerationConfig, generate
+from multiattn.generation.beam_search import likeliest
 from tests.generation.toy import END, Toy, V, enumerated, logits_of, named
 
 NAMES = (0.1, 0.2, 0.3, 0.4, 0.5)
@@ -104,3 +107,22 @@ def test_texts_may_all_end_at_once() -> None:
     [texts] = generate(Toy(), named(0.1), [[1]], options, stop_when=lambda item, text: len(text) == 2)
     assert [len(text.tokens) for text in texts] == [2, 2, 2]
     assert all(text.finished and len(text.log_probs) == 2 for text in texts)
+
+
+@pytest.mark.parametrize("vocab_size", [40, 8192, 8201, 51865])
+def test_likeliest_finds_what_topk_finds_in_any_vocabulary(vocab_size: int) -> None:
+    """With and without tokens that are in no group; the last token and forbidden ones are found and sorted as any."""
+    scores = torch.randn(3, vocab_size, generator=torch.Generator().manual_seed(vocab_size))
+    scores[0, -1], scores[1, : vocab_size // 2] = 9.0, -math.inf
+    values, tokens = likeliest(scores, 10)
+    expected = scores.topk(10, dim=1)
+    assert torch.equal(values, expected.values)
+    assert torch.equal(tokens, expected.indices)
+
+
+def test_likeliest_does_not_lose_a_nan() -> None:
+    """The search refuses NaN, so it must see it."""
+    scores = torch.zeros(1, 8192)
+    scores[0, 5000] = math.nan
+    values, _ = likeliest(scores, 4)
+    assert values.isnan().any()
