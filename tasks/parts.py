@@ -7,6 +7,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from torch import nn
@@ -58,6 +59,28 @@ class EncoderPace:
             must=f"0 where `{name}.lr_share` is 0, which freezes the encoder for good",
             value=epoch,
         )
+
+
+def freeze(model: nn.Module, names: Sequence[str]) -> None:
+    """Let weights keep their values.
+
+    Args:
+        model: Has the weights.
+        names: Of parts of it or of single weights, as `state_dict` has them, with `*` for any.
+
+    Raises:
+        ModelError: There is nothing of a name.
+    """
+    for name in names:
+        found = [q for key, q in model.named_parameters() if fnmatch(key, name) or fnmatch(key, f"{name}.*")]
+        if not found:
+            parts = ", ".join(part for part, _ in model.named_children())
+            raise ModelError(
+                f"`frozen` must name parts of the model, but has {name!r} instead, of which there is none. Begin with "
+                f"one of {parts}."
+            )
+        for parameter in found:
+            parameter.requires_grad_(False)
 
 
 def check_trainable(preprocessing: ImagePreprocessing, *, source: str) -> None:

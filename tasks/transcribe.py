@@ -18,7 +18,7 @@ from .loading.speech_batches import SpeechBatch
 from .losses import SpeechLosses, SpeechOutput, TranscribeLoss, shift_targets
 from .metrics import score_transcripts
 from .optim import Optimization
-from .parts import AudioEncoder
+from .parts import AudioEncoder, freeze
 from .spec_augment import SpecAugment, spec_augment
 from .text_task import WritingTask
 from .transcribe_model import SpeechStart, Vocabulary, encoded, teacher_forced
@@ -39,6 +39,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         decoder: dict[str, Any] | None = None,
         pretrained: str | None = None,
         vocabulary: Vocabulary = "own",
+        frozen: list[str] | None = None,
         ctc_weight: float = 0.0,
         label_smoothing: float = 0.0,
         spec_augment: SpecAugment | None = None,
@@ -59,6 +60,9 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
                 `multiattn` loads, Whisper's among them.
             vocabulary: With `pretrained`: `own` keeps the model's vocabulary, `new` learns one from the data, and only
                 the embedding starts anew.
+            frozen: Weights that keep their values, beside those of an encoder with `audio.lr_share` 0: the names of
+                parts of the model, with `*` for any, e.g. `decoder.embedding`. AdamW moves each row of an embedding
+                by about the learning rate, however small its gradient is, those of words that no text has, too.
             ctc_weight: Share of the CTC loss of a head over the encoder; 0 for a model without one.
             label_smoothing: Share of each true token's probability that is spread over the vocabulary.
             spec_augment: The masks on the features in training; none where not given.
@@ -87,6 +91,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         )
         self.preprocessing = start.preprocessing
         self.from_scratch = not start.keeps_vocabulary
+        self.frozen = tuple(frozen or ())
         self.ctc_weight, self.spec_augment, self.language = ctc_weight, spec_augment, language
         self.score = partial(score_transcripts, normalize=normalizer_of(normalizer))
 
@@ -114,6 +119,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
     def build_model(self, facts: TextFacts) -> SpeechRecognizer:
         """See `TextTask`."""
         model = super().build_model(facts)
+        freeze(model, self.frozen)
         config = model.decoder.config
         tokens = SpeechTokens.of(
             facts.tokenizer, start=config.start_token, end=config.end_token, vocab_size=config.vocab_size

@@ -141,6 +141,27 @@ def test_an_encoder_is_frozen_then_learns(spoken: Path, tmp_path: Path) -> None:
             assert all(torch.equal(now[key], start[key]) != moved for key in keys), (name, epoch)
 
 
+def test_the_weights_that_are_named_keep_their_values(
+    spoken: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whisper = save_tiny_whisper(tmp_path / "whisper")
+    start = load_bundle(whisper).model.state_dict()
+    common = f"{RAW} {FROM}{whisper} --trainer.max_epochs=1 --model.ctc_weight=0 --model.language=en"
+    common += " --model.audio.lr_share=0"
+    fit(
+        spoken, tmp_path / "run", f'{common} --model.frozen=["decoder.embedding","decoder.blocks.*.cross_attention.kv"]'
+    )
+    now = weights(tmp_path / "run", epoch=1)
+    kept = {key for key in start if key.startswith("decoder.") and torch.equal(now[key], start[key])}
+    named = {key for key in start if "decoder.embedding" in key or key.startswith("decoder.") and ".kv." in key}
+    assert len(named) > 1
+    assert named <= kept
+    assert any("decoder" in key and ".q." in key for key in start.keys() - kept)
+    config = ["--config", str(tmp_path / "run" / "c.yaml"), *common.split(), "--model.frozen=[decoder.words]"]
+    assert main(["fit", *config, f"--trainer.default_root_dir={tmp_path}/other"]) == 1
+    assert "`frozen` must name parts of the model, but has 'decoder.words' instead" in capsys.readouterr().err
+
+
 def test_only_the_embedding_starts_anew_with_a_new_vocabulary(spoken: Path, tmp_path: Path) -> None:
     whisper = save_tiny_whisper(tmp_path / "whisper")
     (whisper / "tokenizer.json").unlink()  # which a new one does not need
