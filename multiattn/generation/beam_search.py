@@ -61,7 +61,7 @@ class BeamSearch:
         totals = scores.new_tensor([[beam.total for beam in beams] for beams in self._beams])  # (b, w)
         items, width = totals.shape
         vocab_size = logits.shape[-1]
-        of_row, tokens_of_row = likeliest(scores, min(self._keep, vocab_size))  # (r, c): what else is in none's best
+        of_row, tokens_of_row = likeliest(scores, min(self._keep, vocab_size))  # (r, c)
         all_totals = (of_row.view(items, width, -1) + totals[..., None]).flatten(1)  # (b, w c)
         best = all_totals.topk(min(self._keep, all_totals.shape[1]), dim=1)
         positions = (
@@ -182,13 +182,13 @@ def _in_place(continued: list[_Candidate]) -> list[_Candidate]:
 def likeliest(scores: Float[Tensor, "r V"], count: int) -> tuple[Float[Tensor, "r c"], Int64[Tensor, "r c"]]:
     """Return the largest scores of each row, in order, and their tokens.
 
-    The largest are in those groups whose largest are the largest.
+    They are in the groups with the largest maxima, so only those are sorted.
     """
     groups = scores.shape[1] // _GROUP
     if scores.device.type != "cpu" or scores.shape[1] < _LARGE or groups < count:
         found = scores.topk(count, dim=1)
         return found.values, found.indices
-    # a group is every so-manieth token, so that the maximum goes along the memory; the last few are in no group
+    # the tokens of a group are `groups` apart: so the maximum goes along the memory; the last few tokens are in none
     peaks = scores[:, : groups * _GROUP].view(-1, _GROUP, groups).amax(dim=1)  # (r, groups)
     chosen = peaks.topk(count, dim=1).indices
     tokens = (chosen[:, None] + groups * torch.arange(_GROUP)[:, None]).flatten(1)  # (r, _GROUP c)
