@@ -13,16 +13,16 @@ from typing import Any
 Transcribe = Callable[[str], str]
 
 
-def _ours(asked: Mapping[str, Any], *, batch_size: int, **options: Any) -> Transcribe:
+def _ours(asked: Mapping[str, Any], *, batch_size: int, precision: Any = "fp32") -> Transcribe:
     import torch
 
     import multiattn
 
     torch.set_num_threads(1)
-    pipeline = multiattn.load(asked["ct2"], task="transcribe", device="cpu")
+    pipeline = multiattn.load(asked["ct2"], task="transcribe", device="cpu", precision=precision)
 
     def transcribe(path: str) -> str:
-        found = pipeline(path, batch_size=batch_size, num_beams=asked["beams"], words=asked["words"], **options)
+        found = pipeline(path, batch_size=batch_size, num_beams=asked["beams"], words=asked["words"])
         assert isinstance(found.text, str)
         return found.text
 
@@ -69,6 +69,7 @@ def _openai_whisper(asked: Mapping[str, Any]) -> Transcribe:
 WAYS: dict[str, Callable[[Mapping[str, Any]], Transcribe]] = {
     "multiattn, in order": lambda asked: _ours(asked, batch_size=1),
     "multiattn, batched": lambda asked: _ours(asked, batch_size=8),
+    "multiattn, int8, batched": lambda asked: _ours(asked, batch_size=8, precision="int8"),
     "faster-whisper, in order": lambda asked: _faster_whisper(asked, batched=False),
     "faster-whisper, batched": lambda asked: _faster_whisper(asked, batched=True),
     "faster-whisper, VAD": lambda asked: _faster_whisper(asked, batched=False, vad=True),
