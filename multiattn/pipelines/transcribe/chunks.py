@@ -52,8 +52,7 @@ def chunks_of(recording: Recording, voice: Voice | None, *, longest: float, star
         InputError: The recording is damaged.
     """
     if voice is None:
-        for one in cut_at_pauses(recording, longest=longest, offset=start):
-            yield Chunk.whole(one.samples, start=one.start, rate=recording.rate)
+        yield from cut_at_pauses(recording, longest=longest, offset=start)
         return
     rate = recording.rate
     held, begin, is_over, seek = torch.zeros(0), round(start * rate), False, start

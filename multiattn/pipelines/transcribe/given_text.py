@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -106,11 +105,6 @@ def key_of(word: str, language: str | None = None) -> str:
         if letter.isalnum() or unicodedata.category(letter) == "Mc"
     )
     return _TITLES.get(letters, letters) if english else letters
-
-
-def keys_of(words: Sequence[str], language: str | None) -> list[str]:
-    """Return the letters of each word."""
-    return [key_of(word, language) for word in words]
 
 
 def _spelled(whole: str, decimals: str | None, ordinal: str | None) -> str:

@@ -74,7 +74,7 @@ def read_on(
     if not settled:
         logits = speech.next_token_logits(encoded.projected, [[tokens.start]])
         if language is None and tokens.languages:
-            language = list(tokens.languages)[int(speech.languages_of(logits)[0].argmax())]
+            [language] = speech.likeliest_languages(logits)
         if tokens.no_speech is not None:
             silence = float(logits.softmax(dim=-1)[0, tokens.no_speech])
     before = list(chain.from_iterable(one.tokens for one in settled))

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from ...inputs.audio import Recording
+from .pieces import Chunk
 
 SILENCE_DB = -70.0
 """Samples that stay below this level (dB; 0 is full scale) are silence, whatever a model writes for them."""
@@ -22,15 +23,6 @@ _QUIET = 30  # frames that must be quiet together where a chunk without a long p
 _LONG = 200  # frames of a pause that no chunk extends over
 _MARGIN = 30  # frames of a long pause that stay with the speech at each of its ends
 _ABOVE_FLOOR, _BELOW_SPEECH = 10.0, 20.0  # dB: a pause is at most so far above the floor, and so far below speech
-
-
-class Chunk(NamedTuple):
-    """A part of a recording that fits into one window of the model."""
-
-    start: float
-    """Seconds from the start of the recording."""
-
-    samples: Float32[Tensor, " t"]
 
 
 def is_silent(samples: Float[Tensor, " t"]) -> bool:
@@ -66,7 +58,7 @@ def cut_at_pauses(recording: Recording, *, longest: float, offset: float = 0.0) 
         window = buffer[:most]
         cut = _next_cut(window.numpy(), rate, to_the_end=len(buffer) <= most)
         if not is_silent(window[: cut.end]):
-            yield Chunk(offset + start / rate, window[: cut.end].clone())
+            yield Chunk.whole(window[: cut.end].clone(), start=offset + start / rate, rate=rate)
         buffer, start = buffer[cut.resume :], start + cut.resume
 
 
