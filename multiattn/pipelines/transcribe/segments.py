@@ -163,9 +163,6 @@ class Cut(NamedTuple):
     reached: float | None
     """Seconds from the window's start to the end of its last complete segment; None if the whole text was used."""
 
-    is_open: bool
-    """Whether more text may follow the last time: the text does not end with a single timestamp."""
-
 
 def window_segments(
     speech: SpeechModel,
@@ -250,20 +247,16 @@ def cut_by_times(
     tokens, count = speech.tokens, len(result.tokens)
     is_time = [tokens.is_timestamp(token) for token in result.tokens]
     if not is_time or not is_time[0]:
-        return Cut(
-            (_segment(speech, result, slice(0, count), start=offset, end=offset + duration, window=offset),),
-            None,
-            False,
-        )
+        whole = _segment(speech, result, slice(0, count), start=offset, end=offset + duration, window=offset)
+        return Cut((whole,), None)
     pairs = [i for i in range(1, count) if is_time[i - 1] and is_time[i]]
-    is_open, reached = is_time[-2:] != [False, True], reached_by(speech, result)
     if not pairs and not to_the_end:
         # one segment; as in Whisper it ends at its last time, unless that is 0, even if this is its first time
         last = max(tokens.seconds(token) for token, one in zip(result.tokens, is_time, strict=True) if one) or duration
         whole = _segment(speech, result, slice(0, count), start=offset, end=offset + min(last, limit), window=offset)
-        return Cut((whole,), None, is_open)
-    starts, stops = [0, *pairs], [*pairs]
-    if to_the_end or not is_open:
+        return Cut((whole,), None)
+    starts, stops, reached = [0, *pairs], [*pairs], reached_by(speech, result)
+    if to_the_end or reached is None:
         stops.append(count)
     segments = []
     for first, stop in zip(starts, stops, strict=False):
@@ -271,7 +264,7 @@ def cut_by_times(
         end = tokens.seconds(last_token) if tokens.is_timestamp(last_token) and stop - first > 1 else duration
         start, end = offset + min(start, limit), offset + min(end, limit)
         segments.append(_segment(speech, result, slice(first, stop), start=start, end=end, window=offset))
-    return Cut(tuple(segments), reached, is_open)
+    return Cut(tuple(segments), reached)
 
 
 def reached_by(speech: SpeechModel, result: WindowResult) -> float | None:
