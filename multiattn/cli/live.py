@@ -133,7 +133,7 @@ def _check(args: argparse.Namespace) -> None:
 def _options() -> tuple[str, ...]:
     from .transcribe_options import PIPELINE_OPTIONS
 
-    return tuple(name for name in PIPELINE_OPTIONS if name not in ("clips", "channel", "num_beams", "precision"))
+    return tuple(name for name in PIPELINE_OPTIONS if name not in ("clips", "channel", "num_beams"))
 
 
 def _transcribe(live: "LiveTranscriber", waiting: Waiting, rate: int, write: "Callable[[LiveUpdate], None]") -> None:
