@@ -115,6 +115,11 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         texts = [text for question in questions() for text in (question.text, *answer_shares(question.answers))]
         return self._learn(texts, marks=False)
 
+    def vocabulary_options(self) -> dict[str, Any]:
+        """See `TextData`."""
+        closed = {"max_answers": self.max_answers, "min_count": self.min_count} if self.needs.is_closed else {}
+        return super().vocabulary_options() | closed
+
     @property
     def answer_list(self) -> tuple[str, ...]:
         """The closed list of answers, the most frequent one first."""
@@ -125,8 +130,12 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         """The share of questions that have an answer in the closed list, of the training and the validation split."""
         return {split: self._list.coverage(self.records(split).questions()) for split in ("train", "validation")}
 
-    @cached_property
+    @property
     def _list(self) -> AnswerList:
+        return self._learned_list if self.needs.answers is None else AnswerList(self.needs.answers)
+
+    @cached_property
+    def _learned_list(self) -> AnswerList:
         return frequent_answers(self.records("train"), max_answers=self.max_answers, min_count=self.min_count)
 
     def card(self) -> dict[str, Any]:

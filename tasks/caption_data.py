@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import Literal
+from typing import Any, Literal
 
 from multiattn.checks import require_each
 from multiattn.data.captions import CaptionRecords, clean_caption, read_captions
@@ -92,6 +92,10 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
     def facts(self) -> TextFacts:
         """The tokenizer, and the training captions as the model learns to write them."""
         return replace(super().facts(), references=self._references)
+
+    def vocabulary_options(self) -> dict[str, Any]:
+        """See `TextData`."""
+        return super().vocabulary_options() | {"clean": self.clean}
 
     def learn_tokenizer(self) -> Tokenizer:
         """Learn a vocabulary from the training captions."""

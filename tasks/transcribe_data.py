@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from multiattn.checks import require
 from multiattn.data.concat_clips import FIXED_STRINGS, ConcatClips, Plan, concat_text, fixed_plans
@@ -128,6 +128,10 @@ class TranscribeData(TextData[TranscribeNeeds]):
         plans = self._plans(split)
         items = tuple((files.items[plan.clips[0]][0], concat_text(plan, texts)) for plan in plans)
         return SpeechRecords(items, tuple(files.speakers[plan.clips[0]] for plan in plans))
+
+    def vocabulary_options(self) -> dict[str, Any]:
+        """See `TextData`."""
+        return super().vocabulary_options() | {"clean": self.clean}
 
     def learn_tokenizer(self) -> Tokenizer:
         """Learn a vocabulary from the training transcripts."""
