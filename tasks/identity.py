@@ -65,11 +65,13 @@ def check(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         return
     if own["labels"] != state["labels"]:
         raise ModelError(other_labels(state["labels"], own["labels"]))
-    what = "the same vocabulary, but is of another"
-    for name, what in (("vocabulary", what), ("preprocessing", "the same preprocessing, but has another")):
+    for name in ("vocabulary", "preprocessing"):
         before, now = state[name], own[name]
         if before is not None and now is not None and (changed := _changed(before, now)):
-            raise ModelError(f"the state must be of a training with {what}: {changed}. Restore it, or train anew.")
+            raise ModelError(
+                f"the state must be of a training with the same {name}, but is of another: {changed}. Restore it, or "
+                "train anew."
+            )
 
 
 def changed_data(state: Mapping[str, Any], own: Mapping[str, Any], *, kind: str) -> str:
@@ -93,7 +95,9 @@ def changed_data(state: Mapping[str, Any], own: Mapping[str, Any], *, kind: str)
 def other_labels(state: Sequence[str], own: Sequence[str]) -> str:
     """The message about a state with other labels than the data."""
     lacking, new = ([name for name in one if name not in set(two)] for one, two in ((state, own), (own, state)))
-    parts = [f"only {whose} has {_some(names)}" for whose, names in (("the state", lacking), ("the data", new)) if names]
+    parts = [
+        f"only {whose} has {_some(names)}" for whose, names in (("the state", lacking), ("the data", new)) if names
+    ]
     where = next((at for at, (one, two) in enumerate(zip(state, own, strict=False)) if one != two), 0)
     order = f"in the state number {where} is {state[where]!r}, in the data {own[where]!r}" if not parts else ""
     return (

@@ -23,6 +23,7 @@ from .base import BaseTask
 from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
 from .callbacks.common import is_trial
 from .states import RunStates
+from .survey.report import DataReport
 
 
 def run(args: Sequence[str]) -> None:
@@ -136,6 +137,7 @@ class TaskCLI(LightningCLI):
         """Add the callbacks of every training, beside the trainer's own."""
         parser.add_lightning_class_args(ResumeCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelDirectory, "model_directory")
+        parser.add_lightning_class_args(DataReport, "data_report")
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration as it was typed: the same command resumes the same training.

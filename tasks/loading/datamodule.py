@@ -21,6 +21,7 @@ from multiattn.inputs import Tokenizer
 
 from ..contracts import TextFacts, TextNeeds, TokenFormat
 from ..identity import fingerprint
+from ..survey.texts import Texts
 from .feature_store import Encoding, FeatureStore
 from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_interrupt
 from .readable import Records
@@ -45,8 +46,9 @@ class BatchOptions:
     """Processes that prepare items, for each training process."""
 
     max_bad_share: float = 0.01
-    """A file that cannot be used is named, skipped and counted; past this share of the split the run stops. Each
-    process counts what it has met itself, in evaluation of its own part of the split."""
+    """A file that cannot be used is named, skipped and counted; past this share of the split the run stops. It counts
+    from 100 items: a smaller split stops as one of 100 would, so that one bad file does not end it. Each process counts
+    what it has met itself, in evaluation of its own part of the split."""
 
     def __post_init__(self) -> None:
         """Raise InputError where a value is out of range."""
@@ -121,6 +123,14 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
     def files(self, split: str) -> Records:
         """The files of a split as they are listed, whatever items are made of them."""
         return self.records(split)
+
+    def folders(self, split: str) -> Sequence[Path]:
+        """The folders that have the files of a split and no others, as far as they are known."""
+        return [root / split for root in self.roots]
+
+    def texts(self, split: str) -> Sequence[Texts]:
+        """The texts of a split by their kinds, for a report about the data; by default none."""
+        return ()
 
     def fingerprints(self) -> dict[str, Any]:
         """The number of files of each split that is in use, and a digest of their names and labels."""
