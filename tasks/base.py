@@ -5,6 +5,7 @@ exchange the values of `contracts`.
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
@@ -19,6 +20,7 @@ from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from multiattn.weights import ModelBundle
 from multiattn.weights.state import difference
 
+from . import identity
 from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
 from .optim import Optimization, configure
@@ -62,6 +64,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self.optimization = optimization or Optimization()
         self.compile_model = compile
         self.decoding: dict[str, Any] = {}
+        self._state: Mapping[str, Any] = {}  # the identity of the state that is used
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
         self.register_module("model", None)
 
@@ -138,6 +141,44 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         # number down to an integer
         self.mean_losses = nn.ModuleDict({f"{s}_loss": MeanMetric() for s in ("val", "test")})
         data.needs = self.needs()
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Take from a state what the data would decide otherwise: labels and vocabulary. The model is not built yet.
+
+        Args:
+            state: The state, as it was saved; nothing is taken from one without an identity.
+        """
+        self._state = state.get(identity.KEY, {})
+
+    def vocabulary_options(self) -> dict[str, Any] | None:
+        """The options by which the vocabulary was learned; None where it was not."""
+        return None
+
+    def identity(self) -> dict[str, Any]:
+        """What a state knows beside its weights, as `multiattn.tasks.identity` describes it."""
+        data = None if self._trainer is None else self.data
+        return {
+            "labels": list(self.labels),
+            "preprocessing": identity.plain(self.preprocessing),
+            "vocabulary": self.vocabulary_options(),
+            "data": {} if data is None else data.fingerprints(),
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the weights mean."""
+        checkpoint[identity.KEY] = self.identity()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that the weights of a state mean the same here, and tell where its data was another.
+
+        Raises:
+            ModelError: Labels, vocabulary or preprocessing differ.
+        """
+        before, now = checkpoint.get(identity.KEY, {}), self.identity()
+        identity.check(before, now)
+        kind = self.data.kind if now["data"] else ""
+        if (changed := identity.changed_data(before, now, kind=kind)) and self.global_rank == 0:
+            print(f"The data has changed since this state: {changed}.", file=sys.stderr, flush=True)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load the weights of a state.
