@@ -20,7 +20,9 @@ from multiattn.errors import ModelError, MultiattnError, brief, reading, reason_
 from multiattn.weights.tensor_files import load_pickled
 
 from .base import BaseTask
-from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint, is_trial
+from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
+from .callbacks.common import is_trial
+from .states import RunStates
 
 
 def run(args: Sequence[str]) -> None:
@@ -161,11 +163,11 @@ class TaskCLI(LightningCLI):
             options["return_predictions"] = False  # `PredictionLines` writes each batch
 
     def _last(self) -> str:
-        run = self.trainer.default_root_dir
-        path = ResumeCheckpoint.newest(run)
+        states = RunStates(self.trainer.default_root_dir)
+        path = states.newest()
         if path is None:
             raise ModelError(
-                f"{ResumeCheckpoint.folder(run)}: there is no state to go on from. Leave `--ckpt_path last` out, or "
+                f"{states.folder}: there is no state to go on from. Leave `--ckpt_path last` out, or "
                 "give the `--trainer.default_root_dir` of the training."
             )
         print(f"From {path}", file=sys.stderr)
