@@ -57,10 +57,16 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     tokenizer: Tokenizer | None = None
     """The vocabulary; None before the data has made one, and for a model without."""
 
-    def __init__(self, *, optimization: Optimization | None = None, compile: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        optimization: Optimization | None = None,
+        compile: bool = False,
+        checkpoint_activations: bool = False,
+    ) -> None:
         super().__init__()
         self.optimization = optimization or Optimization()
-        self.compile_model = compile
+        self.compile_model, self.checkpoint_activations = compile, checkpoint_activations
         self.decoding: dict[str, Any] = {}
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
         self.register_module("model", None)
