@@ -8,7 +8,7 @@
     optim, seeding          the optimizer; random seeds by position in the training
     self_critical, spec_augment                fine-tuning captions for CIDEr-D; masks on speech features
     loading/                records to samples and batches, stored features
-    callbacks, map_callbacks                   checkpoints and the model directory; maps during a training
+    callbacks/, map_callbacks                  checkpoints and the model directory; maps during a training
     training, lightning_cli, arguments, former_keys, stopping      the command line
 
 The names below are imported when they are first asked for, so that a module here can be reached without Lightning.

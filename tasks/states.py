@@ -1,6 +1,7 @@
-"""Writing the states of a training, and the lock on the folder of a run."""
+"""The states of a training: where a run keeps them, how they are written, and the lock on the folder of a run."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,46 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from multiattn.writing import FolderLock, remove_parts, whole_file
+
+
+class RunStates:
+    """The states that a run keeps to resume from, a file each, or a folder where a strategy writes several files.
+
+    Their order is that of the steps in their names: clocks of several machines may differ.
+    """
+
+    def __init__(self, run: str | Path) -> None:
+        self.folder = Path(run) / "checkpoints"
+
+    def at(self, step: int) -> Path:
+        """The path of the state after a number of optimizer steps."""
+        return self.folder / f"step-{step:09d}.ckpt"
+
+    def all(self) -> list[Path]:
+        """The paths of the states, by their steps."""
+        return sorted(self.folder.glob("step-*.ckpt"))
+
+    def newest(self) -> Path | None:
+        """The path of the state with the most steps; None where there is none."""
+        return max(self.all(), default=None)
+
+    def keep(self, step: int, *, number: int) -> None:
+        """Remove all but a number of states up to `step`.
+
+        Later ones go, too: they are from an earlier run of the same steps, and `newest` must not find them.
+        """
+        states = self.all()
+        end = sum(path <= self.at(step) for path in states)
+        for path in states[: max(0, end - number)] + states[end:]:
+            remove_state(path)
+
+
+def remove_state(path: Path) -> None:
+    """Remove a state, which is a file or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 class WholeFileIO(TorchCheckpointIO):

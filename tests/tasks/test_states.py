@@ -1,6 +1,7 @@
 """States are written whole or not at all, beside their place, and a run's folder is used by one training at a time."""
 
 import errno
+import os
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from multiattn.errors import MultiattnError
-from multiattn.tasks.states import WholeFileIO, lock_run, write_whole_states
+from multiattn.tasks.states import RunStates, WholeFileIO, lock_run, write_whole_states
 from multiattn.tasks.training import _system_message
 
 
@@ -72,3 +73,20 @@ def test_one_training_at_a_time(tmp_path: Path) -> None:
     lock.release()
     assert lock_run(tmp_path / "run") is not None
     assert lock_run("s3://bucket/run") is None
+
+
+def test_states_are_ordered_by_their_steps_and_are_files_or_folders(tmp_path: Path) -> None:
+    states = RunStates(tmp_path)
+    assert states.newest() is None
+    states.folder.mkdir()
+    for step, kind in ((23, "file"), (7, "folder"), (5, "file"), (11, "folder")):
+        path = states.at(step)
+        if kind == "folder":
+            (path / "shards").mkdir(parents=True)
+        path.touch()
+        os.utime(path, (1e9 - step, 1e9 - step))  # a machine with a wrong clock wrote the later ones
+    assert states.newest() == states.at(23)
+    states.keep(11, number=2)  # a training that began again, before 11
+    assert states.all() == [states.at(7), states.at(11)]
+    states.keep(11, number=1)
+    assert states.all() == [states.at(11)]

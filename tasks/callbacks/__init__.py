@@ -1,0 +1,17 @@
+"""Callbacks of the training. They write to the folder of the run (`trainer.default_root_dir`, RUN below).
+
+resume               the states to resume from, and Ctrl-C
+best                 the state with the best validation
+ema                  averaged weights
+model_directory      the trained model
+progress, predictions      lines on standard error; the file that `predict` writes
+"""
+
+from .best import BestCheckpoint
+from .ema import EMA
+from .model_directory import ModelDirectory
+from .predictions import PredictionLines
+from .progress import EpochLines
+from .resume import ResumeCheckpoint
+
+__all__ = ["EMA", "BestCheckpoint", "EpochLines", "ModelDirectory", "PredictionLines", "ResumeCheckpoint"]
