@@ -59,6 +59,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         decoding: dict[str, Any] | None = None,
         optimization: Optimization | None = None,
         compile: bool = False,
+        checkpoint_activations: bool = False,
     ) -> None:
         """Describe the model and its training; vocabulary and answer list come from the data, or from `pretrained`.
 
@@ -89,6 +90,8 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
                 the saved model.
             optimization: AdamW and its schedule.
             compile: Compile the pass that is trained with torch.compile.
+            checkpoint_activations: Keep only each block's input for the backward pass and compute the rest again
+                there: much less memory, for a third more time.
         """
         vision = vision or VisionEncoder()
         start = AnswerStart.of(
@@ -110,6 +113,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             validation_texts=None,
             optimization=optimization,
             compile=compile,
+            checkpoint_activations=checkpoint_activations,
         )
         self.preprocessing = start.preprocessing
         self.from_scratch = pretrained is None
@@ -176,6 +180,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
                 texts,
                 frozen=self.encoder_is_frozen,
                 tap=tap,
+                checkpoint_activations=self.checkpoint_activations,
             )
             return self._loss(batch, output.scores, texts, split) + self._more_losses(batch, output.first, tap)
         states = self._read(batch)

@@ -66,11 +66,17 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     facts_type: ClassVar[type[Facts] | None] = None
     """The class of the facts where a state keeps them, for `load_from_checkpoint`."""
 
-    def __init__(self, *, optimization: Optimization | None = None, compile: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        optimization: Optimization | None = None,
+        compile: bool = False,
+        checkpoint_activations: bool = False,
+    ) -> None:
         super().__init__()
         record_arguments(self, logged=True)
         self.optimization = optimization or Optimization()
-        self.compile_model = compile
+        self.compile_model, self.checkpoint_activations = compile, checkpoint_activations
         self.decoding: dict[str, Any] = {}
         self._state: Mapping[str, Any] = {}  # the identity of the state that is used
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`

@@ -85,6 +85,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         mixing: Mixing | None = None,
         optimization: Optimization | None = None,
         compile: bool = False,
+        checkpoint_activations: bool = False,
     ) -> None:
         """Describe the model and its training; the number of classes comes from the data.
 
@@ -100,8 +101,10 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             mixing: Mixup and CutMix.
             optimization: AdamW and its schedule.
             compile: Compile the model with torch.compile.
+            checkpoint_activations: Keep only each block's input for the backward pass and compute the rest again
+                there: much less memory, for a third more time.
         """
-        super().__init__(optimization=optimization, compile=compile)
+        super().__init__(optimization=optimization, compile=compile, checkpoint_activations=checkpoint_activations)
         vision = vision or VisionSource()
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
         require(0 < crop_share <= 1, "crop_share", must="above 0 and up to 1", value=crop_share)
@@ -175,7 +178,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         images, target = batch.images, batch.labels
         if training and self.mixing.is_on:
             images, target = self._mix(images, target)
-        logits = self.model(images)
+        logits = self.model(images, checkpoint_activations=self.checkpoint_activations)
         loss: Tensor = self.loss(logits, target)
         metrics = self.metrics[f"{split}_metrics"]
         assert isinstance(metrics, MetricCollection)
