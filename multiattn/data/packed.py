@@ -91,18 +91,18 @@ class Chosen(Packed[T]):
         return self._items[indices[index] if isinstance(indices, range) else int(indices.values[index])]
 
 
-class Numbers(Packed[int]):
-    """Whole numbers."""
+class Numbers(Packed[Any]):
+    """Whole numbers, or others."""
 
-    def __init__(self, values: "np.ndarray | array[int]") -> None:
+    def __init__(self, values: "np.ndarray | array[int] | array[float]") -> None:
         self._values = SharedArray(np.asarray(values))
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def at(self, index: int) -> int:
+    def at(self, index: int) -> Any:
         """See `Packed`."""
-        return int(self._values.values[index])
+        return self._values.values[index].item()
 
     @property
     def values(self) -> np.ndarray:
