@@ -1,5 +1,6 @@
-"""Bytes and JSON out of files that anyone may have written: any encoding of JSON, no key twice, no pipe that blocks."""
+"""Bytes, texts and JSON out of files that anyone may have written: any encoding, no key twice, no pipe that blocks."""
 
+import codecs
 import errno
 import json
 import os
@@ -36,6 +37,16 @@ def read_bytes(path: Path) -> bytes:
     if path.stat().st_size > _LARGEST:
         raise OSError(errno.EFBIG, f"it has more than {_LARGEST} bytes", str(path))
     return path.read_bytes()
+
+
+def decode_text(data: bytes) -> str:
+    """Return the text that bytes are: UTF-8, or UTF-16 where a byte-order mark says so, without the mark.
+
+    Raises:
+        UnicodeDecodeError: They are neither.
+    """
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_wide else "utf-8-sig")
 
 
 def read_json_file(

@@ -8,7 +8,7 @@ Splits are sub-folders: `train`, `validation`, `test`.
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..inputs.files import PICTURES
+from ..metrics.normal_form import normal_form
 from .metadata import metadata_rows, shortened, some, split_folder
 from .packed import Numbers, Pairs, PathsBuilder
 
+_LONGEST_NUMBER = 18  # digits; Python converts no more than 4300
 _LAYOUT = "a folder for each class with its pictures in it, or a metadata.jsonl with `file_name` and `label`"
 
 
@@ -30,7 +32,7 @@ class ClassificationRecords:
     """The path of each picture and the index of its label in `class_names`, in a fixed order."""
 
     class_names: tuple[str, ...]
-    """The labels, sorted (as numbers where all are numbers)."""
+    """The labels in Unicode's form NFC, sorted (as numbers where all are numbers)."""
 
     def counts(self) -> tuple[int, ...]:
         """The number of pictures of each class."""
@@ -58,7 +60,7 @@ def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | No
     for path, label, location in _labeled(folder):
         files.add(path)
         codes.append(first.setdefault(label, (len(first), location))[0])
-    known = tuple(class_names) if class_names is not None else _in_order(set(first))
+    known = tuple(class_names) if class_names is not None else in_order(first)
     index = {name: i for i, name in enumerate(known)}
     for label, (_, location) in first.items():
         if label not in index:
@@ -80,7 +82,7 @@ def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
                 raise InputError(
                     f"{location}: `label` must be a name or a whole number, but is {shortened(label)} instead."
                 )
-            yield path, str(label), location
+            yield path, normal_form("NFC", str(label)), location
         return
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not classes:
@@ -89,10 +91,13 @@ def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
         pictures = PICTURES.under(class_folder)
         if not pictures:
             raise InputError(f"{class_folder}: the class folder has no picture. Fill it, or remove it.")
+        label = normal_form("NFC", class_folder.name)  # macOS gives the names of folders in NFD
         for path in pictures:
-            yield path, class_folder.name, str(path)
+            yield path, label, str(path)
 
 
-def _in_order(names: set[str]) -> tuple[str, ...]:
-    are_numbers = all(name.isdecimal() for name in names)
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """The labels sorted, as numbers where all are numbers; equal numbers ("1", "01") by their characters."""
+    names = set(names)
+    are_numbers = all(name.isdecimal() and len(name) <= _LONGEST_NUMBER for name in names)
     return tuple(sorted(names, key=lambda name: (int(name) if are_numbers else 0, name)))
