@@ -103,14 +103,16 @@ def read_image(source: ImageSource, *, strict: bool = False, max_pixels: int = M
         return _read(stream, name, strict=strict, max_pixels=max_pixels)
 
 
-def read_size(source: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def read_size(source: str | Path | NamedStream, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Return height and width of a picture file as `read_image` gives it, upright, without decoding it.
 
     Raises:
         InputError: The file is no picture, or is too large.
     """
-    path, name = require_file(source, PICTURE, finder="find_images"), f"`{source}`"
-    with reading(name, WHOLE), path.open("rb") as stream:
+    name = f"`{source}`"
+    elsewhere = isinstance(source, NamedStream)
+    path = source if elsewhere else require_file(source, PICTURE, finder="find_images")
+    with reading(name, WHOLE), path.open(PICTURES) if elsewhere else path.open("rb") as stream:
         picture = open_picture(stream, stream.read(HEAD), name, max_pixels=max_pixels)
         width, height = reduce_to_budget(picture, stream, name, max_pixels=max_pixels)
         # a PNG would be decoded for EXIF that stands behind its pixels

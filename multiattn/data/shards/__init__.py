@@ -10,10 +10,19 @@ from pathlib import Path
 from ...errors import InputError
 from ...inputs.files import is_web_address
 from .index import ShardIndex, find_index, in_shards
-from .store import ShardFile, ShardFiles, fetch, temporary_folder
+from .store import ShardFile, ShardFiles, fetch, shard_sizes, temporary_folder
 from .tar import ShardSample, samples
 
-__all__ = ["ShardFile", "ShardFiles", "ShardIndex", "ShardSample", "find_index", "in_shards", "shard_samples"]
+__all__ = [
+    "ShardFile",
+    "ShardFiles",
+    "ShardIndex",
+    "ShardSample",
+    "find_index",
+    "in_shards",
+    "shard_samples",
+    "shard_sizes",
+]
 
 
 def shard_samples(shard: str | Path) -> Iterator[ShardSample | InputError]:

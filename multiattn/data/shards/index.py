@@ -5,6 +5,7 @@ OUT/train/metadata.jsonl    a row for each sample, as in a folder of files; `fil
 OUT/train/000000.tar
 """
 
+import math
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -12,11 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import InputError
 from ...inputs.files import Kind, is_web_address
 from ...text_files import read_json_file
-from ..packed import Packed, Pairs
-from .store import ShardFiles, ShardStore, fetch, shard_sizes, temporary_folder
+from ..packed import Pairs
+from .store import ShardFiles, ShardStore, fetch, temporary_folder
 
 INDEX = "index.json"
 FORMAT = "multiattn shards"
@@ -41,6 +44,11 @@ class ShardIndex:
 
     addresses: dict[str, str]
     """The path or address of each shard that is not beside its metadata, by the path that it would have there."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the shards are at a web address."""
+        return any(map(is_web_address, self.addresses.values()))
 
 
 def find_index(root: str) -> ShardIndex | None:
@@ -77,7 +85,8 @@ def find_index(root: str) -> ShardIndex | None:
     if is_web_address(base):
         fetch(f"{base}/{INDEX}", copy / INDEX, kind=_TEXTS)
         task, splits = _read(copy / INDEX, f"{base}/{INDEX}")
-    found, addresses = {}, {}
+    found: dict[str, dict[str, Any]] = {}
+    addresses: dict[str, str] = {}
     for split, content in splits.items():
         shards = [shard for shard in content["shards"] if names is None or shard["name"] in names]
         if not shards:
@@ -116,20 +125,20 @@ def expand(pattern: str) -> Iterator[str]:
         yield from expand(f"{pattern[: found.start()]}{number:0{len(found[1])}}{pattern[found.end() :]}")
 
 
-def in_shards(records: Any, indices: Sequence[ShardIndex], *, keep: int) -> Any:
+def in_shards(records: Any, indices: Sequence[ShardIndex], *, reach: int) -> Any:
     """Let the files of records be opened in the shards where they lie.
 
     Args:
         records: Of any task, read from the folders of the indices.
         indices: The indices.
-        keep: The number of fetched shards that are kept at a time.
+        reach: How many files lie between two that are read one after the other, at most: so many fetched shards are
+            kept at a time that these are among them.
     """
     items = records.items
     addresses = {shard: address for index in indices for shard, address in index.addresses.items()}
-    paths: Packed[Path] = items.files
-    sizes = shard_sizes(str(path.parent) for path in paths)
-    files = ShardFiles(paths, ShardStore(addresses, keep=keep), sizes)
-    return replace(records, items=Pairs(files, items.labels))
+    count = len(np.unique(items.files.folders.codes.values))
+    keep = 4 + 2 * math.ceil(reach * count / max(1, len(items)))
+    return replace(records, items=Pairs(ShardFiles(items.files, ShardStore(addresses, keep=keep)), items.labels))
 
 
 def _read(file: Path, name: str) -> tuple[str, dict[str, dict[str, Any]]]:
@@ -140,11 +149,10 @@ def _read(file: Path, name: str) -> tuple[str, dict[str, dict[str, Any]]]:
             f"{name}: this must be the index of shards, in version {VERSION}, but is something else instead. Make it "
             "anew: `multiattn shard FOLDER`."
         )
-    splits = content.get("splits")
-    good = isinstance(content.get("task"), str) and isinstance(splits, dict) and all(map(_is_split, splits.values()))
-    if not good:
+    task, splits = content.get("task"), content.get("splits")
+    if not isinstance(task, str) or not isinstance(splits, dict) or not all(map(_is_split, splits.values())):
         raise InputError(f"{name}: the index of shards is not whole. Make it anew: `multiattn shard FOLDER`.")
-    return content["task"], splits
+    return task, splits
 
 
 def _is_split(content: Any) -> bool:

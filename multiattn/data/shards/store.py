@@ -10,15 +10,17 @@ import shutil
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from ...errors import InputError, reading
 from ...inputs.files import Kind, is_web_address
 from ...inputs.streams import NamedStream
 from ...writing import FolderLock, whole_file
-from ..packed import Packed
+from ..packed import Chosen, Packed, Paths
 from .tar import BLOCK, name_in
 
 SHARDS = Kind("shard", frozenset({".tar"}), 64 << 30)
@@ -184,15 +186,14 @@ class ShardFile(NamedStream):
 class ShardFiles(Packed[ShardFile]):
     """The files of a split that is in shards."""
 
-    def __init__(self, paths: Packed[Path], store: ShardStore, sizes: tuple[int, ...]) -> None:
+    def __init__(self, paths: Paths, store: ShardStore) -> None:
         """Set where they are.
 
         Args:
             paths: Of each, as an index has it.
             store: Opens the shards.
-            sizes: The number of files in each shard, in their order.
         """
-        self.paths, self.store, self.sizes = paths, store, sizes
+        self.paths, self.store = paths, store
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -202,16 +203,17 @@ class ShardFiles(Packed[ShardFile]):
         return ShardFile(self.store, self.paths[index])
 
 
-def shard_sizes(shards: Iterator[str]) -> tuple[int, ...]:
-    """The number of files in a row that are in the same shard.
+def shard_sizes(files: object) -> tuple[int, ...] | None:
+    """The numbers of files in a row that are in the same shard; None where files are not in shards.
 
     Args:
-        shards: The shard of each file.
+        files: The files of a split, or some of them, in order.
     """
-    sizes, last = list[int](), None
-    for shard in shards:
-        if shard != last:
-            sizes.append(0)
-        sizes[-1] += 1
-        last = shard
-    return tuple(sizes)
+    of_all = files.items if isinstance(files, Chosen) else files
+    if not isinstance(of_all, ShardFiles):
+        return None
+    shards = of_all.paths.folders.codes.values
+    if isinstance(files, Chosen):
+        shards = shards[files.indices]
+    ends = np.flatnonzero(np.diff(shards)) + 1
+    return tuple(np.diff([0, *ends, len(shards)]).tolist())

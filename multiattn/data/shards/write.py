@@ -59,7 +59,7 @@ class Split:
 
     def rows(self, index: int) -> list[Row]:
         """The rows of a `metadata.jsonl` that tell what is known of a file, without its name."""
-        records, label = self.records, self.records.items[index][1]
+        records, label = self.records, self._label(index)
         if isinstance(records, ClassificationRecords):
             return [{"label": records.class_names[label]}]
         if isinstance(records, CaptionRecords):
@@ -104,11 +104,15 @@ class Split:
         found.save(self.folder, number)
         return found
 
+    def _label(self, index: int) -> Any:
+        """What is known of a file."""
+        return self.records.items[index][1]
+
     def _digest(self, number: int) -> str:
         """Tells a shard from one of other files, or of the same files with other texts."""
         found = hashlib.sha256()
         for index in map(int, self.shards[number]):
-            path, label = self.records.items[index]
+            path, label = self.records.items[index][0], self._label(index)
             names = self.records.class_names if isinstance(self.records, ClassificationRecords) else None
             found.update(repr((str(path), _size(path), label if names is None else names[label])).encode())
         return found.hexdigest()
