@@ -1,4 +1,4 @@
-"""The arguments of tasks and data modules as `hparams`: plain values, which states keep and `load_from_checkpoint` reads.
+"""The arguments of tasks and data modules as `hparams`: plain values, kept in states, read by `load_from_checkpoint`.
 
 Lightning's `save_hyperparameters` keeps the arguments as they are. Here some are dataclasses, and a state that holds an
 object of a class is refused where it is read, as nothing is unpickled.
