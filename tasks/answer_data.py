@@ -124,7 +124,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
 
     def learn_tokenizer(self) -> Tokenizer:
         """Learn a vocabulary from the training questions and their answers."""
-        questions = self.records("train").questions
+        questions = self.files("train").questions
         texts = [text for question in questions() for text in (question.text, *answer_shares(question.answers))]
         return self._learn(texts, marks=False)
 

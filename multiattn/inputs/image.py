@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -110,15 +110,19 @@ def read_size(source: str | Path | NamedStream, *, max_pixels: int = MAX_PIXELS)
         InputError: The file is no picture, or is too large.
     """
     name = f"`{source}`"
-    elsewhere = isinstance(source, NamedStream)
-    path = source if elsewhere else require_file(source, PICTURE, finder="find_images")
-    with reading(name, WHOLE), path.open(PICTURES) if elsewhere else path.open("rb") as stream:
+    with reading(name, WHOLE), _opened(source) as stream:
         picture = open_picture(stream, stream.read(HEAD), name, max_pixels=max_pixels)
         width, height = reduce_to_budget(picture, stream, name, max_pixels=max_pixels)
         # a PNG would be decoded for EXIF that stands behind its pixels
         tags = picture.getexif() if picture.format != "PNG" or "exif" in picture.info else {}
         sideways = picture.format != "TIFF" and tags.get(_ORIENTATION) in _SIDEWAYS  # PIL's TIFF has an upright size
         return (width, height) if sideways else (height, width)
+
+
+def _opened(source: str | Path | NamedStream) -> BinaryIO:
+    if isinstance(source, NamedStream):
+        return source.open(PICTURES)
+    return require_file(source, PICTURE, finder="find_images").open("rb")
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:

@@ -87,7 +87,7 @@ def members(stream: BinaryIO, name: str) -> Iterator[Member | InputError]:
     while position < end:
         stream.seek(position)
         block = stream.read(BLOCK)
-        if not block.strip(b"\0") and end - position <= _PADDING:
+        if end - position <= _PADDING and not block.strip(b"\0") and not stream.read().strip(b"\0"):
             return
         try:
             info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
