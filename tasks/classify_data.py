@@ -43,12 +43,12 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
         require_each({"cache_side": cache_side}, least=1, error=InputError)
         self.augmentation = augmentation or Augmentation()
         self.cache_side = cache_side
-        self._read = cache(lambda split, labels: read_folder(self.root, split, class_names=labels))
+        self._read = cache(lambda split, labels: self.opened(read_folder(self.root, split, class_names=labels)))
 
     @cached_property
     def training_records(self) -> ClassificationRecords:
         """The training split, not opened yet."""
-        return read_folder(self.root, "train")
+        return self.opened(read_folder(self.root, "train"))
 
     def facts(self) -> ClassifyFacts:
         """The labels, and how many training images each has; 1 where a state is used without a training split.

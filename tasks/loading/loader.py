@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from multiattn.errors import InputError
+from multiattn.errors import InputError, ModelError
 
-from .sampler import Batches
+from .sampler import Batches, Key, ShardBatches
 
 
 class Batch(Protocol):
@@ -48,6 +48,7 @@ class UnreadableFiles:
         """
         self.split, self.size, self.max_share, self.kind = split, size, max_share, kind
         self.files: set[str] = set()
+        self.reasons: set[str] = set()
 
     def note(self, batch: Batch, *, wanted: int = 0) -> None:
         """Count the unreadable files of a batch.
@@ -65,7 +66,9 @@ class UnreadableFiles:
             self.files.add(file)
             # in every process: each reads files of its own
             found = f"{len(self.files)} of {self.size} {self.kind} in {self.split}"
-            warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
+            if reason not in self.reasons:  # a damaged shard has one for all its files
+                self.reasons.add(reason)
+                warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
             if too_many(len(self.files), self.size, max_share=self.max_share):
                 raise InputError(
                     f"{found} cannot be read, more than the share of "
@@ -112,9 +115,9 @@ class _Cursor:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         found = self.batches.batches(self.order, start=self.start)
-        return ([(self.epoch, index) for _, index in batch] for batch in found)
+        return ([(self.epoch, *key[1:]) for key in batch] for batch in found)
 
     @property
     def order(self) -> int:
@@ -163,10 +166,22 @@ class TrainingLoader:
 
     def state_dict(self) -> dict[str, int]:
         """The position in the training: the epoch, and the number of its batches that were yielded."""
-        return {"epoch": self._done[0], "batch": self._done[1]}
+        found = {"epoch": self._done[0], "batch": self._done[1]}
+        batches = self.sampler.batches
+        return found | ({"parts": batches.world} if isinstance(batches, ShardBatches) else {})
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from a position, as soon as its epoch is set."""
+        """Continue from a position, as soon as its epoch is set.
+
+        Raises:
+            ModelError: The data is in shards, which were divided among another number of processes.
+        """
+        batches = self.sampler.batches
+        if isinstance(batches, ShardBatches) and (parts := state.get("parts", batches.world)) != batches.world:
+            raise ModelError(
+                f"the state must be of a training by {batches.world} processes, among which the shards are divided, "
+                f"but is of one by {parts} instead. Train with as many again (`trainer.devices`, `trainer.num_nodes`)."
+            )
         self._resume = (state["epoch"], state["batch"])
         self._done = self._resume
 

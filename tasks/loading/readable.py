@@ -91,12 +91,18 @@ class Items(Dataset[Sample[T]], ABC):
         return len(self.records.items)
 
     def __getitem__(self, key: Any) -> Sample[T]:
-        """The sample, without content where the file cannot be read; in training, a file that is drawn replaces it."""
+        """The sample, without content where the file cannot be read; in training, a file that is drawn replaces it.
+
+        Where the key has the items of the batch, it is one of them.
+        """
         wanted = key if self.seed is None else key[1]
         epoch = () if self.seed is None else (self.seed, key[0])
         unreadable: list[Unreadable] = []
         for attempt in range(TRIES if epoch else 1):
-            index = seed_for(*epoch, wanted, attempt) % len(self) if attempt else wanted
+            index = wanted
+            if attempt:
+                drawn = seed_for(*epoch, wanted, attempt)
+                index = key[2][drawn % len(key[2])] if len(key) > 2 else drawn % len(self)
             path, label = self.records.items[index]
             try:
                 return Sample(self.read(index, (*epoch, index) if epoch else ()), label, index, tuple(unreadable))

@@ -1,8 +1,12 @@
 """The items of each batch: a pure function of the seed and the epoch, for any number of processes."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+
+Key = tuple[Any, ...]
+"""The epoch and the index of an item; where they are in shards, then the indices of its batch."""
 
 
 class EpochBatches:
@@ -39,7 +43,7 @@ class EpochBatches:
         """The number of items that this process's batch `number` of an epoch must have: the same in all batches."""
         return self.batch_size
 
-    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[Key]]:
         """This process's batches of an epoch, from batch `start` on."""
         order = np.random.default_rng((self.seed, epoch)).permutation(self.size)
         width = self.batch_size * self.world
@@ -102,7 +106,7 @@ class BucketBatches:
         _, _, start, end = self._slices[int(self._order(epoch)[number])]
         return (end - start) // self.world
 
-    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[Key]]:
         """This process's batches of an epoch, from batch `start` on."""
         orders: dict[int, np.ndarray] = {}
         for number in self._order(epoch)[start:]:
@@ -115,8 +119,84 @@ class BucketBatches:
         return np.random.default_rng((self.seed, epoch)).permutation(len(self._slices))
 
 
-Batches = EpochBatches | BucketBatches
-"""Batches of `(epoch, index)` keys, equally many in each epoch."""
+class ShardBatches:
+    """Batches of items that lie in shards, which are read one after the other, in a drawn order.
+
+    In each epoch the shards are put into a drawn order, and their items, one after the other, are divided into as many
+    equal parts as there are processes: so each process reads shards of its own, apart from those at the ends of its
+    part, and all have as many batches; what fills no batch is left out of the epoch. Within its part a process moves
+    each item back by less than `buffer` places. All of this follows from the seed, the epoch and the sizes of the
+    shards alone: nothing is read for it, and a training that is resumed at batch b sees the same batches.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], *, buffer: int, batch_size: int, seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        """Prepare the batches of a data set.
+
+        Args:
+            sizes: Items of each shard, which have the indices in this order.
+            buffer: How far an item may be moved.
+            batch_size: Items of a batch, in each process; not more than there are for each process.
+            seed: Of all draws.
+            rank: Index of this process.
+            world: Number of processes.
+        """
+        self._sizes, self._starts = np.asarray(sizes, np.int64), np.cumsum([0, *sizes])
+        self.part = int(self._starts[-1]) // world
+        self.buffer, self.batch_size, self.seed, self.rank, self.world = buffer, batch_size, seed, rank, world
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return self.part // self.batch_size
+
+    def wanted(self, epoch: int, number: int) -> int:
+        """The number of items that this process's batch `number` of an epoch must have: the same in all batches."""
+        return self.batch_size
+
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[Key]]:
+        """This process's batches of an epoch, from batch `start` on; a key has the items of its batch, too.
+
+        One of them takes the place of an item that cannot be read: it is in a shard that is open.
+        """
+        left: np.ndarray = np.zeros(0, np.int64)
+        number = 0
+        for some in self._moved(epoch):
+            left = np.concatenate([left, some])
+            while len(left) >= self.batch_size and number < len(self):
+                if number >= start:
+                    batch = tuple(left[: self.batch_size].tolist())
+                    yield [(epoch, index, batch) for index in batch]
+                left, number = left[self.batch_size :], number + 1
+
+    def _moved(self, epoch: int) -> Iterator[np.ndarray]:
+        """The items of this process's part, moved."""
+        rng = np.random.default_rng((self.seed, epoch, self.rank))
+        waiting, places = np.zeros(0, np.int64), np.zeros(0)
+        position = 0
+        for items in self._in_order(epoch):
+            drawn = position + np.arange(len(items)) + rng.uniform(0, self.buffer, len(items))
+            waiting, places = np.concatenate([waiting, items]), np.concatenate([places, drawn])
+            position += len(items)
+            order = np.argsort(places)
+            done = int(np.searchsorted(places[order], position))  # no later item comes before these
+            yield waiting[order[:done]]
+            waiting, places = waiting[order[done:]], places[order[done:]]
+        yield waiting
+
+    def _in_order(self, epoch: int) -> Iterator[np.ndarray]:
+        """The items of this process's part, shard by shard."""
+        first, last, before = self.rank * self.part, (self.rank + 1) * self.part, 0
+        for shard in np.random.default_rng((self.seed, epoch)).permutation(len(self._sizes)):
+            size = int(self._sizes[shard])
+            begin, end = max(first - before, 0), min(last - before, size)
+            if begin < end:
+                yield int(self._starts[shard]) + np.arange(begin, end)
+            before += size
+
+
+Batches = EpochBatches | BucketBatches | ShardBatches
+"""Batches of keys, equally many in each epoch."""
 
 _SHORTEST = 0.1
 """Seconds; all shorter items are in the first bucket."""
@@ -125,6 +205,13 @@ _SPREAD = 1.2
 """Longest item of a bucket / shortest."""
 
 
-def share_of(size: int, *, rank: int = 0, world: int = 1) -> range:
-    """This process's items of an evaluation split: each item is in exactly one process, so that metrics are exact."""
-    return range(rank, size, world)
+def share_of(size: int, *, rank: int = 0, world: int = 1, in_a_row: bool = False) -> range:
+    """This process's items of an evaluation split: each item is in exactly one process, so that metrics are exact.
+
+    Args:
+        size: Items of the split.
+        rank: Index of this process.
+        world: Number of processes.
+        in_a_row: Whether they follow each other, as those of a shard do; else they are spread over the split.
+    """
+    return range(rank * size // world, (rank + 1) * size // world) if in_a_row else range(rank, size, world)
