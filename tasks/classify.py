@@ -70,6 +70,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
     """A vision transformer with a score for each class, from scratch or from published weights."""
 
     task = "classify"
+    facts_type = ClassifyFacts
     model: ViT
     preprocessing: ImagePreprocessing
 
@@ -122,7 +123,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
 
     def needs(self) -> ClassifyNeeds:
         """See `BaseTask`."""
-        return ClassifyNeeds(self.preprocessing)
+        return ClassifyNeeds(self.preprocessing, tuple(self._state["labels"]) if self._state else None)
 
     def build_model(self, facts: ClassifyFacts) -> ViT:
         """A vision transformer with a score for each label of the data."""

@@ -27,6 +27,7 @@ from multiattn.registry import task_spec
 
 from .base import BaseTask, BatchT, NeedsT, Prediction
 from .contracts import TextFacts
+from .loading.datamodule import TextData
 from .metrics import Predictions, Score
 from .optim import Optimization
 from .parts import EncoderPace
@@ -56,6 +57,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     A subclass writes texts in its steps and adds them to `self.predictions`, which are scored after each epoch.
     """
 
+    facts_type = TextFacts
     trained_on: str
     """What a vocabulary is learned from, for messages: "training captions"."""
 
@@ -100,6 +102,8 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         require_each({"validation_texts": validation_texts})
         self._start: ModelStart[ModelT] | None = start
         self.tokenizer = start.tokenizer
+        self.learns_vocabulary = start.tokenizer is None
+        """Whether the data makes the vocabulary, and not a trained model."""
         self.pace = pace
         self.label_smoothing, self.validation_texts = label_smoothing, validation_texts
         self.decoding = start.decoding | dict(decoding or {})
@@ -146,7 +150,8 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
                 f"`{self.pace.option}.lr_share` must be 0 with `features`, which a frozen encoder has computed, but "
                 f"is {self.pace.lr_share} instead."
             )
-        require_every_gradient(self.trainer, self.pace)
+        if self._trainer is not None:
+            require_every_gradient(self.trainer, self.pace)
 
     def on_fit_start(self) -> None:
         """Compile the teacher-forced pass alone: a decode, token by token, is another graph."""
@@ -191,8 +196,23 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
             # computed over all processes already, and equal in each
             self.log(f"{split}/{name}", score, prog_bar=name in self.shown_scores, rank_zero_only=False)
 
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Take the vocabulary, too, unless a trained model has one."""
+        super().adopt(state)
+        if self._state and self.learns_vocabulary:
+            self.tokenizer = Tokenizer.from_json(state["tokenizer"])
+
+    def vocabulary_options(self) -> dict[str, Any] | None:
+        """See `BaseTask`."""
+        if not self.learns_vocabulary or self._trainer is None:
+            return None
+        data = self.data
+        assert isinstance(data, TextData)
+        return data.vocabulary_options()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the vocabulary and the list of answers, without which the weights mean nothing."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint |= self._meaning()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -201,6 +221,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         Raises:
             ModelError: It has another.
         """
+        super().on_load_checkpoint(checkpoint)
         meaning = self._meaning()
         if checkpoint.get("tokenizer") != meaning["tokenizer"]:
             raise ModelError(
@@ -212,6 +233,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
                 "the state must be of a training with the same list of answers, but is of another: the training "
                 "answers, `max_answers` or `min_count` have changed. Restore them, or train anew."
             )
+        super().on_load_checkpoint(checkpoint)
 
     def _meaning(self) -> dict[str, Any]:
         assert self.tokenizer is not None

@@ -25,6 +25,15 @@ class Batch(Protocol):
         """File and reason of each item that could not be read while this batch was made."""
 
 
+FEWEST = 100
+"""A split with fewer items counts as one of so many for `max_bad_share`: one bad file does not end a run of few."""
+
+
+def too_many(bad: int, size: int, *, max_share: float) -> bool:
+    """Whether more items of a split are bad than a share allows, of at least `FEWEST` items."""
+    return bad > max_share * max(size, FEWEST)
+
+
 class UnreadableFiles:
     """Warns about each unreadable file once, counts them, and raises past a share of the split."""
 
@@ -57,7 +66,7 @@ class UnreadableFiles:
             # in every process: each reads files of its own
             found = f"{len(self.files)} of {self.size} {self.kind} in {self.split}"
             warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
-            if len(self.files) > self.max_share * self.size:
+            if too_many(len(self.files), self.size, max_share=self.max_share):
                 raise InputError(
                     f"{found} cannot be read, more than the share of "
                     f"{self.max_share:g} that `max_bad_share` allows; the last one is {file}. Repair or remove them, "
@@ -70,6 +79,18 @@ class UnreadableFiles:
                 "Repair or remove them."
             )
 
+    def require_some(self, read: int) -> None:
+        """Check that some files of the split could be read, where all of them were to be.
+
+        Raises:
+            InputError: None could: every figure about the split would be the mean of nothing.
+        """
+        if not read and len(self.files) >= self.size:
+            raise InputError(
+                f"None of the {self.size} {self.kind} in {self.split} can be read, so that nothing can be said about "
+                "them. Repair them, or choose another split."
+            )
+
 
 def ignore_interrupt(worker: int) -> None:
     """Ignore Ctrl-C in a worker: the main process finishes its batch first, and then ends the workers."""
@@ -79,8 +100,8 @@ def ignore_interrupt(worker: int) -> None:
 class _Cursor:
     """The remaining batches of an epoch, as a sampler for Lightning and for torch's loader."""
 
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
+    def __init__(self, batches: Batches, *, fixed: bool = False) -> None:
+        self.batches, self.fixed = batches, fixed
         self.epoch = 0
         self.start = 0
 
@@ -92,22 +113,36 @@ class _Cursor:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return self.batches.batches(self.epoch, start=self.start)
+        found = self.batches.batches(self.order, start=self.start)
+        return ([(self.epoch, index) for _, index in batch] for batch in found)
+
+    @property
+    def order(self) -> int:
+        """The epoch whose order this one has: its own, or the first one's where the batches are fixed."""
+        return 0 if self.fixed else self.epoch
+
+    def wanted(self, number: int) -> int:
+        """The number of items that batch `number` of the epoch must have."""
+        return self.batches.wanted(self.order, number)
 
 
 class TrainingLoader:
     """Batches of a training split, with Lightning's protocol for a loader that resumes (`state_dict`)."""
 
-    def __init__(self, dataset: Any, batches: Batches, unreadable: UnreadableFiles, **options: Any) -> None:
+    def __init__(
+        self, dataset: Any, batches: Batches, unreadable: UnreadableFiles, *, fixed: bool = False, **options: Any
+    ) -> None:
         """Wrap a `DataLoader`.
 
         Args:
             dataset: Items by the keys of `batches`.
             batches: The keys of each batch.
             unreadable: Counts the unreadable files.
+            fixed: Whether each epoch has the batches of the first, as `Trainer(overfit_batches=...)` promises;
+                augmentation still varies.
             options: Of `DataLoader`.
         """
-        self.sampler = _Cursor(batches)  # the name under which Lightning looks for `set_epoch`
+        self.sampler = _Cursor(batches, fixed=fixed)  # the name under which Lightning looks for `set_epoch`
         self._unreadable = unreadable
         self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_interrupt, **options)
         self._done = (0, 0)  # epoch, and batches of it that were yielded
@@ -122,7 +157,7 @@ class TrainingLoader:
         epoch = self.sampler.epoch
         start = self.sampler.start = self._resume[1] if self._resume[0] == epoch else 0
         for number, batch in enumerate(self._loader, start=start):
-            self._unreadable.note(batch, wanted=self.sampler.batches.wanted(epoch, number))
+            self._unreadable.note(batch, wanted=self.sampler.wanted(number))
             self._done = (epoch, number + 1)
             yield batch
 
@@ -146,6 +181,9 @@ class EvaluationLoader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
+        read = 0
         for batch in self._loader:
             self._unreadable.note(batch)
+            read += len(batch.indices)
             yield batch
+        self._unreadable.require_some(read)
