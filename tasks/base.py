@@ -156,7 +156,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def identity(self) -> dict[str, Any]:
         """What a state knows beside its weights, as `multiattn.tasks.identity` describes it."""
-        data = None if self._trainer is None else self.data
+        data = getattr(self._trainer, "datamodule", None)  # there is no trainer where a model is used by itself
         return {
             "labels": list(self.labels),
             "preprocessing": identity.plain(self.preprocessing),

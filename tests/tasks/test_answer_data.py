@@ -1,6 +1,7 @@
 """The data module of answering: what is in a batch, and when it is the same again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -353,7 +354,7 @@ def test_a_missing_picture_is_left_out_in_evaluation(decoder, damaged) -> None:
     assert empty.images.shape == (0, 3, *SIZE)
     assert len(empty.targets if decoder is None else empty.answer_tokens) == 0
     with pytest.raises(InputError, match="1 of 5 pictures in validation cannot be read"), pytest.warns(UserWarning):
-        list(make(damaged, max_bad_share=0.1, task={"decoder": decoder}).val_dataloader())
+        list(make(damaged, max_bad_share=0, task={"decoder": decoder}).val_dataloader())
 
 
 def test_what_the_vocabulary_or_the_model_cannot_take_is_named(asked, tmp_path) -> None:
@@ -423,3 +424,24 @@ def test_pictures_are_not_changed_unless_that_is_asked_for(asked) -> None:
         expected = evaluated[place].sample.content
         assert expected is not None
         torch.testing.assert_close(image, expected)
+
+
+def test_a_question_that_is_too_long_is_skipped_and_counted(asked, tmp_path, recwarn) -> None:
+    """As a recording is; and a picture that has no other one."""
+    for split in ("train", "validation"):
+        (tmp_path / split).mkdir()
+        for i in range(4):
+            (tmp_path / split / f"{i}.png").write_bytes((asked / "train" / f"{i}.png").read_bytes())
+        rows = [{"file_name": f"{i}.png", "question": "is it red?", "answer": "yes"} for i in (0, 1, 1, 2)]
+        rows += [{"file_name": f"{i}.png", "question": f"is it red{' or blue' * 9}?", "answer": "no"} for i in (1, 3)]
+        (tmp_path / split / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    short = {"question": replace(QUESTION, max_length=9)}
+    data = make(tmp_path, max_bad_share=0.4, task=short)
+    (batch,) = epoch_of(data, 0)
+    assert sorted(batch.indices.tolist()) == [0, 1, 2] and set(batch.texts) == {"is it red?"}
+    assert len(next(iter(data.val_dataloader())).indices) == data.size("validation") == 3
+    assert data.size("train") == 3 and len(data.files("train").items) == 4
+    told = [str(one.message) for one in recwarn if "Skipped" in str(one.message)]
+    assert len(told) == 2 and told[0].startswith("Skipped, 2 of 6 questions in train: a question must have at most 7")
+    with pytest.raises(InputError, match="2 of 6 questions in train cannot be used, more than the share of 0.3 that"):
+        make(tmp_path, max_bad_share=0.3, task=short).train_dataloader()
