@@ -17,7 +17,6 @@ from .chunks import chunks_of
 from .coverage import in_pieces, in_sequence, least_end, missed, trimmed, uncovered_speech
 from .decode import decode_windows
 from .encode import encode_chunks
-from .language import language_of
 from .model import Encoded, SpeechModel
 from .options import SpeechOptions
 from .pieces import Chunk
@@ -79,19 +78,19 @@ def pending_chunks(
     generator: torch.Generator,
     add_words: AddWords | None = None,
 ) -> Iterator[PendingChunk]:
-    """Cut a recording into chunks, in order; chunks too short to contain speech are left out.
+    """Cut a recording, in the language of the options, into chunks in order; those too short for speech are left out.
 
     Raises:
         InputError: The recording is damaged.
     """
-    preprocessing, language = speech.preprocessing, language_of(speech, recording, options).code
+    preprocessing = speech.preprocessing
     is_first = True
     for start, part in _parts(recording, options):
         voice = Voice(part.rate, start=start) if options.vad else None
         for chunk in chunks_of(part, voice, longest=preprocessing.max_seconds, start=start):
             if len(chunk.samples) < speech.stride * preprocessing.hop:
                 continue
-            yield PendingChunk(chunk, language, _another(generator), add_words, is_first, voice=voice)
+            yield PendingChunk(chunk, options.language, _another(generator), add_words, is_first, voice=voice)
             is_first = False
 
 

@@ -21,7 +21,6 @@ from ...inputs import AudioPreprocessing, Recording
 from .chunked import transcribe_again
 from .coverage import in_sequence, trimmed, uncovered_speech
 from .decode import decode_windows
-from .language import language_of
 from .model import SpeechModel
 from .options import SpeechOptions
 from .pieces import Chunk
@@ -50,7 +49,7 @@ def transcribe_in_order(
     Args:
         speech: A model with timestamp tokens.
         recording: At the model's sampling rate.
-        options: How to decode.
+        options: How to decode; `language` is the recording's, None where nobody speaks.
         generator: The source of randomness; needed where `options.temperatures` has one above 0.
         add_words: Called with each window that has segments; the segments it returns are yielded. The text does not
             depend on it: the next window begins where the model wrote that its last segment ends.
@@ -65,7 +64,6 @@ def transcribe_in_order(
         )
     options = replace(options, timestamps=True)
     source = _Features.of(speech.preprocessing, recording, Voice(recording.rate) if options.vad else None)
-    options = replace(options, language=language_of(speech, recording, options).code)
     previous = initial_prompt(speech, options)
     clips = [(0, source.frames)]
     if options.clips is not None:
