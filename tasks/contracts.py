@@ -140,6 +140,8 @@ class ClassifyFacts:
     """Training images of each label."""
 
     batch_size: int
+    balanced: bool = False
+    """Whether the batches have each label equally often."""
 
 
 @dataclass(frozen=True)

@@ -182,11 +182,13 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         self.predictions = Predictions(self.data.size("test"), score=self.score)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_validation_epoch_end()
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_test_epoch_end()
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from multiattn.errors import InputError
 
-from .sampler import Batches
+from .sampler import Batches, Key
 
 
 class Batch(Protocol):
@@ -112,7 +112,7 @@ class _Cursor:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         return self.batches.batches(self.epoch, start=self.start)
 
 

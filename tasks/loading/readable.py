@@ -61,9 +61,9 @@ class Sample(NamedTuple, Generic[T]):
 
 
 class Items(Dataset[Sample[T]], ABC):
-    """The samples of a split: by `(epoch, index)` in training, by their index as inference sees them.
+    """The samples of a split: by the sampler's key in training, by their index as inference sees them.
 
-    A training sample is a pure function of the seed, the epoch and its index.
+    A training sample is a pure function of the seed and its key.
     """
 
     def __init__(self, records: Records, *, seed: int | None = None) -> None:
@@ -81,7 +81,8 @@ class Items(Dataset[Sample[T]], ABC):
 
         Args:
             index: The index of the file.
-            draw: In training the numbers that decide about all draws: seed, epoch and index; empty otherwise.
+            draw: In training the numbers that decide about all draws: seed, epoch and index, and how often
+                the epoch has had the file before, unless that is never; empty otherwise.
 
         Raises:
             InputError: The file cannot be read.
@@ -94,12 +95,14 @@ class Items(Dataset[Sample[T]], ABC):
         """The sample, without content where the file cannot be read; in training, a file that is drawn replaces it."""
         wanted = key if self.seed is None else key[1]
         epoch = () if self.seed is None else (self.seed, key[0])
+        again = () if self.seed is None else tuple(key[2:])
         unreadable: list[Unreadable] = []
         for attempt in range(TRIES if epoch else 1):
             index = seed_for(*epoch, wanted, attempt) % len(self) if attempt else wanted
             path, label = self.records.items[index]
             try:
-                return Sample(self.read(index, (*epoch, index) if epoch else ()), label, index, tuple(unreadable))
+                content = self.read(index, (*epoch, index, *again) if epoch else ())
+                return Sample(content, label, index, tuple(unreadable))
             except InputError as error:
                 unreadable.append((str(path), str(error)))
         return Sample(None, self.records.items[wanted][1], wanted, tuple(unreadable))

@@ -4,6 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+Key = tuple[int, int] | tuple[int, int, int]
+"""Epoch and index of an item; and, where it has been in the epoch before, how often."""
+
+_BALANCED = 5  # sets the order of balanced epochs apart from other draws with the same seed and epoch
+
 
 class EpochBatches:
     """Batches of `(epoch, index)` keys, one epoch at a time.
@@ -39,13 +44,59 @@ class EpochBatches:
         """The number of items that this process's batch `number` of an epoch must have: the same in all batches."""
         return self.batch_size
 
-    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[Key]]:
         """This process's batches of an epoch, from batch `start` on."""
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.size)
+        order = self._order(epoch)
         width = self.batch_size * self.world
         for b in range(start, len(self)):
             mine = order[b * width : (b + 1) * width][self.rank :: self.world]
-            yield [(epoch, int(index)) for index in mine]
+            yield [self._key(epoch, int(entry)) for entry in mine]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """The entries of an epoch in order."""
+        return np.random.default_rng((self.seed, epoch)).permutation(self.size)
+
+    def _key(self, epoch: int, entry: int) -> Key:
+        return (epoch, entry)
+
+
+class BalancedBatches(EpochBatches):
+    """As `EpochBatches`, but with each class equally often, as far as the size of an epoch allows.
+
+    An epoch has as many items as the data set. A class's items are drawn in a new order in each epoch, and again from
+    the first on where there are fewer than its part: the n-th time is the third number of a key, from 1 on, so that the
+    item is varied otherwise than the first time. Of a frequent class, each epoch has other items.
+    """
+
+    def __init__(self, labels: Sequence[int], *, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        """Prepare the batches of a data set.
+
+        Args:
+            labels: The class of each item.
+            batch_size: As for `EpochBatches`.
+            seed: As for `EpochBatches`.
+            rank: As for `EpochBatches`.
+            world: As for `EpochBatches`.
+        """
+        super().__init__(len(labels), batch_size=batch_size, seed=seed, rank=rank, world=world)
+        known = np.asarray(labels, np.int64)
+        self._classes = [np.flatnonzero(known == label) for label in np.unique(known)]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        generator = np.random.default_rng((self.seed, epoch, _BALANCED))
+        parts = []
+        # the remainder of the division goes to other classes in each epoch
+        first = int(generator.integers(len(self._classes)))
+        for number, items in enumerate(self._classes):
+            place = (number - first) % len(self._classes)
+            count = self.size // len(self._classes) + (place < self.size % len(self._classes))
+            turns = np.arange(count) // len(items)
+            parts.append(turns * self.size + np.resize(generator.permutation(items), count))
+        return generator.permutation(np.concatenate(parts))
+
+    def _key(self, epoch: int, entry: int) -> Key:
+        turn, index = divmod(entry, self.size)
+        return (epoch, index, turn) if turn else (epoch, index)
 
 
 class BucketBatches:
@@ -102,7 +153,7 @@ class BucketBatches:
         _, _, start, end = self._slices[int(self._order(epoch)[number])]
         return (end - start) // self.world
 
-    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[tuple[int, int]]]:
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[Key]]:
         """This process's batches of an epoch, from batch `start` on."""
         orders: dict[int, np.ndarray] = {}
         for number in self._order(epoch)[start:]:
@@ -116,7 +167,7 @@ class BucketBatches:
 
 
 Batches = EpochBatches | BucketBatches
-"""Batches of `(epoch, index)` keys, equally many in each epoch."""
+"""Batches of keys, equally many in each epoch."""
 
 _SHORTEST = 0.1
 """Seconds; all shorter items are in the first bucket."""
