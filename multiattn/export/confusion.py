@@ -13,7 +13,7 @@ _CELL, _SMALLEST = 34, 12  # pixels of a cell, for few and for many classes
 _ROOM = 900  # pixels of all cells together, if they can be so small
 _MARGIN, _TITLE, _GAP = 24, 64, 8
 _LONGEST_NAME = 220  # pixels
-_TYPE = 12  # pixels
+_TYPE = 12.0  # pixels
 _SMALLEST_WITH_NUMBERS = 24  # pixels of a cell
 
 
@@ -37,7 +37,7 @@ def draw_confusion(
             counts[index[truth], index.get(label, len(shown))] += count
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     cell = max(_SMALLEST, min(_CELL, _ROOM // len(shown)))
-    size = min(_TYPE, cell)
+    size = min(_TYPE, float(cell))
     rows = [_cut(label, size) for label in shown]
     columns = [*rows, *(["others"] if has_others else [])]
     left = _MARGIN + round(max(width_of(name, size=size) for name in rows)) + _GAP
@@ -83,7 +83,7 @@ def _chosen(pairs: Mapping[tuple[str, str], int], labels: Sequence[str]) -> list
     return [label for label in labels if label in chosen]
 
 
-def _cut(name: str, size: int) -> str:
+def _cut(name: str, size: float) -> str:
     """A name that is not wider than there is room for."""
     name = " ".join(name.split()) or repr(name)
     if width_of(name, size=size) <= _LONGEST_NAME:
