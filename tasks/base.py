@@ -8,19 +8,23 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from dataclasses import replace
+from typing import Any, ClassVar, Generic, TypeVar
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
+from multiattn.registry import load_part
 from multiattn.weights import ModelBundle
 from multiattn.weights.state import difference
 
 from . import identity
+from .contracts import Facts
+from .hparams import record_arguments
 from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
 from .optim import Optimization, configure
@@ -59,8 +63,12 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     tokenizer: Tokenizer | None = None
     """The vocabulary; None before the data has made one, and for a model without."""
 
+    facts_type: ClassVar[type[Facts] | None] = None
+    """The class of the facts where a state keeps them, for `load_from_checkpoint`."""
+
     def __init__(self, *, optimization: Optimization | None = None, compile: bool = False) -> None:
         super().__init__()
+        record_arguments(self, logged=True)
         self.optimization = optimization or Optimization()
         self.compile_model = compile
         self.decoding: dict[str, Any] = {}
@@ -68,6 +76,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self._state: Mapping[str, Any] = {}  # the identity of the state that is used
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
         self.register_module("model", None)
+        self._facts: dict[str, Any] = {}  # what the model was built from, as a state keeps it
+        self._needs_loss = False  # whether the model was built from a state, whose facts do for the weights only
 
     @abstractmethod
     def needs(self) -> NeedsT:
@@ -98,6 +108,19 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         """The data module of the running trainer."""
         return data_of(self.trainer)
 
+    @property
+    def lr(self) -> float:
+        """The learning rate, under the name that Lightning's `Tuner.lr_find` reads and sets."""
+        return self.optimization.lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.optimization = replace(self.optimization, lr=value)
+
+    def forward(self, *inputs: Tensor, **options: Any) -> Tensor:
+        """Call the model: arguments and result are those of its own `forward`."""
+        return self.model(*inputs, **options)  # type: ignore[no-any-return]
+
     def bundle(self) -> ModelBundle:
         """The trained model on the CPU in eval mode, with all that its directory holds beside the weights."""
         config: Any = self.model.config
@@ -117,21 +140,42 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         """The share of the learning rate that a part of the model learns at, by the part's name; 1 for all others."""
         return {}
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Add `ModelDirectory` to a trainer without one, so that a training from Python ends in a model, too."""
+        make: type[pl.Callback] = load_part("multiattn.tasks.callbacks:ModelDirectory")  # callbacks know tasks
+        found = any(isinstance(callback, make) for callback in self.trainer.callbacks)
+        return [] if found or self.trainer.state.fn != "fit" else [make()]
+
     def configure_model(self) -> None:
         """Build the model, the loss and the metrics, once; tell the data module about them each time.
 
+        Without a trainer nothing is built: `load_from_checkpoint` calls this before it hands over the state.
+
         Raises:
-            ModelError: The data module is for another task.
+            ModelError: The data module is for another task, or the model was built for other data.
         """
+        if self._trainer is None:
+            return
         data, needs = self.data, self.needs()
         if type(data.needs) is not type(needs):
             raise ModelError(
                 f"`data` must be a data module for the task {self.task}, but is {type(data).__name__} instead."
             )
         data.needs = needs
-        if self._modules["model"] is not None:
-            return
-        facts = data.facts()
+        if self._modules["model"] is None:
+            self._build(data.facts())
+            data.needs = self.needs()
+        elif self._needs_loss:
+            facts, known = data.facts(), self.facts_type
+            assert known is not None
+            known.from_state(self._facts).require_same(facts)
+            self.loss, self._needs_loss = self.build_loss(facts), False
+        for metric in self.modules():
+            if isinstance(metric, Metric):
+                metric.reset()  # after `validate`, they hold tensors that only inference mode may change
+
+    def _build(self, facts: FactsT) -> None:
+        """Build the model, the loss and the metrics."""
         seed_all(self.seed)
         self.model = self.build_model(facts)
         self.loss = self.build_loss(facts)
@@ -141,7 +185,21 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         # Lightning's own mean over processes is wrong where they have unequal numbers of items: it cuts the mean
         # number down to an integer
         self.mean_losses = nn.ModuleDict({f"{s}_loss": MeanMetric() for s in ("val", "test")})
-        data.needs = self.needs()
+        if self.facts_type is not None:
+            assert isinstance(facts, self.facts_type)
+            self._facts = facts.to_state()
+
+    def _build_from(self, checkpoint: Mapping[str, Any]) -> None:
+        """Build the model from a state alone."""
+        if self.facts_type is None or not checkpoint.get("facts"):
+            raise ModelError(
+                "the state must have `facts`, from which the model is built without its data, but has none instead: it "
+                "is of an earlier version. Resume the training with it, or load the model's directory by "
+                "`multiattn.load`."
+            )
+        facts: Any = self.facts_type.from_state(checkpoint["facts"])
+        self._build(facts)
+        self._needs_loss = True
 
     def adopt(self, state: Mapping[str, Any]) -> None:
         """Take from a state what the data would decide otherwise: labels and vocabulary. The model is not built yet.
@@ -166,15 +224,23 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the weights mean."""
+        """Keep what the weights mean, and what the model was built from."""
         checkpoint[identity.KEY] = self.identity()
+        if self._facts:
+            checkpoint["facts"] = self._facts
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the weights of a state mean the same here, and tell where its data was another.
 
+        In `load_from_checkpoint` there is no model yet: it is built.
+
         Raises:
-            ModelError: Labels, vocabulary or preprocessing differ.
+            ModelError: Labels, vocabulary or preprocessing differ, or the state does not have what the model was built
+                from.
         """
+        if self._modules["model"] is None:
+            self._build_from(checkpoint)
+            return
         before, now = checkpoint.get(identity.KEY, {}), self.identity()
         identity.check(before, now)
         kind = self.data.kind if now["data"] else ""

@@ -72,6 +72,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
     """A vision transformer with a score for each class, from scratch or from published weights."""
 
     task = "classify"
+    facts_type = ClassifyFacts
     model: ViT
     preprocessing: ImagePreprocessing
 

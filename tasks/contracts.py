@@ -9,9 +9,9 @@ The defaults of `...Needs` stand for a common model, so a data module also makes
 trainer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 from torch import nn
 
@@ -131,6 +131,20 @@ class TranscribeNeeds(TextNeeds):
     """Whether the decoder attends to the frames that only pad a recording."""
 
 
+class Facts(Protocol):
+    """Facts that a state keeps, so that `load_from_checkpoint` builds the model without the data."""
+
+    def to_state(self) -> dict[str, Any]:
+        """Plain values."""
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The reverse of `to_state`."""
+
+    def require_same(self, other: Self) -> None:
+        """Raise ModelError unless a model that was built from these facts fits the others."""
+
+
 @dataclass(frozen=True)
 class ClassifyFacts:
     """What a classifier is built from."""
@@ -142,6 +156,23 @@ class ClassifyFacts:
     batch_size: int
     balanced: bool = False
     """Whether the batches have each label equally often."""
+
+    def to_state(self) -> dict[str, Any]:
+        """See `Facts`."""
+        return {"labels": list(self.labels), "counts": list(self.counts), "batch_size": self.batch_size}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """See `Facts`."""
+        return cls(tuple(state["labels"]), tuple(state["counts"]), state["batch_size"])
+
+    def require_same(self, other: Self) -> None:
+        """See `Facts`."""
+        if self.labels != other.labels:
+            raise ModelError(
+                f"the data must have the labels that the model has ({', '.join(self.labels)}), but has "
+                f"{', '.join(other.labels)} instead: give the data of its training, or start from it as `pretrained`."
+            )
 
 
 @dataclass(frozen=True)
@@ -157,3 +188,22 @@ class TextFacts:
 
     references: Callable[[], Sequence[Sequence[str]]] = tuple
     """Computes the training captions of each image, in the order of the records, for captioning."""
+
+    def to_state(self) -> dict[str, Any]:
+        """See `Facts`; without the references, which only a training reads."""
+        answers = list(self.answers)
+        return {"tokenizer": self.tokenizer.to_json(), "stores_features": self.stores_features, "answers": answers}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """See `Facts`."""
+        tokenizer = Tokenizer.from_json(state["tokenizer"])
+        return cls(tokenizer, state["stores_features"], tuple(state["answers"]))
+
+    def require_same(self, other: Self) -> None:
+        """See `Facts`; the vocabulary is the model's in any case."""
+        if self.answers != other.answers:
+            raise ModelError(
+                f"the data must have the list of answers that the model has ({len(self.answers)}), but has another "
+                f"({len(other.answers)}): give the data of its training, or start from it as `pretrained`."
+            )

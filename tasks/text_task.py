@@ -57,6 +57,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     A subclass writes texts in its steps and adds them to `self.predictions`, which are scored after each epoch.
     """
 
+    facts_type = TextFacts
     trained_on: str
     """What a vocabulary is learned from, for messages: "training captions"."""
 
@@ -149,7 +150,8 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
                 f"`{self.pace.option}.lr_share` must be 0 with `features`, which a frozen encoder has computed, but "
                 f"is {self.pace.lr_share} instead."
             )
-        require_every_gradient(self.trainer, self.pace)
+        if self._trainer is not None:
+            require_every_gradient(self.trainer, self.pace)
 
     def on_fit_start(self) -> None:
         """Compile the teacher-forced pass alone: a decode, token by token, is another graph."""
@@ -218,6 +220,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         Raises:
             ModelError: It has another.
         """
+        super().on_load_checkpoint(checkpoint)
         meaning = self._meaning()
         if checkpoint.get("tokenizer") != meaning["tokenizer"]:
             raise ModelError(

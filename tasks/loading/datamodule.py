@@ -20,6 +20,7 @@ from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer
 
 from ..contracts import TextFacts, TextNeeds, TokenFormat
+from ..hparams import record_arguments
 from ..identity import fingerprint
 from ..survey.texts import Texts
 from .feature_store import Encoding, FeatureStore
@@ -79,6 +80,7 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
             predict_split: The split that `predict` goes through.
         """
         super().__init__()
+        record_arguments(self, logged=False)  # some have the names of a task's, and Lightning allows no second value
         self.roots = tuple(Path(folder) for folder in ((root,) if isinstance(root, str) else root))
         """The folders that hold the splits; the splits of several are joined."""
         self.needs = needs
@@ -149,7 +151,8 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
     def train_dataloader(self) -> TrainingLoader:
         """Batches in the order that the seed and the epoch give."""
         unreadable = self._unreadable("train", self.size("train"))
-        return TrainingLoader(self.training_items(), self._batches(), unreadable, **self._options())
+        fixed = self.trainer is not None and self.trainer.overfit_batches > 0
+        return TrainingLoader(self.training_items(), self._batches(), unreadable, fixed=fixed, **self._options())
 
     def batches_per_epoch(self) -> int:
         """Training batches per epoch, in each process."""

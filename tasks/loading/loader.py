@@ -100,8 +100,8 @@ def ignore_interrupt(worker: int) -> None:
 class _Cursor:
     """The remaining batches of an epoch, as a sampler for Lightning and for torch's loader."""
 
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
+    def __init__(self, batches: Batches, *, fixed: bool = False) -> None:
+        self.batches, self.fixed = batches, fixed
         self.epoch = 0
         self.start = 0
 
@@ -113,22 +113,36 @@ class _Cursor:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        return self.batches.batches(self.epoch, start=self.start)
+        found = self.batches.batches(self.order, start=self.start)
+        return ([(self.epoch, *key[1:]) for key in batch] for batch in found)
+
+    @property
+    def order(self) -> int:
+        """The epoch whose order this one has: its own, or the first one's where the batches are fixed."""
+        return 0 if self.fixed else self.epoch
+
+    def wanted(self, number: int) -> int:
+        """The number of items that batch `number` of the epoch must have."""
+        return self.batches.wanted(self.order, number)
 
 
 class TrainingLoader:
     """Batches of a training split, with Lightning's protocol for a loader that resumes (`state_dict`)."""
 
-    def __init__(self, dataset: Any, batches: Batches, unreadable: UnreadableFiles, **options: Any) -> None:
+    def __init__(
+        self, dataset: Any, batches: Batches, unreadable: UnreadableFiles, *, fixed: bool = False, **options: Any
+    ) -> None:
         """Wrap a `DataLoader`.
 
         Args:
             dataset: Items by the keys of `batches`.
             batches: The keys of each batch.
             unreadable: Counts the unreadable files.
+            fixed: Whether each epoch has the batches of the first, as `Trainer(overfit_batches=...)` promises;
+                augmentation still varies.
             options: Of `DataLoader`.
         """
-        self.sampler = _Cursor(batches)  # the name under which Lightning looks for `set_epoch`
+        self.sampler = _Cursor(batches, fixed=fixed)  # the name under which Lightning looks for `set_epoch`
         self._unreadable = unreadable
         self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_interrupt, **options)
         self._done = (0, 0)  # epoch, and batches of it that were yielded
@@ -143,7 +157,7 @@ class TrainingLoader:
         epoch = self.sampler.epoch
         start = self.sampler.start = self._resume[1] if self._resume[0] == epoch else 0
         for number, batch in enumerate(self._loader, start=start):
-            self._unreadable.note(batch, wanted=self.sampler.batches.wanted(epoch, number))
+            self._unreadable.note(batch, wanted=self.sampler.wanted(number))
             self._done = (epoch, number + 1)
             yield batch
 

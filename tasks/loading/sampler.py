@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-Key = tuple[int, int] | tuple[int, int, int]
+Key = tuple[int, ...]
 """Epoch and index of an item; and, where it has been in the epoch before, how often."""
 
 _BALANCED = 5  # sets the order of balanced epochs apart from other draws with the same seed and epoch
