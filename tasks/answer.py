@@ -203,6 +203,16 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             for row, index in self._counting(batch)
         ]
 
+    def without_loss(self, split: str) -> str:
+        """See `BaseTask`: what to do where the closed list has none of the answers."""
+        if self.answer == "decoder":
+            return super().without_loss(split)
+        return (
+            f"None of the answers that were read is among the {len(self.labels)} of the list, so that there is no "
+            f"{split}/loss, and all count as wrong. `--model.answer decoder` learns to write answers in any words; or "
+            "raise `data.max_answers`, or lower `data.min_count`."
+        )
+
     @staticmethod
     def _counting(batch: AnswerBatch) -> list[tuple[int, int]]:
         """The rows of a batch that are no repetition, and the index of the image of each."""

@@ -9,7 +9,7 @@ import torch
 from timm.data.mixup import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from multiattn.checks import require, require_each
@@ -22,6 +22,7 @@ from .base import BaseTask, Prediction
 from .contracts import ClassifyFacts, ClassifyNeeds
 from .loading.pictures import ImageBatch
 from .losses import SmoothedLoss
+from .metrics import MacroAccuracy
 from .optim import Optimization
 from .parts import VisionSource, check_trainable, require_training_only, with_tuples
 
@@ -62,8 +63,9 @@ class ClassificationLoss(SmoothedLoss):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The mean over the batch, in float32."""
-        return F.cross_entropy(logits.float(), target, weight=self.weights, label_smoothing=self.smoothing)
+        """The mean over the batch, in float32; only in training weighted by class, and smoothed."""
+        weights = self.weights if self.training else None
+        return F.cross_entropy(logits.float(), target, weight=weights, label_smoothing=self.smoothing)
 
 
 class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
@@ -97,7 +99,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             crop_share: Share of the image's shorter side that evaluation sees; unused with `pretrained`.
             label_smoothing: Share of each label that is spread over all classes.
             class_weights: `balanced` weighs each class by the inverse of its frequency; or a number for each class, in
-                the order of the labels.
+                the order of the labels. Only the training loss has weights.
             mixing: Mixup and CutMix.
             optimization: AdamW and its schedule.
             compile: Compile the model with torch.compile.
@@ -147,6 +149,11 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
     def build_loss(self, facts: ClassifyFacts) -> nn.Module:
         """Cross-entropy."""
         weights: Sequence[float] | None = None
+        if facts.balanced and self.class_weights is not None:
+            raise ModelError(
+                "`class_weights` must be left out where `data.balanced` draws each class equally often, but is "
+                f"{self.class_weights!r} instead: both together would favor rare classes twice."
+            )
         if self.class_weights == "balanced":
             weights = [sum(facts.counts) / (len(facts.counts) * count) for count in facts.counts]
         elif self.class_weights is not None:
@@ -160,14 +167,13 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         return ClassificationLoss(label_smoothing=self.label_smoothing, weights=tensor)
 
     def build_metrics(self, facts: ClassifyFacts) -> MetricCollection:
-        """Top-1 and top-5 accuracy."""
+        """Top-1 and top-5 accuracy, and the mean of the classes' accuracies."""
         classes = len(facts.labels)
-        return MetricCollection(
-            {
-                f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro", validate_args=False)
-                for k in (1, 5)
-            }
-        )
+        accuracies: dict[str, Metric | MetricCollection] = {
+            f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro", validate_args=False)
+            for k in (1, 5)
+        }
+        return MetricCollection(accuracies | {"macro_accuracy": MacroAccuracy(classes)}, compute_groups=False)
 
     def shared_step(self, batch: ImageBatch, split: str) -> Tensor | None:
         """Compute and log the loss and the metrics of a batch."""
@@ -182,8 +188,9 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         loss: Tensor = self.loss(logits, target)
         metrics = self.metrics[f"{split}_metrics"]
         assert isinstance(metrics, MetricCollection)
-        metrics.update(logits.detach(), batch.labels)
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size, prog_bar=not training)
+        if not (training and self.mixing.is_on):  # a mixed image has several labels
+            metrics.update(logits.detach(), batch.labels)
+            self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size, prog_bar=not training)
         self.log_loss(loss, split, size=size)
         return loss
 

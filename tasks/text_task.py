@@ -186,11 +186,13 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         self.predictions = Predictions(self.data.size("test"), score=self.score)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_validation_epoch_end()
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_test_epoch_end()
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
@@ -206,11 +208,8 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
 
     def vocabulary_options(self) -> dict[str, Any] | None:
         """See `BaseTask`."""
-        if not self.learns_vocabulary or self._trainer is None:
-            return None
-        data = self.data
-        assert isinstance(data, TextData)
-        return data.vocabulary_options()
+        data = getattr(self._trainer, "datamodule", None)
+        return data.vocabulary_options() if self.learns_vocabulary and isinstance(data, TextData) else None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the vocabulary and the list of answers, without which the weights mean nothing."""
