@@ -1,7 +1,7 @@
 """Train or fine-tune a vision transformer that classifies images."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from multiattn.blocks import applied
 from multiattn.checks import require, require_each
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
@@ -20,6 +21,7 @@ from multiattn.weights import ModelBundle, adapt, load_bundle
 
 from .base import BaseTask, Prediction
 from .contracts import ClassifyFacts, ClassifyNeeds
+from .freezing import freeze, frozen_modules, require_every_gradient, set_mode
 from .loading.pictures import ImageBatch
 from .losses import SmoothedLoss
 from .optim import Optimization
@@ -79,6 +81,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         *,
         vision: VisionSource | None = None,
         pretrained: str | None = None,
+        frozen: list[str] | None = None,
         crop_share: float = 1.0,
         label_smoothing: float = 0.0,
         class_weights: Literal["balanced"] | list[float] | None = None,
@@ -93,6 +96,8 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
                 given.
             pretrained: Start from these weights: a model directory or a hub id in any layout that `multiattn` loads.
                 Their preprocessing is kept, the head starts anew where the number of classes differs.
+            frozen: Parts whose weights keep their values: names of parts of the model, with `*` for any, e.g. `stem`
+                and `blocks.[0-5]`. With `vision.lr_share: 0` all but the head do, which is a linear probe.
             crop_share: Share of the image's shorter side that evaluation sees; unused with `pretrained`.
             label_smoothing: Share of each label that is spread over all classes.
             class_weights: `balanced` weighs each class by the inverse of its frequency; or a number for each class, in
@@ -106,6 +111,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
         require(0 < crop_share <= 1, "crop_share", must="above 0 and up to 1", value=crop_share)
         self.from_scratch = pretrained is None
+        self.pace, self.frozen = vision, tuple(frozen or ())
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
         self.mixing = mixing or Mixing()
@@ -134,12 +140,47 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             )
         self.labels = facts.labels
         if self._start is None:
-            return ViT(replace(self._config, num_classes=len(self.labels)))
+            return self._frozen(ViT(replace(self._config, num_classes=len(self.labels))))
         adapted = adapt(self._start.require(ViT), num_classes=len(self.labels), image_size=self.preprocessing.size)
         self._start = None  # its weights are no longer needed
         model = ViT(replace(adapted.config, **self._overrides))
         model.load_state_dict(adapted.state_dict())
+        return self._frozen(model)
+
+    def _frozen(self, model: ViT) -> ViT:
+        """A model of which the parts that the options name do not learn."""
+        if self.pace.lr_share == 0:
+            for name, weight in model.named_parameters():
+                weight.requires_grad_(name.startswith("head."))
+        freeze(model, self.frozen)
+        if self._trainer is not None:
+            require_every_gradient(self._trainer, self.pace)
         return model
+
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The head, whose classes are the data's."""
+        return ("head",)
+
+    def lr_shares(self) -> Mapping[str, float]:
+        """The share of all but the head."""
+        parts = dict.fromkeys(name.partition(".")[0] for name, _ in self.model.named_parameters())
+        return {part: self.pace.lr_share for part in parts if part != "head"} if self.pace.lr_share != 1 else {}
+
+    @property
+    def encoder_is_frozen(self) -> bool:
+        """Whether nothing but the head learns at present."""
+        return self.pace.is_frozen(self.current_epoch)
+
+    def on_train_batch_start(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Seed the step, and keep what is frozen in eval mode: its dropout is off, its statistics stay."""
+        super().on_train_batch_start(batch, batch_idx)
+        for part in self.model.children():
+            if part is not self.model.head and self.encoder_is_frozen:
+                set_mode(part, False)
+            elif not part.training:
+                part.train()
+        for part in frozen_modules(self.model, self.frozen):
+            set_mode(part, False)
 
     def build_loss(self, facts: ClassifyFacts) -> nn.Module:
         """Cross-entropy."""
@@ -175,7 +216,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         images, target = batch.images, batch.labels
         if training and self.mixing.is_on:
             images, target = self._mix(images, target)
-        logits = self.model(images)
+        logits = self._logits(images)
         loss: Tensor = self.loss(logits, target)
         metrics = self.metrics[f"{split}_metrics"]
         assert isinstance(metrics, MetricCollection)
@@ -183,6 +224,14 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size, prog_bar=not training)
         self.log_loss(loss, split, size=size)
         return loss
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """The scores of a batch (b, classes); what is frozen for some epochs only runs without a gradient in them."""
+        if not (self.pace.unfreeze_epoch and self.encoder_is_frozen):
+            return self.model(images)  # type: ignore[no-any-return]
+        with torch.no_grad():
+            pooled = self.model.pooled(images)
+        return applied(self.model.head, pooled)
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[Prediction]:
         """The first labels of each image, with their probabilities."""
