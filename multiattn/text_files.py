@@ -1,5 +1,6 @@
-"""Bytes and JSON out of files that anyone may have written: any encoding of JSON, no key twice, no pipe that blocks."""
+"""Bytes, texts and JSON out of files that anyone may have written: any encoding, no key twice, no pipe that blocks."""
 
+import codecs
 import errno
 import json
 import os
@@ -36,6 +37,16 @@ def read_bytes(path: Path) -> bytes:
     if path.stat().st_size > _LARGEST:
         raise OSError(errno.EFBIG, f"it has more than {_LARGEST} bytes", str(path))
     return path.read_bytes()
+
+
+def decode_text(data: bytes) -> str:
+    """Return the text that bytes are: UTF-8, or UTF-16 where a byte-order mark says so, without the mark.
+
+    Raises:
+        UnicodeDecodeError: They are neither.
+    """
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_wide else "utf-8-sig")
 
 
 def read_json_file(
@@ -84,7 +95,7 @@ def parse_json(data: bytes | str, *, strict: bool = False) -> Any:
         text = data.removeprefix("\ufeff")
     else:
         text = data.decode(json.detect_encoding(data), "surrogatepass")
-    found = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant if strict else None)
+    found = (_STRICT if strict else _LENIENT).decode(text)
     # half of a character can only come from an escape or from broken bytes
     if strict and ("\\u" in text or not text.isascii()):
         _check_characters(found)
@@ -114,3 +125,7 @@ def _check_characters(value: Any) -> None:
             waiting += value
         elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ValueError(f"{value[:60]!r} has half of a character")
+
+
+_LENIENT = json.JSONDecoder(object_pairs_hook=_object)
+_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)

@@ -126,8 +126,11 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
     def needs(self) -> AnswerNeeds:
         """See `BaseTask`."""
         is_closed = self.answer == "closed"
+        answers = tuple(self._state["labels"]) if self._state and is_closed else None
         if self.model is None:
-            return AnswerNeeds(self.tokenizer, preprocessing=self.preprocessing, is_closed=is_closed)
+            return AnswerNeeds(
+                self.tokenizer, preprocessing=self.preprocessing, is_closed=is_closed, answers=answers or None
+            )
         decoder, encoder = self.model.decoder, self.model.encoder
         return AnswerNeeds(
             self.tokenizer,
@@ -137,6 +140,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             is_closed,
             TokenFormat.of_config(self.model.question.config),
             encoder.grid(self.preprocessing.size) if self.pointing_weight else None,
+            answers or None,
         )
 
     def build_model(self, facts: TextFacts) -> VQA:

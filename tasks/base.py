@@ -5,6 +5,7 @@ exchange the values of `contracts`.
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +23,7 @@ from multiattn.registry import load_part
 from multiattn.weights import ModelBundle
 from multiattn.weights.state import difference
 
+from . import identity
 from .contracts import Facts
 from .hparams import record_arguments
 from .loading.datamodule import BaseData, data_of
@@ -72,6 +74,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self.optimization = optimization or Optimization()
         self.compile_model = compile
         self.decoding: dict[str, Any] = {}
+        self._state: Mapping[str, Any] = {}  # the identity of the state that is used
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
         self.register_module("model", None)
         self._facts: dict[str, Any] = {}  # what the model was built from, as a state keeps it
@@ -204,19 +207,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             assert isinstance(facts, self.facts_type)
             self._facts = facts.to_state()
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the model was built from, for `load_from_checkpoint`."""
-        if self._facts:
-            checkpoint["facts"] = self._facts
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build the model where there is none yet, which is so in `load_from_checkpoint`.
-
-        Raises:
-            ModelError: The state does not have what the model was built from.
-        """
-        if self._modules["model"] is not None:
-            return
+    def _build_from(self, checkpoint: Mapping[str, Any]) -> None:
+        """Build the model from a state alone."""
         if self.facts_type is None or not checkpoint.get("facts"):
             raise ModelError(
                 "the state must have `facts`, from which the model is built without its data, but has none instead: it "
@@ -226,6 +218,52 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         facts: Any = self.facts_type.from_state(checkpoint["facts"])
         self._build(facts)
         self._needs_loss = True
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Take from a state what the data would decide otherwise: labels and vocabulary. The model is not built yet.
+
+        Args:
+            state: The state, as it was saved; nothing is taken from one without an identity.
+        """
+        self._state = state.get(identity.KEY, {})
+
+    def vocabulary_options(self) -> dict[str, Any] | None:
+        """The options by which the vocabulary was learned; None where it was not."""
+        return None
+
+    def identity(self) -> dict[str, Any]:
+        """What a state knows beside its weights, as `multiattn.tasks.identity` describes it."""
+        data = None if self._trainer is None else self.data
+        return {
+            "labels": list(self.labels),
+            "preprocessing": identity.plain(self.preprocessing),
+            "vocabulary": self.vocabulary_options(),
+            "data": {} if data is None else data.fingerprints(),
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the weights mean, and what the model was built from."""
+        checkpoint[identity.KEY] = self.identity()
+        if self._facts:
+            checkpoint["facts"] = self._facts
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that the weights of a state mean the same here, and tell where its data was another.
+
+        In `load_from_checkpoint` there is no model yet: it is built.
+
+        Raises:
+            ModelError: Labels, vocabulary or preprocessing differ, or the state does not have what the model was built
+                from.
+        """
+        if self._modules["model"] is None:
+            self._build_from(checkpoint)
+            return
+        before, now = checkpoint.get(identity.KEY, {}), self.identity()
+        identity.check(before, now)
+        kind = self.data.kind if now["data"] else ""
+        if (changed := identity.changed_data(before, now, kind=kind)) and self.global_rank == 0:
+            print(f"The data has changed since this state: {changed}.", file=sys.stderr, flush=True)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load the weights of a state.

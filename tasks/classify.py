@@ -129,7 +129,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
 
     def needs(self) -> ClassifyNeeds:
         """See `BaseTask`."""
-        return ClassifyNeeds(self.preprocessing)
+        return ClassifyNeeds(self.preprocessing, tuple(self._state["labels"]) if self._state else None)
 
     def build_model(self, facts: ClassifyFacts) -> ViT:
         """A vision transformer with a score for each label of the data."""

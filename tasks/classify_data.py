@@ -1,13 +1,14 @@
 """The data module of classification: a folder of labeled images to batches."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
 from multiattn.checks import require_each
 from multiattn.data.image_folder import ClassificationRecords, read_folder
-from multiattn.errors import InputError
+from multiattn.errors import InputError, ModelError
 
 from .contracts import ClassifyFacts, ClassifyNeeds
+from .identity import other_labels
 from .loading.datamodule import BaseData, BatchOptions
 from .loading.pictures import EvaluationPictures, ImageBatch, Sample, TrainingPictures, collate_pictures
 from .loading.transforms import Augmentation, training_transform
@@ -42,6 +43,7 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
         require_each({"cache_side": cache_side}, least=1, error=InputError)
         self.augmentation = augmentation or Augmentation()
         self.cache_side = cache_side
+        self._read = cache(lambda split, labels: read_folder(self.root, split, class_names=labels))
 
     @cached_property
     def training_records(self) -> ClassificationRecords:
@@ -49,14 +51,28 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
         return read_folder(self.root, "train")
 
     def facts(self) -> ClassifyFacts:
-        """The labels of the training split, and how many images each has."""
-        return ClassifyFacts(self.training_records.class_names, self.training_records.counts(), self.batch_size)
+        """The labels, and how many training images each has; 1 where a state is used without a training split.
+
+        Raises:
+            ModelError: The state that is used has other labels than the training split.
+        """
+        labels, counts = self.labels, (1,) * len(self.labels)
+        if self.needs.labels is None or (self.root / "train").is_dir():
+            if labels != self.training_records.class_names:
+                raise ModelError(other_labels(labels, self.training_records.class_names))
+            counts = self.training_records.counts()
+        return ClassifyFacts(labels, counts, self.batch_size)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Those of the state that is used, or else of the training split, in their order."""
+        return self.training_records.class_names if self.needs.labels is None else self.needs.labels
 
     def records(self, split: str) -> ClassificationRecords:
-        """A split with the labels of the training split."""
+        """A split with these labels."""
         if split == "train":
             return self.training_records
-        return read_folder(self.root, split, class_names=self.training_records.class_names)
+        return self._read(split, self.labels)
 
     def training_items(self) -> TrainingPictures:
         """The training split, augmented."""

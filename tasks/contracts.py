@@ -78,6 +78,8 @@ class ClassifyNeeds:
     """What a classifier needs of its data."""
 
     preprocessing: ImagePreprocessing = _IMAGES
+    labels: tuple[str, ...] | None = None
+    """The labels of the state that is used; None takes those of the training split."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,9 @@ class AnswerNeeds(ImageTextNeeds):
 
     box_grid: tuple[int, int] | None = None
     """Rows and columns of patches, for a model that is taught where to look; None for others."""
+
+    answers: tuple[str, ...] | None = None
+    """The closed list of the state that is used; None takes the most frequent answers of the training split."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from .base import BaseTask
 from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
 from .callbacks.common import is_trial
 from .states import RunStates
+from .survey.report import DataReport
 
 
 def run(args: Sequence[str]) -> None:
@@ -50,12 +51,15 @@ _USELESS_WARNINGS = (
 _OF_FIT = ("optimizer_states", "lr_schedulers", "loops", "epoch", "global_step")  # what a training resumes from
 
 
-def check_state(path: Path, verb: str) -> None:
+def check_state(path: Path, verb: str) -> dict[str, Any]:
     """Check that a file is a state of a training, before Lightning reads it.
 
     Args:
         path: The file.
         verb: What it is for: `fit` needs more of it than others.
+
+    Returns:
+        The state, with tensors that have no values.
 
     Raises:
         ModelError: There is no such file, it cannot be read, or it is no state.
@@ -71,6 +75,8 @@ def check_state(path: Path, verb: str) -> None:
             f"{path} must be a state of a training, but lacks `{lacking[0]}` instead. `--ckpt_path last` finds the "
             "newest state of the run; the weights of a model's directory go under `model` in the configuration."
         )
+    assert isinstance(state, dict)
+    return state
 
 
 def _is_useful(record: logging.LogRecord) -> bool:
@@ -131,6 +137,7 @@ class TaskCLI(LightningCLI):
         """Add the callbacks of every training, beside the trainer's own."""
         parser.add_lightning_class_args(ResumeCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelDirectory, "model_directory")
+        parser.add_lightning_class_args(DataReport, "data_report")
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration as it was typed: the same command resumes the same training.
@@ -156,7 +163,7 @@ class TaskCLI(LightningCLI):
         if requested == "last":
             options["ckpt_path"] = self._last()
         if options.get("ckpt_path"):
-            check_state(Path(options["ckpt_path"]), str(self.subcommand))
+            self.model.adopt(check_state(Path(options["ckpt_path"]), str(self.subcommand)))
         if self.subcommand == "fit" and not is_trial(self.trainer):
             ResumeCheckpoint.require_own(self.trainer.default_root_dir, start=options.get("ckpt_path"))
         if self.subcommand == "predict":

@@ -27,6 +27,7 @@ from multiattn.registry import task_spec
 from .base import BaseTask, BatchT, NeedsT, Prediction
 from .contracts import TextFacts
 from .freezing import EncoderPace, require_every_gradient, set_mode
+from .loading.datamodule import TextData
 from .metrics import Predictions, Score
 from .optim import Optimization
 
@@ -100,6 +101,8 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         require_each({"validation_texts": validation_texts})
         self._start: ModelStart[ModelT] | None = start
         self.tokenizer = start.tokenizer
+        self.learns_vocabulary = start.tokenizer is None
+        """Whether the data makes the vocabulary, and not a trained model."""
         self.pace = pace
         self.label_smoothing, self.validation_texts = label_smoothing, validation_texts
         self.decoding = start.decoding | dict(decoding or {})
@@ -192,6 +195,20 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
             # computed over all processes already, and equal in each
             self.log(f"{split}/{name}", score, prog_bar=name in self.shown_scores, rank_zero_only=False)
 
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Take the vocabulary, too, unless a trained model has one."""
+        super().adopt(state)
+        if self._state and self.learns_vocabulary:
+            self.tokenizer = Tokenizer.from_json(state["tokenizer"])
+
+    def vocabulary_options(self) -> dict[str, Any] | None:
+        """See `BaseTask`."""
+        if not self.learns_vocabulary or self._trainer is None:
+            return None
+        data = self.data
+        assert isinstance(data, TextData)
+        return data.vocabulary_options()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the vocabulary and the list of answers, without which the weights mean nothing."""
         super().on_save_checkpoint(checkpoint)
@@ -215,6 +232,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
                 "the state must be of a training with the same list of answers, but is of another: the training "
                 "answers, `max_answers` or `min_count` have changed. Restore them, or train anew."
             )
+        super().on_load_checkpoint(checkpoint)
 
     def _meaning(self) -> dict[str, Any]:
         assert self.tokenizer is not None

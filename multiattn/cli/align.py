@@ -1,7 +1,6 @@
 """`multiattn align`: when is each word of a known text spoken, and where do text and recording differ?"""
 
 import argparse
-import codecs
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..inputs.walk import Unusable
 from ..registry import load_part
-from ..text_files import read_bytes
+from ..text_files import decode_text, read_bytes
 from .map_files import Written
 from .options import BAD_FILES, MAP_FILES, RECORDS, Option, Parser, UsageError, model_of, not_blank, not_empty
 from .output import make_folder, printable
@@ -206,9 +205,8 @@ def read_text(path: str | Path) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name} must be a file with the recording's text, but cannot be read: {reason}.") from error
-    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-16" if is_wide else "utf-8-sig")
+        return decode_text(data)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{name} must be text in UTF-8, but its byte {error.start} is none. Save it in this encoding."

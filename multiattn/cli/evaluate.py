@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
+from ..data.spread import evenly_spread
 from ..errors import InputError
 from ..registry import load_part, task_spec, tasks
-from .inputs import evenly_spread, status
+from .inputs import status
 from .options import (
     COMPUTE,
     PIXELS,

@@ -4,7 +4,6 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from ..errors import InputError
 from ..inputs.files import PICTURES, Kind, is_web_address
@@ -14,7 +13,6 @@ from ..registry import tasks
 from .options import UsageError
 from .output import say
 
-_Item = TypeVar("_Item")
 Found = Path | NamedStream
 _LONGEST = 65536  # bytes of a path in a list
 
@@ -191,13 +189,6 @@ def _same_as(out: str | None) -> Callable[[Path], bool] | None:
             return False
 
     return same
-
-
-def evenly_spread(items: Sequence[_Item], limit: int | None) -> Sequence[_Item]:
-    """Take at most `limit` items (None: all) at equal distances from the first on, because splits are often sorted."""
-    if limit is None or limit >= len(items):
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def status(failures: int, total: int, things: str = "inputs") -> int:

@@ -240,6 +240,17 @@ RESUME = Option(
     "--resume", action="store_true", help="with --out and json, csv or parquet: go on after a kill (see below)"
 )
 
+PARALLEL = (
+    Option(
+        "--processes",
+        "N",
+        at_least_one,
+        "compute in N processes at once, each with its own copy of the model and its share of the threads; several "
+        "GPUs are divided among them (default: in this process)",
+    ),
+)
+"""Where inputs are computed."""
+
 LOUDNESS = (
     Option(
         "-v",
@@ -348,4 +359,4 @@ COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once 
 
 def results_of(task: str) -> tuple[Option, ...]:
     """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
-    return (record_format(), out_file(), RESUME, *maps_of(task), STRICT, PIXELS, *COMPUTE, *LOUDNESS)
+    return (record_format(), out_file(), RESUME, *maps_of(task), STRICT, PIXELS, *COMPUTE, *PARALLEL, *LOUDNESS)

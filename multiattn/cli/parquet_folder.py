@@ -4,6 +4,7 @@ import json
 import os
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MultiattnError, reading
 from ..writing import whole_file
+from .earlier import Earlier
 from .options import UsageError
-from .out_file import Earlier, check_options, lock
+from .out_file import check_options, lock
 from .output import make_folder, named_errors
 from .records import Column
 
@@ -140,7 +142,7 @@ class ParquetFolder:
             self._parquet.write_table(table, new)
 
     def _earlier_row(self, number: int) -> list[object]:
-        part = max(i for i, start in enumerate(self._starts) if start <= number)
+        part = bisect_right(self._starts, number) - 1
         row = self._table(part).slice(number - self._starts[part], 1).to_pylist()[0]
         return [row[column.name] for column in self._columns]
 

@@ -7,6 +7,7 @@ The files of a split:
     root/train-clean-100/19/198/19-198.trans.txt      LibriSpeech: `19-198-0001 TWO SEVEN`, beside 19-198-0001.flac
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ..errors import InputError
 from ..inputs.files import RECORDINGS
 from .captions import clean_caption
 from .metadata import checked_name, checked_text, metadata_rows, split_folder, text_lines
+from .packed import Chosen, NamesBuilder, Pairs, PathsBuilder, RowsBuilder, bytes_of, text_of
 
 LONGEST_TRANSCRIPT = 20_000
 """The largest number of characters of a transcript: in a longer text a quote is missing."""
@@ -29,10 +31,10 @@ _LAYOUT = "a metadata.jsonl with `file_name` and `text`, or LibriSpeech's folder
 class SpeechRecords:
     """The recordings of one split, not opened yet."""
 
-    items: tuple[tuple[Path, str], ...]
+    items: Sequence[tuple[Path, str]]
     """The path of each recording and its transcript, as it was written; empty where there is no speech."""
 
-    speakers: tuple[str, ...]
+    speakers: Sequence[str]
     """The speaker of each recording; empty where the data does not state it."""
 
 
@@ -55,8 +57,13 @@ def read_recordings(
     names = (folders or {}).get(split, (split,))
     if isinstance(names, str) or not names:
         raise InputError(f"`folders` must list at least one folder for {split!r}, but has {names!r} instead.")
-    rows = [row for name in names for row in _rows(split_folder(Path(root), name, layout=_LAYOUT))]
-    return SpeechRecords(tuple((path, text) for path, text, _ in rows), tuple(speaker for _, _, speaker in rows))
+    files, texts, speakers = PathsBuilder(), RowsBuilder(text_of), NamesBuilder()
+    for name in names:
+        for path, text, speaker in _rows(split_folder(Path(root), name, layout=_LAYOUT)):
+            files.add(path)
+            texts.add(bytes_of(text))
+            speakers.add(speaker)
+    return SpeechRecords(Pairs(files.build(), texts.build()), speakers.build())
 
 
 def held_out(records: SpeechRecords, share: float) -> tuple[SpeechRecords, SpeechRecords]:
@@ -92,9 +99,7 @@ def held_out(records: SpeechRecords, share: float) -> tuple[SpeechRecords, Speec
 
 def _part(records: SpeechRecords, indices: Sequence[int]) -> SpeechRecords:
     """The recordings at these indices."""
-    return SpeechRecords(
-        tuple(records.items[index] for index in indices), tuple(records.speakers[index] for index in indices)
-    )
+    return SpeechRecords(Chosen(records.items, indices), Chosen(records.speakers, indices))
 
 
 def clean_transcript(text: str) -> str:
@@ -116,11 +121,9 @@ def _rows(folder: Path) -> Iterator[tuple[Path, str, str]]:
     if not files:
         raise InputError(f"{folder}: there are no transcripts in this folder. Put into it {_LAYOUT}.")
     for file in files:
-        beside = {
-            path.stem: path
-            for path in sorted(file.parent.iterdir())
-            if RECORDINGS.matches(path.name) and path.is_file()
-        }
+        with os.scandir(file.parent) as entries:  # which tells files apart without looking at each
+            there = sorted(entry.name for entry in entries if RECORDINGS.matches(entry.name) and entry.is_file())
+        beside = {os.path.splitext(name)[0]: name for name in there}
         for line, location in text_lines(file):
             key, space, text = line.partition(" ")
             if not (space and text.strip()):
@@ -128,7 +131,7 @@ def _rows(folder: Path) -> Iterator[tuple[Path, str, str]]:
                     f"{location}: this must be a recording's name, a space and its words, but is {line[:60]!r} instead."
                 )
             yield (
-                beside.get(key, file.parent / f"{checked_name(key, location)}.flac"),
+                file.parent / (beside.get(key) or f"{checked_name(key, location)}.flac"),
                 _checked(text.strip(), location),
                 key.split("-")[0],
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError, reading
-from ..text_files import read_bytes
+from ..text_files import decode_text, read_bytes
 
 _FIELDS = (9, 10)  # the last one, which tells how far ahead a system looked, was added later
 _OTHERS = frozenset(
@@ -47,7 +47,7 @@ def read_rttm(path: str | Path) -> dict[str, tuple[Turn, ...]]:
             data = read_bytes(Path(path))
         except FileNotFoundError:
             raise InputError(f"{path} must be an RTTM file, but does not exist. Check the path.") from None
-        lines = data.decode("utf-8-sig").splitlines()
+        lines = decode_text(data).splitlines()
     found: dict[str, list[Turn]] = {}
     for number, line in enumerate(lines, start=1):
         fields = line.split()

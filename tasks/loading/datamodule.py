@@ -7,7 +7,7 @@ training texts, and the stored features of a frozen encoder.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -21,6 +21,8 @@ from multiattn.inputs import Tokenizer
 
 from ..contracts import TextFacts, TextNeeds, TokenFormat
 from ..hparams import record_arguments
+from ..identity import fingerprint
+from ..survey.texts import Texts
 from .feature_store import Encoding, FeatureStore
 from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_interrupt
 from .readable import Records
@@ -45,8 +47,9 @@ class BatchOptions:
     """Processes that prepare items, for each training process."""
 
     max_bad_share: float = 0.01
-    """A file that cannot be used is named, skipped and counted; past this share of the split the run stops. Each
-    process counts what it has met itself, in evaluation of its own part of the split."""
+    """A file that cannot be used is named, skipped and counted; past this share of the split the run stops. It counts
+    from 100 items: a smaller split stops as one of 100 would, so that one bad file does not end it. Each process counts
+    what it has met itself, in evaluation of its own part of the split."""
 
     def __post_init__(self) -> None:
         """Raise InputError where a value is out of range."""
@@ -85,6 +88,8 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
         self.batch_size = self.batches.size or self.default_batch_size
         self.eval_batch_size = self.batches.eval_size or self.batch_size
         self.predict_split = predict_split
+        self._splits: tuple[str, ...] = ()  # those that a state knows
+        self._fingerprint = cache(lambda split: fingerprint(self.files(split).items, self.roots))
         self.seed = 0  # of the order and the augmentation; the command line sets it to `seed_everything`
 
     @property
@@ -117,15 +122,31 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
     def collate(self) -> Callable[[list[Any]], Any]:
         """The function that makes a batch of items."""
 
+    def files(self, split: str) -> Records:
+        """The files of a split as they are listed, whatever items are made of them."""
+        return self.records(split)
+
+    def folders(self, split: str) -> Sequence[Path]:
+        """The folders that have the files of a split and no others, as far as they are known."""
+        return [root / split for root in self.roots]
+
+    def texts(self, split: str) -> Sequence[Texts]:
+        """The texts of a split by their kinds, for a report about the data; by default none."""
+        return ()
+
+    def fingerprints(self) -> dict[str, Any]:
+        """The number of files of each split that is in use, and a digest of their names and labels."""
+        return {split: self._fingerprint(split) for split in self._splits}
+
     def size(self, split: str) -> int:
         """The number of items in a split."""
         return len(self.records(split).items)
 
     def setup(self, stage: str) -> None:
         """Read the splits now, so that an error in them shows before any work is done."""
-        if stage in ("fit", "validate"):
-            self.records("train")
-            self.records("validation")
+        self._splits = ("train", "validation") if stage == "fit" else ("validation",) if stage == "validate" else ()
+        for split in self._splits if stage == "fit" else ():
+            self.records(split)
 
     def train_dataloader(self) -> TrainingLoader:
         """Batches in the order that the seed and the epoch give."""
@@ -252,6 +273,10 @@ class TextData(BaseData[TextNeedsT, TextFacts], Generic[TextNeedsT]):
     @abstractmethod
     def encoding(self, split: str) -> Encoding:
         """How the files of a split become features of `needs.encoder`."""
+
+    def vocabulary_options(self) -> dict[str, Any]:
+        """The options that decide about the vocabulary that is learned, and about the list of answers."""
+        return {"vocabulary": self.vocabulary, "vocab_size": self.vocab_size}
 
     @property
     def tokenizer(self) -> Tokenizer:

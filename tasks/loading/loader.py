@@ -25,6 +25,15 @@ class Batch(Protocol):
         """File and reason of each item that could not be read while this batch was made."""
 
 
+FEWEST = 100
+"""A split with fewer items counts as one of so many for `max_bad_share`: one bad file does not end a run of few."""
+
+
+def too_many(bad: int, size: int, *, max_share: float) -> bool:
+    """Whether more items of a split are bad than a share allows, of at least `FEWEST` items."""
+    return bad > max_share * max(size, FEWEST)
+
+
 class UnreadableFiles:
     """Warns about each unreadable file once, counts them, and raises past a share of the split."""
 
@@ -57,7 +66,7 @@ class UnreadableFiles:
             # in every process: each reads files of its own
             found = f"{len(self.files)} of {self.size} {self.kind} in {self.split}"
             warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
-            if len(self.files) > self.max_share * self.size:
+            if too_many(len(self.files), self.size, max_share=self.max_share):
                 raise InputError(
                     f"{found} cannot be read, more than the share of "
                     f"{self.max_share:g} that `max_bad_share` allows; the last one is {file}. Repair or remove them, "
@@ -68,6 +77,18 @@ class UnreadableFiles:
             raise InputError(
                 f"Too many {self.kind} in a row cannot be read in {self.split}, the last one is {file}: {reason} "
                 "Repair or remove them."
+            )
+
+    def require_some(self, read: int) -> None:
+        """Check that some files of the split could be read, where all of them were to be.
+
+        Raises:
+            InputError: None could: every figure about the split would be the mean of nothing.
+        """
+        if not read and len(self.files) >= self.size:
+            raise InputError(
+                f"None of the {self.size} {self.kind} in {self.split} can be read, so that nothing can be said about "
+                "them. Repair them, or choose another split."
             )
 
 
@@ -160,6 +181,9 @@ class EvaluationLoader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
+        read = 0
         for batch in self._loader:
             self._unreadable.note(batch)
+            read += len(batch.indices)
             yield batch
+        self._unreadable.require_some(read)

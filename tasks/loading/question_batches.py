@@ -165,7 +165,7 @@ class GenerativeAnswers:
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> np.ndarray:
         """The tokens of an answer: drawn by their shares, or the most agreed one."""
         question = int(self._first[item]) + number
-        first, end = self._tokens.first[question], self._tokens.first[question + 1]
+        first, end = self._tokens.first(question), self._tokens.first(question + 1)
         chosen = 0
         if generator is not None and end - first > 1:
             chosen = int(generator.choice(end - first, p=self._shares[first:end]))

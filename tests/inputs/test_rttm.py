@@ -15,9 +15,10 @@ SPEAKER other 1 1e1 0.5 <NA> <NA> Zoë <NA>
 """
 
 
-def test_turns_of_each_recording_come_by_their_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_turns_of_each_recording_come_by_their_start(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "all.rttm"
-    path.write_text(GOOD, encoding="utf-8")
+    path.write_text(GOOD, encoding=encoding)
     found = read_rttm(path)
     assert found == {
         "talk": (Turn(0.0, 2.5, "Ann"), Turn(2.5, 3.75, "Bob")),
