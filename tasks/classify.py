@@ -16,6 +16,7 @@ from multiattn.blocks import applied
 from multiattn.checks import require, require_each
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
+from multiattn.models import ScoreFunction, scores_of
 from multiattn.models.vit import ViT
 from multiattn.weights import ModelBundle, adapt, load_bundle
 
@@ -24,6 +25,7 @@ from .contracts import ClassifyFacts, ClassifyNeeds
 from .freezing import freeze, frozen_modules, require_every_gradient, set_mode
 from .loading.pictures import ImageBatch
 from .losses import SmoothedLoss
+from .multi_label import MultiLabelLoss, MultiLabelMetric
 from .optim import Optimization
 from .parts import VisionSource, check_trainable, require_training_only, with_tuples
 
@@ -85,6 +87,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         crop_share: float = 1.0,
         label_smoothing: float = 0.0,
         class_weights: Literal["balanced"] | list[float] | None = None,
+        threshold: float = 0.5,
         mixing: Mixing | None = None,
         optimization: Optimization | None = None,
         compile: bool = False,
@@ -101,7 +104,10 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             crop_share: Share of the image's shorter side that evaluation sees; unused with `pretrained`.
             label_smoothing: Share of each label that is spread over all classes.
             class_weights: `balanced` weighs each class by the inverse of its frequency; or a number for each class, in
-                the order of the labels.
+                the order of the labels. Where a picture has several labels or none, it is the weight of a label's
+                pictures against the others'.
+            threshold: The probability from which on a label counts as found in validation, where a picture has
+                several labels or none.
             mixing: Mixup and CutMix.
             optimization: AdamW and its schedule.
             compile: Compile the model with torch.compile.
@@ -114,6 +120,8 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         self.pace, self.frozen = vision, tuple(frozen or ())
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
+        require(0 < threshold < 1, "threshold", must="above 0 and below 1", value=threshold)
+        self.threshold, self.is_multi_label = threshold, False
         self.mixing = mixing or Mixing()
         self._overrides = with_tuples(vision.overrides)
         self._start: ModelBundle | None = None
@@ -138,7 +146,9 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
                 f"`batches.size` must be even with `mixing`, which pairs the images of a batch, but is "
                 f"{facts.batch_size} instead."
             )
-        self.labels = facts.labels
+        self.labels, self.is_multi_label = facts.labels, facts.multi_label_items is not None
+        if self.is_multi_label and self.mixing.is_on:
+            raise ModelError("`mixing` must be left out where a picture has several labels or none.")
         if self._start is None:
             return self._frozen(ViT(replace(self._config, num_classes=len(self.labels))))
         adapted = adapt(self._start.require(ViT), num_classes=len(self.labels), image_size=self.preprocessing.size)
@@ -182,10 +192,20 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         for part in frozen_modules(self.model, self.frozen):
             set_mode(part, False)
 
+    def bundle(self) -> ModelBundle:
+        """See `BaseTask`; the scores of several labels are a probability each."""
+        bundle = super().bundle()
+        if self.is_multi_label:
+            bundle.score_function = "sigmoid"
+        return bundle
+
     def build_loss(self, facts: ClassifyFacts) -> nn.Module:
-        """Cross-entropy."""
+        """Cross-entropy; binary for each label where a picture has several or none."""
         weights: Sequence[float] | None = None
-        if self.class_weights == "balanced":
+        items = facts.multi_label_items
+        if self.class_weights == "balanced" and items is not None:
+            weights = [(items - count) / max(1, count) for count in facts.counts]
+        elif self.class_weights == "balanced":
             weights = [sum(facts.counts) / (len(facts.counts) * count) for count in facts.counts]
         elif self.class_weights is not None:
             weights = [float(w) for w in self.class_weights]
@@ -195,11 +215,15 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
                     f"{len(weights)} instead."
                 )
         tensor = None if weights is None else torch.tensor(weights)
-        return ClassificationLoss(label_smoothing=self.label_smoothing, weights=tensor)
+        kind = MultiLabelLoss if items is not None else ClassificationLoss
+        return kind(label_smoothing=self.label_smoothing, weights=tensor)
 
     def build_metrics(self, facts: ClassifyFacts) -> MetricCollection:
-        """Top-1 and top-5 accuracy."""
+        """Top-1 and top-5 accuracy; or mean average precision and F1."""
         classes = len(facts.labels)
+        if facts.multi_label_items is not None:
+            names = ("map", "f1_macro", "f1_micro")
+            return MetricCollection({name: MultiLabelMetric(name, threshold=self.threshold) for name in names})
         return MetricCollection(
             {
                 f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro", validate_args=False)
@@ -235,7 +259,8 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> list[Prediction]:
         """The first labels of each image, with their probabilities."""
-        top = self.model(batch.images).float().softmax(dim=-1).topk(min(_PREDICTED, len(self.labels)))
+        function: ScoreFunction = "sigmoid" if self.is_multi_label else "softmax"
+        top = scores_of(self.model(batch.images), function).topk(min(_PREDICTED, len(self.labels)))
         return [
             (
                 index,
