@@ -157,6 +157,10 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             self.decoding = self.decoding | {"pointing_heads": tuple((last, head) for head in range(heads))}
         return model
 
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The classifier of a closed list, whose answers are the data's."""
+        return ("head",) if self.answer == "closed" else ()
+
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy: of the list's answers, or of the answer's tokens."""
         kind = ClosedLoss if self.answer == "closed" else TextLoss

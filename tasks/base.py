@@ -9,6 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 import lightning.pytorch as pl
@@ -27,6 +28,7 @@ from .contracts import Facts
 from .hparams import record_arguments
 from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
+from .lora import attach, merged_state, rest_statistics
 from .optim import Optimization, configure
 from .parts import without_dropout
 from .seeding import seed_all
@@ -132,7 +134,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         config: Any = self.model.config
         make: Any = type(self.model)
         model = make(without_dropout(config))
-        model.load_state_dict({key: value.detach().cpu().float() for key, value in self.model.state_dict().items()})
+        model.load_state_dict({key: value.detach().cpu().float() for key, value in merged_state(self.model).items()})
         return ModelBundle(
             self.task,
             model.eval(),
@@ -142,6 +144,15 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             decoding=self.decoding,
         )
 
+    @cached_property
+    def starts_trained(self) -> bool:
+        """Whether a trained model, perhaps with new parts, is what a training starts from."""
+        return not self.from_scratch
+
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The parts of a trained model that start anew, and so learn whole beside adapters."""
+        return ()
+
     def lr_shares(self) -> Mapping[str, float]:
         """The share of the learning rate that a part of the model learns at, by the part's name; 1 for all others."""
         return {}
@@ -149,7 +160,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     def configure_callbacks(self) -> list[pl.Callback]:
         """Add `ModelDirectory` to a trainer without one, so that a training from Python ends in a model, too."""
         make: type[pl.Callback] = load_part("multiattn.tasks.callbacks:ModelDirectory")  # callbacks know tasks
-        found = any(isinstance(callback, make) for callback in self.trainer.callbacks)
+        given: list[pl.Callback] = getattr(self.trainer, "callbacks", [])
+        found = any(isinstance(callback, make) for callback in given)
         return [] if found or self.trainer.state.fn != "fit" else [make()]
 
     def configure_model(self) -> None:
@@ -173,7 +185,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             data.needs = self.needs()
         elif self._needs_loss:
             facts, known = data.facts(), self.facts_type
-            assert known is not None
+            assert known is not None and isinstance(facts, known)
             known.from_state(self._facts).require_same(facts)
             self.loss, self._needs_loss = self.build_loss(facts), False
         for metric in self.modules():
@@ -184,6 +196,13 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         """Build the model, the loss and the metrics."""
         seed_all(self.seed)
         self.model = self.build_model(facts)
+        if (lora := self.optimization.lora) is not None:
+            if not self.starts_trained and lora.trained is None:
+                raise ModelError(
+                    "`optimization.lora` must come with a trained model, whose weights stay as they are, but here they "
+                    "start at random. Give `pretrained`, or name in `lora.trained` the parts that learn whole."
+                )
+            attach(self.model, lora, fresh=self.fresh_parts())
         self.loss = self.build_loss(facts)
         metrics = self.build_metrics(facts)
         # not by the split's name alone: `train` is a method of every module
@@ -272,6 +291,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
         """Seed this step (dropout, mixing), so that it depends only on where in the training it is."""
         seed_all(self.seed, self.current_epoch, batch_idx, self.global_rank)
+        if self.optimization.lora is not None:
+            rest_statistics(self.model)
 
     def training_step(self, batch: BatchT, batch_idx: int) -> Tensor | None:
         """Compute the loss of a training batch."""
@@ -324,7 +345,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self._told.add(split)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine over the whole training."""
+        """The optimizer, with warm-up and cosine over the whole training."""
         steps_per_epoch, total = self._steps()
         return configure(
             self.model,

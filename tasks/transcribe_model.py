@@ -63,6 +63,13 @@ class SpeechStart:
         kept = {} if self.trained is None else dict(self.trained.decoding)
         return kept if self.keeps_vocabulary else {k: v for k, v in kept.items() if k not in _NAMING_TOKENS}
 
+    @property
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The names of the weights that start anew beside trained ones; the model may have only some of them."""
+        if self.trained is None or not self.keeps_vocabulary:
+            return VOCABULARY
+        return () if self.trained.config.ctc else tuple(name for name in VOCABULARY if name.startswith("ctc_head"))
+
     def build(self, facts: TextFacts) -> SpeechRecognizer:
         """Build the recognizer for the data's tokenizer."""
         config = self.config

@@ -167,7 +167,7 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
     def train_dataloader(self) -> TrainingLoader:
         """Batches in the order that the seed and the epoch give."""
         unreadable = self._unreadable("train", self.size("train"))
-        fixed = self.trainer is not None and self.trainer.overfit_batches > 0
+        fixed = bool(getattr(self.trainer, "overfit_batches", 0))
         return TrainingLoader(self.training_items(), self._batches(), unreadable, fixed=fixed, **self._options())
 
     def batches_per_epoch(self) -> int:
