@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from multiattn.errors import InputError
 
+from ..stopping import SIGNALS
 from .sampler import Batches
 
 
@@ -92,9 +93,13 @@ class UnreadableFiles:
             )
 
 
-def ignore_interrupt(worker: int) -> None:
-    """Ignore Ctrl-C in a worker: the main process finishes its batch first, and then ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def ignore_signals(worker: int) -> None:
+    """Ignore in a worker what ends a run: the main process finishes its batch first, and then ends the workers.
+
+    Ctrl-C goes to all processes of a terminal, and SLURM sends its signals to all processes of a job.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Cursor:
@@ -144,7 +149,7 @@ class TrainingLoader:
         """
         self.sampler = _Cursor(batches, fixed=fixed)  # the name under which Lightning looks for `set_epoch`
         self._unreadable = unreadable
-        self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_interrupt, **options)
+        self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_signals, **options)
         self._done = (0, 0)  # epoch, and batches of it that were yielded
         self._resume = (0, 0)
 
@@ -161,12 +166,25 @@ class TrainingLoader:
             self._done = (epoch, number + 1)
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        """The position in the training: the epoch, and the number of its batches that were yielded."""
-        return {"epoch": self._done[0], "batch": self._done[1]}
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the training: the epoch, the number of its batches that were yielded, and what they are."""
+        return {"epoch": self._done[0], "batch": self._done[1], "plan": self.sampler.batches.plan()}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from a position, as soon as its epoch is set."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a position, as soon as its epoch is set.
+
+        Raises:
+            InputError: It is within an epoch, and the batches are not those that this epoch began with.
+        """
+        before, now = state.get("plan"), self.sampler.batches.plan()
+        if before is not None and before != now and state["batch"] not in (0, before["batches"]):
+            names = [name for name in now if now[name] != before.get(name)]
+            told = "; ".join(f"{name} was {before.get(name)} and is {now[name]}" for name in names)
+            raise InputError(
+                f"the state must be resumed with the batches of its epoch, {state['batch']} of which are learnt, but "
+                f"they are others: {told}. Keep `batches.size` times the number of processes as it was, or take a "
+                "state from the end of an epoch."
+            )
         self._resume = (state["epoch"], state["batch"])
         self._done = self._resume
 

@@ -1,5 +1,6 @@
 """The items of each batch: a pure function of the seed and the epoch, for any number of processes."""
 
+import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -34,6 +35,11 @@ class EpochBatches:
     def __len__(self) -> int:
         """Batches an epoch."""
         return self.size // (self.batch_size * self.world)
+
+    def plan(self) -> dict[str, int]:
+        """What decides about the batches of all processes: a training resumes within an epoch where it is equal."""
+        width = self.batch_size * self.world
+        return {"batches": len(self), "items": self.size, "items in a batch": width, "seed": self.seed}
 
     def wanted(self, epoch: int, number: int) -> int:
         """The number of items that this process's batch `number` of an epoch must have: the same in all batches."""
@@ -96,6 +102,12 @@ class BucketBatches:
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self._slices)
+
+    def plan(self) -> dict[str, int]:
+        """What decides about the batches of all processes: a training resumes within an epoch where it is equal."""
+        ends = np.array([(len(items), bucket, start, end) for items, bucket, start, end in self._slices])
+        items = int(sum(end - start for _, _, start, end in self._slices))
+        return {"batches": len(self), "items": items, "slices": zlib.crc32(ends.tobytes()), "seed": self.seed}
 
     def wanted(self, epoch: int, number: int) -> int:
         """This process's share of the batch's slice."""
