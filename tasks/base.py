@@ -263,7 +263,9 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_fit_start(self) -> None:
-        """Compile in place, after averages were copied from the model and before its first step."""
+        """Compile in place, after averages were copied from the model and before its first step; log short epochs."""
+        interval = self.trainer.log_every_n_steps
+        self.trainer.log_every_n_steps = min(interval, int(self._steps()[0]))  # else a short epoch would log nothing
         if self.compile_model:
             self.model.compile()
 
@@ -311,9 +313,9 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         sizes = [len(group["params"]) for group in optimizer.param_groups]
         if self._state_groups and sizes != self._state_groups:
             raise ModelError(
-                "the state must be of an optimizer with the same groups of parameters, but is of another: `layer_decay`"
-                " and what freezes or slows a part of the model (`lr_share`, `frozen`) cannot change when a training "
-                "goes on. Restore them, or train anew from the model's directory."
+                "the state must be of an optimizer with the same groups of parameters, but is of another: `layer_decay`,"
+                " a `weight_decay` of 0 and what freezes or slows a part of the model (`lr_share`, `frozen`) cannot "
+                "change when a training goes on. Restore them, or train anew from the model's directory."
             )
         self._hyperparameters = hyperparameters(optimizer)
         return configured

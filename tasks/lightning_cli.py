@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from multiattn.errors import ModelError, MultiattnError, brief, reason_of
 
 from .base import BaseTask
-from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
+from .callbacks import Divergence, EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
 from .callbacks.common import is_trial
 from .resuming import Start, find_start, flat, is_finished
 from .states import RunStates
@@ -106,6 +106,8 @@ class TaskCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks of every training, beside the trainer's own."""
+        parser.add_lightning_class_args(Divergence, "divergence")
+        parser.add_lightning_class_args(EpochLines, "progress")
         parser.add_lightning_class_args(ResumeCheckpoint, "checkpoint")
         parser.add_lightning_class_args(ModelDirectory, "model_directory")
         parser.add_lightning_class_args(DataReport, "data_report")
@@ -188,7 +190,7 @@ class TaskCLI(LightningCLI):
             self.trainer.fit(**options)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Make a trainer that logs to `RUN/logs`, with a progress bar on a terminal and lines elsewhere."""
+        """Make a trainer that logs to `RUN/logs`, with a progress bar on a terminal; `EpochLines` are for others."""
         config = self._get(self.config_init, "trainer")
         run = config.get("default_root_dir") or "."
         if config.get("logger") is None:
@@ -199,7 +201,6 @@ class TaskCLI(LightningCLI):
             callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
         else:
             kwargs["enable_progress_bar"] = False
-            callbacks.append(EpochLines())
         callbacks.append(PredictionLines())
         if config.get("accelerator") == "cpu":
             kwargs["sync_batchnorm"] = False

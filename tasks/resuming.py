@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from multiattn.errors import ModelError
+from multiattn.errors import ModelError, brief
 
 from .states import RunStates, read_state
 
@@ -168,7 +168,7 @@ def _changes(start: Start, now: Mapping[str, Any]) -> str:
 
 
 def _told(keys: list[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    told = [f"{key} is {str(now.get(key))[:60]}, was {str(before.get(key))[:60]}" for key in keys[:_SHOWN]]
+    told = [f"{key} is {brief(str(now.get(key)))}, was {brief(str(before.get(key)))}" for key in keys[:_SHOWN]]
     return "; ".join(told) + (f"; and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else "")
 
 

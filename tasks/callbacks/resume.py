@@ -22,6 +22,7 @@ from .. import resuming
 from ..states import RunStates, lock_run, requeue, write_whole_states
 from ..stopping import SIGNALS, Stopped
 from .common import is_trial
+from .divergence import Divergence
 
 _ONE_SIGNAL = 1.0
 """Seconds within which a second signal is the first one: torchrun passes on what its whole group has got."""
@@ -185,6 +186,9 @@ class ResumeCheckpoint(Checkpoint):
     def _save(self, trainer: pl.Trainer) -> None:
         if self._states is None:
             return
+        guards = [callback for callback in trainer.callbacks if isinstance(callback, Divergence)]
+        if not all([guard.is_sound(trainer, trainer.lightning_module) for guard in guards]):
+            return  # the last finite state stays the newest
         step = trainer.global_step
         trainer.save_checkpoint(self._states.at(step), weights_only=False)  # all processes take part
         if trainer.is_global_zero:
