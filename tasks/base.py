@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from multiattn.errors import ModelError
@@ -29,7 +30,7 @@ from .hparams import record_arguments
 from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
 from .lora import attach, merged_state, rest_statistics
-from .optim import Optimization, configure
+from .optim import Optimization, configure, hyperparameters, set_hyperparameters
 from .parts import without_dropout
 from .seeding import seed_all
 
@@ -85,6 +86,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
         self.register_module("model", None)
         self._facts: dict[str, Any] = {}  # what the model was built from, as a state keeps it
+        self._state_groups: list[int] = []  # parameters in each group of the state's optimizer
+        self._hyperparameters: list[dict[str, Any]] = []  # of the optimizer's groups, by the configuration
         self._needs_loss = False  # whether the model was built from a state, whose facts do for the weights only
 
     @abstractmethod
@@ -266,6 +269,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         if self._modules["model"] is None:
             self._build_from(checkpoint)
             return
+        for state in checkpoint.get("optimizer_states", []):
+            self._state_groups = [len(group["params"]) for group in state["param_groups"]]
         before, now = checkpoint.get(identity.KEY, {}), self.identity()
         identity.check(before, now)
         kind = self.data.kind if now["data"] else ""
@@ -284,7 +289,9 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_fit_start(self) -> None:
-        """Compile in place, after averages were copied from the model and before its first step."""
+        """Compile in place, after averages were copied from the model and before its first step; log short epochs."""
+        interval = self.trainer.log_every_n_steps
+        self.trainer.log_every_n_steps = min(interval, int(self._steps()[0]))  # else a short epoch would log nothing
         if self.compile_model:
             self.model.compile()
 
@@ -347,13 +354,30 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, with warm-up and cosine over the whole training."""
         steps_per_epoch, total = self._steps()
-        return configure(
+        configured = configure(
             self.model,
             self.optimization,
             steps_per_epoch=steps_per_epoch,
             total_steps=total,
             lr_shares=self.lr_shares(),
         )
+        optimizer = configured["optimizer"]
+        assert isinstance(optimizer, Optimizer)
+        sizes = [len(group["params"]) for group in optimizer.param_groups]
+        if self._state_groups and sizes != self._state_groups:
+            raise ModelError(
+                "the state must be of an optimizer with the same groups of parameters, but is of another: "
+                "`layer_decay`, a `weight_decay` of 0 and what freezes or slows a part of the model (`lr_share`, `frozen`) cannot "
+                "change when a training goes on. Restore them, or train anew from the model's directory."
+            )
+        self._hyperparameters = hyperparameters(optimizer)
+        return configured
+
+    def on_train_start(self) -> None:
+        """Let a changed learning rate, decay or schedule take effect in a training that goes on."""
+        for optimizer in self.trainer.optimizers:
+            schedulers = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+            set_hyperparameters(optimizer, schedulers, self._hyperparameters)
 
     def _steps(self) -> tuple[float, int]:
         """Optimizer steps per epoch and in all.

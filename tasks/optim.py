@@ -1,7 +1,7 @@
 """The optimizer of all tasks: AdamW or another by name, layer-wise decay of the rate, warm-up and cosine by step."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -112,6 +112,36 @@ def configure(
     warmup_steps = min(round(optimization.warmup_epochs * steps_per_epoch), total_steps // 2)
     factor = partial(lr_factor, warmup_steps=warmup_steps, total_steps=total_steps, final=optimization.final_lr_share)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+
+def hyperparameters(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """The values of an optimizer's groups, without their parameters."""
+    return [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+
+
+def set_hyperparameters(
+    optimizer: Optimizer, schedulers: Sequence[object], values: Sequence[Mapping[str, Any]]
+) -> None:
+    """Give an optimizer that resumes its values from the configuration, in place of those that its state had.
+
+    Torch keeps learning rates, betas and weight decay in the state of an optimizer, and the highest rates in that of
+    the schedule: a changed one would have no effect. The rate is that of the schedule's current step.
+
+    Args:
+        optimizer: With the groups of the state.
+        schedulers: Its schedules; those of `configure` are treated.
+        values: The values of each group, as `hyperparameters` returned them before the state was loaded.
+    """
+    for group, new in zip(optimizer.param_groups, values, strict=True):
+        group.update(new)
+    for scheduler in schedulers:
+        if isinstance(scheduler, LambdaLR) and scheduler.optimizer is optimizer:
+            scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+            for group, base, factor in zip(
+                optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+            ):
+                group["lr"] = base * factor(scheduler.last_epoch)
+            scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
 
 
 def _require_known(name: str) -> None:

@@ -25,7 +25,7 @@ from ..hparams import record_arguments
 from ..identity import fingerprint
 from ..survey.texts import Texts
 from .feature_store import Encoding, FeatureStore
-from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_interrupt
+from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_signals
 from .readable import Records
 from .sampler import Batches, EpochBatches, ShardBatches, share_of
 
@@ -226,7 +226,7 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
         loader: DataLoader[Any] = DataLoader(
             Subset(items, mine),
             batch_size=self.eval_batch_size,
-            worker_init_fn=ignore_interrupt,
+            worker_init_fn=ignore_signals,
             **self._options(),
         )
         part = split if world == 1 else f"the part of {split} that falls to process {self.rank}"
