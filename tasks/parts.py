@@ -174,6 +174,22 @@ class VisionEncoder(VisionFields, EncoderPace):
 
 
 @dataclass(frozen=True)
+class TextSource:
+    """A trained text encoder beside the question encoder. Set in the YAML under `model.init_args.text`."""
+
+    pretrained: str
+    """A directory or a hub id in the layout of BERT: a BERT, or a sentence encoder such as MiniLM."""
+
+    lr_share: float = 1.0
+    """It learns at this share of the learning rate; 0 freezes it."""
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where a value is out of range."""
+        share = self.lr_share
+        require(0 <= share < math.inf, "text.lr_share", must="at least 0 and finite", value=share)
+
+
+@dataclass(frozen=True)
 class AudioEncoder(EncoderPace):
     """The encoder of a recognizer. Set in the YAML under `model.init_args.audio`."""
 
