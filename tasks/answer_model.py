@@ -32,6 +32,7 @@ from .parts import (
     check_text_fields,
     require_training_only,
     start_vision,
+    without_tokens,
 )
 from .text_task import image_context
 
@@ -163,6 +164,11 @@ class AnswerStart(VisionStart):
         if self.reader is not None:
             return self.reader[1]
         return super().tokenizer if self.keeps_vocabulary else None
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How the trained model decodes, without what names tokens of a vocabulary that is not kept."""
+        return super().decoding if self.keeps_vocabulary else without_tokens(super().decoding)
 
     def build(self, facts: TextFacts) -> VQA:
         """Build the model for the data's tokenizer and closed list.

@@ -167,7 +167,11 @@ def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
 @pytest.mark.skipif(not MINILM.is_dir(), reason="`make minilm` fetches the weights")
 @torch.inference_mode()
 def test_a_real_sentence_encoder_gives_the_same_embeddings() -> None:
-    sentences = ["What is on the desk?", "how many electrical outlets are above the kitchen counter", "a cœur, ok; 日本"]
+    sentences = [
+        "What is on the desk?",
+        "how many electrical outlets are above the kitchen counter",
+        "a cœur, ok; 日本",
+    ]
     encoder, tokenizer = load_text_encoder(MINILM)
     config = encoder.config
     theirs = transformers.BertModel.from_pretrained(MINILM).eval()
