@@ -59,6 +59,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         decoding: dict[str, Any] | None = None,
         optimization: Optimization | None = None,
         compile: bool = False,
+        checkpoint_activations: bool = False,
     ) -> None:
         """Describe the model and its training; vocabulary and answer list come from the data, or from `pretrained`.
 
@@ -89,6 +90,8 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
                 the saved model.
             optimization: AdamW and its schedule.
             compile: Compile the pass that is trained with torch.compile.
+            checkpoint_activations: Keep only each block's input for the backward pass and compute the rest again
+                there: much less memory, for a third more time.
         """
         vision = vision or VisionEncoder()
         start = AnswerStart.of(
@@ -110,6 +113,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             validation_texts=None,
             optimization=optimization,
             compile=compile,
+            checkpoint_activations=checkpoint_activations,
         )
         self.preprocessing = start.preprocessing
         self.from_scratch = pretrained is None
@@ -176,6 +180,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
                 texts,
                 frozen=self.encoder_is_frozen,
                 tap=tap,
+                checkpoint_activations=self.checkpoint_activations,
             )
             return self._loss(batch, output.scores, texts, split) + self._more_losses(batch, output.first, tap)
         states = self._read(batch)
@@ -197,6 +202,16 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             (index, {"question": batch.texts[row], "answer": answers[row].text, "score": round(answers[row].score, 6)})
             for row, index in self._counting(batch)
         ]
+
+    def without_loss(self, split: str) -> str:
+        """See `BaseTask`: what to do where the closed list has none of the answers."""
+        if self.answer == "decoder":
+            return super().without_loss(split)
+        return (
+            f"None of the answers that were read is among the {len(self.labels)} of the list, so that there is no "
+            f"{split}/loss, and all count as wrong. `--model.answer decoder` learns to write answers in any words; or "
+            "raise `data.max_answers`, or lower `data.min_count`."
+        )
 
     @staticmethod
     def _counting(batch: AnswerBatch) -> list[tuple[int, int]]:

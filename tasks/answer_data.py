@@ -162,7 +162,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
 
     @cached_property
     def _learned_list(self) -> AnswerList:
-        return frequent_answers(self.records("train"), max_answers=self.max_answers, min_count=self.min_count)
+        return frequent_answers(self.files("train"), max_answers=self.max_answers, min_count=self.min_count)
 
     def card(self) -> dict[str, Any]:
         """The name of the data, and the coverage of a closed list."""

@@ -66,12 +66,19 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     facts_type: ClassVar[type[Facts] | None] = None
     """The class of the facts where a state keeps them, for `load_from_checkpoint`."""
 
-    def __init__(self, *, optimization: Optimization | None = None, compile: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        optimization: Optimization | None = None,
+        compile: bool = False,
+        checkpoint_activations: bool = False,
+    ) -> None:
         super().__init__()
         record_arguments(self, logged=True)
         self.optimization = optimization or Optimization()
-        self.compile_model = compile
+        self.compile_model, self.checkpoint_activations = compile, checkpoint_activations
         self.decoding: dict[str, Any] = {}
+        self._told: set[str] = set()  # splits without a loss, about which the user knows
         self._state: Mapping[str, Any] = {}  # the identity of the state that is used
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
         self.register_module("model", None)
@@ -214,7 +221,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def identity(self) -> dict[str, Any]:
         """What a state knows beside its weights, as `multiattn.tasks.identity` describes it."""
-        data = None if self._trainer is None else self.data
+        data = getattr(self._trainer, "datamodule", None)  # there is no trainer where a model is used by itself
         return {
             "labels": list(self.labels),
             "preprocessing": identity.plain(self.preprocessing),
@@ -279,7 +286,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self.shared_step(batch, "test")
 
     def log_loss(self, loss: Tensor, split: str, *, size: int) -> None:
-        """Log the loss of a batch of `size` items: of each step in training, of the whole split elsewhere.
+        """Log the loss of a batch of `size` items: of each step in training, of the whole split, at its end, elsewhere.
 
         A batch in which no item has a loss is logged, too: all processes log together, and wait for each other.
         """
@@ -289,7 +296,32 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         mean = self.mean_losses[f"{split}_loss"]
         assert isinstance(mean, MeanMetric)
         mean.update(loss.detach(), weight=size)
-        self.log(f"{split}/loss", mean, prog_bar=True, batch_size=max(1, size))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss of the split."""
+        self._log_mean_loss("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the loss of the split."""
+        self._log_mean_loss("test")
+
+    def without_loss(self, split: str) -> str:
+        """The message about a split of which no item has a loss."""
+        return f"No item that was read has a loss, so that there is no {split}/loss."
+
+    def _log_mean_loss(self, split: str) -> None:
+        """Log the mean loss of a split; the mean of nothing is told, once, and not logged."""
+        name, mean = f"{split}/loss", self.mean_losses[f"{split}_loss"]
+        assert isinstance(mean, MeanMetric)
+        with mean.sync_context():  # over all processes
+            has_items = float(mean.weight) > 0
+        if has_items:
+            self.log(name, mean, prog_bar=True)
+            return
+        mean.reset()
+        if self.global_rank == 0 and split not in self._told:
+            print(self.without_loss(split), file=sys.stderr, flush=True)
+        self._told.add(split)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with warm-up and cosine over the whole training."""

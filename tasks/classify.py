@@ -9,7 +9,7 @@ import torch
 from timm.data.mixup import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from multiattn.checks import require, require_each
@@ -22,6 +22,7 @@ from .base import BaseTask, Prediction
 from .contracts import ClassifyFacts, ClassifyNeeds
 from .loading.pictures import ImageBatch
 from .losses import SmoothedLoss
+from .metrics import MacroAccuracy
 from .optim import Optimization
 from .parts import VisionSource, check_trainable, require_training_only, with_tuples
 
@@ -62,8 +63,9 @@ class ClassificationLoss(SmoothedLoss):
         self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The mean over the batch, in float32."""
-        return F.cross_entropy(logits.float(), target, weight=self.weights, label_smoothing=self.smoothing)
+        """The mean over the batch, in float32; only in training weighted by class, and smoothed."""
+        weights = self.weights if self.training else None
+        return F.cross_entropy(logits.float(), target, weight=weights, label_smoothing=self.smoothing)
 
 
 class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
@@ -85,6 +87,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         mixing: Mixing | None = None,
         optimization: Optimization | None = None,
         compile: bool = False,
+        checkpoint_activations: bool = False,
     ) -> None:
         """Describe the model and its training; the number of classes comes from the data.
 
@@ -96,12 +99,14 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             crop_share: Share of the image's shorter side that evaluation sees; unused with `pretrained`.
             label_smoothing: Share of each label that is spread over all classes.
             class_weights: `balanced` weighs each class by the inverse of its frequency; or a number for each class, in
-                the order of the labels.
+                the order of the labels. Only the training loss has weights.
             mixing: Mixup and CutMix.
             optimization: AdamW and its schedule.
             compile: Compile the model with torch.compile.
+            checkpoint_activations: Keep only each block's input for the backward pass and compute the rest again
+                there: much less memory, for a third more time.
         """
-        super().__init__(optimization=optimization, compile=compile)
+        super().__init__(optimization=optimization, compile=compile, checkpoint_activations=checkpoint_activations)
         vision = vision or VisionSource()
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
         require(0 < crop_share <= 1, "crop_share", must="above 0 and up to 1", value=crop_share)
@@ -144,6 +149,11 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
     def build_loss(self, facts: ClassifyFacts) -> nn.Module:
         """Cross-entropy."""
         weights: Sequence[float] | None = None
+        if facts.balanced and self.class_weights is not None:
+            raise ModelError(
+                "`class_weights` must be left out where `data.balanced` draws each class equally often, but is "
+                f"{self.class_weights!r} instead: both together would favor rare classes twice."
+            )
         if self.class_weights == "balanced":
             weights = [sum(facts.counts) / (len(facts.counts) * count) for count in facts.counts]
         elif self.class_weights is not None:
@@ -157,14 +167,13 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         return ClassificationLoss(label_smoothing=self.label_smoothing, weights=tensor)
 
     def build_metrics(self, facts: ClassifyFacts) -> MetricCollection:
-        """Top-1 and top-5 accuracy."""
+        """Top-1 and top-5 accuracy, and the mean of the classes' accuracies."""
         classes = len(facts.labels)
-        return MetricCollection(
-            {
-                f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro", validate_args=False)
-                for k in (1, 5)
-            }
-        )
+        accuracies: dict[str, Metric | MetricCollection] = {
+            f"top{k}": MulticlassAccuracy(classes, top_k=min(k, classes), average="micro", validate_args=False)
+            for k in (1, 5)
+        }
+        return MetricCollection(accuracies | {"macro_accuracy": MacroAccuracy(classes)}, compute_groups=False)
 
     def shared_step(self, batch: ImageBatch, split: str) -> Tensor | None:
         """Compute and log the loss and the metrics of a batch."""
@@ -175,12 +184,13 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         images, target = batch.images, batch.labels
         if training and self.mixing.is_on:
             images, target = self._mix(images, target)
-        logits = self.model(images)
+        logits = self.model(images, checkpoint_activations=self.checkpoint_activations)
         loss: Tensor = self.loss(logits, target)
         metrics = self.metrics[f"{split}_metrics"]
         assert isinstance(metrics, MetricCollection)
-        metrics.update(logits.detach(), batch.labels)
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size, prog_bar=not training)
+        if not (training and self.mixing.is_on):  # a mixed image has several labels
+            metrics.update(logits.detach(), batch.labels)
+            self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size, prog_bar=not training)
         self.log_loss(loss, split, size=size)
         return loss
 

@@ -11,6 +11,7 @@ from .contracts import ClassifyFacts, ClassifyNeeds
 from .identity import other_labels
 from .loading.datamodule import BaseData, BatchOptions
 from .loading.pictures import EvaluationPictures, ImageBatch, Sample, TrainingPictures, collate_pictures
+from .loading.sampler import BalancedBatches, Batches, ShardBatches
 from .loading.transforms import Augmentation, training_transform
 
 
@@ -28,6 +29,7 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
         batches: BatchOptions | None = None,
         augmentation: Augmentation | None = None,
         cache_side: int | None = None,
+        balanced: bool = False,
         predict_split: str = "test",
     ) -> None:
         """Name the data; nothing is read yet.
@@ -37,12 +39,15 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
             batches: How images become batches.
             augmentation: How training images are varied.
             cache_side: Keep the decoded training images in memory, shrunk to this shorter side in pixels.
+            balanced: Draw each class equally often: an epoch has as many images as without, those of rare classes
+                several times (augmented anew each time), and of frequent ones a part, another one in each epoch.
             predict_split: The split that `predict` goes through.
         """
         super().__init__(root, needs=ClassifyNeeds(), batches=batches, predict_split=predict_split)
         require_each({"cache_side": cache_side}, least=1, error=InputError)
         self.augmentation = augmentation or Augmentation()
         self.cache_side = cache_side
+        self.balanced = balanced
         self._read = cache(lambda split, labels: self.opened(read_folder(self.root, split, class_names=labels)))
 
     @cached_property
@@ -61,7 +66,7 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
             if labels != self.training_records.class_names:
                 raise ModelError(other_labels(labels, self.training_records.class_names))
             counts = self.training_records.counts()
-        return ClassifyFacts(labels, counts, self.batch_size)
+        return ClassifyFacts(labels, counts, self.batch_size, self.balanced)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -78,6 +83,17 @@ class ClassifyData(BaseData[ClassifyNeeds, ClassifyFacts]):
         """The training split, augmented."""
         transform = training_transform(self.augmentation, self.needs.preprocessing)
         return TrainingPictures(self.training_records, transform, seed=self.seed, cache_side=self.cache_side)
+
+    def _batches(self) -> Batches:
+        plain = super()._batches()
+        if not self.balanced:
+            return plain
+        if isinstance(plain, ShardBatches):
+            raise InputError(
+                "`balanced` must be false for data in shards, which are read one after the other: use `class_weights`."
+            )
+        labels = [label for _, label in self.training_records.items]
+        return BalancedBatches(labels, batch_size=self.batch_size, seed=self.seed, rank=self.rank, world=self.world)
 
     def evaluation_items(self, split: str) -> EvaluationPictures:
         """A split as in inference."""

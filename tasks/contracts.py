@@ -154,6 +154,8 @@ class ClassifyFacts:
     """Training images of each label."""
 
     batch_size: int
+    balanced: bool = False
+    """Whether the batches have each label equally often."""
 
     def to_state(self) -> dict[str, Any]:
         """See `Facts`."""

@@ -20,7 +20,7 @@ from multiattn.errors import ModelError, MultiattnError, brief, reading, reason_
 from multiattn.weights.tensor_files import load_pickled
 
 from .base import BaseTask
-from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
+from .callbacks import ClassScores, EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
 from .callbacks.common import is_trial
 from .states import RunStates
 from .survey.report import DataReport
@@ -193,7 +193,7 @@ class TaskCLI(LightningCLI):
         else:
             kwargs["enable_progress_bar"] = False
             callbacks.append(EpochLines())
-        callbacks.append(PredictionLines())
+        callbacks += [ClassScores(), PredictionLines()]
         if config.get("accelerator") == "cpu":
             kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)

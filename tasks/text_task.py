@@ -82,6 +82,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         validation_texts: int | None,
         optimization: Optimization | None,
         compile: bool,
+        checkpoint_activations: bool,
         max_tokens: int | None = None,
     ) -> None:
         """Set what the three tasks share; their own constructors document the options.
@@ -95,9 +96,10 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
             validation_texts: Items of the validation split to write about after each epoch; all where None.
             optimization: AdamW and its schedule.
             compile: Compile the pass.
+            checkpoint_activations: See `TransformerBlock`.
             max_tokens: Default length limit of a text.
         """
-        super().__init__(optimization=optimization, compile=compile)
+        super().__init__(optimization=optimization, compile=compile, checkpoint_activations=checkpoint_activations)
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
         require_each({"validation_texts": validation_texts})
         self._start: ModelStart[ModelT] | None = start
@@ -184,11 +186,13 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         self.predictions = Predictions(self.data.size("test"), score=self.score)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_validation_epoch_end()
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_test_epoch_end()
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
@@ -204,11 +208,8 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
 
     def vocabulary_options(self) -> dict[str, Any] | None:
         """See `BaseTask`."""
-        if not self.learns_vocabulary or self._trainer is None:
-            return None
-        data = self.data
-        assert isinstance(data, TextData)
-        return data.vocabulary_options()
+        data = getattr(self._trainer, "datamodule", None)
+        return data.vocabulary_options() if self.learns_vocabulary and isinstance(data, TextData) else None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the vocabulary and the list of answers, without which the weights mean nothing."""
@@ -286,6 +287,7 @@ def image_context(
     features: Float[Tensor, "b m D"] | None,
     *,
     frozen: bool,
+    checkpoint_activations: bool = False,
 ) -> Float[Tensor, "b m C"]:
     """What a text attends to, from images or from stored features.
 
@@ -294,13 +296,14 @@ def image_context(
         images: Normalized images; None where there are features.
         features: The output of `model.encoder.features`, in any precision.
         frozen: Whether the encoder runs without a gradient.
+        checkpoint_activations: See `TransformerBlock`.
     """
     if features is not None:
         texts = model.decoder if isinstance(model, Captioner) else model.question
         return model.bridged(features.to(texts.embedding.weight.dtype))
     assert images is not None
     with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-        features = model.encoder.features(images)
+        features = model.encoder.features(images, checkpoint_activations=checkpoint_activations)
     return model.bridged(features)
 
 

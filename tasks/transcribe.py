@@ -49,6 +49,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         validation_texts: int = 500,
         optimization: Optimization | None = None,
         compile: bool = False,
+        checkpoint_activations: bool = False,
     ) -> None:
         """Describe the model and its training; the vocabulary comes from the data, or from `pretrained`.
 
@@ -74,6 +75,8 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
                 over it; 0 for none, then there is only the loss.
             optimization: AdamW and its schedule.
             compile: Compile the teacher-forced pass with torch.compile.
+            checkpoint_activations: Keep only each block's input for the backward pass and compute the rest again
+                there: much less memory, for a third more time.
         """
         audio = audio or AudioEncoder()
         require(0 <= ctc_weight < 1, "ctc_weight", must="at least 0 and below 1", value=ctc_weight)
@@ -87,6 +90,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
             validation_texts=validation_texts,
             optimization=optimization,
             compile=compile,
+            checkpoint_activations=checkpoint_activations,
             max_tokens=start.config.decoder.max_length,
         )
         self.preprocessing = start.preprocessing
@@ -152,6 +156,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
             texts.tokens,
             texts.attention_mask,
             frozen=self.encoder_is_frozen,
+            checkpoint_activations=self.checkpoint_activations,
         )
         found: SpeechLosses = self.loss(output, texts, frames=self.model.encoder.frames(batch.lengths))
         size = len(batch.indices) if split == "train" else int(texts.wanted.sum())

@@ -12,6 +12,7 @@ from .options import Option, not_empty
 if TYPE_CHECKING:
     from ..pipelines import CaptionResult, Failure
 
+_NO_CIDER = "-      (of one picture it cannot be: words are weighed by how few pictures have them)"
 _POOL = 100  # pictures among which a caption has to find its own
 
 
@@ -29,7 +30,7 @@ figures of a captioner (by the published definitions, without Java)
          without synonyms and paraphrases, so a little below Meteor 1.5
   rouge_l   longest common subsequence with a reference
   cider  CIDEr-D: similarity to the references, where rare words count more;
-         0 to 10
+         0 to 10; null for one picture, in which every word is as rare
   self_retrieval   how often a caption is more similar to its own picture's
          references than to those of 99 other pictures: 0.01 for a model that
          says the same about every picture
@@ -88,7 +89,7 @@ figures of a captioner (by the published definitions, without Java)
             f"BLEU-4   {scores.bleu4:.3f}",
             f"METEOR   {scores.meteor:.3f}  (words and stems; no synonyms)",
             f"ROUGE-L  {scores.rouge_l:.3f}",
-            f"CIDEr-D  {scores.cider:.3f}",
+            f"CIDEr-D  {scores.cider:.3f}" if scores.cider is not None else f"CIDEr-D  {_NO_CIDER}",
             f"own picture found  {found:.1%} of the time among {pool} (by chance {1 / pool:.1%})",
         ]
         return Figures(asdict(scores) | {"self_retrieval": found}, lines)

@@ -1,18 +1,25 @@
 """`multiattn evaluate classify`: how often is the right label first, and can the stated probability be trusted?"""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
+from ..metrics.classes import class_scores
+from ..metrics.normal_form import normal_form
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
-from .output import listed
+from .options import Option, not_empty
+from .output import listed, printable
 
 if TYPE_CHECKING:
     from ..pipelines import ClassifyResult, Failure
 
 _BINS = 15
+_SHOWN = 20  # classes in the text
+_MISTAKES = 5
 _FEW = 5  # names that a message lists
 _OTHER = {"independent probability": "each label a probability of its own", "value": "values"}
 
@@ -27,6 +34,10 @@ figures of a classifier
   ece    expected calibration error: how far the stated probability is from the
          share that is right, in the mean over 15 bins (Guo et al. 2017); 0 for
          a model whose probabilities can be taken literally
+  macro_accuracy   mean of the classes' accuracies: a rare class counts as much
+         as a frequent one
+  per_class   accuracy and pictures of each class, the lowest first
+  confusion   how many pictures of a class got a label, the most frequent first
 """
     data = """\
   FOLDER/SPLIT/CLASS/*.jpg, or FOLDER/SPLIT/metadata.jsonl (or metadata.csv)
@@ -34,12 +45,18 @@ figures of a classifier
 """
     examples = """\
   multiattn evaluate classify --data .data/cifar10
-  multiattn evaluate classify --data pets --split test --model runs/pets/model
+  multiattn evaluate classify --data pets --split test --model runs/pets/model \
+      --confusion pets.png
 """
     output = """\
-  {"top1": 0.84, "top5": 0.99, "ece": 0.02, "items": 10000, "skipped": 0,
-   "model": "classify", "data": "pets", "split": "test"}
+  {"top1": 0.84, "top5": 0.99, "ece": 0.02, "macro_accuracy": 0.81,
+   "per_class": {"cat": {"accuracy": 0.62, "items": 1000}, ...},
+   "confusion": [{"label": "cat", "predicted": "dog", "items": 240}, ...],
+   "items": 10000, "skipped": 0, "model": "classify", "data": "pets",
+   "split": "test"}
 """
+    own_options = (Option("--confusion", "PNG", not_empty, "a picture of which classes are taken for which"),)
+    options = ("confusion",)
 
     def read(self) -> Sequence[tuple[Path, Sequence[str]]]:
         """Read the pictures, each with its label."""
@@ -61,25 +78,51 @@ figures of a classifier
                 f"evaluate must have a model that gives one label for a picture, but {self.args.model or 'classify'} "
                 f"gives {_OTHER[classify.score_kind]} instead: give another --model"
             )
-        check_labels(self._classes, classify.labels)
+        check_labels(self._classes, [*map(_nfc, classify.labels)])
         args = self.args
         pictures = (path for path, _ in items)
         return classify.stream(pictures, top_k=5, batch_size=args.batch_size, strict=True, max_pixels=args.max_pixels)
 
     def figures(self, truths: Sequence[str], results: "Sequence[ClassifyResult]") -> Figures:
         """Compare labels with those of the data."""
-        correct = [result.label == truth for truth, result in zip(truths, results, strict=True)]
-        among_five = sum(
-            truth in [prediction.label for prediction in result.predictions]
-            for truth, result in zip(truths, results, strict=True)
-        )
+        found = [[_nfc(prediction.label) for prediction in result.predictions] for result in results]
+        correct = [labels[0] == truth for truth, labels in zip(truths, found, strict=True)]
+        among_five = sum(truth in labels for truth, labels in zip(truths, found, strict=True))
         values = {
             "top1": sum(correct) / len(truths),
             "top5": among_five / len(truths),
             "ece": expected_calibration_error([result.score for result in results], correct),
         }
-        names = {"top1": "top-1", "top5": "top-5", "ece": "ECE"}
-        return Figures(values, [f"{names[name]:5}  {value:6.2%}" for name, value in values.items()])
+        pairs = Counter((truth, labels[0]) for truth, labels in zip(truths, found, strict=True))
+        scores = class_scores(pairs)
+        names = {"top1": "top-1", "top5": "top-5", "ece": "ECE", "macro_accuracy": "macro"}
+        shown = values | {"macro_accuracy": scores["macro_accuracy"]}
+        lines = [f"{names[name]:5}  {value:6.2%}" for name, value in shown.items()]
+        if self.args.confusion is not None:
+            from ..export.confusion import draw_confusion  # imports torch
+
+            draw_confusion(pairs, self._classes, self.args.confusion, title=f"{self.args.data} ({self.args.split})")
+        return Figures({**values, **scores}, [*lines, *_by_class(scores)])
+
+
+_nfc = partial(normal_form, "NFC")  # as the labels of data are; those of a model may be of any form
+
+
+def _by_class(scores: Mapping[str, Any]) -> list[str]:
+    """Return a row for each of the classes with the lowest accuracy, and one for each of the most frequent mistakes."""
+    classes = list(scores["per_class"].items())
+    mistakes = [one for one in scores["confusion"] if one["label"] != one["predicted"]]
+    if len(classes) < 2:
+        return []
+    width = max(len(printable(name)) for name, _ in classes[:_SHOWN])
+    lines = ["accuracy by class" + (f", the {_SHOWN} lowest of {len(classes)}" if len(classes) > _SHOWN else "")]
+    for name, one in classes[:_SHOWN]:
+        lines.append(f"  {printable(name):{width}}  {one['accuracy']:7.2%}  of {one['items']}")
+    if mistakes:
+        lines.append("taken for another, the most frequent")
+    for one in mistakes[:_MISTAKES]:
+        lines.append(f"  {printable(one['label'])} as {printable(one['predicted'])}  {one['items']}")
+    return lines
 
 
 def check_labels(classes: Sequence[str], labels: Sequence[str]) -> None:

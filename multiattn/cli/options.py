@@ -245,8 +245,21 @@ PARALLEL = (
         "--processes",
         "N",
         at_least_one,
-        "compute in N processes at once, each with its own copy of the model and its share of the threads; several "
-        "GPUs are divided among them (default: in this process)",
+        "compute in N processes at once, each with its own copy of the model; threads and GPUs are divided among them "
+        "(default: in this process; with --engine ray, one on each core or GPU of the cluster)",
+    ),
+    Option(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where the processes run: on this machine (default), or on those of a Ray cluster (needs the extra ray)",
+    ),
+    Option(
+        "--address",
+        "ADDRESS",
+        not_empty,
+        "with --engine ray: the cluster, HOST:PORT, or auto for the one that this machine is part of (default: a "
+        "cluster of this machine alone, for the time of the run)",
     ),
 )
 """Where inputs are computed."""

@@ -50,8 +50,8 @@ class BatchOptions:
 
     max_bad_share: float = 0.01
     """A file that cannot be used is named, skipped and counted; past this share of the split the run stops. It counts
-    from 100 items: a smaller split stops as one of 100 would, so that one bad file does not end it. Each process counts
-    what it has met itself, in evaluation of its own part of the split."""
+    from the second file on: a single one does not end the run, however small the split is, unless the share is 0. Each
+    process counts what it has met itself, in evaluation of its own part of the split."""
 
     shuffle_buffer: int = 10_000
     """Of items in shards: how many are shuffled with each other. The shards come in a drawn order; within it, each item

@@ -25,13 +25,13 @@ class Batch(Protocol):
         """File and reason of each item that could not be read while this batch was made."""
 
 
-FEWEST = 100
-"""A split with fewer items counts as one of so many for `max_bad_share`: one bad file does not end a run of few."""
+FEWEST_BAD = 2
+"""Bad items from which `max_bad_share` counts: a single one does not end the run, however few items there are."""
 
 
 def too_many(bad: int, size: int, *, max_share: float) -> bool:
-    """Whether more items of a split are bad than a share allows, of at least `FEWEST` items."""
-    return bad > max_share * max(size, FEWEST)
+    """Whether more of the items of a split are bad than a share allows; with a share of 0, a single one is."""
+    return bad > max_share * size and (bad >= FEWEST_BAD or max_share == 0)
 
 
 class UnreadableFiles:
@@ -117,7 +117,7 @@ class _Cursor:
 
     def __iter__(self) -> Iterator[list[Key]]:
         found = self.batches.batches(self.order, start=self.start)
-        return ([(self.epoch, *key[1:]) for key in batch] for batch in found)
+        return ([key._replace(epoch=self.epoch) for key in batch] for batch in found)
 
     @property
     def order(self) -> int:

@@ -1,12 +1,25 @@
 """The items of each batch: a pure function of the seed and the epoch, for any number of processes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-Key = tuple[Any, ...]
-"""The epoch and the index of an item; where they are in shards, then the indices of its batch."""
+
+class Key(NamedTuple):
+    """An item of a training batch."""
+
+    epoch: int
+    index: int
+
+    turn: int = 0
+    """How often the epoch has had the item before."""
+
+    batch: tuple[int, ...] = ()
+    """The items of its batch, one of which takes its place where it cannot be read; empty for any item."""
+
+
+_BALANCED = 5  # sets the order of balanced epochs apart from other draws with the same seed and epoch
 
 
 class EpochBatches:
@@ -45,11 +58,57 @@ class EpochBatches:
 
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[list[Key]]:
         """This process's batches of an epoch, from batch `start` on."""
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.size)
+        order = self._order(epoch)
         width = self.batch_size * self.world
         for b in range(start, len(self)):
             mine = order[b * width : (b + 1) * width][self.rank :: self.world]
-            yield [(epoch, int(index)) for index in mine]
+            yield [self._key(epoch, int(entry)) for entry in mine]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """The entries of an epoch in order."""
+        return np.random.default_rng((self.seed, epoch)).permutation(self.size)
+
+    def _key(self, epoch: int, entry: int) -> Key:
+        return Key(epoch, entry)
+
+
+class BalancedBatches(EpochBatches):
+    """As `EpochBatches`, but with each class equally often, as far as the size of an epoch allows.
+
+    An epoch has as many items as the data set. A class's items are drawn in a new order in each epoch, and again from
+    the first on where there are fewer than its part: a key's `turn` counts that, so that the
+    item is varied otherwise than the first time. Of a frequent class, each epoch has other items.
+    """
+
+    def __init__(self, labels: Sequence[int], *, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        """Prepare the batches of a data set.
+
+        Args:
+            labels: The class of each item.
+            batch_size: As for `EpochBatches`.
+            seed: As for `EpochBatches`.
+            rank: As for `EpochBatches`.
+            world: As for `EpochBatches`.
+        """
+        super().__init__(len(labels), batch_size=batch_size, seed=seed, rank=rank, world=world)
+        known = np.asarray(labels, np.int64)
+        self._classes = [np.flatnonzero(known == label) for label in np.unique(known)]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        generator = np.random.default_rng((self.seed, epoch, _BALANCED))
+        parts = []
+        # the remainder of the division goes to other classes in each epoch
+        first = int(generator.integers(len(self._classes)))
+        for number, items in enumerate(self._classes):
+            place = (number - first) % len(self._classes)
+            count = self.size // len(self._classes) + (place < self.size % len(self._classes))
+            turns = np.arange(count) // len(items)
+            parts.append(turns * self.size + np.resize(generator.permutation(items), count))
+        return generator.permutation(np.concatenate(parts))
+
+    def _key(self, epoch: int, entry: int) -> Key:
+        turn, index = divmod(entry, self.size)
+        return Key(epoch, index, turn)
 
 
 class BucketBatches:
@@ -113,7 +172,7 @@ class BucketBatches:
             items, bucket, first, end = self._slices[int(number)]
             if bucket not in orders:
                 orders[bucket] = np.random.default_rng((self.seed, epoch, bucket)).permutation(items)
-            yield [(epoch, int(index)) for index in orders[bucket][first:end][self.rank :: self.world]]
+            yield [Key(epoch, int(index)) for index in orders[bucket][first:end][self.rank :: self.world]]
 
     def _order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng((self.seed, epoch)).permutation(len(self._slices))
@@ -166,7 +225,7 @@ class ShardBatches:
             while len(left) >= self.batch_size and number < len(self):
                 if number >= start:
                     batch = tuple(left[: self.batch_size].tolist())
-                    yield [(epoch, index, batch) for index in batch]
+                    yield [Key(epoch, index, batch=batch) for index in batch]
                 left, number = left[self.batch_size :], number + 1
 
     def _moved(self, epoch: int) -> Iterator[np.ndarray]:
