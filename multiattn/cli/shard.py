@@ -70,6 +70,7 @@ def parser() -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Write the shards, or the index of shards, and print where it is; return 0 where every file could be read."""
+    from ..data.shards.index import INDEX
     from ..data.shards.layout import Source
 
     source = Source(Path(args.source), args.captions, args.questions, args.annotations, args.pictures)
@@ -78,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
         return _index(source, args, messages)
     if Path(args.target).resolve() == source.root.resolve():
         raise UsageError("OUT must be another folder than FOLDER; to make the index of shards anew, leave OUT out")
+    if (source.root / INDEX).is_file():
+        raise InputError(f"FOLDER {source.root} must be a folder of files, but has shards instead: they need no others")
     from ..data.shards.write import Split, lock, write_index, write_split
 
     out, splits = Path(args.target), args.split or source.splits()

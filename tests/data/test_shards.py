@@ -120,6 +120,10 @@ def test_a_file_that_cannot_be_read_is_named_and_left_out(folder: Path, tmp_path
     (tmp_path / "full" / "thesis.tex").touch()
     assert shard(folder, tmp_path / "full") == 1
     assert "must be empty or a folder of shards, but holds thesis.tex instead" in capsys.readouterr().err
+    assert shard(tmp_path / "out", tmp_path / "out2") == 1
+    assert "must be a folder of files, but has shards instead: they need no others" in capsys.readouterr().err
+    assert shard(folder, folder) == 2
+    assert "to make the index of shards anew, leave OUT out" in capsys.readouterr().err
     assert shard(tmp_path / "none", tmp_path / "out2") == 1
     assert "must be a folder, but there is none instead" in capsys.readouterr().err
 

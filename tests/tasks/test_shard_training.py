@@ -2,7 +2,11 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from multiattn.tasks.training import main
 from .asked import draw_asked
 from .attach import grouped, in_process
 from .captioned import draw_captioned
-from .conftest import draw_folder, logged, write_config
+from .conftest import draw_folder, logged, train, write_config
 from .spoken import draw_spoken
 
 Both = dict[str, tuple[Path, Path]]
@@ -189,3 +193,38 @@ def test_shards_without_an_index_are_told_how_to_get_one(both: Both, tmp_path: P
     assert str(some.records("train").items[0][0]).startswith(f"{shards}/train/000000.tar/")
     with pytest.raises(InputError, match="must name shards that .*index.json lists, but names none of them instead"):
         CaptionData(f"{shards}/{{split}}/{{7..9}}.tar")
+
+
+def test_shards_at_an_address_are_fetched_once_for_all_workers(both: Both) -> None:
+    folder, asked = both["classify"][1], list[str]()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *words: Any) -> None:
+            asked.append(self.path)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        orders = []
+        for root in (str(folder), f"http://127.0.0.1:{server.server_port}"):
+            data = ClassifyData(root, **grouped(batch_size=4, num_workers=2 if "http" in root else 0))
+            batches = [*data.train_dataloader(), *data.val_dataloader()]
+            orders.append([batch.images for batch in batches])
+        server.shutdown()
+    assert len(orders[0]) == 8 + 4 and all(map(torch.equal, *orders))
+    fetched = [path for path in asked if path.endswith(".tar")]
+    assert sorted(fetched) == sorted({*fetched}) and len(fetched) == len([*folder.glob("*/*.tar")])
+    with pytest.raises(InputError, match="`batch_seconds` must be left out for shards at a web address: it takes"):
+        remote = TranscribeData(str(both["transcribe"][1]), batch_seconds=3.0, vocab_size=31)
+        remote.indices = (replace(remote.indices[0], addresses={"": "http://there"}),)
+        remote._batches()
+
+
+@pytest.mark.slow
+@pytest.mark.training
+@pytest.mark.filterwarnings("default")  # Lightning's own on this torch
+def test_two_processes_with_uneven_shards_end_together(both: Both, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", root=both["classify"][1], run=tmp_path)
+    done = train("fit", "--config", config, "--trainer.strategy=ddp", "--trainer.devices=2", "--trainer.max_epochs=2")
+    assert done.returncode == 0, done.stderr
+    assert len(logged(tmp_path, "train/loss")) == 2 * (33 // 2 // 6)
+    assert len(logged(tmp_path, "val/loss")) == 2

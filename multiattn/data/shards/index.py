@@ -6,10 +6,12 @@ OUT/train/000000.tar
 """
 
 import math
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ VERSION = 1
 _TEXTS = Kind("shards' index", frozenset({".json", ".jsonl"}), 64 << 30)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _MOST = 1_000_000  # shards
+_FIRST = 1000  # files
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def find_index(root: str) -> ShardIndex | None:
     if not is_web_address(base):
         folder = Path(base)
         if not (folder / INDEX).is_file():
-            if names is None and not any(folder.glob("*/*.tar")):
+            if names is None and not _has_shards(folder):
                 return None
             raise InputError(
                 f"{folder}: there are shards, but there is no {INDEX} that tells what is in them. Make it: "
@@ -139,6 +142,18 @@ def in_shards(records: Any, indices: Sequence[ShardIndex], *, reach: int) -> Any
     count = len(np.unique(items.files.folders.codes.values))
     keep = 4 + 2 * math.ceil(reach * count / max(1, len(items)))
     return replace(records, items=Pairs(ShardFiles(items.files, ShardStore(addresses, keep=keep)), items.labels))
+
+
+def _has_shards(root: Path) -> bool:
+    """Whether a folder has tar files among the first files of a split."""
+    if not root.is_dir():
+        return False
+    for split in root.iterdir():
+        if split.is_dir():
+            with os.scandir(split) as entries:
+                if any(entry.name.endswith(".tar") for entry in islice(entries, _FIRST)):
+                    return True
+    return False
 
 
 def _read(file: Path, name: str) -> tuple[str, dict[str, dict[str, Any]]]:
