@@ -9,6 +9,7 @@ from .map_files import Written
 from .options import (
     BAD_FILES,
     INPUTS,
+    MANY,
     MAP_FILES,
     RECORDS,
     Option,
@@ -76,6 +77,8 @@ regression, with "score_kind": "value"
 {RECORDS.format("file, label, score, label_2, score_2, ... (as many as --top-k), score_kind")}
 
 {INPUTS.format("picture", "256 MiB")}
+
+{MANY.format("picture")}
 
 {BAD_FILES.format("picture")}
 A picture unlike the training pictures is marked, where the model states what it
