@@ -1,5 +1,6 @@
 """LightningCLI with this project's defaults and one-line errors, and a start from the right state (`resuming`)."""
 
+import inspect
 import logging
 import re
 import sys
@@ -18,23 +19,80 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from multiattn.errors import ModelError, MultiattnError, brief, reason_of
+from multiattn.registry import load_part
 
+from .arguments import OURS
 from .base import BaseTask
 from .callbacks import ClassScores, Divergence, EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
 from .callbacks.common import is_trial
+from .class_help import help_of
 from .resuming import Start, find_start, flat, is_finished
 from .states import RunStates
 from .survey.report import DataReport
+from .usage import explained, missing_package
 
 
 def run(args: Sequence[str]) -> None:
-    """Run a verb with its options, which `arguments.prepared` has checked."""
+    """Run a verb with its options, which `arguments.prepared` has checked.
+
+    Raises:
+        SystemExit: With status 2, after wrong usage, which has been named on one line.
+    """
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).addFilter(_is_useful)
     with warnings.catch_warnings():
         for message in _USELESS_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        TaskCLI(args)
+        if (text := _class_help(args)) is not None:
+            print(text)
+            return
+        try:
+            TaskCLI(args)
+        except _UsageProblem as problem:
+            print(f"error: {brief(explained(problem.message, args, known=_known_options()))}", file=sys.stderr)
+            raise
+        except (ValueError, ImportError) as error:
+            if (message := missing_package(error)) is None:
+                raise
+            raise ModelError(message) from error
+
+
+def _class_help(args: Sequence[str]) -> str | None:
+    """The help for the task or data module that `--model.help` or `--data.help` names; None where it names no other."""
+    for index, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option in ("--model.help", "--data.help"):
+            path = value if equals else "".join(args[index + 1 : index + 2])
+            module, _, name = path.rpartition(".")
+            if module == "multiattn.tasks" and name in OURS:
+                return help_of(load_part(f"{module}:{name}"), option[2:].partition(".")[0])
+    return None
+
+
+class _UsageProblem(SystemExit):
+    """Wrong usage, as the parser words it; its status is 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = message
+
+
+def _known_options() -> list[str]:
+    """The options of a verb that do not depend on the task, with dots."""
+    found = [f"trainer.{name}" for name in inspect.signature(pl.Trainer).parameters]
+    for part, kind in SHARED.items():
+        found += [f"{part}.{name}" for name in inspect.signature(kind).parameters]
+    return [*found, "seed_everything", "ckpt_path", "resume", "model.class_path", "data.class_path"]
+
+
+SHARED = {
+    "divergence": Divergence,
+    "progress": EpochLines,
+    "checkpoint": ResumeCheckpoint,
+    "model_directory": ModelDirectory,
+    "data_report": DataReport,
+}
+"""The callbacks of every training, by the name of their options."""
 
 
 # messages and warnings of every run, about which a user cannot do anything
@@ -76,8 +134,8 @@ class OneLineParser(LightningArgumentParser):
         """Print the error on one line and exit with status 2."""
         lines = [line.strip() for line in message.splitlines()]
         text = re.sub(r" +", " ", " ".join(line for line in lines if line))
-        print(f"error: {brief(text)}", file=sys.stderr)
-        self.exit(2)
+        # the parsers of the verbs are part of this one; the options of classes have parsers of their own
+        raise _UsageProblem(text)
 
 
 class TaskCLI(LightningCLI):
@@ -92,6 +150,7 @@ class TaskCLI(LightningCLI):
             subclass_mode_data=True,
             parser_class=OneLineParser,
             seed_everything_default=0,
+            auto_configure_optimizers=False,  # a task has one, under `model.optimization`
             trainer_defaults={
                 "use_distributed_sampler": False,  # the data modules divide the items among the processes
                 "num_sanity_val_steps": 0,  # a data set is checked as it is read; and Ctrl-C works without delay
@@ -106,11 +165,8 @@ class TaskCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks of every training, beside the trainer's own."""
-        parser.add_lightning_class_args(Divergence, "divergence")
-        parser.add_lightning_class_args(EpochLines, "progress")
-        parser.add_lightning_class_args(ResumeCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(ModelDirectory, "model_directory")
-        parser.add_lightning_class_args(DataReport, "data_report")
+        for name, kind in SHARED.items():
+            parser.add_lightning_class_args(kind, name)
         parser.add_argument(
             "--resume",
             type=Literal["auto", "never"],

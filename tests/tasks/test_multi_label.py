@@ -72,7 +72,7 @@ def test_it_learns_and_the_directory_says_what_the_scores_are(run: Path, several
     figures = {name: list(logged(run, f"val/{name}").values()) for name in ("map", "f1_macro", "f1_micro", "loss")}
     assert figures["map"][-1] > 0.9  # by chance, the share of the pictures that have a label: a half
     assert figures["f1_macro"][-1] > 0.7
-    assert figures["loss"][-1] < 0.6 * figures["loss"][0]
+    assert figures["loss"][-1] < 0.7 * figures["loss"][0]
     bundle = load_bundle(run / "model")
     assert (bundle.labels, bundle.score_function) == (("blue", "green", "red"), "sigmoid")
     assert json.loads((run / "model" / "config.json").read_text())["score_function"] == "sigmoid"

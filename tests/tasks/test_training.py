@@ -223,7 +223,10 @@ def test_a_state_that_is_none_is_named(content: object, message: str, tmp_path: 
 
 def test_what_to_type_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit"]) == 2
-    expected = "error: `fit` needs a configuration, for example: multiattn fit --config configs/classify/cifar10.yaml\n"
+    expected = (
+        "error: `fit` needs a configuration, for example: multiattn fit --config configs/classify/cifar10.yaml, or a "
+        "task and its data: multiattn fit --model ClassifyTask --data ClassifyData --data.root FOLDER\n"
+    )
     assert capsys.readouterr().err == expected
     assert main(["fi"]) == 2
     assert (
