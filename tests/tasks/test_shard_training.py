@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from multiattn.cli.main import main as command
-from multiattn.errors import InputError, ModelError
+from multiattn.errors import InputError
 from multiattn.tasks import AnswerData, CaptionData, ClassifyData, TranscribeData
 from multiattn.tasks.loading.sampler import ShardBatches
 from multiattn.tasks.loading.transforms import Augmentation
