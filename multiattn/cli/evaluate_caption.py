@@ -16,6 +16,9 @@ _NO_CIDER = "-      (of one picture it cannot be: words are weighed by how few p
 _POOL = 100  # pictures among which a caption has to find its own
 
 
+FILES = (Option("--captions", "FILE", not_empty, "a captions JSON of COCO, or Flickr8k's token file, in FOLDER"),)
+
+
 class Evaluator(BaseEvaluator[Path, Sequence[str], "CaptionResult"]):
     """Measures a captioner on pictures with captions that people wrote."""
 
@@ -46,9 +49,7 @@ figures of a captioner (by the published definitions, without Java)
    "rouge_l": 0.44, "cider": 0.45, "self_retrieval": 0.41, "items": 500,
    "skipped": 0, "model": "caption", "data": "flickr8k", "split": "test"}
 """
-    own_options = (
-        Option("--captions", "FILE", not_empty, "a captions JSON of COCO, or Flickr8k's token file, in FOLDER"),
-    )
+    own_options = FILES
     options = ("num_beams", "captions", "pictures")
 
     def read(self) -> Sequence[tuple[Path, Sequence[Sequence[str]]]]:

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from multiattn.errors import InputError
 
 from ..seeding import seed_for
+from .sampler import Key
 
 TRIES = 20
 """Replacements tried in a row for one unreadable file; at a share of 5 % unreadable, all fail once in 1e26."""
@@ -92,13 +93,21 @@ class Items(Dataset[Sample[T]], ABC):
         return len(self.records.items)
 
     def __getitem__(self, key: Any) -> Sample[T]:
-        """The sample, without content where the file cannot be read; in training, a file that is drawn replaces it."""
-        wanted = key if self.seed is None else key[1]
-        epoch = () if self.seed is None else (self.seed, key[0])
-        again = () if self.seed is None else tuple(key[2:])
+        """The sample, without content where the file cannot be read; in training, a file that is drawn replaces it.
+
+        Where the key has the items of the batch, it is one of them.
+        """
+        training = None if self.seed is None else Key(*key)
+        wanted = key if training is None else training.item
+        epoch = () if training is None or self.seed is None else (self.seed, training.epoch)
+        again = (training.turn,) if training is not None and training.turn else ()
         unreadable: list[Unreadable] = []
         for attempt in range(TRIES if epoch else 1):
-            index = seed_for(*epoch, wanted, attempt) % len(self) if attempt else wanted
+            index = wanted
+            if attempt:
+                drawn = seed_for(*epoch, wanted, attempt)
+                instead = training.batch if training is not None and training.batch else range(len(self))
+                index = instead[drawn % len(instead)]
             path, label = self.records.items[index]
             try:
                 content = self.read(index, (*epoch, index, *again) if epoch else ())

@@ -37,8 +37,9 @@ class File(NamedTuple):
 
 
 def looked_at(split: str, items: Sequence[tuple[Path, Any]], label: Callable[[Any], str], most: int) -> list[File]:
-    """Look at the sizes of at most so many files of a split, at equal distances."""
-    return [File(split, path, label(known), _size(path)) for path, known in evenly_spread(items, most)]
+    """Look at the sizes of at most so many files of a split, at equal distances; at none in shards."""
+    chosen = evenly_spread(items, most)
+    return [File(split, path, label(known), _size(path)) for path, known in chosen if isinstance(path, Path)]
 
 
 def summary(values: Iterable[float]) -> dict[str, float] | None:
