@@ -52,9 +52,9 @@ def run(args: Sequence[str]) -> None:
             print(f"error: {brief(explained(problem.message, args, known=_known_options()))}", file=sys.stderr)
             raise
         except (ValueError, ImportError) as error:
-            if (message := missing_package(error)) is None:
+            if (lacking := missing_package(error)) is None:
                 raise
-            raise ModelError(message) from error
+            raise ModelError(lacking) from error
 
 
 def _class_help(args: Sequence[str]) -> str | None:
