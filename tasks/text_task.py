@@ -221,7 +221,6 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         Raises:
             ModelError: It has another.
         """
-        super().on_load_checkpoint(checkpoint)
         meaning = self._meaning()
         if checkpoint.get("tokenizer") != meaning["tokenizer"]:
             raise ModelError(

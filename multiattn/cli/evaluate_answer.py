@@ -5,13 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.questions import Question, QuestionRecords, read_questions
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
 from .options import Option, not_empty
 from .output import printable
 
 if TYPE_CHECKING:
+    from ..data.questions import Question, QuestionRecords
     from ..metrics.vqa import AnswerScores
     from ..pipelines import Answer, Failure
 
@@ -25,7 +25,7 @@ FILES = (
 )
 
 
-class Evaluator(BaseEvaluator[Path, Question, "Answer"]):
+class Evaluator(BaseEvaluator[Path, "Question", "Answer"]):
     """Measures a model that answers on pictures with questions that people answered."""
 
     things = "questions"
@@ -67,13 +67,13 @@ with numbers up to ten in figures)
     )
     options = ("num_beams", "pictures", "questions", "annotations", "baselines")
 
-    def read(self) -> Sequence[tuple[Path, Sequence[Question]]]:
+    def read(self) -> "Sequence[tuple[Path, Sequence[Question]]]":
         """Read the pictures, each with its questions and what people answered; for the baselines, also `train`."""
         items = self._records(self.args.split).items
         self._training = list(self._records("train").questions()) if self.args.baselines else None
         return items
 
-    def results(self, items: Sequence[tuple[Path, Sequence[Question]]]) -> "Iterator[Answer | Failure]":
+    def results(self, items: "Sequence[tuple[Path, Sequence[Question]]]") -> "Iterator[Answer | Failure]":
         """Load the model, and return its answer to every question."""
         import multiattn
 
@@ -84,7 +84,7 @@ with numbers up to ten in figures)
             asked, batch_size=args.batch_size, num_beams=args.num_beams, strict=True, max_pixels=args.max_pixels
         )
 
-    def figures(self, truths: Sequence[Question], results: "Sequence[Answer]") -> Figures:
+    def figures(self, truths: "Sequence[Question]", results: "Sequence[Answer]") -> Figures:
         """Compare answers with what people said, by kind of question; and the baselines' answers likewise."""
         from ..metrics.vqa import answer_scores
 
@@ -98,13 +98,15 @@ with numbers up to ten in figures)
         found = values.pop("answers")
         return Figures(found | ({"baselines": values} if values else {}), _table(scores))
 
-    def _records(self, split: str) -> QuestionRecords:
+    def _records(self, split: str) -> "QuestionRecords":
+        from ..data.questions import read_questions  # imports numpy
+
         args = self.args
         return read_questions(
             args.data, split, questions=args.questions, annotations=args.annotations, pictures=args.pictures
         )
 
-    def _without_pictures(self, questions: Sequence[Question]) -> list[str]:
+    def _without_pictures(self, questions: "Sequence[Question]") -> list[str]:
         """Return the model's answers where each picture has the mean color everywhere."""
         from PIL import Image
 
@@ -127,7 +129,7 @@ with numbers up to ten in figures)
         return [known.get(kind, known[""]) for kind in kinds]
 
 
-def _kind(question: Question) -> str:
+def _kind(question: "Question") -> str:
     """Return the type that the data states, or else the first two words of the question."""
     from ..metrics.vqa import question_type
 

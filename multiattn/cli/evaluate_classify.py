@@ -3,13 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
-from ..metrics.classes import class_scores
-from ..metrics.normal_form import normal_form
 from .evaluate import Evaluator as BaseEvaluator
 from .evaluate import Figures
 from .options import Option, UsageError, finite, not_empty
@@ -54,7 +51,7 @@ figures of a classifier
 """
     examples = """\
   multiattn evaluate classify --data .data/cifar10
-  multiattn evaluate classify --data pets --split test --model runs/pets/model \
+  multiattn evaluate classify --data pets --split test --model runs/pets/model \\
       --confusion pets.png
 """
     output = """\
@@ -150,6 +147,8 @@ figures of a classifier
         """Compare labels with those of the data."""
         if self._is_multi_label:
             return self._figures_of_several(truths, results)
+        from ..metrics.classes import class_scores
+
         found = [[_nfc(prediction.label) for prediction in result.predictions] for result in results]
         correct = [labels[0] == truth for truth, labels in zip(truths, found, strict=True)]
         among_five = sum(truth in labels for truth, labels in zip(truths, found, strict=True))
@@ -170,7 +169,11 @@ figures of a classifier
         return Figures({**values, **scores}, [*lines, *_by_class(scores)])
 
 
-_nfc = partial(normal_form, "NFC")  # as the labels of data are; those of a model may be of any form
+def _nfc(label: str) -> str:
+    """Return a model's label in the form NFC, which the labels of data have."""
+    from ..metrics.normal_form import normal_form
+
+    return normal_form("NFC", label)
 
 
 def _by_class(scores: Mapping[str, Any]) -> list[str]:

@@ -26,13 +26,13 @@ def test_processes_share_the_batches_of_one(size: int, batch: int, world: int, e
         assert woven == together
     keys = [key for together in whole for key in together]
     assert len(set(keys)) == len(keys) == size // (batch * world) * batch * world
-    assert {e for e, _ in keys} == {epoch}
-    assert {index for _, index in keys} <= set(range(size))
+    assert {key.epoch for key in keys} == {epoch}
+    assert {key.item for key in keys} <= set(range(size))
 
 
 def test_order_depends_on_seed_and_epoch() -> None:
     orders = [
-        [index for together in EpochBatches(31, batch_size=31, seed=seed).batches(epoch) for _, index in together]
+        [key.item for together in EpochBatches(31, batch_size=31, seed=seed).batches(epoch) for key in together]
         for seed, epoch in ((5, 0), (5, 1), (7, 0))
     ]
     assert len({tuple(order) for order in orders}) == 3
@@ -57,7 +57,7 @@ def test_balanced_batches_have_each_class_equally_often(
     for b, together in enumerate(whole):
         parts = [list(m.batches(epoch))[b] for m in many]
         assert [parts[rank][i] for i in range(batch) for rank in range(world)] == together
-    keys = [(*key, 0)[:3] for together in whole for key in together]
+    keys = [key[:3] for together in whole for key in together]
     assert len(set(keys)) == len(keys) == len(labels) // (batch * world) * batch * world
     order = one._order(epoch)
     drawn = Counter(labels[entry % len(labels)] for entry in order.tolist())
