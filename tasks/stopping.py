@@ -1,4 +1,4 @@
-"""Ctrl-C as an exception of its own. Needs neither torch nor Lightning: it works before they are imported."""
+"""Signals that end a run, as an exception of its own. It works before torch and Lightning are imported."""
 
 import signal
 import threading
@@ -7,32 +7,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Ctrl-C; what a scheduler sends before it kills a process; what SLURM sends before a job's time is over."""
+
 
 class Stopped(BaseException):
-    """The user pressed Ctrl-C.
+    """A signal asked the run to end.
 
     It is not an `Exception`, so that no handler of failures catches it, and not a `KeyboardInterrupt`, which Lightning
     turns into an exit with status 1.
     """
 
-    def __init__(self, state: Path | None = None) -> None:
+    def __init__(self, by: int = signal.SIGINT, state: Path | None = None) -> None:
         super().__init__()
+        self.by = by
+        """The number of the signal."""
+
         self.state = state
         """The state to resume from; None where there is none."""
 
+    @property
+    def status(self) -> int:
+        """The exit status, as shells state it: 128 and the signal's number. So 130 for Ctrl-C, and never 0.
+
+        A scheduler that starts a job again unless it ended with 0 (Kubernetes, a spot machine's) starts this one again.
+        """
+        return 128 + self.by
+
 
 @contextmanager
-def stopping_at_interrupt() -> Iterator[None]:
-    """Raise `Stopped` at Ctrl-C inside the `with` block."""
+def stopping_at_signals() -> Iterator[None]:
+    """Raise `Stopped` at Ctrl-C, SIGTERM and SIGUSR1 inside the `with` block."""
     if threading.current_thread() is not threading.main_thread():  # others may not set handlers
         yield
         return
-    before = signal.signal(signal.SIGINT, _stop)
+    before = {number: signal.signal(number, _stop) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped
+    raise Stopped(number)

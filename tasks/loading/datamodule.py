@@ -25,7 +25,7 @@ from ..hparams import record_arguments
 from ..identity import fingerprint
 from ..survey.texts import Texts
 from .feature_store import Encoding, FeatureStore
-from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_interrupt
+from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_signals
 from .readable import Records
 from .sampler import Batches, EpochBatches, ShardBatches, share_of
 
@@ -167,7 +167,7 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
     def train_dataloader(self) -> TrainingLoader:
         """Batches in the order that the seed and the epoch give."""
         unreadable = self._unreadable("train", self.size("train"))
-        fixed = self.trainer is not None and self.trainer.overfit_batches > 0
+        fixed = bool(getattr(self.trainer, "overfit_batches", 0))
         return TrainingLoader(self.training_items(), self._batches(), unreadable, fixed=fixed, **self._options())
 
     def batches_per_epoch(self) -> int:
@@ -226,7 +226,7 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
         loader: DataLoader[Any] = DataLoader(
             Subset(items, mine),
             batch_size=self.eval_batch_size,
-            worker_init_fn=ignore_interrupt,
+            worker_init_fn=ignore_signals,
             **self._options(),
         )
         part = split if world == 1 else f"the part of {split} that falls to process {self.rank}"

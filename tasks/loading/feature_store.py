@@ -29,7 +29,7 @@ from multiattn.writing import FolderLock, naming, remove_parts, write_text
 
 from ..parts import TRAINING_ONLY
 from ..seeding import seed_for
-from .loader import ignore_interrupt
+from .loader import ignore_signals
 from .readable import Items, Records, Sample
 
 _SAVE_EVERY = 2.0  # seconds
@@ -216,7 +216,7 @@ class FeatureStore:
             batch_size=batch_size,
             num_workers=num_workers,
             collate_fn=list,
-            worker_init_fn=ignore_interrupt,
+            worker_init_fn=ignore_signals,
             generator=torch.Generator(),  # the loader draws a seed for its workers: not from the training's generator
         )
         started, first = time.monotonic(), state.done

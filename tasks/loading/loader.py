@@ -8,9 +8,10 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from multiattn.errors import InputError, ModelError
+from multiattn.errors import InputError
 
-from .sampler import Batches, Key, ShardBatches
+from ..stopping import SIGNALS
+from .sampler import Batches, Key
 
 
 class Batch(Protocol):
@@ -95,9 +96,13 @@ class UnreadableFiles:
             )
 
 
-def ignore_interrupt(worker: int) -> None:
-    """Ignore Ctrl-C in a worker: the main process finishes its batch first, and then ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def ignore_signals(worker: int) -> None:
+    """Ignore in a worker what ends a run: the main process finishes its batch first, and then ends the workers.
+
+    Ctrl-C goes to all processes of a terminal, and SLURM sends its signals to all processes of a job.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Cursor:
@@ -147,7 +152,7 @@ class TrainingLoader:
         """
         self.sampler = _Cursor(batches, fixed=fixed)  # the name under which Lightning looks for `set_epoch`
         self._unreadable = unreadable
-        self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_interrupt, **options)
+        self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_signals, **options)
         self._done = (0, 0)  # epoch, and batches of it that were yielded
         self._resume = (0, 0)
 
@@ -164,23 +169,24 @@ class TrainingLoader:
             self._done = (epoch, number + 1)
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        """The position in the training: the epoch, and the number of its batches that were yielded."""
-        found = {"epoch": self._done[0], "batch": self._done[1]}
-        batches = self.sampler.batches
-        return found | ({"parts": batches.world} if isinstance(batches, ShardBatches) else {})
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the training: the epoch, the number of its batches that were yielded, and what they are."""
+        return {"epoch": self._done[0], "batch": self._done[1], "plan": self.sampler.batches.plan()}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a position, as soon as its epoch is set.
 
         Raises:
-            ModelError: The data is in shards, which were divided among another number of processes.
+            InputError: It is within an epoch, and the batches are not those that this epoch began with.
         """
-        batches = self.sampler.batches
-        if isinstance(batches, ShardBatches) and (parts := state.get("parts", batches.world)) != batches.world:
-            raise ModelError(
-                f"the state must be of a training by {batches.world} processes, among which the shards are divided, "
-                f"but is of one by {parts} instead. Train with as many again (`trainer.devices`, `trainer.num_nodes`)."
+        before, now = state.get("plan"), self.sampler.batches.plan()
+        if before is not None and before != now and state["batch"] not in (0, before["batches"]):
+            names = [name for name in now if now[name] != before.get(name)]
+            told = "; ".join(f"{name} was {before.get(name)} and is {now[name]}" for name in names)
+            raise InputError(
+                f"the state must be resumed with the batches of its epoch, {state['batch']} of which are learnt, but "
+                f"they are others: {told}. Keep `batches.size` times the number of processes as it was, or take a "
+                "state from the end of an epoch."
             )
         self._resume = (state["epoch"], state["batch"])
         self._done = self._resume

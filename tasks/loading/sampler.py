@@ -1,5 +1,6 @@
 """The items of each batch: a pure function of the seed and the epoch, for any number of processes."""
 
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -51,6 +52,11 @@ class EpochBatches:
     def __len__(self) -> int:
         """Batches an epoch."""
         return self.size // (self.batch_size * self.world)
+
+    def plan(self) -> dict[str, int]:
+        """What decides about the batches of all processes: a training resumes within an epoch where it is equal."""
+        width = self.batch_size * self.world
+        return {"batches": len(self), "items": self.size, "items in a batch": width, "seed": self.seed}
 
     def wanted(self, epoch: int, number: int) -> int:
         """The number of items that this process's batch `number` of an epoch must have: the same in all batches."""
@@ -160,6 +166,12 @@ class BucketBatches:
         """Batches an epoch."""
         return len(self._slices)
 
+    def plan(self) -> dict[str, int]:
+        """What decides about the batches of all processes: a training resumes within an epoch where it is equal."""
+        ends = np.array([(len(items), bucket, start, end) for items, bucket, start, end in self._slices])
+        items = int(sum(end - start for _, _, start, end in self._slices))
+        return {"batches": len(self), "items": items, "slices": zlib.crc32(ends.tobytes()), "seed": self.seed}
+
     def wanted(self, epoch: int, number: int) -> int:
         """This process's share of the batch's slice."""
         _, _, start, end = self._slices[int(self._order(epoch)[number])]
@@ -208,6 +220,18 @@ class ShardBatches:
     def __len__(self) -> int:
         """Batches an epoch."""
         return self.part // self.batch_size
+
+    def plan(self) -> dict[str, int]:
+        """What decides about the batches: a training resumes within an epoch where it is equal."""
+        return {
+            "batches": len(self),
+            "items": int(self._starts[-1]),
+            "shards": zlib.crc32(self._sizes.tobytes()),
+            "items in a batch of a process": self.batch_size,
+            "processes": self.world,
+            "buffer": self.buffer,
+            "seed": self.seed,
+        }
 
     def wanted(self, epoch: int, number: int) -> int:
         """The number of items that this process's batch `number` of an epoch must have: the same in all batches."""

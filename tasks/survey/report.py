@@ -82,7 +82,7 @@ def describe(
         label: Callable[[Any], str] = _no_label
         classes: list[dict[str, Any]] = []
         if isinstance(records, ClassificationRecords):
-            names, label = records.class_names, records.class_names.__getitem__
+            names, label = records.class_names, records.named
             counts = zip(records.class_names, records.counts(), strict=True)
             classes = [{"label": name, "items": n} for name, n in sorted(counts, key=lambda pair: pair[1])]
         looked = files.looked_at(split, records.items, label, most)

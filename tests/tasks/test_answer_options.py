@@ -117,7 +117,7 @@ def save_bert(directory: Path) -> Path:
         ),
         (
             {"pretrained": "{classifier}", "question": {"depth": 2}},
-            "`question` must be among dropout, attention_dropout where there is `pretrained`, but has depth: the",
+            "`question` must be among dropout, attention_dropout, max_length where there is `pretrained`, but has",
         ),
         (
             {"pretrained": "{decoder}", "decoder": {"depth": 2}},

@@ -133,7 +133,7 @@ def test_resumed_in_the_middle_of_an_epoch_the_training_ends_with_the_same_weigh
     # divided among another number of processes, other samples would come next
     data = in_process(ClassifyData(str(both["classify"][1]), **grouped(batch_size=3, num_workers=0)), rank=0, world=2)
     (state,) = ours["loops"]["fit_loop"]["state_dict"]["combined_loader"]
-    with pytest.raises(ModelError, match="by 2 processes, among which the shards are divided, but is of one by 1 inst"):
+    with pytest.raises(InputError, match="they are others: processes was 1 and is 2"):
         data.train_dataloader().load_state_dict(state)
 
 
