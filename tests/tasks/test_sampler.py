@@ -26,13 +26,13 @@ def test_processes_share_the_batches_of_one(size: int, batch: int, world: int, e
         assert woven == together
     keys = [key for together in whole for key in together]
     assert len(set(keys)) == len(keys) == size // (batch * world) * batch * world
-    assert {e for e, _ in keys} == {epoch}
-    assert {index for _, index in keys} <= set(range(size))
+    assert {key.epoch for key in keys} == {epoch}
+    assert {key.index for key in keys} <= set(range(size))
 
 
 def test_order_depends_on_seed_and_epoch() -> None:
     orders = [
-        [index for together in EpochBatches(31, batch_size=31, seed=seed).batches(epoch) for _, index in together]
+        [key.index for together in EpochBatches(31, batch_size=31, seed=seed).batches(epoch) for key in together]
         for seed, epoch in ((5, 0), (5, 1), (7, 0))
     ]
     assert len({tuple(order) for order in orders}) == 3
