@@ -17,12 +17,13 @@ from multiattn.models.vqa import VQA
 from .answer_model import AnswerKind, AnswerStart, Vocabulary, VQAOutput, answer_scores, answer_tap, teacher_forced
 from .base import Prediction
 from .contracts import AnswerNeeds, TextFacts, TokenFormat
+from .freezing import set_mode
 from .loading.question_batches import AnswerBatch
 from .losses import ClosedLoss, ShiftedTargets, TextLoss, bag_of_words_loss, pointing_loss, shift_targets
 from .metrics import score_answers
 from .optim import Optimization
 from .parts import TextSource, VisionEncoder
-from .text_task import TextTask, image_context, set_mode
+from .text_task import TextTask, image_context
 
 _TEXT = "question.text"
 """The name of the text encoder beside the question encoder."""

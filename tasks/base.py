@@ -290,8 +290,10 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def on_fit_start(self) -> None:
         """Compile in place, after averages were copied from the model and before its first step; log short epochs."""
-        interval = self.trainer.log_every_n_steps
-        self.trainer.log_every_n_steps = min(interval, int(self._steps()[0]))  # else a short epoch would log nothing
+        trainer: Any = self.trainer  # Lightning does not declare the attribute
+        trainer.log_every_n_steps = min(
+            trainer.log_every_n_steps, int(self._steps()[0])
+        )  # else a short epoch would log nothing
         if self.compile_model:
             self.model.compile()
 
@@ -367,8 +369,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         if self._state_groups and sizes != self._state_groups:
             raise ModelError(
                 "the state must be of an optimizer with the same groups of parameters, but is of another: "
-                "`layer_decay`, a `weight_decay` of 0 and what freezes or slows a part of the model (`lr_share`, `frozen`) "
-                "cannot change when a training goes on. Restore them, or train anew from the model's directory."
+                "`layer_decay`, a `weight_decay` of 0 and what freezes or slows a part of the model (`lr_share`, "
+                "`frozen`) cannot change when a training goes on. Restore them, or train anew from the model's directory."
             )
         self._hyperparameters = hyperparameters(optimizer)
         return configured

@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from textwrap import fill
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse, parse_from_object
 
@@ -22,8 +23,9 @@ def help_of(kind: type, part: str) -> str:
     """
     summary = parse(inspect.getdoc(kind) or "")
     text = [f"multiattn.tasks.{kind.__qualname__}", "", *_wrapped(summary.short_description or "", "")]
-    described = {one.arg_name: one.description or "" for one in parse(inspect.getdoc(kind.__init__) or "").params}
-    types = get_type_hints(kind.__init__)
+    make: Any = kind.__init__  # type: ignore[misc]
+    described = {one.arg_name: one.description or "" for one in parse(inspect.getdoc(make) or "").params}
+    types = get_type_hints(make)
     for name, parameter in inspect.signature(kind).parameters.items():
         nothing = parameter.default is parameter.empty
         text += _option(

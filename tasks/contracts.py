@@ -169,7 +169,8 @@ class ClassifyFacts:
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """See `Facts`."""
         items = state.get("multi_label_items")
-        return cls(tuple(state["labels"]), tuple(state["counts"]), state["batch_size"], items)
+        labels, counts = tuple(state["labels"]), tuple(state["counts"])
+        return cls(labels, counts, state["batch_size"], multi_label_items=items)
 
     def require_same(self, other: Self) -> None:
         """See `Facts`."""

@@ -24,7 +24,7 @@ from multiattn.registry import load_part
 from .arguments import OURS
 from .base import BaseTask
 from .callbacks import ClassScores, Divergence, EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
-from .callbacks.common import is_trial
+from .callbacks.common import callbacks_of, is_trial
 from .class_help import help_of
 from .resuming import Start, find_start, flat, is_finished
 from .states import RunStates
@@ -216,7 +216,7 @@ class TaskCLI(LightningCLI):
         options["ckpt_path"] = None if start.path is None else str(start.path)
         self.model.adopt(start.state)
         if verb == "fit":
-            for callback in trainer.callbacks:
+            for callback in callbacks_of(trainer):
                 if isinstance(callback, ResumeCheckpoint):
                     callback.start, callback.configuration = start.path, configuration
             self._is_finished = self._has_ended(start)

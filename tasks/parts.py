@@ -4,6 +4,7 @@
 `AudioEncoder` (recognizer) what stands under `audio`. `start_vision` reads the trained weights that they name.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar

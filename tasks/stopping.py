@@ -1,5 +1,6 @@
 """Signals that end a run, as an exception of its own. It works before torch and Lightning are imported."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -47,6 +48,26 @@ def stopping_at_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def leave_signals_to_parent() -> None:
+    """Let a worker process go on at the signals that end a run, which go to all processes of a terminal or of a job.
+
+    Only a SIGTERM of the parent itself ends it: so does `multiprocessing` end the workers that are left at an exit, and
+    waits for them without end. Where the sender cannot be told (macOS, Windows), any SIGTERM ends it.
+    """
+    for number in SIGNALS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_at_parents_signal, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_at_parents_signal(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

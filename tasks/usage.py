@@ -179,7 +179,7 @@ def _imported(path: str) -> type | None:
 def _arguments(kind: type) -> Iterator[str]:
     """The options of a class, with those of the dataclasses among them."""
     try:
-        types = get_type_hints(kind.__init__)
+        types = get_type_hints(kind.__init__)  # type: ignore[misc]
     except (NameError, TypeError):
         types = {}
     for name, parameter in inspect.signature(kind).parameters.items():

@@ -158,7 +158,7 @@ figures of a classifier
             "top5": among_five / len(truths),
             "ece": expected_calibration_error([result.score for result in results], correct),
         }
-        pairs = Counter((truth, labels[0]) for truth, labels in zip(truths, found, strict=True))
+        pairs = Counter((str(truth), labels[0]) for truth, labels in zip(truths, found, strict=True))
         scores = class_scores(pairs)
         names = {"top1": "top-1", "top5": "top-5", "ece": "ECE", "macro_accuracy": "macro"}
         shown = values | {"macro_accuracy": scores["macro_accuracy"]}

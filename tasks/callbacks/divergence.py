@@ -12,7 +12,7 @@ from multiattn.checks import require
 from multiattn.errors import ModelError
 
 from ..states import RunStates, remove_state
-from .common import is_trial
+from .common import is_trial, log_interval
 
 _SMOOTHING = 0.02
 """Weight of a batch in the running mean and variance of the loss."""
@@ -62,7 +62,7 @@ class Divergence(Callback):
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if loss is not None:
             self._count(loss.detach(), trainer.global_step)
-        if pl_module.device.type == "cpu" or (batch_idx + 1) % max(1, trainer.log_every_n_steps) == 0:
+        if pl_module.device.type == "cpu" or (batch_idx + 1) % log_interval(trainer) == 0:
             self.check(trainer, pl_module)
             pl_module.log("train/spikes", self._counts[2], batch_size=1)
 
@@ -140,7 +140,7 @@ class Divergence(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Log the norm of the whole gradient in the steps that are logged."""
-        if (trainer.global_step + 1) % max(1, trainer.log_every_n_steps):
+        if (trainer.global_step + 1) % log_interval(trainer):
             return
         gradients = [weight.grad for weight in pl_module.parameters() if weight.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)

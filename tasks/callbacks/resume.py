@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 
 from multiattn.checks import require
@@ -21,7 +21,7 @@ from multiattn.writing import FolderLock
 from .. import resuming
 from ..states import RunStates, lock_run, requeue, write_whole_states
 from ..stopping import SIGNALS, Stopped
-from .common import is_trial
+from .common import callbacks_of, is_trial
 from .divergence import Divergence
 
 _ONE_SIGNAL = 1.0
@@ -163,7 +163,7 @@ class ResumeCheckpoint(Checkpoint):
             return
         if (number := self._signal_anywhere(trainer)) is None:
             return
-        for callback in trainer.callbacks:
+        for callback in callbacks_of(trainer):
             if isinstance(callback, WeightAveraging):
                 callback.on_validation_epoch_end(trainer, pl_module)  # the weights that are trained, in their place
         self._save(trainer)
@@ -186,7 +186,7 @@ class ResumeCheckpoint(Checkpoint):
     def _save(self, trainer: pl.Trainer) -> None:
         if self._states is None:
             return
-        guards = [callback for callback in trainer.callbacks if isinstance(callback, Divergence)]
+        guards = [callback for callback in callbacks_of(trainer) if isinstance(callback, Divergence)]
         if not all([guard.is_sound(trainer, trainer.lightning_module) for guard in guards]):
             return  # the last finite state stays the newest
         step = trainer.global_step

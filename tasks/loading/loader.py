@@ -1,6 +1,5 @@
 """Loaders that report unreadable files, and that resume in the middle of an epoch."""
 
-import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -10,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from multiattn.errors import InputError
 
-from ..stopping import SIGNALS
+from ..stopping import leave_signals_to_parent
 from .sampler import Batches, Key
 
 
@@ -97,12 +96,8 @@ class UnreadableFiles:
 
 
 def ignore_signals(worker: int) -> None:
-    """Ignore in a worker what ends a run: the main process finishes its batch first, and then ends the workers.
-
-    Ctrl-C goes to all processes of a terminal, and SLURM sends its signals to all processes of a job.
-    """
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    """Leave it to the main process to end a worker: it finishes its batch first."""
+    leave_signals_to_parent()
 
 
 class _Cursor:

@@ -98,8 +98,8 @@ class Items(Dataset[Sample[T]], ABC):
         Where the key has the items of the batch, it is one of them.
         """
         training = None if self.seed is None else Key(*key)
-        wanted = key if training is None else training.index
-        epoch = () if training is None else (self.seed, training.epoch)
+        wanted = key if training is None else training.item
+        epoch = () if training is None or self.seed is None else (self.seed, training.epoch)
         again = (training.turn,) if training is not None and training.turn else ()
         unreadable: list[Unreadable] = []
         for attempt in range(TRIES if epoch else 1):

@@ -11,7 +11,7 @@ class Key(NamedTuple):
     """An item of a training batch."""
 
     epoch: int
-    index: int
+    item: int
 
     turn: int = 0
     """How often the epoch has had the item before."""
