@@ -203,6 +203,7 @@ class Predictor(Computing[_Result]):
         finally:
             if self._pool is not None:
                 self._pool.stop(at_once=not is_over)
+                self._pool = None  # which refers to this object: with it, the lock on --maps would stay
                 if isinstance(self._map_files, MapFiles):
                     self._map_files.remove_drafts()
 

@@ -56,7 +56,7 @@ def test_no_cluster_and_no_room(tmp_path, folders, monkeypatch, capfd) -> None:
 
 
 @pytest.mark.slow
-def test_everything_else(run, model, tmp_path, folders, monkeypatch, capfd) -> None:
+def test_everything_else(run, model, tmp_path, folders, monkeypatch) -> None:
     names = [*(f"{i}.png" for i in range(9)), "always.png", *(f"{i}.png" for i in range(9, 30))]
     args = arguments(tmp_path, *names)
     args.engine = "ray"
