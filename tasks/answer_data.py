@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from multiattn.checks import require_each
 from multiattn.data.answer_list import AnswerList, answer_shares, frequent_answers
-from multiattn.data.questions import QuestionRecords, read_questions
+from multiattn.data.packed import Chosen, Pairs, packed_groups
+from multiattn.data.questions import Question, QuestionRecords, read_questions
 from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
@@ -98,9 +99,8 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         )
         counts = {"questions_per_picture": questions_per_picture, "max_answers": max_answers, "min_count": min_count}
         require_each(counts, least=1, error=InputError)
-        self._read = cache(
-            partial(read_questions, self.roots, questions=questions, annotations=annotations, pictures=pictures)
-        )
+        files = {"questions": questions, "annotations": annotations, "pictures": pictures}
+        self._read = cache(lambda split: self.opened(read_questions(self.roots, split, **files)))
         self._in_folders = questions is None
         self._fitting = cache(self._without_long)
         self.questions_per_picture = questions_per_picture
@@ -124,7 +124,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
 
     def learn_tokenizer(self) -> Tokenizer:
         """Learn a vocabulary from the training questions and their answers."""
-        questions = self.records("train").questions
+        questions = self.files("train").questions
         texts = [text for question in questions() for text in (question.text, *answer_shares(question.answers))]
         return self._learn(texts, marks=False)
 
@@ -162,7 +162,7 @@ class AnswerData(ImageTextData[AnswerNeeds]):
 
     @cached_property
     def _learned_list(self) -> AnswerList:
-        return frequent_answers(self.records("train"), max_answers=self.max_answers, min_count=self.min_count)
+        return frequent_answers(self.files("train"), max_answers=self.max_answers, min_count=self.min_count)
 
     def card(self) -> dict[str, Any]:
         """The name of the data, and the coverage of a closed list."""
@@ -262,11 +262,9 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         """A split without questions of more than so many tokens; they are counted and named."""
         records = self._read(split)
         lengths = cache(lambda text: len(self.tokenizer.encode(text)))
-        kept = [
-            (path, tuple(question for question in asked if lengths(question.text) <= room))
-            for path, asked in records.items
-        ]
-        total, left = (sum(len(asked) for _, asked in items) for items in (records.items, kept))
+        fitting = ([one for one in asked if lengths(one.text) <= room] for _, asked in records.items)
+        kept = {index: asked for index, asked in enumerate(fitting) if asked}
+        total, left = (sum(map(len, some)) for some in ((asked for _, asked in records.items), kept.values()))
         if left == total:
             return records
         path, text = next(
@@ -284,7 +282,9 @@ class AnswerData(ImageTextData[AnswerNeeds]):
             )
         if self.rank == 0:
             warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
-        return QuestionRecords(tuple((path, asked) for path, asked in kept if asked))
+        assert isinstance(records.items, Pairs)
+        asked = packed_groups(([one.to_bytes() for one in some] for some in kept.values()), Question.of_bytes)
+        return QuestionRecords(Pairs(Chosen(records.items.files, list(kept)), asked))
 
     def _answers(self, records: QuestionRecords) -> Answers:
         """The targets of all questions."""

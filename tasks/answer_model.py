@@ -4,7 +4,7 @@ b images, m image tokens, D the encoder's width, r questions, n tokens of a ques
 answer, A answers of a closed list, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -25,22 +25,33 @@ from .losses import ShiftedTargets
 from .parts import (
     OF_THE_DATA,
     TEXT_TRAINING_ONLY,
+    TextSource,
     VisionEncoder,
     VisionStart,
+    changed,
     check_text_fields,
     require_training_only,
     start_vision,
+    without_tokens,
 )
 from .text_task import image_context
 
 AnswerKind = Literal["closed", "decoder"]
 """From a closed list, by a classifier; or in words, by a decoder."""
 
-_DECIDED = (*OF_THE_DATA, "context_dim")
-"""Fields that the tokenizer and the width of the context decide."""
+Vocabulary = Literal["own", "new"]
+"""Of a trained model: its own, or one learned from the data, in which tokens of its own keep what they have learned."""
+
+_DECIDED = (*OF_THE_DATA, "context_dim", "text")
+"""Fields that the tokenizer, the width of the context and other options decide."""
 
 _LAST = ("head.3.weight", "head.3.bias")
 """The tensors with a row for each answer of the closed list."""
+
+_TOKENS = ("question.embedding.weight", "decoder.embedding.weight", "decoder.head.weight", "decoder.head_bias")
+"""The tensors with a row for each token."""
+
+_POSITIONS = "question.positions.weight"
 
 
 class VQAOutput(NamedTuple):
@@ -61,7 +72,10 @@ class AnswerStart(VisionStart):
     """Fields of `TextEncoderConfig`."""
 
     reader: tuple[TextEncoder, Tokenizer] | None = None
-    """A trained text encoder to read questions, without cross-attention; and its vocabulary."""
+    """A trained text encoder, without cross-attention, and its vocabulary: the question encoder starts from it, or
+    reads its states where it is `beside`."""
+
+    beside: bool = False
 
     answer: AnswerKind = "closed"
     decoder: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +87,9 @@ class AnswerStart(VisionStart):
     output_positions: bool | None = None
     """Of `VQAConfig`, where it is stated."""
 
+    keeps_vocabulary: bool = True
+    """Whether the vocabulary of a trained model is kept."""
+
     @classmethod
     def of(
         cls,
@@ -81,6 +98,8 @@ class AnswerStart(VisionStart):
         *,
         question: dict[str, Any] | None,
         question_pretrained: str | None,
+        text: TextSource | None,
+        vocabulary: Vocabulary,
         answer: AnswerKind | None,
         decoder: dict[str, Any] | None,
         head_dim: int | None,
@@ -92,13 +111,24 @@ class AnswerStart(VisionStart):
             ModelError: They do not go together, name nothing that exists, or make no valid model.
         """
         question, decoder = dict(question or {}), dict(decoder or {})
-        if question_pretrained is not None and pretrained is not None:
+        readers = {"question_pretrained": question_pretrained, "text": text}
+        for name, value in readers.items():
+            if value is not None and pretrained is not None:
+                raise ModelError(
+                    f"`{name}` must not come with `pretrained`, which has a question encoder. Leave one out."
+                )
+        if text is not None and question_pretrained is not None:
             raise ModelError(
-                "`question_pretrained` must not come with `pretrained`, which has a question encoder. Leave one out."
+                "`text` must not come with `question_pretrained`, for one vocabulary is used. Leave one out."
             )
-        for source, value in (("pretrained", pretrained), ("question_pretrained", question_pretrained)):
-            if value is not None:
-                require_training_only(question, "question", source=source, allowed=TEXT_TRAINING_ONLY)
+        if vocabulary == "new" and pretrained is None:
+            raise ModelError('`vocabulary` must be "own" without `pretrained`: another start decides about it.')
+        if pretrained is not None:
+            require_training_only(
+                question, "question", source="pretrained", allowed=(*TEXT_TRAINING_ONLY, "max_length")
+            )
+        if question_pretrained is not None:
+            require_training_only(question, "question", source="question_pretrained", allowed=TEXT_TRAINING_ONLY)
         check_text_fields(question, TextEncoderConfig, "question", but=_DECIDED)
         check_text_fields(decoder, TextDecoderConfig, "decoder", but=_DECIDED)
         require(head_dim is None or head_dim >= 1, "head_dim", must="at least 1", value=head_dim)
@@ -123,19 +153,27 @@ class AnswerStart(VisionStart):
                 must=f"left out where there is `pretrained`, which has {trained.config.head_dim}",
                 value=head_dim,
             )
-        reader = None if question_pretrained is None else load_text_encoder(question_pretrained)
-        options = (question, reader, answer, decoder, head_dim, output_positions)
+        source = question_pretrained if text is None else text.pretrained
+        reader = None if source is None else load_text_encoder(source)
+        options = (question, reader, text is not None, answer, decoder, head_dim, output_positions, vocabulary == "own")
         return cls(start.preprocessing, start.encoder, start.whole, *options)
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer of the trained model or question encoder; None where the data makes one."""
-        return super().tokenizer if self.reader is None else self.reader[1]
+        """The tokenizer of the trained model or text encoder; None where the data makes one."""
+        if self.reader is not None:
+            return self.reader[1]
+        return super().tokenizer if self.keeps_vocabulary else None
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How the trained model decodes, without what names tokens of a vocabulary that is not kept."""
+        return super().decoding if self.keeps_vocabulary else without_tokens(super().decoding)
 
     def build(self, facts: TextFacts) -> VQA:
         """Build the model for the data's tokenizer and closed list.
 
-        Answers that a trained model knows keep their weights.
+        Answers that a trained model knows keep their weights, and so do the tokens of its vocabulary in a new one.
 
         Raises:
             ModelError: There can be no such model.
@@ -159,38 +197,77 @@ class AnswerStart(VisionStart):
         model = VQA(config)
         self.fill(model.encoder)
         if self.reader is not None:
-            model.question.load_state_dict(model.question.state_dict() | self.reader[0].state_dict())
+            part = model.question.text if self.beside else model.question
+            assert part is not None
+            part.load_state_dict(part.state_dict() | self.reader[0].state_dict())
         if trained is not None:
-            kept = {k: v for k, v in self._kept(trained, model, answers).items() if not k.startswith("encoder.")}
+            kept = self._kept(trained, model, answers, facts.tokenizer)
+            kept = {k: v for k, v in kept.items() if not k.startswith("encoder.")}
             model.load_state_dict(model.state_dict() | kept)
         return model
 
     def _question(self, tokenizer: Tokenizer, trained: VQA | None, *, context_dim: int) -> TextEncoderConfig:
         if trained is not None:
-            return replace(trained.config.question, **self.question)
-        if self.reader is not None:
-            config = self.reader[0].config
-            assert isinstance(config, TextEncoderConfig)
+            old = trained.config.question
+            new = self.question if self.keeps_vocabulary else special_tokens(tokenizer) | self.question
+            if old.text is not None and not self.keeps_vocabulary:
+                raise ModelError(
+                    '`vocabulary` must be "own" for a model with a text encoder beside its question encoder, but is '
+                    "'new' instead."
+                )
+            least = old.max_length
+            length = self.question.get("max_length", least)
+            require(
+                length >= least, "question.max_length", must=f"at least that of `pretrained` ({least})", value=length
+            )
+            return changed(old, new, "question")
+        if self.reader is None:
+            return TextEncoderConfig(**{"context_dim": context_dim} | special_tokens(tokenizer) | self.question)
+        config = self.reader[0].config
+        if not self.beside:
             return replace(config, context_dim=context_dim, **self.question)
-        return TextEncoderConfig(**{"context_dim": context_dim} | special_tokens(tokenizer) | self.question)
+        shared = {name: getattr(config, name) for name in OF_THE_DATA}
+        return changed(
+            TextEncoderConfig(context_dim=context_dim, **shared), {"text": config} | self.question, "question"
+        )
 
     def _decoder(self, question: TextEncoderConfig, trained: VQA | None) -> TextDecoderConfig:
-        if trained is not None and trained.config.decoder is not None:
-            return replace(trained.config.decoder, **self.decoder)
         shared = {name: getattr(question, name) for name in OF_THE_DATA}  # one vocabulary for both
+        if trained is not None and trained.config.decoder is not None:
+            return replace(trained.config.decoder, **({} if self.keeps_vocabulary else shared), **self.decoder)
         return TextDecoderConfig(**{"context_dim": question.dim} | shared | self.decoder)
 
-    def _kept(self, trained: VQA, model: VQA, answers: Sequence[str]) -> dict[str, Tensor]:
+    def _kept(self, trained: VQA, model: VQA, answers: Sequence[str], tokenizer: Tokenizer) -> dict[str, Tensor]:
         """The weights of the trained model that the new one has, too."""
         assert self.whole is not None
         old, new = trained.state_dict(), model.state_dict()
-        kept = {key: value for key, value in old.items() if key in new and key not in _LAST}
+        by_row = {*_LAST, _POSITIONS} | (set() if self.keeps_vocabulary else set(_TOKENS))
+        kept = {key: value for key, value in old.items() if key in new and key not in by_row}
         known = {answer: index for index, answer in enumerate(self.whole.labels)}
         rows = [(row, known[answer]) for row, answer in enumerate(answers) if answer in known]
-        for key in _LAST if rows else ():
-            kept[key] = new[key].clone()
-            kept[key][[row for row, _ in rows]] = old[key][[index for _, index in rows]]
+        kept |= _with_rows(old, new, _LAST, rows)
+        if _POSITIONS in old:
+            kept |= _with_rows(old, new, (_POSITIONS,), [(row, row) for row in range(len(old[_POSITIONS]))])
+        if not self.keeps_vocabulary:
+            kept |= _with_rows(old, new, _TOKENS, _same_tokens(self.whole.vocabulary, tokenizer))
         return kept
+
+
+def _with_rows(
+    old: Mapping[str, Tensor], new: Mapping[str, Tensor], names: Sequence[str], rows: Sequence[tuple[int, int]]
+) -> dict[str, Tensor]:
+    """The new tensors of these names, where both have them, with rows of the old ones: (row of the new, of the old)."""
+    found = {name: new[name].clone() for name in names if name in old and name in new and rows}
+    for name, tensor in found.items():
+        tensor[[row for row, _ in rows]] = old[name][[index for _, index in rows]]
+    return found
+
+
+def _same_tokens(old: Tokenizer, new: Tokenizer) -> list[tuple[int, int]]:
+    """The ids of the tokens of the same name, special ones included: (in the new vocabulary, in the old one)."""
+    names = ((token, new.name_of(token)) for token in range(new.vocab_size))
+    found = ((token, None if name is None else old.id_of(name)) for token, name in names)
+    return [(token, known) for token, known in found if known is not None]
 
 
 def _vqa(start: VisionStart) -> VQA | None:

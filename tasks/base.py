@@ -9,11 +9,13 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from multiattn.errors import ModelError
@@ -27,7 +29,8 @@ from .contracts import Facts
 from .hparams import record_arguments
 from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
-from .optim import Optimization, configure
+from .lora import attach, merged_state, rest_statistics
+from .optim import Optimization, configure, hyperparameters, set_hyperparameters
 from .parts import without_dropout
 from .seeding import seed_all
 
@@ -78,10 +81,13 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self.optimization = optimization or Optimization()
         self.compile_model, self.checkpoint_activations = compile, checkpoint_activations
         self.decoding: dict[str, Any] = {}
+        self._told: set[str] = set()  # splits without a loss, about which the user knows
         self._state: Mapping[str, Any] = {}  # the identity of the state that is used
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
         self.register_module("model", None)
         self._facts: dict[str, Any] = {}  # what the model was built from, as a state keeps it
+        self._state_groups: list[int] = []  # parameters in each group of the state's optimizer
+        self._hyperparameters: list[dict[str, Any]] = []  # of the optimizer's groups, by the configuration
         self._needs_loss = False  # whether the model was built from a state, whose facts do for the weights only
 
     @abstractmethod
@@ -131,7 +137,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         config: Any = self.model.config
         make: Any = type(self.model)
         model = make(without_dropout(config))
-        model.load_state_dict({key: value.detach().cpu().float() for key, value in self.model.state_dict().items()})
+        model.load_state_dict({key: value.detach().cpu().float() for key, value in merged_state(self.model).items()})
         return ModelBundle(
             self.task,
             model.eval(),
@@ -141,6 +147,15 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             decoding=self.decoding,
         )
 
+    @cached_property
+    def starts_trained(self) -> bool:
+        """Whether a trained model, perhaps with new parts, is what a training starts from."""
+        return not self.from_scratch
+
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The parts of a trained model that start anew, and so learn whole beside adapters."""
+        return ()
+
     def lr_shares(self) -> Mapping[str, float]:
         """The share of the learning rate that a part of the model learns at, by the part's name; 1 for all others."""
         return {}
@@ -148,7 +163,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     def configure_callbacks(self) -> list[pl.Callback]:
         """Add `ModelDirectory` to a trainer without one, so that a training from Python ends in a model, too."""
         make: type[pl.Callback] = load_part("multiattn.tasks.callbacks:ModelDirectory")  # callbacks know tasks
-        found = any(isinstance(callback, make) for callback in self.trainer.callbacks)
+        given: list[pl.Callback] = getattr(self.trainer, "callbacks", [])
+        found = any(isinstance(callback, make) for callback in given)
         return [] if found or self.trainer.state.fn != "fit" else [make()]
 
     def configure_model(self) -> None:
@@ -172,7 +188,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             data.needs = self.needs()
         elif self._needs_loss:
             facts, known = data.facts(), self.facts_type
-            assert known is not None
+            assert known is not None and isinstance(facts, known)
             known.from_state(self._facts).require_same(facts)
             self.loss, self._needs_loss = self.build_loss(facts), False
         for metric in self.modules():
@@ -183,6 +199,13 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         """Build the model, the loss and the metrics."""
         seed_all(self.seed)
         self.model = self.build_model(facts)
+        if (lora := self.optimization.lora) is not None:
+            if not self.starts_trained and lora.trained is None:
+                raise ModelError(
+                    "`optimization.lora` must come with a trained model, whose weights stay as they are, but here they "
+                    "start at random. Give `pretrained`, or name in `lora.trained` the parts that learn whole."
+                )
+            attach(self.model, lora, fresh=self.fresh_parts())
         self.loss = self.build_loss(facts)
         metrics = self.build_metrics(facts)
         # not by the split's name alone: `train` is a method of every module
@@ -220,7 +243,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def identity(self) -> dict[str, Any]:
         """What a state knows beside its weights, as `multiattn.tasks.identity` describes it."""
-        data = None if self._trainer is None else self.data
+        data = getattr(self._trainer, "datamodule", None)  # there is no trainer where a model is used by itself
         return {
             "labels": list(self.labels),
             "preprocessing": identity.plain(self.preprocessing),
@@ -246,6 +269,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         if self._modules["model"] is None:
             self._build_from(checkpoint)
             return
+        for state in checkpoint.get("optimizer_states", []):
+            self._state_groups = [len(group["params"]) for group in state["param_groups"]]
         before, now = checkpoint.get(identity.KEY, {}), self.identity()
         identity.check(before, now)
         kind = self.data.kind if now["data"] else ""
@@ -264,13 +289,19 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_fit_start(self) -> None:
-        """Compile in place, after averages were copied from the model and before its first step."""
+        """Compile in place, after averages were copied from the model and before its first step; log short epochs."""
+        trainer: Any = self.trainer  # Lightning does not declare the attribute
+        trainer.log_every_n_steps = min(
+            trainer.log_every_n_steps, int(self._steps()[0])
+        )  # else a short epoch would log nothing
         if self.compile_model:
             self.model.compile()
 
     def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
         """Seed this step (dropout, mixing), so that it depends only on where in the training it is."""
         seed_all(self.seed, self.current_epoch, batch_idx, self.global_rank)
+        if self.optimization.lora is not None:
+            rest_statistics(self.model)
 
     def training_step(self, batch: BatchT, batch_idx: int) -> Tensor | None:
         """Compute the loss of a training batch."""
@@ -285,7 +316,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self.shared_step(batch, "test")
 
     def log_loss(self, loss: Tensor, split: str, *, size: int) -> None:
-        """Log the loss of a batch of `size` items: of each step in training, of the whole split elsewhere.
+        """Log the loss of a batch of `size` items: of each step in training, of the whole split, at its end, elsewhere.
 
         A batch in which no item has a loss is logged, too: all processes log together, and wait for each other.
         """
@@ -295,18 +326,60 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         mean = self.mean_losses[f"{split}_loss"]
         assert isinstance(mean, MeanMetric)
         mean.update(loss.detach(), weight=size)
-        self.log(f"{split}/loss", mean, prog_bar=True, batch_size=max(1, size))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss of the split."""
+        self._log_mean_loss("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the loss of the split."""
+        self._log_mean_loss("test")
+
+    def without_loss(self, split: str) -> str:
+        """The message about a split of which no item has a loss."""
+        return f"No item that was read has a loss, so that there is no {split}/loss."
+
+    def _log_mean_loss(self, split: str) -> None:
+        """Log the mean loss of a split; the mean of nothing is told, once, and not logged."""
+        name, mean = f"{split}/loss", self.mean_losses[f"{split}_loss"]
+        assert isinstance(mean, MeanMetric)
+        with mean.sync_context():  # over all processes
+            has_items = float(mean.weight) > 0
+        if has_items:
+            self.log(name, mean, prog_bar=True)
+            return
+        mean.reset()
+        if self.global_rank == 0 and split not in self._told:
+            print(self.without_loss(split), file=sys.stderr, flush=True)
+        self._told.add(split)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine over the whole training."""
+        """The optimizer, with warm-up and cosine over the whole training."""
         steps_per_epoch, total = self._steps()
-        return configure(
+        configured = configure(
             self.model,
             self.optimization,
             steps_per_epoch=steps_per_epoch,
             total_steps=total,
             lr_shares=self.lr_shares(),
         )
+        optimizer = configured["optimizer"]
+        assert isinstance(optimizer, Optimizer)
+        sizes = [len(group["params"]) for group in optimizer.param_groups]
+        if self._state_groups and sizes != self._state_groups:
+            raise ModelError(
+                "the state must be of an optimizer with the same groups of parameters, but is of another: "
+                "`layer_decay`, a `weight_decay` of 0 and what freezes or slows a part of the model (`lr_share`, "
+                "`frozen`) cannot change when a training goes on. Restore them, or train anew from the model's directory."
+            )
+        self._hyperparameters = hyperparameters(optimizer)
+        return configured
+
+    def on_train_start(self) -> None:
+        """Let a changed learning rate, decay or schedule take effect in a training that goes on."""
+        for optimizer in self.trainer.optimizers:
+            schedulers = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+            set_hyperparameters(optimizer, schedulers, self._hyperparameters)
 
     def _steps(self) -> tuple[float, int]:
         """Optimizer steps per epoch and in all.

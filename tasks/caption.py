@@ -12,6 +12,7 @@ from multiattn.models.captioner import Captioner
 
 from .caption_model import CaptionStart, teacher_forced
 from .contracts import ImageTextNeeds, TextFacts, TokenFormat
+from .freezing import set_mode
 from .loading.caption_batches import CaptionBatch
 from .losses import TextLoss, shift_targets
 from .metrics import score_captions
@@ -19,7 +20,7 @@ from .optim import Optimization
 from .parts import VisionEncoder
 from .seeding import seed_for
 from .self_critical import Rewards, SelfCritical, self_critical_step
-from .text_task import WritingTask, image_context, set_mode
+from .text_task import WritingTask, image_context
 
 
 class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):

@@ -83,7 +83,9 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
         )
         counts = {"captions_per_picture": captions_per_picture, "max_tokens": max_tokens}
         require_each(counts, least=1, error=InputError)
-        self._read = cache(partial(read_captions, self.root, captions=captions, pictures=pictures))
+        self._read = cache(
+            lambda split: self.opened(read_captions(self.root, split, captions=captions, pictures=pictures))
+        )
         self._in_folders = captions is None
         self.captions_per_picture = captions_per_picture
         self.clean, self.max_tokens = clean, max_tokens

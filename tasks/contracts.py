@@ -154,15 +154,23 @@ class ClassifyFacts:
     """Training images of each label."""
 
     batch_size: int
+    balanced: bool = False
+    """Whether the batches have each label equally often."""
+
+    multi_label_items: int | None = None
+    """Training images in all, where one has several labels or none; None where each has one."""
 
     def to_state(self) -> dict[str, Any]:
         """See `Facts`."""
-        return {"labels": list(self.labels), "counts": list(self.counts), "batch_size": self.batch_size}
+        found = {"labels": list(self.labels), "counts": list(self.counts), "batch_size": self.batch_size}
+        return found | ({} if self.multi_label_items is None else {"multi_label_items": self.multi_label_items})
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """See `Facts`."""
-        return cls(tuple(state["labels"]), tuple(state["counts"]), state["batch_size"])
+        items = state.get("multi_label_items")
+        labels, counts = tuple(state["labels"]), tuple(state["counts"])
+        return cls(labels, counts, state["batch_size"], multi_label_items=items)
 
     def require_same(self, other: Self) -> None:
         """See `Facts`."""

@@ -1,4 +1,4 @@
-"""The arguments of tasks and data modules as `hparams`: plain values, which a state keeps and `load_from_checkpoint` reads.
+"""The arguments of tasks and data modules as `hparams`: plain values in a state, for `load_from_checkpoint`.
 
 Lightning's `save_hyperparameters` keeps the arguments as they are. Here some are dataclasses, and a state that holds an
 object of a class is refused where it is read, as nothing is unpickled.
@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.core.mixins import HyperparametersMixin
+from lightning.pytorch.core.mixins.hparams_mixin import HyperparametersMixin
 from lightning.pytorch.utilities.parsing import collect_init_args
 
 _INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"

@@ -7,7 +7,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from torch import nn
@@ -19,6 +18,7 @@ from multiattn.models.vit import PRESETS, ViT, ViTConfig
 from multiattn.weights import ModelBundle, adapt, load_bundle
 
 from .contracts import IMAGENET_MEAN, IMAGENET_STD
+from .freezing import EncoderPace
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,55 +32,10 @@ TEXT_TRAINING_ONLY = ("dropout", "attention_dropout")
 OF_THE_DATA = ("vocab_size", "start_token", "end_token", "pad_token")
 """Fields of a text encoder or decoder that the tokenizer decides."""
 
+_NAMING_TOKENS = ("suppress", "suppress_first", "forced")
+"""Fields of `GenerationConfig` that mean nothing with another vocabulary."""
+
 _Config = TypeVar("_Config", bound="DataclassInstance")
-
-
-@dataclass(frozen=True)
-class EncoderPace:
-    """How fast the encoder learns."""
-
-    option: ClassVar[str]
-    """The name of these options in the YAML file, for messages."""
-
-    lr_share: float = 1.0
-    """The encoder learns at this share of the learning rate; 0 freezes it."""
-
-    unfreeze_epoch: int = 0
-    """The encoder is frozen before this epoch (from 0)."""
-
-    def __post_init__(self) -> None:
-        """Raise ModelError where a value is out of range."""
-        share, epoch, name = self.lr_share, self.unfreeze_epoch, self.option
-        require(0 <= share < math.inf, f"{name}.lr_share", must="at least 0 and finite", value=share)
-        require(epoch >= 0, f"{name}.unfreeze_epoch", must="at least 0", value=epoch)
-        require(
-            share > 0 or epoch == 0,
-            f"{name}.unfreeze_epoch",
-            must=f"0 where `{name}.lr_share` is 0, which freezes the encoder for good",
-            value=epoch,
-        )
-
-
-def freeze(model: nn.Module, names: Sequence[str]) -> None:
-    """Let weights keep their values.
-
-    Args:
-        model: Has the weights.
-        names: Of parts of it or of single weights, as `state_dict` has them, with `*` for any.
-
-    Raises:
-        ModelError: There is nothing of a name.
-    """
-    for name in names:
-        found = [q for key, q in model.named_parameters() if fnmatch(key, name) or fnmatch(key, f"{name}.*")]
-        if not found:
-            parts = ", ".join(part for part, _ in model.named_children())
-            raise ModelError(
-                f"`frozen` must name parts of the model, but has {name!r} instead, of which there is none. Begin with "
-                f"one of {parts}."
-            )
-        for parameter in found:
-            parameter.requires_grad_(False)
 
 
 def check_trainable(preprocessing: ImagePreprocessing, *, source: str) -> None:
@@ -153,8 +108,18 @@ class VisionFields:
 
 
 @dataclass(frozen=True)
-class VisionSource(VisionFields):
-    """The vision transformer of a classifier. Set in the YAML under `model.init_args.vision`."""
+class VisionSource(VisionFields, EncoderPace):
+    """The vision transformer of a classifier. Set in the YAML under `model.init_args.vision`.
+
+    Its pace is that of all but the head.
+    """
+
+    option: ClassVar[str] = "vision"
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where a value is out of range."""
+        VisionFields.__post_init__(self)
+        EncoderPace.__post_init__(self)
 
 
 @dataclass(frozen=True)
@@ -167,10 +132,33 @@ class VisionEncoder(VisionFields, EncoderPace):
     """Start from this model's vision transformer: a task's name, a model directory or a hub id in any layout that
     `multiattn` loads. Its normalization is kept. One of this, `vision.preset` and `pretrained` must be given."""
 
+    depth: int | None = None
+    """Blocks of `vision.pretrained` that are used, from the first; all where None. The last blocks of a classifier know
+    what names one thing, those before them more of the rest."""
+
     def __post_init__(self) -> None:
         """Raise ModelError where a value is out of range."""
         VisionFields.__post_init__(self)
         EncoderPace.__post_init__(self)
+        require_each({"vision.depth": self.depth}, least=1)
+        is_of_trained = self.depth is None or self.pretrained is not None
+        require(is_of_trained, "vision.depth", must="left out without `vision.pretrained`", value=self.depth)
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """A trained text encoder beside the question encoder. Set in the YAML under `model.init_args.text`."""
+
+    pretrained: str
+    """A directory or a hub id in the layout of BERT: a BERT, or a sentence encoder such as MiniLM."""
+
+    lr_share: float = 1.0
+    """It learns at this share of the learning rate; 0 freezes it."""
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where a value is out of range."""
+        share = self.lr_share
+        require(0 <= share < math.inf, "text.lr_share", must="at least 0 and finite", value=share)
 
 
 @dataclass(frozen=True)
@@ -264,7 +252,10 @@ def start_vision(vision: VisionEncoder, pretrained: str | None, *, whole: type[n
             "none: give another."
         )
     size = images.size if vision.image_size is None else (vision.image_size, vision.image_size)
-    encoder = without_head(trained, image_size=size, overrides=overrides)
+    blocks = trained.config.depth
+    fits = vision.depth is None or vision.depth <= blocks
+    require(fits, "vision.depth", must=f"at most {blocks}, as the trained model has", value=vision.depth)
+    encoder = without_head(trained, image_size=size, overrides=overrides, depth=vision.depth or blocks)
     if pretrained is not None and not isinstance(bundle.model, whole):
         raise ModelError(
             f"`pretrained` must name a {kind}, but {pretrained} is a model that can {bundle.task}. Give it as "
@@ -273,17 +264,18 @@ def start_vision(vision: VisionEncoder, pretrained: str | None, *, whole: type[n
     return VisionStart(replace(images, size=size, resize_to=size), encoder, bundle if pretrained is not None else None)
 
 
-def without_head(model: ViT, *, image_size: tuple[int, int], overrides: dict[str, Any]) -> ViT:
+def without_head(model: ViT, *, image_size: tuple[int, int], overrides: dict[str, Any], depth: int) -> ViT:
     """Copy a trained model as an encoder: it gives all its tokens, for images of this size, and has no classes.
 
     Args:
         model: The model to copy.
         image_size: Height and width in pixels; learned positions are resampled where it differs.
         overrides: Fields among `TRAINING_ONLY` that differ.
+        depth: Blocks to keep, from the first.
     """
     adapted = adapt(model, image_size=image_size)
     # nothing reads the pooled token, and a weight without a gradient would stop several processes
-    encoder = ViT(replace(adapted.config, num_classes=0, pool_norm=False, **overrides))
+    encoder = ViT(replace(adapted.config, num_classes=0, pool_norm=False, depth=depth, **overrides))
     kept = encoder.state_dict().keys()
     encoder.load_state_dict({key: value for key, value in adapted.state_dict().items() if key in kept})
     return encoder
@@ -292,6 +284,11 @@ def without_head(model: ViT, *, image_size: tuple[int, int], overrides: dict[str
 def with_tuples(values: dict[str, Any] | None) -> dict[str, Any]:
     """Options from YAML, with tuples in place of its lists."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in (values or {}).items()}
+
+
+def without_tokens(decoding: dict[str, Any]) -> dict[str, Any]:
+    """Decoding options for another vocabulary: without those that name tokens."""
+    return {name: value for name, value in decoding.items() if name not in _NAMING_TOKENS}
 
 
 def changed(config: _Config, values: dict[str, Any], option: str) -> _Config:

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
-import lightning.pytorch as pl
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from multiattn.attention import ProjectedContext
 from multiattn.checks import require, require_each
@@ -27,10 +26,10 @@ from multiattn.registry import task_spec
 
 from .base import BaseTask, BatchT, NeedsT, Prediction
 from .contracts import TextFacts
+from .freezing import EncoderPace, require_every_gradient, set_mode
 from .loading.datamodule import TextData
 from .metrics import Predictions, Score
 from .optim import Optimization
-from .parts import EncoderPace
 
 ModelT = TypeVar("ModelT", bound=Captioner | SpeechRecognizer | VQA)
 _Built = TypeVar("_Built", covariant=True)
@@ -120,7 +119,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     @property
     def encoder_is_frozen(self) -> bool:
         """Whether the encoder learns nothing at present."""
-        return self.pace.lr_share == 0 or self.current_epoch < self.pace.unfreeze_epoch
+        return self.pace.is_frozen(self.current_epoch)
 
     def lr_shares(self) -> Mapping[str, float]:
         """The share of the encoder."""
@@ -186,11 +185,13 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         self.predictions = Predictions(self.data.size("test"), score=self.score)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_validation_epoch_end()
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_test_epoch_end()
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
@@ -206,11 +207,8 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
 
     def vocabulary_options(self) -> dict[str, Any] | None:
         """See `BaseTask`."""
-        if not self.learns_vocabulary or self._trainer is None:
-            return None
-        data = self.data
-        assert isinstance(data, TextData)
-        return data.vocabulary_options()
+        data = getattr(self._trainer, "datamodule", None)
+        return data.vocabulary_options() if self.learns_vocabulary and isinstance(data, TextData) else None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the vocabulary and the list of answers, without which the weights mean nothing."""
@@ -328,23 +326,3 @@ def generate_texts(
     """
     found = generate(decoder, context, [list(opening)] * len(context), options, generator=generator)
     return [text for texts in found for text in texts]
-
-
-def set_mode(part: nn.Module, mode: bool) -> None:
-    """Put a part of the model into training mode (True) or eval mode, where it is in the other one."""
-    if part.training != mode:
-        part.train(mode)
-
-
-def require_every_gradient(trainer: pl.Trainer, pace: EncoderPace) -> None:
-    """Check that every weight has a gradient in every step, or that a training of several processes tolerates it.
-
-    Raises:
-        ModelError: The processes would wait for a gradient, and stop with an error of torch.
-    """
-    tolerant = getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters")
-    if trainer.world_size > 1 and pace.unfreeze_epoch and not tolerant:
-        raise ModelError(
-            f"`{pace.option}.unfreeze_epoch` must be 0 with several processes that wait for every gradient, but is "
-            f"{pace.unfreeze_epoch} instead. Or set `trainer.strategy` to ddp_find_unused_parameters_true."
-        )

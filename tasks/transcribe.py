@@ -14,11 +14,12 @@ from multiattn.metrics.speech import Normalizer, normalizer_of
 from multiattn.models.speech import SpeechRecognizer
 
 from .contracts import TextFacts, TokenFormat, TranscribeNeeds
+from .freezing import freeze
 from .loading.speech_batches import SpeechBatch
 from .losses import SpeechLosses, SpeechOutput, TranscribeLoss, shift_targets
 from .metrics import score_transcripts
 from .optim import Optimization
-from .parts import AudioEncoder, freeze
+from .parts import AudioEncoder
 from .spec_augment import SpecAugment, spec_augment
 from .text_task import WritingTask
 from .transcribe_model import SpeechStart, Vocabulary, encoded, teacher_forced
@@ -96,6 +97,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         self.preprocessing = start.preprocessing
         self.from_scratch = not start.keeps_vocabulary
         self.frozen = tuple(frozen or ())
+        self._fresh, self.starts_trained = start.fresh_parts, start.trained is not None
         self.ctc_weight, self.spec_augment, self.language = ctc_weight, spec_augment, language
         self.score = partial(score_transcripts, normalize=normalizer_of(normalizer))
 
@@ -131,6 +133,11 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         # for a Whisper, the language and the task come after the start token
         self.opening = list(tokens.prompt(language=self.language, task="transcribe", timestamps=False))
         return model
+
+    def fresh_parts(self) -> tuple[str, ...]:
+        """See `BaseTask`: what belongs to a new vocabulary, and a new CTC head."""
+        weights = dict(self.model.named_parameters())
+        return tuple(name for name in self._fresh if name in weights)
 
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy and CTC."""

@@ -97,7 +97,7 @@ class TranscribeData(TextData[TranscribeNeeds]):
         share = validation_share
         good = share is None or 0 < share < 1
         require(good, "validation_share", must="above 0 and below 1", value=share, error=InputError)
-        self._read = lru_cache(partial(read_recordings, self.root, folders=folders))
+        self._read = lru_cache(lambda split: self.opened(read_recordings(self.root, split, folders=folders)))
         self._folders = folders or {}
         self.validation_share = validation_share
         self.batch_seconds = batch_seconds
@@ -133,8 +133,8 @@ class TranscribeData(TextData[TranscribeNeeds]):
 
     def folders(self, split: str) -> Sequence[Path]:
         """See `BaseData`."""
-        if self.validation_share is not None and split == "validation":
-            return ()  # they are in those of `train`
+        if self.indices or (self.validation_share is not None and split == "validation"):
+            return ()  # shards; or they are in those of `train`
         return [self.root / name for name in self._folders.get(split, (split,))]
 
     def texts(self, split: str) -> Sequence[Texts]:
@@ -214,6 +214,11 @@ class TranscribeData(TextData[TranscribeNeeds]):
     def _batches(self) -> Batches:
         if self.batch_seconds is None:
             return super()._batches()
+        if any(index.is_remote for index in self.indices):
+            raise InputError(
+                "`batch_seconds` must be left out for shards at a web address: it takes recordings of similar length "
+                "from all of them at once. Set `batches.size`."
+            )
         return BucketBatches(
             self._training_seconds,
             batch_seconds=self.batch_seconds,
@@ -226,7 +231,8 @@ class TranscribeData(TextData[TranscribeNeeds]):
     @cached_property
     def _training_seconds(self) -> Sequence[float]:
         """Length of each training item, stated or counted; of a concatenation, from the mean clip and pause."""
-        seconds = [_seconds(path) for path, _ in self.files("train").items]
+        files = self.files("train")
+        seconds: Sequence[float] = files.seconds or [_seconds(path) for path, _ in files.items]
         if self.join is None:
             return seconds
         clip, pause = sum(seconds) / len(seconds), sum(self.join.pause_s) / 2

@@ -30,13 +30,11 @@ from .parts import (
     changed,
     require_training_only,
     with_tuples,
+    without_tokens,
 )
 
 Vocabulary = Literal["own", "new"]
 """Of a trained model: its own, or one learned from the data, for which only the embedding starts anew."""
-
-_NAMING_TOKENS = ("suppress", "suppress_first", "forced")
-"""Fields of `GenerationConfig` that mean nothing with another vocabulary."""
 
 
 @dataclass
@@ -61,7 +59,14 @@ class SpeechStart:
     def decoding(self) -> dict[str, Any]:
         """How the trained model decodes, without what names tokens of a vocabulary that is not kept."""
         kept = {} if self.trained is None else dict(self.trained.decoding)
-        return kept if self.keeps_vocabulary else {k: v for k, v in kept.items() if k not in _NAMING_TOKENS}
+        return kept if self.keeps_vocabulary else without_tokens(kept)
+
+    @property
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The names of the weights that start anew beside trained ones; the model may have only some of them."""
+        if self.trained is None or not self.keeps_vocabulary:
+            return VOCABULARY
+        return () if self.trained.config.ctc else tuple(name for name in VOCABULARY if name.startswith("ctc_head"))
 
     def build(self, facts: TextFacts) -> SpeechRecognizer:
         """Build the recognizer for the data's tokenizer."""

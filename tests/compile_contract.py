@@ -40,6 +40,13 @@ DECODERS = {
 READER = TextEncoderConfig(**TEXT)
 ANSWERERS = {
     "closed list": VQA(VQAConfig(ViTConfig(**SIZES | {"num_classes": 0}), READER, answers=5)),
+    "with a text encoder": VQA(
+        VQAConfig(
+            ViTConfig(**SIZES | {"num_classes": 0}),
+            replace(READER, text=replace(READER, dim=18, context_dim=None)),
+            answers=5,
+        )
+    ),
     "answer decoder": VQA(VQAConfig(ViTConfig(**SIZES | {"num_classes": 0}), READER, DECODERS["pre-norm"])),
     "single stream": SingleStream(
         SingleStreamConfig(replace(READER, context_dim=None), answers=5, image_size=(15, 21), patch_size=3)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ..inputs.files import PICTURES, Kind
 from ..registry import load_part, task_spec
+from .engines import Place
 from .feed import Job
 from .map_files import MapDrafts, MapFiles, Written
 from .outcome import Outcome
@@ -48,7 +49,7 @@ class Computing(ABC, Generic[_Result]):
     @property
     def is_distributed(self) -> bool:
         """Whether workers compute, and this process only collects."""
-        return getattr(self.args, "processes", None) is not None
+        return getattr(self.args, "processes", None) is not None or getattr(self.args, "engine", "local") == "ray"
 
     @property
     def batch(self) -> int:
@@ -60,18 +61,19 @@ class Computing(ABC, Generic[_Result]):
         shared = [name for name in ("batch_size", "strict", "max_pixels") if name in self.args]
         return {"maps": self.methods} | {name: getattr(self.args, name) for name in (*shared, *self.options)}
 
-    def load(self, device: str | None = None) -> "Pipeline[Any]":
+    def load(self, place: Place | None = None) -> "Pipeline[Any]":
         """Load the model, and check the options against it.
 
         Args:
-            device: Where to compute; None for `--device`.
+            place: What a worker has of its machine; None where this process has all of it.
 
         Raises:
             UsageError: An option does not go with the model.
             MultiattnError: The model cannot be loaded.
         """
+        device = self.args.device if place is None else place.take(self.args.device)
         pipeline: Pipeline[Any] = load_part("multiattn:load")(
-            self.args.model, task=self.task, device=device or self.args.device, precision=self.args.precision
+            self.args.model, task=self.task, device=device, precision=self.args.precision
         )
         self.loaded(pipeline)
         return pipeline

@@ -12,9 +12,9 @@ from ..inputs.walk import Unusable
 from ..registry import tasks
 from .options import UsageError
 from .output import say
+from .path_lists import read_list
 
 Found = Path | NamedStream
-_LONGEST = 65536  # bytes of a path in a list
 
 
 def find_inputs(
@@ -97,43 +97,6 @@ def _listed(file: str | None, kind: Kind, maps: Path | None) -> Iterator[Found |
             yield from _expand(path, kind, maps, exact=True)
     except InputError as error:
         yield Unusable(file, error)
-
-
-def read_list(file: str) -> Iterator[str]:
-    """Read paths from a file, each as soon as it is there.
-
-    Args:
-        file: Its path, or `-` for standard input. Paths are separated by NUL characters where its beginning has one,
-            as `find -print0` and `git ls-files -z` write them, and by line ends otherwise; empty lines do not count.
-
-    Raises:
-        InputError: While it is read: it cannot be read, or holds no paths.
-    """
-    name = f"`--files {file}`"
-    try:
-        with open(0 if file == "-" else file, "rb", buffering=0, closefd=file != "-") as stream:
-            rest, separator = b"", b""
-            while block := stream.read(_LONGEST):
-                rest += block
-                separator = separator or next((one for one in (b"\0", b"\n") if one in rest), b"")
-                if separator:
-                    *whole, rest = rest.split(separator)
-                    yield from filter(None, map(_path, whole))
-                if len(rest) > _LONGEST:
-                    raise InputError(
-                        f"{name} must be a list of paths, but has one of more than {_LONGEST} bytes instead."
-                    )
-            if last := _path(rest):
-                yield last
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or "no name of a file"
-        raise InputError(f"{name} must be a readable file, but opening it fails instead: {reason}.") from error
-
-
-def _path(raw: bytes) -> str:
-    return os.fsdecode(raw.rstrip(b"\r\n"))
 
 
 def can_be_several(paths: Sequence[str], listed: str | None = None) -> bool:

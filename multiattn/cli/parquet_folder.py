@@ -46,7 +46,7 @@ class ParquetFolder:
     """
 
     def __init__(self, out: str, columns: Sequence[Column], *, resume: bool, options: Mapping[str, str]) -> None:
-        self._arrow, self._parquet = _modules()
+        self._arrow, self._parquet = arrow_modules("--format parquet")
         self._out, self._columns, self._folder = out, columns, make_folder(out, subject=f"--out {out}")
         self.earlier = Earlier()
         self._held = os.open(self._folder, os.O_RDONLY)
@@ -171,12 +171,20 @@ class ParquetFolder:
         os.close(self._held)
 
 
-def _modules() -> tuple[Any, Any]:
+def arrow_modules(subject: str) -> tuple[Any, Any]:
+    """Import pyarrow, and its module for parquet.
+
+    Args:
+        subject: The option that needs it; an error begins with it.
+
+    Raises:
+        MultiattnError: It is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise MultiattnError(
-            "--format parquet needs pyarrow, which is not installed: `pip install multiattn[parquet]`"
+            f"{subject} needs pyarrow, which is not installed: `pip install multiattn[parquet]`"
         ) from error
     return pyarrow, pyarrow.parquet

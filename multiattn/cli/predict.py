@@ -84,7 +84,9 @@ class Predictor(Computing[_Result]):
         if self.args.paths.count("-") + (self._list == "-") > 1:
             raise UsageError("- is standard input, which can be read once only")
         if self.is_distributed and "-" in self.args.paths:
-            raise UsageError("- is one file on standard input, which only this process can read: leave out --processes")
+            raise UsageError("- is one file on standard input, which no other process can read: leave out --processes")
+        if getattr(self.args, "address", None) and self.args.engine != "ray":
+            raise UsageError("--address is that of a Ray cluster, and needs --engine ray")
 
     @property
     def _list(self) -> str | None:

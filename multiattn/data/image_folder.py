@@ -40,6 +40,10 @@ class ClassificationRecords:
         values = labels.values if isinstance(labels, Numbers) else np.array(labels, np.int64)
         return tuple(np.bincount(values, minlength=len(self.class_names)).tolist())
 
+    def named(self, known: int) -> str:
+        """The label of a picture, from what `items` has of it."""
+        return self.class_names[known]
+
 
 def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | None = None) -> ClassificationRecords:
     """List the pictures of `root/split` with their labels.

@@ -79,7 +79,7 @@ class Chosen(Packed[T]):
             items: The sequence.
             indices: The index of each item.
         """
-        self._items = items
+        self.items = items
         self._indices = indices if isinstance(indices, range) else SharedArray(np.asarray(indices, np.int64))
 
     def __len__(self) -> int:
@@ -88,21 +88,26 @@ class Chosen(Packed[T]):
     def at(self, index: int) -> T:
         """See `Packed`."""
         indices = self._indices
-        return self._items[indices[index] if isinstance(indices, range) else int(indices.values[index])]
+        return self.items[indices[index] if isinstance(indices, range) else int(indices.values[index])]
+
+    @property
+    def indices(self) -> np.ndarray:
+        """The index of each item in the sequence."""
+        return np.asarray(self._indices) if isinstance(self._indices, range) else self._indices.values
 
 
-class Numbers(Packed[int]):
-    """Whole numbers."""
+class Numbers(Packed[Any]):
+    """Whole numbers, or others."""
 
-    def __init__(self, values: "np.ndarray | array[int]") -> None:
+    def __init__(self, values: "np.ndarray | array[int] | array[float]") -> None:
         self._values = SharedArray(np.asarray(values))
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def at(self, index: int) -> int:
+    def at(self, index: int) -> Any:
         """See `Packed`."""
-        return int(self._values.values[index])
+        return self._values.values[index].item()
 
     @property
     def values(self) -> np.ndarray:
@@ -186,14 +191,14 @@ class Names(Packed[str]):
     """Names of which many are the same, such as those of speakers: each different one is kept once."""
 
     def __init__(self, codes: Numbers, different: Rows[str]) -> None:
-        self._codes, self._different = codes, different
+        self.codes, self._different = codes, different
 
     def __len__(self) -> int:
-        return len(self._codes)
+        return len(self.codes)
 
     def at(self, index: int) -> str:
         """See `Packed`."""
-        return self._different.at(self._codes.at(index))
+        return self._different.at(self.codes.at(index))
 
 
 class NamesBuilder:
@@ -215,14 +220,14 @@ class Paths(Packed[Path]):
     """Paths, by their folders, each of which is kept once, and their names."""
 
     def __init__(self, folders: Names, names: Rows[str]) -> None:
-        self._folders, self._names = folders, names
+        self.folders, self._names = folders, names
 
     def __len__(self) -> int:
         return len(self._names)
 
     def at(self, index: int) -> Path:
         """See `Packed`."""
-        return Path(self._folders.at(index), self._names.at(index))
+        return Path(self.folders.at(index), self._names.at(index))
 
 
 class PathsBuilder:
@@ -301,3 +306,14 @@ def grouped(rows: Iterable[tuple[Path, bytes]], decode: Callable[[bytes], T]) ->
         packed = packed.ordered(np.argsort(items, kind="stable"))
     first = np.cumsum([0, *np.bincount(items, minlength=len(known))])
     return Pairs(files.build(), Groups(packed, Numbers(narrowed(first))))
+
+
+def packed_groups(groups: Iterable[Iterable[bytes]], decode: Callable[[bytes], T]) -> Groups[T]:
+    """Pack items of several parts each; `decode` makes a part of its bytes."""
+    parts, counts = RowsBuilder(decode), [0]
+    for group in groups:
+        counts.append(0)
+        for data in group:
+            parts.add(data)
+            counts[-1] += 1
+    return Groups(parts.build(), Numbers(narrowed(np.cumsum(counts))))

@@ -142,11 +142,12 @@ def _metadata(folder: Path) -> Iterator[tuple[Path, Question]]:
             raise InputError(f"{location}: there must be a `question`, but there is none.")
         answers = one_or_several(row, "answer", "answers", location)
         text = checked_text(row["question"], location, kind="a question", longest=LONGEST_QUESTION)
-        kind = row.get("type")
-        if not isinstance(kind, str | None):
-            raise InputError(f"{location}: `type` must be text, but is {shortened(kind)} instead.")
+        kind, answer_kind = row.get("type"), row.get("answer_type")
+        for name, value in (("type", kind), ("answer_type", answer_kind)):
+            if not isinstance(value, str | None):
+                raise InputError(f"{location}: `{name}` must be text, but is {shortened(value)} instead.")
         boxes, named = (None if row.get(key) is None else _boxes(row[key], location, key) for key in ("boxes", "named"))
-        yield path, Question(text, _answers(answers, location), kind or "", boxes=boxes, named=named)
+        yield path, Question(text, _answers(answers, location), kind or "", answer_kind or "", boxes, named)
 
 
 def _answers(answers: Any, location: str) -> tuple[str, ...]:

@@ -54,7 +54,11 @@ class SingleStreamConfig:
         """
         object.__setattr__(self, "image_size", tuple(self.image_size))  # a list where it came from JSON or YAML
         is_alone = self.question.context_dim is None
-        check_rules(self, ("question.context_dim", is_alone, "None, for the picture is in the same stack"))
+        check_rules(
+            self,
+            ("question.context_dim", is_alone, "None, for the picture is in the same stack"),
+            ("question.text", self.question.text is None, "None, for the question is read once"),
+        )
         check_at_least(self, 1, ("answers", "head_dim", "patch_size"))
         check_image_size(self)
 

@@ -8,9 +8,11 @@ Source: Devlin et al. 2019 (BERT); with cross-attention, Li et al. 2022 (BLIP), 
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..attention import Mask, Probe, ProjectedContext, Tap
+from ..blocks import applied
+from ..checks import check_rules
 from ..errors import ModelError
 from .common import initialize
 from .text_stack import TextConfig, TextStack, positions_of
@@ -20,12 +22,41 @@ from .text_stack import TextConfig, TextStack, positions_of
 class TextEncoderConfig(TextConfig):
     """Configuration of a `TextEncoder`. Where `context_dim` is None, it attends to the text alone."""
 
+    text: "TextEncoderConfig | None" = None
+    """A text encoder of the same vocabulary, without cross-attention, that reads the text first: a linear layer maps
+    its states to this encoder's width, and they are added to the embedded tokens. None without one."""
+
+    def __post_init__(self) -> None:
+        """Check that such an encoder can be built.
+
+        Raises:
+            ValueError: It cannot; the message names the field.
+        """
+        super().__post_init__()
+        if (text := self.text) is None:
+            return
+        same = ("vocab_size", "start_token", "end_token", "pad_token")
+        least = f"at least `max_length` ({self.max_length})"
+        check_rules(
+            self,
+            ("text.context_dim", text.context_dim is None, "None, for the encoder that reads first sees no context"),
+            ("text.text", text.text is None, "None, for one encoder reads first"),
+            ("text.max_length", text.max_length >= self.max_length, least),
+            *(
+                (f"text.{name}", getattr(text, name) == getattr(self, name), f"`{name}` ({getattr(self, name)})")
+                for name in same
+            ),
+        )
+
 
 class TextEncoder(TextStack):
     """A bidirectional transformer over a text, built from a `TextEncoderConfig`."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__(config)
+        self.config: TextEncoderConfig = config
+        self.text = None if config.text is None else TextEncoder(config.text)
+        self.text_bridge = None if config.text is None else nn.Linear(config.text.dim, config.dim)
         self.apply(initialize)
 
     def forward(
@@ -62,8 +93,11 @@ class TextEncoder(TextStack):
                 if context is not None
                 else "`context` must be given to an encoder with cross-attention, but is None instead"
             )
+        x = self.embed(tokens, positions_of(tokens, attention_mask, max_length=self.config.max_length))  # (r, n, D)
+        if self.text is not None and self.text_bridge is not None:
+            x = x + applied(self.dropout, self.text_bridge(self.text(tokens, attention_mask=attention_mask)))
         x = self.run(
-            self.embed(tokens, positions_of(tokens, attention_mask, max_length=self.config.max_length)),  # (r, n, D)
+            x,
             context,
             mask=Mask(keys=attention_mask),
             context_attention_mask=context_attention_mask,

@@ -2,8 +2,9 @@
 
 from .bundle import VOCABULARY, ModelBundle
 from .directory import convert, layout_names, load_bundle, recognize, save_bundle
+from .hf_bert import load_text_encoder, save_text_encoder
 from .hub import locate
-from .pretrained import adapt, load_text_encoder
+from .pretrained import adapt
 from .state import load_into
 from .table import CONCAT, SAME, TRANSPOSE, Drop, KeyTable, Row, Transform
 
@@ -26,4 +27,5 @@ __all__ = [
     "locate",
     "recognize",
     "save_bundle",
+    "save_text_encoder",
 ]

@@ -220,7 +220,7 @@ def check_structure(bundle: ModelBundle, layout: str) -> tuple[CaptionerConfig |
     check_fixed(decoder, FIXED_TEXT, layout, of=TEXT)
     if isinstance(architecture, VQAConfig):
         same = {field: getattr(decoder, field) for field in _ONE_FOR_BOTH}
-        check_fixed(architecture.question, FIXED_QUESTION | same, layout, of=QUESTION)
+        check_fixed(architecture.question, FIXED_QUESTION | same | {"text": None}, layout, of=QUESTION)
         check_fixed(architecture, {"output_positions": False}, layout)
     check_fixed(architecture, {"bridge": False}, layout)
     square_side(architecture.encoder.image_size, layout)

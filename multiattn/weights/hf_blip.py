@@ -166,7 +166,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         check_fixed(question, {"context_dim": decoder.context_dim}, NAME, of=QUESTION)
         said = {START: question.start_token}
         said |= {_HEADS: bundle.decoding[_HEADS]} if _HEADS in bundle.decoding else {}
-        files[TOKENIZER] = around_questions(bundle, question.start_token, question.end_token, NAME)
+        files[TOKENIZER] = around_questions(bundle.vocabulary, question.start_token, question.end_token, NAME)
     vision = {
         "model_type": "blip_vision_model",
         "image_size": encoder.image_size[0],

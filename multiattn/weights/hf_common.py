@@ -203,7 +203,7 @@ def read_roles(directory: Path, tokenizer: Tokenizer) -> dict[str, int]:
     return found
 
 
-def describe_roles(bundle: ModelBundle, config: TextConfig, layout: str) -> dict[str, dict[str, Any]]:
+def describe_roles(tokenizer: Tokenizer, config: TextConfig, layout: str) -> dict[str, dict[str, Any]]:
     """Return the file that `read_roles` reads.
 
     Raises:
@@ -211,7 +211,7 @@ def describe_roles(bundle: ModelBundle, config: TextConfig, layout: str) -> dict
     """
     return _tokenizer_config(
         model_max_length=config.max_length,
-        **{theirs: token_name(bundle, ours, getattr(config, ours), layout) for ours, (theirs, _) in _ROLES.items()},
+        **{theirs: token_name(tokenizer, ours, getattr(config, ours), layout) for ours, (theirs, _) in _ROLES.items()},
     )
 
 
@@ -279,14 +279,14 @@ def describe_text(
     }
 
 
-def around_questions(bundle: ModelBundle, start: int, end: int, layout: str) -> dict[str, Any]:
+def around_questions(tokenizer: Tokenizer, start: int, end: int, layout: str) -> dict[str, Any]:
     """Return a `tokenizer.json` with which transformers too puts these tokens around a question.
 
     Raises:
         ModelError: One of the tokens has no name.
     """
     tokens = {"start_token": start, "end_token": end}
-    names = [token_name(bundle, role, token, layout) for role, token in tokens.items()]
+    names = [token_name(tokenizer, role, token, layout) for role, token in tokens.items()]
     opening, closing = ({"SpecialToken": {"id": name, "type_id": 0}} for name in names)
     first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     around = {
@@ -298,15 +298,15 @@ def around_questions(bundle: ModelBundle, start: int, end: int, layout: str) -> 
             for name, token in zip(names, tokens.values(), strict=True)
         },
     }
-    return {**json.loads(bundle.vocabulary.to_json()), "post_processor": around}
+    return {**json.loads(tokenizer.to_json()), "post_processor": around}
 
 
-def token_name(bundle: ModelBundle, role: str, token: int, layout: str) -> str:
+def token_name(tokenizer: Tokenizer, role: str, token: int, layout: str) -> str:
     """Return the name of a special token in the vocabulary.
 
     Raises:
         ModelError: It has no name.
     """
-    if (name := bundle.vocabulary.name_of(token)) is None:
+    if (name := tokenizer.name_of(token)) is None:
         raise ModelError(f"the {layout} layout needs a name for `{role}` ({token}), but the vocabulary has none")
     return name

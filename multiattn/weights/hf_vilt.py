@@ -146,8 +146,8 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         },
         PREPROCESSOR: _write_preprocessing(bundle.pictures),
         # transformers puts the start and the end token around a question with it
-        TOKENIZER: around_questions(bundle, question.start_token, question.end_token, NAME),
-        **describe_roles(bundle, question, NAME),
+        TOKENIZER: around_questions(bundle.vocabulary, question.start_token, question.end_token, NAME),
+        **describe_roles(bundle.vocabulary, question, NAME),
     }
 
 

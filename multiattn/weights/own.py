@@ -33,6 +33,10 @@ _FORMER_NAMES = {
 }
 
 
+_LATER = ("text",)
+"""Fields of an architecture that came later: they are left out where they are None, as in directories without them."""
+
+
 def _keys(spec: TaskSpec) -> set[str]:
     """Return the keys of `config.json` for a model of this task."""
     keys = {"format", "version", "task", "architecture", "preprocessing", "card"}
@@ -109,13 +113,18 @@ def read_decoding(values: Mapping[str, Any]) -> dict[str, Any]:
     return {_FORMER_NAMES.get(name, name): tuples(value) for name, value in values.items()}
 
 
+def _stated_fields(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a configuration as `config.json` has them."""
+    return {name: value for name, value in items if value is not None or name not in _LATER}
+
+
 def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     """Return the JSON files of a bundle in this layout."""
     config = {
         "format": NAME,
         "version": _VERSION,
         "task": bundle.task,
-        "architecture": asdict(bundle.config),
+        "architecture": asdict(bundle.config, dict_factory=_stated_fields),
         "preprocessing": bundle.preprocessing.to_dict(),
         "kind": model_kind(bundle.config)[0],
         "labels": list(bundle.labels),

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from multiattn.checks import require, require_each
+from multiattn.data.shards import find_index, in_shards, shard_sizes
 from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer
 
@@ -24,13 +25,14 @@ from ..hparams import record_arguments
 from ..identity import fingerprint
 from ..survey.texts import Texts
 from .feature_store import Encoding, FeatureStore
-from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_interrupt
+from .loader import EvaluationLoader, TrainingLoader, UnreadableFiles, ignore_signals
 from .readable import Records
-from .sampler import Batches, EpochBatches, share_of
+from .sampler import Batches, EpochBatches, ShardBatches, share_of
 
 NeedsT = TypeVar("NeedsT")
 TextNeedsT = TypeVar("TextNeedsT", bound=TextNeeds)
 FactsT = TypeVar("FactsT")
+RecordsT = TypeVar("RecordsT", bound=Records)
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,17 @@ class BatchOptions:
 
     max_bad_share: float = 0.01
     """A file that cannot be used is named, skipped and counted; past this share of the split the run stops. It counts
-    from 100 items: a smaller split stops as one of 100 would, so that one bad file does not end it. Each process counts
-    what it has met itself, in evaluation of its own part of the split."""
+    from the second file on: a single one does not end the run, however small the split is, unless the share is 0. Each
+    process counts what it has met itself, in evaluation of its own part of the split."""
+
+    shuffle_buffer: int = 10_000
+    """Of items in shards: how many are shuffled with each other. The shards come in a drawn order; within it, each item
+    is moved by less than so many places."""
 
     def __post_init__(self) -> None:
         """Raise InputError where a value is out of range."""
         sizes = {"batches.size": self.size, "batches.eval_size": self.eval_size}
+        sizes |= {"batches.shuffle_buffer": self.shuffle_buffer}
         require_each(sizes, least=1, error=InputError)
         require_each({"batches.num_workers": self.num_workers}, error=InputError)
         share = self.max_bad_share
@@ -81,7 +88,16 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
         """
         super().__init__()
         record_arguments(self, logged=False)  # some have the names of a task's, and Lightning allows no second value
-        self.roots = tuple(Path(folder) for folder in ((root,) if isinstance(root, str) else root))
+        self.names = (root,) if isinstance(root, str) else tuple(root)
+        """The folders, as they were given."""
+        indices = [find_index(str(name)) for name in self.names]
+        self.indices = tuple(index for index in indices if index is not None)
+        """Those of the folders that are shards: of all of them, or of none."""
+        if 0 < len(self.indices) < len(indices):
+            raise InputError(f"`root` must name folders of files, or of shards, but {self._named} are both instead.")
+        self.roots = tuple(
+            Path(name) if index is None else index.root for name, index in zip(self.names, indices, strict=True)
+        )
         """The folders that hold the splits; the splits of several are joined."""
         self.needs = needs
         self.batches = batches or BatchOptions()
@@ -100,7 +116,7 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
 
     def card(self) -> dict[str, Any]:
         """What the card of a model that is trained on this says about the data."""
-        return {"data": ", ".join(map(str, self.roots))}
+        return {"data": self._named}
 
     @abstractmethod
     def facts(self) -> FactsT:
@@ -128,7 +144,7 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
 
     def folders(self, split: str) -> Sequence[Path]:
         """The folders that have the files of a split and no others, as far as they are known."""
-        return [root / split for root in self.roots]
+        return () if self.indices else [root / split for root in self.roots]
 
     def texts(self, split: str) -> Sequence[Texts]:
         """The texts of a split by their kinds, for a report about the data; by default none."""
@@ -151,7 +167,7 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
     def train_dataloader(self) -> TrainingLoader:
         """Batches in the order that the seed and the epoch give."""
         unreadable = self._unreadable("train", self.size("train"))
-        fixed = self.trainer is not None and self.trainer.overfit_batches > 0
+        fixed = bool(getattr(self.trainer, "overfit_batches", 0))
         return TrainingLoader(self.training_items(), self._batches(), unreadable, fixed=fixed, **self._options())
 
     def batches_per_epoch(self) -> int:
@@ -188,7 +204,15 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
                 f"{self._named}: a training batch has {self.batch_size} x {world} {self.kind}, but the training split "
                 f"only {size}. Lower `batches.size`."
             )
-        return EpochBatches(size, batch_size=self.batch_size, seed=self.seed, rank=self.rank, world=world)
+        how: dict[str, Any] = {"batch_size": self.batch_size, "seed": self.seed, "rank": self.rank, "world": world}
+        shards = self._shards("train")
+        if shards is not None:
+            return ShardBatches(shards, buffer=self.batches.shuffle_buffer, **how)
+        return EpochBatches(size, **how)
+
+    def _shards(self, split: str) -> tuple[int, ...] | None:
+        """The number of items in each shard of a split; None where its items are not those of shards."""
+        return shard_sizes(getattr(self.records(split).items, "files", None))
 
     def _evaluation(self, split: str) -> EvaluationLoader:
         size, world = self.size(split), self.world
@@ -198,19 +222,26 @@ class BaseData(pl.LightningDataModule, ABC, Generic[NeedsT, FactsT]):
                 f"has {size} instead. Add some, or lower `trainer.devices`."
             )
         items = self.evaluation_items(split)
-        mine = share_of(size, rank=self.rank, world=world)
+        mine = share_of(size, rank=self.rank, world=world, in_a_row=self._shards(split) is not None)
         loader: DataLoader[Any] = DataLoader(
             Subset(items, mine),
             batch_size=self.eval_batch_size,
-            worker_init_fn=ignore_interrupt,
+            worker_init_fn=ignore_signals,
             **self._options(),
         )
         part = split if world == 1 else f"the part of {split} that falls to process {self.rank}"
         return EvaluationLoader(loader, self._unreadable(part, len(mine)))
 
+    def opened(self, records: RecordsT) -> RecordsT:
+        """Records as they were read; the files of those that are in shards are opened there."""
+        if not self.indices:
+            return records
+        found: RecordsT = in_shards(records, self.indices, reach=self.batches.shuffle_buffer)
+        return found
+
     @property
     def _named(self) -> str:
-        return ", ".join(map(str, self.roots))
+        return ", ".join(map(str, self.names))
 
     def _options(self) -> dict[str, Any]:
         return {

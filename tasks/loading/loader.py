@@ -1,6 +1,5 @@
 """Loaders that report unreadable files, and that resume in the middle of an epoch."""
 
-import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -10,7 +9,8 @@ from torch.utils.data import DataLoader
 
 from multiattn.errors import InputError
 
-from .sampler import Batches
+from ..stopping import leave_signals_to_parent
+from .sampler import Batches, Key
 
 
 class Batch(Protocol):
@@ -25,13 +25,13 @@ class Batch(Protocol):
         """File and reason of each item that could not be read while this batch was made."""
 
 
-FEWEST = 100
-"""A split with fewer items counts as one of so many for `max_bad_share`: one bad file does not end a run of few."""
+FEWEST_BAD = 2
+"""Bad items from which `max_bad_share` counts: a single one does not end the run, however few items there are."""
 
 
 def too_many(bad: int, size: int, *, max_share: float) -> bool:
-    """Whether more items of a split are bad than a share allows, of at least `FEWEST` items."""
-    return bad > max_share * max(size, FEWEST)
+    """Whether more of the items of a split are bad than a share allows; with a share of 0, a single one is."""
+    return bad > max_share * size and (bad >= FEWEST_BAD or max_share == 0)
 
 
 class UnreadableFiles:
@@ -48,6 +48,7 @@ class UnreadableFiles:
         """
         self.split, self.size, self.max_share, self.kind = split, size, max_share, kind
         self.files: set[str] = set()
+        self.reasons: set[str] = set()
 
     def note(self, batch: Batch, *, wanted: int = 0) -> None:
         """Count the unreadable files of a batch.
@@ -65,7 +66,9 @@ class UnreadableFiles:
             self.files.add(file)
             # in every process: each reads files of its own
             found = f"{len(self.files)} of {self.size} {self.kind} in {self.split}"
-            warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
+            if reason not in self.reasons:  # a damaged shard has one for all its files
+                self.reasons.add(reason)
+                warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
             if too_many(len(self.files), self.size, max_share=self.max_share):
                 raise InputError(
                     f"{found} cannot be read, more than the share of "
@@ -92,9 +95,9 @@ class UnreadableFiles:
             )
 
 
-def ignore_interrupt(worker: int) -> None:
-    """Ignore Ctrl-C in a worker: the main process finishes its batch first, and then ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def ignore_signals(worker: int) -> None:
+    """Leave it to the main process to end a worker: it finishes its batch first."""
+    leave_signals_to_parent()
 
 
 class _Cursor:
@@ -112,9 +115,9 @@ class _Cursor:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         found = self.batches.batches(self.order, start=self.start)
-        return ([(self.epoch, index) for _, index in batch] for batch in found)
+        return ([key._replace(epoch=self.epoch) for key in batch] for batch in found)
 
     @property
     def order(self) -> int:
@@ -144,7 +147,7 @@ class TrainingLoader:
         """
         self.sampler = _Cursor(batches, fixed=fixed)  # the name under which Lightning looks for `set_epoch`
         self._unreadable = unreadable
-        self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_interrupt, **options)
+        self._loader = DataLoader(dataset, batch_sampler=self.sampler, worker_init_fn=ignore_signals, **options)
         self._done = (0, 0)  # epoch, and batches of it that were yielded
         self._resume = (0, 0)
 
@@ -161,12 +164,25 @@ class TrainingLoader:
             self._done = (epoch, number + 1)
             yield batch
 
-    def state_dict(self) -> dict[str, int]:
-        """The position in the training: the epoch, and the number of its batches that were yielded."""
-        return {"epoch": self._done[0], "batch": self._done[1]}
+    def state_dict(self) -> dict[str, Any]:
+        """The position in the training: the epoch, the number of its batches that were yielded, and what they are."""
+        return {"epoch": self._done[0], "batch": self._done[1], "plan": self.sampler.batches.plan()}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue from a position, as soon as its epoch is set."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a position, as soon as its epoch is set.
+
+        Raises:
+            InputError: It is within an epoch, and the batches are not those that this epoch began with.
+        """
+        before, now = state.get("plan"), self.sampler.batches.plan()
+        if before is not None and before != now and state["batch"] not in (0, before["batches"]):
+            names = [name for name in now if now[name] != before.get(name)]
+            told = "; ".join(f"{name} was {before.get(name)} and is {now[name]}" for name in names)
+            raise InputError(
+                f"the state must be resumed with the batches of its epoch, {state['batch']} of which are learnt, but "
+                f"they are others: {told}. Keep `batches.size` times the number of processes as it was, or take a "
+                "state from the end of an epoch."
+            )
         self._resume = (state["epoch"], state["batch"])
         self._done = self._resume
 

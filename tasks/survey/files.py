@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import stat
 from pathlib import Path
 from stat import S_ISREG
+from statistics import median
 from typing import Any, NamedTuple
 
 from multiattn.data.spread import evenly_spread
@@ -36,14 +37,15 @@ class File(NamedTuple):
 
 
 def looked_at(split: str, items: Sequence[tuple[Path, Any]], label: Callable[[Any], str], most: int) -> list[File]:
-    """Look at the sizes of at most so many files of a split, at equal distances."""
-    return [File(split, path, label(known), _size(path)) for path, known in evenly_spread(items, most)]
+    """Look at the sizes of at most so many files of a split, at equal distances; at none in shards."""
+    chosen = evenly_spread(items, most)
+    return [File(split, path, label(known), _size(path)) for path, known in chosen if isinstance(path, Path)]
 
 
 def summary(values: Iterable[float]) -> dict[str, float] | None:
     """The smallest, the middle and the largest of some numbers; None of none."""
     found = sorted(values)
-    return {"min": found[0], "median": found[len(found) // 2], "max": found[-1]} if found else None
+    return {"min": found[0], "median": median(found), "max": found[-1]} if found else None
 
 
 def headers(files: Sequence[File], kind: str) -> dict[str, Any]:

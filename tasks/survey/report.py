@@ -74,7 +74,7 @@ def describe(
         splits: The splits.
     """
     seen: list[files.File] = []
-    used = [path for split in splits for path, _ in data.files(split).items]
+    used = [] if data.indices else [path for split in splits for path, _ in data.files(split).items]
     parts: dict[str, Any] = {}
     names: tuple[str, ...] = ()
     for split in splits:
@@ -82,7 +82,7 @@ def describe(
         label: Callable[[Any], str] = _no_label
         classes: list[dict[str, Any]] = []
         if isinstance(records, ClassificationRecords):
-            names, label = records.class_names, records.class_names.__getitem__
+            names, label = records.class_names, records.named
             counts = zip(records.class_names, records.counts(), strict=True)
             classes = [{"label": name, "items": n} for name, n in sorted(counts, key=lambda pair: pair[1])]
         looked = files.looked_at(split, records.items, label, most)
@@ -96,7 +96,7 @@ def describe(
             "headers": files.headers(looked, data.kind),
             "texts": _texts(data, split),
         }
-    found: dict[str, Any] = {"task": task, "kind": data.kind, "root": [str(root) for root in data.roots]}
+    found: dict[str, Any] = {"task": task, "kind": data.kind, "root": [*map(str, data.names)]}
     train = {one["label"]: one["items"] for one in parts[splits[0]]["classes"]}
     found |= {
         "splits": parts,

@@ -75,7 +75,7 @@ def _of_split(name: str, split: Mapping[str, Any], kind: str) -> list[str]:
         said.append(
             f"{name}: files that are ignored, {reason}: {ignored['files']}, such as {_some(ignored['names'], 3)}."
         )
-    if split["looked_at"] < split["items"]:
+    if 0 < split["looked_at"] < split["items"]:
         said.append(f"{name}: of {split['items']} files, {split['looked_at']}, evenly spread, were compared.")
     return said
 

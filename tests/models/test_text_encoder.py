@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from multiattn.attention import Tap
+from multiattn.attention import Mask, Tap
 from multiattn.errors import ModelError
 from multiattn.models import TextDecoder, TextDecoderConfig, TextEncoder, TextEncoderConfig
 
@@ -16,6 +16,8 @@ CONFIGS = {
     "bert, looking": TextEncoderConfig(**SIZES, **POST_NORM, context_dim=C),
     "bert": TextEncoderConfig(**SIZES, **POST_NORM, context_dim=None),
 }
+FIRST = TextEncoderConfig(**{**SIZES, "dim": 26, "depth": 2, "max_length": 19}, **POST_NORM, context_dim=None)
+CONFIGS["another reads first"] = replace(CONFIGS["pre-norm"], text=FIRST)
 
 
 @pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
@@ -102,6 +104,37 @@ def test_the_first_state_alone_is_the_first_of_all(encoder):
     attention_mask[2, 4:] = False
     whole = encoder(tokens, context(encoder), attention_mask=attention_mask)
     close(encoder(tokens, context(encoder), attention_mask=attention_mask, first_only=True), whole[:, :1])
+
+
+def test_what_another_encoder_reads_first_is_added_to_the_embedded_tokens():
+    encoder = random_weights(TextEncoder(CONFIGS["another reads first"]))
+    alone = TextEncoder(CONFIGS["pre-norm"])
+    alone.load_state_dict({name: tensor for name, tensor in encoder.state_dict().items() if "text" not in name})
+    tokens, seen = texts(), context(encoder)
+    attention_mask = torch.ones(6, N, dtype=torch.bool)
+    attention_mask[2, 4:] = False
+    states = encoder.text(tokens, attention_mask=attention_mask) @ encoder.text_bridge.weight.T
+    embedded = alone.embedding(tokens) + states + encoder.text_bridge.bias + alone.positions.weight[:N]
+    found = alone.norm(alone.run(embedded, seen, mask=Mask(keys=attention_mask)))
+    close(encoder(tokens, seen, attention_mask=attention_mask)[attention_mask], found[attention_mask])
+    nn.init.zeros_(encoder.text_bridge.weight)
+    nn.init.zeros_(encoder.text_bridge.bias)
+    close(encoder(tokens, seen), alone.eval()(tokens, seen))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"context_dim": C}, "`text.context_dim` must be None, for the encoder that reads first sees no context, but"),
+        ({"text": FIRST}, "`text.text` must be None, for one encoder reads first, but is "),
+        ({"max_length": 16}, r"`text.max_length` must be at least `max_length` \(17\), but is 16 instead"),
+        ({"vocab_size": 38}, r"`text.vocab_size` must be `vocab_size` \(37\), but is 38 instead"),
+        ({"start_token": 7}, r"`text.start_token` must be `start_token` \(1\), but is 7 instead"),
+    ],
+)
+def test_an_encoder_that_cannot_read_first(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(CONFIGS["pre-norm"], text=replace(FIRST, **changes))
 
 
 def test_it_has_the_decoder_s_parameters_under_the_same_names():

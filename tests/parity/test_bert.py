@@ -9,13 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
-from multiattn.weights import load_text_encoder
+from multiattn.weights import load_text_encoder, save_text_encoder
 from tests.parity.random_weights import randomize
 from tests.parity.vocabularies import WORDPIECES, save_wordpieces
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
 
 pytestmark = pytest.mark.usefixtures("quiet")
+
+MINILM = Path(__file__).parents[2] / ".models" / "minilm"
 
 SIZES = {
     "vocab_size": len(WORDPIECES),
@@ -140,6 +142,50 @@ def test_the_tokens_around_a_text_may_have_other_names(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(stated))
     config = load_text_encoder(tmp_path)[0].config
     assert (config.start_token, config.end_token, config.pad_token) == (2, 3, 0)
+
+
+@torch.inference_mode()
+def test_what_is_written_is_what_was_read(tmp_path: Path) -> None:
+    theirs = save_theirs(tmp_path / "theirs")
+    encoder, tokenizer = load_text_encoder(tmp_path / "theirs")
+    save_text_encoder(encoder, tokenizer, tmp_path / "ours")
+    for again in (
+        transformers.BertModel.from_pretrained(tmp_path / "ours", add_pooling_layer=False).eval(),
+        load_text_encoder(tmp_path / "ours")[0],
+    ):
+        tokens = torch.tensor([[2, 7, 8, 9, 3]])
+        wanted, found = theirs(tokens).last_hidden_state, again(tokens)
+        found = found if isinstance(found, torch.Tensor) else found.last_hidden_state
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+    ids = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")("a red fox")["input_ids"]
+    assert ids == [2, *tokenizer.encode("a red fox"), 3]
+    crossing, _ = load_text_encoder(tmp_path / "theirs", context_dim=34)
+    with pytest.raises(ModelError, match="the hf-bert layout needs `context_dim` to be None, but it is 34 instead"):
+        save_text_encoder(crossing, tokenizer, tmp_path / "no")
+
+
+@pytest.mark.skipif(not MINILM.is_dir(), reason="`make minilm` fetches the weights")
+@torch.inference_mode()
+def test_a_real_sentence_encoder_gives_the_same_embeddings() -> None:
+    sentences = [
+        "What is on the desk?",
+        "how many electrical outlets are above the kitchen counter",
+        "a cœur, ok; 日本",
+    ]
+    encoder, tokenizer = load_text_encoder(MINILM)
+    config = encoder.config
+    theirs = transformers.BertModel.from_pretrained(MINILM).eval()
+    encoded = transformers.AutoTokenizer.from_pretrained(MINILM)(sentences, padding=True, return_tensors="pt")
+    rows = [[config.start_token, *tokenizer.encode(sentence), config.end_token] for sentence in sentences]
+    tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    assert torch.equal(tokens, encoded["input_ids"])
+    attention_mask = encoded["attention_mask"].bool()
+    found, wanted = (
+        torch.nn.functional.normalize((states * attention_mask[..., None]).sum(dim=1), dim=1)
+        for states in (encoder(tokens, attention_mask=attention_mask), theirs(**encoded).last_hidden_state)
+    )
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+    assert (found @ found.T)[0, 1] < 0.9
 
 
 def test_what_is_no_directory(tmp_path: Path) -> None:

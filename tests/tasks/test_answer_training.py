@@ -16,6 +16,7 @@ from multiattn.weights import load_bundle, save_bundle
 
 from .asked import WRITES, draw_asked, write_answer_config
 from .conftest import ROOT, logged
+from .test_answer_options import save_bert
 
 # Lightning's own warnings on this torch are no failure of ours
 pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
@@ -60,7 +61,7 @@ def model_of(run: Path) -> VQA:
     return model
 
 
-@pytest.mark.parametrize("name", ["smoke", "easy_vqa", "daquar", "vqav2"])
+@pytest.mark.parametrize("name", ["smoke", "easy_vqa", "daquar", "daquar_minilm", "finetune", "vqav2"])
 def test_each_configuration_is_fitted(name: str, asked: Path, encoder: Path, tmp_path: Path) -> None:
     config = ROOT / "configs" / "answer" / f"{name}.yaml"
     opening = config.read_text()
@@ -74,9 +75,12 @@ def test_each_configuration_is_fitted(name: str, asked: Path, encoder: Path, tmp
     options = f"{ONE_PROCESS} --data.batches.size=6 --data.root={root} --trainer.default_root_dir={tmp_path}"
     if name != "easy_vqa":
         options += " --data.vocab_size=61"
-    if name in ("daquar", "vqav2"):
+    if name in ("daquar", "daquar_minilm", "vqav2"):
         options += f" --model.vision.pretrained={encoder} --model.vision.image_size=15"
-    if name == "daquar":
+    if name == "daquar_minilm":
+        options += f" --model.text.pretrained={save_bert(tmp_path / 'bert')} --model.question.max_length=17"
+        options += " --model.vision.depth=1"
+    if name.startswith("daquar"):
         options += f" --data.features={tmp_path}/features"
     if name == "vqav2":
         options += " --data.questions=null --data.annotations=null --data.pictures=null --data.min_count=1"

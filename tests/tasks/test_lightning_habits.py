@@ -1,4 +1,4 @@
-"""What a user of Lightning expects of its modules, in Python: states that load, `hparams`, the tuner, a model at the end."""
+"""What a user of Lightning expects, in Python: states that load, `hparams`, the tuner, a model at the end."""
 
 from collections.abc import Callable
 from pathlib import Path

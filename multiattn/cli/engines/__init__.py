@@ -10,8 +10,9 @@ import argparse
 
 from .pool import Pool, Workers
 from .processes import Processes
+from .worker import Place
 
-__all__ = ["Pool", "workers_of"]
+__all__ = ["Place", "Pool", "workers_of"]
 
 
 def workers_of(args: argparse.Namespace, computation: bytes) -> Workers:
@@ -21,4 +22,8 @@ def workers_of(args: argparse.Namespace, computation: bytes) -> Workers:
         args: The options.
         computation: A pickled `Computation`.
     """
+    if args.engine == "ray":
+        from .ray_actors import RayActors
+
+        return RayActors(computation, args.processes, address=args.address, uses_gpus=args.device != "cpu")
     return Processes(computation, args.processes)

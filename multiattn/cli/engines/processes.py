@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import pickle
 import queue
 import signal
 import threading
@@ -14,7 +13,7 @@ from multiprocessing.process import BaseProcess
 
 from ..feed import Job
 from .pool import Ended, Event, Finished, Raised, Ready, Workers
-from .worker import Worker, num_threads
+from .worker import Place, Worker, num_threads, portable
 
 _PATIENCE = 5.0  # seconds that a process has to end in its own way
 
@@ -103,7 +102,7 @@ def _serve(link: Connection, computation: bytes, number: int, threads: int) -> N
     threading.Thread(target=_receive, args=(link, chunks), daemon=True).start()
     answer: Event
     try:
-        worker = Worker(computation, number=number, threads=threads)
+        worker = Worker(computation, Place(number, threads))
         link.send(Ready(number))
         while True:
             jobs = chunks.get()
@@ -113,7 +112,7 @@ def _serve(link: Connection, computation: bytes, number: int, threads: int) -> N
     except BrokenPipeError:
         pass  # the other end is gone, and nobody waits for an answer
     except BaseException as error:
-        answer = Raised(number, _portable(error))
+        answer = Raised(number, portable(error))
         with suppress(OSError):
             link.send(answer)
 
@@ -125,14 +124,3 @@ def _receive(link: Connection, chunks: "queue.SimpleQueue[Sequence[Job]]") -> No
             chunks.put(link.recv())
     except (EOFError, OSError):
         os._exit(0)
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Return an error that the other process can read, with where it was raised."""
-    import traceback
-
-    with suppress(Exception):
-        error.add_note("".join(traceback.format_exception(error)))
-        pickle.loads(pickle.dumps(error))
-        return error
-    return RuntimeError("".join(traceback.format_exception(error)))

@@ -2,19 +2,13 @@
 
 import json
 import os
-import signal
-import time
-from argparse import Namespace
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from multiattn.cli.classify import Classify, parser
-from multiattn.cli.feed import Job
-from multiattn.cli.outcome import Outcome
 from multiattn.errors import ModelError
+from tests.cli.engines.killed import Killed, arguments
 from tests.fixtures import save_drawing, save_tiny_recognizer
 
 pytestmark = pytest.mark.process
@@ -77,48 +71,14 @@ def test_recordings_and_options_that_are_refused(run, tmp_path) -> None:
     assert outcome == run(*command, "--language", "fr")
 
 
-class Killed(Classify):
-    """A model that ends the process when it meets certain pictures: its label of a picture is the process's number."""
-
-    def load(self, device: str | None = None) -> Any:
-        return None
-
-    def computed(self, pipeline: Any, jobs: Iterable[Job]) -> Iterator[list[Outcome]]:
-        from multiattn.pipelines import ClassifyResult, Prediction
-
-        for job in jobs:
-            name, folder = Path(str(job.file)).stem, Path(str(job.file)).parent
-            if name == "always":
-                os.abort()
-            if name == "once" and not (folder / "was here").exists():
-                (folder / "was here").touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            if name == "raises":
-                raise ModelError("a worker says so")
-            if name == "interrupts":
-                time.sleep(1)  # while the results before are collected
-                os.kill(self.args.pid, signal.SIGINT)
-            if name in ("waits", "interrupts"):
-                time.sleep(60)
-            yield [Outcome(shown=ClassifyResult(str(job.file), (Prediction(str(os.getpid()), 0.5),)))]
-
-
-def killed(folder: Path, *names: str) -> Namespace:
-    for name in names:
-        (folder / name).touch()
-    args = parser().parse_args([*(str(folder / name) for name in names), "--processes", "2", "--batch-size", "3"])
-    args.format, args.out, args.model = "json", str(folder / "r"), "none"
-    return args
-
-
 def test_a_killed_process_loses_nothing_and_repeats_nothing(tmp_path, capfd) -> None:
     names = [*(f"{i}.png" for i in range(12)), "once.png", *(f"{i}.png" for i in range(12, 40)), "always.png", "z.png"]
-    status = Killed(killed(tmp_path, *names)).run()
+    status = Killed(arguments(tmp_path, *names)).run()
     lines = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
     assert [Path(line["file"]).name for line in lines] == names
     assert [Path(line["file"]).name for line in lines if "error" in line] == ["always.png"]
     assert "the last one: a process ended by SIGABRT). It is left out." in lines[-2]["error"]
-    processes = {line["predictions"][0]["label"] for line in lines if "error" not in line}
+    processes = {line["process"] for line in lines if "error" not in line}
     assert len(processes) >= 2
     err = capfd.readouterr().err
     assert status == 1
@@ -127,14 +87,14 @@ def test_a_killed_process_loses_nothing_and_repeats_nothing(tmp_path, capfd) -> 
 
 
 def test_an_error_in_a_process_is_that_of_the_run_and_what_is_finished_is_kept(tmp_path) -> None:
-    args = killed(tmp_path, *(f"{i}.png" for i in range(9)), "raises.png")
+    args = arguments(tmp_path, *(f"{i}.png" for i in range(9)), "raises.png")
     with pytest.raises(ModelError, match="^a worker says so"):
         Killed(args).run()
     assert (tmp_path / "r.part").exists()
 
 
 def test_when_interrupted_later_results_are_kept_too(tmp_path) -> None:
-    args = killed(tmp_path, "waits.png", *(f"{i}.png" for i in range(20)), "interrupts.png")
+    args = arguments(tmp_path, "waits.png", *(f"{i}.png" for i in range(20)), "interrupts.png")
     args.batch_size, args.pid = 1, os.getpid()
     with pytest.raises(KeyboardInterrupt):
         Killed(args).run()
