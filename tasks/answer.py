@@ -246,7 +246,8 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
     def _counting(batch: AnswerBatch) -> list[tuple[int, int]]:
         """The rows of a batch that are no repetition, and the index of the image of each."""
         per_image = len(batch.counts) // len(batch.indices)
-        return [(row, int(batch.indices[row // per_image])) for row, counts in enumerate(batch.counts) if counts]
+        indices = batch.indices.tolist()
+        return [(row, indices[row // per_image]) for row, counts in enumerate(batch.counts.tolist()) if counts]
 
     def _read(self, batch: AnswerBatch) -> Tensor:
         """The states of a batch's questions (r, n, W); only those of the first tokens for a closed list."""
@@ -286,5 +287,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             loss: Tensor = self.loss(scores, batch.targets, weights=batch.weights)
         else:
             loss = self.loss(scores, texts.targets, wanted=texts.wanted, weights=batch.weights)
-        self.log_loss(loss, split, size=int((batch.weights > 0).sum()))
+        # reading it waits for the device, and the loss of a training step is logged as it is
+        size = len(batch.weights) if split == "train" else int((batch.weights > 0).sum())
+        self.log_loss(loss, split, size=size)
         return loss

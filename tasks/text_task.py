@@ -260,10 +260,11 @@ class WritingTask(TextTask[BatchT, NeedsT, ModelT], Generic[BatchT, NeedsT, Mode
             return None
         loss = self.batch_loss(batch, split)
         if split != "train":
-            rows = [row for row, index in enumerate(batch.indices.tolist()) if self.predictions.wants(index)]
+            indices = batch.indices.tolist()
+            rows = [row for row, index in enumerate(indices) if self.predictions.wants(index)]
             references = self.references(batch)
             for row, text in zip(rows, self.generate(batch, rows), strict=True):
-                self.predictions.add(int(batch.indices[row]), self.text_of(text), references[row])
+                self.predictions.add(indices[row], self.text_of(text), references[row])
         return loss
 
     def predict_step(self, batch: BatchT, batch_idx: int) -> list[Prediction]:

@@ -198,7 +198,7 @@ class DecoderCache:
 
     def _copied_in_place(self, rows: Tensor) -> bool:
         """Copy the rows that change, if none of them is also continued by another; else copy nothing."""
-        if rows.device.type != "cpu" or len(rows) != self.rows:
+        if rows.device.type != "cpu" or len(rows) != self.rows or torch.compiler.is_compiling():
             return False
         moved = {new: old for new, old in enumerate(rows.tolist()) if new != old}
         if not moved.keys().isdisjoint(moved.values()):

@@ -69,13 +69,13 @@ class BeamSearch:
         )
         positions = positions.flatten(1).gather(1, best.indices)
         own_best = own.view(items, -1).gather(1, positions)
-        # waits for the device
-        found = zip(best.values.tolist(), positions.tolist(), own_best.tolist(), strict=True)
+        # one tensor, as reading it waits for the device; float64 holds all three exactly
+        found = torch.stack([best.values.double(), positions.double(), own_best.double()], dim=1).tolist()
         stay, tokens, rows = [], [], []
         for index, (values, indices, log_probs) in enumerate(found):
             check_numbers(values)
             candidates = [
-                _Candidate(position // vocab_size, position % vocab_size, log_prob, value)
+                _Candidate(int(position) // vocab_size, int(position) % vocab_size, log_prob, value)
                 for value, position, log_prob in zip(values, indices, log_probs, strict=True)
                 if value > -math.inf
             ]
@@ -89,7 +89,8 @@ class BeamSearch:
         if items_stay is not None:
             self._running = [self._running[index] for index in stay]
             self._beams = [self._beams[index] for index in stay]
-        return Step(tokens, None if rows == list(range(len(logits))) else rows, items_stay)
+        chosen = torch.tensor(tokens, device=logits.device)
+        return Step(chosen, None if rows == list(range(len(logits))) else rows, items_stay)
 
     def _continue(self, index: int, candidates: list[_Candidate]) -> list[_Candidate]:
         """Return the candidate that continues in each row of a running item; empty where the item is done."""

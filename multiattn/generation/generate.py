@@ -148,7 +148,7 @@ def generate(
         items = None if step.items is None else torch.tensor(step.items, device=device)
         if rows is not None:
             cache.select(rows, items=items)
-        tokens, attention_mask = torch.tensor(step.tokens, device=device)[:, None], None  # (r, 1)
+        tokens, attention_mask = step.tokens[:, None], None  # (r, 1)
         processors.follow(tokens, rows, items)
 
 
@@ -166,7 +166,9 @@ class _Processors:
         stop: Sequence[int],
         vocab_size: int,
     ) -> None:
-        before, last = logits_processors_of(options, prompt_length=prompts.shape[1], stop=stop, vocab_size=vocab_size)
+        before, last = logits_processors_of(
+            options, prompt_length=prompts.shape[1], stop=stop, vocab_size=vocab_size, device=prompts.device
+        )
         self._processors = (*before, *further, *last)
         self._renormalize, self._scorer = options.renormalize, scorer
         self._texts = prompts if attention_mask is None else prompts.masked_fill(~attention_mask, -1)  # (r, n)

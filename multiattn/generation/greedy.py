@@ -15,6 +15,9 @@ from ..checks import require
 from .config import Generated, GenerationConfig
 from .search import ProcessLogits, Step, StoppingCriteria, best_first, check_numbers, generated
 
+_LOOKAHEAD = 8
+"""Tokens of each text that are decoded on a GPU before the host looks at them, to see which texts are over."""
+
 
 @dataclass
 class _Text:
@@ -56,6 +59,7 @@ class SingleSearch:
         self._step = 0
         self._running = list(range(items))
         self._texts = [[_Text() for _ in range(self._width)] for _ in range(items)]
+        self._unseen: list[Tensor] = []  # of each step, (r, 3): tokens, log-probabilities, those texts are compared by
         self._shares: Tensor | None = None
         if options.sample and generator is not None:
             generators = [generator] * items if isinstance(generator, torch.Generator) else generator
@@ -73,25 +77,31 @@ class SingleSearch:
         processed = scores.gather(1, chosen)
         log_probs = log_probs.masked_fill(processed == -math.inf, -math.inf)
         compared = processed if self._options.renormalize else log_probs
-        # waits for the device
-        self._append(chosen[:, 0].tolist(), log_probs[:, 0].tolist(), compared[:, 0].tolist())
+        # float64 holds all three exactly
+        self._unseen.append(torch.cat([chosen.double(), log_probs.double(), compared.double()], dim=1))
         self._step += 1
-        return self._next(old_width)
+        is_due = len(self._unseen) == steps_between_looks(logits.device) or self._step == self._stopping.max_tokens
+        if not is_due and old_width == self._width:
+            return Step(chosen[:, 0], None, None)
+        for rows in torch.stack(self._unseen).tolist():  # waits for the device
+            self._append(rows)
+        self._unseen.clear()
+        return self._next(chosen[:, 0], old_width)
 
     def _chosen(self, scores: Tensor) -> Int64[Tensor, " r"]:
         if self._shares is None:
             return scores.argmax(dim=-1)
-        rows = [item * self._width + i for item in self._running for i in range(self._width)]
         self._shares = self._shares.to(scores.device)
-        return draw(narrowed(scores, self._options), shares=self._shares[rows, self._step])
+        return draw(narrowed(scores, self._options), shares=self._shares[:, self._step])
 
-    def _append(self, chosen: list[int], log_probs: list[float], compared: list[float]) -> None:
-        """Append a token to each text that is not over."""
-        check_numbers(log_probs)
+    def _append(self, rows: list[list[float]]) -> None:
+        """Append a token to each text that is not over; what was decoded after a text's end means nothing."""
         texts = [(item, text) for item in self._running for text in self._texts[item]]
-        for (item, text), token, log_prob, value in zip(texts, chosen, log_probs, compared, strict=True):
+        for (item, text), (number, log_prob, value) in zip(texts, rows, strict=True):
             if text.is_over:
                 continue
+            token = int(number)
+            check_numbers([log_prob])
             if log_prob == -math.inf:  # every token is forbidden
                 text.is_over = True
                 continue
@@ -102,7 +112,7 @@ class SingleSearch:
                 text.tokens.append(token)
             text.is_over = text.is_finished or len(text.log_probs) == self._stopping.max_tokens
 
-    def _next(self, old_width: int) -> Step | None:
+    def _next(self, chosen: Tensor, old_width: int) -> Step | None:
         stay = [
             index for index, item in enumerate(self._running) if not all(text.is_over for text in self._texts[item])
         ]
@@ -111,11 +121,16 @@ class SingleSearch:
         items = None if len(stay) == len(self._running) else stay
         self._running = [self._running[index] for index in stay]
         texts = [text for item in self._running for text in self._texts[item]]
-        tokens = [self._pad_token if text.is_over else text.tokens[-1] for text in texts]
+        if items is not None or any(text.is_over for text in texts):
+            tokens = [self._pad_token if text.is_over else text.tokens[-1] for text in texts]
+            chosen = torch.tensor(tokens, device=chosen.device)
+        if items is not None and self._shares is not None:
+            own = [index * self._width + i for index in stay for i in range(self._width)]
+            self._shares = self._shares[torch.tensor(own, device=self._shares.device)]
         if items is None and old_width == self._width:
-            return Step(tokens, None, None)
+            return Step(chosen, None, None)
         rows = [index * old_width + i % old_width for index in stay for i in range(self._width)]
-        return Step(tokens, rows, items)
+        return Step(chosen, rows, items)
 
     def results(self) -> list[list[Generated]]:
         """Return the texts of each item, best first."""
@@ -128,6 +143,11 @@ class SingleSearch:
             )
             for texts in self._texts
         ]
+
+
+def steps_between_looks(device: torch.device) -> int:
+    """Return the number of steps after which the host looks at what was chosen; on a CPU it need not wait for that."""
+    return 1 if device.type == "cpu" else _LOOKAHEAD
 
 
 def narrowed(scores: Float[Tensor, "r V"], options: GenerationConfig) -> Float[Tensor, "r V"]:

@@ -61,11 +61,13 @@ class NoRepeatedNgram:
         return scores.masked_fill(_marked(followers, scores), -math.inf)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Suppressed:
     """Forbid tokens at some positions among the new ones."""
 
-    tokens: tuple[int, ...]
+    tokens: Int64[Tensor, " k"]
+    """On the device of the scores."""
+
     prompt_length: int
     before: int | None = None
     """The first position at which they are allowed; None where they never are."""
@@ -74,7 +76,7 @@ class Suppressed:
         """Forbid the tokens."""
         if self.before is not None and tokens.shape[1] - self.prompt_length >= self.before:
             return scores
-        return scores.index_fill(1, torch.tensor(self.tokens, device=scores.device), -math.inf)
+        return scores.index_fill(1, self.tokens, -math.inf)
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class TimestampRules:
 
 
 def logits_processors_of(
-    options: GenerationConfig, *, prompt_length: int, stop: Collection[int], vocab_size: int
+    options: GenerationConfig, *, prompt_length: int, stop: Collection[int], vocab_size: int, device: torch.device
 ) -> tuple[list[LogitsProcessor], list[LogitsProcessor]]:
     """Return the processors for some options: those before the caller's own, and those that must come last.
 
@@ -159,6 +161,7 @@ def logits_processors_of(
         prompt_length: Number of tokens before the first new one.
         stop: Tokens that end a text.
         vocab_size: Size of the vocabulary.
+        device: Of the scores.
 
     Raises:
         ModelError: An option names a token outside the vocabulary.
@@ -170,12 +173,16 @@ def logits_processors_of(
                 f"`{name}` must name tokens of the model's vocabulary, from 0 to {vocab_size - 1}, but names "
                 f"{unknown[0]} instead"
             )
+
+    def suppressed(tokens: Collection[int], *, before: int | None = None) -> Suppressed:
+        return Suppressed(torch.tensor(list(tokens), dtype=torch.long, device=device), prompt_length, before=before)
+
     rules: tuple[tuple[object, LogitsProcessor], ...] = (  # each with what must be true for it to be needed
         (options.repetition_penalty != 1, RepetitionPenalty(options.repetition_penalty)),
         (options.no_repeat_ngram, NoRepeatedNgram(options.no_repeat_ngram)),
-        (options.min_tokens and stop, Suppressed(tuple(stop), prompt_length, before=options.min_tokens)),
-        (options.suppress, Suppressed(options.suppress, prompt_length)),
-        (options.suppress_first, Suppressed(options.suppress_first, prompt_length, before=1)),
+        (options.min_tokens and stop, suppressed(stop, before=options.min_tokens)),
+        (options.suppress, suppressed(options.suppress)),
+        (options.suppress_first, suppressed(options.suppress_first, before=1)),
     )
     last: list[LogitsProcessor] = [Forced(options.forced, prompt_length)] if options.forced else []
     return [rule for is_needed, rule in rules if is_needed], last

@@ -35,12 +35,12 @@ class Scorer(Protocol):
         """Update the state with the next token of each row, after selecting `rows` and `items` as in `Step`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """How the loop continues."""
 
-    tokens: list[int]
-    """The next token of each row."""
+    tokens: Int64[Tensor, " r"]
+    """The next token of each row, on the device of the logits."""
 
     rows: list[int] | None
     """The previous row that each row continues; None where they are the same."""

@@ -25,7 +25,8 @@ class EMA(WeightAveraging):
         @torch.no_grad()
         def average(averages: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
             if averages[0].is_floating_point():
-                n = int(updates)
+                # the counter lies on the CPU in training: reading one on a GPU waits for all that runs there
+                n = int(updates if self._average_model is None else self._average_model.n_averaged)
                 torch._foreach_lerp_(list(averages), list(current), 1 - min(decay, (1 + n) / (10 + n)))
             else:
                 torch._foreach_copy_(list(averages), list(current))  # counters
@@ -40,6 +41,8 @@ class EMA(WeightAveraging):
         with warnings.catch_warnings():  # about `configure_model`, which builds the same model on every device here
             warnings.filterwarnings("ignore", "You're using the WeightAveraging callback with a model that overrides")
             super().setup(trainer, pl_module, stage)
+        if self._average_model is not None:
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Give the module the averages."""
