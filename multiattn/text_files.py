@@ -95,7 +95,7 @@ def parse_json(data: bytes | str, *, strict: bool = False) -> Any:
         text = data.removeprefix("\ufeff")
     else:
         text = data.decode(json.detect_encoding(data), "surrogatepass")
-    found = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant if strict else None)
+    found = (_STRICT if strict else _LENIENT).decode(text)
     # half of a character can only come from an escape or from broken bytes
     if strict and ("\\u" in text or not text.isascii()):
         _check_characters(found)
@@ -125,3 +125,7 @@ def _check_characters(value: Any) -> None:
             waiting += value
         elif isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise ValueError(f"{value[:60]!r} has half of a character")
+
+
+_LENIENT = json.JSONDecoder(object_pairs_hook=_object)
+_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)

@@ -17,12 +17,13 @@ from multiattn.models.vqa import VQA
 from .answer_model import AnswerKind, AnswerStart, Vocabulary, VQAOutput, answer_scores, answer_tap, teacher_forced
 from .base import Prediction
 from .contracts import AnswerNeeds, TextFacts, TokenFormat
+from .freezing import set_mode
 from .loading.question_batches import AnswerBatch
 from .losses import ClosedLoss, ShiftedTargets, TextLoss, bag_of_words_loss, pointing_loss, shift_targets
 from .metrics import score_answers
 from .optim import Optimization
 from .parts import TextSource, VisionEncoder
-from .text_task import TextTask, image_context, set_mode
+from .text_task import TextTask, image_context
 
 _TEXT = "question.text"
 """The name of the text encoder beside the question encoder."""
@@ -64,6 +65,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         decoding: dict[str, Any] | None = None,
         optimization: Optimization | None = None,
         compile: bool = False,
+        checkpoint_activations: bool = False,
     ) -> None:
         """Describe the model and its training; vocabulary and answer list come from the data, or from `pretrained`.
 
@@ -98,6 +100,8 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
                 the saved model.
             optimization: AdamW and its schedule.
             compile: Compile the pass that is trained with torch.compile.
+            checkpoint_activations: Keep only each block's input for the backward pass and compute the rest again
+                there: much less memory, for a third more time.
         """
         vision = vision or VisionEncoder()
         start = AnswerStart.of(
@@ -121,6 +125,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             validation_texts=None,
             optimization=optimization,
             compile=compile,
+            checkpoint_activations=checkpoint_activations,
         )
         self.preprocessing = start.preprocessing
         self.text_lr_share = 1.0 if text is None else text.lr_share
@@ -138,8 +143,11 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
     def needs(self) -> AnswerNeeds:
         """See `BaseTask`."""
         is_closed = self.answer == "closed"
+        answers = tuple(self._state["labels"]) if self._state and is_closed else None
         if self.model is None:
-            return AnswerNeeds(self.tokenizer, preprocessing=self.preprocessing, is_closed=is_closed)
+            return AnswerNeeds(
+                self.tokenizer, preprocessing=self.preprocessing, is_closed=is_closed, answers=answers or None
+            )
         decoder, encoder = self.model.decoder, self.model.encoder
         return AnswerNeeds(
             self.tokenizer,
@@ -149,6 +157,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             is_closed,
             TokenFormat.of_config(self.model.question.config),
             encoder.grid(self.preprocessing.size) if self.pointing_weight else None,
+            answers or None,
         )
 
     def lr_shares(self) -> Mapping[str, float]:
@@ -173,6 +182,10 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             self.decoding = self.decoding | {"pointing_heads": tuple((last, head) for head in range(heads))}
         return model
 
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The classifier of a closed list, whose answers are the data's."""
+        return ("head",) if self.answer == "closed" else ()
+
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy: of the list's answers, or of the answer's tokens."""
         kind = ClosedLoss if self.answer == "closed" else TextLoss
@@ -196,6 +209,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
                 texts,
                 frozen=self.encoder_is_frozen,
                 tap=tap,
+                checkpoint_activations=self.checkpoint_activations,
             )
             return self._loss(batch, output.scores, texts, split) + self._more_losses(batch, output.first, tap)
         states = self._read(batch)
@@ -217,6 +231,16 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             (index, {"question": batch.texts[row], "answer": answers[row].text, "score": round(answers[row].score, 6)})
             for row, index in self._counting(batch)
         ]
+
+    def without_loss(self, split: str) -> str:
+        """See `BaseTask`: what to do where the closed list has none of the answers."""
+        if self.answer == "decoder":
+            return super().without_loss(split)
+        return (
+            f"None of the answers that were read is among the {len(self.labels)} of the list, so that there is no "
+            f"{split}/loss, and all count as wrong. `--model.answer decoder` learns to write answers in any words; or "
+            "raise `data.max_answers`, or lower `data.min_count`."
+        )
 
     @staticmethod
     def _counting(batch: AnswerBatch) -> list[tuple[int, int]]:

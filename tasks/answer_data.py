@@ -1,6 +1,7 @@
 """The data module of answering: images with questions to batches, texts to a vocabulary, and answers to a list."""
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
@@ -9,13 +10,15 @@ from typing import Any, Literal
 
 from multiattn.checks import require_each
 from multiattn.data.answer_list import AnswerList, answer_shares, frequent_answers
-from multiattn.data.questions import QuestionRecords, read_questions
+from multiattn.data.packed import Chosen, Pairs, packed_groups
+from multiattn.data.questions import Question, QuestionRecords, read_questions
 from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
 
 from .contracts import AnswerNeeds, TextFacts, TokenFormat
 from .loading.box_patches import BoxPatches
 from .loading.datamodule import BatchOptions
+from .loading.loader import too_many
 from .loading.picture_data import ImageTextData
 from .loading.question_batches import (
     AnswerBatch,
@@ -28,6 +31,7 @@ from .loading.question_batches import (
 )
 from .loading.tokens import TokenRows, known_tokens
 from .loading.transforms import Augmentation
+from .survey.texts import Texts
 
 
 class AnswerData(ImageTextData[AnswerNeeds]):
@@ -95,15 +99,24 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         )
         counts = {"questions_per_picture": questions_per_picture, "max_answers": max_answers, "min_count": min_count}
         require_each(counts, least=1, error=InputError)
-        self._read = cache(
-            partial(read_questions, self.roots, questions=questions, annotations=annotations, pictures=pictures)
-        )
+        files = {"questions": questions, "annotations": annotations, "pictures": pictures}
+        self._read = cache(lambda split: self.opened(read_questions(self.roots, split, **files)))
+        self._in_folders = questions is None
+        self._fitting = cache(self._without_long)
         self.questions_per_picture = questions_per_picture
         self.max_answers, self.min_count = max_answers, min_count
 
-    def records(self, split: str) -> QuestionRecords:
-        """A split, not opened yet."""
+    def files(self, split: str) -> QuestionRecords:
+        """A split with all its questions."""
         return self._read(split)
+
+    def records(self, split: str) -> QuestionRecords:
+        """A split, without questions that have more tokens than the model has positions for, once it is built.
+
+        Raises:
+            InputError: More questions are too long than `max_bad_share` allows.
+        """
+        return self._read(split) if self.needs.question is None else self._fitting(split, self._room)
 
     def facts(self) -> TextFacts:
         """The tokenizer, and the closed list where the model answers from one."""
@@ -111,9 +124,27 @@ class AnswerData(ImageTextData[AnswerNeeds]):
 
     def learn_tokenizer(self) -> Tokenizer:
         """Learn a vocabulary from the training questions and their answers."""
-        questions = self.records("train").questions
+        questions = self.files("train").questions
         texts = [text for question in questions() for text in (question.text, *answer_shares(question.answers))]
         return self._learn(texts, marks=False)
+
+    def folders(self, split: str) -> Sequence[Path]:
+        """See `BaseData`; none where a file names the images."""
+        return super().folders(split) if self._in_folders else ()
+
+    def texts(self, split: str) -> Sequence[Texts]:
+        """See `BaseData`: the questions, and the answers that a decoder is to write."""
+        questions = list(self.files(split).questions())
+        found = [Texts("questions", [question.text for question in questions], str, self._room, "skipped")]
+        if not self.needs.is_closed:
+            answers = [answer for question in questions for answer in answer_shares(question.answers)]
+            found.append(Texts("answers", answers, str, self.text.room, "cut"))
+        return found
+
+    def vocabulary_options(self) -> dict[str, Any]:
+        """See `TextData`."""
+        closed = {"max_answers": self.max_answers, "min_count": self.min_count} if self.needs.is_closed else {}
+        return super().vocabulary_options() | closed
 
     @property
     def answer_list(self) -> tuple[str, ...]:
@@ -125,9 +156,13 @@ class AnswerData(ImageTextData[AnswerNeeds]):
         """The share of questions that have an answer in the closed list, of the training and the validation split."""
         return {split: self._list.coverage(self.records(split).questions()) for split in ("train", "validation")}
 
-    @cached_property
+    @property
     def _list(self) -> AnswerList:
-        return frequent_answers(self.records("train"), max_answers=self.max_answers, min_count=self.min_count)
+        return self._learned_list if self.needs.answers is None else AnswerList(self.needs.answers)
+
+    @cached_property
+    def _learned_list(self) -> AnswerList:
+        return frequent_answers(self.files("train"), max_answers=self.max_answers, min_count=self.min_count)
 
     def card(self) -> dict[str, Any]:
         """The name of the data, and the coverage of a closed list."""
@@ -212,18 +247,44 @@ class AnswerData(ImageTextData[AnswerNeeds]):
     def _questions(self, records: QuestionRecords) -> TokenRows:
         """The tokens of all questions."""
         form = self.question
-        room = form.max_length - 2
 
         def encoded(path: Path, text: str) -> list[int]:
-            ids = known_tokens(text, self.tokenizer, place=str(path), kind="question")
-            if len(ids) > room:
-                raise InputError(
-                    f"{path}: a question must have at most {room} tokens, for which the model has positions, but "
-                    f"{text[:40]!r} ... has {len(ids)} instead. Shorten it, or raise `question.max_length`."
-                )
-            return [form.start, *ids, form.end]
+            return [form.start, *known_tokens(text, self.tokenizer, place=str(path), kind="question"), form.end]
 
         return TokenRows([encoded(path, question.text) for question in asked] for path, asked in records.items)
+
+    @property
+    def _room(self) -> int:
+        """Tokens of a question at most, without those at its ends."""
+        return self.question.max_length - 2
+
+    def _without_long(self, split: str, room: int) -> QuestionRecords:
+        """A split without questions of more than so many tokens; they are counted and named."""
+        records = self._read(split)
+        lengths = cache(lambda text: len(self.tokenizer.encode(text)))
+        fitting = ([one for one in asked if lengths(one.text) <= room] for _, asked in records.items)
+        kept = {index: asked for index, asked in enumerate(fitting) if asked}
+        total, left = (sum(map(len, some)) for some in ((asked for _, asked in records.items), kept.values()))
+        if left == total:
+            return records
+        path, text = next(
+            (path, one.text) for path, asked in records.items for one in asked if lengths(one.text) > room
+        )
+        found = f"{total - left} of {total} questions in {split}"
+        reason = (
+            f"a question must have at most {room} tokens, for which the model has positions, but {text[:40]!r} ... "
+            f"about {path} has {lengths(text)} instead. Shorten it, or raise `question.max_length`."
+        )
+        if too_many(total - left, total, max_share=self.batches.max_bad_share):
+            raise InputError(
+                f"{found} cannot be used, more than the share of {self.batches.max_bad_share:g} that `max_bad_share` "
+                f"allows: {reason}"
+            )
+        if self.rank == 0:
+            warnings.warn(f"Skipped, {found}: {reason}", stacklevel=2)
+        assert isinstance(records.items, Pairs)
+        asked = packed_groups(([one.to_bytes() for one in some] for some in kept.values()), Question.of_bytes)
+        return QuestionRecords(Pairs(Chosen(records.items.files, list(kept)), asked))
 
     def _answers(self, records: QuestionRecords) -> Answers:
         """The targets of all questions."""

@@ -287,6 +287,7 @@ def teacher_forced(
     *,
     frozen: bool,
     tap: Tap | None = None,
+    checkpoint_activations: bool = False,
 ) -> VQAOutput:
     """The pass that is trained.
 
@@ -299,21 +300,39 @@ def teacher_forced(
         answers: The tokens that a decoder is given; None for a closed list.
         frozen: Whether the encoder runs without a gradient.
         tap: Captures the questions' attention.
+        checkpoint_activations: See `TransformerBlock`.
     """
-    context = image_context(model, images, features, frozen=frozen)
-    states = model.read(questions, context, attention_mask=attention_mask, first_only=model.decoder is None, tap=tap)
-    return VQAOutput(answer_scores(model, states, attention_mask, answers), states[:, 0])
+    context = image_context(model, images, features, frozen=frozen, checkpoint_activations=checkpoint_activations)
+    states = model.read(
+        questions,
+        context,
+        attention_mask=attention_mask,
+        first_only=model.decoder is None,
+        tap=tap,
+        checkpoint_activations=checkpoint_activations,
+    )
+    scores = answer_scores(model, states, attention_mask, answers, checkpoint_activations=checkpoint_activations)
+    return VQAOutput(scores, states[:, 0])
 
 
 def answer_scores(
-    model: VQA, states: Float[Tensor, "r n W"], attention_mask: Bool[Tensor, "r n"], answers: ShiftedTargets | None
+    model: VQA,
+    states: Float[Tensor, "r n W"],
+    attention_mask: Bool[Tensor, "r n"],
+    answers: ShiftedTargets | None,
+    *,
+    checkpoint_activations: bool = False,
 ) -> Float[Tensor, "r A"] | Float[Tensor, "r t V"]:
     """The scores of `VQAOutput`, for questions that have been read."""
     if model.decoder is None:
         return model.answer_logits(states)
     assert answers is not None
     scores: Tensor = model.decoder(
-        answers.tokens, states, context_attention_mask=attention_mask, attention_mask=answers.attention_mask
+        answers.tokens,
+        states,
+        context_attention_mask=attention_mask,
+        attention_mask=answers.attention_mask,
+        checkpoint_activations=checkpoint_activations,
     )
     return scores
 

@@ -15,10 +15,16 @@ from multiattn.resources import shipped
 
 from .former_keys import modernize
 
+OURS = tuple(f"{name}{kind}" for name in ("Answer", "Caption", "Classify", "Transcribe") for kind in ("Task", "Data"))
+"""The tasks and data modules, which an option can name without `multiattn.tasks`."""
+
+_PACKAGE = "multiattn.tasks."
+
 VERBS = ("fit", "validate", "test", "predict")
 
 _MOST_VALUES, _DEEPEST = 100_000, 100  # of a configuration, once its anchors are written out
 _HELP_FLAGS = {"-h", "--help", "--print_config"}
+_CLASSES = ("--model", "--data", "--model.class_path", "--data.class_path", "--model.help", "--data.help")
 
 
 def usage_problem(args: Sequence[str]) -> str:
@@ -27,10 +33,12 @@ def usage_problem(args: Sequence[str]) -> str:
         given = f"not {args[0]!r}" if args else "for example: multiattn fit --config configs/classify/cifar10.yaml"
         return f"error: the first argument must be one of {', '.join(VERBS)}, {given}"
     flags = {arg.split("=")[0] for arg in args[1:]}
-    if args[0] in VERBS and not flags & (_HELP_FLAGS | {"-c", "--config"}):
+    is_help = bool(flags & _HELP_FLAGS) or any(flag.endswith(".help") for flag in flags)
+    if args[0] in VERBS and not is_help and not flags & {"-c", "--config", "--model", "--model.class_path"}:
         return (
             f"error: `{args[0]}` needs a configuration, for example: "
-            f"multiattn {args[0]} --config configs/classify/cifar10.yaml"
+            f"multiattn {args[0]} --config configs/classify/cifar10.yaml, or a task and its data: "
+            f"multiattn {args[0]} --model ClassifyTask --data ClassifyData --data.root FOLDER"
         )
     return ""
 
@@ -40,7 +48,7 @@ def prepared(args: Sequence[str]) -> list[str]:
 
     Exits with status 2 and one line for a configuration file that is not YAML: the parser does not name the file.
     """
-    found = [_with_shipped_config(arg) for arg in args]
+    found = _with_whole_names([_with_shipped_config(arg) for arg in args])
     configs = {}
     for index, (before, arg) in enumerate(zip(["", *found], found, strict=False)):
         option, _, value = arg.partition("=")
@@ -48,6 +56,30 @@ def prepared(args: Sequence[str]) -> list[str]:
         if Path(path).is_file():
             configs[index] = _content(path)
     return modernize(found, configs)
+
+
+def _with_whole_names(args: Sequence[str]) -> list[str]:
+    """Let task and data module be named without `multiattn.tasks`, and have `--print_config` explain each field.
+
+    A run without a configuration file and a folder of its own gets `runs/TASK`, not the working directory.
+    """
+    found = []
+    named = ""
+    for before, arg in zip(["", *args], args, strict=False):
+        option, equals, value = arg.partition("=")
+        if option in _CLASSES and value in OURS:
+            arg = f"{option}={_PACKAGE}{value}"
+        elif before in _CLASSES and arg in OURS:
+            arg = _PACKAGE + arg
+        elif arg == "--print_config":
+            arg = "--print_config=comments"
+        if arg.endswith("Task") and (option == "--model" or before == "--model"):
+            named = arg.rpartition(".")[2].removesuffix("Task").lower()
+        found.append(arg)
+    flags = {arg.partition("=")[0] for arg in found}
+    if named and not flags & {"-c", "--config", "--trainer.default_root_dir", "--trainer"}:
+        found.append(f"--trainer.default_root_dir=runs/{named}")
+    return found
 
 
 def _with_shipped_config(arg: str) -> str:

@@ -5,23 +5,32 @@ exchange the values of `contracts`.
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar, Generic, TypeVar
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
+from multiattn.registry import load_part
 from multiattn.weights import ModelBundle
 from multiattn.weights.state import difference
 
+from . import identity
+from .contracts import Facts
+from .hparams import record_arguments
 from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
-from .optim import Optimization, configure
+from .lora import attach, merged_state, rest_statistics
+from .optim import Optimization, configure, hyperparameters, set_hyperparameters
 from .parts import without_dropout
 from .seeding import seed_all
 
@@ -57,13 +66,29 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     tokenizer: Tokenizer | None = None
     """The vocabulary; None before the data has made one, and for a model without."""
 
-    def __init__(self, *, optimization: Optimization | None = None, compile: bool = False) -> None:
+    facts_type: ClassVar[type[Facts] | None] = None
+    """The class of the facts where a state keeps them, for `load_from_checkpoint`."""
+
+    def __init__(
+        self,
+        *,
+        optimization: Optimization | None = None,
+        compile: bool = False,
+        checkpoint_activations: bool = False,
+    ) -> None:
         super().__init__()
+        record_arguments(self, logged=True)
         self.optimization = optimization or Optimization()
-        self.compile_model = compile
+        self.compile_model, self.checkpoint_activations = compile, checkpoint_activations
         self.decoding: dict[str, Any] = {}
+        self._told: set[str] = set()  # splits without a loss, about which the user knows
+        self._state: Mapping[str, Any] = {}  # the identity of the state that is used
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
         self.register_module("model", None)
+        self._facts: dict[str, Any] = {}  # what the model was built from, as a state keeps it
+        self._state_groups: list[int] = []  # parameters in each group of the state's optimizer
+        self._hyperparameters: list[dict[str, Any]] = []  # of the optimizer's groups, by the configuration
+        self._needs_loss = False  # whether the model was built from a state, whose facts do for the weights only
 
     @abstractmethod
     def needs(self) -> NeedsT:
@@ -94,12 +119,25 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         """The data module of the running trainer."""
         return data_of(self.trainer)
 
+    @property
+    def lr(self) -> float:
+        """The learning rate, under the name that Lightning's `Tuner.lr_find` reads and sets."""
+        return self.optimization.lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.optimization = replace(self.optimization, lr=value)
+
+    def forward(self, *inputs: Tensor, **options: Any) -> Tensor:
+        """Call the model: arguments and result are those of its own `forward`."""
+        return self.model(*inputs, **options)  # type: ignore[no-any-return]
+
     def bundle(self) -> ModelBundle:
         """The trained model on the CPU in eval mode, with all that its directory holds beside the weights."""
         config: Any = self.model.config
         make: Any = type(self.model)
         model = make(without_dropout(config))
-        model.load_state_dict({key: value.detach().cpu().float() for key, value in self.model.state_dict().items()})
+        model.load_state_dict({key: value.detach().cpu().float() for key, value in merged_state(self.model).items()})
         return ModelBundle(
             self.task,
             model.eval(),
@@ -109,27 +147,65 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             decoding=self.decoding,
         )
 
+    @cached_property
+    def starts_trained(self) -> bool:
+        """Whether a trained model, perhaps with new parts, is what a training starts from."""
+        return not self.from_scratch
+
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The parts of a trained model that start anew, and so learn whole beside adapters."""
+        return ()
+
     def lr_shares(self) -> Mapping[str, float]:
         """The share of the learning rate that a part of the model learns at, by the part's name; 1 for all others."""
         return {}
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Add `ModelDirectory` to a trainer without one, so that a training from Python ends in a model, too."""
+        make: type[pl.Callback] = load_part("multiattn.tasks.callbacks:ModelDirectory")  # callbacks know tasks
+        given: list[pl.Callback] = getattr(self.trainer, "callbacks", [])
+        found = any(isinstance(callback, make) for callback in given)
+        return [] if found or self.trainer.state.fn != "fit" else [make()]
+
     def configure_model(self) -> None:
         """Build the model, the loss and the metrics, once; tell the data module about them each time.
 
+        Without a trainer nothing is built: `load_from_checkpoint` calls this before it hands over the state.
+
         Raises:
-            ModelError: The data module is for another task.
+            ModelError: The data module is for another task, or the model was built for other data.
         """
+        if self._trainer is None:
+            return
         data, needs = self.data, self.needs()
         if type(data.needs) is not type(needs):
             raise ModelError(
                 f"`data` must be a data module for the task {self.task}, but is {type(data).__name__} instead."
             )
         data.needs = needs
-        if self._modules["model"] is not None:
-            return
-        facts = data.facts()
+        if self._modules["model"] is None:
+            self._build(data.facts())
+            data.needs = self.needs()
+        elif self._needs_loss:
+            facts, known = data.facts(), self.facts_type
+            assert known is not None and isinstance(facts, known)
+            known.from_state(self._facts).require_same(facts)
+            self.loss, self._needs_loss = self.build_loss(facts), False
+        for metric in self.modules():
+            if isinstance(metric, Metric):
+                metric.reset()  # after `validate`, they hold tensors that only inference mode may change
+
+    def _build(self, facts: FactsT) -> None:
+        """Build the model, the loss and the metrics."""
         seed_all(self.seed)
         self.model = self.build_model(facts)
+        if (lora := self.optimization.lora) is not None:
+            if not self.starts_trained and lora.trained is None:
+                raise ModelError(
+                    "`optimization.lora` must come with a trained model, whose weights stay as they are, but here they "
+                    "start at random. Give `pretrained`, or name in `lora.trained` the parts that learn whole."
+                )
+            attach(self.model, lora, fresh=self.fresh_parts())
         self.loss = self.build_loss(facts)
         metrics = self.build_metrics(facts)
         # not by the split's name alone: `train` is a method of every module
@@ -137,7 +213,69 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         # Lightning's own mean over processes is wrong where they have unequal numbers of items: it cuts the mean
         # number down to an integer
         self.mean_losses = nn.ModuleDict({f"{s}_loss": MeanMetric() for s in ("val", "test")})
-        data.needs = self.needs()
+        if self.facts_type is not None:
+            assert isinstance(facts, self.facts_type)
+            self._facts = facts.to_state()
+
+    def _build_from(self, checkpoint: Mapping[str, Any]) -> None:
+        """Build the model from a state alone."""
+        if self.facts_type is None or not checkpoint.get("facts"):
+            raise ModelError(
+                "the state must have `facts`, from which the model is built without its data, but has none instead: it "
+                "is of an earlier version. Resume the training with it, or load the model's directory by "
+                "`multiattn.load`."
+            )
+        facts: Any = self.facts_type.from_state(checkpoint["facts"])
+        self._build(facts)
+        self._needs_loss = True
+
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Take from a state what the data would decide otherwise: labels and vocabulary. The model is not built yet.
+
+        Args:
+            state: The state, as it was saved; nothing is taken from one without an identity.
+        """
+        self._state = state.get(identity.KEY, {})
+
+    def vocabulary_options(self) -> dict[str, Any] | None:
+        """The options by which the vocabulary was learned; None where it was not."""
+        return None
+
+    def identity(self) -> dict[str, Any]:
+        """What a state knows beside its weights, as `multiattn.tasks.identity` describes it."""
+        data = getattr(self._trainer, "datamodule", None)  # there is no trainer where a model is used by itself
+        return {
+            "labels": list(self.labels),
+            "preprocessing": identity.plain(self.preprocessing),
+            "vocabulary": self.vocabulary_options(),
+            "data": {} if data is None else data.fingerprints(),
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the weights mean, and what the model was built from."""
+        checkpoint[identity.KEY] = self.identity()
+        if self._facts:
+            checkpoint["facts"] = self._facts
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Check that the weights of a state mean the same here, and tell where its data was another.
+
+        In `load_from_checkpoint` there is no model yet: it is built.
+
+        Raises:
+            ModelError: Labels, vocabulary or preprocessing differ, or the state does not have what the model was built
+                from.
+        """
+        if self._modules["model"] is None:
+            self._build_from(checkpoint)
+            return
+        for state in checkpoint.get("optimizer_states", []):
+            self._state_groups = [len(group["params"]) for group in state["param_groups"]]
+        before, now = checkpoint.get(identity.KEY, {}), self.identity()
+        identity.check(before, now)
+        kind = self.data.kind if now["data"] else ""
+        if (changed := identity.changed_data(before, now, kind=kind)) and self.global_rank == 0:
+            print(f"The data has changed since this state: {changed}.", file=sys.stderr, flush=True)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load the weights of a state.
@@ -151,13 +289,19 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_fit_start(self) -> None:
-        """Compile in place, after averages were copied from the model and before its first step."""
+        """Compile in place, after averages were copied from the model and before its first step; log short epochs."""
+        trainer: Any = self.trainer  # Lightning does not declare the attribute
+        trainer.log_every_n_steps = min(
+            trainer.log_every_n_steps, int(self._steps()[0])
+        )  # else a short epoch would log nothing
         if self.compile_model:
             self.model.compile()
 
     def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
         """Seed this step (dropout, mixing), so that it depends only on where in the training it is."""
         seed_all(self.seed, self.current_epoch, batch_idx, self.global_rank)
+        if self.optimization.lora is not None:
+            rest_statistics(self.model)
 
     def training_step(self, batch: BatchT, batch_idx: int) -> Tensor | None:
         """Compute the loss of a training batch."""
@@ -172,7 +316,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self.shared_step(batch, "test")
 
     def log_loss(self, loss: Tensor, split: str, *, size: int) -> None:
-        """Log the loss of a batch of `size` items: of each step in training, of the whole split elsewhere.
+        """Log the loss of a batch of `size` items: of each step in training, of the whole split, at its end, elsewhere.
 
         A batch in which no item has a loss is logged, too: all processes log together, and wait for each other.
         """
@@ -182,18 +326,60 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         mean = self.mean_losses[f"{split}_loss"]
         assert isinstance(mean, MeanMetric)
         mean.update(loss.detach(), weight=size)
-        self.log(f"{split}/loss", mean, prog_bar=True, batch_size=max(1, size))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the loss of the split."""
+        self._log_mean_loss("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the loss of the split."""
+        self._log_mean_loss("test")
+
+    def without_loss(self, split: str) -> str:
+        """The message about a split of which no item has a loss."""
+        return f"No item that was read has a loss, so that there is no {split}/loss."
+
+    def _log_mean_loss(self, split: str) -> None:
+        """Log the mean loss of a split; the mean of nothing is told, once, and not logged."""
+        name, mean = f"{split}/loss", self.mean_losses[f"{split}_loss"]
+        assert isinstance(mean, MeanMetric)
+        with mean.sync_context():  # over all processes
+            has_items = float(mean.weight) > 0
+        if has_items:
+            self.log(name, mean, prog_bar=True)
+            return
+        mean.reset()
+        if self.global_rank == 0 and split not in self._told:
+            print(self.without_loss(split), file=sys.stderr, flush=True)
+        self._told.add(split)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with warm-up and cosine over the whole training."""
+        """The optimizer, with warm-up and cosine over the whole training."""
         steps_per_epoch, total = self._steps()
-        return configure(
+        configured = configure(
             self.model,
             self.optimization,
             steps_per_epoch=steps_per_epoch,
             total_steps=total,
             lr_shares=self.lr_shares(),
         )
+        optimizer = configured["optimizer"]
+        assert isinstance(optimizer, Optimizer)
+        sizes = [len(group["params"]) for group in optimizer.param_groups]
+        if self._state_groups and sizes != self._state_groups:
+            raise ModelError(
+                "the state must be of an optimizer with the same groups of parameters, but is of another: "
+                "`layer_decay`, a `weight_decay` of 0 and what freezes or slows a part of the model (`lr_share`, "
+                "`frozen`) cannot change when a training goes on. Restore them, or train anew from the model's directory."
+            )
+        self._hyperparameters = hyperparameters(optimizer)
+        return configured
+
+    def on_train_start(self) -> None:
+        """Let a changed learning rate, decay or schedule take effect in a training that goes on."""
+        for optimizer in self.trainer.optimizers:
+            schedulers = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+            set_hyperparameters(optimizer, schedulers, self._hyperparameters)
 
     def _steps(self) -> tuple[float, int]:
         """Optimizer steps per epoch and in all.

@@ -12,6 +12,7 @@ from multiattn.models.captioner import Captioner
 
 from .caption_model import CaptionStart, teacher_forced
 from .contracts import ImageTextNeeds, TextFacts, TokenFormat
+from .freezing import set_mode
 from .loading.caption_batches import CaptionBatch
 from .losses import TextLoss, shift_targets
 from .metrics import score_captions
@@ -19,7 +20,7 @@ from .optim import Optimization
 from .parts import VisionEncoder
 from .seeding import seed_for
 from .self_critical import Rewards, SelfCritical, self_critical_step
-from .text_task import WritingTask, image_context, set_mode
+from .text_task import WritingTask, image_context
 
 
 class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
@@ -44,6 +45,7 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
         validation_texts: int = 500,
         optimization: Optimization | None = None,
         compile: bool = False,
+        checkpoint_activations: bool = False,
     ) -> None:
         """Describe the model and its training; the vocabulary comes from the data, or from `pretrained`.
 
@@ -62,6 +64,8 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
                 it; 0 for none, then there is only the loss.
             optimization: AdamW and its schedule.
             compile: Compile the teacher-forced pass with torch.compile.
+            checkpoint_activations: Keep only each block's input for the backward pass and compute the rest again
+                there: much less memory, for a third more time.
         """
         vision = vision or VisionEncoder()
         start = CaptionStart.of(vision, decoder, pretrained)
@@ -74,6 +78,7 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
             validation_texts=validation_texts,
             optimization=optimization,
             compile=compile,
+            checkpoint_activations=checkpoint_activations,
         )
         self.preprocessing = start.preprocessing
         self.from_scratch = pretrained is None
@@ -115,7 +120,13 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
             return self._self_critical_loss(batch, self.rewards)
         texts = shift_targets(batch.tokens, batch.attention_mask, prompt=self.opening[1:])
         logits = self._pass(
-            self.model, batch.images, batch.features, texts.tokens, texts.attention_mask, frozen=self.encoder_is_frozen
+            self.model,
+            batch.images,
+            batch.features,
+            texts.tokens,
+            texts.attention_mask,
+            frozen=self.encoder_is_frozen,
+            checkpoint_activations=self.checkpoint_activations,
         )
         loss: Tensor = self.loss(logits, texts.targets, wanted=texts.wanted)
         self.log_loss(loss, split, size=len(texts.tokens) if split == "train" else int(texts.wanted.sum()))
@@ -137,9 +148,16 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
 
     def _self_critical_loss(self, batch: CaptionBatch, rewards: Rewards) -> Tensor:
         """A loss whose gradient raises the expected CIDEr-D of the captions of these images."""
+        context = image_context(
+            self.model,
+            batch.images,
+            batch.features,
+            frozen=self.encoder_is_frozen,
+            checkpoint_activations=self.checkpoint_activations,
+        )
         step = self_critical_step(
             self.model.decoder,
-            image_context(self.model, batch.images, batch.features, frozen=self.encoder_is_frozen),
+            context,
             self.opening,
             indices=batch.indices.tolist(),
             rewards=rewards,
@@ -148,6 +166,7 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
             text_of=self.text_of,
             # `on_train_batch_start` has seeded torch for this step
             generator=torch.Generator(self.device).manual_seed(seed_for(torch.initial_seed())),
+            checkpoint_activations=self.checkpoint_activations,
         )
         size = len(batch.indices)
         self.log_loss(step.loss, "train", size=size)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from multiattn.checks import require_each
 from multiattn.data.captions import CaptionRecords, clean_caption, read_captions
@@ -15,6 +16,7 @@ from .loading.caption_batches import CaptionBatch, CaptionDataset, CaptionSample
 from .loading.datamodule import BatchOptions
 from .loading.picture_data import ImageTextData
 from .loading.transforms import Augmentation
+from .survey.texts import Texts
 
 
 class CaptionData(ImageTextData[ImageTextNeeds]):
@@ -81,7 +83,10 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
         )
         counts = {"captions_per_picture": captions_per_picture, "max_tokens": max_tokens}
         require_each(counts, least=1, error=InputError)
-        self._read = cache(partial(read_captions, self.root, captions=captions, pictures=pictures))
+        self._read = cache(
+            lambda split: self.opened(read_captions(self.root, split, captions=captions, pictures=pictures))
+        )
+        self._in_folders = captions is None
         self.captions_per_picture = captions_per_picture
         self.clean, self.max_tokens = clean, max_tokens
 
@@ -92,6 +97,19 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
     def facts(self) -> TextFacts:
         """The tokenizer, and the training captions as the model learns to write them."""
         return replace(super().facts(), references=self._references)
+
+    def folders(self, split: str) -> Sequence[Path]:
+        """See `BaseData`; none where a file names the images."""
+        return super().folders(split) if self._in_folders else ()
+
+    def texts(self, split: str) -> Sequence[Texts]:
+        """See `BaseData`: the captions."""
+        texts = [text for _, several in self.records(split).items for text in several]
+        return [Texts("captions", texts, self._tidy, self._room, "cut")]
+
+    def vocabulary_options(self) -> dict[str, Any]:
+        """See `TextData`."""
+        return super().vocabulary_options() | {"clean": self.clean}
 
     def learn_tokenizer(self) -> Tokenizer:
         """Learn a vocabulary from the training captions."""
@@ -111,13 +129,23 @@ class CaptionData(ImageTextData[ImageTextNeeds]):
         return partial(collate_captions, pad=self.text.pad, shape=self.shape(), of_features=self.features is not None)
 
     def _references(self) -> Sequence[Sequence[str]]:
-        tidy = clean_caption if self.clean else str
+        tidy = self._tidy
         return [[tidy(text) for text in texts] for _, texts in self.records("train").items]
+
+    @property
+    def _tidy(self) -> Callable[[str], str]:
+        return clean_caption if self.clean else str
+
+    @property
+    def _room(self) -> int:
+        """Tokens of a caption at most."""
+        return self.text.room if self.max_tokens is None else min(self.text.room, self.max_tokens)
 
     def _captioned(self, split: str, *, seed: int | None) -> CaptionDataset:
         text, records = self.text, self.records(split)
-        room = text.room if self.max_tokens is None else min(text.room, self.max_tokens)
-        tokens = caption_tokens(records, self.tokenizer, clean=self.clean, start=text.start, end=text.end, room=room)
+        tokens = caption_tokens(
+            records, self.tokenizer, clean=self.clean, start=text.start, end=text.end, room=self._room
+        )
         return CaptionDataset(
             self.picture_items(split, seed=seed), tokens, per_picture=self.captions_per_picture, seed=seed
         )

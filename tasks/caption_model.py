@@ -72,7 +72,10 @@ def teacher_forced(
     attention_mask: Bool[Tensor, "r n"],
     *,
     frozen: bool,
+    checkpoint_activations: bool = False,
 ) -> Float[Tensor, "r n V"]:
     """The scores of the next token at each position; the other arguments are those of `image_context`."""
-    context = image_context(model, images, features, frozen=frozen)
-    return model.decoder(tokens, context, attention_mask=attention_mask)  # type: ignore[no-any-return]
+    context = image_context(model, images, features, frozen=frozen, checkpoint_activations=checkpoint_activations)
+    return model.decoder(  # type: ignore[no-any-return]
+        tokens, context, attention_mask=attention_mask, checkpoint_activations=checkpoint_activations
+    )

@@ -9,9 +9,9 @@ The defaults of `...Needs` stand for a common model, so a data module also makes
 trainer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 from torch import nn
 
@@ -78,6 +78,8 @@ class ClassifyNeeds:
     """What a classifier needs of its data."""
 
     preprocessing: ImagePreprocessing = _IMAGES
+    labels: tuple[str, ...] | None = None
+    """The labels of the state that is used; None takes those of the training split."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,9 @@ class AnswerNeeds(ImageTextNeeds):
     box_grid: tuple[int, int] | None = None
     """Rows and columns of patches, for a model that is taught where to look; None for others."""
 
+    answers: tuple[str, ...] | None = None
+    """The closed list of the state that is used; None takes the most frequent answers of the training split."""
+
 
 @dataclass(frozen=True)
 class TranscribeNeeds(TextNeeds):
@@ -126,6 +131,20 @@ class TranscribeNeeds(TextNeeds):
     """Whether the decoder attends to the frames that only pad a recording."""
 
 
+class Facts(Protocol):
+    """Facts that a state keeps, so that `load_from_checkpoint` builds the model without the data."""
+
+    def to_state(self) -> dict[str, Any]:
+        """Plain values."""
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The reverse of `to_state`."""
+
+    def require_same(self, other: Self) -> None:
+        """Raise ModelError unless a model that was built from these facts fits the others."""
+
+
 @dataclass(frozen=True)
 class ClassifyFacts:
     """What a classifier is built from."""
@@ -135,6 +154,31 @@ class ClassifyFacts:
     """Training images of each label."""
 
     batch_size: int
+    balanced: bool = False
+    """Whether the batches have each label equally often."""
+
+    multi_label_items: int | None = None
+    """Training images in all, where one has several labels or none; None where each has one."""
+
+    def to_state(self) -> dict[str, Any]:
+        """See `Facts`."""
+        found = {"labels": list(self.labels), "counts": list(self.counts), "batch_size": self.batch_size}
+        return found | ({} if self.multi_label_items is None else {"multi_label_items": self.multi_label_items})
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """See `Facts`."""
+        items = state.get("multi_label_items")
+        labels, counts = tuple(state["labels"]), tuple(state["counts"])
+        return cls(labels, counts, state["batch_size"], multi_label_items=items)
+
+    def require_same(self, other: Self) -> None:
+        """See `Facts`."""
+        if self.labels != other.labels:
+            raise ModelError(
+                f"the data must have the labels that the model has ({', '.join(self.labels)}), but has "
+                f"{', '.join(other.labels)} instead: give the data of its training, or start from it as `pretrained`."
+            )
 
 
 @dataclass(frozen=True)
@@ -150,3 +194,22 @@ class TextFacts:
 
     references: Callable[[], Sequence[Sequence[str]]] = tuple
     """Computes the training captions of each image, in the order of the records, for captioning."""
+
+    def to_state(self) -> dict[str, Any]:
+        """See `Facts`; without the references, which only a training reads."""
+        answers = list(self.answers)
+        return {"tokenizer": self.tokenizer.to_json(), "stores_features": self.stores_features, "answers": answers}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """See `Facts`."""
+        tokenizer = Tokenizer.from_json(state["tokenizer"])
+        return cls(tokenizer, state["stores_features"], tuple(state["answers"]))
+
+    def require_same(self, other: Self) -> None:
+        """See `Facts`; the vocabulary is the model's in any case."""
+        if self.answers != other.answers:
+            raise ModelError(
+                f"the data must have the list of answers that the model has ({len(self.answers)}), but has another "
+                f"({len(other.answers)}): give the data of its training, or start from it as `pretrained`."
+            )

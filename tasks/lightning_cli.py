@@ -1,5 +1,6 @@
-"""LightningCLI with this project's defaults, one-line errors, and `--ckpt_path last`, the newest state of the run."""
+"""LightningCLI with this project's defaults and one-line errors, and a start from the right state (`resuming`)."""
 
+import inspect
 import logging
 import re
 import sys
@@ -7,32 +8,91 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import lightning.pytorch as pl
 import torch
+import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from multiattn.errors import ModelError, MultiattnError, brief, reading, reason_of
-from multiattn.weights.tensor_files import load_pickled
+from multiattn.errors import ModelError, MultiattnError, brief, reason_of
+from multiattn.registry import load_part
 
+from .arguments import OURS
 from .base import BaseTask
-from .callbacks import EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
-from .callbacks.common import is_trial
+from .callbacks import ClassScores, Divergence, EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
+from .callbacks.common import callbacks_of, is_trial
+from .class_help import help_of
+from .resuming import Start, find_start, flat, is_finished
 from .states import RunStates
+from .survey.report import DataReport
+from .usage import explained, missing_package
 
 
 def run(args: Sequence[str]) -> None:
-    """Run a verb with its options, which `arguments.prepared` has checked."""
+    """Run a verb with its options, which `arguments.prepared` has checked.
+
+    Raises:
+        SystemExit: With status 2, after wrong usage, which has been named on one line.
+    """
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).addFilter(_is_useful)
     with warnings.catch_warnings():
         for message in _USELESS_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        TaskCLI(args)
+        if (text := _class_help(args)) is not None:
+            print(text)
+            return
+        try:
+            TaskCLI(args)
+        except _UsageProblem as problem:
+            print(f"error: {brief(explained(problem.message, args, known=_known_options()))}", file=sys.stderr)
+            raise
+        except (ValueError, ImportError) as error:
+            if (message := missing_package(error)) is None:
+                raise
+            raise ModelError(message) from error
+
+
+def _class_help(args: Sequence[str]) -> str | None:
+    """The help for the task or data module that `--model.help` or `--data.help` names; None where it names no other."""
+    for index, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option in ("--model.help", "--data.help"):
+            path = value if equals else "".join(args[index + 1 : index + 2])
+            module, _, name = path.rpartition(".")
+            if module == "multiattn.tasks" and name in OURS:
+                return help_of(load_part(f"{module}:{name}"), option[2:].partition(".")[0])
+    return None
+
+
+class _UsageProblem(SystemExit):
+    """Wrong usage, as the parser words it; its status is 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(2)
+        self.message = message
+
+
+def _known_options() -> list[str]:
+    """The options of a verb that do not depend on the task, with dots."""
+    found = [f"trainer.{name}" for name in inspect.signature(pl.Trainer).parameters]
+    for part, kind in SHARED.items():
+        found += [f"{part}.{name}" for name in inspect.signature(kind).parameters]
+    return [*found, "seed_everything", "ckpt_path", "resume", "model.class_path", "data.class_path"]
+
+
+SHARED = {
+    "divergence": Divergence,
+    "progress": EpochLines,
+    "checkpoint": ResumeCheckpoint,
+    "model_directory": ModelDirectory,
+    "data_report": DataReport,
+}
+"""The callbacks of every training, by the name of their options."""
 
 
 # messages and warnings of every run, about which a user cannot do anything
@@ -45,32 +105,6 @@ _USELESS_WARNINGS = (
     ".*JSONARGPARSE_DEPRECATION_WARNINGS",
     ".*does not have many workers which may be a bottleneck",  # `num_workers: 0` with `cache_side` is a choice
 )
-
-
-_OF_FIT = ("optimizer_states", "lr_schedulers", "loops", "epoch", "global_step")  # what a training resumes from
-
-
-def check_state(path: Path, verb: str) -> None:
-    """Check that a file is a state of a training, before Lightning reads it.
-
-    Args:
-        path: The file.
-        verb: What it is for: `fit` needs more of it than others.
-
-    Raises:
-        ModelError: There is no such file, it cannot be read, or it is no state.
-    """
-    with reading(str(path), "a state of a training", error=ModelError):
-        is_there = path.exists()
-    if not is_there:
-        raise ModelError(f"{path}: there is no such file. `--ckpt_path last` finds the newest state of the run.")
-    state = load_pickled(path, holds="a state of Lightning alone", on_meta=True)
-    needed = ("state_dict", "pytorch-lightning_version", *(_OF_FIT if verb == "fit" else ()))
-    if lacking := [name for name in needed if not isinstance(state, dict) or name not in state]:
-        raise ModelError(
-            f"{path} must be a state of a training, but lacks `{lacking[0]}` instead. `--ckpt_path last` finds the "
-            "newest state of the run; the weights of a model's directory go under `model` in the configuration."
-        )
 
 
 def _is_useful(record: logging.LogRecord) -> bool:
@@ -100,14 +134,15 @@ class OneLineParser(LightningArgumentParser):
         """Print the error on one line and exit with status 2."""
         lines = [line.strip() for line in message.splitlines()]
         text = re.sub(r" +", " ", " ".join(line for line in lines if line))
-        print(f"error: {brief(text)}", file=sys.stderr)
-        self.exit(2)
+        # the parsers of the verbs are part of this one; the options of classes have parsers of their own
+        raise _UsageProblem(text)
 
 
 class TaskCLI(LightningCLI):
     """One program for every task: the YAML names the task and the data module by `class_path`."""
 
     def __init__(self, args: Sequence[str]) -> None:
+        self._is_finished = False  # the constructor runs the verb
         super().__init__(
             BaseTask,
             pl.LightningDataModule,
@@ -115,6 +150,7 @@ class TaskCLI(LightningCLI):
             subclass_mode_data=True,
             parser_class=OneLineParser,
             seed_everything_default=0,
+            auto_configure_optimizers=False,  # a task has one, under `model.optimization`
             trainer_defaults={
                 "use_distributed_sampler": False,  # the data modules divide the items among the processes
                 "num_sanity_val_steps": 0,  # a data set is checked as it is read; and Ctrl-C works without delay
@@ -129,8 +165,14 @@ class TaskCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks of every training, beside the trainer's own."""
-        parser.add_lightning_class_args(ResumeCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(ModelDirectory, "model_directory")
+        for name, kind in SHARED.items():
+            parser.add_lightning_class_args(kind, name)
+        parser.add_argument(
+            "--resume",
+            type=Literal["auto", "never"],
+            default="auto",
+            help="fit: go on from the newest state in the folder of the run where there is one (auto), or refuse to.",
+        )
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration as it was typed: the same command resumes the same training.
@@ -147,34 +189,64 @@ class TaskCLI(LightningCLI):
                 part.seed = int(seed)
         options = self.config_init[self.subcommand]
         options["weights_only"] = True  # a state holds tensors and plain values: nothing is unpickled
-        requested = options.get("ckpt_path")
-        if not requested and self.subcommand != "fit" and self.model.from_scratch:
+        if not options.get("ckpt_path") and self.subcommand != "fit" and self.model.from_scratch:
             raise ModelError(
                 f"`{self.subcommand}` must have a state of the training, but has random weights instead. Give "
-                "`--ckpt_path last` (or a file)."
+                "`--ckpt_path last` (or `best`, or a file)."
             )
-        if requested == "last":
-            options["ckpt_path"] = self._last()
-        if options.get("ckpt_path"):
-            check_state(Path(options["ckpt_path"]), str(self.subcommand))
-        if self.subcommand == "fit" and not is_trial(self.trainer):
-            ResumeCheckpoint.require_own(self.trainer.default_root_dir, start=options.get("ckpt_path"))
+        self._start(options)
         if self.subcommand == "predict":
             options["return_predictions"] = False  # `PredictionLines` writes each batch
 
-    def _last(self) -> str:
-        states = RunStates(self.trainer.default_root_dir)
-        path = states.newest()
-        if path is None:
-            raise ModelError(
-                f"{states.folder}: there is no state to go on from. Leave `--ckpt_path last` out, or "
-                "give the `--trainer.default_root_dir` of the training."
-            )
-        print(f"From {path}", file=sys.stderr)
-        return str(path)
+    def _start(self, options: dict[str, Any]) -> None:
+        """Find the state to start from."""
+        verb, trainer = str(self.subcommand), self.trainer
+        dumped = self._parser(verb).dump(self.config[verb], skip_none=False, skip_validation=True)
+        configuration = flat(yaml.safe_load(dumped))
+        if is_trial(trainer) and verb == "fit" and not options.get("ckpt_path"):
+            return
+        start = find_start(
+            trainer.default_root_dir,
+            verb=verb,
+            requested=options.get("ckpt_path"),
+            resume=options["resume"],
+            configuration=configuration,
+            say=self._say,
+        )
+        options["ckpt_path"] = None if start.path is None else str(start.path)
+        self.model.adopt(start.state)
+        if verb == "fit":
+            for callback in callbacks_of(trainer):
+                if isinstance(callback, ResumeCheckpoint):
+                    callback.start, callback.configuration = start.path, configuration
+            self._is_finished = self._has_ended(start)
+        if start.note and not self._is_finished:
+            self._say(start.note)
+
+    def _has_ended(self, start: Start) -> bool:
+        """Whether the training has ended with this state, and has written its model; say so."""
+        trainer, run = self.trainer, Path(self.trainer.default_root_dir)
+        if start.path is None or start.path != RunStates(run).newest() or not (run / "model" / "config.json").exists():
+            return False
+        if not is_finished(start.state, max_epochs=trainer.max_epochs, max_steps=trainer.max_steps):
+            return False
+        self._say(
+            f"This training is finished: step {start.state['global_step']}, model in {run / 'model'}. Nothing is done. "
+            "To train on, raise `trainer.max_epochs`; to begin anew, give another `--trainer.default_root_dir`."
+        )
+        return True
+
+    def _say(self, line: str) -> None:
+        if self.trainer.is_global_zero:
+            print(line, file=sys.stderr, flush=True)
+
+    def fit(self, **options: Any) -> None:
+        """Train, unless the training has ended before."""
+        if not self._is_finished:
+            self.trainer.fit(**options)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Make a trainer that logs to `RUN/logs`, with a progress bar on a terminal and lines elsewhere."""
+        """Make a trainer that logs to `RUN/logs`, with a progress bar on a terminal; `EpochLines` are for others."""
         config = self._get(self.config_init, "trainer")
         run = config.get("default_root_dir") or "."
         if config.get("logger") is None:
@@ -185,8 +257,7 @@ class TaskCLI(LightningCLI):
             callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
         else:
             kwargs["enable_progress_bar"] = False
-            callbacks.append(EpochLines())
-        callbacks.append(PredictionLines())
+        callbacks += [ClassScores(), PredictionLines()]
         if config.get("accelerator") == "cpu":
             kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)

@@ -185,7 +185,7 @@ def ctc_loss(
 
 
 class ClosedLoss(SmoothedLoss):
-    """Cross-entropy against people's agreement on each answer of a closed list."""
+    """Cross-entropy against the shares of people's votes for the answers of a closed list."""
 
     def forward(
         self, logits: Float[Tensor, "r A"], targets: Float[Tensor, "r A"], *, weights: Float[Tensor, " r"]
@@ -194,7 +194,8 @@ class ClosedLoss(SmoothedLoss):
 
         Args:
             logits: The scores of the answers.
-            targets: The agreement on each answer, 0 to 1; normalized here to a sum of 1 for each question.
+            targets: The share of the votes for each answer, 0 to 1; normalized here to a sum of 1 for each question, as
+                some people may have given an answer that the list lacks.
             weights: The weight of each question; the mean is 0 where all are 0.
         """
         shares = targets.float()

@@ -89,7 +89,8 @@ class _DrawsMaps(Callback, ABC):
             self._chosen = _readable(data_of(trainer).records("validation").items, self.pictures, task.preprocessing)
         if not self._chosen:
             return
-        names = [f"{number}-{path.parent.name}-{path.stem}" for number, (path, _) in enumerate(self._chosen)]
+        paths = [Path(str(file)) for file, _ in self._chosen]  # in a shard, too
+        names = [f"{number}-{path.parent.name}-{path.stem}" for number, path in enumerate(paths)]
         epoch, inputs = trainer.current_epoch, [task.preprocessing(picture) for _, picture in self._chosen]
         drawings = [
             _Drawing(picture, geometry, Path(trainer.default_root_dir) / "maps" / f"{name}-epoch{epoch:04d}.png")

@@ -1,8 +1,13 @@
-"""Scores of the texts that a model writes about a split: collected batch by batch, and computed together at its end."""
+"""Scores of a split, collected batch by batch and computed together at its end: of texts, and of labels by class."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.distributed
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torchmetrics import Metric
 
 from multiattn.metrics import caption_scores
 from multiattn.metrics.speech import speech_scores
@@ -10,6 +15,53 @@ from multiattn.metrics.vqa import answer_scores
 
 Score = Callable[[Sequence[str], Sequence[Sequence[str]]], dict[str, float]]
 """Compares texts with the references of each, and returns scores by name."""
+
+
+LARGEST_CONFUSION = 1000
+"""Classes for which it is counted how often each is taken for each: the counts grow with the square."""
+
+
+class MacroAccuracy(Metric):
+    """The mean of the classes' accuracies, each over the items of the class; and how often each is taken for each.
+
+    A class without items in the split is left out.
+    """
+
+    higher_is_better = True
+    full_state_update = False
+    right: Tensor
+    items: Tensor
+    matrix: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.counts_pairs = classes <= LARGEST_CONFUSION
+        pairs = classes if self.counts_pairs else 0
+        for name, shape in (("right", (classes,)), ("items", (classes,)), ("matrix", (pairs, pairs))):
+            self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, logits: Float[Tensor, "b C"], labels: Int64[Tensor, " b"]) -> None:
+        """Count a batch."""
+        predicted, classes = logits.argmax(dim=1), len(self.items)
+        self.items += torch.bincount(labels, minlength=classes)
+        self.right += torch.bincount(labels[predicted == labels], minlength=classes)
+        if self.counts_pairs:
+            pairs = torch.bincount(labels * classes + predicted, minlength=classes * classes)
+            self.matrix += pairs.view(classes, classes)
+
+    def compute(self) -> Float[Tensor, ""]:
+        """The mean over the classes that have items; 0 where there is no item at all."""
+        has = self.items > 0
+        return (self.right[has] / self.items[has]).sum() / has.sum().clamp(min=1)
+
+    def confusion(self) -> list[list[int]] | None:
+        """How often an item of each class (row) was taken for each (column), over all processes, which must all ask.
+
+        None for more classes than `LARGEST_CONFUSION`.
+        """
+        with self.sync_context():
+            found: list[list[int]] = self.matrix.tolist()
+        return found if self.counts_pairs else None
 
 
 class Predictions:
@@ -49,9 +101,16 @@ class Predictions:
 
 
 def score_captions(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """BLEU-4, METEOR, ROUGE-L and CIDEr-D."""
+    """BLEU-4, METEOR, ROUGE-L and CIDEr-D; the last only of several captions (`CaptionScores.cider`)."""
     found = caption_scores(texts, references)
-    return {"bleu4": found.bleu4, "meteor": found.meteor, "rouge_l": found.rouge_l, "cider": found.cider}
+    if found.cider is None:
+        warnings.warn(
+            "CIDEr-D cannot be computed of one picture: words are weighed by how few pictures have them. Raise "
+            "`validation_texts`, or add pictures to the split.",
+            stacklevel=2,
+        )
+    scores = {"bleu4": found.bleu4, "meteor": found.meteor, "rouge_l": found.rouge_l}
+    return scores if found.cider is None else scores | {"cider": found.cider}
 
 
 def score_answers(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

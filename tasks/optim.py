@@ -1,18 +1,23 @@
-"""The optimizer of all tasks: AdamW, layer-wise decay of the learning rate, warm-up and cosine by the step."""
+"""The optimizer of all tasks: AdamW or another by name, layer-wise decay of the rate, warm-up and cosine by step."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from timm.optim._optim_factory import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.optim._param_groups import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from multiattn.checks import require, require_each
+from multiattn.errors import ModelError, reason_of
+
+from .lora import LoRA
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,17 @@ class Optimization:
     final_lr_share: float = 0.01
     """Learning rate at the end of the cosine, as a share of `lr`."""
 
+    optimizer: str = "adamw"
+    """`adamw` is torch's; any other name is one of timm's optimizers (`timm.optim.list_optimizers()`): `sgd`, `lamb`,
+    `lion`, `muon`, ..."""
+
+    optimizer_options: dict[str, Any] | None = None
+    """Further arguments of another optimizer, e.g. `momentum`."""
+
+    lora: LoRA | None = None
+    """Learn adapters beside the weights of a trained model, instead of the weights; needs `pip install
+    multiattn[lora]`."""
+
     def __post_init__(self) -> None:
         """Raise ModelError where a value is out of range."""
         rates = {"lr": self.lr, "weight_decay": self.weight_decay, "warmup_epochs": self.warmup_epochs}
@@ -44,6 +60,10 @@ class Optimization:
         require(all(0 <= beta < 1 for beta in self.betas), "betas", must="at least 0 and below 1", value=self.betas)
         require(0 < self.layer_decay <= 1, "layer_decay", must="above 0 and up to 1", value=self.layer_decay)
         require(0 <= self.final_lr_share <= 1, "final_lr_share", must="from 0 to 1", value=self.final_lr_share)
+        if self.optimizer != "adamw":
+            _require_known(self.optimizer)
+        elif self.optimizer_options:
+            raise ModelError("`optimizer_options` must come with another `optimizer` than adamw. Leave them out.")
 
 
 def lr_factor(step: int, *, warmup_steps: int, total_steps: int, final: float) -> float:
@@ -72,7 +92,7 @@ def configure(
         optimization: The hyperparameters.
         steps_per_epoch: Optimizer steps per epoch.
         total_steps: Optimizer steps of the whole training.
-        lr_shares: The share of the learning rate of a part of the model, by its name, e.g. `encoder`.
+        lr_shares: The share of the learning rate of a part of the model, or of a weight, by its name, e.g. `encoder`.
     """
     no_decay: set[str] = getattr(model, "no_weight_decay", set)()
     if optimization.layer_decay < 1:
@@ -87,16 +107,81 @@ def configure(
     else:
         groups = param_groups_weight_decay(model, optimization.weight_decay, no_weight_decay_list=no_decay)
     for part, share in (lr_shares or {}).items():
-        groups = _slowed(groups, model.get_submodule(part), share, lr=optimization.lr)
-    optimizer = AdamW(groups, lr=optimization.lr, betas=optimization.betas)
+        groups = _slowed(groups, _inside(model, part), share, lr=optimization.lr)
+    optimizer = _optimizer(groups, optimization)
     warmup_steps = min(round(optimization.warmup_epochs * steps_per_epoch), total_steps // 2)
     factor = partial(lr_factor, warmup_steps=warmup_steps, total_steps=total_steps, final=optimization.final_lr_share)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
 
-def _slowed(groups: list[dict[str, Any]], part: nn.Module, share: float, *, lr: float) -> list[dict[str, Any]]:
-    """Split the groups, so that the weights of `part` have groups with a share of the learning rate."""
-    inside = {id(parameter) for parameter in part.parameters()}
+def hyperparameters(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """The values of an optimizer's groups, without their parameters."""
+    return [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+
+
+def set_hyperparameters(
+    optimizer: Optimizer, schedulers: Sequence[object], values: Sequence[Mapping[str, Any]]
+) -> None:
+    """Give an optimizer that resumes its values from the configuration, in place of those that its state had.
+
+    Torch keeps learning rates, betas and weight decay in the state of an optimizer, and the highest rates in that of
+    the schedule: a changed one would have no effect. The rate is that of the schedule's current step.
+
+    Args:
+        optimizer: With the groups of the state.
+        schedulers: Its schedules; those of `configure` are treated.
+        values: The values of each group, as `hyperparameters` returned them before the state was loaded.
+    """
+    for group, new in zip(optimizer.param_groups, values, strict=True):
+        group.update(new)
+    for scheduler in schedulers:
+        if isinstance(scheduler, LambdaLR) and scheduler.optimizer is optimizer:
+            scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+            for group, base, factor in zip(
+                optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+            ):
+                group["lr"] = base * factor(scheduler.last_epoch)
+            scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+
+def _require_known(name: str) -> None:
+    """Raise ModelError unless timm makes an optimizer of this name that one backward pass is enough for."""
+    known = [one for one in map(str, list_optimizers()) if not get_optimizer_info(one).second_order]
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`timm.optim.list_optimizers()` lists them."
+        raise ModelError(f"`optimizer` must be one of timm's optimizers, but is {name!r} instead: {hint}")
+
+
+def _optimizer(groups: list[dict[str, Any]], optimization: Optimization) -> Optimizer:
+    """The optimizer of these groups.
+
+    Raises:
+        ModelError: It does not take the options, or needs a package that is not installed.
+    """
+    name, options = optimization.optimizer, dict(optimization.optimizer_options or {})
+    if name == "adamw":
+        return AdamW(groups, lr=optimization.lr, betas=optimization.betas)
+    info = get_optimizer_info(name)
+    if info.has_betas and info.num_betas == 2:
+        options = {"betas": optimization.betas} | options
+    try:
+        # the groups have their own decay; this one is for groups without
+        made: Optimizer = create_optimizer_v2(groups, opt=name, lr=optimization.lr, weight_decay=0.0, **options)
+    except (TypeError, ValueError, AssertionError, ImportError) as error:
+        raise ModelError(
+            f"`optimizer` {name} cannot be made: {reason_of(error)}. Correct `optimizer_options`."
+        ) from error
+    return made
+
+
+def _inside(model: nn.Module, part: str) -> set[int]:
+    """The weights of a part."""
+    return {id(weight) for name, weight in model.named_parameters() if f"{name}.".startswith(f"{part}.")}
+
+
+def _slowed(groups: list[dict[str, Any]], inside: set[int], share: float, *, lr: float) -> list[dict[str, Any]]:
+    """Split the groups, so that the weights inside of a part have groups with a share of the learning rate."""
     split = []
     for group in groups:
         rate = group.get("lr", lr)

@@ -7,7 +7,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from torch import nn
@@ -19,6 +18,7 @@ from multiattn.models.vit import PRESETS, ViT, ViTConfig
 from multiattn.weights import ModelBundle, adapt, load_bundle
 
 from .contracts import IMAGENET_MEAN, IMAGENET_STD
+from .freezing import EncoderPace
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,54 +36,6 @@ _NAMING_TOKENS = ("suppress", "suppress_first", "forced")
 """Fields of `GenerationConfig` that mean nothing with another vocabulary."""
 
 _Config = TypeVar("_Config", bound="DataclassInstance")
-
-
-@dataclass(frozen=True)
-class EncoderPace:
-    """How fast the encoder learns."""
-
-    option: ClassVar[str]
-    """The name of these options in the YAML file, for messages."""
-
-    lr_share: float = 1.0
-    """The encoder learns at this share of the learning rate; 0 freezes it."""
-
-    unfreeze_epoch: int = 0
-    """The encoder is frozen before this epoch (from 0)."""
-
-    def __post_init__(self) -> None:
-        """Raise ModelError where a value is out of range."""
-        share, epoch, name = self.lr_share, self.unfreeze_epoch, self.option
-        require(0 <= share < math.inf, f"{name}.lr_share", must="at least 0 and finite", value=share)
-        require(epoch >= 0, f"{name}.unfreeze_epoch", must="at least 0", value=epoch)
-        require(
-            share > 0 or epoch == 0,
-            f"{name}.unfreeze_epoch",
-            must=f"0 where `{name}.lr_share` is 0, which freezes the encoder for good",
-            value=epoch,
-        )
-
-
-def freeze(model: nn.Module, names: Sequence[str]) -> None:
-    """Let weights keep their values.
-
-    Args:
-        model: Has the weights.
-        names: Of parts of it or of single weights, as `state_dict` has them, with `*` for any.
-
-    Raises:
-        ModelError: There is nothing of a name.
-    """
-    for name in names:
-        found = [q for key, q in model.named_parameters() if fnmatch(key, name) or fnmatch(key, f"{name}.*")]
-        if not found:
-            parts = ", ".join(part for part, _ in model.named_children())
-            raise ModelError(
-                f"`frozen` must name parts of the model, but has {name!r} instead, of which there is none. Begin with "
-                f"one of {parts}."
-            )
-        for parameter in found:
-            parameter.requires_grad_(False)
 
 
 def check_trainable(preprocessing: ImagePreprocessing, *, source: str) -> None:
@@ -156,8 +108,18 @@ class VisionFields:
 
 
 @dataclass(frozen=True)
-class VisionSource(VisionFields):
-    """The vision transformer of a classifier. Set in the YAML under `model.init_args.vision`."""
+class VisionSource(VisionFields, EncoderPace):
+    """The vision transformer of a classifier. Set in the YAML under `model.init_args.vision`.
+
+    Its pace is that of all but the head.
+    """
+
+    option: ClassVar[str] = "vision"
+
+    def __post_init__(self) -> None:
+        """Raise ModelError where a value is out of range."""
+        VisionFields.__post_init__(self)
+        EncoderPace.__post_init__(self)
 
 
 @dataclass(frozen=True)

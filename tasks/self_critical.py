@@ -99,6 +99,7 @@ def self_critical_step(
     max_tokens: int,
     text_of: Callable[[Generated], str],
     generator: torch.Generator,
+    checkpoint_activations: bool = False,
 ) -> Step:
     """Sample captions, judge them, and run the decoder over them once more, this time for a gradient.
 
@@ -112,6 +113,7 @@ def self_critical_step(
         max_tokens: Of a caption.
         text_of: Decodes what the decoder wrote.
         generator: Of all random draws.
+        checkpoint_activations: See `TransformerBlock`.
     """
     device, count, config = context.device, settings.samples, decoder.config
 
@@ -130,7 +132,9 @@ def self_critical_step(
     rows = [[config.start_token, *caption.tokens, *end] for caption, end in zip(samples, ends, strict=True)]
     tokens, attention_mask = (part.to(device) for part in padded(rows, config.pad_token))
     texts = shift_targets(tokens, attention_mask, prompt=opening[1:])
-    logits = decoder(texts.tokens, context, attention_mask=texts.attention_mask)
+    logits = decoder(
+        texts.tokens, context, attention_mask=texts.attention_mask, checkpoint_activations=checkpoint_activations
+    )
     loss = self_critical_loss(
         logits, texts.targets, wanted=texts.wanted, advantage=advantages(reward, greedy=greedy).flatten()
     )

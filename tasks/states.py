@@ -1,7 +1,10 @@
-"""The states of a training: where a run keeps them, how they are written, and the lock on the folder of a run."""
+"""The states of a training: where a run keeps them, how they are read and written, and the lock on a run's folder."""
 
 import os
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,12 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from multiattn.errors import ModelError, reading
+from multiattn.weights.tensor_files import load_pickled
 from multiattn.writing import FolderLock, remove_parts, whole_file
+
+_OF_ANY = ("state_dict", "pytorch-lightning_version")
+_OF_FIT = ("optimizer_states", "lr_schedulers", "loops", "epoch", "global_step")  # what a training resumes from
 
 
 class RunStates:
@@ -20,6 +28,7 @@ class RunStates:
 
     def __init__(self, run: str | Path) -> None:
         self.folder = Path(run) / "checkpoints"
+        self.best = Path(run) / "best" / "best.ckpt"  # with the best validation, where a callback keeps it
 
     def at(self, step: int) -> Path:
         """The path of the state after a number of optimizer steps."""
@@ -32,6 +41,32 @@ class RunStates:
     def newest(self) -> Path | None:
         """The path of the state with the most steps; None where there is none."""
         return max(self.all(), default=None)
+
+    def newest_whole(self, verb: str) -> tuple[Path, dict[str, Any], list[str]] | None:
+        """Find the newest state that is not damaged.
+
+        Args:
+            verb: What it is for, see `read_state`.
+
+        Returns:
+            Its path, its values (see `read_state`), and for each later state the reason why it cannot be; None where no
+            state is there.
+
+        Raises:
+            ModelError: There are states, but all of them are damaged.
+        """
+        reasons: list[str] = []
+        for path in reversed(self.all()):
+            try:
+                return path, read_state(path, verb, thorough=True), reasons
+            except ModelError as error:
+                reasons.append(str(error))
+        if reasons:
+            raise ModelError(
+                f"{self.folder}: no state can be resumed from: {reasons[0]} Remove the folder to start anew, or give "
+                "this training another one by `--trainer.default_root_dir`."
+            )
+        return None
 
     def keep(self, step: int, *, number: int) -> None:
         """Remove all but a number of states up to `step`.
@@ -50,6 +85,44 @@ def remove_state(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def read_state(path: Path, verb: str, *, thorough: bool = False) -> dict[str, Any]:
+    """Read a state of a training but for the values of its tensors, before Lightning reads it.
+
+    Args:
+        path: The file, or the folder.
+        verb: What it is for: `fit` needs more of it than others.
+        thorough: Compare the tensors with their checksums, too, which takes the time to read the whole file.
+
+    Returns:
+        What Lightning saved, with tensors on the meta device.
+
+    Raises:
+        ModelError: There is no such file, it cannot be read, or it is no state.
+    """
+    with reading(str(path), "a state of a training", error=ModelError):
+        is_there = path.exists()
+    if not is_there:
+        raise ModelError(f"{path}: there is no such file. `--ckpt_path last` finds the newest state of the run.")
+    state = _read_file(path, thorough=thorough)
+    needed = (*_OF_ANY, *(_OF_FIT if verb == "fit" else ()))
+    if lacking := [name for name in needed if not isinstance(state, dict) or name not in state]:
+        raise ModelError(
+            f"{path} must be a state of a training, but lacks `{lacking[0]}` instead. `--ckpt_path last` finds the "
+            "newest state of the run; the weights of a model's directory go under `model` in the configuration."
+        )
+    assert isinstance(state, dict)
+    return state
+
+
+def _read_file(path: Path, *, thorough: bool) -> Any:
+    state = load_pickled(path, holds="a state of Lightning alone", on_meta=True)
+    if thorough and zipfile.is_zipfile(path):
+        with reading(str(path), "a whole file", error=ModelError), zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"the checksum of {damaged} does not fit its content")
+    return state
 
 
 class WholeFileIO(TorchCheckpointIO):
@@ -104,3 +177,13 @@ def lock_run(run: str | Path) -> FolderLock | None:
         if one.is_dir():
             remove_parts(one)
     return lock
+
+
+def requeue() -> None:
+    """Let SLURM put the current job into its queue again, as Lightning does it; say so where it cannot."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else os.environ.get("SLURM_JOB_ID", "")
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"SLURM's `scontrol requeue {job}` fails: {error}. Submit the job again.", file=sys.stderr, flush=True)

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
-import lightning.pytorch as pl
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from multiattn.attention import ProjectedContext
 from multiattn.checks import require, require_each
@@ -27,9 +26,10 @@ from multiattn.registry import task_spec
 
 from .base import BaseTask, BatchT, NeedsT, Prediction
 from .contracts import TextFacts
+from .freezing import EncoderPace, require_every_gradient, set_mode
+from .loading.datamodule import TextData
 from .metrics import Predictions, Score
 from .optim import Optimization
-from .parts import EncoderPace
 
 ModelT = TypeVar("ModelT", bound=Captioner | SpeechRecognizer | VQA)
 _Built = TypeVar("_Built", covariant=True)
@@ -56,6 +56,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     A subclass writes texts in its steps and adds them to `self.predictions`, which are scored after each epoch.
     """
 
+    facts_type = TextFacts
     trained_on: str
     """What a vocabulary is learned from, for messages: "training captions"."""
 
@@ -80,6 +81,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         validation_texts: int | None,
         optimization: Optimization | None,
         compile: bool,
+        checkpoint_activations: bool,
         max_tokens: int | None = None,
     ) -> None:
         """Set what the three tasks share; their own constructors document the options.
@@ -93,13 +95,16 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
             validation_texts: Items of the validation split to write about after each epoch; all where None.
             optimization: AdamW and its schedule.
             compile: Compile the pass.
+            checkpoint_activations: See `TransformerBlock`.
             max_tokens: Default length limit of a text.
         """
-        super().__init__(optimization=optimization, compile=compile)
+        super().__init__(optimization=optimization, compile=compile, checkpoint_activations=checkpoint_activations)
         require(0 <= label_smoothing < 1, "label_smoothing", must="at least 0 and below 1", value=label_smoothing)
         require_each({"validation_texts": validation_texts})
         self._start: ModelStart[ModelT] | None = start
         self.tokenizer = start.tokenizer
+        self.learns_vocabulary = start.tokenizer is None
+        """Whether the data makes the vocabulary, and not a trained model."""
         self.pace = pace
         self.label_smoothing, self.validation_texts = label_smoothing, validation_texts
         self.decoding = start.decoding | dict(decoding or {})
@@ -114,7 +119,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     @property
     def encoder_is_frozen(self) -> bool:
         """Whether the encoder learns nothing at present."""
-        return self.pace.lr_share == 0 or self.current_epoch < self.pace.unfreeze_epoch
+        return self.pace.is_frozen(self.current_epoch)
 
     def lr_shares(self) -> Mapping[str, float]:
         """The share of the encoder."""
@@ -146,7 +151,8 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
                 f"`{self.pace.option}.lr_share` must be 0 with `features`, which a frozen encoder has computed, but "
                 f"is {self.pace.lr_share} instead."
             )
-        require_every_gradient(self.trainer, self.pace)
+        if self._trainer is not None:
+            require_every_gradient(self.trainer, self.pace)
 
     def on_fit_start(self) -> None:
         """Compile the teacher-forced pass alone: a decode, token by token, is another graph."""
@@ -179,11 +185,13 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         self.predictions = Predictions(self.data.size("test"), score=self.score)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_validation_epoch_end()
         self._log_scores("val")
 
     def on_test_epoch_end(self) -> None:
-        """Score the texts."""
+        """Score the texts, too."""
+        super().on_test_epoch_end()
         self._log_scores("test")
 
     def _log_scores(self, split: str) -> None:
@@ -191,8 +199,20 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
             # computed over all processes already, and equal in each
             self.log(f"{split}/{name}", score, prog_bar=name in self.shown_scores, rank_zero_only=False)
 
+    def adopt(self, state: Mapping[str, Any]) -> None:
+        """Take the vocabulary, too, unless a trained model has one."""
+        super().adopt(state)
+        if self._state and self.learns_vocabulary:
+            self.tokenizer = Tokenizer.from_json(state["tokenizer"])
+
+    def vocabulary_options(self) -> dict[str, Any] | None:
+        """See `BaseTask`."""
+        data = getattr(self._trainer, "datamodule", None)
+        return data.vocabulary_options() if self.learns_vocabulary and isinstance(data, TextData) else None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the vocabulary and the list of answers, without which the weights mean nothing."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint |= self._meaning()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -201,6 +221,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         Raises:
             ModelError: It has another.
         """
+        super().on_load_checkpoint(checkpoint)
         meaning = self._meaning()
         if checkpoint.get("tokenizer") != meaning["tokenizer"]:
             raise ModelError(
@@ -212,6 +233,7 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
                 "the state must be of a training with the same list of answers, but is of another: the training "
                 "answers, `max_answers` or `min_count` have changed. Restore them, or train anew."
             )
+        super().on_load_checkpoint(checkpoint)
 
     def _meaning(self) -> dict[str, Any]:
         assert self.tokenizer is not None
@@ -264,6 +286,7 @@ def image_context(
     features: Float[Tensor, "b m D"] | None,
     *,
     frozen: bool,
+    checkpoint_activations: bool = False,
 ) -> Float[Tensor, "b m C"]:
     """What a text attends to, from images or from stored features.
 
@@ -272,13 +295,14 @@ def image_context(
         images: Normalized images; None where there are features.
         features: The output of `model.encoder.features`, in any precision.
         frozen: Whether the encoder runs without a gradient.
+        checkpoint_activations: See `TransformerBlock`.
     """
     if features is not None:
         texts = model.decoder if isinstance(model, Captioner) else model.question
         return model.bridged(features.to(texts.embedding.weight.dtype))
     assert images is not None
     with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-        features = model.encoder.features(images)
+        features = model.encoder.features(images, checkpoint_activations=checkpoint_activations)
     return model.bridged(features)
 
 
@@ -301,23 +325,3 @@ def generate_texts(
     """
     found = generate(decoder, context, [list(opening)] * len(context), options, generator=generator)
     return [text for texts in found for text in texts]
-
-
-def set_mode(part: nn.Module, mode: bool) -> None:
-    """Put a part of the model into training mode (True) or eval mode, where it is in the other one."""
-    if part.training != mode:
-        part.train(mode)
-
-
-def require_every_gradient(trainer: pl.Trainer, pace: EncoderPace) -> None:
-    """Check that every weight has a gradient in every step, or that a training of several processes tolerates it.
-
-    Raises:
-        ModelError: The processes would wait for a gradient, and stop with an error of torch.
-    """
-    tolerant = getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters")
-    if trainer.world_size > 1 and pace.unfreeze_epoch and not tolerant:
-        raise ModelError(
-            f"`{pace.option}.unfreeze_epoch` must be 0 with several processes that wait for every gradient, but is "
-            f"{pace.unfreeze_epoch} instead. Or set `trainer.strategy` to ddp_find_unused_parameters_true."
-        )

@@ -1,7 +1,7 @@
 """`fit`, `validate`, `test` and `predict`: one program for all tasks, which LightningCLI builds from a YAML file.
 
     python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml
-    python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml --ckpt_path last    resumes the training
+    python -m multiattn.tasks.training fit --config configs/classify/smoke.yaml    once more resumes the training
 
 The way of a run: `arguments` (checked and rewritten) -> `lightning_cli` (the task, the data module and the trainer) ->
 the task's steps, with `callbacks` around them. Lightning takes seconds to import: usage errors are reported before.
@@ -11,10 +11,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from multiattn.errors import MultiattnError
+from multiattn.errors import MultiattnError, brief, reason_of
 
 from .arguments import prepared, usage_problem
-from .stopping import Stopped, stopping_at_interrupt
+from .stopping import Stopped, stopping_at_signals
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 after success, 1 after an error that the user can mend, 2 after wrong usage, 130 after
-        Ctrl-C.
+        Ctrl-C, 143 after SIGTERM and 138 after SIGUSR1 (see `Stopped.status`).
     """
     args = list(sys.argv[1:] if argv is None else argv)
     problem = usage_problem(args)
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 2
     try:
-        with stopping_at_interrupt():
+        with stopping_at_signals():
             arguments = prepared(args)
             from .lightning_cli import run  # imports Lightning
 
@@ -42,14 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leaving.code if isinstance(leaving.code, int) else 1
     except Stopped as stop:
         print("Stopped." if stop.state is None else f"Stopped. To go on: {_again(args)}", file=sys.stderr)
-        return 130
+        return stop.status
     except BrokenPipeError:
         return 1  # the reader of the output has gone
     except Exception as error:
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
         mendable = error if isinstance(error, MisconfigurationException) else _user_error(error)
-        message = str(mendable) if mendable else _system_message(error)
+        message = str(mendable) if mendable else _system_message(error) or _training_message(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
@@ -79,11 +79,43 @@ def _system_message(error: BaseException) -> str | None:
     return f"{named[-1].filename or 'cannot write'}: {named[-1].strerror}" if named else None
 
 
+# in the messages of torch, which has no class of its own for some of these errors
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_LOST_PROCESS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting")
+
+
+def _training_message(error: BaseException) -> str | None:
+    """Return the message where memory is full or another process of the training has ended; None for other errors."""
+    text = str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _has(text, _OUT_OF_MEMORY)):
+        return (
+            "out of memory. Lower `data.batches.size` (and raise `trainer.accumulate_grad_batches` by the same factor, "
+            "which learns the same), set `trainer.precision` to bf16-mixed, or set `model.checkpoint_activations` to "
+            f"true. The same command then goes on from the newest state. ({brief(reason_of(error))})"
+        )
+    is_of_group = type(error).__module__.startswith("torch.distributed") or "gloo" in text or "NCCL" in text
+    if (
+        isinstance(error, RuntimeError)
+        and is_of_group
+        and (_has(text, _LOST_PROCESS) or "Dist" in type(error).__name__)
+    ):
+        return (
+            "another process of this training has ended, and this one ends with it; what that one said comes before. "
+            f"The same command goes on from the newest state. ({brief(reason_of(error))})"
+        )
+    return None
+
+
+def _has(text: str, parts: Sequence[str]) -> bool:
+    return any(part in text for part in parts)
+
+
 def _again(args: list[str]) -> str:
-    """Build the command that resumes the training, with the options as they were typed."""
+    """Build the command that resumes the training: that which was typed, without what named another start."""
+    options = ("--ckpt_path", "--resume")
     pairs = zip(["", *args], args, strict=False)
-    kept = [arg for before, arg in pairs if before != "--ckpt_path" and arg.partition("=")[0] != "--ckpt_path"]
-    return shlex.join(["multiattn", *kept, "--ckpt_path", "last"])
+    kept = [arg for before, arg in pairs if before not in options and arg.partition("=")[0] not in options]
+    return shlex.join(["multiattn", *kept])
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from multiattn.metrics.speech import Normalizer, normalizer_of
 from multiattn.models.speech import SpeechRecognizer
 
 from .contracts import TextFacts, TokenFormat, TranscribeNeeds
+from .freezing import freeze
 from .loading.speech_batches import SpeechBatch
 from .losses import SpeechLosses, SpeechOutput, TranscribeLoss, shift_targets
 from .metrics import score_transcripts
 from .optim import Optimization
-from .parts import AudioEncoder, freeze
+from .parts import AudioEncoder
 from .spec_augment import SpecAugment, spec_augment
 from .text_task import WritingTask
 from .transcribe_model import SpeechStart, Vocabulary, encoded, teacher_forced
@@ -49,6 +50,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         validation_texts: int = 500,
         optimization: Optimization | None = None,
         compile: bool = False,
+        checkpoint_activations: bool = False,
     ) -> None:
         """Describe the model and its training; the vocabulary comes from the data, or from `pretrained`.
 
@@ -74,6 +76,8 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
                 over it; 0 for none, then there is only the loss.
             optimization: AdamW and its schedule.
             compile: Compile the teacher-forced pass with torch.compile.
+            checkpoint_activations: Keep only each block's input for the backward pass and compute the rest again
+                there: much less memory, for a third more time.
         """
         audio = audio or AudioEncoder()
         require(0 <= ctc_weight < 1, "ctc_weight", must="at least 0 and below 1", value=ctc_weight)
@@ -87,11 +91,13 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
             validation_texts=validation_texts,
             optimization=optimization,
             compile=compile,
+            checkpoint_activations=checkpoint_activations,
             max_tokens=start.config.decoder.max_length,
         )
         self.preprocessing = start.preprocessing
         self.from_scratch = not start.keeps_vocabulary
         self.frozen = tuple(frozen or ())
+        self._fresh, self.starts_trained = start.fresh_parts, start.trained is not None
         self.ctc_weight, self.spec_augment, self.language = ctc_weight, spec_augment, language
         self.score = partial(score_transcripts, normalize=normalizer_of(normalizer))
 
@@ -128,6 +134,11 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         self.opening = list(tokens.prompt(language=self.language, task="transcribe", timestamps=False))
         return model
 
+    def fresh_parts(self) -> tuple[str, ...]:
+        """See `BaseTask`: what belongs to a new vocabulary, and a new CTC head."""
+        weights = dict(self.model.named_parameters())
+        return tuple(name for name in self._fresh if name in weights)
+
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy and CTC."""
         config = self.model.config.decoder
@@ -152,6 +163,7 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
             texts.tokens,
             texts.attention_mask,
             frozen=self.encoder_is_frozen,
+            checkpoint_activations=self.checkpoint_activations,
         )
         found: SpeechLosses = self.loss(output, texts, frames=self.model.encoder.frames(batch.lengths))
         size = len(batch.indices) if split == "train" else int(texts.wanted.sum())

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from multiattn.checks import require
 from multiattn.data.concat_clips import FIXED_STRINGS, ConcatClips, Plan, concat_text, fixed_plans
@@ -27,6 +27,7 @@ from .loading.speech_batches import (
 )
 from .loading.speech_features import SpeechEncoding, SpeechFeatures
 from .loading.tokens import Transcripts
+from .survey.texts import Texts
 
 
 class TranscribeData(TextData[TranscribeNeeds]):
@@ -96,7 +97,8 @@ class TranscribeData(TextData[TranscribeNeeds]):
         share = validation_share
         good = share is None or 0 < share < 1
         require(good, "validation_share", must="above 0 and below 1", value=share, error=InputError)
-        self._read = lru_cache(partial(read_recordings, self.root, folders=folders))
+        self._read = lru_cache(lambda split: self.opened(read_recordings(self.root, split, folders=folders)))
+        self._folders = folders or {}
         self.validation_share = validation_share
         self.batch_seconds = batch_seconds
         self.clean = clean
@@ -129,10 +131,29 @@ class TranscribeData(TextData[TranscribeNeeds]):
         items = tuple((files.items[plan.clips[0]][0], concat_text(plan, texts)) for plan in plans)
         return SpeechRecords(items, tuple(files.speakers[plan.clips[0]] for plan in plans))
 
+    def folders(self, split: str) -> Sequence[Path]:
+        """See `BaseData`."""
+        if self.indices or (self.validation_share is not None and split == "validation"):
+            return ()  # shards; or they are in those of `train`
+        return [self.root / name for name in self._folders.get(split, (split,))]
+
+    def texts(self, split: str) -> Sequence[Texts]:
+        """See `BaseData`: the transcripts of the files."""
+        texts = [text for _, text in self.files(split).items]
+        return [Texts("transcripts", texts, self._tidy, self.text.room, "skipped")]
+
+    def vocabulary_options(self) -> dict[str, Any]:
+        """See `TextData`."""
+        return super().vocabulary_options() | {"clean": self.clean}
+
     def learn_tokenizer(self) -> Tokenizer:
         """Learn a vocabulary from the training transcripts."""
-        tidy = clean_transcript if self.clean else str
+        tidy = self._tidy
         return self._learn((tidy(text) for _, text in self.files("train").items), lowercase=self.clean)
+
+    @property
+    def _tidy(self) -> Callable[[str], str]:
+        return clean_transcript if self.clean else str
 
     def training_items(self) -> Recordings | SpeechFeatures | ConcatSpeech:
         """The training split, augmented, with concatenations drawn for each epoch."""
@@ -193,6 +214,11 @@ class TranscribeData(TextData[TranscribeNeeds]):
     def _batches(self) -> Batches:
         if self.batch_seconds is None:
             return super()._batches()
+        if any(index.is_remote for index in self.indices):
+            raise InputError(
+                "`batch_seconds` must be left out for shards at a web address: it takes recordings of similar length "
+                "from all of them at once. Set `batches.size`."
+            )
         return BucketBatches(
             self._training_seconds,
             batch_seconds=self.batch_seconds,
@@ -205,7 +231,8 @@ class TranscribeData(TextData[TranscribeNeeds]):
     @cached_property
     def _training_seconds(self) -> Sequence[float]:
         """Length of each training item, stated or counted; of a concatenation, from the mean clip and pause."""
-        seconds = [_seconds(path) for path, _ in self.files("train").items]
+        files = self.files("train")
+        seconds: Sequence[float] = files.seconds or [_seconds(path) for path, _ in files.items]
         if self.join is None:
             return seconds
         clip, pause = sum(seconds) / len(seconds), sum(self.join.pause_s) / 2

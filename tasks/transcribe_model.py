@@ -61,6 +61,13 @@ class SpeechStart:
         kept = {} if self.trained is None else dict(self.trained.decoding)
         return kept if self.keeps_vocabulary else without_tokens(kept)
 
+    @property
+    def fresh_parts(self) -> tuple[str, ...]:
+        """The names of the weights that start anew beside trained ones; the model may have only some of them."""
+        if self.trained is None or not self.keeps_vocabulary:
+            return VOCABULARY
+        return () if self.trained.config.ctc else tuple(name for name in VOCABULARY if name.startswith("ctc_head"))
+
     def build(self, facts: TextFacts) -> SpeechRecognizer:
         """Build the recognizer for the data's tokenizer."""
         config = self.config
@@ -146,6 +153,7 @@ def encoded(
     lengths: Int64[Tensor, " b"],
     *,
     frozen: bool,
+    checkpoint_activations: bool = False,
 ) -> Float[Tensor, "b m D"]:
     """What the decoder attends to, from mel features or from the encoder's stored output.
 
@@ -155,12 +163,13 @@ def encoded(
         stored: The output of `model.encode`, in any precision.
         lengths: Feature frames of each recording.
         frozen: Whether the encoder runs without a gradient.
+        checkpoint_activations: See `TransformerBlock`.
     """
     if stored is not None:
         return stored.to(model.decoder.embedding.weight.dtype)
     assert features is not None
     with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-        return model.encode(features, lengths=lengths)
+        return model.encode(features, lengths=lengths, checkpoint_activations=checkpoint_activations)
 
 
 def teacher_forced(
@@ -172,12 +181,17 @@ def teacher_forced(
     attention_mask: Bool[Tensor, "b n"],
     *,
     frozen: bool,
+    checkpoint_activations: bool = False,
 ) -> SpeechOutput:
     """The scores of the next token at each position; the other arguments are those of `encoded`."""
-    context = encoded(model, features, stored, lengths, frozen=frozen)
+    context = encoded(model, features, stored, lengths, frozen=frozen, checkpoint_activations=checkpoint_activations)
     context_attention_mask = model.context_attention_mask(context.shape[1], lengths)
     logits = model.decoder(
-        tokens, context, context_attention_mask=context_attention_mask, attention_mask=attention_mask
+        tokens,
+        context,
+        context_attention_mask=context_attention_mask,
+        attention_mask=attention_mask,
+        checkpoint_activations=checkpoint_activations,
     )
     return SpeechOutput(logits, None if model.ctc_head is None else model.ctc_log_probs(context))
 

@@ -133,6 +133,26 @@ def captioner(name: str, config: TextDecoderConfig) -> None:
             expected = function(images, tokens, taps[0])
             torch.testing.assert_close(compiled(images, tokens, taps[1]), expected, atol=1e-5, rtol=0)
             print(f"captioner, {name}, {function.__name__}: one graph")
+    trained(name, CaptionerConfig(replace(encoder, dropout=0.3), replace(config, dropout=0.3)))
+
+
+def trained(name: str, config: CaptionerConfig) -> None:
+    """A pass with dropout and checkpointed activations is one graph, whose gradients are those without."""
+    torch.manual_seed(0)
+    model = Captioner(config).train()
+    images, tokens = torch.randn(2, 3, *config.encoder.image_size), torch.randint(31, (4, 7))
+    found = []
+    for checkpoint_activations in (False, True):
+        torch.compiler.reset()
+        # the backend whose partitioner decides what the backward pass computes again
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager_decomp_partition")
+        model.zero_grad()
+        torch.manual_seed(1)
+        compiled(images, tokens, checkpoint_activations=checkpoint_activations).square().sum().backward()
+        found.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    assert len(found[0]) > 30
+    torch.testing.assert_close(found[1], found[0], atol=0, rtol=0)
+    print(f"captioner, {name}, checkpointed: one graph")
 
 
 if __name__ == "__main__":

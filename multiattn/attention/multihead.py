@@ -154,7 +154,8 @@ class Attention(nn.Module):
             return self._heads(self.q(x)), projected.keys, projected.values
         if context is None:
             q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        elif self.qkv.weight is None:  # in int8, where the parts of a packed weight cannot be had
+        elif self.qkv.weight is None or hasattr(self.qkv, "base_layer"):
+            # int8, where the parts of a packed weight cannot be had; an adapter, which adds to the weight's product
             dim = x.shape[-1]
             q = self._heads(self.qkv(x)[..., :dim])
             kv = self.qkv(context)[..., dim:]

@@ -228,6 +228,11 @@ class Probe:
         """Return the probe for a part of this part."""
         return Probe(self.tap, f"{self.path}.{name}")
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the tap captures a site of this part."""
+        return any(site.name.startswith(f"{self.path}.") for site in self.tap.sites)
+
 
 def probe_at(parent: Tap | Probe | None, name: str) -> Probe | None:
     """Return `parent.at(name)`, or None where nothing is captured."""

@@ -9,6 +9,7 @@ Notation: b batch, n tokens, r rows computed, c contexts, m context tokens, D wi
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..attention import OPEN, Attention, GrowingCache, KeysValues, Mask, Probe, Rotary, probe_at
 from ..checks import check_argument
@@ -101,6 +102,7 @@ class TransformerBlock(nn.Module):
         rotary: Rotary | None = None,
         cache: GrowingCache | None = None,
         probe: Probe | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "b r D"]:
         """Run the block.
 
@@ -114,6 +116,9 @@ class TransformerBlock(nn.Module):
             rotary: Angles for the self-attention.
             cache: Keys and values of the positions before `x`, for the self-attention; not together with `rows`.
             probe: Captures the sites `self` and `cross`.
+            checkpoint_activations: Under autograd, keep only the inputs for the backward pass and compute the rest once
+                more there; not together with a cache. A block that `probe` captures keeps everything.
+                Source: Chen et al. 2016, "Training deep nets with sublinear memory cost".
 
         Returns:
             The new tokens, or those of `rows`.
@@ -123,6 +128,22 @@ class TransformerBlock(nn.Module):
         """
         if self.cross_attention is not None and context is None:
             raise ValueError("`context` must be given to a block with cross-attention, but is None instead.")
+        if not checkpoint_activations or not torch.is_grad_enabled() or (probe is not None and probe.is_wanted):
+            return self._run(x, context, rows, mask, context_mask, rotary, cache, probe)
+        return checkpoint(self._run, x, context, rows, mask, context_mask, rotary, cache, None, use_reentrant=False)
+
+    def _run(
+        self,
+        x: Tensor,
+        context: Tensor | KeysValues | None,
+        rows: slice | None,
+        mask: Mask,
+        context_mask: Mask,
+        rotary: Rotary | None,
+        cache: GrowingCache | None,
+        probe: Probe | None,
+    ) -> Tensor:
+        """The branches, one after another."""
         # no branch is bound to a name here, so that its memory is freed as soon as it is added
         x = self._add(
             x if rows is None else x[:, rows],  # (b, r, D)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.spread import evenly_spread
 from ..errors import InputError, ModelError
 from ..inputs.files import RECORDINGS
 from ..registry import task_spec
 from ..writing import write_json
-from .inputs import evenly_spread, find_files, status
+from .inputs import find_files, status
 from .options import (
     BAD_FILES,
     DEVICE,

@@ -13,6 +13,7 @@ from .map_files import Written
 from .options import (
     BAD_FILES,
     INPUTS,
+    MANY,
     MAP_FILES,
     RECORDS,
     WRITING,
@@ -91,6 +92,8 @@ characters in the question or the answer.
 {RECORDS.format(_COLUMNS)}
 
 {INPUTS.format("picture", "256 MiB")}
+
+{MANY.format("picture")}
 
 {BAD_FILES.format("picture")}
 The same holds for a question that the model cannot read; one from --questions

@@ -8,6 +8,7 @@ from .map_files import Written
 from .options import (
     BAD_FILES,
     INPUTS,
+    MANY,
     MAP_FILES,
     RECORDS,
     WRITING,
@@ -83,6 +84,8 @@ language model rather than from the picture.
 {RECORDS.format("file, text, score, candidates, words")}
 
 {INPUTS.format("picture", "256 MiB")}
+
+{MANY.format("picture")}
 
 {BAD_FILES.format("picture")}
 """

@@ -9,6 +9,7 @@ from .map_files import Written
 from .options import (
     BAD_FILES,
     INPUTS,
+    MANY,
     MAP_FILES,
     RECORDS,
     Option,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 _ALL = 2**31  # more labels than any model has
 _FEW = 5  # names that a message lists
-_LIKELY = 0.5  # where --threshold is not given: the probability from which a label of several counts as found
 
 _DESCRIPTION = """\
 Say what is in pictures. Prints the most likely labels of each with their
@@ -77,6 +77,8 @@ regression, with "score_kind": "value"
 {RECORDS.format("file, label, score, label_2, score_2, ... (as many as --top-k), score_kind")}
 
 {INPUTS.format("picture", "256 MiB")}
+
+{MANY.format("picture")}
 
 {BAD_FILES.format("picture")}
 A picture unlike the training pictures is marked, where the model states what it
@@ -154,8 +156,10 @@ class Classify(Predictor["ClassifyResult"]):
         """Return the labels that reach `--threshold`; None for a picture without a label of `--only`."""
         threshold = self.args.threshold
         if self.args.only:
+            from ..pipelines.image_results import LIKELY
+
             if result.score_kind == "independent probability":
-                least = _LIKELY if threshold is None else threshold
+                least = LIKELY if threshold is None else threshold
                 found = [one.label for one in result.predictions if one.score >= least]
             else:
                 found = [one.label for one in result.narrowed(threshold=threshold, top_k=1).predictions]

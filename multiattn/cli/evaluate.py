@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
+from ..data.spread import evenly_spread
 from ..errors import InputError
 from ..registry import load_part, task_spec, tasks
-from .inputs import evenly_spread, status
+from .inputs import status
 from .options import (
     COMPUTE,
     PIXELS,
@@ -48,18 +49,20 @@ out and counted as skipped, and the exit status is 1.
 """
 
 
+PICTURES_OF = Option(
+    "--pictures",
+    "DIR",
+    not_empty,
+    "not for transcripts: the folder in FOLDER with the pictures of --captions; or of --questions, where {id:012} "
+    "stands for the number of a picture",
+)
+
 _SHARED: tuple[Option, ...] = (
     beams(
         "beams of the search (default: the model's own, or 3, for transcripts 5); not for a model that chooses its "
         "answers from a list"
     ),
-    Option(
-        "--pictures",
-        "DIR",
-        not_empty,
-        "not for transcripts: the folder in FOLDER with the pictures of --captions; or of --questions, where {id:012} "
-        "stands for the number of a picture",
-    ),
+    PICTURES_OF,
 )
 
 

@@ -19,6 +19,12 @@ _BATCH = 64
 """Questions about the blank picture that are asked at once."""
 
 
+FILES = (
+    Option("--questions", "FILE", not_empty, "a questions JSON of VQA v2, in FOLDER"),
+    Option("--annotations", "FILE", not_empty, "the JSON with its answers, in FOLDER"),
+)
+
+
 class Evaluator(BaseEvaluator[Path, Question, "Answer"]):
     """Measures a model that answers on pictures with questions that people answered."""
 
@@ -51,8 +57,7 @@ with numbers up to ten in figures)
    "skipped": 0, "model": "answer", "data": "easy-vqa", "split": "validation"}
 """
     own_options = (
-        Option("--questions", "FILE", not_empty, "a questions JSON of VQA v2, in FOLDER"),
-        Option("--annotations", "FILE", not_empty, "the JSON with its answers, in FOLDER"),
+        *FILES,
         Option(
             "--baselines",
             action="store_const",

@@ -12,7 +12,11 @@ from .options import Option, not_empty
 if TYPE_CHECKING:
     from ..pipelines import CaptionResult, Failure
 
+_NO_CIDER = "-      (of one picture it cannot be: words are weighed by how few pictures have them)"
 _POOL = 100  # pictures among which a caption has to find its own
+
+
+FILES = (Option("--captions", "FILE", not_empty, "a captions JSON of COCO, or Flickr8k's token file, in FOLDER"),)
 
 
 class Evaluator(BaseEvaluator[Path, Sequence[str], "CaptionResult"]):
@@ -26,7 +30,7 @@ figures of a captioner (by the published definitions, without Java)
          without synonyms and paraphrases, so a little below Meteor 1.5
   rouge_l   longest common subsequence with a reference
   cider  CIDEr-D: similarity to the references, where rare words count more;
-         0 to 10
+         0 to 10; null for one picture, in which every word is as rare
   self_retrieval   how often a caption is more similar to its own picture's
          references than to those of 99 other pictures: 0.01 for a model that
          says the same about every picture
@@ -45,9 +49,7 @@ figures of a captioner (by the published definitions, without Java)
    "rouge_l": 0.44, "cider": 0.45, "self_retrieval": 0.41, "items": 500,
    "skipped": 0, "model": "caption", "data": "flickr8k", "split": "test"}
 """
-    own_options = (
-        Option("--captions", "FILE", not_empty, "a captions JSON of COCO, or Flickr8k's token file, in FOLDER"),
-    )
+    own_options = FILES
     options = ("num_beams", "captions", "pictures")
 
     def read(self) -> Sequence[tuple[Path, Sequence[Sequence[str]]]]:
@@ -87,7 +89,7 @@ figures of a captioner (by the published definitions, without Java)
             f"BLEU-4   {scores.bleu4:.3f}",
             f"METEOR   {scores.meteor:.3f}  (words and stems; no synonyms)",
             f"ROUGE-L  {scores.rouge_l:.3f}",
-            f"CIDEr-D  {scores.cider:.3f}",
+            f"CIDEr-D  {scores.cider:.3f}" if scores.cider is not None else f"CIDEr-D  {_NO_CIDER}",
             f"own picture found  {found:.1%} of the time among {pool} (by chance {1 / pool:.1%})",
         ]
         return Figures(asdict(scores) | {"self_retrieval": found}, lines)

@@ -4,7 +4,6 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from ..errors import InputError
 from ..inputs.files import PICTURES, Kind, is_web_address
@@ -13,10 +12,9 @@ from ..inputs.walk import Unusable
 from ..registry import tasks
 from .options import UsageError
 from .output import say
+from .path_lists import read_list
 
-_Item = TypeVar("_Item")
 Found = Path | NamedStream
-_LONGEST = 65536  # bytes of a path in a list
 
 
 def find_inputs(
@@ -101,43 +99,6 @@ def _listed(file: str | None, kind: Kind, maps: Path | None) -> Iterator[Found |
         yield Unusable(file, error)
 
 
-def read_list(file: str) -> Iterator[str]:
-    """Read paths from a file, each as soon as it is there.
-
-    Args:
-        file: Its path, or `-` for standard input. Paths are separated by NUL characters where its beginning has one,
-            as `find -print0` and `git ls-files -z` write them, and by line ends otherwise; empty lines do not count.
-
-    Raises:
-        InputError: While it is read: it cannot be read, or holds no paths.
-    """
-    name = f"`--files {file}`"
-    try:
-        with open(0 if file == "-" else file, "rb", buffering=0, closefd=file != "-") as stream:
-            rest, separator = b"", b""
-            while block := stream.read(_LONGEST):
-                rest += block
-                separator = separator or next((one for one in (b"\0", b"\n") if one in rest), b"")
-                if separator:
-                    *whole, rest = rest.split(separator)
-                    yield from filter(None, map(_path, whole))
-                if len(rest) > _LONGEST:
-                    raise InputError(
-                        f"{name} must be a list of paths, but has one of more than {_LONGEST} bytes instead."
-                    )
-            if last := _path(rest):
-                yield last
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or "no name of a file"
-        raise InputError(f"{name} must be a readable file, but opening it fails instead: {reason}.") from error
-
-
-def _path(raw: bytes) -> str:
-    return os.fsdecode(raw.rstrip(b"\r\n"))
-
-
 def can_be_several(paths: Sequence[str], listed: str | None = None) -> bool:
     """Return whether paths can lead to several files: there are two or more, or one is a folder, pattern or list."""
     if listed is not None or len(paths) != 1:
@@ -191,13 +152,6 @@ def _same_as(out: str | None) -> Callable[[Path], bool] | None:
             return False
 
     return same
-
-
-def evenly_spread(items: Sequence[_Item], limit: int | None) -> Sequence[_Item]:
-    """Take at most `limit` items (None: all) at equal distances from the first on, because splits are often sorted."""
-    if limit is None or limit >= len(items):
-        return items
-    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def status(failures: int, total: int, things: str = "inputs") -> int:

@@ -1,12 +1,14 @@
 """The files of attention maps that a run leaves in the folder of `--maps`."""
 
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import MultiattnError
 from ..writing import FolderLock, remove_parts
 from .output import make_folder, printable
 
@@ -29,6 +31,9 @@ class Written:
     """Method -> kind of file ("html", "png", "npz", "json") -> path. For a recording of several windows: those of the
     first window; those of the second are named NAME.2.METHOD.png, and so on. For an answer: those of the answer; the
     numbers of the question are in NAME.METHOD.question.npz."""
+
+    names: tuple[str, ...] = ()
+    """What the names of all files of the input begin with: NAME, NAME.2, and so on."""
 
 
 class MapFiles:
@@ -54,37 +59,103 @@ class MapFiles:
             self._names.reserve(name)
 
     def write(self, results: "Sequence[Result]", save_page: Callable[[str], None]) -> list[Written]:
-        """Write one page for an input, and a picture and the numbers for each map.
+        """Write the maps of an input, as `write_maps` does."""
+        return write_maps(self._directory, self._names, results, save_page)
 
-        Args:
-            results: The results for one input, of which at least one has maps.
-            save_page: Writes the page with all of them to a path.
+    def adopt(self, drafts: Sequence[Written]) -> list[Written]:
+        """Give the files that `MapDrafts` has written for an input their names and places; return them as `write` does.
 
-        Returns:
-            The files of each result.
+        Raises:
+            MultiattnError: They are not there: the process that wrote them is on another machine.
         """
-        names = [self._names.of(str(results[0].file))]
-        page = str(self._directory / f"{names[0]}.html")
-        written = []
-        for index, result in enumerate(results):
-            by_method: dict[str, dict[str, str]] = {}
-            windows = Counter[str]()  # maps so far, by method
-            for one in result.maps:
-                number = index + windows[one.map.method]
-                windows[one.map.method] += 1
-                while len(names) <= number:
-                    names.append(self._names.of(f"{names[0]}.{len(names) + 1}._"))
-                files = self._save(one, names[number])
-                by_method.setdefault(one.map.method, {"html": page, **files})
-            written.append(Written(page, by_method))
-        save_page(page)
-        return written
+        folder, own = Path(drafts[0].page).parent, drafts[0].names
+        first = self._names.of(f"{own[0]}._")
+        names = [first, *(self._names.of(f"{first}.{number}._") for number in range(2, len(own) + 1))]
+        moved = dict(zip(own, names, strict=True))
+        places: dict[str, str] = {}
+        try:
+            for file in sorted(folder.iterdir()):
+                name = max((one for one in own if file.name.startswith(f"{one}.")), key=len)
+                places[str(file)] = str(file.replace(self._directory / f"{moved[name]}{file.name[len(name) :]}"))
+            folder.rmdir()
+        except FileNotFoundError:
+            raise MultiattnError(
+                f"--maps {self._directory} must be a folder that all machines of the cluster share, but {folder.name}, "
+                "which one of them made there, is not seen here instead: give a folder on shared storage"
+            ) from None
+        return [
+            Written(
+                places[one.page],
+                {
+                    method: {kind: places[file] for kind, file in files.items()}
+                    for method, files in one.by_method.items()
+                },
+                tuple(names),
+            )
+            for one in drafts
+        ]
 
-    def _save(self, one: "SavedMap", name: str) -> dict[str, str]:
-        png, npz, facts = (str(self._directory / f"{name}.{one.map.method}.{kind}") for kind in ("png", "npz", "json"))
-        one.save_png(png)
-        one.save(npz)  # writes the JSON file, too
-        return {"png": png, "npz": npz, "json": facts}
+    def remove_drafts(self) -> None:
+        """Remove what processes that have ended left of unfinished maps."""
+        remove_parts(self._directory)
+
+
+class MapDrafts:
+    """Writes the maps of an input into a new folder in that of `--maps`, for `MapFiles.adopt`.
+
+    Several processes do so at once; the one that collects their results knows which names are free.
+
+    Args:
+        directory: The folder of `--maps`.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self._directory = Path(directory)
+
+    def write(self, results: "Sequence[Result]", save_page: Callable[[str], None]) -> list[Written]:
+        """Write the maps of an input, as `write_maps` does."""
+        folder = self._directory / f".maps.{secrets.token_hex(6)}.part"  # `remove_parts` removes such a folder
+        make_folder(folder, subject=f"--maps {self._directory}")
+        return write_maps(folder, FreeNames(), results, save_page)
+
+
+def write_maps(
+    directory: Path, free: "FreeNames", results: "Sequence[Result]", save_page: Callable[[str], None]
+) -> list[Written]:
+    """Write one page for an input, and a picture and the numbers for each map.
+
+    Args:
+        directory: The folder for the files.
+        free: Gives the names.
+        results: The results for one input, of which at least one has maps.
+        save_page: Writes the page with all of them to a path.
+
+    Returns:
+        The files of each result.
+    """
+    names = [free.of(str(results[0].file))]
+    page = str(directory / f"{names[0]}.html")
+    written = []
+    for index, result in enumerate(results):
+        by_method: dict[str, dict[str, str]] = {}
+        windows = Counter[str]()  # maps so far, by method
+        for one in result.maps:
+            number = index + windows[one.map.method]
+            windows[one.map.method] += 1
+            while len(names) <= number:
+                names.append(free.of(f"{names[0]}.{len(names) + 1}._"))
+            files = _save(directory, one, names[number])
+            by_method.setdefault(one.map.method, {"html": page, **files})
+        written.append(by_method)
+    save_page(page)
+    return [Written(page, by_method, tuple(names)) for by_method in written]
+
+
+def _save(directory: Path, one: "SavedMap", name: str) -> dict[str, str]:
+    png, npz, facts = (str(directory / f"{name}.{one.map.method}.{kind}") for kind in ("png", "npz", "json"))
+    one.save_png(png)
+    one.save(npz)  # writes the JSON file, too
+    return {"png": png, "npz": npz, "json": facts}
 
 
 def own_folder(path: str | Path, *, subject: str) -> tuple[Path, FolderLock]:

@@ -58,6 +58,15 @@ records
   has a result is not computed again, what failed is tried again, and the file
   is as that of a run that was not interrupted. The options must be the same."""
 
+MANY = """\
+many files
+  With --processes 8, eight processes compute, and the results are those of one
+  process, in the same order. Where one is killed, its inputs are computed
+  again; a {0} that ends a process each time is named and left out. A run
+  that was killed goes on with --resume, also with another number of processes.
+  --engine ray does the same on the machines of a Ray cluster, which find the
+  {0}s, the model and the --maps folder under the same paths."""
+
 _PATTERNS = {PICTURES: "photos/*.jpg", RECORDINGS: "talks/*.mp3"}
 _Number = TypeVar("_Number", int, float)
 
@@ -218,8 +227,8 @@ def listed_files() -> Option:
         "--files",
         "LIST",
         not_empty,
-        "after PATH, the paths in the file LIST, one a line or with NUL characters between them (find -print0); - is "
-        "standard input",
+        "after PATH, the paths in the file LIST: one a line, or with NUL characters between them (find -print0), or in "
+        "the column file of LIST.parquet; - is standard input",
     )
 
 
@@ -239,6 +248,30 @@ def record_format(*more: str) -> Option:
 RESUME = Option(
     "--resume", action="store_true", help="with --out and json, csv or parquet: go on after a kill (see below)"
 )
+
+PARALLEL = (
+    Option(
+        "--processes",
+        "N",
+        at_least_one,
+        "compute in N processes at once, each with its own copy of the model; threads and GPUs are divided among them "
+        "(default: in this process; with --engine ray, one on each core or GPU of the cluster)",
+    ),
+    Option(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where the processes run: on this machine (default), or on those of a Ray cluster (needs the extra ray)",
+    ),
+    Option(
+        "--address",
+        "ADDRESS",
+        not_empty,
+        "with --engine ray: the cluster, HOST:PORT, or auto for the one that this machine is part of (default: a "
+        "cluster of this machine alone, for the time of the run)",
+    ),
+)
+"""Where inputs are computed."""
 
 LOUDNESS = (
     Option(
@@ -348,4 +381,4 @@ COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once 
 
 def results_of(task: str) -> tuple[Option, ...]:
     """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
-    return (record_format(), out_file(), RESUME, *maps_of(task), STRICT, PIXELS, *COMPUTE, *LOUDNESS)
+    return (record_format(), out_file(), RESUME, *maps_of(task), STRICT, PIXELS, *COMPUTE, *PARALLEL, *LOUDNESS)

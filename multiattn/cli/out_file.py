@@ -7,74 +7,17 @@ import json
 import os
 import stat
 from array import array
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ..errors import MultiattnError
+from .earlier import Earlier
 from .options import UsageError
 from .output import make_folder, named_errors
-from .records import Key, key_of
 
 _OPTIONS = "user.multiattn.options"  # an attribute of the file, which keeps the options of the run that began it
 _CHUNK = 1 << 20
-
-
-class Earlier:
-    """The records of an earlier run: those of results, which are not computed again, and those of failures."""
-
-    def __init__(self) -> None:
-        self._results: dict[Key, deque[int]] = defaultdict(deque)
-        self._failures: dict[Key, deque[int]] = defaultdict(deque)
-        self._damaged = set[int]()
-        self._map_names: dict[int, list[str]] = {}
-        self.count = 0
-
-    def add(self, record: Mapping[str, object]) -> None:
-        """Add the next record."""
-        kind = self._failures if record.get("error") else self._results
-        kind[key_of(record)].append(self.count)
-        if record.get("damaged"):
-            self._damaged.add(self.count)
-        maps = record.get("maps")
-        by_method = json.loads(maps) if isinstance(maps, str) and maps else maps
-        if isinstance(by_method, dict):
-            self._map_names[self.count] = [
-                Path(file).name.removesuffix(end)
-                for method, files in by_method.items()
-                for file, end in ((files["html"], ".html"), (files["png"], f".{method}.png"))
-            ]
-        self.count += 1
-
-    def is_damaged(self, number: int) -> bool:
-        """Return whether a record is of a damaged input."""
-        return number in self._damaged
-
-    def map_names(self, number: int) -> list[str]:
-        """Return the names that the files with a record's maps begin with."""
-        return self._map_names.get(number, [])
-
-    def take(self, keys: Sequence[Key]) -> list[int] | None:
-        """Return the numbers of the results for these keys, each once; None where one of them is missing."""
-        taken: list[tuple[Key, int]] = []
-        for key in keys:
-            if not self._results.get(key):
-                for known, number in reversed(taken):
-                    self._results[known].appendleft(number)
-                return None
-            taken.append((key, self._results[key].popleft()))
-        return [number for _, number in taken]
-
-    def replace(self, key: Key) -> None:
-        """Forget the record of a failure, for which there is a new one."""
-        if failures := self._failures.get(key):
-            failures.popleft()
-
-    def rest(self, *, failures: bool) -> list[int]:
-        """Return the numbers of the records that were neither taken nor replaced, in order."""
-        kinds = (self._results, self._failures) if failures else (self._results,)
-        return sorted(number for kind in kinds for numbers in kind.values() for number in numbers)
 
 
 class OutFile:
@@ -106,7 +49,7 @@ class OutFile:
         self.earlier = Earlier()
         self._ends = array("q")  # of the earlier records
         self._start = len(header)
-        self._order: list[tuple[int, int]] | None = None  # where the records are, where they are not in order
+        self._order: list[tuple[int, int]] | None = None  # where records are that follow each other, in their order
         make_folder(Path(out).parent, subject=f"the parent of --out {out}")
         with named_errors(f"--out {out}:"):
             self._path = Path(os.path.realpath(out))
@@ -202,13 +145,18 @@ class OutFile:
         with named_errors(f"--out {self._out}:"):
             self._write(text.encode("utf-8", "surrogateescape"))
         if self._order is not None:
-            self._order.append((start, self._size))
+            self._place(start, self._size)
 
     def keep(self, numbers: Sequence[int]) -> None:
         """Take over records of the earlier run, at this place."""
         for number in numbers:
-            assert self._order is not None  # there are earlier records
-            self._order.append((self._ends[number - 1] if number else self._start, self._ends[number]))
+            self._place(self._ends[number - 1] if number else self._start, self._ends[number])
+
+    def _place(self, start: int, end: int) -> None:
+        assert self._order is not None  # there are earlier records
+        if self._order and self._order[-1][1] == start:
+            start = self._order.pop()[0]
+        self._order.append((start, end))
 
     def finish(self) -> None:
         """Rename the part to the file, with its records in the order in which they were written or kept."""
@@ -247,7 +195,8 @@ class OutFile:
                 target.write(self._header)
                 for start, end in order:
                     source.seek(start)
-                    target.write(source.read(end - start))
+                    while start < end:
+                        start += target.write(source.read(min(_CHUNK, end - start)))
                 os.fchmod(target.fileno(), stat.S_IMODE(os.fstat(self._file).st_mode))
                 with suppress(OSError, AttributeError):
                     os.setxattr(target.fileno(), _OPTIONS, json.dumps(self._options).encode())

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MultiattnError, reading
 from ..writing import whole_file
+from .earlier import Earlier
 from .options import UsageError
-from .out_file import Earlier, check_options, lock
+from .out_file import check_options, lock
 from .output import make_folder, named_errors
 from .records import Column
 
@@ -44,7 +46,7 @@ class ParquetFolder:
     """
 
     def __init__(self, out: str, columns: Sequence[Column], *, resume: bool, options: Mapping[str, str]) -> None:
-        self._arrow, self._parquet = _modules()
+        self._arrow, self._parquet = arrow_modules("--format parquet")
         self._out, self._columns, self._folder = out, columns, make_folder(out, subject=f"--out {out}")
         self.earlier = Earlier()
         self._held = os.open(self._folder, os.O_RDONLY)
@@ -140,7 +142,7 @@ class ParquetFolder:
             self._parquet.write_table(table, new)
 
     def _earlier_row(self, number: int) -> list[object]:
-        part = max(i for i, start in enumerate(self._starts) if start <= number)
+        part = bisect_right(self._starts, number) - 1
         row = self._table(part).slice(number - self._starts[part], 1).to_pylist()[0]
         return [row[column.name] for column in self._columns]
 
@@ -169,12 +171,20 @@ class ParquetFolder:
         os.close(self._held)
 
 
-def _modules() -> tuple[Any, Any]:
+def arrow_modules(subject: str) -> tuple[Any, Any]:
+    """Import pyarrow, and its module for parquet.
+
+    Args:
+        subject: The option that needs it; an error begins with it.
+
+    Raises:
+        MultiattnError: It is not installed.
+    """
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise MultiattnError(
-            "--format parquet needs pyarrow, which is not installed: `pip install multiattn[parquet]`"
+            f"{subject} needs pyarrow, which is not installed: `pip install multiattn[parquet]`"
         ) from error
     return pyarrow, pyarrow.parquet

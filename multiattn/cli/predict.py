@@ -5,30 +5,32 @@ run and how a result is written as text.
 """
 
 import argparse
+import copy
 import hashlib
+import pickle
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
-from ..inputs.files import PICTURES, Kind
 from ..inputs.walk import Unusable
-from ..registry import load_part, task_spec
+from ..registry import task_spec
+from .compute import Computing
+from .engines import Pool, workers_of
 from .feed import Feed, Job
 from .inputs import find_inputs, status
-from .map_files import MapFiles, Written
+from .map_files import MapDrafts, MapFiles, Written
 from .options import UsageError, model_or_shipped
 from .out_file import OutFile, Parse, parse_csv, parse_json
+from .outcome import Outcome
 from .output import Report, printable, say, spinner
 from .parquet_folder import ParquetFolder
 from .records import FORMATS, Column, Record, columns, csv_line, json_line, key_of, row, with_exact_name
 
 if TYPE_CHECKING:
     from ..errors import InputError
-    from ..pipelines import Failure, Result
-    from ..pipelines.base import Pipeline
+    from ..pipelines import Result
 
 __all__ = ["Job", "Predictor", "block", "record_of", "score_line"]
 
@@ -36,7 +38,7 @@ _Result = TypeVar("_Result", bound="Result")
 _parse_json: Parse = parse_json
 
 
-class Predictor(ABC, Generic[_Result]):
+class Predictor(Computing[_Result]):
     """One run of a command that predicts.
 
     Args:
@@ -46,12 +48,6 @@ class Predictor(ABC, Generic[_Result]):
         UsageError: Options do not go together.
     """
 
-    task: ClassVar[str]
-    kind: ClassVar[Kind] = PICTURES
-
-    options: ClassVar[tuple[str, ...]] = ()
-    """The options that are handed to the pipeline, by their names there and in `args`."""
-
     columns: ClassVar[tuple[Column, ...]] = ()
     """The columns of this task in a table, each with what records have by its name; `table` may make others."""
 
@@ -59,14 +55,12 @@ class Predictor(ABC, Generic[_Result]):
     """The output, once the loop has begun."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
+        super().__init__(args)
         self._check_paths()
         if args.map_method and not args.maps:
             raise UsageError("--map-method says how to make maps, and needs --maps DIR to say where to")
-        default = [task_spec(self.task).default_map_method]
-        self.methods: list[str] | None = (args.map_method or default) if args.maps else None
         self.out: str | None = args.out
-        self._quiet, self._verbose = (getattr(args, name, False) for name in ("quiet", "verbose"))
+        self._verbose = getattr(args, "verbose", False)
         self._resume = getattr(args, "resume", False)
         if self._quiet and self._verbose:
             raise UsageError("-q and -v exclude each other; give one")
@@ -78,7 +72,8 @@ class Predictor(ABC, Generic[_Result]):
             raise UsageError("--format parquet writes a folder, and needs --out DIR to say where")
         self._store: OutFile | ParquetFolder | None = None
         self._feed = Feed(())
-        self._map_files: MapFiles | None = None
+        self._pool: Pool | None = None
+        self._num_written = 0  # of the inputs that were computed
         self._said = set[str]()
         self._failures = self._damaged = 0
 
@@ -88,6 +83,10 @@ class Predictor(ABC, Generic[_Result]):
             raise UsageError("the following arguments are required: PATH (or --files LIST)")
         if self.args.paths.count("-") + (self._list == "-") > 1:
             raise UsageError("- is standard input, which can be read once only")
+        if self.is_distributed and "-" in self.args.paths:
+            raise UsageError("- is one file on standard input, which no other process can read: leave out --processes")
+        if getattr(self.args, "address", None) and self.args.engine != "ray":
+            raise UsageError("--address is that of a Ray cluster, and needs --engine ray")
 
     @property
     def _list(self) -> str | None:
@@ -105,27 +104,8 @@ class Predictor(ABC, Generic[_Result]):
         found = find_inputs(self.args.paths, self.kind, listed=self._list, maps=self.args.maps, out=self.out)
         return (one if isinstance(one, Unusable) else Job(one) for one in found)
 
-    def stream_options(self) -> dict[str, object]:
-        """What the pipeline's `stream` is given beside the inputs."""
-        shared = [name for name in ("batch_size", "strict", "max_pixels") if name in self.args]
-        return {"maps": self.methods} | {name: getattr(self.args, name) for name in (*shared, *self.options)}
-
-    def results(self, jobs: Iterable[Job]) -> "Iterator[_Result | Failure]":
-        """Load the model, and return the results for all jobs in order, computed as they are taken."""
-        options = self.stream_options()
-        pipeline = load_part("multiattn:load")(
-            self.args.model, task=self.task, device=self.args.device, precision=self.args.precision
-        )
-        self.loaded(pipeline)
-        results: Iterator[_Result | Failure] = pipeline.stream((job.input for job in jobs), **options)
-        return results
-
-    def loaded(self, pipeline: "Pipeline[Any]") -> None:
-        """Check the options against the model that has been loaded; nothing by default.
-
-        Raises:
-            UsageError: An option does not go with it.
-        """
+    def prepare(self) -> None:
+        """Make what the results need, before the model is loaded; nothing by default."""
 
     @staticmethod
     @abstractmethod
@@ -144,19 +124,6 @@ class Predictor(ABC, Generic[_Result]):
     def flat(self, record: Record) -> Record:
         """Return a record with what the columns of `table` need."""
         return record
-
-    def remark(self, result: _Result) -> str | None:
-        """Return what must be said about a result on standard error, or None."""
-        mark = result.out_of_domain
-        return None if mark is None else f"{result.file}: out of domain: {mark}; the result may mean nothing"
-
-    def shown(self, result: _Result) -> _Result | None:
-        """Return what is written of a result, by default all of it; None to leave it out, which is no failure."""
-        return result
-
-    def save_page(self, results: Sequence[_Result], path: str) -> None:
-        """Write the page with the maps of one input."""
-        results[0].save_html(path)
 
     def write(self, result: _Result, written: Written | None) -> None:
         """Write a result in the format that was asked for."""
@@ -183,21 +150,22 @@ class Predictor(ABC, Generic[_Result]):
         self.args.model = model_or_shipped(self.args.model, self.task, quiet=self._quiet)
         self._start = time.monotonic()
         self._feed = feed = Feed(self.jobs())
-        results: Iterator[_Result | Failure] = iter(())
-        with spinner("loading the model", quiet=self._quiet):
-            has_job = feed.has_job()
-            if has_job:
-                self._map_files = MapFiles(self.args.maps) if self.args.maps else None
-                results = self.results(self._inputs())
-        if has_job or self.args.format in FORMATS:
-            self._store = self._opened()
-        with self._reported():
-            for result in results if has_job else self._inputs():
-                assert not isinstance(result, Job)
+        outcomes: Iterator[list[Outcome]] = iter(())
+        with self._engine():
+            with spinner("loading the model", quiet=self._quiet):
+                has_job = feed.has_job()
+                if has_job:
+                    self._map_files = MapFiles(self.args.maps) if self.args.maps else None
+                    outcomes = self._started()
+            if has_job or self.args.format in FORMATS:
+                self._store = self._opened()
+            with self._reported():
+                for one in outcomes if has_job else self._inputs():
+                    assert not isinstance(one, Job)
+                    self._pass_others()
+                    self._finish(one)
+                    self._done()
                 self._pass_others()
-                self._finish([result, *islice(results, self.job.num_results - 1)])
-                self._done()
-            self._pass_others()
         if not has_job:
             return 1
         if self._verbose:
@@ -207,10 +175,41 @@ class Predictor(ABC, Generic[_Result]):
             say(f"{self._damaged} of {feed.num_inputs} inputs could be used only in part")
         return max(status(self._failures, feed.count), int(self._damaged > 0))
 
+    def _started(self) -> Iterator[list[Outcome]]:
+        """Load the model, or start the workers that do; return what comes of all inputs, in order."""
+        self.prepare()
+        if not self.is_distributed:
+            return self.computed(self.load(), self._inputs())
+        twin = copy.copy(self)
+        twin._feed, twin._is_worker = Feed(()), True
+        twin._map_files = MapDrafts(self.args.maps) if self.args.maps else None
+        self._pool = Pool(
+            workers_of(self.args, pickle.dumps(twin)),
+            self._inputs(),
+            batch=self.batch,
+            what=self.kind.one,
+            tell=lambda text: self.report.message(text),
+        )
+        self._pool.start()
+        return self._pool.outcomes()
+
+    @contextmanager
+    def _engine(self) -> Iterator[None]:
+        """End the workers, if there are any, after the body."""
+        is_over = False
+        try:
+            yield
+            is_over = True
+        finally:
+            if self._pool is not None:
+                self._pool.stop(at_once=not is_over)
+                if isinstance(self._map_files, MapFiles):
+                    self._map_files.remove_drafts()
+
     def _inputs(self) -> Iterator[Job]:
         # the store is opened after the model is loaded, and before the first input is taken
         take = self._store.earlier.take if self._resume and self._store is not None else None
-        yield from self._feed.inputs(take, getattr(self.args, "batch_size", None) or 1)
+        yield from self._feed.inputs(take, self.batch)
 
     def _opened(self) -> "OutFile | ParquetFolder | None":
         """Open the place for the results; None where it is standard output."""
@@ -231,7 +230,7 @@ class Predictor(ABC, Generic[_Result]):
         """Return the options that results depend on, each as a short text."""
         settings = {}
         for name, value in vars(self.args).items():
-            if name not in ("out", "resume", "quiet", "verbose"):
+            if name not in ("out", "resume", "quiet", "verbose", "processes", "engine", "address"):
                 text = repr(value)
                 short = text if len(text) < 64 else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
                 settings["PATH" if name == "paths" else f"--{name.removeprefix('num_').replace('_', '-')}"] = short
@@ -250,8 +249,7 @@ class Predictor(ABC, Generic[_Result]):
                 yield
         except KeyboardInterrupt:
             if store is not None:
-                store.keep([number for one in self._feed.waiting for number in one.earlier])
-                store.keep(store.earlier.rest(failures=True))
+                self._keep(store)
                 store.finish()
             raise
         except BaseException:
@@ -262,6 +260,19 @@ class Predictor(ABC, Generic[_Result]):
             if gone := len(store.earlier.rest(failures=False)):
                 say(f"{gone} results of inputs that are no longer there are left out")
             store.finish()
+
+    def _keep(self, store: "OutFile | ParquetFolder") -> None:
+        """Write what is finished, or was in an earlier run, of the inputs that are not written yet."""
+        finished = {} if self._pool is None else self._pool.finished
+        while waiting := self._feed.waiting:
+            one = waiting[0]
+            if one.is_computed and (outcomes := finished.get(self._num_written)):
+                self._finish(outcomes)
+            else:
+                store.keep(one.earlier)
+            self._num_written += one.is_computed
+            waiting.popleft()
+        store.keep(store.earlier.rest(failures=True))
 
     def _pass_others(self) -> None:
         """Write what is known of the next inputs that are not computed: no files, and those done earlier."""
@@ -275,7 +286,7 @@ class Predictor(ABC, Generic[_Result]):
                     self._write_record({"file": one.what.path, "error": str(one.what.error)})
             elif self._store is not None:
                 earlier = self._store.earlier
-                if self._map_files is not None:
+                if isinstance(self._map_files, MapFiles):
                     self._map_files.reserve(name for number in one.earlier for name in earlier.map_names(number))
                 self._damaged += any(earlier.is_damaged(number) for number in one.earlier)
                 self._store.keep(one.earlier)
@@ -283,7 +294,9 @@ class Predictor(ABC, Generic[_Result]):
 
     def _done(self) -> None:
         """Go on to the next input."""
-        what = self._feed.waiting.popleft().what
+        one = self._feed.waiting.popleft()
+        what = one.what
+        self._num_written += one.is_computed
         self.report.advance()
         if self._feed.is_over:
             self.report.set_total(self._feed.num_inputs)
@@ -291,32 +304,21 @@ class Predictor(ABC, Generic[_Result]):
             name = what.path if isinstance(what, Unusable) else what.file
             self.report.message(f"{time.monotonic() - self._start:8.2f} s  {name}")
 
-    def _finish(self, results: "Sequence[_Result | Failure]") -> None:
-        """Write the results of one job."""
-        shown = [None if result.error is not None else self.shown(result) for result in results]
-        good = [result for result in shown if result is not None]
-        files: Iterator[Written] = iter(())
-        if self._map_files and any(result.maps for result in good):
-            files = iter(self._map_files.write(good, lambda page: self.save_page(good, page)))
-        errors: list[InputError] = []  # all questions about a picture that cannot be used have the same one
+    def _finish(self, outcomes: Sequence[Outcome]) -> None:
+        """Write the results of the next input."""
         self._feed.waiting[0].earlier = ()  # replaced by those of now
-        for index, (result, of_result) in enumerate(zip(results, shown, strict=True)):
-            if result.error is not None:
-                if not any(result.error is error for error in errors):
-                    errors.append(result.error)
-                    origin = f"{self.job.origins[index]}: " if self.job.origins else ""
-                    self._say(f"{origin}{result.error}")
-                self._fail(result.error, index)
-                continue
-            if result.damaged:
-                self._say(f"{result.file} {result.damaged}")
-            if result.remark:
-                self._say(f"{result.file} {result.remark}")
-            if not self._quiet and (remark := self.remark(result)):
-                self._say(remark)
-            if of_result is not None:
-                self.write(of_result, next(files, None))
-        self._damaged += any(result.error is None and result.damaged for result in results)
+        if self._pool is not None and isinstance(self._map_files, MapFiles):
+            drafts = [one.written for one in outcomes if one.written is not None]
+            places = iter(self._map_files.adopt(drafts) if drafts else ())
+            outcomes = [one if one.written is None else one._replace(written=next(places)) for one in outcomes]
+        for index, one in enumerate(outcomes):
+            for message in one.messages:
+                self._say(message)
+            if one.error is not None:
+                self._fail(one.error, index)
+            elif one.shown is not None:
+                self.write(cast(_Result, one.shown), one.written)
+        self._damaged += any(one.is_damaged for one in outcomes)
 
     def _fail(self, error: "InputError", index: int) -> None:
         self._failures += 1

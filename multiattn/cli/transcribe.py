@@ -1,7 +1,6 @@
 """`multiattn transcribe`: what is said in each recording, when, and what did the model listen to for each word?"""
 
 import argparse
-from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -18,7 +17,7 @@ from .records import FORMATS, Column
 from .transcribe_options import CUE_OPTIONS, PIPELINE_OPTIONS, parser
 
 if TYPE_CHECKING:
-    from ..pipelines import Failure, Segment, Transcript
+    from ..pipelines import Segment, Transcript
     from ..pipelines.transcribe.results import Format
 
 __all__ = ["parser", "run"]
@@ -97,9 +96,14 @@ class Transcribe(Predictor["Transcript"]):
         return super().stream_options() | {
             # a format of words only, and cuts between words
             "words": self.args.words or "ctm" in self._formats or bool(self._cues.keys() - {"min_seconds"}),
-            "on_segment": self._write_segment if self.args.format == "text" else None,
+            "on_segment": self._write_segment if self._writes_segments else None,
             "speakers": self._speakers(),
         }
+
+    @property
+    def _writes_segments(self) -> bool:
+        """Whether each segment is written as soon as it is decoded."""
+        return self.args.format == "text" and not self.is_distributed
 
     def _speakers(self) -> object:
         if self.args.speakers is None:
@@ -118,17 +122,18 @@ class Transcribe(Predictor["Transcript"]):
             told.append(f"somebody speaks, and no text came of it: {where}")
         return f"{result.file}: {'; '.join(told)}" if told else None
 
-    def results(self, jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
-        """Make the folder for the results where several are asked for, before the model is loaded."""
+    def prepare(self) -> None:
+        """Make the folder for the results where several are asked for."""
         if self._folder:
             make_folder(self._folder, subject=f"--out {self._folder}")
-        return super().results(jobs)
 
     def write(self, result: "Transcript", written: Written | None) -> None:
         """Write a transcript in the format that was asked for; as text, what follows its segments."""
         kind = self.args.format
         if kind == "text":
             self._write_name()
+            for segment in () if self._writes_segments else result.segments:
+                self.report.result(segment_lines(segment))
             text = self.as_text(result, written)
         elif kind in FORMATS:
             super().write(result, written)

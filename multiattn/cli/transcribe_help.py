@@ -1,6 +1,6 @@
 """What `multiattn transcribe --help` says before and after the options."""
 
-from .options import BAD_FILES, INPUTS, MAP_FILES, RECORDS
+from .options import BAD_FILES, INPUTS, MANY, MAP_FILES, RECORDS
 
 DESCRIPTION = """\
 Write down what is said in recordings of any length, in the order of the
@@ -94,6 +94,8 @@ uncertain.
 {RECORDS.format("file, text, duration, language, flags, segments, words")}
 
 {INPUTS.format("recording", "2 GiB")}
+
+{MANY.format("recording")}
 
 {BAD_FILES.format("recording")}
 """

@@ -6,6 +6,7 @@ from ..inputs.files import RECORDINGS
 from .options import (
     DEVICE,
     LOUDNESS,
+    PARALLEL,
     PRECISION,
     RESUME,
     STRICT,
@@ -273,6 +274,7 @@ OUTPUT = (
     RESUME,
     *maps_of("transcribe"),
     STRICT,
+    *PARALLEL,
     *LOUDNESS,
 )
 """Where results go, and in which form."""

@@ -1,4 +1,4 @@
-"""The closed list of answers: the most frequent answers to the training questions; and agreement among answers.
+"""The closed list of answers: the most frequent answers to the training questions; and the votes for answers.
 
 Answers are compared as by the metric (`normalize_answer`), and shown in their most frequent spelling.
 """
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..errors import InputError
-from ..metrics.vqa import agreements, normalize_answer
+from ..metrics.vqa import normalize_answer
 from .questions import Question, QuestionRecords
 
 
@@ -25,16 +25,18 @@ class AnswerList:
         self._indices = {normalize_answer(label): index for index, label in reversed(list(enumerate(self.labels)))}
 
     def targets(self, answers: Sequence[str]) -> dict[int, float]:
-        """Score the answers of the list that people gave to a question.
+        """Count the votes for the answers of the list that people gave to a question.
 
         Args:
             answers: People's answers.
 
         Returns:
-            The index of each of them in the list, with its agreement, above 0 to 1; empty where the list has none.
+            The index of each of them in the list, with the share of the people who gave it, above 0 to 1; empty where
+            the list has none. Not the VQA accuracy, which is 1 for three people of ten and for nine: normalized to a
+            sum of 1, it would teach that an answer of six is as good as one of four.
         """
-        scores = agreements(answers)
-        return {self._indices[answer]: score for answer, score in scores.items() if answer in self._indices}
+        votes = Counter(map(normalize_answer, answers)).most_common()
+        return {self._indices[answer]: count / len(answers) for answer, count in votes if answer in self._indices}
 
     def coverage(self, questions: Iterable[Question]) -> float:
         """The share of the questions that have an answer in the list."""
@@ -78,15 +80,14 @@ def frequent_answers(records: QuestionRecords, *, max_answers: int, min_count: i
 
 
 def answer_shares(answers: Sequence[str]) -> dict[str, float]:
-    """The different answers that people gave, in their most frequent spelling, with their shares of the agreement.
+    """The different answers that people gave, in their most frequent spelling, with their shares of the votes.
 
     The most frequent answer comes first; the shares add up to 1.
     """
-    scores = agreements(answers)
     found: dict[str, Counter[str]] = {}
     for answer in answers:
         if answer.strip():
             found.setdefault(normalize_answer(answer), Counter())[spelled(answer)] += 1
-    total = sum(scores[answer] for answer in found)
+    total = sum(spellings.total() for spellings in found.values())
     ranked = sorted(found, key=lambda answer: -found[answer].total())
-    return {found[answer].most_common(1)[0][0]: scores[answer] / total for answer in ranked}
+    return {found[answer].most_common(1)[0][0]: found[answer].total() / total for answer in ranked}

@@ -9,7 +9,7 @@ A picture that is listed several times has all of those captions.
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from .metadata import (
     split_path,
     text_lines,
 )
+from .packed import bytes_of, grouped, text_of
 
 LONGEST_CAPTION = 1000
 """The largest number of characters of a caption: a longer text is not a caption, or a quote is missing."""
@@ -42,7 +43,7 @@ _KEPT = "'-"  # the punctuation that `clean_caption` keeps
 class CaptionRecords:
     """The pictures of one split, not opened yet."""
 
-    items: tuple[tuple[Path, tuple[str, ...]], ...]
+    items: Sequence[tuple[Path, tuple[str, ...]]]
     """The path of each picture and its captions, at least one, as they were written; in a fixed order."""
 
 
@@ -91,10 +92,11 @@ def clean_caption(text: str) -> str:
 
 def _records(rows: Iterator[tuple[Path, Any, str]]) -> CaptionRecords:
     """Join the captions of each picture, and check every one."""
-    found: dict[Path, list[str]] = {}
-    for path, caption, location in rows:
-        found.setdefault(path, []).append(checked_text(caption, location, kind="a caption", longest=LONGEST_CAPTION))
-    return CaptionRecords(tuple((path, tuple(texts)) for path, texts in found.items()))
+    checked = (
+        (path, checked_text(caption, location, kind="a caption", longest=LONGEST_CAPTION))
+        for path, caption, location in rows
+    )
+    return CaptionRecords(grouped(((path, bytes_of(text)) for path, text in checked), text_of))
 
 
 def _metadata(folder: Path) -> Iterator[tuple[Path, Any, str]]:

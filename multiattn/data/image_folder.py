@@ -7,15 +7,20 @@
 Splits are sub-folders: `train`, `validation`, `test`.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import InputError
 from ..inputs.files import PICTURES
+from ..metrics.normal_form import normal_form
 from .metadata import metadata_rows, shortened, some, split_folder
+from .packed import Numbers, Pairs, PathsBuilder
 
+_LONGEST_NUMBER = 18  # digits; Python converts no more than 4300
 _LAYOUT = "a folder for each class with its pictures in it, or a metadata.jsonl with `file_name` and `label`"
 
 
@@ -23,16 +28,21 @@ _LAYOUT = "a folder for each class with its pictures in it, or a metadata.jsonl 
 class ClassificationRecords:
     """The pictures of one split, not opened yet."""
 
-    items: tuple[tuple[Path, int], ...]
+    items: Sequence[tuple[Path, int]]
     """The path of each picture and the index of its label in `class_names`, in a fixed order."""
 
     class_names: tuple[str, ...]
-    """The labels, sorted (as numbers where all are numbers)."""
+    """The labels in Unicode's form NFC, sorted (as numbers where all are numbers)."""
 
     def counts(self) -> tuple[int, ...]:
         """The number of pictures of each class."""
-        found = Counter(label for _, label in self.items)
-        return tuple(found[i] for i in range(len(self.class_names)))
+        labels = self.items.labels if isinstance(self.items, Pairs) else [label for _, label in self.items]
+        values = labels.values if isinstance(labels, Numbers) else np.array(labels, np.int64)
+        return tuple(np.bincount(values, minlength=len(self.class_names)).tolist())
+
+    def named(self, known: int) -> str:
+        """The label of a picture, from what `items` has of it."""
+        return self.class_names[known]
 
 
 def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | None = None) -> ClassificationRecords:
@@ -49,16 +59,21 @@ def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | No
             damaged one, it is skipped, named and counted when it is opened.
     """
     folder = split_folder(Path(root), split, layout=_LAYOUT)
-    labeled = list(_labeled(folder))
-    known = tuple(class_names) if class_names is not None else _in_order({label for _, label, _ in labeled})
+    files, codes = PathsBuilder(), array("i")
+    first: dict[str, tuple[int, str]] = {}  # each label's code, and where it comes first
+    for path, label, location in _labeled(folder):
+        files.add(path)
+        codes.append(first.setdefault(label, (len(first), location))[0])
+    known = tuple(class_names) if class_names is not None else in_order(first)
     index = {name: i for i, name in enumerate(known)}
-    for _, label, location in labeled:
+    for label, (_, location) in first.items():
         if label not in index:
             raise InputError(
                 f"{location}: the label {shortened(label)} is unknown: the training split has {some(known)}. "
                 "Correct the label, or give the training split pictures of it."
             )
-    return ClassificationRecords(tuple((path, index[label]) for path, label, _ in labeled), known)
+    labels = np.array([index[label] for label in first], np.int32)[np.asarray(codes, np.int32)]
+    return ClassificationRecords(Pairs(files.build(), Numbers(labels)), known)
 
 
 def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
@@ -71,7 +86,7 @@ def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
                 raise InputError(
                     f"{location}: `label` must be a name or a whole number, but is {shortened(label)} instead."
                 )
-            yield path, str(label), location
+            yield path, normal_form("NFC", str(label)), location
         return
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not classes:
@@ -80,10 +95,13 @@ def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:
         pictures = PICTURES.under(class_folder)
         if not pictures:
             raise InputError(f"{class_folder}: the class folder has no picture. Fill it, or remove it.")
+        label = normal_form("NFC", class_folder.name)  # macOS gives the names of folders in NFD
         for path in pictures:
-            yield path, class_folder.name, str(path)
+            yield path, label, str(path)
 
 
-def _in_order(names: set[str]) -> tuple[str, ...]:
-    are_numbers = all(name.isdecimal() for name in names)
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """The labels sorted, as numbers where all are numbers; equal numbers ("1", "01") by their characters."""
+    names = set(names)
+    are_numbers = all(name.isdecimal() and len(name) <= _LONGEST_NUMBER for name in names)
     return tuple(sorted(names, key=lambda name: (int(name) if are_numbers else 0, name)))

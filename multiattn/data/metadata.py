@@ -19,6 +19,7 @@ LONGEST_LINE = 65536
 """The largest number of bytes of a line: a file with a longer one is of another kind, or damaged."""
 
 _SAVE_AGAIN = "Save the file as UTF-8."
+_HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair
 
 
 def split_folder(root: Path, split: str, *, layout: str) -> Path:
@@ -269,7 +270,7 @@ def checked_text(text: Any, location: str, *, kind: str, longest: int, may_be_em
             f"{location}: {kind} must have at most {longest} characters, but has {len(text)} instead: "
             f"{text[:40]!r} ... Shorten it."
         )
-    if any("\ud800" <= letter <= "\udfff" for letter in text):  # possible in JSON
+    if not text.isascii() and _HALF.search(text):  # possible in JSON
         raise InputError(f"{location}: {kind} must be whole characters, but is {shortened(text)} instead.")
     return text
 

@@ -8,11 +8,11 @@ r"""Questions about pictures with their answers, read from metadata or VQA v2. N
 Each row is a question; a picture that is listed several times has all of its questions.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from sys import intern
 from typing import Any, NamedTuple
 
 from ..errors import InputError
@@ -27,12 +27,15 @@ from .metadata import (
     split_folder,
     split_path,
 )
+from .packed import bytes_of, grouped, text_of
 
 LONGEST_QUESTION = 1000
 """The largest number of characters of a question or an answer: in a longer text a quote is missing."""
 
 _LAYOUT = "a metadata.jsonl with `file_name`, `question`, and `answer` or `answers`"
 _ID = re.compile(r"\{id(?::0?(\d{1,2}))?\}")
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 _MOST_DIGITS = 64  # of a picture's number in its name
 _FARTHEST = 1e9  # pixels; NaN and infinity are no smaller
@@ -61,12 +64,23 @@ class Question(NamedTuple):
     """The things that the question names, such as the one to the left of the thing that the answer is about; None where
     the data does not state them."""
 
+    def to_bytes(self) -> bytes:
+        """The question as a list in JSON."""
+        return bytes_of(_JSON.encode(self))
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> "Question":
+        """The question that `to_bytes` has written."""
+        text, answers, kind, answer_kind, *boxes = json.loads(text_of(data))
+        boxes, named = (None if one is None else tuple(map(tuple, one)) for one in boxes)
+        return cls(text, tuple(answers), kind, answer_kind, boxes, named)
+
 
 @dataclass(frozen=True)
 class QuestionRecords:
     """The pictures of one split, not opened yet, with their questions."""
 
-    items: tuple[tuple[Path, tuple[Question, ...]], ...]
+    items: Sequence[tuple[Path, tuple[Question, ...]]]
     """The path of each picture and its questions, at least one; in a fixed order."""
 
     def questions(self) -> Iterator[Question]:
@@ -108,16 +122,17 @@ def read_questions(
             f"`questions`, `annotations` and `pictures` must come together, but {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} not given. Give all of them, or leave all of them out."
         )
-    found: dict[Path, list[Question]] = {}
-    for folder in folders:
-        if questions is None or annotations is None or pictures is None:
-            rows = _metadata(split_folder(folder, split, layout=_LAYOUT))
-        else:
-            require_folder(folder, split, layout=_LAYOUT)
-            rows = _vqa(folder, split, questions=questions, annotations=annotations, pictures=pictures)
-        for path, question in rows:
-            found.setdefault(path, []).append(question)
-    return QuestionRecords(tuple((path, tuple(asked)) for path, asked in found.items()))
+
+    def rows() -> Iterator[tuple[Path, bytes]]:
+        for folder in folders:
+            if questions is None or annotations is None or pictures is None:
+                found = _metadata(split_folder(folder, split, layout=_LAYOUT))
+            else:
+                require_folder(folder, split, layout=_LAYOUT)
+                found = _vqa(folder, split, questions=questions, annotations=annotations, pictures=pictures)
+            yield from ((path, question.to_bytes()) for path, question in found)
+
+    return QuestionRecords(grouped(rows(), Question.of_bytes))
 
 
 def _metadata(folder: Path) -> Iterator[tuple[Path, Question]]:
@@ -127,11 +142,12 @@ def _metadata(folder: Path) -> Iterator[tuple[Path, Question]]:
             raise InputError(f"{location}: there must be a `question`, but there is none.")
         answers = one_or_several(row, "answer", "answers", location)
         text = checked_text(row["question"], location, kind="a question", longest=LONGEST_QUESTION)
-        kind = row.get("type")
-        if not isinstance(kind, str | None):
-            raise InputError(f"{location}: `type` must be text, but is {shortened(kind)} instead.")
+        kind, answer_kind = row.get("type"), row.get("answer_type")
+        for name, value in (("type", kind), ("answer_type", answer_kind)):
+            if not isinstance(value, str | None):
+                raise InputError(f"{location}: `{name}` must be text, but is {shortened(value)} instead.")
         boxes, named = (None if row.get(key) is None else _boxes(row[key], location, key) for key in ("boxes", "named"))
-        yield path, Question(text, _answers(answers, location), intern(kind or ""), boxes=boxes, named=named)
+        yield path, Question(text, _answers(answers, location), kind or "", answer_kind or "", boxes, named)
 
 
 def _answers(answers: Any, location: str) -> tuple[str, ...]:
@@ -142,7 +158,7 @@ def _answers(answers: Any, location: str) -> tuple[str, ...]:
         )
     some_have_words = any(isinstance(answer, str) and answer.strip() for answer in answers)
     return tuple(
-        intern(checked_text(answer, location, kind="an answer", longest=LONGEST_QUESTION, may_be_empty=some_have_words))
+        checked_text(answer, location, kind="an answer", longest=LONGEST_QUESTION, may_be_empty=some_have_words)
         for answer in answers
     )
 
@@ -198,6 +214,6 @@ def _vqa(root: Path, split: str, *, questions: str, annotations: str, pictures: 
                 f"{location}: `answers` must be a list of objects, as VQA v2 has it, but is {shortened(given)} instead."
             )
         said = _answers([one.get("answer") for one in given], location)
-        kind, answer_kind = (intern(str(note.get(name, ""))) for name in ("question_type", "answer_type"))
+        kind, answer_kind = (str(note.get(name, "")) for name in ("question_type", "answer_type"))
         name = _ID.sub(lambda found, image=image: f"{image:0{int(found[1] or 1)}d}", pictures)  # type: ignore[misc]
         yield split_path(root, name, split), Question(text, said, kind, answer_kind)

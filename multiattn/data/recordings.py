@@ -2,11 +2,13 @@ r"""Recordings with transcripts, read from metadata or LibriSpeech's folders. No
 
 The files of a split:
 
-    root/train/metadata.jsonl       {"file_name": "1.flac", "text": "two seven"}; `speaker` is optional
+    root/train/metadata.jsonl       {"file_name": "1.flac", "text": "two seven"}; `speaker` and `seconds` are optional
     root/train/metadata.csv         file_name,text
     root/train-clean-100/19/198/19-198.trans.txt      LibriSpeech: `19-198-0001 TWO SEVEN`, beside 19-198-0001.flac
 """
 
+import os
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from ..errors import InputError
 from ..inputs.files import RECORDINGS
 from .captions import clean_caption
 from .metadata import checked_name, checked_text, metadata_rows, split_folder, text_lines
+from .packed import Chosen, NamesBuilder, Numbers, Pairs, PathsBuilder, RowsBuilder, bytes_of, text_of
 
 LONGEST_TRANSCRIPT = 20_000
 """The largest number of characters of a transcript: in a longer text a quote is missing."""
@@ -29,11 +32,14 @@ _LAYOUT = "a metadata.jsonl with `file_name` and `text`, or LibriSpeech's folder
 class SpeechRecords:
     """The recordings of one split, not opened yet."""
 
-    items: tuple[tuple[Path, str], ...]
+    items: Sequence[tuple[Path, str]]
     """The path of each recording and its transcript, as it was written; empty where there is no speech."""
 
-    speakers: tuple[str, ...]
+    speakers: Sequence[str]
     """The speaker of each recording; empty where the data does not state it."""
+
+    seconds: Sequence[float] = ()
+    """The length of each recording; empty where the data does not state it."""
 
 
 def read_recordings(
@@ -55,8 +61,16 @@ def read_recordings(
     names = (folders or {}).get(split, (split,))
     if isinstance(names, str) or not names:
         raise InputError(f"`folders` must list at least one folder for {split!r}, but has {names!r} instead.")
-    rows = [row for name in names for row in _rows(split_folder(Path(root), name, layout=_LAYOUT))]
-    return SpeechRecords(tuple((path, text) for path, text, _ in rows), tuple(speaker for _, _, speaker in rows))
+    files, texts, speakers, lengths = PathsBuilder(), RowsBuilder(text_of), NamesBuilder(), array("f")
+    for name in names:
+        for path, text, speaker, seconds in _rows(split_folder(Path(root), name, layout=_LAYOUT)):
+            files.add(path)
+            texts.add(bytes_of(text))
+            speakers.add(speaker)
+            if seconds is not None:
+                lengths.append(seconds)
+    items = Pairs(files.build(), texts.build())
+    return SpeechRecords(items, speakers.build(), Numbers(lengths) if len(lengths) == len(items) else ())
 
 
 def held_out(records: SpeechRecords, share: float) -> tuple[SpeechRecords, SpeechRecords]:
@@ -92,9 +106,15 @@ def held_out(records: SpeechRecords, share: float) -> tuple[SpeechRecords, Speec
 
 def _part(records: SpeechRecords, indices: Sequence[int]) -> SpeechRecords:
     """The recordings at these indices."""
-    return SpeechRecords(
-        tuple(records.items[index] for index in indices), tuple(records.speakers[index] for index in indices)
-    )
+    seconds = Chosen(records.seconds, indices) if records.seconds else ()
+    return SpeechRecords(_chosen(records.items, indices), Chosen(records.speakers, indices), seconds)
+
+
+def _chosen(items: Sequence[Any], indices: Sequence[int]) -> Sequence[Any]:
+    """The files of these indices, with their transcripts."""
+    if isinstance(items, Pairs):
+        return Pairs(Chosen(items.files, indices), Chosen(items.labels, indices))
+    return Chosen(items, indices)
 
 
 def clean_transcript(text: str) -> str:
@@ -102,25 +122,23 @@ def clean_transcript(text: str) -> str:
     return clean_caption(text)
 
 
-def _rows(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """Path, transcript and speaker of each recording of a folder."""
+def _rows(folder: Path) -> Iterator[tuple[Path, str, str, float | None]]:
+    """Path, transcript, speaker and length of each recording of a folder."""
     rows = metadata_rows(folder, ("text",))
     if rows is not None:
         for path, row, location in rows:
             if "text" not in row:
                 raise InputError(f"{location}: there must be `text`, what is said in the recording, but there is none.")
             speaker = row.get("speaker")
-            yield path, _checked(row["text"], location), "" if speaker is None else str(speaker)
+            yield path, _checked(row["text"], location), "" if speaker is None else str(speaker), _seconds(row)
         return
     files = sorted(folder.rglob("*.trans.txt"))
     if not files:
         raise InputError(f"{folder}: there are no transcripts in this folder. Put into it {_LAYOUT}.")
     for file in files:
-        beside = {
-            path.stem: path
-            for path in sorted(file.parent.iterdir())
-            if RECORDINGS.matches(path.name) and path.is_file()
-        }
+        with os.scandir(file.parent) as entries:  # which tells files apart without looking at each
+            there = sorted(entry.name for entry in entries if RECORDINGS.matches(entry.name) and entry.is_file())
+        beside = {os.path.splitext(name)[0]: name for name in there}
         for line, location in text_lines(file):
             key, space, text = line.partition(" ")
             if not (space and text.strip()):
@@ -128,10 +146,20 @@ def _rows(folder: Path) -> Iterator[tuple[Path, str, str]]:
                     f"{location}: this must be a recording's name, a space and its words, but is {line[:60]!r} instead."
                 )
             yield (
-                beside.get(key, file.parent / f"{checked_name(key, location)}.flac"),
+                file.parent / (beside.get(key) or f"{checked_name(key, location)}.flac"),
                 _checked(text.strip(), location),
                 key.split("-")[0],
+                None,
             )
+
+
+def _seconds(row: Mapping[str, Any]) -> float | None:
+    """The length of a recording, where its row states it."""
+    try:
+        seconds = float(row.get("seconds", "none"))
+    except (TypeError, ValueError):
+        return None
+    return seconds if 0 <= seconds < 1e9 else None
 
 
 def _checked(text: Any, location: str) -> str:

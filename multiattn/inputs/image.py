@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -103,20 +103,26 @@ def read_image(source: ImageSource, *, strict: bool = False, max_pixels: int = M
         return _read(stream, name, strict=strict, max_pixels=max_pixels)
 
 
-def read_size(source: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def read_size(source: str | Path | NamedStream, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Return height and width of a picture file as `read_image` gives it, upright, without decoding it.
 
     Raises:
         InputError: The file is no picture, or is too large.
     """
-    path, name = require_file(source, PICTURE, finder="find_images"), f"`{source}`"
-    with reading(name, WHOLE), path.open("rb") as stream:
+    name = f"`{source}`"
+    with reading(name, WHOLE), _opened(source) as stream:
         picture = open_picture(stream, stream.read(HEAD), name, max_pixels=max_pixels)
         width, height = reduce_to_budget(picture, stream, name, max_pixels=max_pixels)
         # a PNG would be decoded for EXIF that stands behind its pixels
         tags = picture.getexif() if picture.format != "PNG" or "exif" in picture.info else {}
         sideways = picture.format != "TIFF" and tags.get(_ORIENTATION) in _SIDEWAYS  # PIL's TIFF has an upright size
         return (width, height) if sideways else (height, width)
+
+
+def _opened(source: str | Path | NamedStream) -> BinaryIO:
+    if isinstance(source, NamedStream):
+        return source.open(PICTURES)
+    return require_file(source, PICTURE, finder="find_images").open("rb")
 
 
 def find_images(paths: Sequence[str | Path]) -> list[Path]:

@@ -8,7 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from io import BufferedIOBase, BufferedReader, RawIOBase
+from io import BufferedIOBase, BufferedReader, BytesIO, RawIOBase
 from typing import Any, BinaryIO
 
 from ..errors import InputError
@@ -74,7 +74,7 @@ class NamedStream(ABC):
         return file
 
 
-def again(file: BinaryIO) -> Callable[[], BufferedIOBase]:
+def again(file: BinaryIO | BytesIO) -> Callable[[], BufferedIOBase]:
     """Return a function that opens a file anew each time: all read the same bytes, each from its own position."""
     lock = threading.Lock()
     return lambda: BufferedReader(_SameBytes(file, lock))
@@ -83,7 +83,7 @@ def again(file: BinaryIO) -> Callable[[], BufferedIOBase]:
 class _SameBytes(RawIOBase):
     """An open file from its start, without moving other readers of it. Closing it leaves the file open."""
 
-    def __init__(self, file: BinaryIO, lock: threading.Lock) -> None:
+    def __init__(self, file: BinaryIO | BytesIO, lock: threading.Lock) -> None:
         self._file, self._lock, self._at = file, lock, 0
 
     def readable(self) -> bool:

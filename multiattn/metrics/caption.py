@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..checks import require
 from ..errors import InputError
@@ -44,8 +45,9 @@ class CaptionScores:
     rouge_l: float
     """ROUGE-L, 0 to 1."""
 
-    cider: float
-    """CIDEr-D, from 0; 10 where each caption equals its only reference word for word."""
+    cider: float | None
+    """CIDEr-D, from 0; 10 where each caption equals its only reference word for word. None for a single item: words
+    are weighed by how few items have them, and every word is in all of one."""
 
 
 def caption_scores(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScores:
@@ -69,7 +71,7 @@ def caption_scores(candidates: Sequence[str], references: Sequence[Sequence[str]
         bleu4=bleu4,
         meteor=meteor(words, reference_words),
         rouge_l=rouge_l(words, reference_words),
-        cider=float(CiderD(references).score(candidates, range(len(candidates))).mean()),
+        cider=None if len(candidates) < 2 else float(_cider(candidates, references).mean()),
     )
 
 
@@ -108,6 +110,10 @@ def self_retrieval(
     similarity = CiderD(references).score(texts, indices).reshape(items, -1)
     own = similarity[:, :1]
     return float(((similarity <= own).all(axis=1) / (similarity == own).sum(axis=1)).mean())
+
+
+def _cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
+    return CiderD(references).score(candidates, range(len(candidates)))
 
 
 def _check(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> None:

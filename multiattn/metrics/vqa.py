@@ -152,16 +152,6 @@ def agreement(answer: str, given: Sequence[str]) -> float:
     return _agreement(counts[normalize_answer(answer)], counts.total())
 
 
-def agreements(given: Sequence[str]) -> dict[str, float]:
-    """Return the `agreement` of each of the people's answers, by normalized answer, the most frequent first.
-
-    Raises:
-        InputError: `given` is empty.
-    """
-    counts = _counts(given)
-    return {answer: _agreement(count, counts.total()) for answer, count in counts.most_common()}
-
-
 def question_type(question: str) -> str:
     """Return the kind of a question without a stated one: its first two words in lower case ("how many")."""
     return " ".join(normalize_question(question).split()[:2])

@@ -110,6 +110,7 @@ class Captioner(PictureModel):
         *,
         attention_mask: Bool[Tensor, "r n"] | None = None,
         tap: Tap | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r n V"]:
         """Return the logits of the token that follows each token.
 
@@ -118,9 +119,15 @@ class Captioner(PictureModel):
             tokens: Texts, the same number for each picture.
             attention_mask: False where a token is padding.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
         """
-        context = self.encode(images, tap=tap)
-        return self.decoder(tokens, context, attention_mask=attention_mask, tap=probe_at(tap, "decoder"))  # type: ignore[no-any-return]
+        return self.decoder(  # type: ignore[no-any-return]
+            tokens,
+            self.encode(images, tap=tap, checkpoint_activations=checkpoint_activations),
+            attention_mask=attention_mask,
+            tap=probe_at(tap, "decoder"),
+            checkpoint_activations=checkpoint_activations,
+        )
 
     def start(self, images: Float[Tensor, "b 3 H W"], *, rows: int, capacity: int) -> DecoderCache:
         """Encode pictures, and make the cache of a new decode as `TextDecoder.start` does."""

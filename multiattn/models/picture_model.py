@@ -33,14 +33,18 @@ class PictureModel(nn.Module):
         if self.bridge is not None:
             initialize(self.bridge)
 
-    def encode(self, images: Float[Tensor, "b 3 H W"], *, tap: Tap | None = None) -> Float[Tensor, "b m C"]:
+    def encode(
+        self, images: Float[Tensor, "b 3 H W"], *, tap: Tap | None = None, checkpoint_activations: bool = False
+    ) -> Float[Tensor, "b m C"]:
         """Encode pictures as a context to attend to.
 
         Args:
             images: Normalized pictures; height and width must be multiples of the patch size.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
         """
-        features = self.encoder.features(images, tap=probe_at(tap, "encoder"))
+        probe = probe_at(tap, "encoder")
+        features = self.encoder.features(images, tap=probe, checkpoint_activations=checkpoint_activations)
         return self.bridged(features, image_size=(images.shape[-2], images.shape[-1]))
 
     def bridged(

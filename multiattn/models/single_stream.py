@@ -145,6 +145,7 @@ class SingleStream(nn.Module):
         *,
         attention_mask: Bool[Tensor, "r n"] | None = None,
         tap: Tap | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r n D"]:
         """Return the states of the questions' tokens after the last block.
 
@@ -153,6 +154,7 @@ class SingleStream(nn.Module):
             context: The pictures' tokens from `encode`.
             attention_mask: False where a token is padding; None without padding.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
 
         Raises:
             ModelError: A question is longer than the position table, or the number of questions is no multiple of the
@@ -165,7 +167,9 @@ class SingleStream(nn.Module):
         picture = context.repeat_interleave(rows // len(context), dim=0)  # (r, m, D)
         x = torch.cat([self._typed(self.stack.embed(questions, positions), _QUESTION), picture], dim=1)  # (r, n + m, D)
         mask = Mask(keys=None if attention_mask is None else F.pad(attention_mask, (0, picture.shape[1]), value=True))
-        x = self.stack.run(x, mask=mask, last_rows=slice(0, count), tap=tap)
+        x = self.stack.run(
+            x, mask=mask, last_rows=slice(0, count), tap=tap, checkpoint_activations=checkpoint_activations
+        )
         return x if self.stack.norm is None else self.stack.norm(x)
 
     def answer_logits(self, states: Float[Tensor, "r n D"]) -> Float[Tensor, "r A"]:
@@ -179,6 +183,7 @@ class SingleStream(nn.Module):
         *,
         attention_mask: Bool[Tensor, "r n"] | None = None,
         tap: Tap | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r A"]:
         """Return the logits of the closed list's answers.
 
@@ -187,8 +192,16 @@ class SingleStream(nn.Module):
             questions: Tokens of the questions, the same number of questions for each picture.
             attention_mask: False where a question's token is padding.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
         """
-        return self.answer_logits(self.read(questions, self.encode(images), attention_mask=attention_mask, tap=tap))
+        states = self.read(
+            questions,
+            self.encode(images),
+            attention_mask=attention_mask,
+            tap=tap,
+            checkpoint_activations=checkpoint_activations,
+        )
+        return self.answer_logits(states)
 
     def _typed(self, x: Tensor, kind: int) -> Tensor:
         return x + self.types.weight[kind]

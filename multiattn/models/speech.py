@@ -139,9 +139,15 @@ class SpeechRecognizer(nn.Module):
         *,
         lengths: Int64[Tensor, " b"] | None = None,
         tap: Tap | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "b n D"]:
         """Encode recordings for the decoder; the arguments are those of `SpeechEncoder.forward`."""
-        return self.encoder(features, lengths=lengths, tap=probe_at(tap, "encoder"))  # type: ignore[no-any-return]
+        return self.encoder(  # type: ignore[no-any-return]
+            features,
+            lengths=lengths,
+            tap=probe_at(tap, "encoder"),
+            checkpoint_activations=checkpoint_activations,
+        )
 
     def context_attention_mask(self, frames: int, lengths: Int64[Tensor, " b"] | None) -> Bool[Tensor, "b n"] | None:
         """Return the mask of the encoder frames that the decoder attends to; None where it attends to all of them.
@@ -162,6 +168,7 @@ class SpeechRecognizer(nn.Module):
         lengths: Int64[Tensor, " b"] | None = None,
         attention_mask: Bool[Tensor, "r k"] | None = None,
         tap: Tap | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r k V"]:
         """Return the logits of the token that follows each token.
 
@@ -171,14 +178,16 @@ class SpeechRecognizer(nn.Module):
             lengths: Feature frames of each recording; None where no recording is padded.
             attention_mask: False where a token is padding.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
         """
-        context = self.encode(features, lengths=lengths, tap=tap)
+        context = self.encode(features, lengths=lengths, tap=tap, checkpoint_activations=checkpoint_activations)
         return self.decoder(  # type: ignore[no-any-return]
             tokens,
             context,
             context_attention_mask=self.context_attention_mask(context.shape[1], lengths),
             attention_mask=attention_mask,
             tap=probe_at(tap, "decoder"),
+            checkpoint_activations=checkpoint_activations,
         )
 
     def ctc_log_probs(self, encoded: Float[Tensor, "b n D"]) -> Float[Tensor, "b n V"]:

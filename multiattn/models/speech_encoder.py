@@ -151,6 +151,7 @@ class SpeechEncoder(nn.Module):
         *,
         lengths: Int64[Tensor, " b"] | None = None,
         tap: Tap | Probe | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "b n D"]:
         """Encode recordings, one vector per encoder frame.
 
@@ -159,6 +160,7 @@ class SpeechEncoder(nn.Module):
             lengths: Feature frames of each recording. A `masked` encoder masks the frames after them; another encoder
                 ignores them.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
 
         Raises:
             ModelError: There are more frames than rows in the position table.
@@ -179,7 +181,13 @@ class SpeechEncoder(nn.Module):
         keys = None if lengths is None else frames_up_to(self.frames(lengths), count)
         mask, angles = Mask(window=c.window, keys=keys), self._rotary(count, x)
         for i, block in enumerate(self.blocks):
-            x = block(x, mask=mask, rotary=angles, probe=probe_at(tap, f"blocks.{i}"))
+            x = block(
+                x,
+                mask=mask,
+                rotary=angles,
+                probe=probe_at(tap, f"blocks.{i}"),
+                checkpoint_activations=checkpoint_activations,
+            )
         x = self.norm(x)
         return x + positions if c.output_positions else x  # type: ignore[no-any-return]
 

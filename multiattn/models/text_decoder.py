@@ -79,6 +79,7 @@ class TextDecoder(TextStack):
         attention_mask: Bool[Tensor, "r n"] | None = None,
         last_only: bool = False,
         tap: Tap | Probe | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r out V"]:
         """Return the logits of the token that follows each token.
 
@@ -92,6 +93,7 @@ class TextDecoder(TextStack):
             attention_mask: False where a token is padding; None without padding. With a cache, padding must come first.
             last_only: Return only the logits after the last token: `out` is 1.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
 
         Raises:
             ModelError: Neither or both of context and cache are given, a text is longer than the position table, or
@@ -115,6 +117,7 @@ class TextDecoder(TextStack):
             context_attention_mask=context_attention_mask,
             cache=cache,
             tap=tap,
+            checkpoint_activations=checkpoint_activations,
         )
         return self._score(x[:, -1:] if last_only else x)
 

@@ -68,6 +68,7 @@ class TextEncoder(TextStack):
         attention_mask: Bool[Tensor, "r n"] | None = None,
         first_only: bool = False,
         tap: Tap | Probe | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r out D"]:
         """Return the state of each token after the last block.
 
@@ -80,6 +81,7 @@ class TextEncoder(TextStack):
             attention_mask: False where a token is padding; None without padding.
             first_only: Compute only the first token's state in the last block, and return it alone (`out` is 1).
             tap: Captures attention weights; with `first_only`, the last block's sites have one query row.
+            checkpoint_activations: See `TransformerBlock`.
 
         Raises:
             ModelError: A text is longer than the position table, or `context` is missing, or is given to an encoder
@@ -101,5 +103,6 @@ class TextEncoder(TextStack):
             context_attention_mask=context_attention_mask,
             last_rows=slice(0, 1) if first_only else None,
             tap=tap,
+            checkpoint_activations=checkpoint_activations,
         )
         return x if self.norm is None else self.norm(x)

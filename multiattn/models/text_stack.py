@@ -157,6 +157,7 @@ class TextStack(nn.Module):
         cache: DecoderCache | None = None,
         last_rows: slice | None = None,
         tap: Tap | Probe | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r out D"]:
         """Run the blocks.
 
@@ -168,6 +169,7 @@ class TextStack(nn.Module):
             cache: Keys and values of the tokens before `x`.
             last_rows: The rows that the last block computes; all where None.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
 
         Returns:
             The states after the last block, before the final norm.
@@ -184,6 +186,7 @@ class TextStack(nn.Module):
                 context_mask=context_mask,
                 cache=None if cache is None else cache.layer(i),
                 probe=probe_at(tap, f"blocks.{i}"),
+                checkpoint_activations=checkpoint_activations,
             )
         return x
 

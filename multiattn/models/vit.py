@@ -248,28 +248,42 @@ class ViT(nn.Module):
             for i in range(self.config.depth)
         )
 
-    def forward(self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None) -> Float[Tensor, "b classes"]:
+    def forward(
+        self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None, checkpoint_activations: bool = False
+    ) -> Float[Tensor, "b classes"]:
         """Return the logits of the classes.
 
         Args:
             images: Normalized pictures; height and width must be multiples of the patch size.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
         """
-        return applied(self.head, self.pooled(images, tap=tap))
+        return applied(self.head, self.pooled(images, tap=tap, checkpoint_activations=checkpoint_activations))
 
-    def pooled(self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None) -> Float[Tensor, "b D"]:
+    def pooled(
+        self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None, checkpoint_activations: bool = False
+    ) -> Float[Tensor, "b D"]:
         """Return what the head reads: the class token, or the mean of the patches; arguments as for `forward`."""
         if self.config.pool == "class":
-            pooled = self._tokens(images, tap, last_rows=slice(0, 1))[:, 0]
+            pooled = self._tokens(images, tap, checkpoint_activations, last_rows=slice(0, 1))[:, 0]
         else:
-            pooled = self._tokens(images, tap)[:, self.num_prefix_tokens :].mean(dim=1)
+            pooled = self._tokens(images, tap, checkpoint_activations)[:, self.num_prefix_tokens :].mean(dim=1)
         return applied(self.pool_norm, pooled)
 
-    def features(self, images: Float[Tensor, "b c H W"], *, tap: Tap | Probe | None = None) -> Float[Tensor, "b n D"]:
-        """Return all tokens after the last block and the final norm."""
-        return self._tokens(images, tap)
+    def features(
+        self, images: Float[Tensor, "b c H W"], *, tap: Tap | Probe | None = None, checkpoint_activations: bool = False
+    ) -> Float[Tensor, "b n D"]:
+        """Return all tokens after the last block and the final norm; arguments as for `forward`."""
+        return self._tokens(images, tap, checkpoint_activations)
 
-    def _tokens(self, images: Tensor, tap: Tap | Probe | None, *, last_rows: slice | None = None) -> Tensor:
+    def _tokens(
+        self,
+        images: Tensor,
+        tap: Tap | Probe | None,
+        checkpoint_activations: bool,
+        *,
+        last_rows: slice | None = None,
+    ) -> Tensor:
         """Return the tokens after the last block; with `last_rows`, which is all it then computes, only those."""
         grid = self.grid((images.shape[-2], images.shape[-1]))
         x = self._embed(self.stem(images), grid)  # (b, n, D)
@@ -277,7 +291,13 @@ class ViT(nn.Module):
         last = len(self.blocks) - 1
         for i, block in enumerate(self.blocks):
             rows = last_rows if i == last else None
-            x = block(x, rows=rows, rotary=rotary, probe=probe_at(tap, f"blocks.{i}"))
+            x = block(
+                x,
+                rows=rows,
+                rotary=rotary,
+                probe=probe_at(tap, f"blocks.{i}"),
+                checkpoint_activations=checkpoint_activations,
+            )
         return x if self.norm is None else self.norm(x)
 
     def _embed(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -163,6 +163,7 @@ class VQA(PictureModel):
         attention_mask: Bool[Tensor, "r n"] | None = None,
         first_only: bool = False,
         tap: Tap | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r out D"]:
         """Return the states of the questions' tokens after the question encoder.
 
@@ -172,9 +173,16 @@ class VQA(PictureModel):
             attention_mask: False where a token is padding.
             first_only: Return only the first token's state, which is all that the head reads.
             tap: Captures attention weights; with `first_only`, the last block's sites have one query row.
+            checkpoint_activations: See `TransformerBlock`.
         """
-        probe = probe_at(tap, "question")
-        return self.question(questions, context, attention_mask=attention_mask, first_only=first_only, tap=probe)  # type: ignore[no-any-return]
+        return self.question(  # type: ignore[no-any-return]
+            questions,
+            context,
+            attention_mask=attention_mask,
+            first_only=first_only,
+            tap=probe_at(tap, "question"),
+            checkpoint_activations=checkpoint_activations,
+        )
 
     def answer_logits(self, states: Float[Tensor, "r n D"]) -> Float[Tensor, "r A"]:
         """Return the logits of the closed list's answers, computed from each question's first token.
@@ -195,6 +203,7 @@ class VQA(PictureModel):
         attention_mask: Bool[Tensor, "r n"] | None = None,
         answer_attention_mask: Bool[Tensor, "r t"] | None = None,
         tap: Tap | None = None,
+        checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r A"] | Float[Tensor, "r t V"]:
         """Return the logits of the closed list's answers, or of the token that follows each of the decoder's tokens.
 
@@ -205,6 +214,7 @@ class VQA(PictureModel):
             attention_mask: False where a question's token is padding.
             answer_attention_mask: False where an answer's token is padding.
             tap: Captures attention weights.
+            checkpoint_activations: See `TransformerBlock`.
 
         Raises:
             ModelError: `answers` are given to a model with a closed list, or missing for one with a decoder.
@@ -215,7 +225,13 @@ class VQA(PictureModel):
                 if answers is None
                 else "`answers` must be left out for a model with a closed list, but are given"
             )
-        states = self.read(questions, self.encode(images, tap=tap), attention_mask=attention_mask, tap=tap)
+        states = self.read(
+            questions,
+            self.encode(images, tap=tap, checkpoint_activations=checkpoint_activations),
+            attention_mask=attention_mask,
+            tap=tap,
+            checkpoint_activations=checkpoint_activations,
+        )
         if self.decoder is None:
             return self.answer_logits(states)
         return self.decoder(  # type: ignore[no-any-return]
@@ -224,4 +240,5 @@ class VQA(PictureModel):
             context_attention_mask=attention_mask,
             attention_mask=answer_attention_mask,
             tap=probe_at(tap, "decoder"),
+            checkpoint_activations=checkpoint_activations,
         )

@@ -28,6 +28,9 @@ from ..models import ScoreKind
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Result, SavedMap, WrittenWord, first_map
 
+LIKELY = 0.5
+"""The probability from which on a label of several counts as found, where no threshold is given."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageMap(SavedMap):
@@ -116,6 +119,13 @@ class ClassifyResult(Result):
     def score(self) -> float:
         """Its score: the probability, 0 to 1, of the most likely class, unless `score_kind` says otherwise."""
         return self._best.score
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the image has: of a multi-label model those with a probability of at least 0.5, else one."""
+        if self.score_kind == "independent probability":
+            return tuple(one.label for one in self.predictions if one.score >= LIKELY)
+        return tuple(one.label for one in self.predictions[:1])
 
     @property
     def _best(self) -> Prediction:

@@ -32,9 +32,21 @@ class EMA(WeightAveraging):
 
         # buffers too: the running statistics of a BatchNorm must be those of the averaged weights, not of the raw ones
         super().__init__(use_buffers=True, multi_avg_fn=average)
+        self._is_exported = False  # whether the module has the averages for good
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Copy the weights, on their device."""
+        self._is_exported = False
         with warnings.catch_warnings():  # about `configure_model`, which builds the same model on every device here
             warnings.filterwarnings("ignore", "You're using the WeightAveraging callback with a model that overrides")
             super().setup(trainer, pl_module, stage)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Give the module the averages."""
+        super().on_train_end(trainer, pl_module)
+        self._is_exported = True
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Do the same where nothing was left to train: Lightning then calls no `on_train_end`."""
+        if not self._is_exported:
+            self.on_train_end(trainer, pl_module)

@@ -1,32 +1,110 @@
 """Lines of progress, for runs whose standard error is not a terminal."""
 
+import resource
 import sys
 import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from multiattn.checks import require
 
 from .common import validation_metrics
 
 
 class EpochLines(Callback):
-    """One line after each validation, for runs whose standard error is not a terminal."""
+    """A line every so often and one after each validation, for runs whose standard error is not a terminal."""
 
-    def __init__(self) -> None:
-        self._start = time.monotonic()
+    def __init__(self, every_n_seconds: float = 30.0) -> None:
+        """Set how often to print.
+
+        Args:
+            every_n_seconds: Seconds between two lines within an epoch; 0 for a line after each step.
+        """
+        require(every_n_seconds >= 0, "every_n_seconds", must="at least 0", value=every_n_seconds)
+        self.every_n_seconds = every_n_seconds
+        self._is_shown = False
+        self._start = self._last = time.monotonic()
+        self._start_step = self._last_step = 0
+        self._items = 0  # since the last line, in this process
+        self._epoch = _Mean()
+        self._since = _Mean()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._start = time.monotonic()
+        self._is_shown = trainer.is_global_zero and not sys.stderr.isatty()
+        self._start = self._last = time.monotonic()
+        self._start_step = self._last_step = trainer.global_step
+        self._items, self._epoch, self._since = 0, _Mean(), _Mean()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Print a line where it is time."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if loss is not None:
+            whole = loss.detach() * trainer.accumulate_grad_batches  # Lightning has divided it
+            self._epoch.add(whole)
+            self._since.add(whole)
+        self._items += len(batch.indices)
+        now = time.monotonic()
+        if not self._is_shown or now - self._last < self.every_n_seconds or trainer.global_step == self._last_step:
+            return
+        print(self._line(trainer, pl_module, now), file=sys.stderr, flush=True)
+        self._last, self._last_step, self._items, self._since = now, trainer.global_step, 0, _Mean()
+
+    def _line(self, trainer: pl.Trainer, pl_module: pl.LightningModule, now: float) -> str:
+        step, total = trainer.global_step, trainer.estimated_stepping_batches
+        pace = (now - self._start) / (step - self._start_step)
+        end = ""
+        if total != float("inf"):
+            end = f"/{total:.0f}, {timedelta(seconds=round(pace * max(0, total - step)))} left"
+        rate = max(group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups)
+        items = self._items * trainer.world_size / max(now - self._last, 1e-9)
+        return (
+            f"step {step}{end}: train/loss {self._since.value():.4f}, lr {rate:.3g}, {items:.4g} items/s, "
+            f"{_memory(pl_module.device):.1f} GB"
+        )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the line."""
-        if not trainer.is_global_zero or trainer.state.fn != "fit":
+        """Print the line of an epoch; its `train/loss` is the mean over the batches of the first process."""
+        if not self._is_shown or trainer.state.fn != "fit":
             return
-        shown = (f"{name} {value:.4f}" for name, value in validation_metrics(trainer).items())
+        values = {"train/loss": self._epoch.value()} if self._epoch.count else {}
+        shown = (f"{name} {value:.4f}" for name, value in (values | validation_metrics(trainer)).items())
+        spikes = int(trainer.callback_metrics.get("train/spikes", 0))
         print(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {trainer.global_step}: {', '.join(shown)} "
-            f"({time.monotonic() - self._start:.0f} s)",
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}, step {trainer.global_step}: {', '.join(shown)}"
+            f"{f', {spikes} spikes so far' if spikes else ''} ({time.monotonic() - self._start:.0f} s)",
             file=sys.stderr,
             flush=True,
         )
+        self._epoch = _Mean()
+
+
+class _Mean:
+    """The mean of losses, which is computed on their device."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+        self.count = 0
+
+    def add(self, loss: Tensor) -> None:
+        self.total = loss.float() if self.total is None else self.total + loss
+        self.count += 1
+
+    def value(self) -> float:
+        return float("nan") if self.total is None else float(self.total) / self.count
+
+
+def _memory(device: torch.device) -> float:
+    """The largest memory so far in 1e9 bytes: of the GPU that is used, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

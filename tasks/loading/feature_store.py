@@ -23,12 +23,13 @@ from jaxtyping import Float, Float16
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from multiattn.data.shards import ShardFile
 from multiattn.errors import InputError, ModelError
 from multiattn.writing import FolderLock, naming, remove_parts, write_text
 
 from ..parts import TRAINING_ONLY
 from ..seeding import seed_for
-from .loader import ignore_interrupt
+from .loader import ignore_signals
 from .readable import Items, Records, Sample
 
 _SAVE_EVERY = 2.0  # seconds
@@ -215,7 +216,7 @@ class FeatureStore:
             batch_size=batch_size,
             num_workers=num_workers,
             collate_fn=list,
-            worker_init_fn=ignore_interrupt,
+            worker_init_fn=ignore_signals,
             generator=torch.Generator(),  # the loader draws a seed for its workers: not from the training's generator
         )
         started, first = time.monotonic(), state.done
@@ -278,13 +279,16 @@ class FeatureStore:
         return len(self._header()) + rows * self.encoding.width * 2
 
 
-def _digest(encoder: nn.Module, paths: Sequence[Path], *, depends_on: Callable[[dict[str, Any]], list[Any]]) -> str:
+def _digest(
+    encoder: nn.Module, paths: Sequence[Path | ShardFile], *, depends_on: Callable[[dict[str, Any]], list[Any]]
+) -> str:
     """A digest of all that features depend on: the encoder, the files, and the result of `Encoding.depends_on`."""
     found = hashlib.sha256()
     config: Any = encoder.config
     architecture = {name: value for name, value in asdict(config).items() if name not in TRAINING_ONLY}
-    base = os.path.commonpath([path.parent.absolute() for path in paths])  # the data may move as a whole
-    files = [(os.path.relpath(path.absolute(), base), _size(path)) for path in paths]
+    places = [Path(str(path)).absolute() for path in paths]  # in a shard, too
+    base = os.path.commonpath([place.parent for place in places])  # the data may move as a whole
+    files = [(os.path.relpath(place, base), _size(path)) for place, path in zip(places, paths, strict=True)]
     found.update(json.dumps([*depends_on(architecture), files], default=str).encode())
     for name, tensor in sorted(encoder.state_dict().items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -292,8 +296,10 @@ def _digest(encoder: nn.Module, paths: Sequence[Path], *, depends_on: Callable[[
     return found.hexdigest()
 
 
-def _size(path: Path) -> int:
+def _size(path: Path | ShardFile) -> int:
     """Bytes of a file; -1 for a missing file, so that the digest changes when the file is added."""
+    if isinstance(path, ShardFile):
+        return path.size
     try:
         return path.stat().st_size
     except OSError:

@@ -34,7 +34,9 @@ class ImageBatch(NamedTuple):
     """A batch of the classification task."""
 
     images: Float32[Tensor, "b c h w"]
-    labels: Int64[Tensor, " b"]
+    labels: Int64[Tensor, " b"] | Float32[Tensor, "b n"]
+    """The index of each label; or, where a picture has several of n or none, 1 for those it has and 0 for others."""
+
     indices: Int64[Tensor, " b"]
     """The index of each picture in the split's records."""
 
@@ -42,11 +44,26 @@ class ImageBatch(NamedTuple):
     """File and reason of each picture that could not be read while this batch was made."""
 
 
-def collate_pictures(samples: Sequence[Sample], *, size: tuple[int, int], channels: int = 3) -> ImageBatch:
-    """Stack pictures of this size into a batch, without those that could not be read; perhaps an empty one."""
+def collate_pictures(
+    samples: Sequence[Sample], *, size: tuple[int, int], channels: int = 3, classes: int | None = None
+) -> ImageBatch:
+    """Stack pictures of this size into a batch, without those that could not be read; perhaps an empty one.
+
+    Args:
+        samples: The pictures.
+        size: Height and width.
+        channels: Their channels.
+        classes: The number of all labels, where a picture has several or none.
+    """
     images, _ = stacked(samples, (channels, *size), of_features=False)
     assert images is not None
-    labels = torch.tensor([sample.label for sample in samples if sample.content is not None], dtype=torch.int64)
+    known = [sample.label for sample in samples if sample.content is not None]
+    if classes is None:
+        labels = torch.tensor(known, dtype=torch.int64)
+    else:
+        labels = torch.zeros(len(known), classes)
+        for row, several in zip(labels, known, strict=True):
+            row[list(several)] = 1
     return ImageBatch(images, labels, positions_of(samples), unreadable_of(samples))
 
 

@@ -48,11 +48,11 @@ class AnswerBatch(NamedTuple):
     (it is then answered wrongly). All may be 0."""
 
     targets: Float32[Tensor, "r A"] | None
-    """For a closed list: how well each answer answers the question (its agreement), 0 to 1."""
+    """For a closed list: the share of the people who gave each answer, 0 to 1."""
 
     answer_tokens: Int64[Tensor, "r t"] | None
     """For a decoder: an answer, from the start token to the end token, which an answer that was cut lacks; then
-    padding. In training it is drawn with its share of the agreement as probability; otherwise it is the most agreed
+    padding. In training it is drawn with its share of the votes as probability; otherwise it is the most frequent
     one."""
 
     answer_attention_mask: Bool[Tensor, "r t"] | None
@@ -121,7 +121,7 @@ class ClosedAnswers:
         return len(self._indices.row(item, number)) > 0
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
-        """Indices in the list, and how well each answers the question; nothing is drawn."""
+        """Indices in the list, and the share of the votes for each; nothing is drawn."""
         return self._indices.row(item, number), self._scores[self._indices.span(item, number)]
 
 
@@ -149,8 +149,8 @@ class GenerativeAnswers:
         shares: list[float] = []
         for path, questions in records.items:
             for question in questions:
-                agreed = answer_shares(question.answers)
-                known = {answer: share for answer, share in agreed.items() if has_words(answer)} or agreed
+                voted = answer_shares(question.answers)
+                known = {answer: share for answer, share in voted.items() if has_words(answer)} or voted
                 ids = [known_tokens(answer, tokenizer, place=str(path), kind="answer") for answer in known]
                 rows.append([with_ends(one, start=form.start, end=form.end, room=form.room) for one in ids])
                 shares += [share / sum(known.values()) for share in known.values()]
@@ -163,9 +163,9 @@ class GenerativeAnswers:
         return True
 
     def target(self, item: int, number: int, generator: np.random.Generator | None) -> np.ndarray:
-        """The tokens of an answer: drawn by their shares, or the most agreed one."""
+        """The tokens of an answer: drawn by their shares, or the most frequent one."""
         question = int(self._first[item]) + number
-        first, end = self._tokens.first[question], self._tokens.first[question + 1]
+        first, end = self._tokens.first(question), self._tokens.first(question + 1)
         chosen = 0
         if generator is not None and end - first > 1:
             chosen = int(generator.choice(end - first, p=self._shares[first:end]))

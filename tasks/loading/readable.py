@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from multiattn.errors import InputError
 
 from ..seeding import seed_for
+from .sampler import Key
 
 TRIES = 20
 """Replacements tried in a row for one unreadable file; at a share of 5 % unreadable, all fail once in 1e26."""
@@ -61,9 +62,9 @@ class Sample(NamedTuple, Generic[T]):
 
 
 class Items(Dataset[Sample[T]], ABC):
-    """The samples of a split: by `(epoch, index)` in training, by their index as inference sees them.
+    """The samples of a split: by the sampler's key in training, by their index as inference sees them.
 
-    A training sample is a pure function of the seed, the epoch and its index.
+    A training sample is a pure function of the seed and its key.
     """
 
     def __init__(self, records: Records, *, seed: int | None = None) -> None:
@@ -81,7 +82,8 @@ class Items(Dataset[Sample[T]], ABC):
 
         Args:
             index: The index of the file.
-            draw: In training the numbers that decide about all draws: seed, epoch and index; empty otherwise.
+            draw: In training the numbers that decide about all draws: seed, epoch and index, and how often
+                the epoch has had the file before, unless that is never; empty otherwise.
 
         Raises:
             InputError: The file cannot be read.
@@ -91,15 +93,25 @@ class Items(Dataset[Sample[T]], ABC):
         return len(self.records.items)
 
     def __getitem__(self, key: Any) -> Sample[T]:
-        """The sample, without content where the file cannot be read; in training, a file that is drawn replaces it."""
-        wanted = key if self.seed is None else key[1]
-        epoch = () if self.seed is None else (self.seed, key[0])
+        """The sample, without content where the file cannot be read; in training, a file that is drawn replaces it.
+
+        Where the key has the items of the batch, it is one of them.
+        """
+        training = None if self.seed is None else Key(*key)
+        wanted = key if training is None else training.item
+        epoch = () if training is None or self.seed is None else (self.seed, training.epoch)
+        again = (training.turn,) if training is not None and training.turn else ()
         unreadable: list[Unreadable] = []
         for attempt in range(TRIES if epoch else 1):
-            index = seed_for(*epoch, wanted, attempt) % len(self) if attempt else wanted
+            index = wanted
+            if attempt:
+                drawn = seed_for(*epoch, wanted, attempt)
+                instead = training.batch if training is not None and training.batch else range(len(self))
+                index = instead[drawn % len(instead)]
             path, label = self.records.items[index]
             try:
-                return Sample(self.read(index, (*epoch, index) if epoch else ()), label, index, tuple(unreadable))
+                content = self.read(index, (*epoch, index, *again) if epoch else ())
+                return Sample(content, label, index, tuple(unreadable))
             except InputError as error:
                 unreadable.append((str(path), str(error)))
         return Sample(None, self.records.items[wanted][1], wanted, tuple(unreadable))

@@ -1,5 +1,6 @@
 """Texts as tokens: checked against the vocabulary, kept in one array for a split, and padded to a table."""
 
+from array import array
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from multiattn.data.packed import SharedArray, narrowed
 from multiattn.data.recordings import SpeechRecords, clean_transcript
 from multiattn.errors import InputError
 from multiattn.inputs import Tokenizer
@@ -52,27 +54,35 @@ class TokenRows:
         Args:
             items: The tokens of each text of each item.
         """
-        rows: list[Sequence[int]] = []
-        self.first = [0]
-        """The first text of each item; then the number of texts."""
+        tokens, lengths, counts = array("i"), array("i"), array("i")
         for texts in items:
-            rows.extend(texts)
-            self.first.append(len(rows))
-        self._starts = np.cumsum([0, *map(len, rows)])
-        self._tokens = np.fromiter((token for row in rows for token in row), np.int32, self._starts[-1])
+            before = len(lengths)
+            for row in texts:
+                tokens.extend(row)
+                lengths.append(len(row))
+            counts.append(len(lengths) - before)
+        # the first text of each item, and the first token of each text; then the number of them
+        self._first, self._starts = (SharedArray(narrowed(np.cumsum([0, *some]))) for some in (counts, lengths))
+        self._tokens = SharedArray(np.asarray(tokens, np.int32))
 
     def count(self, item: int) -> int:
         """The number of texts of an item."""
-        return self.first[item + 1] - self.first[item]
+        first = self._first.values
+        return int(first[item + 1] - first[item])
 
     def row(self, item: int, number: int) -> np.ndarray:
         """The tokens of text `number` of an item."""
-        return self._tokens[self.span(item, number)]
+        found: np.ndarray = self._tokens.values[self.span(item, number)]
+        return found
 
     def span(self, item: int, number: int) -> slice:
         """The part of the array that holds these tokens."""
-        row = self.first[item] + number
-        return slice(self._starts[row], self._starts[row + 1])
+        row = self.first(item) + number
+        return slice(self._starts.values[row], self._starts.values[row + 1])
+
+    def first(self, item: int) -> int:
+        """The number of texts of all items before this one."""
+        return int(self._first.values[item])
 
 
 def with_ends(ids: Sequence[int], *, start: int, end: int, room: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks [forward training capture memory window caption answer speech_tiny ...] [--rounds N]`."""
+"""`python -m tests.benchmarks [forward training checkpointing memory caption speech_tiny ...] [--rounds N]`."""
 
 import argparse
 import platform
@@ -10,12 +10,15 @@ from .caption import caption
 from .memory import memory
 from .speech import speech_base, speech_features, speech_long, speech_tiny
 from .startup import startup
+from .training_step import checkpointing, compiling
 from .vit import capture, forward, training
 from .window import window
 
 BENCHMARKS = {
     "forward": forward,
     "training": training,
+    "checkpointing": checkpointing,
+    "compiling": compiling,
     "capture": capture,
     "memory": memory,
     "window": window,

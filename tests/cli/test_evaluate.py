@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import multiattn
 from multiattn.cli.evaluate_classify import expected_calibration_error
@@ -36,6 +37,13 @@ def test_json_is_one_object(run, model, data) -> None:
     files = [(path, path.parent.name) for path in sorted(data.rglob("*.png"))]
     expected = by_hand(model, files)
     assert 0 < expected["top5"] < 1  # a mix-up of labels would show
+    by_class = {name: found.pop(name) for name in ("macro_accuracy", "per_class", "confusion")}
+    assert by_class["per_class"].keys() == {label for _, label in files}
+    assert sum(one["items"] for one in by_class["per_class"].values()) == 13
+    for name, one in by_class["per_class"].items():
+        assert one["accuracy"] == by_hand(model, [(path, label) for path, label in files if label == name])["top1"]
+    assert by_class["macro_accuracy"] == np.mean([one["accuracy"] for one in by_class["per_class"].values()])
+    assert sum(one["items"] for one in by_class["confusion"]) == 13
     assert found == {
         **{name: pytest.approx(value, abs=1e-5) for name, value in expected.items()},
         "items": 13,
@@ -46,13 +54,23 @@ def test_json_is_one_object(run, model, data) -> None:
     }
 
 
-def test_text_says_the_same(run, model, data) -> None:
+def test_text_says_the_same(run, model, data, tmp_path) -> None:
+    picture = tmp_path / "made" / "confusion.png"
     found = json.loads(run("evaluate", "classify", "--data", data, "--model", model, "--format", "json").out)
-    text = run("evaluate", "classify", "--data", data, "--model", model).out
+    text = run("evaluate", "classify", "--data", data, "--model", model, "--confusion", picture).out
+    with Image.open(picture) as drawn:
+        assert drawn.format == "PNG" and min(drawn.size) > 200
+    width = max(map(len, found["per_class"]))
+    mistakes = [one for one in found["confusion"] if one["label"] != one["predicted"]][:5]
     assert text.splitlines() == [
         f"top-1  {found['top1']:6.2%}",
         f"top-5  {found['top5']:6.2%}",
         f"ECE    {found['ece']:6.2%}",
+        f"macro  {found['macro_accuracy']:6.2%}",
+        "accuracy by class",
+        *(f"  {n:{width}}  {one['accuracy']:7.2%}  of {one['items']}" for n, one in found["per_class"].items()),
+        "taken for another, the most frequent",
+        *(f"  {one['label']} as {one['predicted']}  {one['items']}" for one in mistakes),
         f"on 13 pictures of {data} (validation) with {model}",
     ]
 
@@ -60,7 +78,7 @@ def test_text_says_the_same(run, model, data) -> None:
 def test_text_makes_names_harmless(run, model, data) -> None:
     renamed = data.rename(data.parent / "da\nta\x1b")
     text = run("evaluate", "classify", "--data", renamed, "--model", model).out
-    assert text.count("\n") == 4
+    assert "\x1b" not in text and "da\nta" not in text
     assert f"on 13 pictures of {data.parent}" + r"/da\nta\x1b (validation) with " in text
 
 

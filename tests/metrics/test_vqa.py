@@ -8,7 +8,6 @@ from multiattn.errors import InputError
 from multiattn.metrics.vqa import (
     TypeScores,
     agreement,
-    agreements,
     answer_scores,
     is_exact,
     most_frequent,
@@ -37,12 +36,9 @@ def test_of_ten_people_an_answer_gets_what_is_published(count: int, score: float
 
 @given(st.lists(st.sampled_from(["red", "blue", "green", "gray"]), min_size=4, max_size=13), st.sampled_from("ab"))
 def test_from_four_people_on_the_agreement_is_the_formula_person_by_person(answers: list[str], other: str) -> None:
-    found = agreements(answers)
-    assert found.keys() == set(answers)
     for answer in {*answers, other}:
         expected = naive_agreement(answer, answers)
         assert agreement(answer, answers) == pytest.approx(expected)
-        assert found.get(answer, 0.0) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +68,6 @@ def test_exact_is_what_most_people_said(answers: list[str]) -> None:
 def test_all_said_alike_is_right_and_unsaid_is_wrong(answers: list[str]) -> None:
     assert agreement(answers[0], [answers[0]] * len(answers)) == 1
     assert agreement("purple", answers) == 0
-    assert next(iter(agreements(answers).values())) == max(agreements(answers).values())  # the most frequent first
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def grouped(**options: Any) -> dict[str, Any]:
 
 def in_process(data: Data, *, rank: int, world: int) -> Data:
     """The data as the process `rank` of `world` has it."""
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world)  # type: ignore[assignment]
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, overfit_batches=0)  # type: ignore[assignment]
     return data
 
 

@@ -208,12 +208,29 @@ def test_a_batch_that_teaches_nothing_is_logged(models: dict[str, Path], monkeyp
 def test_a_batch_without_a_loss_has_no_weight_in_the_mean_of_its_split(monkeypatch: pytest.MonkeyPatch) -> None:
     task = AnswerTask(vision=COMPACT)
     task.mean_losses = torch.nn.ModuleDict({"val_loss": MeanMetric()})
-    logged = []
-    monkeypatch.setattr(task, "log", lambda name, value, **options: logged.append((name, options["batch_size"])))
+    logged: dict[str, float] = {}
+    monkeypatch.setattr(task, "log", lambda name, value, **options: logged.update({name: float(value.compute())}))
     for loss, size in ((0.0, 0), (2.0, 3), (4.0, 1)):
         task.log_loss(torch.tensor(loss), "val", size=size)
-    assert logged == [("val/loss", 1), ("val/loss", 3), ("val/loss", 1)]
-    assert float(task.mean_losses["val_loss"].compute()) == pytest.approx((2.0 * 3 + 4.0) / 4)
+    task._log_mean_loss("val")
+    assert logged == {"val/loss": pytest.approx((2.0 * 3 + 4.0) / 4)}
+
+
+def test_the_mean_loss_of_nothing_is_told_once_and_not_logged(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = AnswerTask(vision=COMPACT)
+    task.labels = ("red", "no")
+    task.mean_losses = torch.nn.ModuleDict({"val_loss": MeanMetric()})
+    monkeypatch.setattr(task, "log", lambda *found, **options: pytest.fail("it is logged"))
+    for _ in range(2):
+        task.log_loss(torch.tensor(0.0), "val", size=0)
+        task._log_mean_loss("val")
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(
+        "None of the answers that were read is among the 2 of the list, so that there is no val/loss"
+    )
+    assert "`--model.answer decoder`" in told
 
 
 def test_labels_are_kept_in_the_bundle_with_the_vocabulary(models: dict[str, Path]) -> None:

@@ -38,7 +38,7 @@ WORD_MAPS = "--trainer.callbacks+=multiattn.tasks.map_callbacks.WordMapsWhileTra
         ("--data.features=kept", "error: `vision.lr_share` must be 0 with `features`, which a frozen encoder has"),
         (
             "--ckpt_path={trained}/checkpoints/step-000000009.ckpt --data.vocab_size=37",
-            "error: the state must be of a training with the same vocabulary, but is of another: the training captions",
+            "error: the state must be of a training with the same vocabulary, but is of another: `vocab_size` was 61",
         ),
     ],
 )

@@ -1,10 +1,13 @@
 """Which item comes when: the same for any number of processes, and from any batch on."""
 
+from collections import Counter
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiattn.tasks.loading.sampler import EpochBatches, share_of
+from multiattn.tasks.loading.sampler import BalancedBatches, EpochBatches, share_of
 
 
 @given(
@@ -34,6 +37,46 @@ def test_order_depends_on_seed_and_epoch() -> None:
     ]
     assert len({tuple(order) for order in orders}) == 3
     assert all(sorted(order) == list(range(31)) for order in orders)
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=23, max_size=97),
+    batch=st.integers(1, 5),
+    world=st.integers(1, 4),
+    epoch=st.integers(0, 3),
+    data=st.data(),
+)
+def test_balanced_batches_have_each_class_equally_often(
+    labels: list[int], batch: int, world: int, epoch: int, data: st.DataObject
+) -> None:
+    one = BalancedBatches(labels, batch_size=batch * world, seed=5)
+    many = [BalancedBatches(labels, batch_size=batch, seed=5, rank=rank, world=world) for rank in range(world)]
+    start = data.draw(st.integers(0, len(one)))
+    whole = list(one.batches(epoch))
+    assert list(one.batches(epoch, start=start)) == whole[start:]
+    for b, together in enumerate(whole):
+        parts = [list(m.batches(epoch))[b] for m in many]
+        assert [parts[rank][i] for i in range(batch) for rank in range(world)] == together
+    keys = [(*key, 0)[:3] for together in whole for key in together]
+    assert len(set(keys)) == len(keys) == len(labels) // (batch * world) * batch * world
+    order = one._order(epoch)
+    drawn = Counter(labels[entry % len(labels)] for entry in order.tolist())
+    assert drawn.keys() == set(labels) and max(drawn.values()) - min(drawn.values()) <= 1
+    # of each class, no item comes again before all others have come
+    for label in drawn:
+        times = Counter(entry % len(labels) for entry in order.tolist() if labels[entry % len(labels)] == label)
+        counts = [times[item] for item in range(len(labels)) if labels[item] == label]
+        assert max(counts) - min(counts) <= 1
+        turns = sorted(entry // len(labels) for entry in order.tolist() if labels[entry % len(labels)] == label)
+        assert turns == sorted(turn for count in counts for turn in range(count))
+
+
+def test_balanced_epochs_differ() -> None:
+    labels = [0] * 90 + [1] * 10
+    of_epochs = [set(BalancedBatches(labels, batch_size=10, seed=5)._order(epoch).tolist()) for epoch in range(2)]
+    frequent = [{entry for entry in order if entry < 90} for order in of_epochs]
+    assert frequent[0] != frequent[1] and {len(part) for part in frequent} == {50}
+    assert np.unique([entry % 100 for entry in of_epochs[0] if entry % 100 >= 90]).size == 10
 
 
 def test_a_batch_needs_enough_items() -> None:

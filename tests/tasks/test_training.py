@@ -207,7 +207,7 @@ def test_a_typo_in_the_yaml_is_one_line(
     ],
 )
 def test_a_state_that_is_none_is_named(content: object, message: str, tmp_path: Path) -> None:
-    from multiattn.tasks.lightning_cli import check_state
+    from multiattn.tasks.states import read_state
 
     path = tmp_path / "a.ckpt"
     if content == "folder":
@@ -217,13 +217,16 @@ def test_a_state_that_is_none_is_named(content: object, message: str, tmp_path: 
     elif content is not None:
         torch.save(content, path)
     with pytest.raises(ModelError, match=re.escape(message)) as caught:
-        check_state(path, "fit")
+        read_state(path, "fit")
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_what_to_type_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit"]) == 2
-    expected = "error: `fit` needs a configuration, for example: multiattn fit --config configs/classify/cifar10.yaml\n"
+    expected = (
+        "error: `fit` needs a configuration, for example: multiattn fit --config configs/classify/cifar10.yaml, or a "
+        "task and its data: multiattn fit --model ClassifyTask --data ClassifyData --data.root FOLDER\n"
+    )
     assert capsys.readouterr().err == expected
     assert main(["fi"]) == 2
     assert (
@@ -336,7 +339,7 @@ def test_random_weights_are_not_measured(
     assert main([verb, "--config", str(config)]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"error: `{verb}` must have a state of the training, but has random weights instead. "
-        "Give `--ckpt_path last` (or a file)."
+        "Give `--ckpt_path last` (or `best`, or a file)."
     )
 
 
@@ -353,9 +356,9 @@ def test_a_training_is_not_begun_on_top_of_another(
     config = write_config(tmp_path / "c.yaml", root=pictures, run=run)
     state, foreign = run / "checkpoints" / "step-000000999.ckpt", tmp_path / "best.ckpt"
     state.parent.mkdir(parents=True)
-    state.touch()
+    write_state(state)
     write_state(foreign)
-    for options in ([], [f"--ckpt_path={foreign}"]):
+    for options in ([], ["--resume=never"], [f"--ckpt_path={foreign}"]):
         assert main(["fit", "--config", str(config), *options]) == 1
         error = capsys.readouterr().err.splitlines()[-1]
         assert error.startswith(f"error: {run}/checkpoints: another training has its states here")

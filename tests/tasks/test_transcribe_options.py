@@ -9,10 +9,10 @@ import pytest
 from multiattn.errors import ModelError
 from multiattn.tasks import TranscribeTask
 from multiattn.tasks.base import BaseTask
+from multiattn.tasks.freezing import require_every_gradient
 from multiattn.tasks.lightning_cli import OneLineParser
 from multiattn.tasks.map_callbacks import MapsWhileTraining, WordMapsWhileTraining
 from multiattn.tasks.parts import AudioEncoder
-from multiattn.tasks.text_task import require_every_gradient
 from tests.fixtures import save_tiny_model, save_tiny_recognizer
 
 SCRATCH = AudioEncoder(preset="compact")

@@ -1,0 +1,151 @@
+"""How a command computes its inputs: the part of it that also runs in a worker, where the model is."""
+
+import argparse
+import dataclasses
+from abc import ABC
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+from ..inputs.files import PICTURES, Kind
+from ..registry import load_part, task_spec
+from .engines import Place
+from .feed import Job
+from .map_files import MapDrafts, MapFiles, Written
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from ..errors import InputError
+    from ..pipelines import Failure, Result
+    from ..pipelines.base import Pipeline
+
+__all__ = ["Computing"]
+
+_Result = TypeVar("_Result", bound="Result")
+
+
+class Computing(ABC, Generic[_Result]):
+    """How inputs are computed.
+
+    Args:
+        args: The command's options.
+    """
+
+    task: ClassVar[str]
+    kind: ClassVar[Kind] = PICTURES
+
+    options: ClassVar[tuple[str, ...]] = ()
+    """The options that are handed to the pipeline, by their names there and in `args`."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        default = [task_spec(self.task).default_map_method]
+        self.methods: list[str] | None = (args.map_method or default) if args.maps else None
+        self._quiet = getattr(args, "quiet", False)
+        self._map_files: MapFiles | MapDrafts | None = None
+        self._is_worker = False
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether workers compute, and this process only collects."""
+        return getattr(self.args, "processes", None) is not None or getattr(self.args, "engine", "local") == "ray"
+
+    @property
+    def batch(self) -> int:
+        """The number of inputs that are computed at once."""
+        return getattr(self.args, "batch_size", None) or 1
+
+    def stream_options(self) -> dict[str, object]:
+        """What the pipeline's `stream` is given beside the inputs."""
+        shared = [name for name in ("batch_size", "strict", "max_pixels") if name in self.args]
+        return {"maps": self.methods} | {name: getattr(self.args, name) for name in (*shared, *self.options)}
+
+    def load(self, place: Place | None = None) -> "Pipeline[Any]":
+        """Load the model, and check the options against it.
+
+        Args:
+            place: What a worker has of its machine; None where this process has all of it.
+
+        Raises:
+            UsageError: An option does not go with the model.
+            MultiattnError: The model cannot be loaded.
+        """
+        device = self.args.device if place is None else place.take(self.args.device)
+        pipeline: Pipeline[Any] = load_part("multiattn:load")(
+            self.args.model, task=self.task, device=device, precision=self.args.precision
+        )
+        self.loaded(pipeline)
+        return pipeline
+
+    def computed(self, pipeline: "Pipeline[Any]", jobs: Iterable[Job]) -> Iterator[list[Outcome]]:
+        """Check the options, and return what comes of each input, in order, computed as it is taken."""
+        taken = deque[Job]()
+
+        def inputs() -> Iterator[object]:
+            for job in jobs:
+                taken.append(job)
+                yield job.input
+
+        results = cast("Iterator[_Result | Failure]", pipeline.stream(inputs(), **self.stream_options()))
+
+        def outcomes() -> Iterator[list[Outcome]]:
+            for result in results:
+                job = taken.popleft()
+                self._pass_others()  # whose maps have names already
+                yield self._outcomes(job, [result, *islice(results, job.num_results - 1)])
+
+        return outcomes()
+
+    def loaded(self, pipeline: "Pipeline[Any]") -> None:
+        """Check the options against the model that has been loaded; nothing by default.
+
+        Raises:
+            UsageError: An option does not go with it.
+        """
+
+    def _outcomes(self, job: Job, results: "Sequence[_Result | Failure]") -> list[Outcome]:
+        """Write the maps of an input, and return what is to be said and written of its results."""
+        shown = [None if result.error is not None else self.shown(result) for result in results]
+        good = [result for result in shown if result is not None]
+        files: Iterator[Written] = iter(())
+        if self._map_files and any(result.maps for result in good):
+            files = iter(self._map_files.write(good, lambda page: self.save_page(good, page)))
+        outcomes: list[Outcome] = []
+        errors: list[InputError] = []  # all questions about a picture that cannot be used have the same one
+        for index, (result, of_result) in enumerate(zip(results, shown, strict=True)):
+            if result.error is not None:
+                is_new = not any(result.error is error for error in errors)
+                errors.append(result.error)
+                origin = f"{job.origins[index]}: " if job.origins else ""
+                outcomes.append(Outcome([f"{origin}{result.error}"] if is_new else (), result.error))
+                continue
+            told = [f"{result.file} {one}" for one in (result.damaged, result.remark) if one]
+            if not self._quiet and (remark := self.remark(result)):
+                told.append(remark)
+            written = None if of_result is None else next(files, None)
+            outcomes.append(Outcome(told, None, bool(result.damaged), self._carried(of_result), written))
+        return outcomes
+
+    def _carried(self, result: _Result | None) -> _Result | None:
+        """Return what a worker answers of a result: not its maps, which are files by now."""
+        if result is None or not self._is_worker or not result.maps:
+            return result
+        assert dataclasses.is_dataclass(result)
+        return dataclasses.replace(result, maps=())
+
+    def _pass_others(self) -> None:
+        """Write what is known of the inputs before the one that is computed; nothing in a worker."""
+
+    def remark(self, result: _Result) -> str | None:
+        """Return what must be said about a result on standard error, or None."""
+        mark = result.out_of_domain
+        return None if mark is None else f"{result.file}: out of domain: {mark}; the result may mean nothing"
+
+    def shown(self, result: _Result) -> _Result | None:
+        """Return what is written of a result, by default all of it; None to leave it out, which is no failure."""
+        return result
+
+    def save_page(self, results: Sequence[_Result], path: str) -> None:
+        """Write the page with the maps of one input."""
+        results[0].save_html(path)

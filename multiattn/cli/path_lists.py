@@ -1,0 +1,73 @@
+"""The lists of `--files`: paths in a text or in a column of a table, read as they are needed."""
+
+import base64
+import os
+from collections.abc import Iterator
+
+from ..errors import InputError, reading
+from .parquet_folder import arrow_modules
+
+_LONGEST = 65536  # bytes of a path in a list
+_ROWS = 4096  # read at a time
+
+
+def read_list(file: str) -> Iterator[str]:
+    """Read paths from a file, each as soon as it is there.
+
+    Args:
+        file: Its path, or `-` for standard input. Paths are separated by NUL characters where its beginning has one,
+            as `find -print0` and `git ls-files -z` write them, and by line ends otherwise; empty lines do not count.
+            Of a file that ends in .parquet, the column `file` (and `file_bytes`, see `records`) has them.
+
+    Raises:
+        InputError: While it is read: it cannot be read, or holds no paths.
+        MultiattnError: pyarrow, which reads parquet, is not installed.
+    """
+    if file.lower().endswith(".parquet"):
+        yield from _read_column(file)
+        return
+    name = f"`--files {file}`"
+    try:
+        with open(0 if file == "-" else file, "rb", buffering=0, closefd=file != "-") as stream:
+            rest, separator = b"", b""
+            while block := stream.read(_LONGEST):
+                rest += block
+                separator = separator or next((one for one in (b"\0", b"\n") if one in rest), b"")
+                if separator:
+                    *whole, rest = rest.split(separator)
+                    yield from filter(None, map(_path, whole))
+                if len(rest) > _LONGEST:
+                    raise InputError(
+                        f"{name} must be a list of paths, but has one of more than {_LONGEST} bytes instead."
+                    )
+            if last := _path(rest):
+                yield last
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or "no name of a file"
+        raise InputError(f"{name} must be a readable file, but opening it fails instead: {reason}.") from error
+
+
+def _path(raw: bytes) -> str:
+    return os.fsdecode(raw.rstrip(b"\r\n"))
+
+
+def _read_column(file: str) -> Iterator[str]:
+    _, parquet = arrow_modules(f"--files {file}")
+    name = f"`--files {file}`"
+    with reading(name, "a table of parquet"):
+        table = parquet.ParquetFile(file)
+        names = [one for one in ("file", "file_bytes") if one in table.schema_arrow.names]
+        if "file" not in names:
+            raise InputError(
+                f"{name} must have a column `file` of paths, but has {', '.join(table.schema_arrow.names)} instead."
+            )
+        for batch in table.iter_batches(batch_size=_ROWS, columns=names):
+            for row in batch.to_pylist():
+                exact = row.get("file_bytes")
+                path = os.fsdecode(base64.b64decode(exact)) if exact else row["file"]
+                if path is not None and not isinstance(path, str):
+                    raise InputError(f"{name} must have text in its column `file`, but has {path!r} instead.")
+                if path:
+                    yield path

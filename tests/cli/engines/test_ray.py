@@ -1,0 +1,73 @@
+"""`--engine ray`: a cluster of two workers on this machine, of which one is killed."""
+
+import importlib.util
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from multiattn.cli.engines import ray_actors
+from multiattn.errors import MultiattnError
+from tests.cli.engines.killed import Killed, arguments
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `ray`"),
+    # of Ray itself: sockets and files that it leaves to the collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch) -> Path:
+    """The folder for temporary files; a path in which Ray's sockets fit."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="r") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def test_a_killed_worker_loses_nothing_and_repeats_nothing(tmp_path, folders, capfd) -> None:
+    names = [*(f"{i}.png" for i in range(9)), "once.png", *(f"{i}.png" for i in range(9, 30))]
+    args = arguments(tmp_path, *names)
+    args.engine = "ray"
+    assert Killed(args).run() == 0
+    lines = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
+    assert [Path(line["file"]).name for line in lines] == names
+    assert len({line["process"] for line in lines}) >= 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("multiattn: --engine ray: a worker ended (ActorDied); the ")
+    assert err.count("\n") == 1
+    assert list(folders.iterdir()) == []
+
+
+def test_no_cluster_and_no_room(tmp_path, folders, monkeypatch, capfd) -> None:
+    args = arguments(tmp_path, "0.png")
+    args.engine, args.address = "ray", "127.0.0.1:1"
+    with pytest.raises(
+        MultiattnError, match=r"^--address 127\.0\.0\.1:1 must lead to a Ray cluster, but does not instead"
+    ):
+        Killed(args).run()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_everything_else(run, model, tmp_path, folders, monkeypatch, capfd) -> None:
+    names = [*(f"{i}.png" for i in range(9)), "always.png", *(f"{i}.png" for i in range(9, 30))]
+    args = arguments(tmp_path, *names)
+    args.engine = "ray"
+    assert Killed(args).run() == 1
+    lines = [json.loads(line) for line in (tmp_path / "r").read_text().splitlines()]
+    assert [Path(line["file"]).name for line in lines] == names
+    assert [Path(line["file"]).name for line in lines if "error" in line] == ["always.png"]
+    command = ["classify", "assets/inputs", "--model", model, "--format", "json"]
+    assert run(*command, "--engine", "ray", "--maps", tmp_path / "m") == run(*command, "--maps", tmp_path / "m")
+    monkeypatch.setattr(ray_actors, "PATIENCE", 5.0)
+    monkeypatch.setattr(ray_actors, "_share", lambda total, count: 99)
+    outcome = run(*command, "--engine", "ray")
+    assert outcome.status == 1
+    assert "--engine ray must have 99 CPU of the cluster for each of" in outcome.err and outcome.err.count("\n") == 1
