@@ -14,7 +14,16 @@ from multiattn.checks import require
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models.vqa import VQA
 
-from .answer_model import AnswerKind, AnswerStart, Vocabulary, VQAOutput, answer_scores, answer_tap, teacher_forced
+from .answer_model import (
+    TOKENS,
+    AnswerKind,
+    AnswerStart,
+    Vocabulary,
+    VQAOutput,
+    answer_scores,
+    answer_tap,
+    teacher_forced,
+)
 from .base import Prediction
 from .contracts import AnswerNeeds, TextFacts, TokenFormat
 from .freezing import set_mode
@@ -128,6 +137,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
             checkpoint_activations=checkpoint_activations,
         )
         self.preprocessing = start.preprocessing
+        self._fresh = () if start.keeps_vocabulary else TOKENS
         self.text_lr_share = 1.0 if text is None else text.lr_share
         self.from_scratch = pretrained is None
         self.answer: AnswerKind = start.answer
@@ -183,8 +193,10 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         return model
 
     def fresh_parts(self) -> tuple[str, ...]:
-        """The classifier of a closed list, whose answers are the data's."""
-        return ("head",) if self.answer == "closed" else ()
+        """See `BaseTask`: the classifier, whose answers are the data's, and what belongs to a new vocabulary."""
+        weights = dict(self.model.named_parameters())
+        fresh = tuple(name for name in self._fresh if name in weights)
+        return (*fresh, "head") if self.answer == "closed" else fresh
 
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy: of the list's answers, or of the answer's tokens."""

@@ -48,7 +48,7 @@ _DECIDED = (*OF_THE_DATA, "context_dim", "text")
 _LAST = ("head.3.weight", "head.3.bias")
 """The tensors with a row for each answer of the closed list."""
 
-_TOKENS = ("question.embedding.weight", "decoder.embedding.weight", "decoder.head.weight", "decoder.head_bias")
+TOKENS = ("question.embedding.weight", "decoder.embedding.weight", "decoder.head.weight", "decoder.head_bias")
 """The tensors with a row for each token."""
 
 _POSITIONS = "question.positions.weight"
@@ -241,7 +241,7 @@ class AnswerStart(VisionStart):
         """The weights of the trained model that the new one has, too."""
         assert self.whole is not None
         old, new = trained.state_dict(), model.state_dict()
-        by_row = {*_LAST, _POSITIONS} | (set() if self.keeps_vocabulary else set(_TOKENS))
+        by_row = {*_LAST, _POSITIONS} | (set() if self.keeps_vocabulary else set(TOKENS))
         kept = {key: value for key, value in old.items() if key in new and key not in by_row}
         known = {answer: index for index, answer in enumerate(self.whole.labels)}
         rows = [(row, known[answer]) for row, answer in enumerate(answers) if answer in known]
@@ -249,7 +249,7 @@ class AnswerStart(VisionStart):
         if _POSITIONS in old:
             kept |= _with_rows(old, new, (_POSITIONS,), [(row, row) for row in range(len(old[_POSITIONS]))])
         if not self.keeps_vocabulary:
-            kept |= _with_rows(old, new, _TOKENS, _same_tokens(self.whole.vocabulary, tokenizer))
+            kept |= _with_rows(old, new, TOKENS, _same_tokens(self.whole.vocabulary, tokenizer))
         return kept
 
 

@@ -188,7 +188,7 @@ def test_a_state_of_another_list_of_answers_is_refused(models: dict[str, Path]) 
         if not checkpoint:
             task.on_save_checkpoint(checkpoint)
             task.on_load_checkpoint(checkpoint)
-    with pytest.raises(ModelError, match="must be of a training with the same list of answers, but is of another: the"):
+    with pytest.raises(ModelError, match="must be of a training with the same labels, but is of another: in the state"):
         task.on_load_checkpoint(checkpoint)
 
 

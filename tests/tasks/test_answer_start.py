@@ -91,6 +91,9 @@ def test_a_new_vocabulary_keeps_what_is_known_of_its_tokens(kind: Any, tmp_path:
     task._trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
     labels = ("no", "kettle") if kind == "closed" else ()
     model = task.build_model(TextFacts(tokenizer, answers=labels))
+    task.model = model
+    own = {"question.embedding.weight"}
+    assert set(task.fresh_parts()) == own | ({"head"} if kind == "closed" else {"decoder.embedding.weight"})
     before, after = old.model.state_dict(), model.state_dict()
     names = {key for key in after if key.endswith("embedding.weight")}
     assert len(names) == (1 if kind == "closed" else 2)
