@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse, parse_from_object
 
-from .usage import constructor_of, dataclasses_of
+from .usage import dataclasses_of
 
 _WIDTH = 100
 

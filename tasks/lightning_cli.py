@@ -43,7 +43,7 @@ def run(args: Sequence[str]) -> None:
     with warnings.catch_warnings():
         for message in _USELESS_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        if (text := _class_help(args)) is not None:
+        if text := _class_help(args):
             print(text)
             return
         try:
@@ -52,9 +52,9 @@ def run(args: Sequence[str]) -> None:
             print(f"error: {brief(explained(problem.message, args, known=_known_options()))}", file=sys.stderr)
             raise
         except (ValueError, ImportError) as error:
-            if (message := missing_package(error)) is None:
+            if (lacking := missing_package(error)) is None:
                 raise
-            raise ModelError(message) from error
+            raise ModelError(lacking) from error
 
 
 def _class_help(args: Sequence[str]) -> str | None:

@@ -179,7 +179,7 @@ def _imported(path: str) -> type | None:
 def _arguments(kind: type) -> Iterator[str]:
     """The options of a class, with those of the dataclasses among them."""
     try:
-        types = get_type_hints(constructor_of(kind))  # type: ignore[misc]
+        types = get_type_hints(kind.__init__)  # type: ignore[misc]
     except (NameError, TypeError):
         types = {}
     for name, parameter in inspect.signature(kind).parameters.items():
@@ -188,11 +188,6 @@ def _arguments(kind: type) -> Iterator[str]:
         yield name
         for part in dataclasses_of(types.get(name)):
             yield from (f"{name}.{inner}" for inner in _fields(part))
-
-
-def constructor_of(kind: type) -> Any:
-    """The `__init__` of a class."""
-    return getattr(kind, "__init__")  # noqa: B009  # mypy: `kind.__init__` might be another class's
 
 
 def dataclasses_of(hint: Any) -> Iterator[type]:
