@@ -43,7 +43,7 @@ def run(args: Sequence[str]) -> None:
     with warnings.catch_warnings():
         for message in _USELESS_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        if (text := _class_help(args)) is not None:
+        if text := _class_help(args):
             print(text)
             return
         try:
