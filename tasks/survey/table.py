@@ -84,7 +84,7 @@ def _of_duplicates(found: Mapping[str, Any], kind: str) -> list[str]:
     if not found["files"]:
         return []
     first = found["groups"][0]
-    parts = [f"{found['files']} of {found['looked_at']} {kind} are equal to another; sets of equal ones: {found['sets']}"]
+    parts = [f"{found['files']} of {found['looked_at']} {kind} are equal to another; sets: {found['sets']}"]
     if found["across_splits"]:
         parts.append(f"sets in several splits, so that validation is too good: {found['across_splits']}")
     if found["other_labels"]:
