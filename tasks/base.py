@@ -370,7 +370,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             raise ModelError(
                 "the state must be of an optimizer with the same groups of parameters, but is of another: "
                 "`layer_decay`, a `weight_decay` of 0 and what freezes or slows a part of the model (`lr_share`, "
-                "`frozen`) cannot change when a training goes on. Restore them, or train anew from the model's directory."
+                "`frozen`) cannot change when a training goes on. Restore them, or train anew from the model's "
+                "directory."
             )
         self._hyperparameters = hyperparameters(optimizer)
         return configured
