@@ -159,7 +159,8 @@ class Align(Transcribe):
     def stream(self, pipeline: "Pipeline[Any]", jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
         """Return the results for all recordings in order."""
         pairs = ((job.input, self._texts.pop(str(job.file))) for job in jobs)
-        results: Iterator[Transcript | Failure] = pipeline.align_stream(pairs, **self.stream_options())
+        transcribe: Any = pipeline
+        results: Iterator[Transcript | Failure] = transcribe.align_stream(pairs, **self.stream_options())
         return results
 
     def write(self, result: "Transcript", written: Written | None) -> None:
