@@ -27,6 +27,7 @@ from .callbacks import ClassScores, Divergence, EpochLines, ModelDirectory, Pred
 from .callbacks.common import callbacks_of, is_trial
 from .class_help import help_of
 from .resuming import Start, find_start, flat, is_finished
+from .sharding import NAME, is_sharding, offered
 from .states import RunStates
 from .survey.report import DataReport
 from .usage import explained, missing_package
@@ -213,6 +214,11 @@ class TaskCLI(LightningCLI):
             configuration=configuration,
             say=self._say,
         )
+        if start.path is not None and start.path.is_dir() and not is_sharding(trainer):
+            raise ModelError(
+                f"{start.path} is a state in parts, which only `--trainer.strategy {NAME}` reads, but the strategy is "
+                f"{type(trainer.strategy).__name__} instead. Set it, with any number of processes."
+            )
         options["ckpt_path"] = None if start.path is None else str(start.path)
         self.model.adopt(start.state)
         if verb == "fit":
@@ -258,6 +264,7 @@ class TaskCLI(LightningCLI):
         else:
             kwargs["enable_progress_bar"] = False
         callbacks += [ClassScores(), PredictionLines()]
+        kwargs["strategy"] = offered(config.get("strategy", "auto"))
         if config.get("accelerator") == "cpu":
             kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
