@@ -229,7 +229,8 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         answers = self._answers(batch, states, scores)
         for row, index in self._counting(batch):
             # an answer that the closed list lacks counts, too, and is wrong
-            self.predictions.add(index, answers[row].text, batch.answers[row], number=row)
+            written = answers[row].text
+            self.predictions.add(index, written, batch.answers[row], number=row, question=batch.texts[row])
         return self._loss(batch, scores, texts, split)
 
     def predict_step(self, batch: AnswerBatch, batch_idx: int) -> list[Prediction]:

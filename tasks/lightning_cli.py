@@ -3,6 +3,7 @@
 import inspect
 import logging
 import re
+import shlex
 import sys
 import warnings
 from argparse import ArgumentError
@@ -23,7 +24,15 @@ from multiattn.registry import load_part
 
 from .arguments import OURS
 from .base import BaseTask
-from .callbacks import ClassScores, Divergence, EpochLines, ModelDirectory, PredictionLines, ResumeCheckpoint
+from .callbacks import (
+    ClassScores,
+    Divergence,
+    EpochLines,
+    ModelDirectory,
+    PredictionLines,
+    ResumeCheckpoint,
+    RunReport,
+)
 from .callbacks.common import callbacks_of, is_trial
 from .class_help import help_of
 from .resuming import Start, find_start, flat, is_finished
@@ -33,8 +42,12 @@ from .survey.report import DataReport
 from .usage import explained, missing_package
 
 
-def run(args: Sequence[str]) -> None:
-    """Run a verb with its options, which `arguments.prepared` has checked.
+def run(args: Sequence[str], *, typed: Sequence[str]) -> None:
+    """Run a verb with its options.
+
+    Args:
+        args: The verb and its options, as `arguments.prepared` returns them.
+        typed: The same, as the user typed them.
 
     Raises:
         SystemExit: With status 2, after wrong usage, which has been named on one line.
@@ -48,7 +61,7 @@ def run(args: Sequence[str]) -> None:
             print(text)
             return
         try:
-            TaskCLI(args)
+            TaskCLI(args, typed=typed)
         except _UsageProblem as problem:
             print(f"error: {brief(explained(problem.message, args, known=_known_options()))}", file=sys.stderr)
             raise
@@ -142,8 +155,8 @@ class OneLineParser(LightningArgumentParser):
 class TaskCLI(LightningCLI):
     """One program for every task: the YAML names the task and the data module by `class_path`."""
 
-    def __init__(self, args: Sequence[str]) -> None:
-        self._is_finished = False  # the constructor runs the verb
+    def __init__(self, args: Sequence[str], *, typed: Sequence[str]) -> None:
+        self._is_finished, self._command = False, shlex.join(["multiattn", *typed])  # the constructor runs the verb
         super().__init__(
             BaseTask,
             pl.LightningDataModule,
@@ -263,7 +276,7 @@ class TaskCLI(LightningCLI):
             callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
         else:
             kwargs["enable_progress_bar"] = False
-        callbacks += [ClassScores(), PredictionLines()]
+        callbacks += [ClassScores(), PredictionLines(), RunReport(self._command)]
         kwargs["strategy"] = offered(config.get("strategy", "auto"))
         if config.get("accelerator") == "cpu":
             kwargs["sync_batchnorm"] = False

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.distributed
@@ -64,6 +65,18 @@ class MacroAccuracy(Metric):
         return found if self.counts_pairs else None
 
 
+_EXAMPLES = 8
+
+
+class Written(NamedTuple):
+    """A text that a model wrote about an item."""
+
+    text: str
+    references: tuple[str, ...]
+    question: str = ""
+    """What it answers; "" for a caption or a transcript."""
+
+
 class Predictions:
     """The texts written about an evenly spread part of a split, with the references of the same items."""
 
@@ -77,15 +90,17 @@ class Predictions:
         """
         self.size, self.limit = size, size if limit is None else min(limit, size)
         self._score = score
-        self._texts: dict[tuple[int, int], tuple[str, tuple[str, ...]]] = {}
+        self._texts: dict[tuple[int, int], Written] = {}
+        self.examples: list[tuple[int, Written]] = []
+        """Some of the texts that were scored last, evenly spread over the split, each with its item's index."""
 
     def wants(self, index: int) -> bool:
         """Whether the item at this index of the split is one of those to write about."""
         return index * self.limit // self.size != (index - 1) * self.limit // self.size
 
-    def add(self, index: int, text: str, references: Sequence[str], *, number: int = 0) -> None:
+    def add(self, index: int, text: str, references: Sequence[str], *, number: int = 0, question: str = "") -> None:
         """Keep a text about an item; `number` counts where an item has several."""
-        self._texts[index, number] = (text, tuple(references))
+        self._texts[index, number] = Written(text, tuple(references), question)
 
     def scores(self) -> dict[str, float]:
         """Score the texts of all processes together, and forget them. Returns none where there is no text."""
@@ -93,11 +108,13 @@ class Predictions:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             parts = [texts] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, texts)
-            texts = {key: pair for part in parts for key, pair in part.items()}
+            texts = {key: written for part in parts for key, written in part.items()}
         if not texts:
             return {}
-        pairs = [texts[key] for key in sorted(texts)]
-        return self._score([text for text, _ in pairs], [references for _, references in pairs])
+        keys = sorted(texts)
+        shown = min(_EXAMPLES, len(keys))
+        self.examples = [(key[0], texts[key]) for key in (keys[i * len(keys) // shown] for i in range(shown))]
+        return self._score([texts[key].text for key in keys], [texts[key].references for key in keys])
 
 
 def score_captions(texts: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:

@@ -221,6 +221,9 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         Raises:
             ModelError: It has another.
         """
+        if self._modules["model"] is None:  # it is built from the checkpoint, so it has them
+            super().on_load_checkpoint(checkpoint)
+            return
         meaning = self._meaning()
         if checkpoint.get("tokenizer") != meaning["tokenizer"]:
             raise ModelError(

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments = prepared(args)
             from .lightning_cli import run  # imports Lightning
 
-            run(arguments)
+            run(arguments, typed=args)
     except SystemExit as leaving:  # of the parser: 2 for wrong usage, 0 for --help
         return leaving.code if isinstance(leaving.code, int) else 1
     except Stopped as stop:

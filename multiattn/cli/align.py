@@ -4,15 +4,14 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..inputs.walk import Unusable
-from ..registry import load_part
 from ..text_files import decode_text, read_bytes
 from .map_files import Written
 from .options import BAD_FILES, MAP_FILES, RECORDS, Option, Parser, UsageError, model_of, not_blank, not_empty
-from .output import make_folder, printable
+from .output import printable
 from .predict import Job
 from .records import Column
 from .transcribe import Transcribe, clock, segment_lines
@@ -29,6 +28,7 @@ from .transcribe_options import (
 
 if TYPE_CHECKING:
     from ..pipelines import Failure, Transcript
+    from ..pipelines.base import Pipeline
     from ..pipelines.transcribe import AlignedTranscript
 
 _DESCRIPTION = """\
@@ -156,17 +156,10 @@ class Align(Transcribe):
         known = super().stream_options()
         return {name: known[name] for name in ("maps", "batch_size", "strict", "speakers", *self.options)}
 
-    def results(self, jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
-        """Load the model, and return the results for all recordings in order."""
-        if self._folder:
-            make_folder(self._folder, subject=f"--out {self._folder}")
-        options = self.stream_options()
-        pipeline = load_part("multiattn:load")(
-            self.args.model, task=self.task, device=self.args.device, precision=self.args.precision
-        )
-        self.loaded(pipeline)
+    def stream(self, pipeline: "Pipeline[Any]", jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
+        """Return the results for all recordings in order."""
         pairs = ((job.input, self._texts.pop(str(job.file))) for job in jobs)
-        results: Iterator[Transcript | Failure] = pipeline.align_stream(pairs, **options)
+        results: Iterator[Transcript | Failure] = pipeline.align_stream(pairs, **self.stream_options())
         return results
 
     def write(self, result: "Transcript", written: Written | None) -> None:

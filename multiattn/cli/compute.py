@@ -82,12 +82,12 @@ class Computing(ABC, Generic[_Result]):
         """Check the options, and return what comes of each input, in order, computed as it is taken."""
         taken = deque[Job]()
 
-        def inputs() -> Iterator[object]:
+        def noted() -> Iterator[Job]:
             for job in jobs:
                 taken.append(job)
-                yield job.input
+                yield job
 
-        results = cast("Iterator[_Result | Failure]", pipeline.stream(inputs(), **self.stream_options()))
+        results = self.stream(pipeline, noted())
 
         def outcomes() -> Iterator[list[Outcome]]:
             for result in results:
@@ -96,6 +96,11 @@ class Computing(ABC, Generic[_Result]):
                 yield self._outcomes(job, [result, *islice(results, job.num_results - 1)])
 
         return outcomes()
+
+    def stream(self, pipeline: "Pipeline[Any]", jobs: Iterable[Job]) -> "Iterator[_Result | Failure]":
+        """Return the results for all inputs, in order, computed as they are taken."""
+        found = pipeline.stream((job.input for job in jobs), **self.stream_options())
+        return cast("Iterator[_Result | Failure]", found)
 
     def loaded(self, pipeline: "Pipeline[Any]") -> None:
         """Check the options against the model that has been loaded; nothing by default.

@@ -76,7 +76,12 @@ class Feed:
                 return True
         return False
 
-    def inputs(self, take: Callable[[Sequence[Key]], list[int] | None] | None, group: int) -> Iterator[Job]:
+    def inputs(
+        self,
+        take: Callable[[Sequence[Key]], list[int] | None] | None,
+        group: int,
+        passed: Callable[[], None] = lambda: None,
+    ) -> Iterator[Job]:
         """Yield the inputs to compute, when they are asked for; `waiting` has these and the others.
 
         Args:
@@ -84,6 +89,7 @@ class Feed:
             group: The number of inputs that are computed at once. Where one of a group has no record, all of it is
                 computed again, so that every batch is what it is without an interruption: results depend on the others
                 of their batch in their last digits.
+            passed: Is called after each group that is not computed, which may be written: a million more may follow.
         """
         for batch in self._groups(group if take else 1):
             jobs = [one for one in batch if isinstance(one, Job)]
@@ -95,7 +101,9 @@ class Feed:
                 self.count += one.num_results if isinstance(one, Job) else 1
                 earlier = next(numbers) if isinstance(one, Job) else None
                 self.waiting.append(Waiting(one, isinstance(one, Job) and not is_known, earlier or ()))
-            if not is_known:
+            if is_known:
+                passed()
+            else:
                 yield from jobs
         self.is_over = True
 

@@ -13,6 +13,7 @@ from ..registry import tasks
 from .options import UsageError
 from .output import say
 from .path_lists import read_list
+from .shard_inputs import shard_inputs, shards_at
 
 Found = Path | NamedStream
 
@@ -28,7 +29,8 @@ def find_inputs(
     """Find the files at `paths`, and then those of a list, in order, each when it is asked for.
 
     Args:
-        paths: Files, folders and patterns; addresses; `-` for the bytes of one file on standard input.
+        paths: Files, folders and patterns; shards and folders of them; addresses; `-` for the bytes of one file on
+            standard input.
         kind: The kind of file.
         listed: A file of paths, one a line or with NUL characters between them, or `-` for standard input.
         maps: The folder for attention maps: a search does not take the maps of an earlier run there for pictures.
@@ -75,6 +77,14 @@ def _expand(path: str, kind: Kind, maps: Path | None, *, exact: bool = False) ->
 
         yield WebFile(path)
         return
+    try:
+        shards = shards_at(path, patterns=not exact)
+    except InputError as error:
+        yield Unusable(path, error)
+        return
+    if shards is not None:
+        yield from shard_inputs(shards, kind)
+        return
     ends = tuple(f".{method}.png" for spec in tasks().values() for method in spec.map_methods)
     left_out = kept = False
     for found in kind.search(path, patterns=not exact):
@@ -85,8 +95,8 @@ def _expand(path: str, kind: Kind, maps: Path | None, *, exact: bool = False) ->
             kept = True
             yield found
     if left_out and not kept:
-        error = f"`{path}` must hold at least one {kind.one}, but holds only maps of ours instead."
-        yield Unusable(path, InputError(error))
+        must = f"`{path}` must hold at least one {kind.one}, but holds only maps of ours instead."
+        yield Unusable(path, InputError(must))
 
 
 def _listed(file: str | None, kind: Kind, maps: Path | None) -> Iterator[Found | Unusable]:
@@ -104,6 +114,8 @@ def can_be_several(paths: Sequence[str], listed: str | None = None) -> bool:
     if listed is not None or len(paths) != 1:
         return True
     first = paths[0]
+    if first.lower().endswith(".tar"):
+        return True
     is_file = first == "-" or is_web_address(first) or os.path.lexists(first)
     return os.path.isdir(first) or (not is_file and (glob.has_magic(first) or first.lower().startswith("file:")))
 
@@ -130,8 +142,10 @@ def _spared(found: Iterable[Found | Unusable], out: str | None, kind: Kind) -> I
     """Yield what is found; raise UsageError where it is the file that the results would replace."""
     is_out = _same_as(out)
     for one in found:
-        if out is not None and is_out is not None and isinstance(one, Path) and is_out(one):
-            raise _would_replace(out, kind)
+        if out is not None and is_out is not None:
+            file = getattr(one, "shard", one)  # of a sample, its shard
+            if isinstance(file, Path | str) and is_out(Path(file)):
+                raise _would_replace(out, kind)
         yield one
 
 

@@ -210,7 +210,7 @@ class Predictor(Computing[_Result]):
     def _inputs(self) -> Iterator[Job]:
         # the store is opened after the model is loaded, and before the first input is taken
         take = self._store.earlier.take if self._resume and self._store is not None else None
-        yield from self._feed.inputs(take, self.batch)
+        yield from self._feed.inputs(take, self.batch, self._pass_others)
 
     def _opened(self) -> "OutFile | ParquetFolder | None":
         """Open the place for the results; None where it is standard output."""

@@ -33,7 +33,7 @@ def fill(template: str, fields: Mapping[str, str]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda place: fields[place[1]], template)
 
 
-def write(path: str | Path, title: str, body: str, *, policy: str = "") -> None:
+def write(path: str | Path, title: str, body: str, *, policy: str = "", style: str = "") -> None:
     """Write a page, whole or not at all; missing folders are made.
 
     Args:
@@ -41,8 +41,10 @@ def write(path: str | Path, title: str, body: str, *, policy: str = "") -> None:
         title: The title of the page.
         body: Its HTML.
         policy: What its security policy allows besides images and styles in the page; by default nothing.
+        style: The file with the styles that only this kind of page has.
     """
-    fields = {"title": html.escape(title), "style": part("page.css"), "body": body, "policy": policy}
+    styles = part("page.css") + (part(style) if style else "")
+    fields = {"title": html.escape(title), "style": styles, "body": body, "policy": policy}
     write_text(path, fill(part("shell.html"), fields))
 
 

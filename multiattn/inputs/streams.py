@@ -32,6 +32,12 @@ class NamedStream(ABC):
     def __str__(self) -> str:
         return self.name
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cancelled": None}  # another process has its own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"_cancelled": threading.Event()})
+
     def cancel(self) -> None:
         """Let `open` end soon in the thread where it runs, with an InputError."""
         self._cancelled.set()

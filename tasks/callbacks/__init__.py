@@ -7,6 +7,7 @@ best                 the state with the best validation
 ema                  averaged weights
 model_directory      the trained model
 progress, predictions      lines on standard error; the file that `predict` writes
+report               the page about the run
 """
 
 from .best import BestCheckpoint
@@ -16,6 +17,7 @@ from .ema import EMA
 from .model_directory import ModelDirectory
 from .predictions import PredictionLines
 from .progress import EpochLines
+from .report import RunReport
 from .resume import ResumeCheckpoint
 
 __all__ = [
@@ -27,4 +29,5 @@ __all__ = [
     "ModelDirectory",
     "PredictionLines",
     "ResumeCheckpoint",
+    "RunReport",
 ]

@@ -3,18 +3,16 @@
 import resource
 import sys
 import time
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
 
 from multiattn.checks import require
 
-from .common import validation_metrics
+from .common import MeanLoss, batch_loss, learning_rate, validation_metrics
 
 
 class EpochLines(Callback):
@@ -32,31 +30,29 @@ class EpochLines(Callback):
         self._start = self._last = time.monotonic()
         self._start_step = self._last_step = 0
         self._items = 0  # since the last line, in this process
-        self._epoch = _Mean()
-        self._since = _Mean()
+        self._epoch = MeanLoss()
+        self._since = MeanLoss()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._is_shown = trainer.is_global_zero and not sys.stderr.isatty()
         self._start = self._last = time.monotonic()
         self._start_step = self._last_step = trainer.global_step
-        self._items, self._epoch, self._since = 0, _Mean(), _Mean()
+        self._items, self._epoch, self._since = 0, MeanLoss(), MeanLoss()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Print a line where it is time."""
-        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if loss is not None:
-            whole = loss.detach() * trainer.accumulate_grad_batches  # Lightning has divided it
-            self._epoch.add(whole)
-            self._since.add(whole)
+        if (loss := batch_loss(trainer, outputs)) is not None:
+            self._epoch.add(loss)
+            self._since.add(loss)
         self._items += len(batch.indices)
         now = time.monotonic()
         if not self._is_shown or now - self._last < self.every_n_seconds or trainer.global_step == self._last_step:
             return
         print(self._line(trainer, pl_module, now), file=sys.stderr, flush=True)
-        self._last, self._last_step, self._items, self._since = now, trainer.global_step, 0, _Mean()
+        self._last, self._last_step, self._items, self._since = now, trainer.global_step, 0, MeanLoss()
 
     def _line(self, trainer: pl.Trainer, pl_module: pl.LightningModule, now: float) -> str:
         step, total = trainer.global_step, trainer.estimated_stepping_batches
@@ -64,11 +60,10 @@ class EpochLines(Callback):
         end = ""
         if total != float("inf"):
             end = f"/{total:.0f}, {timedelta(seconds=round(pace * max(0, total - step)))} left"
-        rate = max(group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups)
         items = self._items * trainer.world_size / max(now - self._last, 1e-9)
         return (
-            f"step {step}{end}: train/loss {self._since.value():.4f}, lr {rate:.3g}, {items:.4g} items/s, "
-            f"{_memory(pl_module.device):.1f} GB"
+            f"step {step}{end}: train/loss {self._since.value():.4f}, lr {learning_rate(trainer):.3g}, "
+            f"{items:.4g} items/s, {_memory(pl_module.device):.1f} GB"
         )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -84,22 +79,7 @@ class EpochLines(Callback):
             file=sys.stderr,
             flush=True,
         )
-        self._epoch = _Mean()
-
-
-class _Mean:
-    """The mean of losses, which is computed on their device."""
-
-    def __init__(self) -> None:
-        self.total: Tensor | None = None
-        self.count = 0
-
-    def add(self, loss: Tensor) -> None:
-        self.total = loss.float() if self.total is None else self.total + loss
-        self.count += 1
-
-    def value(self) -> float:
-        return float("nan") if self.total is None else float(self.total) / self.count
+        self._epoch = MeanLoss()
 
 
 def _memory(device: torch.device) -> float:

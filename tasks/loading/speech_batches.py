@@ -22,6 +22,7 @@ from . import readable
 from .audio_augmentation import AudioAugmentation
 from .readable import TRIES, Items, Unreadable, positions_of, unreadable_of
 from .reader import Reader, require_short
+from .sampler import Key
 from .tokens import Transcripts, padded
 
 _AUDIO = 3  # sets the draw of the augmentation apart from the other draws with the same seed, epoch and index
@@ -129,7 +130,7 @@ class ConcatSpeech(Dataset[SpeechSample]):
 
     def __getitem__(self, key: Any) -> SpeechSample:
         """A string; in training another one replaces a string with a clip that cannot be read."""
-        epoch, index = key if self.plans is None else (0, key)
+        epoch, index = Key(*key)[:2] if self.plans is None else (0, key)
         speakers = self.reader.records.speakers
         # a training string, and those that replace it
         drawn = (drawn_plan(self.how, speakers, self.seed, epoch, index, attempt) for attempt in range(TRIES))

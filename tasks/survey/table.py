@@ -7,31 +7,37 @@ _RAREST = 10  # classes that are listed
 _MOST_FREQUENT = 3
 
 
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """A line for each fact, with a column for each split; then the remarks."""
+def rows(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """A row for each fact: its name, and a cell for each split; the first one has the splits' names."""
     splits = found["splits"]
-    rows: list[tuple[str, list[str]]] = [
+    table: list[tuple[str, list[str]]] = [
         ("", list(splits)),
         (found["kind"], [str(s["items"]) for s in splits.values()]),
     ]
-    rows += _classes(splits)
+    table += _classes(splits)
     for name, unit in (("width", "px"), ("height", "px"), ("seconds", "")):
         if any(split["headers"].get(name) for split in splits.values()):
             cells = [_span(split["headers"].get(name)) for split in splits.values()]
-            rows.append((f"{name}{f', {unit}' if unit else ''}", cells))
+            table.append((f"{name}{f', {unit}' if unit else ''}", cells))
     for kind in dict.fromkeys(kind for split in splits.values() for kind in split["texts"]):
         described = [split["texts"].get(kind) for split in splits.values()]
-        rows.append((kind, [_cell(one, "texts") for one in described]))
-        rows.append(("  words", [_span(one["words"] if one else None) for one in described]))
-        rows.append(("  unknown tokens", [_share(one) for one in described]))
+        table.append((kind, [_cell(one, "texts") for one in described]))
+        table.append(("  words", [_span(one["words"] if one else None) for one in described]))
+        table.append(("  unknown tokens", [_share(one) for one in described]))
         if any(one and one["longer"] for one in described):
-            rows.append((f"  {_becomes(described)}", [_longer(one) for one in described]))
-    rows.append(("files ignored", [_ignored(split["ignored"]) for split in splits.values()]))
-    width = max(len(name) for name, _ in rows)
-    columns = [max(len(cells[i]) for _, cells in rows) for i in range(len(splits))]
+            table.append((f"  {_becomes(described)}", [_longer(one) for one in described]))
+    table.append(("files ignored", [_ignored(split["ignored"]) for split in splits.values()]))
+    return table
+
+
+def lines(found: Mapping[str, Any]) -> list[str]:
+    """The rows as lines; then the remarks."""
+    table = rows(found)
+    width = max(len(name) for name, _ in table)
+    columns = [max(len(cells[i]) for _, cells in table) for i in range(len(table[0][1]))]
     shown = [
         f"  {name:{width}}  " + "  ".join(f"{cell:>{wide}}" for cell, wide in zip(cells, columns, strict=True))
-        for name, cells in rows
+        for name, cells in table
     ]
     head = f"The data in {', '.join(found['root'])} (smallest / middle / largest; all of it in data.json):"
     return [head, *(line.rstrip() for line in shown), *(f"  - {remark}" for remark in found["remarks"])]
@@ -84,7 +90,7 @@ def _of_duplicates(found: Mapping[str, Any], kind: str) -> list[str]:
     if not found["files"]:
         return []
     first = found["groups"][0]
-    parts = [f"{found['files']} of {found['looked_at']} {kind} are equal to another, in {found['sets']} sets"]
+    parts = [f"{found['files']} of {found['looked_at']} {kind} are equal to another; sets: {found['sets']}"]
     if found["across_splits"]:
         parts.append(f"sets in several splits, so that validation is too good: {found['across_splits']}")
     if found["other_labels"]:

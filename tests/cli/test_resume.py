@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from multiattn.cli.predict import Predictor
 from tests.fixtures import save_drawing
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +53,15 @@ def test_after_any_cut_the_end_is_the_same(run, command, tmp_path, kind) -> None
     assert run(*command, "--format", kind, "--resume").status == 1  # with FILE itself
     assert out.read_bytes() == expected
     assert {file.name for file in tmp_path.iterdir()} == {"in", "r"}
+
+
+def test_what_is_known_is_written_as_it_is_found(run, model, photos, tmp_path, monkeypatch) -> None:
+    waiting, done = list[int](), Predictor._done
+    monkeypatch.setattr(Predictor, "_done", lambda self: waiting.append(len(self._feed.waiting)) or done(self))
+    command = ["classify", photos, "--model", model, "--format", "json", "--out", tmp_path / "r", "--batch-size", "1"]
+    for _ in range(2):
+        assert run(*command, "--resume").status == 0
+    assert waiting[3:] == [1, 1, 1]
 
 
 def test_what_failed_is_tried_again_and_lands_in_its_place(run, command, many, tmp_path) -> None:

@@ -79,6 +79,7 @@ def test_a_cpu_is_looked_at_after_every_step():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_nothing_waits_for_the_device_between_two_looks(monkeypatch):
     device = torch.device("cuda")
     model, context = decoder().to(device), torch.randn(2, 5, 12, device=device)

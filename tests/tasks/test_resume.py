@@ -103,3 +103,23 @@ def test_a_captioner_that_is_killed_goes_on_bitwise(tmp_path: Path) -> None:
         assert logged(runs[0], key) == logged(runs[1], key) != {}
     one, other = (load_file(run / "model" / "model.safetensors") for run in runs)
     assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in other)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Lightning's own on this torch
+def test_a_lost_process_ends_the_other_and_another_number_of_processes_goes_on(pictures: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path / "run")
+    fit = ["fit", "--config", str(config), "--data_report.files=0"]
+    two = ["--trainer.strategy=ddp", "--trainer.devices=2", "--data.batches.size=4"]
+    killed = train(*fit, *two, *accident(9, "SIGKILL"), "--trainer.callbacks.rank=1")
+    assert killed.returncode == 1, killed.stderr
+    errors = [line for line in killed.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and errors[0].startswith("error: another process of this training has ended")
+    stopped = train(*fit, *two, *accident(11, "SIGTERM"), "--trainer.callbacks.rank=1")  # one of them gets the signal
+    assert stopped.returncode == 143, stopped.stderr
+    assert (tmp_path / "run" / "checkpoints" / "step-000000012.ckpt").exists()
+
+    # within the second epoch, by one process with as large batches as the two had; not with others
+    assert main([*fit, "--data.batches.size=4"]) == 1
+    assert main([*fit, "--data.batches.size=8"]) == 0
+    assert len(logged(tmp_path / "run", "train/loss")) == 3 * (69 // 8)

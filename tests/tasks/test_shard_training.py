@@ -92,7 +92,7 @@ def test_the_parts_of_processes_are_apart_equally_many_and_near_in_the_shards() 
     for world in (1, 2, 3, 5):
         parts = [ShardBatches(sizes, buffer=9, batch_size=3, seed=5, rank=rank, world=world) for rank in range(world)]
         for epoch in (0, 1):
-            seen = [[key.index for batch in part.batches(epoch) for key in batch] for part in parts]
+            seen = [[key.item for batch in part.batches(epoch) for key in batch] for part in parts]
             assert {len(one) for one in seen} == {78 // world // 3 * 3} == {3 * len(parts[0])}
             together = sum(seen, [])
             assert len(set(together)) == len(together) and set(together) <= set(range(78))
@@ -101,13 +101,13 @@ def test_the_parts_of_processes_are_apart_equally_many_and_near_in_the_shards() 
             owners = [sum(shard in shard_of[one] for one in seen) for shard in range(7)]
             assert world > 3 or max(owners) <= 2
     one = ShardBatches(sizes, buffer=9, batch_size=3, seed=5)
-    orders = [[key.index for batch in one.batches(epoch) for key in batch] for epoch in (0, 1, 0)]
+    orders = [[key.item for batch in one.batches(epoch) for key in batch] for epoch in (0, 1, 0)]
     assert orders[0] == orders[2] != orders[1] and orders[0] != sorted(orders[0])
     assert [*one.batches(1, start=4)] == [*one.batches(1)][4:]
     # moved by less than the buffer, in the order of the shards
-    straight = [key.index for batch in ShardBatches(sizes, buffer=1, batch_size=1, seed=5).batches(0) for key in batch]
+    straight = [key.item for batch in ShardBatches(sizes, buffer=1, batch_size=1, seed=5).batches(0) for key in batch]
     assert max(abs(straight.index(index) - place) for place, index in enumerate(orders[0])) < 9
-    assert all(all(key.index in key.batch for key in keys) for keys in one.batches(0))
+    assert all(all(key.item in key.batch for key in keys) for keys in one.batches(0))
 
 
 @pytest.mark.training

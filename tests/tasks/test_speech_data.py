@@ -13,7 +13,7 @@ from multiattn.errors import InputError, ModelError
 from multiattn.inputs import Tokenizer, load_audio
 from multiattn.tasks import TranscribeData
 from multiattn.tasks.loading.audio_augmentation import AudioAugmentation, at_speed
-from multiattn.tasks.loading.sampler import BucketBatches
+from multiattn.tasks.loading.sampler import BucketBatches, Key
 
 from .tones import COUNTS, PREPROCESSING, RATE, epoch_of, make, said, same, speak, tone
 
@@ -147,11 +147,11 @@ def test_batches_by_seconds_bring_each_item_once(world) -> None:
         batches = [list(part.batches(epoch)) for part in parts]
         assert {len(found) for found in batches} == {len(parts[0])}
         keys = [key for found in batches for batch in found for key in batch]
-        assert len(set(keys)) == len(keys) and {e for e, _ in keys} == {epoch}
+        assert len(set(keys)) == len(keys) and {key.epoch for key in keys} == {epoch}
         assert len(keys) == 211 if world == 1 else 211 - len(parts[0]) * (world - 1) <= len(keys) <= 211
         for found in batches:
             for number, batch in enumerate(found):
-                lengths = [seconds[index] for _, index in batch]
+                lengths = [seconds[key.item] for key in batch]
                 assert len(batch) == parts[0].wanted(epoch, number)
                 assert max(lengths) * len(batch) <= 41.0 and max(lengths) <= 1.2 * min(lengths)
     assert list(parts[0].batches(0)) != list(parts[0].batches(1))
@@ -167,7 +167,7 @@ def test_batches_by_seconds_have_no_more_items_than_asked_for(world) -> None:
 
 
 def test_an_item_longer_than_a_batch_is_a_batch() -> None:
-    assert [batch for batch in BucketBatches([90.0], batch_seconds=41.0, seed=0).batches(4)] == [[(4, 0)]]
+    assert [batch for batch in BucketBatches([90.0], batch_seconds=41.0, seed=0).batches(4)] == [[Key(4, 0)]]
     with pytest.raises(ValueError, match=r"at least as many items of about the same length as processes \(2\)"):
         BucketBatches([1.0, 9.0], batch_seconds=41.0, seed=0, world=2)
 

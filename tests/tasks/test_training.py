@@ -375,7 +375,7 @@ def test_ctrl_c_outside_of_training_steps(
     def interrupted(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("multiattn.tasks.classify_data.read_folder", interrupted)
+    monkeypatch.setattr("multiattn.tasks.classify_data.read_labeled", interrupted)
     config = write_config(tmp_path / "c.yaml", root=pictures, run=tmp_path / "run")
     state = tmp_path / "state.ckpt"
     write_state(state)

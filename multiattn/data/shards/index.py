@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,7 @@ _TEXTS = Kind("shards' index", frozenset({".json", ".jsonl"}), 64 << 30)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _MOST = 1_000_000  # shards
 _FIRST = 1000  # files
+_HEAD = 256  # bytes of an index that say that it is one
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,25 @@ def expand(pattern: str) -> Iterator[str]:
         )
     for number in range(first, last + 1):
         yield from expand(f"{pattern[: found.start()]}{number:0{len(found[1])}}{pattern[found.end() :]}")
+
+
+def shards_in(folder: Path) -> list[Path] | None:
+    """The shards of a folder that has an index, or of one split in such a folder, in order.
+
+    Returns:
+        None for a folder that no index of ours tells of.
+
+    Raises:
+        InputError: The index cannot be read.
+    """
+    for root, only in ((folder, None), (folder.parent, folder.name)):
+        with suppress(OSError), (root / INDEX).open("rb") as file:
+            if f'"{FORMAT}"'.encode() in file.read(_HEAD):
+                _, splits = _read(root / INDEX, str(root / INDEX))
+                if only is None or only in splits:
+                    chosen = {split: splits[split] for split in splits if only in (None, split)}
+                    return [root / split / shard["name"] for split, of in chosen.items() for shard in of["shards"]]
+    return None
 
 
 def in_shards(records: Any, indices: Sequence[ShardIndex], *, reach: int) -> Any:

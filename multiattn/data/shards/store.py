@@ -21,7 +21,7 @@ from ...inputs.files import Kind, is_web_address
 from ...inputs.streams import NamedStream
 from ...writing import FolderLock, whole_file
 from ..packed import Chosen, Packed, Paths
-from .tar import BLOCK, name_in
+from .tar import BLOCK, Member, is_header_of
 
 SHARDS = Kind("shard", frozenset({".tar"}), 64 << 30)
 
@@ -87,6 +87,11 @@ class ShardStore:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": OrderedDict()}  # each process opens the files
 
+    def __del__(self) -> None:
+        for one in self._open.values():
+            if isinstance(one, int):
+                os.close(one)
+
     def address(self, shard: str) -> str:
         """The path or address of a shard."""
         return self.addresses.get(shard, shard)
@@ -100,7 +105,7 @@ class ShardStore:
         descriptor, name = self._opened(shard), self.address(shard)
         with reading(f"`{name}`", "a shard"):
             data = os.pread(descriptor, BLOCK + size, offset - BLOCK)
-        if name_in(data[:BLOCK]) != (member, size):
+        if not is_header_of(data[:BLOCK], member, size):
             raise InputError(
                 f"`{name}` must be the shard that its index tells of, but is damaged or another one instead: some of "
                 "its samples are not where they should be. Fetch or write it again; its other samples are used."
@@ -168,19 +173,17 @@ class ShardFile(NamedStream):
 
     Args:
         store: Opens its shard.
-        path: `SHARD/OFFSET+SIZE+KEY.EXT`, as an index has it.
+        shard: The shard.
+        member: Where the shard has it.
     """
 
-    def __init__(self, store: ShardStore, path: Path) -> None:
-        offset, _, rest = path.name.partition("+")
-        size, _, member = rest.partition("+")
-        super().__init__(f"{store.address(str(path.parent))}/{member}")
-        self._store, self._shard, self._member = store, str(path.parent), member
-        self._offset, self.size = int(offset), int(size)
+    def __init__(self, store: ShardStore, shard: str, member: Member) -> None:
+        super().__init__(f"{store.address(shard)}/{member.name}")
+        self._store, self.shard, self._member, self.size = store, shard, member, member.size
 
     def open(self, kind: Kind) -> BinaryIO:
         """The content; see `NamedStream.open`."""
-        return io.BytesIO(self._store.read(self._shard, self._member, self._offset, self.size))
+        return io.BytesIO(self._store.read(self.shard, *self._member))
 
 
 class ShardFiles(Packed[ShardFile]):
@@ -200,7 +203,9 @@ class ShardFiles(Packed[ShardFile]):
 
     def at(self, index: int) -> ShardFile:
         """See `Packed`."""
-        return ShardFile(self.store, self.paths[index])
+        path = self.paths[index]
+        offset, size, member = path.name.split("+", maxsplit=2)
+        return ShardFile(self.store, str(path.parent), Member(member, int(offset), int(size)))
 
 
 def shard_sizes(files: object) -> tuple[int, ...] | None:

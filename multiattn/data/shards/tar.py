@@ -6,7 +6,7 @@ A member is found by its header alone, so that a damaged one hides no other: beh
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
@@ -20,6 +20,7 @@ BLOCK = 512
 _PADDING = 20 * BLOCK  # zeros at the end of an archive, at most
 _LONG_NAME, _EXTENDED = b"L", (b"x", b"X")
 _LONGEST_JSON = 1 << 20  # bytes
+_LONGEST_NAME = 100  # bytes of a name in a header
 
 
 class Member(NamedTuple):
@@ -70,6 +71,13 @@ def name_in(block: bytes) -> tuple[str, int] | None:
     except tarfile.HeaderError:
         return None
     return info.name, info.size
+
+
+def is_header_of(block: bytes, member: str, size: int) -> bool:
+    """Whether a header is of this member; names that a header cannot hold stand before it, and are not compared."""
+    found = name_in(block)
+    is_elsewhere = not member.isascii() or len(member) >= _LONGEST_NAME
+    return found is not None and found[1] == size and (found[0] == member or is_elsewhere)
 
 
 def members(stream: BinaryIO, name: str) -> Iterator[Member | InputError]:
@@ -123,8 +131,25 @@ def samples(stream: BinaryIO, name: str) -> Iterator[ShardSample | InputError]:
         name: Its name, for messages.
 
     Yields:
-        The samples in order: members in a row of the same key (the name up to its first dot), of which one is a picture
-        or a recording; and errors, as `members`.
+        The samples in order, as `groups` finds them, of which one member is a picture or a recording; and errors, as
+        `members`.
+    """
+    for group in groups(stream, name):
+        if isinstance(group, InputError):
+            yield group
+        else:
+            yield from _sample(stream, name, group)
+
+
+def groups(stream: BinaryIO, name: str) -> Iterator[list[Member] | InputError]:
+    """Find the samples of a shard by their headers.
+
+    Args:
+        stream: The shard.
+        name: Its name, for messages.
+
+    Yields:
+        The samples in order: members in a row of the same key (the name up to its first dot); and errors, as `members`.
     """
     key, group = "", list[Member]()
     for member in members(stream, name):
@@ -134,17 +159,22 @@ def samples(stream: BinaryIO, name: str) -> Iterator[ShardSample | InputError]:
         folder, slash, base = member.name.rpartition("/")
         own = folder + slash + base.partition(".")[0]
         if own != key and group:
-            yield from _sample(stream, name, group)
+            yield group
             group = []
         key = own
         group.append(member)
     if group:
-        yield from _sample(stream, name, group)
+        yield group
+
+
+def content_of(group: Sequence[Member], *kinds: Kind) -> Member | None:
+    """The member of a sample that is a file of one of these kinds, the first of them; None where none is."""
+    return next((one for one in group if any(kind.matches(one.name.rpartition("/")[2]) for kind in kinds)), None)
 
 
 def _sample(stream: BinaryIO, name: str, group: list[Member]) -> Iterator[ShardSample]:
     """The sample of some members; nothing where none is a picture or a recording."""
-    content = next((one for one in group if PICTURES.matches(one.name) or RECORDINGS.matches(one.name)), None)
+    content = content_of(group, PICTURES, RECORDINGS)
     if content is None:
         return
     row: dict[str, Any] = {}

@@ -48,7 +48,7 @@ class Killed(Classify):
                 raise ModelError("a worker says so")
             if name == "interrupts":
                 time.sleep(1)  # while the results before are collected
-                os.kill(self.args.pid, signal.SIGINT)
+                os.kill(self.args.pid, self.args.signal)
             if name in ("waits", "interrupts"):
                 time.sleep(60)
             yield [Outcome(shown=Found(str(job.file)))]

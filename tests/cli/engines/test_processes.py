@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from multiattn.cli import classify
 from multiattn.errors import ModelError
 from tests.cli.engines.killed import Killed, arguments
 from tests.fixtures import save_drawing, save_tiny_recognizer
@@ -93,10 +95,14 @@ def test_an_error_in_a_process_is_that_of_the_run_and_what_is_finished_is_kept(t
     assert (tmp_path / "r.part").exists()
 
 
-def test_when_interrupted_later_results_are_kept_too(tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "told"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_when_interrupted_later_results_are_kept_too(run, tmp_path, monkeypatch, number, status, told) -> None:
     args = arguments(tmp_path, "waits.png", *(f"{i}.png" for i in range(20)), "interrupts.png")
-    args.batch_size, args.pid = 1, os.getpid()
-    with pytest.raises(KeyboardInterrupt):
-        Killed(args).run()
+    args.batch_size, args.pid, args.signal = 1, os.getpid(), number
+    monkeypatch.setattr(classify, "Classify", lambda _: Killed(args))
+    outcome = run("classify", "any")
+    assert (outcome.status, outcome.out, outcome.err) == (status, "", f"multiattn: {told}; what was finished is kept\n")
     found = [Path(json.loads(line)["file"]).name for line in (tmp_path / "r").read_text().splitlines()]
     assert found and found == [f"{i}.png" for i in range(len(found))]  # behind one that was not done
