@@ -52,7 +52,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         before = _mode(path)
         if before is not None and not os.access(path, os.W_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), name)
-        part = _beside(path)
+        part = part_beside(path)
         with part.open("xb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode if before is None else before)
         yield part
@@ -98,7 +98,7 @@ def whole_folder(path: str | Path, *, last: str, optional: Collection[str] = ())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         there = _mode(path) is not None
-        part = path / f"{_beside(path / last).name}" if there else _beside(path)
+        part = path / f"{part_beside(path / last).name}" if there else part_beside(path)
         part.mkdir()
         yield part
         if there:
@@ -261,7 +261,7 @@ def _mode(path: Path) -> int | None:
     return found.st_mode
 
 
-def _beside(path: Path) -> Path:
+def part_beside(path: Path) -> Path:
     """Return a name beside a path that nothing has; not by the process's number, which other machines may give too."""
     return path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
 

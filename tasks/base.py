@@ -33,6 +33,7 @@ from .lora import attach, merged_state, rest_statistics
 from .optim import Optimization, configure, hyperparameters, set_hyperparameters
 from .parts import without_dropout
 from .seeding import seed_all
+from .sharding import divide, gather, is_sharding, shard, whole
 
 BatchT = TypeVar("BatchT", bound=Batch)
 NeedsT = TypeVar("NeedsT")
@@ -137,7 +138,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         config: Any = self.model.config
         make: Any = type(self.model)
         model = make(without_dropout(config))
-        model.load_state_dict({key: value.detach().cpu().float() for key, value in merged_state(self.model).items()})
+        model.load_state_dict({key: whole(value).cpu().float() for key, value in merged_state(self.model).items()})
         return ModelBundle(
             self.task,
             model.eval(),
@@ -146,6 +147,11 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             tokenizer=self.tokenizer,
             decoding=self.decoding,
         )
+
+    def give_weights(self) -> None:
+        """Take part where process 0 makes its `bundle` of weights that are divided among processes."""
+        for value in merged_state(self.model).values():
+            whole(value)
 
     @cached_property
     def starts_trained(self) -> bool:
@@ -194,6 +200,28 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         for metric in self.modules():
             if isinstance(metric, Metric):
                 metric.reset()  # after `validate`, they hold tensors that only inference mode may change
+        if is_sharding(self.trainer):
+            assert self.device_mesh is not None
+            shard(self, self.device_mesh)
+
+    def on_validation_model_eval(self) -> None:
+        """Gather weights that are divided among processes."""
+        super().on_validation_model_eval()
+        gather(self)
+
+    def on_validation_end(self) -> None:
+        """Divide them again."""
+        divide(self)
+
+    def on_test_model_eval(self) -> None:
+        """Gather weights that are divided among processes."""
+        super().on_test_model_eval()
+        gather(self)
+
+    def on_predict_model_eval(self) -> None:
+        """Gather weights that are divided among processes."""
+        super().on_predict_model_eval()
+        gather(self)
 
     def _build(self, facts: FactsT) -> None:
         """Build the model, the loss and the metrics."""

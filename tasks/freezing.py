@@ -12,6 +12,8 @@ from torch import nn
 from multiattn.checks import require
 from multiattn.errors import ModelError
 
+from .sharding import is_sharding
+
 
 @dataclass(frozen=True)
 class EncoderPace:
@@ -82,7 +84,7 @@ def require_every_gradient(trainer: pl.Trainer, pace: EncoderPace) -> None:
     Raises:
         ModelError: The processes would wait for a gradient, and stop with an error of torch.
     """
-    tolerant = getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters")
+    tolerant = is_sharding(trainer) or getattr(trainer.strategy, "_ddp_kwargs", {}).get("find_unused_parameters")
     if trainer.world_size > 1 and pace.unfreeze_epoch and not tolerant:
         raise ModelError(
             f"`{pace.option}.unfreeze_epoch` must be 0 with several processes that wait for every gradient, but is "

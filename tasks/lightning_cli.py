@@ -36,6 +36,7 @@ from .callbacks import (
 from .callbacks.common import callbacks_of, is_trial
 from .class_help import help_of
 from .resuming import Start, find_start, flat, is_finished
+from .sharding import NAME, is_sharding, offered
 from .states import RunStates
 from .survey.report import DataReport
 from .usage import explained, missing_package
@@ -226,6 +227,11 @@ class TaskCLI(LightningCLI):
             configuration=configuration,
             say=self._say,
         )
+        if start.path is not None and start.path.is_dir() and not is_sharding(trainer):
+            raise ModelError(
+                f"{start.path} is a state in parts, which only `--trainer.strategy {NAME}` reads, but the strategy is "
+                f"{type(trainer.strategy).__name__} instead. Set it, with any number of processes."
+            )
         options["ckpt_path"] = None if start.path is None else str(start.path)
         self.model.adopt(start.state)
         if verb == "fit":
@@ -271,6 +277,7 @@ class TaskCLI(LightningCLI):
         else:
             kwargs["enable_progress_bar"] = False
         callbacks += [ClassScores(), PredictionLines(), RunReport(self._command)]
+        kwargs["strategy"] = offered(config.get("strategy", "auto"))
         if config.get("accelerator") == "cpu":
             kwargs["sync_batchnorm"] = False
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)

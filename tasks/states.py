@@ -105,7 +105,7 @@ def read_state(path: Path, verb: str, *, thorough: bool = False) -> dict[str, An
         is_there = path.exists()
     if not is_there:
         raise ModelError(f"{path}: there is no such file. `--ckpt_path last` finds the newest state of the run.")
-    state = _read_file(path, thorough=thorough)
+    state = _read_folder(path, thorough=thorough) if path.is_dir() else _read_file(path, thorough=thorough)
     needed = (*_OF_ANY, *(_OF_FIT if verb == "fit" else ()))
     if lacking := [name for name in needed if not isinstance(state, dict) or name not in state]:
         raise ModelError(
@@ -114,6 +114,12 @@ def read_state(path: Path, verb: str, *, thorough: bool = False) -> dict[str, An
         )
     assert isinstance(state, dict)
     return state
+
+
+def _read_folder(path: Path, *, thorough: bool) -> dict[str, Any]:
+    from .sharded_states import read_folder  # with which torch imports its compiler
+
+    return read_folder(path, thorough=thorough)
 
 
 def _read_file(path: Path, *, thorough: bool) -> Any:

@@ -9,6 +9,9 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 from multiattn.checks import require
+from multiattn.errors import ModelError
+
+from ..sharding import NAME, is_sharding
 
 
 class EMA(WeightAveraging):
@@ -36,7 +39,16 @@ class EMA(WeightAveraging):
         self._is_exported = False  # whether the module has the averages for good
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Copy the weights, on their device."""
+        """Copy the weights, on their device.
+
+        Raises:
+            ModelError: The weights are divided among processes.
+        """
+        if is_sharding(trainer):
+            raise ModelError(
+                f"`trainer.callbacks` must be without EMA where `trainer.strategy` is {NAME}, which divides the "
+                "weights among processes. Leave EMA out, or set the strategy to ddp."
+            )
         self._is_exported = False
         with warnings.catch_warnings():  # about `configure_model`, which builds the same model on every device here
             warnings.filterwarnings("ignore", "You're using the WeightAveraging callback with a model that overrides")

@@ -14,6 +14,7 @@ from multiattn.weights.tensor_files import load_pickled
 
 from ..base import BaseTask
 from ..loading.datamodule import data_of
+from ..sharding import is_sharding, load_weights
 from .common import is_trial, validation_metrics
 
 
@@ -32,13 +33,18 @@ class ModelDirectory(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the directory; the module has the averaged weights by now."""
-        if is_trial(trainer) or not trainer.is_global_zero:
+        assert isinstance(pl_module, BaseTask)
+        if is_trial(trainer) or not (trainer.is_global_zero or is_sharding(trainer)):
             return
         best = self._best(trainer)
-        if best is not None:
+        if best is not None and Path(best).is_dir():
+            load_weights(pl_module, Path(best))
+        elif best is not None:
             pl_module.load_state_dict(load_pickled(Path(best), holds="its `state_dict`")["state_dict"])
+        if not trainer.is_global_zero:
+            pl_module.give_weights()
+            return
         directory = Path(trainer.default_root_dir) / "model"
-        assert isinstance(pl_module, BaseTask)
         bundle = pl_module.bundle()
         bundle.card = {
             **data_of(trainer).card(),
