@@ -15,11 +15,13 @@ import webdataset
 
 from multiattn.cli.main import main as command
 from multiattn.data.image_folder import read_folder
+from multiattn.data.multi_labels import read_labeled
 from multiattn.data.recordings import read_recordings
 from multiattn.data.shards import ShardSample, find_index, in_shards, shard_samples, store
 from multiattn.data.shards.index import expand
 from multiattn.errors import InputError
 from multiattn.inputs import load_image
+from multiattn.inputs.files import PICTURES, RECORDINGS
 
 PNG = b"\x89PNG picture %d"
 
@@ -43,8 +45,6 @@ def contents(root: str, split: str) -> list[tuple[bytes, str]]:
     index = find_index(root)
     assert index is not None
     records = in_shards(read_folder(index.root, split), [index], reach=3)
-    from multiattn.inputs.files import PICTURES
-
     return [(file.open(PICTURES).read(), records.class_names[label]) for file, label in records.items]
 
 
@@ -157,12 +157,34 @@ def test_shards_of_others_are_read_and_get_an_index(kind: int, tmp_path: Path) -
     index = find_index(str(tmp_path))
     assert index is not None and index.task == "transcribe"
     records = in_shards(read_recordings(tmp_path, "train"), [index], reach=1)
-    from multiattn.inputs.files import RECORDINGS
-
     assert [(str(file), file.open(RECORDINGS).read(), text) for file, text in records.items] == [
         (f"{place}/1.wav", b"one", "a dog"),
         (f"{place}/2.wav", b"two2", ""),
     ]
+
+
+def test_several_labels_come_back(tmp_path: Path) -> None:
+    folder, rows = tmp_path / "data" / "train", [["cat", "sofa"], [], ["sofa"]]
+    folder.mkdir(parents=True)
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(PNG % number)
+    lines = [json.dumps({"file_name": f"{number}.png", "labels": labels}) for number, labels in enumerate(rows)]
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    assert shard(tmp_path / "data", tmp_path / "out") == 0
+    index = find_index(str(tmp_path / "out"))
+    assert index is not None and index.task == "classify"
+    records = in_shards(read_labeled(index.root, "train"), [index], reach=1)
+    found = {file.open(PICTURES).read(): [records.class_names[one] for one in known] for file, known in records.items}
+    assert found == {PNG % number: labels for number, labels in enumerate(rows)}
+
+
+def test_members_in_folders_are_found_by_an_index(tmp_path: Path) -> None:
+    place = tmp_path / "train" / "0.tar"
+    place.parent.mkdir()
+    members = [("a/b/1.png", b"one"), ("a/b/1.cls", b"3"), ("c%2F/2.png", b"two"), ("c%2F/2.cls", b"4")]
+    place.write_bytes(tar_of(members, tarfile.USTAR_FORMAT))
+    assert command(["shard", str(tmp_path)]) == 0
+    assert contents(str(tmp_path), "train") == [(b"one", "3"), (b"two", "4")]
 
 
 def test_a_damaged_shard_gives_its_other_samples(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Final
 from ...errors import InputError
 from ...inputs.files import RECORDINGS
 from ..captions import read_captions
-from ..image_folder import read_folder
 from ..metadata import metadata_rows, some, split_path
+from ..multi_labels import read_labeled
 from ..questions import read_questions
 from ..recordings import read_recordings
 from .store import located
@@ -65,7 +65,7 @@ class Source:
     def read(self, task: str, split: str) -> Records:
         """List the files of a split with what is known of each; errors as those of the task's reader."""
         readers: dict[str, Callable[[], Records]] = {
-            "classify": lambda: read_folder(self.root, split),
+            "classify": lambda: read_labeled(self.root, split),
             "caption": lambda: read_captions(self.root, split, captions=self.captions, pictures=self.pictures),
             "transcribe": lambda: read_recordings(self.root, split),
             "answer": lambda: read_questions(
@@ -87,7 +87,7 @@ def task_of(row: dict[str, Any], name: str) -> str:
     """
     if "question" in row or "questions" in row:
         return "answer"
-    if "label" in row:
+    if "label" in row or "labels" in row:
         return "classify"
     if "text" in row or "texts" in row:
         return "transcribe" if RECORDINGS.matches(name) else "caption"

@@ -66,7 +66,8 @@ def temporary_folder() -> Path:
 
 def located(name: str, member: str, offset: int, size: int) -> str:
     """The `file_name` that an index has for a member: it says where the content lies in the shard."""
-    return f"{name}/{offset}+{size}+{member}"
+    # a member in a folder of its own must stay the last part of a path
+    return f"{name}/{offset}+{size}+{member.replace('%', '%25').replace('/', '%2F')}"
 
 
 class ShardStore:
@@ -205,6 +206,7 @@ class ShardFiles(Packed[ShardFile]):
         """See `Packed`."""
         path = self.paths[index]
         offset, size, member = path.name.split("+", maxsplit=2)
+        member = member.replace("%2F", "/").replace("%25", "%")
         return ShardFile(self.store, str(path.parent), Member(member, int(offset), int(size)))
 
 

@@ -16,6 +16,7 @@ from ...errors import InputError, reason_of
 from ...writing import FolderLock, remove_parts, whole_file, write_json
 from ..captions import CaptionRecords
 from ..image_folder import ClassificationRecords
+from ..multi_labels import MultiLabelRecords
 from ..questions import Question, QuestionRecords
 from ..recordings import SpeechRecords
 from .index import FORMAT, INDEX, VERSION
@@ -60,6 +61,8 @@ class Split:
     def rows(self, index: int) -> list[Row]:
         """The rows of a `metadata.jsonl` that tell what is known of a file, without its name."""
         records, label = self.records, self._label(index)
+        if isinstance(records, MultiLabelRecords):
+            return [{"labels": [records.class_names[one] for one in label]}]
         if isinstance(records, ClassificationRecords):
             return [{"label": records.class_names[label]}]
         if isinstance(records, CaptionRecords):
@@ -113,8 +116,8 @@ class Split:
         found = hashlib.sha256()
         for index in map(int, self.shards[number]):
             path, label = self.records.items[index][0], self._label(index)
-            names = self.records.class_names if isinstance(self.records, ClassificationRecords) else None
-            found.update(repr((str(path), _size(path), label if names is None else names[label])).encode())
+            known = self.records.named(label) if isinstance(self.records, ClassificationRecords) else label
+            found.update(repr((str(path), _size(path), known)).encode())
         return found.hexdigest()
 
 
