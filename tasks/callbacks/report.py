@@ -72,6 +72,7 @@ class RunReport(Callback):
         self._begin = time.monotonic()
         self._next = 0.0  # when the next page may be written
         self._has_failed = False
+        self._has_trained = False  # since this start
         self._sources: dict[str, str] = {}  # of pictures, as data URIs
 
     def state_dict(self) -> dict[str, Any]:
@@ -94,6 +95,7 @@ class RunReport(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Note the loss; the host reads it as often as the loggers do."""
+        self._has_trained = True
         if (loss := batch_loss(trainer, outputs)) is not None:
             self._loss.add(loss)
         step = trainer.global_step
@@ -120,8 +122,11 @@ class RunReport(Callback):
             self._write(trainer, pl_module, "Finished")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Write the page of a training that ends early; the same command goes on with it."""
-        if trainer.state.fn == "fit" and self._starts:
+        """Write the page of a training that ends early; the same command goes on with it.
+
+        A start that is refused before its first batch leaves the page as it was.
+        """
+        if trainer.state.fn == "fit" and self._has_trained:
             reason = "by a signal" if isinstance(exception, Stopped | KeyboardInterrupt) else reason_of(exception)
             self._write(trainer, pl_module, f"Ended early ({reason})")
 

@@ -133,6 +133,7 @@ def test_averages_are_not_offered(
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_run_on_every_gpu_resumes(pictures: Path, tmp_path: Path) -> None:
     options = ["--trainer.callbacks=null", "--trainer.accelerator=gpu", "--trainer.precision=bf16-mixed", *_SHARDED]
     command = fit(tmp_path, "run", pictures, *options)
