@@ -59,7 +59,7 @@ def check_every_verb(folder: Path, kind: str, site: Path) -> None:
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("kind", ["module", "package"])
+@pytest.mark.parametrize("kind", ["module", pytest.param("package", marks=pytest.mark.slow)])
 def test_every_verb_works_beside_a_tasks_of_the_users_own(kind: str, tmp_path: Path) -> None:
     check_every_verb(tmp_path, kind, ROOT)
 

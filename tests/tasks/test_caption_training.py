@@ -220,6 +220,7 @@ print("one graph")
 """
 
 
+@pytest.mark.slow
 def test_the_pass_that_is_trained_is_one_graph() -> None:
     """In a process of its own: the checks of shapes, which all tests run with, break graphs."""
     done = subprocess.run([sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True)

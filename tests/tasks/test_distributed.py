@@ -106,6 +106,7 @@ def test_two_processes_teach_a_recognizer_as_one_with_twice_the_batch(tmp_path: 
     assert_one_model(runs)
 
 
+@pytest.mark.slow
 def test_two_processes_teach_answering_as_one_with_twice_the_batch(tmp_path: Path) -> None:
     """Each question about an odd number of pictures is answered once, whoever does it."""
     asked = draw_asked(tmp_path / "data", sizes={"train": 12, "validation": 5})

@@ -58,7 +58,9 @@ class Losses(pl.Callback):
         self.values.append(float(outputs["loss"]))
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    "name", [name if name == "classify" else pytest.param(name, marks=pytest.mark.slow) for name in TASKS]
+)
 def test_adapters_learn_and_are_merged(name: str, tmp_path: Path) -> None:
     make_task, make_data, draw, save = TASKS[name]
     data = make_data(str(draw(tmp_path / "data", sizes={"train": 13, "validation": 2})), batches=BATCHES)

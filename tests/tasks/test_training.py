@@ -203,7 +203,10 @@ def test_a_typo_in_the_yaml_is_one_line(
         ({"state_dict": {}}, "must be a state of a training, but lacks `pytorch-lightning_version` instead."),
         ([1], "must be a state of a training, but lacks `state_dict` instead."),
         ({"state_dict": {}, "pytorch-lightning_version": "2.6.6"}, "but lacks `optimizer_states` instead."),
-        ("folder", "must be a readable file, but opening it fails instead: Is a directory."),
+        (
+            "folder",
+            "must be a whole state in parts, but is damaged or unusual instead (it lacks .metadata, so that it was",
+        ),
     ],
 )
 def test_a_state_that_is_none_is_named(content: object, message: str, tmp_path: Path) -> None:
