@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from multiattn.checks import require
 from multiattn.data.concat_clips import FIXED_STRINGS, ConcatClips, Plan, concat_text, fixed_plans
-from multiattn.data.recordings import SpeechRecords, clean_transcript, held_out, read_recordings
+from multiattn.data.recordings import SpeechRecords, clean_transcript, held_out, read_recordings, seconds_of
 from multiattn.errors import InputError
-from multiattn.inputs import Recording, Tokenizer
+from multiattn.inputs import Tokenizer
 
 from .contracts import TranscribeNeeds
 from .loading.audio_augmentation import AudioAugmentation
@@ -232,7 +232,7 @@ class TranscribeData(TextData[TranscribeNeeds]):
     def _training_seconds(self) -> Sequence[float]:
         """Length of each training item, stated or counted; of a concatenation, from the mean clip and pause."""
         files = self.files("train")
-        seconds: Sequence[float] = files.seconds or [_seconds(path) for path, _ in files.items]
+        seconds: Sequence[float] = files.seconds or [seconds_of(path) for path, _ in files.items]
         if self.join is None:
             return seconds
         clip, pause = sum(seconds) / len(seconds), sum(self.join.pause_s) / 2
@@ -242,12 +242,3 @@ class TranscribeData(TextData[TranscribeNeeds]):
             how.bare_pause_s / 2 if how.is_bare(index) else (count + 1) * pause for index, count in enumerate(counts)
         ]
         return [count * clip + silence for count, silence in zip(counts, silences, strict=True)]
-
-
-def _seconds(path: Path) -> float:
-    """The length of a recording in seconds; 0 where it cannot be read, which is reported when it is."""
-    try:
-        with Recording.open(path) as recording:
-            return recording.measure() if recording.duration is None else recording.duration
-    except InputError:
-        return 0.0

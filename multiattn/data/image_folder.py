@@ -8,7 +8,7 @@ Splits are sub-folders: `train`, `validation`, `test`.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,23 @@ def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | No
     for path, label, location in _labeled(folder):
         files.add(path)
         codes.append(first.setdefault(label, (len(first), location))[0])
+    known, labels = indices(first, codes, class_names)
+    return ClassificationRecords(Pairs(files.build(), labels), known)
+
+
+def indices(
+    first: Mapping[str, tuple[int, str]], codes: "array[int]", class_names: Sequence[str] | None
+) -> tuple[tuple[str, ...], Numbers]:
+    """The classes in their order, and the index among them of each label that was read.
+
+    Args:
+        first: The code of each label, in order from 0, and where it comes first.
+        codes: Those of the labels.
+        class_names: As for `read_folder`.
+
+    Raises:
+        InputError: A label is not among `class_names`.
+    """
     known = tuple(class_names) if class_names is not None else in_order(first)
     index = {name: i for i, name in enumerate(known)}
     for label, (_, location) in first.items():
@@ -72,8 +89,8 @@ def read_folder(root: str | Path, split: str, *, class_names: Sequence[str] | No
                 f"{location}: the label {shortened(label)} is unknown: the training split has {some(known)}. "
                 "Correct the label, or give the training split pictures of it."
             )
-    labels = np.array([index[label] for label in first], np.int32)[np.asarray(codes, np.int32)]
-    return ClassificationRecords(Pairs(files.build(), Numbers(labels)), known)
+    of_codes = np.array([index[label] for label in first], np.int32)
+    return known, Numbers(of_codes[np.asarray(codes, np.int32)])
 
 
 def _labeled(folder: Path) -> Iterator[tuple[Path, str, str]]:

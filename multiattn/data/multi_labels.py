@@ -13,8 +13,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..metrics.normal_form import normal_form
-from .image_folder import ClassificationRecords, in_order, read_folder
-from .metadata import metadata_rows, shortened, some
+from .image_folder import ClassificationRecords, indices, read_folder
+from .metadata import metadata_rows, shortened
 from .packed import Groups, Numbers, Pairs, PathsBuilder
 
 _BETWEEN = ";"  # of the names in a CSV file
@@ -53,18 +53,10 @@ def read_labeled(root: str | Path, split: str, *, class_names: Sequence[str] | N
         files.add(path)
         codes.extend(first.setdefault(label, (len(first), location))[0] for label in labels)
         ends.append(len(codes))
-    known = tuple(class_names) if class_names is not None else in_order(first)
-    index = {name: i for i, name in enumerate(known)}
-    for label, (_, location) in first.items():
-        if label not in index:
-            raise InputError(
-                f"{location}: the label {shortened(label)} is unknown: the training split has {some(known)}. "
-                "Correct the label, or give the training split pictures of it."
-            )
+    known, numbers = indices(first, codes, class_names)
     if not known:
         raise InputError(f"{folder}: no picture has a label. Fill `labels`.")
-    numbers = np.array([index[label] for label in first], np.int32)[np.asarray(codes, np.int32)]
-    return MultiLabelRecords(Pairs(files.build(), Groups(Numbers(numbers), Numbers(np.asarray(ends)))), known)
+    return MultiLabelRecords(Pairs(files.build(), Groups(numbers, Numbers(np.asarray(ends)))), known)
 
 
 def has_several(folder: Path) -> bool:

@@ -164,3 +164,14 @@ def _seconds(row: Mapping[str, Any]) -> float | None:
 
 def _checked(text: Any, location: str) -> str:
     return checked_text(text, location, kind="a transcript", longest=LONGEST_TRANSCRIPT, may_be_empty=True)
+
+
+def seconds_of(path: Path) -> float:
+    """The length of a recording in seconds; 0 where it cannot be read, which is told when it is used."""
+    from ..inputs import Recording  # torch
+
+    try:
+        with Recording.open(path) as recording:
+            return recording.measure() if recording.duration is None else recording.duration
+    except InputError:
+        return 0.0

@@ -18,7 +18,7 @@ from ..captions import CaptionRecords
 from ..image_folder import ClassificationRecords
 from ..multi_labels import MultiLabelRecords
 from ..questions import Question, QuestionRecords
-from ..recordings import SpeechRecords
+from ..recordings import SpeechRecords, seconds_of
 from .index import FORMAT, INDEX, VERSION
 from .store import located
 from .tar import header, padding
@@ -70,7 +70,7 @@ class Split:
         if isinstance(records, QuestionRecords):
             return [_question(question) for question in label]
         speaker = records.speakers[index]
-        seconds = {"seconds": _seconds(records.items[index][0])}
+        seconds = {"seconds": seconds_of(records.items[index][0])}
         return [{"text": label} | ({"speaker": speaker} if speaker else {}) | seconds]
 
     def write(self, number: int) -> "Written":
@@ -226,14 +226,3 @@ def _question(question: Question) -> Row:
     row |= {name: value for name, value in told.items() if value}
     boxes = {"boxes": question.boxes, "named": question.named}
     return row | {name: [list(box) for box in value] for name, value in boxes.items() if value is not None}
-
-
-def _seconds(path: Path) -> float:
-    """The length of a recording; 0 where it cannot be read, which is told when it is used."""
-    from ...inputs import Recording  # torch
-
-    try:
-        with Recording.open(path) as recording:
-            return recording.measure() if recording.duration is None else recording.duration
-    except InputError:
-        return 0.0
