@@ -147,7 +147,7 @@ def test_the_timeline_seeks(visit, path):
     for _ in range(4):
         page.keyboard.press("ArrowRight")
     until(page, "Math.abs(sound.currentTime - 0.4) < 0.001 && !sound.seeking")
-    assert lit(page) == ["three"]
+    until(page, "document.querySelector('.word.lit')?.textContent === 'three'")
     left = page.locator("#playhead").evaluate("(one) => parseFloat(one.style.left)")
     assert left == pytest.approx(100 * 0.4 / 3.1, abs=0.2)
     assert page.locator("#timeline").get_attribute("aria-valuenow") == "0.40"
