@@ -69,7 +69,7 @@ def bundle_of(
     return bundle
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
+def unwrapped(module: object) -> nn.Module:
     """Return the module that `torch.compile` or a wrapper for several devices was given.
 
     Raises:
@@ -80,13 +80,14 @@ def unwrapped(module: nn.Module) -> nn.Module:
             f"`module` must be a torch module, but is a {type(module).__name__} instead: "
             "`multiattn.load` takes names and directories"
         )
+    found: nn.Module = module
     while True:
-        if isinstance(inner := getattr(module, _COMPILED, None), nn.Module):
-            module = inner
-        elif isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            module = module.module
+        if isinstance(inner := getattr(found, _COMPILED, None), nn.Module):
+            found = inner
+        elif isinstance(found, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            found = found.module
         else:
-            return module
+            return found
 
 
 class LiveFiles(ModelFiles):
@@ -216,11 +217,11 @@ def _written(module: nn.Module, processor: object, tokenizer: object) -> dict[st
     if _is_of("timm", module):
         stated = getattr(module, "pretrained_cfg", None) or {}
         found[CONFIG] = {"architecture": stated.get("architecture") or type(module).__name__}
-    config = getattr(module, "config", None)
+    config: Any = getattr(module, "config", None)
     if hasattr(config, "to_json_string"):
         stated = json.loads(config.to_json_string(use_diff=False))
         found[CONFIG] = {**_without_none(stated), "architectures": [type(module).__name__]}
-    generation = getattr(module, "generation_config", None)
+    generation: Any = getattr(module, "generation_config", None)
     if hasattr(generation, "to_json_string"):
         found[GENERATION] = _without_none(json.loads(generation.to_json_string()))
     for part in ("image_processor", "feature_extractor", ""):
@@ -292,11 +293,15 @@ def _unknown(files: LiveFiles) -> str:
     def fitting(layout: Layout) -> int:
         return sum(layout.table is not None and layout.table.has(key) for key in state)
 
+    named = f"{kind.__module__}.{kind.__name__}"
     nearest = max(known_layouts(), key=fitting)
     first = next((key for key in state if nearest.table is None or not nearest.table.has(key)), None)
-    has = "" if first is None else f", which has no place for its {first}"
-    return brief(
-        f"`module` must be a model of a layout that is known, but is a {kind.__module__}.{kind.__name__} instead: the "
-        f"nearest is {nearest.name} ({fitting(nearest)} of {len(state)} tensors{has}); known are "
-        + ", ".join(layout.name for layout in known_layouts() if layout.table is not None)
-    )
+    if not state:
+        found = f"{named} instead, which has no tensors"
+    elif not (count := fitting(nearest)):
+        found = f"{named} instead: no layout has a tensor {first}"
+    else:
+        has = "" if first is None else f", which has no place for its {first}"
+        found = f"{named} instead: the nearest is {nearest.name} ({count} of {len(state)} tensors{has})"
+    known = ", ".join(layout.name for layout in known_layouts() if layout.table is not None)
+    return brief(f"`module` must be a model of a layout that is known, but is a {found}; known are {known}")
