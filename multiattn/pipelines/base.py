@@ -229,11 +229,11 @@ def prepared_batches(
     waiting: deque[Future[Prepared | Failure]] = deque()
     streams: deque[NamedStream | None] = deque(maxlen=2 * batch_size)  # of those that are read now, among others
 
-    prepare = partial(_prepare, preprocessing=preprocessing, strict=strict, max_pixels=max_pixels)
+    one = partial(prepare, preprocessing=preprocessing, strict=strict, max_pixels=max_pixels)
 
     def started(picture: ImageSource) -> Future[Prepared | Failure]:
         streams.append(stream_of(picture))
-        return pool.submit(prepare, streams[-1] or picture)
+        return pool.submit(one, streams[-1] or picture)
 
     source = iter(inputs)
     try:
@@ -251,9 +251,16 @@ def prepared_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(
-    picture: ImageSource, preprocessing: ImagePreprocessing, *, strict: bool, max_pixels: int
+def prepare(
+    picture: ImageSource | Prepared,
+    preprocessing: ImagePreprocessing,
+    *,
+    strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Prepared | Failure:
+    """Read an image and make it ready for the model; one that is ready already is returned as it is."""
+    if isinstance(picture, Prepared):
+        return picture
     file = str(picture) if isinstance(picture, str | Path | NamedStream) else None
     try:
         read = read_image(picture, strict=strict, max_pixels=max_pixels)
