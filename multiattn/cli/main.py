@@ -11,6 +11,7 @@ for.
 import difflib
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -34,6 +35,9 @@ _OTHERS = {
     "demo": "try all four on pictures, drawn scenes and recordings that come with the package, with pages that show "
     "where the models looked",
 }
+
+_MEASURES = {"evaluate maps": "measure how far the maps of a model can be trusted, method by method"}
+"""Commands of two words, each a module named like it."""
 
 _TRAINING = {
     "fit": "train or fine-tune",
@@ -158,13 +162,15 @@ def _run(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     commands = {name: spec.command for name, spec in tasks().items()}
-    commands |= {name: f"{__package__}.{name.replace('-', '_')}" for name in _OTHERS}
+    commands |= {name: f"{__package__}.{re.sub('[ -]', '_', name)}" for name in (*_OTHERS, *_MEASURES)}
     version = Option("--version", action="store_true", help="print the version and exit")
     parser = Parser(version, prog="multiattn", usage="multiattn COMMAND ...", description=_help(), epilog=_EXAMPLES)
     names = (*commands, *_TRAINING)
     if not arguments:
         parser.error(f"a command is needed: {', '.join(names)}")
     name, rest = arguments[0], arguments[1:]
+    if (pair := " ".join(arguments[:2])) in _MEASURES:
+        name, rest = pair, arguments[2:]
     if name.startswith("-"):
         if parser.parse_args(arguments).version:
             import multiattn
