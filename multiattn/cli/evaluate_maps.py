@@ -12,13 +12,13 @@ from ..errors import InputError, ModelError
 from ..registry import load_part, task_spec, tasks
 from ..writing import write_json
 from .inputs import status
+from .map_options import map_methods
 from .options import (
     DEVICE,
     Option,
     Parser,
     UsageError,
     at_least_one,
-    map_methods,
     model_or_shipped,
     not_empty,
     output_format,
@@ -142,7 +142,8 @@ def parser() -> Parser:
 def run(args: argparse.Namespace) -> int:
     """Measure; return 0 where every input that was tried could be used."""
     spec = task_spec(args.task)
-    methods = tuple(dict.fromkeys(args.map_method or spec.map_methods))
+    asked = args.map_method or ["all"]
+    methods = spec.map_methods if "all" in asked else tuple(dict.fromkeys(asked))
     if unknown := [name for name in methods if name not in spec.map_methods]:
         known = ", ".join(spec.map_methods)
         raise UsageError(f"argument --map-method: must be of {known} for {args.task}, but is {unknown[0]!r} instead")

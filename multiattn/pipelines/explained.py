@@ -152,7 +152,7 @@ class WordExplainer(Explainer[Path]):
     ) -> Values:
         assert isinstance(model, Captioner)
         (found,) = explain_words(model, image, [tokens], [words], prompt_length=prompt_length, method=method)
-        return found.values[index]
+        return np.asarray(found.values[index])
 
 
 def has_letter(word: Word) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -93,6 +94,5 @@ class SpeechExplainer(Explainer[Path]):
             prompt_lengths=[prompt_length],
             frames=encoded.frames,
         )
-        return speech_attention(stack, heads=check_heads(model, self.bundle.decoding.get("alignment_heads"))).values[
-            index
-        ]
+        heads = check_heads(model, self.bundle.decoding.get("alignment_heads"))
+        return np.asarray(speech_attention(stack, heads=heads).values[index])
