@@ -92,8 +92,8 @@ _RANDOMIZED = 20  # `maps.measuring.RANDOMIZED_ITEMS`
 _FILLINGS = ("mean", "blur")  # `maps.masking.FILLINGS`
 _RULES = {
     "classify": "the label of each picture, where its probability is at least 0.5",
-    "caption": "a word of each caption, among those that the picture makes likelier",
-    "transcribe": "a word of each recording, among those of probability 0.5 or more",
+    "caption": "a word of each caption, of those that the picture makes likelier",
+    "transcribe": "a word of each recording, of those of probability 0.5 or more",
     "answer": "the answer to each question, where its probability is at least 0.5",
 }
 

@@ -125,10 +125,10 @@ def test_maps_are_written_and_named(run, captioner, caption, photos, tmp_path) -
         }
     }
     assert sorted(path.name for path in maps.iterdir()) == [
+        "a.html",
         "a.relevance.json",
         "a.relevance.npz",
         "a.relevance.png",
-        "a.html",
     ]
     with Image.open(maps / "a.relevance.png") as strip:
         assert strip.size > (53, 37)
