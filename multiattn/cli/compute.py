@@ -13,6 +13,7 @@ from ..registry import load_part
 from .engines import Place
 from .feed import Job
 from .map_files import MapDrafts, MapFiles, Written
+from .map_options import MAP_FORMATS
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Computing(ABC, Generic[_Result]):
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.methods: list[str] | None = None
+        self.map_formats: list[str] = args.map_format or list(MAP_FORMATS)
         self._quiet = getattr(args, "quiet", False)
         self._map_files: MapFiles | MapDrafts | None = None
         self._is_worker = False
