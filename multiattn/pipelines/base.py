@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from PIL import Image
@@ -189,8 +189,12 @@ class Prepared(NamedTuple):
         return "picture" if self.file is None else Path(self.file).name
 
 
+PictureSource: TypeAlias = ImageSource | Prepared
+"""What `stream` accepts: an image, or one that is ready for the model."""
+
+
 def stream_pictures(
-    inputs: Iterable[ImageSource],
+    inputs: Iterable[PictureSource],
     preprocessing: ImagePreprocessing,
     compute: Callable[[list[Prepared]], Sequence[_Result]],
     *,
@@ -217,7 +221,7 @@ def stream_pictures(
 
 
 def prepared_batches(
-    inputs: Iterable[ImageSource],
+    inputs: Iterable[PictureSource],
     preprocessing: ImagePreprocessing,
     *,
     batch_size: int,
@@ -231,7 +235,7 @@ def prepared_batches(
 
     one = partial(prepare, preprocessing=preprocessing, strict=strict, max_pixels=max_pixels)
 
-    def started(picture: ImageSource) -> Future[Prepared | Failure]:
+    def started(picture: PictureSource) -> Future[Prepared | Failure]:
         streams.append(stream_of(picture))
         return pool.submit(one, streams[-1] or picture)
 
@@ -252,7 +256,7 @@ def prepared_batches(
 
 
 def prepare(
-    picture: ImageSource | Prepared,
+    picture: PictureSource,
     preprocessing: ImagePreprocessing,
     *,
     strict: bool = False,
