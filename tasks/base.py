@@ -317,7 +317,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def on_fit_start(self) -> None:
-        """Compile in place, after averages were copied from the model and before its first step; log short epochs."""
+        """Compile in place, before the first step; log short epochs."""
         trainer: Any = self.trainer  # Lightning does not declare the attribute
         trainer.log_every_n_steps = min(
             trainer.log_every_n_steps, int(self._steps()[0])
