@@ -50,7 +50,6 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
     """A vision transformer, a question encoder that attends to it, and a classifier or a decoder that answers."""
 
     task = "answer"
-    trained_on = "training questions"
     shown_scores = ("accuracy", "vqa_accuracy")
     score = staticmethod(score_answers)
     preprocessing: ImagePreprocessing
@@ -153,7 +152,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
     def needs(self) -> AnswerNeeds:
         """See `BaseTask`."""
         is_closed = self.answer == "closed"
-        answers = tuple(self._state["labels"]) if self._state and is_closed else None
+        answers = self._adopted.answers if isinstance(self._adopted, TextFacts) and is_closed else None
         if self.model is None:
             return AnswerNeeds(
                 self.tokenizer, preprocessing=self.preprocessing, is_closed=is_closed, answers=answers or None

@@ -27,7 +27,6 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
     """A vision transformer and a text decoder, from scratch, from a trained encoder, or a whole captioner."""
 
     task = "caption"
-    trained_on = "training captions"
     shown_scores = ("cider",)
     score = staticmethod(score_captions)
     preprocessing: ImagePreprocessing

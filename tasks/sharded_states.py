@@ -18,9 +18,10 @@ from torch.distributed.checkpoint.metadata import Metadata
 from multiattn.errors import ModelError, reading
 from multiattn.weights.tensor_files import load_pickled
 
-from .states import REST
-
 _INDEX = ".metadata"
+REST = "meta.pt"
+"""The file that has what is no tensor; Lightning's name."""
+
 _PLAIN = (torch.Size, torch.dtype, torch.layout)
 _CLASSES = {
     **{("torch.distributed.checkpoint.metadata", name): getattr(metadata, name) for name in metadata.__all__},

@@ -21,7 +21,7 @@ from multiattn.blocks import TransformerBlock
 from multiattn.errors import ModelError
 from multiattn.writing import part_beside
 
-from .states import REST, TRAINED, remove_state
+from .states import TRAINED, remove_state
 
 # torch imports its compiler with these, which takes seconds: only where weights are divided
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class Sharded(ModelParallelStrategy):
             return
         from torch.distributed.checkpoint.state_dict_saver import save
 
+        from .sharded_states import REST
+
         path = Path(filepath)
         part = self.broadcast(part_beside(path))
         part.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,7 @@ class Sharded(ModelParallelStrategy):
             from torch.distributed.checkpoint.state_dict_loader import load
 
             assert self.model is not None
-            weights = get_model_state_dict(self.model)
+            weights: dict[str, Any] = get_model_state_dict(self.model)
             trained = {TRAINED: {name: torch.empty_like(value) for name, value in weights.items()}}
             load(trained, checkpoint_id=path)
             found = {**found, **trained, "state_dict": weights}
@@ -201,7 +203,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def _has_averages(folder: Path) -> bool:
-    from torch.distributed.checkpoint import FileSystemReader
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
 
     return any(name.startswith(f"{TRAINED}.") for name in FileSystemReader(folder).read_metadata().state_dict_metadata)
 

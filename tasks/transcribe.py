@@ -29,7 +29,6 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
     """A speech encoder and a text decoder, from scratch, or trained ones with their own or a new vocabulary."""
 
     task = "transcribe"
-    trained_on = "training texts"
     shown_scores = ("wer",)
     preprocessing: AudioPreprocessing
 
