@@ -1,6 +1,7 @@
 """The answering model that a training starts from, made of parts or a whole one to fine-tune; and its pass.
 
-b images, m image tokens, D the encoder's width, r questions, n tokens of a question and W their width, t tokens of an
+b images, m image tokens, D the encoder's width, r questions, n tokens of a question and W their width, T that of a text
+encoder beside the question encoder, t tokens of an
 answer, A answers of a closed list, V vocabulary.
 """
 
@@ -286,6 +287,7 @@ def teacher_forced(
     answers: ShiftedTargets | None,
     *,
     frozen: bool,
+    text_states: Float[Tensor, "r n T"] | None = None,
     tap: Tap | None = None,
     checkpoint_activations: bool = False,
 ) -> VQAOutput:
@@ -299,6 +301,7 @@ def teacher_forced(
         attention_mask: False where a question's token is padding.
         answers: The tokens that a decoder is given; None for a closed list.
         frozen: Whether the encoder runs without a gradient.
+        text_states: Those of the text encoder beside the question encoder, where they have been computed before.
         tap: Captures the questions' attention.
         checkpoint_activations: See `TransformerBlock`.
     """
@@ -307,6 +310,7 @@ def teacher_forced(
         questions,
         context,
         attention_mask=attention_mask,
+        text_states=text_states,
         first_only=model.decoder is None,
         tap=tap,
         checkpoint_activations=checkpoint_activations,
