@@ -10,7 +10,8 @@ from ..errors import InputError
 from ..inputs.walk import Unusable
 from ..text_files import decode_text, read_bytes
 from .map_files import Written
-from .options import BAD_FILES, MAP_FILES, RECORDS, Option, Parser, UsageError, model_of, not_blank, not_empty
+from .map_options import MAP_FILES
+from .options import BAD_FILES, RECORDS, Option, Parser, UsageError, model_of, not_blank, not_empty
 from .output import printable
 from .predict import Job
 from .records import Column

@@ -10,11 +10,11 @@ from ..inputs.files import PICTURES
 from ..inputs.walk import Unusable
 from .inputs import check_out
 from .map_files import Written
+from .map_options import MAP_FILES, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
     MANY,
-    MAP_FILES,
     RECORDS,
     WRITING,
     Option,
@@ -27,7 +27,6 @@ from .options import (
     not_blank,
     not_empty,
     paths_of,
-    results_of,
     writing,
 )
 from .predict import Job, Predictor, block, domain_line, score_line

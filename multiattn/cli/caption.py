@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from ..inputs.files import PICTURES
 from .map_files import Written
+from .map_options import MAP_FILES, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
     MANY,
-    MAP_FILES,
     RECORDS,
     WRITING,
     Option,
@@ -23,7 +23,6 @@ from .options import (
     model_of,
     not_empty,
     paths_of,
-    results_of,
     seed,
     share,
     writing,

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
 from .map_files import Written
+from .map_options import MAP_FILES, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
     MANY,
-    MAP_FILES,
     RECORDS,
     Option,
     Parser,
@@ -21,7 +21,6 @@ from .options import (
     model_of,
     not_empty,
     paths_of,
-    results_of,
 )
 from .output import listed, printable
 from .predict import Predictor, block, domain_line, score_line

@@ -22,13 +22,6 @@ MODEL_HELP = (
 
 # the parts of the help that the commands share; {0} is "picture" or "recording"
 
-MAP_FILES = """\
-  NAME.METHOD.npz   the map's numbers; NAME.METHOD.json says what they are and
-                    where they are on the {0}
-A second {0} of the same name becomes NAME-2; a character that means
-something to a browser or a shell (#, %, ?, a leading -, ...) becomes _. Files
-that an earlier run left there are replaced."""
-
 BAD_FILES = """\
 A {0} that cannot be used is named on standard error, the others are still
 done, and the exit status is 1; as json, csv or parquet, it has a record, too,
@@ -176,19 +169,6 @@ finite = number(float, "a number", math.isfinite)
 share = number(float, "a number above 0 and at most 1", lambda value: 0 < value <= 1)
 
 
-def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """Return the reader of `rollout`, `rollout,relevance` or `all`, for a task with these methods."""
-
-    def read(text: str) -> list[str]:
-        names = [name.strip() for name in text.split(",")]
-        for name in names:
-            if name not in (*known, "all"):
-                raise argparse.ArgumentTypeError(f"must be of {', '.join(known)} or all, but is {name!r} instead")
-        return list(known) if "all" in names else names
-
-    return read
-
-
 # --- shared options ---
 
 
@@ -329,22 +309,6 @@ def writing(text: str) -> tuple[Option, ...]:
     )
 
 
-def maps_of(task: str) -> tuple[Option, Option]:
-    """`--maps` and `--map-method` with the methods of the task."""
-    methods, default = task_spec(task).map_methods, task_spec(task).default_map_method
-    return (
-        Option("--maps", "DIR", not_empty, "write attention maps to DIR, which is made where it is missing"),
-        Option(
-            "--map-method",
-            "NAME",
-            map_methods(methods),
-            f"how to make the maps: {', '.join(methods)}, or all (see below; default: {default}); "
-            "repeat it, or separate names with commas",
-            action="extend",
-        ),
-    )
-
-
 STRICT = Option(
     "--strict",
     action="store_true",
@@ -378,8 +342,3 @@ PRECISION = Option(
 
 COMPUTE = (Option("--batch-size", "N", at_least_one, "pictures computed at once (default: 8)", 8), DEVICE, PRECISION)
 """`--batch-size`, `--device` and `--precision`."""
-
-
-def results_of(task: str) -> tuple[Option, ...]:
-    """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
-    return (record_format(), out_file(), RESUME, *maps_of(task), STRICT, PIXELS, *COMPUTE, *PARALLEL, *LOUDNESS)

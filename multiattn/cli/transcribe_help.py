@@ -1,6 +1,7 @@
 """What `multiattn transcribe --help` says before and after the options."""
 
-from .options import BAD_FILES, INPUTS, MANY, MAP_FILES, RECORDS
+from .map_options import MAP_FILES
+from .options import BAD_FILES, INPUTS, MANY, RECORDS
 
 DESCRIPTION = """\
 Write down what is said in recordings of any length, in the order of the

@@ -3,6 +3,7 @@
 import math
 
 from ..inputs.files import RECORDINGS
+from .map_options import maps_of
 from .options import (
     DEVICE,
     LOUDNESS,
@@ -16,7 +17,6 @@ from .options import (
     beams,
     length_penalty,
     listed_files,
-    maps_of,
     model_of,
     not_blank,
     not_empty,

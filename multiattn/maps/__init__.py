@@ -2,15 +2,26 @@
 
 `image`, `caption`, `vqa` and `speech` each replay the finished predictions of one task with a tap, and compute a map by
 each method. They share `propagation` (rollout and relevance, from captured weights) and `building` (from rows over
-tokens to a map). `faithfulness`, `grounding` and `pointing` measure maps, words and heads.
+tokens to a map). `masking` hides parts of an input; `faithfulness`, `grounding` and `pointing` measure maps, words and
+heads.
 """
 
 from .attention_map import AttentionMap, Axis
 from .building import word_attention
 from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attention_stack
-from .faithfulness import class_probability, deletion_scores, insertion_scores, word_probability
+from .faithfulness import deletion_curve, deletion_score, insertion_curve, insertion_score
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
 from .image import METHOD_NOTES, METHODS, attention_stack, class_attention, explain
+from .masking import (
+    FILLINGS,
+    Filling,
+    MaskedInput,
+    masked_answer,
+    masked_class,
+    masked_question,
+    masked_speech,
+    masked_word,
+)
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
@@ -32,8 +43,11 @@ __all__ = [
     "AttentionMap",
     "Axis",
     "Box",
+    "FILLINGS",
+    "Filling",
     "METHODS",
     "METHOD_NOTES",
+    "MaskedInput",
     "PointingScore",
     "QUESTION_NOTES",
     "QuestionReading",
@@ -47,12 +61,18 @@ __all__ = [
     "attention_stack",
     "choose_pointing",
     "class_attention",
-    "class_probability",
-    "deletion_scores",
+    "deletion_curve",
+    "deletion_score",
     "explain",
     "explain_answer",
     "explain_words",
-    "insertion_scores",
+    "insertion_curve",
+    "insertion_score",
+    "masked_answer",
+    "masked_class",
+    "masked_question",
+    "masked_speech",
+    "masked_word",
     "mean_color",
     "measure_image_dependence",
     "patches_within",
@@ -67,5 +87,4 @@ __all__ = [
     "ungrounded",
     "word_attention",
     "word_attention_stack",
-    "word_probability",
 ]

@@ -11,7 +11,7 @@ import torch
 
 from multiattn.data.image_folder import read_folder
 from multiattn.inputs import load_image
-from multiattn.maps import METHODS, class_probability, deletion_scores, explain, insertion_scores
+from multiattn.maps import METHODS, deletion_score, explain, insertion_score, masked_class
 from multiattn.weights import load_bundle
 
 
@@ -33,14 +33,18 @@ def main() -> None:
         with torch.no_grad():
             target = bundle.model(images).argmax(dim=-1).tolist()
         rows, cols = bundle.model.grid((images.shape[-2], images.shape[-1]))
+        kind = bundle.score_function
+        masked = [
+            masked_class(bundle.model, image, index, score_function=kind)
+            for image, index in zip(images, target, strict=True)
+        ]
         for name in totals:
             if name in METHODS:
-                found = explain(bundle.model, images, method=name, target=target)
-                maps = torch.from_numpy(np.stack([m.values for m in found]))
+                maps = [one.values for one in explain(bundle.model, images, method=name, target=target)]
             else:
-                maps = torch.rand(len(images), rows, cols, generator=generator)
-            for i, scores in enumerate((deletion_scores, insertion_scores)):
-                totals[name][i] += scores(class_probability(bundle.model, target), images, maps).sum().item()
+                maps = list(torch.rand(len(images), rows, cols, generator=generator).numpy())
+            for one, values in zip(masked, maps, strict=True):
+                totals[name] += [deletion_score(one, values), insertion_score(one, values)]
     print(f"{len(chosen)} pictures of {args.split}; mean probability of the predicted class while patches go or come")
     print(f"{'':20} deletion (low is good)  insertion (high is good)")
     for name, (deletion, insertion) in totals.items():

@@ -1,6 +1,7 @@
+import numpy as np
 import torch
 
-from multiattn.maps import class_probability, deletion_scores, insertion_scores
+from multiattn.maps import deletion_curve, deletion_score, insertion_curve, insertion_score, masked_class
 from multiattn.models import ViT, ViTConfig
 
 CONFIG = ViTConfig(image_size=(48, 32), patch_size=8, num_classes=2, dim=8, depth=1, num_heads=1, mlp_dim=8)
@@ -15,20 +16,29 @@ class Brightest(ViT):
 
 
 def test_the_curve_is_the_mean_probability_along_the_way():
-    images = torch.zeros(2, 3, 48, 32)
-    images[:, :, 16:24, 16:24] = 24.0  # the one bright patch of 6 x 4, at row 2, column 2; the mean is 1
-    maps = torch.zeros(2, 6, 4)
-    maps[0, 2, 2], maps[1, 2, 2] = 1.0, -1.0  # the first picture's map points at it, the second's away from it
+    image = torch.zeros(3, 48, 32)
+    image[:, 16:24, 16:24] = 24.0  # the one bright patch of 6 x 4, at row 2, column 2; the mean is 1
+    masked = masked_class(Brightest(CONFIG), image, 1)
+    at = np.zeros((6, 4), dtype=np.float32)
+    at[2, 2] = 1.0
     sure, left = torch.sigmoid(torch.tensor(24.0)), torch.sigmoid(torch.tensor(1.0))
     # 17 points, from no patch touched to all: the patch goes at the first step, or at the very last
-    expected = torch.stack([(1 * sure + 16 * left) / 17, (16 * sure + 1 * left) / 17])
-    torch.testing.assert_close(deletion_scores(class_probability(Brightest(CONFIG), [1, 1]), images, maps), expected)
-    expected = torch.stack([(1 * left + 16 * sure) / 17, (16 * left + 1 * sure) / 17])
-    torch.testing.assert_close(insertion_scores(class_probability(Brightest(CONFIG), [1, 1]), images, maps), expected)
+    for values, early in ((at, True), (-at, False)):
+        torch.testing.assert_close(
+            deletion_curve(masked, values), torch.stack([sure] * (1 if early else 16) + [left] * (16 if early else 1))
+        )
+        torch.testing.assert_close(
+            insertion_curve(masked, values), torch.stack([left] * (1 if early else 16) + [sure] * (16 if early else 1))
+        )
+        deletion, insertion = (sure + 16 * left) / 17, (left + 16 * sure) / 17
+        expected = (deletion, insertion) if early else (insertion, deletion)
+        np.testing.assert_allclose(
+            [deletion_score(masked, values), insertion_score(masked, values)], expected, rtol=1e-6
+        )
 
 
 def test_the_target_is_the_class_that_is_watched():
-    images, maps = torch.rand(3, 3, 48, 32), torch.rand(3, 6, 4)
-    for scores in (deletion_scores, insertion_scores):
-        watched = [scores(class_probability(Brightest(CONFIG), [target] * 3), images, maps) for target in (0, 1)]
-        torch.testing.assert_close(watched[0] + watched[1], torch.ones(3))
+    image, values = torch.rand(3, 48, 32), np.random.default_rng(0).random((6, 4))
+    for curve in (deletion_curve, insertion_curve):
+        watched = [curve(masked_class(Brightest(CONFIG), image, target), values) for target in (0, 1)]
+        torch.testing.assert_close(watched[0] + watched[1], torch.ones(17))

@@ -1,0 +1,59 @@
+"""The options of maps, and all those of a command over pictures. Importing this imports neither torch nor NumPy."""
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from ..registry import task_spec
+from .options import (
+    COMPUTE,
+    LOUDNESS,
+    PARALLEL,
+    PIXELS,
+    RESUME,
+    STRICT,
+    Option,
+    not_empty,
+    out_file,
+    record_format,
+)
+
+MAP_FILES = """\
+  NAME.METHOD.npz   the map's numbers; NAME.METHOD.json says what they are and
+                    where they are on the {0}
+A second {0} of the same name becomes NAME-2; a character that means
+something to a browser or a shell (#, %, ?, a leading -, ...) becomes _. Files
+that an earlier run left there are replaced."""
+
+
+def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return the reader of `rollout`, `rollout,relevance` or `all`, for a task with these methods."""
+
+    def read(text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",")]
+        for name in names:
+            if name not in (*known, "all"):
+                raise argparse.ArgumentTypeError(f"must be of {', '.join(known)} or all, but is {name!r} instead")
+        return list(known) if "all" in names else names
+
+    return read
+
+
+def maps_of(task: str) -> tuple[Option, Option]:
+    """`--maps` and `--map-method` with the methods of the task."""
+    methods, default = task_spec(task).map_methods, task_spec(task).default_map_method
+    return (
+        Option("--maps", "DIR", not_empty, "write attention maps to DIR, which is made where it is missing"),
+        Option(
+            "--map-method",
+            "NAME",
+            map_methods(methods),
+            f"how to make the maps: {', '.join(methods)}, or all (see below; default: {default}); "
+            "repeat it, or separate names with commas",
+            action="extend",
+        ),
+    )
+
+
+def results_of(task: str) -> tuple[Option, ...]:
+    """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
+    return (record_format(), out_file(), RESUME, *maps_of(task), STRICT, PIXELS, *COMPUTE, *PARALLEL, *LOUDNESS)

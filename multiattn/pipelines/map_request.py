@@ -1,0 +1,46 @@
+"""What a call asks for of maps: the one object that goes from a pipeline's call to where its results are made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..checks import require
+from ..registry import task_spec
+
+Check = bool | Literal["words"]
+"""Whether maps are checked: each as a whole, or, with "words", the map of each word, too."""
+
+
+@dataclass(frozen=True)
+class MapRequest:
+    """The maps asked for."""
+
+    methods: tuple[str, ...] = ()
+    """Map methods, each once, in the order asked for."""
+
+    check: Check = False
+    """Whether each map has a verdict."""
+
+    @classmethod
+    def of(cls, task: str, maps: str | Sequence[str] | None, *, check: Check = False) -> "MapRequest":
+        """Read the options of a call. A check without maps is one of the map by the task's default method.
+
+        Args:
+            task: The task.
+            maps: Names of map methods, or "all".
+            check: As `Check` says; "words" for a task whose maps are of words.
+
+        Raises:
+            ModelError: A method is unknown, or there is no such check.
+        """
+        spec = task_spec(task)
+        require(type(check) is bool or check == "words", "check", must='True, False or "words"', value=check)
+        of_words = task != "classify"
+        require(check != "words" or of_words, "check", must="True or False, for labels have no words", value=check)
+        if maps is None:
+            return cls((spec.default_map_method,) if check else (), check)
+        asked = (maps,) if isinstance(maps, str) else tuple(maps)
+        for name in asked:
+            known = ", ".join(spec.map_methods)
+            require(name in (*spec.map_methods, "all"), "maps", must=f"of {known} or all", value=name)
+        return cls(spec.map_methods if "all" in asked else tuple(dict.fromkeys(asked)), check)
