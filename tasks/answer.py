@@ -118,6 +118,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         start = AnswerStart.of(
             vision,
             pretrained,
+            models=self.trained_models,
             question=question,
             question_pretrained=question_pretrained,
             text=text,

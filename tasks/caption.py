@@ -67,7 +67,7 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
                 there: much less memory, for a third more time.
         """
         vision = vision or VisionEncoder()
-        start = CaptionStart.of(vision, decoder, pretrained)
+        start = CaptionStart.of(vision, decoder, pretrained, models=self.trained_models)
         super().__init__(
             start,
             pace=vision,

@@ -18,7 +18,7 @@ from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models import ScoreFunction, scores_of
 from multiattn.models.vit import ViT
-from multiattn.weights import ModelBundle, adapt, load_bundle
+from multiattn.weights import ModelBundle, adapt
 
 from .base import BaseTask, Prediction
 from .contracts import ClassifyFacts, ClassifyNeeds
@@ -135,7 +135,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             size = self._config.image_size
             self.preprocessing = vision.preprocessing(size, math.floor(min(size) / crop_share))
         else:
-            self._start = load_bundle(pretrained)
+            self._start = self.trained_models.bundle(pretrained)
             check_trainable(self._start.pictures, source="pretrained")
             require_training_only(self._overrides, "vision.overrides", source="pretrained")
             self.preprocessing = _at_size(self._start.pictures, vision.image_size)

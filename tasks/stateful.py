@@ -1,24 +1,28 @@
 """What a state of a training knows beside its weights, how it is taken back, and when it is refused.
 
-Under `facts` a state has what its model was built from (`contracts.Facts`), and under `identity` how its training read
-the data (`identity`).
+Under `facts` a state has what its model was built from (`contracts.Facts`), under `trained` the models that it started
+from (`trained`), and under `identity` how its training read the data (`identity`).
 """
 
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 from torch import nn
 
 from multiattn.errors import ModelError
-from multiattn.inputs import AudioPreprocessing, ImagePreprocessing
+from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from multiattn.weights.state import difference
+from multiattn.weights.tensor_files import load_pickled
 
 from . import identity
 from .contracts import Facts
 from .loading.datamodule import data_of
+from .trained import KEY, TrainedModels
 
 
 class StatefulTask(pl.LightningModule, ABC):
@@ -33,6 +37,8 @@ class StatefulTask(pl.LightningModule, ABC):
     facts_type: ClassVar[type[Facts] | None] = None
     """The class of the facts where a state keeps them, for `load_from_checkpoint`."""
 
+    _models_of_state: ClassVar[TrainedModels | None] = None  # in `load_from_checkpoint`, of the class that it makes
+
     def __init__(self) -> None:
         super().__init__()
         self.register_module("model", None)
@@ -40,6 +46,28 @@ class StatefulTask(pl.LightningModule, ABC):
         self._facts: dict[str, Any] = {}  # what the model was built from, as a state keeps it
         self._state_groups: list[int] = []  # parameters in each group of the state's optimizer
         self._needs_loss = False  # whether the model was built from a state, whose facts do for the weights only
+
+    @cached_property
+    def trained_models(self) -> TrainedModels:
+        """Reads what the options of a task name."""
+        return self._models_of_state or TrainedModels({}, None)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **options: Any) -> Any:
+        """Load a task from a state, as Lightning does; trained models that its options name are not read again."""
+        make = super().load_from_checkpoint
+        if not isinstance(checkpoint_path, str | Path) or not Path(checkpoint_path).is_file():
+            return make(checkpoint_path, *args, **options)
+        state = load_pickled(Path(checkpoint_path), holds="a state of Lightning alone", on_meta=True)
+        facts = state.get("facts") or {}
+        tokenizer = Tokenizer.from_json(facts["tokenizer"]) if "tokenizer" in facts else None
+        models = TrainedModels(state.get(KEY, {}), tokenizer)
+        # a class of its own, as the constructor has the arguments of the state alone
+        names = {"_models_of_state": models, "__module__": cls.__module__, "__doc__": cls.__doc__}
+        loading: Any = type(cls.__name__, (cls,), names)
+        task = super(StatefulTask, loading).load_from_checkpoint(checkpoint_path, *args, **options)
+        task.__class__ = cls
+        return task
 
     @abstractmethod
     def build(self, facts: Any) -> None:
@@ -72,6 +100,8 @@ class StatefulTask(pl.LightningModule, ABC):
         checkpoint[identity.KEY] = self.identity()
         if self._facts:
             checkpoint["facts"] = self._facts
+        if models := self.trained_models.to_state(getattr(self, "tokenizer", None)):
+            checkpoint[KEY] = models
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the weights of a state mean the same here, and tell where its data was another.
