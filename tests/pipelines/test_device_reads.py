@@ -56,7 +56,10 @@ def test_chunks_of_a_batch_are_read_together(changes, expected, monkeypatch) -> 
         with device_reads("multiattn.") as reads, Recording.open(samples(count)) as recording:
             segments = list(transcribe_chunked(speech, recording, chosen))
         assert max(segment.start for segment in segments) > 2 * (count - 1)  # of the last chunk
-        assert counted(reads) == expected
+        found = counted(reads)
+        decodes = found["_languages_and_silence"] // expected["_languages_and_silence"]
+        assert decodes <= 2  # the chunks of a batch together, and once more those whose end was not reached
+        assert found == {name: decodes * reads for name, reads in expected.items()}
 
 
 def test_a_window_in_order_is_read_at_most_so_often(monkeypatch) -> None:
