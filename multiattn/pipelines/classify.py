@@ -19,6 +19,7 @@ from ..maps import METHODS, attention_stack, explain
 from ..models import SCORE_KINDS, ScoreKind, ViT, scores_of
 from ..weights import ModelBundle
 from .base import (
+    PictureSource,
     Pipeline,
     Prepared,
     check_channels,
@@ -106,7 +107,7 @@ class ClassifyPipeline(Pipeline[ViT]):
 
         Args:
             inputs: An image, or a list or tuple of images, of any sizes.
-            maps: Names of map methods, e.g. "rollout" or ["attention", "relevance"], or "all".
+            maps: Names of map methods, e.g. "relevance" or ["relevance", "attention"], or "all".
             top_k: Number of labels for each image; at most as many as the model has.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
@@ -127,7 +128,7 @@ class ClassifyPipeline(Pipeline[ViT]):
 
     def stream(
         self,
-        inputs: Iterable[ImageSource],
+        inputs: Iterable[PictureSource],
         *,
         maps: str | Sequence[str] | None = None,
         top_k: int = 5,

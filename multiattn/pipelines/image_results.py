@@ -75,15 +75,16 @@ class PictureMap(ImageMap):
     """A map of a classified image, axes ("y", "x")."""
 
     predictions: tuple[Prediction, ...] = field(repr=False)
-    """The most likely classes, for the heading and the page."""
+    """The most likely classes, for the heading and the page; empty for a backbone without a head."""
 
     score_kind: ScoreKind = "probability"
     """What their scores are."""
 
     def save_png(self, path: PNGFile) -> None:
         """Write the image with the map over it, a color bar and a caption."""
-        first = self.predictions[0]
-        caption = f"{first.label} {score_text(first.score, self.score_kind)} · {self.map.method.replace('_', ' ')}"
+        method = self.map.method.replace("_", " ")
+        scores = [f"{one.label} {score_text(one.score, self.score_kind)}" for one in self.predictions[:1]]
+        caption = " · ".join([*scores, method])  # a backbone without a head has no labels
         overlay_png(self.map, self.picture, path, caption=caption)
 
     def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
@@ -161,7 +162,7 @@ class ClassifyResult(Result):
         Raises:
             InputError: The result has no maps.
         """
-        first = first_map(self.maps, 'classify(picture, maps="rollout")')
+        first = first_map(self.maps, 'classify(picture, maps="relevance")')
         write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
 
 
@@ -227,7 +228,7 @@ class CaptionResult(Result):
         Raises:
             InputError: The result has no maps.
         """
-        first = first_map(self.maps, 'caption(picture, maps="attention")')
+        first = first_map(self.maps, 'caption(picture, maps="relevance")')
         write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
 
 
@@ -344,7 +345,7 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
     Raises:
         InputError: None of them has maps.
     """
-    shown = first_map([one for answer in answers for one in answer.maps], 'answer(picture, question, maps="attention")')
+    shown = first_map([one for answer in answers for one in answer.maps], 'answer(picture, question, maps="relevance")')
     questions = []
     for answer in answers:
         scores = tuple((one.text, one.score) for one in answer.candidates)
