@@ -91,7 +91,7 @@ def test_a_picture_that_ends_each_worker_is_reported_after_three_at_most(tmp_pat
     assert [Path(line["file"]).name for line in lines] == names
     assert [Path(line["file"]).name for line in lines if "error" in line] == ["always.png"]
     # it ends a worker with its chunk, perhaps with its batch, and alone; Ray itself tries nothing again
-    assert capfd.readouterr().err.count("a worker ended (ActorDied)") in (2, 3)
+    assert capfd.readouterr().err.count("--engine ray: a worker ended (ActorDied); ") in (2, 3)
 
 
 @pytest.mark.slow
