@@ -28,9 +28,9 @@ class Written:
     """The HTML page with all maps of the input; the first file of them where no page was asked for."""
 
     by_method: dict[str, dict[str, str]]
-    """Method -> kind of file ("html", "png", "npz", "json", as asked for) -> path. For a recording of several windows:
-    those of the first window; those of the second are named NAME.2.METHOD.png, and so on. For an answer: those of the
-    answer; the numbers of the question are in NAME.METHOD.question.npz."""
+    """Method -> kind of file ("html", "png", "svg", "pdf", "npz", "json", as asked for) -> path. For a recording of
+    several windows: those of the first window; those of the second are named NAME.2.METHOD.png, and so on. For an
+    answer: those of the answer; the numbers of the question are in NAME.METHOD.question.npz."""
 
     names: tuple[str, ...] = ()
     """What the names of all files of the input begin with: NAME, NAME.2, and so on."""
@@ -44,7 +44,7 @@ class MapFiles:
     Args:
         directory: The folder that `--maps` names, made where it is missing. Files of an earlier run with the same
             names are replaced.
-        formats: Kinds of files to write, of `MAP_FORMATS`; a JSON file comes with "npz".
+        formats: Kinds of files to write: "html", "png", "svg", "pdf", "npz", the last with a JSON file.
 
     Raises:
         MultiattnError: The folder cannot be made, or another run writes to it.
@@ -162,14 +162,14 @@ def write_maps(
 
 
 def _save(directory: Path, one: "SavedMap", name: str, formats: Collection[str]) -> dict[str, str]:
-    png, npz, facts = (str(directory / f"{name}.{one.map.method}.{kind}") for kind in ("png", "npz", "json"))
+    writers = {"png": one.save_png, "svg": one.save_svg, "pdf": one.save_pdf, "npz": one.save}
     files = {}
-    if "png" in formats:
-        one.save_png(png)
-        files["png"] = png
-    if "npz" in formats:
-        one.save(npz)  # writes the JSON file, too
-        files |= {"npz": npz, "json": facts}
+    for kind, write in writers.items():
+        if kind in formats:
+            files[kind] = str(directory / f"{name}.{one.map.method}.{kind}")
+            write(files[kind])
+    if "npz" in files:
+        files["json"] = str(directory / f"{name}.{one.map.method}.json")  # written beside it
     return files
 
 

@@ -21,13 +21,21 @@ from torch import Tensor, nn
 from ..attention import Attention, Site, Tap
 from ..checks import require
 from ..errors import ModelError
-from .propagation import sharpness
 
 HeadOf = tuple[str, int]
 """A site of a model, such as "blocks.3.self", and the index of a head there."""
 
+SINK, PREFIX, POSITIONAL, LOCAL, POINTS, EVEN = 0.3, 0.3, 0.4, 0.5, 2.0, 0.1
+"""From when on a head has a role; EVEN is the most."""
+
+LEAST_KEYS = 8
+"""Rows that may attend to fewer keys say little: they are in no mean but that of the slope."""
+
+LINE = torch.empty(0, 1)
+"""The places of tokens that lie one after another, however many."""
+
 ROLES = {
-    "sink": "at least 30 % of all rows' attention goes to one and the same token, of at least 8",
+    "sink": "at least 30 % of all rows' attention goes to one and the same token",
     "reads the class token": "at least 30 % of the patches' attention goes to the class token and other prefix tokens",
     "positional": "at least 40 % of each row's attention goes to one neighbor in a fixed direction",
     "local": "at least 50 % of each row's attention stays at its own place and the places beside it",
@@ -35,10 +43,7 @@ ROLES = {
     "even": "attention is spread evenly: 1 minus its normalized entropy is at most 0.1",
     "content": "none of these: where it looks depends on what is there",
 }
-"""The roles of heads, the first that holds is the head's, with their definitions. All are means over rows and inputs."""
-
-_SINK, _PREFIX, _POSITIONAL, _LOCAL, _POINTS, _EVEN = 0.3, 0.3, 0.4, 0.5, 2.0, 0.1
-_LEAST_KEYS = 8
+"""The roles of heads with their definitions; the first that holds is the head's. All are means over rows and inputs."""
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -51,11 +56,11 @@ class TappedPrediction:
     """The attentions of the model, with their sizes for this input."""
 
     score: Callable[[nn.Module, Tap | None], Float[Tensor, ""]]
-    """Computes the log-probability of the prediction with a model, under autograd where that is on."""
+    """Computes the log-odds of the prediction with a model, under autograd where that is on."""
 
     places: Mapping[str, Float[Tensor, "n d"]]
     """Where the tokens of a self-attention lie, by the beginning of its site's name ("" for all): the last n of its
-    tokens, row by row. Those before have no place, such as a class token."""
+    tokens, row by row. Those before have no place, such as a class token. `LINE`: all tokens, one after another."""
 
     boxes: Mapping[str, Float[Tensor, " n"]] = field(default_factory=dict)
     """For the last n keys of a site, by the beginning of its name: the share of each that lies in a box; may be
@@ -75,7 +80,7 @@ class HeadFacts:
     """The mean of |d score / d factor| itself, in nats."""
 
     sharpness: float
-    """1 minus the normalized entropy of a row: 1 on one token, 0 spread evenly."""
+    """1 minus the normalized entropy of a row: 1 on one token, 0 spread evenly; 1 where no row had enough keys."""
 
     sink: float
     """The largest share of all rows' attention that one token has."""
@@ -96,19 +101,29 @@ class HeadFacts:
     """How many times as dense attention is in boxes as it would be if spread evenly."""
 
     @property
+    def described(self) -> str:
+        """The role, with the direction or the token share that it is about."""
+        if self.role == "positional":
+            return f"positional ({', '.join(f'{step:+d}' for step in self.offset or ())}: {self.offset_share:.0%})"
+        share = {"sink": self.sink, "reads the class token": self.prefix, "local": self.local}.get(self.role)
+        if self.role == "points":
+            return f"points (x {self.pointing:.1f})"
+        return self.role if share is None else f"{self.role} ({share:.0%})"
+
+    @property
     def role(self) -> str:
-        """The first of `ROLES` that holds."""
-        if self.sink >= _SINK:
+        """The first of `ROLES` that holds; "content" where no row had enough keys."""
+        if self.sink >= SINK:
             return "sink"
-        if self.prefix is not None and self.prefix >= _PREFIX:
+        if self.prefix is not None and self.prefix >= PREFIX:
             return "reads the class token"
-        if self.offset_share is not None and self.offset_share >= _POSITIONAL and any(self.offset or ()):
+        if self.offset_share is not None and self.offset_share >= POSITIONAL and any(self.offset or ()):
             return "positional"
-        if self.local is not None and self.local >= _LOCAL:
+        if self.local is not None and self.local >= LOCAL:
             return "local"
-        if self.pointing is not None and self.pointing >= _POINTS:
+        if self.pointing is not None and self.pointing >= POINTS:
             return "points"
-        return "even" if self.sharpness <= _EVEN else "content"
+        return "even" if self.sharpness <= EVEN else "content"
 
 
 class HeadStatistics:
@@ -135,29 +150,32 @@ class HeadStatistics:
             weights = weights.detach().double().cpu()
             slopes = head_slopes(weights, gradients[name].double().cpu()).abs().mean(dim=0)  # (h,)
             self._add(name, "slope", slopes)
-            self._add(name, "sharpness", sharpness(weights).mean(dim=(0, 2)))
             of_key = weights.mean(dim=2)  # (b, h, k)
-            if of_key.shape[-1] >= _LEAST_KEYS:
-                self._add(name, "sink", of_key.amax(dim=-1).mean(dim=0))
-            self._add_places(name, weights, _longest(one.places, name))
+            first = _first_row(weights)
+            if first < weights.shape[2]:
+                rows = weights[:, :, first:]
+                entropy = torch.special.entr(rows).sum(dim=-1) / _keys(weights)[first:].log()
+                self._add(name, "sharpness", 1 - entropy.mean(dim=(0, 2)))
+                if rows.shape[2] >= LEAST_KEYS:  # of a few rows, it would be what they are about
+                    self._add(name, "sink", rows.mean(dim=2).amax(dim=-1).mean(dim=0))
+                self._add_places(name, weights, _longest(one.places, name), first)
             inside = _longest(one.boxes, name)
             if inside is not None and 0 < float(inside.sum()):
                 of_cell = of_key[..., -len(inside) :]
                 density = (of_cell * inside.double()).sum(dim=-1) / of_cell.sum(dim=-1).clamp(min=1e-12)
                 self._add(name, "pointing", (density / inside.double().mean()).mean(dim=0))
 
-    def _add_places(self, name: str, weights: Tensor, places: Tensor | None) -> None:
-        """Add what depends on where the tokens of a self-attention lie; `weights` are (b, h, q, k)."""
-        if places is None or not name.endswith(".self"):
+    def _add_places(self, name: str, weights: Tensor, places: Tensor | None, least: int) -> None:
+        """Add what depends on where the tokens of a self-attention lie; `weights` (b, h, q, k) count from `least`."""
+        if places is None or not name.endswith(".self") or weights.shape[2] != weights.shape[3]:
             return
-        n, first = len(places), weights.shape[-1] - len(places)
-        rows = weights[:, :, first:] if weights.shape[2] == weights.shape[3] else weights[:, :, :0]
-        if not rows.shape[2]:
-            return
+        places = places if len(places) else torch.arange(float(weights.shape[-1]))[:, None]
+        first = weights.shape[-1] - len(places)
+        rows = weights[:, :, max(first, least) :]
         if first:
             self._add(name, "prefix", rows[..., :first].sum(dim=-1).mean(dim=(0, 2)))
-        between = rows[..., first:]  # (b, h, n, n)
-        steps = (places[None] - places[:, None]).round().long()  # (n, n, d), from a row's place to a key's
+        between = rows[..., first:]  # (b, h, rows, n)
+        steps = (places[None] - places[max(first, least) - first :, None]).round().long()  # (rows, n, d), to the key
         near = steps.abs().amax(dim=-1) <= 1
         self._add(name, "local", (between * near).sum(dim=-1).mean(dim=(0, 2)))
         offsets = self._offsets.setdefault(name, {})
@@ -199,7 +217,7 @@ class HeadStatistics:
                     head=head,
                     importance=of_head["slope"] / norm,
                     slope=of_head["slope"],
-                    sharpness=of_head["sharpness"],
+                    sharpness=of_head.get("sharpness", 1.0),
                     sink=of_head.get("sink", 0.0),
                     prefix=of_head.get("prefix"),
                     local=of_head.get("local"),
@@ -273,16 +291,49 @@ def _longest(values: Mapping[str, Tensor], name: str) -> Tensor | None:
     return values[max(keys, key=len)] if keys else None
 
 
+def _keys(weights: Float[Tensor, "b h q k"]) -> Float[Tensor, " q"]:
+    """The number of keys that each row may attend to: with a causal mask, those up to its own."""
+    _, _, q, k = weights.shape
+    is_causal = q == k > 1 and not weights.triu(1).any()
+    return torch.arange(1.0, q + 1) if is_causal else torch.full((q,), float(k))
+
+
+def _first_row(weights: Float[Tensor, "b h q k"]) -> int:
+    """The first row with enough keys to choose from."""
+    return int((_keys(weights) < LEAST_KEYS).sum())
+
+
 def grid_places(rows: int, columns: int) -> Float[Tensor, "n d"]:
     """Return the places of a picture's patches, row by row."""
     return torch.cartesian_prod(torch.arange(float(rows)), torch.arange(float(columns))).reshape(-1, 2)
 
 
-def line_places(count: int) -> Float[Tensor, "n d"]:
-    """Return the places of the tokens of a text, or of a recording's frames."""
-    return torch.arange(float(count))[:, None]
-
-
 def most_important(facts: Sequence[HeadFacts], count: int) -> list[HeadFacts]:
     """Return the heads with the largest slopes, the largest first; of equal ones, the first in the model."""
     return sorted(facts, key=lambda one: -one.slope)[:count]
+
+
+def off_losses(
+    model: nn.Module, predictions: Sequence[TappedPrediction], facts: Sequence[HeadFacts], count: int
+) -> dict[HeadOf, float]:
+    """Compute what predictions lose with one head switched off: the mean loss of log-odds.
+
+    Args:
+        model: In eval mode.
+        predictions: At least one.
+        facts: Of all heads.
+        count: How many heads are switched off, one after another, of those with the largest slopes and of those with
+            the smallest.
+    """
+    order = most_important(facts, len(facts))
+    chosen = list(dict.fromkeys((one.site, one.head) for one in (*order[:count], *order[max(0, len(order) - count) :])))
+    if not count:
+        return {}
+    with torch.no_grad():
+        whole = [float(one.score(model, None)) for one in predictions]
+        losses = {}
+        for head in chosen:
+            off = without_heads(model, [head])
+            left = [float(one.score(off, None)) for one in predictions]
+            losses[head] = float(np.mean(whole) - np.mean(left))
+    return losses

@@ -1,6 +1,8 @@
 """Predictions that can be computed again with a tap, for each task: what `heads` collects its statistics from.
 
-The score is the log-probability of what the model predicted: of a label, a caption, a transcript or an answer.
+The score is the log-odds of what the model predicted, log p / (1 - p): of a label or an answer; of a text the sum over
+its tokens. Where the model is sure, a log-probability would hardly have a gradient, and a logit alone could rise
+together with all others.
 
 Notation: c channels, H and W a picture's height and width, mels features of a log-mel, t its frames, n keys.
 """
@@ -8,7 +10,6 @@ Notation: c channels, H and W a picture's height and width, mels features of a l
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ from ..attention import Tap
 from ..checks import require
 from ..models import VQA, Captioner, ScoreFunction, SingleStream, SpeechRecognizer, ViT
 from .building import image_size
-from .heads import TappedPrediction, grid_places, line_places
+from .heads import LINE, TappedPrediction, grid_places
 from .propagation import leaf
 
 
@@ -46,12 +47,10 @@ def tapped_class(
 
     def score(of: nn.Module, tap: Tap | None) -> Tensor:
         assert isinstance(of, ViT)
-        outputs = of.forward(leaf(images), tap=tap)[0].float()
+        outputs = of.forward(leaf(images), tap=tap).float()
         if score_function == "softmax":
-            outputs = outputs.log_softmax(dim=0)
-        elif score_function == "sigmoid":
-            outputs = F.logsigmoid(outputs)
-        return outputs[target]
+            return _log_odds(outputs, torch.tensor([target], device=outputs.device))[0]
+        return outputs[0, target]  # of a sigmoid this is the log-odds
 
     size = image_size(images)
     boxes = {} if inside is None else {"": inside}
@@ -77,7 +76,7 @@ def tapped_caption(
 
     size = image_size(images)
     sites = model.attention_sites(size, tokens=len(tokens) - 1)
-    places = {"encoder.": grid_places(*model.encoder.grid(size)), "decoder.": line_places(len(tokens) - 1)}
+    places = {"encoder.": grid_places(*model.encoder.grid(size)), "decoder.": LINE}
     return TappedPrediction(sites, score, places)
 
 
@@ -108,7 +107,7 @@ def tapped_speech(
         )
 
     sites = model.attention_sites(tokens=len(tokens) - 1)
-    places = {"encoder.": line_places(sites[0].k_len), "decoder.": line_places(len(tokens) - 1)}
+    places = {"encoder.": LINE, "decoder.": LINE}
     return TappedPrediction(sites, score, places)
 
 
@@ -135,7 +134,8 @@ def tapped_answer(
     def score(of: nn.Module, tap: Tap | None) -> Tensor:
         assert isinstance(of, VQA | SingleStream)
         if said is None:
-            return of.forward(leaf(images), asked, tap=tap)[0].float().log_softmax(dim=0)[answer]
+            logits = of.forward(leaf(images), asked, tap=tap)
+            return _log_odds(logits, torch.tensor([answer], device=logits.device))[0]
         assert isinstance(of, VQA)
         return _text_score(of.forward(leaf(images), asked, said[:, :-1], tap=tap), said, 1)
 
@@ -147,8 +147,8 @@ def tapped_answer(
     sites = model.attention_sites(size, question_tokens=len(question), answer_tokens=written)
     places = {
         "encoder.": grid_places(*model.encoder.grid(size)),
-        "question.": line_places(len(question)),
-        "decoder.": line_places(written),
+        "question.": LINE,
+        "decoder.": LINE,
     }
     crossing = [site.name for site in sites if site.name.startswith("question.") and site.name.endswith(".cross")]
     boxes = {} if inside is None else dict.fromkeys(["encoder.", *crossing], inside)
@@ -156,7 +156,11 @@ def tapped_answer(
 
 
 def _text_score(logits: Float[Tensor, "1 k V"], said: Tensor, prompt_length: int) -> Float[Tensor, ""]:
-    """The log-probability of the tokens after the prompt."""
-    log_probs = logits.float().log_softmax(dim=-1)  # (1, k, V)
-    chosen = log_probs.gather(-1, said[:, 1:, None])[0, :, 0]
-    return chosen[prompt_length - 1 :].sum()
+    """The sum of the log-odds of the tokens after the prompt."""
+    return _log_odds(logits[0], said[0, 1:])[prompt_length - 1 :].sum()
+
+
+def _log_odds(logits: Float[Tensor, "k V"], chosen: Tensor) -> Float[Tensor, " k"]:
+    """The log-odds of one entry of each row under a softmax."""
+    others = logits.float().scatter(1, chosen[:, None], -torch.inf).logsumexp(dim=1)
+    return logits.float().gather(1, chosen[:, None])[:, 0] - others

@@ -17,6 +17,7 @@ def ends(folder: Path) -> set[str]:
         ((), {"html", "attention.png", "attention.npz", "attention.json"}),
         (("--map-format", "npz"), {"attention.npz", "attention.json"}),
         (("--map-format", "png", "--map-format", "html"), {"html", "attention.png"}),
+        (("--map-format", "svg,pdf"), {"attention.svg", "attention.pdf"}),
     ],
 )
 def test_only_what_is_asked_for_is_written(run, model, photos, tmp_path, options, files) -> None:
@@ -44,7 +45,7 @@ def test_a_run_goes_on_without_pages(run, model, photos, tmp_path) -> None:
     ("options", "message"),
     [
         (("--map-format", "npz"), "--map-format says what to write of maps, and needs --maps DIR to say where to"),
-        (("--maps", "m", "--map-format", "gif"), "must be of html, png, npz, but is 'gif' instead"),
+        (("--maps", "m", "--map-format", "gif"), "must be of html, png, npz, svg, pdf, but is 'gif' instead"),
     ],
 )
 def test_what_cannot_be_written_is_named(run, options, message) -> None:

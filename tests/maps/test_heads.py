@@ -11,12 +11,12 @@ from torch.func import functional_call
 from multiattn.attention import Mask, Site, Tap
 from multiattn.errors import ModelError
 from multiattn.maps.heads import (
+    LINE,
     HeadFacts,
     HeadStatistics,
     TappedPrediction,
     attention_of,
     grid_places,
-    line_places,
     most_important,
     without_heads,
 )
@@ -222,6 +222,23 @@ def test_facts_are_those_of_plain_loops() -> None:
     assert [fact.head for fact in most_important(found, 2)] == list(np.argsort([-fact.slope for fact in found])[:2])
 
 
+def test_rows_of_a_text_with_few_words_before_them_are_left_out() -> None:
+    n = 11
+    causal = torch.rand(2, n, n, generator=torch.Generator().manual_seed(3)).tril() + torch.eye(n)
+    causal = causal / causal.sum(dim=-1, keepdim=True)
+    for head, fact in enumerate(facts_of(prediction(causal, LINE))):
+        w = causal[head].double().numpy()
+        rows = range(7, n)  # those with at least 8 keys
+        entropies = [-(w[i, : i + 1] * np.log(w[i, : i + 1])).sum() / np.log(i + 1) for i in rows]
+        local = [w[i, i] + w[i, i - 1] for i in rows]
+        np.testing.assert_allclose(fact.sharpness, 1 - np.mean(entropies), rtol=1e-6)
+        np.testing.assert_allclose(fact.local, np.mean(local), rtol=1e-6)
+        assert fact.sink == 0  # four rows are too few
+    (short, _) = facts_of(prediction(causal[:, :5, :5] / causal[:, :5, :5].sum(-1, keepdim=True), LINE))
+    assert (short.role, short.local, short.offset) == ("content", None, None)
+    assert short.slope > 0
+
+
 def one_hot(targets: list[int], n: int) -> Tensor:
     return torch.nn.functional.one_hot(torch.tensor(targets), n).float() * 0.98 + 0.02 / n
 
@@ -232,7 +249,7 @@ def test_roles() -> None:
     sink, even = one_hot([4] * n, n), torch.full((n, n), 1 / n)
     beside = sum(one_hot([min(n - 1, max(0, i + step)) for i in range(n)], n) for step in (-1, 0, 1)) / 3
     far = one_hot([(5 * i + 3) % n for i in range(n)], n)
-    found = facts_of(prediction(torch.stack([previous, sink, even, beside, far]), line_places(n)))
+    found = facts_of(prediction(torch.stack([previous, sink, even, beside, far]), LINE))
     assert [fact.role for fact in found] == ["positional", "sink", "even", "local", "content"]
     assert found[0].offset == (-1,)
 
