@@ -5,7 +5,7 @@ import json
 import random
 from dataclasses import asdict
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..errors import InputError
 from ..registry import task_spec, tasks
@@ -25,7 +25,9 @@ from .options import (
 from .output import Report, printable
 
 if TYPE_CHECKING:
-    from ..maps.heads import HeadFacts
+    from pathlib import Path
+
+    from ..maps.heads import HeadFacts, TappedPrediction
 
 _DESCRIPTION = """\
 Say which attention heads a model needs and what each of them does, over many
@@ -116,7 +118,9 @@ def run(args: argparse.Namespace) -> int:
     random.Random(0).shuffle(inputs)
     from ..maps.heads import HeadStatistics, off_losses
 
-    statistics, kept, used, skipped, tried = HeadStatistics(), [], [], 0, iter(inputs)
+    kept: list[TappedPrediction] = []
+    used: list[object] = []
+    statistics, skipped, tried = HeadStatistics(), 0, iter(inputs)
     with Report(args.items, doing="collecting heads") as report:
         while len(kept) < args.items and (one := next(tried, None)) is not None:
             try:
@@ -154,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
         from ..pipelines import ClassifyPipeline, ClassifyResult
 
         classify = ClassifyPipeline(explainer.bundle, device=explainer.device)
-        results = classify.stream(used, maps=task_spec("classify").default_map_method)
+        results = classify.stream(cast("list[Path]", used), maps=task_spec("classify").default_map_method)
         found = mean_maps(one.maps[0].map for one in results if isinstance(one, ClassifyResult))
         draw_mean_maps(found, args.mean_maps, title=title)
     return status(skipped, len(kept) + skipped)

@@ -49,7 +49,7 @@ class Drawing:
         facts = {"Creator": "multiattn", {"svg": "Date", "pdf": "CreationDate"}[kind]: None}
         file = io.BytesIO()
         with _SETTINGS, rc_context(settings), _without_glyph_warnings():  # type: ignore[arg-type]
-            self.figure.savefig(file, format=kind, dpi=_DPI, facecolor="white", metadata=facts)  # type: ignore[arg-type]
+            self.figure.savefig(file, format=kind, dpi=_DPI, facecolor="white", metadata=facts)
         write_bytes(path, file.getvalue())
 
 

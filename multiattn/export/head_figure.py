@@ -75,7 +75,8 @@ def draw_mean_maps(found: Sequence[MeanMap], path: PNGFile, *, title: str = "") 
     canvas = Canvas(width + 2 * _MARGIN, _TITLE + rows * (_TILE + _BELOW) + _MARGIN)
     canvas.write(title, _MARGIN, 14, size=_TYPE + 2, weight="bold")
     canvas.write(head, _MARGIN, 38, size=_TYPE, color=SOFT)
-    for index, (one, count) in enumerate(shown):
+    for index, mean in enumerate(shown):
+        one = mean.map
         left = _MARGIN + index % across * (_TILE + _GAP)
         top = _TITLE + index // across * (_TILE + _BELOW)
         scale = Scale.of(one.values)
@@ -85,7 +86,9 @@ def draw_mean_maps(found: Sequence[MeanMap], path: PNGFile, *, title: str = "") 
         label = _cut(str(one.target))
         canvas.write(label, left, top + _TILE + 4, size=_TYPE, weight="bold")
         most = float(one.even_shares.max())
-        canvas.write(f"{count} pictures · up to × {most:.1f} even", left, top + _TILE + 20, size=_TYPE - 2, color=SOFT)
+        canvas.write(
+            f"{mean.count} pictures · up to × {most:.1f} even", left, top + _TILE + 20, size=_TYPE - 2, color=SOFT
+        )
     canvas.save(path)
 
 

@@ -1,8 +1,7 @@
 """The mean map of each label over many pictures: where a classifier looks for it as a rule."""
 
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +9,8 @@ from ..checks import require
 from .attention_map import AttentionMap
 
 
-class MeanMap(NamedTuple):
+@dataclass(frozen=True)
+class MeanMap:
     """The mean of the maps of one label."""
 
     map: AttentionMap

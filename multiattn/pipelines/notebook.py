@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 _MOST = 5
 """Labels or answers that are shown."""
@@ -12,6 +12,7 @@ _BAR = "display:inline-block;height:.7em;background:#c4501b;border-radius:2px"
 _SOFT = "opacity:.7"  # of the notebook's own color, dark or light
 
 
+@runtime_checkable
 class _Shown(Protocol):
     def _repr_html_(self) -> str: ...
 
