@@ -13,7 +13,7 @@ from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attent
 from .faithfulness import deletion_curve, deletion_score, insertion_curve, insertion_score
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
 from .heads import ROLES, HeadFacts, HeadStatistics, TappedPrediction, without_heads
-from .image import METHOD_NOTES, METHODS, attention_stack, class_attention, explain
+from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, class_attention, explain
 from .masking import (
     FILLINGS,
     Filling,
@@ -46,6 +46,7 @@ __all__ = [
     "AttentionMap",
     "Attribution",
     "Axis",
+    "BY_CLASS",
     "Box",
     "FILLINGS",
     "HeadFacts",
@@ -59,6 +60,7 @@ __all__ = [
     "METHODS",
     "METHOD_NOTES",
     "MaskedInput",
+    "NO_CLASS",
     "PointingScore",
     "QUESTION_NOTES",
     "QuestionReading",
