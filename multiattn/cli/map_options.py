@@ -29,7 +29,7 @@ MAP_FORMATS = ("html", "png", "npz")
 """What is written of maps where nothing else is asked for: the page, a picture of each, and the numbers of each with
 the JSON file beside them."""
 
-_ALL_FORMATS = (*MAP_FORMATS, "svg", "pdf")
+_ALL_FORMATS = (*MAP_FORMATS, "svg", "pdf", "compare")
 
 
 def map_formats(text: str) -> list[str]:
@@ -72,8 +72,9 @@ def maps_of(task: str) -> tuple[Option, ...]:
             "--map-format",
             "KIND",
             map_formats,
-            f"which files to write of the maps: {', '.join(_ALL_FORMATS)} (default: {', '.join(MAP_FORMATS)}); repeat "
-            "it, or separate names with commas",
+            f"which files to write of the maps: {', '.join(_ALL_FORMATS)} (default: {', '.join(MAP_FORMATS)}); "
+            "compare is NAME.compare.html, a page with the maps of the first two methods side by side and their "
+            "difference; repeat it, or separate names with commas",
             action="extend",
         ),
     )

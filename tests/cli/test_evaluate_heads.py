@@ -43,7 +43,9 @@ def test_labels_with_pictures(run, model, data, tmp_path) -> None:
     switched = [i for i, one in enumerate(found["heads"]) if one["off"] is not None]
     assert switched == sorted([slopes.index(max(slopes)), slopes.index(min(slopes))])
     assert (found["items"], found["skipped"], found["task"]) == (3, 0, "classify")
-    assert Image.open(drawn).width > 300 and Image.open(means).width > 300
+    for file in (drawn, means):
+        with Image.open(file) as picture:
+            assert picture.width > 300
 
     text = run("evaluate", "heads", *command, "--items", "3").out.splitlines()
     assert text[0].split() == ["head", "slope", "of", "site", "off", "sharp", "role"]

@@ -35,7 +35,9 @@ def test_answers(tmp_path: Path) -> None:
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
     drawn = sorted((tmp_path / "with" / "maps").iterdir())
     assert [file.name.rpartition("-")[2] for file in drawn] == ["epoch0000.png", "epoch0001.png"] * 2
-    assert all(Image.open(file).width > 300 for file in drawn)
+    for file in drawn:
+        with Image.open(file) as picture:
+            assert picture.width > 300
     assert "Maps over time" in (tmp_path / "with" / "report.html").read_text()
 
 
