@@ -69,8 +69,8 @@ out and counted as skipped, and the exit status is 1.
 
 _ENOUGH, _OFF = 50, 5
 _ROLES = {  # `maps.heads.ROLES`, which imports torch
-    "sink": "at least 30 % of all rows' attention goes to one and the same token",
     "reads the class token": "at least 30 % of the patches' attention goes to the class token and other prefix tokens",
+    "sink": "at least 30 % of all rows' attention goes to one and the same token",
     "positional": "at least 40 % of each row's attention goes to one neighbor in a fixed direction",
     "local": "at least 50 % of each row's attention stays at its own place and the places beside it",
     "points": "its attention to a picture is at least twice as dense in the boxes of what is asked about as elsewhere",

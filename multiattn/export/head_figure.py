@@ -13,7 +13,7 @@ from .scale import Scale
 
 _MARGIN, _TITLE, _GAP, _TYPE = 24, 70, 8, 12.0
 _CELL = 34  # pixels of a head
-_LETTERS = dict(zip(ROLES, "SCPLOE·", strict=True))
+_LETTERS = dict(zip(ROLES, "CSPLOE·", strict=True))
 _TILE, _ACROSS, _MOST = 150, 6, 60  # pixels of a mean map, of them in a row, and in all
 _BELOW = 44  # pixels for the name of a mean map
 

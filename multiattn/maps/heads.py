@@ -35,8 +35,8 @@ LINE = torch.empty(0, 1)
 """The places of tokens that lie one after another, however many."""
 
 ROLES = {
-    "sink": "at least 30 % of all rows' attention goes to one and the same token",
     "reads the class token": "at least 30 % of the patches' attention goes to the class token and other prefix tokens",
+    "sink": "at least 30 % of all rows' attention goes to one and the same token",
     "positional": "at least 40 % of each row's attention goes to one neighbor in a fixed direction",
     "local": "at least 50 % of each row's attention stays at its own place and the places beside it",
     "points": "its attention to a picture is at least twice as dense in the boxes of what is asked about as elsewhere",
@@ -113,10 +113,10 @@ class HeadFacts:
     @property
     def role(self) -> str:
         """The first of `ROLES` that holds; "content" where no row had enough keys."""
-        if self.sink >= SINK:
-            return "sink"
         if self.prefix is not None and self.prefix >= PREFIX:
             return "reads the class token"
+        if self.sink >= SINK:
+            return "sink"
         if self.offset_share is not None and self.offset_share >= POSITIONAL and any(self.offset or ()):
             return "positional"
         if self.local is not None and self.local >= LOCAL:

@@ -264,5 +264,5 @@ def test_roles() -> None:
     looks = one_hot([9 if i % 2 else 10 for i in range(11)], 11) * 0.5 + 0.5 / 11
     places = grid_places(2, 5)
     facts = facts_of(prediction(torch.stack([read / read.sum(-1, keepdim=True), looks]), places, inside))
-    assert facts[0].prefix > 0.3
-    assert facts[1].pointing > 2
+    assert [fact.role for fact in facts] == ["reads the class token", "points"]
+    assert facts[0].described.startswith("reads the class token (3")
