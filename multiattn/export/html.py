@@ -9,6 +9,7 @@ import html
 import io
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -95,6 +96,16 @@ def quantized(rows: Float[np.ndarray, "n m"], steps: int) -> tuple[np.ndarray, n
     low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
     size = (high - low) / steps
     return low.ravel(), size.ravel(), np.round((rows - low) / np.where(size > 0, size, 1))
+
+
+def packed(values: np.ndarray) -> str:
+    """Return an array's bytes, deflated, as text; `inflate` in `base.js` unpacks them."""
+    return base64_of(zlib.compress(values.tobytes(), 9))
+
+
+def digits(numbers: Float[np.ndarray, " n"]) -> list[float]:
+    """Return numbers with nine digits, which is what a float32 has: fewer letters in a page."""
+    return [float(f"{number:.9g}") for number in numbers]
 
 
 def _embedded(data: Mapping[str, object]) -> str:

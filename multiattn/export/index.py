@@ -38,7 +38,7 @@ class IndexEntry:
     """What the index calls it: a file name."""
 
     page: str
-    """The address of its page relative to the index: `cat.html`; `cat.html#question-2` opens its second question."""
+    """The address of its page relative to the index: `cat.html`; `cat.html#question=2` opens its second question."""
 
     label: str
     """The prediction: a class, a caption or an answer."""

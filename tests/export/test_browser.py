@@ -13,7 +13,7 @@ from multiattn.export import IndexEntry, PagePicture, write_index, write_page
 from multiattn.export import page as page_module
 from multiattn.export.heatmap import palette, tinted
 from multiattn.export.scale import Scale, times
-from tests.export.pictures import CASES, make_salient, picture_map, whole
+from tests.export.pictures import CASES, make_salient, picture_map, stored, whole
 from tests.export.test_page import NASTY, stack
 
 pytestmark = pytest.mark.browser
@@ -108,7 +108,7 @@ def test_methods_layers_and_heads_change_the_map(visit, path):
             slide(page, "Layer", layer)
             slide(page, "Head", head)
             seen.append(canvas(page))
-            values = STACK[layer].mean(axis=0) if head == 0 else STACK[layer, head - 1]
+            values = stored(STACK[layer]).mean(axis=0) if head == 0 else stored(STACK[layer, head - 1])
             row, column = np.unravel_index(values.argmax(), values.shape)
             assert readout(page) == expected(values, row, column)
             name = "mean of heads" if head == 0 else f"head {head - 1}"
@@ -126,7 +126,7 @@ def test_the_overview_chooses_layer_and_head(visit, path):
     assert page.get_by_label("Layer", exact=True).input_value() == "0"
     assert page.get_by_label("Head", exact=True).input_value() == "2"
     row, column = np.unravel_index(STACK[0, 1].argmax(), (ROWS, COLUMNS))
-    assert readout(page) == expected(STACK[0, 1], row, column)
+    assert readout(page) == expected(stored(STACK[0, 1]), row, column)
     tile, atlas = page.locator("#tile").bounding_box(), page.locator("#atlas").bounding_box()
     assert tile["x"] == pytest.approx(atlas["x"], abs=1)
     assert tile["y"] + tile["height"] / 2 == pytest.approx(atlas["y"] + 2.5 / (HEADS + 1) * atlas["height"], abs=3)
