@@ -25,6 +25,19 @@ something to a browser or a shell (#, %, ?, a leading -, ...) becomes _. Files
 that an earlier run left there are replaced."""
 
 
+MAP_FORMATS = ("html", "png", "npz")
+"""What is written of maps: the page, a picture of each, and the numbers of each with the JSON file beside them."""
+
+
+def map_formats(text: str) -> list[str]:
+    """Read `html,npz` and the like."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in MAP_FORMATS:
+            raise argparse.ArgumentTypeError(f"must be of {', '.join(MAP_FORMATS)}, but is {name!r} instead")
+    return names
+
+
 def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
     """Return the reader of `rollout`, `rollout,relevance` or `all`, for a task with these methods."""
 
@@ -38,8 +51,8 @@ def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
     return read
 
 
-def maps_of(task: str) -> tuple[Option, Option]:
-    """`--maps` and `--map-method` with the methods of the task."""
+def maps_of(task: str) -> tuple[Option, ...]:
+    """`--maps`, `--map-method` with the methods of the task, and `--map-format`."""
     methods, default = task_spec(task).map_methods, task_spec(task).default_map_method
     return (
         Option("--maps", "DIR", not_empty, "write attention maps to DIR, which is made where it is missing"),
@@ -49,6 +62,14 @@ def maps_of(task: str) -> tuple[Option, Option]:
             map_methods(methods),
             f"how to make the maps: {', '.join(methods)}, or all (see below; default: {default}); "
             "repeat it, or separate names with commas",
+            action="extend",
+        ),
+        Option(
+            "--map-format",
+            "KIND",
+            map_formats,
+            f"which files to write of the maps: {', '.join(MAP_FORMATS)} (default: all three); repeat it, or separate "
+            "names with commas",
             action="extend",
         ),
     )
