@@ -10,6 +10,7 @@ sink is found by the attention that it gets, which needs no threshold that depen
 from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
+from typing import Literal
 
 import numpy as np
 import torch
@@ -59,26 +60,56 @@ def find_sinks(weights: Sequence[Float[Tensor, "h q k"]]) -> list[int]:
     return found
 
 
+def sink_tap(encoder: ViT, size: tuple[int, int], *, of: Literal["forward", "features"] = "features") -> Tap | None:
+    """Return the tap with which one pass over pictures finds their sinks, for `patch_sinks`.
+
+    Args:
+        encoder: What encodes the pictures.
+        size: Their height and width in pixels.
+        of: Which of the encoder's methods takes the tap.
+
+    Returns:
+        The tap; None where there are not two layers that compute all rows.
+    """
+    sites = encoder.attention_sites(size, of=of)
+    select = [site.name for site in sites if site.q_len > 1]
+    if len(select) < 2:
+        return None
+    return Tap(sites, select=select, rows=_spread(sites[0]))
+
+
+def patch_sinks(tap: Tap | None, grid: tuple[int, int], count: int) -> list[tuple[tuple[int, int], ...]]:
+    """Return the sinks of each picture of a pass with a tap by `sink_tap`: row and column of each patch.
+
+    The prefix tokens (class token, registers) may be sinks too, but have no place in a map.
+
+    Args:
+        tap: The tap; None finds none.
+        grid: Rows and columns of patches.
+        count: Number of pictures.
+    """
+    if tap is None:
+        return [() for _ in range(count)]
+    weights, (rows, columns) = list(tap.weights.values()), grid
+    prefix = weights[0].shape[-1] - rows * columns
+    tokens = [find_sinks([of_layer[i] for of_layer in weights]) for i in range(count)]
+    return [tuple(divmod(token - prefix, columns) for token in found if token >= prefix) for found in tokens]
+
+
 @torch.no_grad()
 def picture_sinks(
     model: ViT | Captioner | VQA | SingleStream, images: Float[Tensor, "b c H W"]
 ) -> list[tuple[tuple[int, int], ...]]:
-    """Find the patches of each picture that are sinks in its encoder, in one pass: (row, column) of each.
+    """Find the patches of each picture that are sinks in its encoder, in one pass: row and column of each.
 
-    The prefix tokens (class token, registers) may be sinks too, but have no place in a map. In a single stream, whose
-    words and patches attend to each other, none are looked for.
+    In a single stream, whose words and patches attend to each other, none are looked for.
     """
     if isinstance(model, SingleStream):
-        return [() for _ in images]
+        return patch_sinks(None, (1, 1), len(images))
     encoder = model if isinstance(model, ViT) else model.encoder
-    size = image_size(images)
-    sites = encoder.attention_sites(size, of="features")
-    tap = Tap(sites, rows=_spread(sites[0]))
+    tap = sink_tap(encoder, image_size(images))
     encoder.features(images, tap=tap)
-    _, columns = encoder.grid(size)
-    prefix, weights = encoder.num_prefix_tokens, list(tap.weights.values())
-    tokens = [find_sinks([of_layer[i] for of_layer in weights]) for i in range(len(images))]
-    return [tuple(divmod(token - prefix, columns) for token in found if token >= prefix) for found in tokens]
+    return patch_sinks(tap, encoder.grid(image_size(images)), len(images))
 
 
 def without_sinks(attention_map: AttentionMap, sinks: Sequence[tuple[int, int]]) -> AttentionMap:

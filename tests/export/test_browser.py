@@ -369,3 +369,33 @@ def test_a_nearly_flat_map_looks_nearly_flat(visit, tmp_path, photo):
         choose(page, drawing)
         assert canvas(page)[..., 3].max() == palette()[round(255 * position), 3]
     assert page.locator("#high").inner_text() == f"{times(Scale.of(values).ends[1])} even"
+
+
+def test_the_index_is_searched_and_sorted(visit, tmp_path):
+    picture = Image.new("RGB", (101, 61))
+    one = picture_map(RELEVANCE, whole(picture))
+    facts = [("b.jpg", "fox", 0.5, "weak"), ("a.jpg", "Dog", 0.9, ""), ("c.jpg", "cat", None, "strong")]
+    facts.append(("d.jpg", "red fox", 0.1, "no better than chance"))
+    entries = [IndexEntry(picture, name, name, label, score, one, "", word) for name, label, score, word in facts]
+    write_index(tmp_path / "index.html", entries, title="Demo")
+    page = visit(tmp_path / "index.html", viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+    def names() -> str:
+        shown = page.locator(".card:visible").evaluate_all("(all) => all.map((one) => one.getAttribute('href')[0])")
+        return "".join(shown)
+
+    orders = {"": "bacd", "confidence": "abdc", "doubt": "dbac", "verdict": "cbda"}
+    for order, expected_names in orders.items():
+        page.get_by_label("Sort by").select_option(order)
+        assert names() == expected_names
+    page.get_by_label("Search").fill("FOX")
+    assert names() == "bd" and page.locator("#found").inner_text() == "2 of 4 found"
+    page.get_by_label("Search").fill("fox chance")
+    assert names() == "d"
+    page.get_by_label("Search").fill("")
+    page.get_by_label("Search").press("Enter")  # leads nowhere
+    assert names() == "cbda"
+    entries = [IndexEntry(picture, "a.jpg", "a.jpg", "fox", 0.5, one)] * 2
+    write_index(tmp_path / "index.html", entries, title="Demo")
+    assert visit(tmp_path / "index.html").locator("#sort option").count() == 3  # none has a verdict

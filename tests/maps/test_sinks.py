@@ -1,12 +1,14 @@
 """Sinks on attention that was made for it, and on a model whose attention is computed again in NumPy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from multiattn.attention import Tap
 from multiattn.errors import ModelError
-from multiattn.maps.sinks import LAYERS, ROWS, TIMES, find_sinks, picture_sinks, without_sinks
+from multiattn.maps.sinks import LAYERS, ROWS, TIMES, find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
 from multiattn.models import ViT, ViTConfig
 from tests.export.pictures import picture_map, words_map
 
@@ -104,6 +106,12 @@ def test_those_of_a_picture_are_patches():
     found = picture_sinks(model, images)
     assert [list(one) for one in found] == naive
     assert all((rows - 1, 0) in one for one in found)
+    one_row = sink_tap(model, (28, 44), of="forward")  # the last block computes one row
+    assert one_row is not None and len(one_row.sites) == 3
+    with torch.no_grad():
+        model.pooled(images, tap=one_row)
+    assert all((rows - 1, 0) in one for one in patch_sinks(one_row, (rows, columns), 2))
+    assert sink_tap(ViT(replace(config, depth=1)), (28, 44)) is None and patch_sinks(None, (7, 11), 2) == [(), ()]
 
 
 def test_sinks_are_taken_out_of_a_map():
