@@ -1,5 +1,5 @@
 // The part of the address after # says what is shown, so that a link leads back to it:
-// #picture=2&question=1&text=answer&word=3&map=relevance&layer=4&head=mean&sinks=out
+// #picture=2&question=1&text=answer&word=3&map=attention&layer=4&head=mean&sinks=out
 // Pictures, questions and words count from 1; layers, heads and patches from 0, as their names do.
 
 function addressOf() {
