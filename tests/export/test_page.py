@@ -187,7 +187,7 @@ def test_index_links_a_page_for_each_picture(tmp_path, photo):
     elements = Elements(text).elements
     assert [attributes["href"] for tag, attributes in elements if tag == "a"] == ["cat.html", 'a "b".html']
     assert "2 pictures" in text and "<span>71%</span>" in text
-    assert Elements(text).scripts == ["\n" + part("index.js") + "\n"]  # no name has made another
+    assert [one.strip() for one in Elements(text).scripts] == [part("index.js").strip()]  # no name has made another
     policy = next(attributes["content"] for _, attributes in elements if "http-equiv" in attributes)
     assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     images = [attributes for tag, attributes in elements if tag == "img"]
