@@ -8,6 +8,7 @@ from PIL import Image
 
 from multiattn.errors import ModelError
 from multiattn.tasks import AnswerTask
+from multiattn.tasks.parts import VisionEncoder
 from multiattn.tasks.result_map_callbacks import AnswerMapsWhileTraining, SpeechMapsWhileTraining
 from multiattn.tasks.training import main
 from multiattn.weights import load_bundle
@@ -65,4 +66,4 @@ def test_what_cannot_be_drawn_is_named() -> None:
     with pytest.raises(ModelError, match="`inputs` must be at least 1, but is 0 instead"):
         SpeechMapsWhileTraining(inputs=0)
     with pytest.raises(ModelError, match="`SpeechMapsWhileTraining` must come with TranscribeTask, but comes with Ans"):
-        SpeechMapsWhileTraining().setup(None, AnswerTask(), "fit")  # type: ignore[arg-type]
+        SpeechMapsWhileTraining().setup(None, AnswerTask(vision=VisionEncoder(preset="compact")), "fit")  # type: ignore[arg-type]
