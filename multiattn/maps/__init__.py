@@ -25,6 +25,7 @@ from .masking import (
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
+from .verdict import Checked, Verdict, judge
 from .vqa import (
     ANSWER_METHODS,
     ANSWER_NOTES,
@@ -43,6 +44,7 @@ __all__ = [
     "AttentionMap",
     "Axis",
     "Box",
+    "Checked",
     "FILLINGS",
     "Filling",
     "METHODS",
@@ -54,6 +56,7 @@ __all__ = [
     "SPEECH_METHODS",
     "SPEECH_METHOD_NOTES",
     "UNGROUNDED_BELOW",
+    "Verdict",
     "WORD_METHODS",
     "WORD_METHOD_NOTES",
     "answer_attention",
@@ -68,6 +71,7 @@ __all__ = [
     "explain_words",
     "insertion_curve",
     "insertion_score",
+    "judge",
     "masked_answer",
     "masked_class",
     "masked_question",

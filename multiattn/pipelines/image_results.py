@@ -23,7 +23,7 @@ from ..export import (
 from ..export.canvas import PNGFile
 from ..inputs.damage import Damage
 from ..inputs.text import Word
-from ..maps import AttentionMap
+from ..maps import AttentionMap, Checked
 from ..models import ScoreKind
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Result, SavedMap, WrittenWord, first_map
@@ -109,6 +109,7 @@ class ClassifyResult(Result):
     probability": 0 to 1 for each label by itself, of which several may be right, or none (sigmoid). "value": what a
     regression estimates, any number."""
     out_of_domain: OutOfDomain | None = None
+    verdicts: tuple[Checked, ...] = ()
 
     @property
     def label(self) -> str:
@@ -152,6 +153,7 @@ class ClassifyResult(Result):
             "file": self.file,
             "predictions": [{"label": one.label, "score": one.score} for one in self.predictions],
             **({} if self.score_kind == "probability" else {"score_kind": self.score_kind}),
+            **self.judged,
             **self.marks,
         }
 
@@ -202,6 +204,7 @@ class CaptionResult(Result):
 
     damaged: Damage | None = None
     remark: str | None = None
+    verdicts: tuple[Checked, ...] = ()
 
     @property
     def text(self) -> str:
@@ -219,7 +222,7 @@ class CaptionResult(Result):
         facts: dict[str, object] = {"file": self.file, "text": self.text, "score": self.score, "words": words}
         if len(self.candidates) > 1:
             facts["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
-        return facts | self.marks
+        return facts | self.judged | self.marks
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page: the caption with a map for every word, by all methods.
@@ -293,6 +296,7 @@ class Answer(Result):
     damaged: Damage | None = None
     remark: str | None = None
     out_of_domain: OutOfDomain | None = None
+    verdicts: tuple[Checked, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -322,6 +326,7 @@ class Answer(Result):
             ],
             "words": [word.to_dict() for word in self.words],
             "first_token": self.first_token,
+            **self.judged,
             **self.marks,
         }
 
