@@ -88,7 +88,7 @@ function choose(index) {
   for (const [flag] of units[index].flags) facts.push(["em", flag]);
   const row = rowOf(units[index].word);
   if (row) {
-    const peak = row.start + (row.values.indexOf(row.high) + 0.5) * row.step;
+    const peak = row.start + (row.values.indexOf(row.scale.high) + 0.5) * row.step;
     facts.push(["span", `attention peak: ${peak.toFixed(2)} s`]);
   }
   showFacts("word", facts);
@@ -141,7 +141,11 @@ function pointAt(event) {
   const shown = shownUnits();
   const at = Math.floor(((event.clientY - picture.top) / picture.height) * shown.length);
   const value = chosen.map && at >= 0 && at < shown.length ? valueAt(rowOf(shown[at].word), time) : null;
-  if (value !== null) facts.push(["span", shown[at].text.trim()], ["span", `${number(value)} ${chosen.map.meaning}`]);
+  if (value !== null) {
+    const { even } = rowOf(shown[at].word).scale;
+    facts.push(["span", shown[at].text.trim()], ["span", `${times(even ? value / even : 0)} even`]);
+    facts.push(["span", `${number(value)} ${chosen.map.meaning}`]);
+  }
   showFacts("readout", facts);
   return time;
 }
@@ -258,7 +262,7 @@ element("timeline").addEventListener("click", (event) => {
   play();
 });
 element("opacity").addEventListener("input", () => {
-  drawBar(element("opacity").value / 100);
+  drawBar(element("opacity").value / 100, chosen.map?.signed);
   element("opacity-value").textContent = `${element("opacity").value} %`;
   drawMap();
 });

@@ -121,7 +121,9 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
         "pictures": _pictures(recording),
         "segments": [_segment(segment) for segment in recording.segments],
         "maps": [
-            described(windows[0]) | {"windows": [_window(one) for one in windows]} for windows in recording.windows()
+            described(windows[0])
+            | {"signed": any(one.is_signed for one in windows), "windows": [_window(one) for one in windows]}
+            for windows in recording.windows()
         ],
     }
     write_scripted(

@@ -4,22 +4,54 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
 const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-const palette = bytes(data.palette); // 256 x RGBA
+const [palette, signedPalette] = data.palettes.map(bytes); // 256 x RGBA
 
 const number = (value) =>
   value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
 const signed = (value) => `${value < 0 ? "\u2212" : "+"}${Number(Math.abs(value).toPrecision(4))}`;
 const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
-function paint(pixels, at, share) {
-  const color = 4 * Math.round(255 * Math.min(1, Math.max(0, share)));
-  pixels.set(palette.subarray(color, color + 4), 4 * at);
+// The scale of one grid: as in `scale.py`, so that a page and a PNG have the same colors.
+function scaleOf(values, signed) {
+  let [low, high, whole] = [Infinity, -Infinity, 0];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+    whole += Math.abs(value);
+  }
+  const even = whole / values.length;
+  const common = { low, high, whole, even, signed };
+  if (signed) return { ...common, zero: 0, span: Math.max(high, -low, even), flat: even === 0 };
+  const flat = Math.max(high - even, even - low) <= data.flat * even;
+  return { ...common, zero: low, span: Math.max(high - low, even), flat };
 }
 
-function drawBar(opacity) {
+const scaled = (value, scale) => (scale.span > 0 ? (value - scale.zero) / scale.span : 0); // -1 to 1
+
+// A multiple of the even share: × 12, × 1.9, × 0.21, × −3.0.
+function times(multiple) {
+  const size = Math.abs(multiple);
+  const text = size.toFixed(size >= 9.95 ? 0 : size >= 0.995 ? 1 : 2);
+  return `× ${multiple < 0 && Number(text) ? "\u2212" : ""}${text}`;
+}
+
+// The color of a position, -1 to 1; below 0 red and blue change places.
+function paint(pixels, at, position, signed = false) {
+  const color = 4 * Math.round(255 * Math.min(1, Math.abs(position)));
+  const colors = signed ? signedPalette : palette;
+  const [first, last] = position < 0 ? [2, 0] : [0, 2];
+  pixels[4 * at] = colors[color + first];
+  pixels[4 * at + 1] = colors[color + 1];
+  pixels[4 * at + 2] = colors[color + last];
+  pixels[4 * at + 3] = colors[color + 3];
+}
+
+function drawBar(opacity, signed = false) {
   const stops = [];
-  for (let i = 0; i < 256; i += 15) {
-    const [red, green, blue, alpha] = palette.subarray(4 * i, 4 * i + 4);
+  const pixel = new Uint8ClampedArray(4);
+  for (let i = 0; i <= 34; i++) {
+    paint(pixel, 0, signed ? i / 17 - 1 : i / 34, signed);
+    const [red, green, blue, alpha] = pixel;
     stops.push(`rgb(${red} ${green} ${blue} / ${((alpha / 255) * opacity).toFixed(3)})`);
   }
   element("bar").style.background = `linear-gradient(90deg, ${stops.join(", ")}) var(--between)`;

@@ -24,13 +24,16 @@ _MOST_RATIO = 50  # times that a larger one may unpack to: attention does not co
 def save_map(attention_map: AttentionMap, path: str | Path) -> None:
     """Write `path` (.npz, the array `values`) and the .json beside it; `load_map` returns the same map, bit for bit.
 
+    The JSON says besides how concentrated the map is, in `concentration`: see `AttentionMap.concentration`.
+
     Raises:
         InputError: `path` does not end in .npz.
         OSError: A file cannot be written; both are as they were.
     """
     path = _npz(path)
     beside = path.with_suffix(".json")
-    facts = {"format": _FORMAT, "version": _VERSION, **attention_map.to_dict()}
+    measured = {"concentration": attention_map.concentration.to_dict()}
+    facts = {"format": _FORMAT, "version": _VERSION, **attention_map.to_dict(), **measured}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(beside) as text, whole_file(path) as numbers:
         write_json(text, facts, allow_nan=False)

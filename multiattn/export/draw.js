@@ -5,7 +5,7 @@
 // what is chosen; layers count from 0 and the last comes first, head 0 is the mean of the heads
 const chosen = { picture: 0, view: 0, text: 0, word: 0, method: "", layer: Infinity, head: 0, cell: 0, smooth: true };
 let map = null; // the chosen entry of a text's maps
-let grid = null; // its values: { values, low, high, order }
+let grid = null; // its values: { values, scale, order }
 
 // --- values ---
 
@@ -30,10 +30,19 @@ function valuesOf(map, layer, head) {
 
 function measured(values) {
   const order = Array.from(values.keys()).sort((a, b) => values[b] - values[a]);
-  return { values, order, low: values[order[order.length - 1]], high: values[order[0]] };
+  return { values, order, scale: scaleOf(values, map.signed) };
 }
 
-const scaled = (value) => (grid.high > grid.low ? (value - grid.low) / (grid.high - grid.low) : 0);
+// How concentrated the grid is, as in `maps/concentration.py`.
+function spreadOf({ values, scale: { whole } }) {
+  if (!whole) return "";
+  const shares = Array.from(values, (value) => Math.abs(value) / whole).sort((a, b) => b - a);
+  const tenth = Math.ceil(shares.length / 10);
+  const top = shares.slice(0, tenth).reduce((sum, one) => sum + one, 0);
+  const entropy = shares.reduce((sum, one) => sum - (one > 0 ? one * Math.log(one) : 0), 0) / Math.log(shares.length);
+  const even = `${percent(tenth / shares.length)} if spread evenly`;
+  return `The brightest tenth of the patches has ${percent(top)} of the map (${even}); entropy ${entropy.toFixed(2)} of 1.`;
+}
 
 // --- drawing ---
 
@@ -60,7 +69,9 @@ function drawMap() {
   const width = (canvas.width = columns * size);
   const height = (canvas.height = rows * size);
   const image = new ImageData(width, height);
-  const share = Float64Array.from(grid.values, scaled);
+  const { scale } = grid;
+  const share = Float64Array.from(grid.values, (value) => scaled(value, scale));
+  const [least, most] = [scaled(scale.low, scale), scaled(scale.high, scale)]; // a cubic runs over the highest
   if (chosen.smooth) {
     const across = taps(columns, width);
     const down = taps(rows, height);
@@ -72,12 +83,12 @@ function drawMap() {
       for (let x = 0; x < width; x++) {
         let sum = 0;
         for (const [cell, weight] of down[y]) sum += weight * wide[cell * width + x];
-        paint(image.data, y * width + x, sum);
+        paint(image.data, y * width + x, Math.min(most, Math.max(least, sum)), scale.signed);
       }
   } else {
     for (let y = 0; y < height; y++)
       for (let x = 0; x < width; x++)
-        paint(image.data, y * width + x, share[Math.floor(y / size) * columns + Math.floor(x / size)]);
+        paint(image.data, y * width + x, share[Math.floor(y / size) * columns + Math.floor(x / size)], scale.signed);
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
@@ -97,10 +108,10 @@ function drawTiles() {
   for (let layer = 0; layer < layers.length; layer++)
     for (let head = 0; head <= heads; head++) {
       const values = valuesOf(map, layer, head);
-      const [low, high] = [Math.min(...values), Math.max(...values)];
+      const scale = scaleOf(values, map.signed);
       const image = new ImageData(columns, rows);
       values.forEach((value, cell) => {
-        paint(image.data, cell, high > low ? (value - low) / (high - low) : 0);
+        paint(image.data, cell, scaled(value, scale), scale.signed);
         image.data[4 * cell + 3] = 255;
       });
       small.getContext("2d").putImageData(image, 0, 0);
@@ -116,10 +127,14 @@ function drawTiles() {
 
 function drawLegend() {
   const opacity = element("opacity").value / 100;
-  drawBar(opacity);
-  element("low").textContent = number(grid.low);
-  element("high").textContent = number(grid.high);
+  const { even, zero, span, signed, flat } = grid.scale;
+  drawBar(opacity, signed);
+  const multiple = (value) => `${times(even ? value / even : 0)} even`;
+  element("low").textContent = multiple(signed ? -span : zero);
+  element("high").textContent = multiple(zero + span);
   element("unit").textContent = map.meaning;
+  element("flat").hidden = !flat;
+  element("spread").textContent = grid.values.length > 1 ? spreadOf(grid) : "";
   element("opacity-value").textContent = `${element("opacity").value} %`;
   element("stage").style.setProperty("--opacity", opacity);
   element("stage").style.setProperty("--saturation", 1 - (1 - data.saturation) * opacity);

@@ -8,6 +8,7 @@ from PIL import Image, ImageEnhance
 
 from ..inputs import Geometry
 from ..maps.attention_map import AttentionMap
+from .scale import Scale
 
 _OPACITY = 0.88
 """Opacity of the highest value: the image stays visible below it."""
@@ -22,14 +23,15 @@ _FRAME = (255, 255, 255)
 _BETWEEN = 128
 
 
-def blend(picture: Image.Image, attention_map: AttentionMap) -> Image.Image:
+def blend(picture: Image.Image, attention_map: AttentionMap, *, signed: bool | None = None) -> Image.Image:
     """Draw the map over exactly the part of the image that the model saw; the rest is dimmed, outside a thin frame.
 
-    The colors of the image are muted; at the lowest value of the map the image alone is seen.
+    The colors of the image are muted; where `Scale` has no color, the image alone is seen.
 
     Args:
         picture: The upright source, at its own size or scaled.
         attention_map: A map with the axes (y, x) and a geometry.
+        signed: Whether 0 is clear, between two colors; by default where the map has values below 0.
 
     Returns:
         An RGB image of the same size.
@@ -58,10 +60,11 @@ def blend(picture: Image.Image, attention_map: AttentionMap) -> Image.Image:
     pixels = np.asarray(ImageEnhance.Color(picture.convert("RGB")).enhance(SATURATION), dtype=np.float32)
     canvas = pixels * _UNSEEN
     if len(rows) and len(columns):
-        values = scaled(attention_map.values)
+        scale = Scale.of(attention_map.values, signed=signed)
+        values = scale.positions(attention_map.values)
         surface = interpolate(values, down[rows] * values.shape[0], across[columns] * values.shape[1])
         seen_down, seen_across = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-        canvas[seen_down, seen_across] = tinted(pixels[seen_down, seen_across], surface)
+        canvas[seen_down, seen_across] = tinted(pixels[seen_down, seen_across], surface, signed=scale.signed)
         _frame(canvas, seen_down, seen_across)
     return Image.fromarray(np.round(canvas).astype(np.uint8))
 
@@ -88,22 +91,20 @@ def placed(attention_map: AttentionMap) -> Geometry:
     return attention_map.geometry
 
 
-def scaled(values: Float32[np.ndarray, "*grid"]) -> Float[np.ndarray, "*grid"]:
-    """Scale the values to 0 (lowest) to 1 (highest); all are 0 if they are equal."""
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        return np.zeros(values.shape)
-    return (values.astype(np.float64) - low) / (high - low)
-
-
 @cache
-def palette() -> UInt8[np.ndarray, "256 4"]:
-    """Return the RGBA of 256 steps from the lowest to the highest value: perceptually uniform, with rising opacity."""
+def palette(*, signed: bool = False) -> UInt8[np.ndarray, "256 4"]:
+    """Return the RGBA of 256 steps from the lowest to the highest value: perceptually uniform, with rising opacity.
+
+    Args:
+        signed: Return the half above 0 for a map with values below 0, which begins with red instead of purple. The
+            other half has red and blue exchanged.
+    """
     from matplotlib import colormaps  # takes half a second to import
 
     steps = np.linspace(0.0, 1.0, 256)
     # without the darkest eighth of inferno, which would darken the image where the map is low
-    colors = colormaps["inferno"](0.12 + 0.88 * steps)
+    first = 0.45 if signed else 0.12
+    colors = colormaps["inferno"](first + (1 - first) * steps)
     colors[:, 3] = _OPACITY * steps**0.8
     table: UInt8[np.ndarray, "256 4"] = np.round(colors * 255).astype(np.uint8)
     table.setflags(write=False)
@@ -111,17 +112,20 @@ def palette() -> UInt8[np.ndarray, "256 4"]:
 
 
 def tinted(
-    pixels: Float32[np.ndarray, "*#grid 3"], values: Float[np.ndarray, "*grid"]
+    pixels: Float32[np.ndarray, "*#grid 3"], positions: Float[np.ndarray, "*grid"], *, signed: bool
 ) -> Float32[np.ndarray, "*grid 3"]:
-    """Return pixels with the palette's color of each value (0 to 1) over them."""
-    colors = palette()[np.round(values * 255).astype(int)].astype(np.float32)  # [*grid, 4]
+    """Return pixels with the palette's color of each position over them: 0 to 1, where signed from -1 on."""
+    steps = np.round(np.abs(positions) * 255).astype(int)
+    colors = palette(signed=signed)[steps].astype(np.float32)  # [*grid, 4]
+    tints = np.where((positions < 0)[..., None], colors[..., 2::-1], colors[..., :3])
     alpha = colors[..., 3:] / 255
-    return np.asarray(pixels * (1 - alpha) + colors[..., :3] * alpha)
+    return np.asarray(pixels * (1 - alpha) + tints * alpha)
 
 
-def scale_on_gray() -> UInt8[np.ndarray, "256 3"]:
-    """Return the colors from the lowest to the highest value as they look over gray."""
-    return np.round(tinted(np.full(3, _BETWEEN, np.float32), np.linspace(0.0, 1.0, 256))).astype(np.uint8)
+def scale_on_gray(*, signed: bool = False) -> UInt8[np.ndarray, "256 3"]:
+    """Return the colors from the first to the last as they look over gray; those of both halves where signed."""
+    positions = np.linspace(-1.0 if signed else 0.0, 1.0, 256)
+    return np.round(tinted(np.full(3, _BETWEEN, np.float32), positions, signed=signed)).astype(np.uint8)
 
 
 def interpolate(

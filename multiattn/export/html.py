@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from ..maps.concentration import FLAT_WITHIN
 from ..writing import write_text
 from .heatmap import palette
 
@@ -57,12 +58,13 @@ def write_scripted(
         path: The HTML file.
         title: The title of the page.
         body: The file with its HTML.
-        data: What the script draws, as JSON values; the title and the palette are added.
+        data: What the script draws, as JSON values; the title, the palettes and the bound of a flat map are added.
         scripts: The files of its script, after `base.js`.
         policy: As for `write`, besides the script.
     """
     script = "\n".join(part(name) for name in ("base.js", *scripts))
-    data = {"title": title, "palette": base64_of(palette().tobytes()), **data}
+    palettes = [base64_of(palette(signed=signed).tobytes()) for signed in (False, True)]
+    data = {"title": title, "palettes": palettes, "flat": FLAT_WITHIN, **data}
     fields = {"title": html.escape(title), "controls": part("controls.html").strip()}
     frame = {"body": fill(part(body), fields), "data": _embedded(data), "script": script}
     write(path, title, fill(part("scripted.html"), frame), policy=policy + _SCRIPT_POLICY)

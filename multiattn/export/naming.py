@@ -47,6 +47,7 @@ def described(attention_map: AttentionMap, *, with_target: bool = False) -> dict
         "note": attention_map.note,
         "origin": origin(attention_map),
         "meaning": meaning(attention_map),
+        "signed": attention_map.is_signed,
         "layers": None,
         "heads": 1,
     }

@@ -8,6 +8,7 @@ from ..maps.attention_map import AttentionMap
 from .canvas import FONT, INK, SOFT, Canvas, PNGFile, for_display, points, resized, wrap
 from .heatmap import blend, scale_on_gray
 from .naming import meaning, origin, title
+from .scale import FLAT, Scale
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -50,7 +51,8 @@ def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str) -> 
     total_width = max(margin + width + bar_left + bar_width + bar_room, round(30 * em))
     room = total_width - 2 * margin
     head = wrap(heading, room, size=1.25 * em, weight="bold")
-    foot = wrap(origin(attention_map), room, size=em) + wrap(attention_map.note, room, size=em)
+    flat = FLAT.format("patch") if attention_map.is_flat else ""
+    foot = [line for part in (flat, origin(attention_map), attention_map.note) for line in wrap(part, room, size=em)]
     picture_top = margin + round((len(head) * 1.7 + 0.3) * em)
     total_height = picture_top + height + round((len(foot) * 1.5 + 0.3) * em) + margin
 
@@ -65,10 +67,11 @@ def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str) -> 
 
 
 def _color_bar(axes: "matplotlib.axes.Axes", attention_map: AttentionMap, *, em: float, height: int) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    low, high = float(attention_map.values.min()), float(attention_map.values.max())
-    bar = scale_on_gray()[::-1, None]  # [256, 1, 3], the highest on top
+    scale = Scale.of(attention_map.values)
+    low, high = scale.ends
+    bar = scale_on_gray(signed=scale.signed)[::-1, None]  # [256, 1, 3], the highest on top
     axes.imshow(bar, aspect="auto", extent=(0, 1, low, high if high > low else low + 1), interpolation="bilinear")
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
@@ -76,9 +79,11 @@ def _color_bar(axes: "matplotlib.axes.Axes", attention_map: AttentionMap, *, em:
     if high > low:
         ticks = max(2, min(6, round(height / (6 * em))))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=ticks, min_n_ticks=2))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"× {value:.3g}".replace("-", "−")))
     else:
-        axes.set_yticks([low], [f"all {low:.3g}"])
-    axes.set_ylabel(meaning(attention_map), size=points(0.95 * em), color=SOFT, labelpad=points(0.7 * em))
+        axes.set_yticks([low], ["all 0"])
+    label = f"{meaning(attention_map)}, × the even share"
+    axes.set_ylabel(label, size=points(0.95 * em), color=SOFT, labelpad=points(0.7 * em))
     axes.tick_params(labelsize=points(0.9 * em), labelfontfamily=FONT, labelcolor=INK, color=SOFT)
     axes.tick_params(length=points(0.3 * em), width=0.6)
     for spine in axes.spines.values():

@@ -6,7 +6,7 @@ function showCell(cell) {
   const row = Math.floor(cell / columns);
   const column = cell % columns;
   const value = grid.values[cell];
-  const whole = grid.values.reduce((sum, one) => sum + Math.abs(one), 0);
+  const { whole, even, signed } = grid.scale;
   const rank = grid.order.indexOf(cell) + 1;
   Object.assign(element("cell").style, {
     left: `${(100 * column) / columns}%`,
@@ -14,9 +14,11 @@ function showCell(cell) {
     width: `${100 / columns}%`,
     height: `${100 / rows}%`,
   });
-  element("mark").style.left = `${100 * scaled(value)}%`;
+  const position = scaled(value, grid.scale);
+  element("mark").style.left = `${100 * (signed ? (position + 1) / 2 : position)}%`;
   const facts = [
-    ["b", number(value)],
+    ["b", `${times(even ? value / even : 0)} even`],
+    ["span", number(value)],
     ["span", `${percent(whole > 0 ? Math.abs(value) / whole : 0)} of the map`],
     ["span", `rank ${rank} of ${rows * columns}`],
     ["span", `row ${row + 1}, column ${column + 1}`],

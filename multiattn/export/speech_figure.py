@@ -9,8 +9,9 @@ from PIL import Image
 
 from ..maps.attention_map import AttentionMap
 from .canvas import FONT, INK, SOFT, Canvas, PNGFile, points, width_of, wrap
-from .heatmap import scaled, tinted
+from .heatmap import tinted
 from .naming import origin, title
+from .scale import OWN_SCALE, Scale
 from .sound import check_sound, envelope, log_mel_picture
 from .timed_text import TimedWord, check_times
 
@@ -121,15 +122,18 @@ def over_sound(
     """
     width, height = size
     pixels = np.asarray(gray_picture(picture, size), dtype=np.float32)
-    values = np.stack([scaled(row) for row in time_map.values])  # [rows, frames]
+    values = np.stack(
+        [Scale.of(row, signed=time_map.is_signed).positions(row) for row in time_map.values]
+    )  # [rows, frames]
     # the middle of each pixel, in frames; linear between the middles of two frames
     at = (np.arange(width) + 0.5) / width * seconds / time_map.axes[1].step - 0.5
     wide = np.stack([np.interp(at, np.arange(values.shape[1]), row) for row in values])  # [rows, w]
     reach = (_CELL - 1) // 2
-    around = np.pad(wide, ((0, 0), (reach, reach)), mode="edge")  # the highest of those around shows
-    wide = np.lib.stride_tricks.sliding_window_view(around, 2 * reach + 1, axis=1).max(axis=2)
+    around = np.pad(wide, ((0, 0), (reach, reach)), mode="edge")  # the strongest of those around shows
+    near = np.lib.stride_tricks.sliding_window_view(around, 2 * reach + 1, axis=1)  # [rows, w, 2 reach + 1]
+    wide = np.take_along_axis(near, np.abs(near).argmax(axis=2)[..., None], axis=2)[..., 0]
     tall = wide[np.arange(height) * len(values) // height]  # [h, w]
-    return Image.fromarray(np.round(tinted(pixels, tall)).astype(np.uint8))
+    return Image.fromarray(np.round(tinted(pixels, tall, signed=time_map.is_signed)).astype(np.uint8))
 
 
 def _figure(
@@ -148,7 +152,7 @@ def _figure(
     total = left + span.width + _MARGIN
     room = total - 2 * _MARGIN
     head = wrap(heading, room, size=1.4 * _EM, weight="bold")
-    foot = [origin(time_map), time_map.note, "Each row has a scale of its own, from its lowest value to its highest."]
+    foot = [origin(time_map), time_map.note, OWN_SCALE.format("row")]
     notes = [line for part in foot for line in wrap(part, room, size=_EM)]
     names = _names(words, span)
     lines_used = 1 + max((line for _, _, line in names), default=-1)

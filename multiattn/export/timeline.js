@@ -26,7 +26,7 @@ async function unpack(map) {
   }
 }
 
-// The values of a word over its window's time: { start, step, values, low, high }; null where there is no map.
+// The values of a word over its window's time: { start, step, values, scale }; null where there is no map.
 function rowOf(word, layer = chosen.layer, head = chosen.head) {
   const { map } = chosen;
   if (!map || word < 0) return null;
@@ -45,8 +45,7 @@ function rowOf(word, layer = chosen.layer, head = chosen.head) {
       for (let i = 0; i < heads; i++) read(row(i)).forEach((value, frame) => (values[frame] += value / heads));
     }
   }
-  const [low, high] = values.reduce(([low, high], one) => [Math.min(low, one), Math.max(high, one)], [Infinity, -Infinity]);
-  return { start: one.start, step: one.step, values, low, high };
+  return { start: one.start, step: one.step, values, scale: scaleOf(values, map.signed) };
 }
 
 // The value at a time, evenly from the middle of one frame to that of the next; outside the window there is none.
@@ -190,8 +189,8 @@ function heat(rows, width, opacity, cell = 1) {
       if (plain[x] === null) continue;
       let value = plain[x];
       for (let near = Math.max(0, x - reach); near <= Math.min(width - 1, x + reach); near++)
-        if (plain[near] > value) value = plain[near];
-      paint(image.data, y * width + x, row.high > row.low ? (value - row.low) / (row.high - row.low) : 0);
+        if (Math.abs(plain[near]) > Math.abs(value)) value = plain[near];
+      paint(image.data, y * width + x, scaled(value, row.scale), row.scale.signed);
       image.data[4 * (y * width + x) + 3] *= opacity;
     }
   });

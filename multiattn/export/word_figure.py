@@ -12,6 +12,7 @@ from ..maps import AttentionMap, Axis, ungrounded
 from .canvas import INK, SOFT, Canvas, PNGFile, resized, width_of, wrap
 from .heatmap import blend, scale_on_gray
 from .naming import likelier, origin, readable, title
+from .scale import OWN_SCALE, Scale, times
 
 _CELL = 224
 """Pixels of the longer side of each copy."""
@@ -24,7 +25,7 @@ _EM, _GAP, _MARGIN = 14.0, 18, 24  # pixels
 _MARKED = "#a8325e"
 _LINES = {"solid": "solid", "broken": (0, (4, 3))}
 
-_OWN_SCALE = "Each word has a scale of its own, from its lowest patch to its highest."
+_OWN_SCALE = f"{OWN_SCALE.format('word')} × even is how many times the even share of the patches its highest patch has."
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,15 @@ def strip_png(
     labels = _words_of(word_map, "word_map")
     check_one_each(len(labels), "words", image_dependence=image_dependence)
     small = _small(picture)
-    cells = [_Cell(over, word) for over, word in zip(_blended(word_map, small), labels, strict=True)]
+    cells = _cells(word_map, small, labels)
     foot = [origin(word_map), word_map.note, _OWN_SCALE]
     if image_dependence is not None:
         cells = [_with_dependence(cell, number) for cell, number in zip(cells, image_dependence, strict=True)]
         foot[-1] += (
-            " × is how many times likelier the word is with the picture than with its mean color instead. "
+            " × likelier is how many times likelier the word is with the picture than with its mean color instead. "
             "(A slanted word) in a broken frame is about as likely with that color."
         )
-    _figure(small, cells, title(word_map) if caption is None else caption, foot).save(path)
+    _figure(small, cells, title(word_map) if caption is None else caption, foot, signed=word_map.is_signed).save(path)
 
 
 def question_png(
@@ -109,11 +110,8 @@ def question_png(
     asked, answered = _words_of(question_map, "question_map"), _words_of(answer_map, "answer_map")
     small = _small(picture)
     cells = [
-        *(_Cell(over, word, weight="normal") for over, word in zip(_blended(question_map, small), asked, strict=True)),
-        *(
-            _Cell(over, f"→ {word}", frame="solid")
-            for over, word in zip(_blended(answer_map, small), answered, strict=True)
-        ),
+        *(replace(cell, weight="normal") for cell in _cells(question_map, small, asked)),
+        *(replace(cell, word=f"→ {cell.word}", frame="solid") for cell in _cells(answer_map, small, answered)),
     ]
     foot = []
     for name, one in (("The question", question_map), ("The answer", answer_map)):
@@ -121,7 +119,8 @@ def question_png(
     if caption is None:
         said = ("".join(one.axes[0].labels or ()).strip() for one in (question_map, answer_map))
         caption = f"{' → '.join(said)} · {readable(question_map.method)}"
-    _figure(small, cells, caption, [*foot, _OWN_SCALE]).save(path)
+    signed = question_map.is_signed or answer_map.is_signed
+    _figure(small, cells, caption, [*foot, _OWN_SCALE], signed=signed).save(path)
 
 
 def grids_of(word_map: AttentionMap) -> list[AttentionMap]:
@@ -143,24 +142,32 @@ def _small(picture: Image.Image) -> Image.Image:
     return resized(picture.convert("RGB"), _CELL / max(picture.size))
 
 
-def _blended(word_map: AttentionMap, small: Image.Image) -> list[Image.Image]:
-    return [blend(small, grid) for grid in grids_of(word_map)]
+def _cells(word_map: AttentionMap, small: Image.Image, words: Sequence[str]) -> list[_Cell]:
+    signed = word_map.is_signed  # one kind of scale for all words
+    return [
+        _Cell(blend(small, grid, signed=signed), word, fact=_highest(Scale.of(grid.values, signed=signed)))
+        for grid, word in zip(grids_of(word_map), words, strict=True)
+    ]
+
+
+def _highest(scale: Scale) -> str:
+    return "flat" if scale.flat else f"to {times(scale.ends[1])} even"
 
 
 def _with_dependence(cell: _Cell, image_dependence: float) -> _Cell:
     """Return the cell with how much its word depends on the image."""
-    fact = likelier(image_dependence)
+    fact = f"{likelier(image_dependence)} likelier · {cell.fact}"
     if not ungrounded(image_dependence):
         return replace(cell, fact=fact)
     return replace(cell, word=f"({cell.word})", weight="normal", style="italic", frame="broken", fact=fact)
 
 
-def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequence[str]) -> Canvas:
+def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequence[str], *, signed: bool) -> Canvas:
     width, height = plain.size
     column = max(width, 120)  # below a narrow image a word needs more room
     rows = math.ceil((len(cells) + 1) / _ACROSS)
     across = max(3, math.ceil((len(cells) + 1) / rows))  # rows of about the same length
-    row_height = height + round((4.6 if any(cell.fact for cell in cells) else 2.6) * _EM)
+    row_height = height + round(4.6 * _EM)
     room = across * (column + _GAP) - _GAP
     head = wrap(heading, room, size=1.4 * _EM, weight="bold")
     lines = [line for part in foot for line in wrap(part, room, size=_EM)]
@@ -187,15 +194,17 @@ def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequ
         canvas.write(
             cell.word, middle, below, size=size, weight=cell.weight, style=cell.style, color=INK, align="center"
         )
-        canvas.write(cell.fact, middle, below + 1.9 * _EM, size=0.9 * _EM, color=SOFT, align="center")
-    _scale(canvas, bottom)
+        size = 0.9 * _EM
+        size *= min(1.0, (column + _GAP - 4) / width_of(cell.fact, size=size))
+        canvas.write(cell.fact, middle, below + 1.9 * _EM, size=size, color=SOFT, align="center")
+    _scale(canvas, bottom, signed=signed)
     canvas.write_lines(lines, _MARGIN, bottom + 2.4 * _EM, step=1.5 * _EM, size=_EM, color=SOFT)
     return canvas
 
 
-def _scale(canvas: Canvas, top: int) -> None:
+def _scale(canvas: Canvas, top: int, *, signed: bool) -> None:
     """Draw the colors from the lowest to the highest value, as they look over gray."""
-    strip = np.repeat(scale_on_gray()[None], round(_EM), axis=0)  # [h, 256, 3]
+    strip = np.repeat(scale_on_gray(signed=signed)[None], round(_EM), axis=0)  # [h, 256, 3]
     words = (("lowest", _MARGIN), ("highest", _MARGIN + 60 + 256 + 10))
     for text, left in words:
         canvas.write(text, left, top + 0.45 * _EM, size=0.9 * _EM, color=SOFT)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from ..checks import require
 from ..errors import ModelError
 from ..inputs import Geometry
+from .concentration import Concentration, concentration, even_shares
 
+_PLACES = ("y", "x", "time")  # axes of cells, always the last
 _MOST = 1e9  # of an axis, in its unit
 
 
@@ -156,6 +158,34 @@ class AttentionMap:
     def names(self) -> tuple[str, ...]:
         """The names of the axes, in the order of the dimensions."""
         return tuple(axis.name for axis in self.axes)
+
+    @property
+    def even_shares(self) -> Float[np.ndarray, "..."]:
+        """The values as multiples of the even share: 12 is twelve times what each patch or moment would have evenly.
+
+        Evenly means the mean over the cells of the absolute values, for each word, layer and head by itself.
+        """
+        return even_shares(self._cells).reshape(self.values.shape)
+
+    @property
+    def concentration(self) -> Concentration:
+        """How concentrated the map is: one number for each word, layer and head, or one where it has no such axis."""
+        return concentration(self._cells)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all of it is flat, each cell within a tenth of the even share: it says nothing about where."""
+        return bool(self.concentration.flat.all())
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether there are values below 0, as in a difference of two maps: it is drawn in two colors."""
+        return bool((self.values < 0).any())
+
+    @property
+    def _cells(self) -> Float32[np.ndarray, "*axes n"]:
+        places = sum(name in _PLACES for name in self.names) or 1
+        return self.values.reshape(*self.values.shape[: self.values.ndim - places], -1)
 
     def equals(self, other: "AttentionMap") -> bool:
         """Return whether every field is the same, the values bit for bit."""

@@ -11,7 +11,8 @@ from PIL import Image
 
 from multiattn.export import IndexEntry, PagePicture, write_index, write_page
 from multiattn.export import page as page_module
-from multiattn.export.heatmap import palette
+from multiattn.export.heatmap import palette, tinted
+from multiattn.export.scale import Scale, times
 from tests.export.pictures import CASES, make_salient, picture_map, whole
 from tests.export.test_page import NASTY, stack
 
@@ -71,7 +72,8 @@ def expected(values: np.ndarray, row: int, column: int) -> list[str]:
     value = values[row, column]
     rank = 1 + int((values > value).sum())
     share = f"{100 * value / values.sum():.1f} % of the map"
-    return [f"{float(f'{value:.2e}'):g}", share, f"rank {rank} of {values.size}", f"row {row + 1}, column {column + 1}"]
+    number, place = f"{float(f'{value:.2e}'):g}", f"row {row + 1}, column {column + 1}"
+    return [f"{times(value / values.mean())} even", number, share, f"rank {rank} of {values.size}", place]
 
 
 def test_patches_have_the_colors_of_their_values(visit, path):
@@ -306,7 +308,8 @@ def test_map_without_note_or_contrast_is_shown(visit, tmp_path, photo):
     assert not page.locator("#note").is_visible()
     assert not page.locator("#name").is_visible()  # it is the title
     assert not page.locator("#pages").is_visible()
-    assert readout(page)[:2] == ["0.2", "2.9 % of the map"]
+    assert page.locator("#flat").is_visible()
+    assert readout(page)[:3] == ["× 1.0 even", "0.2", "2.9 % of the map"]
 
 
 def test_index_leads_to_the_pages(visit, path):
@@ -320,3 +323,49 @@ def test_index_leads_to_the_pages(visit, path):
     assert page.evaluate("Array.from(document.images).every((image) => image.naturalWidth === 101)")
     page.get_by_role("link").first.click()
     assert page.title() == "Where the model looked"
+
+
+def test_a_difference_has_the_colors_of_the_png(visit, tmp_path):
+    values = (RELEVANCE - 0.02).astype(np.float32)
+    photo = Image.new("RGB", (211, 127), (90, 120, 90))
+    picture = PagePicture(photo, "photo.png", [], [picture_map(values, whole(photo))])
+    write_page(tmp_path / "page.html", pictures=[picture], title="photo.png")
+    page = visit(tmp_path / "page.html")
+    choose(page, "patches")
+    pixels = canvas(page)
+    size = pixels.shape[1] // COLUMNS
+    shown = pixels[size // 2 :: size, size // 2 :: size].astype(int)
+    gray = np.full(3, 128, np.float32)
+    expected_colors = tinted(gray, Scale.of(values).positions(values), signed=True)
+    alpha = shown[..., 3:] / 255
+    np.testing.assert_allclose(gray * (1 - alpha) + shown[..., :3] * alpha, expected_colors, atol=4)
+    even = float(np.abs(values).mean())
+    ends = [page.locator(name).inner_text() for name in ("#low", "#high")]
+    assert ends == [f"{times(sign * float(np.abs(values).max()) / even)} even" for sign in (-1, 1)]
+    assert not page.locator("#flat").is_visible()
+
+
+def test_the_spread_of_a_map_is_said(visit, path):
+    found = picture_map(RELEVANCE, None).concentration
+    page = visit(path)
+    assert page.locator("#spread").inner_text() == (
+        f"The brightest tenth of the patches has {100 * found.top_tenth:.1f} % of the map (11.4 % if spread evenly); "
+        f"entropy {found.entropy:.2f} of 1."
+    )
+
+
+def test_a_nearly_flat_map_looks_nearly_flat(visit, tmp_path, photo):
+    values = np.full((5, 7), 0.2, np.float32)
+    values[2, 3] = 0.25
+    write_page(
+        tmp_path / "page.html",
+        pictures=[PagePicture(photo, "photo.png", [], [picture_map(values, whole(photo))])],
+        title="photo.png",
+    )
+    page = visit(tmp_path / "page.html")
+    position = Scale.of(values).positions(values).max()
+    assert position < 0.3
+    for drawing in ("smooth", "patches"):
+        choose(page, drawing)
+        assert canvas(page)[..., 3].max() == palette()[round(255 * position), 3]
+    assert page.locator("#high").inner_text() == f"{times(Scale.of(values).ends[1])} even"

@@ -210,7 +210,7 @@ def test_many_long_and_nasty_questions_fit_the_window(visit, tmp_path, photo):
         ask(page, index)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert in_sight(page, index)
-    assert readout(page)[3].startswith("row ")
+    assert readout(page)[4].startswith("row ")
     page.goto((tmp_path / "page.html").as_uri() + "#question-20")
     page.wait_for_function("document.querySelectorAll('#asked input')[19].checked")
     assert in_sight(page, 19)

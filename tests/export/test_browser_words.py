@@ -10,6 +10,7 @@ from PIL import Image
 from multiattn.export import PagePicture, PageWord, write_page
 from tests.export.pictures import picture_map, whole, words_map
 from tests.export.test_browser import canvas, choose, readout, slide
+from tests.export.test_browser import expected as facts_of
 from tests.export.test_page import NASTY
 
 pytestmark = pytest.mark.browser
@@ -59,10 +60,7 @@ def shown_word(page) -> int:
 
 def expected(values: np.ndarray) -> list[str]:
     """What the readout says of the highest patch."""
-    row, column = np.unravel_index(values.argmax(), values.shape)
-    share = f"{100 * values.max() / values.sum():.1f} % of the map"
-    place = f"row {row + 1}, column {column + 1}"
-    return [f"{float(f'{values.max():.2e}'):g}", share, f"rank 1 of {values.size}", place]
+    return facts_of(values, *(int(i) for i in np.unravel_index(values.argmax(), values.shape)))
 
 
 def test_pointing_at_a_word_shows_its_map(visit, path):

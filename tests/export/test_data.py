@@ -15,6 +15,7 @@ from multiattn.errors import InputError
 from multiattn.export import load_map, save_map
 from multiattn.inputs import Geometry
 from multiattn.maps.attention_map import AttentionMap, Axis
+from tests.export.pictures import picture_map, words_map
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=7)
 float32s = npst.arrays(
@@ -286,3 +287,13 @@ def test_a_full_disk_leaves_the_map_that_was_there(saved: Path, monkeypatch: pyt
     assert raised.value.filename == str(saved)
     assert load_map(saved).equals(before)
     assert len(list(saved.parent.iterdir())) == 2
+
+
+def test_the_json_says_how_concentrated_the_map_is(tmp_path):
+    values = np.random.default_rng(3).random((3, 5, 7))
+    for one in (words_map(values, ("a", "b", "c"), None), picture_map(values[0], None)):
+        save_map(one, tmp_path / "map.npz")
+        stated = json.loads((tmp_path / "map.json").read_text())["concentration"]
+        assert set(stated) == {"entropy", "top_tenth", "highest", "flat"}
+        np.testing.assert_allclose(stated["top_tenth"], one.concentration.top_tenth, atol=1e-6)
+        assert load_map(tmp_path / "map.npz").equals(one)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from multiattn.export import blend, overlay_png
-from multiattn.export.canvas import for_display, wrap
+from multiattn.export.canvas import Canvas, for_display, wrap
 from tests.export.pictures import picture_map, whole
 
 
@@ -57,7 +57,7 @@ def test_hottest_of_the_png_lies_on_the_salient_patch(tmp_path, salient):
 def test_large_sources_are_scaled_down_and_small_ones_up(tmp_path):
     for source, shown in [((4001, 3001), (1200, 900)), ((23, 31), (475, 640))]:
         picture = Image.new("RGB", source, (90, 90, 90))
-        overlay_png(picture_map(np.ones((5, 7)), whole(picture)), picture, tmp_path / "map.png")
+        overlay_png(picture_map(np.eye(5, 7), whole(picture)), picture, tmp_path / "map.png")
         height, width, _ = read(tmp_path / "map.png").shape
         assert shown[0] < width < shown[0] + 300 and shown[1] < height < shown[1] + 200
     assert for_display(Image.new("L", (3001, 4001))).size == (900, 1200)
@@ -69,6 +69,15 @@ def test_large_sources_are_scaled_down_and_small_ones_up(tmp_path):
 def test_any_range_of_values_can_be_drawn(tmp_path, photo, values):
     overlay_png(picture_map(values, whole(photo)), photo, tmp_path / "map.png")
     assert read(tmp_path / "map.png").std() > 10
+
+
+def test_a_flat_map_is_called_flat(tmp_path, photo, monkeypatch):
+    written: list[str] = []
+    monkeypatch.setattr(Canvas, "write", lambda self, text, *place, **style: written.append(text))
+    for values, flat in ((np.full((14, 14), 1 / 196) + 1e-9 * np.eye(14), True), (np.eye(14), False)):
+        written.clear()
+        overlay_png(picture_map(values, whole(photo)), photo, tmp_path / "map.png")
+        assert ("This map is flat: every patch" in " ".join(written)) is flat
 
 
 def test_caption_is_drawn_as_it_stands(tmp_path, photo):
