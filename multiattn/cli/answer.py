@@ -29,7 +29,7 @@ from .options import (
     paths_of,
     writing,
 )
-from .predict import Job, Predictor, block, domain_line, score_line
+from .predict import Job, Predictor, block, domain_line, score_line, verdict_lines
 from .questions_file import read_answers, read_questions
 from .records import Column
 
@@ -229,4 +229,6 @@ class AnswerQuestions(Predictor["Answer"]):
     def as_text(result: "Answer", written: Written | None) -> str:
         """Return the file and the question, the answers, and the path of the page."""
         lines = [score_line(candidate.score, candidate.text) for candidate in result.candidates]
-        return block(f"{result.file}: {result.question}", [*lines, *domain_line(result)], written)
+        return block(
+            f"{result.file}: {result.question}", [*lines, *verdict_lines(result), *domain_line(result)], written
+        )

@@ -28,7 +28,7 @@ from .options import (
     writing,
 )
 from .output import printable
-from .predict import Predictor, block, score_line
+from .predict import Predictor, block, score_line, verdict_lines
 from .records import Column
 
 if TYPE_CHECKING:
@@ -223,4 +223,4 @@ class Caption(Predictor["CaptionResult"]):
         ungrounded = [printable(word.text) for word in result.words if word.ungrounded]
         if written and ungrounded:
             lines.append(f"  the picture did not matter: {', '.join(ungrounded)}")
-        return block(str(result.file), lines, written)
+        return block(str(result.file), [*lines, *verdict_lines(result)], written)

@@ -23,7 +23,7 @@ from .options import (
     paths_of,
 )
 from .output import listed, printable
-from .predict import Predictor, block, domain_line, score_line
+from .predict import Predictor, block, domain_line, score_line, verdict_lines
 from .records import Column, Record
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Classify(Predictor["ClassifyResult"]):
         else:
             lines = [score_line(one.score, one.label) for one in result.predictions]
         lines = lines or ["no label reaches the threshold"]
-        return block(str(result.file), [*lines, *domain_line(result)], written)
+        return block(str(result.file), [*lines, *verdict_lines(result), *domain_line(result)], written)
 
 
 def _nearest(name: str, model: "ClassifyPipeline") -> str:

@@ -41,7 +41,8 @@ class Computing(ABC, Generic[_Result]):
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         default = [task_spec(self.task).default_map_method]
-        self.methods: list[str] | None = (args.map_method or default) if args.maps else None
+        self.check: bool | str = getattr(args, "check", False)
+        self.methods: list[str] | None = (args.map_method or default) if args.maps or self.check else None
         self._quiet = getattr(args, "quiet", False)
         self._map_files: MapFiles | MapDrafts | None = None
         self._is_worker = False
@@ -59,7 +60,8 @@ class Computing(ABC, Generic[_Result]):
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
         shared = [name for name in ("batch_size", "strict", "max_pixels") if name in self.args]
-        return {"maps": self.methods} | {name: getattr(self.args, name) for name in (*shared, *self.options)}
+        asked: dict[str, object] = {"maps": self.methods, "check": self.check}
+        return asked | {name: getattr(self.args, name) for name in (*shared, *self.options)}
 
     def load(self, place: Place | None = None) -> "Pipeline[Any]":
         """Load the model, and check the options against it.

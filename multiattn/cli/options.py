@@ -89,12 +89,16 @@ class Option:
     const: object = None
     also: str | None = None
     """Another name of the option, such as its long form."""
+    may_have: str | None = None
+    """The one value that the option may have, or none; before anything else it stands alone."""
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Add the option to a parser or to a group of its options."""
         names = [self.name] if self.also is None else [self.name, self.also]
         given = {
-            name: value for name, value in vars(self).items() if name not in ("name", "also") and value is not None
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("name", "also", "may_have") and value is not None
         }
         parser.add_argument(*names, **given)
 
@@ -119,12 +123,23 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,  # a script that says --top must not change its meaning when --top-down comes
         )
+        every = [*options, *(option for members in (groups or {}).values() for option in members)]
+        self._may_have = {option.name: option.may_have for option in every if option.may_have is not None}
         for option in options:
             option.add_to(self)
         for title, members in (groups or {}).items():
             group = self.add_argument_group(title)
             for option in members:
                 option.add_to(group)
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Parse arguments as argparse does, but for `--check PATH`: the path is not the value of `--check`."""
+        given = list(sys.argv[1:] if args is None else args)
+        for i in range(given.index("--") if "--" in given else len(given)):
+            value = self._may_have.get(given[i])
+            if value is not None and given[i + 1 : i + 2] != [value]:
+                given[i] += "="
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Write one line to standard error and exit with status 2."""

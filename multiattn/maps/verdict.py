@@ -83,12 +83,13 @@ class Checked:
     """The verdicts on the maps of one input by one method."""
 
     method: str
+    """The method."""
 
     verdict: Verdict
     """On the map of a label or an answer; of a text, on the sum of the maps of its words."""
 
-    words: tuple[Verdict, ...] = ()
-    """On the map of each word, where those were asked for: of a caption, a transcript, or a question."""
+    words: tuple[tuple[str, Verdict], ...] = ()
+    """Words of a caption, a transcript or a question, each with the verdict on its map, where those were asked for."""
 
     question: Verdict | None = None
     """Whether the answer depends on the words of its question that the map's values add up to."""
@@ -110,7 +111,8 @@ class Checked:
         facts |= self.verdict.to_dict()
         if self.question is not None:
             facts["question"] = self.question.to_dict()
-        return facts | ({"words": [one.to_dict() for one in self.words]} if self.words else {})
+        words = [{"of": text} | verdict.to_dict() for text, verdict in self.words]
+        return facts | ({"words": words} if words else {})
 
 
 def judge(values: np.ndarray, masked: MaskedInput, *, seed: int = 0, place: str = "the center") -> Verdict:

@@ -66,7 +66,10 @@ def of_caption(
         Checked(
             one.method,
             judge(one.values.sum(axis=0), whole),
-            tuple(judge(values, masked) for values, masked in zip(one.values, of_words, strict=False)),
+            tuple(
+                (word.text, judge(values, masked))
+                for word, values, masked in zip(words, one.values, of_words, strict=False)
+            ),
         )
         for one in maps
     ]
@@ -88,6 +91,7 @@ def of_answer(
 
     With "words", the map of each word of the question is judged by how it bears on the answer, too.
     """
+    each = words if check == "words" else ()
     masked = masked_answer(model, image, question, answer, choices=choices)
     token = mask_token(tokenizer, pad_token=model.config.question.pad_token)
     masked_words = masked_question(model, image, question, words, answer, mask_token=token, choices=choices)
@@ -95,7 +99,7 @@ def of_answer(
         Checked(
             one.answer.method,
             judge(one.answer.values.sum(axis=0), masked),
-            tuple(judge(values, masked) for values in one.question.values) if check == "words" else (),
+            tuple((word.text, judge(values, masked)) for word, values in zip(each, one.question.values, strict=False)),
             judge(one.question.values.sum(axis=(1, 2)), masked_words, place=MIDDLE_WORDS),
         )
         for one in maps

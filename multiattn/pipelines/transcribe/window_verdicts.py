@@ -55,7 +55,10 @@ def of_window(
         Checked(
             one.method,
             judge(one.values.sum(axis=0), whole, place=MIDDLE),
-            tuple(judge(values, masked, place=EVEN_PACE) for values, masked in zip(one.values, of_words, strict=False)),
+            tuple(
+                (word.text.strip(), judge(values, masked, place=EVEN_PACE))
+                for word, values, masked in zip(words, one.values, of_words, strict=False)
+            ),
             span=span,
         )
         for one in maps
