@@ -1,5 +1,6 @@
 """Reading the vocabulary files of published models into a tokenizer of `tokenizers`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,17 @@ def read_vocabulary(directory: Path) -> tokenizers.Tokenizer:
 
 def _single(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
     with reading(str(file), "a tokenizer's description", error=ModelError):
-        found = tokenizers.Tokenizer.from_str(_text(file))
+        return from_description(_text(file), config)
+
+
+def from_description(text: str, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
+    """Build the tokenizer that the content of a `tokenizer.json` describes.
+
+    Args:
+        text: The content.
+        config: That of the `tokenizer_config.json` beside it.
+    """
+    found = tokenizers.Tokenizer.from_str(text)
     if isinstance(found.model, models.WordPiece):
         _clean_up(found, config)
     return found
@@ -120,7 +131,7 @@ def _add_at_ids(found: tokenizers.Tokenizer, file: Path) -> None:
             )
 
 
-def _clean_up(found: tokenizers.Tokenizer, config: dict[str, Any]) -> None:
+def _clean_up(found: tokenizers.Tokenizer, config: Mapping[str, Any]) -> None:
     """Add the clean-up of spaces to the decoder, so that `tokenizer.json` alone describes the tokenizer."""
     if found.decoder is None or not config.get("clean_up_tokenization_spaces", False):
         return

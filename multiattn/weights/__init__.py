@@ -4,6 +4,7 @@ from .bundle import VOCABULARY, ModelBundle
 from .directory import convert, layout_names, load_bundle, recognize, save_bundle
 from .hf_bert import load_text_encoder, save_text_encoder
 from .hub import locate
+from .live import bundle_of
 from .pretrained import adapt
 from .state import load_into
 from .table import CONCAT, SAME, TRANSPOSE, Drop, KeyTable, Row, Transform
@@ -19,6 +20,7 @@ __all__ = [
     "Row",
     "Transform",
     "adapt",
+    "bundle_of",
     "convert",
     "layout_names",
     "load_bundle",

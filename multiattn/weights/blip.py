@@ -35,6 +35,7 @@ from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
 from .hf_blip import PROMPT, published_preprocessing
 from .hf_common import TEXT, VISION, check_fixed
 from .json_files import read_architecture, read_json, read_part
+from .model_files import ModelFiles
 from .own import read_decoding
 from .state import write_pickled
 from .table import Drop, KeyTable, Row
@@ -101,16 +102,17 @@ _CAPTIONER_TABLE = KeyTable(
 )
 
 
-def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     """Read an original file, or a directory that we wrote.
 
     Args:
-        path: The file, or the directory that holds it as `model.pth`.
+        files: The file, or the directory that holds it as `model.pth`.
         config: The directory's `config.json`; for a file, only its `format`.
 
     Raises:
         ModelError: It neither captions nor answers, something in it does not fit, or the vocabulary is missing.
     """
+    path = files.directory
     file = path / WEIGHTS if path.is_dir() else path
     state, _ = read_pickled(file, under="model")
     # pre-training has a text encoder too, with a head that matches texts to images
@@ -133,7 +135,7 @@ def load(path: Path, config: Mapping[str, Any]) -> ModelBundle:
     return ModelBundle(
         task=task,
         tokenizer=tokenizer,
-        model=build_model(architecture, file, table=table, state=state),
+        model=build_model(architecture, ModelFiles(file), table=table, state=state),
         preprocessing=preprocessing,
         decoding=read_decoding(read_part({"decoding": published, **config}, "decoding", where=str(path / CONFIG))),
         card={"architecture": name},

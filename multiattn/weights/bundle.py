@@ -18,10 +18,11 @@ from ..models.domain import Domain
 from ..models.scores import ScoreFunction
 from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
+from .model_files import ModelFiles
 from .sizes import MOST_FRESH, check_sizes
 from .state import check_fit, load_into, write_tensors
 from .table import KeyTable
-from .tensor_files import WEIGHTS, read_tensors
+from .tensor_files import WEIGHTS
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -230,8 +231,8 @@ class Layout:
     """Whether a `config.json` is of this layout."""
 
     load: Callable[..., ModelBundle]
-    """Reads a directory, given with its `config.json`. Where `renews`, it also takes `without`: the names of tensors
-    that start as in a new model, whether the file has them or not; the vocabulary is then not read."""
+    """Reads a model out of its `ModelFiles`, given with its `config.json`. Where `renews`, it also takes `without`: the
+    names of tensors that start as in a new model, whether the file has them or not; the vocabulary is then not read."""
 
     describe: Callable[[ModelBundle], Mapping[str, Any]]
     """Returns the JSON files that go with the weights, by name."""
@@ -259,7 +260,7 @@ class Layout:
 
 def build_model(
     config: object,
-    directory: Path,
+    files: ModelFiles,
     *,
     table: KeyTable | None = None,
     state: Mapping[str, Tensor] | None = None,
@@ -269,7 +270,7 @@ def build_model(
 
     Args:
         config: The model's configuration.
-        directory: The directory or file of the model; for messages, and to read the weights.
+        files: The model's; for messages, and to read the weights.
         table: The layout of the weights; our own where None.
         state: The weights, where they have been read already.
         without: Tensors of ours that start as in a new model, whether the weights have them or not.
@@ -278,27 +279,27 @@ def build_model(
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
     """
     build = load_part(model_kind(config)[1].model)
-    state = read_tensors(directory) if state is None else state
-    check_sizes(config, state, where=str(directory / CONFIG))
+    state = files.tensors() if state is None else state
+    check_sizes(config, state, where=files.where(CONFIG))
     try:
         # on the meta device nothing is initialized; the file has every value
         with without_weights():
             model: nn.Module = build(config)
         if without:  # only now is it clear that the other tensors have the sizes of those in the file
-            check_fit(model, state, table=table, where=str(directory), without=without)
+            check_fit(model, state, table=table, where=str(files), without=without)
             fresh = sum(tensor.numel() for key, tensor in model.state_dict().items() if key in without)
             if fresh > MOST_FRESH:
                 raise ModelError(
-                    f"{directory / CONFIG}: the new tensors must have at most {MOST_FRESH} values, but have {fresh} "
+                    f"{files.where(CONFIG)}: the new tensors must have at most {MOST_FRESH} values, but have {fresh} "
                     "instead: correct `vocab_size`"
                 )
             model = build(config)
     except (ValueError, ArithmeticError, RuntimeError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{directory / CONFIG} describes no model that can be built: {error}") from error
+        raise ModelError(f"{files.where(CONFIG)} describes no model that can be built: {error}") from error
     if without:
         new = {key: tensor for key, tensor in model.state_dict().items() if key in without}
         state = {**state, **(new if table is None else table.to_theirs(new))}
-    load_into(model, state, table=table, where=str(directory))
+    load_into(model, state, table=table, where=str(files))
     return model.eval()

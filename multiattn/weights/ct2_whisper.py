@@ -16,6 +16,7 @@ from .ct2_file import WEIGHTS, Variables, read_variables, weight_files, write_va
 from .hf_common import TEXT, check_fixed
 from .hf_pictures import PREPROCESSOR
 from .json_files import check_value, read_architecture, tuples
+from .model_files import ModelFiles
 from .state import as_dtype
 from .table import KeyTable, Row
 from .whisper_common import (
@@ -97,21 +98,22 @@ def _recognizes(config: Mapping[str, Any]) -> bool:
     return "model_type" not in config and "format" not in config and all(key in config for key in _KEYS)
 
 
-def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read a directory that CTranslate2's converter wrote, such as one of faster-whisper's cache.
 
     Args:
-        directory: The directory. Weights in 8 or 16 bits are dequantized.
+        files: The directory's files. Weights in 8 or 16 bits are dequantized.
         config: Its `config.json`.
         without: Tensors of ours that start as in a new model; the vocabulary is then not read.
 
     Raises:
         ModelError: Something in it does not fit, or the vocabulary is missing.
     """
-    file, files = directory / WEIGHTS, weight_files(directory)
-    if not files:
+    directory = files.directory
+    file, parts = directory / WEIGHTS, weight_files(directory)
+    if not parts:
         raise ModelError(f"{directory} must have {WEIGHTS}, but has none instead: download it again.")
-    variables = read_variables(files)
+    variables = read_variables(parts)
     must = f"{_SPEC}, revision {_REVISION}"
     found = f"{variables.spec}, revision {variables.revision}"
     check_value(found == must, "spec", must=must, value=found, where=str(file))
@@ -124,10 +126,10 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
         if name not in _READ and name not in _UNUSED:
             check_value(_STATED.get(name) == value, name, must=str(_STATED.get(name)), value=value, where=str(file))
     vocab_size = len(_tensor(state, _EMBEDDING, file))
-    tokenizer = None if without else read_tokenizer(directory, vocab_size)
+    tokenizer = None if without else read_tokenizer(files, vocab_size)
     tokens = special_tokens(tokenizer, vocab_size, where=str(file))
     architecture = _read_structure(state, stated, tokens, file)
-    model = whisper_model(architecture, file, table=TABLE, state=state, without=without)
+    model = whisper_model(architecture, ModelFiles(file), table=TABLE, state=state, without=without)
     return ModelBundle(
         task="transcribe",
         model=model,

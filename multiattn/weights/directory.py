@@ -19,12 +19,13 @@ from .bundle import CONFIG, Layout, ModelBundle
 from .domain_file import DOMAIN, write_domain
 from .hub import ORIGINALS, locate
 from .json_files import read_json, short
+from .model_files import ModelFiles
 from .state import MISFIT
 
 _TOKENS = ("suppress", "suppress_first", "forced")  # `GenerationConfig` fields that name tokens of one vocabulary
 
 
-def _layouts() -> Iterator[Layout]:
+def known_layouts() -> Iterator[Layout]:
     """Import one layout after the other, our own first."""
     yield own.LAYOUT
     for module in registry.layouts().values():
@@ -36,8 +37,9 @@ def layout_names() -> tuple[str, ...]:
     return (own.NAME, *registry.layouts())
 
 
-def _layout_of(config: Mapping[str, Any]) -> Layout | None:
-    return next((layout for layout in _layouts() if layout.recognizes(config)), None)
+def layout_of(config: Mapping[str, Any]) -> Layout | None:
+    """Return the layout that recognizes a `config.json`; None where none does."""
+    return next((layout for layout in known_layouts() if layout.recognizes(config)), None)
 
 
 def recognize(directory: Path) -> tuple[str, tuple[str, ...]] | None:
@@ -51,7 +53,7 @@ def recognize(directory: Path) -> tuple[str, tuple[str, ...]] | None:
     """
     try:
         config = read_json(directory / CONFIG)
-        layout = _layout_of(config)
+        layout = layout_of(config)
     except ModelError:
         return None
     if layout is None:
@@ -78,16 +80,17 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
     """
     directory = locate(name, revision=revision)
     config = read_json(directory / CONFIG) if directory.is_dir() else {"format": ORIGINALS[directory.suffix]}
-    layout = _layout_of(config)
+    layout = layout_of(config)
     if layout is None:
         said = next((f' ("{key}": {short(config[key])})' for key in ("format", "model_type") if key in config), "")
-        known = "; ".join(f"{layout.name} ({layout.sign})" for layout in _layouts())
+        known = "; ".join(f"{layout.name} ({layout.sign})" for layout in known_layouts())
         raise ModelError(f"{directory / CONFIG} is of a layout that is not known{said}; known are {known}")
     if without and not layout.renews:
         raise ModelError(f"`without` must be empty for the layout {layout.name}, but is {', '.join(without)} instead")
     try:
         with reading(str(directory), f"a model in the layout {layout.name}", error=ModelError):
-            bundle = layout.load(directory, config, without) if without else layout.load(directory, config)
+            files = ModelFiles(directory)
+            bundle = layout.load(files, config, without) if without else layout.load(files, config)
             bundle.check(str(directory))
     except ModelError as error:
         message = str(error) if MISFIT in str(error) else brief(str(error))
@@ -128,7 +131,7 @@ def save_bundle(
     if spec.has_tokenizer and bundle.tokenizer is None:
         raise ModelError("`tokenizer` must be given for a model that reads or writes text, but is None instead")
     bundle.check()
-    chosen = next(known for known in _layouts() if known.name == layout)
+    chosen = next(known for known in known_layouts() if known.name == layout)
     files = chosen.describe(bundle)
     if chosen.states_dtype:
         files[CONFIG]["dtype"] = str(dtype).removeprefix("torch.")

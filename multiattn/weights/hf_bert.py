@@ -17,6 +17,7 @@ from .bundle import CONFIG, TOKENIZER, check_vocabulary
 from .hf_common import around_questions, check_fixed, check_stated, describe_roles, read_roles
 from .hub import locate
 from .json_files import read_architecture, read_json
+from .model_files import ModelFiles
 from .state import load_into, write_tensors
 from .table import Drop, KeyTable
 from .tensor_files import WEIGHTS, read_tensors
@@ -78,7 +79,7 @@ def load_text_encoder(
             **read_bert(config, where=where),
             "vocab_size": vocab_size,
             "context_dim": context_dim,
-            **read_roles(directory, tokenizer),
+            **read_roles(ModelFiles(directory), tokenizer),
         }
         encoder = TextEncoder(read_architecture(fields, TextEncoderConfig, where=where))
         state = {_renamed(key): tensor for key, tensor in read_tensors(directory).items()}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..inputs import ImagePreprocessing, Tokenizer
+from ..inputs import ImagePreprocessing
 from ..models.captioner import CaptionerConfig
 from ..models.vqa import VQAConfig
 from .blip_text import (
@@ -40,9 +40,9 @@ from .hf_common import (
 )
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_architecture, read_part, tuples
+from .model_files import ModelFiles
 from .state import write_tensors
 from .table import KeyTable, Row
-from .tensor_files import read_tensors
 
 NAME = "hf-blip"
 PROMPT = "a picture of "
@@ -76,31 +76,31 @@ TABLE = KeyTable(
 )
 
 
-def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
         ModelError: The BLIP neither captions nor answers, or something in the directory does not fit.
     """
-    where = str(directory / CONFIG)
+    where = files.where(CONFIG)
     kind = read_kind(config, _TASKS, where=where)
     text = read_part(config, "text_config", where=where)
-    tokenizer, is_answer = Tokenizer.load(directory), _TASKS[kind] == "answer"
+    tokenizer, is_answer = files.tokenizer(), _TASKS[kind] == "answer"
     if is_answer:
         tokenizer = name_roles(tokenizer, text.get("vocab_size", _VOCABULARY))
-    start = question_start(tokenizer, config, "[CLS]", where=str(directory)) if is_answer else None
+    start = question_start(tokenizer, config, "[CLS]", where=str(files)) if is_answer else None
     # either is enough for transformers
     stated = any(part.get("tie_word_embeddings", True) for part in (config, text))
-    state, tied = settle_output(read_tensors(directory), stated=stated)
+    state, tied = settle_output(files.tensors(), stated=stated)
     architecture = _read_structure(config, start, tied=tied, where=where)
-    decoding = read_decoding(directory, config, prompt="" if is_answer else PROMPT)
+    decoding = read_decoding(files, config, prompt="" if is_answer else PROMPT)
     if is_answer and (heads := config.get(_HEADS)):
         decoding[_HEADS] = tuples(heads)
     return ModelBundle(
         task=_TASKS[kind],
         tokenizer=tokenizer,
-        model=build_model(architecture, directory, table=TABLE, state=state),
-        preprocessing=read_preprocessing(directory, _PROCESSOR),
+        model=build_model(architecture, files, table=TABLE, state=state),
+        preprocessing=read_preprocessing(files, _PROCESSOR),
         decoding=decoding,
         card={"architecture": kind},
     )

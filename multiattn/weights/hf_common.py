@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,10 +12,11 @@ from ..inputs import Tokenizer
 from ..models.text_decoder import TextDecoderConfig
 from ..models.text_stack import TextConfig
 from .bundle import TOKENIZER, ModelBundle
-from .json_files import check_value, read_json, short, tuples
+from .json_files import check_value, short, tuples
+from .model_files import ModelFiles
 
 GENERATION = "generation_config.json"
-_TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 VISION, TEXT, QUESTION = "vision encoder", "text decoder", "question encoder"
 """The names of a model's parts in messages."""
 
@@ -181,14 +181,13 @@ def square_side(image_size: tuple[int, int], layout: str) -> int:
     return height
 
 
-def read_roles(directory: Path, tokenizer: Tokenizer) -> dict[str, int]:
+def read_roles(files: ModelFiles, tokenizer: Tokenizer) -> dict[str, int]:
     """Return the start, end and padding token of texts, as BERT's tokenizer files name them.
 
     Raises:
         ModelError: The vocabulary lacks one.
     """
-    path = directory / _TOKENIZER_CONFIG
-    stated = read_json(path) if path.is_file() else {}
+    stated = files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {}
     found = {}
     for ours, (theirs, default) in _ROLES.items():
         name = stated.get(theirs) or default
@@ -196,7 +195,7 @@ def read_roles(directory: Path, tokenizer: Tokenizer) -> dict[str, int]:
         token = tokenizer.id_of(name)
         if token is None:
             raise ModelError(
-                f"{directory} has a vocabulary without {name!r}, which is its `{theirs}`: "
+                f"{files} has a vocabulary without {name!r}, which is its `{theirs}`: "
                 "put the model's own vocabulary beside it"
             )
         found[ours] = token
@@ -217,27 +216,28 @@ def describe_roles(tokenizer: Tokenizer, config: TextConfig, layout: str) -> dic
 
 def _tokenizer_config(**said: Any) -> dict[str, dict[str, Any]]:
     plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    return {_TOKENIZER_CONFIG: {**plain, **said}}
+    return {TOKENIZER_CONFIG: {**plain, **said}}
 
 
-def read_decoding(directory: Path, config: Mapping[str, Any], *, prompt: str = "") -> dict[str, Any]:
+def read_decoding(files: ModelFiles, config: Mapping[str, Any], *, prompt: str = "") -> dict[str, Any]:
     """Return the decoding options that a directory states.
 
     Args:
-        directory: The model's directory.
+        files: The model's files.
         config: Its `config.json`, which may have a `prompt`: a key of ours, as transformers leaves it to the caller.
         prompt: The prompt where `config` has none.
 
     Raises:
         ModelError: It states an option that no model here has.
     """
-    path = directory / GENERATION
-    stated = read_json(path) if path.is_file() else {}
+    stated = files.json(GENERATION) if files.has(GENERATION) else {}
     samples = bool(stated.get("do_sample"))
     for name, values in (_WITHOUT_EFFECT | (_SAMPLING_WITHOUT_EFFECT if samples else {})).items():
         value = stated.get(name)
         must = " or ".join(["left out", *map(str, values)])
-        check_value(value is None or value in values, name, must=must, value=short(value), where=str(path))
+        check_value(
+            value is None or value in values, name, must=must, value=short(value), where=files.where(GENERATION)
+        )
     names = {**_SEARCH, **(_SAMPLING if samples else {})}
     search = {ours: tuples(stated[theirs]) for theirs, ours in names.items() if stated.get(theirs) is not None}
     prompt = config.get("prompt", prompt)

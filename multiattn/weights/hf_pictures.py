@@ -1,16 +1,17 @@
 """The files of transformers' processors (preprocessing of images and recordings), read and written."""
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing
 from ..inputs.channels import check_channels
 from ..inputs.preprocess import LARGEST_RESIZE
-from .json_files import check_value, read_json, short
+from .json_files import check_value, short
+from .model_files import ModelFiles
 
 PREPROCESSOR = "preprocessor_config.json"
+_FOR_SEVERAL = "processor_config.json"  # of a processor for several kinds of input
 
 VIT = "ViTImageProcessor"
 _CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])  # mean and standard deviation
@@ -48,18 +49,20 @@ _HONORED = {
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
 
-def read_preprocessing(directory: Path, kind: str = VIT, *, channels: int = 3) -> ImagePreprocessing:
+def read_preprocessing(files: ModelFiles, kind: str = VIT, *, channels: int = 3) -> ImagePreprocessing:
     """Read the preprocessing of images from the file of transformers' processor, in its older or its current form.
 
     Args:
-        directory: The model's directory.
+        files: The model's files.
         kind: The class of `PROCESSORS` that a file means which states none.
         channels: The number that the model reads.
 
     Raises:
         ModelError: The processor does something that ours does not.
     """
-    path, data = read_processor(directory, PROCESSORS, kind)
+    if isinstance(files.preprocessing, ImagePreprocessing):
+        return files.preprocessing
+    path, data = read_processor(files, PROCESSORS, kind)
     square = data.get("default_to_square") is not False
     resize_to = _read_size(data["size"], square=square, where=f"{path}: `size`")
     size = resize_to
@@ -67,16 +70,16 @@ def read_preprocessing(directory: Path, kind: str = VIT, *, channels: int = 3) -
         size = _read_size(data.get("crop_size", 224), square=True, where=f"{path}: `crop_size`")
     if isinstance(size, int):
         raise ModelError(f"{path}: `size` must have a height and a width where nothing is cropped, but has not")
-    return as_preprocessing(data, size=size, resize_to=resize_to, channels=channels, where=str(path))
+    return as_preprocessing(data, size=size, resize_to=resize_to, channels=channels, where=path)
 
 
 def read_processor(
-    directory: Path, known: Mapping[str, Mapping[str, Any]], kind: str, *, honored: Collection[str] = ()
-) -> tuple[Path, dict[str, Any]]:
+    files: ModelFiles, known: Mapping[str, Mapping[str, Any]], kind: str, *, honored: Collection[str] = ()
+) -> tuple[str, dict[str, Any]]:
     """Return the path of an image processor's file, and its values over the defaults of its class.
 
     Args:
-        directory: The model's directory.
+        files: The model's files.
         known: The classes that can be used, each with its defaults.
         kind: The class of a file that states none.
         honored: Keys that the caller uses, beside those of every processor.
@@ -85,15 +88,15 @@ def read_processor(
         ModelError: There is no such file, it is of another class, it does not resize, or it has a key that is not
             known to change nothing.
     """
-    path, found = find_processor(directory, "an `image_processor`")
-    data = read_json(directory / PREPROCESSOR) if found is None else found  # raises: the file is missing
+    path, found = find_processor(files, "an `image_processor`")
+    data = files.json(PREPROCESSOR) if found is None else found  # raises: the file is missing
     data = {name: value for name, value in data.items() if value is not None}  # None is the class's default
     for name in ("image_processor_type", "feature_extractor_type"):
         if name in data:
             stated = data[name]
-            check_value(isinstance(stated, str), name, must="the name of a class", value=short(stated), where=str(path))
+            check_value(isinstance(stated, str), name, must="the name of a class", value=short(stated), where=path)
             kind = stated.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
-            check_value(kind in known, name, must=f"one of {', '.join(known)}", value=short(stated), where=str(path))
+            check_value(kind in known, name, must=f"one of {', '.join(known)}", value=short(stated), where=path)
             break
     for name, value in data.items():
         if name not in _HARMLESS and name not in _HONORED and name not in honored and value is not False:
@@ -103,17 +106,17 @@ def read_processor(
             )
     for name in ("do_resize", "do_rescale", "do_normalize", "do_center_crop", "default_to_square"):
         value = data.get(name, True)
-        check_value(isinstance(value, bool), name, must="true or false", value=short(value), where=str(path))
+        check_value(isinstance(value, bool), name, must="true or false", value=short(value), where=path)
     resize = data.get("do_resize", True)
-    check_value(resize, "do_resize", must="True", value=resize, where=str(path))
+    check_value(resize, "do_resize", must="True", value=resize, where=path)
     return path, {**known[kind], **data}
 
 
-def find_processor(directory: Path, part: str) -> tuple[Path, Mapping[str, Any] | None]:
+def find_processor(files: ModelFiles, part: str) -> tuple[str, Mapping[str, Any] | None]:
     """Read a processor's file: one of its own, or a part of that of a processor for several kinds of input.
 
     Args:
-        directory: The model's directory.
+        files: The model's files.
         part: The key of the part, with its article and in backticks, as messages have it.
 
     Returns:
@@ -122,13 +125,13 @@ def find_processor(directory: Path, part: str) -> tuple[Path, Mapping[str, Any] 
     Raises:
         ModelError: The file for several kinds of input lacks the part.
     """
-    path = directory / PREPROCESSOR
-    if path.is_file():
-        return path, read_json(path)
-    path = directory / "processor_config.json"
-    if not path.is_file():
+    path = files.where(PREPROCESSOR)
+    if files.has(PREPROCESSOR):
+        return path, files.json(PREPROCESSOR)
+    path = files.where(_FOR_SEVERAL)
+    if not files.has(_FOR_SEVERAL):
         return path, None
-    data = read_json(path).get(part.split("`")[1])
+    data = files.json(_FOR_SEVERAL).get(part.split("`")[1])
     if not isinstance(data, dict):
         raise ModelError(f"{path} must describe {part}, but does not")
     return path, data

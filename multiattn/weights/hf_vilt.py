@@ -1,11 +1,10 @@
 """The layout of transformers' ViLT for questions, read and written without transformers."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..inputs import Fit, ImagePreprocessing, Tokenizer
+from ..inputs import Fit, ImagePreprocessing
 from ..inputs.preprocess import LARGEST_RESIZE
 from ..models.single_stream import SingleStream, SingleStreamConfig
 from .blip_text import read_bert, write_bert
@@ -14,6 +13,7 @@ from .hf_common import around_questions, check_fixed, check_stated, describe_rol
 from .hf_pictures import PREPROCESSOR, as_preprocessing, read_processor, write_processor
 from .hf_vit import block_rows, read_labels, write_labels
 from .json_files import check_value, read_architecture, short
+from .model_files import ModelFiles
 from .table import FIRST_ADDED, Drop, KeyTable, Row, counts
 
 NAME = "hf-vilt"
@@ -57,21 +57,21 @@ _UNUSUAL = {
 }
 
 
-def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
         ModelError: The ViLT does not answer questions, or something in the directory does not fit.
     """
-    where = str(directory / CONFIG)
+    where = files.where(CONFIG)
     kind = read_kind(config, [_KIND], where=where)
     labels = read_labels(config, where=where)
-    tokenizer = Tokenizer.load(directory)
-    architecture = _read_structure(config, len(labels), read_roles(directory, tokenizer), where=where)
+    tokenizer = files.tokenizer()
+    architecture = _read_structure(config, len(labels), read_roles(files, tokenizer), where=where)
     return ModelBundle(
         task="answer",
-        model=build_model(architecture, directory, table=TABLE),
-        preprocessing=_read_preprocessing(directory),
+        model=build_model(architecture, files, table=TABLE),
+        preprocessing=_read_preprocessing(files),
         labels=labels,
         tokenizer=tokenizer,
         card={"architecture": kind},
@@ -100,9 +100,11 @@ def _read_structure(
     return read_architecture(fields, SingleStreamConfig, where=where)
 
 
-def _read_preprocessing(directory: Path) -> ImagePreprocessing:
+def _read_preprocessing(files: ModelFiles) -> ImagePreprocessing:
     """Return what ViLT's image processor does to one image. It pads those of a batch, and masks the padding."""
-    path, data = read_processor(directory, {_PROCESSOR: _PROCESSOR_DEFAULTS}, _PROCESSOR, honored=("size_divisor",))
+    if isinstance(files.preprocessing, ImagePreprocessing):
+        return files.preprocessing
+    path, data = read_processor(files, {_PROCESSOR: _PROCESSOR_DEFAULTS}, _PROCESSOR, honored=("size_divisor",))
     size = data["size"]
     lengths = {
         "size": size.get("shortest_edge") if isinstance(size, Mapping) else size,  # the older form is one number
@@ -110,9 +112,9 @@ def _read_preprocessing(directory: Path) -> ImagePreprocessing:
     }
     for name, length in lengths.items():
         known = type(length) is int and 1 <= length <= LARGEST_RESIZE
-        check_value(known, name, must="a length in pixels", value=short(data[name]), where=str(path))
+        check_value(known, name, must="a length in pixels", value=short(data[name]), where=path)
     fit = Fit(lengths["size"], _longer(lengths["size"]), lengths["size_divisor"])
-    return as_preprocessing(data, size=fit.size((1, 1)), resize_to=fit, where=str(path))
+    return as_preprocessing(data, size=fit.size((1, 1)), resize_to=fit, where=path)
 
 
 def _longer(shorter: int) -> int:

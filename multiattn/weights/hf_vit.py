@@ -1,7 +1,6 @@
 """The layout of transformers' ViT, read and written without transformers."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
@@ -11,6 +10,7 @@ from .bundle import CONFIG, Layout, ModelBundle, build_model, states
 from .hf_common import check_fixed, read_activation, read_kind, write_activation
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import check_value, read_architecture, read_part, short
+from .model_files import ModelFiles
 from .sizes import check_count
 from .table import CONCAT, Drop, KeyTable, Row
 
@@ -79,21 +79,21 @@ FIXED = {
 }
 
 
-def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
         ModelError: The ViT is neither a classifier nor a backbone, or something in the directory does not fit.
     """
-    where = str(directory / CONFIG)
+    where = files.where(CONFIG)
     kind = read_kind(config, _TABLES, where=where)
     table = _TABLES[kind]
     labels = read_labels(config, where=where) if table is TABLE else ()
     architecture = read_structure(config, len(labels), where=where)
     return ModelBundle(
         task="classify",
-        model=build_model(architecture, directory, table=table),
-        preprocessing=read_preprocessing(directory, channels=architecture.in_channels),
+        model=build_model(architecture, files, table=table),
+        preprocessing=read_preprocessing(files, channels=architecture.in_channels),
         labels=labels,
         score_function=read_score_function(config, len(labels), where=where) if table is TABLE else "softmax",
         card={"architecture": kind},

@@ -1,7 +1,6 @@
 """The layout of transformers' Whisper, read and written without transformers."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
@@ -19,9 +18,9 @@ from .hf_common import (
     write_activation,
 )
 from .hf_pictures import PREPROCESSOR, find_processor
-from .json_files import check_value, read_architecture, read_json, short, tuples
+from .json_files import check_value, read_architecture, short, tuples
+from .model_files import ModelFiles
 from .table import Drop, KeyTable, Row
-from .tensor_files import read_tensors
 from .whisper_common import (
     FIXED_SOUND,
     FIXED_TEXT,
@@ -83,11 +82,11 @@ _SOUND = {
 _MAX_INITIAL_TIMESTAMP = 1.0  # seconds, in all published models
 
 
-def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Args:
-        directory: The directory.
+        files: The directory's files.
         config: Its `config.json`.
         without: Tensors of ours that start as in a new model; the vocabulary is then not read.
 
@@ -95,17 +94,17 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
         ModelError: Something in it does not fit, or the vocabulary is missing.
     """
     stated = config.get("tie_word_embeddings", True)
-    state, tied = settle_tied(read_tensors(directory), _TABLE, _OUTPUT, stated=bool(stated))
-    architecture = _read_structure(config, tied=tied, where=str(directory / CONFIG))
+    state, tied = settle_tied(files.tensors(), _TABLE, _OUTPUT, stated=bool(stated))
+    architecture = _read_structure(config, tied=tied, where=files.where(CONFIG))
     if not without:
-        check_embedding(state, TABLE, where=directory)
-    model = whisper_model(architecture, directory, table=TABLE, state=state, without=without)
+        check_embedding(state, TABLE, where=str(files))
+    model = whisper_model(architecture, files, table=TABLE, state=state, without=without)
     return ModelBundle(
         task="transcribe",
         model=model,
-        preprocessing=_read_sound(directory, architecture),
-        tokenizer=None if without else read_tokenizer(directory, architecture.decoder.vocab_size),
-        decoding=_read_decoding(directory, config, architecture),
+        preprocessing=_read_sound(files, architecture),
+        tokenizer=None if without else read_tokenizer(files, architecture.decoder.vocab_size),
+        decoding=_read_decoding(files, config, architecture),
         card={"architecture": "WhisperForConditionalGeneration"},
     )
 
@@ -149,16 +148,18 @@ def _read_structure(config: Mapping[str, Any], *, tied: bool, where: str) -> Spe
     return read_architecture({"encoder": encoder, "decoder": decoder}, SpeechConfig, where=where)
 
 
-def _read_sound(directory: Path, architecture: SpeechConfig) -> AudioPreprocessing:
+def _read_sound(files: ModelFiles, architecture: SpeechConfig) -> AudioPreprocessing:
     """Return the preprocessing that the feature extractor's file states; without one, that of every Whisper."""
-    path, data = find_processor(directory, "a `feature_extractor`")
+    if isinstance(files.preprocessing, AudioPreprocessing):
+        return files.preprocessing
+    path, data = find_processor(files, "a `feature_extractor`")
     if data is None:
         return whisper_sound(architecture)
-    check_stated(data, _UNUSUAL_SOUND, where=str(path))
+    check_stated(data, _UNUSUAL_SOUND, where=path)
     for name, value in data.items():
         known = name in _SOUND or name in _UNUSUAL_SOUND or value is None or value is False
         must = f"left out, as {_UNUSUAL_SOUND['feature_extractor_type']} does not have it"
-        check_value(known, name, must=must, value=short(value), where=str(path))
+        check_value(known, name, must=must, value=short(value), where=path)
     seconds = data.get("chunk_length", 30)
     sound = AudioPreprocessing(
         sample_rate=data.get("sampling_rate", 16_000),
@@ -176,13 +177,12 @@ def _read_sound(directory: Path, architecture: SpeechConfig) -> AudioPreprocessi
     return sound
 
 
-def _read_decoding(directory: Path, config: Mapping[str, Any], architecture: SpeechConfig) -> dict[str, Any]:
+def _read_decoding(files: ModelFiles, config: Mapping[str, Any], architecture: SpeechConfig) -> dict[str, Any]:
     """Return the decoding options. Older directories have the suppressed tokens in `config.json`."""
-    path = directory / GENERATION
-    stated = read_json(path) if path.is_file() else {}
+    stated = files.json(GENERATION) if files.has(GENERATION) else {}
     old = {"suppress": config.get("suppress_tokens"), "suppress_first": config.get("begin_suppress_tokens")}
     decoding = {name: tuple(tokens) for name, tokens in old.items() if tokens}
-    decoding |= read_decoding(directory, {})
+    decoding |= read_decoding(files, {})
     heads = tuples(stated.get("alignment_heads") or published_heads(architecture))
     return decoding | ({"alignment_heads": heads} if heads else {})
 

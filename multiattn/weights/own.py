@@ -8,17 +8,17 @@ Which keys `config.json` has beside the architecture follows from the `TaskSpec`
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
+from ..inputs import AudioPreprocessing, ImagePreprocessing
 from ..models.scores import SCORE_FUNCTIONS
 from ..models.vit import ViTConfig
 from ..registry import TaskSpec, load_part, model_kind, task_spec, tasks
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
 from .domain_file import read_domain
 from .json_files import check_value, read_architecture, read_part, short, tuples
+from .model_files import ModelFiles
 
 NAME = "multiattn"
 _VERSION = 1
@@ -49,18 +49,18 @@ def _stated(spec: TaskSpec) -> set[str]:
     return {"score_function"} if spec.scores_labels else set()
 
 
-def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read a directory of ours.
 
     Args:
-        directory: The directory.
+        files: The directory's files.
         config: Its `config.json`.
         without: Tensors that start as in a new model; the vocabulary is then not read.
 
     Raises:
         ModelError: Something in it is not as we write it.
     """
-    where = str(directory / CONFIG)
+    where = files.where(CONFIG)
     if config.get("version") != _VERSION:
         raise ModelError(
             f"{where}: `version` must be {_VERSION}, but is {config.get('version')!r} instead: "
@@ -91,14 +91,14 @@ def load(directory: Path, config: Mapping[str, Any], without: Sequence[str] = ()
     architecture = read_architecture(config["architecture"], load_part(spec.models[kind].config), where=where)
     return ModelBundle(
         task=task,
-        tokenizer=Tokenizer.load(directory) if spec.has_tokenizer and not without else None,
-        model=build_model(architecture, directory, without=without),
+        tokenizer=files.tokenizer() if spec.has_tokenizer and not without else None,
+        model=build_model(architecture, files, without=without),
         preprocessing=prepared,
         labels=tuple(labels),
         score_function=function,
         decoding=read_decoding(decoding),
         card=dict(card),
-        domain=read_domain(directory, dim=_token_dim(architecture)),
+        domain=read_domain(files.directory, dim=_token_dim(architecture)),
     )
 
 

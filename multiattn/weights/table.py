@@ -97,6 +97,11 @@ class KeyTable:
                 return tuple(_fill(name, found.groupdict()) for name in theirs), row.transform
         raise ModelError(f"the {self.layout} layout has no place for the tensor {ours}")
 
+    def has(self, theirs: str) -> bool:
+        """Return whether a key of theirs is in a row, on whatever model."""
+        names = (name for row in self.rows for name in ((row.theirs,) if isinstance(row.theirs, str) else row.theirs))
+        return any(_pattern(name).fullmatch(theirs) for name in names)
+
     def drops(self, theirs: str) -> bool:
         """Return whether a key of theirs is ignored on purpose."""
         return any(isinstance(row, Drop) and _pattern(row.theirs).fullmatch(theirs) for row in self.rows)

@@ -8,8 +8,9 @@ timm ignores; without it, several outputs are a softmax, and one is a sigmoid.
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing
@@ -18,9 +19,9 @@ from .bundle import CONFIG, Layout, ModelBundle, build_model
 from .hf_pictures import per_channel
 from .hf_vit import read_score_function, write_score_function
 from .json_files import read_part
+from .model_files import ModelFiles
 from .sizes import check_numbers
 from .table import KeyTable, Row
-from .tensor_files import read_tensors
 from .timm_structure import on_meta, read_structure, write_structure
 
 NAME = "timm"
@@ -55,34 +56,41 @@ def recognizes(config: Mapping[str, Any]) -> bool:
     return isinstance(config.get("architecture"), str)
 
 
-def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that timm saved, or one of its models on the hub.
 
     Raises:
         ModelError: timm does not know the architecture, our model cannot express it, or the weights do not fit.
     """
-    where = str(directory / CONFIG)
+    where, state = files.where(CONFIG), files.tensors()
+    reference: Any = _reference(files, config, state, where=where) if files.module is None else files.module
+    architecture = read_structure(reference, where=str(files))
+    pretrained_cfg = dict(reference.pretrained_cfg)
+    labels = _read_labels(pretrained_cfg, architecture.num_classes)
+    preprocessing = files.preprocessing
+    if not isinstance(preprocessing, ImagePreprocessing):
+        preprocessing = _read_preprocessing(
+            pretrained_cfg, architecture.image_size, channels=architecture.in_channels, where=where
+        )
+    return ModelBundle(
+        task="classify",
+        model=build_model(architecture, files, table=TABLE, state=state),
+        preprocessing=preprocessing,
+        labels=labels,
+        score_function=read_score_function(config, len(labels), where=where),
+        card={"architecture": config["architecture"], "tag": pretrained_cfg.get("tag") or ""},
+    )
+
+
+def _reference(files: ModelFiles, config: Mapping[str, Any], state: Mapping[str, Tensor], *, where: str) -> Any:
+    """Return timm's own model for a directory, without memory for its weights."""
     arguments = read_part(config, "model_args", where=where)
     read_part(config, "pretrained_cfg", where=where)  # timm uses it unchecked
     pool = config.get("global_pool")
     # older exports state the pooling only here, which timm ignores
     overrides = {"global_pool": pool} if pool and "global_pool" not in arguments else {}
-    state = read_tensors(directory)
     check_numbers({**arguments, "num_classes": config.get("num_classes")}, state, where=where)
-    reference = on_meta(f"local-dir:{directory}", where=str(directory), **overrides)
-    architecture = read_structure(reference, where=str(directory))
-    pretrained_cfg = dict(reference.pretrained_cfg)
-    labels = _read_labels(pretrained_cfg, architecture.num_classes)
-    return ModelBundle(
-        task="classify",
-        model=build_model(architecture, directory, table=TABLE, state=state),
-        preprocessing=_read_preprocessing(
-            pretrained_cfg, architecture.image_size, channels=architecture.in_channels, where=where
-        ),
-        labels=labels,
-        score_function=read_score_function(config, len(labels), where=where),
-        card={"architecture": config["architecture"], "tag": pretrained_cfg.get("tag") or ""},
-    )
+    return on_meta(f"local-dir:{files}", where=str(files), **overrides)
 
 
 def _read_preprocessing(

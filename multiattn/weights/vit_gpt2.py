@@ -1,11 +1,9 @@
 """The layout of transformers' VisionEncoderDecoder with a ViT as encoder and GPT-2 as decoder, read and written."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..inputs import Tokenizer
 from ..models.captioner import Captioner, CaptionerConfig
 from . import hf_vit
 from .bundle import CONFIG, Layout, ModelBundle, build_model, states
@@ -22,8 +20,8 @@ from .hf_common import (
 )
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_architecture, read_part
+from .model_files import ModelFiles
 from .table import TRANSPOSE, Drop, KeyTable, Row, is_causal
-from .tensor_files import read_tensors
 
 NAME = "vit-gpt2"
 
@@ -81,26 +79,26 @@ _UNUSUAL = {
 }
 
 
-def load(directory: Path, config: Mapping[str, Any]) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
         ModelError: The encoder is no ViT, the decoder is no GPT-2, or something in the directory does not fit.
     """
-    path = directory / CONFIG
+    where = files.where(CONFIG)
     for part, wanted in (("encoder", "vit"), ("decoder", "gpt2")):
-        kind = read_part(config, part, where=str(path)).get("model_type")
+        kind = read_part(config, part, where=where).get("model_type")
         if kind != wanted:
-            raise ModelError(f"{path}: `model_type` of the {part} must be {wanted}, but is {kind} instead")
+            raise ModelError(f"{where}: `model_type` of the {part} must be {wanted}, but is {kind} instead")
     stated = config["decoder"].get("tie_word_embeddings", True)
-    state, tied = settle_tied(read_tensors(directory), _TABLE, _OUTPUT, stated=bool(stated))
-    architecture = _read_structure(config, tied=tied, where=str(path))
+    state, tied = settle_tied(files.tensors(), _TABLE, _OUTPUT, stated=bool(stated))
+    architecture = _read_structure(config, tied=tied, where=where)
     return ModelBundle(
         task="caption",
-        tokenizer=Tokenizer.load(directory),
-        model=build_model(architecture, directory, table=TABLE, state=state),
-        preprocessing=read_preprocessing(directory, channels=architecture.encoder.in_channels),
-        decoding=read_decoding(directory, config),
+        tokenizer=files.tokenizer(),
+        model=build_model(architecture, files, table=TABLE, state=state),
+        preprocessing=read_preprocessing(files, channels=architecture.encoder.in_channels),
+        decoding=read_decoding(files, config),
         card={"architecture": "VisionEncoderDecoderModel"},
     )
 

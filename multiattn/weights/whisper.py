@@ -18,6 +18,7 @@ from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, states
 from .hf_common import TEXT, check_fixed
 from .json_files import check_value, read_architecture, read_part, short
+from .model_files import ModelFiles
 from .own import read_decoding
 from .state import write_pickled
 from .table import KeyTable, Row
@@ -89,24 +90,25 @@ TABLE = KeyTable(
 )
 
 
-def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
+def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
     """Read an original file, or a directory that we wrote.
 
     Args:
-        path: The file, or the directory that holds it as `model.pt`.
+        files: The file, or the directory that holds it as `model.pt`.
         config: The directory's `config.json`; for a file, only its `format`.
         without: Tensors of ours that start as in a new model; the vocabulary is then not read.
 
     Raises:
         ModelError: It holds no recognizer, something in it does not fit, or the vocabulary is missing.
     """
+    path = files.directory
     file = path / WEIGHTS if path.is_dir() else path
     where = str(path / CONFIG)
     state, beside = read_pickled(file, under=_TENSORS)
     sizes = _read_sizes(beside.get(_SIZES), where=str(file))
     vocab_size = sizes["decoder"]["vocab_size"]
     if not without:
-        rows = check_embedding(state, TABLE, where=file)
+        rows = check_embedding(state, TABLE, where=str(file))
         check_value(
             vocab_size == rows,
             "n_vocab",
@@ -114,7 +116,7 @@ def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> 
             value=short(vocab_size),
             where=str(file),
         )
-    tokenizer = None if without else read_tokenizer(file, vocab_size)
+    tokenizer = None if without else read_tokenizer(ModelFiles(file), vocab_size)
     tokens = dict(read_part(config, "tokens", where=where)) or special_tokens(tokenizer, vocab_size, where=str(file))
     width = sizes["encoder"]["dim"]
     shared = {"mlp_dim": 4 * width, **_FIXED}
@@ -126,7 +128,7 @@ def load(path: Path, config: Mapping[str, Any], without: Sequence[str] = ()) -> 
         SpeechConfig,
         where=str(file),
     )
-    model = whisper_model(architecture, file, table=TABLE, state=state, without=without)
+    model = whisper_model(architecture, ModelFiles(file), table=TABLE, state=state, without=without)
     decoding = read_part({"decoding": _published_decoding(tokenizer, architecture), **config}, "decoding", where=where)
     return ModelBundle(
         task="transcribe",

@@ -1,7 +1,6 @@
 """What the two layouts of Whisper share: rows of the key table, fixed fields, alignment heads, and the vocabulary."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,10 +8,10 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, SpeechTokens, Tokenizer
-from ..inputs.whisper_vocabulary import read_speech_vocabulary
 from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import VOCABULARY, ModelBundle, build_model
 from .hf_common import TEXT, check_fixed
+from .model_files import ModelFiles
 from .table import CONCAT, KeyTable, Row, Transform
 
 SOUND = "sound encoder"
@@ -157,7 +156,7 @@ def whisper_sound(architecture: SpeechConfig) -> AudioPreprocessing:
     return AudioPreprocessing(mels=architecture.encoder.mels, pad_to=seconds, max_seconds=seconds)
 
 
-def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path) -> int:
+def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: str) -> int:
     """Check that the weights have the embedding, before the vocabulary is read, and return its number of rows.
 
     Raises:
@@ -173,7 +172,12 @@ def check_embedding(state: Mapping[str, Tensor], table: KeyTable, *, where: Path
 
 
 def whisper_model(
-    architecture: SpeechConfig, where: Path, *, table: KeyTable, state: Mapping[str, Tensor], without: Sequence[str]
+    architecture: SpeechConfig,
+    files: ModelFiles,
+    *,
+    table: KeyTable,
+    state: Mapping[str, Tensor],
+    without: Sequence[str],
 ) -> nn.Module:
     """Call `build_model`; where tensors are missing, the error says what to do.
 
@@ -181,27 +185,27 @@ def whisper_model(
         ModelError: The weights do not fit.
     """
     try:
-        return build_model(architecture, where, table=table, state=state, without=without)
+        return build_model(architecture, files, table=table, state=state, without=without)
     except ModelError as error:
         if "\n  - " not in str(error):
             raise
         raise ModelError(f"{error}\nIf what is needed is missing, download or save the weights again.") from error
 
 
-def read_tokenizer(where: Path, vocab_size: int) -> Tokenizer:
+def read_tokenizer(files: ModelFiles, vocab_size: int) -> Tokenizer:
     """Read the vocabulary beside a recognizer's weights.
 
     Args:
-        where: The directory or the file of the weights.
+        files: The model's directory, or the file of its weights.
         vocab_size: Rows of the embedding.
 
     Raises:
         ModelError: There is none.
     """
     try:
-        return read_speech_vocabulary(where if where.is_dir() else where.parent, vocab_size=vocab_size)
+        return files.speech_tokenizer(vocab_size)
     except ModelError as error:
-        raise ModelError(f"{error} Or {_NEW.format(where=where)}.") from error
+        raise ModelError(f"{error} Or {_NEW.format(where=files)}.") from error
 
 
 def tokens_of(tokenizer: Tokenizer, architecture: SpeechConfig) -> SpeechTokens:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from multiattn.weights import load_bundle, save_bundle
 from multiattn.weights.hf_pictures import PROCESSORS, read_preprocessing
+from multiattn.weights.model_files import ModelFiles
 from tests.fixtures import draw
 from tests.parity.random_weights import randomize
 
@@ -163,7 +164,7 @@ def test_every_class_of_processor_prepares_as_theirs(kind: str, tmp_path: Path) 
     theirs.save_pretrained(tmp_path)
     picture = draw(3, size=(301, 207))
     wanted = torch.from_numpy(np.asarray(theirs(picture)["pixel_values"][0]))
-    ours = read_preprocessing(tmp_path)
+    ours = read_preprocessing(ModelFiles(tmp_path))
     assert (ours(picture)[0] - wanted).abs().max() <= 1e-5
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": kind}))
-    assert read_preprocessing(tmp_path) == ours
+    assert read_preprocessing(ModelFiles(tmp_path)) == ours
