@@ -157,6 +157,7 @@ class TaskCLI(LightningCLI):
 
     def __init__(self, args: Sequence[str], *, typed: Sequence[str]) -> None:
         self._is_finished, self._command = False, shlex.join(["multiattn", *typed])  # the constructor runs the verb
+        self._verb = next(iter(args), "")
         super().__init__(
             BaseTask,
             pl.LightningDataModule,
@@ -176,6 +177,12 @@ class TaskCLI(LightningCLI):
             },
             args=list(args),
         )
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Build the options of the verb that was typed; the other three are only named."""
+        if subcommand != self._verb:
+            return self.init_parser(**kwargs)
+        return super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks of every training, beside the trainer's own."""

@@ -13,6 +13,7 @@ from ..registry import load_part, task_spec
 from .engines import Place
 from .feed import Job
 from .map_files import MapDrafts, MapFiles, Written
+from .map_options import MAP_FORMATS
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Computing(ABC, Generic[_Result]):
         default = [task_spec(self.task).default_map_method]
         self.check: bool | str = getattr(args, "check", False)
         self.methods: list[str] | None = (args.map_method or default) if args.maps or self.check else None
+        self.map_formats: list[str] = args.map_format or list(MAP_FORMATS)
         self._quiet = getattr(args, "quiet", False)
         self._map_files: MapFiles | MapDrafts | None = None
         self._is_worker = False

@@ -40,7 +40,8 @@ class Earlier:
             self._map_names[self.count] = [
                 Path(file).name.removesuffix(end)
                 for method, files in by_method.items()
-                for file, end in ((files["html"], ".html"), (files["png"], f".{method}.png"))
+                for kind, file in files.items()
+                for end in (".html" if kind == "html" else f".{method}.{kind}",)
             ]
         self._hashes.append(hash(key_of(record)))
         self._flags.append((_FAILURE if record.get("error") else 0) | (_DAMAGED if record.get("damaged") else 0))

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +25,12 @@ class Written:
     """The files with the maps of one result."""
 
     page: str
-    """The HTML page with all maps of the input."""
+    """The HTML page with all maps of the input; the first file of them where no page was asked for."""
 
     by_method: dict[str, dict[str, str]]
-    """Method -> kind of file ("html", "png", "npz", "json") -> path. For a recording of several windows: those of the
-    first window; those of the second are named NAME.2.METHOD.png, and so on. For an answer: those of the answer; the
-    numbers of the question are in NAME.METHOD.question.npz."""
+    """Method -> kind of file ("html", "png", "npz", "json", as asked for) -> path. For a recording of several windows:
+    those of the first window; those of the second are named NAME.2.METHOD.png, and so on. For an answer: those of the
+    answer; the numbers of the question are in NAME.METHOD.question.npz."""
 
     names: tuple[str, ...] = ()
     """What the names of all files of the input begin with: NAME, NAME.2, and so on."""
@@ -44,13 +44,15 @@ class MapFiles:
     Args:
         directory: The folder that `--maps` names, made where it is missing. Files of an earlier run with the same
             names are replaced.
+        formats: Kinds of files to write, of `MAP_FORMATS`; a JSON file comes with "npz".
 
     Raises:
         MultiattnError: The folder cannot be made, or another run writes to it.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, formats: Collection[str]) -> None:
         self._directory, self._lock = own_folder(directory, subject=f"--maps {directory}")
+        self._formats = formats
         self._names = FreeNames()
 
     def reserve(self, names: Iterable[str]) -> None:
@@ -60,7 +62,7 @@ class MapFiles:
 
     def write(self, results: "Sequence[Result]", save_page: Callable[[str], None]) -> list[Written]:
         """Write the maps of an input, as `write_maps` does."""
-        return write_maps(self._directory, self._names, results, save_page)
+        return write_maps(self._directory, self._names, results, save_page, self._formats)
 
     def adopt(self, drafts: Sequence[Written]) -> list[Written]:
         """Give the files that `MapDrafts` has written for an input their names and places; return them as `write` does.
@@ -107,20 +109,25 @@ class MapDrafts:
 
     Args:
         directory: The folder of `--maps`.
+        formats: As of `MapFiles`.
     """
 
-    def __init__(self, directory: str | Path) -> None:
-        self._directory = Path(directory)
+    def __init__(self, directory: str | Path, formats: Collection[str]) -> None:
+        self._directory, self._formats = Path(directory), formats
 
     def write(self, results: "Sequence[Result]", save_page: Callable[[str], None]) -> list[Written]:
         """Write the maps of an input, as `write_maps` does."""
         folder = self._directory / f".maps.{secrets.token_hex(6)}.part"  # `remove_parts` removes such a folder
         make_folder(folder, subject=f"--maps {self._directory}")
-        return write_maps(folder, FreeNames(), results, save_page)
+        return write_maps(folder, FreeNames(), results, save_page, self._formats)
 
 
 def write_maps(
-    directory: Path, free: "FreeNames", results: "Sequence[Result]", save_page: Callable[[str], None]
+    directory: Path,
+    free: "FreeNames",
+    results: "Sequence[Result]",
+    save_page: Callable[[str], None],
+    formats: Collection[str],
 ) -> list[Written]:
     """Write one page for an input, and a picture and the numbers for each map.
 
@@ -129,12 +136,13 @@ def write_maps(
         free: Gives the names.
         results: The results for one input, of which at least one has maps.
         save_page: Writes the page with all of them to a path.
+        formats: Kinds of files to write, as of `MapFiles`.
 
     Returns:
         The files of each result.
     """
     names = [free.of(str(results[0].file))]
-    page = str(directory / f"{names[0]}.html")
+    page = {"html": str(directory / f"{names[0]}.html")} if "html" in formats else {}
     written = []
     for index, result in enumerate(results):
         by_method: dict[str, dict[str, str]] = {}
@@ -144,18 +152,25 @@ def write_maps(
             windows[one.map.method] += 1
             while len(names) <= number:
                 names.append(free.of(f"{names[0]}.{len(names) + 1}._"))
-            files = _save(directory, one, names[number])
-            by_method.setdefault(one.map.method, {"html": page, **files})
+            files = _save(directory, one, names[number], formats)
+            by_method.setdefault(one.map.method, {**page, **files})
         written.append(by_method)
-    save_page(page)
-    return [Written(page, by_method, tuple(names)) for by_method in written]
+    for path in page.values():
+        save_page(path)
+    first = next(file for by_method in written for files in by_method.values() for file in files.values())
+    return [Written(first, by_method, tuple(names)) for by_method in written]
 
 
-def _save(directory: Path, one: "SavedMap", name: str) -> dict[str, str]:
+def _save(directory: Path, one: "SavedMap", name: str, formats: Collection[str]) -> dict[str, str]:
     png, npz, facts = (str(directory / f"{name}.{one.map.method}.{kind}") for kind in ("png", "npz", "json"))
-    one.save_png(png)
-    one.save(npz)  # writes the JSON file, too
-    return {"png": png, "npz": npz, "json": facts}
+    files = {}
+    if "png" in formats:
+        one.save_png(png)
+        files["png"] = png
+    if "npz" in formats:
+        one.save(npz)  # writes the JSON file, too
+        files |= {"npz": npz, "json": facts}
+    return files
 
 
 def own_folder(path: str | Path, *, subject: str) -> tuple[Path, FolderLock]:

@@ -37,6 +37,17 @@ CHECK = """\
       "whole": 0.94, "shares": [0.0625, 0.125, 0.25, 0.5], "deleted": [...],
       "center": [...], "random": [...]}}]"""
 """For the help; {0} is where one would look without a model."""
+MAP_FORMATS = ("html", "png", "npz")
+"""What is written of maps: the page, a picture of each, and the numbers of each with the JSON file beside them."""
+
+
+def map_formats(text: str) -> list[str]:
+    """Read `html,npz` and the like."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in MAP_FORMATS:
+            raise argparse.ArgumentTypeError(f"must be of {', '.join(MAP_FORMATS)}, but is {name!r} instead")
+    return names
 
 
 def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
@@ -67,8 +78,8 @@ def _whole_or_words(text: str) -> bool | str:
     return text or True
 
 
-def maps_of(task: str) -> tuple[Option, Option, Option]:
-    """`--maps`, `--map-method` with the methods of the task, and `--check`."""
+def maps_of(task: str) -> tuple[Option, ...]:
+    """`--maps`, `--map-method` with the methods of the task, `--check` and `--map-format`."""
     methods, default = task_spec(task).map_methods, task_spec(task).default_map_method
     return (
         Option("--maps", "DIR", not_empty, "write attention maps to DIR, which is made where it is missing"),
@@ -81,6 +92,14 @@ def maps_of(task: str) -> tuple[Option, Option, Option]:
             action="extend",
         ),
         check_of(task),
+        Option(
+            "--map-format",
+            "KIND",
+            map_formats,
+            f"which files to write of the maps: {', '.join(MAP_FORMATS)} (default: all three); repeat it, or separate "
+            "names with commas",
+            action="extend",
+        ),
     )
 
 

@@ -59,6 +59,8 @@ class Predictor(Computing[_Result]):
         self._check_paths()
         if args.map_method and not args.maps and not self.check:
             raise UsageError("--map-method says how to make maps, and needs --maps DIR to say where to, or --check")
+        if args.map_format and not args.maps:
+            raise UsageError("--map-format says what to write of maps, and needs --maps DIR to say where to")
         self.out: str | None = args.out
         self._verbose = getattr(args, "verbose", False)
         self._resume = getattr(args, "resume", False)
@@ -158,7 +160,7 @@ class Predictor(Computing[_Result]):
             with spinner("loading the model", quiet=self._quiet):
                 has_job = feed.has_job()
                 if has_job:
-                    self._map_files = MapFiles(self.args.maps) if self.args.maps else None
+                    self._map_files = MapFiles(self.args.maps, self.map_formats) if self.args.maps else None
                     outcomes = self._started()
             if has_job or self.args.format in FORMATS:
                 self._store = self._opened()
@@ -187,7 +189,7 @@ class Predictor(Computing[_Result]):
             return self.computed(self.load(), self._inputs())
         twin = copy.copy(self)
         twin._feed, twin._is_worker = Feed(()), True
-        twin._map_files = MapDrafts(self.args.maps) if self.args.maps else None
+        twin._map_files = MapDrafts(self.args.maps, self.map_formats) if self.args.maps else None
         self._pool = Pool(
             workers_of(self.args, pickle.dumps(twin)),
             self._inputs(),

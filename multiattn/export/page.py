@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import check_argument
-from ..maps import AttentionMap, ungrounded
+from ..maps import AttentionMap, Checked, ungrounded
 from ..models import ScoreKind
 from .canvas import for_display
 from .heatmap import SATURATION, placed
 from .html import base64_of, jpeg, quantized, write_scripted
-from .naming import described, likelier
+from .naming import described, likelier, verdicts_of
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord, gaps
 
 _STEPS = 65535
@@ -50,7 +50,7 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPictur
     """
     check_argument(len(pictures) > 0, "pictures", must="at least one picture", value=pictures)
     data = {"saturation": SATURATION, "pictures": [_picture(picture) for picture in pictures]}
-    write_scripted(path, title, "page.html", data, ("draw.js", "words.js", "page.js"))
+    write_scripted(path, title, "page.html", data, ("draw.js", "words.js", "verdict.js", "page.js"))
 
 
 def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
@@ -77,7 +77,7 @@ def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
 
 def _predicted(picture: PagePicture) -> dict[str, object]:
     methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
-    maps = [_map(one, with_target=methods[one.method] > 1) for one in picture.maps]
+    maps = [_map(one, picture.verdicts, with_target=methods[one.method] > 1) for one in picture.maps]
     text = _text("Caption", picture.words, "", maps)
     view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
     return view | ({"values": True} if picture.score_kind == "value" else {})
@@ -87,7 +87,9 @@ def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:
     texts = []
     for title, text in (("Question", question.question), ("Answer", question.answer)):
         shown = text.maps if stacks else _without_stacks(text)
-        texts.append(_text(title, text.words, text.whole, [_map(one, with_target=False) for one in shown]))
+        texts.append(
+            _text(title, text.words, text.whole, [_map(one, text.verdicts, with_target=False) for one in shown])
+        )
     return {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
 
 
@@ -126,7 +128,7 @@ def _word(word: PageWord) -> dict[str, object]:
     }
 
 
-def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, object]:
+def _map(attention_map: AttentionMap, verdicts: Sequence[Checked], *, with_target: bool) -> dict[str, object]:
     geometry = placed(attention_map)
     height, width = geometry.source_size
     left, top, right, bottom = geometry.source_box()
@@ -135,6 +137,7 @@ def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, object]
     low, size, steps = quantized(grids, _STEPS)
     return described(attention_map, with_target=with_target) | {
         "target": attention_map.target,
+        "verdicts": verdicts_of(attention_map, verdicts),
         "box": [left / width, top / height, right / width, bottom / height],
         "rows": rows,
         "columns": columns,

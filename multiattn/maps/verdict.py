@@ -77,6 +77,7 @@ class Verdict:
             "deleted": list(self.deleted),
             "center": list(self.center),
             "random": list(self.random),
+            "place": self.place,
         }
 
 

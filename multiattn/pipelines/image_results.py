@@ -47,11 +47,11 @@ class ImageMap(SavedMap):
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page to explore the map and every layer and head."""
-        write_page(path, pictures=[self._page((self.map,))], title=self.name)
+        write_page(path, pictures=[self._page((self,))], title=self.name)
 
     @abstractmethod
-    def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture | AskedPicture:
-        """The image as a page shows it, with these maps and the stack."""
+    def _page(self, shown: "Sequence[ImageMap]") -> PagePicture | AskedPicture:
+        """The image as a page shows it, with these maps of it and the stack."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,18 @@ class PictureMap(ImageMap):
         """Write the image with the map over it, a color bar and a caption."""
         first = self.predictions[0]
         caption = f"{first.label} {score_text(first.score, self.score_kind)} · {self.map.method.replace('_', ' ')}"
-        overlay_png(self.map, self.picture, path, caption=caption)
+        overlay_png(self.map, self.picture, path, caption=caption, remarks=self.remarks)
 
-    def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
+    def _page(self, shown: Sequence[ImageMap]) -> PagePicture:
         scores = tuple((one.label, one.score) for one in self.predictions)
-        maps = (*maps, self.stack)
-        return PagePicture(self.picture, self.name, predictions=scores, maps=maps, score_kind=self.score_kind)
+        return PagePicture(
+            self.picture,
+            self.name,
+            predictions=scores,
+            maps=(*(one.map for one in shown), self.stack),
+            score_kind=self.score_kind,
+            verdicts=_verdicts(shown),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +170,7 @@ class ClassifyResult(Result):
             InputError: The result has no maps.
         """
         first = first_map(self.maps, 'classify(picture, maps="rollout")')
-        write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
+        write_page(path, pictures=[first._page(self.maps)], title=first.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +187,18 @@ class CaptionMap(ImageMap):
         """Write the image and, for each word, the image with the map of the word over it."""
         dependence = [word.image_dependence for word in self.words if word.image_dependence is not None]
         caption = f"{self.text} · {self.map.method}"
-        strip_png(self.map, self.picture, path, caption=caption, image_dependence=dependence)
+        strip_png(self.map, self.picture, path, caption=caption, image_dependence=dependence, remarks=self.remarks)
 
-    def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
+    def _page(self, shown: Sequence[ImageMap]) -> PagePicture:
         words = _page_words(self.map, self.words)
-        return PagePicture(picture=self.picture, name=self.name, predictions=(), maps=(*maps, self.stack), words=words)
+        return PagePicture(
+            picture=self.picture,
+            name=self.name,
+            predictions=(),
+            maps=(*(one.map for one in shown), self.stack),
+            words=words,
+            verdicts=_verdicts(shown),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +244,7 @@ class CaptionResult(Result):
             InputError: The result has no maps.
         """
         first = first_map(self.maps, 'caption(picture, maps="attention")')
-        write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
+        write_page(path, pictures=[first._page(self.maps)], title=first.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,9 +273,10 @@ class AnswerMap(ImageMap):
 
     def save_png(self, path: PNGFile) -> None:
         """Write the image and, for each word of question and answer, the image with the map of the word over it."""
-        question_png(self.question, self.map, self.picture, path)
+        question_png(self.question, self.map, self.picture, path, remarks=self.remarks)
 
-    def _page(self, maps: tuple[AttentionMap, ...]) -> AskedPicture:
+    def _page(self, shown: Sequence[ImageMap]) -> AskedPicture:
+        del shown  # the page of one map
         return AskedPicture(picture=self.picture, name=self.name, questions=[_page_question(self.asked, [self])])
 
 
@@ -367,11 +381,25 @@ def _page_question(
 ) -> PageQuestion:
     first = maps[0]
     question_words = tuple(PageWord(label) for label in first.question.axes[0].labels or ())
+    verdicts = _verdicts(maps)
     return PageQuestion(
-        question=PageText(question_words, [*(one.question for one in maps), first.question_stack], asked),
-        answer=PageText(_page_words(first.map, first.words), [*(one.map for one in maps), first.stack]),
+        question=PageText(
+            question_words,
+            [*(one.question for one in maps), first.question_stack],
+            asked,
+            verdicts=[Checked(one.method, one.question, one.words) for one in verdicts if one.question is not None],
+        ),
+        answer=PageText(
+            _page_words(first.map, first.words),
+            [*(one.map for one in maps), first.stack],
+            verdicts=[replace(one, words=(), question=None) for one in verdicts],
+        ),
         candidates=candidates,
     )
+
+
+def _verdicts(shown: Sequence[SavedMap]) -> list[Checked]:
+    return [one.checked for one in shown if one.checked is not None]
 
 
 def _page_words(word_map: AttentionMap, words: Sequence[WrittenWord]) -> tuple[PageWord, ...]:

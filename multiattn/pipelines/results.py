@@ -50,6 +50,11 @@ class SavedMap(ABC):
         """Write the numbers: an npz file and, beside it, a JSON file that describes them."""
         save_map(self.map, path)
 
+    @property
+    def remarks(self) -> list[str]:
+        """Lines at the foot of a picture of the map: its verdicts."""
+        return [] if self.checked is None else [f"Check: {line}" for line in self.checked.lines]
+
     @abstractmethod
     def save_png(self, path: PNGFile) -> None:
         """Write a picture of the map, to a path or a stream."""

@@ -176,6 +176,7 @@ def test_maps_are_written_and_named(run, model, photos, tmp_path) -> None:
 
 def test_map_methods_add_up(run, model, photos, tmp_path) -> None:
     arguments = ("classify", photos / "a.png", "--model", model, "--format", "json", "--maps", tmp_path / "m")
+    arguments = (*arguments, "--map-format", "npz")
     (default,) = lines(run(*arguments).out)
     assert list(default["maps"]) == ["relevance"]
     (several,) = lines(run(*arguments, "--map-method", "rollout,attention", "--map-method", "relevance").out)

@@ -117,23 +117,18 @@ def test_ctrl_c_keeps_what_was_finished(model, photos, tmp_path) -> None:
 
 
 @pytest.mark.training
-def test_a_typo_in_the_yaml_is_wrong_usage(tmp_path) -> None:
+def test_a_typo_in_the_yaml_is_wrong_usage(run, tmp_path) -> None:
     typo = tmp_path / "typo.yaml"
     typo.write_text("trainer: {max_epoch: 3}")
-    process = start(
-        "fit", "--config", "configs/classify/smoke.yaml", "--config", str(typo),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    out, err = process.communicate()
-    assert (process.returncode, out) == (2, "")
-    assert "max_epoch" in err.splitlines()[-1]
-    assert "Traceback" not in err
+    outcome = run("fit", "--config", "configs/classify/smoke.yaml", "--config", typo)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert "max_epoch" in outcome.err.splitlines()[-1]
+    assert "Traceback" not in outcome.err
 
 
 @pytest.mark.parametrize("arguments", [["classify", "gone.jpg"], ["info", "./no-such-model"]])
-def test_no_traceback(arguments) -> None:
-    process = start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate()
-    assert (process.returncode, out) == (1, "")
-    assert err.startswith("multiattn: ")
-    assert err.count("\n") == 1
+def test_no_traceback(run, arguments) -> None:
+    outcome = run(*arguments)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.startswith("multiattn: ")
+    assert outcome.err.count("\n") == 1

@@ -46,11 +46,12 @@ def record(run: Callable[[list[str]], str]) -> dict[str, Any]:
             return [_without_paths(json.loads(line)) for line in run([*arguments]).splitlines()]
 
         def maps(*arguments: str, name: str) -> dict[str, Any]:
-            options = ["--format", "json", "--maps", str(out / name), "--map-method", "all"]
+            options = ["--format", "json", "--maps", str(out / name), "--map-method", "all", "--map-format", "npz"]
             found: dict[str, Any] = {"lines": lines(*arguments, *options), "maps": {}}
             for path in sorted((out / name).glob("*.npz")):
                 facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
                 del facts["note"]
+                facts.pop("concentration", None)  # follows from the values
                 with np.load(path) as arrays:
                     values = {key: np.asarray(arrays[key], np.float64).round(6).tolist() for key in arrays.files}
                 found["maps"][path.name] = {"facts": facts, "values": values}

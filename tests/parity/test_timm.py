@@ -13,21 +13,34 @@ from tests.parity.random_weights import randomize
 
 CLASSES = 11
 
-# architecture, arguments on top, what of the configuration the variant is here for
+# architecture, arguments on top, what of the configuration the variant is here for; one is whole, the others have a few
+# of their alike blocks
 VARIANTS = [
     ("vit_tiny_patch16_224", {}, {}),
-    ("deit3_small_patch16_224", {}, {"layer_scale": 1e-5, "position_prefix": False}),
-    ("vit_small_patch14_reg4_dinov2", {}, {"num_registers": 4, "image_size": (518, 518), "position_prefix": False}),
-    ("vit_base_patch32_clip_224", {}, {"stem_norm": True, "stem_bias": False, "norm_eps": 1e-5}),
-    ("vit_base_patch32_clip_quickgelu_224", {}, {"stem_norm": True, "activation": "gelu_quick"}),
-    ("vit_tiny_patch16_224", {"qk_norm": True}, {"qk_norm": True}),
-    ("vit_tiny_patch16_224", {"global_pool": "avg"}, {"pool": "mean", "pool_norm": True, "final_norm": False}),
+    ("deit3_small_patch16_224", {"depth": 4}, {"layer_scale": 1e-5, "position_prefix": False}),
+    (
+        "vit_small_patch14_reg4_dinov2",
+        {"depth": 3},
+        {"num_registers": 4, "image_size": (518, 518), "position_prefix": False},
+    ),
+    ("vit_base_patch32_clip_224", {"depth": 3}, {"stem_norm": True, "stem_bias": False, "norm_eps": 1e-5}),
+    ("vit_base_patch32_clip_quickgelu_224", {"depth": 3}, {"stem_norm": True, "activation": "gelu_quick"}),
+    ("vit_tiny_patch16_224", {"depth": 3, "qk_norm": True}, {"qk_norm": True}),
+    (
+        "vit_tiny_patch16_224",
+        {"depth": 3, "global_pool": "avg"},
+        {"pool": "mean", "pool_norm": True, "final_norm": False},
+    ),
     (
         "vit_little_patch16_reg4_gap_256",
-        {},
+        {"depth": 3},
         {"pool": "mean", "pool_norm": True, "class_token": False, "num_registers": 4},
     ),
-    ("vit_tiny_patch16_224", {"img_size": [112, 176], "act_layer": "gelu_tanh"}, {"image_size": (112, 176)}),
+    (
+        "vit_tiny_patch16_224",
+        {"depth": 3, "img_size": [112, 176], "act_layer": "gelu_tanh"},
+        {"image_size": (112, 176)},
+    ),
 ]
 
 
@@ -75,7 +88,7 @@ def test_timm_loads_and_saves_back(architecture: str, arguments: dict, expected:
 
 
 def test_timm_base_at_384(tmp_path: Path) -> None:
-    theirs = build("vit_base_patch16_384", {})
+    theirs = build("vit_base_patch16_384", {"depth": 3})
     save_for_hf(theirs, tmp_path, safe_serialization=True)
     bundle = load_bundle(tmp_path)
     assert bundle.preprocessing.size == (384, 384)

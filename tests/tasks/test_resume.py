@@ -79,6 +79,7 @@ def test_going_on_from_an_earlier_state_replaces_the_later_ones(pictures: Path, 
     assert sorted(p.name for p in folder.iterdir()) == ["step-000000007.ckpt", "step-000000011.ckpt"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Lightning's own on this torch
 def test_a_captioner_that_is_killed_goes_on_bitwise(tmp_path: Path) -> None:
     root = draw_captioned(tmp_path / "data", sizes={"train": 23, "validation": 3})

@@ -65,6 +65,7 @@ def alone() -> Iterator[None]:
         torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow  # one process learns by the same code below
 @pytest.mark.process
 def test_two_processes_of_torchrun_learn_from_divided_weights_what_one_learns(pictures: Path, tmp_path: Path) -> None:
     no_ema = "--trainer.callbacks=null"

@@ -56,7 +56,7 @@ class SpeechMap(SavedMap):
 
     def save_png(self, path: PNGFile) -> None:
         """Write the waveform with the words over it, and the map over the log-mel spectrogram."""
-        alignment_png(self.map, self.samples, path, rate=self.rate, words=self.words)
+        alignment_png(self.map, self.samples, path, rate=self.rate, words=self.words, remarks=self.remarks)
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page that plays the recording; its transcript is the words of this map."""
@@ -256,6 +256,7 @@ def _write_page(
         segments=segments,
         maps=(*(one.map for one in maps), *stacks.values()),
         language=language,
+        verdicts=[one.checked for one in maps if one.checked is not None],
     )
     write_audio_page(path, page, title=title)
 
