@@ -10,7 +10,7 @@ from ..inputs.files import PICTURES
 from ..inputs.walk import Unusable
 from .inputs import check_out
 from .map_files import Written
-from .map_options import MAP_FILES, results_of
+from .map_options import CHECK, MAP_FILES, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
@@ -65,6 +65,8 @@ files in the --maps folder, for a picture NAME.jpg
                     where those of all questions take at most 16 MB
   NAME.METHOD.png   the picture again for each word, with the word's map over it
 {MAP_FILES.format("picture")}
+
+{CHECK}
 These numbers are for the words of the answer; those for the question are in
 NAME.METHOD.question.npz. The second question about a picture has NAME.2 instead
 of NAME, and so on; they share the page.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..inputs.files import PICTURES
 from .map_files import Written
-from .map_options import MAP_FILES, results_of
+from .map_options import CHECK, MAP_FILES, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
@@ -57,6 +57,8 @@ files in the --maps folder, for a picture NAME.jpg
                     map; every layer and head
   NAME.METHOD.png   the picture again for each word, with the word's map over it
 {MAP_FILES.format("picture")}
+
+{CHECK}
 
 examples
   multiattn caption photo.jpg

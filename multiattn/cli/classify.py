@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
 from .map_files import Written
-from .map_options import MAP_FILES, results_of
+from .map_options import CHECK, MAP_FILES, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
@@ -57,6 +57,8 @@ files in the --maps folder, for a picture NAME.jpg
                     every layer and head, the value under the mouse
   NAME.METHOD.png   the map over the picture
 {MAP_FILES.format("picture")}
+
+{CHECK}
 
 examples
   multiattn classify cat.jpg

@@ -41,12 +41,12 @@ RECORDS = """\
 records
   csv and parquet have the columns
     {0}
-  and for all tasks maps, error, damaged, marks, file_bytes; what is nested
-  is JSON. parquet needs pyarrow (pip install 'multiattn[parquet]') and --out
-  DIR, a folder of whole files of 1000 rows, part-00000.parquet and so on. A
-  name that is no text has U+FFFD for each byte that is none, and all its bytes
-  in "file_bytes", in base64. Cells are written as they are: a spreadsheet may
-  take one that begins with = for a formula.
+  and for all tasks maps, error, damaged, marks, file_bytes, and with --check
+  verdict; what is nested is JSON. parquet needs pyarrow (pip install
+  'multiattn[parquet]') and --out DIR, a folder of whole files of 1000 rows,
+  part-00000.parquet and so on. A name that is no text has U+FFFD for each byte
+  that is none, and all its bytes in "file_bytes", in base64. Cells are written
+  as they are: a spreadsheet may take one that begins with = for a formula.
   --out FILE grows as FILE.part, which is renamed at the end, or when the run is
   interrupted. --resume goes on with FILE.part after a kill, or with FILE: what
   has a result is not computed again, what failed is tried again, and the file

@@ -1,6 +1,6 @@
 // --- how far a map can be trusted: what was left of the prediction without what the map points at ---
 
-const [WIDE, HIGH, EDGE] = [300, 150, { left: 40, right: 12, top: 10, bottom: 26 }]; // as the viewBox of the curve
+const curve = { width: 300, height: 150, left: 40, right: 12, top: 10, bottom: 26 }; // as the viewBox
 
 function shape(tag, attributes, text = "") {
   const found = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -12,16 +12,16 @@ function shape(tag, attributes, text = "") {
 function curveOf({ whole, shares, deleted, center, random }) {
   const most = Math.max(0.01, whole, ...deleted, ...center, ...random);
   const last = shares[shares.length - 1];
-  const x = (share) => EDGE.left + (share / last) * (WIDE - EDGE.left - EDGE.right);
-  const y = (value) => HIGH - EDGE.bottom - (value / most) * (HIGH - EDGE.top - EDGE.bottom);
+  const x = (share) => curve.left + (share / last) * (curve.width - curve.left - curve.right);
+  const y = (value) => curve.height - curve.bottom - (value / most) * (curve.height - curve.top - curve.bottom);
   const line = (values, className) => {
     const places = [[0, whole], ...values.map((value, i) => [shares[i], value])];
     return shape("polyline", { class: className, points: places.map(([share, value]) => `${x(share)},${y(value)}`).join(" ") });
   };
-  const parts = [0, most].map((value) => shape("text", { x: EDGE.left - 6, y: y(value) + 4, class: "up" }, percent(value)));
+  const parts = [0, most].map((value) => shape("text", { x: curve.left - 6, y: y(value) + 4, class: "up" }, percent(value)));
   parts.push(shape("path", { class: "axis", d: `M${x(0)} ${y(most)}V${y(0)}H${x(last)}` }));
   for (const share of [0, ...shares.slice(1)])
-    parts.push(shape("text", { x: x(share), y: HIGH - 8, class: "across" }, `${Number((100 * share).toFixed(1))} %`));
+    parts.push(shape("text", { x: x(share), y: curve.height - 8, class: "across" }, `${Number((100 * share).toFixed(1))} %`));
   parts.push(line(center, "center"), line(deleted, "own"));
   const quarter = x(shares[shares.indexOf(0.25)]);
   for (const value of random) parts.push(shape("circle", { class: "random", cx: quarter, cy: y(value), r: 4 }));

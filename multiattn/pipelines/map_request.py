@@ -22,7 +22,7 @@ class MapRequest:
     """Whether each map has a verdict."""
 
     @classmethod
-    def of(cls, task: str, maps: str | Sequence[str] | None, *, check: Check = False) -> "MapRequest":
+    def of(cls, task: str, maps: str | Sequence[str] | None, *, check: bool | str = False) -> "MapRequest":
         """Read the options of a call. A check without maps is one of the map by the task's default method.
 
         Args:
@@ -37,10 +37,11 @@ class MapRequest:
         require(type(check) is bool or check == "words", "check", must='True, False or "words"', value=check)
         of_words = task != "classify"
         require(check != "words" or of_words, "check", must="True or False, for labels have no words", value=check)
+        checked: Check = "words" if check == "words" else bool(check)
         if maps is None:
-            return cls((spec.default_map_method,) if check else (), check)
+            return cls((spec.default_map_method,) if check else (), checked)
         asked = (maps,) if isinstance(maps, str) else tuple(maps)
         for name in asked:
             known = ", ".join(spec.map_methods)
             require(name in (*spec.map_methods, "all"), "maps", must=f"of {known} or all", value=name)
-        return cls(spec.map_methods if "all" in asked else tuple(dict.fromkeys(asked)), check)
+        return cls(spec.map_methods if "all" in asked else tuple(dict.fromkeys(asked)), checked)
