@@ -143,6 +143,9 @@ class PagePicture:
     verdicts: Sequence[Checked] = ()
     """The verdicts on maps, by their methods."""
 
+    sinks: Sequence[tuple[int, int]] = ()
+    """Row and column of the patches that are sinks, from `picture_sinks`."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
@@ -169,6 +172,9 @@ class AskedPicture:
 
     questions: Sequence[PageQuestion]
     """At least one; the page opens with the first."""
+
+    sinks: Sequence[tuple[int, int]] = ()
+    """Row and column of the patches that are sinks, from `picture_sinks`."""
 
     def __post_init__(self) -> None:
         """Check the fields.

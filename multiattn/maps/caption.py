@@ -28,7 +28,7 @@ WORD_METHOD_NOTES = {
     "relevance": "Attention weighted by how much it raised the word's probability, followed back through the encoder. "
     "Bright patches raised the probability of the word.",
     "rollout": "The share of each patch in what the decoder attended to for the word, as if attention were all that "
-    "moves information in the encoder.",
+    "moves information in the encoder. It stays nearly as it is when the decoder loses what it learned.",
 }
 """How to read a map, by method."""
 

@@ -21,6 +21,7 @@ from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
 from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_answers, quoted
 from .base import (
+    PictureSource,
     Pipeline,
     Prepared,
     check_channels,
@@ -142,7 +143,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
-        request = self._request(answers, MapRequest.of("answer", maps, check=check), options)
+        request = self._request(answers, self._maps(maps, check), options)
         ((item, results),) = self._of_pictures(
             [(image, question)], request, batch_size=1, strict=strict, max_pixels=max_pixels
         )
@@ -152,7 +153,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
 
     def stream(
         self,
-        inputs: Iterable[tuple[ImageSource, str | _Questions]],
+        inputs: Iterable[tuple[PictureSource, str | _Questions]],
         *,
         answers: Sequence[str] | None = None,
         maps: str | Sequence[str] | None = None,
@@ -180,9 +181,12 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             all questions about it have the same `Failure`.
         """
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        request = self._request(answers, MapRequest.of("answer", maps, check=check), options)
+        request = self._request(answers, self._maps(maps, check), options)
         answered = self._of_pictures(inputs, request, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
         return (result for _, results in answered for result in results)
+
+    def _maps(self, maps: str | Sequence[str] | None, check: Check) -> MapRequest:
+        return MapRequest.of("answer", maps, check=check, first=self.bundle.first_map_method)
 
     def _request(self, answers: Sequence[str] | None, maps: MapRequest, options: AnswerOptions) -> Request:
         """Return the options of a call, checked."""
@@ -220,7 +224,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
 
     def _of_pictures(
         self,
-        pairs: Iterable[tuple[ImageSource, str | _Questions]],
+        pairs: Iterable[tuple[PictureSource, str | _Questions]],
         request: Request,
         *,
         batch_size: int,
@@ -230,7 +234,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         """Yield each image, or why it cannot be used, with a result for each of its questions."""
         asked: deque[_Questions] = deque()
 
-        def pictures() -> Iterator[ImageSource]:
+        def pictures() -> Iterator[PictureSource]:
             for picture, question in pairs:
                 asked.append(_several(question))
                 yield picture

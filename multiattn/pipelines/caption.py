@@ -25,6 +25,8 @@ from ..inputs.files import MAX_PIXELS
 from ..maps import (
     explain_words,
     measure_image_dependence,
+    patch_sinks,
+    sink_tap,
     ungrounded,
     word_attention,
     word_attention_stack,
@@ -32,6 +34,7 @@ from ..maps import (
 from ..models import Captioner
 from ..weights import ModelBundle
 from .base import (
+    PictureSource,
     Pipeline,
     Prepared,
     check_channels,
@@ -144,7 +147,7 @@ class CaptionPipeline(Pipeline[Captioner]):
 
     def stream(
         self,
-        inputs: Iterable[ImageSource],
+        inputs: Iterable[PictureSource],
         *,
         maps: str | Sequence[str] | None = None,
         check: Check = False,
@@ -157,7 +160,7 @@ class CaptionPipeline(Pipeline[Captioner]):
 
         `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call.
         """
-        request = MapRequest.of("caption", maps, check=check)
+        request = MapRequest.of("caption", maps, check=check, first=self.bundle.first_map_method)
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         search = caption_search(options, self.bundle.decoding, source=self.bundle.source)
         prompt = self._prompt(options.get("prompt"))
@@ -195,7 +198,10 @@ class CaptionPipeline(Pipeline[Captioner]):
     ) -> list[CaptionResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
-            context = self._model.decoder.project_context(self._model.encode(images))
+            encoder, size = self._model.encoder, (images.shape[-2], images.shape[-1])
+            tap = sink_tap(encoder, size) if methods else None
+            features = encoder.features(images, tap=tap)
+            context = self._model.decoder.project_context(self._model.bridged(features, image_size=size))
         start = (self._model.config.decoder.start_token, *prompt.ids)
         found = generate(self._model.decoder, context, [start] * len(batch), search, generator=generator)
         captions = [[self._written(caption, prompt) for caption in candidates] for candidates in found]
@@ -224,8 +230,9 @@ class CaptionPipeline(Pipeline[Captioner]):
                 start,
                 request,
             )
+            sinks = patch_sinks(tap, encoder.grid(size), len(batch))
             for i, result in zip(having, mapped, strict=True):
-                results[i] = result
+                results[i] = replace(result, maps=tuple(replace(one, sinks=sinks[i]) for one in result.maps))
         return results
 
     def _written(self, caption: Generated, prompt: "_Prompt") -> "_Written":

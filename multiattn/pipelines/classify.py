@@ -17,10 +17,11 @@ from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
-from ..maps import AttentionMap, Checked, attention_stack, explain
+from ..maps import AttentionMap, Checked, attention_stack, explain, patch_sinks, sink_tap
 from ..models import SCORE_KINDS, ScoreKind, ViT, scores_of
 from ..weights import ModelBundle
 from .base import (
+    PictureSource,
     Pipeline,
     Prepared,
     check_channels,
@@ -112,7 +113,7 @@ class ClassifyPipeline(Pipeline[ViT]):
 
         Args:
             inputs: An image, or a list or tuple of images, of any sizes.
-            maps: Names of map methods, e.g. "rollout" or ["attention", "relevance"], or "all".
+            maps: Names of map methods, e.g. "relevance" or ["relevance", "attention"], or "all".
             check: Whether to judge each map, by 12 forward passes more: `result.verdicts`. Without `maps`, the map by
                 the default method is judged.
             top_k: Number of labels for each image; at most as many as the model has.
@@ -143,7 +144,7 @@ class ClassifyPipeline(Pipeline[ViT]):
 
     def stream(
         self,
-        inputs: Iterable[ImageSource],
+        inputs: Iterable[PictureSource],
         *,
         maps: str | Sequence[str] | None = None,
         check: bool = False,
@@ -156,7 +157,7 @@ class ClassifyPipeline(Pipeline[ViT]):
 
         `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call.
         """
-        request = MapRequest.of("classify", maps, check=check)
+        request = MapRequest.of("classify", maps, check=check, first=self.bundle.first_map_method)
         if request.check:
             check_score_function(self.bundle.score_function, source=self.bundle.source)
         require(top_k >= 1, "top_k", must="at least 1", value=top_k)
@@ -169,7 +170,9 @@ class ClassifyPipeline(Pipeline[ViT]):
     def _results(self, batch: list[Prepared], *, request: MapRequest, top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
-            pooled = self._model.pooled(images)  # (b, D)
+            size = (images.shape[-2], images.shape[-1])
+            tap = sink_tap(self._model, size, of="forward") if request.methods else None
+            pooled = self._model.pooled(images, tap=tap)  # (b, D)
             scores = scores_of(applied(self._model.head, pooled), self.bundle.score_function)  # (b, classes)
             marks = far_pictures(self._domain, pooled[:, None], len(batch))
             best, classes = scores.topk(min(top_k, scores.shape[-1]))  # (b, k)
@@ -187,6 +190,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         verdicts = [
             self._checked(images[i], [maps[i] for maps in by_method], targets[i], request) for i in range(len(batch))
         ]
+        sinks = patch_sinks(tap, self._model.grid(size), len(batch))
         return [
             ClassifyResult(
                 file=item.file,
@@ -200,6 +204,7 @@ class ClassifyPipeline(Pipeline[ViT]):
                         predictions[i],
                         self.score_kind,
                         checked=checked,
+                        sinks=sinks[i],
                     )
                     for maps, checked in zip_longest(by_method, verdicts[i])
                 ),

@@ -45,6 +45,10 @@ class ImageMap(SavedMap):
     stack: AttentionMap = field(repr=False)
     """Attention of every layer and head: the axes of `map` after ("layer", "head")."""
 
+    sinks: tuple[tuple[int, int], ...] = field(default=(), kw_only=True, repr=False)
+    """Row and column of the patches that are sinks: most others attend to them in many layers, whatever they show.
+    `multiattn.maps.without_sinks` takes them out of a map."""
+
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page to explore the map and every layer and head."""
         write_page(path, pictures=[self._page((self,))], title=self.name)
@@ -75,15 +79,16 @@ class PictureMap(ImageMap):
     """A map of a classified image, axes ("y", "x")."""
 
     predictions: tuple[Prediction, ...] = field(repr=False)
-    """The most likely classes, for the heading and the page."""
+    """The most likely classes, for the heading and the page; empty for a backbone without a head."""
 
     score_kind: ScoreKind = "probability"
     """What their scores are."""
 
     def save_png(self, path: PNGFile) -> None:
         """Write the image with the map over it, a color bar and a caption."""
-        first = self.predictions[0]
-        caption = f"{first.label} {score_text(first.score, self.score_kind)} · {self.map.method.replace('_', ' ')}"
+        method = self.map.method.replace("_", " ")
+        scores = [f"{one.label} {score_text(one.score, self.score_kind)}" for one in self.predictions[:1]]
+        caption = " · ".join([*scores, method])  # a backbone without a head has no labels
         overlay_png(self.map, self.picture, path, caption=caption, remarks=self.remarks)
 
     def _page(self, shown: Sequence[ImageMap]) -> PagePicture:
@@ -95,6 +100,7 @@ class PictureMap(ImageMap):
             maps=(*(one.map for one in shown), self.stack),
             score_kind=self.score_kind,
             verdicts=_verdicts(shown),
+            sinks=self.sinks,
         )
 
 
@@ -169,7 +175,7 @@ class ClassifyResult(Result):
         Raises:
             InputError: The result has no maps.
         """
-        first = first_map(self.maps, 'classify(picture, maps="rollout")')
+        first = first_map(self.maps, 'classify(picture, maps="relevance")')
         write_page(path, pictures=[first._page(self.maps)], title=first.name)
 
 
@@ -198,6 +204,7 @@ class CaptionMap(ImageMap):
             maps=(*(one.map for one in shown), self.stack),
             words=words,
             verdicts=_verdicts(shown),
+            sinks=self.sinks,
         )
 
 
@@ -243,7 +250,7 @@ class CaptionResult(Result):
         Raises:
             InputError: The result has no maps.
         """
-        first = first_map(self.maps, 'caption(picture, maps="attention")')
+        first = first_map(self.maps, 'caption(picture, maps="relevance")')
         write_page(path, pictures=[first._page(self.maps)], title=first.name)
 
 
@@ -277,7 +284,8 @@ class AnswerMap(ImageMap):
 
     def _page(self, shown: Sequence[ImageMap]) -> AskedPicture:
         del shown  # the page of one map
-        return AskedPicture(picture=self.picture, name=self.name, questions=[_page_question(self.asked, [self])])
+        questions = [_page_question(self.asked, [self])]
+        return AskedPicture(picture=self.picture, name=self.name, questions=questions, sinks=self.sinks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -363,7 +371,7 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
     Raises:
         InputError: None of them has maps.
     """
-    shown = first_map([one for answer in answers for one in answer.maps], 'answer(picture, question, maps="attention")')
+    shown = first_map([one for answer in answers for one in answer.maps], 'answer(picture, question, maps="relevance")')
     questions = []
     for answer in answers:
         scores = tuple((one.text, one.score) for one in answer.candidates)
@@ -372,7 +380,7 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
         else:
             texts = PageText((), (), answer.question), PageText((), (), answer.answer)
             questions.append(PageQuestion(*texts, candidates=scores))
-    page = AskedPicture(picture=shown.picture, name=shown.name, questions=questions)
+    page = AskedPicture(picture=shown.picture, name=shown.name, questions=questions, sinks=shown.sinks)
     write_page(path, pictures=[page], title=shown.name)
 
 

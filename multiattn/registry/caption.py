@@ -15,6 +15,7 @@ SPEC = TaskSpec(
     pipeline="multiattn.pipelines.caption:CaptionPipeline",
     command="multiattn.cli.caption",
     evaluator="multiattn.cli.evaluate_caption",
+    explainer="multiattn.pipelines.explained:WordExplainer",
     published="BLIP or ViT-GPT2",
     layouts={
         "hf-blip": "multiattn.weights.hf_blip",
@@ -24,7 +25,7 @@ SPEC = TaskSpec(
     vocab_sizes=("decoder.vocab_size",),
     other_decoding=("prompt",),
     map_methods=("attention", "relevance", "rollout"),
-    default_map_method="attention",
+    default_map_method="relevance",
     shipped="photographs of people and dogs outdoors (Flickr8k)",
     example_model="Salesforce/blip-image-captioning-base",
     short_names={

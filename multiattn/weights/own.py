@@ -33,8 +33,9 @@ _FORMER_NAMES = {
 }
 
 
-_LATER = ("text",)
-"""Fields of an architecture that came later: they are left out where they are None, as in directories without them."""
+_LATER = {"text": None, "pairs": 0, "summary": False}
+"""Fields of an architecture that came later, with their defaults, at which they are left out, as in directories without
+them."""
 
 
 def _keys(spec: TaskSpec) -> set[str]:
@@ -46,7 +47,8 @@ def _keys(spec: TaskSpec) -> set[str]:
 
 def _stated(spec: TaskSpec) -> set[str]:
     """Return the keys that are stated only where they are not at their defaults: a directory without them is older."""
-    return {"score_function"} if spec.scores_labels else set()
+    optional = {"score_function": spec.scores_labels, "maps": bool(spec.map_methods)}
+    return {name for name, is_there in optional.items() if is_there}
 
 
 def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
@@ -82,7 +84,11 @@ def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = 
     check_value(
         known, "score_function", must=f"one of {', '.join(SCORE_FUNCTIONS)}", value=short(function), where=where
     )
-    decoding, card = (read_part(config, name, where=where) for name in ("decoding", "card"))
+    decoding, card, maps = (read_part(config, name, where=where) for name in ("decoding", "card", "maps"))
+    first, methods = maps.get("first", spec.default_map_method), (*spec.map_methods, "")
+    check_value(
+        first in methods, "maps.first", must=f"one of {', '.join(methods[:-1])}", value=short(first), where=where
+    )
     preprocessing = AudioPreprocessing if spec.reads == "audio" else ImagePreprocessing
     try:
         prepared = preprocessing.from_dict(read_part(config, "preprocessing", where=where))
@@ -98,6 +104,7 @@ def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = 
         score_function=function,
         decoding=read_decoding(decoding),
         card=dict(card),
+        maps=dict(maps),
         domain=read_domain(files.directory, dim=_token_dim(architecture)),
     )
 
@@ -115,7 +122,7 @@ def read_decoding(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stated_fields(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields of a configuration as `config.json` has them."""
-    return {name: value for name, value in items if value is not None or name not in _LATER}
+    return {name: value for name, value in items if name not in _LATER or value != _LATER[name]}
 
 
 def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
@@ -135,6 +142,8 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     files = {CONFIG: {name: value for name, value in config.items() if name in keys}}
     if bundle.score_function != "softmax" and "score_function" in _stated(task_spec(bundle.task)):
         files[CONFIG]["score_function"] = bundle.score_function
+    if bundle.maps:
+        files[CONFIG]["maps"] = bundle.maps
     if bundle.tokenizer is not None:
         files[TOKENIZER] = json.loads(bundle.tokenizer.to_json())
     return files

@@ -190,9 +190,8 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 result is yielded and after that of the recording before it.
             options: As above.
         """
-        plan = self._plan(
-            words or speakers is not None, MapRequest.of("transcribe", maps, check=check), batch_size, options
-        )
+        request = MapRequest.of("transcribe", maps, check=check, first=self.bundle.first_map_method)
+        plan = self._plan(words or speakers is not None, request, batch_size, options)
         keep_words = words or bool(plan.maps.methods)
         attribution = None if speakers is None else Attribution(_given(speakers), keep_words=keep_words)
 
