@@ -29,6 +29,7 @@ from .pointing import Box, PointingScore, choose_pointing, patches_within, point
 from .propagation import relevance, rollout, sharpness
 from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
+from .verdict import Checked, Verdict, judge
 from .vqa import (
     ANSWER_METHODS,
     ANSWER_NOTES,
@@ -49,6 +50,7 @@ __all__ = [
     "Axis",
     "BY_CLASS",
     "Box",
+    "Checked",
     "FILLINGS",
     "HeadFacts",
     "HeadStatistics",
@@ -68,6 +70,7 @@ __all__ = [
     "SPEECH_METHODS",
     "SPEECH_METHOD_NOTES",
     "UNGROUNDED_BELOW",
+    "Verdict",
     "WORD_METHODS",
     "WORD_METHOD_NOTES",
     "answer_attention",
@@ -83,6 +86,7 @@ __all__ = [
     "find_sinks",
     "insertion_curve",
     "insertion_score",
+    "judge",
     "masked_answer",
     "masked_class",
     "masked_question",
