@@ -21,7 +21,7 @@ from .html import digits, jpeg, packed, quantized, write_scripted
 from .naming import described, likelier, verdicts_of
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageWord, gaps
 
-_SCRIPTS = ("draw.js", "atlas.js", "words.js", "verdict.js", "save.js", "link.js", "page.js")
+_SCRIPTS = ("draw.js", "atlas.js", "words.js", "labels.js", "verdict.js", "save.js", "link.js", "page.js")
 
 _BITS = {False: 16, True: 8}
 """Values are stored in steps from the lowest to the highest of their grid, exact to 1/131,070 of that range; those of
@@ -92,7 +92,8 @@ def _predicted(picture: PagePicture, *, stacks: bool) -> dict[str, object]:
     maps = [_map(one, picture.verdicts, with_target=methods[one.method] > 1) for one in shown]
     text = _text("Caption", picture.words, "", maps)
     view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
-    return view | ({"values": True} if picture.score_kind == "value" else {})
+    labels = [[_map(one, (), with_target=False) for one in of_label] for of_label in picture.label_maps]
+    return view | ({"labels": labels} if labels else {}) | ({"values": True} if picture.score_kind == "value" else {})
 
 
 def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:

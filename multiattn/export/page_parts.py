@@ -146,13 +146,21 @@ class PagePicture:
     sinks: Sequence[tuple[int, int]] = ()
     """Row and column of the patches that are sinks, from `picture_sinks`."""
 
+    label_maps: Sequence[Sequence[AttentionMap]] = ()
+    """Of each of the first labels, the maps that explain it: (y, x), by methods that are among those of `maps`."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: There is no map, a map has other axes, other words or no geometry, or a score is no probability.
+            ValueError: There is no map, a map has other axes, other words or no geometry, there are maps of more labels
+                than there are predictions, or a score is no probability.
         """
         _check_maps(self.maps, self.words)
+        most, count = len(self.predictions), len(self.label_maps)
+        check_argument(count <= most, "label_maps", must=f"of at most {most} labels", value=count)
+        for of_label in self.label_maps:
+            _check_maps(of_label, ())
         for label, score in self.predictions:
             if self.score_kind != "value":
                 check_score(label, score)

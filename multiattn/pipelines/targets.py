@@ -71,6 +71,8 @@ def contrast(
     Raises:
         ModelError: A label is unknown, or both are the same.
     """
+    if versus is not None and len(labels) < 2:
+        raise ModelError(f"`versus` must be left out for {source}, which has one label, but is {versus!r} instead")
     index = None if target is None else label_index(target, labels, name="target", source=source)
     other = None if versus is None else label_index(versus, labels, name="versus", source=source)
     if other is not None and other == index:
