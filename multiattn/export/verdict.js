@@ -3,7 +3,7 @@
 const curve = { width: 300, height: 150, left: 40, right: 12, top: 10, bottom: 26 }; // as the viewBox
 
 function shape(tag, attributes, text = "") {
-  const found = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  const found = document.createElementNS(element("verdict-curve").namespaceURI, tag);
   for (const [name, value] of Object.entries(attributes)) found.setAttribute(name, value);
   found.textContent = text;
   return found;

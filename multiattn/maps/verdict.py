@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from .evaluation import centered_blob
 from .masking import MaskedInput
 
 VerdictWord = Literal["strong", "weak", "no better than chance"]
@@ -133,7 +134,7 @@ def judge(values: np.ndarray, masked: MaskedInput, *, seed: int = 0, place: str 
     generator = torch.Generator().manual_seed(seed)
     count = masked.ranks(values).numel()
     random = [torch.randperm(count, generator=generator).reshape(masked.cells) for _ in range(ORDERS)]
-    blob = masked.ranks(blob_values(masked))
+    blob = masked.ranks(centered_blob(masked.cells, masked.center))
     hidden = [
         *(_first(masked.ranks(values), share) for share in SHARES),
         *(_first(blob, share) for share in SHARES),
@@ -164,16 +165,6 @@ def word_of(
     """Return the word for these points, by `lead` and its two thresholds."""
     found = lead(whole, deleted, center, random)
     return "strong" if found >= STRONG else "weak" if found >= WEAK else "no better than chance"
-
-
-def blob_values(masked: MaskedInput) -> np.ndarray:
-    """Return a map without a model: the nearer to `MaskedInput.center`, the brighter; axes count by their lengths."""
-    found = np.zeros(masked.cells, dtype=np.float32)
-    for axis, (size, at) in enumerate(zip(masked.cells, masked.center or (0.5,) * len(masked.cells), strict=True)):
-        if at is not None:
-            away = ((np.arange(size) + 0.5) / size - at) ** 2
-            found -= away.reshape([-1 if i == axis else 1 for i in range(found.ndim)]).astype(np.float32)
-    return found
 
 
 def percent(probability: float) -> str:

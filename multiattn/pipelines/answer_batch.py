@@ -87,7 +87,7 @@ class Answerer:
             if questions:
                 by_size[tuple(item.pixels.shape)].append(i)
         for of_size in by_size.values():
-            images = self._encoded([batch[i][0] for i in of_size], with_maps=bool(request.methods))
+            images = self._encoded([batch[i][0] for i in of_size], with_maps=bool(request.maps.methods))
             by_count: dict[int, list[int]] = defaultdict(list)  # number of questions -> rows of `images`
             for row, i in enumerate(of_size):
                 by_count[len(batch[i][1])].append(row)

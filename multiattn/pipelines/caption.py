@@ -212,7 +212,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         images = stacked(batch, self.device)
         with torch.inference_mode():
             encoder, size = self._model.encoder, (images.shape[-2], images.shape[-1])
-            tap = sink_tap(encoder, size) if methods else None
+            tap = sink_tap(encoder, size) if request.methods else None
             features = encoder.features(images, tap=tap)
             context = self._model.decoder.project_context(self._model.bridged(features, image_size=size))
         start = (self._model.config.decoder.start_token, *prompt.ids)

@@ -14,7 +14,6 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,7 +23,8 @@ from PIL import Image
 
 import multiattn
 from multiattn.maps import MaskedInput, Verdict, judge
-from multiattn.maps.verdict import blob_values, word_of
+from multiattn.maps.evaluation import centered_blob
+from multiattn.maps.verdict import word_of
 
 OFF = 0.1
 """Standard deviation of the place of a centered map, as a share of each side."""
@@ -47,7 +47,7 @@ class Recorder:
         self._add("random", masked, judge(self._generator.random(masked.cells, dtype=np.float32), masked, seed=seed))
         middle = masked.center or (0.5,) * len(masked.cells)
         moved = tuple(None if at is None else at + OFF * self._generator.standard_normal() for at in middle)
-        self._add("centered", masked, judge(blob_values(replace(masked, center=moved)), masked, seed=seed))
+        self._add("centered", masked, judge(centered_blob(masked.cells, moved), masked, seed=seed))
         return verdict
 
     def _add(self, kind: str, masked: MaskedInput, verdict: Verdict) -> None:

@@ -85,7 +85,7 @@ def test_answers_and_transcripts(run, photos, tmp_path) -> None:
     answerer = save_tiny_answerer(tmp_path / "answerer")
     outcome = run("answer", photos / "a.png", "--question", "how many?", "--model", answerer, "--check")
     assert [line.split(": ")[0] for line in outcome.out.splitlines() if LINE in line] == [
-        "  check  attention",
+        "  check  relevance",
         "  check  words of the question",
     ]
     recognizer = save_tiny_recognizer(tmp_path / "recognizer")

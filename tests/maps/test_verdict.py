@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from multiattn.maps import Checked, MaskedInput, Verdict, judge
-from multiattn.maps.verdict import ORDERS, PASSES, SHARES, STRONG, WEAK, blob_values, lead, percent, word_of
+from multiattn.maps.evaluation import centered_blob
+from multiattn.maps.verdict import ORDERS, PASSES, SHARES, STRONG, WEAK, lead, percent, word_of
 
 
 class Counting:
@@ -42,7 +43,7 @@ def test_the_brightest_cells_the_center_and_random_ones_are_hidden() -> None:
     assert len(whole) == 1 and not whole.any()
     assert len(hidden) == PASSES == 12  # in one batch
     y, x = np.mgrid[:8, :12]
-    away = ((y + 0.5) / 8 - 0.5) ** 2 + ((x + 0.5) / 12 - 0.5) ** 2
+    away = -(1 - abs((y + 0.5) / 8 - 0.5)) * (1 - abs((x + 0.5) / 12 - 0.5))
     for row, (share, kind) in enumerate([*((s, "map") for s in SHARES), *((s, "center") for s in SHARES)]):
         order = np.argsort(-values if kind == "map" else away, axis=None, kind="stable")
         count = round(share * 96)
@@ -68,7 +69,7 @@ def test_a_map_of_the_object_is_strong_and_maps_that_see_nothing_are_not() -> No
     one, _ = masked(0.3 * corner)
     assert judge(corner.astype(np.float32), one).word == "strong"
     assert judge(-corner.astype(np.float32), one).word == "no better than chance"
-    assert judge(blob_values(one), one).word == "no better than chance"
+    assert judge(centered_blob(one.cells), one).word == "no better than chance"
     # an object in the center is found by a map without a model, too
     middle = object_at(slice(3, 5), slice(5, 7))
     one, _ = masked(middle, center=())
@@ -118,12 +119,10 @@ def test_one_cell_is_never_better_than_chance() -> None:
 
 
 def test_the_center_of_an_axis_that_does_not_matter() -> None:
-    one, _ = masked(np.ones((3, 10)), center=(None, 0.25))
-    values = blob_values(one)
+    values = centered_blob((3, 10), (None, 0.25))
     assert (values == values[0]).all()
     assert values[0].argmax() == 2
-    one, _ = masked(np.ones((5, 5)), center=(0.1, 0.9))
-    assert np.unravel_index(blob_values(one).argmax(), (5, 5)) == (0, 4)
+    assert np.unravel_index(centered_blob((5, 5), (0.1, 0.9)).argmax(), (5, 5)) == (0, 4)
 
 
 def test_the_line_and_the_json_of_a_verdict() -> None:
