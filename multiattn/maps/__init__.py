@@ -24,6 +24,7 @@ from .masking import (
 )
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness
+from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
 from .vqa import (
     ANSWER_METHODS,
@@ -67,6 +68,7 @@ __all__ = [
     "explain",
     "explain_answer",
     "explain_words",
+    "find_sinks",
     "masked_answer",
     "masked_class",
     "masked_question",
@@ -76,15 +78,19 @@ __all__ = [
     "mean_color",
     "measure_image_dependence",
     "patches_within",
+    "patch_sinks",
+    "picture_sinks",
     "points",
     "read_questions",
     "relevance",
     "rollout",
     "score_pointing",
     "sharpness",
+    "sink_tap",
     "speech_attention",
     "speech_attention_stack",
     "ungrounded",
+    "without_sinks",
     "word_attention",
     "word_attention_stack",
 ]
