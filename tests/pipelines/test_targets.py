@@ -114,7 +114,6 @@ def test_names_that_are_not_clear() -> None:
     assert label_index("0", ["7", "1"], name="target", source="it") == 0
     with pytest.raises(ModelError, match="`target` must be one label, but 'ant' is the name of 0 and 2 instead"):
         label_index("ant", ["ant", "bee", "ant"], name="target", source="it")
-    single = ClassifyPipeline(tiny_bundle(), device="cpu")
 
 
 # --- captions ---
