@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..pipelines import ClassifyPipeline, ClassifyResult
 
 _ALL = 2**31  # more labels than any model has
-_ON_PAGE = 5  # labels that have maps of their own on a page
+_ON_PAGE = 3  # labels that have maps of their own on a page
 _FEW = 5  # names that a message lists
 
 _DESCRIPTION = """\

@@ -225,11 +225,13 @@ class ClassifyPipeline(Pipeline[ViT]):
         geometries = [item.geometry for item in batch]
         maps_of = partial(explain, self._model, images, geometries=geometries, labels=self.labels)
         by_method = [maps_of(method=method, target=targets, versus=versus) for method in request.methods]
+        ranks = classes[:, : request.labels].T.tolist()
         of_labels = [
-            [maps_of(method=method, target=of_rank) for of_rank in classes[:, : request.labels].T.tolist()]
-            if method in BY_CLASS
-            else []
-            for method in request.methods
+            [
+                maps if versus is None and of_rank == targets else maps_of(method=method, target=of_rank)
+                for of_rank in (ranks if method in BY_CLASS else ())
+            ]
+            for method, maps in zip(request.methods, by_method, strict=True)
         ]
         stacks = attention_stack(self._model, images, geometries) if request.methods else []
         verdicts = [
@@ -250,9 +252,9 @@ class ClassifyPipeline(Pipeline[ViT]):
                         self.score_kind,
                         checked=checked,
                         sinks=sinks[i],
-                        by_label=tuple(of_rank[i] for of_rank in ranks),
+                        by_label=tuple(of_rank[i] for of_rank in each),
                     )
-                    for maps, ranks, checked in zip_longest(by_method, of_labels, verdicts[i])
+                    for maps, each, checked in zip_longest(by_method, of_labels, verdicts[i])
                 ),
                 damaged=item.damaged,
                 remark=item.remark,
