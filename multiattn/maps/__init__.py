@@ -83,8 +83,6 @@ __all__ = [
     "explain_answer",
     "explain_words",
     "find_sinks",
-    "insertion_curve",
-    "insertion_score",
     "judge",
     "masked_answer",
     "masked_class",
