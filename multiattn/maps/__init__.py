@@ -25,6 +25,7 @@ from .masking import (
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
+from .speech_lrp import speech_lrp, time_profile
 from .vqa import (
     ANSWER_METHODS,
     ANSWER_NOTES,
@@ -84,6 +85,8 @@ __all__ = [
     "sharpness",
     "speech_attention",
     "speech_attention_stack",
+    "speech_lrp",
+    "time_profile",
     "ungrounded",
     "word_attention",
     "word_attention_stack",

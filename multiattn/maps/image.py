@@ -17,6 +17,7 @@ from ..models import ViT
 from ..registry import task_spec
 from .attention_map import AttentionMap
 from .building import STACK_AXES, check_method, checked_geometries, image_size, layer_index, patch_map
+from .lrp import PropagationRules, TokensTap
 from .propagation import leaf, relevance, rollout, sharpness
 
 METHOD_NOTES = {
@@ -26,6 +27,8 @@ METHOD_NOTES = {
     "It is the same for every class.",
     "relevance": "Attention weighted by how much it raised this class's score, followed through all layers. "
     "Bright patches raised the score of the class.",
+    "lrp": "The contribution of each patch to this class's score, followed back from it through every operation. "
+    "Patches above 0 raised the score of the class, those below 0 lowered it.",
     "gradient_x_input": "How much the score changes with a small change of each patch's pixels, times the pixels. "
     "It uses no attention: a contrast to the other maps.",
 }
@@ -34,7 +37,7 @@ METHOD_NOTES = {
 METHODS = task_spec("classify").map_methods
 """The methods of `explain`."""
 
-_BY_CLASS = ("relevance", "gradient_x_input")  # the maps of the other methods are the same for every class
+_BY_CLASS = ("relevance", "lrp", "gradient_x_input")  # the maps of the other methods are the same for every class
 
 
 def explain(
@@ -145,6 +148,12 @@ def _relevance(model: ViT, images: Tensor, targets: list[int]) -> Float[Tensor, 
     return relevance(_readout(model, weights[0]), weights, list(gradients.values()))[:, 0]
 
 
+def _lrp(model: ViT, images: Tensor, targets: list[int]) -> Float[Tensor, "b n"]:
+    tap = TokensTap(model.attention_sites(image_size(images)), "blocks")
+    with torch.inference_mode(False), torch.enable_grad(), PropagationRules():
+        return tap.contributions(_score_of(model.forward(leaf(images), tap=tap), targets))
+
+
 def _gradient_x_input(model: ViT, images: Tensor, targets: list[int]) -> Float[Tensor, "b n"]:
     with torch.inference_mode(False), torch.enable_grad():
         images = leaf(images)
@@ -157,6 +166,7 @@ def _gradient_x_input(model: ViT, images: Tensor, targets: list[int]) -> Float[T
 _METHODS: dict[str, Callable[[ViT, Tensor, list[int]], Tensor]] = {
     "rollout": _rollout,
     "relevance": _relevance,
+    "lrp": _lrp,
     "gradient_x_input": _gradient_x_input,
 }
 

@@ -79,7 +79,7 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
         ("classify x.png --format xml", "--format: invalid choice: 'xml'"),
         (
             "classify x.png --maps out --map-method rolout",
-            "--map-method: must be of attention, rollout, relevance, gradient_x_input or all, but is 'rolout' instead",
+            "--map-method: must be of attention, rollout, relevance, lrp, gradient_x_input or all, but is 'rolout' ",
         ),
         ("classify x.png --maps out --map-method rollout,", "or all, but is '' instead"),
         ("classify x.png --map-method rollout", "--map-method says how to make maps, and needs --maps DIR"),
