@@ -3,7 +3,7 @@
     import multiattn
 
     classify = multiattn.load("classify")
-    result = classify("cat.jpg", maps="rollout")
+    result = classify("cat.jpg", maps="relevance")
     result.label, result.score
     result.maps[0].save_png("cat.png")
 

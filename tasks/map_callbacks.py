@@ -110,7 +110,7 @@ class MapsWhileTraining(_DrawsMaps):
 
     methods, task_class = METHODS, ClassifyTask
 
-    def __init__(self, every_n_epochs: int = 1, pictures: int = 4, method: str = "rollout") -> None:
+    def __init__(self, every_n_epochs: int = 1, pictures: int = 4, method: str = "relevance") -> None:
         """Choose what to draw.
 
         Args:
@@ -143,7 +143,7 @@ class WordMapsWhileTraining(_DrawsMaps):
 
     methods, task_class = WORD_METHODS, CaptionTask
 
-    def __init__(self, every_n_epochs: int = 1, pictures: int = 4, method: str = "attention") -> None:
+    def __init__(self, every_n_epochs: int = 1, pictures: int = 4, method: str = "relevance") -> None:
         """Choose what to draw.
 
         Args:

@@ -21,7 +21,8 @@ from multiattn.registry import tasks
 picture, data, run = sys.argv[1:]
 config = ["--config", "configs/classify/smoke.yaml", f"--data.root={data}", f"--trainer.default_root_dir={run}"]
 config += ["--trainer.accelerator=cpu", "--trainer.fast_dev_run=1"]
-calls = [[verb, "--help"] for verb in (*tasks(), *_OTHERS, *_TRAINING)] + [["classify", picture], ["fit", *config]]
+calls = [[*verb.split(), "--help"] for verb in (*tasks(), *_OTHERS, *_TRAINING)]
+calls += [["classify", picture], ["fit", *config]]
 for call in calls:
     with redirect_stdout(io.StringIO()) as out:
         status = main(call)

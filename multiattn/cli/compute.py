@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from ..inputs.files import PICTURES, Kind
-from ..registry import load_part, task_spec
+from ..registry import load_part
 from .engines import Place
 from .feed import Job
 from .map_files import MapDrafts, MapFiles, Written
@@ -41,8 +41,7 @@ class Computing(ABC, Generic[_Result]):
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
-        default = [task_spec(self.task).default_map_method]
-        self.methods: list[str] | None = (args.map_method or default) if args.maps else None
+        self.methods: list[str] | None = None
         self.map_formats: list[str] = args.map_format or list(MAP_FORMATS)
         self._quiet = getattr(args, "quiet", False)
         self._map_files: MapFiles | MapDrafts | None = None
@@ -77,6 +76,8 @@ class Computing(ABC, Generic[_Result]):
         pipeline: Pipeline[Any] = load_part("multiattn:load")(
             self.args.model, task=self.task, device=device, precision=self.args.precision
         )
+        if self.args.maps:
+            self.methods = self.args.map_method or [pipeline.bundle.first_map_method]
         self.loaded(pipeline)
         return pipeline
 

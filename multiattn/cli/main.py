@@ -11,6 +11,7 @@ for.
 import difflib
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from .output import say
 _OTHERS = {
     "align": "say when each word of a known text is spoken in a recording, and where the two differ",
     "evaluate": "measure a model on data with known answers",
+    "evaluate maps": "measure how far a model's maps can be trusted",
     "models": "list the models that are shipped, in the local cache, and known by a short name",
     "info": "say what a model is: its size, input, vocabulary and attention",
     "shard": "write a folder of data as shards, for training from a disk or a web address",
@@ -158,13 +160,15 @@ def _run(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     commands = {name: spec.command for name, spec in tasks().items()}
-    commands |= {name: f"{__package__}.{name.replace('-', '_')}" for name in _OTHERS}
+    commands |= {name: f"{__package__}.{re.sub('[ -]', '_', name)}" for name in _OTHERS}
     version = Option("--version", action="store_true", help="print the version and exit")
     parser = Parser(version, prog="multiattn", usage="multiattn COMMAND ...", description=_help(), epilog=_EXAMPLES)
     names = (*commands, *_TRAINING)
     if not arguments:
         parser.error(f"a command is needed: {', '.join(names)}")
     name, rest = arguments[0], arguments[1:]
+    if (pair := " ".join(arguments[:2])) in commands:  # a command of two words
+        name, rest = pair, arguments[2:]
     if name.startswith("-"):
         if parser.parse_args(arguments).version:
             import multiattn

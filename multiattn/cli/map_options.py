@@ -46,7 +46,7 @@ def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
         for name in names:
             if name not in (*known, "all"):
                 raise argparse.ArgumentTypeError(f"must be of {', '.join(known)} or all, but is {name!r} instead")
-        return list(known) if "all" in names else names
+        return names
 
     return read
 
@@ -54,6 +54,7 @@ def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
 def maps_of(task: str) -> tuple[Option, ...]:
     """`--maps`, `--map-method` with the methods of the task, and `--map-format`."""
     methods, default = task_spec(task).map_methods, task_spec(task).default_map_method
+    default = f"{default}, or what `evaluate maps --keep` found" if len(methods) > 1 else default
     return (
         Option("--maps", "DIR", not_empty, "write attention maps to DIR, which is made where it is missing"),
         Option(

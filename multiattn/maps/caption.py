@@ -32,7 +32,7 @@ WORD_METHOD_NOTES = {
     "lrp": "The contribution of each patch to the word's log-probability, followed back from it through every "
     "operation. Patches above 0 raised the probability of the word, those below 0 lowered it.",
     "rollout": "The share of each patch in what the decoder attended to for the word, as if attention were all that "
-    "moves information in the encoder.",
+    "moves information in the encoder. It stays nearly as it is when the decoder loses what it learned.",
 }
 """How to read a map, by method."""
 

@@ -24,7 +24,7 @@ METHOD_NOTES = {
     "attention": "The share of the classifier's attention that went to each patch, mean of the attention heads. "
     "It shows where the model looked, not for which class.",
     "rollout": "The share of each patch in what the classifier read, as if attention were all that moves information. "
-    "It is the same for every class.",
+    "It is the same for every class, and stays nearly as it is when the top blocks lose what they learned.",
     "relevance": "Attention weighted by how much it raised this class's score, followed through all layers. "
     "Bright patches raised the score of the class.",
     "lrp": "The contribution of each patch to this class's score, followed back from it through every operation. "

@@ -106,7 +106,7 @@ class ClassifyPipeline(Pipeline[ViT]):
 
         Args:
             inputs: An image, or a list or tuple of images, of any sizes.
-            maps: Names of map methods, e.g. "rollout" or ["attention", "relevance"], or "all".
+            maps: Names of map methods, e.g. "relevance" or ["relevance", "attention"], or "all".
             top_k: Number of labels for each image; at most as many as the model has.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.

@@ -161,7 +161,7 @@ class ClassifyResult(Result):
         Raises:
             InputError: The result has no maps.
         """
-        first = first_map(self.maps, 'classify(picture, maps="rollout")')
+        first = first_map(self.maps, 'classify(picture, maps="relevance")')
         write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
 
 
@@ -227,7 +227,7 @@ class CaptionResult(Result):
         Raises:
             InputError: The result has no maps.
         """
-        first = first_map(self.maps, 'caption(picture, maps="attention")')
+        first = first_map(self.maps, 'caption(picture, maps="relevance")')
         write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
 
 
@@ -344,7 +344,7 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
     Raises:
         InputError: None of them has maps.
     """
-    shown = first_map([one for answer in answers for one in answer.maps], 'answer(picture, question, maps="attention")')
+    shown = first_map([one for answer in answers for one in answer.maps], 'answer(picture, question, maps="relevance")')
     questions = []
     for answer in answers:
         scores = tuple((one.text, one.score) for one in answer.candidates)

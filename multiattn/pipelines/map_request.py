@@ -22,13 +22,16 @@ class MapRequest:
     """Whether each map has a verdict."""
 
     @classmethod
-    def of(cls, task: str, maps: str | Sequence[str] | None, *, check: Check = False) -> "MapRequest":
-        """Read the options of a call. A check without maps is one of the map by the task's default method.
+    def of(
+        cls, task: str, maps: str | Sequence[str] | None, *, check: Check = False, first: str | None = None
+    ) -> "MapRequest":
+        """Read the options of a call. A check without maps is one of the map by the first method.
 
         Args:
             task: The task.
             maps: Names of map methods, or "all".
             check: As `Check` says; "words" for a task whose maps are of words.
+            first: The model's first method, which also comes first of all; the task's default where None.
 
         Raises:
             ModelError: A method is unknown, or there is no such check.
@@ -38,9 +41,10 @@ class MapRequest:
         of_words = task != "classify"
         require(check != "words" or of_words, "check", must="True or False, for labels have no words", value=check)
         if maps is None:
-            return cls((spec.default_map_method,) if check else (), check)
+            return cls((first or spec.default_map_method,) if check else (), check)
         asked = (maps,) if isinstance(maps, str) else tuple(maps)
         for name in asked:
             known = ", ".join(spec.map_methods)
             require(name in (*spec.map_methods, "all"), "maps", must=f"of {known} or all", value=name)
-        return cls(spec.map_methods if "all" in asked else tuple(dict.fromkeys(asked)), check)
+        everything = (first or spec.default_map_method, *spec.map_methods)
+        return cls(tuple(dict.fromkeys(everything if "all" in asked else asked)), check)

@@ -93,10 +93,14 @@ class TaskSpec:
     """Keys of `decoding` that are neither in `heads` nor fields of `GenerationConfig`."""
 
     map_methods: tuple[str, ...] = ()
-    """The map methods, in the order in which "all" gives them."""
+    """The map methods. "all" gives them in this order, behind the one that the model's pages show first."""
 
     default_map_method: str = ""
-    """The map method that is used where none is asked for."""
+    """The map method that is used where none is asked for, and the model's directory states none."""
+
+    explainer: str = ""
+    """"module:class" that makes predictions which can be explained again, for `multiattn evaluate maps`; see
+    `multiattn.pipelines.explained`. Empty for a task without maps."""
 
     @property
     def has_labels(self) -> bool:

@@ -20,6 +20,7 @@ SPEC = TaskSpec(
     pipeline="multiattn.pipelines.answer:AnswerPipeline",
     command="multiattn.cli.answer",
     evaluator="multiattn.cli.evaluate_answer",
+    explainer="multiattn.pipelines.explained_answer:AnswerExplainer",
     published="BLIP or ViLT",
     layouts={
         "hf-blip": "multiattn.weights.hf_blip",
@@ -32,7 +33,7 @@ SPEC = TaskSpec(
     vocab_sizes=("question.vocab_size", "decoder.vocab_size"),
     heads={"pointing_heads": "question"},
     map_methods=("attention", "relevance", "rollout"),
-    default_map_method="attention",
+    default_map_method="relevance",
     shipped="drawn shapes: their color, size, number and position",
     example_model="Salesforce/blip-vqa-base",
     short_names={

@@ -15,6 +15,7 @@ SPEC = TaskSpec(
     pipeline="multiattn.pipelines.caption:CaptionPipeline",
     command="multiattn.cli.caption",
     evaluator="multiattn.cli.evaluate_caption",
+    explainer="multiattn.pipelines.explained:WordExplainer",
     published="BLIP or ViT-GPT2",
     layouts={
         "hf-blip": "multiattn.weights.hf_blip",

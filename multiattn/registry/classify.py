@@ -13,6 +13,7 @@ SPEC = TaskSpec(
     pipeline="multiattn.pipelines.classify:ClassifyPipeline",
     command="multiattn.cli.classify",
     evaluator="multiattn.cli.evaluate_classify",
+    explainer="multiattn.pipelines.explained:ClassExplainer",
     published="timm or Hugging Face ViT",
     layouts={"timm": "multiattn.weights.timm_vit", "hf-vit": "multiattn.weights.hf_vit"},
     num_labels="num_classes",

@@ -15,6 +15,7 @@ SPEC = TaskSpec(
     pipeline="multiattn.pipelines.transcribe:TranscribePipeline",
     command="multiattn.cli.transcribe",
     evaluator="multiattn.cli.evaluate_transcribe",
+    explainer="multiattn.pipelines.explained_speech:SpeechExplainer",
     published="Whisper",
     layouts={
         "hf-whisper": "multiattn.weights.hf_whisper",

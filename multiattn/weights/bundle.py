@@ -75,6 +75,10 @@ class ModelBundle:
     """What is known of the pictures and questions that it was trained on; None where they are not checked. Only our own
     layout keeps it."""
 
+    maps: dict[str, Any] = field(default_factory=dict)
+    """Which map method is shown first: `first`, with the figures by which `multiattn evaluate maps --keep` chose it.
+    Empty where that was not measured. Only our own layout keeps it."""
+
     source: str = ""
     """What was asked for: a task, a directory, a hub id."""
 
@@ -113,6 +117,11 @@ class ModelBundle:
         raise ModelError(
             f"{self._named} must be a model for {wanted}, but is one for {self.task} instead: give another"
         )
+
+    @property
+    def first_map_method(self) -> str:
+        """The map method that is used where none is asked for, and shown first: the one measured, or the task's."""
+        return str(self.maps.get("first", task_spec(self.task).default_map_method))
 
     @property
     def pictures(self) -> ImagePreprocessing:

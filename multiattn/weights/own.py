@@ -46,7 +46,8 @@ def _keys(spec: TaskSpec) -> set[str]:
 
 def _stated(spec: TaskSpec) -> set[str]:
     """Return the keys that are stated only where they are not at their defaults: a directory without them is older."""
-    return {"score_function"} if spec.scores_labels else set()
+    optional = {"score_function": spec.scores_labels, "maps": bool(spec.map_methods)}
+    return {name for name, is_there in optional.items() if is_there}
 
 
 def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = ()) -> ModelBundle:
@@ -82,7 +83,11 @@ def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = 
     check_value(
         known, "score_function", must=f"one of {', '.join(SCORE_FUNCTIONS)}", value=short(function), where=where
     )
-    decoding, card = (read_part(config, name, where=where) for name in ("decoding", "card"))
+    decoding, card, maps = (read_part(config, name, where=where) for name in ("decoding", "card", "maps"))
+    first, methods = maps.get("first", spec.default_map_method), (*spec.map_methods, "")
+    check_value(
+        first in methods, "maps.first", must=f"one of {', '.join(methods[:-1])}", value=short(first), where=where
+    )
     preprocessing = AudioPreprocessing if spec.reads == "audio" else ImagePreprocessing
     try:
         prepared = preprocessing.from_dict(read_part(config, "preprocessing", where=where))
@@ -98,6 +103,7 @@ def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = 
         score_function=function,
         decoding=read_decoding(decoding),
         card=dict(card),
+        maps=dict(maps),
         domain=read_domain(files.directory, dim=_token_dim(architecture)),
     )
 
@@ -135,6 +141,8 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     files = {CONFIG: {name: value for name, value in config.items() if name in keys}}
     if bundle.score_function != "softmax" and "score_function" in _stated(task_spec(bundle.task)):
         files[CONFIG]["score_function"] = bundle.score_function
+    if bundle.maps:
+        files[CONFIG]["maps"] = bundle.maps
     if bundle.tokenizer is not None:
         files[TOKENIZER] = json.loads(bundle.tokenizer.to_json())
     return files

@@ -3,6 +3,9 @@
     python -m multiattn.data.scene_files --out .data/scenes --split validation --pictures 2000
     python -m tests.benchmarks.pointing --data .data/scenes [--model M] [--pictures 500]
 
+`multiattn evaluate maps --task answer` gives the first of these figures beside others; this adds the rows and columns
+of each type of question.
+
 A map points at a thing where the middle of its highest patch lies in the thing's box; `touching` counts those, too,
 whose highest patch has but some of the box. Beside the methods stand two maps that see nothing: one drawn at random
 (every patch is its highest equally often) and one that is highest in the picture's middle; and each method's own maps
@@ -23,6 +26,7 @@ from jaxtyping import Bool, Float
 import multiattn
 from multiattn.data.questions import Question, read_questions
 from multiattn.maps import ANSWER_METHODS, AttentionMap, Box, patches_within, points
+from multiattn.maps.evaluation import centered_blob
 from multiattn.pipelines import Answer, Failure
 
 FIRST = ("all", "touching", "right")
@@ -57,12 +61,6 @@ def patches_touching(over: AttentionMap, boxes: Sequence[Box]) -> Bool[np.ndarra
     return touching
 
 
-def centerd(shape: tuple[int, ...]) -> Float[np.ndarray, "y x"]:
-    """A map that is highest in the middle; of an even number of patches the two in the middle are equally high."""
-    across, down = (1 - np.abs((np.arange(size) + 0.5) / size - 0.5) for size in (shape[1], shape[0]))
-    return np.multiply.outer(down, across)
-
-
 def asked_of(answers: Sequence[Answer], questions: Sequence[Question]) -> list[Asked]:
     """Answers to questions about one picture that have boxes, ready to be scored."""
     found = []
@@ -72,7 +70,7 @@ def asked_of(answers: Sequence[Answer], questions: Sequence[Question]) -> list[A
         maps = {one.map.method: one.map.values.sum(axis=0) for one in answer.maps}
         over = answer.maps[0].map
         inside, touching = patches_within(over, question.boxes), patches_touching(over, question.boxes)
-        maps |= {"random map": np.ones(inside.shape), "center map": centerd(inside.shape)}
+        maps |= {"random map": np.ones(inside.shape), "center map": centered_blob(inside.shape)}
         found.append(Asked(question, answer.answer in question.answers, inside, touching, maps))
     return found
 

@@ -3,13 +3,12 @@
 import re
 
 import numpy as np
-import pytest
 
 from multiattn.data.questions import Question
 from multiattn.inputs import Geometry
 from multiattn.maps import AttentionMap
 from multiattn.maps.attention_map import Axis
-from tests.benchmarks.pointing import Asked, Table, centerd, main, patches_touching, score
+from tests.benchmarks.pointing import Asked, Table, main, patches_touching, score
 from tests.fixtures import save_tiny_answerer
 
 
@@ -26,14 +25,6 @@ def test_patches_that_touch_lie_where_the_geometry_says():
     assert np.argwhere(touching).tolist() == [[1, 0], [1, 1], [2, 0], [2, 1]]
     touching = patches_touching(seen, [(11.0, 1.0, 12.0, 2.0), (80.0, 50.0, 80.0, 50.0)])
     assert np.argwhere(touching).tolist() == [[0, 0], [2, 3]]
-
-
-@pytest.mark.parametrize(("shape", "highest"), [((3, 5), [[1, 2]]), ((2, 3), [[0, 1], [1, 1]])])
-def test_a_centerd_map_is_highest_in_the_middle(shape, highest):
-    values = centerd(shape)
-    assert values.shape == shape
-    assert np.argwhere(np.isclose(values, values.max())).tolist() == highest
-    assert len(np.argwhere(values == values.max())) == len(highest)
 
 
 def test_rows_and_columns_of_the_table(capsys):

@@ -160,20 +160,20 @@ def test_maps_are_written_and_named_one_page_a_picture(run, answerer, answer, ph
     first, second = lines(outcome.out)
     for line, name in ((first, "a"), (second, "a.2")):
         assert line["maps"] == {
-            "attention": {
+            "relevance": {
                 "html": str(maps / "a.html"),
-                "png": str(maps / f"{name}.attention.png"),
-                "npz": str(maps / f"{name}.attention.npz"),
-                "json": str(maps / f"{name}.attention.json"),
+                "png": str(maps / f"{name}.relevance.png"),
+                "npz": str(maps / f"{name}.relevance.npz"),
+                "json": str(maps / f"{name}.relevance.json"),
             }
         }
-        (theirs,) = answer(photos / "a.png", line["question"], maps="attention").maps
-        for file, one in ((f"{name}.attention", theirs.map), (f"{name}.attention.question", theirs.question)):
+        (theirs,) = answer(photos / "a.png", line["question"], maps="relevance").maps
+        for file, one in ((f"{name}.relevance", theirs.map), (f"{name}.relevance.question", theirs.question)):
             values = np.load(maps / f"{file}.npz", allow_pickle=False)["values"]
             np.testing.assert_allclose(values, one.values, atol=1e-5)
             facts = json.loads((maps / f"{file}.json").read_text(encoding="utf-8"))
             assert tuple(facts["axes"][0]["labels"]) == one.axes[0].labels
-        with Image.open(maps / f"{name}.attention.png") as figure:
+        with Image.open(maps / f"{name}.relevance.png") as figure:
             assert figure.size > (53, 37)
     assert len(list(maps.iterdir())) == 2 * 5 + 1
     page = (maps / "a.html").read_text(encoding="utf-8")

@@ -117,25 +117,25 @@ def test_maps_are_written_and_named(run, captioner, caption, photos, tmp_path) -
     assert (outcome.status, outcome.err) == (0, "")
     (line,) = lines(outcome.out)
     assert line["maps"] == {
-        "attention": {
+        "relevance": {
             "html": str(maps / "a.html"),
-            "png": str(maps / "a.attention.png"),
-            "npz": str(maps / "a.attention.npz"),
-            "json": str(maps / "a.attention.json"),
+            "png": str(maps / "a.relevance.png"),
+            "npz": str(maps / "a.relevance.npz"),
+            "json": str(maps / "a.relevance.json"),
         }
     }
     assert sorted(path.name for path in maps.iterdir()) == [
-        "a.attention.json",
-        "a.attention.npz",
-        "a.attention.png",
         "a.html",
+        "a.relevance.json",
+        "a.relevance.npz",
+        "a.relevance.png",
     ]
-    with Image.open(maps / "a.attention.png") as strip:
+    with Image.open(maps / "a.relevance.png") as strip:
         assert strip.size > (53, 37)
-    theirs = caption(photos / "a.png", maps="attention")
-    values = np.load(maps / "a.attention.npz", allow_pickle=False)["values"]
+    theirs = caption(photos / "a.png", maps="relevance")
+    values = np.load(maps / "a.relevance.npz", allow_pickle=False)["values"]
     np.testing.assert_allclose(values, theirs.maps[0].map.values, atol=1e-6)
-    facts = json.loads((maps / "a.attention.json").read_text(encoding="utf-8"))
+    facts = json.loads((maps / "a.relevance.json").read_text(encoding="utf-8"))
     assert "".join(facts["axes"][0]["labels"]) == line["text"]
     assert "a.png" in (maps / "a.html").read_text(encoding="utf-8")
     for word, expected in zip(line["words"], theirs.words, strict=True):

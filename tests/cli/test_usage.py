@@ -15,6 +15,7 @@ COMMANDS = (
     "transcribe",
     "answer",
     "evaluate",
+    "evaluate maps",
     "models",
     "info",
     "convert",
@@ -26,7 +27,7 @@ COMMANDS = (
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_a_command(run, command) -> None:
-    outcome = run(command, "--help")
+    outcome = run(*command.split(), "--help")
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.startswith(f"usage: multiattn {command} ")
     assert f"multiattn {command} " in outcome.out.partition("\nexamples\n")[2]
@@ -63,8 +64,8 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
     [
         (
             "",
-            "a command is needed: classify, caption, transcribe, answer, align, evaluate, models, info, shard, "
-            "convert, align-heads, demo, fit, validate, test, predict",
+            "a command is needed: classify, caption, transcribe, answer, align, evaluate, evaluate maps, models, "
+            "info, shard, convert, align-heads, demo, fit, validate, test, predict",
         ),
         ("clasify cat.jpg", "multiattn: there is no command 'clasify'; did you mean classify?"),
         ("xyz", "multiattn: there is no command 'xyz'; there are: classify, caption, transcribe, "),
