@@ -25,7 +25,7 @@ from .masking import (
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
-from .speech_lrp import speech_lrp, time_profile
+from .speech_contributions import speech_lrp, time_profile
 from .vqa import (
     ANSWER_METHODS,
     ANSWER_NOTES,

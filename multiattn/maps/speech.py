@@ -1,6 +1,6 @@
 """Maps of a recognizer: which moments of a recording each word was read from, as `AttentionMap`s over (word, time).
 
-`speech_lrp` has the method that says which sound made a word.
+`speech_contributions` has the method that says which sound made a word.
 
 Notation: b recordings, m encoder frames, C width of the context, l layers, h heads, w words, n rows of a transcript.
 """

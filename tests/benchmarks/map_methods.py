@@ -3,8 +3,8 @@
 `python -m tests.benchmarks.map_methods --data FOLDER [--model M] [--shrink 64] [--half choose|report] [--items N]
 [--methods 'A;B']`
 
-The pictures are those in FOLDER whose prediction has a probability of at least 0.5, every second one: the method is chosen
-on one half and reported on the other. Both fillings; the interval is a paired bootstrap's, 95 %.
+The pictures are those in FOLDER whose prediction has a probability of at least 0.5, every second one: the method is
+chosen on one half and reported on the other. Both fillings; the interval is a paired bootstrap's, 95 %.
 """
 
 import argparse
@@ -41,7 +41,7 @@ class AttentionFixed(PropagationRules):
 
 
 class Gamma(PropagationRules):
-    """The rules with LRP-gamma in linear layers (Montavon et al. 2019): summands of the result's sign count 1.1 times."""
+    """The rules with LRP-gamma in linear layers (Montavon et al. 2019): summands of the result's sign count more."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Multiply by z / (z + gamma z of the sign) as a constant."""
