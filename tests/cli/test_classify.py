@@ -215,7 +215,7 @@ def test_a_map_of_an_earlier_run_is_an_input_where_it_is_named(run, model, photo
     named = run("classify", overlay, *options)
     assert [line["file"] for line in lines(named.out)] == [str(overlay)]
     searched = run("classify", photos / "maps", *options)
-    (photos / "maps/a.relevance.relevance.png").unlink()
+    (photos / "maps/a.relevance.lrp.png").unlink()
     assert searched.status == 1
     assert [line.keys() for line in lines(searched.out)] == [{"file": 0, "error": 0}.keys()]
     assert (

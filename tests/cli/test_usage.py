@@ -107,7 +107,7 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
         ("caption x.png --map-method rollout", "--map-method says how to make maps, and needs --maps DIR"),
         (
             "caption x.png --maps m --map-method gradient_x_input",
-            "must be of attention, relevance, rollout or all, but",
+            "must be of attention, relevance, lrp, rollout or all, but",
         ),
         ("transcribe", "multiattn transcribe: the following arguments are required: PATH"),
         ("transcribe x.wav --beams 0", "--beams: must be a whole number of at least 1, but is '0' instead"),
