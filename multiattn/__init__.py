@@ -16,24 +16,28 @@
     answer = multiattn.load("answer")
     answer("cat.jpg", "what color is the sofa?", maps="relevance").answer
 
-Importing the package is fast: torch is imported when `load` is first used.
+    # a module of timm or transformers that is in memory already
+    multiattn.explain(timm.create_model("vit_tiny_patch16_224", pretrained=True), "cat.jpg").maps[0].save_png("cat.png")
+
+Importing the package is fast: torch is imported when one of its functions is first used.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .pipelines.explain import explain, from_module
     from .pipelines.load import load
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "explain", "from_module", "load"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    if name == "load":
-        from .pipelines import load  # imports torch
+    if name in ("explain", "from_module", "load"):
+        from . import pipelines  # imports torch
 
-        return load
+        return getattr(pipelines, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -5,6 +5,7 @@ A training batch goes: `shared_step` -> the pass (`answer_model.teacher_forced`)
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -28,10 +29,12 @@ from .base import Prediction
 from .contracts import AnswerNeeds, TextFacts, TokenFormat
 from .freezing import set_mode
 from .loading.question_batches import AnswerBatch
+from .loading.text_states import TextStates
 from .losses import ClosedLoss, ShiftedTargets, TextLoss, bag_of_words_loss, pointing_loss, shift_targets
 from .metrics import score_answers
 from .optim import Optimization
 from .parts import TextSource, VisionEncoder
+from .sharding import is_sharding
 from .text_task import TextTask, image_context
 
 _TEXT = "question.text"
@@ -50,7 +53,6 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
     """A vision transformer, a question encoder that attends to it, and a classifier or a decoder that answers."""
 
     task = "answer"
-    trained_on = "training questions"
     shown_scores = ("accuracy", "vqa_accuracy")
     score = staticmethod(score_answers)
     preprocessing: ImagePreprocessing
@@ -116,6 +118,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         start = AnswerStart.of(
             vision,
             pretrained,
+            models=self.trained_models,
             question=question,
             question_pretrained=question_pretrained,
             text=text,
@@ -138,6 +141,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         )
         self.preprocessing = start.preprocessing
         self._fresh = () if start.keeps_vocabulary else TOKENS
+        self._kept_states: TextStates | None = None  # once they are asked for
         self.text_lr_share = 1.0 if text is None else text.lr_share
         self.from_scratch = pretrained is None
         self.answer: AnswerKind = start.answer
@@ -153,7 +157,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
     def needs(self) -> AnswerNeeds:
         """See `BaseTask`."""
         is_closed = self.answer == "closed"
-        answers = tuple(self._state["labels"]) if self._state and is_closed else None
+        answers = self._adopted.answers if isinstance(self._adopted, TextFacts) and is_closed else None
         if self.model is None:
             return AnswerNeeds(
                 self.tokenizer, preprocessing=self.preprocessing, is_closed=is_closed, answers=answers or None
@@ -220,6 +224,7 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
                 batch.attention_mask,
                 texts,
                 frozen=self.encoder_is_frozen,
+                text_states=self._text_states(batch),
                 tap=tap,
                 checkpoint_activations=self.checkpoint_activations,
             )
@@ -266,8 +271,32 @@ class AnswerTask(TextTask[AnswerBatch, AnswerNeeds, VQA]):
         """The states of a batch's questions (r, n, W); only those of the first tokens for a closed list."""
         context = image_context(self.model, batch.images, batch.features, frozen=True)
         return self.model.read(
-            batch.questions, context, attention_mask=batch.attention_mask, first_only=self.answer == "closed"
+            batch.questions,
+            context,
+            attention_mask=batch.attention_mask,
+            text_states=self._text_states(batch),
+            first_only=self.answer == "closed",
         )
+
+    def _text_states(self, batch: AnswerBatch) -> Tensor | None:
+        """The states (r, n, T) of a frozen text encoder beside the question encoder, each computed once; None without.
+
+        Where it is divided among processes, all of them run it in each step: they would wait for each other.
+        """
+        encoder = self.model.question.text
+        if encoder is None or self.text_lr_share > 0 or is_sharding(self.trainer):
+            return None
+        if self._kept_states is None:
+            features = getattr(self.data, "features", None)
+            encoder.eval()
+            self._kept_states = TextStates(encoder, None if features is None else Path(features))
+        return self._kept_states(batch.texts, batch.questions, batch.attention_mask)
+
+    def on_validation_epoch_end(self) -> None:
+        """Keep the states of questions on disk, too."""
+        super().on_validation_epoch_end()
+        if self._kept_states is not None and self.global_rank == 0:
+            self._kept_states.save()
 
     def _answers(self, batch: AnswerBatch, states: Tensor, scores: Tensor | None) -> Sequence[Answer]:
         """An answer to each question: of the best score in a closed list, else what the decoder writes."""

@@ -1,6 +1,7 @@
 """The answering model that a training starts from, made of parts or a whole one to fine-tune; and its pass.
 
-b images, m image tokens, D the encoder's width, r questions, n tokens of a question and W their width, t tokens of an
+b images, m image tokens, D the encoder's width, r questions, n tokens of a question and W their width, T that of a text
+encoder beside the question encoder, t tokens of an
 answer, A answers of a closed list, V vocabulary.
 """
 
@@ -18,7 +19,6 @@ from multiattn.inputs import Tokenizer
 from multiattn.models.text_decoder import TextDecoderConfig
 from multiattn.models.text_encoder import TextEncoder, TextEncoderConfig
 from multiattn.models.vqa import VQA, VQAConfig
-from multiattn.weights import load_text_encoder
 
 from .contracts import TextFacts, special_tokens
 from .losses import ShiftedTargets
@@ -35,6 +35,7 @@ from .parts import (
     without_tokens,
 )
 from .text_task import image_context
+from .trained import TrainedModels
 
 AnswerKind = Literal["closed", "decoder"]
 """From a closed list, by a classifier; or in words, by a decoder."""
@@ -96,6 +97,7 @@ class AnswerStart(VisionStart):
         vision: VisionEncoder,
         pretrained: str | None,
         *,
+        models: TrainedModels,
         question: dict[str, Any] | None,
         question_pretrained: str | None,
         text: TextSource | None,
@@ -132,7 +134,7 @@ class AnswerStart(VisionStart):
         check_text_fields(question, TextEncoderConfig, "question", but=_DECIDED)
         check_text_fields(decoder, TextDecoderConfig, "decoder", but=_DECIDED)
         require(head_dim is None or head_dim >= 1, "head_dim", must="at least 1", value=head_dim)
-        start = start_vision(vision, pretrained, whole=VQA, kind="model that answers")
+        start = start_vision(vision, pretrained, models=models, whole=VQA, kind="model that answers")
         trained = _vqa(start)
         writes = trained is not None and trained.config.decoder is not None
         answer = answer or ("decoder" if writes else "closed")
@@ -154,7 +156,7 @@ class AnswerStart(VisionStart):
                 value=head_dim,
             )
         source = question_pretrained if text is None else text.pretrained
-        reader = None if source is None else load_text_encoder(source)
+        reader = None if source is None else models.text_encoder(source)
         options = (question, reader, text is not None, answer, decoder, head_dim, output_positions, vocabulary == "own")
         return cls(start.preprocessing, start.encoder, start.whole, *options)
 
@@ -286,6 +288,7 @@ def teacher_forced(
     answers: ShiftedTargets | None,
     *,
     frozen: bool,
+    text_states: Float[Tensor, "r n T"] | None = None,
     tap: Tap | None = None,
     checkpoint_activations: bool = False,
 ) -> VQAOutput:
@@ -299,6 +302,7 @@ def teacher_forced(
         attention_mask: False where a question's token is padding.
         answers: The tokens that a decoder is given; None for a closed list.
         frozen: Whether the encoder runs without a gradient.
+        text_states: Those of the text encoder beside the question encoder, where they have been computed before.
         tap: Captures the questions' attention.
         checkpoint_activations: See `TransformerBlock`.
     """
@@ -307,6 +311,7 @@ def teacher_forced(
         questions,
         context,
         attention_mask=attention_mask,
+        text_states=text_states,
         first_only=model.decoder is None,
         tap=tap,
         checkpoint_activations=checkpoint_activations,

@@ -4,13 +4,12 @@ One step goes: `training_step` -> `shared_step` of the task -> loss, logged by `
 exchange the values of `contracts`.
 """
 
-import math
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -19,21 +18,19 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from multiattn.errors import ModelError
-from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
+from multiattn.inputs import Tokenizer
 from multiattn.registry import load_part
 from multiattn.weights import ModelBundle
-from multiattn.weights.state import difference
 
-from . import identity
-from .contracts import Facts
 from .hparams import record_arguments
 from .loading.datamodule import BaseData, data_of
 from .loading.loader import Batch
 from .lora import attach, merged_state, rest_statistics
-from .optim import Optimization, configure, hyperparameters, set_hyperparameters
+from .optim import Optimization, configure, hyperparameters, set_hyperparameters, training_steps
 from .parts import without_dropout
 from .seeding import seed_all
 from .sharding import divide, gather, is_sharding, shard, whole
+from .stateful import StatefulTask
 
 BatchT = TypeVar("BatchT", bound=Batch)
 NeedsT = TypeVar("NeedsT")
@@ -43,7 +40,7 @@ Prediction = tuple[int, dict[str, Any]]
 """What `predict` writes about an item: its index in the split, and the fields of its line."""
 
 
-class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
+class BaseTask(StatefulTask, Generic[BatchT, NeedsT, FactsT]):
     """The training of one task. A subclass gives the model, the loss, the metrics and the step.
 
     The weights are drawn in `configure_model`, not in the constructor, because the data decides their shape.
@@ -55,9 +52,6 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
     model: nn.Module
     """The model; None before it is built."""
 
-    preprocessing: ImagePreprocessing | AudioPreprocessing
-    """How a file becomes the model's input."""
-
     from_scratch: bool = True
     """Whether the weights are random before training, so that measuring them needs a checkpoint."""
 
@@ -66,9 +60,6 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     tokenizer: Tokenizer | None = None
     """The vocabulary; None before the data has made one, and for a model without."""
-
-    facts_type: ClassVar[type[Facts] | None] = None
-    """The class of the facts where a state keeps them, for `load_from_checkpoint`."""
 
     def __init__(
         self,
@@ -83,13 +74,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         self.compile_model, self.checkpoint_activations = compile, checkpoint_activations
         self.decoding: dict[str, Any] = {}
         self._told: set[str] = set()  # splits without a loss, about which the user knows
-        self._state: Mapping[str, Any] = {}  # the identity of the state that is used
         self.seed = 0  # of weights and steps; the command line sets it to `seed_everything`
-        self.register_module("model", None)
-        self._facts: dict[str, Any] = {}  # what the model was built from, as a state keeps it
-        self._state_groups: list[int] = []  # parameters in each group of the state's optimizer
         self._hyperparameters: list[dict[str, Any]] = []  # of the optimizer's groups, by the configuration
-        self._needs_loss = False  # whether the model was built from a state, whose facts do for the weights only
 
     @abstractmethod
     def needs(self) -> NeedsT:
@@ -190,7 +176,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             )
         data.needs = needs
         if self._modules["model"] is None:
-            self._build(data.facts())
+            self.build(data.facts())
             data.needs = self.needs()
         elif self._needs_loss:
             facts, known = data.facts(), self.facts_type
@@ -223,8 +209,8 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         super().on_predict_model_eval()
         gather(self)
 
-    def _build(self, facts: FactsT) -> None:
-        """Build the model, the loss and the metrics."""
+    def build(self, facts: FactsT) -> None:
+        """See `StatefulTask`: the model, the loss and the metrics."""
         seed_all(self.seed)
         self.model = self.build_model(facts)
         if (lora := self.optimization.lora) is not None:
@@ -245,85 +231,17 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
             assert isinstance(facts, self.facts_type)
             self._facts = facts.to_state()
 
-    def _build_from(self, checkpoint: Mapping[str, Any]) -> None:
-        """Build the model from a state alone."""
-        if self.facts_type is None or not checkpoint.get("facts"):
-            raise ModelError(
-                "the state must have `facts`, from which the model is built without its data, but has none instead: it "
-                "is of an earlier version. Resume the training with it, or load the model's directory by "
-                "`multiattn.load`."
-            )
-        facts: Any = self.facts_type.from_state(checkpoint["facts"])
-        self._build(facts)
-        self._needs_loss = True
-
-    def adopt(self, state: Mapping[str, Any]) -> None:
-        """Take from a state what the data would decide otherwise: labels and vocabulary. The model is not built yet.
-
-        Args:
-            state: The state, as it was saved; nothing is taken from one without an identity.
-        """
-        self._state = state.get(identity.KEY, {})
-
-    def vocabulary_options(self) -> dict[str, Any] | None:
-        """The options by which the vocabulary was learned; None where it was not."""
-        return None
-
-    def identity(self) -> dict[str, Any]:
-        """What a state knows beside its weights, as `multiattn.tasks.identity` describes it."""
-        data = getattr(self._trainer, "datamodule", None)  # there is no trainer where a model is used by itself
-        return {
-            "labels": list(self.labels),
-            "preprocessing": identity.plain(self.preprocessing),
-            "vocabulary": self.vocabulary_options(),
-            "data": {} if data is None else data.fingerprints(),
-        }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the weights mean, and what the model was built from."""
-        checkpoint[identity.KEY] = self.identity()
-        if self._facts:
-            checkpoint["facts"] = self._facts
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the weights of a state mean the same here, and tell where its data was another.
-
-        In `load_from_checkpoint` there is no model yet: it is built.
-
-        Raises:
-            ModelError: Labels, vocabulary or preprocessing differ, or the state does not have what the model was built
-                from.
-        """
-        if self._modules["model"] is None:
-            self._build_from(checkpoint)
-            return
-        for state in checkpoint.get("optimizer_states", []):
-            self._state_groups = [len(group["params"]) for group in state["param_groups"]]
-        before, now = checkpoint.get(identity.KEY, {}), self.identity()
-        identity.check(before, now)
-        kind = self.data.kind if now["data"] else ""
-        if (changed := identity.changed_data(before, now, kind=kind)) and self.global_rank == 0:
-            print(f"The data has changed since this state: {changed}.", file=sys.stderr, flush=True)
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load the weights of a state.
-
-        Raises:
-            ModelError: They are those of another model, with a diff.
-        """
-        if strict and (diff := difference(self.state_dict(), state_dict)):
-            first = "the state must be of a training of this model, but is of another (- needed, + found):"
-            raise ModelError("\n".join([first, *diff]))
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
-
     def on_fit_start(self) -> None:
-        """Compile in place, after averages were copied from the model and before its first step; log short epochs."""
+        """Log short epochs, too; compile what is trained."""
         trainer: Any = self.trainer  # Lightning does not declare the attribute
-        trainer.log_every_n_steps = min(
-            trainer.log_every_n_steps, int(self._steps()[0])
-        )  # else a short epoch would log nothing
+        per_epoch, _ = training_steps(trainer, self.data.batches_per_epoch())
+        trainer.log_every_n_steps = min(trainer.log_every_n_steps, per_epoch)  # else a short epoch would log nothing
         if self.compile_model:
-            self.model.compile()
+            self.compile_pass()
+
+    def compile_pass(self) -> None:
+        """Compile the pass that is trained; by default all of the model, in place."""
+        self.model.compile()
 
     def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
         """Seed this step (dropout, mixing), so that it depends only on where in the training it is."""
@@ -383,7 +301,7 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, with warm-up and cosine over the whole training."""
-        steps_per_epoch, total = self._steps()
+        steps_per_epoch, total = training_steps(self.trainer, self.data.batches_per_epoch())
         configured = configure(
             self.model,
             self.optimization,
@@ -409,25 +327,3 @@ class BaseTask(pl.LightningModule, ABC, Generic[BatchT, NeedsT, FactsT]):
         for optimizer in self.trainer.optimizers:
             schedulers = [config.scheduler for config in self.trainer.lr_scheduler_configs]
             set_hyperparameters(optimizer, schedulers, self._hyperparameters)
-
-    def _steps(self) -> tuple[float, int]:
-        """Optimizer steps per epoch and in all.
-
-        Not `Trainer.estimated_stepping_batches`: that makes the training loader before the checkpoint is read, and
-        Lightning then never hands the loader its state.
-        """
-        trainer = self.trainer
-        batches: float = self.data.batches_per_epoch()
-        limit = trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
-        limits = []
-        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            limits.append(per_epoch * trainer.max_epochs)
-        if trainer.max_steps >= 0:
-            limits.append(trainer.max_steps)
-        if not limits:
-            raise ModelError(
-                "`trainer.max_epochs` or `trainer.max_steps` must say when training ends: set one of them."
-            )
-        return per_epoch, min(limits)

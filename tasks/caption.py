@@ -6,7 +6,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from multiattn.errors import ModelError
 from multiattn.generation import Generated
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models.captioner import Captioner
@@ -21,7 +20,6 @@ from .optim import Optimization
 from .parts import VisionEncoder
 from .seeding import seed_for
 from .self_critical import Rewards, SelfCritical, self_critical_step
-from .sharding import NAME, is_sharding
 from .text_task import WritingTask, image_context
 
 
@@ -29,7 +27,6 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
     """A vision transformer and a text decoder, from scratch, from a trained encoder, or a whole captioner."""
 
     task = "caption"
-    trained_on = "training captions"
     shown_scores = ("cider",)
     score = staticmethod(score_captions)
     preprocessing: ImagePreprocessing
@@ -70,7 +67,7 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
                 there: much less memory, for a third more time.
         """
         vision = vision or VisionEncoder()
-        start = CaptionStart.of(vision, decoder, pretrained)
+        start = CaptionStart.of(vision, decoder, pretrained, models=self.trained_models)
         super().__init__(
             start,
             pace=vision,
@@ -102,11 +99,6 @@ class CaptionTask(WritingTask[CaptionBatch, ImageTextNeeds, Captioner]):
 
     def build_loss(self, facts: TextFacts) -> nn.Module:
         """Cross-entropy, which validation logs in either case; and the rewards, where they are the objective."""
-        if self.objective == "self_critical" and self._trainer is not None and is_sharding(self._trainer):
-            raise ModelError(
-                f"`objective` must be cross_entropy where `trainer.strategy` is {NAME}, but is self_critical instead: "
-                "processes draw texts of different lengths. Set the strategy to ddp."
-            )
         self.rewards = Rewards(facts.references()) if self.objective == "self_critical" else None
         return TextLoss(label_smoothing=self.label_smoothing)
 

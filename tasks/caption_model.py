@@ -23,6 +23,7 @@ from .parts import (
     start_vision,
 )
 from .text_task import image_context
+from .trained import TrainedModels
 
 
 @dataclass
@@ -33,13 +34,15 @@ class CaptionStart(VisionStart):
     """Fields of `TextDecoderConfig`."""
 
     @classmethod
-    def of(cls, vision: VisionEncoder, decoder: dict[str, Any] | None, pretrained: str | None) -> "CaptionStart":
+    def of(
+        cls, vision: VisionEncoder, decoder: dict[str, Any] | None, pretrained: str | None, *, models: TrainedModels
+    ) -> "CaptionStart":
         """Read the trained weights that the options name, and check the options; see `CaptionTask`.
 
         Raises:
             ModelError: They do not go together, name nothing that exists, or make no valid model.
         """
-        start = start_vision(vision, pretrained, whole=Captioner, kind="captioner")
+        start = start_vision(vision, pretrained, models=models, whole=Captioner, kind="captioner")
         decoder = dict(decoder or {})
         if pretrained is None:
             check_text_fields(decoder, TextDecoderConfig, "decoder", but=OF_THE_DATA)

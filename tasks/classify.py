@@ -18,15 +18,15 @@ from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models import ScoreFunction, scores_of
 from multiattn.models.vit import ViT
-from multiattn.weights import ModelBundle, adapt, load_bundle
+from multiattn.weights import ModelBundle, adapt
 
 from .base import BaseTask, Prediction
 from .contracts import ClassifyFacts, ClassifyNeeds
 from .freezing import freeze, frozen_modules, require_every_gradient, set_mode
 from .loading.pictures import ImageBatch
 from .losses import SmoothedLoss
-from .metrics import MacroAccuracy
-from .multi_label import MultiLabelLoss, MultiLabelMetric
+from .metrics import EXAMPLES, MacroAccuracy, Predictions
+from .multi_label import MultiLabelLoss, MultiLabelMetric, named_labels
 from .optim import Optimization
 from .parts import VisionSource, check_trainable, require_training_only, with_tuples
 
@@ -135,14 +135,15 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             size = self._config.image_size
             self.preprocessing = vision.preprocessing(size, math.floor(min(size) / crop_share))
         else:
-            self._start = load_bundle(pretrained)
+            self._start = self.trained_models.bundle(pretrained)
             check_trainable(self._start.pictures, source="pretrained")
             require_training_only(self._overrides, "vision.overrides", source="pretrained")
             self.preprocessing = _at_size(self._start.pictures, vision.image_size)
 
     def needs(self) -> ClassifyNeeds:
         """See `BaseTask`."""
-        return ClassifyNeeds(self.preprocessing, tuple(self._state["labels"]) if self._state else None)
+        adopted = self._adopted
+        return ClassifyNeeds(self.preprocessing, adopted.labels if isinstance(adopted, ClassifyFacts) else None)
 
     def build_model(self, facts: ClassifyFacts) -> ViT:
         """A vision transformer with a score for each label of the data."""
@@ -257,7 +258,28 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             metrics.update(logits.detach(), batch.labels)
             self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=size, prog_bar=not training)
         self.log_loss(loss, split, size=size)
+        if self.is_multi_label and split == "val":
+            self._keep_examples(batch, logits)
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start to collect examples of several labels; those of one are counted (`ClassScores`)."""
+        if self.is_multi_label:
+            self.predictions = Predictions(self.data.size("validation"), limit=EXAMPLES, score=lambda *_: {})
+
+    def on_validation_epoch_end(self) -> None:
+        """Choose the examples that a report shows, too."""
+        super().on_validation_epoch_end()
+        if self.is_multi_label:
+            self.predictions.scores()
+
+    def _keep_examples(self, batch: ImageBatch, logits: Tensor) -> None:
+        """Keep what the model says of some of the pictures."""
+        indices = batch.indices.tolist()
+        for row in (row for row, index in enumerate(indices) if self.predictions.wants(index)):
+            told = logits[row].float().sigmoid() >= self.threshold
+            references = [named_labels(self.labels, batch.labels[row] > 0)]
+            self.predictions.add(indices[row], named_labels(self.labels, told), references)
 
     def _logits(self, images: Tensor) -> Tensor:
         """The scores of a batch (b, classes); what is frozen for some epochs only runs without a gradient in them."""

@@ -21,6 +21,8 @@ from multiattn.models.speech_encoder import SpeechEncoder
 from multiattn.models.text_stack import TextConfig
 from multiattn.models.vit import ViT
 
+from .identity import other_labels
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -142,7 +144,7 @@ class Facts(Protocol):
         """The reverse of `to_state`."""
 
     def require_same(self, other: Self) -> None:
-        """Raise ModelError unless a model that was built from these facts fits the others."""
+        """Raise ModelError unless the weights of a state with these facts mean the same with the others."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +177,7 @@ class ClassifyFacts:
     def require_same(self, other: Self) -> None:
         """See `Facts`."""
         if self.labels != other.labels:
-            raise ModelError(
-                f"the data must have the labels that the model has ({', '.join(self.labels)}), but has "
-                f"{', '.join(other.labels)} instead: give the data of its training, or start from it as `pretrained`."
-            )
+            raise ModelError(other_labels(self.labels, other.labels))
 
 
 @dataclass(frozen=True)
@@ -207,9 +206,14 @@ class TextFacts:
         return cls(tokenizer, state["stores_features"], tuple(state["answers"]))
 
     def require_same(self, other: Self) -> None:
-        """See `Facts`; the vocabulary is the model's in any case."""
+        """See `Facts`: another vocabulary or list of answers of the same size would load, too."""
+        if self.tokenizer.to_json() != other.tokenizer.to_json():
+            raise ModelError(
+                "the state must be of a training with the same vocabulary, but is of another: the training texts or "
+                "the options of the tokenizer have changed. Restore them, or train anew."
+            )
         if self.answers != other.answers:
             raise ModelError(
-                f"the data must have the list of answers that the model has ({len(self.answers)}), but has another "
-                f"({len(other.answers)}): give the data of its training, or start from it as `pretrained`."
+                "the state must be of a training with the same list of answers, but is of another: the training "
+                "answers, `max_answers` or `min_count` have changed. Restore them, or train anew."
             )

@@ -45,26 +45,34 @@ class EncoderPace:
         return self.lr_share == 0 or epoch < self.unfreeze_epoch
 
 
-def freeze(model: nn.Module, names: Sequence[str]) -> None:
-    """Let weights keep their values.
+def named_weights(model: nn.Module, names: Sequence[str], *, option: str) -> list[nn.Parameter]:
+    """The weights that an option names.
 
     Args:
         model: Has the weights.
         names: Of parts of it or of single weights, as `state_dict` has them, with `*` for any.
+        option: The option, for messages.
 
     Raises:
         ModelError: There is nothing of a name.
     """
+    weights: list[nn.Parameter] = []
     for name in names:
-        found = [q for key, q in model.named_parameters() if fnmatch(key, name) or fnmatch(key, f"{name}.*")]
+        found = [one for key, one in model.named_parameters() if fnmatch(key, name) or fnmatch(key, f"{name}.*")]
         if not found:
             parts = ", ".join(part for part, _ in model.named_children())
             raise ModelError(
-                f"`frozen` must name parts of the model, but has {name!r} instead, of which there is none. Begin with "
-                f"one of {parts}."
+                f"`{option}` must name parts of the model, but has {name!r} instead, of which there is none. Begin "
+                f"with one of {parts}."
             )
-        for parameter in found:
-            parameter.requires_grad_(False)
+        weights += found
+    return weights
+
+
+def freeze(model: nn.Module, names: Sequence[str]) -> None:
+    """Let the weights that `frozen` names keep their values; see `named_weights`."""
+    for weight in named_weights(model, names, option="frozen"):
+        weight.requires_grad_(False)
 
 
 def frozen_modules(model: nn.Module, names: Sequence[str]) -> list[nn.Module]:

@@ -1,14 +1,14 @@
-"""What a state knows beside its weights: labels, vocabulary, preprocessing and data. Others are refused or named.
+"""What a state knows of how its training read the data. Another preprocessing is refused, other data is named.
 
-A state has them under `identity`, as JSON:
+A state has it under `identity`, as JSON:
 
-    labels          the name of each score, in order; [] for a model that writes
     preprocessing   the fields of `ImagePreprocessing` or `AudioPreprocessing`
     vocabulary      the options that it was learned by; null for one of a trained model, and where there is none
     data            for each split of the training the number of its items, and a digest of their names and labels
 
-Other labels, another vocabulary or preprocessing give the weights another meaning, so they are refused. Other data is
-named only. States from before there was an identity have none, and are not compared.
+Another preprocessing, or another vocabulary, gives the weights another meaning, so it is refused. Other data is named
+only. Labels, vocabulary and answers themselves are in the state's `facts` (`contracts.Facts`), from which the model was
+built. States from before there was an identity have none, and are not compared.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ def fingerprint(items: Iterable[tuple[Path, Any]], roots: Sequence[Path]) -> dic
 
 
 def check(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Check that a state is of a training with these labels, this vocabulary and this preprocessing.
+    """Check that a state is of a training with this preprocessing, and a vocabulary that was learned in this way.
 
     Args:
         state: The identity that the state has; empty for one without.
@@ -63,8 +63,6 @@ def check(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """
     if not state:
         return
-    if own["labels"] != state["labels"]:
-        raise ModelError(other_labels(state["labels"], own["labels"]))
     for name in ("vocabulary", "preprocessing"):
         before, now = state[name], own[name]
         if before is not None and now is not None and (changed := _changed(before, now)):

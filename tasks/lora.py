@@ -16,6 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from multiattn.checks import require, require_each
 from multiattn.errors import ModelError
 
+from .freezing import named_weights
+
 _ADAPTER = "default"  # peft's name of the only one
 _TARGETS = ("*attention.qkv", "*attention.q", "*attention.kv", "*attention.out")
 
@@ -76,15 +78,8 @@ def attach(model: nn.Module, lora: LoRA, *, fresh: Sequence[str]) -> None:
     learning = {id(weight) for weight in model.parameters() if weight.requires_grad}
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
     inject_adapter_in_model(config, model)  # and freezes what is no adapter
-    for name in whole:
-        found = [weight for key, weight in model.named_parameters() if fnmatch(key, name) or fnmatch(key, f"{name}.*")]
-        if not found:
-            parts = ", ".join(part for part, _ in model.named_children())
-            raise ModelError(
-                f"`lora.trained` must name parts of the model, but has {name!r}. Begin with one of {parts}."
-            )
-        for weight in found:
-            weight.requires_grad_(id(weight) in learning)
+    for weight in named_weights(model, whole, option="lora.trained"):
+        weight.requires_grad_(id(weight) in learning)
 
 
 def _learns(part: nn.Linear) -> bool:

@@ -65,7 +65,8 @@ class MacroAccuracy(Metric):
         return found if self.counts_pairs else None
 
 
-_EXAMPLES = 8
+EXAMPLES = 8
+"""Items that a report shows."""
 
 
 class Written(NamedTuple):
@@ -112,7 +113,7 @@ class Predictions:
         if not texts:
             return {}
         keys = sorted(texts)
-        shown = min(_EXAMPLES, len(keys))
+        shown = min(EXAMPLES, len(keys))
         self.examples = [(key[0], texts[key]) for key in (keys[i * len(keys) // shown] for i in range(shown))]
         return self._score([texts[key].text for key in keys], [texts[key].references for key in keys])
 

@@ -1,14 +1,16 @@
 """What a classifier of pictures with several labels each, or none, minimizes and measures."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from multiattn.metrics.multi_label import multi_label_scores
+from multiattn.metrics.multi_label import LabelScores, MultiLabelScores, multi_label_scores
 
 from .losses import SmoothedLoss
 
@@ -48,7 +50,19 @@ class MultiLabelMetric(Metric):
 
     def compute(self) -> Tensor:
         """The figure."""
-        scores: np.ndarray = dim_zero_cat(self.scores).cpu().numpy()
-        found = multi_label_scores(scores, dim_zero_cat(self.truth).cpu().numpy(), threshold=self.threshold)
-        value = getattr(found, self.figure)
+        value = getattr(self._measured(), self.figure)
         return torch.tensor(float("nan") if value is None else value)
+
+    def by_label(self) -> tuple[LabelScores, ...]:
+        """How well each label is told, over all processes, which all take part; none where there is no picture."""
+        with self.sync_context():
+            return self._measured().labels if len(self.truth) else ()
+
+    def _measured(self) -> MultiLabelScores:
+        scores: np.ndarray = dim_zero_cat(self.scores).cpu().numpy()
+        return multi_label_scores(scores, dim_zero_cat(self.truth).cpu().numpy(), threshold=self.threshold)
+
+
+def named_labels(labels: Sequence[str], has: Bool[Tensor, " n"]) -> str:
+    """The labels of a picture in a text."""
+    return ", ".join(labels[i] for i in has.nonzero()[:, 0].tolist())

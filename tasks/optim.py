@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
+import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from timm.optim._optim_factory import create_optimizer_v2, get_optimizer_info, list_optimizers
 from timm.optim._param_groups import param_groups_layer_decay, param_groups_weight_decay
@@ -112,6 +113,32 @@ def configure(
     warmup_steps = min(round(optimization.warmup_epochs * steps_per_epoch), total_steps // 2)
     factor = partial(lr_factor, warmup_steps=warmup_steps, total_steps=total_steps, final=optimization.final_lr_share)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+
+def training_steps(trainer: pl.Trainer, batches: float) -> tuple[int, int]:
+    """Optimizer steps of an epoch, and of the whole training.
+
+    Not `Trainer.estimated_stepping_batches`: that makes the training loader before the checkpoint is read, and
+    Lightning then never hands the loader its state.
+
+    Args:
+        trainer: Says when the training ends.
+        batches: Training batches of an epoch, in each process.
+
+    Raises:
+        ModelError: It does not.
+    """
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+    limits = []
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        limits.append(per_epoch * trainer.max_epochs)
+    if trainer.max_steps >= 0:
+        limits.append(trainer.max_steps)
+    if not limits:
+        raise ModelError("`trainer.max_epochs` or `trainer.max_steps` must say when training ends: set one of them.")
+    return per_epoch, min(limits)
 
 
 def hyperparameters(optimizer: Optimizer) -> list[dict[str, Any]]:

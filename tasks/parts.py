@@ -15,10 +15,11 @@ from multiattn.checks import require, require_each, require_fields
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models.vit import PRESETS, ViT, ViTConfig
-from multiattn.weights import ModelBundle, adapt, load_bundle
+from multiattn.weights import ModelBundle, adapt
 
 from .contracts import IMAGENET_MEAN, IMAGENET_STD
 from .freezing import EncoderPace
+from .trained import TrainedModels
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -215,12 +216,15 @@ class VisionStart:
             encoder.load_state_dict(self.encoder.state_dict())
 
 
-def start_vision(vision: VisionEncoder, pretrained: str | None, *, whole: type[nn.Module], kind: str) -> VisionStart:
+def start_vision(
+    vision: VisionEncoder, pretrained: str | None, *, models: TrainedModels, whole: type[nn.Module], kind: str
+) -> VisionStart:
     """Read the trained weights that the options name, and check the options against each other.
 
     Args:
         vision: The encoder.
         pretrained: A whole model to fine-tune.
+        models: Reads trained models.
         whole: The class that `pretrained` must be of.
         kind: The name of such a model, for messages.
 
@@ -242,7 +246,7 @@ def start_vision(vision: VisionEncoder, pretrained: str | None, *, whole: type[n
     ((option, source),) = named.items()
     overrides = with_tuples(vision.overrides)
     require_training_only(overrides, "vision.overrides", source=option)
-    bundle = load_bundle(source)
+    bundle = models.bundle(source)
     images = bundle.pictures
     check_trainable(images, source=option)
     trained = getattr(bundle.model, "encoder", bundle.model)

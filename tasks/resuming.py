@@ -13,6 +13,9 @@ from typing import Any, Literal
 
 from multiattn.errors import ModelError, brief
 
+from .hparams import plain
+from .loading.datamodule import BatchOptions
+from .optim import Optimization
 from .states import RunStates, read_state
 
 KEY = "configuration"
@@ -24,6 +27,8 @@ _PATHS = ("root", "pretrained", "features")  # may be written in several ways
 # where a run lies, how it was started and what it shows
 _OF_A_START = ("ckpt_path", "resume", "weights_only", "config", "return_predictions", "trainer.default_root_dir")
 _SHOWN = 6  # keys in a message
+# options of which `null` stands for their defaults
+_WITH_DEFAULTS = {"model.optimization": Optimization, "data.batches": BatchOptions}
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,9 @@ def _own_start(
     start = _newest(states, "fit", say)
     if start is None:
         return Start()
-    before = start.state.get(KEY)
-    if before is None:
+    if KEY not in start.state:
         raise _of_another(states, "they do not say of which, as they are of an earlier version")
+    before, configuration = _with_defaults(start.state[KEY]), _with_defaults(configuration)
     own = [key for key in _differing(before, configuration) if _makes_another(key)]
     if own:
         raise _of_another(states, _told(own, before, configuration))
@@ -146,6 +151,16 @@ def _makes_another(key: str) -> bool:
     return key in (*_OWN, *_OWN_FILES) or key.startswith("data.folders.") or key.endswith(".pretrained")
 
 
+def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the values that a `null` stands for: another start may state some of them."""
+    found = dict(values)
+    for key, kind in _WITH_DEFAULTS.items():
+        if key in found and found[key] is None:
+            del found[key]
+            found |= flat(plain(kind()), prefix=key)
+    return found
+
+
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The keys whose values differ, in the order of the configuration."""
     keys = [key for key in (*now, *(key for key in before if key not in now)) if key not in _OF_A_START]
@@ -162,9 +177,9 @@ def _comparable(key: str, value: Any) -> Any:
 
 def _changes(start: Start, now: Mapping[str, Any]) -> str:
     """What has changed since a state, as the end of a sentence about it."""
-    before = start.state.get(KEY)
+    before, now = _with_defaults(start.state.get(KEY, {})), _with_defaults(now)
     keys = _differing(before, now) if before and now else []
-    return f". Changed since: {_told(keys, before or {}, now)}" if keys else ""
+    return f". Changed since: {_told(keys, before, now)}" if keys else ""
 
 
 def _told(keys: list[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from multiattn.models.text_decoder import TextDecoder
 
 from .loading.tokens import padded
 from .losses import shift_targets
+from .sharding import gathered
 from .text_task import generate_texts
 
 _END = "captionend"
@@ -60,10 +61,6 @@ class Rewards:
             references: The true captions of each training image, in the order of the records.
         """
         self._cider = CiderD([[f"{text} {_END}" for text in texts] for texts in references])
-
-    def __deepcopy__(self, memo: dict[int, object]) -> "Rewards":
-        """Return itself, which never changes: averaging weights copies the whole task."""
-        return self
 
     def __call__(
         self, texts: Sequence[str], finished: Sequence[bool], indices: Sequence[int]
@@ -123,11 +120,12 @@ def self_critical_step(
 
     seen = context.detach()
     options = GenerationConfig(max_tokens=max_tokens, sample=True, num_return_sequences=count)
-    samples = generate_texts(decoder, seen, opening, options, generator=generator)
+    with gathered(decoder):  # processes write texts of different lengths
+        samples = generate_texts(decoder, seen, opening, options, generator=generator)
+        plain = GenerationConfig(max_tokens=max_tokens)
+        best = generate_texts(decoder, seen, opening, plain) if settings.baseline == "greedy" else []
     reward = reward_of(samples, [index for index in indices for _ in range(count)]).view(-1, count)  # (b, k)
-    greedy = None
-    if settings.baseline == "greedy":
-        greedy = reward_of(generate_texts(decoder, seen, opening, GenerationConfig(max_tokens=max_tokens)), indices)
+    greedy = reward_of(best, indices) if best else None
     ends = [[config.end_token] if caption.finished else [] for caption in samples]
     rows = [[config.start_token, *caption.tokens, *end] for caption, end in zip(samples, ends, strict=True)]
     tokens, attention_mask = (part.to(device) for part in padded(rows, config.pad_token))

@@ -19,7 +19,9 @@ from multiattn.errors import ModelError, reading
 from multiattn.weights.tensor_files import load_pickled
 
 _INDEX = ".metadata"
-_REST = "meta.pt"
+REST = "meta.pt"
+"""The file that has what is no tensor; Lightning's name."""
+
 _PLAIN = (torch.Size, torch.dtype, torch.layout)
 _CLASSES = {
     **{("torch.distributed.checkpoint.metadata", name): getattr(metadata, name) for name in metadata.__all__},
@@ -59,7 +61,7 @@ def read_folder(folder: Path, *, thorough: bool) -> dict[str, Any]:
         ModelError: A file is missing or damaged, or the index needs code to be read.
     """
     with reading(str(folder), "a whole state in parts", error=ModelError):
-        for name in (_INDEX, _REST):  # the last that are written
+        for name in (_INDEX, REST):  # the last that are written
             if not (folder / name).is_file():
                 raise ValueError(f"it lacks {name}, so that it was not written to its end")
         with (folder / _INDEX).open("rb") as file:
@@ -68,7 +70,7 @@ def read_folder(folder: Path, *, thorough: bool) -> dict[str, Any]:
             raise ValueError(f"{_INDEX} is no index")
         for piece in index.storage_data.values():
             _check_piece(folder, piece, thorough=thorough)
-    state = load_pickled(folder / _REST, holds="a state of Lightning alone", on_meta=True)
+    state = load_pickled(folder / REST, holds="a state of Lightning alone", on_meta=True)
     if not isinstance(state, dict):
         return {}
     weights, optimizers = {}, set()

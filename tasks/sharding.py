@@ -6,10 +6,14 @@ numbers of tokens in different processes, which then must not wait for each othe
 Source: torch, `torch.distributed.fsdp.fully_shard`.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 
@@ -17,7 +21,7 @@ from multiattn.blocks import TransformerBlock
 from multiattn.errors import ModelError
 from multiattn.writing import part_beside
 
-from .states import remove_state
+from .states import TRAINED, remove_state
 
 # torch imports its compiler with these, which takes seconds: only where weights are divided
 if TYPE_CHECKING:
@@ -44,14 +48,25 @@ class Sharded(ModelParallelStrategy):
         super().setup_environment()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
-        """Write a state beside its place, and rename it; all processes take part."""
+        """Write a state beside its place, and rename it; all processes take part.
+
+        Lightning's own writes weights and optimizers in parts; here so are the weights that averages stand beside.
+        """
         if not self._save_distributed_checkpoint:
             super().save_checkpoint(checkpoint, filepath, storage_options)
             return
+        from torch.distributed.checkpoint.state_dict_saver import save
+
+        from .sharded_states import REST
+
         path = Path(filepath)
         part = self.broadcast(part_beside(path))
-        super().save_checkpoint(checkpoint, part, storage_options)
+        part.mkdir(parents=True, exist_ok=True)
+        in_parts = {name: checkpoint.pop(name) for name in ("state_dict", TRAINED) if name in checkpoint}
+        optimizers = checkpoint.pop("optimizer_states", [])
+        save(in_parts | {f"optimizer_{i}": state for i, state in enumerate(optimizers)}, checkpoint_id=part)
         if self.is_global_zero:  # which has heard from all others that they have written
+            torch.save(checkpoint, part / REST)
             if path.exists():
                 old = part_beside(path)
                 path.rename(old)
@@ -60,6 +75,24 @@ class Sharded(ModelParallelStrategy):
             else:
                 part.rename(path)
         self.barrier("saved")
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """Load a state into the model and its optimizers, and return the rest of it.
+
+        Where it has averages, the rest has the weights of both: the model is given the averages.
+        """
+        found = super().load_checkpoint(checkpoint_path, weights_only)
+        path = Path(self.broadcast(checkpoint_path))
+        if path.is_dir() and _has_averages(path):
+            from torch.distributed.checkpoint.state_dict import get_model_state_dict
+            from torch.distributed.checkpoint.state_dict_loader import load
+
+            assert self.model is not None
+            weights: dict[str, Any] = get_model_state_dict(self.model)
+            trained = {TRAINED: {name: torch.empty_like(value) for name, value in weights.items()}}
+            load(trained, checkpoint_id=path)
+            found = {**found, **trained, "state_dict": weights}
+        return found
 
 
 def offered(strategy: Any) -> Any:
@@ -85,6 +118,11 @@ def offered(strategy: Any) -> Any:
             timeout=strategy._timeout,
         )
     return strategy
+
+
+def writes_whole_states(trainer: pl.Trainer) -> bool:
+    """Whether the states of a trainer that divides the weights have them whole."""
+    return not getattr(trainer.strategy, "_save_distributed_checkpoint", True)
 
 
 def is_sharding(trainer: pl.Trainer) -> bool:
@@ -130,12 +168,31 @@ def divide(task: nn.Module) -> None:
         module.reshard()
 
 
-def _units(task: nn.Module) -> list["FSDPModule"]:
-    if not hasattr(task, "unshard"):
-        return []
-    from torch.distributed.fsdp import FSDPModule
+@contextmanager
+def gathered(part: nn.Module) -> Iterator[None]:
+    """Let each process have all weights of a part of the task within a step, in which each writes texts of its own.
 
-    return [module for module in task.modules() if isinstance(module, FSDPModule)]
+    Args:
+        part: The module that writes, such as the decoder.
+    """
+    gather(part)
+    try:
+        yield
+    finally:
+        divide(part)
+
+
+def _units(task: nn.Module) -> list["FSDPModule"]:
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # imported where weights have been divided
+    if fsdp is None:
+        return []
+    return [module for module in task.modules() if isinstance(module, fsdp.FSDPModule)]
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process has, in the same memory; all of one that is not divided."""
+    divided = getattr(tensor, "to_local", None)
+    return tensor if divided is None else divided()
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -143,6 +200,12 @@ def whole(tensor: Tensor) -> Tensor:
     detached = tensor.detach()
     full = getattr(detached, "full_tensor", None)
     return detached if full is None else full()
+
+
+def _has_averages(folder: Path) -> bool:
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+
+    return any(name.startswith(f"{TRAINED}.") for name in FileSystemReader(folder).read_metadata().state_dict_metadata)
 
 
 def load_weights(module: nn.Module, folder: Path) -> None:

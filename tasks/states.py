@@ -16,6 +16,9 @@ from multiattn.errors import ModelError, reading
 from multiattn.weights.tensor_files import load_pickled
 from multiattn.writing import FolderLock, remove_parts, whole_file
 
+TRAINED = "current_model_state"
+"""The key of the weights that are trained, in a state whose `state_dict` has averages of them; Lightning's name."""
+
 _OF_ANY = ("state_dict", "pytorch-lightning_version")
 _OF_FIT = ("optimizer_states", "lr_schedulers", "loops", "epoch", "global_step")  # what a training resumes from
 

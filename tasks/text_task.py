@@ -27,7 +27,7 @@ from multiattn.registry import task_spec
 from .base import BaseTask, BatchT, NeedsT, Prediction
 from .contracts import TextFacts
 from .freezing import EncoderPace, require_every_gradient, set_mode
-from .loading.datamodule import TextData
+from .loading.text_data import TextData
 from .metrics import Predictions, Score
 from .optim import Optimization
 
@@ -57,9 +57,6 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     """
 
     facts_type = TextFacts
-    trained_on: str
-    """What a vocabulary is learned from, for messages: "training captions"."""
-
     shown_scores: tuple[str, ...]
     """The scores that the progress bar shows."""
 
@@ -154,10 +151,9 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         if self._trainer is not None:
             require_every_gradient(self.trainer, self.pace)
 
-    def on_fit_start(self) -> None:
+    def compile_pass(self) -> None:
         """Compile the teacher-forced pass alone: a decode, token by token, is another graph."""
-        if self.compile_model:
-            self._pass = torch.compile(self._eager_pass)
+        self._pass = torch.compile(self._eager_pass)
 
     def on_train_batch_start(self, batch: BatchT, batch_idx: int) -> None:
         """Seed the step, and keep a frozen encoder in eval mode."""
@@ -202,44 +198,13 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
     def adopt(self, state: Mapping[str, Any]) -> None:
         """Take the vocabulary, too, unless a trained model has one."""
         super().adopt(state)
-        if self._state and self.learns_vocabulary:
-            self.tokenizer = Tokenizer.from_json(state["tokenizer"])
+        if isinstance(self._adopted, TextFacts) and self.learns_vocabulary:
+            self.tokenizer = self._adopted.tokenizer
 
     def vocabulary_options(self) -> dict[str, Any] | None:
         """See `BaseTask`."""
         data = getattr(self._trainer, "datamodule", None)
         return data.vocabulary_options() if self.learns_vocabulary and isinstance(data, TextData) else None
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the vocabulary and the list of answers, without which the weights mean nothing."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint |= self._meaning()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Check that the checkpoint has this vocabulary and this list of answers: other weights would load, too.
-
-        Raises:
-            ModelError: It has another.
-        """
-        if self._modules["model"] is None:  # it is built from the checkpoint, so it has them
-            super().on_load_checkpoint(checkpoint)
-            return
-        meaning = self._meaning()
-        if checkpoint.get("tokenizer") != meaning["tokenizer"]:
-            raise ModelError(
-                "the state must be of a training with the same vocabulary, but is of another: the "
-                f"{self.trained_on} or the options of the tokenizer have changed. Restore them, or train anew."
-            )
-        if checkpoint.get("answers", []) != meaning.get("answers", []):
-            raise ModelError(
-                "the state must be of a training with the same list of answers, but is of another: the training "
-                "answers, `max_answers` or `min_count` have changed. Restore them, or train anew."
-            )
-        super().on_load_checkpoint(checkpoint)
-
-    def _meaning(self) -> dict[str, Any]:
-        assert self.tokenizer is not None
-        return {"tokenizer": self.tokenizer.to_json()} | ({"answers": list(self.labels)} if self.labels else {})
 
 
 class WritingTask(TextTask[BatchT, NeedsT, ModelT], Generic[BatchT, NeedsT, ModelT]):

@@ -29,7 +29,6 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
     """A speech encoder and a text decoder, from scratch, or trained ones with their own or a new vocabulary."""
 
     task = "transcribe"
-    trained_on = "training texts"
     shown_scores = ("wer",)
     preprocessing: AudioPreprocessing
 
@@ -81,7 +80,9 @@ class TranscribeTask(WritingTask[SpeechBatch, TranscribeNeeds, SpeechRecognizer]
         """
         audio = audio or AudioEncoder()
         require(0 <= ctc_weight < 1, "ctc_weight", must="at least 0 and below 1", value=ctc_weight)
-        start = SpeechStart.of(audio, decoder, pretrained, vocabulary=vocabulary, ctc=ctc_weight > 0)
+        start = SpeechStart.of(
+            audio, decoder, pretrained, models=self.trained_models, vocabulary=vocabulary, ctc=ctc_weight > 0
+        )
         super().__init__(
             start,
             pace=audio,

@@ -13,7 +13,7 @@ from multiattn.inputs import Tokenizer
 
 from .contracts import TranscribeNeeds
 from .loading.audio_augmentation import AudioAugmentation
-from .loading.datamodule import BatchOptions, TextData
+from .loading.datamodule import BatchOptions
 from .loading.feature_store import Encoding
 from .loading.reader import Reader
 from .loading.sampler import Batches, BucketBatches
@@ -26,6 +26,7 @@ from .loading.speech_batches import (
     drawn_plan,
 )
 from .loading.speech_features import SpeechEncoding, SpeechFeatures
+from .loading.text_data import TextData
 from .loading.tokens import Transcripts
 from .survey.texts import Texts
 

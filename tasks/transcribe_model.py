@@ -17,7 +17,7 @@ from multiattn.inputs import AudioPreprocessing, Tokenizer
 from multiattn.models.speech import PRESETS, SpeechConfig, SpeechRecognizer
 from multiattn.models.speech_encoder import SpeechEncoderConfig
 from multiattn.models.text_decoder import TextDecoderConfig
-from multiattn.weights import ModelBundle, load_bundle
+from multiattn.weights import ModelBundle
 from multiattn.weights.bundle import VOCABULARY
 
 from .contracts import TextFacts, special_tokens
@@ -32,6 +32,7 @@ from .parts import (
     with_tuples,
     without_tokens,
 )
+from .trained import TrainedModels
 
 Vocabulary = Literal["own", "new"]
 """Of a trained model: its own, or one learned from the data, for which only the embedding starts anew."""
@@ -88,6 +89,7 @@ class SpeechStart:
         decoder: dict[str, Any] | None,
         pretrained: str | None,
         *,
+        models: TrainedModels,
         vocabulary: Vocabulary,
         ctc: bool,
     ) -> "SpeechStart":
@@ -113,7 +115,7 @@ class SpeechStart:
             require_training_only(values, name, source="pretrained", allowed=allowed)
             require_fields(values, config_of, name)
         # a new vocabulary needs none of the old one's weights, nor its tokenizer: they may be missing
-        bundle = load_bundle(pretrained, without=() if vocabulary == "own" else VOCABULARY)
+        bundle = models.bundle(pretrained, without=() if vocabulary == "own" else VOCABULARY)
         config = _changed(bundle.require(SpeechRecognizer).config, overrides, decoder, context=audio.context, ctc=ctc)
         if "pad_to" in sound and sound["pad_to"] is None:
             # what fills a batch up is then not the recording's own silence: nothing may attend to it

@@ -13,6 +13,7 @@ from .options import Option, UsageError, finite, not_empty
 from .output import listed, printable
 
 if TYPE_CHECKING:
+    from ..metrics.multi_label import LabelScores
     from ..pipelines import ClassifyPipeline, ClassifyResult, Failure
 
 _BINS = 15
@@ -61,8 +62,9 @@ figures of a classifier
    "items": 10000, "skipped": 0, "model": "classify", "data": "pets",
    "split": "test"}
   {"map": 0.71, "f1_macro": 0.6, "f1_micro": 0.66, "labels": [{"label": "cat",
-    "items": 31, "average_precision": 0.8, "f1": 0.7, "best_threshold": 0.4},
-    ...], "items": ...} of a multi-label model
+    "items": 31, "average_precision": 0.8, "f1": 0.7, "best_threshold": 0.4,
+    "true_positives": 22, "false_positives": 10, "false_negatives": 9,
+    "true_negatives": 459}, ...], "items": ...} of a multi-label model
 """
     own_options = (
         Option("--confusion", "PNG", not_empty, "a picture of which classes are taken for which"),
@@ -141,7 +143,7 @@ figures of a classifier
             {"label": label, **asdict(one)} for label, one in zip(self._classes, found.labels, strict=True)
         ]
         lines = [f"{text:19}  {getattr(found, name):6.2%}" for name, text in names.items()]
-        return Figures(values, lines)
+        return Figures(values, [*lines, *_by_label(self._classes, found.labels)])
 
     def figures(self, truths: Sequence[_Truth], results: "Sequence[ClassifyResult]") -> Figures:
         """Compare labels with those of the data."""
@@ -174,6 +176,20 @@ def _nfc(label: str) -> str:
     from ..metrics.normal_form import normal_form
 
     return normal_form("NFC", label)
+
+
+def _by_label(names: Sequence[str], labels: "Sequence[LabelScores]") -> list[str]:
+    """Return a row for each of the labels with the lowest F1 that some picture has: how often it is told and missed."""
+    known = [(one.f1, name, one) for name, one in zip(names, labels, strict=True) if one.f1 is not None]
+    ranked = sorted(known, key=lambda found: found[:2])
+    width = max((len(printable(name)) for _, name, _ in ranked[:_SHOWN]), default=0)
+    lines = ["F1 by label" + (f", the {_SHOWN} lowest of {len(ranked)}" if len(ranked) > _SHOWN else "")]
+    for f1, name, one in ranked[:_SHOWN]:
+        lines.append(
+            f"  {printable(name):{width}}  {f1:7.2%}  found {one.true_positives} of {one.items}, "
+            f"told wrongly {one.false_positives}"
+        )
+    return lines
 
 
 def _by_class(scores: Mapping[str, Any]) -> list[str]:

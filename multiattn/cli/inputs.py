@@ -2,6 +2,7 @@
 
 import glob
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -72,11 +73,6 @@ def _expand(path: str, kind: Kind, maps: Path | None, *, exact: bool = False) ->
     if path == "-" and not exact:
         yield StandardInput()
         return
-    if is_web_address(path):
-        from ..inputs.fetch import WebFile  # what it imports takes a while
-
-        yield WebFile(path)
-        return
     try:
         shards = shards_at(path, patterns=not exact)
     except InputError as error:
@@ -84,6 +80,11 @@ def _expand(path: str, kind: Kind, maps: Path | None, *, exact: bool = False) ->
         return
     if shards is not None:
         yield from shard_inputs(shards, kind)
+        return
+    if is_web_address(path):
+        from ..inputs.fetch import WebFile  # what it imports takes a while
+
+        yield WebFile(path)
         return
     ends = tuple(f".{method}.png" for spec in tasks().values() for method in spec.map_methods)
     left_out = kept = False
@@ -104,9 +105,20 @@ def _listed(file: str | None, kind: Kind, maps: Path | None) -> Iterator[Found |
         return
     try:
         for path in read_list(file):
-            yield from _expand(path, kind, maps, exact=True)
+            if _is_plain_file(path, kind):
+                yield Path(path)
+            else:
+                yield from _expand(path, kind, maps, exact=True)
     except InputError as error:
         yield Unusable(file, error)
+
+
+def _is_plain_file(path: str, kind: Kind) -> bool:
+    """Return whether a path is of a file of this kind, as most of a list are; all else needs more than one look."""
+    try:
+        return kind.matches(path) and stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):  # among them addresses
+        return False
 
 
 def can_be_several(paths: Sequence[str], listed: str | None = None) -> bool:

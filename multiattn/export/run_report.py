@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..metrics.multi_label import LabelScores
 from .html import fill, part, write
 from .line_chart import Curve, line_chart
 
@@ -15,6 +16,9 @@ _MOST_CLASSES = 20
 _MOST_MISTAKES = 20
 _MOST_ROWS = 100
 """Validations, and rows of other tables."""
+
+_MOST_REFERENCES = 5
+"""Right texts of an example."""
 
 _LETTERS = 300
 """Characters of a name or text."""
@@ -59,6 +63,9 @@ class MapsOverTime:
     frames: Sequence[tuple[str, str]]
     """Pairs of a caption ("epoch 3") and a data URI."""
 
+    are_figures: bool = False
+    """Whether each has several pictures and a text, and so needs room to be read."""
+
 
 @dataclass(frozen=True)
 class RunReport:
@@ -84,6 +91,9 @@ class RunReport:
     pairs: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """How many validation items of a class (first) got a label (second)."""
 
+    by_label: Mapping[str, LabelScores] = field(default_factory=dict)
+    """How well each label of the validation items is told, where an item has several or none."""
+
     examples: Sequence[Example] = ()
     maps: Sequence[MapsOverTime] = ()
     commands: Sequence[tuple[int, str]] = ()
@@ -103,6 +113,7 @@ def write_run_report(path: str | Path, report: RunReport) -> None:
     sections = [
         ("Curves", _charts(report) + _validations(report.validations)),
         ("Which class is taken for which", _confusion(report.labels, report.pairs)),
+        ("How well each label is told", _by_label(report.by_label)),
         ("Examples from the validation split", "".join(map(_example, report.examples))),
         ("Maps over time", "".join(map(_maps, report.maps))),
         ("Data", _data(report.data, report.remarks)),
@@ -122,7 +133,8 @@ def write_run_report(path: str | Path, report: RunReport) -> None:
 def _charts(report: RunReport) -> str:
     names = dict.fromkeys(name for one in report.validations for name in one.values)
     measured = {
-        name: Curve("validation", [(one.step, one.values[name]) for one in report.validations if name in one.values])
+        # a BLEU of 1e-13 is nothing
+        name: Curve("validation", [(o.step, round(o.values[name], 9)) for o in report.validations if name in o.values])
         for name in names
     }
     loss = [Curve("training", [(step, value) for step, value, _ in report.train])] if report.train else []
@@ -194,21 +206,38 @@ def _confusion(labels: Sequence[str], pairs: Mapping[tuple[str, str], int]) -> s
     return f'<div class="wide"><table class="matrix">{"".join(lines)}</table></div>'
 
 
+def _by_label(labels: Mapping[str, LabelScores]) -> str:
+    """A row for each label, the lowest F1 first; those that no item has come last."""
+    if not labels:
+        return ""
+    ranked = sorted(labels.items(), key=lambda found: (found[1].f1 is None, found[1].f1 or 0, found[0]))
+    rows = []
+    for name, one in ranked[:_MOST_ROWS]:
+        counts = (one.items, one.true_positives, one.false_negatives, one.false_positives, one.true_negatives)
+        figures = ["" if value is None else f"{value:.3f}" for value in (one.f1, one.average_precision)]
+        rows.append((name, [*map(str, counts), *figures]))
+    head = ["items", "found", "missed", "told wrongly", "rightly not told", "F1", "average precision"]
+    return _table([("label", head), *rows])
+
+
 def _example(example: Example) -> str:
     picture = f'<img src="{example.picture}" alt="">' if example.picture else ""
     asked = f"<em>{_text(example.question)}</em>" if example.question else ""
     is_right = example.text in example.references
     sign = "✓ " if is_right else ""
-    right = "; ".join(dict.fromkeys(example.references))
+    right = list(dict.fromkeys(one or "(nothing)" for one in example.references))
+    lines = "<br>".join(map(_text, right[:_MOST_REFERENCES]))
+    more = f"<br>and {len(right) - _MOST_REFERENCES} more" if len(right) > _MOST_REFERENCES else ""
     return (
         f'<div class="example">{picture}<div>{asked}<p><strong>{sign}{_text(example.text or "(nothing)")}</strong></p>'
-        f'<p class="soft">{_text(right)}</p><p class="soft small">{_text(example.name)}</p></div></div>'
+        f'<p class="soft">{lines}{more}</p><p class="soft small">{_text(example.name)}</p></div></div>'
     )
 
 
 def _maps(maps: MapsOverTime) -> str:
+    kind = ' class="figure"' if maps.are_figures else ""
     frames = "".join(
-        f'<figure><img src="{source}" alt="{html.escape(caption)}"><figcaption class="small soft">'
+        f'<figure{kind}><img src="{source}" alt="{html.escape(caption)}"><figcaption class="small soft">'
         f"{html.escape(caption)}</figcaption></figure>"
         for caption, source in maps.frames
     )

@@ -11,7 +11,7 @@ from .building import word_attention
 from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attention_stack
 from .faithfulness import deletion_curve, deletion_score, insertion_curve, insertion_score
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
-from .image import METHOD_NOTES, METHODS, attention_stack, class_attention, explain
+from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, class_attention, explain
 from .masking import (
     FILLINGS,
     Filling,
@@ -43,12 +43,14 @@ __all__ = [
     "AnswerMaps",
     "AttentionMap",
     "Axis",
+    "BY_CLASS",
     "Box",
     "FILLINGS",
     "Filling",
     "METHODS",
     "METHOD_NOTES",
     "MaskedInput",
+    "NO_CLASS",
     "PointingScore",
     "QUESTION_NOTES",
     "QuestionReading",

@@ -4,7 +4,7 @@ Notation: b batch, H and W the input's height and width, l layers, h heads, q qu
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..attention import Tap
 from ..checks import check_one_each, require
+from ..errors import ModelError
 from ..inputs import Geometry
 from ..models import ViT
 from ..registry import task_spec
@@ -37,7 +38,21 @@ METHOD_NOTES = {
 METHODS = task_spec("classify").map_methods
 """The methods of `explain`."""
 
-_BY_CLASS = ("relevance", "lrp", "gradient_x_input")  # the maps of the other methods are the same for every class
+BY_CLASS = ("relevance", "lrp", "gradient_x_input")
+"""The methods whose maps explain one class."""
+
+NO_CLASS = tuple(method for method in METHODS if method not in BY_CLASS)
+"""The other methods, whose maps are the same for every class."""
+
+
+class Target(NamedTuple):
+    """What is explained of one picture."""
+
+    label: int
+    """The class whose score it is."""
+
+    versus: int | None = None
+    """The class whose score is subtracted: why this one rather than that."""
 
 
 def explain(
@@ -46,6 +61,7 @@ def explain(
     *,
     method: str,
     target: Sequence[int] | None = None,
+    versus: Sequence[int] | None = None,
     geometries: Sequence[Geometry | None] | None = None,
     labels: Sequence[str] | None = None,
     layer: int | None = None,
@@ -61,6 +77,7 @@ def explain(
         images: Its input.
         method: One of `METHODS`.
         target: The class to explain for each picture; the predicted one where None.
+        versus: Another class for each picture: what is explained is then the difference of the two scores.
         geometries: How each picture was cut from its source.
         labels: The names of all classes, for `AttentionMap.target`; their numbers where None.
         layer: For `attention`: which block, negative from the end; the last where None.
@@ -72,9 +89,9 @@ def explain(
     """
     check_method(method, METHODS, layer=layer, head=head)
     geometries = checked_geometries(geometries, len(images))
-    chosen: list[int] = []
-    if target is not None or method in _BY_CLASS:  # the other methods need no class, so no pass to predict one
-        chosen = _targets(model, images, target)
+    chosen: list[Target] = []
+    if target is not None or method in BY_CLASS:  # the other methods need no class, so no pass to predict one
+        chosen = _targets(model, images, target, versus)
     sites = tuple(site.name for site in model.attention_sites())
     heads: list[tuple[int, ...] | None] = [None] * len(images)
     if method == "attention":
@@ -91,7 +108,7 @@ def explain(
             sites=sites,
             heads=heads[i],
             geometry=geometries[i],
-            target=(str(chosen[i]) if labels is None else labels[chosen[i]]) if method in _BY_CLASS else None,
+            target=_named(chosen[i], labels) if method in BY_CLASS else None,
             note=METHOD_NOTES[method],
         )
         for i, row in enumerate(rows)
@@ -131,7 +148,7 @@ def class_attention(model: ViT, images: Float[Tensor, "b c H W"]) -> Float[Tenso
     return weights[:, :, :, model.num_prefix_tokens :].mean(dim=3)
 
 
-def _rollout(model: ViT, images: Tensor, targets: list[int]) -> Float[Tensor, "b n"]:
+def _rollout(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
     tap = Tap(model.attention_sites(image_size(images)))
     with torch.no_grad():
         model(images, tap=tap)
@@ -139,7 +156,7 @@ def _rollout(model: ViT, images: Tensor, targets: list[int]) -> Float[Tensor, "b
     return rollout(_readout(model, weights[0]), weights)[:, 0]
 
 
-def _relevance(model: ViT, images: Tensor, targets: list[int]) -> Float[Tensor, "b n"]:
+def _relevance(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
     tap = Tap(model.attention_sites(image_size(images)), gradients=True)
     with torch.inference_mode(False), torch.enable_grad():
         # `forward` and not a call, which may be compiled: a tap's gradients need the graph of the eager pass
@@ -148,13 +165,13 @@ def _relevance(model: ViT, images: Tensor, targets: list[int]) -> Float[Tensor, 
     return relevance(_readout(model, weights[0]), weights, list(gradients.values()))[:, 0]
 
 
-def _lrp(model: ViT, images: Tensor, targets: list[int]) -> Float[Tensor, "b n"]:
+def _lrp(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
     tap = TokensTap(model.attention_sites(image_size(images)), "blocks")
     with torch.inference_mode(False), torch.enable_grad(), PropagationRules():
         return tap.contributions(_score_of(model.forward(leaf(images), tap=tap), targets))
 
 
-def _gradient_x_input(model: ViT, images: Tensor, targets: list[int]) -> Float[Tensor, "b n"]:
+def _gradient_x_input(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
     with torch.inference_mode(False), torch.enable_grad():
         images = leaf(images)
         (gradient,) = torch.autograd.grad(_score_of(model(images), targets), images)
@@ -163,7 +180,7 @@ def _gradient_x_input(model: ViT, images: Tensor, targets: list[int]) -> Float[T
     return torch.nn.functional.avg_pool2d(product[:, None], patch, divisor_override=1).flatten(1)  # (b, n)
 
 
-_METHODS: dict[str, Callable[[ViT, Tensor, list[int]], Tensor]] = {
+_METHODS: dict[str, Callable[[ViT, Tensor, list[Target]], Tensor]] = {
     "rollout": _rollout,
     "relevance": _relevance,
     "lrp": _lrp,
@@ -182,21 +199,39 @@ def _readout(model: ViT, weights: Float[Tensor, "b h q n"]) -> Float[Tensor, "1 
     return row
 
 
-def _score_of(logits: Tensor, targets: list[int]) -> Tensor:
-    """The sum of the targets' scores; pictures do not mix, so each has its own gradient in it."""
-    return logits[torch.arange(len(targets), device=logits.device), targets].sum()
+def _score_of(logits: Tensor, targets: list[Target]) -> Tensor:
+    """The sum of what is explained of each picture; pictures do not mix, so each has its own gradient in it."""
+    found = torch.stack([scores[target.label] for scores, target in zip(logits, targets, strict=True)]).sum()
+    against = [scores[one.versus] for scores, one in zip(logits, targets, strict=True) if one.versus is not None]
+    return found - torch.stack(against).sum() if against else found
 
 
-def _targets(model: ViT, images: Tensor, target: Sequence[int] | None) -> list[int]:
-    """The class to explain for each picture."""
+def _targets(model: ViT, images: Tensor, target: Sequence[int] | None, versus: Sequence[int] | None) -> list[Target]:
+    """What to explain of each picture."""
+    if not model.config.num_classes:
+        raise ModelError(
+            f"`method` must be one that explains no class for a model without a head ({', '.join(NO_CLASS)}), but "
+            "explains one instead"
+        )
+    check_one_each(len(images), "pictures", target=target, versus=versus)
+    last = model.config.num_classes - 1
+    for name, indices in (("target", target), ("versus", versus)):
+        for index in indices or ():
+            require(0 <= index <= last, name, must=f"a class from 0 to {last}", value=index)
     if target is None:
         with torch.no_grad():
-            return [int(index) for index in model(images).argmax(dim=-1)]
-    check_one_each(len(images), "pictures", target=target)
-    last = model.config.num_classes - 1
-    for index in target:
-        require(0 <= index <= last, "target", must=f"a class from 0 to {last}", value=index)
-    return list(target)
+            target = [int(index) for index in model(images).argmax(dim=-1)]
+    if versus is None:
+        return [Target(index) for index in target]
+    for index, other in zip(target, versus, strict=True):
+        require(index != other, "versus", must="another class than the one to explain", value=other)
+    return [Target(index, other) for index, other in zip(target, versus, strict=True)]
+
+
+def _named(target: Target, labels: Sequence[str] | None) -> str:
+    """What a map explains, in words."""
+    names = [str(index) if labels is None else labels[index] for index in target if index is not None]
+    return " rather than ".join(names)
 
 
 def _one_layer(weights: Tensor, head: int | Literal["sharpest"] | None) -> tuple[Tensor, list[tuple[int, ...] | None]]:

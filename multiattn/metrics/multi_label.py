@@ -46,6 +46,13 @@ class LabelScores:
     best_threshold: float | None
     """The score from which on the label's F1 is the highest; None where no picture has it."""
 
+    true_positives: int
+    """Pictures that have it, and of which it is told; this and what follows at the threshold."""
+
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
 
 @dataclass(frozen=True)
 class MultiLabelScores:
@@ -86,14 +93,16 @@ def multi_label_scores(
 
 
 def _label(scores: np.ndarray, truth: np.ndarray, told: np.ndarray) -> LabelScores:
+    counts = [int((told == is_told)[truth == has].sum()) for is_told, has in ((1, 1), (1, 0), (0, 1), (0, 0))]
     if not truth.any():
-        return LabelScores(0, None, None, None)
+        return LabelScores(0, None, None, None, *counts)
     f1 = 2 * (told & truth).sum() / (told.sum() + truth.sum())
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
     found = np.cumsum(truth[order])[ends]
     best = ends[np.argmax(2 * found / (ends + 1 + truth.sum()))]
-    return LabelScores(int(truth.sum()), average_precision(scores, truth), float(f1), float(scores[order][best]))
+    precision = average_precision(scores, truth)
+    return LabelScores(int(truth.sum()), precision, float(f1), float(scores[order][best]), *counts)
 
 
 def _mean(values: list[float | None]) -> float | None:

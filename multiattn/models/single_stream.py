@@ -58,6 +58,8 @@ class SingleStreamConfig:
             self,
             ("question.context_dim", is_alone, "None, for the picture is in the same stack"),
             ("question.text", self.question.text is None, "None, for the question is read once"),
+            ("question.pairs", self.question.pairs == 0, "0, for the tokens alone are in the stack"),
+            ("question.summary", not self.question.summary, "false, for the tokens alone are in the stack"),
         )
         check_at_least(self, 1, ("answers", "head_dim", "patch_size"))
         check_image_size(self)

@@ -1,21 +1,25 @@
 """The text encoder: each token of a text attends to all tokens of the text, and to a context where there is one.
 
-Notation: r rows (texts), n tokens, b contexts, m context tokens, C the context's width, D width. The rows of one
-context are consecutive: row i belongs to context i // (r / b).
+Notation: r rows (texts), n tokens, b contexts, m context tokens, C the context's width, D width, T that of
+`text`. The rows of one context are consecutive: row i belongs to context i // (r / b).
 Source: Devlin et al. 2019 (BERT); with cross-attention, Li et al. 2022 (BLIP), the image-grounded text encoder.
 """
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..attention import Mask, Probe, ProjectedContext, Tap
 from ..blocks import applied
-from ..checks import check_rules
+from ..checks import check_at_least, check_rules
 from ..errors import ModelError
 from .common import initialize
 from .text_stack import TextConfig, TextStack, positions_of
+
+_FACTOR = 1_000_003
+"""A prime, so that pairs of a million tokens would have rows of their own."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,14 @@ class TextEncoderConfig(TextConfig):
     """A text encoder of the same vocabulary, without cross-attention, that reads the text first: a linear layer maps
     its states to this encoder's width, and they are added to the embedded tokens. None without one."""
 
+    pairs: int = 0
+    """Rows of a table of vectors for pairs of neighboring tokens, of which each is added to the second token. A pair's
+    row follows from both tokens, and other pairs may share it. 0 without a table."""
+
+    summary: bool = False
+    """Whether the mean of all embedded tokens is added to the first one, from which a classifier reads: it need not
+    learn to collect the words by attention."""
+
     def __post_init__(self) -> None:
         """Check that such an encoder can be built.
 
@@ -33,6 +45,7 @@ class TextEncoderConfig(TextConfig):
             ValueError: It cannot; the message names the field.
         """
         super().__post_init__()
+        check_at_least(self, 0, ("pairs",))
         if (text := self.text) is None:
             return
         same = ("vocab_size", "start_token", "end_token", "pad_token")
@@ -57,6 +70,7 @@ class TextEncoder(TextStack):
         self.config: TextEncoderConfig = config
         self.text = None if config.text is None else TextEncoder(config.text)
         self.text_bridge = None if config.text is None else nn.Linear(config.text.dim, config.dim)
+        self.pairs = nn.Embedding(config.pairs, config.dim) if config.pairs else None
         self.apply(initialize)
 
     def forward(
@@ -66,6 +80,7 @@ class TextEncoder(TextStack):
         *,
         context_attention_mask: Bool[Tensor, "b m"] | None = None,
         attention_mask: Bool[Tensor, "r n"] | None = None,
+        text_states: Float[Tensor, "r n T"] | None = None,
         first_only: bool = False,
         tap: Tap | Probe | None = None,
         checkpoint_activations: bool = False,
@@ -79,6 +94,7 @@ class TextEncoder(TextStack):
             context_attention_mask: False where a token of a `context` that is a tensor is padding; None without
                 padding.
             attention_mask: False where a token is padding; None without padding.
+            text_states: What `text` returns for these texts, where it has been computed before.
             first_only: Compute only the first token's state in the last block, and return it alone (`out` is 1).
             tap: Captures attention weights; with `first_only`, the last block's sites have one query row.
             checkpoint_activations: See `TransformerBlock`.
@@ -94,8 +110,13 @@ class TextEncoder(TextStack):
                 else "`context` must be given to an encoder with cross-attention, but is None instead"
             )
         x = self.embed(tokens, positions_of(tokens, attention_mask, max_length=self.config.max_length))  # (r, n, D)
+        if self.pairs is not None:
+            x = x + applied(self.dropout, self.pairs(_pair_rows(tokens, attention_mask, count=self.config.pairs)))
         if self.text is not None and self.text_bridge is not None:
-            x = x + applied(self.dropout, self.text_bridge(self.text(tokens, attention_mask=attention_mask)))
+            states = self.text(tokens, attention_mask=attention_mask) if text_states is None else text_states
+            x = x + applied(self.dropout, self.text_bridge(states.to(x)))
+        if self.config.summary:
+            x = _with_summary(x, attention_mask)
         x = self.run(
             x,
             context,
@@ -106,3 +127,26 @@ class TextEncoder(TextStack):
             checkpoint_activations=checkpoint_activations,
         )
         return x if self.norm is None else self.norm(x)
+
+
+def _pair_rows(
+    tokens: Int64[Tensor, "r n"], attention_mask: Bool[Tensor, "r n"] | None, *, count: int
+) -> Int64[Tensor, "r n"]:
+    """The row, of `count`, of each token and the one before it; the first token of a text is paired with itself."""
+    before = torch.cat([tokens[:, :1], tokens[:, :-1]], dim=1)
+    if attention_mask is not None:
+        before = torch.where(_first(attention_mask), tokens, before)
+    return (before * _FACTOR + tokens) % count
+
+
+def _with_summary(x: Float[Tensor, "r n D"], attention_mask: Bool[Tensor, "r n"] | None) -> Float[Tensor, "r n D"]:
+    """Add the mean of a text's tokens to its first one."""
+    mask = torch.ones_like(x[..., 0], dtype=torch.bool) if attention_mask is None else attention_mask
+    shares = mask.to(x) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+    mean = (x * shares[..., None]).sum(dim=1, keepdim=True)  # (r, 1, D)
+    return x + mean * _first(mask)[..., None]
+
+
+def _first(attention_mask: Bool[Tensor, "r n"]) -> Bool[Tensor, "r n"]:
+    """Where the first token of each text is."""
+    return attention_mask & (attention_mask.cumsum(dim=1) == 1)

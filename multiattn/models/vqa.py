@@ -2,7 +2,7 @@
 
 Notation: b pictures, r questions (r / b of each picture, side by side), n tokens of a question, t of an answer, m
 picture tokens (prefix first, then patches row by row), C width of the context that the question encoder attends to, D
-its own width, A answers of the closed list, V vocabulary.
+its own width, T that of a text encoder beside it, A answers of the closed list, V vocabulary.
 Source: Li et al. 2022 (BLIP), section 4.4: the answer decoder; Kim et al. 2021 (ViLT): the classifier over a list.
 """
 
@@ -161,6 +161,7 @@ class VQA(PictureModel):
         context: Float[Tensor, "b m C"] | ProjectedContext,
         *,
         attention_mask: Bool[Tensor, "r n"] | None = None,
+        text_states: Float[Tensor, "r n T"] | None = None,
         first_only: bool = False,
         tap: Tap | None = None,
         checkpoint_activations: bool = False,
@@ -171,6 +172,7 @@ class VQA(PictureModel):
             questions: Tokens of the questions, the same number of questions for each picture.
             context: What `encode` returned, or what `question.project_context` computed from it.
             attention_mask: False where a token is padding.
+            text_states: Those of the text encoder beside the question encoder, where they have been computed before.
             first_only: Return only the first token's state, which is all that the head reads.
             tap: Captures attention weights; with `first_only`, the last block's sites have one query row.
             checkpoint_activations: See `TransformerBlock`.
@@ -179,6 +181,7 @@ class VQA(PictureModel):
             questions,
             context,
             attention_mask=attention_mask,
+            text_states=text_states,
             first_only=first_only,
             tap=probe_at(tap, "question"),
             checkpoint_activations=checkpoint_activations,

@@ -1,13 +1,14 @@
 """Floor 6: files in, typed results and maps out.
 
-`load` makes the pipeline of a model; `base`, `options` and `results` hold what all pipelines share. `out_of_domain` is
-the mark of an unusual input, and `fit_domain` finds what is usual.
+`load` makes the pipeline of a model, `from_module` that of one in memory; `base`, `options` and `results` hold what all
+pipelines share. `out_of_domain` is the mark of an unusual input, and `fit_domain` finds what is usual.
 """
 
 from .answer import AnswerPipeline
 from .base import Pipeline
 from .caption import CaptionPipeline
 from .classify import ClassifyPipeline
+from .explain import explain, from_module
 from .image_results import (
     Answer,
     AnswerMap,
@@ -53,6 +54,8 @@ __all__ = [
     "TranscribePipeline",
     "Transcript",
     "WrittenWord",
+    "explain",
+    "from_module",
     "load",
     "save_answers",
 ]

@@ -22,6 +22,7 @@ from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
 from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_answers, quoted
 from .base import (
+    PictureSource,
     Pipeline,
     Prepared,
     check_channels,
@@ -147,7 +148,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
 
     def stream(
         self,
-        inputs: Iterable[tuple[ImageSource, str | _Questions]],
+        inputs: Iterable[tuple[PictureSource, str | _Questions]],
         *,
         answers: Sequence[str] | None = None,
         maps: str | Sequence[str] | None = None,
@@ -216,7 +217,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
 
     def _of_pictures(
         self,
-        pairs: Iterable[tuple[ImageSource, str | _Questions]],
+        pairs: Iterable[tuple[PictureSource, str | _Questions]],
         request: Request,
         *,
         batch_size: int,
@@ -226,7 +227,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         """Yield each image, or why it cannot be used, with a result for each of its questions."""
         asked: deque[_Questions] = deque()
 
-        def pictures() -> Iterator[ImageSource]:
+        def pictures() -> Iterator[PictureSource]:
             for picture, question in pairs:
                 asked.append(_several(question))
                 yield picture

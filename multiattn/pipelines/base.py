@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from PIL import Image
@@ -189,8 +189,12 @@ class Prepared(NamedTuple):
         return "picture" if self.file is None else Path(self.file).name
 
 
+PictureSource: TypeAlias = ImageSource | Prepared
+"""What `stream` accepts: an image, or one that is ready for the model."""
+
+
 def stream_pictures(
-    inputs: Iterable[ImageSource],
+    inputs: Iterable[PictureSource],
     preprocessing: ImagePreprocessing,
     compute: Callable[[list[Prepared]], Sequence[_Result]],
     *,
@@ -217,7 +221,7 @@ def stream_pictures(
 
 
 def prepared_batches(
-    inputs: Iterable[ImageSource],
+    inputs: Iterable[PictureSource],
     preprocessing: ImagePreprocessing,
     *,
     batch_size: int,
@@ -229,11 +233,11 @@ def prepared_batches(
     waiting: deque[Future[Prepared | Failure]] = deque()
     streams: deque[NamedStream | None] = deque(maxlen=2 * batch_size)  # of those that are read now, among others
 
-    prepare = partial(_prepare, preprocessing=preprocessing, strict=strict, max_pixels=max_pixels)
+    one = partial(prepare, preprocessing=preprocessing, strict=strict, max_pixels=max_pixels)
 
-    def started(picture: ImageSource) -> Future[Prepared | Failure]:
+    def started(picture: PictureSource) -> Future[Prepared | Failure]:
         streams.append(stream_of(picture))
-        return pool.submit(prepare, streams[-1] or picture)
+        return pool.submit(one, streams[-1] or picture)
 
     source = iter(inputs)
     try:
@@ -251,9 +255,16 @@ def prepared_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(
-    picture: ImageSource, preprocessing: ImagePreprocessing, *, strict: bool, max_pixels: int
+def prepare(
+    picture: PictureSource,
+    preprocessing: ImagePreprocessing,
+    *,
+    strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Prepared | Failure:
+    """Read an image and make it ready for the model; one that is ready already is returned as it is."""
+    if isinstance(picture, Prepared):
+        return picture
     file = str(picture) if isinstance(picture, str | Path | NamedStream) else None
     try:
         read = read_image(picture, strict=strict, max_pixels=max_pixels)

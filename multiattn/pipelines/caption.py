@@ -32,6 +32,7 @@ from ..maps import (
 from ..models import Captioner
 from ..weights import ModelBundle
 from .base import (
+    PictureSource,
     Pipeline,
     Prepared,
     check_channels,
@@ -130,7 +131,7 @@ class CaptionPipeline(Pipeline[Captioner]):
 
     def stream(
         self,
-        inputs: Iterable[ImageSource],
+        inputs: Iterable[PictureSource],
         *,
         maps: str | Sequence[str] | None = None,
         batch_size: int = 8,

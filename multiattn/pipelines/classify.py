@@ -19,6 +19,7 @@ from ..maps import METHODS, attention_stack, explain
 from ..models import SCORE_KINDS, ScoreKind, ViT, scores_of
 from ..weights import ModelBundle
 from .base import (
+    PictureSource,
     Pipeline,
     Prepared,
     check_channels,
@@ -127,7 +128,7 @@ class ClassifyPipeline(Pipeline[ViT]):
 
     def stream(
         self,
-        inputs: Iterable[ImageSource],
+        inputs: Iterable[PictureSource],
         *,
         maps: str | Sequence[str] | None = None,
         top_k: int = 5,

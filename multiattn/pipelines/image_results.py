@@ -75,15 +75,16 @@ class PictureMap(ImageMap):
     """A map of a classified image, axes ("y", "x")."""
 
     predictions: tuple[Prediction, ...] = field(repr=False)
-    """The most likely classes, for the heading and the page."""
+    """The most likely classes, for the heading and the page; empty for a backbone without a head."""
 
     score_kind: ScoreKind = "probability"
     """What their scores are."""
 
     def save_png(self, path: PNGFile) -> None:
         """Write the image with the map over it, a color bar and a caption."""
-        first = self.predictions[0]
-        caption = f"{first.label} {score_text(first.score, self.score_kind)} · {self.map.method.replace('_', ' ')}"
+        method = self.map.method.replace("_", " ")
+        scores = [f"{one.label} {score_text(one.score, self.score_kind)}" for one in self.predictions[:1]]
+        caption = " · ".join([*scores, method])  # a backbone without a head has no labels
         overlay_png(self.map, self.picture, path, caption=caption)
 
     def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:

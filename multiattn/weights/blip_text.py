@@ -33,6 +33,9 @@ START = "question_start_token"
 # fields of ours that neither layout can express, and their values in all its models
 FIXED_VISION: dict[str, Any] = {**FIXED, "in_channels": 3, "qkv_bias": True}
 FIXED_QUESTION: dict[str, Any] = {"positions": "learned", "pre_norm": False, "embed_norm": True, "final_norm": False}
+ALONE: dict[str, Any] = {"text": None, "pairs": 0, "summary": False}
+"""What a question encoder of no published layout has."""
+
 FIXED_TEXT: dict[str, Any] = {**FIXED_QUESTION, "head": "transform", "head_bias": True}
 # one file states these for the question encoder and the decoder alike
 _ONE_FOR_BOTH = (
@@ -220,7 +223,7 @@ def check_structure(bundle: ModelBundle, layout: str) -> tuple[CaptionerConfig |
     check_fixed(decoder, FIXED_TEXT, layout, of=TEXT)
     if isinstance(architecture, VQAConfig):
         same = {field: getattr(decoder, field) for field in _ONE_FOR_BOTH}
-        check_fixed(architecture.question, FIXED_QUESTION | same | {"text": None}, layout, of=QUESTION)
+        check_fixed(architecture.question, FIXED_QUESTION | same | ALONE, layout, of=QUESTION)
         check_fixed(architecture, {"output_positions": False}, layout)
     check_fixed(architecture, {"bridge": False}, layout)
     square_side(architecture.encoder.image_size, layout)

@@ -12,7 +12,7 @@ from ..errors import ModelError, reading
 from ..inputs import Tokenizer
 from ..models.text_encoder import TextEncoder, TextEncoderConfig
 from ..writing import whole_file, whole_folder, write_json
-from .blip_text import FIXED_QUESTION, read_bert, text_rows, write_bert
+from .blip_text import ALONE, FIXED_QUESTION, read_bert, text_rows, write_bert
 from .bundle import CONFIG, TOKENIZER, check_vocabulary
 from .hf_common import around_questions, check_fixed, check_stated, describe_roles, read_roles
 from .hub import locate
@@ -100,7 +100,7 @@ def save_text_encoder(encoder: TextEncoder, tokenizer: Tokenizer, directory: str
         ModelError: BERT's layout cannot express the encoder, or the weights cannot be saved.
     """
     config = encoder.config
-    fixed = FIXED_QUESTION | {"context_dim": None, "text": None}
+    fixed = FIXED_QUESTION | {"context_dim": None} | ALONE
     check_fixed(config, fixed, NAME)
     files = {
         CONFIG: {

@@ -33,8 +33,9 @@ _FORMER_NAMES = {
 }
 
 
-_LATER = ("text",)
-"""Fields of an architecture that came later: they are left out where they are None, as in directories without them."""
+_LATER = {"text": None, "pairs": 0, "summary": False}
+"""Fields of an architecture that came later, with their defaults, at which they are left out, as in directories without
+them."""
 
 
 def _keys(spec: TaskSpec) -> set[str]:
@@ -121,7 +122,7 @@ def read_decoding(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stated_fields(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields of a configuration as `config.json` has them."""
-    return {name: value for name, value in items if value is not None or name not in _LATER}
+    return {name: value for name, value in items if name not in _LATER or value != _LATER[name]}
 
 
 def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:

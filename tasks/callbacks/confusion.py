@@ -1,6 +1,9 @@
 """Accuracies by class, and which classes are taken for which."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
@@ -11,6 +14,7 @@ from multiattn.writing import write_json
 
 from ..base import BaseTask
 from ..metrics import MacroAccuracy
+from ..multi_label import MultiLabelMetric
 from .common import is_trial
 
 
@@ -18,8 +22,8 @@ class ClassScores(Callback):
     """Write `RUN/confusion-SPLIT.json` after each validation and test of a classifier.
 
     It has `epoch` (from 0) and `step`, `labels`, and `macro_accuracy`, `per_class` and `confusion` as `multiattn
-    evaluate classify --format json` has them. A classifier of more than 1000 classes, or of several labels for an
-    image, has none.
+    evaluate classify --format json` has them. A classifier of more than 1000 classes has none. Where an image has
+    several labels or none, there are `threshold` and `per_label`: what that command has under `labels`, by the label.
     """
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -34,17 +38,32 @@ class ClassScores(Callback):
         assert isinstance(task, BaseTask)
         metrics = task.metrics[f"{prefix}_metrics"]
         assert isinstance(metrics, MetricCollection)
-        counts = dict(metrics.items()).get(f"{prefix}/macro_accuracy")
-        if not isinstance(counts, MacroAccuracy) or is_trial(trainer):
+        by_name = dict(metrics.items())
+        counts, several = by_name.get(f"{prefix}/macro_accuracy"), by_name.get(f"{prefix}/map")
+        scores: dict[str, Any] | None = None
+        if is_trial(trainer):
             return
-        matrix = counts.confusion()  # in all processes
-        if matrix is None or not trainer.is_global_zero:
+        if isinstance(counts, MacroAccuracy):  # in all processes
+            scores = _of_classes(task.labels, counts)
+        elif isinstance(several, MultiLabelMetric) and (found := several.by_label()):
+            by_label = {name: asdict(one) for name, one in zip(task.labels, found, strict=True)}
+            scores = {"threshold": several.threshold, "per_label": by_label}
+        if scores is None or not trainer.is_global_zero:
             return
-        pairs = {
+        of = {"epoch": trainer.current_epoch, "step": trainer.global_step, "labels": list(task.labels)}
+        write_json(Path(trainer.default_root_dir) / f"confusion-{split}.json", of | scores)
+
+
+def _of_classes(labels: Sequence[str], counts: MacroAccuracy) -> dict[str, Any] | None:
+    """The scores by class, and how often each pair of them was met; None of too many classes."""
+    matrix = counts.confusion()
+    if matrix is None:
+        return None
+    return class_scores(
+        {
             (truth, label): count
-            for truth, row in zip(task.labels, matrix, strict=True)
-            for label, count in zip(task.labels, row, strict=True)
+            for truth, row in zip(labels, matrix, strict=True)
+            for label, count in zip(labels, row, strict=True)
             if count
         }
-        found = {"epoch": trainer.current_epoch, "step": trainer.global_step, "labels": list(task.labels)}
-        write_json(Path(trainer.default_root_dir) / f"confusion-{split}.json", found | class_scores(pairs))
+    )

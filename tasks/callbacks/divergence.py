@@ -11,6 +11,7 @@ from torch import Tensor
 from multiattn.checks import require
 from multiattn.errors import ModelError
 
+from ..sharding import own_part
 from ..states import RunStates, remove_state
 from .common import is_trial, log_interval
 
@@ -113,7 +114,7 @@ class Divergence(Callback):
         """Whether a state may be saved: the last loss and all weights are finite, in every process."""
         is_finite = self.check(trainer, pl_module)
         with torch.no_grad():
-            sums = [_local(weight).sum(dtype=torch.float32) for weight in pl_module.parameters()]
+            sums = [own_part(weight).sum(dtype=torch.float32) for weight in pl_module.parameters()]
             own = bool(torch.stack([total.to(pl_module.device) for total in sums]).isfinite().all())
         if trainer.world_size > 1:
             own = trainer.strategy.reduce_boolean_decision(own)
@@ -146,9 +147,3 @@ class Divergence(Callback):
         norm = torch.nn.utils.get_total_norm(gradients)
         full = getattr(norm, "full_tensor", None)  # of a gradient in parts, on several devices
         pl_module.log("train/grad_norm", norm if full is None else full(), batch_size=1)
-
-
-def _local(weight: Tensor) -> Tensor:
-    """The part of a weight that this process has."""
-    part = getattr(weight, "to_local", None)
-    return weight if part is None else part()

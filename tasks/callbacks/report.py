@@ -23,6 +23,7 @@ from multiattn.export.html import jpeg
 from multiattn.export.run_report import Example, MapsOverTime, Validation, write_run_report
 from multiattn.export.run_report import RunReport as Page
 from multiattn.inputs import load_image
+from multiattn.metrics.multi_label import LabelScores
 
 from ..base import BaseTask
 from ..loading.datamodule import data_of
@@ -43,6 +44,9 @@ _MOST_PICTURES, _MOST_FRAMES = 4, 6
 """Pictures whose maps are shown, and epochs of each."""
 
 _SIDE = 400  # pixels of the longer side of a picture in the page
+_FIGURE_SIDE, _FIGURE_FRAMES = 1000, 2
+"""The same of figures, which have a map for each word of a caption: the first and the last epoch."""
+
 _PAUSE = 50.0
 """Times as long as a page took to write, until the next one is written."""
 
@@ -52,9 +56,10 @@ _MAP = re.compile(r"(?P<name>.+)-epoch(?P<epoch>\d+)\.png")
 class RunReport(Callback):
     """Write `RUN/report.html` after each validation and at the end: one file that needs no network.
 
-    It has the curves, examples or which class is taken for which, the maps in `RUN/maps`, what the data is, the
-    commands, versions and the device. The curves are part of each state, so they go on where a training goes on. What
-    takes long is written less often: pages take at most 2 % of the time, and the last one is always written.
+    It has the curves, which class is taken for which or how well each label is told, examples, the maps in `RUN/maps`,
+    what the data is, the commands, versions and the device. The curves are part of each state, so they go on where a
+    training goes on. What takes long is written less often: pages take at most 2 % of the time, and the last one is
+    always written.
     """
 
     def __init__(self, command: str = "") -> None:
@@ -162,8 +167,9 @@ class RunReport(Callback):
             remarks=data.get("remarks", ()),
             labels=task.labels,
             pairs={(one["label"], one["predicted"]): one["items"] for one in confusion.get("confusion", ())},
+            by_label={name: LabelScores(**one) for name, one in confusion.get("per_label", {}).items()},
             examples=self._examples(trainer, task),
-            maps=self._maps(run / "maps"),
+            maps=self._maps(run / "maps", are_figures=task.task == "caption"),
             commands=[(step, command) for step, command in self._starts if command],
             facts=self._facts(trainer, task),
         )
@@ -181,8 +187,9 @@ class RunReport(Callback):
             found.append(Example(Path(str(path)).name, written.text, written.references, written.question, source))
         return found
 
-    def _maps(self, folder: Path) -> list[MapsOverTime]:
+    def _maps(self, folder: Path, *, are_figures: bool) -> list[MapsOverTime]:
         """The first pictures, each in epochs that are evenly spread, the first and the last among them."""
+        most, side = (_FIGURE_FRAMES, _FIGURE_SIDE) if are_figures else (_MOST_FRAMES, _SIDE)
         found: dict[str, list[tuple[int, Path]]] = {}
         for path in sorted(folder.glob("*.png")):
             if match := _MAP.fullmatch(path.name):
@@ -191,20 +198,21 @@ class RunReport(Callback):
         for name, files in list(found.items())[:_MOST_PICTURES]:
             files.sort()
             last = len(files) - 1
-            chosen = dict.fromkeys(i * last // (_MOST_FRAMES - 1) for i in range(_MOST_FRAMES))
+            chosen = dict.fromkeys(i * last // (most - 1) for i in range(most))
             frames = [
-                (f"epoch {epoch}", self._source(path, stamp=path.stat().st_mtime_ns))
+                (f"epoch {epoch}", self._source(path, stamp=path.stat().st_mtime_ns, side=side))
                 for epoch, path in (files[i] for i in chosen)
             ]
-            shown.append(MapsOverTime(name, [frame for frame in frames if frame[1]]))
+            shown.append(MapsOverTime(name, [frame for frame in frames if frame[1]], are_figures))
         return shown
 
-    def _source(self, path: Any, *, stamp: int = 0) -> str:
+    def _source(self, path: Any, *, stamp: int = 0, side: int = _SIDE) -> str:
         """A small copy of a picture, as a data URI, which is kept; "" for one that cannot be read.
 
         Args:
             path: The file, or where a shard has it.
             stamp: Changes where the file does.
+            side: The longer side in pixels.
         """
         key = f"{stamp} {path}"
         if key not in self._sources:
@@ -214,7 +222,7 @@ class RunReport(Callback):
                 picture: Image.Image = load_image(path).convert("RGB")
             except ValueError:  # the loader has named it
                 return ""
-            picture.thumbnail((_SIDE, _SIDE))
+            picture.thumbnail((side, side))
             self._sources[key] = jpeg(picture)
         return self._sources[key]
 
@@ -225,13 +233,14 @@ class RunReport(Callback):
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} cores"
         packages = ", ".join(f"{one} {version(one)}" for one in ("torch", "lightning", "timm"))
         run = Path(trainer.default_root_dir)
+        processes = "1 process" if trainer.world_size == 1 else f"{trainer.world_size} processes"
         model = [("model", str(run / "model"))] if (run / "model" / "config.json").exists() else []
         return [
             ("written", f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"),
             ("since the last start", str(timedelta(seconds=round(time.monotonic() - self._begin)))),
             *model,
             ("parameters", f"{sum(one.numel() for one in parameters):,}, of which {trained:,} learn"),
-            ("device", f"{device.type}, {name}; {trainer.world_size} process(es), precision {trainer.precision}"),
+            ("device", f"{device.type}, {name}; {processes}, precision {trainer.precision}"),
             ("multiattn", __version__),
             ("packages", packages),
             ("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"),

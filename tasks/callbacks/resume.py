@@ -12,7 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
+from lightning.pytorch.callbacks import Checkpoint
 
 from multiattn.checks import require
 from multiattn.errors import ModelError
@@ -23,6 +23,7 @@ from ..states import RunStates, lock_run, requeue, write_whole_states
 from ..stopping import SIGNALS, Stopped
 from .common import callbacks_of, is_trial
 from .divergence import Divergence
+from .ema import EMA
 
 _ONE_SIGNAL = 1.0
 """Seconds within which a second signal is the first one: torchrun passes on what its whole group has got."""
@@ -164,7 +165,7 @@ class ResumeCheckpoint(Checkpoint):
         if (number := self._signal_anywhere(trainer)) is None:
             return
         for callback in callbacks_of(trainer):
-            if isinstance(callback, WeightAveraging):
+            if isinstance(callback, EMA):
                 callback.on_validation_epoch_end(trainer, pl_module)  # the weights that are trained, in their place
         self._save(trainer)
         raise self._stopped(trainer, number)

@@ -284,16 +284,31 @@ def _digest(
 ) -> str:
     """A digest of all that features depend on: the encoder, the files, and the result of `Encoding.depends_on`."""
     found = hashlib.sha256()
-    config: Any = encoder.config
-    architecture = {name: value for name, value in asdict(config).items() if name not in TRAINING_ONLY}
+    architecture = _architecture(encoder)
     places = [Path(str(path)).absolute() for path in paths]  # in a shard, too
     base = os.path.commonpath([place.parent for place in places])  # the data may move as a whole
     files = [(os.path.relpath(place, base), _size(path)) for place, path in zip(places, paths, strict=True)]
     found.update(json.dumps([*depends_on(architecture), files], default=str).encode())
-    for name, tensor in sorted(encoder.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    _add_weights(found, encoder)
     return found.hexdigest()
+
+
+def digest_of_weights(encoder: nn.Module) -> str:
+    """A digest of an encoder: its weights and architecture."""
+    found = hashlib.sha256(json.dumps(_architecture(encoder), default=str).encode())
+    _add_weights(found, encoder)
+    return found.hexdigest()
+
+
+def _architecture(encoder: nn.Module) -> dict[str, Any]:
+    config: Any = encoder.config
+    return {name: value for name, value in asdict(config).items() if name not in TRAINING_ONLY}
+
+
+def _add_weights(digest: "hashlib._Hash", encoder: nn.Module) -> None:
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
 
 def _size(path: Path | ShardFile) -> int:

@@ -9,10 +9,11 @@ from multiattn.checks import require, require_each
 from multiattn.errors import InputError
 
 from ..contracts import ImageTextNeeds
-from .datamodule import BatchOptions, TextData
+from .datamodule import BatchOptions
 from .feature_store import Encoding
 from .picture_features import PictureEncoding, PictureFeatures
 from .pictures import EvaluationPictures, Sample, TrainingPictures
+from .text_data import TextData
 from .transforms import Augmentation, training_transform
 
 ImageNeedsT = TypeVar("ImageNeedsT", bound=ImageTextNeeds)

@@ -31,7 +31,8 @@ from multiattn.data.image_folder import ClassificationRecords
 from multiattn.writing import write_json
 
 from ..base import BaseTask
-from ..loading.datamodule import BaseData, TextData, data_of
+from ..loading.datamodule import BaseData, data_of
+from ..loading.text_data import TextData
 from . import files, folders, labels, table, texts
 
 FILE = "data.json"

@@ -4,13 +4,18 @@ import io
 import json
 import pickle
 import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from multiattn.cli.inputs import find_inputs
+from multiattn.data.shards import store
 from multiattn.inputs.fetch import WebFile
-from multiattn.inputs.files import RECORDINGS
+from multiattn.inputs.files import PICTURES, RECORDINGS
 from multiattn.inputs.walk import Unusable
 from tests.fixtures import save_drawing
 
@@ -87,6 +92,48 @@ def test_processes_read_samples_of_a_folder_with_an_index(run, model, shards, tm
     assert sorted(file.name for file in (tmp_path / "m2").iterdir()) == sorted(
         file.name for file in (tmp_path / "m").iterdir()
     )
+
+
+@pytest.fixture
+def server(shards, monkeypatch) -> Iterator[tuple[str, list[str]]]:
+    """The address of the split, and the paths that were asked for."""
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    monkeypatch.setattr(store.fetch, "__kwdefaults__", store.fetch.__kwdefaults__ | {"pauses": (0.0,)})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(shards))) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}", asked
+        http.shutdown()
+
+
+def test_shards_at_an_address_are_fetched_once(run, model, shards, server, tmp_path) -> None:
+    address, asked = server
+    (shards / "000001.tar").rename(shards / "000003.tar")
+    command = ["classify", "--model", model, "--format", "json", "--maps"]
+    here = run(*command, tmp_path / "m", *sorted(shards.glob("*.tar")))
+    there = run(*command, tmp_path / "n", f"{address}/{{000000..000003}}.tar")
+    gone = f"{address}/000001.tar"
+    told = f"`{gone}` must be a file that can be fetched, but the server answers 404 File not found instead."
+    assert told in there.err and "(tried 2 times)" in there.err
+    lines = {line["file"]: line for line in map(json.loads, there.out.splitlines())}
+    assert lines.pop(gone)["error"].startswith(told)
+    for line in map(json.loads, here.out.splitlines()):
+        found = lines.pop(line["file"].replace(str(shards), address))
+        assert found.get("predictions") == line.get("predictions") and ("error" in found) == ("error" in line)
+    assert lines == {}
+    assert asked == [f"/{number:06}.tar" for number in (0, 1, 1, 2, 3)]
+    # another process reads what this one has fetched
+    file = next(iter(find_inputs([f"{address}/000003.tar"])))
+    copy = pickle.loads(pickle.dumps(file))
+    assert copy.open(PICTURES).read() == b"none" and len(asked) == 6
 
 
 def test_what_is_no_shard_is_named(shards, tmp_path) -> None:

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
-from multiattn.maps import METHODS, attention_stack, class_attention, explain, sharpness
+from multiattn.maps import BY_CLASS, METHODS, attention_stack, class_attention, explain, sharpness
 from multiattn.models import ViT, ViTConfig
 from tests.maps.explicit import Explicit
 
@@ -68,19 +70,35 @@ def test_rollout_is_the_product_of_the_papers_matrices(model, images):
     torch.testing.assert_close(values(maps), readout(model, product).detach(), atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("target", [None, [4, 0]])
-def test_relevance_is_the_papers_update_of_the_whole_matrix(model, images, target):
-    maps = explain(model, images, method="relevance", target=target)
+@pytest.mark.parametrize(("target", "versus"), [(None, None), ([4, 0], None), ([4, 0], [1, 3])])
+def test_relevance_is_the_papers_update_of_the_whole_matrix(model, images, target, versus):
+    maps = explain(model, images, method="relevance", target=target, versus=versus)
     weights, logits = whole_weights(model.double(), images.double().requires_grad_())
     target = logits.argmax(-1).tolist() if target is None else target
-    gradients = torch.autograd.grad(logits[range(B), target].sum(), weights)
+    score = logits[range(B), target].sum() - (0 if versus is None else logits[range(B), versus].sum())
+    gradients = torch.autograd.grad(score, weights)
     tokens = weights[0].shape[-1]
     matrix = torch.eye(tokens, dtype=torch.float64).expand(B, -1, -1)
     for block, gradient in zip(weights, gradients, strict=True):  # R <- R + A R, equations 5 and 6
         matrix = matrix + (gradient * block).clamp(min=0).mean(1) @ matrix
     expected = readout(model, matrix)
     torch.testing.assert_close(values(maps), expected.detach(), atol=1e-6, rtol=1e-3)
-    assert [m.target for m in maps] == [str(t) for t in target]
+    named = [str(t) for t in target] if versus is None else ["4 rather than 1", "0 rather than 3"]
+    assert [m.target for m in maps] == named
+
+
+@pytest.mark.parametrize("method", BY_CLASS)
+def test_a_map_of_a_contrast_is_that_of_the_difference_of_two_scores(model, images, method):
+    """A head whose rows are subtracted has that difference as its score."""
+    found = explain(model, images, method=method, target=[4, 0], versus=[1, 3])
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for part in (other.head.weight, other.head.bias):
+            part[:2] = torch.stack([part[4] - part[1], part[0] - part[3]])
+    expected = explain(other, images, method=method, target=[0, 1])
+    torch.testing.assert_close(values(found), values(expected), rtol=1e-3, atol=1e-6)
+    alone = explain(model, images, method=method, target=[4, 0])
+    assert not torch.allclose(values(found), values(alone), rtol=1e-3, atol=1e-6)
 
 
 def test_gradient_x_input_sums_each_patch(model, images):

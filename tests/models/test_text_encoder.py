@@ -19,6 +19,8 @@ CONFIGS = {
 FIRST = TextEncoderConfig(**{**SIZES, "dim": 26, "depth": 2, "max_length": 19}, **POST_NORM, context_dim=None)
 CONFIGS["another reads first"] = replace(CONFIGS["pre-norm"], text=FIRST)
 
+CONFIGS["pairs and a summary"] = replace(CONFIGS["another reads first"], pairs=41, summary=True)
+
 
 @pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
 def encoder(request):
@@ -120,6 +122,31 @@ def test_what_another_encoder_reads_first_is_added_to_the_embedded_tokens():
     nn.init.zeros_(encoder.text_bridge.weight)
     nn.init.zeros_(encoder.text_bridge.bias)
     close(encoder(tokens, seen), alone.eval()(tokens, seen))
+
+
+def test_pairs_are_added_to_the_second_token_and_the_mean_of_all_to_the_first():
+    encoder = random_weights(TextEncoder(CONFIGS["pairs and a summary"]))
+    alone = TextEncoder(CONFIGS["pre-norm"])
+    alone.load_state_dict({k: v for k, v in encoder.state_dict().items() if "text" not in k and "pairs" not in k})
+    tokens, seen = texts(), context(encoder)
+    attention_mask = torch.ones(6, N, dtype=torch.bool)
+    attention_mask[2, 4:] = False
+    states = encoder.text(tokens, attention_mask=attention_mask)
+    embedded = alone.embedding(tokens) + encoder.text_bridge(states) + alone.positions.weight[:N]
+    for row in range(6):
+        length = int(attention_mask[row].sum())
+        ids = tokens[row].tolist()
+        for place in range(length):
+            before = ids[place - 1] if place else ids[0]
+            embedded[row, place] += encoder.pairs.weight[(before * 1_000_003 + ids[place]) % 41]
+        embedded[row, 0] += embedded[row, :length].mean(dim=0)
+    found = alone.norm(alone.run(embedded, seen, mask=Mask(keys=attention_mask)))
+    close(encoder(tokens, seen, attention_mask=attention_mask)[attention_mask], found[attention_mask])
+    # states that are known are used as they are
+    close(encoder(tokens, seen, text_states=encoder.text(tokens)), encoder(tokens, seen))
+    with_double = encoder(tokens, seen, text_states=2 * encoder.text(tokens))
+    encoder.text_bridge.weight.mul_(2)
+    close(with_double, encoder(tokens, seen))
 
 
 @pytest.mark.parametrize(

@@ -152,9 +152,12 @@ def test_how_it_answers_is_as_the_trained_model_does_it(models: dict[str, Path])
     assert AnswerTask(pretrained=str(models["decoder"]), answer="closed").answer == "closed"
 
 
+TRAINER: Any = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
+
+
 def built(task: AnswerTask, *answers: str) -> Any:
     """The model, as the training program has it made."""
-    task._trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
+    task._trainer = TRAINER
     assert task.tokenizer is not None
     return task.build_model(TextFacts(task.tokenizer, answers=answers))
 
@@ -184,7 +187,8 @@ def test_a_state_of_another_list_of_answers_is_refused(models: dict[str, Path]) 
     checkpoint: dict[str, Any] = {}
     for answers in (("red", "no"), ("no", "red")):
         task = AnswerTask(vision=SMALL, question_pretrained=str(models["bert"]))
-        task.model = built(task, *answers)
+        task._trainer = TRAINER
+        task.build(TextFacts(task.tokenizer, answers=answers))
         if not checkpoint:
             task.on_save_checkpoint(checkpoint)
             task.on_load_checkpoint(checkpoint)

@@ -1,6 +1,5 @@
 """Teacher forcing and self-critical rewards against plain loops."""
 
-import copy
 import itertools
 import math
 
@@ -117,11 +116,6 @@ def test_a_caption_of_its_own_picture_is_worth_more_and_one_that_breaks_off_less
     assert own > broken
     assert own > other
     assert np.isfinite([own, other, cut_off, broken]).all()
-
-
-def test_a_copy_of_the_task_shares_the_counts() -> None:
-    rewards = Rewards(REFERENCES)
-    assert copy.deepcopy([rewards])[0] is rewards
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,48 @@
 """The moving average covers what belongs to the weights: the running statistics too, and copies what counts."""
 
+from typing import Any
+
+import lightning.pytorch as pl
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from multiattn.tasks.callbacks import EMA
 
 
+class Small(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
+
+
 def test_running_statistics_are_averaged_with_the_weights_and_counters_are_copied() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
-    ema = EMA(decay=0.5)
-    averaged = AveragedModel(model, use_buffers=ema._use_buffers, **ema._kwargs)
+    module, ema = Small(), EMA(decay=0.5)
     expected = {}
     for step in range(4):
         with torch.no_grad():
-            for parameter in model.parameters():
+            for parameter in module.parameters():
                 parameter.normal_()
-        model(torch.randn(7, 3))  # moves the running mean and variance, and counts
-        averaged.update_parameters(model)
-        for name, value in model.state_dict().items():
+        module.part(torch.randn(7, 3))  # moves the running mean and variance, and counts
+        ema.update(module)
+        for name, value in module.state_dict().items():
             if step == 0 or not value.is_floating_point():
                 expected[name] = value.clone()
             else:
                 decay = min(0.5, (1 + step) / (10 + step))
                 expected[name] = decay * expected[name] + (1 - decay) * value
-    state = averaged.module.state_dict()
-    assert state.keys() == expected.keys()
+    trainer: Any = None
+    trained = {name: value.clone() for name, value in module.state_dict().items()}
+    state: dict[str, Any] = {"state_dict": module.state_dict()}
+    ema.on_save_checkpoint(trainer, module, state)
+    assert state["state_dict"].keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(state[name], value)
-    assert not torch.equal(state["1.running_mean"], model.state_dict()["1.running_mean"])
+        torch.testing.assert_close(state["state_dict"][name], value)
+    assert not torch.equal(state["state_dict"]["part.1.running_mean"], trained["part.1.running_mean"])
+
+    # validation sees the averages, and training goes on with its own weights
+    ema.on_validation_epoch_start(trainer, module)
+    for name, value in module.state_dict().items():
+        torch.testing.assert_close(value, expected[name])
+    ema.on_validation_epoch_end(trainer, module)
+    assert all(torch.equal(value, trained[name]) for name, value in module.state_dict().items())

@@ -90,7 +90,8 @@ class TestClassifier:
 
     def test_a_state_without_an_identity_loads_as_before(self, run: Path, tmp_path: Path) -> None:
         state = torch.load(state_of(run), weights_only=True)
-        assert state.pop("identity")["labels"] == ["blue", "green", "red"]
+        assert state.pop("identity").keys() == {"preprocessing", "vocabulary", "data"}
+        assert state["facts"]["labels"] == ["blue", "green", "red"]
         torch.save(state, tmp_path / "old.ckpt")
         arguments = ["--config", str(run / "c.yaml"), "--ckpt_path", str(tmp_path / "old.ckpt")]
         assert main(["validate", *arguments, "--model.vision.mean=[0.5,0.5,0.25]"]) == 0
@@ -113,7 +114,7 @@ def test_the_list_of_answers_is_that_of_the_state(tmp_path: Path, capsys: pytest
     data = draw_asked(tmp_path / "data", sizes={"train": 6, "validation": 2, "test": 2})
     config = write_answer_config(tmp_path / "c.yaml", root=data, run=tmp_path)
     assert main(["fit", "--config", str(config), *SHORT]) == 0
-    known = torch.load(state_of(tmp_path), weights_only=True)["answers"]
+    known = torch.load(state_of(tmp_path), weights_only=True)["facts"]["answers"]
     assert len(known) > 3
     shutil.rmtree(data / "train")
     state = ["--config", str(config), "--ckpt_path", str(state_of(tmp_path))]

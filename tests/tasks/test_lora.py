@@ -122,7 +122,10 @@ WRONG = [
         LoRA(targets=["*.nothing"]),
         r"`lora\.targets` must name linear layers that learn, but \['\*\.nothing'\] names none",
     ),
-    (LoRA(trained=["tail"]), r"`lora\.trained` must name parts of the model, but has 'tail'\. Begin with one of "),
+    (
+        LoRA(trained=["tail"]),
+        r"`lora\.trained` must name parts of the model, but has 'tail' instead, of which there is none\. Begin with ",
+    ),
 ]
 
 

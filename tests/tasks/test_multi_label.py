@@ -3,6 +3,8 @@
 import csv
 import json
 import random
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,25 @@ def test_it_learns_and_the_directory_says_what_the_scores_are(run: Path, several
     assert {one["label"]: one["items"] for one in known["classes"]} == {
         name: sum(name in row["labels"] for row in rows) for name in COLORS
     }
+    # what the last validation told of each label
+    told = json.loads((run / "confusion-validation.json").read_text())
+    rows_there = [json.loads(line) for line in (several / "validation" / "metadata.jsonl").read_text().splitlines()]
+    assert (told["labels"], told["threshold"]) == (["blue", "green", "red"], 0.5)
+    for name, one in told["per_label"].items():
+        has = sum(name in row["labels"] for row in rows_there)
+        assert one["true_positives"] + one["false_negatives"] == has == one["items"]
+        assert one["false_positives"] + one["true_negatives"] == len(rows_there) - has
+        f1 = 2 * one["true_positives"] / (one["items"] + one["true_positives"] + one["false_positives"])
+        assert one["f1"] == pytest.approx(f1)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    blue = told["per_label"]["blue"]
+    cells = [blue[f"{kind}"] for kind in ("items", "true_positives", "false_negatives", "false_positives")]
+    assert "".join(["blue</th>", *(f"<td>{cell}</td>" for cell in cells)]) in page
+    shown = re.findall(r'<div class="example"><img src="data:[^"]*" alt=""><div><p><strong>(.*?)</strong></p>', page)
+    assert len(shown) == 8
+    named = {name for one in shown for name in one.removeprefix("✓ ").split(", ")}
+    assert named <= {*COLORS, "(nothing)"}
+
     classify = multiattn.load(run / "model", task="classify")
     truth = [set(row["labels"]) for row in rows[:20]]
     results = classify([several / "train" / row["file_name"] for row in rows[:20]])
@@ -102,6 +123,9 @@ def test_the_commands_know_several_labels(run: Path, several: Path, capsys: pyte
     assert main(["evaluate", "classify", "--data", data, "--model", model, "--threshold", "0.99"]) == 0
     text = capsys.readouterr().out
     assert "mAP" in text and "F1, mean of labels" in text
+    rare = found["labels"][0]
+    assert re.search(r"F1 by label\n.*\n.*found \d+ of \d+, told wrongly 0", text)
+    assert rare["true_positives"] + rare["false_negatives"] == rare["items"]
     assert main(["evaluate", "classify", "--data", data, "--format", "json"]) == 1
     assert "must have a model that gives each label a probability of its own" in capsys.readouterr().err
 
@@ -203,9 +227,15 @@ def test_the_figures_are_those_of_torchmetrics() -> None:
     for own, has, one in zip(scores.T, truth.T, found.labels, strict=True):
         f1 = {t: 2 * (has & (own >= t)).sum() / (has.sum() + (own >= t).sum()) for t in np.unique(own)}
         assert f1[np.float32(one.best_threshold)] == max(f1.values())
+        cells = Counter(zip(has.tolist(), (own >= 0.45).tolist(), strict=True))
+        counted = one.true_positives, one.false_negatives, one.false_positives, one.true_negatives
+        assert counted == tuple(cells[pair] for pair in ((True, True), (True, False), (False, True), (False, False)))
     assert average_precision(scores[:, 0], np.zeros(37, bool)) is None
     nothing = multi_label_scores(scores, np.zeros((37, 5), bool))
     assert (nothing.map, nothing.f1_macro, nothing.f1_micro) == (None, None, None)
+    told = int((scores[:, 2] >= 0.5).sum())
+    one = nothing.labels[2]
+    assert (one.false_positives, one.true_negatives, one.true_positives, one.false_negatives) == (told, 37 - told, 0, 0)
 
 
 def test_the_loss_is_binary_cross_entropy() -> None:

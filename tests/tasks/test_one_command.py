@@ -14,6 +14,10 @@ import torch
 
 from multiattn.errors import ModelError
 from multiattn.tasks.callbacks import Divergence
+from multiattn.tasks.hparams import plain
+from multiattn.tasks.loading.datamodule import BatchOptions
+from multiattn.tasks.optim import Optimization
+from multiattn.tasks.resuming import KEY, Start, _changes, flat
 from multiattn.tasks.training import _training_message, main
 from multiattn.weights import load_bundle
 
@@ -174,6 +178,21 @@ def test_a_changed_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[s
     names = [name for name in weights if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))]
     assert names and all(torch.equal(after["state_dict"][name], weights[name]) for name in names)
     assert {group["weight_decay"] for group in after["optimizer_states"][0]["param_groups"]} == {0.0, 0.01}
+
+
+def test_defaults_that_nobody_changed_are_not_named() -> None:
+    """A start that states one value states all of them, where one before stated none."""
+    before = {"model.optimization": None, "data.batches": None, "model.label_smoothing": 0.1}
+    now = {
+        "model": {"optimization": plain(Optimization(lr=0.125)), "label_smoothing": 0.1},
+        "data": {"batches": plain(BatchOptions(num_workers=5))},
+    }
+    for one, two, expected in (
+        (before, flat(now), "lr is 0.125, was 0.001; data.batches.num_workers is 5, was 2"),
+        (flat(now), before, "lr is 0.001, was 0.125; data.batches.num_workers is 2, was 5"),
+    ):
+        told = _changes(Start(Path("x"), {KEY: one}), two)
+        assert told == f". Changed since: model.optimization.{expected}"
 
 
 def test_a_training_that_diverges_keeps_its_last_finite_state(

@@ -16,6 +16,7 @@ from multiattn.tasks.sharded_states import read_folder
 from multiattn.tasks.training import main
 from multiattn.weights import load_bundle
 
+from .captioned import draw_captioned, write_caption_config
 from .conftest import ROOT, logged, write_config
 from .test_distributed import Runs, assert_alike
 
@@ -125,12 +126,77 @@ def test_fsdp1_is_not_offered(options: str, pictures: Path, tmp_path: Path, caps
     assert said.endswith("Set it to model_parallel, which is FSDP2.")
 
 
-def test_averages_are_not_offered(
+def test_averages_need_states_in_parts(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], alone: None
 ) -> None:
-    assert main(fit(tmp_path, "run", pictures, *_SHARDED)) == 1
+    whole = "lightning.pytorch.strategies.ModelParallelStrategy"
+    options = [f"--trainer.strategy={whole}", "--trainer.strategy.save_distributed_checkpoint=false"]
+    assert main(fit(tmp_path, "run", pictures, *options)) == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("error: `trainer.callbacks` must be without EMA where `trainer.strategy` is model_parallel")
+    assert said == (
+        "error: `trainer.strategy.save_distributed_checkpoint` must be true with EMA, but is false instead. Set it, or "
+        "leave EMA out."
+    )
+
+
+def with_best(command: list[str], *, mode: str) -> list[str]:
+    """Keep the state with the least loss, or the most."""
+    config = Path(command[2])
+    kept = f"BestCheckpoint\n      init_args: {{monitor: val/loss, mode: {mode}}}\n"
+    config.write_text(config.read_text().replace("BestCheckpoint\n", kept))
+    return [*command, "--checkpoint.keep=3"]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_two_processes_average_their_parts_and_keep_the_best_and_go_on_from_both(
+    mode: str, pictures: Path, tmp_path: Path
+) -> None:
+    assert main(with_best(fit(tmp_path, "one", pictures, "--data.batches.size=10"), mode=mode)) == 0
+    command = with_best(fit(tmp_path, "two", pictures, "--data.batches.size=5", *_SHARDED), mode=mode)
+    done = torchrun(*command)
+    assert done.returncode == 0, done.stderr
+    runs = Runs(tmp_path / "one", tmp_path / "two", done.stderr)
+    assert_alike(runs, "train/loss val/loss val/top1", count=2)  # validated with the averages of one process
+    theirs, own = weights(runs.one), weights(runs.two)
+    for key, value in own.items():
+        torch.testing.assert_close(value, theirs[key], rtol=2e-3, atol=2e-3, msg=key)
+
+    # the best state is a folder, of the epoch with the least or the most loss, and the model has its averages
+    losses = logged(runs.two, "val/loss")
+    best = read_folder(runs.two / "best" / "best.ckpt", thorough=True)
+    assert best["global_step"] == 1 + (min if mode == "min" else max)(losses, key=losses.__getitem__)
+    assert {file.name for file in (runs.two / "best" / "best.ckpt").iterdir()} >= {"__0_0.distcp", "__1_0.distcp"}
+
+    # without what came after the first epoch, both processes go on to the same weights
+    states = runs.two / "checkpoints"
+    shutil.rmtree(states / "step-000000006.ckpt")
+    shutil.rmtree(runs.two / "model")
+    if mode == "min":
+        shutil.rmtree(runs.two / "best")
+    done = torchrun(*command)
+    assert done.returncode == 0, done.stderr
+    assert "Going on from" in done.stderr and "step-000000003.ckpt" in done.stderr
+    assert all(torch.equal(value, own[key]) for key, value in weights(runs.two).items())
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_two_processes_draw_captions_from_divided_weights_as_from_whole_ones(tmp_path: Path) -> None:
+    captioned = draw_captioned(tmp_path / "data", sizes={"train": 12, "validation": 5})
+    options = "--model.objective=self_critical --model.self_critical.baseline=greedy --data.batches.size=3 "
+    options += "--model.decoding.max_tokens=9 --trainer.max_epochs=2 --trainer.callbacks=null --data_report.files=0 "
+    options += "--model.optimization.lr=1e-2 --model.optimization.warmup_epochs=0"
+    said = ""
+    for name, strategy in (("one", "ddp"), ("two", "model_parallel")):
+        config = write_caption_config(tmp_path / f"{name}.yaml", root=captioned, run=tmp_path / name)
+        done = torchrun("fit", "--config", str(config), *options.split(), f"--trainer.strategy={strategy}")
+        assert done.returncode == 0, done.stderr
+        said = done.stderr
+    runs = Runs(tmp_path / "one", tmp_path / "two", said)
+    assert_alike(runs, "train/loss train/reward val/loss", count=2)
+    assert len(set(logged(runs.two, "train/loss").values())) > 2  # it learns
 
 
 @pytest.mark.gpu

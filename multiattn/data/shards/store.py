@@ -75,6 +75,7 @@ class ShardStore:
 
     Args:
         addresses: The path or address of each shard that is not beside its index, by the path that it would have there.
+            Others are opened by their own paths or addresses.
         keep: The number of fetched shards that are kept at a time.
     """
 
@@ -122,7 +123,7 @@ class ShardStore:
         found = self._open.pop(shard, None)
         if found is None:
             try:
-                found = os.open(self._local(shard), os.O_RDONLY | os.O_CLOEXEC)
+                found = os.open(self.local(shard), os.O_RDONLY | os.O_CLOEXEC)
             except InputError as error:
                 found = str(error)  # one try for all samples of it
             except OSError as error:
@@ -136,13 +137,19 @@ class ShardStore:
             raise InputError(found)
         return found
 
-    def _local(self, shard: str) -> str:
-        """The path of a shard on this machine."""
+    def local(self, shard: str) -> str:
+        """The path of a shard on this machine, to which one at an address is fetched.
+
+        Raises:
+            InputError: It cannot be fetched.
+        """
         address = self.address(shard)
-        if self._folder is None or not is_web_address(address):
+        if not is_web_address(address):
             return address
+        if self._folder is None:
+            self._folder = temporary_folder()
         folder = self._folder / address.replace("/", "_")[-200:]
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True, parents=True)  # another machine has no such folder yet
         file = folder / "shard.tar"
         lock = FolderLock(folder, subject=str(folder), wait=True)  # another worker may be fetching it
         try:
