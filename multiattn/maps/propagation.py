@@ -122,9 +122,9 @@ def sharpness(weights: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
     return 1.0 - entropy / math.log(weights.shape[-1])
 
 
-def leaf(images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
-    """Copy images into a leaf of the autograd graph: needed where all weights are frozen, or in inference mode."""
-    return images.detach().clone().requires_grad_()
+def leaf(inputs: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """Copy inputs into a leaf of the autograd graph: needed where all weights are frozen, or in inference mode."""
+    return inputs.detach().clone().requires_grad_()
 
 
 class EmbeddingsAsLeaves(TorchFunctionMode):

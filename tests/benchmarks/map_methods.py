@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from multiattn.attention import Tap
 from multiattn.maps import FILLINGS, METHODS, deletion_score, explain, insertion_score, masked_class
 from multiattn.maps.lrp import PropagationRules, TokensTap
 from multiattn.maps.propagation import leaf
@@ -95,7 +96,58 @@ class Tried(NamedTuple):
         return tap.contributions(score)[:, -rows * cols :].reshape(-1, rows, cols).numpy()
 
 
-TRIED = {
+class Norms(NamedTuple):
+    """Rollout of the norms of what attention moves, not of its weights: after Kobayashi et al. 2020 and 2021."""
+
+    with_residual: bool
+
+    def maps(self, model: ViT, images: Tensor, target: list[int]) -> np.ndarray:
+        """One map for each picture, the same for every class."""
+        tap, entered, normalized = Tap(model.attention_sites()), list[Tensor](), list[Tensor]()
+        hooks = [block.register_forward_pre_hook(lambda _, given: entered.append(given[0])) for block in model.blocks]
+        hooks += [
+            block.attention.register_forward_pre_hook(lambda _, given: normalized.append(given[-1]))
+            for block in model.blocks
+        ]
+        with torch.no_grad():
+            model.forward(images, tap=tap)
+        for hook in hooks:
+            hook.remove()
+        rows = torch.zeros(len(images), 1, entered[0].shape[1])
+        rows[..., 0] = 1.0
+        for block, weights, x, y in reversed(
+            list(zip(model.blocks, tap.weights.values(), entered, normalized, strict=True))
+        ):
+            values = block.attention.qkv(y)[..., 2 * y.shape[-1] :].unflatten(-1, (block.attention.num_heads, -1))
+            out = block.attention.out.weight.unflatten(-1, (block.attention.num_heads, -1))  # (D, h, d)
+            moved = torch.einsum("bhqn,bnhd,Dhd->bqnD", weights, values, out)
+            own = torch.arange(moved.shape[1])
+            if self.with_residual:
+                moved[:, own, own] += x[:, own]
+            norms = moved.norm(dim=-1)  # (b, q, n)
+            if not self.with_residual:
+                norms = norms / norms.sum(dim=-1, keepdim=True)
+                norms[:, own, own] += 1.0
+            rows = rows[..., : norms.shape[1]] @ (norms / norms.sum(dim=-1, keepdim=True))
+        grid = model.grid((images.shape[-2], images.shape[-1]))
+        return rows[:, 0, -grid[0] * grid[1] :].unflatten(-1, grid).numpy()
+
+
+class WithoutSinks(NamedTuple):
+    """Relevance without the patches that all look at: those with over 5 times the even share of all attention."""
+
+    def maps(self, model: ViT, images: Tensor, target: list[int]) -> np.ndarray:
+        """One map for each picture."""
+        tap = Tap(model.attention_sites())
+        with torch.no_grad():
+            model.forward(images, tap=tap)
+        found = np.stack([one.values for one in explain(model, images, method="relevance", target=target)])
+        received = torch.stack([weights.mean(dim=(1, 2)) for weights in tap.weights.values()]).mean(dim=0)  # (b, n)
+        sinks = (received * received.shape[-1] > 5)[:, -found[0].size :].reshape(found.shape).numpy()
+        return np.where(sinks, found.min(axis=(1, 2), keepdims=True), found)
+
+
+TRIED: dict[str, Tried | Norms | WithoutSinks] = {
     "lrp at the pixels": Tried(-1),
     "lrp before block 0": Tried(0),
     "lrp before block 1": Tried(1),
@@ -106,6 +158,9 @@ TRIED = {
     "lrp before block 1, gamma 0.1": Tried(1, Gamma),
     "lrp before block 1, of the log-odds": Tried(1, is_margin=True),
     "gradient x tokens before block 1, no rules": Tried(1, Plain),
+    "rollout of norms": Norms(with_residual=False),
+    "rollout of norms with the residual": Norms(with_residual=True),
+    "relevance without sinks": WithoutSinks(),
 }
 
 
