@@ -62,7 +62,7 @@ class DemoPages:
             mark = item.mark or ("" if result.out_of_domain is None else "out of domain: ")
             said = mark + printable(_text(result))
             if result.maps:
-                link = f"{item.page}#question-{number}" if question else item.page
+                link = f"{item.page}#question={number}" if question else item.page
                 self.entries.append(_entry(result, item.name, link, said, question))
             measure = f"{result.duration:5.1f}s" if isinstance(result, Transcript) else f"{result.score:6.1%}"
             line = f"{printable(question)} {said}" if question else said

@@ -4,7 +4,6 @@ The word being spoken is highlighted, a click on a word plays it, and below the 
 """
 
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..maps.attention_map import AttentionMap
-from .html import base64_of, jpeg, quantized, write_scripted
+from .html import base64_of, digits, jpeg, packed, quantized, write_scripted
 from .naming import described
 from .sound import check_sound, envelope, log_mel_picture, sound_uri
 from .timed_text import TimedSegment, channel_of, checked_words, pieces_of, plain, voice_of
@@ -185,8 +184,7 @@ def _window(one: AttentionMap) -> dict[str, object]:
         "step": one.axes[-1].step,
         "words": words,
         "frames": frames,
-        # nine digits are what a float32 has
-        "low": [float(f"{value:.9g}") for value in low],
-        "scale": [float(f"{value:.9g}") for value in size],
-        "steps": base64_of(zlib.compress(steps.astype(np.uint8).tobytes(), 9)),
+        "low": digits(low),
+        "scale": digits(size),
+        "steps": packed(steps.astype(np.uint8)),
     }

@@ -6,6 +6,21 @@ const element = (id) => document.getElementById(id);
 const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 const [palette, signedPalette] = data.palettes.map(bytes); // 256 x RGBA
 
+const whenShown = []; // functions that are called after another map, word or picture is shown
+
+async function inflate(base64) {
+  const stream = new Blob([bytes(base64)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+function saveFile(name, kind, parts, type) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(parts, { type }));
+  link.download = `${name.replace(/\.[^.]*$/u, "").replace(/[^\p{L}\p{N} ._-]/gu, "_") || "map"}.${kind}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
 const number = (value) =>
   value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(3)));
 const signed = (value) => `${value < 0 ? "\u2212" : "+"}${Number(Math.abs(value).toPrecision(4))}`;

@@ -3,32 +3,59 @@
 // each layer and head, and if its text has words, one for each word.
 
 // what is chosen; layers count from 0 and the last comes first, head 0 is the mean of the heads
-const chosen = { picture: 0, view: 0, text: 0, word: 0, method: "", layer: Infinity, head: 0, cell: 0, smooth: true };
+const chosen = {
+  picture: 0,
+  view: 0,
+  text: 0,
+  word: 0,
+  method: "",
+  layer: Infinity,
+  head: 0,
+  cell: 0,
+  smooth: true,
+  withoutSinks: false,
+  oneScale: false,
+};
 let map = null; // the chosen entry of a text's maps
 let grid = null; // its values: { values, scale, order }
 
 // --- values ---
 
-function unpack(map) {
-  // the grids of all layers, heads and words, back from 16-bit steps; once for each map
-  const steps = new Uint16Array(bytes(map.steps).buffer);
+async function unpack(map) {
+  // the steps of all layers, heads and words; values are made from them as they are needed
+  const packed = await inflate(map.steps);
+  map.counts = map.bits === 8 ? packed : new Uint16Array(packed.buffer);
+}
+
+function gridAt(map, index) {
   const cells = map.rows * map.columns;
-  map.grids = map.low.map((low, i) =>
-    Float64Array.from(steps.subarray(i * cells, (i + 1) * cells), (count) => low + count * map.step[i]),
-  );
+  const { low, step } = map;
+  return Float64Array.from(map.counts.subarray(index * cells, (index + 1) * cells), (count) => low[index] + count * step[index]);
 }
 
 function valuesOf(map, layer, head) {
-  if (!map.grids) unpack(map);
   const word = map.words ? chosen.word : 0;
   const words = map.words || 1;
-  if (!map.layers) return map.grids[word];
-  const ofLayer = Array.from({ length: map.heads }, (_, i) => map.grids[(layer * map.heads + i) * words + word]);
-  if (head > 0) return ofLayer[head - 1];
-  return ofLayer[0].map((_, cell) => ofLayer.reduce((sum, one) => sum + one[cell], 0) / map.heads);
+  if (!map.layers) return gridAt(map, word);
+  const at = (i) => gridAt(map, (layer * map.heads + i) * words + word);
+  if (head > 0) return at(head - 1);
+  const mean = new Float64Array(map.rows * map.columns);
+  for (let i = 0; i < map.heads; i++) at(i).forEach((value, cell) => (mean[cell] += value / map.heads));
+  return mean;
 }
 
-function measured(values) {
+const sinksOf = () => data.pictures[chosen.picture].sinks.map(([row, column]) => row * map.columns + column);
+
+// Sinks that are taken out have the lowest value of the other patches.
+function withoutSinks(values) {
+  if (!chosen.withoutSinks || !sinksOf().length) return values;
+  const out = new Set(sinksOf());
+  const lowest = Math.min(...values.filter((_, cell) => !out.has(cell)));
+  return values.map((value, cell) => (out.has(cell) ? lowest : value));
+}
+
+function measured(all) {
+  const values = withoutSinks(all);
   const order = Array.from(values.keys()).sort((a, b) => values[b] - values[a]);
   return { values, order, scale: scaleOf(values, map.signed) };
 }
@@ -91,38 +118,6 @@ function drawMap() {
         paint(image.data, y * width + x, share[Math.floor(y / size) * columns + Math.floor(x / size)], scale.signed);
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
-}
-
-// All layers (across) and heads (down, the mean on top) as tiles, each on its own scale.
-function drawTiles() {
-  const { rows, columns, layers, heads } = map;
-  const zoom = Math.max(1, Math.round(1400 / (layers.length * columns)));
-  const [width, height] = [columns * zoom, rows * zoom];
-  const gap = Math.ceil(width / 14);
-  const canvas = element("tiles");
-  canvas.width = layers.length * (width + gap) - gap;
-  canvas.height = (heads + 1) * (height + gap) - gap;
-  const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = false;
-  const small = new OffscreenCanvas(columns, rows);
-  for (let layer = 0; layer < layers.length; layer++)
-    for (let head = 0; head <= heads; head++) {
-      const values = valuesOf(map, layer, head);
-      const scale = scaleOf(values, map.signed);
-      const image = new ImageData(columns, rows);
-      values.forEach((value, cell) => {
-        paint(image.data, cell, scaled(value, scale), scale.signed);
-        image.data[4 * cell + 3] = 255;
-      });
-      small.getContext("2d").putImageData(image, 0, 0);
-      context.drawImage(small, layer * (width + gap), head * (height + gap), width, height);
-    }
-  element("atlas").style.setProperty("--aspect", canvas.width / canvas.height);
-  Object.assign(element("tile").style, {
-    width: `${(100 * width) / canvas.width}%`,
-    height: `${(100 * height) / canvas.height}%`,
-  });
-  map.tile = [(100 * (width + gap)) / canvas.width, (100 * (height + gap)) / canvas.height]; // percent from one to the next
 }
 
 function drawLegend() {

@@ -145,19 +145,11 @@ element("correct").addEventListener("click", () => {
   fields()[0]?.focus();
 });
 
-function save(kind, text) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-  link.download = `${data.name.replace(/\.[^.]*$/u, "").replace(/[^\p{L}\p{N} ._-]/gu, "_") || "transcript"}.${kind}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  isDirty = false;
-}
-
 for (const [kind, make] of [["srt", srtOf], ["vtt", vttOf], ["txt", textOf]])
   element(`save-${kind}`).addEventListener("click", () => {
     takeLines();
-    save(kind, make(spoken));
+    saveFile(data.name, kind, [make(spoken)], "text/plain");
+    isDirty = false;
   });
 
 window.addEventListener("beforeunload", (event) => {

@@ -1,7 +1,7 @@
 """What every HTML page is put together from: its files, images and numbers as text, and a frame without any network.
 
 A page with a script is made from a body (`page.html`), its scripts, which share `base.js`, and data that the scripts
-read; an index has a body alone. The security policy in `shell.html` forbids every request.
+read; an index has a body and a script of its own. The security policy in `shell.html` forbids every request.
 """
 
 import base64
@@ -9,6 +9,7 @@ import html
 import io
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -21,7 +22,8 @@ from ..maps.concentration import FLAT_WITHIN
 from ..writing import write_text
 from .heatmap import palette
 
-_SCRIPT_POLICY = "; script-src 'unsafe-inline'"
+SCRIPT_POLICY = "; script-src 'unsafe-inline'"
+"""What the security policy of a page with a script allows for it."""
 
 
 def part(name: str) -> str:
@@ -67,7 +69,7 @@ def write_scripted(
     data = {"title": title, "palettes": palettes, "flat": FLAT_WITHIN, **data}
     fields = {"title": html.escape(title), "controls": part("controls.html").strip()}
     frame = {"body": fill(part(body), fields), "data": _embedded(data), "script": script}
-    write(path, title, fill(part("scripted.html"), frame), policy=policy + _SCRIPT_POLICY)
+    write(path, title, fill(part("scripted.html"), frame), policy=policy + SCRIPT_POLICY)
 
 
 def jpeg(picture: Image.Image) -> str:
@@ -95,6 +97,16 @@ def quantized(rows: Float[np.ndarray, "n m"], steps: int) -> tuple[np.ndarray, n
     low, high = rows.min(axis=1, keepdims=True), rows.max(axis=1, keepdims=True)
     size = (high - low) / steps
     return low.ravel(), size.ravel(), np.round((rows - low) / np.where(size > 0, size, 1))
+
+
+def packed(values: np.ndarray) -> str:
+    """Return an array's bytes, deflated, as text; `inflate` in `base.js` unpacks them."""
+    return base64_of(zlib.compress(values.tobytes(), 9))
+
+
+def digits(numbers: Float[np.ndarray, " n"]) -> list[float]:
+    """Return numbers with nine digits, which is what a float32 has: fewer letters in a page."""
+    return [float(f"{number:.9g}") for number in numbers]
 
 
 def _embedded(data: Mapping[str, object]) -> str:

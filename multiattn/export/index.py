@@ -10,12 +10,16 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from ..checks import check_argument
 from ..maps.attention_map import AttentionMap
 from .heatmap import blend
-from .html import fill, jpeg, part, write
+from .html import SCRIPT_POLICY, fill, jpeg, part, write
 from .naming import check_score
 from .sound import check_sound, log_mel_picture
 from .speech_figure import check_time_map, gray_picture, over_sound
+
+VERDICTS = ("strong", "weak", "no better than chance")
+"""The words of verdicts, best first."""
 
 _THUMBNAIL = 480
 """Pixels of the longer side of a thumbnail."""
@@ -38,7 +42,7 @@ class IndexEntry:
     """What the index calls it: a file name."""
 
     page: str
-    """The address of its page relative to the index: `cat.html`; `cat.html#question-2` opens its second question."""
+    """The address of its page relative to the index: `cat.html`; `cat.html#question=2` opens its second question."""
 
     label: str
     """The prediction: a class, a caption or an answer."""
@@ -52,13 +56,18 @@ class IndexEntry:
     question: str = ""
     """The question that the label answers; a long one is cut. "" if there is none."""
 
+    verdict: str = ""
+    """The word of the map's verdict: one of `VERDICTS`; "" if it was not checked."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: The score is no probability.
+            ValueError: The score is no probability, or there is no such verdict.
         """
         check_score(self.label, self.score)
+        must = f"of {', '.join(VERDICTS)}, or empty"
+        check_argument(self.verdict in ("", *VERDICTS), "verdict", must=must, value=self.verdict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +106,8 @@ class RecordingEntry:
 def write_index(path: str | Path, entries: Sequence[IndexEntry | RecordingEntry], *, title: str) -> None:
     """Write a page of thumbnails, each a link to the page of its image or recording.
 
+    They can be searched, and sorted by confidence and by verdict.
+
     Args:
         path: The HTML file; missing folders are made.
         entries: The images and recordings, in the order shown.
@@ -106,8 +117,9 @@ def write_index(path: str | Path, entries: Sequence[IndexEntry | RecordingEntry]
         "title": html.escape(title),
         "count": _count(entries),
         "cards": "\n".join(_card(entry) for entry in entries),
+        "script": part("index.js"),
     }
-    write(path, title, fill(part("index.html"), body))
+    write(path, title, fill(part("index.html"), body), policy=SCRIPT_POLICY)
 
 
 def _count(entries: Sequence[IndexEntry | RecordingEntry]) -> str:
@@ -124,15 +136,22 @@ def _card(entry: IndexEntry | RecordingEntry) -> str:
         plain, blended = _sounds(entry)
         seconds = round(len(entry.samples) / entry.rate)
         label, score, asked = _cut(entry.text), f"{seconds // 60}:{seconds % 60:02}", ""
+        whole, confidence, verdict = entry.text, "", ""
     else:
         plain, blended = _pictures(entry)
         label, score, asked = entry.label, "" if entry.score is None else f"{entry.score:.0%}", _cut(entry.question)
+        whole, verdict = f"{entry.question} {label}", entry.verdict
+        confidence = "" if entry.score is None else f"{entry.score:.6f}"
     fields = {
         "page": html.escape(entry.page),
         "name": html.escape(entry.name),
         "asked": f'<span class="question">{html.escape(asked)}</span>' if asked else "",
         "label": html.escape(label),
         "score": score,
+        "search": html.escape(f"{entry.name} {whole} {verdict}".casefold()),
+        "confidence": confidence,
+        "rank": str(VERDICTS.index(verdict)) if verdict else "",
+        "verdict": f'<span class="small">map: {html.escape(verdict)}</span>' if verdict else "",
         "width": str(plain.width),
         "height": str(plain.height),
         "plain": jpeg(plain),

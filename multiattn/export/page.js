@@ -69,6 +69,7 @@ function showGrid() {
   drawMap();
   drawLegend();
   showCell(grid.order[0]);
+  for (const shown of whenShown) shown();
 }
 
 const mapOf = () => textOf().maps.find((one) => one.name === chosen.method) || textOf().maps[0];
@@ -113,7 +114,7 @@ function showMap() {
   showGrid();
 }
 
-function showView(index) {
+function showView(index, wish = {}) {
   chosen.view = index;
   const { predictions, heading, values } = viewOf();
   element("prediction-title").textContent = heading;
@@ -134,11 +135,16 @@ function showView(index) {
     }),
   );
   element("prediction").hidden = !predictions.length;
+  open(wish);
   showTexts(showWord);
   const mapped = mapOf() !== undefined;
   document.body.classList.toggle("no-map", !mapped);
   element("no-map").hidden = mapped;
-  if (!mapped) return (map = null);
+  if (!mapped) {
+    map = null;
+    for (const shown of whenShown) shown();
+    return;
+  }
   chosen.method = mapOf().name; // the method stays where there is a map by it
   showMethods(textOf().maps, chosen.method, (name) => {
     chosen.method = name;
@@ -147,9 +153,37 @@ function showView(index) {
   showMap();
 }
 
-function showPicture(index, view = 0) {
+// What a view opens with: what an address asks for; else the last text that has maps, the answer rather than its
+// question, and of a caption the word that depends most on the picture.
+function open(wish) {
+  const { texts } = viewOf();
+  const asked = texts.findIndex(({ title, words }) => words.length && title.toLowerCase() === wish.text);
+  chosen.text = asked >= 0 ? asked : Math.max(0, texts.findLastIndex((text) => text.words.length));
+  const { words, maps } = textOf();
+  const drops = words.map((word) => word.drop ?? -Infinity);
+  chosen.word = words[wish.word] ? wish.word : Math.max(0, drops.indexOf(Math.max(...drops)));
+  if (maps.some(({ name }) => name === wish.method)) chosen.method = wish.method;
+  if (wish.layer !== undefined) chosen.layer = wish.layer;
+  if (wish.head !== undefined) chosen.head = wish.head;
+}
+
+const sinksText = () => {
+  const { columns } = map;
+  const places = sinksOf().map((cell) => `row ${Math.floor(cell / columns) + 1}, column ${(cell % columns) + 1}`);
+  const [patches, they] = places.length > 1 ? [`${places.length} patches`, "they show"] : ["1 patch", "it shows"];
+  return `${patches} (${places.join("; ")}) that most others attend to in many layers, whatever ${they}.`;
+};
+
+function showSinks() {
+  const { sinks } = data.pictures[chosen.picture];
+  element("sinks").hidden = !sinks.length || !map;
+  if (!sinks.length || !map) return;
+  element("sinks-text").textContent = `Sinks: ${sinksText()}`;
+  element("without-sinks").checked = chosen.withoutSinks;
+}
+
+function showPicture(index, view = 0, wish = {}) {
   chosen.picture = (index + data.pictures.length) % data.pictures.length;
-  chosen.view = view;
   const picture = data.pictures[chosen.picture];
   element("name").textContent = picture.name;
   element("name").hidden = picture.name === data.title;
@@ -159,14 +193,16 @@ function showPicture(index, view = 0) {
   element("left-out").textContent = picture.left_out;
   element("left-out").hidden = !picture.left_out;
   document.body.style.setProperty("--aspect", picture.width / picture.height);
+  chosen.view = view;
   showQuestions(showView);
-  showView(view);
+  showView(view, wish);
 }
 
-function showAsked() {
-  // #question-2 is the second one about the first picture
-  const asked = Number(/^#question-(\d+)$/.exec(location.hash)?.[1] ?? 1) - 1;
-  showPicture(0, data.pictures[0].views[asked] ? asked : 0);
+function showAddress() {
+  const wish = wished();
+  const picture = data.pictures[wish.picture] ? wish.picture : 0;
+  chosen.withoutSinks = wish.withoutSinks;
+  showPicture(picture, data.pictures[picture].views[wish.view] ? wish.view : 0, wish);
 }
 
 element("stage").addEventListener("pointermove", pointAt);
@@ -185,15 +221,21 @@ for (const input of document.querySelectorAll("input[name=drawing]"))
     chosen.smooth = input.value === "smooth";
     drawMap();
   });
-element("atlas").addEventListener("click", (event) => {
-  const box = element("atlas").getBoundingClientRect();
-  chosen.layer = Math.floor(((event.clientX - box.left) / box.width) * map.layers.length);
-  chosen.head = Math.floor(((event.clientY - box.top) / box.height) * (map.heads + 1));
-  element("layer").value = chosen.layer;
-  element("head").value = chosen.head;
+element("without-sinks").addEventListener("change", (event) => {
+  chosen.withoutSinks = event.target.checked;
+  if (map.layers) drawTiles();
   showGrid();
 });
+whenShown.push(showSinks);
 
-addEventListener("hashchange", showAsked);
-element("pages").hidden = data.pictures.length < 2;
-showAsked();
+async function start() {
+  document.documentElement.dataset.ready = "no"; // maps are packed
+  const maps = data.pictures.flatMap(({ views }) => views.flatMap(({ texts }) => texts.flatMap(({ maps }) => maps)));
+  await Promise.all(maps.map(unpack));
+  element("pages").hidden = data.pictures.length < 2;
+  showAddress();
+  addEventListener("hashchange", showAddress);
+  document.documentElement.dataset.ready = "yes";
+}
+
+start();

@@ -17,12 +17,15 @@ from ..maps import AttentionMap, ungrounded
 from ..models import ScoreKind
 from .canvas import for_display
 from .heatmap import SATURATION, placed
-from .html import base64_of, jpeg, quantized, write_scripted
+from .html import digits, jpeg, packed, quantized, write_scripted
 from .naming import described, likelier
-from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord, gaps
+from .page_parts import AskedPicture, PagePicture, PageQuestion, PageWord, gaps
 
-_STEPS = 65535
-"""Values are stored in 16-bit steps from the lowest to the highest of their grid: exact to 1/131,070 of that range."""
+_SCRIPTS = ("draw.js", "atlas.js", "words.js", "save.js", "link.js", "page.js")
+
+_BITS = {False: 16, True: 8}
+"""Values are stored in steps from the lowest to the highest of their grid, exact to 1/131,070 of that range; those of
+every layer and head (True) to 1/510, for they are most of a page."""
 
 _HEADINGS: Mapping[ScoreKind, str] = {
     "probability": "Prediction",
@@ -30,15 +33,16 @@ _HEADINGS: Mapping[ScoreKind, str] = {
     "value": "Values",
 }
 
-_MOST_OF_STACKS = 16_000_000
-"""Bytes for the maps of every layer and head, for all questions about one image. Larger ones are left out: a browser
-would open the page slowly."""
+_MOST_OF_STACKS = 8_000_000
+"""Bytes for the maps of every layer and head, for all that was asked about one image. Larger ones are left out: a page
+of this size opens in about a second."""
 
 
 def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPicture], title: str) -> None:
     """Write one page that shows images, one at a time, with a choice of their questions and maps.
 
-    An address that ends in `#question-2` opens the page at the second question about its first image.
+    The part of its address after # says what is shown, and changes with it: `#question=2` opens the page at the second
+    question about its first image, `#word=3&map=relevance` at the third word's map by this method (see `link.js`).
 
     Args:
         path: The HTML file; missing folders are made.
@@ -50,24 +54,31 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPictur
     """
     check_argument(len(pictures) > 0, "pictures", must="at least one picture", value=pictures)
     data = {"saturation": SATURATION, "pictures": [_picture(picture) for picture in pictures]}
-    write_scripted(path, title, "page.html", data, ("draw.js", "words.js", "page.js"))
+    write_scripted(path, title, "page.html", data, _SCRIPTS)
 
 
 def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
     shown, left_out = for_display(picture.picture), ""
     if isinstance(picture, AskedPicture):
-        size = sum(_size_of_stacks(text) for one in picture.questions for text in (one.question, one.answer))
-        if size > _MOST_OF_STACKS:
-            left_out = (
-                f"The maps of every layer and head are not on this page: they would take {size / 1e6:.0f} MB of it, "
-                f"and {_MOST_OF_STACKS / 1e6:.0f} MB is the most. Ask fewer questions at once to have them."
-            )
+        maps = [one for asked in picture.questions for text in (asked.question, asked.answer) for one in text.maps]
+    else:
+        maps = list(picture.maps)
+    size = _size_of_stacks(maps)
+    if size > _MOST_OF_STACKS:
+        left_out = (
+            f"The maps of every layer and head are not on this page: they would take {size / 1e6:.0f} MB of it, "
+            f"and {_MOST_OF_STACKS / 1e6:.0f} MB is the most."
+        )
+        if isinstance(picture, AskedPicture):
+            left_out += " Ask fewer questions at once to have them."
+    if isinstance(picture, AskedPicture):
         views = [_asked(question, stacks=not left_out) for question in picture.questions]
     else:
-        views = [_predicted(picture)]
+        views = [_predicted(picture, stacks=not left_out)]
     return {
         "left_out": left_out,
         "name": picture.name,
+        "sinks": [list(patch) for patch in picture.sinks],
         "src": jpeg(shown),
         "width": shown.width,
         "height": shown.height,
@@ -75,9 +86,10 @@ def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
     }
 
 
-def _predicted(picture: PagePicture) -> dict[str, object]:
+def _predicted(picture: PagePicture, *, stacks: bool) -> dict[str, object]:
     methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
-    maps = [_map(one, with_target=methods[one.method] > 1) for one in picture.maps]
+    shown = picture.maps if stacks else _without_stacks(picture.maps)
+    maps = [_map(one, with_target=methods[one.method] > 1) for one in shown]
     text = _text("Caption", picture.words, "", maps)
     view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
     return view | ({"values": True} if picture.score_kind == "value" else {})
@@ -86,7 +98,7 @@ def _predicted(picture: PagePicture) -> dict[str, object]:
 def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:
     texts = []
     for title, text in (("Question", question.question), ("Answer", question.answer)):
-        shown = text.maps if stacks else _without_stacks(text)
+        shown = text.maps if stacks else _without_stacks(text.maps)
         texts.append(_text(title, text.words, text.whole, [_map(one, with_target=False) for one in shown]))
     return {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
 
@@ -95,16 +107,16 @@ def _text(title: str, words: Sequence[PageWord], whole: str, maps: list[dict[str
     return {"title": title, "words": [_word(word) for word in words], "gaps": gaps(words, whole), "maps": maps}
 
 
-def _without_stacks(text: PageText) -> Sequence[AttentionMap]:
+def _without_stacks(maps: Sequence[AttentionMap]) -> Sequence[AttentionMap]:
     """Return the maps without the stacks; all maps where there are only stacks."""
-    return [one for one in text.maps if "layer" not in one.names] or text.maps
+    return [one for one in maps if "layer" not in one.names] or maps
 
 
-def _size_of_stacks(text: PageText) -> int:
-    """Return the bytes that stacks take in the page: two for a value, times 4/3 for base64."""
-    if len(_without_stacks(text)) == len(text.maps):
+def _size_of_stacks(maps: Sequence[AttentionMap]) -> int:
+    """Return how many bytes stacks take in the page at most, about: one for a value, times 4/3 for base64."""
+    if len(_without_stacks(maps)) == len(maps):
         return 0
-    return sum(one.values.size * 8 // 3 for one in text.maps if "layer" in one.names)
+    return sum(one.values.size * 4 // 3 for one in maps if "layer" in one.names)
 
 
 def _scores(scores: Sequence[tuple[str, float]]) -> list[list[str | float]]:
@@ -132,14 +144,16 @@ def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, object]
     left, top, right, bottom = geometry.source_box()
     rows, columns = attention_map.values.shape[-2:]
     grids = attention_map.values.reshape(-1, rows * columns).astype(np.float64)  # [layers * heads * words, cells]
-    low, size, steps = quantized(grids, _STEPS)
+    bits = _BITS["layer" in attention_map.names]
+    low, size, steps = quantized(grids, 2**bits - 1)
     return described(attention_map, with_target=with_target) | {
         "target": attention_map.target,
         "box": [left / width, top / height, right / width, bottom / height],
         "rows": rows,
         "columns": columns,
-        "low": low.tolist(),
-        "step": size.tolist(),
-        "steps": base64_of(steps.astype("<u2").tobytes()),
+        "bits": bits,
+        "low": digits(low),
+        "step": digits(size),
+        "steps": packed(steps.astype("u1" if bits == 8 else "<u2")),
         "words": attention_map.values.shape[-3] if "word" in attention_map.names else 0,
     }

@@ -136,6 +136,9 @@ class PagePicture:
     score_kind: ScoreKind = "probability"
     """What the scores are: 0 to 1, or any finite number where they are values."""
 
+    sinks: Sequence[tuple[int, int]] = ()
+    """Row and column of the patches that are sinks, from `picture_sinks`."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
@@ -162,6 +165,9 @@ class AskedPicture:
 
     questions: Sequence[PageQuestion]
     """At least one; the page opens with the first."""
+
+    sinks: Sequence[tuple[int, int]] = ()
+    """Row and column of the patches that are sinks, from `picture_sinks`."""
 
     def __post_init__(self) -> None:
         """Check the fields.

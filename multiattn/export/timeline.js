@@ -20,8 +20,7 @@ async function unpack(map) {
   // once for each map: the steps of all layers, heads and words of each window
   for (const one of map.windows) {
     if (one.rows) continue;
-    const stream = new Blob([bytes(one.steps)]).stream().pipeThrough(new DecompressionStream("deflate"));
-    const steps = new Uint8Array(await new Response(stream).arrayBuffer());
+    const steps = await inflate(one.steps);
     one.rows = one.low.map((_, row) => steps.subarray(row * one.frames, (row + 1) * one.frames));
   }
 }

@@ -48,9 +48,6 @@ function showText({ title, words, gaps }, text, show) {
 
 function showTexts(show) {
   const { texts } = viewOf();
-  // begin with the last text: the answer rather than its question
-  chosen.text = Math.max(0, texts.findLastIndex((text) => text.words.length));
-  chosen.word = 0;
   const words = texts.flatMap((text) => text.words);
   const spoken = texts.some(said);
   element("texts").hidden = !spoken;

@@ -3,14 +3,16 @@
 `image`, `caption`, `vqa` and `speech` each replay the finished predictions of one task with a tap, and compute a map by
 each method. They share `propagation` (rollout and relevance, from captured weights) and `building` (from rows over
 tokens to a map). `masking` hides parts of an input; `faithfulness`, `grounding` and `pointing` measure maps, words and
-heads.
+heads; `heads` says what heads do over many inputs.
 """
 
 from .attention_map import AttentionMap, Axis
+from .attribution import Attribution
 from .building import word_attention
 from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attention_stack
 from .faithfulness import deletion_curve, deletion_score, insertion_curve, insertion_score
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
+from .heads import ROLES, HeadFacts, HeadStatistics, TappedPrediction, without_heads
 from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, class_attention, explain
 from .masking import (
     FILLINGS,
@@ -22,8 +24,10 @@ from .masking import (
     masked_speech,
     masked_word,
 )
+from .mean_maps import MeanMap, mean_maps
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness
+from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
 from .speech_contributions import speech_lrp, time_profile
 from .vqa import (
@@ -42,10 +46,18 @@ __all__ = [
     "ANSWER_NOTES",
     "AnswerMaps",
     "AttentionMap",
+    "Attribution",
     "Axis",
     "BY_CLASS",
     "Box",
     "FILLINGS",
+    "HeadFacts",
+    "HeadStatistics",
+    "MeanMap",
+    "ROLES",
+    "TappedPrediction",
+    "mean_maps",
+    "without_heads",
     "Filling",
     "METHODS",
     "METHOD_NOTES",
@@ -69,6 +81,7 @@ __all__ = [
     "explain",
     "explain_answer",
     "explain_words",
+    "find_sinks",
     "insertion_curve",
     "insertion_score",
     "masked_answer",
@@ -79,17 +92,21 @@ __all__ = [
     "mean_color",
     "measure_image_dependence",
     "patches_within",
+    "patch_sinks",
+    "picture_sinks",
     "points",
     "read_questions",
     "relevance",
     "rollout",
     "score_pointing",
     "sharpness",
+    "sink_tap",
     "speech_attention",
     "speech_attention_stack",
     "speech_lrp",
     "time_profile",
     "ungrounded",
+    "without_sinks",
     "word_attention",
     "word_attention_stack",
 ]

@@ -122,9 +122,12 @@ def sharpness(weights: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
     return 1.0 - entropy / math.log(weights.shape[-1])
 
 
-def leaf(inputs: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-    """Copy inputs into a leaf of the autograd graph: needed where all weights are frozen, or in inference mode."""
-    return inputs.detach().clone().requires_grad_()
+def leaf(images: Float[Tensor, "b *size"]) -> Float[Tensor, "b *size"]:
+    """Copy images, or features of sound, into a leaf of the autograd graph.
+
+    Needed where all weights are frozen, or in inference mode.
+    """
+    return images.detach().clone().requires_grad_()
 
 
 class EmbeddingsAsLeaves(TorchFunctionMode):

@@ -14,7 +14,16 @@ from torch import Tensor
 from ..alignment.replay import pad_right
 from ..attention import ProjectedContext
 from ..inputs import Tokenizer, Word
-from ..maps import AnswerMaps, QuestionReading, answer_attention, answer_attention_stack, explain_answer, read_questions
+from ..maps import (
+    AnswerMaps,
+    QuestionReading,
+    answer_attention,
+    answer_attention_stack,
+    explain_answer,
+    patch_sinks,
+    read_questions,
+    sink_tap,
+)
 from ..models import VQA, SingleStream
 from ..models.domain import Domain
 from .answer_decoders import AnswerDecoder, Found
@@ -74,7 +83,7 @@ class Answerer:
             if questions:
                 by_size[tuple(item.pixels.shape)].append(i)
         for of_size in by_size.values():
-            images = self._encoded([batch[i][0] for i in of_size])
+            images = self._encoded([batch[i][0] for i in of_size], with_maps=bool(request.methods))
             by_count: dict[int, list[int]] = defaultdict(list)  # number of questions -> rows of `images`
             for row, i in enumerate(of_size):
                 by_count[len(batch[i][1])].append(row)
@@ -87,16 +96,19 @@ class Answerer:
                         answers[of_size[row]] += found
         return answers
 
-    def _encoded(self, items: list[Prepared]) -> "_Images":
+    def _encoded(self, items: list[Prepared], *, with_maps: bool) -> "_Images":
         pixels = stacked(items, self._device)
         with torch.inference_mode():
             if not isinstance(self._model, VQA):
-                return _Images(items, pixels, self._model.encode(pixels), [None] * len(items))
-            encoder = self._model.encoder
-            features = encoder.features(pixels)
-            context = self._model.bridged(features, image_size=(pixels.shape[-2], pixels.shape[-1]))
+                none: list[tuple[tuple[int, int], ...]] = [()] * len(items)
+                return _Images(items, pixels, self._model.encode(pixels), [None] * len(items), none)
+            encoder, size = self._model.encoder, (pixels.shape[-2], pixels.shape[-1])
+            tap = sink_tap(encoder, size) if with_maps else None
+            features = encoder.features(pixels, tap=tap)
+            context = self._model.bridged(features, image_size=size)
             far = far_pictures(self._domain, features[:, encoder.num_prefix_tokens :], len(items))
-            return _Images(items, pixels, self._model.question.project_context(context), far)
+            sinks = patch_sinks(tap, encoder.grid(size), len(items))
+            return _Images(items, pixels, self._model.question.project_context(context), far, sinks)
 
     def _answers(self, images: "_Images", asked: Sequence[Sequence[Question]], request: Request) -> list[list[Answer]]:
         """Return the answers to the same number of questions about each image."""
@@ -166,7 +178,8 @@ class Answerer:
         by_method, stacks = self._explained(images, [(questions[i], found[i]) for i in having], methods, reading)
         results = list(answers)
         for row, i in enumerate(having):
-            item, answer, stack = images.items[row * len(images.items) // len(having)], answers[i], stacks[row]
+            of_image = row * len(images.items) // len(having)
+            item, answer, stack = images.items[of_image], answers[i], stacks[row]
             maps = tuple(
                 AnswerMap(
                     map=one[row].answer,
@@ -177,6 +190,7 @@ class Answerer:
                     question_stack=stack.question,
                     asked=answer.question,
                     words=answer.words,
+                    sinks=images.sinks[of_image],
                 )
                 for one in by_method
             )
@@ -235,9 +249,13 @@ class _Images(NamedTuple):
     far: list[OutOfDomain | None]
     """The mark of each picture that is unlike the training pictures."""
 
+    sinks: list[tuple[tuple[int, int], ...]]
+    """The sinks of each picture, where maps are asked for."""
+
     def select(self, rows: Sequence[int]) -> "_Images":
         """Return some of them, in that order."""
         chosen = torch.tensor(rows, device=self.pixels.device)
         context = self.context
         part = context.select(chosen) if isinstance(context, ProjectedContext) else context[chosen]
-        return _Images([self.items[row] for row in rows], self.pixels[chosen], part, [self.far[row] for row in rows])
+        items, far, sinks = ([of[row] for row in rows] for of in (self.items, self.far, self.sinks))
+        return _Images(items, self.pixels[chosen], part, far, sinks)  # type: ignore[arg-type]

@@ -25,6 +25,8 @@ from ..maps import (
     WORD_METHODS,
     explain_words,
     measure_image_dependence,
+    patch_sinks,
+    sink_tap,
     ungrounded,
     word_attention,
     word_attention_stack,
@@ -181,7 +183,10 @@ class CaptionPipeline(Pipeline[Captioner]):
     ) -> list[CaptionResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
-            context = self._model.decoder.project_context(self._model.encode(images))
+            encoder, size = self._model.encoder, (images.shape[-2], images.shape[-1])
+            tap = sink_tap(encoder, size) if methods else None
+            features = encoder.features(images, tap=tap)
+            context = self._model.decoder.project_context(self._model.bridged(features, image_size=size))
         start = (self._model.config.decoder.start_token, *prompt.ids)
         found = generate(self._model.decoder, context, [start] * len(batch), search, generator=generator)
         captions = [[self._written(caption, prompt) for caption in candidates] for candidates in found]
@@ -210,8 +215,9 @@ class CaptionPipeline(Pipeline[Captioner]):
                 start,
                 methods,
             )
+            sinks = patch_sinks(tap, encoder.grid(size), len(batch))
             for i, result in zip(having, mapped, strict=True):
-                results[i] = result
+                results[i] = replace(result, maps=tuple(replace(one, sinks=sinks[i]) for one in result.maps))
         return results
 
     def _written(self, caption: Generated, prompt: "_Prompt") -> "_Written":

@@ -15,7 +15,7 @@ from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
-from ..maps import METHODS, attention_stack, explain
+from ..maps import METHODS, attention_stack, explain, patch_sinks, sink_tap
 from ..models import SCORE_KINDS, ScoreKind, ViT, scores_of
 from ..weights import ModelBundle
 from .base import (
@@ -151,7 +151,9 @@ class ClassifyPipeline(Pipeline[ViT]):
     def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
-            pooled = self._model.pooled(images)  # (b, D)
+            size = (images.shape[-2], images.shape[-1])
+            tap = sink_tap(self._model, size, of="forward") if methods else None
+            pooled = self._model.pooled(images, tap=tap)  # (b, D)
             scores = scores_of(applied(self._model.head, pooled), self.bundle.score_function)  # (b, classes)
             marks = far_pictures(self._domain, pooled[:, None], len(batch))
             best, classes = scores.topk(min(top_k, scores.shape[-1]))  # (b, k)
@@ -166,12 +168,15 @@ class ClassifyPipeline(Pipeline[ViT]):
             for method in methods
         ]
         stacks = attention_stack(self._model, images, geometries) if methods else []
+        sinks = patch_sinks(tap, self._model.grid(size), len(batch))
         return [
             ClassifyResult(
                 file=item.file,
                 predictions=predictions[i],
                 maps=tuple(
-                    PictureMap(maps[i], item.picture, item.title, stacks[i], predictions[i], self.score_kind)
+                    PictureMap(
+                        maps[i], item.picture, item.title, stacks[i], predictions[i], self.score_kind, sinks=sinks[i]
+                    )
                     for maps in by_method
                 ),
                 damaged=item.damaged,

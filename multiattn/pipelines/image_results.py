@@ -45,6 +45,10 @@ class ImageMap(SavedMap):
     stack: AttentionMap = field(repr=False)
     """Attention of every layer and head: the axes of `map` after ("layer", "head")."""
 
+    sinks: tuple[tuple[int, int], ...] = field(default=(), kw_only=True, repr=False)
+    """Row and column of the patches that are sinks: most others attend to them in many layers, whatever they show.
+    `multiattn.maps.without_sinks` takes them out of a map."""
+
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page to explore the map and every layer and head."""
         write_page(path, pictures=[self._page((self.map,))], title=self.name)
@@ -90,7 +94,9 @@ class PictureMap(ImageMap):
     def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
         scores = tuple((one.label, one.score) for one in self.predictions)
         maps = (*maps, self.stack)
-        return PagePicture(self.picture, self.name, predictions=scores, maps=maps, score_kind=self.score_kind)
+        return PagePicture(
+            self.picture, self.name, predictions=scores, maps=maps, score_kind=self.score_kind, sinks=self.sinks
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +190,10 @@ class CaptionMap(ImageMap):
 
     def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
         words = _page_words(self.map, self.words)
-        return PagePicture(picture=self.picture, name=self.name, predictions=(), maps=(*maps, self.stack), words=words)
+        maps = (*maps, self.stack)
+        return PagePicture(
+            picture=self.picture, name=self.name, predictions=(), maps=maps, words=words, sinks=self.sinks
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +270,8 @@ class AnswerMap(ImageMap):
         question_png(self.question, self.map, self.picture, path)
 
     def _page(self, maps: tuple[AttentionMap, ...]) -> AskedPicture:
-        return AskedPicture(picture=self.picture, name=self.name, questions=[_page_question(self.asked, [self])])
+        questions = [_page_question(self.asked, [self])]
+        return AskedPicture(picture=self.picture, name=self.name, questions=questions, sinks=self.sinks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,7 +364,7 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
         else:
             texts = PageText((), (), answer.question), PageText((), (), answer.answer)
             questions.append(PageQuestion(*texts, candidates=scores))
-    page = AskedPicture(picture=shown.picture, name=shown.name, questions=questions)
+    page = AskedPicture(picture=shown.picture, name=shown.name, questions=questions, sinks=shown.sinks)
     write_page(path, pictures=[page], title=shown.name)
 
 

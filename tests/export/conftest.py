@@ -42,14 +42,15 @@ def visit(browser) -> Iterator[Callable]:
     """Opens a file; at the end of the test nothing may have asked the network or complained."""
     contexts, asked, complaints = [], [], []
 
-    def open_file(path: Path, **options: object):
+    def open_file(path: Path, fragment: str = "", **options: object):
         context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(path.as_uri())
+        page.goto(path.as_uri() + fragment)
+        page.wait_for_function("() => document.documentElement.dataset.ready !== 'no'")
         return page
 
     yield open_file

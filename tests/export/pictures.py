@@ -88,3 +88,9 @@ def words_map(values: np.ndarray, texts: tuple[str, ...], geometry: Geometry | N
         "note": "Where it looked.",
     }
     return AttentionMap(values=values.astype(np.float32), axes=axes, geometry=geometry, **{**facts, **fields})
+
+
+def stored(stack: np.ndarray) -> np.ndarray:
+    """What a page knows of a stack: each grid, the last two axes, in 255 steps from its lowest to its highest value."""
+    low, high = stack.min(axis=(-2, -1), keepdims=True), stack.max(axis=(-2, -1), keepdims=True)
+    return low + np.round((stack - low) / (high - low) * 255) * (high - low) / 255

@@ -13,7 +13,7 @@ from multiattn.export import IndexEntry, PagePicture, write_index, write_page
 from multiattn.export import page as page_module
 from multiattn.export.heatmap import palette, tinted
 from multiattn.export.scale import Scale, times
-from tests.export.pictures import CASES, make_salient, picture_map, whole
+from tests.export.pictures import CASES, make_salient, picture_map, stored, whole
 from tests.export.test_page import NASTY, stack
 
 pytestmark = pytest.mark.browser
@@ -108,7 +108,7 @@ def test_methods_layers_and_heads_change_the_map(visit, path):
             slide(page, "Layer", layer)
             slide(page, "Head", head)
             seen.append(canvas(page))
-            values = STACK[layer].mean(axis=0) if head == 0 else STACK[layer, head - 1]
+            values = stored(STACK[layer]).mean(axis=0) if head == 0 else stored(STACK[layer, head - 1])
             row, column = np.unravel_index(values.argmax(), values.shape)
             assert readout(page) == expected(values, row, column)
             name = "mean of heads" if head == 0 else f"head {head - 1}"
@@ -126,7 +126,7 @@ def test_the_overview_chooses_layer_and_head(visit, path):
     assert page.get_by_label("Layer", exact=True).input_value() == "0"
     assert page.get_by_label("Head", exact=True).input_value() == "2"
     row, column = np.unravel_index(STACK[0, 1].argmax(), (ROWS, COLUMNS))
-    assert readout(page) == expected(STACK[0, 1], row, column)
+    assert readout(page) == expected(stored(STACK[0, 1]), row, column)
     tile, atlas = page.locator("#tile").bounding_box(), page.locator("#atlas").bounding_box()
     assert tile["x"] == pytest.approx(atlas["x"], abs=1)
     assert tile["y"] + tile["height"] / 2 == pytest.approx(atlas["y"] + 2.5 / (HEADS + 1) * atlas["height"], abs=3)
@@ -369,3 +369,33 @@ def test_a_nearly_flat_map_looks_nearly_flat(visit, tmp_path, photo):
         choose(page, drawing)
         assert canvas(page)[..., 3].max() == palette()[round(255 * position), 3]
     assert page.locator("#high").inner_text() == f"{times(Scale.of(values).ends[1])} even"
+
+
+def test_the_index_is_searched_and_sorted(visit, tmp_path):
+    picture = Image.new("RGB", (101, 61))
+    one = picture_map(RELEVANCE, whole(picture))
+    facts = [("b.jpg", "fox", 0.5, "weak"), ("a.jpg", "Dog", 0.9, ""), ("c.jpg", "cat", None, "strong")]
+    facts.append(("d.jpg", "red fox", 0.1, "no better than chance"))
+    entries = [IndexEntry(picture, name, name, label, score, one, "", word) for name, label, score, word in facts]
+    write_index(tmp_path / "index.html", entries, title="Demo")
+    page = visit(tmp_path / "index.html", viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+    def names() -> str:
+        shown = page.locator(".card:visible").evaluate_all("(all) => all.map((one) => one.getAttribute('href')[0])")
+        return "".join(shown)
+
+    orders = {"": "bacd", "confidence": "abdc", "doubt": "dbac", "verdict": "cbda"}
+    for order, expected_names in orders.items():
+        page.get_by_label("Sort by").select_option(order)
+        assert names() == expected_names
+    page.get_by_label("Search").fill("FOX")
+    assert names() == "bd" and page.locator("#found").inner_text() == "2 of 4 found"
+    page.get_by_label("Search").fill("fox chance")
+    assert names() == "d"
+    page.get_by_label("Search").fill("")
+    page.get_by_label("Search").press("Enter")  # leads nowhere
+    assert names() == "cbda"
+    entries = [IndexEntry(picture, "a.jpg", "a.jpg", "fox", 0.5, one)] * 2
+    write_index(tmp_path / "index.html", entries, title="Demo")
+    assert visit(tmp_path / "index.html").locator("#sort option").count() == 3  # none has a verdict

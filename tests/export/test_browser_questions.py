@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from multiattn.export import AskedPicture, PagePicture, PageQuestion, PageText, PageWord, write_page
-from tests.export.pictures import picture_map, whole, words_map
+from tests.export.pictures import picture_map, stored, whole, words_map
 from tests.export.questions import QUESTIONS, STACKS, asked_picture, maps_of
 from tests.export.test_browser import canvas, choose, readout, slide
 from tests.export.test_browser_words import expected, shown_word, word
@@ -133,7 +133,7 @@ def test_layer_and_head_are_chosen_for_words_of_both(visit, path):
     for index, (layers, heads) in ((6, STACKS[1]), (2, STACKS[0])):
         word(page, index).hover()
         assert page.get_by_label("Layer", exact=True).get_attribute("max") == str(layers - 1)
-        stack = values(0, index, STACK)
+        stack = stored(values(0, index, STACK))
         for layer in range(layers):
             for head in range(heads + 1):
                 slide(page, "Layer", layer)
@@ -141,13 +141,13 @@ def test_layer_and_head_are_chosen_for_words_of_both(visit, path):
                 assert readout(page) == expected(stack[layer].mean(axis=0) if head == 0 else stack[layer, head - 1])
     tiles = page.evaluate("document.getElementById('tiles').toDataURL()")
     word(page, 3).hover()
-    assert readout(page) == expected(values(0, 3, STACK)[1, 2])
+    assert readout(page) == expected(stored(values(0, 3, STACK))[1, 2])
     assert page.evaluate("document.getElementById('tiles').toDataURL()") != tiles
 
 
 def test_an_address_opens_its_question(visit, path):
     page = visit(path)
-    for fragment, index, shown in (("#question-2", 1, 4), ("#question-1", 0, 6), ("#question-9", 0, 6), ("#", 0, 6)):
+    for fragment, index, shown in (("#question=2", 1, 4), ("#question=1", 0, 6), ("#question=9", 0, 6), ("#", 0, 6)):
         page.goto(path.as_uri() + fragment)
         page.wait_for_function(f"document.querySelectorAll('#asked input')[{index}].checked")
         assert readout(page) == expected(values(index, shown, ATTENTION))
@@ -211,7 +211,7 @@ def test_many_long_and_nasty_questions_fit_the_window(visit, tmp_path, photo):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert in_sight(page, index)
     assert readout(page)[4].startswith("row ")
-    page.goto((tmp_path / "page.html").as_uri() + "#question-20")
+    page.goto((tmp_path / "page.html").as_uri() + "#question=20")
     page.wait_for_function("document.querySelectorAll('#asked input')[19].checked")
     assert in_sight(page, 19)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from multiattn.export import PagePicture, PageWord, write_page
-from tests.export.pictures import picture_map, whole, words_map
+from tests.export.pictures import picture_map, stored, whole, words_map
 from tests.export.test_browser import canvas, choose, readout, slide
 from tests.export.test_browser import expected as facts_of
 from tests.export.test_page import NASTY
@@ -79,6 +79,40 @@ def test_pointing_at_a_word_shows_its_map(visit, path):
     assert shown_word(page) == 3
 
 
+def test_the_page_opens_on_the_word_that_depends_most_on_the_picture(visit, path):
+    page = visit(path)
+    drops = [word.image_dependence or -math.inf for word in WORDS]
+    assert shown_word(page) == drops.index(max(drops)) == 2
+    assert readout(page) == expected(ATTENTION[2])
+
+
+def test_an_address_leads_back_to_word_method_layer_and_head(visit, path):
+    page = visit(path)
+    word(page, 3).hover()
+    choose(page, "layer and head")
+    slide(page, "Layer", 0)
+    slide(page, "Head", 2)
+    page.wait_for_function("() => location.hash.endsWith('head=1')")
+    fragment = page.evaluate("location.hash")
+    assert fragment == "#picture=1&word=4&map=layer%20and%20head&layer=0&head=1"
+    again = visit(path, fragment)
+    assert shown_word(again) == 3 and readout(again) == expected(stored(STACK[0, 1, 3]))
+    assert again.get_by_label("layer and head", exact=True).is_checked()
+    again.evaluate("location.hash = '#picture=2&map=relevance'")
+    again.wait_for_function("() => document.getElementById('name').textContent === 'cat.jpg'")
+    assert readout(again) == expected(ATTENTION[0])
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    ["#word=99&map=%E0%A4%A&layer=x&head=-1&picture=0", "#=&&==", "#layer=77&head=99&map=layer%20and%20head"],
+)
+def test_an_address_that_makes_no_sense_is_passed_over(visit, path, fragment):
+    page = visit(path, fragment)
+    assert shown_word(page) == 2
+    assert readout(page) == expected(stored(STACK[1, 2, 2]) if "77" in fragment else ATTENTION[2])
+
+
 def test_tapping_a_word_shows_its_map(visit, path):
     page = visit(path, has_touch=True, viewport={"width": 390, "height": 844})
     word(page, 2).tap()
@@ -92,8 +126,9 @@ def test_arrow_keys_go_from_word_to_word(visit, path):
         page.keyboard.press("Tab")
     style = "getComputedStyle(document.activeElement.nextSibling).outlineStyle"
     assert page.evaluate(style) == "solid"
-    for index in (1, 2, 3, 2):
-        page.keyboard.press("ArrowRight" if index != 2 or shown_word(page) < 2 else "ArrowLeft")
+    assert shown_word(page) == 2
+    for key, index in (("Right", 3), ("Right", 4), ("Left", 3), ("Left", 2), ("Left", 1)):
+        page.keyboard.press(f"Arrow{key}")
         assert shown_word(page) == index
         assert readout(page) == expected(ATTENTION[index])
     page.keyboard.press("Tab")
@@ -110,17 +145,17 @@ def test_method_layer_and_head_are_chosen_for_the_word(visit, path):
         for head in range(HEADS + 1):
             slide(page, "Layer", layer)
             slide(page, "Head", head)
-            values = STACK[layer].mean(axis=0) if head == 0 else STACK[layer, head - 1]
+            values = stored(STACK[layer]).mean(axis=0) if head == 0 else stored(STACK[layer, head - 1])
             assert readout(page) == expected(values[2])
             name = "mean of heads" if head == 0 else f"head {head - 1}"
             assert page.locator("#origin").inner_text() == f"for “fox” · layer {layer} · {name}"
     tiles = page.evaluate("document.getElementById('tiles').toDataURL()")
     word(page, 4).hover()
-    assert readout(page) == expected(STACK[LAYERS - 1, HEADS - 1, 4])
+    assert readout(page) == expected(stored(STACK[LAYERS - 1, HEADS - 1, 4]))
     assert page.evaluate("document.getElementById('tiles').toDataURL()") != tiles
     box = page.locator("#atlas").bounding_box()
     page.locator("#atlas").click(position={"x": 0.5 * box["width"] / LAYERS, "y": 1.5 * box["height"] / (HEADS + 1)})
-    assert readout(page) == expected(STACK[0, 0, 4])
+    assert readout(page) == expected(stored(STACK[0, 0, 4]))
 
 
 def test_the_number_of_each_word_is_said(visit, path):
@@ -168,7 +203,7 @@ def test_pictures_with_a_caption_and_with_a_class_follow_each_other(visit, path)
     assert not page.locator("#texts").is_visible() and page.locator("#prediction").is_visible()
     assert readout(page) == expected(ATTENTION[0])
     page.get_by_label("Next picture").click()
-    assert shown_word(page) == 0 and readout(page) == expected(RELEVANCE[0])  # the method stays
+    assert shown_word(page) == 2 and readout(page) == expected(RELEVANCE[2])  # the method stays
 
 
 def test_a_map_that_is_the_same_for_all_words_stays(visit, tmp_path, photo):

@@ -62,7 +62,7 @@ def test_what_stands_between_the_words_is_kept(tmp_path, photo):
 def test_stacks_are_left_out_of_a_page_that_they_would_make_too_big(tmp_path, photo, monkeypatch, spare):
     picture = asked_picture(photo)
     maps = [one for question in picture.questions for text in (question.question, question.answer) for one in text.maps]
-    size = sum(math.prod(one.values.shape) * 8 // 3 for one in maps if "layer" in one.names)
+    size = sum(math.prod(one.values.shape) * 4 // 3 for one in maps if "layer" in one.names)
     monkeypatch.setattr("multiattn.export.page._MOST_OF_STACKS", size + spare)
     write_page(tmp_path / "page.html", pictures=[picture], title="Fox")
     shown = picture_of(tmp_path / "page.html")
@@ -74,7 +74,7 @@ def test_stacks_are_left_out_of_a_page_that_they_would_make_too_big(tmp_path, ph
     ]
     if kept:
         assert shown["left_out"] == ""
-        assert size <= sum(map(len, stored)) < size + 4 * len(stored)  # base64 rounds up
+        assert sum(map(len, stored)) < size + 20 * len(stored)  # where nothing can be deflated; and base64 rounds up
     else:
         assert shown["left_out"].startswith("The maps of every layer and head are not on this page: they would take")
 

@@ -68,13 +68,13 @@ def test_index_takes_captions_without_a_score(tmp_path, photo, monkeypatch):
 
 
 def test_index_has_the_question_of_an_answer(tmp_path, photo):
-    fields = ("fox.jpg", "fox.html#question-2", "red", 0.5, words_map(VALUES, TEXTS, whole(photo)))
+    fields = ("fox.jpg", "fox.html#question=2", "red", 0.5, words_map(VALUES, TEXTS, whole(photo)))
     entries = [IndexEntry(photo, *fields, question=said) for said in ("is it <red>?", "what " * 40, "")]
     write_index(tmp_path / "index.html", entries, title="Fox")
     text = (tmp_path / "index.html").read_text(encoding="utf-8")
     questions = re.findall('<span class="question">(.*?)</span>', text)
     assert questions == ["is it &lt;red&gt;?", "what " * 23 + "…"]
-    assert 'href="fox.html#question-2"' in text and ">1 picture;" in text  # three cards of one
+    assert 'href="fox.html#question=2"' in text and ">1 picture;" in text  # three cards of one
 
 
 def test_wrong_fields_are_named(photo):

@@ -187,7 +187,9 @@ def test_many_questions_about_a_picture_are_each_question_alone(answer) -> None:
 
 def test_a_picture_is_encoded_once_whatever_is_asked(answer, monkeypatch) -> None:
     encoded, features = [], ViT.features
-    monkeypatch.setattr(ViT, "features", lambda self, images, **more: encoded.append(images) or features(self, images))
+    monkeypatch.setattr(
+        ViT, "features", lambda self, images, **more: encoded.append(images) or features(self, images, **more)
+    )
     monkeypatch.setattr(room, "_ROWS", 3)  # several passes over the questions
     results = answer(draw(1), [*ASKED, *ASKED, "what?"])
     assert len(results) == 9

@@ -1,0 +1,51 @@
+// The part of the address after # says what is shown, so that a link leads back to it:
+// #picture=2&question=1&text=answer&word=3&map=attention&layer=4&head=mean&sinks=out
+// Pictures, questions and words count from 1; layers, heads and patches from 0, as their names do.
+
+function addressOf() {
+  const { views } = data.pictures[chosen.picture];
+  const parts = [];
+  const add = (name, value) => parts.push(`${name}=${encodeURIComponent(value)}`);
+  if (data.pictures.length > 1) add("picture", chosen.picture + 1);
+  if (views.length > 1) add("question", chosen.view + 1);
+  if (map && textOf().words.length) {
+    if (viewOf().texts.length > 1) add("text", textOf().title.toLowerCase());
+    add("word", chosen.word + 1);
+  }
+  if (map) add("map", map.name);
+  if (map?.layers) add("layer", chosen.layer);
+  if (map?.layers) add("head", chosen.head ? chosen.head - 1 : "mean");
+  if (map && chosen.withoutSinks) add("sinks", "out");
+  return `#${parts.join("&")}`;
+}
+
+// What an address asks for, as far as there is such a thing; undefined where it says nothing.
+function wished() {
+  const fields = new Map();
+  for (const part of location.hash.slice(1).split("&")) {
+    const [name, value = ""] = part.split("=");
+    try {
+      fields.set(name, decodeURIComponent(value));
+    } catch {
+      // a broken %: as if it were not there
+    }
+  }
+  const whole = (name, from) => (/^\d{1,6}$/u.test(fields.get(name) ?? "") ? Number(fields.get(name)) - from : undefined);
+  return {
+    picture: whole("picture", 1),
+    view: whole("question", 1),
+    text: fields.get("text"),
+    word: whole("word", 1),
+    method: fields.get("map"),
+    layer: whole("layer", 0),
+    head: fields.get("head") === "mean" ? 0 : whole("head", -1),
+    withoutSinks: fields.get("sinks") === "out",
+  };
+}
+
+// The address follows a moment later, for browsers refuse too many changes; the way back is not filled with them.
+let following = null;
+whenShown.push(() => {
+  clearTimeout(following);
+  following = setTimeout(() => location.hash === addressOf() || history.replaceState(null, "", addressOf()), 150);
+});
