@@ -29,6 +29,7 @@ from .pointing import Box, PointingScore, choose_pointing, patches_within, point
 from .propagation import relevance, rollout, sharpness
 from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
+from .speech_contributions import speech_lrp, time_profile
 from .verdict import Checked, Verdict, judge
 from .vqa import (
     ANSWER_METHODS,
@@ -104,6 +105,8 @@ __all__ = [
     "sink_tap",
     "speech_attention",
     "speech_attention_stack",
+    "speech_lrp",
+    "time_profile",
     "ungrounded",
     "without_sinks",
     "word_attention",

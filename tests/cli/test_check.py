@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from multiattn.registry import task_spec
 from tests.fixtures import save_tiny_answerer, save_tiny_recognizer
 
 LINE = "without its brightest quarter "
+FIRST = task_spec("classify").default_map_method
 
 
 def test_a_check_needs_no_maps_and_takes_no_path(run, model, photos) -> None:
@@ -16,7 +18,7 @@ def test_a_check_needs_no_maps_and_takes_no_path(run, model, photos) -> None:
     after = run("classify", photos / "a.png", "--model", model, "--check")
     assert before == after and before.status == 0
     (line,) = [line for line in before.out.splitlines() if line.startswith("  check  ")]
-    assert line.startswith("  check  relevance: ") and LINE in line and "; a random quarter " in line
+    assert line.startswith(f"  check  {FIRST}: ") and LINE in line and "; a random quarter " in line
     assert "the center " in line
     two = run("classify", photos / "a.png", "--model", model, "--check", "--map-method", "rollout,attention")
     assert [line.split()[1] for line in two.out.splitlines() if LINE in line] == ["rollout:", "attention:"]
@@ -49,11 +51,11 @@ def test_json_has_the_points_and_a_table_a_column(run, model, photos, tmp_path) 
 def test_pictures_and_pages_of_maps_say_the_verdict(run, model, photos, tmp_path) -> None:
     arguments = ("classify", photos / "a.png", "--model", model, "--maps", tmp_path / "m", "--format", "json")
     run(*arguments)
-    plain = (tmp_path / "m/a.relevance.png").read_bytes()
+    plain = (tmp_path / f"m/a.{FIRST}.png").read_bytes()
     page = (tmp_path / "m/a.html").read_text()
     assert '"verdicts":[]' in page
     (row,) = [json.loads(line) for line in run(*arguments, "--check").out.splitlines()]
-    assert (tmp_path / "m/a.relevance.png").read_bytes() != plain
+    assert (tmp_path / f"m/a.{FIRST}.png").read_bytes() != plain
     assert json.dumps(row["verdict"][0]["line"])[1:-1].replace(">", "\\u003e") in (tmp_path / "m/a.html").read_text()
 
 
@@ -85,7 +87,7 @@ def test_answers_and_transcripts(run, photos, tmp_path) -> None:
     answerer = save_tiny_answerer(tmp_path / "answerer")
     outcome = run("answer", photos / "a.png", "--question", "how many?", "--model", answerer, "--check")
     assert [line.split(": ")[0] for line in outcome.out.splitlines() if LINE in line] == [
-        "  check  relevance",
+        f"  check  {task_spec('answer').default_map_method}",
         "  check  words of the question",
     ]
     recognizer = save_tiny_recognizer(tmp_path / "recognizer")

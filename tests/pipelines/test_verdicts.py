@@ -12,6 +12,7 @@ from multiattn.maps import judge, masked_answer, masked_class, masked_question, 
 from multiattn.pipelines import AnswerPipeline, CaptionPipeline, ClassifyPipeline, TranscribePipeline
 from multiattn.pipelines.map_request import MapRequest
 from multiattn.pipelines.verdicts import MIDDLE_WORDS, mask_token
+from multiattn.registry import task_spec
 from tests.fixtures import draw, tiny_answer_bundle, tiny_bundle, tiny_speech_bundle
 
 from .conftest import wordy_bundle
@@ -20,7 +21,7 @@ from .speaking import tone
 
 def test_a_request_names_each_method_once_and_a_check_alone_asks_for_the_default() -> None:
     assert MapRequest.of("classify", None) == MapRequest((), False)
-    assert MapRequest.of("classify", None, check=True) == MapRequest(("relevance",), True)
+    assert MapRequest.of("classify", None, check=True) == MapRequest((task_spec("classify").default_map_method,), True)
     assert MapRequest.of("caption", ["rollout", "attention", "rollout"], check="words").methods == (
         "rollout",
         "attention",
@@ -51,8 +52,8 @@ def test_labels_are_judged_by_what_is_left_of_them(classify: ClassifyPipeline) -
         assert facts == [one.to_dict() for one in result.verdicts]
     assert [one.verdicts for one in classify(pictures)] == [()] * 3
     alone = classify(pictures[1], check=True)
-    assert [one.map.method for one in alone.maps] == ["relevance"]
-    np.testing.assert_allclose(alone.verdicts[0].verdict.deleted, results[1].verdicts[1].verdict.deleted, atol=1e-5)
+    assert [one.map.method for one in alone.maps] == [task_spec("classify").default_map_method]
+    np.testing.assert_allclose(alone.verdicts[0].verdict.random, results[1].verdicts[1].verdict.random, atol=1e-5)
     assert "verdict" not in classify(pictures[0], maps="relevance").to_dict()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ...inputs.text import Word
-from ...maps import AttentionMap, Checked, judge, masked_speech
+from ...maps import AttentionMap, Checked, judge, masked_speech, time_profile
 from ..map_request import Check
 from .model import SpeechModel
 
@@ -24,12 +24,14 @@ def of_window(
     check: Check,
     span: tuple[float, float],
 ) -> list[Checked]:
-    """Judge the maps of a window of a recording, axes (word, time), as a whole and, where asked for, word by word.
+    """Judge the maps of a window of a recording, as a whole and, where asked for, word by word.
+
+    Moments of the recording are hidden, over all bands.
 
     Args:
         speech: The model.
         samples: (t,) the window without padding.
-        maps: One for each method.
+        maps: One for each method, axes (word, time) or (word, mel, time).
         tokens: Of the text, from the start token on.
         words: Of the text.
         prompt_length: Tokens before the first of the text.
@@ -61,5 +63,5 @@ def of_window(
             ),
             span=span,
         )
-        for one in maps
+        for one in map(time_profile, maps)
     ]

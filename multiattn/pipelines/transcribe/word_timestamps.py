@@ -27,7 +27,7 @@ class WindowMap(NamedTuple):
     """Attention for each word of a window, by one map method."""
 
     map: AttentionMap
-    """Axes ("word", "time"); the time in seconds of the recording."""
+    """Axes ("word", "time") or ("word", "mel", "time"); the time in seconds of the recording."""
 
     stack: AttentionMap
     """Axes ("layer", "head", "word", "time"); the same for all methods."""
@@ -108,38 +108,45 @@ class WordTimestamper:
         segments: Sequence[Segment],
     ) -> None:
         speech = self._speech
-        text = [Word(word.text, word.start_char, word.end_char, word.pieces) for word in spoken]
+        spelled = [Word(word.text, word.start_char, word.end_char, word.pieces) for word in spoken]
         (stack,) = speech_attention_stack(
             speech.model,
             window.context,
             [tokens],
-            [text],
+            [spelled],
             prompt_lengths=[prompt_length],
             frames=[window.frames],
             frame_seconds=speech.frame_seconds,
             starts=[window.start],
         )
-        heads = check_heads(speech.model, speech.heads)
+        found = [
+            speech_attention(stack, heads=check_heads(speech.model, speech.heads))
+            if method == "attention"
+            else speech.lrp(window.samples, tokens, spelled, prompt_length=prompt_length, start=window.start)
+            for method in self._request.methods
+        ]
         verdicts = list[Checked]()
         if self._request.check:
             verdicts = of_window(
                 speech,
                 window.samples,
-                [speech_attention(stack, heads=heads) for _ in self._request.methods],
+                found,
                 tokens=tokens,
-                words=text,
+                words=spelled,
                 prompt_length=prompt_length,
                 check=self._request.check,
                 span=window.span(0.0, len(window.samples) / speech.preprocessing.sample_rate),
             )
-        if window.pieces:
-            values = with_pauses(stack.values, window.pieces, step=speech.frame_seconds)
-            stack = replace(stack, values=values)
+        stack, *found = (self._placed(one, window) for one in (stack, *found))
         words = tuple(word for segment in segments for word in segment.words)
-        found = speech_attention(stack, heads=heads)
-        self.maps += [
-            WindowMap(found, stack, words, checked) for _, checked in zip_longest(self._request.methods, verdicts)
-        ]
+        self.maps += [WindowMap(one, stack, words, checked) for one, checked in zip_longest(found, verdicts)]
+
+    def _placed(self, one: AttentionMap, window: DecodedWindow) -> AttentionMap:
+        """Return a map of a window with the pauses of the recording in it."""
+        if not window.pieces:
+            return one
+        values = with_pauses(one.values, window.pieces, step=self._speech.frame_seconds)
+        return replace(one, values=values)
 
 
 def _distribute(
