@@ -71,9 +71,7 @@ class _DrawsResults(Callback, ABC):
             if not trainer.is_global_zero:
                 pl_module.give_weights()
                 return
-            with torch.random.fork_rng(devices=[]):  # the copy of the model draws weights first; the training must not
-                bundle = pl_module.bundle()
-            self._draw(trainer, bundle, pl_module.device)
+            self._draw(trainer, pl_module.bundle(), pl_module.device)  # each step has a seed of its own
 
     def _draw(self, trainer: pl.Trainer, bundle: ModelBundle, device: torch.device) -> None:
         every = data_of(trainer).records("validation").items
