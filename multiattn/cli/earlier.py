@@ -41,7 +41,7 @@ class Earlier:
                 Path(file).name.removesuffix(end)
                 for method, files in by_method.items()
                 for kind, file in files.items()
-                for end in (".html" if kind == "html" else f".{method}.{kind}",)
+                for end in ({"html": ".html", "compare": ".compare.html"}.get(kind, f".{method}.{kind}"),)
             ]
         self._hashes.append(hash(key_of(record)))
         self._flags.append((_FAILURE if record.get("error") else 0) | (_DAMAGED if record.get("damaged") else 0))

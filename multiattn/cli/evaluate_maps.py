@@ -150,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
     if args.items < _LEAST:
         raise UsageError(f"argument --items: must be at least {_LEAST}, but is {args.items} instead")
     args.model = model_or_shipped(args.model, args.task)
-    explainer, file = _loaded(args)
+    explainer, file = loaded_explainer(args, keep=args.keep)
     inputs = list(explainer.read(args.data, args.split))
     drawn = random.Random(0)
     drawn.shuffle(inputs)
@@ -198,8 +198,16 @@ def run(args: argparse.Namespace) -> int:
     return status(skipped, used + left_out + skipped)
 
 
-def _loaded(args: argparse.Namespace) -> "tuple[Explainer[object], Path | None]":
-    """Load the model; return what explains its predictions, and the file for `--keep`."""
+def loaded_explainer(args: argparse.Namespace, *, keep: bool = False) -> "tuple[Explainer[object], Path | None]":
+    """Load the model; return what explains its predictions, and the `config.json` where it is to `keep` something.
+
+    Args:
+        args: `task`, `model`, `device` and, where a command has it, `filling`.
+        keep: Whether its directory must be one of ours.
+
+    Raises:
+        ModelError: It is a model for another task, or its directory is none of ours.
+    """
     with spinner("loading the model"):
         from ..pipelines.base import find_device
         from ..weights import load_bundle
@@ -211,7 +219,7 @@ def _loaded(args: argparse.Namespace) -> "tuple[Explainer[object], Path | None]"
                 f"{args.model} must be a model for {args.task}, but is one for {bundle.task}: give another"
             )
         file = None
-        if args.keep:
+        if keep:
             file = Path(bundle.source) / "config.json"
             if bundle.layout != "multiattn" or not file.is_file():
                 raise ModelError(
@@ -219,7 +227,7 @@ def _loaded(args: argparse.Namespace) -> "tuple[Explainer[object], Path | None]"
                     f"one with `multiattn convert {bundle.source} DIRECTORY --to multiattn`"
                 )
         explainer: Explainer[object] = load_part(task_spec(args.task).explainer)(
-            bundle, device=device, filling=args.filling
+            bundle, device=device, filling=getattr(args, "filling", "mean")
         )
     return explainer, file
 

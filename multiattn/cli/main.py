@@ -28,6 +28,7 @@ _OTHERS = {
     "align": "say when each word of a known text is spoken in a recording, and where the two differ",
     "evaluate": "measure a model on data with known answers",
     "evaluate maps": "measure how far a model's maps can be trusted",
+    "evaluate heads": "say which attention heads a model needs, and what each does",
     "models": "list the models that are shipped, in the local cache, and known by a short name",
     "info": "say what a model is: its size, input, vocabulary and attention",
     "shard": "write a folder of data as shards, for training from a disk or a web address",

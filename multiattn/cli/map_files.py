@@ -28,9 +28,10 @@ class Written:
     """The HTML page with all maps of the input; the first file of them where no page was asked for."""
 
     by_method: dict[str, dict[str, str]]
-    """Method -> kind of file ("html", "png", "npz", "json", as asked for) -> path. For a recording of several windows:
-    those of the first window; those of the second are named NAME.2.METHOD.png, and so on. For an answer: those of the
-    answer; the numbers of the question are in NAME.METHOD.question.npz."""
+    """Method -> kind of file ("html", "png", "svg", "pdf", "npz", "json", as asked for) -> path. For a recording of
+    several windows: those of the first window; those of the second are named NAME.2.METHOD.png, and so on. For an
+    answer: those of the answer; the numbers of the question are in NAME.METHOD.question.npz. "compare", with the first
+    method, is the page of two methods."""
 
     names: tuple[str, ...] = ()
     """What the names of all files of the input begin with: NAME, NAME.2, and so on."""
@@ -44,7 +45,7 @@ class MapFiles:
     Args:
         directory: The folder that `--maps` names, made where it is missing. Files of an earlier run with the same
             names are replaced.
-        formats: Kinds of files to write, of `MAP_FORMATS`; a JSON file comes with "npz".
+        formats: Kinds of files: "html", "png", "svg", "pdf", "npz", which comes with a JSON file, and "compare".
 
     Raises:
         MultiattnError: The folder cannot be made, or another run writes to it.
@@ -157,19 +158,26 @@ def write_maps(
         written.append(by_method)
     for path in page.values():
         save_page(path)
+    if "compare" in formats:
+        from ..pipelines import save_comparison
+
+        compared = str(directory / f"{names[0]}.compare.html")
+        save_comparison(compared, [result for result in results if result.maps])
+        for by_method in filter(None, written):
+            next(iter(by_method.values()))["compare"] = compared
     first = next(file for by_method in written for files in by_method.values() for file in files.values())
     return [Written(first, by_method, tuple(names)) for by_method in written]
 
 
 def _save(directory: Path, one: "SavedMap", name: str, formats: Collection[str]) -> dict[str, str]:
-    png, npz, facts = (str(directory / f"{name}.{one.map.method}.{kind}") for kind in ("png", "npz", "json"))
+    writers = {"png": one.save_png, "svg": one.save_svg, "pdf": one.save_pdf, "npz": one.save}
     files = {}
-    if "png" in formats:
-        one.save_png(png)
-        files["png"] = png
-    if "npz" in formats:
-        one.save(npz)  # writes the JSON file, too
-        files |= {"npz": npz, "json": facts}
+    for kind, write in writers.items():
+        if kind in formats:
+            files[kind] = str(directory / f"{name}.{one.map.method}.{kind}")
+            write(files[kind])
+    if "npz" in files:
+        files["json"] = str(directory / f"{name}.{one.map.method}.json")  # written beside it
     return files
 
 

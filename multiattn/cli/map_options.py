@@ -26,15 +26,18 @@ that an earlier run left there are replaced."""
 
 
 MAP_FORMATS = ("html", "png", "npz")
-"""What is written of maps: the page, a picture of each, and the numbers of each with the JSON file beside them."""
+"""What is written of maps where nothing else is asked for: the page, a picture of each, and the numbers of each with
+the JSON file beside them."""
+
+_ALL_FORMATS = (*MAP_FORMATS, "svg", "pdf", "compare")
 
 
 def map_formats(text: str) -> list[str]:
     """Read `html,npz` and the like."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in MAP_FORMATS:
-            raise argparse.ArgumentTypeError(f"must be of {', '.join(MAP_FORMATS)}, but is {name!r} instead")
+        if name not in _ALL_FORMATS:
+            raise argparse.ArgumentTypeError(f"must be of {', '.join(_ALL_FORMATS)}, but is {name!r} instead")
     return names
 
 
@@ -69,8 +72,9 @@ def maps_of(task: str) -> tuple[Option, ...]:
             "--map-format",
             "KIND",
             map_formats,
-            f"which files to write of the maps: {', '.join(MAP_FORMATS)} (default: all three); repeat it, or separate "
-            "names with commas",
+            f"which files to write of the maps: {', '.join(_ALL_FORMATS)} (default: {', '.join(MAP_FORMATS)}); "
+            "compare is NAME.compare.html, a page with the maps of the first two methods side by side and their "
+            "difference; repeat it, or separate names with commas",
             action="extend",
         ),
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
+from ..inputs.files import PICTURES
 from ..inputs.walk import Unusable
 from ..registry import task_spec
 from .compute import Computing
@@ -61,6 +62,8 @@ class Predictor(Computing[_Result]):
             raise UsageError("--map-method says how to make maps, and needs --maps DIR to say where to")
         if args.map_format and not args.maps:
             raise UsageError("--map-format says what to write of maps, and needs --maps DIR to say where to")
+        if "compare" in self.map_formats and (self.kind is not PICTURES or len(set(args.map_method or ())) < 2):
+            raise UsageError("--map-format compare is for maps of pictures, and needs two names of --map-method")
         self.out: str | None = args.out
         self._verbose = getattr(args, "verbose", False)
         self._resume = getattr(args, "resume", False)

@@ -7,6 +7,7 @@ several; they share `html`, whose files stand beside it. `naming` is how maps ar
 
 from ..writing import write_text
 from .audio_page import PageRecording, write_audio_page
+from .comparison import ComparedPicture, write_comparison
 from .cues import CueStyle
 from .data import load_map, save_map
 from .heatmap import blend
@@ -21,6 +22,7 @@ from .word_figure import question_png, strip_png
 __all__ = [
     "AskedPicture",
     "CueStyle",
+    "ComparedPicture",
     "IndexEntry",
     "PagePicture",
     "PageQuestion",
@@ -43,6 +45,7 @@ __all__ = [
     "tsv",
     "vtt",
     "write_audio_page",
+    "write_comparison",
     "write_index",
     "write_page",
     "write_text",

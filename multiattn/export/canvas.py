@@ -1,11 +1,12 @@
 """What all PNG figures share: typeface, colors, a canvas measured in pixels, and lines broken to fit."""
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from PIL import Image
 
@@ -15,8 +16,47 @@ if TYPE_CHECKING:
     import matplotlib.axes
     import matplotlib.figure
 
-PNGFile: TypeAlias = str | Path | io.BufferedIOBase
-"""Where a picture is written: a path, or an open binary stream."""
+
+class Drawing:
+    """Takes a figure in place of a file, to write it as a vector graphic or to work on it with matplotlib."""
+
+    def __init__(self) -> None:
+        self._figure: matplotlib.figure.Figure | None = None
+
+    @property
+    def figure(self) -> "matplotlib.figure.Figure":
+        """The figure, once it is drawn."""
+        assert self._figure is not None, "nothing was drawn"
+        return self._figure
+
+    def take(self, figure: "matplotlib.figure.Figure") -> None:
+        """Keep a figure; called by `Canvas.save`."""
+        self._figure = figure
+
+    def save(self, path: str | Path, kind: Literal["svg", "pdf"]) -> None:
+        """Write the figure as a vector graphic, whole or not at all; missing folders are made.
+
+        Text stays text, to search and to edit; images, with the map over them, stay pixels.
+
+        Args:
+            path: The file.
+            kind: Its format.
+        """
+        from matplotlib import rc_context
+
+        # text as text; the same bytes each time
+        settings = {"svg.fonttype": "none", "svg.hashsalt": "multiattn", "pdf.fonttype": 42}
+        facts = {"Creator": "multiattn", {"svg": "Date", "pdf": "CreationDate"}[kind]: None}
+        file = io.BytesIO()
+        with _SETTINGS, rc_context(settings), _without_glyph_warnings():  # type: ignore[arg-type]
+            self.figure.savefig(file, format=kind, dpi=_DPI, facecolor="white", metadata=facts)
+        write_bytes(path, file.getvalue())
+
+
+_SETTINGS = threading.Lock()  # matplotlib's settings are those of the process
+
+PNGFile: TypeAlias = str | Path | io.BufferedIOBase | Drawing
+"""Where a picture is written: a path, or an open binary stream; or a `Drawing`, which takes the figure itself."""
 
 INK, SOFT = "#1d2027", "#5f6572"
 
@@ -93,6 +133,9 @@ class Canvas:
 
     def save(self, path: PNGFile) -> None:
         """Write the PNG, whole or not at all; missing folders are made."""
+        if isinstance(path, Drawing):
+            path.take(self._figure)
+            return
         png = io.BytesIO()
         facts, fast = {"Software": "multiattn"}, {"compress_level": 4}  # half the time of level 6, and 6 % more bytes
         with _without_glyph_warnings():

@@ -3,14 +3,16 @@
 `image`, `caption`, `vqa` and `speech` each replay the finished predictions of one task with a tap, and compute a map by
 each method. They share `propagation` (rollout and relevance, from captured weights) and `building` (from rows over
 tokens to a map). `masking` hides parts of an input; `faithfulness`, `grounding` and `pointing` measure maps, words and
-heads.
+heads; `heads` says what heads do over many inputs.
 """
 
 from .attention_map import AttentionMap, Axis
+from .attribution import Attribution
 from .building import word_attention
 from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attention_stack
 from .faithfulness import deletion_curve, deletion_score, insertion_curve, insertion_score
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
+from .heads import ROLES, HeadFacts, HeadStatistics, TappedPrediction, without_heads
 from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, class_attention, explain
 from .masking import (
     FILLINGS,
@@ -22,6 +24,7 @@ from .masking import (
     masked_speech,
     masked_word,
 )
+from .mean_maps import MeanMap, mean_maps
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness
 from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
@@ -42,10 +45,18 @@ __all__ = [
     "ANSWER_NOTES",
     "AnswerMaps",
     "AttentionMap",
+    "Attribution",
     "Axis",
     "BY_CLASS",
     "Box",
     "FILLINGS",
+    "HeadFacts",
+    "HeadStatistics",
+    "MeanMap",
+    "ROLES",
+    "TappedPrediction",
+    "mean_maps",
+    "without_heads",
     "Filling",
     "METHODS",
     "METHOD_NOTES",

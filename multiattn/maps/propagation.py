@@ -98,8 +98,11 @@ def sharpness(weights: Float[Tensor, "*b n"]) -> Float[Tensor, "*b"]:
     return 1.0 - entropy / math.log(weights.shape[-1])
 
 
-def leaf(images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c H W"]:
-    """Copy images into a leaf of the autograd graph: needed where all weights are frozen, or in inference mode."""
+def leaf(images: Float[Tensor, "b *size"]) -> Float[Tensor, "b *size"]:
+    """Copy images, or features of sound, into a leaf of the autograd graph.
+
+    Needed where all weights are frozen, or in inference mode.
+    """
     return images.detach().clone().requires_grad_()
 
 

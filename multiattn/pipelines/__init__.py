@@ -8,6 +8,7 @@ from .answer import AnswerPipeline
 from .base import Pipeline
 from .caption import CaptionPipeline
 from .classify import ClassifyPipeline
+from .comparison import save_comparison
 from .explain import explain, from_module
 from .image_results import (
     Answer,
@@ -58,4 +59,5 @@ __all__ = [
     "from_module",
     "load",
     "save_answers",
+    "save_comparison",
 ]

@@ -26,8 +26,10 @@ from ..maps import (
     explain_words,
 )
 from ..maps.grounding import measure_image_dependence, ungrounded
+from ..maps.heads import TappedPrediction
 from ..maps.masking import Filling, masked_class, masked_word
 from ..maps.measuring import Explained
+from ..maps.tapped import tapped_caption, tapped_class
 from ..models import Captioner, ViT, scores_of
 from ..weights import ModelBundle
 from .base import prepared_batches, stacked
@@ -76,6 +78,17 @@ class Explainer(ABC, Generic[_Input]):
             InputError: The input cannot be used.
         """
 
+    @abstractmethod
+    def tapped(self, one: _Input) -> TappedPrediction | None:
+        """Predict, and return the prediction, to be computed again with a tap; None if it is an empty text.
+
+        Args:
+            one: The input.
+
+        Raises:
+            InputError: The input cannot be used.
+        """
+
     def _opened(self, path: Path) -> tuple[Tensor, Geometry]:
         """A picture as the model takes it, (1, c, H, W)."""
         ((item,),) = prepared_batches([path], self.bundle.pictures, batch_size=1, strict=True)
@@ -104,6 +117,14 @@ class ClassExplainer(Explainer[Path]):
         first, *second = (partial(self._explain, image, target) for target in classes.tolist())
         return Explained(masked, first, second[0] if second else None)
 
+    def tapped(self, one: Path) -> TappedPrediction | None:
+        """Predict the label of a picture."""
+        model, function = self.bundle.require(ViT), self.bundle.score_function
+        image, _ = self._opened(one)
+        with torch.no_grad():
+            target = int(model(image)[0].argmax())
+        return tapped_class(model, image[0], target, score_function=function)
+
     @staticmethod
     def _explain(image: Tensor, target: int, model: nn.Module, method: str) -> Values:
         assert isinstance(model, ViT)
@@ -123,12 +144,11 @@ class WordExplainer(Explainer[Path]):
 
     def __call__(self, one: Path, drawn: random.Random) -> Explained | None:
         """Write a caption, and choose one of its words."""
-        model, vocabulary = self.bundle.require(Captioner), self.bundle.vocabulary
-        ids, words = vocabulary.encode_words(self._caption(one, strict=True).text)
+        model = self.bundle.require(Captioner)
+        start, ids, words = self._captioned(one)
         if not words:
             return None
         image, _ = self._opened(one)
-        start = [model.config.decoder.start_token, *vocabulary.encode(str(self.bundle.decoding.get("prompt", "")))]
         tokens = [*start, *ids]
         (dependences,) = measure_image_dependence(model, image, [tokens], [words], prompt_length=len(start))
         seen = [i for i, value in enumerate(dependences) if not ungrounded(value) and has_letter(words[i])]
@@ -139,6 +159,20 @@ class WordExplainer(Explainer[Path]):
         made = partial(self._explain, image, tokens, words, len(start))
         others = [i for i in range(len(words)) if i != index and has_letter(words[i])]
         return Explained(masked, partial(made, index), partial(made, drawn.choice(others)) if others else None)
+
+    def tapped(self, one: Path) -> TappedPrediction | None:
+        """Write a caption."""
+        start, ids, words = self._captioned(one)
+        image, _ = self._opened(one)
+        model = self.bundle.require(Captioner)
+        return tapped_caption(model, image[0], [*start, *ids], prompt_length=len(start)) if words else None
+
+    def _captioned(self, one: Path) -> tuple[list[int], list[int], Sequence[Word]]:
+        """The tokens before a picture's caption, those of the caption, and its words."""
+        model, vocabulary = self.bundle.require(Captioner), self.bundle.vocabulary
+        ids, words = vocabulary.encode_words(self._caption(one, strict=True).text)
+        start = [model.config.decoder.start_token, *vocabulary.encode(str(self.bundle.decoding.get("prompt", "")))]
+        return start, list(ids), words
 
     @staticmethod
     def _explain(

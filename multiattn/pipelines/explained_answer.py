@@ -10,13 +10,16 @@ from typing import cast
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ..data.questions import Question, read_questions
 from ..inputs import Geometry, Word
 from ..maps import AnswerMaps, explain_answer, patches_within
+from ..maps.heads import TappedPrediction
 from ..maps.masking import Filling, masked_answer
 from ..maps.measuring import Explained
+from ..maps.tapped import tapped_answer
 from ..models import VQA, SingleStream
 from ..weights import ModelBundle
 from .answer import AnswerPipeline
@@ -41,22 +44,53 @@ class AnswerExplainer(Explainer[tuple[Path, Question]]):
     def __call__(self, one: tuple[Path, Question], drawn: random.Random) -> Explained | None:
         """Answer a question."""
         path, question = one
-        model, vocabulary = self.bundle.require(VQA, SingleStream), self.bundle.vocabulary
+        model = self.bundle.require(VQA, SingleStream)
         found = self._answer(path, question.text, strict=True)
         if found.score < LIKELY or not found.words:
             return None
         image, geometry = self._opened(path)
-        ids, words = vocabulary.encode_words(question.text)
-        config = model.config.question
-        tokens = [config.start_token, *ids, config.end_token]
+        tokens, words = self._asked(question.text)
         first, *second = (self._as_target(one.text) for one in found.candidates[:2])
         masked = masked_answer(model, image[0], tokens, first[0], filling=self.filling)
         made = partial(self._explain, image, tokens, words)
-        inside = None
-        if question.boxes:
-            over = self._maps(model, "attention", image, tokens, words, *first, geometry=geometry)
-            inside = patches_within(over.answer, question.boxes)
+        inside = self._inside(question, image, tokens, words, *first, geometry=geometry)
         return Explained(masked, partial(made, *first), partial(made, *second[0]) if second else None, inside)
+
+    def tapped(self, one: tuple[Path, Question]) -> TappedPrediction | None:
+        """Answer a question."""
+        path, question = one
+        found = self._answer(path, question.text, strict=True)
+        if not found.words:
+            return None
+        image, geometry = self._opened(path)
+        tokens, words = self._asked(question.text)
+        answer, answer_words = self._as_target(found.answer)
+        inside = self._inside(question, image, tokens, words, answer, answer_words, geometry=geometry)
+        of_patches = None if inside is None else torch.as_tensor(inside, dtype=torch.float32).flatten()
+        return tapped_answer(self.bundle.require(VQA, SingleStream), image[0], tokens, answer, inside=of_patches)
+
+    def _asked(self, text: str) -> tuple[list[int], Sequence[Word]]:
+        """The tokens of a question, special ones included, and its words."""
+        config = self.bundle.require(VQA, SingleStream).config.question
+        ids, words = self.bundle.vocabulary.encode_words(text)
+        return [config.start_token, *ids, config.end_token], words
+
+    def _inside(
+        self,
+        question: Question,
+        image: Tensor,
+        tokens: Sequence[int],
+        words: Sequence[Word],
+        answer: int | Sequence[int],
+        answer_words: Sequence[Word],
+        *,
+        geometry: Geometry,
+    ) -> Bool[np.ndarray, "y x"] | None:
+        """The patches in the boxes of what a question is about; None where these are unknown."""
+        if not question.boxes:
+            return None
+        over = self._maps(self.model, "attention", image, tokens, words, answer, answer_words, geometry=geometry)
+        return patches_within(over.answer, question.boxes)
 
     def _as_target(self, answer: str) -> tuple[int | Sequence[int], Sequence[Word]]:
         """An answer as the maps take it, and its words."""

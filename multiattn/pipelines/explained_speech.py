@@ -18,8 +18,10 @@ from ..inputs import Word
 from ..inputs.audio import Recording
 from ..inputs.files import RECORDINGS
 from ..maps import speech_attention, speech_attention_stack
+from ..maps.heads import TappedPrediction
 from ..maps.masking import Filling, masked_speech
 from ..maps.measuring import Explained
+from ..maps.tapped import tapped_speech
 from ..models import SpeechRecognizer
 from ..weights import ModelBundle
 from .explained import LIKELY, Explainer, Values, has_letter
@@ -42,16 +44,10 @@ class SpeechExplainer(Explainer[Path]):
 
     def __call__(self, one: Path, drawn: random.Random) -> Explained | None:
         """Transcribe a recording, and choose one of the words."""
-        model, sound, speech = self.bundle.require(SpeechRecognizer), self.bundle.sound, self._transcribe.speech
-        with Recording.open(str(one), rate=sound.sample_rate, strict=True) as recording:
-            samples = recording.read(0.0, sound.max_seconds)
-        found = self._transcribe(samples, rate=sound.sample_rate)
-        prompt = speech.tokens.prompt(language=found.language if speech.tokens.languages else None)
-        ids = speech.tokenizer.encode(f" {found.text.strip()}")
-        words = group_words(speech.tokenizer, ids, language=found.language)
+        model, sound = self.bundle.require(SpeechRecognizer), self.bundle.sound
+        features, length, prompt, ids, words = self._transcribed(one)
         if not words:
             return None
-        features, length = sound.features(samples).to(self.device), sound.frames(len(samples))
         tokens = [*prompt, *ids]
         masked = partial(
             masked_speech,
@@ -72,6 +68,25 @@ class SpeechExplainer(Explainer[Path]):
         made = partial(self._explain, features, length, tokens, words, len(prompt))
         others = [i for i in order if i != index]
         return Explained(masked(index), partial(made, index), partial(made, others[0]) if others else None)
+
+    def tapped(self, one: Path) -> TappedPrediction | None:
+        """Transcribe a recording."""
+        features, length, prompt, ids, words = self._transcribed(one)
+        if not words:
+            return None
+        model = self.bundle.require(SpeechRecognizer)
+        return tapped_speech(model, features, [*prompt, *ids], prompt_length=len(prompt), length=length)
+
+    def _transcribed(self, one: Path) -> tuple[Tensor, int, Sequence[int], Sequence[int], Sequence[Word]]:
+        """The log-mel of a recording, its frames without padding, the prompt, and the transcript's tokens and words."""
+        sound, speech = self.bundle.sound, self._transcribe.speech
+        with Recording.open(str(one), rate=sound.sample_rate, strict=True) as recording:
+            samples = recording.read(0.0, sound.max_seconds)
+        found = self._transcribe(samples, rate=sound.sample_rate)
+        prompt = speech.tokens.prompt(language=found.language if speech.tokens.languages else None)
+        ids = speech.tokenizer.encode(f" {found.text.strip()}")
+        words = group_words(speech.tokenizer, ids, language=found.language)
+        return sound.features(samples).to(self.device), sound.frames(len(samples)), prompt, ids, words
 
     def _explain(
         self,

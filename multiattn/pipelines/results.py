@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -20,12 +20,16 @@ from PIL import Image
 
 from ..errors import InputError
 from ..export import save_map
-from ..export.canvas import PNGFile
+from ..export.canvas import Drawing, PNGFile
 from ..export.html import jpeg
 from ..inputs.damage import Damage
 from ..inputs.text import Word
 from ..maps import AttentionMap
+from .notebook import notebook_html
 from .out_of_domain import OutOfDomain
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 _NOTEBOOK = 480
 """Pixels of the longer side of the picture that a notebook shows of a map."""
@@ -45,6 +49,23 @@ class SavedMap(ABC):
     @abstractmethod
     def save_png(self, path: PNGFile) -> None:
         """Write a picture of the map, to a path or a stream."""
+
+    def save_svg(self, path: str | Path) -> None:
+        """Write the picture of `save_png` as SVG: text stays text, the image with the map over it stays pixels."""
+        self._drawing().save(path, "svg")
+
+    def save_pdf(self, path: str | Path) -> None:
+        """Write the picture of `save_png` as PDF: text stays text, the image with the map over it stays pixels."""
+        self._drawing().save(path, "pdf")
+
+    def to_figure(self) -> "matplotlib.figure.Figure":
+        """Return the picture of `save_png` as a matplotlib figure, which no global state of pyplot knows."""
+        return self._drawing().figure
+
+    def _drawing(self) -> Drawing:
+        drawing = Drawing()
+        self.save_png(drawing)
+        return drawing
 
     @abstractmethod
     def save_html(self, path: str | Path) -> None:
@@ -90,6 +111,10 @@ class Result(ABC):
     @abstractmethod
     def to_dict(self) -> dict[str, object]:
         """Everything but the maps, as JSON values: the line that `--format json` prints."""
+
+    def _repr_html_(self) -> str:
+        """What was found, and the picture of each map, for a notebook."""
+        return notebook_html(self.to_dict(), self.maps)
 
     @property
     def marks(self) -> dict[str, object]:

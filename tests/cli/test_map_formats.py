@@ -17,6 +17,7 @@ def ends(folder: Path) -> set[str]:
         ((), {"html", "attention.png", "attention.npz", "attention.json"}),
         (("--map-format", "npz"), {"attention.npz", "attention.json"}),
         (("--map-format", "png", "--map-format", "html"), {"html", "attention.png"}),
+        (("--map-format", "svg,pdf"), {"attention.svg", "attention.pdf"}),
     ],
 )
 def test_only_what_is_asked_for_is_written(run, model, photos, tmp_path, options, files) -> None:
@@ -26,6 +27,16 @@ def test_only_what_is_asked_for_is_written(run, model, photos, tmp_path, options
     assert {Path(file).name.partition(".")[2] for file in record["maps"]["attention"].values()} == files
     shown = run(*command, *options).out.splitlines()[-1].partition("maps  ")[2]
     assert Path(shown).is_file()
+
+
+def test_two_methods_are_compared(run, model, photos, tmp_path) -> None:
+    command = ("classify", photos / "a.png", "--model", model, "--maps", tmp_path / "m", "--format", "json")
+    (record,) = lines(run(*command, "--map-method", "rollout,attention", "--map-format", "compare").out)
+    assert record["maps"] == {"rollout": {"compare": str(tmp_path / "m" / "a.compare.html")}, "attention": {}}
+    assert "rollout and attention order the patches alike" in (tmp_path / "m" / "a.compare.html").read_text()
+    outcome = run(*command, "--map-method", "rollout", "--map-format", "compare")
+    assert outcome.status == 2
+    assert "--map-format compare is for maps of pictures, and needs two names of --map-method" in outcome.err
 
 
 def test_a_run_goes_on_without_pages(run, model, photos, tmp_path) -> None:
@@ -44,7 +55,7 @@ def test_a_run_goes_on_without_pages(run, model, photos, tmp_path) -> None:
     ("options", "message"),
     [
         (("--map-format", "npz"), "--map-format says what to write of maps, and needs --maps DIR to say where to"),
-        (("--maps", "m", "--map-format", "gif"), "must be of html, png, npz, but is 'gif' instead"),
+        (("--maps", "m", "--map-format", "gif"), "must be of html, png, npz, svg, pdf, compare, but is 'gif' instead"),
     ],
 )
 def test_what_cannot_be_written_is_named(run, options, message) -> None:
