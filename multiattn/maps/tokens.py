@@ -1,8 +1,8 @@
 """Self-attention among the tokens of one input: which tokens any token attends to, and which attend to it.
 
-A map of it has the axes (layer, head, query, key); the labels of the last two name the tokens. It is made from a tap that
-captured all rows, so it serves every model: `self_attention` of a tap for patches, words and moments alike, and
-`picture_self_attention` runs an encoder of pictures.
+A map of it has the axes (layer, head, query, key); the labels of the last two name the tokens. `self_attention` makes
+one from a tap that captured all rows, of patches, words or moments alike; `picture_self_attention` runs an encoder of
+pictures.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from ..attention import Tap
-from ..checks import check_one_each, require
+from ..checks import require
 from ..errors import ModelError
 from ..inputs import Geometry
 from ..models import VQA, Captioner, ViT
