@@ -27,15 +27,14 @@ from .parts import (
     TEXT_TRAINING_ONLY,
     TextSource,
     VisionEncoder,
-    VisionStart,
     changed,
     check_text_fields,
     require_training_only,
-    start_vision,
     without_tokens,
 )
 from .text_task import image_context
 from .trained import TrainedModels
+from .vision_start import VisionStart, start_vision
 
 AnswerKind = Literal["closed", "decoder"]
 """From a closed list, by a classifier; or in words, by a decoder."""

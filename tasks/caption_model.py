@@ -17,13 +17,12 @@ from .parts import (
     OF_THE_DATA,
     TEXT_TRAINING_ONLY,
     VisionEncoder,
-    VisionStart,
     check_text_fields,
     require_training_only,
-    start_vision,
 )
 from .text_task import image_context
 from .trained import TrainedModels
+from .vision_start import VisionStart, start_vision
 
 
 @dataclass

@@ -88,7 +88,7 @@ out and counted as skipped, and the exit status is 1.
 
 _ENOUGH = 100
 _LEAST = 10  # `maps.evaluation.LEAST_ITEMS`, which imports NumPy
-_RANDOMIZED = 20  # `maps.measuring.RANDOMIZED_ITEMS`
+_RANDOMIZED = 10  # `maps.measuring.RANDOMIZED_ITEMS`
 _FILLINGS = ("mean", "blur")  # `maps.masking.FILLINGS`
 _RULES = {
     "classify": "the label of each picture, where its probability is at least 0.5",

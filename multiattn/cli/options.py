@@ -34,8 +34,9 @@ PATH, which may be repeated
   to folders are followed, and no folder is searched twice), a pattern, - for
   the bytes of one file on standard input, a file:// address, or one that begins
   with http:// or https://, which is fetched (within half an hour; at most
-  {1}); or a shard FILE.tar, a pattern '{{000000..000099}}.tar' of shards, or
-  a folder that `multiattn shard` wrote; a {0} in it is FILE.tar/NAME"""
+  {1}); or a shard FILE.tar, or a pattern '{{000000..000099}}.tar' of shards,
+  each also at such an address, or a folder that `multiattn shard` wrote; a
+  {0} in it is FILE.tar/NAME"""
 
 RECORDS = """\
 records

@@ -10,7 +10,7 @@ from .attention_map import AttentionMap, Axis
 from .attribution import Attribution
 from .building import word_attention
 from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attention_stack
-from .faithfulness import deletion_curve, deletion_score, insertion_curve, insertion_score
+from .faithfulness import Curves, map_curves
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
 from .heads import ROLES, HeadFacts, HeadStatistics, TappedPrediction, without_heads
 from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, class_attention, explain
@@ -50,6 +50,7 @@ __all__ = [
     "Axis",
     "BY_CLASS",
     "Box",
+    "Curves",
     "FILLINGS",
     "HeadFacts",
     "HeadStatistics",
@@ -78,19 +79,16 @@ __all__ = [
     "attention_to",
     "choose_pointing",
     "class_attention",
-    "deletion_curve",
-    "deletion_score",
     "explain",
     "explain_answer",
     "explain_words",
     "find_sinks",
-    "insertion_curve",
-    "insertion_score",
     "masked_answer",
     "masked_class",
     "masked_question",
     "masked_speech",
     "masked_word",
+    "map_curves",
     "mean_color",
     "measure_image_dependence",
     "patches_within",

@@ -5,6 +5,9 @@ rises fast while they are inserted into an empty input. Compare with a random or
 Source: Petsiuk et al. 2018 (RISE), section 4.1; by cells, for all tasks.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -15,32 +18,28 @@ from .masking import MaskedInput
 STEPS = 16  # points on the curve; more changes the third digit
 
 
-def deletion_curve(masked: MaskedInput, values: np.ndarray) -> Float[Tensor, " points"]:
-    """Compute the probability while cells are deleted, brightest first: from none of them to all.
+class Curves(NamedTuple):
+    """The probability of what a map explains, at `STEPS` + 1 points from no cell to all."""
+
+    insertion: Float[Tensor, " points"]
+    """While cells are inserted into an empty input, brightest first. A high mean is good."""
+
+    deletion: Float[Tensor, " points"]
+    """While cells are deleted, brightest first. A low mean is good."""
+
+
+def map_curves(masked: MaskedInput, maps: Sequence[np.ndarray]) -> list[Curves]:
+    """Compute the curves of several maps of one input, each masked input once.
 
     Args:
         masked: The input and what is explained.
-        values: The map, as `MaskedInput.ranks` takes it.
-
-    Returns:
-        `STEPS` + 1 points.
+        maps: Each as `MaskedInput.ranks` takes it.
     """
-    return masked.probability(_first(masked, values))
-
-
-def insertion_curve(masked: MaskedInput, values: np.ndarray) -> Float[Tensor, " points"]:
-    """Compute the probability while cells are inserted, brightest first: as `deletion_curve`, from none to all."""
-    return masked.probability(~_first(masked, values))
-
-
-def deletion_score(masked: MaskedInput, values: np.ndarray) -> float:
-    """Compute the mean of the deletion curve. Lower is better."""
-    return float(deletion_curve(masked, values).mean())
-
-
-def insertion_score(masked: MaskedInput, values: np.ndarray) -> float:
-    """Compute the mean of the insertion curve. Higher is better."""
-    return float(insertion_curve(masked, values).mean())
+    first = torch.stack([_first(masked, values) for values in maps])  # (maps, points, *cells)
+    hidden = torch.stack([~first, first], dim=1).flatten(0, 2)
+    distinct, places = torch.unique(hidden, dim=0, return_inverse=True)
+    found = masked.probability(distinct)[places].reshape(len(maps), 2, -1)  # (maps, 2, points)
+    return [Curves(*of_map) for of_map in found]
 
 
 def _first(masked: MaskedInput, values: np.ndarray) -> Tensor:

@@ -45,7 +45,7 @@ _MOST_PICTURES, _MOST_FRAMES = 4, 6
 
 _SIDE = 400  # pixels of the longer side of a picture in the page
 _FIGURE_SIDE, _FIGURE_FRAMES = 1000, 2
-"""The same of figures, which have a map for each word of a caption: the first and the last epoch."""
+"""The same of figures, which have a map for each word of a text: the first and the last epoch."""
 
 _PAUSE = 50.0
 """Times as long as a page took to write, until the next one is written."""
@@ -169,7 +169,7 @@ class RunReport(Callback):
             pairs={(one["label"], one["predicted"]): one["items"] for one in confusion.get("confusion", ())},
             by_label={name: LabelScores(**one) for name, one in confusion.get("per_label", {}).items()},
             examples=self._examples(trainer, task),
-            maps=self._maps(run / "maps", are_figures=task.task == "caption"),
+            maps=self._maps(run / "maps", are_figures=task.task != "classify"),
             commands=[(step, command) for step, command in self._starts if command],
             facts=self._facts(trainer, task),
         )

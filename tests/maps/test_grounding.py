@@ -6,12 +6,9 @@ import torch
 from multiattn.errors import ModelError
 from multiattn.maps import (
     UNGROUNDED_BELOW,
-    deletion_scores,
-    insertion_scores,
     mean_color,
     measure_image_dependence,
     ungrounded,
-    word_probability,
 )
 from tests.maps.captions import CONFIGS, PROMPT, TOKENS, WORDS, captioner, pictures
 
@@ -82,20 +79,6 @@ def test_a_decoder_that_does_not_look_makes_everything_up(model):
 def test_the_rule_is_a_quarter_likelier():
     assert math.exp(UNGROUNDED_BELOW) == pytest.approx(1.25)
     assert [ungrounded(math.log(times)) for times in (0.2, 1.0, 1.24, 1.26, 9.0)] == [True, True, True, False, False]
-
-
-def test_deletion_and_insertion_follow_the_words_probability(model):
-    images, index = pictures(), [1, 0]
-    watched = word_probability(model, TOKENS, WORDS, prompt_length=PROMPT, index=index)
-    expected = [math.exp(log_probability(model, images[item], item, WORDS[item][w])) for item, w in enumerate(index)]
-    with torch.no_grad():
-        assert watched(images).tolist() == pytest.approx(expected, rel=1e-4)
-    maps = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(3))
-    deleted, inserted = (scores(watched, images, maps) for scores in (deletion_scores, insertion_scores))
-    assert (deleted / inserted - 1).abs().max() > 1e-3
-    empty = mean_color(images)  # where there is nothing to delete or insert, the curve is flat
-    for scores in (deletion_scores, insertion_scores):
-        torch.testing.assert_close(scores(watched, empty, maps), watched(empty).detach())
 
 
 def test_a_caption_too_few_is_refused(model):
