@@ -89,7 +89,7 @@ def test_words_and_moments_by_a_tap_of_the_model():
     recognizer = tiny_speech_bundle().model
     assert isinstance(recognizer, SpeechRecognizer)
     features = torch.randn(1, recognizer.config.encoder.mels, 40)
-    sites = recognizer.attention_sites(tokens=2, frames=40)
+    sites = recognizer.attention_sites(tokens=2, frames=10)  # of 40 feature frames
     tap = Tap(sites, select="encoder.*")
     with torch.no_grad():
         recognizer.encode(features, tap=tap)

@@ -48,5 +48,5 @@ def test_layers_are_left_out_where_all_are_too_many(classify, monkeypatch) -> No
 
 
 def test_what_cannot_be_used_is_named(classify, tmp_path) -> None:
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="is missing instead"):
         token_attention(classify, tmp_path / "none.png")
