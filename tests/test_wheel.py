@@ -88,7 +88,7 @@ def test_the_shipped_model_classifies_and_writes_a_page_from_a_wheel(site):
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["predictions"][0]["label"] == "ship"
-    page = (site.parent / said["maps"]["relevance"]["html"]).read_text()
+    page = (site.parent / said["maps"]["lrp"]["html"]).read_text()
     assert "<canvas" in page
 
 

@@ -202,6 +202,9 @@ class Tap:
         if self.keeps_gradients:
             self._outputs[name], self._values[name], self._groups[name] = output, v, group
 
+    def enter(self, path: str, x: Float[Tensor, "b n D"]) -> None:
+        """Look at the tokens that a block is given; called by `TransformerBlock`. A tap of weights keeps none."""
+
     def _rows_of(self, q_len: int, group: int) -> list[int]:
         """Return the indices of the requested query rows in `q_len` queries, which `group` rows share equally."""
         assert self.rows is not None

@@ -128,6 +128,8 @@ class TransformerBlock(nn.Module):
         """
         if self.cross_attention is not None and context is None:
             raise ValueError("`context` must be given to a block with cross-attention, but is None instead.")
+        if probe is not None:
+            probe.tap.enter(probe.path, x)
         if not checkpoint_activations or not torch.is_grad_enabled() or (probe is not None and probe.is_wanted):
             return self._run(x, context, rows, mask, context_mask, rotary, cache, probe)
         return checkpoint(self._run, x, context, rows, mask, context_mask, rotary, cache, None, use_reentrant=False)

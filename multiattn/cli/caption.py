@@ -46,8 +46,10 @@ map methods
   attention         what the decoder looked at while it chose the word: its
                     cross-attention, mean of all layers and heads
   relevance         attention weighted by how much it raised the word's
-                    probability, followed back through the encoder (Chefer et
+                    probability, followed back through both stacks (Chefer et
                     al. 2021)
+  lrp               the contribution of each patch to the word's probability,
+                    through every operation (Achtibat et al. 2024); slower
   rollout           attention followed back through the encoder (Abnar & Zuidema
                     2020)
   all               all of these

@@ -48,6 +48,8 @@ map methods
                     2020); the same for every label
   relevance         attention weighted by how much it raised the score of the
                     first label (Chefer et al. 2021)
+  lrp               the contribution of each patch to that score, through every
+                    operation (Achtibat et al. 2024); the most reliable one
   gradient_x_input  how the label's score changes with each pixel; uses no
                     attention, for comparison
   all               all of these

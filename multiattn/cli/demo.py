@@ -40,7 +40,7 @@ examples
 """
 
 _FEW = 20  # the most labels that are listed in a message
-_ON_INDEX = "relevance"  # the method whose map is on the thumbnails: it explains the prediction below them
+_FIRST = ("lrp", "relevance")  # a page opens with the first of these; it explains the prediction below a thumbnail
 
 # name -> file in scikit-image's data folder; only those in its wheel, so that no network is needed
 _PHOTOGRAPHS = {
@@ -168,7 +168,8 @@ def _marks(task: str, model: str, photos: Iterable[str], drawn: Iterable[str]) -
 
 def _maps(task: str) -> list[str]:
     """Return all map methods of a task; first the one of the index, with which a page opens."""
-    return sorted(task_spec(task).map_methods, key=lambda method: method != _ON_INDEX)
+    methods = task_spec(task).map_methods
+    return sorted(methods, key=[*_FIRST, *methods].index)
 
 
 def drawn_pictures() -> dict[str, Path]:

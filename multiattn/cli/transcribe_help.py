@@ -11,6 +11,14 @@ word: pictures, numbers, and pages that play the recording.
 """
 
 EPILOG = f"""\
+map methods
+  attention         what the decoder listened to while it chose the word: its
+                    cross-attention, mean of the alignment heads
+  lrp               the contribution of each moment and mel band to the word's
+                    probability, through every operation (Achtibat et al. 2024):
+                    which sound made it; a backward pass for each word
+  all               all of these
+
 files in the --maps folder, for a recording NAME.wav
   NAME.html         one self-contained page that plays the recording and
                     highlights the word being spoken; a click on a word plays it

@@ -29,6 +29,7 @@ from .pointing import Box, PointingScore, choose_pointing, patches_within, point
 from .propagation import relevance, rollout, sharpness
 from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
+from .speech_contributions import speech_lrp, time_profile
 from .tokens import attention_from, attention_to, picture_self_attention, self_attention, token_map
 from .vqa import (
     ANSWER_METHODS,
@@ -106,6 +107,8 @@ __all__ = [
     "speech_attention",
     "speech_attention_stack",
     "token_map",
+    "speech_lrp",
+    "time_profile",
     "ungrounded",
     "without_sinks",
     "word_attention",

@@ -16,7 +16,7 @@ from ..errors import ModelError
 from ..inputs import Geometry
 from .concentration import Concentration, concentration, even_shares
 
-_PLACES = ("y", "x", "time")  # axes of cells, always the last
+_PLACES = ("y", "x", "mel", "time")  # axes of cells, always the last
 _MOST = 1e9  # of an axis, in its unit
 
 

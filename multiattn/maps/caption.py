@@ -6,11 +6,12 @@ back through the image encoder.
 Notation: b pictures, n rows of a caption, w words, l layers, h heads, m picture tokens (prefix first, then patches).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..alignment.replay import Replay, predicting_rows
 from ..attention import ProjectedContext, Tap
@@ -20,13 +21,16 @@ from ..models import Captioner
 from ..registry import task_spec
 from .attention_map import AttentionMap
 from .building import check_method, check_pictures, checked_geometries, image_size, word_attention, word_map
-from .propagation import leaf, raising_blocks, relevance, rollout
+from .lrp import PropagationRules, TokensTap
+from .propagation import EmbeddingsAsLeaves, attended, leaf, normalized_relevance, of_part, raising_blocks, rollout
 
 WORD_METHOD_NOTES = {
     "attention": "The share of the decoder's attention, while it predicted the word, that went to each patch. "
     "It shows where the model looked, not what for.",
-    "relevance": "Attention weighted by how much it raised the word's probability, followed back through the encoder. "
+    "relevance": "Attention weighted by how much it raised the word's probability, followed back through both stacks. "
     "Bright patches raised the probability of the word.",
+    "lrp": "The contribution of each patch to the word's log-probability, followed back from it through every "
+    "operation. Patches above 0 raised the probability of the word, those below 0 lowered it.",
     "rollout": "The share of each patch in what the decoder attended to for the word, as if attention were all that "
     "moves information in the encoder. It stays nearly as it is when the decoder loses what it learned.",
 }
@@ -76,8 +80,9 @@ def explain_words(
         return [word_attention(stack, layer=layer, head=head) for stack in stacks]
     geometries = checked_geometries(geometries, len(images))
     replay = replay_captions(model, images, tokens, words, prompt_length=prompt_length)
-    rows = (_relevance if method == "relevance" else _rollout)(model, images, replay)
-    return _maps(model, images, replay, rows, geometries, method=method, select=["encoder.*", "decoder.*.cross"])
+    rows = _METHODS[method](model, images, replay)
+    select = ["encoder.*", "decoder.*.cross"] if method == "rollout" else "*"
+    return _maps(model, images, replay, rows, geometries, method=method, select=select)
 
 
 def word_attention_stack(
@@ -188,31 +193,47 @@ def _rollout(model: Captioner, images: Tensor, replay: Replay) -> list[Float[Ten
 
 
 def _relevance(model: Captioner, images: Tensor, replay: Replay) -> list[Float[Tensor, "w m"]]:
-    """Cross-attention that raised a word's log-probability, carried back through the encoder; for each picture.
+    """Attention that raised a word's log-probability, carried back through both stacks; for each picture.
 
-    All rows count, not only the word's own: earlier rows attended to the picture as well, and self-attention passed on
-    what they took. In the encoder the score is that of the whole caption, with one pass for all words.
-    Source: Chefer et al. 2021, "Generic attention-model explainability", equations 5 and 10; there with one target.
+    A word is read off the rows that predict it, which took from earlier rows what those had attended to. In the encoder
+    the score is that of the whole caption, with one pass for all words.
+    Source: Chefer et al. 2021, "Generic attention-model explainability", equations 5 to 11; there with one target.
     """
     of_encoder = _tap(model, images, replay, "encoder.*", gradients=True)
-    of_decoder = _tap(model, images, replay, "decoder.*.cross", gradients=True)
-    with torch.inference_mode(False), torch.enable_grad():
+    of_decoder = _tap(model, images, replay, "decoder.*", gradients=True)
+    with torch.inference_mode(False), torch.enable_grad(), EmbeddingsAsLeaves():
         context = model.encode(leaf(images), tap=of_encoder)
         # `forward` and not a call, which may be compiled: a tap's gradients need the graph of the eager pass
-        log_probs = replay.log_probs(model.decoder.forward(replay.inputs, context, tap=of_decoder.at("decoder")))
-        weights = list(of_decoder.weights.values())
-        rows: list[list[Tensor]] = [[] for _ in log_probs]
-        for w in range(max(map(len, log_probs))):
-            having = [i for i, of_caption in enumerate(log_probs) if w < len(of_caption)]
-            # pictures do not mix, so each has its own gradient in that of the sum
-            score = torch.stack([log_probs[i][w] for i in having]).sum()
-            gradients = of_decoder.gradients(score, keep_graph=True).values()
-            of_word = torch.stack(raising_blocks(weights, list(gradients))).sum(dim=(0, 2))  # (b, m)
-            for i in having:
-                rows[i].append(of_word[i])
-        by_block = list(of_encoder.gradients(torch.cat(log_probs).sum()).values())
-    blocks = list(of_encoder.weights.values())
-    return [
-        relevance(torch.stack(row)[None], [one[i : i + 1] for one in blocks], [one[i : i + 1] for one in by_block])[0]
-        for i, row in enumerate(rows)
-    ]
+        logits = model.decoder.forward(replay.inputs, context, tap=of_decoder.at("decoder"))
+        scores = pad_sequence(replay.log_probs(logits), batch_first=True)  # (b, w)
+        # pictures do not mix, so each has its own gradient in that of the sum
+        by_word = [of_decoder.gradients(of_word.sum(), keep_graph=True) for of_word in scores.unbind(1)]
+        by_block = list(of_encoder.gradients(scores.sum()).values())
+    shares = pad_sequence(list(replay.shares), batch_first=True)  # (b, w, n)
+    of_words = []
+    for w, gradients in enumerate(by_word):
+        selves, crosses = (
+            raising_blocks(of_part(of_decoder.weights, kind), of_part(gradients, kind)) for kind in ("self", "cross")
+        )
+        found = attended(selves, crosses)  # (b, n, m)
+        of_words.append((shares[:, w : w + 1] @ found)[:, 0])  # (b, m)
+    rows = normalized_relevance(torch.stack(of_words, dim=1), list(of_encoder.weights.values()), by_block)  # (b, w, m)
+    return [row[: len(share)] for row, share in zip(rows, replay.shares, strict=True)]
+
+
+def _lrp(model: Captioner, images: Tensor, replay: Replay) -> list[Float[Tensor, "w m"]]:
+    """The contributions of the picture's tokens to each word's log-probability; for each picture."""
+    sites = model.attention_sites(image_size(images), tokens=replay.inputs.shape[1])
+    tap = TokensTap(sites, "encoder.blocks")
+    with torch.inference_mode(False), torch.enable_grad(), PropagationRules():
+        logits = model.decoder.forward(replay.inputs, model.encode(leaf(images), tap=tap))
+        scores = pad_sequence(replay.log_probs(logits), batch_first=True)  # (b, w)
+        rows = torch.stack([tap.contributions(of_word.sum(), keep_graph=True) for of_word in scores.unbind(1)], dim=1)
+    return [row[: len(share)] for row, share in zip(rows, replay.shares, strict=True)]
+
+
+_METHODS: dict[str, Callable[[Captioner, Tensor, Replay], list[Tensor]]] = {
+    "relevance": _relevance,
+    "lrp": _lrp,
+    "rollout": _rollout,
+}

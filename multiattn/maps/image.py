@@ -18,6 +18,7 @@ from ..models import ViT
 from ..registry import task_spec
 from .attention_map import AttentionMap
 from .building import STACK_AXES, check_method, checked_geometries, image_size, layer_index, patch_map
+from .lrp import PropagationRules, TokensTap
 from .propagation import leaf, relevance, rollout, sharpness
 
 METHOD_NOTES = {
@@ -27,6 +28,8 @@ METHOD_NOTES = {
     "It is the same for every class, and stays nearly as it is when the top blocks lose what they learned.",
     "relevance": "Attention weighted by how much it raised this class's score, followed through all layers. "
     "Bright patches raised the score of the class.",
+    "lrp": "The contribution of each patch to this class's score, followed back from it through every operation. "
+    "Patches above 0 raised the score of the class, those below 0 lowered it.",
     "gradient_x_input": "How much the score changes with a small change of each patch's pixels, times the pixels. "
     "It uses no attention: a contrast to the other maps.",
 }
@@ -35,7 +38,7 @@ METHOD_NOTES = {
 METHODS = task_spec("classify").map_methods
 """The methods of `explain`."""
 
-BY_CLASS = ("relevance", "gradient_x_input")
+BY_CLASS = ("relevance", "lrp", "gradient_x_input")
 """The methods whose maps explain one class."""
 
 NO_CLASS = tuple(method for method in METHODS if method not in BY_CLASS)
@@ -162,6 +165,12 @@ def _relevance(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tenso
     return relevance(_readout(model, weights[0]), weights, list(gradients.values()))[:, 0]
 
 
+def _lrp(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
+    tap = TokensTap(model.attention_sites(image_size(images)), "blocks")
+    with torch.inference_mode(False), torch.enable_grad(), PropagationRules():
+        return tap.contributions(_score_of(model.forward(leaf(images), tap=tap), targets))
+
+
 def _gradient_x_input(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
     with torch.inference_mode(False), torch.enable_grad():
         images = leaf(images)
@@ -174,6 +183,7 @@ def _gradient_x_input(model: ViT, images: Tensor, targets: list[Target]) -> Floa
 _METHODS: dict[str, Callable[[ViT, Tensor, list[Target]], Tensor]] = {
     "rollout": _rollout,
     "relevance": _relevance,
+    "lrp": _lrp,
     "gradient_x_input": _gradient_x_input,
 }
 

@@ -10,8 +10,8 @@ block may have computed its first rows only.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +61,30 @@ def normalized_relevance(
     for block in blocks:
         total = total + ((1 + total) @ block.mT)
     return rows + _added(quotient(rows, total), blocks)
+
+
+def attended(
+    selves: Sequence[Float[Tensor, "b n n"]], crosses: Sequence[Float[Tensor, "b n m"]]
+) -> Float[Tensor, "b n m"]:
+    """Compute what each token of a text has of each context token, from `raising_blocks` of its stack, by layer.
+
+    A token takes from others what they attended to in the layers below, then attends itself. R of (q, q) is kept
+    without its identity: rounding would lose small values beside its ones.
+    Source: the same, equations 6 to 10.
+    """
+    own, found = torch.zeros_like(selves[0]), torch.zeros_like(crosses[0])
+    for of_self, of_cross in zip(selves, crosses, strict=True):
+        found = found + of_self @ found  # equation 7
+        own = own + of_self + of_self @ own  # 6
+        normalized = quotient(own, own.sum(dim=-1, keepdim=True))  # 8 and 9
+        found = found + of_cross + normalized.mT @ of_cross  # 10
+    return found
+
+
+def of_part(by_site: Mapping[str, Tensor], kind: Literal["self", "cross"], *, part: str = "") -> list[Tensor]:
+    """Return the tensors of a part's attentions of one kind, in the order of its layers; of all parts where empty."""
+    start = part and f"{part}."
+    return [one for name, one in by_site.items() if name.startswith(start) and name.endswith(f".{kind}")]
 
 
 def _added(rows: Tensor, blocks: Sequence[Tensor]) -> Tensor:

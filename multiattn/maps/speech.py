@@ -1,5 +1,7 @@
 """Maps of a recognizer: which moments of a recording each word was read from, as `AttentionMap`s over (word, time).
 
+`speech_contributions` has the method that says which sound made a word.
+
 Notation: b recordings, m encoder frames, C width of the context, l layers, h heads, w words, n rows of a transcript.
 """
 
@@ -22,6 +24,8 @@ from .building import STACK_AXES, mean_of_heads
 SPEECH_METHOD_NOTES = {
     "attention": "The share of the decoder's attention, while it predicted the word, that went to each moment. "
     "It shows where the model listened, not what for.",
+    "lrp": "The contribution of each moment and mel band to the word's log-probability, followed back from it through "
+    "every operation. What is above 0 raised the probability of the word, what is below 0 lowered it.",
 }
 """How to read a map, by method."""
 

@@ -9,7 +9,6 @@ h heads, t rows of an answer, v words of an answer, w of a question.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -23,9 +22,10 @@ from ..models import VQA
 from .building import heads_of_layer
 from .propagation import (
     EmbeddingsAsLeaves,
+    attended,
     leaf,
     normalized_relevance,
-    quotient,
+    of_part,
     raising,
     raising_blocks,
     rollout,
@@ -72,9 +72,9 @@ def cross_attention(
         assert reading.projected is not None
         replay.write(model, reading.projected, tap, last_only=True)
         read = read @ torch.stack(list(tap.weights.values())).mean(dim=(0, 2))  # (r, v, n)
-    path = rollout_path(read, _of_part(reading.weights, "question", "self"))
+    path = rollout_path(read, of_part(reading.weights, "self", part="question"))
     read_by_layer = torch.stack(path[1:], dim=1)[:, :, None]  # (r, l, 1, v, n), after each block's self-attention
-    crosses, rows = _of_part(reading.weights, "question", "cross"), []
+    crosses, rows = of_part(reading.weights, "cross", part="question"), []
     for i, (share, labels) in enumerate(zip(replay.questions.shares, replay.answer_labels, strict=True)):
         # one question at a time: its weights fit into the CPU's cache
         cross = torch.stack([layer[i] for layer in crosses])  # (l, h, n, m)
@@ -152,18 +152,8 @@ def cross_relevance(
 
 
 def _in_questions(tap: Tap, gradients: Mapping[str, Tensor], heads: Sequence[Head] | None) -> Float[Tensor, "r n m"]:
-    """R of (q, i) without the image encoder's own R of (i, i): what of each picture token is in each question token.
-
-    R of (q, q) is kept without its identity: rounding would lose small values beside its ones.
-    """
-    selves, crosses = _raised(tap, gradients, "question", heads)
-    own, found = torch.zeros_like(selves[0]), torch.zeros_like(crosses[0])
-    for of_self, of_cross in zip(selves, crosses, strict=True):
-        found = found + of_self @ found  # equation 7
-        own = own + of_self + of_self @ own  # 6
-        normalized = quotient(own, own.sum(dim=-1, keepdim=True))  # 8 and 9
-        found = found + of_cross + normalized.mT @ of_cross  # 10
-    return found
+    """R of (q, i) without the image encoder's own R of (i, i): what of each picture token is in each question token."""
+    return attended(*_raised(tap, gradients, "question", heads))
 
 
 def _in_answers(
@@ -182,18 +172,13 @@ def _raised(
     tap: Tap, gradients: Mapping[str, Tensor], part: str, heads: Sequence[Head] | None
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Equation 5 for the self- and the cross-attentions of a part, by layer; for the latter of the chosen heads."""
-    selves = raising_blocks(_of_part(tap.weights, part, "self"), _of_part(gradients, part, "self"))
+    selves = raising_blocks(of_part(tap.weights, "self", part=part), of_part(gradients, "self", part=part))
+    of_cross = of_part(tap.weights, "cross", part=part), of_part(gradients, "cross", part=part)
     crosses = []
-    of_cross = zip(_of_part(tap.weights, part, "cross"), _of_part(gradients, part, "cross"), strict=True)
-    for layer, (weights, by_weight) in enumerate(of_cross):
+    for layer, (weights, by_weight) in enumerate(zip(*of_cross, strict=True)):
         chosen = slice(None) if heads is None else heads_of_layer(heads, layer)
         if chosen:
             crosses.append(raising(weights[:, chosen], by_weight[:, chosen]))
         else:  # a layer without a chosen head adds nothing
             crosses.append(torch.zeros_like(weights[:, 0]))
     return selves, crosses
-
-
-def _of_part(by_site: Mapping[str, Tensor], part: str, kind: Literal["self", "cross"]) -> list[Tensor]:
-    """The tensors of a part's attentions of one kind, in the order of its layers."""
-    return [one for name, one in by_site.items() if name.startswith(f"{part}.") and name.endswith(f".{kind}")]

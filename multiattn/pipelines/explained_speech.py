@@ -17,7 +17,7 @@ from ..data.metadata import split_folder
 from ..inputs import Word
 from ..inputs.audio import Recording
 from ..inputs.files import RECORDINGS
-from ..maps import speech_attention, speech_attention_stack
+from ..maps import speech_attention, speech_attention_stack, speech_lrp
 from ..maps.heads import TappedPrediction
 from ..maps.masking import Filling, masked_speech
 from ..maps.measuring import Explained
@@ -100,6 +100,10 @@ class SpeechExplainer(Explainer[Path]):
         method: str,
     ) -> Values:
         assert isinstance(model, SpeechRecognizer)
+        if method == "lrp":
+            prompts, lengths = [prompt_length], [length]
+            (found,) = speech_lrp(model, features[None], [tokens], [words], prompt_lengths=prompts, lengths=lengths)
+            return np.asarray(found.values[index])
         encoded = replace(self._transcribe.speech, model=model).encode(features[None], [length])
         (stack,) = speech_attention_stack(
             model,

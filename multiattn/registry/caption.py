@@ -24,7 +24,7 @@ SPEC = TaskSpec(
     },
     vocab_sizes=("decoder.vocab_size",),
     other_decoding=("prompt",),
-    map_methods=("attention", "relevance", "rollout"),
+    map_methods=("attention", "relevance", "lrp", "rollout"),
     default_map_method="relevance",
     shipped="photographs of people and dogs outdoors (Flickr8k)",
     example_model="Salesforce/blip-image-captioning-base",

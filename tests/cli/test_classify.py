@@ -178,11 +178,11 @@ def test_map_methods_add_up(run, model, photos, tmp_path) -> None:
     arguments = ("classify", photos / "a.png", "--model", model, "--format", "json", "--maps", tmp_path / "m")
     arguments = (*arguments, "--map-format", "npz")
     (default,) = lines(run(*arguments).out)
-    assert list(default["maps"]) == ["relevance"]
+    assert list(default["maps"]) == ["lrp"]
     (several,) = lines(run(*arguments, "--map-method", "rollout,attention", "--map-method", "relevance").out)
     assert list(several["maps"]) == ["rollout", "attention", "relevance"]
     (all_of_them,) = lines(run(*arguments, "--map-method", "all").out)
-    assert list(all_of_them["maps"]) == ["attention", "rollout", "relevance", "gradient_x_input"]
+    assert list(all_of_them["maps"]) == ["attention", "rollout", "relevance", "lrp", "gradient_x_input"]
 
 
 def test_the_text_says_where_the_page_is(run, model, photos, tmp_path) -> None:
@@ -194,7 +194,7 @@ def test_pictures_of_one_name_keep_their_maps_apart(run, model, tmp_path) -> Non
     names = ("x/cat.png", "y/cat.png", "y/CAT.jpg", "y/cat-2.png", "cat.jpg")
     files = [save_drawing(tmp_path / name, seed) for seed, name in enumerate(names)]
     outcome = run("classify", *files, "--model", model, "--format", "json", "--maps", tmp_path / "m")
-    pages = [Path(line["maps"]["relevance"]["html"]) for line in lines(outcome.out)]
+    pages = [Path(line["maps"]["lrp"]["html"]) for line in lines(outcome.out)]
     assert [page.name for page in pages] == ["cat.html", "cat-2.html", "CAT-3.html", "cat-2-2.html", "cat-4.html"]
     contents = {page.read_bytes() for page in pages}
     assert len(contents) == 5
@@ -215,7 +215,7 @@ def test_a_map_of_an_earlier_run_is_an_input_where_it_is_named(run, model, photo
     named = run("classify", overlay, *options)
     assert [line["file"] for line in lines(named.out)] == [str(overlay)]
     searched = run("classify", photos / "maps", *options)
-    (photos / "maps/a.relevance.relevance.png").unlink()
+    (photos / "maps/a.relevance.lrp.png").unlink()
     assert searched.status == 1
     assert [line.keys() for line in lines(searched.out)] == [{"file": 0, "error": 0}.keys()]
     assert (
@@ -246,7 +246,7 @@ def test_map_files_have_names_that_are_safe_in_an_address(run, model, tmp_path) 
     outcome = run("classify", *files, "--model", model, "--format", "json", "--maps", tmp_path / "m")
     found = lines(outcome.out)
     assert [line["file"] for line in found] == [str(file) for file in files]
-    pages = [Path(line["maps"]["relevance"]["html"]).name for line in found]
+    pages = [Path(line["maps"]["lrp"]["html"]).name for line in found]
     assert pages == ["_a_b_c_d_e_f_g_h_i_j_k_l_.html", "_a.html", "_a-2.html", "a-b c.html"]
     assert sorted(path.name for path in (tmp_path / "m").glob("*.html")) == sorted(pages)
 

@@ -157,7 +157,7 @@ def test_the_best_method_is_kept_and_shown_first(run, classifier, data, tmp_path
         "filling": "mean",
     }
     bundle = load_bundle(tmp_path / "model")
-    assert bundle.first_map_method == found["first"] != "relevance" == load_bundle(classifier).first_map_method
+    assert bundle.first_map_method == found["first"] != "lrp" == load_bundle(classifier).first_map_method
     save_bundle(bundle, tmp_path / "again")
     assert load_bundle(tmp_path / "again").maps == bundle.maps
 
@@ -170,7 +170,11 @@ def test_the_best_method_is_kept_and_shown_first(run, classifier, data, tmp_path
         (("--split", "test"), 1, "there is no split 'test': it has validation. Make "),
         (("--split", "few"), 1, "at least 10 labels are needed, but of 3 only 3 could be measured (the label of each"),
         (("--task", "caption"), 1, "must be a model for caption, but is one for classify: give another"),
-        (("--task", "transcribe", "--map-method", "rollout"), 2, "must be of attention for transcribe, but is 'roll"),
+        (
+            ("--task", "transcribe", "--map-method", "rollout"),
+            2,
+            "must be of attention, lrp for transcribe, but is 'roll",
+        ),
         (("--filling", "black"), 2, "argument --filling: invalid choice: 'black'"),
         ((), 2, "the following arguments are required: --task, --data"),
     ],

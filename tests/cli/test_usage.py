@@ -81,7 +81,7 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
         ("classify x.png --format xml", "--format: invalid choice: 'xml'"),
         (
             "classify x.png --maps out --map-method rolout",
-            "--map-method: must be of attention, rollout, relevance, gradient_x_input or all, but is 'rolout' instead",
+            "--map-method: must be of attention, rollout, relevance, lrp, gradient_x_input or all, but is 'rolout' ",
         ),
         ("classify x.png --maps out --map-method rollout,", "or all, but is '' instead"),
         ("classify x.png --map-method rollout", "--map-method says how to make maps, and needs --maps DIR"),
@@ -108,7 +108,7 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
         ("caption x.png --map-method rollout", "--map-method says how to make maps, and needs --maps DIR"),
         (
             "caption x.png --maps m --map-method gradient_x_input",
-            "must be of attention, relevance, rollout or all, but",
+            "must be of attention, relevance, lrp, rollout or all, but",
         ),
         ("transcribe", "multiattn transcribe: the following arguments are required: PATH"),
         ("transcribe x.wav --beams 0", "--beams: must be a whole number of at least 1, but is '0' instead"),

@@ -24,13 +24,14 @@ def images():
 
 
 def read_alone(model, images, item):
-    """One caption by itself, in fp64: the encoder's and the cross weights, and each word's log-probability."""
+    """One caption by itself, in fp64: the weights of the encoder and both kinds of the decoder, and each word's
+    log-probability."""
     model = model.double()
-    encoder, cross = [], []
+    encoder, selves, cross = [], [], []
     for block in model.encoder.blocks:
         block.attention.score = Explicit(encoder)
     for block in model.decoder.blocks:
-        block.attention.score = Explicit([])
+        block.attention.score = Explicit(selves)
         block.cross_attention.score = Explicit(cross)
     tokens = torch.tensor([TOKENS[item]])
     logits = model(images[item : item + 1].double().requires_grad_(), tokens[:, :-1])
@@ -39,7 +40,7 @@ def read_alone(model, images, item):
         sum(of_tokens[PROMPT + piece - 1, TOKENS[item][PROMPT + piece]] for piece in word.pieces)
         for word in WORDS[item]
     ]
-    return encoder, cross, scores
+    return encoder, selves, cross, scores
 
 
 def rows_of(word):
@@ -55,7 +56,7 @@ def test_the_stack_holds_the_rows_that_predict_the_pieces(model, images, item):
     stack = word_attention_stack(model, images, TOKENS, WORDS, **CAPTIONS)[item]
     assert stack.names == ("layer", "head", "word", "y", "x")
     assert stack.values.shape == (LAYERS, HEADS, len(WORDS[item]), *GRID)
-    _, cross, _ = read_alone(model, images, item)
+    _, _, cross, _ = read_alone(model, images, item)
     for layer, weights in enumerate(cross):
         for w, word in enumerate(WORDS[item]):
             expected = patches(weights[0, :, rows_of(word)].mean(1))
@@ -65,7 +66,7 @@ def test_the_stack_holds_the_rows_that_predict_the_pieces(model, images, item):
 @pytest.mark.parametrize("item", [0, 1])
 def test_rollout_carries_the_attention_through_the_papers_matrices(model, images, item):
     found = explain_words(model, images, TOKENS, WORDS, method="rollout", **CAPTIONS)[item]
-    encoder, cross, _ = read_alone(model, images, item)
+    encoder, _, cross, _ = read_alone(model, images, item)
     product = torch.eye(encoder[0].shape[-1], dtype=torch.float64)
     for block in encoder:
         mixed = block[0].mean(0) + torch.eye(len(product))
@@ -76,18 +77,30 @@ def test_rollout_carries_the_attention_through_the_papers_matrices(model, images
 
 
 @pytest.mark.parametrize("item", [0, 1])
-def test_relevance_is_cross_attention_times_gradient_through_the_papers_matrices(model, images, item):
+def test_relevance_is_the_papers_through_both_stacks(model, images, item):
+    """Equations 5 to 11, the normalized ones in the encoder; read off the rows that predict a word."""
     found = explain_words(model, images, TOKENS, WORDS, method="relevance", **CAPTIONS)[item]
-    encoder, cross, scores = read_alone(model, images, item)
-    by_block = torch.autograd.grad(sum(scores), encoder, retain_graph=True)
-    matrix = torch.eye(encoder[0].shape[-1], dtype=torch.float64)
-    for block, gradient in zip(encoder, by_block, strict=True):
-        matrix = matrix + (gradient * block)[0].clamp(min=0).mean(0) @ matrix
-    for w, score in enumerate(scores):
-        gradients = torch.autograd.grad(score, cross, retain_graph=True)
-        attention = sum((a * g)[0].clamp(min=0).mean(0).sum(0) for a, g in zip(cross, gradients, strict=True))
-        assert attention.max() > 0
-        np.testing.assert_allclose(found.values[w], patches(attention @ matrix), rtol=1e-3, atol=1e-6)
+    encoder, selves, cross, scores = read_alone(model, images, item)
+    of_picture = torch.eye(encoder[0].shape[-1], dtype=torch.float64)
+    for block, gradient in zip(encoder, torch.autograd.grad(sum(scores), encoder, retain_graph=True), strict=True):
+        of_picture = of_picture + (gradient * block)[0].clamp(min=0).mean(0) @ of_picture
+    for w, (word, score) in enumerate(zip(WORDS[item], scores, strict=True)):
+        gradients = torch.autograd.grad(score, selves + cross, retain_graph=True)
+        raised = [(a * g)[0].clamp(min=0).mean(0) for a, g in zip(selves + cross, gradients, strict=True)]
+        own = torch.eye(raised[0].shape[-1], dtype=torch.float64)
+        within = torch.zeros_like(raised[-1])
+        for of_self, of_cross in zip(raised[:LAYERS], raised[LAYERS:], strict=True):
+            own, within = own + of_self @ own, within + of_self @ within
+            within = within + normalized(own).T @ of_cross @ normalized(of_picture)
+        assert within.max() > 0
+        np.testing.assert_allclose(found.values[w], patches(within[rows_of(word)].mean(0)), rtol=1e-3, atol=1e-7)
+
+
+def normalized(matrix):
+    """Equations 8 and 9."""
+    more = matrix - torch.eye(len(matrix), dtype=torch.float64)
+    sums = more.sum(-1, keepdim=True)
+    return torch.where(sums > 0, more / sums, 0) + torch.eye(len(matrix), dtype=torch.float64)
 
 
 def test_a_capture_while_decoding_step_by_step_equals_the_replay(model, images):
@@ -182,7 +195,7 @@ def test_no_pictures_are_refused(images, method):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "gradcam"}, "no map method 'gradcam' for words; there are: attention, relevance, rollout"),
+        ({"method": "gradcam"}, "no map method 'gradcam' for words; there are: attention, relevance, lrp, rollout"),
         ({"method": "rollout", "head": 1}, "can be chosen for the method 'attention', not for 'rollout'"),
         ({"layer": 3}, "`layer` must be from -3 to 2, but is 3 instead"),
         ({"head": 2}, "`head` must be from 0 to 1, but is 2 instead"),

@@ -185,7 +185,10 @@ def test_labels_and_other_input_sizes(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "gradcam"}, "no map method 'gradcam'; there are: attention, rollout, relevance, gradient_x_input"),
+        (
+            {"method": "gradcam"},
+            "no map method 'gradcam'; there are: attention, rollout, relevance, lrp, gradient_x_inp",
+        ),
         ({"method": "rollout", "head": 1}, "a layer or head can be chosen for the method 'attention', not for 'roll"),
         ({"method": "attention", "layer": 7}, "`layer` must be from -"),
         ({"method": "attention", "head": 3}, "`head` must be from 0 to 2 or 'sharpest', but is 3"),

@@ -92,9 +92,12 @@ def test_options_that_go_with_no_given_text(transcribe, samples) -> None:
 
 def test_maps_and_a_page_have_what_was_said(transcribe, samples, tmp_path: Path) -> None:
     plain = transcribe(samples, rate=RATE, words=True, num_beams=1)
-    found = transcribe.align(samples, f"{plain.text}. Nobody said this.", rate=RATE, maps="attention")
-    labels = [label.strip() for one in found.maps for label in one.map.axes[0].labels or ()]
-    assert labels == [word.text for word in found.words if not word.flags]
+    found = transcribe.align(samples, f"{plain.text}. Nobody said this.", rate=RATE, maps="all")
+    for method, names in (("attention", ("word", "time")), ("lrp", ("word", "mel", "time"))):
+        maps = [one.map for one in found.maps if one.map.method == method]
+        labels = [label.strip() for one in maps for label in one.axes[0].labels or ()]
+        assert labels == [word.text for word in found.words if not word.flags]
+        assert all(one.names == names for one in maps)
     found.save_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "Nobody" not in page and labels[0] in page

@@ -70,7 +70,7 @@ def test_nothing_changes_the_text_of_minutes(whisper: TranscribePipeline, pause:
     check(whisper, samples, text, num_beams=num_beams, most=0.05)
     for batch_size in (1, 8):
         plain = whisper(samples, num_beams=num_beams, batch_size=batch_size)
-        mapped = whisper(samples, num_beams=num_beams, batch_size=batch_size, maps="attention")
+        mapped = whisper(samples, num_beams=num_beams, batch_size=batch_size, maps="all")
         assert plain.text == mapped.text
         for one in mapped.maps:
             axis = one.map.axes[-1]

@@ -29,7 +29,7 @@ WORD_MAPS = "--trainer.callbacks+=multiattn.tasks.map_callbacks.WordMapsWhileTra
         ("--model.decoding.num_beams=0", "error: `num_beams` must be at least 1, but is 0 instead"),
         (
             f"{WORD_MAPS} --trainer.callbacks.method=gradient_x_input",
-            "error: `method` must be one of attention, relevance, rollout, but is 'gradient_x_input' instead.",
+            "error: `method` must be one of attention, relevance, lrp, rollout, but is 'gradient_x_input' instead.",
         ),
         (
             "--trainer.callbacks+=multiattn.tasks.map_callbacks.MapsWhileTraining",

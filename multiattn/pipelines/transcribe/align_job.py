@@ -128,7 +128,12 @@ class AlignmentJob:
                 frame_seconds=speech.frame_seconds,
                 starts=[start],
             )
-            found = speech_attention(stack, heads=check_heads(speech.model, speech.heads))
             of_map = tuple(spoken[owners[k]] for k in kept)
-            maps += [SpeechMap(found, samples, recording.rate, of_map, stack) for _ in self._methods]
+            for method in self._methods:
+                if method == "attention":
+                    found = speech_attention(stack, heads=check_heads(speech.model, speech.heads))
+                else:
+                    prompt_length = len(window.prompt)
+                    found = speech.lrp(window.samples, text.tokens, words, prompt_length=prompt_length, start=start)
+                maps.append(SpeechMap(found, samples, recording.rate, of_map, stack))
         return tuple(maps)

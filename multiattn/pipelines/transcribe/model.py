@@ -16,6 +16,8 @@ from torch import Tensor
 from ...attention import ProjectedContext
 from ...generation.generate import pad_left
 from ...inputs import AudioPreprocessing, SpeechTokens, Tokenizer
+from ...inputs.text import Word
+from ...maps import AttentionMap, speech_lrp
 from ...models.speech import SpeechRecognizer
 
 
@@ -106,6 +108,36 @@ class SpeechModel:
         tokens, mask = pad_left(prompts, longest, pad_token=decoder.config.pad_token, device=projected.device)
         logits = decoder(tokens, projected, attention_mask=mask, last_only=True)
         return logits[:, -1].float()  # type: ignore[no-any-return]
+
+    def lrp(
+        self,
+        samples: Float[Tensor, " t"],
+        tokens: Sequence[int],
+        words: Sequence[Word],
+        *,
+        prompt_length: int,
+        start: float,
+    ) -> AttentionMap:
+        """Return the contributions of a window's sound to each word: `speech_lrp` of one transcript.
+
+        Args:
+            samples: Of the window, without padding.
+            tokens: Of the text, with the prompt.
+            words: Of the text.
+            prompt_length: Tokens of the prompt.
+            start: Start of the window in the recording, in seconds.
+        """
+        (found,) = speech_lrp(
+            self.model,
+            self.preprocessing.features(samples)[None].to(self.device),
+            [tokens],
+            [words],
+            prompt_lengths=[prompt_length],
+            lengths=[self.preprocessing.frames(len(samples))],
+            frame_seconds=self.frame_seconds,
+            starts=[start],
+        )
+        return found
 
     def text_of(self, tokens: Sequence[int]) -> str:
         """Decode tokens without their timestamps; a space before the text is kept."""

@@ -28,7 +28,7 @@ from ...export import (
 from ...export.canvas import PNGFile
 from ...export.timed_text import TimedSegment
 from ...inputs.damage import Damage
-from ...maps import AttentionMap
+from ...maps import AttentionMap, time_profile
 from ...writing import write_json, write_text
 from ..results import Result, SavedMap, first_map, probability
 from .segments import UNCOVERED, Segment
@@ -40,7 +40,10 @@ _CUES = CueStyle()
 
 @dataclass(frozen=True, eq=False)
 class SpeechMap(SavedMap):
-    """Where the model attended in time for each word of a window, axes ("word", "time"), with the recording."""
+    """Where the model attended in time for each word of a window, axes ("word", "time"), with the recording.
+
+    By `lrp` it says which sound made the word, axes ("word", "mel", "time"); figure and page show sums over the bands.
+    """
 
     samples: Float32[np.ndarray, " t"] = field(repr=False)
     """The whole recording, mono."""
@@ -56,7 +59,7 @@ class SpeechMap(SavedMap):
 
     def save_png(self, path: PNGFile) -> None:
         """Write the waveform with the words over it, and the map over the log-mel spectrogram."""
-        alignment_png(self.map, self.samples, path, rate=self.rate, words=self.words)
+        alignment_png(time_profile(self.map), self.samples, path, rate=self.rate, words=self.words)
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page that plays the recording; its transcript is the words of this map."""
@@ -250,7 +253,7 @@ def _write_page(
         rate=first.rate,
         name=title,
         segments=segments,
-        maps=(*(one.map for one in maps), *stacks.values()),
+        maps=(*(time_profile(one.map) for one in maps), *stacks.values()),
         language=language,
     )
     write_audio_page(path, page, title=title)

@@ -22,7 +22,7 @@ class WindowMap(NamedTuple):
     """Attention for each word of a window, by one map method."""
 
     map: AttentionMap
-    """Axes ("word", "time"); the time in seconds of the recording."""
+    """Axes ("word", "time") or ("word", "mel", "time"); the time in seconds of the recording."""
 
     stack: AttentionMap
     """Axes ("layer", "head", "word", "time"); the same for all methods."""
@@ -101,11 +101,12 @@ class WordTimestamper:
         segments: Sequence[Segment],
     ) -> None:
         speech = self._speech
+        spelled = [Word(word.text, word.start_char, word.end_char, word.pieces) for word in spoken]
         (stack,) = speech_attention_stack(
             speech.model,
             window.context,
             [tokens],
-            [[Word(word.text, word.start_char, word.end_char, word.pieces) for word in spoken]],
+            [spelled],
             prompt_lengths=[prompt_length],
             frames=[window.frames],
             frame_seconds=speech.frame_seconds,
@@ -115,8 +116,15 @@ class WordTimestamper:
             values = with_pauses(stack.values, window.pieces, step=speech.frame_seconds)
             stack = replace(stack, values=values)
         words = tuple(word for segment in segments for word in segment.words)
-        found = speech_attention(stack, heads=check_heads(speech.model, speech.heads))
-        self.maps += [WindowMap(found, stack, words) for _ in self._methods]
+        for method in self._methods:
+            if method == "attention":
+                found = speech_attention(stack, heads=check_heads(speech.model, speech.heads))
+            else:
+                found = speech.lrp(window.samples, tokens, spelled, prompt_length=prompt_length, start=window.start)
+                if window.pieces:
+                    values = with_pauses(found.values, window.pieces, step=speech.frame_seconds)
+                    found = replace(found, values=values)
+            self.maps.append(WindowMap(found, stack, words))
 
 
 def _distribute(
