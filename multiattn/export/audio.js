@@ -97,6 +97,7 @@ function choose(index) {
     drawWave();
     markRow();
   }
+  for (const shown of whenShown) shown();
 }
 
 async function showMap(name) {
@@ -131,6 +132,7 @@ function showRows() {
   } else element("origin").textContent = origin;
   drawTimeline();
   if (chosen.unit >= 0) choose(chosen.unit);
+  for (const shown of whenShown) shown();
 }
 
 function pointAt(event) {
@@ -296,6 +298,4 @@ sound.src = data.sound;
 element("span").max = spans.length - 1;
 element("span").value = spans.findLastIndex((seconds, i) => seconds <= 12 || i === 0);
 for (const id of ["opacity", "speed"]) element(id).dispatchEvent(new Event("input"));
-showMethods(data.maps, data.maps[0]?.name, showMap);
 showSpan();
-if (data.maps.length) showMap(data.maps[0].name);
