@@ -1,19 +1,18 @@
 """Train or fine-tune a vision transformer that classifies images."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
-from timm.data.mixup import Mixup
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from multiattn.blocks import applied
-from multiattn.checks import require, require_each
+from multiattn.checks import require
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.models import ScoreFunction, scores_of
@@ -26,36 +25,13 @@ from .freezing import freeze, frozen_modules, require_every_gradient, set_mode
 from .loading.pictures import ImageBatch
 from .losses import SmoothedLoss
 from .metrics import EXAMPLES, MacroAccuracy, Predictions
+from .mixing import Mixing, mixed
 from .multi_label import MultiLabelLoss, MultiLabelMetric, named_labels
 from .optim import Optimization
 from .parts import VisionSource, check_trainable, require_training_only, with_tuples
 
 _PREDICTED = 5
 """Labels of each image that `predict` writes."""
-
-
-@dataclass(frozen=True)
-class Mixing:
-    """How the images of a training batch are mixed with each other, and their labels with them."""
-
-    mixup: float = 0.0
-    """Alpha of the Beta distribution from which a blend's share is drawn; 0 for none."""
-
-    cutmix: float = 0.0
-    """Alpha of the Beta distribution from which a pasted box's area is drawn; 0 for none."""
-
-    probability: float = 1.0
-    """Probability that a batch is mixed at all."""
-
-    def __post_init__(self) -> None:
-        """Raise ModelError where a value is out of range."""
-        require_each({"mixup": self.mixup, "cutmix": self.cutmix}, finite=True)
-        require(0 <= self.probability <= 1, "probability", must="from 0 to 1", value=self.probability)
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is mixed."""
-        return self.mixup > 0 or self.cutmix > 0
 
 
 class ClassificationLoss(SmoothedLoss):
@@ -249,7 +225,7 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
         training = split == "train"
         images, target = batch.images, batch.labels
         if training and self.mixing.is_on:
-            images, target = self._mix(images, target)
+            images, target = mixed(images, target, self.mixing, classes=len(self.labels))
         logits = self._logits(images)
         loss: Tensor = self.loss(logits, target)
         metrics = self.metrics[f"{split}_metrics"]
@@ -300,18 +276,6 @@ class ClassifyTask(BaseTask[ImageBatch, ClassifyNeeds, ClassifyFacts]):
             )
             for index, *row in zip(batch.indices.tolist(), top.indices.tolist(), top.values.tolist(), strict=True)
         ]
-
-    def _mix(self, images: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix a batch with itself in reverse order; its size must be even."""
-        make: Callable[..., Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = Mixup
-        mix = make(
-            mixup_alpha=self.mixing.mixup,
-            cutmix_alpha=self.mixing.cutmix,
-            prob=self.mixing.probability,
-            label_smoothing=0.0,  # the loss does it
-            num_classes=len(self.labels),
-        )
-        return mix(images, target)
 
 
 def _at_size(preprocessing: ImagePreprocessing, image_size: int | None) -> ImagePreprocessing:

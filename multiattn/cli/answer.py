@@ -208,7 +208,7 @@ class AnswerQuestions(Predictor["Answer"]):
         """Write one page for all questions about a picture."""
         from ..pipelines import save_answers
 
-        save_answers(results, path)
+        save_answers(results, path, **self.page_options(results))
 
     def remark(self, result: "Answer") -> str | None:
         """Say in one line what is unlike the training data, and which words the model could not read."""

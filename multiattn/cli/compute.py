@@ -46,6 +46,7 @@ class Computing(ABC, Generic[_Result]):
         self._quiet = getattr(args, "quiet", False)
         self._map_files: MapFiles | MapDrafts | None = None
         self._is_worker = False
+        self._pipeline: Pipeline[Any] | None = None
 
     @property
     def is_distributed(self) -> bool:
@@ -84,6 +85,7 @@ class Computing(ABC, Generic[_Result]):
     def computed(self, pipeline: "Pipeline[Any]", jobs: Iterable[Job]) -> Iterator[list[Outcome]]:
         """Check the options, and return what comes of each input, in order, computed as it is taken."""
         taken = deque[Job]()
+        self._pipeline = pipeline
 
         def noted() -> Iterator[Job]:
             for job in jobs:
@@ -156,4 +158,12 @@ class Computing(ABC, Generic[_Result]):
 
     def save_page(self, results: Sequence[_Result], path: str) -> None:
         """Write the page with the maps of one input."""
-        results[0].save_html(path)
+        results[0].save_html(path, **self.page_options(results))
+
+    def page_options(self, results: Sequence[_Result]) -> dict[str, Any]:
+        """What `save_html` is given: with `--tokens`, the attention among the patches of the picture."""
+        if not getattr(self.args, "tokens", False):
+            return {}
+        assert self._pipeline is not None
+        shown: Any = next(one for result in results for one in result.maps)  # maps over pictures
+        return {"tokens": load_part("multiattn.pipelines:token_attention")(self._pipeline, shown.picture)}

@@ -80,6 +80,13 @@ def maps_of(task: str) -> tuple[Option, ...]:
     )
 
 
+TOKENS = Option(
+    "--tokens",
+    action="store_true",
+    help="with --maps: on the page each patch can be clicked, to see where it looks and which patches look at it",
+)
+
+
 def results_of(task: str) -> tuple[Option, ...]:
     """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
-    return (record_format(), out_file(), RESUME, *maps_of(task), STRICT, PIXELS, *COMPUTE, *PARALLEL, *LOUDNESS)
+    return (record_format(), out_file(), RESUME, *maps_of(task), TOKENS, STRICT, PIXELS, *COMPUTE, *PARALLEL, *LOUDNESS)

@@ -62,6 +62,8 @@ class Predictor(Computing[_Result]):
             raise UsageError("--map-method says how to make maps, and needs --maps DIR to say where to")
         if args.map_format and not args.maps:
             raise UsageError("--map-format says what to write of maps, and needs --maps DIR to say where to")
+        if getattr(args, "tokens", False) and not args.maps:
+            raise UsageError("--tokens needs --maps DIR: it adds to the pages there")
         if "compare" in self.map_formats and (self.kind is not PICTURES or len(set(args.map_method or ())) < 2):
             raise UsageError("--map-format compare is for maps of pictures, and needs two names of --map-method")
         self.out: str | None = args.out

@@ -20,8 +20,9 @@ from .heatmap import SATURATION, placed
 from .html import digits, jpeg, packed, quantized, write_scripted
 from .naming import described, likelier
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageWord, gaps
+from .page_tokens import tokens_data
 
-_SCRIPTS = ("draw.js", "atlas.js", "words.js", "save.js", "link.js", "page.js")
+_SCRIPTS = ("draw.js", "tokens.js", "atlas.js", "words.js", "save.js", "link.js", "page.js")
 
 _BITS = {False: 16, True: 8}
 """Values are stored in steps from the lowest to the highest of their grid, exact to 1/131,070 of that range; those of
@@ -75,9 +76,15 @@ def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
         views = [_asked(question, stacks=not left_out) for question in picture.questions]
     else:
         views = [_predicted(picture, stacks=not left_out)]
+    tokens = None
+    if picture.tokens is not None:
+        rows, columns = maps[0].values.shape[-2:]
+        tokens, missing = tokens_data(picture.tokens, (rows, columns))
+        left_out = f"{left_out} {missing}".strip()
     return {
         "left_out": left_out,
         "name": picture.name,
+        "tokens": tokens,
         "sinks": [list(patch) for patch in picture.sinks],
         "src": jpeg(shown),
         "width": shown.width,

@@ -30,6 +30,7 @@ from .propagation import relevance, rollout, sharpness
 from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
 from .speech_contributions import speech_lrp, time_profile
+from .tokens import attention_from, attention_to, picture_self_attention, self_attention, token_map
 from .vqa import (
     ANSWER_METHODS,
     ANSWER_NOTES,
@@ -74,7 +75,9 @@ __all__ = [
     "WORD_METHOD_NOTES",
     "answer_attention",
     "answer_attention_stack",
+    "attention_from",
     "attention_stack",
+    "attention_to",
     "choose_pointing",
     "class_attention",
     "explain",
@@ -91,16 +94,19 @@ __all__ = [
     "measure_image_dependence",
     "patches_within",
     "patch_sinks",
+    "picture_self_attention",
     "picture_sinks",
     "points",
     "read_questions",
     "relevance",
     "rollout",
     "score_pointing",
+    "self_attention",
     "sharpness",
     "sink_tap",
     "speech_attention",
     "speech_attention_stack",
+    "token_map",
     "speech_lrp",
     "time_profile",
     "ungrounded",

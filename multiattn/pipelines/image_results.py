@@ -162,14 +162,19 @@ class ClassifyResult(Result):
             **self.marks,
         }
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, *, tokens: AttentionMap | None = None) -> None:
         """Write one self-contained page with all maps to choose from.
+
+        Args:
+            path: The HTML file.
+            tokens: What `token_attention` returned for the image: each patch can be chosen, to see where it looks.
 
         Raises:
             InputError: The result has no maps.
         """
         first = first_map(self.maps, 'classify(picture, maps="relevance")')
-        write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
+        page = replace(first._page(tuple(one.map for one in self.maps)), tokens=tokens)
+        write_page(path, pictures=[page], title=first.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,14 +236,19 @@ class CaptionResult(Result):
             facts["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
         return facts | self.marks
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, *, tokens: AttentionMap | None = None) -> None:
         """Write one self-contained page: the caption with a map for every word, by all methods.
+
+        Args:
+            path: The HTML file.
+            tokens: As for `ClassifyResult.save_html`.
 
         Raises:
             InputError: The result has no maps.
         """
         first = first_map(self.maps, 'caption(picture, maps="relevance")')
-        write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
+        page = replace(first._page(tuple(one.map for one in self.maps)), tokens=tokens)
+        write_page(path, pictures=[page], title=first.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -336,21 +346,26 @@ class Answer(Result):
             **self.marks,
         }
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, *, tokens: AttentionMap | None = None) -> None:
         """Write one self-contained page: question and answer with a map for every word, by all methods.
+
+        Args:
+            path: The HTML file.
+            tokens: As for `ClassifyResult.save_html`.
 
         Raises:
             InputError: The answer has no maps.
         """
-        save_answers([self], path)
+        save_answers([self], path, tokens=tokens)
 
 
-def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
+def save_answers(answers: Sequence[Answer], path: str | Path, *, tokens: AttentionMap | None = None) -> None:
     """Write one self-contained page about one image, with a choice of the questions asked about it.
 
     Args:
         answers: All about the same image; those without maps are shown as text.
         path: The HTML file.
+        tokens: As for `ClassifyResult.save_html`.
 
     Raises:
         InputError: None of them has maps.
@@ -364,7 +379,7 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
         else:
             texts = PageText((), (), answer.question), PageText((), (), answer.answer)
             questions.append(PageQuestion(*texts, candidates=scores))
-    page = AskedPicture(picture=shown.picture, name=shown.name, questions=questions, sinks=shown.sinks)
+    page = AskedPicture(picture=shown.picture, name=shown.name, questions=questions, sinks=shown.sinks, tokens=tokens)
     write_page(path, pictures=[page], title=shown.name)
 
 

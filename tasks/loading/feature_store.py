@@ -6,13 +6,12 @@ For each view (plain and mirrored pictures; recordings at each speed) it holds t
 progress. N items; m rows of an item, one for each token or frame; D width.
 """
 
-import hashlib
 import io
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -23,12 +22,11 @@ from jaxtyping import Float, Float16
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from multiattn.data.shards import ShardFile
 from multiattn.errors import InputError, ModelError
 from multiattn.writing import FolderLock, naming, remove_parts, write_text
 
-from ..parts import TRAINING_ONLY
 from ..seeding import seed_for
+from .digests import digest_of_features
 from .loader import ignore_signals
 from .readable import Items, Records, Sample
 
@@ -127,7 +125,7 @@ class FeatureStore:
             encoder: The encoder that makes the features.
             encoding: How the files of the split become features.
         """
-        name = _digest(encoder, [path for path, _ in encoding.records.items], depends_on=encoding.depends_on)
+        name = digest_of_features(encoder, [path for path, _ in encoding.records.items], depends_on=encoding.depends_on)
         self.folder = folder / f"{split}-{name[:16]}"
         self.split, self.encoding = split, encoding
         self.records, self.views = encoding.records, encoding.views
@@ -277,45 +275,3 @@ class FeatureStore:
         """Bytes of the file with the items that are done."""
         rows = sum(state.rows) if self.encoding.rows is None else state.done * self.encoding.rows
         return len(self._header()) + rows * self.encoding.width * 2
-
-
-def _digest(
-    encoder: nn.Module, paths: Sequence[Path | ShardFile], *, depends_on: Callable[[dict[str, Any]], list[Any]]
-) -> str:
-    """A digest of all that features depend on: the encoder, the files, and the result of `Encoding.depends_on`."""
-    found = hashlib.sha256()
-    architecture = _architecture(encoder)
-    places = [Path(str(path)).absolute() for path in paths]  # in a shard, too
-    base = os.path.commonpath([place.parent for place in places])  # the data may move as a whole
-    files = [(os.path.relpath(place, base), _size(path)) for place, path in zip(places, paths, strict=True)]
-    found.update(json.dumps([*depends_on(architecture), files], default=str).encode())
-    _add_weights(found, encoder)
-    return found.hexdigest()
-
-
-def digest_of_weights(encoder: nn.Module) -> str:
-    """A digest of an encoder: its weights and architecture."""
-    found = hashlib.sha256(json.dumps(_architecture(encoder), default=str).encode())
-    _add_weights(found, encoder)
-    return found.hexdigest()
-
-
-def _architecture(encoder: nn.Module) -> dict[str, Any]:
-    config: Any = encoder.config
-    return {name: value for name, value in asdict(config).items() if name not in TRAINING_ONLY}
-
-
-def _add_weights(digest: "hashlib._Hash", encoder: nn.Module) -> None:
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-
-
-def _size(path: Path | ShardFile) -> int:
-    """Bytes of a file; -1 for a missing file, so that the digest changes when the file is added."""
-    if isinstance(path, ShardFile):
-        return path.size
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1

@@ -18,7 +18,7 @@ from multiattn.errors import reason_of
 from multiattn.models.text_encoder import TextEncoder
 from multiattn.writing import whole_file
 
-from .feature_store import digest_of_weights
+from .digests import digest_of_weights
 
 _MOST_BYTES = 1 << 30
 """Of the states that are kept in memory; those of further texts are computed each time."""

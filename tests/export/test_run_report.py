@@ -8,6 +8,7 @@ import pytest
 
 from multiattn.export.line_chart import Curve, line_chart
 from multiattn.export.run_report import Example, MapsOverTime, RunReport, Validation, write_run_report
+from multiattn.metrics.multi_label import LabelScores
 
 HOSTILE = "<script>alert('x')</script>\"&"
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
@@ -78,6 +79,32 @@ def test_texts_of_the_data_stay_texts_and_the_page_asks_for_nothing(tmp_path: Pa
     assert "resumed at step 11" in page
     write_run_report(tmp_path / "e.html", RunReport("t", "Running"))
     assert "<section" not in (tmp_path / "e.html").read_text()
+
+
+def test_right_texts_have_a_line_each_and_what_is_nearly_nothing_is_nothing(tmp_path: Path) -> None:
+    captions = [f"caption {i}" for i in range(7)]
+    report = RunReport(
+        "t",
+        "Running",
+        validations=[Validation(step, step, {"val/bleu4": value}) for step, value in ((1, 2.5e-13), (2, 0.0))],
+        examples=[Example("a.jpg", "caption 3", captions), Example("b.jpg", "", [""])],
+        by_label={
+            "cat": LabelScores(9, 0.5, 0.75, 0.5, 6, 1, 3, 7),
+            "eel": LabelScores(0, None, None, None, 0, 2, 0, 15),
+            "dog": LabelScores(4, 0.25, 0.125, 0.5, 1, 11, 3, 2),
+        },
+    )
+    write_run_report(tmp_path / "r.html", report)
+    page = (tmp_path / "r.html").read_text()
+    assert "caption 0<br>caption 1<br>caption 2<br>caption 3<br>caption 4<br>and 2 more" in page
+    assert "✓ caption 3" in page and '✓ (nothing)</strong></p><p class="soft">(nothing)' in page
+    assert "e-13" not in page
+    # the lowest F1 first, and last a label that no item has
+    rows = re.findall(r'<th scope="row">(\w+)</th>((?:<td>[^<]*</td>)+)', page)
+    cells = {name: re.findall(r"<td>([^<]*)</td>", row) for name, row in rows if name in report.by_label}
+    assert list(cells) == ["dog", "cat", "eel"]
+    assert cells["cat"] == ["9", "6", "3", "1", "7", "0.750", "0.500"]
+    assert cells["eel"] == ["0", "0", "0", "2", "15", "", ""]
 
 
 def test_the_size_is_bounded(tmp_path: Path) -> None:
