@@ -41,6 +41,7 @@ class Computing(ABC, Generic[_Result]):
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
+        self.check: bool | str = getattr(args, "check", False)
         self.methods: list[str] | None = None
         self.map_formats: list[str] = args.map_format or list(MAP_FORMATS)
         self._quiet = getattr(args, "quiet", False)
@@ -61,7 +62,8 @@ class Computing(ABC, Generic[_Result]):
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
         shared = [name for name in ("batch_size", "strict", "max_pixels") if name in self.args]
-        return {"maps": self.methods} | {name: getattr(self.args, name) for name in (*shared, *self.options)}
+        asked: dict[str, object] = {"maps": self.methods, "check": self.check}
+        return asked | {name: getattr(self.args, name) for name in (*shared, *self.options)}
 
     def load(self, place: Place | None = None) -> "Pipeline[Any]":
         """Load the model, and check the options against it.
@@ -77,7 +79,7 @@ class Computing(ABC, Generic[_Result]):
         pipeline: Pipeline[Any] = load_part("multiattn:load")(
             self.args.model, task=self.task, device=device, precision=self.args.precision
         )
-        if self.args.maps:
+        if self.args.maps or self.check:
             self.methods = self.args.map_method or [pipeline.bundle.first_map_method]
         self.loaded(pipeline)
         return pipeline

@@ -85,6 +85,7 @@ function showWord() {
 }
 
 function nameMap() {
+  showVerdict(map.verdicts[0], chosen.word);
   const target = map.words ? forWord() : map.target ? `for “${map.target}” · ` : "";
   element("origin").textContent = target + map.origin;
 }

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..checks import check_argument
 from ..maps.attention_map import AttentionMap
+from ..maps.verdict import Checked
 from ..models.scores import ScoreKind
 from .heatmap import placed
 from .naming import check_score, readable
@@ -61,6 +62,9 @@ class PageText:
     whole: str = ""
     """The whole text, with what stands between and after the words; "" if the words are all of it. Without words it is
     shown as it is and has no map."""
+
+    verdicts: Sequence[Checked] = ()
+    """The verdicts on maps, by their methods."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -135,6 +139,9 @@ class PagePicture:
 
     score_kind: ScoreKind = "probability"
     """What the scores are: 0 to 1, or any finite number where they are values."""
+
+    verdicts: Sequence[Checked] = ()
+    """The verdicts on maps, by their methods."""
 
     sinks: Sequence[tuple[int, int]] = ()
     """Row and column of the patches that are sinks, from `picture_sinks`."""

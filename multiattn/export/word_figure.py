@@ -61,6 +61,7 @@ def strip_png(
     *,
     caption: str | None = None,
     image_dependence: Sequence[float] | None = None,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the image, and for each word of its caption the image again with the map of the word over it.
 
@@ -71,6 +72,7 @@ def strip_png(
         caption: The line above; by default the method and the caption.
         image_dependence: How much each word depended on the image, in nats, from `measure_image_dependence`. An
             ungrounded word is drawn in a broken frame, slanted and in brackets.
+        remarks: Lines at the foot, such as the verdict on the map.
 
     Raises:
         ValueError: The map has other axes or no geometry, the image's proportions are not those of the map's source,
@@ -87,7 +89,9 @@ def strip_png(
             " × likelier is how many times likelier the word is with the picture than with its mean color instead. "
             "(A slanted word) in a broken frame is about as likely with that color."
         )
-    _figure(small, cells, title(word_map) if caption is None else caption, foot, signed=word_map.is_signed).save(path)
+    _figure(
+        small, cells, title(word_map) if caption is None else caption, [*foot, *remarks], signed=word_map.is_signed
+    ).save(path)
 
 
 def question_png(
@@ -97,6 +101,7 @@ def question_png(
     path: PNGFile,
     *,
     caption: str | None = None,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the image, and the image again for each word of a question and of its answer, with their maps.
 
@@ -106,6 +111,7 @@ def question_png(
         picture: The upright source of the maps.
         path: The PNG file, whose missing folders are made, or a stream.
         caption: The line above; by default the question, the answer and the method.
+        remarks: Lines at the foot, such as the verdict on the map.
 
     Raises:
         ValueError: A map has other axes or no geometry, or the image's proportions are not those of the maps' source.
@@ -126,7 +132,7 @@ def question_png(
         said = ("".join(one.axes[0].labels or ()).strip() for one in (question_map, answer_map))
         caption = f"{' → '.join(said)} · {readable(question_map.method)}"
     signed = question_map.is_signed or answer_map.is_signed
-    _figure(small, cells, caption, [*foot, _OWN_SCALE], signed=signed).save(path)
+    _figure(small, cells, caption, [*foot, _OWN_SCALE, *remarks], signed=signed).save(path)
 
 
 def grids_of(word_map: AttentionMap) -> list[AttentionMap]:

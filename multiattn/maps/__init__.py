@@ -31,6 +31,7 @@ from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sin
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
 from .speech_contributions import speech_lrp, time_profile
 from .tokens import attention_from, attention_to, picture_self_attention, self_attention, token_map
+from .verdict import Checked, Verdict, judge
 from .vqa import (
     ANSWER_METHODS,
     ANSWER_NOTES,
@@ -51,6 +52,7 @@ __all__ = [
     "Axis",
     "BY_CLASS",
     "Box",
+    "Checked",
     "Curves",
     "FILLINGS",
     "HeadFacts",
@@ -71,6 +73,7 @@ __all__ = [
     "SPEECH_METHODS",
     "SPEECH_METHOD_NOTES",
     "UNGROUNDED_BELOW",
+    "Verdict",
     "WORD_METHODS",
     "WORD_METHOD_NOTES",
     "answer_attention",
@@ -84,6 +87,7 @@ __all__ = [
     "explain_answer",
     "explain_words",
     "find_sinks",
+    "judge",
     "masked_answer",
     "masked_class",
     "masked_question",
