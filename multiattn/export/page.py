@@ -23,8 +23,16 @@ from .page_parts import AskedPicture, PagePicture, PageQuestion, PageWord, gaps
 from .page_tokens import tokens_data
 
 _SCRIPTS = (
-    *("draw.js", "tokens.js", "atlas.js", "words.js", "labels.js", "verdict.js"),
-    *("save.js", "link.js", "page.js"),
+    "draw.js",
+    "tokens.js",
+    "atlas.js",
+    "words.js",
+    "labels.js",
+    "verdict.js",
+    "save.js",
+    "address.js",
+    "link.js",
+    "page.js",
 )
 
 _BITS = {False: 16, True: 8}
