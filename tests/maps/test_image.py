@@ -104,13 +104,11 @@ def test_a_map_of_a_contrast_is_that_of_the_difference_of_two_scores(model, imag
 
 def test_many_patches_are_told_before_they_take_the_memory(model, images, monkeypatch):
     wanted = {method: values(explain(model, images, method=method)) for method in METHODS}
-    monkeypatch.setattr(image_module, "free_bytes", lambda device: 60_000)  # enough for one of the pictures
+    monkeypatch.setattr(image_module, "free_bytes", lambda device: 150_000)  # enough for one of the pictures
     for method in METHODS:
         torch.testing.assert_close(values(explain(model, images, method=method)), wanted[method])
     monkeypatch.setattr(image_module, "free_bytes", lambda device: 1000)
-    message = (
-        r"`images` must have fewer patches for the method relevance, whose 35 patches take 5?.* GB in all layers, "
-    )
+    message = r"`images` must have fewer patches for the method relevance, whose 35 patches take .* GB in all layers, "
     with pytest.raises(ModelError, match=message + r".*or ask for attention or gradient_x_input"):
         explain(model, images, method="relevance")
     for method in ("attention", "gradient_x_input"):
