@@ -21,7 +21,7 @@ OF_WORD = Verdict("no better than chance", 0.5, (0.5,) * 4, (0.4,) * 4, (0.5,) *
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page with a caption whose first method was checked, as a whole and for its second word, and one that was not."""
+    """A page with a caption, by a method that was checked, as a whole and word by word, and by one that was not."""
     picture = Image.new("RGB", (211, 127), (90, 120, 90))
     maps = [
         words_map(VALUES, TEXTS, whole(picture)),
