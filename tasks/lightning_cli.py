@@ -13,7 +13,6 @@ from typing import Any, Literal, NoReturn
 
 import lightning.pytorch as pl
 import torch
-import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -222,8 +221,8 @@ class TaskCLI(LightningCLI):
     def _start(self, options: dict[str, Any]) -> None:
         """Find the state to start from."""
         verb, trainer = str(self.subcommand), self.trainer
-        dumped = self._parser(verb).dump(self.config[verb], skip_none=False, skip_validation=True)
-        configuration = flat(yaml.safe_load(dumped))
+        self._dump_config()  # nothing, where the task and the data have kept their options
+        configuration = flat(self.config_dump)
         if is_trial(trainer) and verb == "fit" and not options.get("ckpt_path"):
             return
         start = find_start(

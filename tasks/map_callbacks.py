@@ -2,7 +2,7 @@
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -38,8 +38,13 @@ class _Drawing(NamedTuple):
     file: Path
 
 
-class _DrawsMaps(Callback, ABC):
-    """Draw a few validation pictures, always the same ones, to `RUN/maps` and to TensorBoard."""
+class DrawsMaps(Callback, ABC):
+    """Draw the maps of a few validation inputs, always the same ones, to `RUN/maps` and to TensorBoard.
+
+    Args:
+        every_n_epochs: Epochs from one drawing to the next; the first epoch is always drawn.
+        method: One of `methods`.
+    """
 
     methods: ClassVar[tuple[str, ...]]
     """The map methods to choose from."""
@@ -47,10 +52,63 @@ class _DrawsMaps(Callback, ABC):
     task_class: ClassVar[type[BaseTask[Any, Any, Any]]]
     """The task whose maps these are."""
 
-    def __init__(self, every_n_epochs: int, pictures: int, method: str) -> None:
+    def __init__(self, every_n_epochs: int, method: str) -> None:
         require(method in self.methods, "method", must=f"one of {', '.join(self.methods)}", value=method)
-        require_each({"every_n_epochs": every_n_epochs, "pictures": pictures}, least=1)
-        self.every_n_epochs, self.pictures, self.method = every_n_epochs, pictures, method
+        require_each({"every_n_epochs": every_n_epochs}, least=1)
+        self.every_n_epochs, self.method = every_n_epochs, method
+
+    @abstractmethod
+    def draw_all(self, trainer: pl.Trainer, task: BaseTask[Any, Any, Any]) -> Iterable[tuple[str, Path]]:
+        """Write the files; return the name of each input that was drawn, and its file."""
+
+    def take_part(self, task: BaseTask[Any, Any, Any]) -> None:
+        """Do what the other processes must while the first one draws; nothing by default."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Make sure that the callback fits the task."""
+        if not isinstance(pl_module, self.task_class):
+            raise ModelError(
+                f"`{type(self).__name__}` must come with {self.task_class.__name__}, but comes with "
+                f"{type(pl_module).__name__} instead."
+            )
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Draw before the first batch: the module has the validated weights then, averaged ones included."""
+        first = batch_idx == 0 and dataloader_idx == 0 and trainer.state.fn == "fit"
+        if not first or trainer.current_epoch % self.every_n_epochs:
+            return
+        assert isinstance(pl_module, BaseTask)
+        if not trainer.is_global_zero:
+            self.take_part(pl_module)
+            return
+        boards = [logger.experiment for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        for name, file in self.draw_all(trainer, pl_module):
+            for board in boards:
+                pixels = np.asarray(Image.open(file).convert("RGB"))
+                board.add_image(f"maps/{name}", pixels, trainer.global_step, dataformats="HWC")
+
+    @staticmethod
+    def place(trainer: pl.Trainer, number: int, path: Path) -> tuple[str, Path]:
+        """Return the name of an input, and the file for its map in this epoch.
+
+        Args:
+            trainer: The trainer.
+            number: The input's number among those that are drawn.
+            path: The input's file.
+        """
+        name = f"{number}-{path.parent.name}-{path.stem}"
+        return name, Path(trainer.default_root_dir) / "maps" / f"{name}-epoch{trainer.current_epoch:04d}.png"
+
+
+class _DrawsPictures(DrawsMaps):
+    """Draw the maps of pictures, on the model as it is."""
+
+    def __init__(self, every_n_epochs: int, pictures: int, method: str) -> None:
+        super().__init__(every_n_epochs, method)
+        require_each({"pictures": pictures}, least=1)
+        self.pictures = pictures
         self._chosen: list[tuple[Path, Image.Image]] | None = None
 
     @abstractmethod
@@ -66,46 +124,27 @@ class _DrawsMaps(Callback, ABC):
             subtitle: Method and epoch, for the end of each caption.
         """
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make sure that the callback fits the task."""
-        if not isinstance(pl_module, self.task_class):
-            raise ModelError(
-                f"`{type(self).__name__}` must come with {self.task_class.__name__}, but comes with "
-                f"{type(pl_module).__name__} instead."
-            )
-
-    def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Draw before the first batch: the module has the validated weights then, averaged ones included."""
-        first = batch_idx == 0 and dataloader_idx == 0 and trainer.state.fn == "fit"
-        if first and trainer.is_global_zero and trainer.current_epoch % self.every_n_epochs == 0:
-            assert isinstance(pl_module, BaseTask)
-            self._draw(trainer, pl_module)
-
-    def _draw(self, trainer: pl.Trainer, task: BaseTask[Any, Any, Any]) -> None:
+    def draw_all(self, trainer: pl.Trainer, task: BaseTask[Any, Any, Any]) -> Iterable[tuple[str, Path]]:
+        """Draw the pictures together."""
         assert isinstance(task.preprocessing, ImagePreprocessing)
         if self._chosen is None:
             self._chosen = _readable(data_of(trainer).records("validation").items, self.pictures, task.preprocessing)
         if not self._chosen:
-            return
+            return []
         paths = [Path(str(file)) for file, _ in self._chosen]  # in a shard, too
-        names = [f"{number}-{path.parent.name}-{path.stem}" for number, path in enumerate(paths)]
-        epoch, inputs = trainer.current_epoch, [task.preprocessing(picture) for _, picture in self._chosen]
+        places = [self.place(trainer, number, path) for number, path in enumerate(paths)]
+        inputs = [task.preprocessing(picture) for _, picture in self._chosen]
         drawings = [
-            _Drawing(picture, geometry, Path(trainer.default_root_dir) / "maps" / f"{name}-epoch{epoch:04d}.png")
-            for name, (_, picture), (_, geometry) in zip(names, self._chosen, inputs, strict=True)
+            _Drawing(picture, geometry, file)
+            for (_, file), (_, picture), (_, geometry) in zip(places, self._chosen, inputs, strict=True)
         ]
         images = torch.stack([image for image, _ in inputs]).to(task.device)
-        self.draw(task, images, drawings, subtitle=f"{self.method.replace('_', ' ')} · epoch {epoch + 1}")
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                for name, drawing in zip(names, drawings, strict=True):
-                    pixels = np.asarray(Image.open(drawing.file).convert("RGB"))
-                    logger.experiment.add_image(f"maps/{name}", pixels, trainer.global_step, dataformats="HWC")
+        subtitle = f"{self.method.replace('_', ' ')} · epoch {trainer.current_epoch + 1}"
+        self.draw(task, images, drawings, subtitle=subtitle)
+        return places
 
 
-class MapsWhileTraining(_DrawsMaps):
+class MapsWhileTraining(_DrawsPictures):
     """Maps of a classifier for a few validation pictures, to `RUN/maps` and to TensorBoard."""
 
     methods, task_class = METHODS, ClassifyTask
@@ -138,7 +177,7 @@ class MapsWhileTraining(_DrawsMaps):
             overlay_png(attention_map, drawing.picture, drawing.file, caption=caption)
 
 
-class WordMapsWhileTraining(_DrawsMaps):
+class WordMapsWhileTraining(_DrawsPictures):
     """Maps of a captioner for each word about a few validation pictures, to `RUN/maps` and to TensorBoard."""
 
     methods, task_class = WORD_METHODS, CaptionTask

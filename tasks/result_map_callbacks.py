@@ -3,20 +3,16 @@
 The maps are those of the task's pipeline, on a copy of the model as it is validated.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
-from PIL import Image
 
-from multiattn.checks import require, require_each
-from multiattn.errors import InputError, ModelError
+from multiattn.checks import require_each
+from multiattn.errors import InputError
 from multiattn.inputs import load_image
 from multiattn.pipelines import AnswerPipeline, Result, TranscribePipeline
 from multiattn.registry import task_spec
@@ -25,21 +21,17 @@ from multiattn.weights import ModelBundle
 from .answer import AnswerTask
 from .base import BaseTask
 from .loading.datamodule import data_of
+from .map_callbacks import DrawsMaps
 from .transcribe import TranscribeTask
 
 
-class _DrawsResults(Callback, ABC):
-    """Draw the maps of a few validation inputs, always the same ones, to `RUN/maps` and to TensorBoard."""
-
-    task_name: ClassVar[str]
-    task_class: ClassVar[type[BaseTask[Any, Any, Any]]]
-    """The task whose maps these are."""
+class _DrawsResults(DrawsMaps):
+    """Draw the maps of what the task's pipeline finds, with a copy of the model as it is validated."""
 
     def __init__(self, every_n_epochs: int, inputs: int, method: str) -> None:
-        methods = task_spec(self.task_name).map_methods
-        require(method in methods, "method", must=f"one of {', '.join(methods)}", value=method)
-        require_each({"every_n_epochs": every_n_epochs, "inputs": inputs}, least=1)
-        self.every_n_epochs, self.inputs, self.method = every_n_epochs, inputs, method
+        super().__init__(every_n_epochs, method)
+        require_each({"inputs": inputs}, least=1)
+        self.inputs = inputs
 
     @abstractmethod
     def results(
@@ -53,50 +45,27 @@ class _DrawsResults(Callback, ABC):
             device: Where to compute.
         """
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make sure that the callback fits the task."""
-        if not isinstance(pl_module, self.task_class):
-            raise ModelError(
-                f"`{type(self).__name__}` must come with {self.task_class.__name__}, but comes with "
-                f"{type(pl_module).__name__} instead."
-            )
+    def take_part(self, task: BaseTask[Any, Any, Any]) -> None:
+        """Give weights that are divided among the processes, for the copy."""
+        task.give_weights()
 
-    def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Draw before the first batch: the module has the validated weights then, averaged ones included."""
-        first = batch_idx == 0 and dataloader_idx == 0 and trainer.state.fn == "fit"
-        if first and trainer.current_epoch % self.every_n_epochs == 0:
-            assert isinstance(pl_module, BaseTask)
-            if not trainer.is_global_zero:
-                pl_module.give_weights()
-                return
-            with torch.random.fork_rng(devices=[]):  # the copy of the model draws weights first; the training must not
-                bundle = pl_module.bundle()
-            self._draw(trainer, bundle, pl_module.device)
-
-    def _draw(self, trainer: pl.Trainer, bundle: ModelBundle, device: torch.device) -> None:
+    def draw_all(self, trainer: pl.Trainer, task: BaseTask[Any, Any, Any]) -> Iterable[tuple[str, Path]]:
+        """Draw each input that was used and has a map: one of which nothing was said has none."""
         every = data_of(trainer).records("validation").items
         wanted = min(self.inputs, len(every))
         items = [every[i * len(every) // wanted] for i in range(wanted)]
-        results = self.results(bundle, items, device)
+        results = self.results(task.bundle(), items, task.device)  # each step has a seed of its own: no draw is missed
         for number, (item, result) in enumerate(zip(items, results, strict=True)):
-            if result is None or not result.maps:  # nothing was said
-                continue
-            path = Path(str(item[0]))  # in a shard, too
-            name = f"{number}-{path.parent.name}-{path.stem}"
-            file = Path(trainer.default_root_dir) / "maps" / f"{name}-epoch{trainer.current_epoch:04d}.png"
-            result.maps[0].save_png(file)
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    pixels = np.asarray(Image.open(file).convert("RGB"))
-                    logger.experiment.add_image(f"maps/{name}", pixels, trainer.global_step, dataformats="HWC")
+            if result is not None and result.maps:
+                name, file = self.place(trainer, number, Path(str(item[0])))  # in a shard, too
+                result.maps[0].save_png(file)
+                yield name, file
 
 
 class AnswerMapsWhileTraining(_DrawsResults):
     """Maps of the words of an answer and of its question, about a few validation pictures."""
 
-    task_name, task_class = "answer", AnswerTask
+    methods, task_class = task_spec("answer").map_methods, AnswerTask
 
     def __init__(self, every_n_epochs: int = 1, inputs: int = 4, method: str = "relevance") -> None:
         """Choose what to draw.
@@ -125,7 +94,7 @@ class AnswerMapsWhileTraining(_DrawsResults):
 class SpeechMapsWhileTraining(_DrawsResults):
     """Where the model listens for each word of a few validation recordings."""
 
-    task_name, task_class = "transcribe", TranscribeTask
+    methods, task_class = task_spec("transcribe").map_methods, TranscribeTask
 
     def __init__(self, every_n_epochs: int = 1, inputs: int = 4, method: str = "attention") -> None:
         """Choose what to draw.

@@ -37,9 +37,8 @@ def commands() -> list[tuple[str, list[str]]]:
 
 def parser_of(verb: str, words: list[str]):
     """The parser of a command, whose second word is taken out of `words` where it has two."""
-    if (verb, *words[:1]) == ("evaluate", "maps"):
-        words.pop(0)
-        return load_part("multiattn.cli.evaluate_maps").parser()
+    if verb == "evaluate" and words[:1] in (["maps"], ["heads"]):
+        return load_part(f"multiattn.cli.evaluate_{words.pop(0)}").parser()
     if verb in registry.tasks():
         return load_part(registry.task_spec(verb).command).parser()
     others = {"evaluate": evaluate, "info": info, "convert": convert}

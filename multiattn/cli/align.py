@@ -93,7 +93,7 @@ def parser() -> Parser:
             "speech and silence": SPEAKING,
             "the transcription that comes first": (*STEERING, *DECODING),
             "subtitles (--format srt or vtt)": CUES,
-            "output": OUTPUT,
+            "output": [option for option in OUTPUT if option.name != "--check"],
         },
         prog="multiattn align",
         description=_DESCRIPTION,

@@ -10,7 +10,7 @@ from ..inputs.files import PICTURES
 from ..inputs.walk import Unusable
 from .inputs import check_out
 from .map_files import Written
-from .map_options import MAP_FILES, results_of
+from .map_options import CHECK, MAP_FILES, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
@@ -29,7 +29,7 @@ from .options import (
     paths_of,
     writing,
 )
-from .predict import Job, Predictor, block, domain_line, score_line
+from .predict import Job, Predictor, block, domain_line, score_line, verdict_lines
 from .questions_file import read_answers, read_questions
 from .records import Column
 
@@ -65,6 +65,8 @@ files in the --maps folder, for a picture NAME.jpg
                     where those of all questions take at most 16 MB
   NAME.METHOD.png   the picture again for each word, with the word's map over it
 {MAP_FILES.format("picture")}
+
+{CHECK}
 These numbers are for the words of the answer; those for the question are in
 NAME.METHOD.question.npz. The second question about a picture has NAME.2 instead
 of NAME, and so on; they share the page.
@@ -208,7 +210,7 @@ class AnswerQuestions(Predictor["Answer"]):
         """Write one page for all questions about a picture."""
         from ..pipelines import save_answers
 
-        save_answers(results, path)
+        save_answers(results, path, **self.page_options(results))
 
     def remark(self, result: "Answer") -> str | None:
         """Say in one line what is unlike the training data, and which words the model could not read."""
@@ -229,4 +231,6 @@ class AnswerQuestions(Predictor["Answer"]):
     def as_text(result: "Answer", written: Written | None) -> str:
         """Return the file and the question, the answers, and the path of the page."""
         lines = [score_line(candidate.score, candidate.text) for candidate in result.candidates]
-        return block(f"{result.file}: {result.question}", [*lines, *domain_line(result)], written)
+        return block(
+            f"{result.file}: {result.question}", [*lines, *verdict_lines(result), *domain_line(result)], written
+        )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..inputs.files import PICTURES
 from .map_files import Written
-from .map_options import MAP_FILES, results_of
+from .map_options import CHECK, MAP_FILES, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
@@ -28,7 +28,7 @@ from .options import (
     writing,
 )
 from .output import printable
-from .predict import Predictor, block, score_line
+from .predict import Predictor, block, score_line, verdict_lines
 from .records import Column
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ files in the --maps folder, for a picture NAME.jpg
                     map; every layer and head
   NAME.METHOD.png   the picture again for each word, with the word's map over it
 {MAP_FILES.format("picture")}
+
+{CHECK}
 
 examples
   multiattn caption photo.jpg
@@ -225,4 +227,4 @@ class Caption(Predictor["CaptionResult"]):
         ungrounded = [printable(word.text) for word in result.words if word.ungrounded]
         if written and ungrounded:
             lines.append(f"  the picture did not matter: {', '.join(ungrounded)}")
-        return block(str(result.file), lines, written)
+        return block(str(result.file), [*lines, *verdict_lines(result)], written)

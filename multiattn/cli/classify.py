@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
 from .map_files import Written
-from .map_options import MAP_FILES, results_of
+from .map_options import CHECK, MAP_FILES, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
@@ -23,7 +23,7 @@ from .options import (
     paths_of,
 )
 from .output import listed, printable
-from .predict import Predictor, block, domain_line, score_line
+from .predict import Predictor, block, domain_line, score_line, verdict_lines
 from .records import Column, Record
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ files in the --maps folder, for a picture NAME.jpg
                     every layer and head, the value under the mouse
   NAME.METHOD.png   the map over the picture
 {MAP_FILES.format("picture")}
+
+{CHECK}
 
 examples
   multiattn classify cat.jpg
@@ -199,7 +201,7 @@ class Classify(Predictor["ClassifyResult"]):
         else:
             lines = [score_line(one.score, one.label) for one in result.predictions]
         lines = lines or ["no label reaches the threshold"]
-        return block(str(result.file), [*lines, *domain_line(result)], written)
+        return block(str(result.file), [*lines, *verdict_lines(result), *domain_line(result)], written)
 
 
 def _nearest(name: str, model: "ClassifyPipeline") -> str:

@@ -41,11 +41,13 @@ class Computing(ABC, Generic[_Result]):
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
+        self.check: bool | str = getattr(args, "check", False)
         self.methods: list[str] | None = None
         self.map_formats: list[str] = args.map_format or list(MAP_FORMATS)
         self._quiet = getattr(args, "quiet", False)
         self._map_files: MapFiles | MapDrafts | None = None
         self._is_worker = False
+        self._pipeline: Pipeline[Any] | None = None
 
     @property
     def is_distributed(self) -> bool:
@@ -60,7 +62,8 @@ class Computing(ABC, Generic[_Result]):
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
         shared = [name for name in ("batch_size", "strict", "max_pixels") if name in self.args]
-        return {"maps": self.methods} | {name: getattr(self.args, name) for name in (*shared, *self.options)}
+        asked: dict[str, object] = {"maps": self.methods, "check": self.check}
+        return asked | {name: getattr(self.args, name) for name in (*shared, *self.options)}
 
     def load(self, place: Place | None = None) -> "Pipeline[Any]":
         """Load the model, and check the options against it.
@@ -76,7 +79,7 @@ class Computing(ABC, Generic[_Result]):
         pipeline: Pipeline[Any] = load_part("multiattn:load")(
             self.args.model, task=self.task, device=device, precision=self.args.precision
         )
-        if self.args.maps:
+        if self.args.maps or self.check:
             self.methods = self.args.map_method or [pipeline.bundle.first_map_method]
         self.loaded(pipeline)
         return pipeline
@@ -84,6 +87,7 @@ class Computing(ABC, Generic[_Result]):
     def computed(self, pipeline: "Pipeline[Any]", jobs: Iterable[Job]) -> Iterator[list[Outcome]]:
         """Check the options, and return what comes of each input, in order, computed as it is taken."""
         taken = deque[Job]()
+        self._pipeline = pipeline
 
         def noted() -> Iterator[Job]:
             for job in jobs:
@@ -156,4 +160,12 @@ class Computing(ABC, Generic[_Result]):
 
     def save_page(self, results: Sequence[_Result], path: str) -> None:
         """Write the page with the maps of one input."""
-        results[0].save_html(path)
+        results[0].save_html(path, **self.page_options(results))
+
+    def page_options(self, results: Sequence[_Result]) -> dict[str, Any]:
+        """What `save_html` is given: with `--tokens`, the attention among the patches of the picture."""
+        if not getattr(self.args, "tokens", False):
+            return {}
+        assert self._pipeline is not None
+        shown: Any = next(one for result in results for one in result.maps)  # maps over pictures
+        return {"tokens": load_part("multiattn.pipelines:token_attention")(self._pipeline, shown.picture)}

@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
                 continue
             task = "transcribe" if key == _SENTENCE else key
             options = {"batch_size": 2} if task in _SHOWN else {}
-            results = pipelines[key].stream([one.job.input for one in items], maps=_maps(task), **options)
+            results = pipelines[key].stream([one.job.input for one in items], maps=_maps(task), check=True, **options)
             for one in items:
                 pages.add(one, list(islice(results, one.job.num_results)))
     index = pages.out / "index.html"

@@ -66,6 +66,8 @@ class DemoPages:
                 self.entries.append(_entry(result, item.name, link, said, question))
             measure = f"{result.duration:5.1f}s" if isinstance(result, Transcript) else f"{result.score:6.1%}"
             line = f"{printable(question)} {said}" if question else said
+            if result.verdicts:
+                line = f"{line:{_LABEL_WIDTH}}  map {result.verdicts[0].verdict.word}"
             self.report.result(f"{item.name:{self._width}}  {measure}  {line:{_LABEL_WIDTH}}  {where}")
         self.report.advance()
 

@@ -45,7 +45,9 @@ columns
               al. 2019): one backward pass for all heads
   of site     the slope, divided by the root of the squares' sum at its site
   off         what the log-odds lose, mean, with this head switched off:
-              of the K heads with the largest slopes and the K with the smallest
+              of the K heads with the largest slopes and the K with the least.
+              The last line says how far slopes and the size of losses order
+              these heads alike (Spearman's correlation)
   sharp       1: attention on one token; 0: spread evenly
   role        what its attention does, the first that holds
 {roles}
@@ -60,14 +62,16 @@ with --format json, one object
   {{"heads": [{{"site": "blocks.0.self", "head": 0, "role": "local", "slope":
    0.12, "importance": 0.4, "off": null, "sharpness": 0.3, "sink": 0.05,
    "prefix": 0.02, "local": 0.61, "offset": [0, 1], "offset_share": 0.2,
-   "pointing": null}}, ...], "task": "classify", "items": 50, "skipped": 0,
-   "model": "classify", "data": ".data/cifar10", "split": "validation"}}
+   "pointing": null}}, ...], "agreement": 0.8, "task": "classify", "items": 50,
+   "skipped": 0, "model": "classify", "data": ".data/cifar10",
+   "split": "validation"}}
 
 A file that cannot be read, or is damaged, is named on standard error, left
 out and counted as skipped, and the exit status is 1.
 """
 
 _ENOUGH, _OFF = 50, 5
+_LEAST_ORDERED = 8  # heads
 _ROLES = {  # `maps.heads.ROLES`, which imports torch
     "reads the class token": "at least 30 % of the patches' attention goes to the class token and other prefix tokens",
     "sink": "at least 30 % of all rows' attention goes to one and the same token",
@@ -139,14 +143,18 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"{args.data}: there is no input that could be used: give other data")
         facts = statistics.result()
         off = off_losses(explainer.model, kept, facts, args.off)
-        about = {"task": args.task, "items": len(kept), "skipped": skipped}
+        alike = agreement(facts, off)
+        about = {"agreement": alike, "task": args.task, "items": len(kept), "skipped": skipped}
         about |= {name: getattr(args, name) for name in ("model", "data", "split")}
         if args.format == "json":
             heads = [{"role": one.role, "off": off.get((one.site, one.head))} | asdict(one) for one in facts]
             report.result(json.dumps({"heads": heads} | about))
         else:
             line = printable(f"{len(kept)} predictions on {args.data} ({args.split}) with {args.model}")
-            report.result("\n".join([*table(facts, off), line + f"; {skipped} skipped" * bool(skipped)]))
+            line += f"; {skipped} skipped" * bool(skipped)
+            if alike is not None:
+                line += f"; slopes and losses order the {len(off)} heads alike by {alike:.2f}"
+            report.result("\n".join([*table(facts, off), line]))
     title = f"{args.data} ({args.split}) with {args.model}"
     if args.picture is not None:
         from ..export.head_figure import draw_heads
@@ -162,6 +170,19 @@ def run(args: argparse.Namespace) -> int:
         found = mean_maps(one.maps[0].map for one in results if isinstance(one, ClassifyResult))
         draw_mean_maps(found, args.mean_maps, title=title)
     return status(skipped, len(kept) + skipped)
+
+
+def agreement(facts: "list[HeadFacts]", off: dict[tuple[str, int], float]) -> float | None:
+    """Return Spearman's correlation of slopes with the size of losses, -1 to 1; None for fewer than 8 heads."""
+    import numpy as np
+
+    from ..maps.evaluation import spearman
+
+    pairs = [(one.slope, abs(off[one.site, one.head])) for one in facts if (one.site, one.head) in off]
+    if len(pairs) < _LEAST_ORDERED:
+        return None
+    slopes, losses = zip(*pairs, strict=True)
+    return spearman(np.array(slopes), np.array(losses))
 
 
 def table(facts: "list[HeadFacts]", off: dict[tuple[str, int], float]) -> list[str]:

@@ -121,7 +121,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--live {args.live} takes the place of PATH; give one of them")
     if args.live == "-" and sys.stdin.isatty():
         raise UsageError("--live - reads samples (16-bit PCM, mono) from standard input, which is a terminal here")
-    for name in ("maps", "resume", "speakers", "clips", "processes", "address"):
+    for name in ("maps", "check", "resume", "speakers", "clips", "processes", "address"):
         if getattr(args, name, None):
             raise UsageError(
                 f"--{name.rstrip('s') if name == 'clips' else name} needs a recording, and --live has none"

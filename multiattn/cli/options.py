@@ -42,12 +42,12 @@ RECORDS = """\
 records
   csv and parquet have the columns
     {0}
-  and for all tasks maps, error, damaged, marks, file_bytes; what is nested
-  is JSON. parquet needs pyarrow (pip install 'multiattn[parquet]') and --out
-  DIR, a folder of whole files of 1000 rows, part-00000.parquet and so on. A
-  name that is no text has U+FFFD for each byte that is none, and all its bytes
-  in "file_bytes", in base64. Cells are written as they are: a spreadsheet may
-  take one that begins with = for a formula.
+  and for all tasks maps, error, damaged, marks, file_bytes, and with --check
+  verdict; what is nested is JSON. parquet needs pyarrow (pip install
+  'multiattn[parquet]') and --out DIR, a folder of whole files of 1000 rows,
+  part-00000.parquet and so on. A name that is no text has U+FFFD for each byte
+  that is none, and all its bytes in "file_bytes", in base64. Cells are written
+  as they are: a spreadsheet may take one that begins with = for a formula.
   --out FILE grows as FILE.part, which is renamed at the end, or when the run is
   interrupted. --resume goes on with FILE.part after a kill, or with FILE: what
   has a result is not computed again, what failed is tried again, and the file
@@ -90,12 +90,16 @@ class Option:
     const: object = None
     also: str | None = None
     """Another name of the option, such as its long form."""
+    may_have: str | None = None
+    """The one value that the option may have, or none; before anything else it stands alone."""
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Add the option to a parser or to a group of its options."""
         names = [self.name] if self.also is None else [self.name, self.also]
         given = {
-            name: value for name, value in vars(self).items() if name not in ("name", "also") and value is not None
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("name", "also", "may_have") and value is not None
         }
         parser.add_argument(*names, **given)
 
@@ -120,12 +124,23 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,  # a script that says --top must not change its meaning when --top-down comes
         )
+        every = [*options, *(option for members in (groups or {}).values() for option in members)]
+        self._may_have = {option.name: option.may_have for option in every if option.may_have is not None}
         for option in options:
             option.add_to(self)
         for title, members in (groups or {}).items():
             group = self.add_argument_group(title)
             for option in members:
                 option.add_to(group)
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Parse arguments as argparse does, but for `--check PATH`: the path is not the value of `--check`."""
+        given = list(sys.argv[1:] if args is None else args)
+        for i in range(given.index("--") if "--" in given else len(given)):
+            value = self._may_have.get(given[i])
+            if value is not None and given[i + 1 : i + 2] != [value]:
+                given[i] += "="
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Write one line to standard error and exit with status 2."""

@@ -58,10 +58,12 @@ class Predictor(Computing[_Result]):
     def __init__(self, args: argparse.Namespace) -> None:
         super().__init__(args)
         self._check_paths()
-        if args.map_method and not args.maps:
-            raise UsageError("--map-method says how to make maps, and needs --maps DIR to say where to")
+        if args.map_method and not args.maps and not self.check:
+            raise UsageError("--map-method says how to make maps, and needs --maps DIR to say where to, or --check")
         if args.map_format and not args.maps:
             raise UsageError("--map-format says what to write of maps, and needs --maps DIR to say where to")
+        if getattr(args, "tokens", False) and not args.maps:
+            raise UsageError("--tokens needs --maps DIR: it adds to the pages there")
         if "compare" in self.map_formats and (self.kind is not PICTURES or len(set(args.map_method or ())) < 2):
             raise UsageError("--map-format compare is for maps of pictures, and needs two names of --map-method")
         self.out: str | None = args.out
@@ -126,6 +128,9 @@ class Predictor(Computing[_Result]):
         """Return the columns of this task in a table."""
         return self.columns
 
+    def _columns(self) -> tuple[Column, ...]:
+        return columns([*self.table(), *([Column("verdict")] if self.check else [])])
+
     def flat(self, record: Record) -> Record:
         """Return a record with what the columns of `table` need."""
         return record
@@ -144,7 +149,7 @@ class Predictor(Computing[_Result]):
             self.report.result(json_line(record))
             return
         others = {name: value for name, value in (marks or {}).items() if name != "damaged"}
-        cells = row(self.flat(record) | {"marks": others}, columns(self.table()))
+        cells = row(self.flat(record) | {"marks": others}, self._columns())
         if isinstance(self._store, ParquetFolder):
             self._store.append(cells)
         else:
@@ -183,6 +188,8 @@ class Predictor(Computing[_Result]):
     def _started(self) -> Iterator[list[Outcome]]:
         """Load the model, or start the workers that do; return what comes of all inputs, in order."""
         self.prepare()
+        if self.check == "words" and not self._quiet:
+            say("--check words runs the model 12 times more for each word, and for each map method")
         if not self.is_distributed:
             return self.computed(self.load(), self._inputs())
         twin = copy.copy(self)
@@ -221,7 +228,7 @@ class Predictor(Computing[_Result]):
         """Open the place for the results; None where it is standard output."""
         if self.out is None:
             return None
-        names = columns(self.table())
+        names = self._columns()
         if self.args.format == "parquet":
             return ParquetFolder(self.out, names, resume=self._resume, options=self._settings())
         header, parse = b"", _parse_json
@@ -230,7 +237,7 @@ class Predictor(Computing[_Result]):
         return OutFile(self.out, header=header, resume=self._resume, parse=parse, options=self._settings())
 
     def _header(self) -> str:
-        return csv_line([column.name for column in columns(self.table())])
+        return csv_line([column.name for column in self._columns()])
 
     def _settings(self) -> dict[str, str]:
         """Return the options that results depend on, each as a short text."""
@@ -347,6 +354,15 @@ def block(title: str, lines: Sequence[str], written: Written | None) -> str:
     """Return a result to read: a title, indented lines, and the path of the page with the maps."""
     maps = [f"  maps  {printable(written.page)}"] if written else []
     return "\n".join([printable(title), *(f"  {line}" for line in [*lines, *maps])])
+
+
+def verdict_lines(result: "Result") -> list[str]:
+    """Return the verdicts on a result's maps as lines to read; none where they were not checked."""
+    lines = []
+    for one in result.verdicts:
+        lines += [f"check  {printable(line)}" for line in one.lines]
+        lines += [f"  {printable(text)}: {printable(verdict.text)}" for text, verdict in one.words]
+    return lines
 
 
 def domain_line(result: "Result") -> list[str]:

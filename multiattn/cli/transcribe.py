@@ -12,7 +12,7 @@ from .inputs import can_be_several
 from .map_files import FreeNames, Written
 from .options import UsageError
 from .output import make_folder, named_errors, printable
-from .predict import Job, Predictor
+from .predict import Job, Predictor, verdict_lines
 from .records import FORMATS, Column
 from .transcribe_options import CUE_OPTIONS, PIPELINE_OPTIONS, parser
 
@@ -165,6 +165,7 @@ class Transcribe(Predictor["Transcript"]):
     def as_text(result: "Transcript", written: Written | None) -> str:
         """Return what is written after the segments: that there are none, and the path of the page."""
         lines = [] if result.segments else ["  nothing is said"]
+        lines += [f"    {line}" for line in verdict_lines(result)]
         return "\n".join(lines + ([f"    maps  {printable(written.page)}"] if written else []))
 
     def _write_segment(self, segment: "Segment") -> None:

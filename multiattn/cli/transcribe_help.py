@@ -1,6 +1,6 @@
 """What `multiattn transcribe --help` says before and after the options."""
 
-from .map_options import MAP_FILES
+from .map_options import CHECK, MAP_FILES
 from .options import BAD_FILES, INPUTS, MANY, RECORDS
 
 DESCRIPTION = """\
@@ -26,6 +26,10 @@ files in the --maps folder, for a recording NAME.wav
 {MAP_FILES.format("recording")}
 A long recording has a picture and numbers for each window of the model; those
 of the second window are NAME.2.METHOD.png, and so on.
+
+{CHECK}
+  The middle of a word is where it would be if all words took the same time.
+  Each window of the model has a verdict of its own ("start", "end").
 
 formats
   text      to read: start, end and text of each segment (default)

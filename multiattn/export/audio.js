@@ -86,6 +86,7 @@ function choose(index) {
   if (score !== null) facts.push(["span", `${percent(score)} likely`]);
   if (units[index].changed) facts.push(["span", "corrected here"]);
   for (const [flag] of units[index].flags) facts.push(["em", flag]);
+  showSpokenVerdict(units[index]);
   const row = rowOf(units[index].word);
   if (row) {
     const peak = row.start + (row.values.indexOf(row.scale.high) + 0.5) * row.step;
@@ -97,6 +98,14 @@ function choose(index) {
     drawWave();
     markRow();
   }
+}
+
+function showSpokenVerdict(unit) {
+  // the verdict of the window that the word is in, and on the word, where each was checked
+  const verdicts = chosen.map?.verdicts ?? [];
+  const at = unit ? verdicts.findLastIndex((one) => one.start <= unit.start + 0.01) : 0;
+  const before = verdicts.slice(0, Math.max(at, 0)).reduce((count, one) => count + (one.words?.length ?? 0), 0);
+  showVerdict(verdicts[Math.max(at, 0)], unit ? unit.word - before : -1);
 }
 
 async function showMap(name) {
@@ -130,6 +139,7 @@ function showRows() {
     element("origin").textContent = `${layer} · ${head}`;
   } else element("origin").textContent = origin;
   drawTimeline();
+  showSpokenVerdict(units[chosen.unit]);
   if (chosen.unit >= 0) choose(chosen.unit);
 }
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from ..errors import InputError
 from ..maps.attention_map import AttentionMap
+from ..maps.verdict import Checked
 from .html import base64_of, digits, jpeg, packed, quantized, write_scripted
-from .naming import described
+from .naming import described, verdicts_of
 from .sound import check_sound, envelope, log_mel_picture, sound_uri
 from .timed_text import TimedSegment, channel_of, checked_words, pieces_of, plain, voice_of
 
@@ -61,6 +62,9 @@ class PageRecording:
 
     language: str | None = None
     """The language of the text; None if it is not known."""
+
+    verdicts: Sequence[Checked] = ()
+    """The verdicts on maps, by their methods; for each window, in order."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -122,6 +126,7 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
         "maps": [
             described(windows[0])
             | {"signed": any(one.is_signed for one in windows), "windows": [_window(one) for one in windows]}
+            | {"verdicts": verdicts_of(windows[0], recording.verdicts)}
             for windows in recording.windows()
         ],
     }
@@ -130,7 +135,7 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
         title,
         "audio_page.html",
         data,
-        ("timeline.js", "cues.js", "edit.js", "audio.js"),
+        ("timeline.js", "cues.js", "edit.js", "verdict.js", "audio.js"),
         policy="; media-src data:",
     )
 

@@ -1,6 +1,7 @@
 """What all PNG figures share: typeface, colors, a canvas measured in pixels, and lines broken to fit."""
 
 import io
+import re
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -8,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
 from PIL import Image
 
 from ..writing import write_bytes
 
 if TYPE_CHECKING:
     import matplotlib.axes
+    import matplotlib.backend_bases
     import matplotlib.figure
 
 
@@ -50,8 +53,34 @@ class Drawing:
         file = io.BytesIO()
         with _SETTINGS, rc_context(settings), _without_glyph_warnings():  # type: ignore[arg-type]
             self.figure.savefig(file, format=kind, dpi=_DPI, facecolor="white", metadata=facts)
-        write_bytes(path, file.getvalue())
+        write_bytes(path, _each_once(file.getvalue()) if kind == "svg" else file.getvalue())
 
+
+def _each_once(svg: bytes) -> bytes:
+    """Define each image of an SVG once, and use it at all its places."""
+    found: dict[bytes, bytes] = {}  # name -> the image
+
+    def used(place: re.Match[bytes]) -> bytes:
+        element = place[0]
+        name, data = (_ATTRIBUTE[key].search(element) for key in ("id", "href"))
+        width, height = (_ATTRIBUTE[key].search(element) for key in ("width", "height"))
+        assert name and data and width and height
+        found[name[1]] = b"<image " + b" ".join(one[0] for one in (name, data, width, height)) + b"/>"
+        rest = element[len(b"<image ") :]
+        for one in (name, data, width, height):
+            rest = rest.replace(one[0], b"")
+        return b'<use xlink:href="#' + name[1] + b'" ' + b" ".join(rest.split())
+
+    body = re.sub(rb"<image [^>]*/>", used, svg)
+    return body.replace(b"<defs>", b"<defs>" + b"".join(found.values()), 1)
+
+
+_ATTRIBUTE = {
+    "id": re.compile(rb'\bid="([^"]*)"'),
+    "href": re.compile(rb'xlink:href="([^"]*)"'),
+    "width": re.compile(rb'\bwidth="([^"]*)"'),
+    "height": re.compile(rb'\bheight="([^"]*)"'),
+}
 
 _SETTINGS = threading.Lock()  # matplotlib's settings are those of the process
 
@@ -81,6 +110,7 @@ class Canvas:
         from matplotlib.figure import Figure
 
         self._width, self._height = width, height
+        self._kept: dict[bytes, np.ndarray] = {}  # pictures below others, by their pixels
         self._figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
         FigureCanvasAgg(self._figure)
 
@@ -95,6 +125,33 @@ class Canvas:
         """Return axes that show a picture pixel for pixel."""
         axes = self.axes(left, top, *picture.size)
         axes.imshow(picture, interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+        return axes
+
+    def layered(self, below: Image.Image, over: Image.Image, left: int, top: int) -> "matplotlib.axes.Axes":
+        """Return axes that show a picture with another one over it, for a vector graphic.
+
+        A picture that is below several is part of a PDF or SVG once.
+
+        Args:
+            below: RGB.
+            over: RGBA, of the same size.
+            left: Where in the figure, in pixels.
+            top: The same.
+        """
+        from matplotlib.artist import Artist
+
+        pixels = np.asarray(below.convert("RGBA"))[::-1]  # matplotlib draws from the bottom
+        kept = self._kept.setdefault(pixels.tobytes(), pixels)
+
+        class Pixels(Artist):
+            def draw(self, renderer: "matplotlib.backend_bases.RendererBase") -> None:
+                box = axes.get_window_extent()
+                renderer.draw_image(renderer.new_gc(), box.x0, box.y0, kept)
+
+        axes = self.axes(left, top, *below.size)
+        axes.add_artist(Pixels())
+        axes.imshow(over, interpolation="nearest", aspect="auto", zorder=1)
         axes.set_axis_off()
         return axes
 

@@ -34,6 +34,7 @@ function gridAt(map, index) {
 }
 
 function valuesOf(map, layer, head) {
+  if (map.isTokens) return tokenValues(map, layer, head);
   const word = map.words ? chosen.word : 0;
   const words = map.words || 1;
   if (!map.layers) return gridAt(map, word);

@@ -39,6 +39,31 @@ def blend(picture: Image.Image, attention_map: AttentionMap, *, signed: bool | N
     Raises:
         ValueError: The map has other axes or no geometry, or the image's proportions are not those of the map's source.
     """
+    below, seen, surface, scale = _laid_out(picture, attention_map, signed)
+    if seen is not None:
+        below[seen] = tinted(below[seen], surface, signed=scale.signed)
+    return Image.fromarray(np.round(below).astype(np.uint8))
+
+
+def layers(
+    picture: Image.Image, attention_map: AttentionMap, *, signed: bool | None = None
+) -> tuple[Image.Image, Image.Image]:
+    """Return what `blend` draws as two images: the muted picture (RGB), and the map to lay over it (RGBA).
+
+    Takes and raises what `blend` does. The first is the same for all maps of one geometry.
+    """
+    below, seen, surface, scale = _laid_out(picture, attention_map, signed)
+    over = np.zeros((*below.shape[:2], 4), np.uint8)
+    if seen is not None:
+        colors = palette(signed=scale.signed)[np.round(np.abs(surface) * 255).astype(int)]
+        over[seen] = np.where((surface < 0)[..., None], colors[..., [2, 1, 0, 3]], colors)
+    return Image.fromarray(np.round(below).astype(np.uint8)), Image.fromarray(over)
+
+
+def _laid_out(
+    picture: Image.Image, attention_map: AttentionMap, signed: bool | None
+) -> tuple[Float32[np.ndarray, "h w 3"], tuple[slice, slice] | None, Float[np.ndarray, "rows columns"], Scale]:
+    """The muted picture, dimmed outside the crop; the rows and columns of the crop; the map there as positions."""
     if attention_map.names != ("y", "x"):
         raise ValueError(f"`attention_map` must have the axes ('y', 'x'), but has {attention_map.names} instead.")
     geometry = placed(attention_map)
@@ -58,15 +83,16 @@ def blend(picture: Image.Image, attention_map: AttentionMap, *, signed: bool | N
     rows = np.flatnonzero((down >= 0) & (down < 1))
 
     pixels = np.asarray(ImageEnhance.Color(picture.convert("RGB")).enhance(SATURATION), dtype=np.float32)
-    canvas = pixels * _UNSEEN
-    if len(rows) and len(columns):
-        scale = Scale.of(attention_map.values, signed=signed)
-        values = scale.positions(attention_map.values)
-        surface = interpolate(values, down[rows] * values.shape[0], across[columns] * values.shape[1])
-        seen_down, seen_across = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-        canvas[seen_down, seen_across] = tinted(pixels[seen_down, seen_across], surface, signed=scale.signed)
-        _frame(canvas, seen_down, seen_across)
-    return Image.fromarray(np.round(canvas).astype(np.uint8))
+    below = pixels * _UNSEEN
+    scale = Scale.of(attention_map.values, signed=signed)
+    if not len(rows) or not len(columns):
+        return below, None, np.zeros((0, 0)), scale
+    values = scale.positions(attention_map.values)
+    surface = interpolate(values, down[rows] * values.shape[0], across[columns] * values.shape[1])
+    seen = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    below[seen] = pixels[seen]
+    _frame(below, *seen)
+    return below, seen, surface, scale
 
 
 def _frame(canvas: Float32[np.ndarray, "h w 3"], down: slice, across: slice) -> None:

@@ -1,8 +1,10 @@
 """How a map is described to a reader: its method, what its values are, and where it comes from."""
 
 import math
+from collections.abc import Sequence
 
 from ..maps.attention_map import AttentionMap
+from ..maps.verdict import Checked
 
 _MEANINGS = {
     "attention": "attention weight",
@@ -56,6 +58,13 @@ def described(attention_map: AttentionMap, *, with_target: bool = False) -> dict
         names = attention_map.axes[0].labels or [f"layer {layer}" for layer in range(layers)]
         facts |= {"name": "layer and head", "layers": names, "heads": heads}
     return facts
+
+
+def verdicts_of(attention_map: AttentionMap, verdicts: Sequence[Checked]) -> list[dict[str, object]]:
+    """Return what a page says of how far a map can be trusted: of each window, where there are several."""
+    if "layer" in attention_map.names:
+        return []
+    return [one.to_dict() for one in verdicts if one.method == attention_map.method]
 
 
 def likelier(image_dependence: float) -> str:

@@ -1,5 +1,6 @@
 """A map as PNG: the image with the map over it, a color bar with its values, and a caption."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -18,7 +19,12 @@ _SMALLEST = 640
 
 
 def overlay_png(
-    attention_map: AttentionMap, picture: Image.Image, path: PNGFile, *, caption: str | None = None
+    attention_map: AttentionMap,
+    picture: Image.Image,
+    path: PNGFile,
+    *,
+    caption: str | None = None,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the image with the map over it, a color bar with the map's values, and a caption.
 
@@ -27,6 +33,7 @@ def overlay_png(
         picture: The upright source of the map.
         path: The PNG file, whose missing folders are made, or a stream.
         caption: The line above the image; by default the method and what it explains.
+        remarks: Lines at the foot, such as the verdict on the map.
 
     Raises:
         ValueError: The map has other axes or no geometry, or the image's proportions are not those of the map's source.
@@ -36,10 +43,10 @@ def overlay_png(
     if share > 1:
         shown = resized(shown, share)
     heading = title(attention_map) if caption is None else caption
-    _figure(attention_map, blend(shown, attention_map), heading).save(path)
+    _figure(attention_map, blend(shown, attention_map), heading, remarks).save(path)
 
 
-def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str) -> Canvas:
+def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str, remarks: Sequence[str]) -> Canvas:
     """Lay out the heading, the image with the color bar to its right, the origin of the map, and its note.
 
     The image is drawn pixel for pixel.
@@ -52,7 +59,8 @@ def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str) -> 
     room = total_width - 2 * margin
     head = wrap(heading, room, size=1.25 * em, weight="bold")
     flat = FLAT.format("patch") if attention_map.is_flat else ""
-    foot = [line for part in (flat, origin(attention_map), attention_map.note) for line in wrap(part, room, size=em)]
+    parts = (flat, origin(attention_map), attention_map.note, *remarks)
+    foot = [line for part in parts for line in wrap(part, room, size=em)]
     picture_top = margin + round((len(head) * 1.7 + 0.3) * em)
     total_height = picture_top + height + round((len(foot) * 1.5 + 0.3) * em) + margin
 

@@ -62,7 +62,8 @@ function showGrid() {
     element("head-value").textContent = head;
     element("layer").setAttribute("aria-valuetext", map.layers[chosen.layer]);
     element("head").setAttribute("aria-valuetext", head);
-    element("origin").textContent = `${forWord()}${map.layers[chosen.layer]} · ${head}`;
+    const of = map.isTokens ? `${chosen.toToken ? "to" : "from"} ${tokenText()} · ` : forWord();
+    element("origin").textContent = `${of}${map.layers[chosen.layer]} · ${head}`;
     element("tile").style.left = `${chosen.layer * map.tile[0]}%`;
     element("tile").style.top = `${chosen.head * map.tile[1]}%`;
   }
@@ -84,6 +85,7 @@ function showWord() {
 }
 
 function nameMap() {
+  showVerdict(map.verdicts[0], chosen.word);
   const target = map.words ? forWord() : map.target ? `for “${map.target}” · ` : "";
   element("origin").textContent = target + map.origin;
 }
@@ -102,7 +104,10 @@ function showMap() {
   nameMap();
   element("stage").setAttribute("aria-label", `Map by ${map.name} over ${data.pictures[chosen.picture].name}`);
   element("stack").hidden = element("overview").hidden = !map.layers;
+  // it begins with the patch that was looked at last
+  if (map.isTokens && chosen.token === null) chosen.token = prefixOf(map) + Math.min(chosen.cell, map.rows * map.columns - 1);
   if (map.layers) {
+    element("head-slider").hidden = !map.heads;
     element("layer").max = map.layers.length - 1;
     element("head").max = map.heads;
     chosen.layer = Math.min(chosen.layer, map.layers.length - 1);
@@ -163,6 +168,9 @@ function open(wish) {
   const drops = words.map((word) => word.drop ?? -Infinity);
   chosen.word = words[wish.word] ? wish.word : Math.max(0, drops.indexOf(Math.max(...drops)));
   if (maps.some(({ name }) => name === wish.method)) chosen.method = wish.method;
+  const tokens = maps.find(({ isTokens }) => isTokens);
+  if (tokens && wish.token < tokens.size) chosen.token = wish.token;
+  chosen.toToken = wish.toToken ?? chosen.toToken;
   if (wish.layer !== undefined) chosen.layer = wish.layer;
   if (wish.head !== undefined) chosen.head = wish.head;
 }
@@ -193,6 +201,7 @@ function showPicture(index, view = 0, wish = {}) {
   element("left-out").textContent = picture.left_out;
   element("left-out").hidden = !picture.left_out;
   document.body.style.setProperty("--aspect", picture.width / picture.height);
+  chosen.token = null;
   chosen.view = view;
   showQuestions(showView);
   showView(view, wish);
@@ -232,6 +241,12 @@ async function start() {
   document.documentElement.dataset.ready = "no"; // maps are packed
   const maps = data.pictures.flatMap(({ views }) => views.flatMap(({ texts }) => texts.flatMap(({ maps }) => maps)));
   await Promise.all(maps.map(unpack));
+  for (const { tokens, views } of data.pictures) {
+    if (!tokens) continue;
+    const texts = views.flatMap((view) => view.texts).filter((text) => text.maps.length);
+    await unpackTokens(tokens, texts[0].maps[0]);
+    for (const text of texts) text.maps.push(tokens);
+  }
   element("pages").hidden = data.pictures.length < 2;
   showAddress();
   addEventListener("hashchange", showAddress);

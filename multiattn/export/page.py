@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from ..checks import check_argument
-from ..maps import AttentionMap, ungrounded
+from ..maps import AttentionMap, Checked, ungrounded
 from ..models import ScoreKind
 from .canvas import for_display
 from .heatmap import SATURATION, placed
 from .html import digits, jpeg, packed, quantized, write_scripted
-from .naming import described, likelier
+from .naming import described, likelier, verdicts_of
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageWord, gaps
+from .page_tokens import tokens_data
 
-_SCRIPTS = ("draw.js", "atlas.js", "words.js", "save.js", "link.js", "page.js")
+_SCRIPTS = ("draw.js", "tokens.js", "atlas.js", "words.js", "verdict.js", "save.js", "link.js", "page.js")
 
 _BITS = {False: 16, True: 8}
 """Values are stored in steps from the lowest to the highest of their grid, exact to 1/131,070 of that range; those of
@@ -75,9 +76,15 @@ def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
         views = [_asked(question, stacks=not left_out) for question in picture.questions]
     else:
         views = [_predicted(picture, stacks=not left_out)]
+    tokens = None
+    if picture.tokens is not None:
+        rows, columns = maps[0].values.shape[-2:]
+        tokens, missing = tokens_data(picture.tokens, (rows, columns))
+        left_out = f"{left_out} {missing}".strip()
     return {
         "left_out": left_out,
         "name": picture.name,
+        "tokens": tokens,
         "sinks": [list(patch) for patch in picture.sinks],
         "src": jpeg(shown),
         "width": shown.width,
@@ -89,7 +96,7 @@ def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
 def _predicted(picture: PagePicture, *, stacks: bool) -> dict[str, object]:
     methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
     shown = picture.maps if stacks else _without_stacks(picture.maps)
-    maps = [_map(one, with_target=methods[one.method] > 1) for one in shown]
+    maps = [_map(one, picture.verdicts, with_target=methods[one.method] > 1) for one in shown]
     text = _text("Caption", picture.words, "", maps)
     view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
     return view | ({"values": True} if picture.score_kind == "value" else {})
@@ -99,7 +106,8 @@ def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:
     texts = []
     for title, text in (("Question", question.question), ("Answer", question.answer)):
         shown = text.maps if stacks else _without_stacks(text.maps)
-        texts.append(_text(title, text.words, text.whole, [_map(one, with_target=False) for one in shown]))
+        maps = [_map(one, text.verdicts, with_target=False) for one in shown]
+        texts.append(_text(title, text.words, text.whole, maps))
     return {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
 
 
@@ -138,7 +146,7 @@ def _word(word: PageWord) -> dict[str, object]:
     }
 
 
-def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, object]:
+def _map(attention_map: AttentionMap, verdicts: Sequence[Checked], *, with_target: bool) -> dict[str, object]:
     geometry = placed(attention_map)
     height, width = geometry.source_size
     left, top, right, bottom = geometry.source_box()
@@ -148,6 +156,7 @@ def _map(attention_map: AttentionMap, *, with_target: bool) -> dict[str, object]
     low, size, steps = quantized(grids, 2**bits - 1)
     return described(attention_map, with_target=with_target) | {
         "target": attention_map.target,
+        "verdicts": verdicts_of(attention_map, verdicts),
         "box": [left / width, top / height, right / width, bottom / height],
         "rows": rows,
         "columns": columns,

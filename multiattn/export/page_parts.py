@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..checks import check_argument
 from ..maps.attention_map import AttentionMap
+from ..maps.verdict import Checked
 from ..models.scores import ScoreKind
 from .heatmap import placed
 from .naming import check_score, readable
@@ -61,6 +62,9 @@ class PageText:
     whole: str = ""
     """The whole text, with what stands between and after the words; "" if the words are all of it. Without words it is
     shown as it is and has no map."""
+
+    verdicts: Sequence[Checked] = ()
+    """The verdicts on maps, by their methods."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -136,8 +140,14 @@ class PagePicture:
     score_kind: ScoreKind = "probability"
     """What the scores are: 0 to 1, or any finite number where they are values."""
 
+    verdicts: Sequence[Checked] = ()
+    """The verdicts on maps, by their methods."""
+
     sinks: Sequence[tuple[int, int]] = ()
     """Row and column of the patches that are sinks, from `picture_sinks`."""
+
+    tokens: AttentionMap | None = None
+    """Self-attention among the image's tokens, from `picture_self_attention`, of which the page stores what fits."""
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -146,6 +156,7 @@ class PagePicture:
             ValueError: There is no map, a map has other axes, other words or no geometry, or a score is no probability.
         """
         _check_maps(self.maps, self.words)
+        _check_tokens(self.tokens, self.maps)
         for label, score in self.predictions:
             if self.score_kind != "value":
                 check_score(label, score)
@@ -169,6 +180,9 @@ class AskedPicture:
     sinks: Sequence[tuple[int, int]] = ()
     """Row and column of the patches that are sinks, from `picture_sinks`."""
 
+    tokens: AttentionMap | None = None
+    """Self-attention among the image's tokens, from `picture_self_attention`, of which the page stores what fits."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
@@ -176,6 +190,8 @@ class AskedPicture:
             ValueError: There is no question.
         """
         check_argument(len(self.questions) > 0, "questions", must="at least one question", value=self.questions)
+        maps = [one for asked in self.questions for text in (asked.question, asked.answer) for one in text.maps]
+        _check_tokens(self.tokens, maps)
 
 
 def gaps(words: Sequence[PageWord], whole: str = "") -> list[str]:
@@ -213,3 +229,14 @@ def _check_maps(maps: Sequence[AttentionMap], words: Sequence[PageWord]) -> None
             if axis.name == "word" and axis.labels != texts:
                 raise ValueError(f"`words` must be those of the maps, {axis.labels}, but are {texts} instead.")
         placed(attention_map)
+
+
+def _check_tokens(tokens: AttentionMap | None, maps: Sequence[AttentionMap]) -> None:
+    if tokens is None:
+        return
+    names = tokens.names
+    check_argument(names == ("layer", "head", "query", "key"), "tokens", must="self-attention", value=names)
+    patches = min((one.values.shape[-2] * one.values.shape[-1] for one in maps), default=0)
+    size = tokens.values.shape[-1]
+    must = f"self-attention among at least the {patches} patches of the maps, of which there is one"
+    check_argument(0 < patches <= size, "tokens", must=must, value=f"among {size} tokens")

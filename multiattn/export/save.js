@@ -55,15 +55,26 @@ function zip(name, content) {
 }
 
 function shapeOf({ layers, heads, words, rows, columns }) {
-  return [...(layers ? [layers.length, heads] : []), ...(words ? [words] : []), rows, columns];
+  return [...(layers ? [layers.length, heads || 1] : []), ...(words ? [words] : []), rows, columns];
 }
 
-function saveNumbers() {
-  const shape = shapeOf(map);
+// All values of the chosen map; of the attention from patch to patch those of the chosen token.
+function numbers() {
   const cells = map.rows * map.columns;
-  const values = new Float32Array(shape.reduce((product, size) => product * size, 1));
-  for (let i = 0; i * cells < values.length; i++) values.set(gridAt(map, i), i * cells);
-  saveFile(`${data.pictures[chosen.picture].name.replace(/\.[^.]*$/u, "")} ${map.name}._`, "npz", zip("values.npy", npy(values, shape)), "application/zip");
+  const grids = [];
+  if (map.isTokens)
+    for (let layer = 0; layer < map.layers.length; layer++)
+      for (let head = 0; head < (map.heads || 1); head++) grids.push(tokenValues(map, layer, map.heads ? head + 1 : 0));
+  else for (let i = 0; i < map.low.length; i++) grids.push(gridAt(map, i));
+  const values = new Float32Array(grids.length * cells);
+  grids.forEach((one, i) => values.set(one, i * cells));
+  return values;
+}
+
+const savedName = () => `${data.pictures[chosen.picture].name.replace(/\.[^.]*$/u, "")} ${map.name}._`;
+
+function saveNumbers() {
+  saveFile(savedName(), "npz", zip("values.npy", npy(numbers(), shapeOf(map))), "application/zip");
 }
 
 function lines(context, text, room) {
@@ -135,7 +146,7 @@ async function savePicture() {
   context.textAlign = "left";
   foot.forEach((line, i) => context.fillText(line, margin, top + height + 60 + 21 * i));
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  saveFile(`${data.pictures[chosen.picture].name.replace(/\.[^.]*$/u, "")} ${map.name}._`, "png", [blob], "image/png");
+  saveFile(savedName(), "png", [blob], "image/png");
 }
 
 element("save-png").addEventListener("click", savePicture);

@@ -57,6 +57,7 @@ def alignment_png(
     rate: int,
     words: Sequence[TimedWord] = (),
     caption: str | None = None,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the waveform with the words over it, and below it the rows of the map over the spectrogram.
 
@@ -67,6 +68,7 @@ def alignment_png(
         rate: Samples a second (Hz).
         words: Words with times, drawn over the waveform if they lie in the map's time.
         caption: The line above; by default the method and the text.
+        remarks: Lines at the foot, such as the verdict on the map.
 
     Raises:
         ValueError: The map has other axes or lies outside the recording, or the samples cannot be used.
@@ -86,7 +88,7 @@ def alignment_png(
     labels = rows.labels or tuple(str(i) for i in range(time_map.values.shape[0]))
     heading = title(time_map) if caption is None else caption
     sound = samples[round(span.start * rate) : max(round(span.end * rate), round(span.start * rate) + 1)]
-    _figure(time_map, span, sound, rate, [_label(text) for text in labels], shown, heading).save(path)
+    _figure(time_map, span, sound, rate, [_label(text) for text in labels], shown, heading, remarks).save(path)
 
 
 def check_time_map(time_map: AttentionMap) -> None:
@@ -144,6 +146,7 @@ def _figure(
     labels: list[str],
     words: list[TimedWord],
     heading: str,
+    remarks: Sequence[str],
 ) -> Canvas:
     """Lay out the heading, the words, the waveform, the rows with their labels, the time axis and the notes."""
     height = max(_LOWEST, _ROW * len(labels))
@@ -152,7 +155,7 @@ def _figure(
     total = left + span.width + _MARGIN
     room = total - 2 * _MARGIN
     head = wrap(heading, room, size=1.4 * _EM, weight="bold")
-    foot = [origin(time_map), time_map.note, OWN_SCALE.format("row")]
+    foot = [origin(time_map), time_map.note, OWN_SCALE.format("row"), *remarks]
     notes = [line for part in foot for line in wrap(part, room, size=_EM)]
     names = _names(words, span)
     lines_used = 1 + max((line for _, _, line in names), default=-1)

@@ -9,8 +9,8 @@ from PIL import Image
 
 from ..checks import check_one_each
 from ..maps import AttentionMap, Axis, ungrounded
-from .canvas import INK, SOFT, Canvas, PNGFile, resized, width_of, wrap
-from .heatmap import blend, scale_on_gray
+from .canvas import INK, SOFT, Canvas, Drawing, PNGFile, resized, width_of, wrap
+from .heatmap import blend, layers, scale_on_gray
 from .naming import likelier, origin, readable, title
 from .scale import OWN_SCALE, Scale, times
 
@@ -33,7 +33,7 @@ class _Cell:
     """A copy of the image with a word."""
 
     over: Image.Image
-    """The image with the map over it."""
+    """The image with the map over it; the map alone, RGBA, where there is an image below."""
 
     word: str
     """The text below."""
@@ -50,6 +50,9 @@ class _Cell:
     fact: str = ""
     """A second line of text."""
 
+    below: Image.Image | None = None
+    """The image below the map, in a vector graphic."""
+
 
 def strip_png(
     word_map: AttentionMap,
@@ -58,6 +61,7 @@ def strip_png(
     *,
     caption: str | None = None,
     image_dependence: Sequence[float] | None = None,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the image, and for each word of its caption the image again with the map of the word over it.
 
@@ -68,6 +72,7 @@ def strip_png(
         caption: The line above; by default the method and the caption.
         image_dependence: How much each word depended on the image, in nats, from `measure_image_dependence`. An
             ungrounded word is drawn in a broken frame, slanted and in brackets.
+        remarks: Lines at the foot, such as the verdict on the map.
 
     Raises:
         ValueError: The map has other axes or no geometry, the image's proportions are not those of the map's source,
@@ -76,7 +81,7 @@ def strip_png(
     labels = _words_of(word_map, "word_map")
     check_one_each(len(labels), "words", image_dependence=image_dependence)
     small = _small(picture)
-    cells = _cells(word_map, small, labels)
+    cells = _cells(word_map, small, labels, layered=isinstance(path, Drawing))
     foot = [origin(word_map), word_map.note, _OWN_SCALE]
     if image_dependence is not None:
         cells = [_with_dependence(cell, number) for cell, number in zip(cells, image_dependence, strict=True)]
@@ -84,7 +89,9 @@ def strip_png(
             " × likelier is how many times likelier the word is with the picture than with its mean color instead. "
             "(A slanted word) in a broken frame is about as likely with that color."
         )
-    _figure(small, cells, title(word_map) if caption is None else caption, foot, signed=word_map.is_signed).save(path)
+    _figure(
+        small, cells, title(word_map) if caption is None else caption, [*foot, *remarks], signed=word_map.is_signed
+    ).save(path)
 
 
 def question_png(
@@ -94,6 +101,7 @@ def question_png(
     path: PNGFile,
     *,
     caption: str | None = None,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write the image, and the image again for each word of a question and of its answer, with their maps.
 
@@ -103,15 +111,19 @@ def question_png(
         picture: The upright source of the maps.
         path: The PNG file, whose missing folders are made, or a stream.
         caption: The line above; by default the question, the answer and the method.
+        remarks: Lines at the foot, such as the verdict on the map.
 
     Raises:
         ValueError: A map has other axes or no geometry, or the image's proportions are not those of the maps' source.
     """
     asked, answered = _words_of(question_map, "question_map"), _words_of(answer_map, "answer_map")
-    small = _small(picture)
+    small, layered = _small(picture), isinstance(path, Drawing)
     cells = [
-        *(replace(cell, weight="normal") for cell in _cells(question_map, small, asked)),
-        *(replace(cell, word=f"→ {cell.word}", frame="solid") for cell in _cells(answer_map, small, answered)),
+        *(replace(cell, weight="normal") for cell in _cells(question_map, small, asked, layered=layered)),
+        *(
+            replace(cell, word=f"→ {cell.word}", frame="solid")
+            for cell in _cells(answer_map, small, answered, layered=layered)
+        ),
     ]
     foot = []
     for name, one in (("The question", question_map), ("The answer", answer_map)):
@@ -120,7 +132,7 @@ def question_png(
         said = ("".join(one.axes[0].labels or ()).strip() for one in (question_map, answer_map))
         caption = f"{' → '.join(said)} · {readable(question_map.method)}"
     signed = question_map.is_signed or answer_map.is_signed
-    _figure(small, cells, caption, [*foot, _OWN_SCALE], signed=signed).save(path)
+    _figure(small, cells, caption, [*foot, _OWN_SCALE, *remarks], signed=signed).save(path)
 
 
 def grids_of(word_map: AttentionMap) -> list[AttentionMap]:
@@ -142,12 +154,13 @@ def _small(picture: Image.Image) -> Image.Image:
     return resized(picture.convert("RGB"), _CELL / max(picture.size))
 
 
-def _cells(word_map: AttentionMap, small: Image.Image, words: Sequence[str]) -> list[_Cell]:
+def _cells(word_map: AttentionMap, small: Image.Image, words: Sequence[str], *, layered: bool) -> list[_Cell]:
     signed = word_map.is_signed  # one kind of scale for all words
-    return [
-        _Cell(blend(small, grid, signed=signed), word, fact=_highest(Scale.of(grid.values, signed=signed)))
-        for grid, word in zip(grids_of(word_map), words, strict=True)
-    ]
+    cells = []
+    for grid, word in zip(grids_of(word_map), words, strict=True):
+        below, over = layers(small, grid, signed=signed) if layered else (None, blend(small, grid, signed=signed))
+        cells.append(_Cell(over, word, fact=_highest(Scale.of(grid.values, signed=signed)), below=below))
+    return cells
 
 
 def _highest(scale: Scale) -> str:
@@ -179,7 +192,11 @@ def _figure(plain: Image.Image, cells: Sequence[_Cell], heading: str, foot: Sequ
         left = _MARGIN + i % across * (column + _GAP)
         above = top + i // across * row_height
         middle, below = left + column / 2, above + height + 0.55 * _EM
-        axes = canvas.picture(cell.over if cell else plain, left + (column - width) // 2, above)
+        inner = left + (column - width) // 2
+        if cell is not None and cell.below is not None:
+            axes = canvas.layered(cell.below, cell.over, inner, above)
+        else:
+            axes = canvas.picture(cell.over if cell else plain, inner, above)
         if cell is None:
             canvas.write("the picture", middle, below, size=_EM, color=SOFT, align="center")
             continue

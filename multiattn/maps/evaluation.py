@@ -65,16 +65,18 @@ def spearman(first: Float[np.ndarray, "*cells"], second: Float[np.ndarray, "*cel
     return float((a * b).sum() / scale) if scale > 0 else 0.0
 
 
-def centered_blob(shape: tuple[int, ...], center: tuple[float, ...] = ()) -> Float64[np.ndarray, "*cells"]:
+def centered_blob(shape: tuple[int, ...], center: tuple[float | None, ...] = ()) -> Float64[np.ndarray, "*cells"]:
     """Return the map that falls evenly from a center, as if every input had what matters there.
 
     Args:
         shape: Its cells.
-        center: Where it is highest along each axis, 0 to 1; the middle where empty.
+        center: Where it is highest along each axis, 0 to 1; None for an axis that does not matter. The middle of all
+            where empty.
     """
     blob = np.ones(())
     for size, middle in zip(shape, center or (0.5,) * len(shape), strict=True):
-        blob = np.multiply.outer(blob, 1 - np.abs((np.arange(size) + 0.5) / size - middle))
+        away = np.zeros(size) if middle is None else np.abs((np.arange(size) + 0.5) / size - middle)
+        blob = np.multiply.outer(blob, 1 - away)
     return blob
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..attention import Attention, Site, Tap
 from ..checks import require
 from ..errors import ModelError
+from .propagation import EmbeddingsAsLeaves
 
 HeadOf = tuple[str, int]
 """A site of a model, such as "blocks.3.self", and the index of a head there."""
@@ -143,7 +144,7 @@ class HeadStatistics:
             one: The prediction.
         """
         tap = Tap(one.sites, gradients=True)
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), EmbeddingsAsLeaves():  # weights may be frozen
             gradients = tap.gradients(one.score(model, tap))
         self._count += 1
         for name, weights in tap.weights.items():

@@ -61,8 +61,9 @@ class MaskedInput:
     device: torch.device
     """Where the model is."""
 
-    center: tuple[float, ...] = ()
-    """Where along each axis, from 0 to 1, one would look without a model; the middle where empty."""
+    center: tuple[float | None, ...] = ()
+    """Where along each axis, from 0 to 1, one would look without a model; None for an axis that does not matter. The
+    middle of all where empty."""
 
     @torch.no_grad()
     def probability(self, hidden: Bool[Tensor, "n *cells"]) -> Float[Tensor, " n"]:
@@ -365,7 +366,7 @@ def masked_speech(
         logits = model(padded, replay.inputs.expand(len(hidden), -1), lengths=lengths)
         return _text_probability(replay, logits, rows, whole=index is None)
 
-    center = (0.5, 0.5 if index is None else (index + 0.5) / len(words))
+    center = (None, 0.5 if index is None else (index + 0.5) / len(words))
     return MaskedInput(cells, of_hidden, batch_size, features.device, center)
 
 

@@ -24,6 +24,7 @@ from .load import load
 from .options import AnswerOptions, CaptionOptions
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Failure, Result, SavedMap, WrittenWord
+from .tokens import token_attention
 from .transcribe.options import SpeechOptions, TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
 from .transcribe.results import SpeechMap, Transcript
@@ -60,4 +61,5 @@ __all__ = [
     "load",
     "save_answers",
     "save_comparison",
+    "token_attention",
 ]

@@ -16,7 +16,6 @@ from ..errors import InputError
 from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
-from ..maps import ANSWER_METHODS
 from ..models import VQA, SingleStream
 from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
@@ -26,12 +25,12 @@ from .base import (
     Pipeline,
     Prepared,
     check_channels,
-    chosen_methods,
     prepared_batches,
     the_only,
     tokenizer_of,
 )
 from .image_results import Answer
+from .map_request import Check, MapRequest
 from .options import (
     TOP_K,
     AnswerOptions,
@@ -88,6 +87,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         *,
         answers: Sequence[str] | None = ...,
         maps: str | Sequence[str] | None = ...,
+        check: Check = ...,
         strict: bool = ...,
         max_pixels: int = ...,
         **options: Unpack[AnswerOptions],
@@ -101,6 +101,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         *,
         answers: Sequence[str] | None = ...,
         maps: str | Sequence[str] | None = ...,
+        check: Check = ...,
         strict: bool = ...,
         max_pixels: int = ...,
         **options: Unpack[AnswerOptions],
@@ -113,6 +114,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         *,
         answers: Sequence[str] | None = None,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
         **options: Unpack[AnswerOptions],
@@ -125,6 +127,9 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             answers: The answers to choose from. A model that writes ranks them; for a model with a closed list they
                 must be part of it.
             maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all".
+            check: Whether to judge each map, by 24 forward passes more, 12 without patches and 12 without words of the
+                question: `result.verdicts`. With "words", the map of each word of the question, too, by 12 more for
+                each. Without `maps`, the map by the default method is judged.
             strict: Whether to refuse a damaged image; else what can be read is used, and the answer says `damaged`.
             max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
             options: How to find the answer, see `AnswerOptions`: `top_k=3`, `num_beams=5`.
@@ -138,7 +143,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
-        request = self._request(answers, maps, options)
+        request = self._request(answers, self._maps(maps, check), options)
         ((item, results),) = self._of_pictures(
             [(image, question)], request, batch_size=1, strict=strict, max_pixels=max_pixels
         )
@@ -152,6 +157,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         *,
         answers: Sequence[str] | None = None,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -164,6 +170,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
                 batches.
             answers: As for the call.
             maps: As for the call.
+            check: As for the call.
             batch_size: Number of images to compute at once.
             strict: As for the call.
             max_pixels: As for the call.
@@ -174,15 +181,15 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             all questions about it have the same `Failure`.
         """
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        request = self._request(answers, maps, options)
+        request = self._request(answers, self._maps(maps, check), options)
         answered = self._of_pictures(inputs, request, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
         return (result for _, results in answered for result in results)
 
-    def _request(
-        self, answers: Sequence[str] | None, maps: str | Sequence[str] | None, options: AnswerOptions
-    ) -> Request:
+    def _maps(self, maps: str | Sequence[str] | None, check: Check) -> MapRequest:
+        return MapRequest.of("answer", maps, check=check, first=self.bundle.first_map_method)
+
+    def _request(self, answers: Sequence[str] | None, maps: MapRequest, options: AnswerOptions) -> Request:
         """Return the options of a call, checked."""
-        methods = chosen_methods(maps, ANSWER_METHODS)
         source = self.bundle.source or "the model"
         check_answer_options(options, writes=self._decoder is not None and answers is None, source=source)
         config = self._model.config.question
@@ -193,7 +200,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             vocab_size=config.vocab_size,
             source=source,
         )
-        return Request(methods, first_token, self._answer_decoder(answers, options, source=source))
+        return Request(maps, first_token, self._answer_decoder(answers, options, source=source))
 
     def _answer_decoder(self, answers: Sequence[str] | None, options: AnswerOptions, *, source: str) -> AnswerDecoder:
         top_k = options.get("top_k") or TOP_K

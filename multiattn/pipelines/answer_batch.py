@@ -6,6 +6,7 @@ Notation: b images, g questions about each, r = b g questions, those about one i
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import NamedTuple, cast
 
 import torch
@@ -16,6 +17,7 @@ from ..attention import ProjectedContext
 from ..inputs import Tokenizer, Word
 from ..maps import (
     AnswerMaps,
+    Checked,
     QuestionReading,
     answer_attention,
     answer_attention_stack,
@@ -26,10 +28,12 @@ from ..maps import (
 )
 from ..models import VQA, SingleStream
 from ..models.domain import Domain
-from .answer_decoders import AnswerDecoder, Found
+from .answer_decoders import AnswerDecoder, Closed, Found
 from .base import Prepared, stacked
 from .image_results import Answer, AnswerMap
+from .map_request import MapRequest
 from .out_of_domain import OutOfDomain, far_pictures, with_words
+from .verdicts import of_answer
 
 _ROWS = 64
 """Number of questions computed at once, which bounds the memory."""
@@ -46,7 +50,7 @@ class Question(NamedTuple):
 class Request(NamedTuple):
     """The options of a call, checked."""
 
-    methods: tuple[str, ...]
+    maps: MapRequest
     first_token: int
     find: AnswerDecoder
 
@@ -83,7 +87,7 @@ class Answerer:
             if questions:
                 by_size[tuple(item.pixels.shape)].append(i)
         for of_size in by_size.values():
-            images = self._encoded([batch[i][0] for i in of_size], with_maps=bool(request.methods))
+            images = self._encoded([batch[i][0] for i in of_size], with_maps=bool(request.maps.methods))
             by_count: dict[int, list[int]] = defaultdict(list)  # number of questions -> rows of `images`
             for row, i in enumerate(of_size):
                 by_count[len(batch[i][1])].append(row)
@@ -120,7 +124,7 @@ class Answerer:
             reading = projected = None
             if not isinstance(model, VQA):
                 states = model.read(tokens, cast(Tensor, context), attention_mask=attention_mask)
-            elif request.methods:
+            elif request.maps.methods:
                 reading = read_questions(model, images.pixels, tokens, context, attention_mask=attention_mask)
                 states, projected = reading.states, reading.projected
             else:
@@ -145,8 +149,8 @@ class Answerer:
             )
             for i, (question, one) in enumerate(zip(questions, found, strict=True))
         ]
-        if request.methods:
-            answers = self._with_maps(images, questions, found, answers, request.methods, reading)
+        if request.maps.methods:
+            answers = self._with_maps(images, questions, found, answers, request, reading)
         return [answers[i : i + each] for i in range(0, len(answers), each)]
 
     def _unknown_words(self, question: Question) -> tuple[str, ...]:
@@ -165,7 +169,7 @@ class Answerer:
         questions: Sequence[Question],
         found: Sequence[Found],
         answers: list[Answer],
-        methods: Sequence[str],
+        request: Request,
         reading: QuestionReading | None,
     ) -> list[Answer]:
         """Add the maps, from the reading of the questions and a replay of the answers."""
@@ -175,27 +179,49 @@ class Answerer:
         if len(having) < len(found):  # an image for each question: images may now have different numbers of questions
             each = len(found) // len(images.items)
             images, reading = images.select([i // each for i in having]), None
-        by_method, stacks = self._explained(images, [(questions[i], found[i]) for i in having], methods, reading)
+        by_method, stacks = self._explained(
+            images, [(questions[i], found[i]) for i in having], request.maps.methods, reading
+        )
         results = list(answers)
         for row, i in enumerate(having):
             of_image = row * len(images.items) // len(having)
             item, answer, stack = images.items[of_image], answers[i], stacks[row]
+            mapped = [one[row] for one in by_method]
+            verdicts = self._checked(images.pixels[of_image], mapped, questions[i], found[i], request)
             maps = tuple(
                 AnswerMap(
-                    map=one[row].answer,
+                    map=one.answer,
                     picture=item.picture,
                     name=item.title,
                     stack=stack.answer,
-                    question=one[row].question,
+                    question=one.question,
                     question_stack=stack.question,
                     asked=answer.question,
                     words=answer.words,
+                    checked=checked,
                     sinks=images.sinks[of_image],
                 )
-                for one in by_method
+                for one, checked in zip_longest(mapped, verdicts)
             )
-            results[i] = replace(answer, maps=maps)
+            results[i] = replace(answer, maps=maps, verdicts=tuple(verdicts))
         return results
+
+    def _checked(
+        self, image: Tensor, maps: list[AnswerMaps], question: Question, found: Found, request: Request
+    ) -> list[Checked]:
+        if not request.maps.check:
+            return []
+        return of_answer(
+            self._model,
+            image,
+            maps,
+            tokenizer=self._tokenizer,
+            question=question.tokens,
+            words=question.words,
+            answer=found.target,
+            choices=request.find.choices if isinstance(request.find, Closed) else None,
+            check=request.maps.check,
+        )
 
     def _explained(
         self,

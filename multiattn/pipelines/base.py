@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..checks import require
 from ..errors import InputError, ModelError
 from ..inputs import Geometry, ImagePreprocessing, ImageSource, Tokenizer, channels, read_image
 from ..inputs.damage import Damage
@@ -122,22 +121,6 @@ def check_channels(encoder: ViTConfig, preprocessing: ImagePreprocessing, *, sou
             f"{source}: `preprocessing.mean` must have a number for each of the model's channels "
             f"({encoder.in_channels}), but has {preprocessing.channels} instead: correct it in the model's files"
         )
-
-
-def chosen_methods(maps: str | Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """Return the map methods asked for, each once, in the order asked for; all of them for "all".
-
-    Raises:
-        ModelError: A method is unknown.
-    """
-    if maps is None:
-        return ()
-    asked = (maps,) if isinstance(maps, str) else tuple(maps)
-    if "all" in asked:
-        return tuple(known)
-    for name in asked:
-        require(name in known, "maps", must=f"of {', '.join(known)} or all", value=name)
-    return tuple(dict.fromkeys(asked))
 
 
 # --- one input or several ---

@@ -9,6 +9,7 @@ The tokens of a caption: the start token, the prompt, then the text. Indices of 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from typing import NamedTuple, Unpack, overload
 
 import torch
@@ -22,7 +23,6 @@ from ..generation.packing import lay_out_for_decoding
 from ..inputs import ImageSource, Word
 from ..inputs.files import MAX_PIXELS
 from ..maps import (
-    WORD_METHODS,
     explain_words,
     measure_image_dependence,
     patch_sinks,
@@ -38,16 +38,17 @@ from .base import (
     Pipeline,
     Prepared,
     check_channels,
-    chosen_methods,
     one_or_all,
     stacked,
     stream_pictures,
     tokenizer_of,
 )
 from .image_results import CaptionMap, CaptionResult
+from .map_request import Check, MapRequest
 from .options import CaptionOptions, caption_search
 from .precision import Precision
 from .results import Candidate, Failure, probability, shifted, written_words
+from .verdicts import of_caption
 
 
 class CaptionPipeline(Pipeline[Captioner]):
@@ -78,6 +79,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         inputs: ImageSource,
         *,
         maps: str | Sequence[str] | None = ...,
+        check: Check = ...,
         batch_size: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
@@ -90,6 +92,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         inputs: Sequence[ImageSource],
         *,
         maps: str | Sequence[str] | None = ...,
+        check: Check = ...,
         batch_size: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
@@ -101,6 +104,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         inputs: ImageSource | Sequence[ImageSource],
         *,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -112,6 +116,8 @@ class CaptionPipeline(Pipeline[Captioner]):
             inputs: An image, or a list or tuple of images, of any sizes.
             maps: Names of map methods, e.g. "attention" or ["attention", "relevance"], or "all". Each word then also
                 has its `image_dependence`.
+            check: Whether to judge each map, by 12 forward passes more: `result.verdicts`; with "words", the map of
+                each word, too, by 12 more for each. Without `maps`, the map by the default method is judged.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
             max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
@@ -128,7 +134,15 @@ class CaptionPipeline(Pipeline[Captioner]):
         """
         return one_or_all(
             inputs,
-            partial(self.stream, maps=maps, batch_size=batch_size, strict=strict, max_pixels=max_pixels, **options),
+            partial(
+                self.stream,
+                maps=maps,
+                check=check,
+                batch_size=batch_size,
+                strict=strict,
+                max_pixels=max_pixels,
+                **options,
+            ),
         )
 
     def stream(
@@ -136,6 +150,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         inputs: Iterable[PictureSource],
         *,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -145,14 +160,14 @@ class CaptionPipeline(Pipeline[Captioner]):
 
         `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call.
         """
-        methods = chosen_methods(maps, WORD_METHODS)
+        request = MapRequest.of("caption", maps, check=check, first=self.bundle.first_map_method)
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         search = caption_search(options, self.bundle.decoding, source=self.bundle.source)
         prompt = self._prompt(options.get("prompt"))
         seed, generator = options.get("seed"), torch.Generator(self.device)
         generator.manual_seed(generator.seed() if seed is None else seed)
         drawn = generator if search.sample else None
-        compute = partial(self._results, search=search, prompt=prompt, methods=methods, generator=drawn)
+        compute = partial(self._results, search=search, prompt=prompt, request=request, generator=drawn)
         return stream_pictures(
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
@@ -178,13 +193,13 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         search: GenerationConfig,
         prompt: "_Prompt",
-        methods: tuple[str, ...],
+        request: MapRequest,
         generator: torch.Generator | None,
     ) -> list[CaptionResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
             encoder, size = self._model.encoder, (images.shape[-2], images.shape[-1])
-            tap = sink_tap(encoder, size) if methods else None
+            tap = sink_tap(encoder, size) if request.methods else None
             features = encoder.features(images, tap=tap)
             context = self._model.decoder.project_context(self._model.bridged(features, image_size=size))
         start = (self._model.config.decoder.start_token, *prompt.ids)
@@ -201,7 +216,7 @@ class CaptionPipeline(Pipeline[Captioner]):
             for item, candidates in zip(batch, captions, strict=True)
         ]
         # a caption without words has no maps
-        having = [i for i, result in enumerate(results) if result.words] if methods else []
+        having = [i for i, result in enumerate(results) if result.words] if request.methods else []
         if having:
             if len(having) < len(batch):
                 chosen = torch.tensor(having, device=self.device)
@@ -213,7 +228,7 @@ class CaptionPipeline(Pipeline[Captioner]):
                 [results[i] for i in having],
                 [captions[i][0] for i in having],
                 start,
-                methods,
+                request,
             )
             sinks = patch_sinks(tap, encoder.grid(size), len(batch))
             for i, result in zip(having, mapped, strict=True):
@@ -240,7 +255,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         results: Sequence[CaptionResult],
         best: Sequence["_Written"],
         start: Sequence[int],
-        methods: Sequence[str],
+        request: MapRequest,
     ) -> list[CaptionResult]:
         """Add the maps of the best captions, from a replay of their tokens: right for beam search and sampling alike.
 
@@ -251,7 +266,7 @@ class CaptionPipeline(Pipeline[Captioner]):
             results: Their results without maps.
             best: Their best captions, each with at least one word.
             start: The tokens before each caption.
-            methods: The map methods.
+            request: The maps asked for.
         """
         model, geometries = self._model, [item.geometry for item in batch]
         tokens = [[*start, *one.caption.tokens] for one in best]
@@ -266,7 +281,7 @@ class CaptionPipeline(Pipeline[Captioner]):
             else explain_words(
                 model, images, tokens, words, prompt_length=len(start), method=method, geometries=geometries
             )
-            for method in methods
+            for method in request.methods
         ]
         log_probs = [one.caption.log_probs for one in best]
         dependences = measure_image_dependence(
@@ -278,8 +293,25 @@ class CaptionPipeline(Pipeline[Captioner]):
                 replace(word, image_dependence=dependence, ungrounded=ungrounded(dependence))
                 for word, dependence in zip(result.words, dependences[i], strict=True)
             )
-            maps = (CaptionMap(one[i], item.picture, item.title, stacks[i], result.text, measured) for one in by_method)
-            mapped.append(replace(result, words=measured, maps=tuple(maps)))
+            found = [one[i] for one in by_method]
+            verdicts = (
+                of_caption(
+                    model,
+                    images[i],
+                    found,
+                    tokens=tokens[i],
+                    words=words[i],
+                    prompt_length=len(start),
+                    check=request.check,
+                )
+                if request.check
+                else []
+            )
+            maps = tuple(
+                CaptionMap(one, item.picture, item.title, stacks[i], result.text, measured, checked=checked)
+                for one, checked in zip_longest(found, verdicts)
+            )
+            mapped.append(replace(result, words=measured, maps=maps, verdicts=tuple(verdicts)))
         return mapped
 
 

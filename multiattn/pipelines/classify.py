@@ -6,16 +6,18 @@ the best labels; and with maps `explain`, for the best label.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import overload
 
 import torch
+from torch import Tensor
 
 from ..blocks import applied
 from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
-from ..maps import METHODS, attention_stack, explain, patch_sinks, sink_tap
+from ..maps import AttentionMap, Checked, attention_stack, explain, patch_sinks, sink_tap
 from ..models import SCORE_KINDS, ScoreKind, ViT, scores_of
 from ..weights import ModelBundle
 from .base import (
@@ -23,15 +25,16 @@ from .base import (
     Pipeline,
     Prepared,
     check_channels,
-    chosen_methods,
     one_or_all,
     stacked,
     stream_pictures,
 )
 from .image_results import ClassifyResult, PictureMap, Prediction
+from .map_request import MapRequest
 from .out_of_domain import far_pictures
 from .precision import Precision
 from .results import Failure
+from .verdicts import check_score_function, of_label
 
 
 class ClassifyPipeline(Pipeline[ViT]):
@@ -75,6 +78,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         inputs: ImageSource,
         *,
         maps: str | Sequence[str] | None = ...,
+        check: bool = ...,
         top_k: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
@@ -87,6 +91,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         inputs: Sequence[ImageSource],
         *,
         maps: str | Sequence[str] | None = ...,
+        check: bool = ...,
         top_k: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
@@ -98,6 +103,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         inputs: ImageSource | Sequence[ImageSource],
         *,
         maps: str | Sequence[str] | None = None,
+        check: bool = False,
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
@@ -108,6 +114,8 @@ class ClassifyPipeline(Pipeline[ViT]):
         Args:
             inputs: An image, or a list or tuple of images, of any sizes.
             maps: Names of map methods, e.g. "relevance" or ["relevance", "attention"], or "all".
+            check: Whether to judge each map, by 12 forward passes more: `result.verdicts`. Without `maps`, the map by
+                the default method is judged.
             top_k: Number of labels for each image; at most as many as the model has.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
@@ -119,11 +127,19 @@ class ClassifyPipeline(Pipeline[ViT]):
 
         Raises:
             InputError: The one image cannot be used.
-            ModelError: An unknown map method, or a `top_k` or `batch_size` below 1.
+            ModelError: An unknown map method, a `top_k` or `batch_size` below 1, or a check of a regression's maps.
         """
         return one_or_all(
             inputs,
-            partial(self.stream, maps=maps, top_k=top_k, batch_size=batch_size, strict=strict, max_pixels=max_pixels),
+            partial(
+                self.stream,
+                maps=maps,
+                check=check,
+                top_k=top_k,
+                batch_size=batch_size,
+                strict=strict,
+                max_pixels=max_pixels,
+            ),
         )
 
     def stream(
@@ -131,6 +147,7 @@ class ClassifyPipeline(Pipeline[ViT]):
         inputs: Iterable[PictureSource],
         *,
         maps: str | Sequence[str] | None = None,
+        check: bool = False,
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
@@ -140,19 +157,21 @@ class ClassifyPipeline(Pipeline[ViT]):
 
         `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call.
         """
-        methods = chosen_methods(maps, METHODS)
+        request = MapRequest.of("classify", maps, check=check, first=self.bundle.first_map_method)
+        if request.check:
+            check_score_function(self.bundle.score_function, source=self.bundle.source)
         require(top_k >= 1, "top_k", must="at least 1", value=top_k)
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        compute = partial(self._results, methods=methods, top_k=top_k)
+        compute = partial(self._results, request=request, top_k=top_k)
         return stream_pictures(
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
 
-    def _results(self, batch: list[Prepared], *, methods: tuple[str, ...], top_k: int) -> list[ClassifyResult]:
+    def _results(self, batch: list[Prepared], *, request: MapRequest, top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
         with torch.inference_mode():
             size = (images.shape[-2], images.shape[-1])
-            tap = sink_tap(self._model, size, of="forward") if methods else None
+            tap = sink_tap(self._model, size, of="forward") if request.methods else None
             pooled = self._model.pooled(images, tap=tap)  # (b, D)
             scores = scores_of(applied(self._model.head, pooled), self.bundle.score_function)  # (b, classes)
             marks = far_pictures(self._domain, pooled[:, None], len(batch))
@@ -165,9 +184,12 @@ class ClassifyPipeline(Pipeline[ViT]):
         geometries = [item.geometry for item in batch]
         by_method = [
             explain(self._model, images, method=method, target=targets, geometries=geometries, labels=self.labels)
-            for method in methods
+            for method in request.methods
         ]
-        stacks = attention_stack(self._model, images, geometries) if methods else []
+        stacks = attention_stack(self._model, images, geometries) if request.methods else []
+        verdicts = [
+            self._checked(images[i], [maps[i] for maps in by_method], targets[i], request) for i in range(len(batch))
+        ]
         sinks = patch_sinks(tap, self._model.grid(size), len(batch))
         return [
             ClassifyResult(
@@ -175,14 +197,27 @@ class ClassifyPipeline(Pipeline[ViT]):
                 predictions=predictions[i],
                 maps=tuple(
                     PictureMap(
-                        maps[i], item.picture, item.title, stacks[i], predictions[i], self.score_kind, sinks=sinks[i]
+                        maps[i],
+                        item.picture,
+                        item.title,
+                        stacks[i],
+                        predictions[i],
+                        self.score_kind,
+                        checked=checked,
+                        sinks=sinks[i],
                     )
-                    for maps in by_method
+                    for maps, checked in zip_longest(by_method, verdicts[i])
                 ),
                 damaged=item.damaged,
                 remark=item.remark,
                 score_kind=self.score_kind,
                 out_of_domain=marks[i],
+                verdicts=tuple(verdicts[i]),
             )
             for i, item in enumerate(batch)
         ]
+
+    def _checked(self, image: Tensor, maps: list[AttentionMap], target: int, request: MapRequest) -> list[Checked]:
+        if not request.check:
+            return []
+        return of_label(self._model, image, maps, target=target, score_function=self.bundle.score_function)

@@ -23,7 +23,7 @@ from ..export import (
 from ..export.canvas import PNGFile
 from ..inputs.damage import Damage
 from ..inputs.text import Word
-from ..maps import AttentionMap
+from ..maps import AttentionMap, Checked
 from ..models import ScoreKind
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Result, SavedMap, WrittenWord, first_map
@@ -51,11 +51,11 @@ class ImageMap(SavedMap):
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page to explore the map and every layer and head."""
-        write_page(path, pictures=[self._page((self.map,))], title=self.name)
+        write_page(path, pictures=[self._page((self,))], title=self.name)
 
     @abstractmethod
-    def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture | AskedPicture:
-        """The image as a page shows it, with these maps and the stack."""
+    def _page(self, shown: "Sequence[ImageMap]") -> PagePicture | AskedPicture:
+        """The image as a page shows it, with these maps of it and the stack."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,18 @@ class PictureMap(ImageMap):
         method = self.map.method.replace("_", " ")
         scores = [f"{one.label} {score_text(one.score, self.score_kind)}" for one in self.predictions[:1]]
         caption = " · ".join([*scores, method])  # a backbone without a head has no labels
-        overlay_png(self.map, self.picture, path, caption=caption)
+        overlay_png(self.map, self.picture, path, caption=caption, remarks=self.remarks)
 
-    def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
+    def _page(self, shown: Sequence[ImageMap]) -> PagePicture:
         scores = tuple((one.label, one.score) for one in self.predictions)
-        maps = (*maps, self.stack)
         return PagePicture(
-            self.picture, self.name, predictions=scores, maps=maps, score_kind=self.score_kind, sinks=self.sinks
+            self.picture,
+            self.name,
+            predictions=scores,
+            maps=(*(one.map for one in shown), self.stack),
+            score_kind=self.score_kind,
+            verdicts=_verdicts(shown),
+            sinks=self.sinks,
         )
 
 
@@ -116,6 +121,7 @@ class ClassifyResult(Result):
     probability": 0 to 1 for each label by itself, of which several may be right, or none (sigmoid). "value": what a
     regression estimates, any number."""
     out_of_domain: OutOfDomain | None = None
+    verdicts: tuple[Checked, ...] = ()
 
     @property
     def label(self) -> str:
@@ -159,17 +165,23 @@ class ClassifyResult(Result):
             "file": self.file,
             "predictions": [{"label": one.label, "score": one.score} for one in self.predictions],
             **({} if self.score_kind == "probability" else {"score_kind": self.score_kind}),
+            **self.judged,
             **self.marks,
         }
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, *, tokens: AttentionMap | None = None) -> None:
         """Write one self-contained page with all maps to choose from.
+
+        Args:
+            path: The HTML file.
+            tokens: What `token_attention` returned for the image: each patch can be chosen, to see where it looks.
 
         Raises:
             InputError: The result has no maps.
         """
         first = first_map(self.maps, 'classify(picture, maps="relevance")')
-        write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
+        page = replace(first._page(self.maps), tokens=tokens)
+        write_page(path, pictures=[page], title=first.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,13 +198,18 @@ class CaptionMap(ImageMap):
         """Write the image and, for each word, the image with the map of the word over it."""
         dependence = [word.image_dependence for word in self.words if word.image_dependence is not None]
         caption = f"{self.text} · {self.map.method}"
-        strip_png(self.map, self.picture, path, caption=caption, image_dependence=dependence)
+        strip_png(self.map, self.picture, path, caption=caption, image_dependence=dependence, remarks=self.remarks)
 
-    def _page(self, maps: tuple[AttentionMap, ...]) -> PagePicture:
+    def _page(self, shown: Sequence[ImageMap]) -> PagePicture:
         words = _page_words(self.map, self.words)
-        maps = (*maps, self.stack)
         return PagePicture(
-            picture=self.picture, name=self.name, predictions=(), maps=maps, words=words, sinks=self.sinks
+            picture=self.picture,
+            name=self.name,
+            predictions=(),
+            maps=(*(one.map for one in shown), self.stack),
+            words=words,
+            verdicts=_verdicts(shown),
+            sinks=self.sinks,
         )
 
 
@@ -212,6 +229,7 @@ class CaptionResult(Result):
 
     damaged: Damage | None = None
     remark: str | None = None
+    verdicts: tuple[Checked, ...] = ()
 
     @property
     def text(self) -> str:
@@ -229,16 +247,21 @@ class CaptionResult(Result):
         facts: dict[str, object] = {"file": self.file, "text": self.text, "score": self.score, "words": words}
         if len(self.candidates) > 1:
             facts["candidates"] = [{"text": one.text, "score": one.score} for one in self.candidates]
-        return facts | self.marks
+        return facts | self.judged | self.marks
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, *, tokens: AttentionMap | None = None) -> None:
         """Write one self-contained page: the caption with a map for every word, by all methods.
+
+        Args:
+            path: The HTML file.
+            tokens: As for `ClassifyResult.save_html`.
 
         Raises:
             InputError: The result has no maps.
         """
         first = first_map(self.maps, 'caption(picture, maps="relevance")')
-        write_page(path, pictures=[first._page(tuple(one.map for one in self.maps))], title=first.name)
+        page = replace(first._page(self.maps), tokens=tokens)
+        write_page(path, pictures=[page], title=first.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,9 +290,10 @@ class AnswerMap(ImageMap):
 
     def save_png(self, path: PNGFile) -> None:
         """Write the image and, for each word of question and answer, the image with the map of the word over it."""
-        question_png(self.question, self.map, self.picture, path)
+        question_png(self.question, self.map, self.picture, path, remarks=self.remarks)
 
-    def _page(self, maps: tuple[AttentionMap, ...]) -> AskedPicture:
+    def _page(self, shown: Sequence[ImageMap]) -> AskedPicture:
+        del shown  # the page of one map
         questions = [_page_question(self.asked, [self])]
         return AskedPicture(picture=self.picture, name=self.name, questions=questions, sinks=self.sinks)
 
@@ -304,6 +328,7 @@ class Answer(Result):
     damaged: Damage | None = None
     remark: str | None = None
     out_of_domain: OutOfDomain | None = None
+    verdicts: tuple[Checked, ...] = ()
 
     @property
     def answer(self) -> str:
@@ -333,24 +358,30 @@ class Answer(Result):
             ],
             "words": [word.to_dict() for word in self.words],
             "first_token": self.first_token,
+            **self.judged,
             **self.marks,
         }
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, *, tokens: AttentionMap | None = None) -> None:
         """Write one self-contained page: question and answer with a map for every word, by all methods.
+
+        Args:
+            path: The HTML file.
+            tokens: As for `ClassifyResult.save_html`.
 
         Raises:
             InputError: The answer has no maps.
         """
-        save_answers([self], path)
+        save_answers([self], path, tokens=tokens)
 
 
-def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
+def save_answers(answers: Sequence[Answer], path: str | Path, *, tokens: AttentionMap | None = None) -> None:
     """Write one self-contained page about one image, with a choice of the questions asked about it.
 
     Args:
         answers: All about the same image; those without maps are shown as text.
         path: The HTML file.
+        tokens: As for `ClassifyResult.save_html`.
 
     Raises:
         InputError: None of them has maps.
@@ -364,7 +395,7 @@ def save_answers(answers: Sequence[Answer], path: str | Path) -> None:
         else:
             texts = PageText((), (), answer.question), PageText((), (), answer.answer)
             questions.append(PageQuestion(*texts, candidates=scores))
-    page = AskedPicture(picture=shown.picture, name=shown.name, questions=questions, sinks=shown.sinks)
+    page = AskedPicture(picture=shown.picture, name=shown.name, questions=questions, sinks=shown.sinks, tokens=tokens)
     write_page(path, pictures=[page], title=shown.name)
 
 
@@ -373,11 +404,25 @@ def _page_question(
 ) -> PageQuestion:
     first = maps[0]
     question_words = tuple(PageWord(label) for label in first.question.axes[0].labels or ())
+    verdicts = _verdicts(maps)
     return PageQuestion(
-        question=PageText(question_words, [*(one.question for one in maps), first.question_stack], asked),
-        answer=PageText(_page_words(first.map, first.words), [*(one.map for one in maps), first.stack]),
+        question=PageText(
+            question_words,
+            [*(one.question for one in maps), first.question_stack],
+            asked,
+            verdicts=[Checked(one.method, one.question, one.words) for one in verdicts if one.question is not None],
+        ),
+        answer=PageText(
+            _page_words(first.map, first.words),
+            [*(one.map for one in maps), first.stack],
+            verdicts=[replace(one, words=(), question=None) for one in verdicts],
+        ),
         candidates=candidates,
     )
+
+
+def _verdicts(shown: Sequence[SavedMap]) -> list[Checked]:
+    return [one.checked for one in shown if one.checked is not None]
 
 
 def _page_words(word_map: AttentionMap, words: Sequence[WrittenWord]) -> tuple[PageWord, ...]:

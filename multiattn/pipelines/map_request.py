@@ -23,7 +23,7 @@ class MapRequest:
 
     @classmethod
     def of(
-        cls, task: str, maps: str | Sequence[str] | None, *, check: Check = False, first: str | None = None
+        cls, task: str, maps: str | Sequence[str] | None, *, check: bool | str = False, first: str | None = None
     ) -> "MapRequest":
         """Read the options of a call. A check without maps is one of the map by the first method.
 
@@ -40,11 +40,12 @@ class MapRequest:
         require(type(check) is bool or check == "words", "check", must='True, False or "words"', value=check)
         of_words = task != "classify"
         require(check != "words" or of_words, "check", must="True or False, for labels have no words", value=check)
+        checked: Check = "words" if check == "words" else bool(check)
         if maps is None:
-            return cls((first or spec.default_map_method,) if check else (), check)
+            return cls((first or spec.default_map_method,) if check else (), checked)
         asked = (maps,) if isinstance(maps, str) else tuple(maps)
         for name in asked:
             known = ", ".join(spec.map_methods)
             require(name in (*spec.map_methods, "all"), "maps", must=f"of {known} or all", value=name)
         everything = (first or spec.default_map_method, *spec.map_methods)
-        return cls(tuple(dict.fromkeys(everything if "all" in asked else asked)), check)
+        return cls(tuple(dict.fromkeys(everything if "all" in asked else asked)), checked)

@@ -9,7 +9,7 @@ import html
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -24,7 +24,7 @@ from ..export.canvas import Drawing, PNGFile
 from ..export.html import jpeg
 from ..inputs.damage import Damage
 from ..inputs.text import Word
-from ..maps import AttentionMap
+from ..maps import AttentionMap, Checked, Verdict
 from .notebook import notebook_html
 from .out_of_domain import OutOfDomain
 
@@ -42,9 +42,22 @@ class SavedMap(ABC):
     map: AttentionMap
     """The map."""
 
+    checked: Checked | None = field(default=None, repr=False, kw_only=True)
+    """Its verdicts; None where it was not checked."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """How far the prediction depends on what the map points at; None where it was not checked."""
+        return None if self.checked is None else self.checked.verdict
+
     def save(self, path: str | Path) -> None:
         """Write the numbers: an npz file and, beside it, a JSON file that describes them."""
         save_map(self.map, path)
+
+    @property
+    def remarks(self) -> list[str]:
+        """Lines at the foot of a picture of the map: its verdicts."""
+        return [] if self.checked is None else [f"Check: {line}" for line in self.checked.lines]
 
     @abstractmethod
     def save_png(self, path: PNGFile) -> None:
@@ -103,6 +116,9 @@ class Result(ABC):
     """How the input differs from those that the model was trained on; None where it does not, or where the model does
     not say what it was trained on. For labels and answers."""
 
+    verdicts: tuple[Checked, ...] = ()
+    """The verdicts on `maps`, in their order; empty where they were not checked."""
+
     @property
     def error(self) -> None:
         """None: the input could be used. A `Failure` has the reason here."""
@@ -122,6 +138,11 @@ class Result(ABC):
         marks = {"damaged": self.damaged, "out_of_domain": self.out_of_domain}
         found: dict[str, object] = {name: mark.to_dict() for name, mark in marks.items() if mark is not None}
         return found | ({} if self.remark is None else {"remark": self.remark})
+
+    @property
+    def judged(self) -> dict[str, object]:
+        """What `to_dict` says of checked maps: `verdict`, a list in the order of `maps`. Else empty."""
+        return {"verdict": [one.to_dict() for one in self.verdicts]} if self.verdicts else {}
 
     @abstractmethod
     def save_html(self, path: str | Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -53,6 +54,7 @@ def test_labels_with_pictures(run, model, data, tmp_path) -> None:
     first = max(found["heads"], key=lambda one: one["slope"])
     assert text[1].split()[:2] == [f"{first['site']}.{first['head']}", f"{first['slope']:.4f}"]
     assert text[-1] == f"3 predictions on {data} (validation) with {model}"
+    assert found["agreement"] is None  # of two heads
 
 
 @pytest.mark.parametrize(
@@ -73,9 +75,11 @@ def test_texts_about_pictures(run, data, tmp_path, task, save, sites) -> None:
 def test_recordings(run, tmp_path) -> None:
     recordings = draw_spoken(tmp_path / "data", sizes={"validation": 3})
     model = save_tiny_recognizer(tmp_path / "model")
-    found = heads(run, "--task", "transcribe", "--data", recordings, "--model", model, "--off", "1")
+    found = heads(run, "--task", "transcribe", "--data", recordings, "--model", model, "--off", "9")
     assert {"encoder.blocks.0.self", "decoder.blocks.0.cross"} <= {one["site"] for one in found["heads"]}
-    assert sum(one["off"] is not None for one in found["heads"]) == 2
+    assert all(one["off"] is not None for one in found["heads"])
+    ranks = [np.argsort(np.argsort([abs(one[name]) for one in found["heads"]])) for name in ("slope", "off")]
+    assert found["agreement"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
     assert all(torch.isfinite(torch.tensor(one["slope"])) for one in found["heads"])
 
 

@@ -62,3 +62,14 @@ def test_what_cannot_be_written_is_named(run, options, message) -> None:
     outcome = run("classify", "x.png", *options)
     assert outcome.status == 2
     assert message in outcome.err
+
+
+def test_patches_can_be_clicked_with_tokens(run, model, photos, tmp_path) -> None:
+    command = ("classify", photos / "a.png", "--model", model, "--maps", tmp_path / "m", "--map-method", "attention")
+    assert run(*command).status == 0
+    page = tmp_path / "m" / "a.html"
+    assert '"tokens":null' in page.read_text()
+    assert run(*command, "--tokens").status == 0
+    assert '"tokens":{"name":"patch to patch"' in page.read_text()
+    outcome = run("classify", photos / "a.png", "--model", model, "--tokens")
+    assert outcome.status == 2 and "--tokens needs --maps DIR" in outcome.err

@@ -37,23 +37,53 @@ def browser(chromium: Path) -> Iterator:
         browser.close()
 
 
+WINDOW = {"width": 1100, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def window(browser) -> Iterator:
+    """A window that the tests of a module open their first page in: to make one takes as long as many a test."""
+    context = browser.new_context(viewport=WINDOW)
+    yield context.new_page()
+    context.close()
+
+
 @pytest.fixture
-def visit(browser) -> Iterator[Callable]:
+def visit(browser, window) -> Iterator[Callable]:
     """Opens a file; at the end of the test nothing may have asked the network or complained."""
-    contexts, asked, complaints = [], [], []
+    contexts, pages, asked, complaints = [], [], [], []
+    listeners = {
+        "request": lambda request: asked.append(request.url),
+        "console": lambda message: complaints.append(message.text),
+        "pageerror": lambda error: complaints.append(str(error)),
+    }
+
+    def blank():
+        """The window as if it were new."""
+        window.goto("about:blank")
+        window.mouse.move(0, 0)
+        window.set_viewport_size(WINDOW)
+        window.emulate_media(media="null", color_scheme="null")
+        return window
+
+    def other(options):
+        context = browser.new_context(**{"viewport": WINDOW, **options})
+        contexts.append(context)
+        return context.new_page()
 
     def open_file(path: Path, fragment: str = "", **options: object):
-        context = browser.new_context(**{"viewport": {"width": 1100, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page = other(options) if options or window in pages else blank()
+        pages.append(page)
+        for event, listener in listeners.items():
+            page.on(event, listener)
         page.goto(path.as_uri() + fragment)
         page.wait_for_function("() => document.documentElement.dataset.ready !== 'no'")
         return page
 
     yield open_file
+    if window in pages:
+        for event, listener in listeners.items():
+            window.remove_listener(event, listener)
     for context in contexts:
         context.close()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 from multiattn.export import PagePicture, PageWord, write_page
+from multiattn.export.page_tokens import tokens_data
+from multiattn.maps.attention_map import AttentionMap, Axis
 from multiattn.maps.sinks import without_sinks
+from tests.benchmarks.pages import large_picture
 from tests.export.pictures import picture_map, stored, whole, words_map
 from tests.export.test_browser import canvas, choose, expected, readout
 from tests.export.test_page import stack
@@ -134,3 +137,137 @@ def test_the_page_prints_on_one_sheet(visit, path, scheme):
         for shown in ("#map", "#bar", "#origin", "#methods input:checked + span", "#spread"):
             assert page.locator(shown).is_visible(), shown
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+# --- attention from patch to patch ---
+
+PREFIX = ("class token", "register 1")
+TOKENS = _RANDOM.random((LAYERS, HEADS, 2 + ROWS * COLUMNS, 2 + ROWS * COLUMNS)) ** 4
+TOKENS /= TOKENS.sum(axis=-1, keepdims=True)
+
+
+def token_attention_map() -> AttentionMap:
+    labels = PREFIX + tuple(f"row {y + 1}, column {x + 1}" for y in range(ROWS) for x in range(COLUMNS))
+    axes = (
+        Axis("layer", "index"),
+        Axis("head", "index"),
+        *(Axis(name, "token", labels=labels) for name in ("query", "key")),
+    )
+    return AttentionMap(
+        TOKENS.astype(np.float32), axes, "self_attention", ("blocks.0.self", "blocks.1.self"), None, None, None
+    )
+
+
+@pytest.fixture(scope="module")
+def tokens_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    fox = Image.new("RGB", (211, 127), (90, 120, 90))
+    one = picture_map(WORDS[0], whole(fox))
+    picture = PagePicture(fox, "fox.jpg", [("fox", 0.5)], [one], sinks=SINKS, tokens=token_attention_map())
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    write_page(path, pictures=[picture], title="fox.jpg")
+    return path
+
+
+def token_values(token: int, layer: int, head: int, *, to: bool) -> np.ndarray:
+    """What the page shows: rows in 255 steps from 0 to their highest value; head 0 is the mean."""
+    highest = TOKENS.max(axis=-1, keepdims=True)
+    known = np.round(TOKENS / highest * 255) * highest / 255
+    of_layer = known[layer].mean(axis=0) if head == 0 else known[layer, head - 1]
+    return (of_layer[2:, token] if to else of_layer[token, 2:]).reshape(ROWS, COLUMNS)
+
+
+def highest(values: np.ndarray) -> list[str]:
+    return expected(values, *(int(i) for i in np.unravel_index(values.argmax(), values.shape)))
+
+
+def test_a_patch_is_clicked_to_see_where_it_looks_and_who_looks_at_it(visit, tokens_path):
+    page = visit(tokens_path)
+    assert not page.locator("#tokens").is_visible() and not page.locator("#token").is_visible()
+    choose(page, "patch to patch")
+    first = int(WORDS[0].argmax())  # the patch that was read last
+    assert readout(page) == highest(token_values(2 + first, 1, 0, to=False))
+    box = page.locator("#map").bounding_box()
+    for row, column in ((1, 2), (4, 6)):
+        page.mouse.click(
+            box["x"] + (column + 0.5) * box["width"] / COLUMNS, box["y"] + (row + 0.5) * box["height"] / ROWS
+        )
+        token = 2 + row * COLUMNS + column
+        page.mouse.move(0, 0)
+        assert page.locator("#token-text").inner_text() == f"Shown for: row {row + 1}, column {column + 1}."
+        for way, to in (("who looks at it", True), ("where it looks", False)):
+            choose(page, way)
+            for layer in range(LAYERS):
+                for head in range(HEADS + 1):
+                    page.get_by_label("Layer", exact=True).fill(str(layer))
+                    page.get_by_label("Head", exact=True).fill(str(head))
+                    assert readout(page) == highest(token_values(token, layer, head, to=to))
+        mark = page.locator("#token").bounding_box()
+        assert mark["x"] == pytest.approx(box["x"] + column * box["width"] / COLUMNS, abs=1)
+    page.get_by_role("button", name="class token").click()
+    assert readout(page) == highest(token_values(0, 1, 3, to=False)) and not page.locator("#token").is_visible()
+    choose(page, "relevance")
+    assert not page.locator("#tokens").is_visible()
+    page.mouse.click(box["x"] + 3, box["y"] + 3)  # reads a patch as ever
+    assert page.locator("#methods input:checked + span").inner_text() == "relevance"
+
+
+def test_a_patch_is_chosen_by_keyboard_linked_to_and_saved(visit, tokens_path):
+    page = visit(tokens_path, "#map=patch%20to%20patch&layer=0&head=2&token=9&way=to")
+    values = token_values(9, 0, 3, to=True)
+    assert readout(page) == highest(values)
+    assert page.get_by_label("who looks at it").is_checked()
+    page.locator("#stage").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    token = 2 + int(values.argmax())
+    assert readout(page) == highest(token_values(token, 0, 3, to=True))
+    page.wait_for_function(f"() => location.hash === '#map=patch%20to%20patch&layer=0&head=2&token={token}&way=to'")
+    with np.load(io.BytesIO(saved(page, "npz")[1])) as found:
+        np.testing.assert_allclose(
+            found["values"],
+            [[token_values(token, layer, head + 1, to=True) for head in range(HEADS)] for layer in range(LAYERS)],
+            atol=1e-6,
+        )
+
+
+def test_what_does_not_fit_is_left_out_and_said(visit, tmp_path, photo, monkeypatch):
+    tokens, size = token_attention_map(), len(PREFIX) + ROWS * COLUMNS
+    texts = []
+    for most in (10**6, 3 * size**2, 3 * size**2 // 2, 100):
+        monkeypatch.setattr("multiattn.export.page_tokens.MOST_OF_TOKENS", most)
+        data, left_out = tokens_data(tokens, (ROWS, COLUMNS))
+        texts.append((data and (len(data["layers"]), data["heads"], len(data["steps"]) <= most), left_out[:70]))
+    assert texts == [
+        ((2, 3, True), ""),
+        ((2, 0, True), "From patch to patch this page has the mean of the heads, of all layers"),
+        ((1, 0, True), "From patch to patch this page has the mean of the heads, of 1 of 2 lay"),
+        (None, "The attention from patch to patch is not on this page: the 1,369 numbe"),
+    ]
+    monkeypatch.setattr("multiattn.export.page_tokens.MOST_OF_TOKENS", 3 * size**2 // 2)
+    picture = PagePicture(photo, "fox.jpg", [], [picture_map(WORDS[0], whole(photo))], tokens=tokens)
+    write_page(tmp_path / "page.html", pictures=[picture], title="fox.jpg")
+    page = visit(tmp_path / "page.html", "#map=patch%20to%20patch&token=0")
+    assert not page.get_by_label("Head", exact=True).is_visible()
+    assert "the mean of the heads, of 1 of 2 layers" in page.locator("#left-out").inner_text()
+    mean = TOKENS[1].mean(axis=0)
+    values = np.round(mean / mean.max(axis=-1, keepdims=True) * 255) * mean.max(axis=-1, keepdims=True) / 255
+    assert readout(page) == highest(values[0, 2:].reshape(ROWS, COLUMNS))
+
+
+@pytest.mark.slow
+def test_a_page_as_large_as_that_of_blip_base_is_small(visit, tmp_path):
+    write_page(tmp_path / "page.html", pictures=[large_picture(tokens=True)], title="photo.jpg")
+    assert (tmp_path / "page.html").stat().st_size < 4_000_000
+    page = visit(tmp_path / "page.html")
+    assert page.get_by_label("layer and head", exact=True).count() == 1  # nothing was left out but heads of patches
+    assert "the mean of the heads" in page.locator("#left-out").inner_text()
+
+
+def test_tokens_that_do_not_fit_the_maps_are_named(photo):
+    one = picture_map(np.ones((7, 11)), whole(photo))
+    with pytest.raises(
+        ValueError, match="`tokens` must be self-attention among at least the 77 patches of the maps, .* 37"
+    ):
+        PagePicture(photo, "fox.jpg", [], [one], tokens=token_attention_map())
+    with pytest.raises(ValueError, match=r"`tokens` must be self-attention, but is \('y', 'x'\) instead"):
+        PagePicture(photo, "fox.jpg", [], [one], tokens=one)

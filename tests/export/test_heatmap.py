@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
 from multiattn.export import blend
-from multiattn.export.heatmap import interpolate, palette
+from multiattn.export.heatmap import interpolate, layers, palette
 from multiattn.inputs import Geometry
-from tests.export.pictures import picture_map, time_map, whole
+from tests.export.pictures import Salient, picture_map, time_map, whole
 
 
 def muted(picture):
@@ -105,3 +107,15 @@ def test_blend_names_what_does_not_fit(photo):
         blend(photo, picture_map(values, None))
     with pytest.raises(ValueError, match=r"must have the axes \('y', 'x'\), but has \('token', 'time'\) instead"):
         blend(photo, time_map())
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_layers_are_what_is_blended(salient: Salient, signed: bool) -> None:
+    one = replace(salient.map, values=salient.map.values - 0.1 * signed)
+    below, over = layers(salient.picture, one)
+    assert (below.mode, over.mode) == ("RGB", "RGBA")
+    laid = Image.alpha_composite(below.convert("RGBA"), over).convert("RGB")
+    found = np.abs(np.asarray(laid, dtype=int) - np.asarray(blend(salient.picture, one), dtype=int))
+    assert found.max() <= 2  # rounded twice
+    other, _ = layers(salient.picture, replace(one, values=one.values**2))
+    assert other.tobytes() == below.tobytes()

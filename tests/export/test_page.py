@@ -189,7 +189,7 @@ def test_index_links_a_page_for_each_picture(tmp_path, photo):
     assert "2 pictures" in text and "<span>71%</span>" in text
     assert [one.strip() for one in Elements(text).scripts] == [part("index.js").strip()]  # no name has made another
     policy = next(attributes["content"] for _, attributes in elements if "http-equiv" in attributes)
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
     images = [attributes for tag, attributes in elements if tag == "img"]
     assert len(images) == 4
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in images)

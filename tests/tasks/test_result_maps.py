@@ -18,7 +18,7 @@ from .spoken import draw_spoken, write_speech_config
 
 pytestmark = [pytest.mark.training, pytest.mark.filterwarnings("default")]
 
-SHORT = ["--trainer.max_epochs=2", "--trainer.limit_train_batches=2", "--data_report.files=0"]
+SHORT = ["--trainer.limit_train_batches=1", "--data_report.files=0", "--trainer.max_epochs=2"]
 
 
 def maps(name: str) -> list[str]:

@@ -133,7 +133,9 @@ class TranscriptionJob:
         if found:
             check_length(recording)
             samples = torch.cat(list(recording.blocks())).numpy()
-            maps = tuple(SpeechMap(one.map, samples, recording.rate, one.words, one.stack) for one in found)
+            maps = tuple(
+                SpeechMap(one.map, samples, recording.rate, one.words, one.stack, checked=one.checked) for one in found
+            )
         if self._has_several:
             self._segments.sort(key=lambda segment: (segment.start, segment.end))
             if self._on_segment is not None:
@@ -154,6 +156,7 @@ class TranscriptionJob:
             dropped=tuple(self._dropped),
             task=self._task,
             uncovered=tuple(self._uncovered),
+            verdicts=tuple(one.checked for one in found if one.checked is not None),
         )
 
 

@@ -17,10 +17,10 @@ from ...generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ...inputs import AudioSource, Recording, SpeechTokens
 from ...inputs.audio_channels import choose_channels
 from ...inputs.streams import NamedStream
-from ...maps import SPEECH_METHODS
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
-from ..base import Pipeline, chosen_methods, one_or_all, the_only, tokenizer_of
+from ..base import Pipeline, one_or_all, the_only, tokenizer_of
+from ..map_request import Check, MapRequest
 from ..precision import Precision
 from ..results import Failure
 from .align_job import AlignmentJob
@@ -80,6 +80,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         *,
         words: bool = ...,
         maps: str | Sequence[str] | None = ...,
+        check: Check = ...,
         rate: int | None = ...,
         batch_size: int | None = ...,
         strict: bool = ...,
@@ -94,6 +95,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         *,
         words: bool = ...,
         maps: str | Sequence[str] | None = ...,
+        check: Check = ...,
         rate: int | None = ...,
         batch_size: int | None = ...,
         strict: bool = ...,
@@ -107,6 +109,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         *,
         words: bool = False,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
@@ -119,6 +122,9 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             inputs: A recording of any length, or a list or tuple of them: paths, bytes of files, arrays or tensors.
             words: Whether to compute when each word was spoken.
             maps: Names of map methods, such as "attention", or "all". They include `words`.
+            check: Whether to judge each map, by 12 forward passes more for each window of the model: `result.verdicts`;
+                with "words", the map of each word, too, by 12 more for each. Without `maps`, the map by the default
+                method is judged.
             rate: Sampling rate (Hz) of arrays and tensors; None: the model's own.
             batch_size: Chunks decoded at once. Above 1, a recording is cut at its pauses and several chunks are decoded
                 together, which is faster; at 1, a model that writes times goes through it in order, with the text so
@@ -143,6 +149,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             self.stream,
             words=words,
             maps=maps,
+            check=check,
             rate=rate,
             batch_size=batch_size,
             strict=strict,
@@ -157,6 +164,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         *,
         words: bool = False,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
@@ -173,6 +181,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             inputs: Recordings, possibly endlessly many.
             words: As for the call, like all arguments not described here.
             maps: As above.
+            check: As above.
             rate: As above.
             batch_size: As above.
             strict: As above.
@@ -181,8 +190,9 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                 result is yielded and after that of the recording before it.
             options: As above.
         """
-        plan = self._plan(words or speakers is not None, maps, batch_size, options)
-        keep_words = words or bool(plan.methods)
+        request = MapRequest.of("transcribe", maps, check=check, first=self.bundle.first_map_method)
+        plan = self._plan(words or speakers is not None, request, batch_size, options)
+        keep_words = words or bool(plan.maps.methods)
         attribution = None if speakers is None else Attribution(_given(speakers), keep_words=keep_words)
 
         def jobs() -> Iterator[TranscriptionJob]:
@@ -192,7 +202,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
                     partial(self._open, source, rate, strict),
                     plan.timestamper(),
                     on_segment=on_segment,
-                    with_maps=bool(plan.methods),
+                    with_maps=bool(plan.maps.methods),
                     channel=plan.channel,
                     task=plan.options.task,
                     attribution=attribution,
@@ -220,7 +230,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         **options: Unpack[TranscribeOptions],
     ) -> Iterator[Segment]:
         """Yield the segments of one recording, each as soon as it is ready; arguments and errors as for the call."""
-        plan = self._plan(words, None, batch_size, options)
+        plan = self._plan(words, MapRequest(), batch_size, options)
 
         def kept() -> Iterator[Segment]:
             with self._open(source, rate, strict) as recording:
@@ -294,14 +304,14 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         asked = {"num_beams": 1} | {name: value for name, value in options.items() if value is not None}
         if self._speech.tokens.previous is not None:
             asked.setdefault("condition_on_previous", False)
-        plan = self._plan(True, None, batch_size, TranscribeOptions(**asked))  # type: ignore[typeddict-item]
+        plan = self._plan(True, MapRequest(), batch_size, TranscribeOptions(**asked))  # type: ignore[typeddict-item]
         require(plan.channel != "each", "channel", must="one channel for a given text", value=plan.channel)
         job = AlignmentJob(
             self._speech,
             partial(self._open, rate=rate, strict=strict),
             plan.segments,
             language=plan.options.language,
-            methods=chosen_methods(maps, SPEECH_METHODS),
+            methods=MapRequest.of("transcribe", maps).methods,
             channel=plan.channel,
             attribution=None if speakers is None else Attribution(_given(speakers), keep_words=True),
         )
@@ -318,14 +328,12 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             ModelError: An option is out of range or not possible with the model.
             TypeError: There is no such option.
         """
-        plan = self._plan(True, None, 1, options)
+        plan = self._plan(True, MapRequest(), 1, options)
         require(plan.options.clips is None, "clips", must="None for live sound", value=plan.options.clips)
         rate = self.bundle.sound.sample_rate
         return LiveTranscriber(self._speech, plan.options, rules=rules or LiveRules(), voice=voice_of(rate))
 
-    def _plan(
-        self, words: bool, maps: str | Sequence[str] | None, batch_size: int | None, options: TranscribeOptions
-    ) -> Plan:
+    def _plan(self, words: bool, maps: MapRequest, batch_size: int | None, options: TranscribeOptions) -> Plan:
         return Plan.of(self._speech, self.bundle, options, words=words, maps=maps, batch_size=batch_size)
 
     def _open(self, source: AudioSource, rate: int | None, strict: bool) -> Recording:

@@ -1,6 +1,6 @@
 """What a call of the transcription pipeline asks for, checked, and how a recording is transcribed by it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,9 +10,8 @@ from ...checks import require
 from ...errors import ModelError
 from ...inputs import Recording
 from ...inputs.audio_channels import check_channel
-from ...maps import SPEECH_METHODS
 from ...weights import ModelBundle
-from ..base import chosen_methods
+from ..map_request import MapRequest
 from ..options import check_options
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
 from .language import language_of
@@ -33,7 +32,7 @@ class Plan:
     speech: SpeechModel
     options: SpeechOptions
     words: bool
-    methods: tuple[str, ...]
+    maps: MapRequest
     in_order: bool
     """Whether windows follow each other; else chunks are decoded together."""
 
@@ -49,7 +48,7 @@ class Plan:
         asked: TranscribeOptions,
         *,
         words: bool,
-        maps: str | Sequence[str] | None = None,
+        maps: MapRequest,
         batch_size: int | None,
     ) -> "Plan":
         """Check what a call asks for.
@@ -58,15 +57,15 @@ class Plan:
             speech: The model.
             bundle: Its directory, whose options count where the call has none.
             asked: The call's options.
-            words: As for the pipeline's call, like the next two.
-            maps: As above.
+            words: As for the pipeline's call, like `batch_size`.
+            maps: The maps asked for.
             batch_size: As above.
 
         Raises:
-            ModelError: A map method is unknown, or an option is out of range or not possible with the model.
+            ModelError: An option is out of range or not possible with the model.
             TypeError: There is no such option.
         """
-        methods, decoder = chosen_methods(maps, SPEECH_METHODS), speech.model.config.decoder
+        decoder = speech.model.config.decoder
         require(batch_size is None or batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         check_options(asked, TranscribeOptions)
         if (suppress := asked.get("suppress")) is not None:
@@ -81,13 +80,13 @@ class Plan:
             source=bundle.source,
         )
         channel = check_channel("auto" if asked.get("channel") is None else asked["channel"] or "")
-        if channel == "each" and methods:
+        if channel == "each" and maps.methods:
             raise ModelError("`maps` must be of one channel, but `channel` is 'each' instead: name one")
         return cls(
             speech,
             decoding,
-            words=words or bool(methods),
-            methods=methods,
+            words=words or bool(maps.methods),
+            maps=maps,
             in_order=decoding.timestamps and (batch_size or 1) == 1,
             batch_size=batch_size or _BATCH,
             seed=asked.get("seed") or 0,
@@ -96,7 +95,7 @@ class Plan:
 
     def timestamper(self) -> WordTimestamper:
         """Return what adds words to the segments of a recording."""
-        return WordTimestamper(self.speech, words=self.words, methods=self.methods)
+        return WordTimestamper(self.speech, words=self.words, maps=self.maps)
 
     def segments(self, recording: Recording, timestamper: WordTimestamper) -> Iterator[Segment]:
         """Transcribe a recording; yield its segments as soon as they are ready."""

@@ -28,7 +28,7 @@ from ...export import (
 from ...export.canvas import PNGFile
 from ...export.timed_text import TimedSegment
 from ...inputs.damage import Damage
-from ...maps import AttentionMap, time_profile
+from ...maps import AttentionMap, Checked, time_profile
 from ...writing import write_json, write_text
 from ..results import Result, SavedMap, first_map, probability
 from .segments import UNCOVERED, Segment
@@ -59,7 +59,8 @@ class SpeechMap(SavedMap):
 
     def save_png(self, path: PNGFile) -> None:
         """Write the waveform with the words over it, and the map over the log-mel spectrogram."""
-        alignment_png(time_profile(self.map), self.samples, path, rate=self.rate, words=self.words)
+        shown = time_profile(self.map)
+        alignment_png(shown, self.samples, path, rate=self.rate, words=self.words, remarks=self.remarks)
 
     def save_html(self, path: str | Path) -> None:
         """Write one self-contained page that plays the recording; its transcript is the words of this map."""
@@ -116,6 +117,8 @@ class Transcript(Result):
     """Start and end, in seconds, of each part in which somebody speaks, as the voice activity detector hears it, and
     that no segment covers although it was decoded twice; none without the detector."""
 
+    verdicts: tuple[Checked, ...] = ()
+
     @property
     def text(self) -> str:
         """The text of all segments."""
@@ -163,7 +166,9 @@ class Transcript(Result):
             | _facts_of(one)
             for one in self.dropped
         ]
-        return facts | {"words": fields["words"], "dropped": dropped, "flags": list(self.flags)} | self.marks
+        return (
+            facts | {"words": fields["words"], "dropped": dropped, "flags": list(self.flags)} | self.judged | self.marks
+        )
 
     def formatted(self, kind: Format, *, cues: CueStyle = _CUES) -> str:
         """The transcript as another program reads it.
@@ -255,6 +260,7 @@ def _write_page(
         segments=segments,
         maps=(*(time_profile(one.map) for one in maps), *stacks.values()),
         language=language,
+        verdicts=[one.checked for one in maps if one.checked is not None],
     )
     write_audio_page(path, page, title=title)
 

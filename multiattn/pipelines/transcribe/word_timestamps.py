@@ -6,16 +6,21 @@ segments that it returns.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import NamedTuple
 
 from ...alignment import SpokenWord, group_words, word_times
 from ...alignment.teacher_forcing import check_heads
 from ...inputs.text import Word
-from ...maps import AttentionMap, speech_attention, speech_attention_stack
+from ...maps import AttentionMap, Checked, speech_attention, speech_attention_stack
+from ..map_request import MapRequest
 from .language import Language
 from .model import SpeechModel
 from .pieces import with_pauses
 from .segments import DecodedWindow, Segment
+from .window_verdicts import of_window
+
+_NO_MAPS = MapRequest()
 
 
 class WindowMap(NamedTuple):
@@ -28,6 +33,8 @@ class WindowMap(NamedTuple):
     """Axes ("layer", "head", "word", "time"); the same for all methods."""
 
     words: tuple[SpokenWord, ...]
+    checked: Checked | None
+    """Its verdicts; None where it was not checked."""
 
 
 class WordTimestamper:
@@ -36,11 +43,11 @@ class WordTimestamper:
     Args:
         speech: The model that wrote the segments.
         words: Whether words are asked for.
-        methods: Map methods, of `maps.SPEECH_METHODS`; only with words.
+        maps: The maps asked for; only with words.
     """
 
-    def __init__(self, speech: SpeechModel, *, words: bool, methods: Sequence[str] = ()) -> None:
-        self._speech, self._words, self._methods = speech, words, methods
+    def __init__(self, speech: SpeechModel, *, words: bool, maps: MapRequest = _NO_MAPS) -> None:
+        self._speech, self._words, self._request = speech, words, maps
         self.language = Language(None)
         """The language of the recording, which whoever decides it puts here."""
         self.maps: list[WindowMap] = []
@@ -72,7 +79,7 @@ class WordTimestamper:
             sample_rate=speech.preprocessing.sample_rate,
         )
         segments = _distribute(window, indices, spoken)
-        if self._methods:
+        if self._request.methods:
             self._keep_maps(window, [*prompt, *ids], len(prompt), spoken, segments)
         return segments
 
@@ -112,19 +119,34 @@ class WordTimestamper:
             frame_seconds=speech.frame_seconds,
             starts=[window.start],
         )
-        if window.pieces:
-            values = with_pauses(stack.values, window.pieces, step=speech.frame_seconds)
-            stack = replace(stack, values=values)
+        found = [
+            speech_attention(stack, heads=check_heads(speech.model, speech.heads))
+            if method == "attention"
+            else speech.lrp(window.samples, tokens, spelled, prompt_length=prompt_length, start=window.start)
+            for method in self._request.methods
+        ]
+        verdicts = list[Checked]()
+        if self._request.check:
+            verdicts = of_window(
+                speech,
+                window.samples,
+                found,
+                tokens=tokens,
+                words=spelled,
+                prompt_length=prompt_length,
+                check=self._request.check,
+                span=window.span(0.0, len(window.samples) / speech.preprocessing.sample_rate),
+            )
+        stack, *found = (self._placed(one, window) for one in (stack, *found))
         words = tuple(word for segment in segments for word in segment.words)
-        for method in self._methods:
-            if method == "attention":
-                found = speech_attention(stack, heads=check_heads(speech.model, speech.heads))
-            else:
-                found = speech.lrp(window.samples, tokens, spelled, prompt_length=prompt_length, start=window.start)
-                if window.pieces:
-                    values = with_pauses(found.values, window.pieces, step=speech.frame_seconds)
-                    found = replace(found, values=values)
-            self.maps.append(WindowMap(found, stack, words))
+        self.maps += [WindowMap(one, stack, words, checked) for one, checked in zip_longest(found, verdicts)]
+
+    def _placed(self, one: AttentionMap, window: DecodedWindow) -> AttentionMap:
+        """Return a map of a window with the pauses of the recording in it."""
+        if not window.pieces:
+            return one
+        values = with_pauses(one.values, window.pieces, step=self._speech.frame_seconds)
+        return replace(one, values=values)
 
 
 def _distribute(
