@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 
 from ..errors import InputError
-from ..registry import task_spec
 from ..resources import shipped
 from .options import Option, Parser, model_of, model_or_shipped, not_empty
 from .output import Report, printable, say, spinner
@@ -40,8 +39,6 @@ examples
 """
 
 _FEW = 20  # the most labels that are listed in a message
-_FIRST = ("lrp", "relevance")  # a page opens with the first of these; it explains the prediction below a thumbnail
-
 # name -> file in scikit-image's data folder; only those in its wheel, so that no network is needed
 _PHOTOGRAPHS = {
     "cat": "chelsea.png",
@@ -147,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
                 continue
             task = "transcribe" if key == _SENTENCE else key
             options = {"batch_size": 2} if task in _SHOWN else {}
-            results = pipelines[key].stream([one.job.input for one in items], maps=_maps(task), check=True, **options)
+            results = pipelines[key].stream([one.job.input for one in items], maps="all", check=True, **options)
             for one in items:
                 pages.add(one, list(islice(results, one.job.num_results)))
     index = pages.out / "index.html"
@@ -164,12 +161,6 @@ def _marks(task: str, model: str, photos: Iterable[str], drawn: Iterable[str]) -
     marks = {name: mark for name, mark in _SHOWN[task].items() if name in photos}
     known = [name for name, mark in marks.items() if not mark] + [*drawn] * (task == "classify")
     return dict.fromkeys(known, "") | marks  # the drawn pictures are of the shipped classifier's classes
-
-
-def _maps(task: str) -> list[str]:
-    """Return all map methods of a task; first the one of the index, with which a page opens."""
-    methods = task_spec(task).map_methods
-    return sorted(methods, key=[*_FIRST, *methods].index)
 
 
 def drawn_pictures() -> dict[str, Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..export import IndexEntry, RecordingEntry
+from ..maps import time_profile
 from ..pipelines import Answer, CaptionResult, ClassifyResult, Failure, Result, Transcript, save_answers
 from .map_files import own_folder
 from .output import Report, printable
@@ -81,7 +82,7 @@ def _text(result: _Shown) -> str:
 def _entry(result: _Shown, name: str, link: str, said: str, question: str) -> IndexEntry | RecordingEntry:
     if isinstance(result, Transcript):
         sound = result.maps[0]
-        return RecordingEntry(sound.samples, sound.rate, name, link, said, sound.map)
+        return RecordingEntry(sound.samples, sound.rate, name, link, said, time_profile(sound.map))
     first = result.maps[0]
     return IndexEntry(first.picture, name, link, said, result.score, first.map, question)
 

@@ -98,6 +98,7 @@ function choose(index) {
     drawWave();
     markRow();
   }
+  for (const shown of whenShown) shown();
 }
 
 function showSpokenVerdict(unit) {
@@ -141,6 +142,7 @@ function showRows() {
   drawTimeline();
   showSpokenVerdict(units[chosen.unit]);
   if (chosen.unit >= 0) choose(chosen.unit);
+  for (const shown of whenShown) shown();
 }
 
 function pointAt(event) {
@@ -306,6 +308,4 @@ sound.src = data.sound;
 element("span").max = spans.length - 1;
 element("span").value = spans.findLastIndex((seconds, i) => seconds <= 12 || i === 0);
 for (const id of ["opacity", "speed"]) element(id).dispatchEvent(new Event("input"));
-showMethods(data.maps, data.maps[0]?.name, showMap);
 showSpan();
-if (data.maps.length) showMap(data.maps[0].name);

@@ -108,6 +108,8 @@ class PageRecording:
 def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) -> None:
     """Write a page that plays a recording and shows its transcript, and its maps over the log-mel spectrogram.
 
+    The part of its address after # says what is shown, and changes with it: `#word=3&map=attention`.
+
     Args:
         path: The HTML file; missing folders are made.
         recording: The recording with its transcript and maps.
@@ -135,7 +137,7 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
         title,
         "audio_page.html",
         data,
-        ("timeline.js", "cues.js", "edit.js", "verdict.js", "audio.js"),
+        ("timeline.js", "cues.js", "edit.js", "verdict.js", "address.js", "audio.js", "audio_link.js"),
         policy="; media-src data:",
     )
 

@@ -4,8 +4,8 @@
 
 function addressOf() {
   const { views } = data.pictures[chosen.picture];
-  const parts = [];
-  const add = (name, value) => parts.push(`${name}=${encodeURIComponent(value)}`);
+  const parts = new Map();
+  const add = (name, value) => parts.set(name, value);
   if (data.pictures.length > 1) add("picture", chosen.picture + 1);
   if (views.length > 1) add("question", chosen.view + 1);
   if (map && textOf().words.length) {
@@ -18,21 +18,13 @@ function addressOf() {
   if (map?.isTokens) add("token", chosen.token);
   if (map?.isTokens && chosen.toToken) add("way", "to");
   if (map && chosen.withoutSinks) add("sinks", "out");
-  return `#${parts.join("&")}`;
+  return hashOf(parts);
 }
 
 // What an address asks for, as far as there is such a thing; undefined where it says nothing.
 function wished() {
-  const fields = new Map();
-  for (const part of location.hash.slice(1).split("&")) {
-    const [name, value = ""] = part.split("=");
-    try {
-      fields.set(name, decodeURIComponent(value));
-    } catch {
-      // a broken %: as if it were not there
-    }
-  }
-  const whole = (name, from) => (/^\d{1,6}$/u.test(fields.get(name) ?? "") ? Number(fields.get(name)) - from : undefined);
+  const fields = fieldsOf(location.hash);
+  const whole = (name, from) => wholeOf(fields, name, from);
   return {
     picture: whole("picture", 1),
     view: whole("question", 1),
@@ -47,9 +39,4 @@ function wished() {
   };
 }
 
-// The address follows a moment later, for browsers refuse too many changes; the way back is not filled with them.
-let following = null;
-whenShown.push(() => {
-  clearTimeout(following);
-  following = setTimeout(() => location.hash === addressOf() || history.replaceState(null, "", addressOf()), 150);
-});
+followAddress(addressOf);

@@ -22,7 +22,17 @@ from .naming import described, likelier, verdicts_of
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageWord, gaps
 from .page_tokens import tokens_data
 
-_SCRIPTS = ("draw.js", "tokens.js", "atlas.js", "words.js", "verdict.js", "save.js", "link.js", "page.js")
+_SCRIPTS = (
+    "draw.js",
+    "tokens.js",
+    "atlas.js",
+    "words.js",
+    "verdict.js",
+    "save.js",
+    "address.js",
+    "link.js",
+    "page.js",
+)
 
 _BITS = {False: 16, True: 8}
 """Values are stored in steps from the lowest to the highest of their grid, exact to 1/131,070 of that range; those of

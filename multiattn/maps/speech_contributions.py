@@ -39,7 +39,7 @@ def speech_lrp(
 ) -> list[AttentionMap]:
     """Compute one map for each recording, axes (word, mel, time): the contributions to each word's log-probability.
 
-    Costs a forward pass, and for each word of the longest text a backward pass, which takes about as long.
+    Costs a forward pass, and for each word of the longest text a backward pass, which takes about twice as long.
 
     Args:
         model: A recognizer in eval mode.

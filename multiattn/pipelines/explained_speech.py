@@ -102,8 +102,10 @@ class SpeechExplainer(Explainer[Path]):
         assert isinstance(model, SpeechRecognizer)
         if method == "lrp":
             prompts, lengths = [prompt_length], [length]
-            (found,) = speech_lrp(model, features[None], [tokens], [words], prompt_lengths=prompts, lengths=lengths)
-            return np.asarray(found.values[index])
+            # of one word alone, since each takes a backward pass
+            word = [words[index : index + 1]]
+            (found,) = speech_lrp(model, features[None], [tokens], word, prompt_lengths=prompts, lengths=lengths)
+            return np.asarray(found.values[0])
         encoded = replace(self._transcribe.speech, model=model).encode(features[None], [length])
         (stack,) = speech_attention_stack(
             model,

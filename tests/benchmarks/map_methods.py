@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from multiattn.attention import Tap
-from multiattn.maps import FILLINGS, METHODS, deletion_score, explain, insertion_score, masked_class
+from multiattn.maps import FILLINGS, METHODS, explain, map_curves, masked_class
 from multiattn.maps.lrp import PropagationRules, TokensTap
 from multiattn.maps.propagation import leaf
 from multiattn.models import ViT
@@ -229,7 +229,8 @@ def _pictures(bundle: Any, args: argparse.Namespace) -> tuple[Tensor, list[int]]
 
 def _score(bundle: Any, image: Tensor, index: int, values: np.ndarray, filling: Any) -> float:
     masked = masked_class(bundle.model, image, index, score_function=bundle.score_function, filling=filling)
-    return insertion_score(masked, values) - deletion_score(masked, values)
+    ((insertion, deletion),) = map_curves(masked, [values])
+    return float(insertion.mean() - deletion.mean())
 
 
 def _told(scores: np.ndarray, reference: np.ndarray) -> str:

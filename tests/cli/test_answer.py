@@ -181,11 +181,13 @@ def test_maps_are_written_and_named_one_page_a_picture(run, answerer, answer, ph
 
 
 def test_map_methods_add_up_and_maps_of_an_earlier_run_are_no_inputs(run, answerer, photos) -> None:
-    arguments = ("answer", photos, "--question", DOG, "--model", answerer, "--format", "json", "--maps", photos)
-    first = run(*arguments, "--map-method", "rollout,attention", "--map-method", "relevance", "--map-format", "png")
-    assert [list(line["maps"]) for line in lines(first.out)] == [["rollout", "attention", "relevance"]] * 3
-    again = run(*arguments, "--map-method", "all", "--map-format", "npz")
-    assert [list(line["maps"]) for line in lines(again.out)] == [["attention", "relevance", "rollout"]] * 3
+    arguments = ("--question", DOG, "--model", answerer, "--format", "json", "--maps", photos)
+    methods = ("--map-method", "rollout,attention", "--map-method", "relevance")
+    first = run("answer", photos / "a.png", *arguments, *methods, "--map-format", "png")
+    assert [list(line["maps"]) for line in lines(first.out)] == [["rollout", "attention", "relevance"]]
+    assert (photos / "a.rollout.png").exists()
+    again = run("answer", photos, *arguments, "--map-method", "all", "--map-format", "npz")
+    assert [list(line["maps"]) for line in lines(again.out)] == [["relevance", "attention", "rollout"]] * 3
 
 
 def test_the_text_says_where_the_page_is_and_commands_no_terminal() -> None:

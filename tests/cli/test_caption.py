@@ -149,7 +149,7 @@ def test_map_methods_add_up(run, captioner, photos, tmp_path) -> None:
     (several,) = lines(run(*arguments, "--map-method", "rollout,attention", "--map-method", "relevance").out)
     assert list(several["maps"]) == ["rollout", "attention", "relevance"]
     (all_of_them,) = lines(run(*arguments, "--map-method", "all").out)
-    assert list(all_of_them["maps"]) == ["attention", "relevance", "lrp", "rollout"]
+    assert list(all_of_them["maps"]) == ["relevance", "attention", "lrp", "rollout"]
 
 
 def test_maps_of_an_earlier_run_are_no_inputs(run, captioner, photos) -> None:

@@ -182,7 +182,7 @@ def test_map_methods_add_up(run, model, photos, tmp_path) -> None:
     (several,) = lines(run(*arguments, "--map-method", "rollout,attention", "--map-method", "relevance").out)
     assert list(several["maps"]) == ["rollout", "attention", "relevance"]
     (all_of_them,) = lines(run(*arguments, "--map-method", "all").out)
-    assert list(all_of_them["maps"]) == ["attention", "rollout", "relevance", "lrp", "gradient_x_input"]
+    assert list(all_of_them["maps"]) == ["lrp", "attention", "rollout", "relevance", "gradient_x_input"]
 
 
 def test_the_text_says_where_the_page_is(run, model, photos, tmp_path) -> None:

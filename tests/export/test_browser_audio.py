@@ -306,3 +306,20 @@ def test_the_page_is_no_wider_than_the_window(visit, tmp_path, width):
     page = opened(visit, tmp_path / "page.html", viewport={"width": width, "height": 640})
     page.locator(".word").nth(0).click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_an_address_leads_back_to_word_map_layer_and_head(visit, path):
+    page = opened(visit, path)
+    show(page, "layer and head")
+    slide(page, "Layer", 0)
+    slide(page, "Head", 2)
+    page.locator(".word").nth(0).focus()
+    page.keyboard.press("ArrowRight")
+    fragment = "#word=2&map=layer%20and%20head&layer=0&head=1"
+    page.wait_for_function(f"() => location.hash === '{fragment}'")
+    again = visit(path, fragment)
+    again.wait_for_function("() => document.getElementById('origin').textContent === 'layer 0 · head 1'")
+    again.wait_for_function("() => document.querySelector('.word[aria-current]')?.textContent === 'one'")
+    again = visit(path, "#word=99&map=nothing&layer=99&head=%E0%A4%A")
+    again.wait_for_function("() => document.getElementById('origin').textContent !== ''")
+    assert again.locator("#methods input:checked + span").inner_text() == "attention"
