@@ -13,7 +13,7 @@ from multiattn.cli.caption import Caption
 from multiattn.cli.map_files import Written
 from multiattn.errors import MultiattnError
 from multiattn.pipelines import Candidate, CaptionResult, WrittenWord
-from tests.fixtures import save_drawing
+from tests.fixtures import SENTENCES, save_drawing
 
 
 def lines(text: str) -> list[dict]:
@@ -269,3 +269,15 @@ def test_a_file_name_that_is_no_text_comes_out_as_it_went_in(run, captioner, pho
     (photos / "a.png").rename(name)
     (line,) = lines(run("caption", name, "--model", captioner, "--format", "json").out)
     assert (line["file"], base64.b64decode(line["file_bytes"])) == (name.replace("\udce9", "\ufffd"), os.fsencode(name))
+
+
+def test_a_text_that_is_given_is_explained(run, captioner, photos) -> None:
+    outcome = run("caption", photos / "b.jpg", "--model", captioner, "--explain-text", SENTENCES[0], "--format", "json")
+    assert outcome.status == 0, outcome.err
+    record = json.loads(outcome.out)
+    assert record["text"] == SENTENCES[0] and [word["word"] for word in record["words"]] == SENTENCES[0].split()
+    unknown = run("caption", photos / "b.jpg", "--model", captioner, "--explain-text", "a \u6f22")
+    assert (
+        unknown.status == 1 and "`explain_text` must have words of the model's vocabulary, but '\u6f22'" in unknown.err
+    )
+    assert unknown.err.count("\n") == 1

@@ -295,3 +295,17 @@ def test_a_file_name_that_is_no_text_comes_out_as_it_went_in(run, model, tmp_pat
     json.dumps(line, ensure_ascii=False).encode()  # no half character is left
     assert run("classify", name, "--model", model, "--out", tmp_path / "o.txt").status == 0
     assert b"caf\xe9.png\n" in (tmp_path / "o.txt").read_bytes()
+
+
+def test_the_label_that_maps_explain(run, model, photos, tmp_path) -> None:
+    photo = next(Path(photos).glob("*.jpg")) if Path(photos).is_dir() else photos
+    maps = tmp_path / "maps"
+    outcome = run("classify", photo, "--model", model, "--maps", maps, "--target", "dog", "--versus", "gnu")
+    assert outcome.status == 0, outcome.err
+    (facts,) = [json.loads(path.read_text()) for path in maps.glob("*.json")]
+    assert facts["target"] == "dog rather than gnu"
+    usage = run("classify", photo, "--model", model, "--target", "dog")
+    assert usage.status == 2 and "--target says what maps explain, and needs --maps DIR" in usage.err
+    unknown = run("classify", photo, "--model", model, "--maps", maps, "--target", "dgo")
+    assert unknown.status == 1 and "but is 'dgo' instead: did you mean 'dog'?" in unknown.err
+    assert unknown.err.count("\n") == 1
