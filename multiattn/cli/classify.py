@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..pipelines import ClassifyPipeline, ClassifyResult
 
 _ALL = 2**31  # more labels than any model has
+_ON_PAGE = 3  # labels that have maps of their own on a page
 _FEW = 5  # names that a message lists
 
 _DESCRIPTION = """\
@@ -67,6 +68,7 @@ examples
   multiattn classify photos/ 'holiday/*.jpg' --top-k 1
   multiattn classify photos/ --only cat --only dog --threshold 0.8
   multiattn classify cat.jpg --maps out/ --map-method relevance,rollout
+  multiattn classify cat.jpg --maps out/ --target cat --versus dog
   multiattn classify photos/ --format json --out results.jsonl \\
       --model timm/vit_base_patch16_224.augreg2_in21k_ft_in1k
 
@@ -148,7 +150,10 @@ class Classify(Predictor["ClassifyResult"]):
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs: all labels, where some are left out later."""
         filters = self.args.threshold is not None or self.args.only
-        return super().stream_options() | {"top_k": _ALL if filters else self._top_k}
+        # the page has a map for each label that is shown, chosen by a click
+        on_page = min(self._top_k, _ON_PAGE) if self.args.maps and "html" in self.map_formats else 0
+        found = super().stream_options()
+        return found | {"top_k": _ALL if filters else self._top_k, "map_labels": on_page if on_page > 1 else 0}
 
     @property
     def _top_k(self) -> int:

@@ -26,6 +26,10 @@ __all__ = ["Computing"]
 _Result = TypeVar("_Result", bound="Result")
 
 
+_EXPLAINED = ("target", "versus", "explain_text")
+"""Options of some commands that say what the maps explain."""
+
+
 class Computing(ABC, Generic[_Result]):
     """How inputs are computed.
 
@@ -63,6 +67,7 @@ class Computing(ABC, Generic[_Result]):
         """What the pipeline's `stream` is given beside the inputs."""
         shared = [name for name in ("batch_size", "strict", "max_pixels") if name in self.args]
         asked: dict[str, object] = {"maps": self.methods, "check": self.check}
+        asked |= {name: getattr(self.args, name) for name in _EXPLAINED if getattr(self.args, name, None)}
         return asked | {name: getattr(self.args, name) for name in (*shared, *self.options)}
 
     def load(self, place: Place | None = None) -> "Pipeline[Any]":

@@ -84,7 +84,7 @@ def _entry(result: _Shown, name: str, link: str, said: str, question: str) -> In
         sound = result.maps[0]
         return RecordingEntry(sound.samples, sound.rate, name, link, said, time_profile(sound.map))
     first = result.maps[0]
-    verdict = result.verdicts[0].verdict.word if result.verdicts else ""
+    verdict = "" if first.verdict is None else first.verdict.word
     return IndexEntry(first.picture, name, link, said, result.score, first.map, question, verdict)
 
 

@@ -12,6 +12,7 @@ from .options import (
     RESUME,
     STRICT,
     Option,
+    not_blank,
     not_empty,
     out_file,
     record_format,
@@ -83,6 +84,21 @@ def _whole_or_words(text: str) -> bool | str:
     return text or True
 
 
+def explained_of(task: str) -> tuple[Option, ...]:
+    """What the maps of a task explain: a label and another, an answer, or a text."""
+    if task == "transcribe":
+        return ()  # `multiattn align` has the maps of a given text
+    if task == "caption":
+        text = (
+            "explain this text in place of a caption of the model's: its words with their probabilities, and its maps"
+        )
+        return (Option("--explain-text", "TEXT", not_blank, text),)
+    what, best = ("label", "the best") if task == "classify" else ("answer", "the one that is found")
+    number = f"explain this {what}, by its name or its number in the list, instead of {best}; needs --maps or --check"
+    other = f"explain why not this other {what}: the difference of the two scores"
+    return (Option("--target", "LABEL", not_empty, number), Option("--versus", "LABEL", not_empty, other))
+
+
 def maps_of(task: str) -> tuple[Option, ...]:
     """`--maps`, `--map-method` with the methods of the task, `--check` and `--map-format`."""
     methods, default = task_spec(task).map_methods, task_spec(task).default_map_method
@@ -98,6 +114,7 @@ def maps_of(task: str) -> tuple[Option, ...]:
             action="extend",
         ),
         check_of(task),
+        *explained_of(task),
         Option(
             "--map-format",
             "KIND",

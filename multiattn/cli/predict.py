@@ -60,6 +60,9 @@ class Predictor(Computing[_Result]):
         self._check_paths()
         if args.map_method and not args.maps and not self.check:
             raise UsageError("--map-method says how to make maps, and needs --maps DIR to say where to, or --check")
+        for name in ("target", "versus"):
+            if getattr(args, name, None) and not args.maps and not self.check:
+                raise UsageError(f"--{name} says what maps explain, and needs --maps DIR to say where to, or --check")
         if args.map_format and not args.maps:
             raise UsageError("--map-format says what to write of maps, and needs --maps DIR to say where to")
         if getattr(args, "tokens", False) and not args.maps:

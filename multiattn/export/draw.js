@@ -6,6 +6,7 @@
 const chosen = {
   picture: 0,
   view: 0,
+  label: -1,
   text: 0,
   word: 0,
   method: "",

@@ -73,8 +73,6 @@ function showGrid() {
   for (const shown of whenShown) shown();
 }
 
-const mapOf = () => textOf().maps.find((one) => one.name === chosen.method) || textOf().maps[0];
-
 function showWord() {
   markWord();
   if (mapOf() !== map) return showMap(); // another text has maps of its own
@@ -121,25 +119,7 @@ function showMap() {
 
 function showView(index, wish = {}) {
   chosen.view = index;
-  const { predictions, heading, values } = viewOf();
-  element("prediction-title").textContent = heading;
-  element("predictions").replaceChildren(
-    ...predictions.map(([label, score]) => {
-      const line = document.createElement("li");
-      const name = document.createElement("span");
-      name.className = "label";
-      name.textContent = label;
-      if (values) {
-        line.append(name, signed(score));
-        return line;
-      }
-      const bar = document.createElement("i");
-      bar.style.setProperty("--share", `${100 * score}%`);
-      line.append(name, percent(score), bar);
-      return line;
-    }),
-  );
-  element("prediction").hidden = !predictions.length;
+  showPredictions(showMap);
   open(wish);
   showTexts(showWord);
   const mapped = mapOf() !== undefined;
@@ -239,7 +219,8 @@ whenShown.push(showSinks);
 
 async function start() {
   document.documentElement.dataset.ready = "no"; // maps are packed
-  const maps = data.pictures.flatMap(({ views }) => views.flatMap(({ texts }) => texts.flatMap(({ maps }) => maps)));
+  const ofView = ({ texts, labels }) => [...texts.flatMap(({ maps }) => maps), ...(labels || []).flat()];
+  const maps = data.pictures.flatMap(({ views }) => views.flatMap(ofView));
   await Promise.all(maps.map(unpack));
   for (const { tokens, views } of data.pictures) {
     if (!tokens) continue;

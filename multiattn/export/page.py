@@ -27,6 +27,7 @@ _SCRIPTS = (
     "tokens.js",
     "atlas.js",
     "words.js",
+    "labels.js",
     "verdict.js",
     "save.js",
     "address.js",
@@ -109,7 +110,8 @@ def _predicted(picture: PagePicture, *, stacks: bool) -> dict[str, object]:
     maps = [_map(one, picture.verdicts, with_target=methods[one.method] > 1) for one in shown]
     text = _text("Caption", picture.words, "", maps)
     view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
-    return view | ({"values": True} if picture.score_kind == "value" else {})
+    labels = [[_map(one, (), with_target=False) for one in of_label] for of_label in picture.label_maps]
+    return view | ({"labels": labels} if labels else {}) | ({"values": True} if picture.score_kind == "value" else {})
 
 
 def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:

@@ -146,6 +146,9 @@ class PagePicture:
     sinks: Sequence[tuple[int, int]] = ()
     """Row and column of the patches that are sinks, from `picture_sinks`."""
 
+    label_maps: Sequence[Sequence[AttentionMap]] = ()
+    """Of each of the first labels, the maps that explain it: (y, x), by methods that are among those of `maps`."""
+
     tokens: AttentionMap | None = None
     """Self-attention among the image's tokens, from `picture_self_attention`, of which the page stores what fits."""
 
@@ -153,9 +156,14 @@ class PagePicture:
         """Check the fields.
 
         Raises:
-            ValueError: There is no map, a map has other axes, other words or no geometry, or a score is no probability.
+            ValueError: There is no map, a map has other axes, other words or no geometry, there are maps of more labels
+                than there are predictions, or a score is no probability.
         """
         _check_maps(self.maps, self.words)
+        most, count = len(self.predictions), len(self.label_maps)
+        check_argument(count <= most, "label_maps", must=f"of at most {most} labels", value=count)
+        for of_label in self.label_maps:
+            _check_maps(of_label, ())
         _check_tokens(self.tokens, self.maps)
         for label, score in self.predictions:
             if self.score_kind != "value":

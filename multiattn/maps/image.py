@@ -19,6 +19,7 @@ from ..registry import task_spec
 from .attention_map import AttentionMap
 from .building import STACK_AXES, check_method, checked_geometries, image_size, layer_index, patch_map
 from .lrp import PropagationRules, TokensTap
+from .memory import free_bytes, pictures_at_once
 from .propagation import leaf, relevance, rollout, sharpness
 
 METHOD_NOTES = {
@@ -99,7 +100,7 @@ def explain(
         sites = sites[index : index + 1]
         rows, heads = _one_layer(class_attention(model, images)[:, index], head)  # (b, n)
     else:
-        rows = _METHODS[method](model, images, chosen)
+        rows = _in_parts(model, images, method, chosen)
     return [
         patch_map(
             row,
@@ -113,6 +114,21 @@ def explain(
         )
         for i, row in enumerate(rows)
     ]
+
+
+def _in_parts(model: ViT, images: Tensor, method: str, targets: list[Target]) -> Float[Tensor, "b n"]:
+    """Compute a method for as many pictures at once as there is memory for."""
+    size = image_size(images)
+    rows, cols = model.grid(size)
+    at_once = pictures_at_once(
+        Tap(model.attention_sites(size)).nbytes(),
+        method,
+        patches=rows * cols,
+        instead="attention or gradient_x_input",
+        free=free_bytes(images.device),
+    )
+    parts = [slice(start, start + at_once) for start in range(0, len(images), at_once)]
+    return torch.cat([_METHODS[method](model, images[part], targets[part]) for part in parts])
 
 
 def attention_stack(

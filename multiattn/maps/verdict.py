@@ -31,7 +31,7 @@ ORDERS = 4
 PASSES = 2 * len(SHARES) + ORDERS
 """Forward passes that a verdict costs."""
 
-WEAK, STRONG = 0.2, 0.4
+WEAK, STRONG = 0.25, 0.5
 """The least `lead` of each word. WEAK is set so that, for each of the models and data sets that
 `tests/benchmarks/verdict.py` was run with, at most 5 % of random maps and of centered ones reach it, on the half of the
 inputs that it was chosen by; docs/maps.md has the other half. STRONG is twice that."""

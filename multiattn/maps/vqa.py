@@ -74,6 +74,7 @@ def explain_answer(
     answers: Sequence[int] | Sequence[Sequence[int]],
     answer_words: Sequence[Sequence[Word]],
     method: str,
+    versus: Sequence[int] | None = None,
     geometries: Sequence[Geometry | None] | None = None,
     layer: int | None = None,
     head: int | None = None,
@@ -94,6 +95,8 @@ def explain_answer(
         answer_words: Of each answer, at least one; their pieces count from the first token after the start token. An
             answer from a closed list is a single word, whatever it says, without pieces.
         method: One of `ANSWER_METHODS`.
+        versus: Another answer of the closed list for each question: what is explained is then the difference of the
+            two scores.
         geometries: How each picture was cut from its source.
         layer: For `attention`: which block of the question encoder, negative from the end; the mean of all where None.
         head: For `attention`: which head of its cross-attention, or the mean where None.
@@ -127,7 +130,9 @@ def explain_answer(
         heads = valid_heads(heads, depth=question.depth, num_heads=question.num_heads, found_by=FOUND_BY)
         note = f" Of the question's attention, only the heads that point: {named(heads)}."
     geometries = checked_geometries(geometries, len(images))
-    replay = QuestionReplay.of(model, images, questions, question_words, answers=answers, answer_words=answer_words)
+    replay = QuestionReplay.of(
+        model, images, questions, question_words, answers=answers, answer_words=answer_words, versus=versus
+    )
     if isinstance(model, SingleStream):
         rows = (stream_relevance if method == "relevance" else stream_rollout)(model, images, replay, heads)
     elif method == "relevance":

@@ -83,6 +83,9 @@ class QuestionReplay:
     each: int
     """Questions of each picture, g."""
 
+    versus: Int64[Tensor, " r"] | None = None
+    """Other answers of the closed list, whose scores are subtracted; None where none are."""
+
     @classmethod
     def of(
         cls,
@@ -93,6 +96,7 @@ class QuestionReplay:
         *,
         answers: Sequence[int] | Sequence[Sequence[int]],
         answer_words: Sequence[Sequence[Word]],
+        versus: Sequence[int] | None = None,
     ) -> "QuestionReplay":
         """Check questions and answers as `explain_answer` takes them, and lay them out.
 
@@ -103,7 +107,7 @@ class QuestionReplay:
         check_pictures(images)
         if not count or count % pictures:
             raise ModelError(f"`questions` must be as many for each of {pictures} pictures, but are {count}.")
-        check_one_each(count, "questions", answers=answers)
+        check_one_each(count, "questions", answers=answers, versus=versus)
         read = Replay.of(
             questions,
             [slice(1, len(question) - 1) for question in questions],
@@ -113,6 +117,9 @@ class QuestionReplay:
             kind="question",
         )
         said: Replay | Tensor
+        against: Tensor | None = None
+        if versus is not None and isinstance(model, VQA) and model.decoder is not None:
+            raise ModelError("`versus` must be None for a model that writes its answers, but is given instead.")
         if isinstance(model, VQA) and model.decoder is not None:
             texts = [_text(answer) for answer in answers]
             rows = predicting_rows(texts, [1] * count)
@@ -122,7 +129,10 @@ class QuestionReplay:
             indices = _indices(answers, answer_words, size=model.config.answers)
             with torch.inference_mode(False):
                 said = torch.tensor(indices, device=device)
-        return cls(read, said, tuple(word_labels(words) for words in answer_words), count // pictures)
+                if versus is not None:
+                    others = _indices(versus, answer_words, size=model.config.answers)
+                    against = torch.tensor(others, device=device)
+        return cls(read, said, tuple(word_labels(words) for words in answer_words), count // pictures, against)
 
     def tap(
         self, model: VQA | SingleStream, images: Tensor, *, select: str | Sequence[str], gradients: bool = False
@@ -179,7 +189,10 @@ class QuestionReplay:
         """Return the logit of each word of each answer; a probability near 1 has no gradient left, its logit has."""
         if isinstance(self.answers, Replay):
             return self.answers.word_scores(logits.float())
-        return list(logits.float().gather(1, self.answers[:, None]))
+        scores = logits.float().gather(1, self.answers[:, None])
+        if self.versus is not None:
+            scores = scores - logits.float().gather(1, self.versus[:, None])
+        return list(scores)
 
     def question_shares(self) -> Float[Tensor, "r w n"]:
         """Return the weight of each row of a question in each of its words, 1 in all; 0 beyond its words."""

@@ -12,7 +12,7 @@ from typing import Unpack, overload
 import torch
 
 from ..checks import require
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
@@ -29,6 +29,7 @@ from .base import (
     the_only,
     tokenizer_of,
 )
+from .given_answer import given_answer
 from .image_results import Answer
 from .map_request import Check, MapRequest
 from .options import (
@@ -41,6 +42,7 @@ from .options import (
 )
 from .precision import Precision
 from .results import Failure
+from .targets import Label
 
 _Questions = list[str] | tuple[str, ...]
 
@@ -88,6 +90,8 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         answers: Sequence[str] | None = ...,
         maps: str | Sequence[str] | None = ...,
         check: Check = ...,
+        target: Label | None = ...,
+        versus: Label | None = ...,
         strict: bool = ...,
         max_pixels: int = ...,
         **options: Unpack[AnswerOptions],
@@ -102,6 +106,8 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         answers: Sequence[str] | None = ...,
         maps: str | Sequence[str] | None = ...,
         check: Check = ...,
+        target: Label | None = ...,
+        versus: Label | None = ...,
         strict: bool = ...,
         max_pixels: int = ...,
         **options: Unpack[AnswerOptions],
@@ -115,6 +121,8 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         answers: Sequence[str] | None = None,
         maps: str | Sequence[str] | None = None,
         check: Check = False,
+        target: Label | None = None,
+        versus: Label | None = None,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
         **options: Unpack[AnswerOptions],
@@ -130,6 +138,10 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             check: Whether to judge each map, by 24 forward passes more, 12 without patches and 12 without words of the
                 question: `result.verdicts`. With "words", the map of each word of the question, too, by 12 more for
                 each. Without `maps`, the map by the default method is judged.
+            target: The answer that maps explain, in place of the one that is found: one of the closed list, by its name
+                or its number, or any text where the model writes. Without `maps`, the map by the default method.
+            versus: Another answer of the closed list: maps explain why `target` and not this one, the difference of
+                the two scores.
             strict: Whether to refuse a damaged image; else what can be read is used, and the answer says `damaged`.
             max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
             options: How to find the answer, see `AnswerOptions`: `top_k=3`, `num_beams=5`.
@@ -143,7 +155,7 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
-        request = self._request(answers, self._maps(maps, check), options)
+        request = self._request(answers, self._maps(maps, check, target), target, versus, options)
         ((item, results),) = self._of_pictures(
             [(image, question)], request, batch_size=1, strict=strict, max_pixels=max_pixels
         )
@@ -158,6 +170,8 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
         answers: Sequence[str] | None = None,
         maps: str | Sequence[str] | None = None,
         check: Check = False,
+        target: Label | None = None,
+        versus: Label | None = None,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -171,6 +185,8 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             answers: As for the call.
             maps: As for the call.
             check: As for the call.
+            target: As for the call.
+            versus: As for the call.
             batch_size: Number of images to compute at once.
             strict: As for the call.
             max_pixels: As for the call.
@@ -181,14 +197,22 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             all questions about it have the same `Failure`.
         """
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        request = self._request(answers, self._maps(maps, check), options)
+        request = self._request(answers, self._maps(maps, check, target), target, versus, options)
         answered = self._of_pictures(inputs, request, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
         return (result for _, results in answered for result in results)
 
-    def _maps(self, maps: str | Sequence[str] | None, check: Check) -> MapRequest:
-        return MapRequest.of("answer", maps, check=check, first=self.bundle.first_map_method)
+    def _maps(self, maps: str | Sequence[str] | None, check: Check, target: Label | None) -> MapRequest:
+        first = self.bundle.first_map_method
+        return MapRequest.of("answer", maps, check=check, first=first, wanted=target is not None)
 
-    def _request(self, answers: Sequence[str] | None, maps: MapRequest, options: AnswerOptions) -> Request:
+    def _request(
+        self,
+        answers: Sequence[str] | None,
+        maps: MapRequest,
+        target: Label | None,
+        versus: Label | None,
+        options: AnswerOptions,
+    ) -> Request:
         """Return the options of a call, checked."""
         source = self.bundle.source or "the model"
         check_answer_options(options, writes=self._decoder is not None and answers is None, source=source)
@@ -200,7 +224,20 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             vocab_size=config.vocab_size,
             source=source,
         )
-        return Request(maps, first_token, self._answer_decoder(answers, options, source=source))
+        find = self._answer_decoder(answers, options, source=source)
+        given = given_answer(
+            target,
+            versus,
+            methods=maps.methods,
+            find=find,
+            labels=self.bundle.labels,
+            decoder=self._decoder,
+            tokenizer=self._tokenizer,
+            source=source,
+        )
+        if versus is not None and maps.check:
+            raise ModelError("`check` must be False with `versus` for answers, whose difference is no probability")
+        return Request(maps, first_token, find, given)
 
     def _answer_decoder(self, answers: Sequence[str] | None, options: AnswerOptions, *, source: str) -> AnswerDecoder:
         top_k = options.get("top_k") or TOP_K

@@ -30,6 +30,7 @@ from ..models import VQA, SingleStream
 from ..models.domain import Domain
 from .answer_decoders import AnswerDecoder, Closed, Found
 from .base import Prepared, stacked
+from .given_answer import GivenEntry, GivenText
 from .image_results import Answer, AnswerMap
 from .map_request import MapRequest
 from .out_of_domain import OutOfDomain, far_pictures, with_words
@@ -53,6 +54,8 @@ class Request(NamedTuple):
     maps: MapRequest
     first_token: int
     find: AnswerDecoder
+    given: GivenEntry | GivenText | None = None
+    """The answer that the maps explain; None for the one that is found."""
 
 
 class Answerer:
@@ -150,7 +153,8 @@ class Answerer:
             for i, (question, one) in enumerate(zip(questions, found, strict=True))
         ]
         if request.maps.methods:
-            answers = self._with_maps(images, questions, found, answers, request, reading)
+            explained = found if request.given is None else request.given(states, projected)
+            answers = self._with_maps(images, questions, explained, answers, request, reading)
         return [answers[i : i + each] for i in range(0, len(answers), each)]
 
     def _unknown_words(self, question: Question) -> tuple[str, ...]:
@@ -179,9 +183,7 @@ class Answerer:
         if len(having) < len(found):  # an image for each question: images may now have different numbers of questions
             each = len(found) // len(images.items)
             images, reading = images.select([i // each for i in having]), None
-        by_method, stacks = self._explained(
-            images, [(questions[i], found[i]) for i in having], request.maps.methods, reading
-        )
+        by_method, stacks = self._explained(images, [(questions[i], found[i]) for i in having], request, reading)
         results = list(answers)
         for row, i in enumerate(having):
             of_image = row * len(images.items) // len(having)
@@ -197,7 +199,7 @@ class Answerer:
                     question=one.question,
                     question_stack=stack.question,
                     asked=answer.question,
-                    words=answer.words,
+                    words=found[i].words,
                     checked=checked,
                     sinks=images.sinks[of_image],
                 )
@@ -227,7 +229,7 @@ class Answerer:
         self,
         images: "_Images",
         answered: Sequence[tuple[Question, Found]],
-        methods: Sequence[str],
+        request: Request,
         reading: QuestionReading | None,
     ) -> tuple[list[list[AnswerMaps]], list[AnswerMaps]]:
         """Return the maps of each question by each method, and the maps of every layer and head."""
@@ -235,6 +237,7 @@ class Answerer:
         tokens, words = [question.tokens for question, _ in answered], [question.words for question, _ in answered]
         answers = cast(list[int], [one.target for _, one in answered])  # or tokens, for all of them
         answer_words = [one.target_words for _, one in answered]
+        versus = None if request.given is None else request.given.versus
         stacks = answer_attention_stack(
             model,
             pixels,
@@ -257,11 +260,12 @@ class Answerer:
                 answers=answers,
                 answer_words=answer_words,
                 method=method,
+                versus=None if versus is None else [versus] * len(answered),
                 geometries=geometries,
                 heads=self._heads,
                 reading=reading,
             )
-            for method in methods
+            for method in request.maps.methods
         ]
         return by_method, stacks
 

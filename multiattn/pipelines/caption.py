@@ -43,6 +43,7 @@ from .base import (
     stream_pictures,
     tokenizer_of,
 )
+from .given_caption import given_tokens, score_tokens
 from .image_results import CaptionMap, CaptionResult
 from .map_request import Check, MapRequest
 from .options import CaptionOptions, caption_search
@@ -80,6 +81,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         maps: str | Sequence[str] | None = ...,
         check: Check = ...,
+        explain_text: str | None = ...,
         batch_size: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
@@ -93,6 +95,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         maps: str | Sequence[str] | None = ...,
         check: Check = ...,
+        explain_text: str | None = ...,
         batch_size: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
@@ -105,6 +108,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         maps: str | Sequence[str] | None = None,
         check: Check = False,
+        explain_text: str | None = None,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -118,6 +122,8 @@ class CaptionPipeline(Pipeline[Captioner]):
                 has its `image_dependence`.
             check: Whether to judge each map, by 12 forward passes more: `result.verdicts`; with "words", the map of
                 each word, too, by 12 more for each. Without `maps`, the map by the default method is judged.
+            explain_text: A text that takes the place of the caption: the result has its words with their
+                probabilities, and its maps; nothing is searched for.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
             max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
@@ -128,7 +134,7 @@ class CaptionPipeline(Pipeline[Captioner]):
             cannot be used.
 
         Raises:
-            InputError: The one image cannot be used.
+            InputError: The one image or the text cannot be used.
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
@@ -138,6 +144,7 @@ class CaptionPipeline(Pipeline[Captioner]):
                 self.stream,
                 maps=maps,
                 check=check,
+                explain_text=explain_text,
                 batch_size=batch_size,
                 strict=strict,
                 max_pixels=max_pixels,
@@ -151,6 +158,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         maps: str | Sequence[str] | None = None,
         check: Check = False,
+        explain_text: str | None = None,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -167,7 +175,11 @@ class CaptionPipeline(Pipeline[Captioner]):
         seed, generator = options.get("seed"), torch.Generator(self.device)
         generator.manual_seed(generator.seed() if seed is None else seed)
         drawn = generator if search.sample else None
-        compute = partial(self._results, search=search, prompt=prompt, request=request, generator=drawn)
+        given = None
+        if explain_text is not None:
+            most = self._model.config.decoder.max_length - 2 - len(prompt.ids)  # start and end token
+            given = given_tokens(explain_text, self._tokenizer, prompt.ids, most=most)
+        compute = partial(self._results, search=search, prompt=prompt, given=given, request=request, generator=drawn)
         return stream_pictures(
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
@@ -193,6 +205,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         *,
         search: GenerationConfig,
         prompt: "_Prompt",
+        given: tuple[int, ...] | None,
         request: MapRequest,
         generator: torch.Generator | None,
     ) -> list[CaptionResult]:
@@ -203,7 +216,10 @@ class CaptionPipeline(Pipeline[Captioner]):
             features = encoder.features(images, tap=tap)
             context = self._model.decoder.project_context(self._model.bridged(features, image_size=size))
         start = (self._model.config.decoder.start_token, *prompt.ids)
-        found = generate(self._model.decoder, context, [start] * len(batch), search, generator=generator)
+        if given is not None:
+            found = [[one] for one in score_tokens(self._model.decoder, context, start, given)]
+        else:
+            found = generate(self._model.decoder, context, [start] * len(batch), search, generator=generator)
         captions = [[self._written(caption, prompt) for caption in candidates] for candidates in found]
         results = [
             CaptionResult(

@@ -1,10 +1,11 @@
 """The classification pipeline: images in, labels with their scores and attention maps out.
 
 The way of one image: `read_image` -> `ImagePreprocessing` -> the model -> softmax, or what the model states instead ->
-the best labels; and with maps `explain`, for the best label.
+the best labels; and with maps `explain`, for the best label or the one that is asked for.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import overload
@@ -17,7 +18,7 @@ from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
-from ..maps import AttentionMap, Checked, attention_stack, explain, patch_sinks, sink_tap
+from ..maps import BY_CLASS, AttentionMap, Checked, attention_stack, explain, patch_sinks, sink_tap
 from ..models import SCORE_KINDS, ScoreKind, ViT, scores_of
 from ..weights import ModelBundle
 from .base import (
@@ -34,6 +35,7 @@ from .map_request import MapRequest
 from .out_of_domain import far_pictures
 from .precision import Precision
 from .results import Failure
+from .targets import Label, check_by_class, contrast
 from .verdicts import check_score_function, of_label
 
 
@@ -79,6 +81,9 @@ class ClassifyPipeline(Pipeline[ViT]):
         *,
         maps: str | Sequence[str] | None = ...,
         check: bool = ...,
+        target: Label | None = ...,
+        versus: Label | None = ...,
+        map_labels: int = ...,
         top_k: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
@@ -92,6 +97,9 @@ class ClassifyPipeline(Pipeline[ViT]):
         *,
         maps: str | Sequence[str] | None = ...,
         check: bool = ...,
+        target: Label | None = ...,
+        versus: Label | None = ...,
+        map_labels: int = ...,
         top_k: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
@@ -104,6 +112,9 @@ class ClassifyPipeline(Pipeline[ViT]):
         *,
         maps: str | Sequence[str] | None = None,
         check: bool = False,
+        target: Label | None = None,
+        versus: Label | None = None,
+        map_labels: int = 0,
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
@@ -116,6 +127,12 @@ class ClassifyPipeline(Pipeline[ViT]):
             maps: Names of map methods, e.g. "relevance" or ["relevance", "attention"], or "all".
             check: Whether to judge each map, by 12 forward passes more: `result.verdicts`. Without `maps`, the map by
                 the default method is judged.
+            target: The label that maps explain, by its name or its number; the best of each image where None. Without
+                `maps`, the map by the default method.
+            versus: Another label: maps explain why `target` and not this one, the difference of the two scores. Without
+                `target`: why the best other label.
+            map_labels: For how many of the best labels pages have a map, chosen by a click. Each costs as much as the
+                maps of the first, for the methods whose map depends on the label.
             top_k: Number of labels for each image; at most as many as the model has.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
@@ -127,7 +144,8 @@ class ClassifyPipeline(Pipeline[ViT]):
 
         Raises:
             InputError: The one image cannot be used.
-            ModelError: An unknown map method, a `top_k` or `batch_size` below 1, or a check of a regression's maps.
+            ModelError: An unknown map method or label, a `top_k` or `batch_size` below 1, a check of a regression's
+                maps, or a label for methods whose map is the same for every label.
         """
         return one_or_all(
             inputs,
@@ -135,6 +153,9 @@ class ClassifyPipeline(Pipeline[ViT]):
                 self.stream,
                 maps=maps,
                 check=check,
+                target=target,
+                versus=versus,
+                map_labels=map_labels,
                 top_k=top_k,
                 batch_size=batch_size,
                 strict=strict,
@@ -148,6 +169,9 @@ class ClassifyPipeline(Pipeline[ViT]):
         *,
         maps: str | Sequence[str] | None = None,
         check: bool = False,
+        target: Label | None = None,
+        versus: Label | None = None,
+        map_labels: int = 0,
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
@@ -157,7 +181,7 @@ class ClassifyPipeline(Pipeline[ViT]):
 
         `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call.
         """
-        request = MapRequest.of("classify", maps, check=check, first=self.bundle.first_map_method)
+        request = self._request(maps, check, target, versus, map_labels)
         if request.check:
             check_score_function(self.bundle.score_function, source=self.bundle.source)
         require(top_k >= 1, "top_k", must="at least 1", value=top_k)
@@ -166,6 +190,22 @@ class ClassifyPipeline(Pipeline[ViT]):
         return stream_pictures(
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
+
+    def _request(
+        self,
+        maps: str | Sequence[str] | None,
+        check: bool,
+        target: Label | None,
+        versus: Label | None,
+        map_labels: int,
+    ) -> MapRequest:
+        index, other = contrast(target, versus, self.labels, source=self.bundle.source or "the model")
+        wanted = index is not None or other is not None
+        request = MapRequest.of("classify", maps, check=check, first=self.bundle.first_map_method, wanted=wanted)
+        if wanted:
+            check_by_class(request.methods, name="versus" if index is None else "target")
+        require(map_labels >= 0, "map_labels", must="at least 0", value=map_labels)
+        return replace(request, target=index, versus=other, labels=map_labels)
 
     def _results(self, batch: list[Prepared], *, request: MapRequest, top_k: int) -> list[ClassifyResult]:
         images = stacked(batch, self.device)
@@ -180,11 +220,18 @@ class ClassifyPipeline(Pipeline[ViT]):
         predictions = [
             tuple(Prediction(self.labels[index], score) for score, index in zip(*row, strict=True)) for row in rows
         ]
-        targets = [int(index) for index in classes[:, 0]]
+        targets = [request.target if request.target is not None else first for first in _best(scores, request.versus)]
+        versus = None if request.versus is None else [request.versus] * len(batch)
         geometries = [item.geometry for item in batch]
-        by_method = [
-            explain(self._model, images, method=method, target=targets, geometries=geometries, labels=self.labels)
-            for method in request.methods
+        maps_of = partial(explain, self._model, images, geometries=geometries, labels=self.labels)
+        by_method = [maps_of(method=method, target=targets, versus=versus) for method in request.methods]
+        ranks = classes[:, : request.labels].T.tolist()
+        of_labels = [
+            [
+                maps if versus is None and of_rank == targets else maps_of(method=method, target=of_rank)
+                for of_rank in (ranks if method in BY_CLASS else ())
+            ]
+            for method, maps in zip(request.methods, by_method, strict=True)
         ]
         stacks = attention_stack(self._model, images, geometries) if request.methods else []
         verdicts = [
@@ -205,8 +252,9 @@ class ClassifyPipeline(Pipeline[ViT]):
                         self.score_kind,
                         checked=checked,
                         sinks=sinks[i],
+                        by_label=tuple(of_rank[i] for of_rank in each),
                     )
-                    for maps, checked in zip_longest(by_method, verdicts[i])
+                    for maps, each, checked in zip_longest(by_method, of_labels, verdicts[i])
                 ),
                 damaged=item.damaged,
                 remark=item.remark,
@@ -220,4 +268,12 @@ class ClassifyPipeline(Pipeline[ViT]):
     def _checked(self, image: Tensor, maps: list[AttentionMap], target: int, request: MapRequest) -> list[Checked]:
         if not request.check:
             return []
-        return of_label(self._model, image, maps, target=target, score_function=self.bundle.score_function)
+        function = self.bundle.score_function
+        return of_label(self._model, image, maps, target=target, versus=request.versus, score_function=function)
+
+
+def _best(scores: Tensor, versus: int | None) -> list[int]:
+    """Return the best label of each picture; with `versus`, the best of the others."""
+    if versus is not None:
+        scores = scores.index_fill(1, torch.tensor([versus], device=scores.device), -torch.inf)
+    return [int(index) for index in scores.argmax(dim=1)]

@@ -84,6 +84,9 @@ class PictureMap(ImageMap):
     score_kind: ScoreKind = "probability"
     """What their scores are."""
 
+    by_label: tuple[AttentionMap, ...] = field(default=(), repr=False)
+    """The map of each of the first of `predictions`, for the page; empty for a method whose map is the same for all."""
+
     def save_png(self, path: PNGFile) -> None:
         """Write the image with the map over it, a color bar and a caption."""
         method = self.map.method.replace("_", " ")
@@ -101,7 +104,14 @@ class PictureMap(ImageMap):
             score_kind=self.score_kind,
             verdicts=_verdicts(shown),
             sinks=self.sinks,
+            label_maps=_by_label([one for one in shown if isinstance(one, PictureMap)]),
         )
+
+
+def _by_label(shown: Sequence[PictureMap]) -> list[list[AttentionMap]]:
+    """Return the maps of each label, by all methods that have one for it."""
+    most = max((len(one.by_label) for one in shown), default=0)
+    return [[one.by_label[rank] for one in shown if rank < len(one.by_label)] for rank in range(most)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +166,7 @@ class ClassifyResult(Result):
         kept = [one for one in self.predictions if threshold is None or one.score >= threshold]
         predictions = tuple(kept[:top_k])
         shown = predictions or self.predictions[:1]
-        maps = tuple(replace(one, predictions=shown) for one in self.maps)
+        maps = tuple(replace(one, predictions=shown, by_label=one.by_label[: len(shown)]) for one in self.maps)
         return replace(self, predictions=predictions, maps=maps)
 
     def to_dict(self) -> dict[str, object]:

@@ -21,9 +21,24 @@ class MapRequest:
     check: Check = False
     """Whether each map has a verdict."""
 
+    target: int | None = None
+    """The label that the maps explain; the best of each input where None."""
+
+    versus: int | None = None
+    """The label that it is compared with: the maps explain the difference of the two scores."""
+
+    labels: int = 0
+    """For how many of the best labels there is a map on the page, by the methods that depend on the label."""
+
     @classmethod
     def of(
-        cls, task: str, maps: str | Sequence[str] | None, *, check: bool | str = False, first: str | None = None
+        cls,
+        task: str,
+        maps: str | Sequence[str] | None,
+        *,
+        check: bool | str = False,
+        first: str | None = None,
+        wanted: bool = False,
     ) -> "MapRequest":
         """Read the options of a call. A check without maps is one of the map by the first method.
 
@@ -32,6 +47,7 @@ class MapRequest:
             maps: Names of map methods, or "all".
             check: As `Check` says; "words" for a task whose maps are of words.
             first: The model's first method, which also comes first of all; the task's default where None.
+            wanted: Whether a map by the first method is made where `maps` is None, as for a target.
 
         Raises:
             ModelError: A method is unknown, or there is no such check.
@@ -42,7 +58,7 @@ class MapRequest:
         require(check != "words" or of_words, "check", must="True or False, for labels have no words", value=check)
         checked: Check = "words" if check == "words" else bool(check)
         if maps is None:
-            return cls((first or spec.default_map_method,) if check else (), checked)
+            return cls((first or spec.default_map_method,) if check or wanted else (), checked)
         asked = (maps,) if isinstance(maps, str) else tuple(maps)
         for name in asked:
             known = ", ".join(spec.map_methods)

@@ -40,10 +40,16 @@ def check_score_function(function: ScoreFunction, *, source: str) -> None:
 
 
 def of_label(
-    model: ViT, image: Tensor, maps: Sequence[AttentionMap], *, target: int, score_function: ScoreFunction
+    model: ViT,
+    image: Tensor,
+    maps: Sequence[AttentionMap],
+    *,
+    target: int,
+    versus: int | None,
+    score_function: ScoreFunction,
 ) -> list[Checked]:
-    """Judge the maps of a label."""
-    masked = masked_class(model, image, target, score_function=score_function)
+    """Judge the maps of a label, or of a label rather than another."""
+    masked = masked_class(model, image, target, versus=versus, score_function=score_function)
     return [Checked(one.method, judge(one.values, masked)) for one in maps]
 
 

@@ -2,11 +2,13 @@
 
     python -m tests.benchmarks.verdict --task classify --data FOLDER [--model M] [--items 100] [--points FILE]
     python -m tests.benchmarks.verdict --table FILE [FILE ...]
+    python -m tests.benchmarks.verdict --cost --task classify --data FOLDER [--items 20]
 
 Each input is predicted with `check`. Beside each map that a method made stand two that see nothing: one drawn at
 random, and one that is brightest near where one would look without a model, off by a tenth of each side. Half of the
 inputs is to choose thresholds by, the other half to report. With `--points`, the points of all verdicts are kept, and
-`--table` prints the shares again, by the rule as it is now.
+`--table` prints the shares again, by the rule as it is now. `--cost` prints the processor time of an input without
+maps, with the map by one method, and with its check.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import process_time
 from typing import Any
 from unittest.mock import patch
 
@@ -98,6 +101,25 @@ def collect(args: argparse.Namespace) -> list[dict[str, Any]]:
     return recorder.records
 
 
+def cost(args: argparse.Namespace) -> None:
+    """Print the processor time of an input without maps, with a map, and with its verdict."""
+    pipeline = multiattn.load(args.model or args.task, task=args.task, device="cpu")
+    method = args.method or pipeline.bundle.first_map_method
+    ways: dict[str, dict[str, Any]] = {
+        "no map": {},
+        f"{method} map": {"maps": method},
+        "with its check": {"maps": method, "check": True},
+    }
+    inputs = list(inputs_of(args.task, Path(args.data) / args.split, args.items, shrink=args.shrink))
+    for name, options in ways.items():
+        seconds = 0.0
+        for number, one in enumerate([inputs[0], *inputs]):  # the first is to warm up
+            start = process_time()
+            pipeline(*one, **options) if isinstance(one, tuple) else pipeline(one, **options)
+            seconds += (process_time() - start) * (number > 0)
+        print(f"{name:20}{1000 * seconds / len(inputs):10.1f} ms an input")
+
+
 def table(records: Sequence[dict[str, Any]]) -> None:
     """Print the share of each word by kind of map, for both halves of the inputs."""
     words = ("strong", "weak", "no better than chance")
@@ -125,12 +147,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shrink", action="store_true", help=f"shrink pictures to {SHRUNK} pixels first")
     parser.add_argument("--words", action="store_true", help="check each word, too")
     parser.add_argument("--points", help="keep the points in this file")
+    parser.add_argument("--cost", action="store_true", help="print what a check costs")
     parser.add_argument("--table", nargs="+", help="read points from these files instead")
     args = parser.parse_args(arguments)
     if args.table:
         for name in args.table:
             print(name)
             table([json.loads(line) for line in Path(name).read_text(encoding="utf-8").splitlines()])
+        return
+    if args.cost:
+        cost(args)
         return
     records = collect(args)
     if args.points:

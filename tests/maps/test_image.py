@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.maps import BY_CLASS, METHODS, attention_stack, class_attention, explain, sharpness
+from multiattn.maps import image as image_module
 from multiattn.models import ViT, ViTConfig
 from tests.maps.explicit import Explicit
 
@@ -99,6 +100,19 @@ def test_a_map_of_a_contrast_is_that_of_the_difference_of_two_scores(model, imag
     torch.testing.assert_close(values(found), values(expected), rtol=1e-3, atol=1e-6)
     alone = explain(model, images, method=method, target=[4, 0])
     assert not torch.allclose(values(found), values(alone), rtol=1e-3, atol=1e-6)
+
+
+def test_many_patches_are_told_before_they_take_the_memory(model, images, monkeypatch):
+    wanted = {method: values(explain(model, images, method=method)) for method in METHODS}
+    monkeypatch.setattr(image_module, "free_bytes", lambda device: 150_000)  # enough for one of the pictures
+    for method in METHODS:
+        torch.testing.assert_close(values(explain(model, images, method=method)), wanted[method])
+    monkeypatch.setattr(image_module, "free_bytes", lambda device: 1000)
+    message = r"`images` must have fewer patches for the method relevance, whose 35 patches take .* GB in all layers, "
+    with pytest.raises(ModelError, match=message + r".*or ask for attention or gradient_x_input"):
+        explain(model, images, method="relevance")
+    for method in ("attention", "gradient_x_input"):
+        assert values(explain(model, images, method=method)).shape == (B, *GRID)
 
 
 def test_gradient_x_input_sums_each_patch(model, images):

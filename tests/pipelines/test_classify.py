@@ -155,7 +155,9 @@ def test_maps_are_those_asked_for_of_the_picture_and_its_label(classify, files) 
 
 
 def test_all_is_every_method(classify) -> None:
-    assert tuple(picture_map.map.method for picture_map in classify(draw(2), maps="all").maps) == METHODS
+    first = classify.bundle.first_map_method
+    found = [picture_map.map.method for picture_map in classify(draw(2), maps="all").maps]
+    assert found == list(dict.fromkeys((first, *METHODS)))
 
 
 def test_maps_in_a_batch_are_those_of_the_single_picture(classify, files) -> None:

@@ -48,7 +48,10 @@ def models(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", TASKS)
+_SLOW = ("caption, an encoder", "transcribe, new words")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in _SLOW else n for n in TASKS])
 def test_a_state_loads_without_what_it_started_from(name: str, models: Path, tmp_path: Path) -> None:
     task = TASKS[name](models)
     tokenizer = task.tokenizer or Tokenizer.train((*SENTENCES, "two new words"), kind="bpe", vocab_size=71)
