@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -12,13 +13,14 @@ from PIL import Image
 
 from ..checks import check_argument
 from ..maps.attention_map import AttentionMap
+from ..maps.verdict import VerdictWord
 from .heatmap import blend
 from .html import SCRIPT_POLICY, fill, jpeg, part, write
 from .naming import check_score
 from .sound import check_sound, log_mel_picture
 from .speech_figure import check_time_map, gray_picture, over_sound
 
-VERDICTS = ("strong", "weak", "no better than chance")
+VERDICTS = get_args(VerdictWord)
 """The words of verdicts, best first."""
 
 _THUMBNAIL = 480
