@@ -47,7 +47,7 @@ class Computing(ABC, Generic[_Result]):
         self.args = args
         self.check: bool | str = getattr(args, "check", False)
         self.methods: list[str] | None = None
-        self.map_formats: list[str] = args.map_format or list(MAP_FORMATS)
+        self.map_formats: list[str] = getattr(args, "map_format", None) or list(MAP_FORMATS)
         self._quiet = getattr(args, "quiet", False)
         self._map_files: MapFiles | MapDrafts | None = None
         self._is_worker = False
@@ -66,7 +66,7 @@ class Computing(ABC, Generic[_Result]):
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
         shared = [name for name in ("batch_size", "strict", "max_pixels") if name in self.args]
-        asked: dict[str, object] = {"maps": self.methods, "check": self.check}
+        asked: dict[str, object] = {"maps": self.methods} | ({"check": self.check} if self.check else {})
         asked |= {name: getattr(self.args, name) for name in _EXPLAINED if getattr(self.args, name, None)}
         return asked | {name: getattr(self.args, name) for name in (*shared, *self.options)}
 

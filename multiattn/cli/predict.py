@@ -63,7 +63,7 @@ class Predictor(Computing[_Result]):
         for name in ("target", "versus"):
             if getattr(args, name, None) and not args.maps and not self.check:
                 raise UsageError(f"--{name} says what maps explain, and needs --maps DIR to say where to, or --check")
-        if args.map_format and not args.maps:
+        if getattr(args, "map_format", None) and not args.maps:
             raise UsageError("--map-format says what to write of maps, and needs --maps DIR to say where to")
         if getattr(args, "tokens", False) and not args.maps:
             raise UsageError("--tokens needs --maps DIR: it adds to the pages there")

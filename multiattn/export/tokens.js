@@ -4,7 +4,7 @@ chosen.token = null; // its index among all tokens; null until one is chosen
 chosen.toToken = false; // false: where it looks; true: who looks at it
 
 async function unpackTokens(map, { rows, columns, box }) {
-  Object.assign(map, { rows, columns, box, isTokens: true });
+  Object.assign(map, { rows, columns, box, isTokens: true, verdicts: [] });
   map.counts = await inflate(map.steps);
   map.scales = new Float32Array(bytes(map.scale).buffer);
 }

@@ -153,7 +153,7 @@ def test_a_window_of_a_long_recording_is_drawn_with_its_own_words(tmp_path, monk
     drawn: list[tuple] = []
     late = time_map(word_values(WORDS[2:], start=1.4), LABELS[2:], start=1.4)
     alignment_png(late, tones(), tmp_path / "a.png", rate=RATE, words=WORDS, caption="the second half")
-    _, span, heard, rate, labels, words, heading = drawn[0]
+    _, span, heard, rate, labels, words, heading, *_ = drawn[0]
     assert (span.start, span.end, rate, labels, heading) == (
         1.4,
         pytest.approx(3.1),

@@ -214,7 +214,9 @@ def test_maps_are_over_the_words(caption, files) -> None:
 
 def test_all_is_every_method_and_asking_changes_no_caption(caption) -> None:
     with_maps, plain = caption(draw(2), maps="all"), caption(draw(2))
-    assert tuple(one.map.method for one in with_maps.maps) == WORD_METHODS
+    assert [one.map.method for one in with_maps.maps] == list(
+        dict.fromkeys((caption.bundle.first_map_method, *WORD_METHODS))
+    )
     assert with_maps.candidates == plain.candidates
     assert [replace(word, image_dependence=None, ungrounded=None) for word in with_maps.words] == list(plain.words)
 
@@ -314,8 +316,11 @@ def test_maps_are_saved(caption, files, tmp_path) -> None:
     one, every = ((tmp_path / page).read_text(encoding="utf-8") for page in ("a.html", "b.html"))
     assert "0.png" in one
     assert all(f'"text":"{label}"' in one for label in first.map.axes[0].labels)
-    assert "relevance" not in one.partition('"maps"')[2]
-    assert "relevance" in every.partition('"maps"')[2]
+    assert (first.map.method, [name in one.partition('"maps"')[2] for name in ("relevance", "rollout")]) == (
+        "relevance",
+        [True, False],
+    )
+    assert "rollout" in every.partition('"maps"')[2]
 
 
 def test_a_page_says_which_words_the_picture_did_nothing_for(caption, tmp_path) -> None:

@@ -11,6 +11,7 @@ import torch
 from multiattn.errors import ModelError
 from multiattn.inputs import Recording
 from multiattn.pipelines import TranscribePipeline
+from multiattn.pipelines.map_request import MapRequest
 from multiattn.pipelines.transcribe import sequential
 from multiattn.pipelines.transcribe.chunks import chunks_of
 from multiattn.pipelines.transcribe.coverage import uncovered_speech
@@ -169,7 +170,7 @@ def test_a_detector_is_for_models_that_write_times_unless_the_model_says_otherwi
         own = {} if by_model is None else {"vad": by_model}
         pipeline = TranscribePipeline(replace(bundle, decoding=bundle.decoding | own), device="cpu")
         options = {} if asked is None else {"vad": asked}
-        assert pipeline._plan(False, None, None, options).options.vad == expected
+        assert pipeline._plan(False, MapRequest(), None, options).options.vad == expected
     with pytest.raises(ModelError, match="`vad` must be one of auto, on, off, but is 'yes' instead"):
         pipeline(tone(1.0), vad="yes")
 
