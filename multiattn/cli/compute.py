@@ -13,6 +13,7 @@ from ..registry import load_part
 from .engines import Place
 from .feed import Job
 from .map_files import MapDrafts, MapFiles, Written
+from .map_index import card_of
 from .map_options import MAP_FORMATS
 from .outcome import Outcome
 
@@ -141,7 +142,10 @@ class Computing(ABC, Generic[_Result]):
             if not self._quiet and (remark := self.remark(result)):
                 told.append(remark)
             written = None if of_result is None else next(files, None)
-            outcomes.append(Outcome(told, None, bool(result.damaged), self._carried(of_result), written))
+            card = None
+            if written and of_result is not None and "html" in self.map_formats:
+                card = card_of(of_result, index + 1, several=len(results) > 1)
+            outcomes.append(Outcome(told, None, bool(result.damaged), self._carried(of_result), written, card))
         return outcomes
 
     def _carried(self, result: _Result | None) -> _Result | None:

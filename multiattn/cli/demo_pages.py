@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..export import IndexEntry, RecordingEntry
-from ..maps import time_profile
 from ..pipelines import Answer, CaptionResult, ClassifyResult, Failure, Result, Transcript, save_answers
+from ..pipelines.index_entry import Shown, index_entry, said_by
 from .map_files import own_folder
 from .output import Report, printable
 from .predict import Job
 
 _LABEL_WIDTH = 20  # characters; a longer label moves what follows
-
-_Shown = ClassifyResult | CaptionResult | Answer | Transcript
 
 
 class DemoInput(NamedTuple):
@@ -50,7 +48,7 @@ class DemoPages:
 
     def add(self, item: DemoInput, results: Sequence[Result | Failure]) -> None:
         """Write the page of an input, a card for the index and a line for each result; name and count its failures."""
-        good = [result for result in results if isinstance(result, _Shown)]
+        good = [result for result in results if isinstance(result, Shown)]
         for message in dict.fromkeys(str(result.error) for result in results if result.error is not None):
             self.failures += 1
             self.report.message(message)
@@ -61,10 +59,10 @@ class DemoPages:
         for number, result in enumerate(good, 1):
             question = result.question if isinstance(result, Answer) else ""
             mark = item.mark or ("" if result.out_of_domain is None else "out of domain: ")
-            said = mark + printable(_text(result))
+            said = mark + printable(said_by(result))
             if result.maps:
                 link = f"{item.page}#question={number}" if question else item.page
-                self.entries.append(_entry(result, item.name, link, said, question))
+                self.entries.append(index_entry(result, name=item.name, page=link, said=said))
             measure = f"{result.duration:5.1f}s" if isinstance(result, Transcript) else f"{result.score:6.1%}"
             line = f"{printable(question)} {said}" if question else said
             if result.verdicts:
@@ -73,22 +71,7 @@ class DemoPages:
         self.report.advance()
 
 
-def _text(result: _Shown) -> str:
-    if isinstance(result, ClassifyResult):
-        return result.label
-    return result.answer if isinstance(result, Answer) else result.text
-
-
-def _entry(result: _Shown, name: str, link: str, said: str, question: str) -> IndexEntry | RecordingEntry:
-    if isinstance(result, Transcript):
-        sound = result.maps[0]
-        return RecordingEntry(sound.samples, sound.rate, name, link, said, time_profile(sound.map))
-    first = result.maps[0]
-    verdict = "" if first.verdict is None else first.verdict.word
-    return IndexEntry(first.picture, name, link, said, result.score, first.map, question, verdict)
-
-
-def _save_page(results: Sequence[_Shown], mark: str, path: Path) -> None:
+def _save_page(results: Sequence[Shown], mark: str, path: Path) -> None:
     """Write the page of an input, with its mark in the title."""
     answers = [result for result in results if isinstance(result, Answer)]
     if answers:

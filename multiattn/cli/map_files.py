@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ..pipelines import Result, SavedMap
 
 
+INDEX = "index.html"
+"""The page that links the pages of several inputs; no input's page has its name."""
+
 # characters with a meaning in an address (# % ?), on a page or in a shell, or that Windows does not allow
 _AWKWARD = re.compile(r'[#%?<>&:"|*\\]|^-')
 
@@ -55,6 +58,7 @@ class MapFiles:
         self._directory, self._lock = own_folder(directory, subject=f"--maps {directory}")
         self._formats = formats
         self._names = FreeNames()
+        self._names.reserve(Path(INDEX).stem)
 
     def reserve(self, names: Iterable[str]) -> None:
         """Let no input have these names: files of an earlier run that is gone on with have them."""

@@ -21,6 +21,8 @@ from .options import (
 MAP_FILES = """\
   NAME.METHOD.npz   the map's numbers; NAME.METHOD.json says what they are and
                     where they are on the {0}
+  index.html        of several inputs: what the model said of each, with a link
+                    to its page; can be searched and sorted
 A second {0} of the same name becomes NAME-2; a character that means
 something to a browser or a shell (#, %, ?, a leading -, ...) becomes _. Files
 that an earlier run left there are replaced."""

@@ -7,6 +7,7 @@ from .map_files import Written
 
 if TYPE_CHECKING:
     from ..errors import InputError
+    from ..export import Card
     from ..pipelines import Result
 
 __all__ = ["Outcome"]
@@ -29,3 +30,6 @@ class Outcome(NamedTuple):
 
     written: Written | None = None
     """The files with its maps."""
+
+    card: "Card | None" = None
+    """Its card in the index of the pages, if it has a page."""

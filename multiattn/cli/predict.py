@@ -22,6 +22,7 @@ from .engines import Pool, workers_of
 from .feed import Feed, Job
 from .inputs import find_inputs, status
 from .map_files import MapDrafts, MapFiles, Written
+from .map_index import MapIndex
 from .options import UsageError, model_or_shipped
 from .out_file import OutFile, Parse, parse_csv, parse_json
 from .outcome import Outcome
@@ -80,6 +81,7 @@ class Predictor(Computing[_Result]):
             )
         if args.format == "parquet" and not args.out:
             raise UsageError("--format parquet writes a folder, and needs --out DIR to say where")
+        self._index: MapIndex | None = None
         self._store: OutFile | ParquetFolder | None = None
         self._feed = Feed(())
         self._pool: Pool | None = None
@@ -168,7 +170,9 @@ class Predictor(Computing[_Result]):
             with spinner("loading the model", quiet=self._quiet):
                 has_job = feed.has_job()
                 if has_job:
-                    self._map_files = MapFiles(self.args.maps, self.map_formats) if self.args.maps else None
+                    if self.args.maps:
+                        self._map_files = MapFiles(self.args.maps, self.map_formats)
+                        self._index = MapIndex(self.args.maps, resume=self._resume)
                     outcomes = self._started()
             if has_job or self.args.format in FORMATS:
                 self._store = self._opened()
@@ -267,6 +271,7 @@ class Predictor(Computing[_Result]):
             if store is not None:
                 self._keep(store)
                 store.finish()
+            self._write_index()
             raise
         except BaseException:
             if store is not None:
@@ -276,6 +281,11 @@ class Predictor(Computing[_Result]):
             if gone := len(store.earlier.rest(failures=False)):
                 say(f"{gone} results of inputs that are no longer there are left out")
             store.finish()
+        self._write_index()
+
+    def _write_index(self) -> None:
+        if self._index is not None:
+            self._index.write()
 
     def _keep(self, store: "OutFile | ParquetFolder") -> None:
         """Write what is finished, or was in an earlier run, of the inputs that are not written yet."""
@@ -334,6 +344,8 @@ class Predictor(Computing[_Result]):
                 self._fail(one.error, index)
             elif one.shown is not None:
                 self.write(cast(_Result, one.shown), one.written)
+            if one.card is not None and one.written is not None and self._index is not None:
+                self._index.add(one.card, one.written)
         self._damaged += any(one.is_damaged for one in outcomes)
 
     def _fail(self, error: "InputError", index: int) -> None:

@@ -11,7 +11,7 @@ from .comparison import ComparedPicture, write_comparison
 from .cues import CueStyle
 from .data import load_map, save_map
 from .heatmap import blend
-from .index import IndexEntry, RecordingEntry, write_index
+from .index import Card, IndexEntry, RecordingEntry, make_card, write_index
 from .overlay import overlay_png
 from .page import write_page
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageText, PageWord
@@ -23,7 +23,9 @@ __all__ = [
     "AskedPicture",
     "CueStyle",
     "ComparedPicture",
+    "Card",
     "IndexEntry",
+    "make_card",
     "PagePicture",
     "PageQuestion",
     "PageRecording",

@@ -1,11 +1,11 @@
 """The index of several pages: a thumbnail for each image or recording, with its map over it."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -105,7 +105,29 @@ class RecordingEntry:
             check_time_map(self.map)
 
 
-def write_index(path: str | Path, entries: Sequence[IndexEntry | RecordingEntry], *, title: str) -> None:
+class Card(NamedTuple):
+    """An entry with its thumbnails made: it takes some kilobytes, and needs the image and the map no more."""
+
+    name: str
+    """What the index calls it."""
+
+    page: str
+    """The address of its page relative to the index."""
+
+    is_recording: bool
+    """Whether it is a recording, and not an image."""
+
+    fields: Mapping[str, str]
+    """The other places of `card.html`, as HTML."""
+
+
+def write_index(
+    path: str | Path,
+    entries: Sequence[IndexEntry | RecordingEntry | Card],
+    *,
+    title: str,
+    earlier: Mapping[str, str] | None = None,
+) -> None:
     """Write a page of thumbnails, each a link to the page of its image or recording.
 
     They can be searched, and sorted by confidence and by verdict.
@@ -114,38 +136,48 @@ def write_index(path: str | Path, entries: Sequence[IndexEntry | RecordingEntry]
         path: The HTML file; missing folders are made.
         entries: The images and recordings, in the order shown.
         title: The title of the page.
+        earlier: Cards of an earlier index, as HTML by the address of their page; those of other pages come first.
     """
+    cards = [entry if isinstance(entry, Card) else make_card(entry) for entry in entries]
+    places = [html.escape(card.page) for card in cards]
+    drawn = [fill(part("card.html"), {**card.fields, "page": place}) for card, place in zip(cards, places, strict=True)]
+    kept = [text for place, text in (earlier or {}).items() if place not in places]
     body = {
         "title": html.escape(title),
-        "count": _count(entries),
-        "cards": "\n".join(_card(entry) for entry in entries),
+        "count": _count(cards) if not kept else f"{len(kept) + len(cards)} results",
+        "cards": "\n".join([*kept, *drawn]),
         "script": part("index.js"),
     }
     write(path, title, fill(part("index.html"), body), policy=SCRIPT_POLICY)
 
 
-def _count(entries: Sequence[IndexEntry | RecordingEntry]) -> str:
-    recordings = sum(isinstance(entry, RecordingEntry) for entry in entries)
+def _count(cards: Sequence[Card]) -> str:
+    recordings = sum(card.is_recording for card in cards)
     # an image that was classified, captioned and asked about has several entries
-    pictures = len({entry.name for entry in entries if isinstance(entry, IndexEntry)})
+    pictures = len({card.name for card in cards if not card.is_recording})
     counts = {"picture": pictures, "recording": recordings}
     said = [f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items() if count]
     return " and ".join(said) or "0 pictures"
 
 
-def _card(entry: IndexEntry | RecordingEntry) -> str:
+def make_card(entry: IndexEntry | RecordingEntry, *, size: int = _THUMBNAIL) -> Card:
+    """Draw the thumbnails of an entry.
+
+    Args:
+        entry: The image or recording.
+        size: Pixels of the longer side of a thumbnail.
+    """
     if isinstance(entry, RecordingEntry):
-        plain, blended = _sounds(entry)
+        plain, blended = _sounds(entry, size)
         seconds = round(len(entry.samples) / entry.rate)
         label, score, asked = _cut(entry.text), f"{seconds // 60}:{seconds % 60:02}", ""
         whole, confidence, verdict = entry.text, "", ""
     else:
-        plain, blended = _pictures(entry)
+        plain, blended = _pictures(entry, size)
         label, score, asked = entry.label, "" if entry.score is None else f"{entry.score:.0%}", _cut(entry.question)
         whole, verdict = f"{entry.question} {label}", entry.verdict
         confidence = "" if entry.score is None else f"{entry.score:.6f}"
     fields = {
-        "page": html.escape(entry.page),
         "name": html.escape(entry.name),
         "asked": f'<span class="question">{html.escape(asked)}</span>' if asked else "",
         "label": html.escape(label),
@@ -159,25 +191,25 @@ def _card(entry: IndexEntry | RecordingEntry) -> str:
         "plain": jpeg(plain),
         "blended": jpeg(blended),
     }
-    return fill(part("card.html"), fields)
+    return Card(entry.name, entry.page, isinstance(entry, RecordingEntry), fields)
 
 
 def _cut(text: str) -> str:
     return shorten(text, _LETTERS, placeholder=" …")
 
 
-def _pictures(entry: IndexEntry) -> tuple[Image.Image, Image.Image]:
+def _pictures(entry: IndexEntry, size: int) -> tuple[Image.Image, Image.Image]:
     """Return the thumbnail without and with the map."""
     plain = entry.picture.convert("RGB")
-    plain.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+    plain.thumbnail((size, size), Image.Resampling.LANCZOS)
     shown = entry.map
     if shown.names == ("word", "y", "x"):
         shown = replace(shown, values=shown.values.mean(axis=0), axes=shown.axes[1:])
     return plain, blend(plain, shown)
 
 
-def _sounds(entry: RecordingEntry) -> tuple[Image.Image, Image.Image]:
-    size = (_THUMBNAIL, _THUMBNAIL * 5 // 8)
+def _sounds(entry: RecordingEntry, longest: int) -> tuple[Image.Image, Image.Image]:
+    size = (longest, longest * 5 // 8)
     seconds = min(len(entry.samples) / entry.rate, _SECONDS)
     if entry.map is not None:
         time = entry.map.axes[1]

@@ -11,11 +11,14 @@ _MEANINGS = {
     "rollout": "attention through all layers",
     "relevance": "relevance",
     "gradient_x_input": "gradient × input",
+    "lrp": "contribution",
 }
 
 
 def readable(method: str) -> str:
-    """Return a method's name in prose: `gradient × input` for `gradient_x_input`."""
+    """Return a method's name in prose: `gradient × input` for `gradient_x_input`, `LRP` for `lrp`."""
+    if method == "lrp":
+        return "LRP"
     return method.replace("_x_", " × ").replace("_", " ")
 
 

@@ -2,8 +2,8 @@
 
 `image`, `caption`, `vqa` and `speech` each replay the finished predictions of one task with a tap, and compute a map by
 each method. They share `propagation` (rollout and relevance, from captured weights) and `building` (from rows over
-tokens to a map). `masking` hides parts of an input; `faithfulness`, `grounding` and `pointing` measure maps, words and
-heads; `heads` says what heads do over many inputs.
+tokens to a map). `masking` and `masked_inputs` hide parts of an input; `faithfulness`, `grounding` and `pointing`
+measure maps, words and heads; `heads` says what heads do over many inputs.
 """
 
 from .attention_map import AttentionMap, Axis
@@ -14,16 +14,8 @@ from .faithfulness import Curves, map_curves
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
 from .heads import ROLES, HeadFacts, HeadStatistics, TappedPrediction, without_heads
 from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, class_attention, explain
-from .masking import (
-    FILLINGS,
-    Filling,
-    MaskedInput,
-    masked_answer,
-    masked_class,
-    masked_question,
-    masked_speech,
-    masked_word,
-)
+from .masked_inputs import masked_answer, masked_class, masked_question, masked_speech, masked_word
+from .masking import FILLINGS, Filling, MaskedInput
 from .mean_maps import MeanMap, mean_maps
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness

@@ -5,21 +5,14 @@ pipelines share. `out_of_domain` is the mark of an unusual input, and `fit_domai
 """
 
 from .answer import AnswerPipeline
+from .answer_results import Answer, AnswerMap, save_answers
 from .base import Pipeline
 from .caption import CaptionPipeline
+from .caption_results import CaptionMap, CaptionResult
 from .classify import ClassifyPipeline
 from .comparison import save_comparison
 from .explain import explain, from_module
-from .image_results import (
-    Answer,
-    AnswerMap,
-    CaptionMap,
-    CaptionResult,
-    ClassifyResult,
-    PictureMap,
-    Prediction,
-    save_answers,
-)
+from .image_results import ClassifyResult, PictureMap, Prediction
 from .load import load
 from .options import AnswerOptions, CaptionOptions
 from .out_of_domain import OutOfDomain

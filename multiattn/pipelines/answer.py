@@ -20,6 +20,7 @@ from ..models import VQA, SingleStream
 from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
 from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_answers, quoted
+from .answer_results import Answer
 from .base import (
     PictureSource,
     Pipeline,
@@ -30,7 +31,6 @@ from .base import (
     tokenizer_of,
 )
 from .given_answer import given_answer
-from .image_results import Answer
 from .map_request import Check, MapRequest
 from .options import (
     TOP_K,

@@ -29,9 +29,9 @@ from ..maps import (
 from ..models import VQA, SingleStream
 from ..models.domain import Domain
 from .answer_decoders import AnswerDecoder, Closed, Found
+from .answer_results import Answer, AnswerMap
 from .base import Prepared, stacked
 from .given_answer import GivenEntry, GivenText
-from .image_results import Answer, AnswerMap
 from .map_request import MapRequest
 from .out_of_domain import OutOfDomain, far_pictures, with_words
 from .verdicts import of_answer

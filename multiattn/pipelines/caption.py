@@ -43,8 +43,8 @@ from .base import (
     stream_pictures,
     tokenizer_of,
 )
+from .caption_results import CaptionMap, CaptionResult
 from .given_caption import given_tokens, score_tokens
-from .image_results import CaptionMap, CaptionResult
 from .map_request import Check, MapRequest
 from .options import CaptionOptions, caption_search
 from .precision import Precision

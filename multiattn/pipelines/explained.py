@@ -27,7 +27,8 @@ from ..maps import (
 )
 from ..maps.grounding import measure_image_dependence, ungrounded
 from ..maps.heads import TappedPrediction
-from ..maps.masking import Filling, masked_class, masked_word
+from ..maps.masked_inputs import masked_class, masked_word
+from ..maps.masking import Filling
 from ..maps.measuring import Explained
 from ..maps.tapped import tapped_caption, tapped_class
 from ..models import Captioner, ViT, scores_of

@@ -17,7 +17,8 @@ from ..data.questions import Question, read_questions
 from ..inputs import Geometry, Word
 from ..maps import AnswerMaps, explain_answer, patches_within
 from ..maps.heads import TappedPrediction
-from ..maps.masking import Filling, masked_answer
+from ..maps.masked_inputs import masked_answer
+from ..maps.masking import Filling
 from ..maps.measuring import Explained
 from ..maps.tapped import tapped_answer
 from ..models import VQA, SingleStream

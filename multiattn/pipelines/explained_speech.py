@@ -19,7 +19,8 @@ from ..inputs.audio import Recording
 from ..inputs.files import RECORDINGS
 from ..maps import speech_attention, speech_attention_stack, speech_lrp
 from ..maps.heads import TappedPrediction
-from ..maps.masking import Filling, masked_speech
+from ..maps.masked_inputs import masked_speech
+from ..maps.masking import Filling
 from ..maps.measuring import Explained
 from ..maps.tapped import tapped_speech
 from ..models import SpeechRecognizer

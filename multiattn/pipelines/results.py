@@ -2,7 +2,8 @@
 
 Every result has `file`, `error`, `maps`, `to_dict()` (what `--format json` prints) and `save_html()`. Every map is a
 `SavedMap`: `save()`, `save_png()`, `save_html()`, an array to NumPy and a picture to a notebook. An input that cannot
-be used gives a `Failure`. The results for images are in `image_results`, a `Transcript` in `transcribe.results`.
+be used gives a `Failure`. The results for images are in `image_results`, `caption_results` and `answer_results`, a
+`Transcript` in `transcribe.results`.
 """
 
 import html

@@ -198,7 +198,7 @@ def test_pictures_of_one_name_keep_their_maps_apart(run, model, tmp_path) -> Non
     assert [page.name for page in pages] == ["cat.html", "cat-2.html", "CAT-3.html", "cat-2-2.html", "cat-4.html"]
     contents = {page.read_bytes() for page in pages}
     assert len(contents) == 5
-    assert len(list((tmp_path / "m").iterdir())) == 20
+    assert len(list((tmp_path / "m").iterdir())) == 20 + 1  # the index
 
 
 @pytest.mark.parametrize("maps", ["maps", "."])
@@ -248,7 +248,7 @@ def test_map_files_have_names_that_are_safe_in_an_address(run, model, tmp_path) 
     assert [line["file"] for line in found] == [str(file) for file in files]
     pages = [Path(line["maps"]["lrp"]["html"]).name for line in found]
     assert pages == ["_a_b_c_d_e_f_g_h_i_j_k_l_.html", "_a.html", "_a-2.html", "a-b c.html"]
-    assert sorted(path.name for path in (tmp_path / "m").glob("*.html")) == sorted(pages)
+    assert sorted(path.name for path in (tmp_path / "m").glob("*.html")) == sorted([*pages, "index.html"])
 
 
 def test_a_name_that_commands_a_terminal_is_made_harmless(run, model, tmp_path) -> None:

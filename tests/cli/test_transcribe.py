@@ -211,7 +211,7 @@ def test_the_options_are_those_of_the_pipeline(run, recognizer, talks, monkeypat
     monkeypatch.setattr(TranscribePipeline, "stream", stream)
     assert run("transcribe", talks / "a.wav", "--model", recognizer, "--format", "json", *arguments.split()).status == 0
     given = {name: value for name, value in seen[0].items() if value is not None}
-    switches = {"check": False, "words": False, "strict": False, "keep_flagged": False, "multilingual": False}
+    switches = {"words": False, "strict": False, "keep_flagged": False, "multilingual": False}
     assert given == switches | options
 
 

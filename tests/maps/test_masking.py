@@ -7,7 +7,7 @@ import torch
 from multiattn.errors import ModelError
 from multiattn.inputs.text import Word
 from multiattn.maps import masked_answer, masked_class, masked_question, masked_speech, masked_word
-from multiattn.maps.masking import _filled, blurred
+from multiattn.maps.masking import blurred, filled
 from multiattn.models import SpeechConfig, SpeechEncoderConfig, SpeechRecognizer, TextDecoderConfig, ViT, ViTConfig
 
 from . import answers, captions
@@ -82,7 +82,7 @@ def test_a_value_has_no_probability_and_classes_must_exist() -> None:
     with pytest.raises(ModelError, match="`versus` must be a class from 0 to 10, but is 11 instead"):
         masked_class(model, image, 0, versus=11)
     with pytest.raises(ModelError, match="`filling` must be one of mean, blur, but is 'black' instead"):
-        _filled(image, "black", cell=(3.0, 3.0))
+        filled(image, "black", cell=(3.0, 3.0))
     with pytest.raises(ModelError, match=r"`hidden` must be of \(5, 7\) cells, but is \(7, 5\) instead"):
         masked_class(model, image, 0).probability(torch.zeros(1, 7, 5, dtype=torch.bool))
 
