@@ -68,8 +68,12 @@ class IndexEntry:
             ValueError: The score is no probability, or there is no such verdict.
         """
         check_score(self.label, self.score)
-        must = f"of {', '.join(VERDICTS)}, or empty"
-        check_argument(self.verdict in ("", *VERDICTS), "verdict", must=must, value=self.verdict)
+        _check_verdict(self.verdict)
+
+
+def _check_verdict(verdict: str) -> None:
+    must = f"of {', '.join(VERDICTS)}, or empty"
+    check_argument(verdict in ("", *VERDICTS), "verdict", must=must, value=verdict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +98,17 @@ class RecordingEntry:
     map: AttentionMap | None
     """The map over the spectrogram, with the axes (word, time) or (token, time), from the recording's start on."""
 
+    verdict: str = ""
+    """The word of the map's verdict: one of `VERDICTS`; "" if it was not checked."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: The samples cannot be used, or the map has other axes.
+            ValueError: The samples cannot be used, the map has other axes, or there is no such verdict.
         """
         check_sound(self.samples, self.rate)
+        _check_verdict(self.verdict)
         if self.map is not None:
             check_time_map(self.map)
 
@@ -171,12 +179,13 @@ def make_card(entry: IndexEntry | RecordingEntry, *, size: int = _THUMBNAIL) -> 
         plain, blended = _sounds(entry, size)
         seconds = round(len(entry.samples) / entry.rate)
         label, score, asked = _cut(entry.text), f"{seconds // 60}:{seconds % 60:02}", ""
-        whole, confidence, verdict = entry.text, "", ""
+        whole, confidence = entry.text, ""
     else:
         plain, blended = _pictures(entry, size)
         label, score, asked = entry.label, "" if entry.score is None else f"{entry.score:.0%}", _cut(entry.question)
-        whole, verdict = f"{entry.question} {label}", entry.verdict
+        whole = f"{entry.question} {label}"
         confidence = "" if entry.score is None else f"{entry.score:.6f}"
+    verdict = entry.verdict
     fields = {
         "name": html.escape(entry.name),
         "asked": f'<span class="question">{html.escape(asked)}</span>' if asked else "",

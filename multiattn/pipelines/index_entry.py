@@ -27,11 +27,12 @@ def index_entry(result: Shown, *, name: str, page: str, said: str) -> IndexEntry
         page: The address of its page relative to the index.
         said: What the result says, as it is to be shown.
     """
+    checked = result.maps[0].verdict
+    verdict = "" if checked is None else checked.word
     if isinstance(result, Transcript):
         sound = result.maps[0]
-        return RecordingEntry(sound.samples, sound.rate, name, page, said, time_profile(sound.map))
+        return RecordingEntry(sound.samples, sound.rate, name, page, said, time_profile(sound.map), verdict)
     first = result.maps[0]
-    verdict = "" if first.verdict is None else first.verdict.word
     question = result.question if isinstance(result, Answer) else ""
     score: float | None
     if isinstance(result, ClassifyResult):

@@ -130,7 +130,13 @@ def test_wrong_fields_are_named(monkeypatch):
 def test_recordings_and_pictures_share_an_index(tmp_path, photo):
     entries = [
         RecordingEntry(
-            tones(), RATE, "call.wav", "call.html", "three one " + "and so on " * 20, time_map(word_values(), LABELS)
+            tones(),
+            RATE,
+            "call.wav",
+            "call.html",
+            "three one " + "and so on " * 20,
+            time_map(word_values(), LABELS),
+            "weak",
         ),
         RecordingEntry(tones(duration=61.2), RATE, "quiet.wav", "quiet.html", "", None),
         IndexEntry(photo, "fox.jpg", "fox.html", "fox", 0.5, picture_map(np.eye(5), whole(photo))),
@@ -143,6 +149,7 @@ def test_recordings_and_pictures_share_an_index(tmp_path, photo):
     assert said[1:] == [("", "1:01"), ("fox", "50%")]
     assert said[0][0].startswith("three one and so on") and said[0][0].endswith(" …") and said[0][1] == "0:03"
     assert len(said[0][0]) <= 120
+    assert re.findall(r'data-verdict="(\d?)"', text) == ["1", "", ""] and text.count("map: weak") == 1
     sources = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', text)
     assert len(sources) == 6 and sources[0] != sources[1] and sources[2] == sources[3]
 
@@ -156,6 +163,8 @@ def test_an_index_of_recordings_counts_them(tmp_path):
 
 
 def test_a_wrong_entry_is_named(photo):
+    with pytest.raises(ValueError, match="`verdict` must be of strong, weak, no better than chance, or empty"):
+        RecordingEntry(tones(), RATE, "a", "a.html", "", None, "good")
     with pytest.raises(ValueError, match="`time_map` must have the axes"):
         RecordingEntry(tones(), RATE, "a", "a.html", "", picture_map(np.eye(5), whole(photo)))
     with pytest.raises(ValueError, match="`samples` must be a mono recording"):
