@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 from ..data.spread import evenly_spread
 from ..errors import InputError
 from ..registry import load_part, task_spec, tasks
+from .evaluate_options import DATA, MODEL, SPLIT
 from .inputs import status
 from .options import (
     COMPUTE,
@@ -175,16 +176,10 @@ def parser() -> Parser:
     names = list(known)
     parser = Parser(
         Option("task", "TASK", choices=names, help=f"{', '.join(names[:-1])} or {names[-1]}"),
-        Option("--data", "FOLDER", not_empty, "the files (see below)", required=True),
-        Option("--split", "NAME", not_empty, "sub-folder to use (default: validation)", "validation"),
+        DATA,
+        SPLIT,
         Option("--limit", "N", at_least_one, "use only N files, evenly spread over the split"),
-        Option(
-            "--model",
-            "M",
-            not_empty,
-            "a model directory, a hub id or its short name, or a task's name; default: the small "
-            "model for TASK that is shipped with this package",
-        ),
+        MODEL,
         output_format("json: one object"),
         PIXELS,
         *COMPUTE,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from ..errors import InputError
 from ..registry import task_spec, tasks
 from .evaluate_maps import loaded_explainer
+from .evaluate_options import DATA, MODEL, SPLIT
 from .inputs import status
 from .options import (
     DEVICE,
@@ -91,16 +92,10 @@ def parser() -> Parser:
     )
     return Parser(
         Option("--task", "TASK", choices=known, help=", ".join(known), required=True),
-        Option("--data", "FOLDER", not_empty, "the files (see below)", required=True),
-        Option("--split", "NAME", not_empty, "sub-folder to use (default: validation)", "validation"),
+        DATA,
+        SPLIT,
         Option("--items", "N", at_least_one, f"how many predictions to use (default: {_ENOUGH})", _ENOUGH),
-        Option(
-            "--model",
-            "M",
-            not_empty,
-            "a model directory, a hub id or its short name, or a task's name; default: the small "
-            "model for TASK that is shipped with this package",
-        ),
+        MODEL,
         Option("--off", "K", at_least_zero, f"how many heads to switch off, of each end (default: {_OFF})", _OFF),
         Option("--picture", "FILE", not_empty, "also draw slope and role of every head, as a PNG"),
         Option("--mean-maps", "FILE", not_empty, "for labels: also draw the mean map of each predicted one, as a PNG"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError, ModelError
 from ..registry import load_part, task_spec, tasks
 from ..writing import write_json
+from .evaluate_options import DATA, MODEL, SPLIT
 from .inputs import status
 from .map_options import map_methods
 from .map_tables import as_json, table
@@ -104,16 +105,10 @@ def parser() -> Parser:
     rules = "\n".join(f"  {name:10}  {rule}" for name, rule in _RULES.items())
     return Parser(
         Option("--task", "TASK", choices=known, help=", ".join(known), required=True),
-        Option("--data", "FOLDER", not_empty, "the files (see below)", required=True),
-        Option("--split", "NAME", not_empty, "sub-folder to use (default: validation)", "validation"),
+        DATA,
+        SPLIT,
         Option("--items", "N", at_least_one, f"how many to measure, at least {_LEAST} (default: {_ENOUGH})", _ENOUGH),
-        Option(
-            "--model",
-            "M",
-            not_empty,
-            "a model directory, a hub id or its short name, or a task's name; default: the small "
-            "model for TASK that is shipped with this package",
-        ),
+        MODEL,
         Option(
             "--map-method",
             "NAME",
