@@ -26,13 +26,21 @@ _SCORES: Mapping[ScoreFunction, str] = {
 }
 
 
+_READ = {
+    "class": "class token",
+    "distilled": "class token and distilled token",
+    "mean": "mean of the patches",
+    "attention": "attention of a learned query",
+}
+
+
 def classifier(bundle: "ModelBundle") -> Details:
     """Describe a classifier."""
     model = bundle.require(ViT)
     config = model.config
     sites = model.attention_sites()
     lines = {
-        "architecture": f"{_vit(model)}, {'class token' if config.pool == 'class' else 'mean of the patches'} read out",
+        "architecture": f"{_vit(model)}, {_READ['distilled' if config.distilled else config.pool]} read out",
         "attention": f"{len(sites)} sites of {config.num_heads} heads: {sites[0].name} to {sites[-1].name}, "
         f"{sites[0].k_len} tokens of which {by(model.grid(bundle.pictures.size))} are patches",
     }
