@@ -154,8 +154,10 @@ def attention_stack(
 
 @torch.no_grad()
 def class_attention(model: ViT, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b l h n"]:
-    """Compute the attention to every token, from what the classifier reads: the class token, the mean of the patches, or
-    both, which then count the same."""
+    """Compute the attention to every token from what the classifier reads.
+
+    That is the class token, the mean of the patches, or both, which then count the same.
+    """
     by_class = model.config.pool == "class"
     tap = Tap(model.attention_sites(image_size(images)), rows=[0] if by_class else None)
     model(images, tap=tap)
@@ -207,8 +209,7 @@ _METHODS: dict[str, Callable[[ViT, Tensor, list[Target]], Tensor]] = {
 
 
 def _readout(model: ViT, weights: Float[Tensor, "b h q n"]) -> Float[Tensor, "1 1 n"]:
-    """The weight of each token in what the classifier reads: 1 for the class token, equal shares of the patches, or both,
-    which then are halved."""
+    """The weight of each token in what the classifier reads: the class token, equal shares of the patches, or both."""
     tokens, prefix = weights.shape[-1], model.num_prefix_tokens
     row = weights.new_zeros(1, 1, tokens)
     if model.config.pool != "class":

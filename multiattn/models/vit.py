@@ -73,8 +73,8 @@ class ViTConfig:
 
     positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d"] = "learned"
     position_prefix: bool | Literal["class"] = True
-    """Whether the class token and the registers have rows of their own in the learned positions; `class`: only the class
-    token, as in DINOv2."""
+    """Whether the class token and the registers have rows of their own in the learned positions; `class`: only the
+    class token, as in DINOv2."""
 
     resampling: Resampling = "bicubic"
     """How learned positions are resampled for a picture of another size than `image_size`."""

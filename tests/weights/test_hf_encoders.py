@@ -53,9 +53,19 @@ def test_what_theirs_is_not_is_not_saved(layout: str, changes: dict[str, Any], m
 @pytest.mark.parametrize(
     ("layout", "model", "changes", "message"),
     [
-        ("hf-dinov2", DINOV2, {"mlp_ratio": "2"}, "`mlp_ratio` must be a whole number from 0 to .*, but is '2' instead"),
+        (
+            "hf-dinov2",
+            DINOV2,
+            {"mlp_ratio": "2"},
+            "`mlp_ratio` must be a whole number .*, but is '2'",
+        ),
         ("hf-dinov2", DINOV2, {"architectures": ["Dinov2Backbone"]}, "`architectures` must be Dinov2ForImageClass"),
-        ("hf-dinov2", REGISTERS, {"num_register_tokens": 2}, r"- dinov2_with_registers.embeddings.register_tokens \[1, 2"),
+        (
+            "hf-dinov2",
+            REGISTERS,
+            {"num_register_tokens": 2},
+            r"- .*embeddings.register_tokens \[1, 2, 22\]",
+        ),
     ],
 )
 def test_a_config_that_ours_is_not(
