@@ -25,11 +25,11 @@ _SCORES: Mapping[ScoreFunction, str] = {
     "identity": "values, no probabilities",
 }
 
-
 _READ = {
     "class": "class token",
     "distilled": "class token and distilled token",
     "mean": "mean of the patches",
+    "class_mean": "class token and mean of the patches",
     "attention": "attention of a learned query",
 }
 

@@ -161,7 +161,8 @@ def attention_stack(
 def class_attention(model: ViT, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b l h n"]:
     """Compute the attention to every token in each block, from the tokens that the classifier reads.
 
-    It is the mean over those tokens, or weighted by the attention of a learned query that reads them.
+    It is the mean over those tokens, where a class token counts as much as all patches together, or weighted by the
+    attention of a learned query that reads them.
     """
     by_class = model.config.pool == "class"
     sites = model.attention_sites(image_size(images))
@@ -171,9 +172,10 @@ def class_attention(model: ViT, images: Float[Tensor, "b c H W"]) -> Float[Tenso
     weights = torch.stack(list(tap.weights.values())[: model.config.depth], dim=1)  # (b, l, h, q, n)
     if by_class:
         return weights.mean(dim=3)
-    if model.pool is None:
-        return weights[:, :, :, 0 if model.config.pool_prefix else model.num_prefix_tokens :].mean(dim=3)
-    return torch.einsum("blhqn,bq->blhn", weights, _read_tokens(model, tap.weights)[:, 0])
+    if model.pool is not None:
+        return torch.einsum("blhqn,bq->blhn", weights, _read_tokens(model, tap.weights)[:, 0])
+    from_patches = weights[:, :, :, 0 if model.config.pool_prefix else model.num_prefix_tokens :].mean(dim=3)
+    return (weights[:, :, :, 0] + from_patches) / 2 if model.config.pool == "class_mean" else from_patches
 
 
 def _pool_attention(model: ViT, images: Tensor) -> Float[Tensor, "b h n"]:
@@ -235,18 +237,19 @@ _METHODS: dict[str, Callable[[ViT, Tensor, list[Target]], Tensor]] = {
 def _read_tokens(model: ViT, weights: Mapping[str, Tensor]) -> Float[Tensor, "#b 1 n"]:
     """Return the weight of each token in what the classifier reads, given the captured weights.
 
-    It is 1 for the class token, or equal shares of the tokens that are averaged, or the attention of a learned query.
+    It is 1 for the class token, equal shares of the tokens that are averaged, half of both where the two are read, or
+    the attention of a learned query.
     """
     if model.pool is not None:
         return _padded(model, weights["pool.cross"].mean(dim=1))
     tokens = weights["blocks.0.self"].shape[-1]
     row = weights["blocks.0.self"].new_zeros(1, 1, tokens)
-    if model.config.pool == "class":
-        row[..., : model.num_read] = 1.0 / model.num_read
-    else:
+    if model.config.pool != "class":
         first = 0 if model.config.pool_prefix else model.num_prefix_tokens
         row[..., first:] = 1.0 / (tokens - first)
-    return row
+    if model.config.pool != "mean":
+        row[..., : model.num_read] = 1.0
+    return row / row.sum()
 
 
 def _score_of(logits: Tensor, targets: list[Target]) -> Tensor:

@@ -56,14 +56,15 @@ class ViT(nn.Module):
         self.registers = nn.Parameter(torch.zeros(1, c.num_registers, c.dim)) if c.num_registers else None
         self.positions: LearnedPositions | None = None
         if c.positions == "learned":
-            prefix = self.num_prefix_tokens if c.position_prefix else 0
-            self.positions = LearnedPositions(self.grid(c.image_size), c.dim, prefix=prefix)
+            prefix = 1 if c.position_prefix == "class" else c.position_prefix * self.num_prefix_tokens
+            grid = self.grid(c.image_size)
+            self.positions = LearnedPositions(grid, c.dim, prefix=prefix, resampling=c.resampling)
         self.stem_norm = self._norm() if c.stem_norm else None
         self.blocks = nn.ModuleList(self._block(i) for i in range(c.depth))
         self.norm = self._norm() if c.final_norm else None
         self.pool = self._pool() if c.pool == "attention" else None
-        self.pool_norm = self._norm() if c.pool_norm else None
-        self.head = nn.Linear(self.num_read * c.dim, c.num_classes) if c.num_classes else None
+        self.pool_norm = self._norm(c.pooled_dim) if c.pool_norm else None
+        self.head = nn.Linear(c.pooled_dim, c.num_classes) if c.num_classes else None
         self.apply(initialize)
         for token in self._prefix():
             nn.init.normal_(token, std=0.02)
@@ -170,19 +171,21 @@ class ViT(nn.Module):
 
     def pooled(
         self, images: Float[Tensor, "b c H W"], *, tap: Tap | Probe | None = None, checkpoint_activations: bool = False
-    ) -> Float[Tensor, "b read"]:
-        """Return what the head reads, as `pool` says; arguments as for `forward`.
+    ) -> Float[Tensor, "b pooled"]:
+        """Return what the head reads, by the configuration's `pool`; arguments as for `forward`.
 
         Of a distilled model it is its two tokens, one beside the other, for the head; their mean without a head.
         """
         if self.config.pool == "class":
-            read = slice(0, self.num_read)
-            pooled = self._tokens(images, tap, checkpoint_activations, last_rows=read)  # (b, 1 or 2, D)
+            rows = slice(0, self.num_read)
+            pooled = self._tokens(images, tap, checkpoint_activations, last_rows=rows)  # (b, 1 or 2, D)
             pooled = pooled.mean(dim=1) if self.head is None else pooled.flatten(1)
         else:
-            tokens = self._tokens(images, tap, checkpoint_activations)
-            tokens = tokens if self.config.pool_prefix else tokens[:, self.num_prefix_tokens :]
-            pooled = tokens.mean(dim=1) if self.pool is None else self.pool(tokens, probe=probe_at(tap, "pool"))
+            tokens = self._tokens(images, tap, checkpoint_activations)  # (b, n, D)
+            read = tokens if self.config.pool_prefix else tokens[:, self.num_prefix_tokens :]
+            pooled = read.mean(dim=1) if self.pool is None else self.pool(read, probe=probe_at(tap, "pool"))
+            if self.config.pool == "class_mean":
+                pooled = torch.cat([tokens[:, 0], pooled], dim=1)
         return applied(self.pool_norm, pooled)
 
     def features(
@@ -219,11 +222,14 @@ class ViT(nn.Module):
         """Add positions to patches (b, r c, D), and put the prefix tokens before them: (b, n, D)."""
         c = self.config
         prefix = [token.expand(len(patches), -1, -1) for token in self._prefix()]
-        if self.positions is not None and c.position_prefix:
+        if self.positions is not None and c.position_prefix is True:
             x = torch.cat([*prefix, patches], dim=1) + self.positions(grid)
         else:
             if self.positions is not None:
-                patches = patches + self.positions(grid)
+                table = self.positions(grid)  # (1, r c, D), or a row more
+                if c.position_prefix == "class":
+                    prefix[0], table = prefix[0] + table[:, :1], table[:, 1:]
+                patches = patches + table
             elif c.positions == "sinusoidal":
                 patches = patches + sinusoidal(grid[0] * grid[1], c.dim).to(patches)
             elif c.positions == "sinusoidal_2d":

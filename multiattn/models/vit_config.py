@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..attention import Resampling
 from ..blocks import Activation, Norm
 from ..checks import check_at_least, check_rules
 from .common import check_image_size, check_transformer
@@ -52,8 +53,12 @@ class ViTConfig:
     """Normalize the tokens before the first block, as CLIP does."""
 
     positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d"] = "learned"
-    position_prefix: bool = True
-    """Whether the class token and the registers have rows of their own in the learned positions."""
+    position_prefix: bool | Literal["class"] = True
+    """Whether the class token and the registers have rows of their own in the learned positions; `class`: only the
+    class token, as in DINOv2."""
+
+    resampling: Resampling = "bicubic"
+    """How learned positions are resampled for a picture of another size than `image_size`."""
 
     class_token: bool = True
     num_registers: int = 0
@@ -62,8 +67,9 @@ class ViTConfig:
     distilled: bool = False
     """A second class token, which learned from a teacher; the head reads both. Source: Touvron et al. 2021 (DeiT)."""
 
-    pool: Literal["class", "mean", "attention"] = "class"
-    """What the head reads: the class token, the mean of the patches, or what a learned query attends to in the patches.
+    pool: Literal["class", "mean", "class_mean", "attention"] = "class"
+    """What the head reads: the class token, the mean of the patches, the one followed by the other, as in DINOv2, or
+    what a learned query attends to in the patches, as in SigLIP.
     Source of the last: Zhai et al. 2022, "Scaling vision transformers", section 3.2."""
 
     pool_prefix: bool = False
@@ -135,9 +141,22 @@ class ViTConfig:
             self,
             ("stem_channels", min(channels, default=1) >= 1, "at least 1 each"),
             ("stem_strides", min(strides, default=1) >= 1, "at least 1 each"),
-            ("class_token", self.class_token or self.pool != "class", "true where `pool` is 'class'"),
+            (
+                "class_token",
+                self.class_token or self.pool in ("mean", "attention"),
+                f"true where `pool` is {self.pool!r}",
+            ),
+            (
+                "position_prefix",
+                self.class_token or self.position_prefix != "class",
+                "true or false where there is no `class_token`",
+            ),
             ("distilled", not self.distilled or self.pool == "class", "false where `pool` is not 'class'"),
-            ("pool_prefix", not self.pool_prefix or self.pool != "class", "false where `pool` is 'class'"),
+            (
+                "pool_prefix",
+                not self.pool_prefix or self.pool in ("mean", "attention"),
+                f"false where `pool` is {self.pool!r}",
+            ),
             (
                 "pool_heads",
                 self.pool_heads is None or (self.pool == "attention" and self.dim % self.pool_heads == 0),
@@ -160,6 +179,11 @@ class ViTConfig:
                 f"a multiple of {parts} for {self.positions} positions with {self.num_heads} heads",
             ),
         )
+
+    @property
+    def pooled_dim(self) -> int:
+        """Width of what the head reads: of a distilled model, and of `class_mean`, two tokens beside each other."""
+        return 2 * self.dim if self.pool == "class_mean" or self.distilled else self.dim
 
 
 _SMALL = ViTConfig(dim=384, depth=12, num_heads=6, mlp_dim=1536)

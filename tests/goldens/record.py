@@ -34,6 +34,7 @@ LATER = {
     "pairs": 0,
     "summary": False,
     "distilled": False,
+    "resampling": "bicubic",
     "pool_prefix": False,
     "pool_heads": None,
     "pool_mlp_dim": None,

@@ -21,6 +21,7 @@ CONFIGS = {
     "class token and distilled token": ViTConfig(**SIZES, depth=2, distilled=True, num_registers=1),
     "learned query": ViTConfig(**SIZES, depth=2, class_token=False, num_registers=1, pool="attention", gated=True),
     "learned query of all tokens": ViTConfig(**SIZES, depth=2, pool="attention", pool_prefix=True),
+    "class token and mean of patches": ViTConfig(**SIZES, depth=2, num_registers=2, pool="class_mean"),
 }
 B = 2
 
@@ -57,6 +58,8 @@ def whole_weights(model, images):
         pooled = tokens[:, : model.num_read].flatten(1)
     else:
         pooled = read.mean(1)
+        if model.config.pool == "class_mean":
+            pooled = torch.cat([tokens[:, 0], pooled], 1)
     return seen, model.head(pooled)
 
 
@@ -66,7 +69,8 @@ def readout(model, matrix, query=None):
     if query is not None:
         row = (query[:, None] @ matrix[:, matrix.shape[1] - query.shape[1] :])[:, 0]
     else:
-        row = matrix[:, : model.num_read].mean(1) if model.config.pool == "class" else matrix[:, prefix:].mean(1)
+        of_class, of_patches = matrix[:, : model.num_read].mean(1), matrix[:, prefix:].mean(1)
+        row = {"class": of_class, "mean": of_patches, "class_mean": (of_class + of_patches) / 2}[model.config.pool]
     return row[:, prefix:].unflatten(1, GRID)
 
 

@@ -27,6 +27,7 @@ CONFIGS = {
     "sinusoidal_2d, mean": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean"),
     "rotary_2d, q/k norm": ViTConfig(**SIZES, positions="rotary_2d", qk_norm=True, qkv_bias=False),
     "clip": ViTConfig(**SIZES, stem_norm=True, stem_bias=False, activation="gelu_quick"),
+    "class and mean": ViTConfig(**SIZES, num_registers=3, position_prefix="class", pool="class_mean"),
     "layer scale, pool norm": ViTConfig(**SIZES, layer_scale=0.1, pool="mean", pool_norm=True, final_norm=False),
     "distilled": ViTConfig(**SIZES, distilled=True, num_registers=1),
     "attention pooling, inner norms": ViTConfig(
@@ -66,10 +67,10 @@ def test_forward_is_the_head_on_the_features(model):
     read = tokens if c.pool_prefix else tokens[:, model.num_prefix_tokens :]
     if c.pool == "attention":
         pooled = model.pool(read)
-    elif c.distilled:
-        pooled = torch.cat([tokens[:, 0], tokens[:, 1]], dim=1)
+    elif c.pool == "class":
+        pooled = torch.cat([tokens[:, 0], tokens[:, 1]], dim=1) if c.distilled else tokens[:, 0]
     else:
-        pooled = tokens[:, 0] if c.pool == "class" else read.mean(1)
+        pooled = read.mean(1) if c.pool == "mean" else torch.cat([tokens[:, 0], read.mean(1)], 1)
     if model.pool_norm is not None:
         pooled = model.pool_norm(pooled)
     torch.testing.assert_close(model(images), model.head(pooled), atol=1e-6, rtol=0)
@@ -160,6 +161,11 @@ def test_every_preset_can_be_built(name):
         ({"pool": "attention", "pool_heads": 0}, "`pool_heads` must be at least 1, but is 0"),
         ({"pool_heads": 3}, "`pool_heads` must be .* and None elsewhere, but is 3"),
         ({"pool_mlp_dim": 3}, "`pool_mlp_dim` must be None where `pool` is not 'attention', but is 3"),
+        ({"class_token": False, "pool": "class_mean"}, "`class_token` must be true where `pool` is 'class_mean'"),
+        (
+            {"class_token": False, "pool": "mean", "position_prefix": "class"},
+            "`position_prefix` must be true or false where there is no `class_token`",
+        ),
         ({"stem": "conv"}, r"`stem_channels` must be the channels of a conv stem, .*, but is \(\) instead"),
         (
             {"stem_channels": (3,)},
