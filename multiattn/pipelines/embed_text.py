@@ -3,12 +3,12 @@
 Notation: r texts, n tokens, D width.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import overload
+from typing import cast, overload
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..inputs import Tokenizer
 from ..models.text_encoder import TextEncoder
 from ..weights import load_text_encoder
-from .base import find_device, one_or_all
+from .base import find_device, the_only
 from .embedding import Embedding, TokenChoice, as_array, check_tokens
 from .precision import Precision, check_precision, converted
 from .results import Failure
@@ -123,9 +123,8 @@ class TextEmbedder:
             InputError: The one text has half of a character.
             ModelError: `tokens` is unknown, or an option is out of range.
         """
-        stream: Callable[[Iterable[str | TextInput]], Iterator[Embedding | Failure]]
         stream = partial(self.stream_embeddings, tokens=tokens, normalize=normalize, batch_size=batch_size)
-        return one_or_all(texts, stream)
+        return list(stream(texts)) if isinstance(texts, list | tuple) else the_only(stream([cast(str, texts)]))
 
     def stream_embeddings(
         self,
@@ -168,7 +167,7 @@ class TextEmbedder:
         longest = self._encoder.config.max_length
         if len(ids) < longest or (count := len(self.tokenizer.encode(one.text)) + 2) == longest:
             return None
-        return f"is a text of {count} tokens; the first {longest - 1} and the last one are used"
+        return f"has {count} tokens, of which the first {longest - 1} and the last one are used"
 
     def _embedded(self, encoded: Sequence[list[int]], tokens: TokenChoice, normalize: bool) -> list[np.ndarray]:
         longest = max(map(len, encoded))

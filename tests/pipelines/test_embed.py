@@ -132,7 +132,7 @@ def test_texts_are_padded_and_cut(tmp_path: Path) -> None:
     long = " ".join(SENTENCES)
     count = len(embedder.tokenizer.encode(long)) + 2
     cut = embedder.embed(TextInput(long, "texts.txt:3"))
-    assert cut.remark == f"is a text of {count} tokens; the first 40 and the last one are used"
+    assert cut.remark == f"has {count} tokens, of which the first 40 and the last one are used"
     assert cut.file == "texts.txt:3" and cut.to_dict()["text"] == long
     exact = text_embedder(max_length=count)
     assert exact.embed(long).remark is None
