@@ -1,6 +1,8 @@
 """The one oracle: attention written out pair by pair, in double precision, with no clever step."""
 
 import math
+from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,23 +16,34 @@ def may_attend(
     *,
     causal: bool = False,
     window: int | None = None,
+    dilation: int = 1,
+    global_tokens: Collection[int] = (),
     attention_mask: bool = True,
 ) -> bool:
     """Whether query `i` may attend to key `j`; the last query stands at the last key."""
     position = k_len - q_len + i
     if not attention_mask or (causal and j > position):
         return False
-    return window is None or abs(j - position) <= window
+    if window is None or j in global_tokens or position in global_tokens:
+        return True
+    return j in {position + dilation * steps for steps in range(-window, window + 1)}
 
 
 def naive_weights(
-    scores: Tensor, *, causal: bool = False, window: int | None = None, keys: Tensor | None = None
+    scores: Tensor,
+    *,
+    causal: bool = False,
+    window: int | None = None,
+    dilation: int = 1,
+    global_tokens: Tensor | None = None,
+    keys: Tensor | None = None,
 ) -> Tensor:
     """Softmax of raw scores (b, h, q, k) under the rule; 0 for a row that may attend to nothing."""
     scores = scores.detach()
     batch, heads, q_len, k_len = scores.shape
     weights = torch.zeros(batch, heads, q_len, k_len, dtype=torch.float64)
     for b in range(batch):
+        everywhere = () if global_tokens is None else global_tokens.expand(batch, -1)[b].tolist()
         for h in range(heads):
             for i in range(q_len):
                 allowed = [
@@ -43,6 +56,8 @@ def naive_weights(
                         k_len,
                         causal=causal,
                         window=window,
+                        dilation=dilation,
+                        global_tokens=everywhere,
                         attention_mask=keys is None or bool(keys[b, j]),
                     )
                 ]
@@ -60,9 +75,7 @@ def dot_product_scores(q: Tensor, k: Tensor) -> Tensor:
     return torch.einsum("bhqd,bhkd->bhqk", q.double(), k.double()) / math.sqrt(q.shape[-1])
 
 
-def naive_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, window: int | None = None, keys: Tensor | None = None
-) -> Tensor:
+def naive_attention(q: Tensor, k: Tensor, v: Tensor, **rule: Any) -> Tensor:
     """The values (b, h, k, d) mixed by the naive weights: (b, h, q, d)."""
-    weights = naive_weights(dot_product_scores(q, k), causal=causal, window=window, keys=keys)
+    weights = naive_weights(dot_product_scores(q, k), **rule)
     return torch.einsum("bhqk,bhkd->bhqd", weights, v.double())
