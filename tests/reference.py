@@ -79,3 +79,43 @@ def naive_attention(q: Tensor, k: Tensor, v: Tensor, **rule: Any) -> Tensor:
     """The values (b, h, k, d) mixed by the naive weights: (b, h, q, d)."""
     weights = naive_weights(dot_product_scores(q, k), **rule)
     return torch.einsum("bhqk,bhkd->bhqd", weights, v.double())
+
+
+def naive_lsh_weights(
+    q: Tensor,
+    buckets: Tensor,
+    *,
+    length: int,
+    before: int = 1,
+    after: int = 0,
+    once: bool = False,
+    causal: bool = False,
+    keys: Tensor | None = None,
+) -> Tensor:
+    """The weights (b, h, n, n) of shared queries and keys `q` by their `buckets` (b, h, t, n), pair by pair."""
+    batch, heads, n, width = q.shape
+    q = q.detach().double()
+    weights = torch.zeros(batch, heads, n, n, dtype=torch.float64)
+    for b in range(batch):
+        there = [True] * n if keys is None else keys[b].tolist()
+        for h in range(heads):
+            ring = []
+            for of_round in buckets[b, h].tolist():
+                order = sorted(range(n), key=lambda i: (not there[i], of_round[i] if there[i] else 0, i))  # noqa: B023
+                order += [n] * (-n % length)  # filled up with what is no token
+                ring += [order[start : start + length] for start in range(0, len(order), length)]
+            times = torch.zeros(n + 1, n + 1)
+            for index, chunk in enumerate(ring):
+                near = {(index + step) % len(ring) for step in range(-before, after + 1)}
+                for i in chunk:
+                    for j in (j for one in near for j in ring[one]):
+                        times[i, j] += 1
+            for i in range(n):
+                mass = {}
+                for j in range(n):
+                    if times[i, j] and there[j] and j != i and not (causal and j > i):
+                        key = q[b, h, j] / math.sqrt(float(q[b, h, j].square().mean()) + 1e-6) / math.sqrt(width)
+                        mass[j] = math.exp(float(q[b, h, i] @ key)) * (1 if once else float(times[i, j]))
+                for j, one in (mass or {i: 1.0}).items():  # a token attends to itself where there is no other
+                    weights[b, h, i, j] = one / sum(mass.values() or [1.0])
+    return weights
