@@ -94,8 +94,10 @@ def hashed(
         factors: Number of buckets as a product of even numbers, each with columns of its own.
             Source: Andoni et al. 2015, "Practical and optimal LSH for angular distance".
     """
-    rotated = torch.einsum("bhnd,hdtw->bhtnw", x.float(), rotations.float())  # (b, h, t, n, w)
-    buckets, first, weight = torch.zeros_like(rotated[..., 0], dtype=torch.long), 0, 1
+    used = rotations[..., : sum(factors) // 2].float()
+    rotated = torch.einsum("bhnd,hdtw->bhtnw", x.float(), used)  # (b, h, t, n, w)
+    buckets = torch.zeros_like(rotated[..., 0], dtype=torch.long)
+    first, weight = 0, 1
     for factor in factors:
         axes = rotated[..., first : first + factor // 2]
         buckets = buckets + weight * torch.cat([axes, -axes], dim=-1).argmax(dim=-1)
@@ -105,7 +107,7 @@ def hashed(
 
 def unit_keys(x: Float[Tensor, "b h n d"]) -> Float[Tensor, "b h n d"]:
     """Return the keys of shared vectors: those vectors at length 1, which includes the scale of the scores."""
-    return F.rms_norm(x, x.shape[-1:], eps=1e-6) * x.shape[-1] ** -0.5
+    return F.rms_norm(x, x.shape[-1:], eps=1e-6) * x.shape[-1] ** -0.5  # type: ignore[no-any-return]
 
 
 def lsh_attention(
@@ -136,10 +138,11 @@ def lsh_attention(
     order = _Order(buckets, chunking, keys)
     queries, shared, values = order.padded(q), order.padded(unit_keys(q)), order.padded(v)
     attended = None if order.is_full else order.padded(order.keys[:, None, :, None])
-    mixed, masses = [], []
+    mixed: list[Tensor] = []
+    masses: list[Tensor] = []
     for index in range(rounds):
         parts = []
-        for at, places in zip(*(of.split(order.piece, dim=2) for of in order.pairs(index)), strict=True):
+        for at, places in zip(*(torch.split(of, order.piece, dim=2) for of in order.pairs(index)), strict=True):
             # at (b, h, f, c), places (b, h, f, m), for f chunks
             scores = (order.rows(queries, at) @ order.rows(shared, places).transpose(-1, -2)).float()  # (b, h, f, c, m)
             if attended is not None:
@@ -185,7 +188,7 @@ def lsh_weights(
     for index in range(rounds):
         chunk = order.back[:, :, index, rows] // c + index * order.chunks  # (b, h, r), in the ring
         near = (chunk[..., None] + torch.arange(-order.before, order.after + 1, device=q.device)) % order.ring
-        found.append(order.rows(order.order.flatten(2).unflatten(2, (order.ring, c)), near).flatten(3))  # (b, h, r, m)
+        found.append(order.rows(order.by_chunk, near).flatten(3))  # (b, h, r, m)
     places = torch.cat(found, dim=-1)  # (b, h, r, t m)
     scores = torch.einsum("bhrd,bhrmd->bhrm", q[:, :, rows].float(), order.rows(shared, places))
     allowed = order.rows(order.padded(order.keys[:, None, :, None]), places).squeeze(-1)
@@ -222,6 +225,7 @@ class _Order:
         last = torch.iinfo(buckets.dtype).max
         sorted_by = F.pad(buckets, (0, self.length - n)).masked_fill(~there, last)
         self.order = sorted_by.sort(dim=-1, stable=True).indices  # (b, h, t, e c): the token at each place
+        self.by_chunk = self.order.view(b, self.heads, self.ring, c)  # the same, of all rounds
         places = torch.arange(self.length, device=buckets.device).expand_as(self.order)
         self.back = torch.empty_like(self.order).scatter_(-1, self.order, places)  # the place of each token
 
@@ -237,10 +241,9 @@ class _Order:
 
     def pairs(self, index: int) -> tuple[Tensor, Tensor]:
         """Return the tokens of a round by chunk, (b, h, e, c), and those that each chunk meets, (b, h, e, m)."""
-        ring = self.order.flatten(2).unflatten(2, (self.ring, self.chunk))
-        own = torch.arange(self.chunks, device=ring.device) + index * self.chunks
-        near = (own[:, None] + torch.arange(-self.before, self.after + 1, device=ring.device)) % self.ring  # (e, ...)
-        return ring[:, :, own], ring[:, :, near].flatten(3)
+        own = torch.arange(self.chunks, device=self.order.device) + index * self.chunks
+        near = (own[:, None] + torch.arange(-self.before, self.after + 1, device=own.device)) % self.ring  # (e, ...)
+        return self.by_chunk[:, :, own], self.by_chunk[:, :, near].flatten(3)
 
     def times_found(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return in how many places of all rounds each query meets each key, (b, h, e, c, m)."""

@@ -78,7 +78,11 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, mask: Mask, *, scale: fl
             scale=scale,
             dropout_p=dropout_p,
         )  # (b p, h, len / p, d)
-        out = parts.unflatten(0, (batch, step)).permute(0, 2, 3, 1, 4).flatten(2, 3)[:, :, first : first + q_len]
+        out = (
+            parts.reshape(batch, step, *parts.shape[1:])
+            .permute(0, 2, 3, 1, 4)
+            .flatten(2, 3)[:, :, first : first + q_len]
+        )
     if mask.global_tokens is None:
         return out
     places = _query_places(mask, q_len, k_len).expand(batch, -1)  # (b, g)
@@ -206,8 +210,8 @@ class _GlobalKeys:
 
 def _interleaved(x: Tensor, step: int, padding: tuple[int, int]) -> Tensor:
     """Every `step`-th position, from each first one: (b, h, len, d) to (b p, h, len / p, d), padded to fit."""
-    x = F.pad(x, (0, 0, *padding)).unflatten(2, (-1, step))  # (b, h, len / p, p, d)
-    return x.permute(0, 3, 1, 2, 4).flatten(0, 1)
+    x = F.pad(x, (0, 0, *padding))
+    return x.reshape(*x.shape[:2], -1, step, x.shape[3]).permute(0, 3, 1, 2, 4).flatten(0, 1)
 
 
 def _query_places(mask: Mask, q_len: int, k_len: int) -> Tensor:
