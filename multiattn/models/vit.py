@@ -261,7 +261,7 @@ class ViT(nn.Module):
         return applied(self.head, self.pooled(images, tap=tap, checkpoint_activations=checkpoint_activations))
 
     def pooled(
-        self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None, checkpoint_activations: bool = False
+        self, images: Float[Tensor, "b c H W"], *, tap: Tap | Probe | None = None, checkpoint_activations: bool = False
     ) -> Float[Tensor, "b D"]:
         """Return what the head reads: the class token, or the mean of the patches; arguments as for `forward`."""
         if self.config.pool == "class":
