@@ -55,14 +55,25 @@ def naive_weights(
     return weights
 
 
-def dot_product_scores(q: Tensor, k: Tensor) -> Tensor:
-    """q k^T / sqrt(d), (b, h, q, k)."""
-    return torch.einsum("bhqd,bhkd->bhqk", q.double(), k.double()) / math.sqrt(q.shape[-1])
+def dot_product_scores(q: Tensor, k: Tensor, *, scale: float | None = None, bias: Tensor | None = None) -> Tensor:
+    """q k^T times the scale, which is 1 / sqrt(d) where None, plus a bias: (b, h, q, k)."""
+    products = torch.einsum("bhqd,bhkd->bhqk", q.double(), k.double())
+    scores = products / math.sqrt(q.shape[-1]) if scale is None else products * scale
+    return scores if bias is None else scores + bias.double()
 
 
 def naive_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, window: int | None = None, keys: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float | None = None,
+    bias: Tensor | None = None,
+    causal: bool = False,
+    window: int | None = None,
+    keys: Tensor | None = None,
 ) -> Tensor:
     """The values (b, h, k, d) mixed by the naive weights: (b, h, q, d)."""
-    weights = naive_weights(dot_product_scores(q, k), causal=causal, window=window, keys=keys)
+    scores = dot_product_scores(q, k, scale=scale, bias=bias)
+    weights = naive_weights(scores, causal=causal, window=window, keys=keys)
     return torch.einsum("bhqk,bhkd->bhqd", weights, v.double())

@@ -1,6 +1,7 @@
 """`multiattn match`: how well do these texts fit these pictures?"""
 
 import argparse
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
@@ -130,8 +131,7 @@ class Match(Predictor["MatchResult"]):
         """Add the columns of the best text."""
         texts = record.get("texts")
         if isinstance(texts, list):
-            best: Record = max(texts, key=lambda one: float(one["similarity"]))
-            record |= best
+            record |= max(texts, key=itemgetter("similarity"))
             record.setdefault("score_kind", "probability")
         return record
 

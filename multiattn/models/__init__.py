@@ -2,12 +2,14 @@
 
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
 `single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `two_towers` compares
-pictures with texts. `text_encoder`, `text_decoder` and `text_tower`, the text parts, derive from `text_stack`. `scores`
-says what a classifier's outputs mean, `domain` tells pictures like the training pictures from others, `voice_activity`
-speech from other sounds. `common` has the checks of configurations and the initial weights.
+pictures with texts. `text_encoder`, `text_decoder` and `text_tower`, the text parts, derive from `text_stack`;
+`language_model` has the head that scores a vocabulary. `scores` says what a classifier's outputs mean, `domain` tells
+pictures like the training pictures from others, `voice_activity` speech from other sounds. `common` has the checks of
+configurations and the initial weights.
 """
 
 from .captioner import Captioner, CaptionerConfig
+from .language_model import MaskedLanguageModel, MaskedLanguageModelConfig
 from .scores import SCORE_FUNCTIONS, SCORE_KINDS, ScoreFunction, ScoreKind, scores_of
 from .single_stream import SingleStream, SingleStreamConfig
 from .speech import SpeechConfig, SpeechRecognizer
@@ -26,6 +28,8 @@ __all__ = [
     "VQA",
     "Captioner",
     "CaptionerConfig",
+    "MaskedLanguageModel",
+    "MaskedLanguageModelConfig",
     "ScoreFunction",
     "ScoreKind",
     "SingleStream",

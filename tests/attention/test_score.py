@@ -51,6 +51,33 @@ def test_dot_product_equals_the_oracle(rule, q_len):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: "+".join(rule) or "open")
+@pytest.mark.parametrize("shape", [(B, H), (1, H), (B, 1)], ids=str)
+def test_a_bias_and_a_scale_equal_the_oracle(rule, shape):
+    q, k, v = qkv()
+    bias = torch.randn(*shape, Q, K, generator=torch.Generator().manual_seed(1))
+    score, mask = DotProductScore(D, scale=0.7), Mask(**rule)
+    scores = dot_product_scores(q, k, scale=0.7, bias=bias)
+    expected = torch.einsum("bhqk,bhkd->bhqd", naive_weights(scores, **rule), v.double())
+    torch.testing.assert_close(score(q, k, v, mask=mask, bias=bias).double(), expected, atol=1e-6, rtol=0)
+    weights = score.weights(q, k, allowed=mask.dense(Q, K), bias=bias, heads=[2, 0])
+    torch.testing.assert_close(weights.double(), naive_weights(scores, **rule)[:, [2, 0]], atol=1e-6, rtol=0)
+
+
+def test_a_window_and_few_half_precise_keys_do_not_lose_a_bias():
+    """Both have a path of their own, which knows no bias."""
+    q, k, v = qkv(131, 131)
+    bias = torch.randn(1, H, 131, 131, generator=torch.Generator().manual_seed(1))
+    expected = naive_attention(q, k, v, bias=bias, window=7)
+    found = DotProductScore(D)(q, k, v, mask=Mask(window=7), bias=bias)
+    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=0)
+    q, k, v = qkv()
+    k, v = k.bfloat16(), v.bfloat16()
+    found = DotProductScore(D)(q, k, v, mask=Mask(), bias=bias[:, :, :Q, :K])
+    expected = naive_attention(q, k, v, bias=bias[:, :, :Q, :K])
+    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: "+".join(rule) or "open")
 def test_additive_equals_the_formula_written_out(rule):
     q, k, v = qkv()
     score, mask = AdditiveScore(H, D), Mask(**rule)
@@ -72,8 +99,9 @@ def test_a_row_that_may_attend_to_nothing_is_zero_not_nan():
     q, k, v = qkv()
     nothing = Mask(keys=torch.zeros(B, K, dtype=torch.bool))
     for score in (DotProductScore(D), AdditiveScore(H, D)):
-        assert score(q, k, v, mask=nothing).abs().max() == 0
-        assert score.weights(q, k, allowed=nothing.dense(Q, K)).abs().max() == 0
+        for bias in (None, torch.ones(1, 1, Q, K)):
+            assert score(q, k, v, mask=nothing, bias=bias).abs().max() == 0
+            assert score.weights(q, k, allowed=nothing.dense(Q, K), bias=bias).abs().max() == 0
 
 
 @settings(deadline=None, max_examples=40)
