@@ -121,7 +121,7 @@ class TextTower(TextStack):
         tap: Tap | Probe | None = None,
         checkpoint_activations: bool = False,
     ) -> Float[Tensor, "r m D"]:
-        """Return each token's state after the last norm; `m` is `n`, or the fixed length. Arguments as for `forward`."""
+        """Return each token's state after the last norm. `m` is `n`, or the fixed length; arguments as `forward`."""
         c = self.config
         tokens = self.filled(tokens, attention_mask)
         check_length(tokens.shape[1], c.max_length)
