@@ -25,6 +25,12 @@ _SCORES: Mapping[ScoreFunction, str] = {
     "identity": "values, no probabilities",
 }
 
+_POOLED = {
+    "class": "class token",
+    "mean": "mean of the patches",
+    "class_mean": "class token and mean of the patches",
+}
+
 
 _PAIRS: Mapping[str, str] = {
     "softmax": "the probabilities of a picture's texts together are 1",
@@ -38,7 +44,7 @@ def classifier(bundle: "ModelBundle") -> Details:
     config = model.config
     sites = model.attention_sites()
     lines = {
-        "architecture": f"{_vit(model)}, {'class token' if config.pool == 'class' else 'mean of the patches'} read out",
+        "architecture": f"{_vit(model)}, {_POOLED[config.pool]} read out",
         "attention": f"{len(sites)} sites of {config.num_heads} heads: {sites[0].name} to {sites[-1].name}, "
         f"{sites[0].k_len} tokens of which {by(model.grid(bundle.pictures.size))} are patches",
     }
