@@ -14,6 +14,8 @@ from .comparison import save_comparison
 from .explain import explain, from_module
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .load import load
+from .match import MatchPipeline, ZeroShotClassifier
+from .match_results import MatchResult, TextMatch
 from .options import AnswerOptions, CaptionOptions
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Failure, Result, SavedMap, WrittenWord
@@ -36,6 +38,8 @@ __all__ = [
     "ClassifyPipeline",
     "ClassifyResult",
     "Failure",
+    "MatchPipeline",
+    "MatchResult",
     "OutOfDomain",
     "PictureMap",
     "Pipeline",
@@ -47,8 +51,10 @@ __all__ = [
     "SpeechOptions",
     "TranscribeOptions",
     "TranscribePipeline",
+    "TextMatch",
     "Transcript",
     "WrittenWord",
+    "ZeroShotClassifier",
     "explain",
     "from_module",
     "load",
