@@ -5,7 +5,7 @@ A stem turns a picture or a recording into tokens, which the blocks then transfo
 
 from .feedforward import Activation, FeedForward, QuickGELU, activation, applied
 from .stems import ConvStem, MelStem, PatchStem
-from .transformer import LayerScale, StochasticDepth, TransformerBlock
+from .transformer import LayerScale, Norm, StochasticDepth, TransformerBlock, make_norm
 
 __all__ = [
     "Activation",
@@ -13,10 +13,12 @@ __all__ = [
     "FeedForward",
     "LayerScale",
     "MelStem",
+    "Norm",
     "PatchStem",
     "QuickGELU",
     "StochasticDepth",
     "TransformerBlock",
     "activation",
     "applied",
+    "make_norm",
 ]

@@ -90,5 +90,6 @@ def check_bridge(encoder: ViTConfig, name: str, context_dim: int | None, *, has_
         has_bridge: Whether a linear layer maps the features to that width.
     """
     check_argument(not encoder.num_classes, "encoder.num_classes", must="0", value=encoder.num_classes)
+    check_argument(context_dim is not None, name, must="the width of the picture's features", value=context_dim)
     must = f"the encoder's `dim` ({encoder.dim}) without a `bridge`"
     check_argument(has_bridge or context_dim == encoder.dim, name, must=must, value=context_dim)

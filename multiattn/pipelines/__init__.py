@@ -16,6 +16,8 @@ from .embedding import Embedding
 from .explain import explain, from_module
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .load import load
+from .match import MatchPipeline, ZeroShotClassifier
+from .match_results import MatchResult, TextMatch
 from .options import AnswerOptions, CaptionOptions
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Failure, Result, SavedMap, WrittenWord
@@ -39,6 +41,8 @@ __all__ = [
     "ClassifyResult",
     "Embedding",
     "Failure",
+    "MatchPipeline",
+    "MatchResult",
     "OutOfDomain",
     "PictureMap",
     "Pipeline",
@@ -52,8 +56,10 @@ __all__ = [
     "TextInput",
     "TranscribeOptions",
     "TranscribePipeline",
+    "TextMatch",
     "Transcript",
     "WrittenWord",
+    "ZeroShotClassifier",
     "explain",
     "from_module",
     "load",

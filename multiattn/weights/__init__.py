@@ -8,6 +8,7 @@ from .live import bundle_of
 from .pretrained import adapt
 from .state import load_into
 from .table import CONCAT, SAME, TRANSPOSE, Drop, KeyTable, Row, Transform
+from .text_models import TextModel, load_text_model, save_text_model
 
 __all__ = [
     "CONCAT",
@@ -18,6 +19,7 @@ __all__ = [
     "KeyTable",
     "ModelBundle",
     "Row",
+    "TextModel",
     "Transform",
     "adapt",
     "bundle_of",
@@ -27,8 +29,10 @@ __all__ = [
     "load_bundle",
     "load_into",
     "load_text_encoder",
+    "load_text_model",
     "locate",
     "recognize",
     "save_bundle",
     "save_text_encoder",
+    "save_text_model",
 ]
