@@ -19,6 +19,7 @@ CONFIGS = {
     "class token, registers": ViTConfig(**SIZES, depth=3, num_registers=2),
     "mean of patches": ViTConfig(**SIZES, depth=2, class_token=False, pool="mean"),
     "class token and distilled token": ViTConfig(**SIZES, depth=2, distilled=True, num_registers=1),
+    "relative bias": ViTConfig(**SIZES, depth=2, positions="none", relative_bias="block", pool="mean"),
     "learned query": ViTConfig(**SIZES, depth=2, class_token=False, num_registers=1, pool="attention", gated=True),
     "learned query of all tokens": ViTConfig(**SIZES, depth=2, pool="attention", pool_prefix=True),
     "class token and mean of patches": ViTConfig(**SIZES, depth=2, num_registers=2, pool="class_mean"),
