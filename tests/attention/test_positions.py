@@ -147,7 +147,7 @@ def test_mixed_rotary_positions_are_timms(columns_first):
 
 
 def test_learned_frequencies_start_as_timms_do():
-    """Each pair of a head has a direction; the lengths of both halves fall alike, and the halves are at right angles."""
+    """The lengths of both halves fall alike, and the halves are at right angles; each head has its own direction."""
     frequencies = torch.empty(2, 5, 3, 8)
     torch.manual_seed(0)
     start_frequencies(frequencies, period=10.0)
