@@ -43,7 +43,9 @@ from .vit_config import PRESETS, ViTConfig
 
 __all__ = ["PRESETS", "STEM", "ViT", "ViTConfig"]
 
-STEM = r"(?:stem|stem_norm|class_token|distilled_token|registers|positions|rotary_frequencies|relative_bias)\b"
+STEM = (
+    r"(?:stem|patch_norm|stem_norm|class_token|distilled_token|registers|positions|rotary_frequencies|relative_bias)\b"
+)
 """Pattern of the parameters before the first block, for layer-wise learning-rate decay."""
 
 
@@ -58,6 +60,7 @@ class ViT(nn.Module):
             self.stem = ConvStem(c.in_channels, c.dim, channels=c.stem_channels, strides=c.stem_strides)
         else:
             self.stem = PatchStem(c.in_channels, c.dim, patch_size=c.patch_size, bias=c.stem_bias)
+        self.patch_norm = self._norm() if c.patch_norm else None
         self.class_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if c.class_token else None
         self.distilled_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if c.distilled else None
         self.registers = nn.Parameter(torch.zeros(1, c.num_registers, c.dim)) if c.num_registers else None
@@ -241,6 +244,7 @@ class ViT(nn.Module):
     def _embed(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         """Add positions to patches (b, r c, D), and put the prefix tokens before them: (b, n, D)."""
         c = self.config
+        patches = applied(self.patch_norm, patches)
         prefix = [token.expand(len(patches), -1, -1) for token in self._prefix()]
         if self.positions is not None and c.position_prefix is True:
             x = torch.cat([*prefix, patches], dim=1) + self.positions(grid)

@@ -52,6 +52,9 @@ class ViTConfig:
     stem_norm: bool = False
     """Normalize the tokens before the first block, as CLIP does."""
 
+    patch_norm: bool = False
+    """Normalize each patch before positions are added, as AIMv2 does."""
+
     positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d", "learned_rotary_2d", "none"] = "learned"
     """What is added to the patches, or rotates q and k, or both; `none` with a `relative_bias` alone, for instance."""
 

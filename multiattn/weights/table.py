@@ -53,6 +53,20 @@ NO_KEY_BIAS = Transform(
 )
 """The biases of q and v against our one of q, k and v."""
 
+BESIDE_HALVED = Transform(
+    "beside, halved",
+    lambda theirs: torch.cat(list(theirs), dim=1) / len(theirs),
+    lambda ours, count: [count * part for part in ours.chunk(count, dim=1)],
+)
+"""The weights of several heads, each of its own token, whose results are averaged: of one head of all tokens."""
+
+MEAN = Transform(
+    "mean",
+    lambda theirs: torch.stack(list(theirs)).mean(dim=0),
+    lambda ours, count: [ours.clone() for _ in range(count)],
+)
+"""The biases of such heads."""
+
 FIRST_ADDED = Transform(
     "first added",
     lambda theirs: theirs[0] + theirs[1][0],

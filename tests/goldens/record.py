@@ -35,6 +35,7 @@ LATER = {
     "summary": False,
     "distilled": False,
     "resampling": "bicubic",
+    "patch_norm": False,
     "rotary": "axial",
     "rotary_period": 100.0,
     "rotary_offset": 0.0,
