@@ -4,12 +4,14 @@ A stem turns a picture or a recording into tokens, which the blocks then transfo
 """
 
 from .feedforward import Activation, FeedForward, QuickGELU, activation, applied
+from .pooling import AttentionPool
 from .reversible import Streams, run_reversible
 from .stems import ConvStem, MelStem, PatchStem
 from .transformer import LayerScale, Norm, StochasticDepth, TransformerBlock, make_norm
 
 __all__ = [
     "Activation",
+    "AttentionPool",
     "ConvStem",
     "FeedForward",
     "LayerScale",

@@ -11,6 +11,8 @@ from .caption import CaptionPipeline
 from .caption_results import CaptionMap, CaptionResult
 from .classify import ClassifyPipeline
 from .comparison import save_comparison
+from .embed_text import TextEmbedder, TextInput
+from .embedding import Embedding
 from .explain import explain, from_module
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .load import load
@@ -37,6 +39,7 @@ __all__ = [
     "CaptionPipeline",
     "ClassifyPipeline",
     "ClassifyResult",
+    "Embedding",
     "Failure",
     "MatchPipeline",
     "MatchResult",
@@ -49,6 +52,8 @@ __all__ = [
     "Segment",
     "SpeechMap",
     "SpeechOptions",
+    "TextEmbedder",
+    "TextInput",
     "TranscribeOptions",
     "TranscribePipeline",
     "TextMatch",
