@@ -164,7 +164,7 @@ class _Reversible(torch.autograd.Function):
         return streams.first, streams.second
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, of_first: Tensor, of_second: Tensor) -> tuple[Tensor | None, ...]:
         streams, gradients = Streams(*ctx.saved_tensors), Streams(of_first, of_second)
         of_parameters: list[Tensor] = []

@@ -148,8 +148,9 @@ class ViT(nn.Module):
         """The sites a `Tap` can capture, with their sizes for a picture of this height and width.
 
         Where the head reads the class token, `forward` computes only that row in the last block (of a distilled model
-        two rows), so this site has as many query rows, unless attention is a window or by hashing; where it reads what a
-        learned query attends to, that site is the last. `features` computes all rows, and nothing after the blocks.
+        two rows), so this site has as many query rows; not so with a window, hashing or reversible blocks. Where it
+        reads what a learned query attends to, that site is the last. `features` computes all rows, and nothing after
+        the blocks.
         """
         c = self.config
         rows, cols = self.grid(image_size or c.image_size)
