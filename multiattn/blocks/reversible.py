@@ -47,8 +47,8 @@ def run_reversible(
     """Run pre-norm blocks without cross-attention on two streams.
 
     Under autograd, the backward pass computes the tokens between the blocks again, with the same dropout and the same
-    buckets. It rounds a little differently each time: the streams should be in fp32. A tap needs what is between the
-    blocks, so that with one all of it is kept.
+    buckets. It rounds a little differently each time: the streams should be in fp32. With a tap, which needs what is
+    between the blocks, and in a compiled model all of it is kept.
 
     Args:
         blocks: The blocks.
@@ -58,7 +58,7 @@ def run_reversible(
         tap: Captures attention weights, at the sites `blocks.N.self`.
     """
     steps = [_Step(block, mask, rotary) for block in blocks]
-    if tap is not None or not torch.is_grad_enabled():
+    if tap is not None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         for index, step in enumerate(steps):
             probe = probe_at(tap, f"blocks.{index}")
             if probe is not None:
