@@ -75,6 +75,7 @@ def examples(folder: Path) -> list[ModelBundle]:
         *(vit_bundle(**changes) for changes in VITS),
         test_captioners.with_layout("hf-blip"),
         test_captioners.with_layout("vit-gpt2"),
+        test_captioners.with_layout("trocr"),
         test_answerers.blip_bundle(folder / "blip"),
         test_single_stream.bundle(),
         tiny_whisper_bundle(),
