@@ -277,7 +277,7 @@ class ViT(nn.Module):
         return applied(self.head, self.pooled(images, tap=tap, checkpoint_activations=checkpoint_activations))
 
     def pooled(
-        self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None, checkpoint_activations: bool = False
+        self, images: Float[Tensor, "b c H W"], *, tap: Tap | Probe | None = None, checkpoint_activations: bool = False
     ) -> Float[Tensor, "b pooled"]:
         """Return what the head reads, by the configuration's `pool`; arguments as for `forward`."""
         if self.config.pool == "class":
