@@ -1,4 +1,4 @@
-"""Known layouts of pictures with text or labels that are refused on purpose, each with the part that no model here has."""
+"""Published kinds of models about pictures that are refused on purpose, each with the part that no model here has."""
 
 from ..errors import ModelError
 

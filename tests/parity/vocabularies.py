@@ -26,6 +26,7 @@ def save_byte_pieces(directory: Path) -> None:
     (directory / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n", encoding="utf-8")
 
+
 ROBERTA_PIECES = ("<s>", "<pad>", "</s>", "<unk>", *BYTE_PIECES[1:], "<mask>")
 
 

@@ -236,7 +236,7 @@ def test_what_is_not_supported_is_named() -> None:
             Untold(),
             r"but is a .*test_live\.Untold instead: the nearest is timm \(2 of 4 tensors, .* its neck\.weight\)",
         ),
-        (nn.ReLU(), r"but is a torch\.nn.*ReLU instead, which has no tensors"),
+        (nn.ReLU(), r"but is a torch\.nn.*ReLU instead: it has no tensors"),
         (nn.Linear(3, 2), r"but is a torch.nn.*Linear instead: no layout has a tensor weight"),
         (timm.create_model("resnet18"), "ResNet: timm's ResNet is not supported, only its VisionTransformer"),
         (small_timm(global_pool="map"), "VisionTransformer: this timm model has attention pooling, which is not"),
