@@ -243,7 +243,17 @@ class _FoldingTap(Tap):
         self._sizes, self._fold = sizes, fold
 
     def record(
-        self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score, group: int = 1
+        self,
+        name: str,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        output: Tensor,
+        mask: Mask,
+        score: Score,
+        bias: Tensor | None = None,
+        group: int = 1,
     ) -> None:
         del v, output  # needed for gradients alone
         if name not in self._heads_at:
@@ -251,7 +261,7 @@ class _FoldingTap(Tap):
         allowed = None if mask.is_open else mask.dense(q.shape[-2], k.shape[-2], device=q.device)
         for head in self._heads_at[name]:
             with torch.autocast(device_type=q.device.type, enabled=False):
-                weights = score.weights(q, k, heads=[head[1]], allowed=allowed)
+                weights = score.weights(q, k, heads=[head[1]], allowed=allowed, bias=bias)
             of_head = ungrouped(weights, group)[:, 0].cpu().numpy()  # (r, n, m)
             for item, (rows, frames) in enumerate(self._sizes):
                 own = of_head[item, :rows, :frames]

@@ -1,15 +1,25 @@
 """The attention core, which depends on torch alone.
 
 `Attention` (multihead) is the one attention of all models. Around it: `Mask` (which query may attend to which key),
-positions, the scores (how a query is compared with a key; window: for long sequences), the cache of a decoder, and
-`Tap`, which captures attention weights.
+positions (relative: those that are a bias of the scores), the scores (how a query is compared with a key; window: for
+long sequences), the cache of a decoder, and `Tap`, which captures attention weights.
 """
 
 from .cache import DecoderCache, GrowingCache, KeysValues, ProjectedContext
 from .heads import Head, valid_heads
 from .mask import OPEN, Mask
 from .multihead import Attention
-from .positions import LearnedPositions, Rotary, apply_rotary, rotary, rotary_2d, sinusoidal, sinusoidal_2d
+from .positions import (
+    LearnedPositions,
+    Resampling,
+    Rotary,
+    apply_rotary,
+    rotary,
+    rotary_2d,
+    sinusoidal,
+    sinusoidal_2d,
+)
+from .relative import GridBias
 from .score import AdditiveScore, DotProductScore, attention_weights
 from .tap import Probe, Site, Tap, probe_at
 
@@ -19,6 +29,7 @@ __all__ = [
     "Attention",
     "DecoderCache",
     "DotProductScore",
+    "GridBias",
     "GrowingCache",
     "Head",
     "KeysValues",
@@ -26,6 +37,7 @@ __all__ = [
     "Mask",
     "Probe",
     "ProjectedContext",
+    "Resampling",
     "Rotary",
     "Site",
     "Tap",

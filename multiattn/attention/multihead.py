@@ -1,7 +1,8 @@
 """The one attention of all models: self and cross, causal, windowed and padded, cached and tapped.
 
-Notation: b batch, h heads, n query tokens, m key tokens, d head width, D = h d model width. In cross-attention, r rows
-of queries may share b contexts: g = r / b consecutive rows attend to the same context.
+Notation: b batch, h heads, n query tokens, m key tokens, d head width, D model width (h d, unless heads have a width of
+their own). In cross-attention, r rows of queries may share b contexts: g = r / b consecutive rows attend to the same
+context.
 """
 
 from dataclasses import replace
@@ -28,11 +29,15 @@ class Attention(nn.Module):
 
     Args:
         dim: Width of the queries and of the result.
-        num_heads: Number of heads; must divide `dim`.
+        num_heads: Number of heads; must divide `dim` where `head_dim` is None.
         kv_dim: Width of the context that keys and values are computed from; None for self-attention.
+        head_dim: Width of a head; dim / num_heads where None.
         bias: Whether the projections to q, k and v have a bias.
+        out_bias: Whether the projection of the result has a bias.
         q_norm: Normalizes each head's q before rotary positions and scores; a module over the head width.
         k_norm: The same for k.
+        norm: Normalizes the mixed values of all heads, (h d), before the last projection.
+            Source: Fang et al. 2023 (EVA-02), section 2.1, "sub-LN".
         score: Compares q and k; scaled dot-product where None.
         dropout: Share of attention weights dropped in training.
     """
@@ -43,26 +48,34 @@ class Attention(nn.Module):
         num_heads: int,
         *,
         kv_dim: int | None = None,
+        head_dim: int | None = None,
         bias: bool = True,
+        out_bias: bool = True,
         q_norm: nn.Module | None = None,
         k_norm: nn.Module | None = None,
+        norm: nn.Module | None = None,
         score: Score | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_argument(dim % num_heads == 0, "dim", must=f"a multiple of `num_heads` ({num_heads})", value=dim)
+        if head_dim is None:
+            check_argument(dim % num_heads == 0, "dim", must=f"a multiple of `num_heads` ({num_heads})", value=dim)
+            head_dim = dim // num_heads
+        inner = num_heads * head_dim
         self.num_heads = num_heads
+        self.inner_dim = inner
         self.is_cross = kv_dim is not None
         if kv_dim is None:
-            self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
+            self.qkv = nn.Linear(dim, 3 * inner, bias=bias)
         else:
-            self.q = nn.Linear(dim, dim, bias=bias)
-            self.kv = nn.Linear(kv_dim, 2 * dim, bias=bias)
+            self.q = nn.Linear(dim, inner, bias=bias)
+            self.kv = nn.Linear(kv_dim, 2 * inner, bias=bias)
         self.q_norm = q_norm
         self.k_norm = k_norm
-        self.score: Score = DotProductScore(dim // num_heads) if score is None else score
+        self.score: Score = DotProductScore(head_dim) if score is None else score
         self.dropout = dropout
-        self.out = nn.Linear(dim, dim)
+        self.norm = norm
+        self.out = nn.Linear(inner, dim, bias=out_bias)
 
     def forward(
         self,
@@ -70,6 +83,7 @@ class Attention(nn.Module):
         context: Float[Tensor, "b m C"] | KeysValues | None = None,
         *,
         mask: Mask = OPEN,
+        bias: Float[Tensor, "#b #h n m"] | None = None,
         rotary: Rotary | None = None,
         cache: GrowingCache | None = None,
         probe: Probe | None = None,
@@ -82,6 +96,8 @@ class Attention(nn.Module):
                 cross-attention, where consecutive rows of `x` may share a context. For self-attention None means `x`
                 itself; otherwise `x` must be those rows of the context that are to be computed.
             mask: Which query may attend to which key.
+            bias: For self-attention: added to the scores before the softmax, such as a relative position bias; in a
+                decode, of the new tokens to all so far.
             rotary: Angles for all tokens of the context; `x` takes the first of them. With a cache, for the new tokens
                 alone.
             cache: For self-attention: keys and values of the positions before `x`; those of `x` are appended.
@@ -91,11 +107,12 @@ class Attention(nn.Module):
             A new vector for each token of `x`.
 
         Raises:
-            ValueError: Cross-attention has no context, or one whose batch does not divide the rows of `x`.
+            ValueError: Cross-attention has no context, or one whose batch does not divide the rows of `x`, or a `bias`.
             ModelError: The cache is too small for `x`.
         """
         if context is None and self.is_cross:
             raise ValueError("`context` must be given to cross-attention, but is None instead.")
+        check_argument(bias is None or not self.is_cross, "bias", must="None for cross-attention", value="a tensor")
         r, n, _ = x.shape
         if self.is_cross and context is not None:
             b = len(context)
@@ -112,17 +129,24 @@ class Attention(nn.Module):
         if cache is not None:
             so_far = cache.append(k, v)
             k, v = so_far.keys, so_far.values
+        if bias is not None:
+            bias = bias.to(q.dtype)  # what the kernel adds, and so what the tap is given
         dropout_p = self.dropout if self.training else 0.0  # the kernel's own dropout ignores eval()
         runs = context.runs if isinstance(context, KeysValues) else None
         if runs is None or len(runs) == 1:
-            mixed = self.score(q, k, v, mask=mask, dropout_p=dropout_p)  # (b, h, g n, d)
+            mixed = self.score(q, k, v, mask=mask, bias=bias, dropout_p=dropout_p)  # (b, h, g n, d)
         else:
             mixed = self._mix_runs(q, k, v, runs, mask=mask, dropout_p=dropout_p)
             if probe is not None:
                 k, v = (torch.cat([one[run] for run in runs]) for one in (k, v))
         if probe is not None:
-            probe.tap.record(probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=self.score, group=r // len(q))
-        joined = mixed.transpose(1, 2).flatten(2)  # (b, g n, D)
+            group = r // len(q)
+            probe.tap.record(
+                probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=self.score, bias=bias, group=group
+            )
+        joined = mixed.transpose(1, 2).flatten(2)  # (b, g n, h d)
+        if self.norm is not None:
+            joined = self.norm(joined)
         return self.out(joined).reshape(r, n, -1)  # type: ignore[no-any-return]
 
     def keys_values(self, context: Float[Tensor, "b m C"]) -> KeysValues:
@@ -156,13 +180,11 @@ class Attention(nn.Module):
             q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         elif self.qkv.weight is None or hasattr(self.qkv, "base_layer"):
             # int8, where the parts of a packed weight cannot be had; an adapter, which adds to the weight's product
-            dim = x.shape[-1]
-            q = self._heads(self.qkv(x)[..., :dim])
-            kv = self.qkv(context)[..., dim:]
+            q = self._heads(self.qkv(x)[..., : self.inner_dim])
+            kv = self.qkv(context)[..., self.inner_dim :]
             k, v = kv.reshape(*kv.shape[:2], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         else:
-            dim = x.shape[-1]
-            weight, bias = self.qkv.weight, self.qkv.bias
+            dim, weight, bias = self.inner_dim, self.qkv.weight, self.qkv.bias
             q = self._heads(F.linear(x, weight[:dim], None if bias is None else bias[:dim]))
             kv = F.linear(context, weight[dim:], None if bias is None else bias[dim:])
             k, v = kv.reshape(*kv.shape[:2], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)

@@ -26,31 +26,51 @@ FEW_QUERIES = 16
 class Score(Protocol):
     """The interface that `Attention` and the tap expect of a score."""
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, *, mask: Mask, dropout_p: float = 0.0) -> Tensor:
-        """Return the values mixed by the weights, (b, h, q, d)."""
+    def __call__(
+        self, q: Tensor, k: Tensor, v: Tensor, *, mask: Mask, bias: Tensor | None = None, dropout_p: float = 0.0
+    ) -> Tensor:
+        """Return the values mixed by the weights, (b, h, q, d); `bias` (#b, #h, q, k) is added to the scores."""
 
     def weights(
-        self, q: Tensor, k: Tensor, *, heads: Sequence[int] | None = None, allowed: Tensor | None = None
+        self,
+        q: Tensor,
+        k: Tensor,
+        *,
+        heads: Sequence[int] | None = None,
+        allowed: Tensor | None = None,
+        bias: Tensor | None = None,
     ) -> Tensor:
-        """Return the softmax weights of all or some heads in fp32, (b, heads, q, k)."""
+        """Return the softmax weights of all or some heads in fp32, (b, heads, q, k); `bias` has the rows of `q`."""
 
 
 def attention_weights(
-    scores: Float[Tensor, "b h q k"], allowed: Bool[Tensor, "#b #h q k"] | None = None
+    scores: Float[Tensor, "b h q k"],
+    allowed: Bool[Tensor, "#b #h q k"] | None = None,
+    bias: Float[Tensor, "#b #h q k"] | None = None,
 ) -> Float[Tensor, "b h q k"]:
     """Compute the softmax over the keys in fp32; a row without allowed keys is 0, as in the fused kernel, not NaN."""
-    scores = scores.float()
+    scores = scores.float() if bias is None else scores.float() + bias.float()
     if allowed is None:
         return scores.softmax(dim=-1)
     return scores.masked_fill(~allowed, -math.inf).softmax(dim=-1).masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)
 
 
-class DotProductScore(nn.Module):
-    """Scaled dot-product: softmax(q k^T / sqrt(d)) v. Source: Vaswani et al. 2017, section 3.2.1."""
+def _of_heads(bias: Tensor | None, heads: Sequence[int] | None) -> Tensor | None:
+    """Return the bias of some heads; one that all heads share has a single one."""
+    return bias if bias is None or heads is None or bias.shape[1] == 1 else bias[:, list(heads)]
 
-    def __init__(self, head_dim: int) -> None:
+
+class DotProductScore(nn.Module):
+    """Scaled dot-product: softmax(scale q k^T + bias) v. Source: Vaswani et al. 2017, section 3.2.1.
+
+    Args:
+        head_dim: Width of a head.
+        scale: Multiplies the products of q and k; 1 / sqrt(head_dim) where None. T5 has 1.
+    """
+
+    def __init__(self, head_dim: int, *, scale: float | None = None) -> None:
         super().__init__()
-        self.scale = head_dim**-0.5
+        self.scale = head_dim**-0.5 if scale is None else scale
 
     def forward(
         self,
@@ -59,19 +79,22 @@ class DotProductScore(nn.Module):
         v: Float[Tensor, "b h k d"],
         *,
         mask: Mask,
+        bias: Float[Tensor, "#b #h q k"] | None = None,
         dropout_p: float = 0.0,
     ) -> Float[Tensor, "b h q d"]:
-        """Attend through the fused kernel; a window costs time and memory linear in the length."""
+        """Attend through the fused kernel; a window without a bias costs time and memory linear in the length."""
         q_len, k_len = q.shape[-2], k.shape[-2]
         if k.dtype != q.dtype:
-            if q_len <= FEW_QUERIES and mask.is_open:
+            if q_len <= FEW_QUERIES and mask.is_open and bias is None:
                 return self._mixed_in_half(q, k, v)
             k, v = k.to(q.dtype), v.to(q.dtype)
-        if worth_blocks(mask, q_len, k_len):
+        if bias is None and worth_blocks(mask, q_len, k_len):
             return windowed_attention(q, k, v, mask, scale=self.scale, dropout_p=dropout_p)
         # the kernel's own causal flag is aligned top-left: the same only for equal numbers of queries and keys
-        only_causal = mask.causal and mask.window is None and mask.keys is None and q_len == k_len
+        only_causal = mask.causal and mask.window is None and mask.keys is None and q_len == k_len and bias is None
         dense = None if mask.is_open or only_causal else mask.dense(q_len, k_len, device=q.device)
+        if bias is not None:
+            dense = bias if dense is None else bias.masked_fill(~dense, -math.inf)
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=dense, dropout_p=dropout_p, is_causal=only_causal, scale=self.scale
         )
@@ -89,6 +112,7 @@ class DotProductScore(nn.Module):
         *,
         heads: Sequence[int] | None = None,
         allowed: Tensor | None = None,
+        bias: Float[Tensor, "#b #h q k"] | None = None,
     ) -> Float[Tensor, "b heads q k"]:
         """Return the weights of the query rows in `q`, in fp32."""
         if heads is not None:
@@ -97,7 +121,7 @@ class DotProductScore(nn.Module):
         # the scale is part of the product: capturing all weights is limited by memory traffic
         scores = rows.new_empty(len(rows), rows.shape[1], keys.shape[1])
         scores = torch.baddbmm(scores, rows, keys.transpose(-2, -1), beta=0, alpha=self.scale)
-        return attention_weights(scores.reshape(*q.shape[:3], k.shape[2]), allowed)
+        return attention_weights(scores.reshape(*q.shape[:3], k.shape[2]), allowed, _of_heads(bias, heads))
 
 
 class AdditiveScore(nn.Module):
@@ -135,11 +159,12 @@ class AdditiveScore(nn.Module):
         v: Float[Tensor, "b h k d"],
         *,
         mask: Mask,
+        bias: Float[Tensor, "#b #h q k"] | None = None,
         dropout_p: float = 0.0,
     ) -> Float[Tensor, "b h q d"]:
         """Attend with explicit weights, because there is no fused kernel for this score."""
         allowed = None if mask.is_open else mask.dense(q.shape[-2], k.shape[-2], device=q.device)
-        weights = self.weights(q, k, allowed=allowed)
+        weights = self.weights(q, k, allowed=allowed, bias=bias)
         return F.dropout(weights, dropout_p).to(v.dtype) @ v
 
     def weights(
@@ -149,6 +174,7 @@ class AdditiveScore(nn.Module):
         *,
         heads: Sequence[int] | None = None,
         allowed: Tensor | None = None,
+        bias: Float[Tensor, "#b #h q k"] | None = None,
     ) -> Float[Tensor, "b heads q k"]:
         """Return the weights of the query rows in `q`, in fp32."""
         chosen = slice(None) if heads is None else list(heads)
@@ -156,4 +182,4 @@ class AdditiveScore(nn.Module):
         key = k[:, chosen].float() @ self.key[chosen].float()  # (b, h, k, d)
         hidden = torch.tanh(query[:, :, :, None] + key[:, :, None])  # (b, h, q, k, d)
         scores = torch.einsum("bhqkd,hd->bhqk", hidden, self.energy[chosen].float())
-        return attention_weights(scores, allowed)
+        return attention_weights(scores, allowed, _of_heads(bias, heads))

@@ -167,7 +167,17 @@ class Tap:
         return Probe(self, name)
 
     def record(
-        self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score, group: int = 1
+        self,
+        name: str,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        output: Tensor,
+        mask: Mask,
+        score: Score,
+        bias: Tensor | None = None,
+        group: int = 1,
     ) -> None:
         """Compute and keep the weights of one site; called by `Attention`.
 
@@ -179,6 +189,7 @@ class Tap:
             output: The mixed values that the kernel returned.
             mask: The mask of the kernel.
             score: Computes the weights.
+            bias: What the kernel added to the scores, (#b, #h, len, k).
             group: Number of rows that share a context; they are separate rows again in the captured weights.
 
         Raises:
@@ -197,7 +208,8 @@ class Tap:
             if not mask.is_open:
                 allowed = mask.dense(q_len, k_len, rows=None if rows is None else torch.tensor(rows), device=q.device)
             queries = q if rows is None else q[:, :, rows]
-            weights = score.weights(queries, k, heads=self._heads.get(name), allowed=allowed)
+            added = bias if bias is None or rows is None else bias[:, :, rows]
+            weights = score.weights(queries, k, heads=self._heads.get(name), allowed=allowed, bias=added)
             self._weights[name] = ungrouped(weights, group)
         if self.keeps_gradients:
             self._outputs[name], self._values[name], self._groups[name] = output, v, group

@@ -6,6 +6,8 @@ factors and, in training, dropped.
 Notation: b batch, n tokens, r rows computed, c contexts, m context tokens, D width, C the context's width.
 """
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +16,20 @@ from torch.utils.checkpoint import checkpoint
 from ..attention import OPEN, Attention, GrowingCache, KeysValues, Mask, Probe, Rotary, probe_at
 from ..checks import check_argument
 from .feedforward import FeedForward, applied
+
+Norm = Literal["layer", "rms"]
+"""`layer`: LayerNorm. `rms`: RMSNorm, without mean and bias. Source: Zhang and Sennrich 2019."""
+
+
+def make_norm(kind: Norm, dim: int, *, eps: float) -> nn.Module:
+    """Build a norm over the last axis.
+
+    Args:
+        kind: Which one.
+        dim: Width of the axis.
+        eps: Added to the variance, or to the mean square.
+    """
+    return nn.LayerNorm(dim, eps=eps) if kind == "layer" else nn.RMSNorm(dim, eps=eps)
 
 
 class LayerScale(nn.Module):
@@ -53,7 +69,8 @@ class TransformerBlock(nn.Module):
         feedforward: Applied to each token.
         cross_attention: Attention to the context, between the two; None for a block without a context.
         pre_norm: x + f(norm(x)) where true, norm(x + f(x)) where false.
-        norm_eps: Added to the variance in each LayerNorm.
+        norm: Which norm.
+        norm_eps: Added to the variance in each norm.
         layer_scale: Start value of each branch's learned factors; no factors where None.
         stochastic_depth: Probability that a branch is dropped for an item, in training.
         dropout: Share of each branch's results dropped in training.
@@ -67,6 +84,7 @@ class TransformerBlock(nn.Module):
         feedforward: FeedForward,
         cross_attention: Attention | None = None,
         pre_norm: bool = True,
+        norm: Norm = "layer",
         norm_eps: float = 1e-6,
         layer_scale: float | None = None,
         stochastic_depth: float = 0.0,
@@ -79,13 +97,13 @@ class TransformerBlock(nn.Module):
             return None if layer_scale is None else LayerScale(dim, init=layer_scale)
 
         self.pre_norm = pre_norm
-        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.norm1 = make_norm(norm, dim, eps=norm_eps)
         self.attention = attention
         self.scale1 = scale()
-        self.cross_norm = nn.LayerNorm(dim, eps=norm_eps) if has_context else None
+        self.cross_norm = make_norm(norm, dim, eps=norm_eps) if has_context else None
         self.cross_attention = cross_attention
         self.cross_scale = scale() if has_context else None
-        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        self.norm2 = make_norm(norm, dim, eps=norm_eps)
         self.feedforward = feedforward
         self.scale2 = scale()
         self.dropout = nn.Dropout(dropout) if dropout else None
@@ -99,6 +117,7 @@ class TransformerBlock(nn.Module):
         rows: slice | None = None,
         mask: Mask = OPEN,
         context_mask: Mask = OPEN,
+        bias: Float[Tensor, "#b #h q k"] | None = None,
         rotary: Rotary | None = None,
         cache: GrowingCache | None = None,
         probe: Probe | None = None,
@@ -113,6 +132,7 @@ class TransformerBlock(nn.Module):
                 must be the first rows; with a causal mask or a window, the last.
             mask: For the self-attention.
             context_mask: For the cross-attention.
+            bias: Added to the scores of the self-attention; with `rows`, of all rows.
             rotary: Angles for the self-attention.
             cache: Keys and values of the positions before `x`, for the self-attention; not together with `rows`.
             probe: Captures the sites `self` and `cross`.
@@ -131,8 +151,10 @@ class TransformerBlock(nn.Module):
         if probe is not None:
             probe.tap.enter(probe.path, x)
         if not checkpoint_activations or not torch.is_grad_enabled() or (probe is not None and probe.is_wanted):
-            return self._run(x, context, rows, mask, context_mask, rotary, cache, probe)
-        return checkpoint(self._run, x, context, rows, mask, context_mask, rotary, cache, None, use_reentrant=False)
+            return self._run(x, context, rows, mask, context_mask, bias, rotary, cache, probe)
+        return checkpoint(
+            self._run, x, context, rows, mask, context_mask, bias, rotary, cache, None, use_reentrant=False
+        )
 
     def _run(
         self,
@@ -141,6 +163,7 @@ class TransformerBlock(nn.Module):
         rows: slice | None,
         mask: Mask,
         context_mask: Mask,
+        bias: Tensor | None,
         rotary: Rotary | None,
         cache: GrowingCache | None,
         probe: Probe | None,
@@ -149,7 +172,7 @@ class TransformerBlock(nn.Module):
         # no branch is bound to a name here, so that its memory is freed as soon as it is added
         x = self._add(
             x if rows is None else x[:, rows],  # (b, r, D)
-            self._self_attention(x, rows, mask, rotary, cache, probe_at(probe, "self")),
+            self._self_attention(x, rows, mask, bias, rotary, cache, probe_at(probe, "self")),
             self.scale1,
             self.norm1,
         )
@@ -173,6 +196,7 @@ class TransformerBlock(nn.Module):
         x: Tensor,
         rows: slice | None,
         mask: Mask,
+        bias: Tensor | None,
         rotary: Rotary | None,
         cache: GrowingCache | None,
         probe: Probe | None,
@@ -180,10 +204,16 @@ class TransformerBlock(nn.Module):
         """The self-attention branch; with `rows` those are the queries, and all of `x` the keys."""
         x = self.norm1(x) if self.pre_norm else x
         if rows is None:
-            return self.attention(x, mask=mask, rotary=rotary, cache=cache, probe=probe)  # type: ignore[no-any-return]
-        return self.attention(x[:, rows], x, mask=mask, rotary=rotary, probe=probe)  # type: ignore[no-any-return]
+            return self.attention(  # type: ignore[no-any-return]
+                x, mask=mask, bias=bias, rotary=rotary, cache=cache, probe=probe
+            )
+        of_rows = None if bias is None else bias[:, :, rows]
+        # contiguous, because torch multiplies strided rows one way where a weight has a gradient, and another where not
+        return self.attention(  # type: ignore[no-any-return]
+            x[:, rows].contiguous(), x, mask=mask, bias=of_rows, rotary=rotary, probe=probe
+        )
 
-    def _add(self, x: Tensor, branch: Tensor, scale: LayerScale | None, norm: nn.LayerNorm) -> Tensor:
+    def _add(self, x: Tensor, branch: Tensor, scale: LayerScale | None, norm: nn.Module) -> Tensor:
         """Add a branch to its residual."""
         x = x + applied(self.stochastic_depth, applied(scale, applied(self.dropout, branch)))
         return x if self.pre_norm else norm(x)

@@ -39,7 +39,7 @@ class Computing(ABC, Generic[_Result]):
     """
 
     task: ClassVar[str]
-    kind: ClassVar[Kind] = PICTURES
+    kind: Kind = PICTURES
 
     options: ClassVar[tuple[str, ...]] = ()
     """The options that are handed to the pipeline, by their names there and in `args`."""
@@ -138,7 +138,7 @@ class Computing(ABC, Generic[_Result]):
                 origin = f"{job.origins[index]}: " if job.origins else ""
                 outcomes.append(Outcome([f"{origin}{result.error}"] if is_new else (), result.error))
                 continue
-            told = [f"{result.file} {one}" for one in (result.damaged, result.remark) if one]
+            told = [f"{result.file or '--text'} {one}" for one in (result.damaged, result.remark) if one]
             if not self._quiet and (remark := self.remark(result)):
                 told.append(remark)
             written = None if of_result is None else next(files, None)

@@ -4,9 +4,9 @@ The rules are those of AttnLRP, applied by autograd: within `PropagationRules` e
 does, and its gradient is that of the rule. The contribution of a number is then the number times its gradient.
 
 - A linear layer or convolution is as it is: the contributions of its output are shared in proportion to the summands.
-- LayerNorm divides by a constant: the standard deviation is not differentiated.
+- LayerNorm and RMSNorm divide by a constant: the standard deviation is not differentiated.
 - An activation a(x) is x times the constant a(x) / x.
-- A product of two variables gives half to each: the attention weights and the values, and q and k.
+- A product of two variables gives half to each: the attention weights and the values, q and k, a gate and its value.
 - Softmax is as it is, the first terms of its Taylor series.
 
 Source: Achtibat et al. 2024, "AttnLRP: attention-aware layer-wise relevance propagation for transformers", section 3.
@@ -69,7 +69,17 @@ class TokensTap(Tap):
             self._tokens = x
 
     def record(
-        self, name: str, *, q: Tensor, k: Tensor, v: Tensor, output: Tensor, mask: Mask, score: Score, group: int = 1
+        self,
+        name: str,
+        *,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        output: Tensor,
+        mask: Mask,
+        score: Score,
+        bias: Tensor | None = None,
+        group: int = 1,
     ) -> None:
         """Keep no weights."""
 
@@ -106,6 +116,14 @@ def _layer_norm(
     return (normalized if bias is None else normalized + bias).to(x.dtype)
 
 
+def _rms_norm(x: Tensor, normalized_shape: Any, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """Normalize the last axis, as if the mean square did not depend on the input."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    normalized = wide * (wide.detach().square().mean(dim=-1, keepdim=True) + eps).rsqrt()
+    return (normalized if weight is None else normalized * weight).to(x.dtype)
+
+
 def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """Multiply by gelu(x) / x as a constant; at 0, where both are 0, by its limit."""
     x0 = x.detach()
@@ -116,6 +134,16 @@ def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
 def _sigmoid(x: Tensor) -> Tensor:
     """The gate of x sigmoid(1.702 x), which is that activation's constant."""
     return x.detach().sigmoid()
+
+
+def _silu(x: Tensor, inplace: bool = False) -> Tensor:
+    """Multiply by the gate as a constant."""
+    return x * x.detach().sigmoid()
+
+
+def _product(x: Tensor, y: Tensor) -> Tensor:
+    """Multiply two variables: half of what arrives goes to each."""
+    return _Halved.apply(torch.mul(x, y))  # type: ignore[no-any-return]
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -138,7 +166,10 @@ class _Halved(torch.autograd.Function):
 
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.layer_norm: _layer_norm,
+    F.rms_norm: _rms_norm,
     F.gelu: _gelu,
+    F.silu: _silu,
+    torch.mul: _product,
     torch.sigmoid: _sigmoid,
     F.scaled_dot_product_attention: _attention,
 }

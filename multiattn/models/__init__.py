@@ -1,19 +1,23 @@
 """The models. Each file holds a frozen configuration, its presets by name, and the module.
 
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
-`single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `text_encoder` and
-`text_decoder`, the text parts, derive from `text_stack`. `scores` says what a classifier's outputs mean, `domain`
-tells pictures like the training pictures from others, `voice_activity` speech from other sounds. `common` has the
-checks of configurations and the initial weights.
+`single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `two_towers` compares
+pictures with texts. `text_encoder`, `text_decoder` and `text_tower`, the text parts, derive from `text_stack`;
+`language_model` has the head that scores a vocabulary. `scores` says what a classifier's outputs mean, `domain` tells
+pictures like the training pictures from others, `voice_activity` speech from other sounds. `common` has the checks of
+configurations and the initial weights.
 """
 
 from .captioner import Captioner, CaptionerConfig
+from .language_model import MaskedLanguageModel, MaskedLanguageModelConfig
 from .scores import SCORE_FUNCTIONS, SCORE_KINDS, ScoreFunction, ScoreKind, scores_of
 from .single_stream import SingleStream, SingleStreamConfig
 from .speech import SpeechConfig, SpeechRecognizer
 from .speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig
+from .text_tower import TextTower, TextTowerConfig
+from .two_towers import TwoTowers, TwoTowersConfig
 from .vit import PRESETS, ViT, ViTConfig
 from .vqa import VQA, VQAConfig
 
@@ -24,6 +28,8 @@ __all__ = [
     "VQA",
     "Captioner",
     "CaptionerConfig",
+    "MaskedLanguageModel",
+    "MaskedLanguageModelConfig",
     "ScoreFunction",
     "ScoreKind",
     "SingleStream",
@@ -36,6 +42,10 @@ __all__ = [
     "TextDecoderConfig",
     "TextEncoder",
     "TextEncoderConfig",
+    "TextTower",
+    "TextTowerConfig",
+    "TwoTowers",
+    "TwoTowersConfig",
     "VQAConfig",
     "ViT",
     "ViTConfig",

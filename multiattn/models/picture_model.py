@@ -74,8 +74,8 @@ class PictureModel(nn.Module):
         `coarse` is part of timm's protocol and ignored: blocks are the only grouping here.
         """
         return {
-            "stem": r"^encoder\.(?:stem|stem_norm|class_token|registers|positions)\b",
-            "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.(?:norm|pool_norm)\b", (99_999,))],
+            "stem": r"^encoder\.(?:stem|stem_norm|class_token|distilled_token|registers|positions)\b",
+            "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.(?:norm|pool|pool_norm)\b", (99_999,))],
             "rest": r"^(?!encoder\.)",
         }
 
@@ -90,5 +90,6 @@ def check_bridge(encoder: ViTConfig, name: str, context_dim: int | None, *, has_
         has_bridge: Whether a linear layer maps the features to that width.
     """
     check_argument(not encoder.num_classes, "encoder.num_classes", must="0", value=encoder.num_classes)
+    check_argument(context_dim is not None, name, must="the width of the picture's features", value=context_dim)
     must = f"the encoder's `dim` ({encoder.dim}) without a `bridge`"
     check_argument(has_bridge or context_dim == encoder.dim, name, must=must, value=context_dim)

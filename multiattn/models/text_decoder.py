@@ -1,64 +1,45 @@
-"""The text decoder: the logits of the token that follows each token, given a context (a picture, a recording).
+"""The text decoder: the logits of the token that follows each token, given a context (a picture, a recording) or none.
 
 Notation: r rows (texts), n tokens, k positions so far, b contexts, m context tokens, C the context's width, D width, V
 vocabulary. The rows of one context are consecutive: row i belongs to context i // (r / b).
 Source: Vaswani et al. 2017, the decoder; pre-norm as GPT-2, post-norm as BERT and BLIP.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..attention import DecoderCache, Mask, Probe, ProjectedContext, Tap
-from ..blocks import activation, applied
+from ..attention import DecoderCache, KeysValues, Mask, Probe, ProjectedContext, Tap
 from ..errors import ModelError
-from .common import initialize
-from .text_stack import TextConfig, TextStack, check_length, positions_of
+from .language_model import LanguageModel, LanguageModelConfig
+from .text_stack import check_length, positions_of
 
 
 @dataclass(frozen=True)
-class TextDecoderConfig(TextConfig):
+class TextDecoderConfig(LanguageModelConfig):
     """Configuration of a `TextDecoder`."""
 
-    context_dim: int = 192
-    """Width of the context that the cross-attention attends to."""
 
-    head: Literal["plain", "transform"] = "plain"
-    """`transform`: a linear layer, activation and norm before the projection to the vocabulary, as in BERT."""
-
-    head_bias: bool = False
-    """Whether the projection to the vocabulary has a bias."""
-
-    tied: bool = True
-    """Whether the projection shares its weight with the embedding."""
-
-
-class TextDecoder(TextStack):
-    """A causal transformer with cross-attention, built from a `TextDecoderConfig`."""
+class TextDecoder(LanguageModel):
+    """A causal transformer, with cross-attention where it has a context; built from a `TextDecoderConfig`."""
 
     def __init__(self, config: TextDecoderConfig) -> None:
         super().__init__(config)
-        c = self.config = config
-        has_transform = c.head == "transform"
-        self.head_dense = nn.Linear(c.dim, c.dim) if has_transform else None
-        self.head_activation = activation(c.activation) if has_transform else None
-        self.head_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if has_transform else None
-        self.head = None if c.tied else nn.Linear(c.dim, c.vocab_size, bias=False)
-        self.head_bias = nn.Parameter(torch.zeros(c.vocab_size)) if c.head_bias else None
-        self.project: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
-        """Multiplies states and the vocabulary's weight; `generation.packing` puts a packed copy here."""
-        self.apply(initialize)
+        self.config: TextDecoderConfig = config
+
+    def no_context(self, count: int) -> ProjectedContext:
+        """Return `count` contexts of no tokens, with which a decoder without cross-attention starts as many texts."""
+        c = self.config
+        empty = next(self.blocks.parameters()).new_empty(count, c.num_heads, 0, c.dim // c.num_heads)
+        return ProjectedContext((KeysValues(empty, empty),) * c.depth)
 
     def start(self, context: Float[Tensor, "b m C"] | ProjectedContext, *, rows: int, capacity: int) -> DecoderCache:
         """Make the cache of a new decode: the context's keys and values, and memory for those of the tokens.
 
         Args:
-            context: Tokens to attend to, or what `project_context` computed from them.
+            context: Tokens to attend to, or what `project_context` computed from them; what `no_context` returns for a
+                decoder without cross-attention.
             rows: Texts to decode, a multiple of the contexts.
             capacity: Most positions of a text, padding included.
 
@@ -86,7 +67,7 @@ class TextDecoder(TextStack):
         Args:
             tokens: The texts; with a cache, the next tokens of each.
             context: Tokens to attend to, or what `project_context` computed from them; None with a cache, which holds
-                the context.
+                the context, and for a decoder without cross-attention.
             context_attention_mask: False where a token of a `context` that is a tensor is padding; None without
                 padding, and for a projected or cached context, which holds its own mask.
             cache: What `start` made for this decode; these tokens are added to it.
@@ -99,7 +80,10 @@ class TextDecoder(TextStack):
             ModelError: Neither or both of context and cache are given, a text is longer than the position table, or
                 the cache is full.
         """
-        if (context is None) == (cache is None):
+        if self.config.context_dim is None:
+            if context is not None:
+                raise ModelError("`context` must be left out for a decoder without cross-attention, but is given")
+        elif (context is None) == (cache is None):
             raise ModelError("one of `context` and `cache` must be given, and only one")
         count, max_length = tokens.shape[1], self.config.max_length
         if cache is None:
@@ -119,12 +103,4 @@ class TextDecoder(TextStack):
             tap=tap,
             checkpoint_activations=checkpoint_activations,
         )
-        return self._score(x[:, -1:] if last_only else x)
-
-    def _score(self, x: Tensor) -> Tensor:
-        """Turn states (r, n, D) into logits (r, n, V)."""
-        x = applied(self.norm, x)
-        if self.head_dense is not None:
-            assert self.head_activation is not None and self.head_norm is not None
-            x = self.head_norm(self.head_activation(self.head_dense(x)))
-        return self.project(x, self.embedding.weight if self.head is None else self.head.weight, self.head_bias)
+        return self.score(x[:, -1:] if last_only else x)

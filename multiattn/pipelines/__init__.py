@@ -11,9 +11,13 @@ from .caption import CaptionPipeline
 from .caption_results import CaptionMap, CaptionResult
 from .classify import ClassifyPipeline
 from .comparison import save_comparison
+from .embed_text import TextEmbedder, TextInput
+from .embedding import Embedding
 from .explain import explain, from_module
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .load import load
+from .match import MatchPipeline, ZeroShotClassifier
+from .match_results import MatchResult, TextMatch
 from .options import AnswerOptions, CaptionOptions
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Failure, Result, SavedMap, WrittenWord
@@ -35,7 +39,10 @@ __all__ = [
     "CaptionPipeline",
     "ClassifyPipeline",
     "ClassifyResult",
+    "Embedding",
     "Failure",
+    "MatchPipeline",
+    "MatchResult",
     "OutOfDomain",
     "PictureMap",
     "Pipeline",
@@ -45,10 +52,14 @@ __all__ = [
     "Segment",
     "SpeechMap",
     "SpeechOptions",
+    "TextEmbedder",
+    "TextInput",
     "TranscribeOptions",
     "TranscribePipeline",
+    "TextMatch",
     "Transcript",
     "WrittenWord",
+    "ZeroShotClassifier",
     "explain",
     "from_module",
     "load",

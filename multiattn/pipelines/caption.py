@@ -32,7 +32,7 @@ from ..maps import (
     word_attention,
     word_attention_stack,
 )
-from ..models import Captioner
+from ..models import Captioner, ViT
 from ..weights import ModelBundle
 from .base import (
     PictureSource,
@@ -45,6 +45,7 @@ from .base import (
     tokenizer_of,
 )
 from .caption_results import CaptionMap, CaptionResult
+from .embedding import EmbedsPictures
 from .given_caption import given_tokens, score_tokens
 from .map_request import Check, MapRequest
 from .options import CaptionOptions, caption_search
@@ -53,7 +54,7 @@ from .results import Candidate, Failure, probability, shifted, written_words
 from .verdicts import of_caption
 
 
-class CaptionPipeline(Pipeline[Captioner]):
+class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
     """Writes captions and shows where the model looked for each word. No state besides the model: safe in threads.
 
     Args:
@@ -74,6 +75,11 @@ class CaptionPipeline(Pipeline[Captioner]):
         check_channels(model.config.encoder, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device, precision=precision)
         lay_out_for_decoding(self._model.decoder)
+
+    @property
+    def vision(self) -> ViT:
+        """The vision transformer."""
+        return self._model.encoder
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here

@@ -2,12 +2,13 @@
 
 from .bundle import VOCABULARY, ModelBundle
 from .directory import convert, layout_names, load_bundle, recognize, save_bundle
-from .hf_bert import load_text_encoder, save_text_encoder
+from .hf_bert import is_text_encoder, load_text_encoder, save_text_encoder
 from .hub import locate
 from .live import bundle_of
 from .pretrained import adapt
 from .state import load_into
 from .table import CONCAT, SAME, TRANSPOSE, Drop, KeyTable, Row, Transform
+from .text_models import TextModel, load_text_model, save_text_model
 
 __all__ = [
     "CONCAT",
@@ -18,16 +19,20 @@ __all__ = [
     "KeyTable",
     "ModelBundle",
     "Row",
+    "TextModel",
     "Transform",
     "adapt",
     "bundle_of",
     "convert",
+    "is_text_encoder",
     "layout_names",
     "load_bundle",
     "load_into",
     "load_text_encoder",
+    "load_text_model",
     "locate",
     "recognize",
     "save_bundle",
     "save_text_encoder",
+    "save_text_model",
 ]

@@ -24,14 +24,14 @@ from .hf_common import (
     square_side,
     write_activation,
 )
-from .hf_vit import FIXED
+from .hf_vit import KEYS
 from .table import CONCAT, FIRST_ADDED, Drop, Row, counts
 
 START = "question_start_token"
 """Key of ours in `config.json`: the token that a question begins with, which their code leaves to the caller."""
 
 # fields of ours that neither layout can express, and their values in all its models
-FIXED_VISION: dict[str, Any] = {**FIXED, "in_channels": 3, "qkv_bias": True}
+FIXED_VISION: dict[str, Any] = {**KEYS.fixed, "in_channels": 3, "qkv_bias": True}
 FIXED_QUESTION: dict[str, Any] = {"positions": "learned", "pre_norm": False, "embed_norm": True, "final_norm": False}
 ALONE: dict[str, Any] = {"text": None, "pairs": 0, "summary": False}
 """What a question encoder of no published layout has."""
@@ -88,41 +88,51 @@ def text_rows(ours: str, theirs: str, *, kinds: bool = False) -> tuple[Row | Dro
     )
 
 
-_HEAD = "text_decoder.cls.predictions."
-TABLE = "text_decoder.bert.embeddings.word_embeddings.weight"
-"""The key of the text decoder's embedding."""
-OUTPUT = f"{_HEAD}decoder.weight"
+_TABLE, _OUTPUT = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+_OUTPUT_BIAS, _BIAS = "cls.predictions.decoder.bias", "cls.predictions.bias"
+_DECODER = "text_decoder."
+"""The prefix of the text decoder's keys."""
+OUTPUT = _DECODER + _OUTPUT
 """The key of its output matrix."""
-_OUTPUT_BIAS, _BIAS = f"{_HEAD}decoder.bias", f"{_HEAD}bias"
 
-TEXT_ROWS: tuple[Row | Drop, ...] = (
-    *text_rows("decoder.", "text_decoder.bert."),
-    Row("decoder.head_dense.{p}", f"{_HEAD}transform.dense.{{p}}"),
-    Row("decoder.head_norm.{p}", f"{_HEAD}transform.LayerNorm.{{p}}"),
-    Row("decoder.head_bias", f"{_HEAD}bias"),
-    Row("decoder.head.weight", OUTPUT),  # of an untied model
-    Drop(OUTPUT, "the embedding's table once more, to which it is tied", equals=TABLE),
-    Drop(_OUTPUT_BIAS, "the bias once more", equals=_BIAS),
-)
+
+def scored_rows(ours: str, theirs: str, *, kinds: bool = False) -> tuple[Row | Drop, ...]:
+    """Return the rows of a text's embeddings, blocks and head, as BERT names them; the arguments are `text_rows`'s."""
+    head = f"{theirs}cls.predictions."
+    return (
+        *text_rows(ours, f"{theirs}bert.", kinds=kinds),
+        Row(f"{ours}head_dense.{{p}}", f"{head}transform.dense.{{p}}"),
+        Row(f"{ours}head_norm.{{p}}", f"{head}transform.LayerNorm.{{p}}"),
+        Row(f"{ours}head_bias", theirs + _BIAS),
+        Row(f"{ours}head.weight", theirs + _OUTPUT),  # of an untied model
+        Drop(theirs + _OUTPUT, "the embedding's table once more, to which it is tied", equals=theirs + _TABLE),
+        Drop(theirs + _OUTPUT_BIAS, "the bias once more", equals=theirs + _BIAS),
+    )
+
+
+TEXT_ROWS = scored_rows("decoder.", _DECODER)
 """The rows of the text decoder."""
 
 
-def settle_output(state: Mapping[str, Tensor], *, stated: bool) -> tuple[dict[str, Tensor], bool]:
-    """Find whether a BLIP's output matrix is tied to its embedding, as `settle_tied` does; its own bias counts first.
+def settle_output(
+    state: Mapping[str, Tensor], *, stated: bool, theirs: str = _DECODER
+) -> tuple[dict[str, Tensor], bool]:
+    """Find whether the output matrix is tied to the embedding, as `settle_tied` does; its own bias counts first.
 
     Args:
         state: The tensors, in the keys of the file.
         stated: Whether the configuration says that it is tied.
+        theirs: Prefix of the text's keys; a BLIP's decoder's where it is not given.
     """
-    found, tied = settle_tied(state, TABLE, OUTPUT, stated=stated)
-    if _OUTPUT_BIAS in found:  # the one that is added, should the other be another
-        found[_BIAS] = found[_OUTPUT_BIAS]
+    found, tied = settle_tied(state, theirs + _TABLE, theirs + _OUTPUT, stated=stated)
+    if (bias := theirs + _OUTPUT_BIAS) in found:  # the one that is added, should the other be another
+        found[theirs + _BIAS] = found[bias]
     return found, tied
 
 
-def with_output_bias(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_output_bias(state: Mapping[str, Tensor], *, theirs: str = _DECODER) -> dict[str, Tensor]:
     """Return a state of theirs with the bias of the output matrix under both of its names."""
-    return {**state, _OUTPUT_BIAS: state[_BIAS].clone()}
+    return {**state, theirs + _OUTPUT_BIAS: state[theirs + _BIAS].clone()}
 
 
 QUESTION_ROWS = text_rows("question.", "text_encoder.")

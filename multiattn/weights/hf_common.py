@@ -261,7 +261,14 @@ def describe_text(
     words = {ours: theirs for theirs, ours in (_SEARCH | _SAMPLING).items()}
     if lacking := sorted(bundle.decoding.keys() - words.keys() - {elsewhere}):
         raise ModelError(f"the {layout} layout has no place for `{lacking[0]}` of the bundle's `decoding`")
-    vocabulary = json.loads(bundle.vocabulary.to_json())
+    files = describe_vocabulary(bundle.vocabulary, decoder)
+    files[GENERATION] |= {words[ours]: value for ours, value in bundle.decoding.items() if ours in words}
+    return files
+
+
+def describe_vocabulary(tokenizer: Tokenizer, decoder: TextDecoderConfig) -> dict[str, dict[str, Any]]:
+    """Return the files about the vocabulary of a decoder, and its special tokens."""
+    vocabulary = json.loads(tokenizer.to_json())
     names = {token["id"]: token["content"] for token in vocabulary["added_tokens"]}
     # BLIP's [DEC] often has no name
     roles = {"bos_token": decoder.start_token, "eos_token": decoder.end_token, "pad_token": decoder.pad_token}
@@ -271,7 +278,6 @@ def describe_text(
         "eos_token_id": decoder.end_token,
         "pad_token_id": decoder.pad_token,
     }
-    generation |= {words[ours]: value for ours, value in bundle.decoding.items() if ours in words}
     return {
         TOKENIZER: vocabulary,
         **_tokenizer_config(**{role: names[token] for role, token in roles.items() if token in names}),

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from multiattn.attention import AdditiveScore, Attention, Mask, Site, Tap, rotary_2d
-from tests.reference import naive_attention
+from tests.reference import dot_product_scores, naive_attention, naive_weights
 
 B, N, M, D, C, H = 2, 7, 5, 15, 11, 3
 
@@ -73,6 +73,43 @@ def test_additive_score_takes_the_place_of_the_dot_product():
     assert {"score.query", "score.key", "score.energy"} < set(dict(attention.named_parameters()))
 
 
+def test_heads_of_a_width_of_their_own_with_a_bias_and_a_norm_of_what_they_mix():
+    torch.manual_seed(0)
+    attention = Attention(D, H, head_dim=7, bias=False, out_bias=False, norm=nn.LayerNorm(21))
+    nn.init.normal_(attention.norm.weight)
+    x, bias = normals(B, N, D), normals(1, H, N, N, seed=1)
+    q, k, v = (part.unflatten(-1, (H, 7)).transpose(1, 2) for part in attention.qkv(x).chunk(3, dim=-1))
+    mixed = attention.norm(joined(naive_attention(q, k, v, bias=bias, causal=True)).float())
+    expected = mixed @ attention.out.weight.T
+    mask = Mask(causal=True)
+    torch.testing.assert_close(attention(x, mask=mask, bias=bias), expected, atol=1e-5, rtol=0)
+    tap = Tap([Site("self", H, N, N)], rows=[-1, 2], heads=[2, 0])
+    assert torch.equal(attention(x, mask=mask, bias=bias, probe=tap.at("self")), attention(x, mask=mask, bias=bias))
+    weights = naive_weights(dot_product_scores(q, k, bias=bias), causal=True)[:, [2, 0]][:, :, [-1, 2]]
+    torch.testing.assert_close(tap.weights["self"].double(), weights, atol=1e-6, rtol=0)
+    last = attention(x[:, -2:], x, mask=mask, bias=bias[:, :, -2:])
+    torch.testing.assert_close(last, expected[:, -2:], atol=1e-5, rtol=0)
+    assert set(dict(attention.named_parameters())) == {"qkv.weight", "norm.weight", "norm.bias", "out.weight"}
+
+
+def test_a_context_of_heads_of_a_width_of_their_own():
+    attention, x, context = Attention(D, H, kv_dim=C, head_dim=7), normals(B, N, D), normals(B, M, C, seed=1)
+    q = attention.q(x).unflatten(-1, (H, 7)).transpose(1, 2)
+    k, v = (part.unflatten(-1, (H, 7)).transpose(1, 2) for part in attention.kv(context).chunk(2, dim=-1))
+    expected = attention.out(joined(naive_attention(q, k, v)).float())
+    torch.testing.assert_close(attention(x, context), expected, atol=1e-6, rtol=0)
+
+
+def test_the_tap_is_given_the_bias_that_the_kernel_added():
+    """In half precision the kernel rounds it, and so the weights are those of the rounded one."""
+    attention, x, bias = Attention(D, H).bfloat16(), normals(B, N, D).bfloat16(), 9 * normals(1, H, N, N, seed=1)
+    tap = Tap([Site("self", H, N, N)])
+    attention(x, bias=bias, probe=tap.at("self"))
+    q, k, _ = (part.unflatten(-1, (H, D // H)).transpose(1, 2) for part in attention.qkv(x).chunk(3, dim=-1))
+    expected = naive_weights(dot_product_scores(q, k, bias=bias.bfloat16()))
+    torch.testing.assert_close(tap.weights["self"].double(), expected, atol=1e-6, rtol=0)
+
+
 def test_dropout_is_for_training_only():
     attention, x = Attention(D, H, dropout=0.5), normals(B, N, D)
     attention.eval()
@@ -86,6 +123,8 @@ def test_refusals():
         Attention(15, 4)
     with pytest.raises(ValueError, match="`context` must be given to cross-attention"):
         Attention(D, H, kv_dim=C)(normals(B, N, D))
+    with pytest.raises(ValueError, match="`bias` must be None for cross-attention"):
+        Attention(D, H, kv_dim=C)(normals(B, N, D), normals(B, M, C), bias=normals(1, H, N, M))
 
 
 def test_rows_that_share_a_context_are_as_if_each_had_its_own():

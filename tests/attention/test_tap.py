@@ -98,12 +98,12 @@ def test_gradients_are_those_of_an_explicit_softmax_attention(model, images):
     """Replaces the fused kernel by softmax(q k^T) v with the weights as leaves; autograd gives the oracle."""
 
     class Explicit(torch.nn.Module):
-        def forward(self, q, k, v, *, mask, dropout_p=0.0):
+        def forward(self, q, k, v, *, mask, bias=None, dropout_p=0.0):
             weights = (q @ k.transpose(-1, -2) * 7**-0.5).softmax(-1).detach().requires_grad_()
             leaves.append(weights)
             return weights @ v
 
-        def weights(self, q, k, *, heads=None, allowed=None):
+        def weights(self, q, k, *, heads=None, allowed=None, bias=None):
             raise AssertionError("not tapped")
 
     tap = Tap(model.attention_sites(), gradients=True)
@@ -130,12 +130,12 @@ def test_gradients_of_an_early_block_are_its_finite_differences(model, images):
 
     def logit_with(step):
         class Nudged(torch.nn.Module):
-            def forward(self, q, k, v, *, mask, dropout_p=0.0):
+            def forward(self, q, k, v, *, mask, bias=None, dropout_p=0.0):
                 weights = (q @ k.transpose(-1, -2) * 7**-0.5).softmax(-1)
                 weights[1, 2, 4, 6] += step
                 return weights @ v
 
-            def weights(self, q, k, *, heads=None, allowed=None):
+            def weights(self, q, k, *, heads=None, allowed=None, bias=None):
                 raise AssertionError("not tapped")
 
         model.blocks[0].attention.score = Nudged()

@@ -1,9 +1,11 @@
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
 from multiattn.attention import Attention, Mask, Site, Tap
-from multiattn.blocks import FeedForward, QuickGELU, StochasticDepth, TransformerBlock
+from multiattn.blocks import Activation, FeedForward, QuickGELU, StochasticDepth, TransformerBlock, activation
 
 B, N, M, D, C, H = 2, 7, 5, 15, 11, 3
 
@@ -51,6 +53,33 @@ def test_some_rows_are_rows_of_the_whole(pre_norm):
     torch.testing.assert_close(causal, b(x, mask=Mask(causal=True))[:, -3:], atol=1e-6, rtol=0)
 
 
+def test_a_bias_reaches_the_self_attention_and_its_rows():
+    b, x, bias = block(norm="rms"), normals(B, N, D), normals(1, H, N, N, seed=1)
+    assert isinstance(b.norm1, nn.RMSNorm) and isinstance(b.norm2, nn.RMSNorm)
+    expected = x + b.attention(b.norm1(x), bias=bias)
+    expected = expected + b.feedforward(b.norm2(expected))
+    torch.testing.assert_close(b(x, bias=bias), expected)
+    torch.testing.assert_close(b(x, bias=bias, rows=slice(0, 2)), expected[:, :2], atol=1e-6, rtol=0)
+    leaf = bias.clone().requires_grad_()
+    found = []
+    for checkpoint_activations in (False, True):
+        result = b(x, bias=leaf, checkpoint_activations=checkpoint_activations)
+        found.extend(torch.autograd.grad(result.square().sum(), leaf))
+    assert found[0].abs().max() > 0
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_a_gated_feedforward_is_a_product():
+    gated = FeedForward(D, 23, activation=nn.SiLU(), gated=True, bias=False, norm=nn.LayerNorm(23))
+    nn.init.normal_(gated.norm.weight)
+    x = normals(B, N, D)
+    gate, value = gated.fc1.weight[:23], gated.fc1.weight[23:]
+    z = x @ gate.T
+    expected = gated.norm(z * torch.sigmoid(z) * (x @ value.T)) @ gated.fc2.weight.T
+    torch.testing.assert_close(gated(x), expected, atol=1e-6, rtol=0)
+    assert gated.fc1.bias is None and gated.fc2.bias is None
+
+
 def test_the_probe_sees_both_sites():
     b = block(cross=True)
     tap = Tap([Site("block.self", H, N, N), Site("block.cross", H, N, M)])
@@ -78,3 +107,7 @@ def test_activations_are_the_published_ones():
     exact = FeedForward(3, 5).activation
     torch.testing.assert_close(exact(x), x * 0.5 * (1 + torch.erf(x / 2**0.5)))
     assert isinstance(FeedForward(3, 5, activation=nn.ReLU()).activation, nn.ReLU)
+    torch.testing.assert_close(activation("silu")(x), x * torch.sigmoid(x))
+    torch.testing.assert_close(activation("relu")(x), x.clamp(min=0))
+    for name in get_args(Activation):
+        assert activation(name)(x).shape == x.shape

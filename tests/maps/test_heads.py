@@ -161,7 +161,9 @@ class Given(nn.Module):
         super().__init__()
         self.given = weights
 
-    def weights(self, q: Tensor, k: Tensor, *, heads: object = None, allowed: object = None) -> Tensor:
+    def weights(
+        self, q: Tensor, k: Tensor, *, heads: object = None, allowed: object = None, bias: object = None
+    ) -> Tensor:
         return self.given
 
 

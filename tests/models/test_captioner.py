@@ -43,6 +43,14 @@ def test_it_decodes_what_the_encoder_saw(model):
     assert (model(pictures(), texts()) - model(pictures().flip(0), texts())).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("bridge", [False, True])
+def test_a_decoder_that_sees_no_picture_is_refused(bridge):
+    with pytest.raises(
+        ValueError, match=r"`decoder\.context_dim` must be the width of the picture's features, but is N"
+    ):
+        CaptionerConfig(ENCODER, replace(DECODER, context_dim=None), bridge=bridge)
+
+
 def test_a_decode_starts_from_pictures(model):
     cache = model.start(pictures(), rows=4, capacity=7)
     logits = torch.cat([model.decoder(part, cache=cache) for part in texts().split(3, dim=1)], dim=1)

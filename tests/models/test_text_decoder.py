@@ -207,6 +207,24 @@ def test_a_configuration_that_cannot_be_is_refused(field, value, message, monkey
         replace(CONFIGS["pre-norm"], **{field: value})
 
 
+def test_without_cross_attention_a_decode_equals_the_whole_pass():
+    decoder = random_weights(TextDecoder(replace(CONFIGS["pre-norm"], context_dim=None)))
+    tokens, order = texts(), torch.tensor([2, 0, 0, 4, 5, 3])
+    assert {
+        name.split(".")[-1] for name in (site.name for site in decoder.attention_sites(tokens=7, context_tokens=0))
+    } == {"self"}
+    cache = decoder.start(decoder.no_context(6), rows=6, capacity=TOKENS)
+    close(decoder(tokens[:, :4], cache=cache), decoder(tokens)[:, :4])
+    cache.select(order)
+    reordered = torch.cat([tokens[order, :4], tokens[:, 4:]], dim=1)
+    close(decoder(reordered[:, 4:6], cache=cache), decoder(reordered)[:, 4:6])
+    cache.select(torch.tensor([5, 3]), items=torch.tensor([5, 3]))
+    last = torch.cat([reordered[[5, 3], :6], tokens[:2, 6:]], dim=1)
+    close(decoder(last[:, 6:], cache=cache), decoder(last)[:, 6:])
+    with pytest.raises(ModelError, match="`context` must be left out for a decoder without cross-attention"):
+        decoder(tokens, context())
+
+
 def test_sinusoidal_positions_need_an_even_width():
     with pytest.raises(ValueError, match="`dim` must be even for sinusoidal positions, but is 21"):
         TextDecoderConfig(**(SIZES | {"dim": 21, "num_heads": 3}), positions="sinusoidal")

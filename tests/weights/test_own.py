@@ -223,7 +223,7 @@ def test_nan_and_overflow_are_not_saved(tmp_path: Path) -> None:
         ({"version": 2}, "`version` must be 1, but is 2 instead: install the multiattn that wrote it"),
         (
             {"task": "translate"},
-            "`task` must be one of classify, caption, transcribe, answer, but is 'translate' instead",
+            "`task` must be one of classify, caption, transcribe, answer, match, but is 'translate' instead",
         ),
         (
             {"task": "caption"},
