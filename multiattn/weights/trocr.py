@@ -159,9 +159,8 @@ def _read_tokens(*stated: Mapping[str, Any]) -> dict[str, int]:
 def _sinusoids(length: int, text: Mapping[str, Any], *, where: str) -> Tensor:
     """Return the table of sinusoidal positions in the form of a learned one, which the model is without."""
     width = check_count(text.get("d_model", 1024), "d_model", where=where)
-    first = (
-        check_count(text.get("pad_token_id", 1), "pad_token_id", where=where) + 1
-    )  # position of a text's first token
+    # the position of a text's first token
+    first = check_count(text.get("pad_token_id", 1), "pad_token_id", where=where) + 1
     return torch.cat([torch.zeros(_OFFSET, width), sinusoidal(first + length, width, inclusive=True)[first:]])
 
 
