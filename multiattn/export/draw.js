@@ -50,16 +50,18 @@ const sinksOf = () => data.pictures[chosen.picture].sinks.map(([row, column]) =>
 
 // Sinks that are taken out have the lowest value of the other patches.
 function withoutSinks(values) {
-  if (!chosen.withoutSinks || !sinksOf().length) return values;
+  if (!chosen.withoutSinks || map.isWords || !sinksOf().length) return values;
   const out = new Set(sinksOf());
   const lowest = Math.min(...values.filter((_, cell) => !out.has(cell)));
   return values.map((value, cell) => (out.has(cell) ? lowest : value));
 }
 
+const gridScale = (values) => (map.isWords ? wordScale(values) : scaleOf(values, map.signed));
+
 function measured(all) {
   const values = withoutSinks(all);
   const order = Array.from(values.keys()).sort((a, b) => values[b] - values[a]);
-  return { values, order, scale: scaleOf(values, map.signed) };
+  return { values, order, scale: gridScale(values) };
 }
 
 // How concentrated the grid is, as in `maps/concentration.py`.
@@ -130,8 +132,8 @@ function drawLegend() {
   element("low").textContent = multiple(signed ? -span : zero);
   element("high").textContent = multiple(zero + span);
   element("unit").textContent = map.meaning;
-  element("flat").hidden = !flat;
-  element("spread").textContent = grid.values.length > 1 ? spreadOf(grid) : "";
+  element("flat").hidden = !flat || Boolean(map.isWords);
+  element("spread").textContent = grid.values.length > 1 && !map.isWords ? spreadOf(grid) : "";
   element("opacity-value").textContent = `${element("opacity").value} %`;
   element("stage").style.setProperty("--opacity", opacity);
   element("stage").style.setProperty("--saturation", 1 - (1 - data.saturation) * opacity);

@@ -1,10 +1,13 @@
-"""Self-attention among the tokens of an image, as a page stores it: as much as fits, and what is left out is said."""
+"""Self-attention as a page stores it: among the tokens of an image, as much as fits, and among the words of a text."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..maps.attention_map import AttentionMap
-from .html import base64_of, packed
-from .naming import origin
+from .html import base64_of, digits, packed, quantized
+from .naming import described, origin
+from .page_parts import PageWord, words_within
 
 MOST_OF_TOKENS = 1_500_000
 """Bytes of a page for self-attention."""
@@ -75,3 +78,34 @@ def _left_out(depth: int, layers: int, *, each: bool) -> str:
         f"From patch to patch this page has the mean of the heads, of {of_layers}: more does not fit into "
         f"{MOST_OF_TOKENS / 1e6:g} MB. `multiattn.maps.picture_self_attention` computes all of it."
     )
+
+
+def words_data(attention_map: AttentionMap, words: Sequence[PageWord]) -> dict[str, object]:
+    """Return what a page stores of self-attention among the words of a text: a grid of queries and keys, whole.
+
+    Args:
+        attention_map: Axes (layer, head, query, key).
+        words: The words, which are among its queries and its keys.
+    """
+    rows, columns = attention_map.values.shape[-2:]
+    low, size, steps = quantized(attention_map.values.reshape(-1, rows * columns).astype(np.float64), _STEPS)
+    queries, keys = (axis.labels or () for axis in attention_map.axes[2:])
+    return described(attention_map) | {
+        "name": "word to word",
+        "origin": origin(attention_map),
+        "meaning": "attention weight per word",
+        "target": None,
+        "verdicts": [],
+        "isWords": True,
+        "rows": rows,
+        "columns": columns,
+        "queries": [label.strip() for label in queries],
+        "keys": [label.strip() for label in keys],
+        "firstQuery": words_within(queries, words),
+        "firstKey": words_within(keys, words),
+        "bits": 8,
+        "low": digits(low),
+        "step": digits(size),
+        "steps": packed(steps.astype(np.uint8)),
+        "words": 0,
+    }

@@ -9,7 +9,7 @@ measure maps, words and heads; `heads` says what heads do over many inputs.
 from .attention_map import AttentionMap, Axis
 from .attribution import Attribution
 from .building import word_attention
-from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attention_stack
+from .caption import WORD_METHOD_NOTES, WORD_METHODS, caption_word_attention, explain_words, word_attention_stack
 from .faithfulness import Curves, map_curves
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
 from .heads import ROLES, HeadFacts, HeadStatistics, TappedPrediction, without_heads
@@ -29,6 +29,7 @@ from .vqa import (
     ANSWER_NOTES,
     QUESTION_NOTES,
     AnswerMaps,
+    AnswerStacks,
     answer_attention,
     answer_attention_stack,
     explain_answer,
@@ -39,6 +40,7 @@ __all__ = [
     "ANSWER_METHODS",
     "ANSWER_NOTES",
     "AnswerMaps",
+    "AnswerStacks",
     "AttentionMap",
     "Attribution",
     "Axis",
@@ -73,6 +75,7 @@ __all__ = [
     "attention_from",
     "attention_stack",
     "attention_to",
+    "caption_word_attention",
     "choose_pointing",
     "class_attention",
     "explain",
