@@ -27,6 +27,8 @@ _ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_new": "gelu_tanh",
     "quick_gelu": "gelu_quick",
+    "relu": "relu",
+    "silu": "silu",
 }
 
 # the special tokens of a text that is read: our field, BERT's name for the role, and the token that has it by default

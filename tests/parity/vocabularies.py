@@ -30,6 +30,19 @@ def save_byte_pieces(directory: Path) -> None:
     (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n", encoding="utf-8")
 
 
+ROBERTA_PIECES = ("<s>", "<pad>", "</s>", "<unk>", *BYTE_PIECES[1:], "<mask>")
+
+
+def save_roberta_pieces(directory: Path) -> None:
+    """The same in RoBERTa's numbering, with its special tokens, as TrOCR has them."""
+    vocabulary = {token: index for index, token in enumerate(ROBERTA_PIECES)}
+    (directory / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n", encoding="utf-8")
+    names = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
+    config = {"tokenizer_class": "RobertaTokenizer", **{f"{role}_token": name for role, name in names.items()}}
+    (directory / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
 CLIP_MERGES = ("t h", "th e</w>", "r e", "re d</w>", "f o", "fo x</w>", "i n", "in g</w>", "o n</w>", "a n")
 
 
