@@ -64,17 +64,6 @@ function measured(all) {
   return { values, order, scale: gridScale(values) };
 }
 
-// How concentrated the grid is, as in `maps/concentration.py`.
-function spreadOf({ values, scale: { whole } }) {
-  if (!whole) return "";
-  const shares = Array.from(values, (value) => Math.abs(value) / whole).sort((a, b) => b - a);
-  const tenth = Math.ceil(shares.length / 10);
-  const top = shares.slice(0, tenth).reduce((sum, one) => sum + one, 0);
-  const entropy = shares.reduce((sum, one) => sum - (one > 0 ? one * Math.log(one) : 0), 0) / Math.log(shares.length);
-  const even = `${percent(tenth / shares.length)} if spread evenly`;
-  return `The brightest tenth of the patches has ${percent(top)} of the map (${even}); entropy ${entropy.toFixed(2)} of 1.`;
-}
-
 // --- drawing ---
 
 // How much each cell counts at each of `size` positions: Catmull-Rom cubic, which keeps the value at a cell's center.

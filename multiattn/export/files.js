@@ -25,33 +25,42 @@ function npy(values, shape) {
   return content;
 }
 
-// A zip archive of one file, not compressed.
-function zip(name, content) {
-  const letters = new TextEncoder().encode(name);
+// A zip archive of files, each a name and its content, not compressed.
+function zip(files) {
   const header = (signature, size) => {
     const view = new DataView(new ArrayBuffer(size));
     view.setUint32(0, signature, true);
     return view;
   };
-  const facts = (view, at) => {
-    view.setUint16(at, 20, true); // the version that is needed
-    view.setUint16(at + 8, 0x21, true); // 1980-01-01, the first day there is: date and time are of no interest
-    view.setUint32(at + 10, crc32(content), true);
-    view.setUint32(at + 14, content.length, true);
-    view.setUint32(at + 18, content.length, true);
-    view.setUint16(at + 22, letters.length, true);
-  };
-  const local = header(0x04034b50, 30);
-  facts(local, 4);
-  const entry = header(0x02014b50, 46);
-  entry.setUint16(4, 20, true);
-  facts(entry, 6);
+  const [parts, entries] = [[], []];
+  let [offset, listed] = [0, 0];
+  for (const [name, content] of files) {
+    const letters = new TextEncoder().encode(name);
+    const facts = (view, at) => {
+      view.setUint16(at, 20, true); // the version that is needed
+      view.setUint16(at + 8, 0x21, true); // 1980-01-01, the first day there is: date and time are of no interest
+      view.setUint32(at + 10, crc32(content), true);
+      view.setUint32(at + 14, content.length, true);
+      view.setUint32(at + 18, content.length, true);
+      view.setUint16(at + 22, letters.length, true);
+    };
+    const local = header(0x04034b50, 30);
+    facts(local, 4);
+    const entry = header(0x02014b50, 46);
+    entry.setUint16(4, 20, true);
+    facts(entry, 6);
+    entry.setUint32(42, offset, true);
+    parts.push(local, letters, content);
+    entries.push(entry, letters);
+    offset += 30 + letters.length + content.length;
+    listed += 46 + letters.length;
+  }
   const end = header(0x06054b50, 22);
-  end.setUint16(8, 1, true);
-  end.setUint16(10, 1, true);
-  end.setUint32(12, 46 + letters.length, true);
-  end.setUint32(16, 30 + letters.length + content.length, true);
-  return [local, letters, content, entry, letters, end];
+  end.setUint16(8, files.length, true);
+  end.setUint16(10, files.length, true);
+  end.setUint32(12, listed, true);
+  end.setUint32(16, offset, true);
+  return [...parts, ...entries, end];
 }
 
 function lines(context, text, room) {

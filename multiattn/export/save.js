@@ -20,7 +20,7 @@ function numbers() {
 const savedName = () => `${data.pictures[chosen.picture].name.replace(/\.[^.]*$/u, "")} ${map.name}._`;
 
 function saveNumbers() {
-  saveFile(savedName(), "npz", zip("values.npy", npy(numbers(), shapeOf(map))), "application/zip");
+  saveFile(savedName(), "npz", zip([["values.npy", npy(numbers(), shapeOf(map))]]), "application/zip");
 }
 
 // The picture with the map over it, as a drawing for a sheet.

@@ -17,6 +17,7 @@ from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, c
 from .masked_inputs import masked_answer, masked_class, masked_question, masked_speech, masked_word
 from .masking import FILLINGS, Filling, MaskedInput
 from .mean_maps import MeanMap, mean_maps
+from .moments import moment_attention
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness
 from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
@@ -91,6 +92,7 @@ __all__ = [
     "map_curves",
     "mean_color",
     "measure_image_dependence",
+    "moment_attention",
     "patches_within",
     "patch_sinks",
     "picture_self_attention",
