@@ -53,19 +53,21 @@ NO_KEY_BIAS = Transform(
 )
 """The biases of q and v against our one of q, k and v."""
 
-BESIDE_HALVED = Transform(
-    "beside, halved",
-    lambda theirs: torch.cat(list(theirs), dim=1) / len(theirs),
-    lambda ours, count: [count * part for part in ours.chunk(count, dim=1)],
-)
-"""The weights of several heads, each of its own token, whose results are averaged: of one head of all tokens."""
+Q_OF_QKV = Transform("q of qkv", lambda theirs: theirs[0].chunk(3)[0].clone(), lambda ours, count: [ours])
+KV_OF_QKV = Transform("kv of qkv", lambda theirs: torch.cat(theirs[0].chunk(3)[1:]), lambda ours, count: [ours])
+"""The parts of their fused projection of q, k and v: our cross-attention has one of q, then one of k and v."""
 
-MEAN = Transform(
-    "mean",
+HALVES = Transform(
+    "halves",
+    lambda theirs: torch.cat(list(theirs), dim=1) / len(theirs),
+    lambda ours, count: [part.clone() * count for part in ours.chunk(count, dim=1)],
+)
+HALF_EACH = Transform(
+    "half each",
     lambda theirs: torch.stack(list(theirs)).mean(dim=0),
     lambda ours, count: [ours.clone() for _ in range(count)],
 )
-"""The biases of such heads."""
+"""Weights and biases of heads whose outputs are averaged, against our one head that reads their inputs together."""
 
 FIRST_ADDED = Transform(
     "first added",
@@ -155,13 +157,13 @@ class KeyTable:
                     )
 
     def to_theirs(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Convert a state of ours to their keys."""
+        """Convert a state of ours to their keys. Parts of one tensor of theirs (`Q_OF_QKV`) are put together again."""
         rows = ((tensor, *self.names(ours)) for ours, tensor in state.items())
-        return {
-            name: part
-            for tensor, names, transform in rows
-            for name, part in zip(names, transform.split(tensor, len(names)), strict=True)
-        }
+        found: dict[str, Tensor] = {}
+        for tensor, names, transform in rows:
+            for name, part in zip(names, transform.split(tensor, len(names)), strict=True):
+                found[name] = torch.cat([found[name], part]) if name in found else part
+        return found
 
     def to_ours(self, state: Mapping[str, Tensor], keys: Iterable[str]) -> dict[str, Tensor]:
         """Convert a state of theirs, which must have all that is needed, to these keys of ours."""

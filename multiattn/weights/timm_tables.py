@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from .table import BESIDE_HALVED, CONCAT, MEAN, NO_KEY_BIAS, SAME, Drop, KeyTable, Row
+from .table import CONCAT, HALF_EACH, HALVES, NO_KEY_BIAS, SAME, Drop, KeyTable, Row
 
 NAME = "timm"
 
@@ -92,8 +92,8 @@ def _rows(names: Names) -> tuple[Row | Drop, ...]:
     heads: tuple[Row, ...] = (Row("head.{p}", "head.{p}"),)
     if names.head == "two":
         heads = (
-            Row("head.weight", ("head.weight", "head_dist.weight"), BESIDE_HALVED),
-            Row("head.bias", ("head.bias", "head_dist.bias"), MEAN),
+            Row("head.weight", ("head.weight", "head_dist.weight"), HALVES),
+            Row("head.bias", ("head.bias", "head_dist.bias"), HALF_EACH),
         )
     return (
         Row("stem.proj.{p}", "patch_embed.proj.{p}"),

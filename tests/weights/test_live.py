@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import timm
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
+from multiattn.models.two_towers import TwoTowers, TwoTowersConfig
 from multiattn.models.vit import ViT
 from multiattn.registry import layouts, load_part
 from multiattn.weights import ModelBundle, bundle_of
 from multiattn.weights.bundle import Layout
 from multiattn.weights.live import unwrapped
 from multiattn.weights.table import SAME, KeyTable, Row
-from tests.fixtures import CONFIG, LABELS, draw, tiny_answer_bundle, tiny_bundle, tiny_whisper_bundle
+from tests.fixtures import CONFIG, LABELS, draw, tiny_answer_bundle, tiny_bundle, tiny_match_bundle, tiny_whisper_bundle
 from tests.pipelines import test_single_stream
 from tests.weights import test_answerers, test_captioners
 
@@ -56,6 +57,13 @@ VITS: tuple[dict[str, Any], ...] = (
     {"num_classes": 0},
     {"pool": "class_mean", "layer_scale": 0.5, "resampling": "bicubic_aliased"},
     {"layer_scale": 0.5, "num_registers": 3, "position_prefix": "class", "num_classes": 0},
+    {"layer_scale": 0.5, "gated": True, "activation": "silu", "mlp_dim": 48, "num_classes": 0},
+    {"distilled": True},
+    {"num_registers": 1},
+    {"stem_bias": False, "stem_norm": True, "pool": "mean", "final_norm": False},
+    {"stem_bias": False, "stem_norm": True, "pool_norm": True, "final_norm": False, "num_classes": 0},
+    {"class_token": False, "pool": "mean"},
+    {"class_token": False, "pool": "attention", "num_classes": 0},
 )
 """What sets the picture encoders of published layouts apart."""
 
@@ -68,6 +76,21 @@ def vit_bundle(**changes: Any) -> ModelBundle:
     return replace(tiny_bundle(), model=ViT(config).eval(), labels=labels)
 
 
+def towers_bundle(scores: Literal["softmax", "sigmoid"]) -> ModelBundle:
+    """Two towers that CLIP (softmax) or SigLIP (sigmoid) can express."""
+    bundle = tiny_match_bundle(scores)
+    config: TwoTowersConfig = bundle.config
+    if scores == "softmax":
+        # the vocabulary's end token is 2, which in CLIP's files stands for the highest
+        text = replace(config.text, pool="highest")
+        config = replace(config, vision=replace(config.vision, stem_bias=False, stem_norm=True), text=text)
+    else:
+        vision = replace(config.vision, class_token=False, pool="attention")
+        text = replace(config.text, has_start=False, start_token=config.text.end_token)
+        config = replace(config, vision=vision, text=text, dim=vision.dim, vision_projection=False)
+    return replace(bundle, model=TwoTowers(config).eval())
+
+
 def examples(folder: Path) -> list[ModelBundle]:
     """Models of which each layout can express one."""
     return [
@@ -75,9 +98,12 @@ def examples(folder: Path) -> list[ModelBundle]:
         *(vit_bundle(**changes) for changes in VITS),
         test_captioners.with_layout("hf-blip"),
         test_captioners.with_layout("vit-gpt2"),
+        test_captioners.with_layout("trocr"),
         test_answerers.blip_bundle(folder / "blip"),
         test_single_stream.bundle(),
         tiny_whisper_bundle(),
+        towers_bundle("softmax"),
+        towers_bundle("sigmoid"),
     ]
 
 
@@ -235,7 +261,7 @@ def test_what_is_not_supported_is_named() -> None:
             Untold(),
             r"but is a .*test_live\.Untold instead: the nearest is timm \(2 of 4 tensors, .* its neck\.weight\)",
         ),
-        (nn.ReLU(), r"but is a torch\.nn.*ReLU instead, which has no tensors"),
+        (nn.ReLU(), r"but is a torch\.nn.*ReLU instead: it has no tensors"),
         (nn.Linear(3, 2), r"but is a torch.nn.*Linear instead: no layout has a tensor weight"),
         (timm.create_model("resnet18"), "ResNet: timm's ResNet is not supported, only its VisionTransformer"),
         (small_timm(global_pool="map"), "VisionTransformer: this timm model has attention pooling, which is not"),
