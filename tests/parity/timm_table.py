@@ -20,6 +20,7 @@ from torch import nn
 
 from multiattn.errors import ModelError
 from multiattn.weights import load_bundle, save_bundle
+from multiattn.weights.timm_structure import on_meta
 
 from .random_weights import randomize
 
@@ -65,9 +66,8 @@ def names(module: str) -> list[str]:
 
 def build(name: str, **arguments: Any) -> nn.Module:
     """Build a model with random weights."""
-    with torch.device("meta"):  # spares timm's own initialization, of which nothing would be left
-        model = timm.create_model(name, **arguments)
-    model = model.to_empty(device="cpu")
+    # spares timm's own initialization, of which nothing would be left
+    model: nn.Module = on_meta(name, where="here", **arguments).to_empty(device="cpu")
     for part in model.modules():  # tables of positions, which no file has
         if hasattr(part, "init_non_persistent_buffers"):
             part.init_non_persistent_buffers()
@@ -97,8 +97,7 @@ def compare(theirs: nn.Module, folder: Path) -> tuple[float, float]:
 
 def verdict(name: str) -> Verdict:
     """Build a model, load it, save it back, and compare."""
-    with torch.device("meta"):
-        whole = timm.create_model(name)
+    whole = on_meta(name, where="here")
     parameters, depth = sum(parameter.numel() for parameter in whole.parameters()), len(whole.blocks)
     arguments: dict[str, Any] = {}
     if parameters > LARGE:
