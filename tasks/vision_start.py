@@ -47,7 +47,13 @@ class VisionStart:
 
 
 def start_vision(
-    vision: VisionEncoder, pretrained: str | None, *, models: TrainedModels, whole: type[nn.Module], kind: str
+    vision: VisionEncoder,
+    pretrained: str | None,
+    *,
+    models: TrainedModels,
+    whole: type[nn.Module],
+    kind: str,
+    keeps_pool: bool = False,
 ) -> VisionStart:
     """Read the trained weights that the options name, and check the options against each other.
 
@@ -57,6 +63,7 @@ def start_vision(
         models: Reads trained models.
         whole: The class that `pretrained` must be of.
         kind: The name of such a model, for messages.
+        keeps_pool: Whether the model reads the pooled token, so that what pools it is kept.
 
     Raises:
         ModelError: The options do not go together, name nothing that exists, or make no valid model.
@@ -79,7 +86,7 @@ def start_vision(
     bundle = models.bundle(source)
     images = bundle.pictures
     check_trainable(images, source=option)
-    trained = getattr(bundle.model, "encoder", bundle.model)
+    trained = getattr(bundle.model, "encoder", getattr(bundle.model, "vision", bundle.model))
     if not isinstance(trained, ViT):
         raise ModelError(
             f"`{option}` must name a model whose images go through a vision transformer of their own, but {source} has "
@@ -89,7 +96,9 @@ def start_vision(
     blocks = trained.config.depth
     fits = vision.depth is None or vision.depth <= blocks
     require(fits, "vision.depth", must=f"at most {blocks}, as the trained model has", value=vision.depth)
-    encoder = without_head(trained, image_size=size, overrides=overrides, depth=vision.depth or blocks)
+    encoder = without_head(
+        trained, image_size=size, overrides=overrides, depth=vision.depth or blocks, keeps_pool=keeps_pool
+    )
     if pretrained is not None and not isinstance(bundle.model, whole):
         raise ModelError(
             f"`pretrained` must name a {kind}, but {pretrained} is a model that can {bundle.task}. Give it as "
@@ -98,7 +107,9 @@ def start_vision(
     return VisionStart(replace(images, size=size, resize_to=size), encoder, bundle if pretrained is not None else None)
 
 
-def without_head(model: ViT, *, image_size: tuple[int, int], overrides: dict[str, Any], depth: int) -> ViT:
+def without_head(
+    model: ViT, *, image_size: tuple[int, int], overrides: dict[str, Any], depth: int, keeps_pool: bool = False
+) -> ViT:
     """Copy a trained model as an encoder: it gives all its tokens, for images of this size, and has no classes.
 
     Args:
@@ -106,10 +117,12 @@ def without_head(model: ViT, *, image_size: tuple[int, int], overrides: dict[str
         image_size: Height and width in pixels; learned positions are resampled where it differs.
         overrides: Fields among `TRAINING_ONLY` that differ.
         depth: Blocks to keep, from the first.
+        keeps_pool: Whether to keep what pools the tokens.
     """
     adapted = adapt(model, image_size=image_size)
-    # nothing reads the pooled token, and a weight without a gradient would stop several processes
-    encoder = ViT(replace(adapted.config, num_classes=0, pool_norm=False, depth=depth, **overrides))
+    # where nothing reads the pooled token, a weight without a gradient would stop several processes
+    pool_norm = keeps_pool and adapted.config.pool_norm
+    encoder = ViT(replace(adapted.config, num_classes=0, pool_norm=pool_norm, depth=depth, **overrides))
     kept = encoder.state_dict().keys()
     encoder.load_state_dict({key: value for key, value in adapted.state_dict().items() if key in kept})
     return encoder
