@@ -25,10 +25,12 @@ _SCORES: Mapping[ScoreFunction, str] = {
     "identity": "values, no probabilities",
 }
 
-_POOLED = {
+_READ = {
     "class": "class token",
+    "distilled": "class token and distilled token",
     "mean": "mean of the patches",
     "class_mean": "class token and mean of the patches",
+    "attention": "attention of a learned query",
 }
 
 
@@ -44,7 +46,7 @@ def classifier(bundle: "ModelBundle") -> Details:
     config = model.config
     sites = model.attention_sites()
     lines = {
-        "architecture": f"{_vit(model)}, {_POOLED[config.pool]} read out",
+        "architecture": f"{_vit(model)}, {_READ['distilled' if config.distilled else config.pool]} read out",
         "attention": f"{len(sites)} sites of {config.num_heads} heads: {sites[0].name} to {sites[-1].name}, "
         f"{sites[0].k_len} tokens of which {by(model.grid(bundle.pictures.size))} are patches",
     }

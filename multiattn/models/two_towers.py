@@ -175,7 +175,7 @@ class TwoTowers(nn.Module):
             "stem": r"^vision\.(?:stem|stem_norm|class_token|registers|positions)\b",
             "blocks": [
                 (r"^vision\.blocks\.(\d+)\.", None),
-                (r"^vision\.(?:norm|pool_norm|attention_pool)\b", (99_999,)),
+                (r"^vision\.(?:norm|pool|pool_norm)\b", (99_999,)),
             ],
             "rest": r"^(?!vision\.)",
         }

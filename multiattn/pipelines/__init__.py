@@ -21,7 +21,7 @@ from .match_results import MatchResult, TextMatch
 from .options import AnswerOptions, CaptionOptions
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Failure, Result, SavedMap, WrittenWord
-from .tokens import token_attention
+from .tokens import recording_attention, token_attention
 from .transcribe.options import SpeechOptions, TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
 from .transcribe.results import SpeechMap, Transcript
@@ -63,6 +63,7 @@ __all__ = [
     "explain",
     "from_module",
     "load",
+    "recording_attention",
     "save_answers",
     "save_comparison",
     "token_attention",

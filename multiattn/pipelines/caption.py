@@ -23,6 +23,7 @@ from ..generation.packing import lay_out_for_decoding
 from ..inputs import ImageSource, Word
 from ..inputs.files import MAX_PIXELS
 from ..maps import (
+    caption_word_attention,
     explain_words,
     measure_image_dependence,
     patch_sinks,
@@ -297,6 +298,7 @@ class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
         stacks = word_attention_stack(
             model, images, tokens, words, prompt_length=len(start), geometries=geometries, context=context
         )
+        among = caption_word_attention(model, images, tokens, words, prompt_length=len(start), context=context)
         by_method = [
             [word_attention(stack) for stack in stacks]
             if method == "attention"
@@ -330,7 +332,7 @@ class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
                 else []
             )
             maps = tuple(
-                CaptionMap(one, item.picture, item.title, stacks[i], result.text, measured, checked=checked)
+                CaptionMap(one, item.picture, item.title, stacks[i], result.text, measured, among[i], checked=checked)
                 for one, checked in zip_longest(found, verdicts)
             )
             mapped.append(replace(result, words=measured, maps=maps, verdicts=tuple(verdicts)))

@@ -32,7 +32,13 @@ START = "question_start_token"
 
 # fields of ours that neither layout can express, and their values in all its models
 FIXED_VISION: dict[str, Any] = {**KEYS.fixed, "in_channels": 3, "qkv_bias": True}
-FIXED_QUESTION: dict[str, Any] = {"positions": "learned", "pre_norm": False, "embed_norm": True, "final_norm": False}
+FIXED_QUESTION: dict[str, Any] = {
+    "positions": "learned",
+    "pre_norm": False,
+    "scale_embedding": False,
+    "embed_norm": True,
+    "final_norm": False,
+}
 ALONE: dict[str, Any] = {"text": None, "pairs": 0, "summary": False}
 """What a question encoder of no published layout has."""
 

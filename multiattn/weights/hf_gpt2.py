@@ -42,6 +42,7 @@ _LINEAR = {
 FIXED: dict[str, Any] = {
     "positions": "learned",
     "pre_norm": True,
+    "scale_embedding": False,
     "embed_norm": False,
     "final_norm": True,
     "head": "plain",

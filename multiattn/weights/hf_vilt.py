@@ -46,7 +46,14 @@ TABLE = KeyTable(
 )
 
 # fields of ours that this layout cannot express, and their values in all its models
-FIXED = {"context_dim": None, "positions": "learned", "pre_norm": True, "embed_norm": True, "final_norm": True}
+FIXED = {
+    "context_dim": None,
+    "positions": "learned",
+    "pre_norm": True,
+    "scale_embedding": False,
+    "embed_norm": True,
+    "final_norm": True,
+}
 
 # keys of theirs, and the only values that ours can have
 _UNUSUAL = {
