@@ -16,11 +16,11 @@ from multiattn.models.two_towers import TwoTowers
 
 from .base import BaseTask, Prediction
 from .contracts import MatchNeeds, TextFacts, TokenFormat
-from .freezing import require_every_gradient, set_mode
+from .freezing import require_pace, set_mode
 from .loading.caption_batches import CaptionBatch
 from .loading.text_data import TextData
 from .match_loss import MatchLoss, MatchObjective
-from .match_model import MatchStart, embedded
+from .match_model import MatchStart, embedded, without_pool
 from .optim import Optimization
 from .parts import VisionEncoder
 
@@ -49,7 +49,8 @@ class MatchTask(BaseTask[CaptionBatch, MatchNeeds, TextFacts]):
         """Describe the model and its training; the vocabulary comes from the data, or from `pretrained`.
 
         Args:
-            vision: The picture tower. The whole image is resized to its input size.
+            vision: The picture tower. The whole image is resized to its input size. With `vision.pretrained`,
+                `vision.overrides` may have another `pool`, which is new and learns, also over a frozen transformer.
             text: Fields of `TextTowerConfig` that differ from its defaults; with `pretrained`, dropout and
                 attention_dropout.
             dim: Width of the embeddings; unused with `pretrained`.
@@ -83,6 +84,7 @@ class MatchTask(BaseTask[CaptionBatch, MatchNeeds, TextFacts]):
         """Whether the data makes the vocabulary, and not a trained model."""
         self.preprocessing = start.preprocessing
         self.from_scratch = pretrained is None
+        self._new_parts = {key.partition(".")[0] for key in start.fresh}  # of the picture tower
         self._eager_pass = self._pass = embedded
 
     @property
@@ -91,15 +93,17 @@ class MatchTask(BaseTask[CaptionBatch, MatchNeeds, TextFacts]):
         return self.pace.is_frozen(self.current_epoch)
 
     def lr_shares(self) -> Mapping[str, float]:
-        """The share of the vision transformer."""
-        return {"vision": self.pace.lr_share}
+        """The share of the vision transformer, but for what is new in it."""
+        parts = {key.partition(".")[0] for key, _ in self.model.vision.named_parameters()} - self._new_parts
+        return {f"vision.{part}": self.pace.lr_share for part in sorted(parts)}
 
     def needs(self) -> MatchNeeds:
         """See `BaseTask`."""
         if self.model is None:
             return MatchNeeds(self.tokenizer, preprocessing=self.preprocessing)
         config = self.model.config.text
-        return MatchNeeds(self.tokenizer, TokenFormat.of_config(config), None, self.preprocessing, config)
+        encoder = without_pool(self.model.vision)
+        return MatchNeeds(self.tokenizer, TokenFormat.of_config(config), encoder, self.preprocessing, config)
 
     def build_model(self, facts: TextFacts) -> TwoTowers:
         """Build the model for the data's vocabulary.
@@ -108,13 +112,13 @@ class MatchTask(BaseTask[CaptionBatch, MatchNeeds, TextFacts]):
             ModelError: The vision transformer cannot learn as its options say, or there can be no such model.
         """
         assert self._start is not None
-        if self._trainer is not None:
-            require_every_gradient(self.trainer, self.pace)
+        require_pace(facts, self.pace, self._trainer)
         self.tokenizer = facts.tokenizer
         model = self._start.build(facts)
         self._start = None  # its weights are no longer needed
         if self.pace.lr_share == 0:
-            model.vision.requires_grad_(False)
+            for key, weight in model.vision.named_parameters():
+                weight.requires_grad_(key.partition(".")[0] in self._new_parts)
         return model
 
     def build_loss(self, facts: TextFacts) -> nn.Module:
@@ -143,10 +147,10 @@ class MatchTask(BaseTask[CaptionBatch, MatchNeeds, TextFacts]):
         """
         if len(batch.indices) == 0:
             return None
-        assert batch.images is not None
         pictures, texts = self._pass(
             self.model,
             batch.images,
+            batch.features,
             batch.tokens,
             batch.attention_mask,
             frozen=self.vision_is_frozen,
@@ -210,8 +214,9 @@ class MatchTask(BaseTask[CaptionBatch, MatchNeeds, TextFacts]):
         """Say how similar each picture is to its texts: cosines."""
         if len(batch.indices) == 0:
             return []
-        assert batch.images is not None
-        pictures, texts = self._pass(self.model, batch.images, batch.tokens, batch.attention_mask, frozen=True)
+        pictures, texts = self._pass(
+            self.model, batch.images, batch.features, batch.tokens, batch.attention_mask, frozen=True
+        )
         of_each = _split(texts, [len(one) for one in batch.texts])
         return [
             (index, {"texts": list(said), "similarities": [round(float(one), 6) for one in vectors @ picture]})

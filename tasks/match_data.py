@@ -33,6 +33,8 @@ class MatchData(CaptionData):
         vocabulary: Literal["bpe", "characters"] = "bpe",
         vocab_size: int = 4000,
         augmentation: Augmentation | None = None,
+        features: str | None = None,
+        views: int = 1,
         cache_side: int | None = None,
         predict_split: str = "test",
     ) -> None:
@@ -53,6 +55,9 @@ class MatchData(CaptionData):
                 `characters`.
             vocab_size: Its tokens at most.
             augmentation: How training images are varied.
+            features: A folder in which the output of a frozen vision transformer for each image is computed once and
+                kept; only what pools it, the projections and the text tower learn then (Zhai et al. 2022, "LiT").
+            views: With `features`: 1 keeps each training image as it is, 2 also mirrored, drawn in each epoch.
             cache_side: Keep the decoded training images in memory, shrunk to this shorter side in pixels.
             predict_split: The split that `predict` goes through.
         """
@@ -67,6 +72,8 @@ class MatchData(CaptionData):
             vocabulary=vocabulary,
             vocab_size=vocab_size,
             augmentation=augmentation,
+            features=features,
+            views=views,
             cache_side=cache_side,
             predict_split=predict_split,
         )

@@ -3,8 +3,9 @@
 Notation: b pictures, r texts, n tokens, E width of the embeddings.
 """
 
+from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -13,6 +14,7 @@ from torch import Tensor
 from multiattn.checks import require_each
 from multiattn.models.text_tower import TextTowerConfig
 from multiattn.models.two_towers import TwoTowers, TwoTowersConfig
+from multiattn.models.vit import ViT
 
 from .contracts import TextFacts, special_tokens
 from .match_loss import MatchObjective
@@ -58,7 +60,7 @@ class MatchStart(VisionStart):
             check_text_fields(text, TextTowerConfig, "text", but=(*OF_THE_DATA, "context_dim"))
         else:
             require_training_only(text, "text", source="pretrained", allowed=TEXT_TRAINING_ONLY)
-        return cls(start.preprocessing, start.encoder, start.whole, text, dim, objective)
+        return cls(start.preprocessing, start.encoder, start.whole, start.fresh, text, dim, objective)
 
     def build(self, facts: TextFacts) -> TwoTowers:
         """Build the model for the data's tokenizer."""
@@ -78,7 +80,8 @@ class MatchStart(VisionStart):
 
 def embedded(
     model: TwoTowers,
-    images: Float[Tensor, "b c H W"],
+    images: Float[Tensor, "b c H W"] | None,
+    features: Float[Tensor, "b m D"] | None,
     tokens: Int64[Tensor, "r n"],
     attention_mask: Bool[Tensor, "r n"],
     *,
@@ -89,13 +92,33 @@ def embedded(
 
     Args:
         model: The towers.
-        images: Normalized pictures.
+        images: Normalized pictures; None where there are features.
+        features: The output of `model.vision.features`, in any precision.
         tokens: The texts, special tokens included.
         attention_mask: False where a token is padding.
-        frozen: Whether the vision transformer runs without a gradient.
+        frozen: Whether the vision transformer runs without a gradient, but for what pools its tokens.
         checkpoint_activations: See `TransformerBlock`.
     """
-    with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+    if features is not None:
+        pooled = model.vision.pooled_features(features.to(model.logit_scale.dtype))
+    elif frozen:
+        assert images is not None
+        with torch.no_grad():
+            found = model.vision.features(images)
+        pooled = model.vision.pooled_features(found)
+    else:
+        assert images is not None
         pooled = model.vision.pooled(images, checkpoint_activations=checkpoint_activations)
     texts = model.encode_texts(tokens, attention_mask, checkpoint_activations=checkpoint_activations)
     return model.project_pictures(pooled), texts
+
+
+def without_pool(vision: ViT) -> ViT:
+    """Return the same vision transformer without what pools its tokens: features do not depend on it."""
+    bare = copy(vision)
+    bare._modules = {name: part for name, part in vision._modules.items() if name not in ("pool", "pool_norm")}
+    bare.pool = bare.pool_norm = None
+    pool: Literal["class", "mean"] = "class" if vision.config.class_token else "mean"
+    plain: dict[str, Any] = {"pool_heads": None, "pool_mlp_dim": None, "pool_prefix": False, "pool_norm": False}
+    bare.config = replace(vision.config, pool=pool, **plain)
+    return bare

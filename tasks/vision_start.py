@@ -11,7 +11,7 @@ from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models.vit import ViT, ViTConfig
 from multiattn.weights import ModelBundle, adapt
 
-from .parts import VisionEncoder, check_trainable, require_training_only, with_tuples
+from .parts import POOL, TRAINING_ONLY, VisionEncoder, check_trainable, require_training_only, with_tuples
 from .trained import TrainedModels
 
 
@@ -24,6 +24,9 @@ class VisionStart:
     """Trained, or only described."""
 
     whole: ModelBundle | None = None
+
+    fresh: frozenset[str] = frozenset()
+    """The weights of a trained encoder that start anew."""
 
     @property
     def config(self) -> ViTConfig:
@@ -43,7 +46,8 @@ class VisionStart:
     def fill(self, encoder: ViT) -> None:
         """Copy the trained weights, if there are any, into a new encoder of this configuration."""
         if isinstance(self.encoder, ViT):
-            encoder.load_state_dict(self.encoder.state_dict())
+            trained = {key: value for key, value in self.encoder.state_dict().items() if key not in self.fresh}
+            encoder.load_state_dict(encoder.state_dict() | trained)
 
 
 def start_vision(
@@ -82,7 +86,8 @@ def start_vision(
         return VisionStart(vision.preprocessing(config.image_size, config.image_size), config)
     ((option, source),) = named.items()
     overrides = with_tuples(vision.overrides)
-    require_training_only(overrides, "vision.overrides", source=option)
+    allowed = (*TRAINING_ONLY, *POOL) if keeps_pool and pretrained is None else TRAINING_ONLY
+    require_training_only(overrides, "vision.overrides", source=option, allowed=allowed)
     bundle = models.bundle(source)
     images = bundle.pictures
     check_trainable(images, source=option)
@@ -96,15 +101,22 @@ def start_vision(
     blocks = trained.config.depth
     fits = vision.depth is None or vision.depth <= blocks
     require(fits, "vision.depth", must=f"at most {blocks}, as the trained model has", value=vision.depth)
-    encoder = without_head(
-        trained, image_size=size, overrides=overrides, depth=vision.depth or blocks, keeps_pool=keeps_pool
-    )
+    try:
+        encoder = without_head(
+            trained, image_size=size, overrides=overrides, depth=vision.depth or blocks, keeps_pool=keeps_pool
+        )
+    except ValueError as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"`vision.overrides` cannot be used: {error}") from error
     if pretrained is not None and not isinstance(bundle.model, whole):
         raise ModelError(
             f"`pretrained` must name a {kind}, but {pretrained} is a model that can {bundle.task}. Give it as "
             "`vision.pretrained` to start from its encoder."
         )
-    return VisionStart(replace(images, size=size, resize_to=size), encoder, bundle if pretrained is not None else None)
+    fresh = frozenset(encoder.state_dict().keys() - trained.state_dict().keys())
+    images = replace(images, size=size, resize_to=size)
+    return VisionStart(images, encoder, bundle if pretrained is not None else None, fresh)
 
 
 def without_head(
@@ -117,12 +129,12 @@ def without_head(
         image_size: Height and width in pixels; learned positions are resampled where it differs.
         overrides: Fields among `TRAINING_ONLY` that differ.
         depth: Blocks to keep, from the first.
-        keeps_pool: Whether to keep what pools the tokens.
+        keeps_pool: Whether to keep what pools the tokens; weights that `overrides` add are drawn.
     """
     adapted = adapt(model, image_size=image_size)
     # where nothing reads the pooled token, a weight without a gradient would stop several processes
     pool_norm = keeps_pool and adapted.config.pool_norm
     encoder = ViT(replace(adapted.config, num_classes=0, pool_norm=pool_norm, depth=depth, **overrides))
-    kept = encoder.state_dict().keys()
-    encoder.load_state_dict({key: value for key, value in adapted.state_dict().items() if key in kept})
+    state = encoder.state_dict()
+    encoder.load_state_dict(state | {key: value for key, value in adapted.state_dict().items() if key in state})
     return encoder
