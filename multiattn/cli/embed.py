@@ -167,8 +167,8 @@ class Embed(Predictor["Embedding"]):
         if "text" not in reads and self._has_texts:
             what = "recordings" if "audio" in reads else "pictures"
             raise UsageError(
-                f"--text and --texts need a text encoder in BERT's layout or a model of two towers, but --model {model} "
-                f"reads {what} only"
+                "--text and --texts need a text encoder in BERT's layout or a model of two towers, but --model "
+                f"{model} reads {what} only"
             )
         self.kind = RECORDINGS if "audio" in reads else PICTURES
         return chain(super().jobs() if paths else (), self._texts())

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..checks import require
+from ..errors import InputError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
 from ..models import SCORE_KINDS, ScoreKind, TwoTowers, ViT, scores_of
+from ..models.text_classifier import with_texts
 from ..weights import ModelBundle
+from .answer_decoders import quoted
 from .base import (
     PictureSource,
     Pipeline,
@@ -30,9 +32,10 @@ from .base import (
     stream_pictures,
     tokenizer_of,
 )
+from .classify import ClassifyPipeline
 from .embed_text import TextInput
 from .embedding import Embedding, EmbedsPictures, TokenChoice, check_tokens
-from .image_results import ClassifyResult, Prediction
+from .image_results import ClassifyResult
 from .match_results import MatchResult, Similarities, TextMatch
 from .match_texts import TEMPLATE, Texts, checked_texts, encode_texts, prompts, text_embeddings
 from .precision import Precision
@@ -58,6 +61,11 @@ class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
         self._tokenizer = tokenizer_of(bundle)
         check_channels(model.config.vision, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device, precision=precision)
+
+    @property
+    def towers(self) -> TwoTowers:
+        """The model."""
+        return self._model
 
     @property
     def score_kind(self) -> ScoreKind:
@@ -174,17 +182,23 @@ class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
         labels: Sequence[str],
         *,
         template: str | Sequence[str] = TEMPLATE,
+        maps: str | Sequence[str] | None = None,
+        check: bool = False,
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> ClassifyResult | list[ClassifyResult | Failure]:
-        """Classify one image, or each of a list, by labels of the caller's own; see `zero_shot`.
+        """Classify one image, or each of a list, by labels of the caller's own.
+
+        `zero_shot` returns the classifier, for further images and further options.
 
         Args:
             inputs: As for the call.
             labels: The labels, as they stand in the template: "a cat".
             template: The text around a label, with {} in its place; of several, the embeddings are averaged.
+            maps: As for a classifier.
+            check: As for a classifier.
             top_k: Number of labels for each image; at most as many as there are.
             batch_size: As for the call.
             strict: As for the call.
@@ -194,7 +208,16 @@ class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
             As a classifier does.
         """
         classifier = self.zero_shot(labels, template=template)
-        return classifier(inputs, top_k=top_k, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
+        stream = partial(
+            classifier.stream,
+            maps=maps,
+            check=check,
+            top_k=top_k,
+            batch_size=batch_size,
+            strict=strict,
+            max_pixels=max_pixels,
+        )
+        return one_or_all(inputs, stream)
 
     def zero_shot(self, labels: Sequence[str], *, template: str | Sequence[str] = TEMPLATE) -> "ZeroShotClassifier":
         """Return a classifier with labels of the caller's own, which are encoded here, once.
@@ -204,12 +227,18 @@ class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
             template: The text around a label, with {} in its place; of several, the embeddings are averaged.
 
         Raises:
-            InputError: There are no labels, one is blank or there twice, or a template has not one {}.
+            InputError: There are no labels, one is blank or there twice, or a template has not one {}; or there is one
+                label, and a model whose probabilities are shares, of which it would have all.
 
         Source: Radford et al. 2021, section 3.1.4, the ensemble of prompts.
         """
         templates = [template] if isinstance(template, str) else list(template)
         names = checked_texts(labels, "labels")
+        if len(names) == 1 and self.score_kind == "probability":
+            raise InputError(
+                "`labels` must be at least two for a model whose probabilities are shares of all labels, but are "
+                f"{quoted(names[0])} alone instead: add what it might be otherwise"
+            )
         texts = self.encode_texts(prompts(names, templates))
         return ZeroShotClassifier(self, tuple(names), texts, len(templates))
 
@@ -273,64 +302,25 @@ class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
         ]
 
 
-class ZeroShotClassifier:
-    """Classifies images by labels of the caller's own; made by `MatchPipeline.zero_shot`. Safe in several threads.
+class ZeroShotClassifier(ClassifyPipeline):
+    """Classifies images by labels of the caller's own, as a `ClassifyPipeline`; made by `MatchPipeline.zero_shot`.
 
     Args:
-        pipeline: The pipeline with the model.
+        match: The pipeline with the model, whose weights are shared.
         labels: The labels.
         texts: Their prompts, encoded, those of one label together.
         num_templates: The number of prompts of a label.
     """
 
-    def __init__(self, pipeline: MatchPipeline, labels: tuple[str, ...], texts: Texts, num_templates: int) -> None:
-        self._pipeline, self.labels, self.texts = pipeline, labels, texts
-        self.bundle, self.score_kind = pipeline.bundle, pipeline.score_kind
-        of_labels = texts.embeddings.view(len(labels), num_templates, -1)
-        self._embeddings = F.normalize(of_labels.mean(dim=1), dim=-1) if num_templates > 1 else of_labels[:, 0]
-
-    def __call__(
-        self,
-        inputs: ImageSource | Sequence[ImageSource],
-        *,
-        top_k: int = 5,
-        batch_size: int = 8,
-        strict: bool = False,
-        max_pixels: int = MAX_PIXELS,
-    ) -> ClassifyResult | list[ClassifyResult | Failure]:
-        """Classify one image, or each of a list; arguments and results as for `MatchPipeline.classify`."""
-        stream = partial(self.stream, top_k=top_k, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
-        return one_or_all(inputs, stream)
-
-    def stream(
-        self,
-        inputs: Iterable[PictureSource],
-        *,
-        top_k: int = 5,
-        batch_size: int = 8,
-        strict: bool = False,
-        max_pixels: int = MAX_PIXELS,
-    ) -> Iterator[ClassifyResult | Failure]:
-        """Yield the results that a call with a list returns, each batch as soon as it is done."""
-        require(top_k >= 1, "top_k", must="at least 1", value=top_k)
-        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        compute = partial(self._results, top_k=top_k)
-        return stream_pictures(
-            inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
+    def __init__(self, match: MatchPipeline, labels: tuple[str, ...], texts: Texts, num_templates: int) -> None:
+        self.texts = texts
+        bundle = replace(
+            match.bundle,
+            task="classify",
+            model=with_texts(match.towers, texts.embeddings, num_templates),
+            labels=labels,
+            score_function=match.towers.config.scores,
+            tokenizer=None,
+            maps={},
         )
-
-    def _results(self, batch: list[Prepared], *, top_k: int) -> list[ClassifyResult]:
-        scores = self._pipeline.scores(self._pipeline.logits(batch, self._embeddings))
-        best, indices = (part.tolist() for part in scores.topk(min(top_k, len(self.labels))))
-        return [
-            ClassifyResult(
-                file=item.file,
-                predictions=tuple(
-                    Prediction(self.labels[index], score) for score, index in zip(best[i], indices[i], strict=True)
-                ),
-                damaged=item.damaged,
-                remark=item.remark,
-                score_kind=self.score_kind,
-            )
-            for i, item in enumerate(batch)
-        ]
+        super().__init__(bundle, device=match.device)
