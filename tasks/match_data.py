@@ -18,7 +18,7 @@ from .loading.transforms import Augmentation
 class MatchData(CaptionData):
     """Images with texts from `root/train`, `root/validation` and, where it is there, `root/test`; see `CaptionData`."""
 
-    needs: MatchNeeds  # type: ignore[assignment]
+    needs: MatchNeeds
 
     def __init__(
         self,

@@ -60,13 +60,13 @@ class MatchStart(VisionStart):
             check_text_fields(text, TextTowerConfig, "text", but=(*OF_THE_DATA, "context_dim"))
         else:
             require_training_only(text, "text", source="pretrained", allowed=TEXT_TRAINING_ONLY)
-        return cls(start.preprocessing, start.encoder, start.whole, start.fresh, text, dim, objective)
+        return cls(start.preprocessing, start.encoder, start.whole, text, dim, objective, fresh=start.fresh)
 
     def build(self, facts: TextFacts) -> TwoTowers:
         """Build the model for the data's tokenizer."""
         if self.whole is None:
             text = TextTowerConfig(**special_tokens(facts.tokenizer) | self.text)
-            scores = "sigmoid" if self.objective == "sigmoid" else "softmax"
+            scores: Literal["softmax", "sigmoid"] = "sigmoid" if self.objective == "sigmoid" else "softmax"
             model = TwoTowers(TwoTowersConfig(self.config, text, self.dim, scores=scores))
         else:
             trained = self.whole.require(TwoTowers)

@@ -1,6 +1,6 @@
 """The vision transformer that a captioner or a model that answers starts from, described or read as options name it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -25,7 +25,7 @@ class VisionStart:
 
     whole: ModelBundle | None = None
 
-    fresh: frozenset[str] = frozenset()
+    fresh: frozenset[str] = field(default=frozenset(), kw_only=True)
     """The weights of a trained encoder that start anew."""
 
     @property
@@ -116,7 +116,7 @@ def start_vision(
         )
     fresh = frozenset(encoder.state_dict().keys() - trained.state_dict().keys())
     images = replace(images, size=size, resize_to=size)
-    return VisionStart(images, encoder, bundle if pretrained is not None else None, fresh)
+    return VisionStart(images, encoder, bundle if pretrained is not None else None, fresh=fresh)
 
 
 def without_head(

@@ -170,21 +170,20 @@ class FolderIndex:
         name = f"{self.path.stem}-{secrets.token_hex(4)}.f32"
         entries: dict[str, Entry] = {}
         state = {"rows": 0, "width": self._head.get("width", 0)}
-        done = False
         try:
             with (self.path.parent / name).open("wb") as vectors:
                 try:
                     for _, file, now in found:
                         row = self._next(vectors, before, file, now, results, count, state)
                         entries[file] = now._replace(row=row)
-                    done = True
-                finally:
-                    if not done:  # what the rest had is still true
-                        for _, file, now in found[len(entries) :]:
-                            if before is not None and self._is_known(file, now):
-                                entries[file] = now._replace(
-                                    row=_append(vectors, before[self._entries[file].row], state)
-                                )
+                except KeyboardInterrupt:
+                    for _, file, now in found[len(entries) :]:  # what the rest had is still true
+                        if before is not None and self._is_known(file, now):
+                            row = _append(vectors, before[self._entries[file].row], state)
+                            entries[file] = now._replace(row=row)
+                    vectors.flush()
+                    self._replace(name, entries, state)
+                    raise
             self._replace(name, entries, state)
         except BaseException:
             if self._head.get("vectors") != name:
@@ -214,17 +213,17 @@ class FolderIndex:
         return _append(vectors, result.values, state)
 
     def _replace(self, vectors: str, entries: Mapping[str, Entry], state: Mapping[str, int]) -> None:
-        """Give the index its new content, and remove the vectors of the old one."""
-        old = self._head.get("vectors")
-        head = self._about | {"vectors": vectors} | state
+        """Give the index its new content, and remove the vectors of old ones."""
+        head: dict[str, Any] = {**self._about, "vectors": vectors, **state}
         with whole_file(self.path) as part, part.open("w", encoding="utf-8", errors="surrogateescape") as lines:
             lines.write(json.dumps(head, ensure_ascii=False) + "\n")
             for file, entry in entries.items():
                 lines.write(json.dumps([file, *entry], ensure_ascii=False) + "\n")
-        self._head, self._entries = dict(head), dict(entries)
-        if old is not None:
-            with suppress(OSError):
-                (self.path.parent / old).unlink()
+        self._head, self._entries = head, dict(entries)
+        for old in self.path.parent.glob(f"{self.path.stem}-*.f32"):
+            if old.name != vectors:
+                with suppress(OSError):
+                    old.unlink()
 
     def _vectors(self) -> "Float32[np.ndarray, 'p D'] | None":
         if not self.count:
