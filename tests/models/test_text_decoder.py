@@ -210,9 +210,8 @@ def test_a_configuration_that_cannot_be_is_refused(field, value, message, monkey
 def test_without_cross_attention_a_decode_equals_the_whole_pass():
     decoder = random_weights(TextDecoder(replace(CONFIGS["pre-norm"], context_dim=None)))
     tokens, order = texts(), torch.tensor([2, 0, 0, 4, 5, 3])
-    assert {
-        name.split(".")[-1] for name in (site.name for site in decoder.attention_sites(tokens=7, context_tokens=0))
-    } == {"self"}
+    sites = decoder.attention_sites(tokens=TOKENS, context_tokens=0)
+    assert [site.name for site in sites] == [f"blocks.{i}.self" for i in range(3)]
     cache = decoder.start(decoder.no_context(6), rows=6, capacity=TOKENS)
     close(decoder(tokens[:, :4], cache=cache), decoder(tokens)[:, :4])
     cache.select(order)
