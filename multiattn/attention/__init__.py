@@ -9,7 +9,16 @@ from .cache import DecoderCache, GrowingCache, KeysValues, ProjectedContext
 from .heads import Head, valid_heads
 from .mask import OPEN, Mask
 from .multihead import Attention
-from .positions import LearnedPositions, Rotary, apply_rotary, rotary, rotary_2d, sinusoidal, sinusoidal_2d
+from .positions import (
+    LearnedPositions,
+    Resampling,
+    Rotary,
+    apply_rotary,
+    rotary,
+    rotary_2d,
+    sinusoidal,
+    sinusoidal_2d,
+)
 from .relative import GridBias
 from .score import AdditiveScore, DotProductScore, attention_weights
 from .tap import Probe, Site, Tap, probe_at
@@ -28,6 +37,7 @@ __all__ = [
     "Mask",
     "Probe",
     "ProjectedContext",
+    "Resampling",
     "Rotary",
     "Site",
     "Tap",

@@ -55,9 +55,9 @@ def sinusoidal_2d(rows: int, cols: int, dim: int, *, max_period: float = MAX_PER
     return torch.cat([across, down], dim=-1)
 
 
-Resampling = Literal["bicubic", "bilinear"]
-"""How a learned table is resampled to another grid: `bicubic` with antialiasing, as in timm; `bilinear` with the
-corners of both grids aligned, as in ViLT."""
+Resampling = Literal["bicubic", "bicubic_aliased", "bilinear"]
+"""How a learned table is resampled to another grid: `bicubic` with antialiasing, as in timm; `bicubic_aliased` without,
+as in DINOv2; `bilinear` with the corners of both grids aligned, as in ViLT."""
 
 
 class LearnedPositions(nn.Module):
@@ -86,13 +86,16 @@ def resample_positions(
     *,
     resampling: Resampling = "bicubic",
 ) -> Float[Tensor, "1 m d"]:
-    """Resample a learned table to another grid. Source: timm, `resample_abs_pos_embed`; ViLT, `visual_embed`."""
+    """Resample a learned table to another grid.
+
+    Source: timm, `resample_abs_pos_embed`; transformers, `Dinov2Embeddings`; ViLT, `visual_embed`.
+    """
     fixed, table = weight[:, :prefix], weight[:, prefix:]
     picture = table.float().reshape(1, *old, -1).permute(0, 3, 1, 2)  # (1, d, r, c)
-    if resampling == "bicubic":
-        picture = F.interpolate(picture, size=new, mode="bicubic", antialias=True)
-    else:
+    if resampling == "bilinear":
         picture = F.interpolate(picture, size=new, mode="bilinear", align_corners=True)
+    else:
+        picture = F.interpolate(picture, size=new, mode="bicubic", antialias=resampling == "bicubic")
     table = picture.permute(0, 2, 3, 1).flatten(1, 2)  # (1, r c, d)
     return torch.cat([fixed, table.to(weight.dtype)], dim=1)
 

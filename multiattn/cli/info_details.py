@@ -25,6 +25,12 @@ _SCORES: Mapping[ScoreFunction, str] = {
     "identity": "values, no probabilities",
 }
 
+_POOLED = {
+    "class": "class token",
+    "mean": "mean of the patches",
+    "class_mean": "class token and mean of the patches",
+}
+
 
 def classifier(bundle: "ModelBundle") -> Details:
     """Describe a classifier."""
@@ -32,7 +38,7 @@ def classifier(bundle: "ModelBundle") -> Details:
     config = model.config
     sites = model.attention_sites()
     lines = {
-        "architecture": f"{_vit(model)}, {'class token' if config.pool == 'class' else 'mean of the patches'} read out",
+        "architecture": f"{_vit(model)}, {_POOLED[config.pool]} read out",
         "attention": f"{len(sites)} sites of {config.num_heads} heads: {sites[0].name} to {sites[-1].name}, "
         f"{sites[0].k_len} tokens of which {by(model.grid(bundle.pictures.size))} are patches",
     }

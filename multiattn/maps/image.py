@@ -154,14 +154,18 @@ def attention_stack(
 
 @torch.no_grad()
 def class_attention(model: ViT, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b l h n"]:
-    """Compute the attention to every token, from the class token, or the mean from all patches where those are read."""
+    """Compute the attention to every token from what the classifier reads.
+
+    That is the class token, the mean of the patches, or both, which then count the same.
+    """
     by_class = model.config.pool == "class"
     tap = Tap(model.attention_sites(image_size(images)), rows=[0] if by_class else None)
     model(images, tap=tap)
     weights = torch.stack(list(tap.weights.values()), dim=1)  # (b, l, h, q, n)
     if by_class:
         return weights[:, :, :, 0]
-    return weights[:, :, :, model.num_prefix_tokens :].mean(dim=3)
+    from_patches = weights[:, :, :, model.num_prefix_tokens :].mean(dim=3)  # (b, l, h, n)
+    return (weights[:, :, :, 0] + from_patches) / 2 if model.config.pool == "class_mean" else from_patches
 
 
 def _rollout(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
@@ -205,14 +209,14 @@ _METHODS: dict[str, Callable[[ViT, Tensor, list[Target]], Tensor]] = {
 
 
 def _readout(model: ViT, weights: Float[Tensor, "b h q n"]) -> Float[Tensor, "1 1 n"]:
-    """The weight of each token in what the classifier reads: 1 for the class token, or equal shares of the patches."""
+    """The weight of each token in what the classifier reads: the class token, equal shares of the patches, or both."""
     tokens, prefix = weights.shape[-1], model.num_prefix_tokens
     row = weights.new_zeros(1, 1, tokens)
-    if model.config.pool == "class":
-        row[..., 0] = 1.0
-    else:
+    if model.config.pool != "class":
         row[..., prefix:] = 1.0 / (tokens - prefix)
-    return row
+    if model.config.pool != "mean":
+        row[..., 0] = 1.0
+    return row / row.sum()
 
 
 def _score_of(logits: Tensor, targets: list[Target]) -> Tensor:

@@ -18,6 +18,7 @@ from ..attention import (
     Attention,
     LearnedPositions,
     Probe,
+    Resampling,
     Rotary,
     Site,
     Tap,
@@ -71,15 +72,19 @@ class ViTConfig:
     """Normalize the tokens before the first block, as CLIP does."""
 
     positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d"] = "learned"
-    position_prefix: bool = True
-    """Whether the class token and the registers have rows of their own in the learned positions."""
+    position_prefix: bool | Literal["class"] = True
+    """Whether the class token and the registers have rows of their own in the learned positions; `class`: only the
+    class token, as in DINOv2."""
+
+    resampling: Resampling = "bicubic"
+    """How learned positions are resampled for a picture of another size than `image_size`."""
 
     class_token: bool = True
     num_registers: int = 0
     """Extra tokens that belong to no patch. Source: Darcet et al. 2024."""
 
-    pool: Literal["class", "mean"] = "class"
-    """What the head reads: the class token, or the mean of the patches."""
+    pool: Literal["class", "mean", "class_mean"] = "class"
+    """What the head reads: the class token, the mean of the patches, or the one followed by the other, as in DINOv2."""
 
     final_norm: bool = True
     """Normalize all tokens after the last block."""
@@ -126,7 +131,12 @@ class ViTConfig:
             self,
             ("stem_channels", min(channels, default=1) >= 1, "at least 1 each"),
             ("stem_strides", min(strides, default=1) >= 1, "at least 1 each"),
-            ("class_token", self.class_token or self.pool != "class", "true where `pool` is 'class'"),
+            ("class_token", self.class_token or self.pool == "mean", f"true where `pool` is {self.pool!r}"),
+            (
+                "position_prefix",
+                self.class_token or self.position_prefix != "class",
+                "true or false where there is no `class_token`",
+            ),
             ("stem_channels", has_conv == bool(channels), "the channels of a conv stem, and () for another"),
             (
                 "stem_strides",
@@ -139,6 +149,11 @@ class ViTConfig:
                 f"a multiple of {parts} for {self.positions} positions with {self.num_heads} heads",
             ),
         )
+
+    @property
+    def pooled_dim(self) -> int:
+        """Width of what the head reads."""
+        return 2 * self.dim if self.pool == "class_mean" else self.dim
 
 
 _SMALL = ViTConfig(dim=384, depth=12, num_heads=6, mlp_dim=1536)
@@ -185,13 +200,14 @@ class ViT(nn.Module):
         self.registers = nn.Parameter(torch.zeros(1, c.num_registers, c.dim)) if c.num_registers else None
         self.positions: LearnedPositions | None = None
         if c.positions == "learned":
-            prefix = self.num_prefix_tokens if c.position_prefix else 0
-            self.positions = LearnedPositions(self.grid(c.image_size), c.dim, prefix=prefix)
+            prefix = 1 if c.position_prefix == "class" else c.position_prefix * self.num_prefix_tokens
+            grid = self.grid(c.image_size)
+            self.positions = LearnedPositions(grid, c.dim, prefix=prefix, resampling=c.resampling)
         self.stem_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.stem_norm else None
         self.blocks = nn.ModuleList(self._block(i) for i in range(c.depth))
         self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.final_norm else None
-        self.pool_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.pool_norm else None
-        self.head = nn.Linear(c.dim, c.num_classes) if c.num_classes else None
+        self.pool_norm = nn.LayerNorm(c.pooled_dim, eps=c.norm_eps) if c.pool_norm else None
+        self.head = nn.Linear(c.pooled_dim, c.num_classes) if c.num_classes else None
         self.apply(initialize)
         for token in (self.class_token, self.registers):
             if token is not None:
@@ -262,12 +278,15 @@ class ViT(nn.Module):
 
     def pooled(
         self, images: Float[Tensor, "b c H W"], *, tap: Tap | None = None, checkpoint_activations: bool = False
-    ) -> Float[Tensor, "b D"]:
-        """Return what the head reads: the class token, or the mean of the patches; arguments as for `forward`."""
+    ) -> Float[Tensor, "b pooled"]:
+        """Return what the head reads, by the configuration's `pool`; arguments as for `forward`."""
         if self.config.pool == "class":
             pooled = self._tokens(images, tap, checkpoint_activations, last_rows=slice(0, 1))[:, 0]
         else:
-            pooled = self._tokens(images, tap, checkpoint_activations)[:, self.num_prefix_tokens :].mean(dim=1)
+            tokens = self._tokens(images, tap, checkpoint_activations)  # (b, n, D)
+            pooled = tokens[:, self.num_prefix_tokens :].mean(dim=1)
+            if self.config.pool == "class_mean":
+                pooled = torch.cat([tokens[:, 0], pooled], dim=1)
         return applied(self.pool_norm, pooled)
 
     def features(
@@ -306,11 +325,14 @@ class ViT(nn.Module):
         prefix = [
             token.expand(len(patches), -1, -1) for token in (self.class_token, self.registers) if token is not None
         ]
-        if self.positions is not None and c.position_prefix:
+        if self.positions is not None and c.position_prefix is True:
             x = torch.cat([*prefix, patches], dim=1) + self.positions(grid)
         else:
             if self.positions is not None:
-                patches = patches + self.positions(grid)
+                table = self.positions(grid)  # (1, r c, D), or a row more
+                if c.position_prefix == "class":
+                    prefix[0], table = prefix[0] + table[:, :1], table[:, 1:]
+                patches = patches + table
             elif c.positions == "sinusoidal":
                 patches = patches + sinusoidal(grid[0] * grid[1], c.dim).to(patches)
             elif c.positions == "sinusoidal_2d":

@@ -15,7 +15,11 @@ SPEC = TaskSpec(
     evaluator="multiattn.cli.evaluate_classify",
     explainer="multiattn.pipelines.explained:ClassExplainer",
     published="timm or Hugging Face ViT",
-    layouts={"timm": "multiattn.weights.timm_vit", "hf-vit": "multiattn.weights.hf_vit"},
+    layouts={
+        "timm": "multiattn.weights.timm_vit",
+        "hf-vit": "multiattn.weights.hf_vit",
+        "hf-dinov2": "multiattn.weights.hf_dinov2",
+    },
     num_labels="num_classes",
     scores_labels=True,
     map_methods=("attention", "rollout", "relevance", "lrp", "gradient_x_input"),

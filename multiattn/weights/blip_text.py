@@ -24,14 +24,14 @@ from .hf_common import (
     square_side,
     write_activation,
 )
-from .hf_vit import FIXED
+from .hf_vit import KEYS
 from .table import CONCAT, FIRST_ADDED, Drop, Row, counts
 
 START = "question_start_token"
 """Key of ours in `config.json`: the token that a question begins with, which their code leaves to the caller."""
 
 # fields of ours that neither layout can express, and their values in all its models
-FIXED_VISION: dict[str, Any] = {**FIXED, "in_channels": 3, "qkv_bias": True}
+FIXED_VISION: dict[str, Any] = {**KEYS.fixed, "in_channels": 3, "qkv_bias": True}
 FIXED_QUESTION: dict[str, Any] = {"positions": "learned", "pre_norm": False, "embed_norm": True, "final_norm": False}
 ALONE: dict[str, Any] = {"text": None, "pairs": 0, "summary": False}
 """What a question encoder of no published layout has."""

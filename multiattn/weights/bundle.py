@@ -249,6 +249,12 @@ class Layout:
     table: KeyTable | None
     """Its keys against ours; None where they are ours."""
 
+    variants: Mapping[str, KeyTable] = field(default_factory=dict)
+    """The tables of models whose keys differ, by what `variant` returns for them."""
+
+    variant: Callable[[Mapping[str, Any]], str] = lambda config: (config.get("architectures") or [""])[0]
+    """The variant of a `config.json`; by default, the class that saved it."""
+
     weights: str = WEIGHTS
     """Name of the file with the weights."""
 
@@ -265,6 +271,15 @@ class Layout:
 
     tasks: Mapping[str, str] = field(default_factory=dict)
     """Where it serves several tasks: the task of each class that `config.json` may state as `architectures`."""
+
+    def table_of(self, config: Mapping[str, Any]) -> KeyTable | None:
+        """Return the table of a model with this `config.json`."""
+        return self.variants.get(self.variant(config), self.table)
+
+    @property
+    def tables(self) -> tuple[KeyTable, ...]:
+        """All of its tables; none where its keys are ours."""
+        return tuple(table for table in (self.table, *self.variants.values()) if table is not None)
 
 
 def build_model(

@@ -136,8 +136,8 @@ def save_bundle(
     if chosen.states_dtype:
         files[CONFIG]["dtype"] = str(dtype).removeprefix("torch.")
     state = bundle.model.state_dict()
-    if chosen.table is not None:
-        state = chosen.table.to_theirs(state)
+    if (table := chosen.table_of(files[CONFIG])) is not None:
+        state = table.to_theirs(state)
     domain = bundle.domain if layout == own.NAME else None
     try:
         with whole_folder(directory, last=CONFIG, optional=(DOMAIN,)) as part:

@@ -28,6 +28,9 @@ PROCESSORS: dict[str, dict[str, Any]] = {
     "CLIPImageProcessor": _defaults(
         {"shortest_edge": 224}, 3, _CLIP, do_center_crop=True, crop_size=224, default_to_square=False
     ),
+    "BitImageProcessor": _defaults(
+        {"shortest_edge": 224}, 3, _CLIP, do_center_crop=True, crop_size=224, default_to_square=False
+    ),
     "SiglipImageProcessor": _defaults(224, 3, (0.5, 0.5)),
     "BlipImageProcessor": _defaults(384, 3, _CLIP),
 }
@@ -230,6 +233,8 @@ def write_preprocessing(preprocessing: ImagePreprocessing, kind: str) -> dict[st
     sizes: dict[str, Any] = {"size": as_size(resize_to)}
     if resize_to != preprocessing.size:
         sizes |= {"do_center_crop": True, "crop_size": as_size(preprocessing.size)}
+    elif PROCESSORS[kind].get("do_center_crop"):  # which is then the class's default
+        sizes["do_center_crop"] = False
     return write_processor(preprocessing, kind, sizes)
 
 

@@ -10,8 +10,9 @@ from ..models.single_stream import SingleStream, SingleStreamConfig
 from .blip_text import read_bert, write_bert
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
 from .hf_common import around_questions, check_fixed, check_stated, describe_roles, read_kind, read_roles, square_side
+from .hf_labels import read_labels, write_labels
 from .hf_pictures import PREPROCESSOR, as_preprocessing, read_processor, write_processor
-from .hf_vit import block_rows, read_labels, write_labels
+from .hf_vit import block_rows
 from .json_files import check_value, read_architecture, short
 from .model_files import ModelFiles
 from .table import FIRST_ADDED, Drop, KeyTable, Row, counts

@@ -34,7 +34,11 @@ def adapt(model: ViT, *, num_classes: int | None = None, image_size: tuple[int, 
         state |= {key: fresh[key] for key in ("head.weight", "head.bias")}
     if model.positions is not None and adapted.grid(image_size) != model.positions.grid:
         state["positions.weight"] = resample_positions(
-            state["positions.weight"], model.positions.grid, adapted.grid(image_size), model.positions.prefix
+            state["positions.weight"],
+            model.positions.grid,
+            adapted.grid(image_size),
+            model.positions.prefix,
+            resampling=old.resampling,
         )
     adapted.load_state_dict(state, strict=True)
     parameter = next(model.parameters())

@@ -45,6 +45,14 @@ TRANSPOSE = Transform(
 )
 """Their linear maps are `x @ weight`, ours `x @ weight.T`."""
 
+# A key bias of 0 is the same as none: it adds one number to all scores of a query, which the softmax cancels.
+NO_KEY_BIAS = Transform(
+    "no key bias",
+    lambda theirs: torch.cat([theirs[0], torch.zeros_like(theirs[0]), theirs[1]]),
+    lambda ours, count: [part.clone() for part in ours.chunk(3)[::2]],
+)
+"""The biases of q and v against our one of q, k and v."""
+
 FIRST_ADDED = Transform(
     "first added",
     lambda theirs: theirs[0] + theirs[1][0],

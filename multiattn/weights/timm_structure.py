@@ -158,7 +158,7 @@ def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:
         "depth": config.depth,
         "num_heads": config.num_heads,
         "mlp_ratio": (config.mlp_dim + 0.5) / config.dim,  # timm rounds the product down
-        "global_pool": {ours: theirs for theirs, ours in _POOLS.items()}[config.pool],
+        "global_pool": {ours: theirs for theirs, ours in _POOLS.items()}.get(config.pool, "token"),
         "qkv_bias": config.qkv_bias,
         "qk_norm": config.qk_norm,
         "init_values": config.layer_scale,

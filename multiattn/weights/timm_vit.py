@@ -16,8 +16,8 @@ from ..errors import ModelError
 from ..inputs import Fit, ImagePreprocessing
 from ..models.vit import ViT
 from .bundle import CONFIG, Layout, ModelBundle, build_model
+from .hf_labels import read_score_function, write_score_function
 from .hf_pictures import per_channel
-from .hf_vit import read_score_function, write_score_function
 from .json_files import read_part
 from .model_files import ModelFiles
 from .sizes import check_numbers

@@ -12,22 +12,12 @@ from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import VOCABULARY, ModelBundle, build_model
 from .hf_common import TEXT, check_fixed
 from .model_files import ModelFiles
-from .table import CONCAT, KeyTable, Row, Transform
+from .table import CONCAT, NO_KEY_BIAS, KeyTable, Row, Transform
 
 SOUND = "sound encoder"
 """The name of the encoder in messages."""
 
 _NEW = "fine-tune it with a new vocabulary: `model.init_args.pretrained: {where}` and `vocabulary: new`"
-
-
-# Whisper's key projections have no bias. A bias of 0 is the same: it adds one number to all scores of a query, which
-# the softmax cancels
-NO_KEY_BIAS = Transform(
-    "no key bias",
-    lambda theirs: torch.cat([theirs[0], torch.zeros_like(theirs[0]), theirs[1]]),
-    lambda ours, count: [part.clone() for part in ours.chunk(3)[::2]],
-)
-"""The biases of q and v against our one of q, k and v."""
 
 ONLY_VALUE_BIAS = Transform(
     "only value bias",

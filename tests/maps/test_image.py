@@ -17,6 +17,7 @@ GRID = (5, 7)
 CONFIGS = {
     "class token, registers": ViTConfig(**SIZES, depth=3, num_registers=2),
     "mean of patches": ViTConfig(**SIZES, depth=2, class_token=False, pool="mean"),
+    "class token and mean of patches": ViTConfig(**SIZES, depth=2, num_registers=2, pool="class_mean"),
 }
 B = 2
 
@@ -46,13 +47,16 @@ def whole_weights(model, images):
         pooled = tokens[:, 0]
     else:
         pooled = tokens[:, model.num_prefix_tokens :].mean(1)
+    if model.config.pool == "class_mean":
+        pooled = torch.cat([tokens[:, 0], pooled], 1)
     return seen, model.head(pooled)
 
 
 def readout(model, matrix):
     """The head's row of an n x n matrix, on the patches."""
     prefix = model.num_prefix_tokens
-    row = matrix[:, 0] if model.config.pool == "class" else matrix[:, prefix:].mean(1)
+    of_class, of_patches = matrix[:, 0], matrix[:, prefix:].mean(1)
+    row = {"class": of_class, "mean": of_patches, "class_mean": (of_class + of_patches) / 2}[model.config.pool]
     return row[:, prefix:].unflatten(1, GRID)
 
 

@@ -25,6 +25,7 @@ CONFIGS = {
     "sinusoidal_2d, mean": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean"),
     "rotary_2d, q/k norm": ViTConfig(**SIZES, positions="rotary_2d", qk_norm=True, qkv_bias=False),
     "clip": ViTConfig(**SIZES, stem_norm=True, stem_bias=False, activation="gelu_quick"),
+    "class and mean": ViTConfig(**SIZES, num_registers=3, position_prefix="class", pool="class_mean"),
     "layer scale, pool norm": ViTConfig(**SIZES, layer_scale=0.1, pool="mean", pool_norm=True, final_norm=False),
     "conv stem": ViTConfig(**CONV, stem="conv", stem_channels=(5, 7), stem_strides=(2, 2)),
 }
@@ -45,7 +46,9 @@ def test_forward_is_the_head_on_the_features(model):
     c, images = model.config, pictures(model)
     tokens = model.features(images)
     assert tokens.shape == (2, model.num_prefix_tokens + model.grid(c.image_size)[0] * model.grid(c.image_size)[1], 24)
-    pooled = tokens[:, 0] if c.pool == "class" else tokens[:, model.num_prefix_tokens :].mean(1)
+    of_class, of_patches = tokens[:, 0], tokens[:, model.num_prefix_tokens :].mean(1)
+    both = torch.cat([of_class, of_patches], 1)
+    pooled = {"class": of_class, "mean": of_patches, "class_mean": both}[c.pool]
     if model.pool_norm is not None:
         pooled = model.pool_norm(pooled)
     torch.testing.assert_close(model(images), model.head(pooled), atol=1e-6, rtol=0)
@@ -107,6 +110,11 @@ def test_every_preset_can_be_built(name):
     ("fields", "message"),
     [
         ({"class_token": False}, "`class_token` must be true where `pool` is 'class'"),
+        ({"class_token": False, "pool": "class_mean"}, "`class_token` must be true where `pool` is 'class_mean'"),
+        (
+            {"class_token": False, "pool": "mean", "position_prefix": "class"},
+            "`position_prefix` must be true or false where there is no `class_token`",
+        ),
         ({"stem": "conv"}, r"`stem_channels` must be the channels of a conv stem, .*, but is \(\) instead"),
         (
             {"stem_channels": (3,)},

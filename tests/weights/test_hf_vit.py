@@ -191,7 +191,10 @@ def test_what_theirs_is_not_is_not_saved(changes: dict[str, Any], message: str, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_backbone_is_not_saved(tmp_path: Path) -> None:
+def test_a_backbone_is_saved_without_a_prefix(tmp_path: Path) -> None:
     headless = ViT(ViTConfig(**{**vars(CONFIG), "num_classes": 0}))
-    with pytest.raises(ModelError, match="the hf-vit layout needs a head, but `num_classes` is 0 instead"):
-        save_bundle(replace(tiny_bundle(), model=headless, labels=()), tmp_path, layout="hf-vit")
+    save_bundle(replace(tiny_bundle(), model=headless, labels=()), tmp_path, layout="hf-vit")
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["architectures"] == ["ViTModel"] and "id2label" not in config
+    assert "embeddings.cls_token" in load_file(tmp_path / "model.safetensors")
+    assert load_bundle(tmp_path).model.config == headless.config

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from multiattn.registry import layouts, load_part
 from multiattn.weights import ModelBundle, bundle_of
 from multiattn.weights.bundle import Layout
 from multiattn.weights.live import unwrapped
-from multiattn.weights.table import SAME, Row
-from tests.fixtures import LABELS, draw, tiny_answer_bundle, tiny_bundle, tiny_whisper_bundle
+from multiattn.weights.table import SAME, KeyTable, Row
+from tests.fixtures import CONFIG, LABELS, draw, tiny_answer_bundle, tiny_bundle, tiny_whisper_bundle
 from tests.pipelines import test_single_stream
 from tests.weights import test_answerers, test_captioners
 
@@ -51,10 +52,27 @@ class Standing(nn.Module):
         return self._state
 
 
+VITS: tuple[dict[str, Any], ...] = (
+    {"num_classes": 0},
+    {"pool": "class_mean", "layer_scale": 0.5, "resampling": "bicubic_aliased"},
+    {"layer_scale": 0.5, "num_registers": 3, "position_prefix": "class", "num_classes": 0},
+)
+"""What sets the picture encoders of published layouts apart."""
+
+
+def vit_bundle(**changes: Any) -> ModelBundle:
+    """A classifier, or an encoder without a head."""
+    torch.manual_seed(7)
+    config = replace(CONFIG, **{"mlp_dim": 44, **changes})
+    labels = LABELS[: config.num_classes]
+    return replace(tiny_bundle(), model=ViT(config).eval(), labels=labels)
+
+
 def examples(folder: Path) -> list[ModelBundle]:
     """Models of which each layout can express one."""
     return [
         tiny_bundle(),
+        *(vit_bundle(**changes) for changes in VITS),
         test_captioners.with_layout("hf-blip"),
         test_captioners.with_layout("vit-gpt2"),
         test_answerers.blip_bundle(folder / "blip"),
@@ -76,9 +94,10 @@ def described(layout: Layout, folder: Path) -> list[tuple[ModelBundle, Mapping[s
 
 def module_of(layout: Layout, bundle: ModelBundle, files: Mapping[str, Mapping[str, Any]]) -> nn.Module:
     """A live module with a bundle's weights."""
-    assert layout.table is not None
-    state = layout.table.to_theirs(bundle.model.state_dict())
     config = files["config.json"]
+    table = layout.table_of(config)
+    assert table is not None
+    state = table.to_theirs(bundle.model.state_dict())
     if "architecture" in config:  # timm is at hand
         module = timm.create_model(config["architecture"], num_classes=config["num_classes"], **config["model_args"])
         module.load_state_dict(state)
@@ -102,7 +121,9 @@ def test_every_layout_reads_a_live_module_by_its_table(name: str, tmp_path: Path
         assert (found.task, found.layout, found.labels) == (bundle.task, name, bundle.labels)
         assert found.config == bundle.config and found.preprocessing == bundle.preprocessing
         assert not found.model.training
-        check_shared(layout, module, found)
+        table = layout.table_of(files["config.json"])
+        assert table is not None
+        check_shared(table, module, found)
 
 
 class Processor(Stated):
@@ -121,18 +142,17 @@ class FastTokenizer:
             setattr(self, role, name)
 
 
-def check_shared(layout: Layout, module: nn.Module, found: ModelBundle) -> None:
+def check_shared(table: KeyTable, module: nn.Module, found: ModelBundle) -> None:
     """Each tensor of a row without a transform lies where the module's lies; the others have its values."""
-    assert layout.table is not None
     theirs, ours = module.state_dict(), found.model.state_dict()
     shared = 0
     for key, tensor in ours.items():
-        names, transform = layout.table.names(key)
+        names, transform = table.names(key)
         assert torch.equal(tensor, transform.join([theirs[name] for name in names]))
         if transform is SAME:
             assert tensor.data_ptr() == theirs[names[0]].data_ptr(), key
             shared += 1
-    rows = [row for row in layout.table.rows if isinstance(row, Row) and row.transform is SAME]
+    rows = [row for row in table.rows if isinstance(row, Row) and row.transform is SAME]
     assert shared >= len(rows) / 2
 
 

@@ -1,0 +1,71 @@
+"""Random picture encoders of transformers of every kind that is read, saved as they save them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+
+from tests.parity.random_weights import randomize
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 26,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 35,
+    "patch_size": 5,
+}
+WIDTH = {"intermediate_size": 37}
+LABELS = 11
+
+
+class Case(NamedTuple):
+    """A class of transformers, with what its configuration states beside `SIZES`."""
+
+    kind: str
+    config: str
+    processor: str
+    layout: str
+    fields: Mapping[str, Any]
+
+    def make(self) -> torch.nn.Module:
+        """A model with random weights."""
+        config = getattr(transformers, self.config)(**{**SIZES, "num_labels": LABELS, **self.fields})
+        return randomize(getattr(transformers, self.kind)(config), seed=13)
+
+    def save(self, directory: Path) -> torch.nn.Module:
+        """A model with random weights, saved with its processor as they save it."""
+        model = self.make()
+        model.save_pretrained(directory)
+        processor = getattr(transformers, self.processor)
+        side = model.config.image_size
+        size = {"height": side, "width": side}
+        crop = {"crop_size": size} if getattr(processor, "do_center_crop", False) else {}
+        processor(size={"shortest_edge": side} if crop else size, **crop).save_pretrained(directory)
+        return model
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it is a classifier."""
+        return "ForImageClassification" in self.kind
+
+
+def _vit(kind: str, **fields: Any) -> Case:
+    return Case(kind, "ViTConfig", "ViTImageProcessor", "hf-vit", {**WIDTH, **fields})
+
+
+def _dinov2(kind: str, **fields: Any) -> Case:
+    config = "Dinov2WithRegistersConfig" if "Registers" in kind else "Dinov2Config"
+    return Case(kind, config, "BitImageProcessor", "hf-dinov2", {"mlp_ratio": 2, **fields})
+
+
+CASES: dict[str, Case] = {
+    "vit": _vit("ViTForImageClassification"),
+    "vit headless": _vit("ViTModel", qkv_bias=False, hidden_act="quick_gelu"),
+    "dinov2": _dinov2("Dinov2ForImageClassification"),
+    "dinov2 headless": _dinov2("Dinov2Model", qkv_bias=False, layer_norm_eps=1e-5, mlp_ratio=3),
+    "dinov2 registers": _dinov2("Dinov2WithRegistersForImageClassification", num_register_tokens=3),
+    "dinov2 registers headless": _dinov2("Dinov2WithRegistersModel"),
+}
+"""By what is special about each."""

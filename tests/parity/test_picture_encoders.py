@@ -1,0 +1,59 @@
+"""Ours against transformers' picture encoders, through the real converter, both ways: classifiers and headless ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from multiattn.models import ViT
+from multiattn.weights import load_bundle, save_bundle
+from tests.parity.picture_encoders import CASES, LABELS, SIZES, Case
+
+transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+OTHER_SIZES = {"hf-dinov2": [(25, 25), (50, 35)]}
+"""Sizes of pictures, other than those of the configuration, that the layout's models are used with."""
+
+
+@torch.inference_mode()
+def relative_difference(ours: ViT, theirs: torch.nn.Module, size: tuple[int, int]) -> float:
+    """The largest difference of the logits and of the tokens, against the largest logit and token."""
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(7))
+    outputs = theirs(images, output_hidden_states=True)
+    if ours.config.num_classes:
+        pairs = [(ours(images), outputs.logits)]
+    else:
+        pairs = [(ours.features(images), outputs.last_hidden_state), (ours(images), outputs.pooler_output)]
+        if hasattr(theirs, "pooler"):  # of a ViT: a linear map of the class token, which only pre-training needs
+            pairs[1] = (ours(images), outputs.last_hidden_state[:, 0])
+    assert all(0.3 < wanted.std() < 3 for _, wanted in pairs), "a comparison says little unless values are of order 1"
+    return max(float((found - wanted).abs().max() / wanted.abs().max()) for found, wanted in pairs)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_transformers_loads_and_saves_back(case: Case, tmp_path: Path) -> None:
+    theirs = case.save(tmp_path / "theirs")
+    bundle = load_bundle(tmp_path / "theirs")
+    assert (bundle.task, bundle.layout) == ("classify", case.layout)
+    assert len(bundle.labels) == (LABELS if case.has_head else 0) == bundle.model.config.num_classes
+    side = SIZES["image_size"]
+    assert relative_difference(bundle.model, theirs, (side, side)) <= 1e-5
+
+    save_bundle(bundle, tmp_path / "ours", layout=case.layout)
+    again, report = getattr(transformers, case.kind).from_pretrained(
+        tmp_path / "ours", output_loading_info=True, dtype=torch.float32
+    )
+    # what is never run: the pooler of a backbone, and the token of hidden patches
+    unused = {key for key in report["missing_keys"] if key.startswith("pooler.dense.") or key.endswith("mask_token")}
+    assert report["missing_keys"] == unused
+    assert not any(report[key] for key in ("unexpected_keys", "mismatched_keys"))
+    for size in [(side, side), *OTHER_SIZES.get(case.layout, [])]:
+        assert relative_difference(bundle.model, again.eval(), size) <= 1e-5
+        assert relative_difference(load_bundle(tmp_path / "ours").model, theirs, size) <= 1e-5
+    assert again.config.id2label == theirs.config.id2label or not case.has_head
+    written = transformers.AutoImageProcessor.from_pretrained(tmp_path / "ours")
+    wanted = transformers.AutoImageProcessor.from_pretrained(tmp_path / "theirs")
+    assert written.image_mean == wanted.image_mean and written.size == wanted.size
+    assert type(written) is type(wanted)

@@ -1,0 +1,78 @@
+"""The layouts of transformers' picture encoders apart from the numbers, which tests/parity compares: refusals."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from multiattn.errors import ModelError
+from multiattn.models.vit import ViT
+from multiattn.weights import load_bundle, save_bundle
+from tests.fixtures import CONFIG, LABELS, tiny_bundle
+
+DINOV2: dict[str, Any] = {"pool": "class_mean", "layer_scale": 0.5, "resampling": "bicubic_aliased", "mlp_dim": 44}
+REGISTERS: dict[str, Any] = {
+    "pool": "class_mean",
+    "layer_scale": 0.5,
+    "num_registers": 3,
+    "position_prefix": "class",
+    "mlp_dim": 44,
+}
+
+
+def save(directory: Path, layout: str, **changes: Any) -> Path:
+    config = replace(CONFIG, **changes)
+    bundle = replace(tiny_bundle(), model=ViT(config), labels=LABELS[: config.num_classes])
+    save_bundle(bundle, directory, layout=layout)
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("layout", "changes", "message"),
+    [
+        ("hf-dinov2", {**DINOV2, "layer_scale": None}, "`layer_scale` to be a number, but it is None instead"),
+        ("hf-dinov2", {**DINOV2, "pool": "class"}, "`pool` to be 'class_mean', but it is 'class' instead"),
+        ("hf-dinov2", {**DINOV2, "mlp_dim": 43}, "`mlp_dim` to be 44, but it is 43 instead"),
+        ("hf-dinov2", {**DINOV2, "num_registers": 3}, "`num_registers` to be 0, but it is 3 instead"),
+        ("hf-dinov2", {**REGISTERS, "position_prefix": True}, "`position_prefix` to be 'class', but it is True"),
+        ("hf-dinov2", {**DINOV2, "resampling": "bilinear"}, "`resampling` to be 'bicubic_aliased', but it is 'bilin"),
+        ("hf-dinov2", {**DINOV2, "stem_norm": True}, "`stem_norm` to be False, but it is True instead"),
+        ("timm", {"pool": "class_mean"}, "`pool` to be 'class', but it is 'class_mean' instead"),
+        ("timm", {"resampling": "bicubic_aliased"}, "`resampling` to be 'bicubic', but it is 'bicubic_aliased'"),
+        ("timm", {**REGISTERS, "pool": "class"}, "`position_prefix` to be True, but it is 'class' instead"),
+    ],
+)
+def test_what_theirs_is_not_is_not_saved(layout: str, changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"the {layout} layout needs {message}"):
+        save(tmp_path / "out", layout, **changes)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("layout", "model", "changes", "message"),
+    [
+        (
+            "hf-dinov2",
+            DINOV2,
+            {"mlp_ratio": "2"},
+            "`mlp_ratio` must be a whole number .*, but is '2'",
+        ),
+        ("hf-dinov2", DINOV2, {"architectures": ["Dinov2Backbone"]}, "`architectures` must be Dinov2ForImageClass"),
+        (
+            "hf-dinov2",
+            REGISTERS,
+            {"num_register_tokens": 2},
+            r"- .*embeddings.register_tokens \[1, 2, 22\]",
+        ),
+    ],
+)
+def test_a_config_that_ours_is_not(
+    layout: str, model: dict[str, Any], changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    save(tmp_path, layout, **model)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(ModelError, match=message):
+        load_bundle(tmp_path)
