@@ -19,7 +19,7 @@ from .positions import (
     sinusoidal,
     sinusoidal_2d,
 )
-from .relative import GridBias
+from .relative import BucketBias, GridBias
 from .score import AdditiveScore, DotProductScore, attention_weights
 from .tap import Probe, Site, Tap, probe_at
 
@@ -27,6 +27,7 @@ __all__ = [
     "OPEN",
     "AdditiveScore",
     "Attention",
+    "BucketBias",
     "DecoderCache",
     "DotProductScore",
     "GridBias",

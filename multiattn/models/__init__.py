@@ -2,7 +2,8 @@
 
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
 `single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `text_encoder` and
-`text_decoder`, the text parts, derive from `text_stack`; `language_model` has the head that scores a vocabulary.
+`text_decoder`, the text parts, derive from `text_stack`; `language_model` has the head that scores a vocabulary, and
+`text_to_text` both.
 `scores` says what a classifier's outputs mean, `domain` tells pictures like the training pictures from others,
 `voice_activity` speech from other sounds. `common` has the checks of configurations and the initial weights.
 """
@@ -15,6 +16,7 @@ from .speech import SpeechConfig, SpeechRecognizer
 from .speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig
+from .text_to_text import TextToText, TextToTextConfig
 from .vit import PRESETS, ViT, ViTConfig
 from .vqa import VQA, VQAConfig
 
@@ -39,6 +41,8 @@ __all__ = [
     "TextDecoderConfig",
     "TextEncoder",
     "TextEncoderConfig",
+    "TextToText",
+    "TextToTextConfig",
     "VQAConfig",
     "ViT",
     "ViTConfig",

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, processors
+
 WORDPIECES = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     *("a", "the", "red", "blue", "fox", "dog", "picture", "of", "jump", "##ing", "##s", "over", "on", "in", "two"),
@@ -25,3 +28,23 @@ def save_byte_pieces(directory: Path) -> None:
     vocabulary = {token: index for index, token in enumerate(BYTE_PIECES)}
     (directory / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n", encoding="utf-8")
+
+
+UNIGRAMS = (
+    *("<pad>", "</s>", "<unk>", "▁", "▁the", "▁a", "▁red", "▁blue", "▁fox", "▁dog", "▁jump", "s", "ed", "ing"),
+    *"abcdefghijklmnopqrstuvwxyz",
+)
+
+
+def save_unigrams(directory: Path) -> None:
+    """A `tokenizer.json` as T5 has it: SentencePiece's unigrams, an end after each text."""
+    backend = tokenizers.Tokenizer(
+        models.Unigram([(piece, -float(index)) for index, piece in enumerate(UNIGRAMS)], unk_id=2)
+    )
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    backend.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    backend.save(str(directory / "tokenizer.json"))
+    roles = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", **roles}
+    (directory / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
