@@ -33,6 +33,8 @@ VARIANTS = {
     "plain": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean", layer_scale=0.1),
     "clip": ViTConfig(**SIZES, stem_norm=True, activation="gelu_quick", pool="mean", pool_norm=True, final_norm=False),
     "compact": PRESETS["compact"],
+    "distilled": ViTConfig(**SIZES, distilled=True, gated=True, activation="silu", norm="rms"),
+    "learned query": ViTConfig(**SIZES, class_token=False, pool="attention", attention_norm=True, mlp_norm=True),
 }
 TEXT = {"vocab_size": 31, "dim": 24, "depth": 2, "num_heads": 3, "mlp_dim": 29, "max_length": 11, "context_dim": 24}
 DECODERS = {

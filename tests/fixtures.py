@@ -24,6 +24,9 @@ from multiattn.models import (
     SpeechRecognizer,
     TextDecoderConfig,
     TextEncoderConfig,
+    TextTowerConfig,
+    TwoTowers,
+    TwoTowersConfig,
     ViT,
     ViTConfig,
     VQAConfig,
@@ -151,6 +154,40 @@ def tiny_answer_bundle(answers: Literal["closed", "decoder"] = "closed", *, seed
 def save_tiny_answerer(directory: Path, answers: Literal["closed", "decoder"] = "closed") -> Path:
     """A model directory of `tiny_answer_bundle`."""
     save_bundle(tiny_answer_bundle(answers), directory)
+    return directory
+
+
+def tiny_match_bundle(scores: Literal["softmax", "sigmoid"] = "softmax", *, seed: int = 13) -> ModelBundle:
+    """Two towers with random weights, causal (softmax) or bidirectional (sigmoid)."""
+    tokenizer = Tokenizer.train((*SENTENCES, *QUESTIONS), kind="bpe", vocab_size=97)
+    is_causal = scores == "softmax"
+    text = TextTowerConfig(
+        vocab_size=tokenizer.vocab_size,
+        dim=26,
+        depth=3,
+        num_heads=2,
+        mlp_dim=37,
+        max_length=19,
+        causal=is_causal,
+        pool="end" if is_causal else "last",
+        fixed_length=not is_causal,
+    )
+    config = TwoTowersConfig(
+        replace(CONFIG, num_classes=0), text, dim=17, scores=scores, text_projection_bias=not is_causal
+    )
+    model = _drawn(TwoTowers(config), seed)
+    with torch.no_grad():
+        model.logit_scale.fill_(1.1)
+        if model.logit_bias is not None:
+            model.logit_bias.fill_(-0.7)
+    return ModelBundle(
+        task="match", model=model, preprocessing=tiny_bundle().preprocessing, tokenizer=tokenizer, source="tiny"
+    )
+
+
+def save_tiny_matcher(directory: Path, scores: Literal["softmax", "sigmoid"] = "softmax") -> Path:
+    """A model directory of `tiny_match_bundle`."""
+    save_bundle(tiny_match_bundle(scores), directory)
     return directory
 
 

@@ -366,7 +366,7 @@ def test_it_saves_and_loads(tmp_path: Path) -> None:
     images = torch.randn(2, 3, 11, 13, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         assert torch.equal(loaded.require(ColorModel)(images), bundle.require(ColorModel)(images))
-    assert list(tasks()) == ["classify", "caption", "transcribe", "answer", "color"]
+    assert list(tasks()) == ["classify", "caption", "transcribe", "answer", "match", "color"]
 
 
 def test_it_has_the_errors_of_the_others(tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_without_its_registration_its_models_are_refused() -> None:
         with pytest.raises(ModelError, match="`config` must be that of a registered task's model, but is a ColorConf"):
             model_kind(ColorConfig(3))
         with pytest.raises(
-            ModelError, match="`task` must be one of classify, caption, transcribe, answer, but is 'color'"
+            ModelError, match="`task` must be one of classify, caption, transcribe, answer, match, but is 'color'"
         ):
             task_spec("color")
         with pytest.raises(ModelError, match="tiny must be a model for ColorModel, but is one for classify instead"):

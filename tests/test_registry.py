@@ -8,7 +8,13 @@ from torch import nn
 
 from multiattn.registry import TaskSpec, layouts, load_part, tasks, value_at
 from multiattn.weights import layout_names
-from tests.fixtures import tiny_answer_bundle, tiny_bundle, tiny_caption_bundle, tiny_speech_bundle
+from tests.fixtures import (
+    tiny_answer_bundle,
+    tiny_bundle,
+    tiny_caption_bundle,
+    tiny_match_bundle,
+    tiny_speech_bundle,
+)
 
 
 @pytest.mark.parametrize("spec", tasks().values(), ids=list(tasks()))
@@ -24,10 +30,11 @@ def test_the_parts_and_paths_of_a_spec_are_there(spec: TaskSpec) -> None:
         "caption": [tiny_caption_bundle()],
         "transcribe": [tiny_speech_bundle()],
         "answer": [tiny_answer_bundle("closed"), tiny_answer_bundle("decoder")],
+        "match": [tiny_match_bundle()],
     }
     for path in (spec.num_labels, *spec.vocab_sizes, spec.num_mels, *spec.heads.values()):
         assert not path or any(value_at(bundle.config, path) is not None for bundle in bundles[spec.name]), path
-    assert spec.default_map_method in spec.map_methods
+    assert spec.default_map_method in (spec.map_methods or [""])
 
 
 def test_every_layout_belongs_to_a_task() -> None:

@@ -4,11 +4,13 @@ A stem turns a picture or a recording into tokens, which the blocks then transfo
 """
 
 from .feedforward import Activation, FeedForward, QuickGELU, activation, applied
+from .pooling import AttentionPool
 from .stems import ConvStem, MelStem, PatchStem
 from .transformer import LayerScale, Norm, StochasticDepth, TransformerBlock, make_norm
 
 __all__ = [
     "Activation",
+    "AttentionPool",
     "ConvStem",
     "FeedForward",
     "LayerScale",

@@ -208,8 +208,9 @@ class TransformerBlock(nn.Module):
                 x, mask=mask, bias=bias, rotary=rotary, cache=cache, probe=probe
             )
         of_rows = None if bias is None else bias[:, :, rows]
+        # contiguous, because torch multiplies strided rows one way where a weight has a gradient, and another where not
         return self.attention(  # type: ignore[no-any-return]
-            x[:, rows], x, mask=mask, bias=of_rows, rotary=rotary, probe=probe
+            x[:, rows].contiguous(), x, mask=mask, bias=of_rows, rotary=rotary, probe=probe
         )
 
     def _add(self, x: Tensor, branch: Tensor, scale: LayerScale | None, norm: nn.Module) -> Tensor:

@@ -78,6 +78,9 @@ examples
 """
 
 
+_OPTIONS_NOT_TAKEN = ("--check", "--explain-text")
+
+
 def parser() -> Parser:
     """The command's options."""
     return Parser(
@@ -93,7 +96,7 @@ def parser() -> Parser:
             "speech and silence": SPEAKING,
             "the transcription that comes first": (*STEERING, *DECODING),
             "subtitles (--format srt or vtt)": CUES,
-            "output": [option for option in OUTPUT if option.name != "--check"],
+            "output": [option for option in OUTPUT if option.name not in _OPTIONS_NOT_TAKEN],
         },
         prog="multiattn align",
         description=_DESCRIPTION,

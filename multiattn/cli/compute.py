@@ -39,7 +39,7 @@ class Computing(ABC, Generic[_Result]):
     """
 
     task: ClassVar[str]
-    kind: ClassVar[Kind] = PICTURES
+    kind: Kind = PICTURES
 
     options: ClassVar[tuple[str, ...]] = ()
     """The options that are handed to the pipeline, by their names there and in `args`."""
@@ -82,8 +82,8 @@ class Computing(ABC, Generic[_Result]):
             MultiattnError: The model cannot be loaded.
         """
         device = self.args.device if place is None else place.take(self.args.device)
-        pipeline: Pipeline[Any] = load_part("multiattn:load")(
-            self.args.model, task=self.task, device=device, precision=self.args.precision
+        pipeline: Pipeline[Any] = self.opened(
+            load_part("multiattn:load")(self.args.model, task=self.task, device=device, precision=self.args.precision)
         )
         if self.args.maps or self.check:
             self.methods = self.args.map_method or [pipeline.bundle.first_map_method]
@@ -115,6 +115,10 @@ class Computing(ABC, Generic[_Result]):
         found = pipeline.stream((job.input for job in jobs), **self.stream_options())
         return cast("Iterator[_Result | Failure]", found)
 
+    def opened(self, pipeline: "Pipeline[Any]") -> "Pipeline[Any]":
+        """Return the pipeline that computes, made of the one of the model; by default, that itself."""
+        return pipeline
+
     def loaded(self, pipeline: "Pipeline[Any]") -> None:
         """Check the options against the model that has been loaded; nothing by default.
 
@@ -138,7 +142,7 @@ class Computing(ABC, Generic[_Result]):
                 origin = f"{job.origins[index]}: " if job.origins else ""
                 outcomes.append(Outcome([f"{origin}{result.error}"] if is_new else (), result.error))
                 continue
-            told = [f"{result.file} {one}" for one in (result.damaged, result.remark) if one]
+            told = [f"{result.file or '--text'} {one}" for one in (result.damaged, result.remark) if one]
             if not self._quiet and (remark := self.remark(result)):
                 told.append(remark)
             written = None if of_result is None else next(files, None)

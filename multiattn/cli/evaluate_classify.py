@@ -100,6 +100,7 @@ figures of a classifier
         classify = multiattn.load(
             self.args.model, task="classify", device=self.args.device, precision=self.args.precision
         )
+        classify.check_head()
         if self._is_multi_label:
             return self._several(classify, [path for path, _ in items])
         if classify.score_kind != "probability":

@@ -3,17 +3,20 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..inputs.walk import Unusable
 from .inputs import Found
 from .records import Key, key_of, with_exact_name
 
+if TYPE_CHECKING:
+    from ..pipelines import TextInput
+
 
 class Job(NamedTuple):
     """One input, and what is asked about it by a task that takes questions."""
 
-    file: Found
+    file: "Found | TextInput"
 
     questions: Sequence[str] | None = None
     """The questions, each with a result; None for one result."""
@@ -22,7 +25,7 @@ class Job(NamedTuple):
     """Where each question was read ("asked.jsonl, line 3"), for messages; empty where they are from the command."""
 
     @property
-    def input(self) -> Found | tuple[Found, list[str]]:
+    def input(self) -> "Found | TextInput | tuple[Found | TextInput, list[str]]":
         """What a pipeline's `stream` is given: the file, or the file and its questions."""
         return self.file if self.questions is None else (self.file, list(self.questions))
 

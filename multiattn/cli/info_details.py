@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..attention import Site
 from ..inputs import SpeechTokens
-from ..models import VQA, Captioner, ScoreFunction, SingleStream, SpeechRecognizer, ViT
+from ..models import VQA, Captioner, ScoreFunction, SingleStream, SpeechRecognizer, TwoTowers, ViT
 from ..pipelines.options import answer_search, caption_search
 from ..pipelines.transcribe.options import speech_options
 from .info import Details, by
@@ -25,10 +25,18 @@ _SCORES: Mapping[ScoreFunction, str] = {
     "identity": "values, no probabilities",
 }
 
-_POOLED = {
+_READ = {
     "class": "class token",
+    "distilled": "class token and distilled token",
     "mean": "mean of the patches",
     "class_mean": "class token and mean of the patches",
+    "attention": "attention of a learned query",
+}
+
+
+_PAIRS: Mapping[str, str] = {
+    "softmax": "the probabilities of a picture's texts together are 1",
+    "sigmoid": "the probability of each pair by itself",
 }
 
 
@@ -38,7 +46,7 @@ def classifier(bundle: "ModelBundle") -> Details:
     config = model.config
     sites = model.attention_sites()
     lines = {
-        "architecture": f"{_vit(model)}, {_POOLED[config.pool]} read out",
+        "architecture": f"{_vit(model)}, {_READ['distilled' if config.distilled else config.pool]} read out",
         "attention": f"{len(sites)} sites of {config.num_heads} heads: {sites[0].name} to {sites[-1].name}, "
         f"{sites[0].k_len} tokens of which {by(model.grid(bundle.pictures.size))} are patches",
     }
@@ -117,6 +125,22 @@ def answerer(bundle: "ModelBundle") -> Details:
     if bundle.labels:
         return Details(lines, sites)
     return Details(lines, sites, decoding=_defaults(answer_search({}, bundle.decoding, source=bundle.source)))
+
+
+def matcher(bundle: "ModelBundle") -> Details:
+    """Describe a model that matches pictures and texts."""
+    model, size = bundle.require(TwoTowers), bundle.pictures.size
+    config, grid = model.config, model.vision.grid(size)
+    sites = model.attention_sites(size)
+    causal = "causal" if config.text.causal else "bidirectional"
+    lines = {
+        "picture tower": _vit(model.vision),
+        "text tower": f"{_text(config.text)}, {causal}, read at the {config.text.pool} token",
+        "embeddings": f"of width {config.dim}",
+        "scores": f"{config.scores}: {_PAIRS[config.scores]}",
+        "attention": _attention(sites, f"a picture has {by(grid)} patches"),
+    }
+    return Details(lines, sites)
 
 
 def _attention(sites: Sequence[Site], what: str) -> str:

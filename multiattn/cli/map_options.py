@@ -129,13 +129,24 @@ def maps_of(task: str) -> tuple[Option, ...]:
     )
 
 
-TOKENS = Option(
-    "--tokens",
-    action="store_true",
-    help="with --maps: on the page each patch can be clicked, to see where it looks and which patches look at it",
-)
+def tokens_of(task: str) -> Option:
+    """`--tokens`."""
+    part, others = ("moment", "moments") if task == "transcribe" else ("patch", "patches")
+    text = f"with --maps: on the page each {part} can be clicked, to see where it looks and which {others} look at it"
+    return Option("--tokens", action="store_true", help=text)
 
 
 def results_of(task: str) -> tuple[Option, ...]:
     """The options of a command over pictures for its results: `--format`, `--out`, maps, and how to compute."""
-    return (record_format(), out_file(), RESUME, *maps_of(task), TOKENS, STRICT, PIXELS, *COMPUTE, *PARALLEL, *LOUDNESS)
+    return (
+        record_format(),
+        out_file(),
+        RESUME,
+        *maps_of(task),
+        tokens_of(task),
+        STRICT,
+        PIXELS,
+        *COMPUTE,
+        *PARALLEL,
+        *LOUDNESS,
+    )

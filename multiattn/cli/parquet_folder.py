@@ -56,9 +56,8 @@ class ParquetFolder:
                 f"--out {out} must be a folder that no other process writes to, but one does instead: wait for its "
                 "end, or give another folder"
             )
-        arrow = self._arrow
-        kinds = [(one.name, arrow.float64() if one.is_number else arrow.string()) for one in columns]
-        self._schema = arrow.schema(kinds, metadata={_OPTIONS: json.dumps(dict(options))})
+        kinds = [(one.name, self._kind(one)) for one in columns]
+        self._schema = self._arrow.schema(kinds, metadata={_OPTIONS: json.dumps(dict(options))})
         self._rows: list[Sequence[object] | int] = []  # of the part that grows: new ones, and numbers of earlier ones
         self._part = 0
         self._written = time.monotonic()
@@ -69,6 +68,14 @@ class ParquetFolder:
         except BaseException:
             os.close(self._held)
             raise
+
+    def _kind(self, column: Column) -> Any:
+        """Return Arrow's type of a column's cells."""
+        arrow = self._arrow
+        kind = arrow.float32() if column.axes else arrow.float64() if column.is_number else arrow.string()
+        for _ in range(column.axes):
+            kind = arrow.list_(kind)
+        return kind
 
     def _begin(self, *, resume: bool, options: Mapping[str, str]) -> None:
         found = self._parts()
@@ -135,7 +142,8 @@ class ParquetFolder:
         rows = [self._earlier_row(one) if isinstance(one, int) else one for one in self._rows]
         if self._part < len(self._starts):
             self._table(self._part)  # its rows may be needed later
-        arrays = [self._arrow.array([row[i] for row in rows], field.type) for i, field in enumerate(self._schema)]
+        cells = ([_nested(row[i]) for row in rows] for i in range(len(self._schema)))
+        arrays = [self._arrow.array(one, field.type) for one, field in zip(cells, self._schema, strict=True)]
         table = self._arrow.Table.from_arrays(arrays, schema=self._schema)
         file = self._file(self._part)
         with named_errors(f"--out {file}:"), whole_file(file) as new:
@@ -169,6 +177,11 @@ class ParquetFolder:
             if len(self._rows) > len(self._numbers(self._part)):
                 self._save()
         os.close(self._held)
+
+
+def _nested(cell: Any) -> Any:
+    """Return a cell as Arrow takes it: an array of two axes as a list of its rows."""
+    return list(cell) if getattr(cell, "ndim", 1) > 1 else cell
 
 
 def arrow_modules(subject: str) -> tuple[Any, Any]:

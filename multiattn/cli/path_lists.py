@@ -49,6 +49,27 @@ def read_list(file: str) -> Iterator[str]:
         raise InputError(f"{name} must be a readable file, but opening it fails instead: {reason}.") from error
 
 
+def read_texts(file: str) -> Iterator[tuple[int, str]]:
+    """Read the lines of a text file that have more than spaces, each with its number from 1, as soon as it is there.
+
+    Args:
+        file: Its path, or `-` for standard input; in UTF-8.
+
+    Raises:
+        InputError: While it is read: it cannot be read, or is no text.
+    """
+    name = f"`--texts {file}`"
+    try:
+        with open(0 if file == "-" else file, encoding="utf-8-sig", closefd=file != "-") as lines:
+            for number, line in enumerate(lines, start=1):
+                if text := line.strip():
+                    yield number, text
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name} must be a text in UTF-8, but is something else instead.") from error
+    except OSError as error:
+        raise InputError(f"{name} must be a readable file, but opening it fails instead: {error.strerror}.") from error
+
+
 def _path(raw: bytes) -> str:
     return os.fsdecode(raw.rstrip(b"\r\n"))
 

@@ -23,6 +23,7 @@ from .feed import Feed, Job
 from .inputs import find_inputs, status
 from .map_files import MapDrafts, MapFiles, Written
 from .map_index import MapIndex
+from .npy_file import NpyFile
 from .options import UsageError, model_or_shipped
 from .out_file import OutFile, Parse, parse_csv, parse_json
 from .outcome import Outcome
@@ -50,6 +51,12 @@ class Predictor(Computing[_Result]):
         UsageError: Options do not go together.
     """
 
+    formats: ClassVar[tuple[str, ...]] = FORMATS
+    """The formats of records."""
+
+    doing: ClassVar[str] = ""
+    """What a progress bar shows; empty for what the task states."""
+
     columns: ClassVar[tuple[Column, ...]] = ()
     """The columns of this task in a table, each with what records have by its name; `table` may make others."""
 
@@ -75,14 +82,14 @@ class Predictor(Computing[_Result]):
         self._resume = getattr(args, "resume", False)
         if self._quiet and self._verbose:
             raise UsageError("-q and -v exclude each other; give one")
-        if self._resume and (args.format not in FORMATS or not args.out):
+        if self._resume and (args.format not in self.formats or not args.out):
             raise UsageError(
-                f"--resume goes on with records in a file, and needs --out and one of {', '.join(FORMATS)}"
+                f"--resume goes on with records in a file, and needs --out and one of {', '.join(self.formats)}"
             )
         if args.format == "parquet" and not args.out:
             raise UsageError("--format parquet writes a folder, and needs --out DIR to say where")
         self._index: MapIndex | None = None
-        self._store: OutFile | ParquetFolder | None = None
+        self._store: OutFile | ParquetFolder | NpyFile | None = None
         self._feed = Feed(())
         self._pool: Pool | None = None
         self._num_written = 0  # of the inputs that were computed
@@ -142,7 +149,7 @@ class Predictor(Computing[_Result]):
 
     def write(self, result: _Result, written: Written | None) -> None:
         """Write a result in the format that was asked for."""
-        if self.args.format in FORMATS:
+        if self.args.format in self.formats:
             self._write_record(record_of(result, written), result.marks)
         else:
             self.report.result(self.as_text(result, written))
@@ -174,7 +181,7 @@ class Predictor(Computing[_Result]):
                         self._map_files = MapFiles(self.args.maps, self.map_formats)
                         self._index = MapIndex(self.args.maps, resume=self._resume)
                     outcomes = self._started()
-            if has_job or self.args.format in FORMATS:
+            if has_job or self.args.format in self.formats:
                 self._store = self._opened()
             with self._reported():
                 for one in outcomes if has_job else self._inputs():
@@ -231,7 +238,7 @@ class Predictor(Computing[_Result]):
         take = self._store.earlier.take if self._resume and self._store is not None else None
         yield from self._feed.inputs(take, self.batch, self._pass_others)
 
-    def _opened(self) -> "OutFile | ParquetFolder | None":
+    def _opened(self) -> "OutFile | ParquetFolder | NpyFile | None":
         """Open the place for the results; None where it is standard output."""
         if self.out is None:
             return None
@@ -261,7 +268,7 @@ class Predictor(Computing[_Result]):
         """Write results in the body; at its end, or when it is interrupted, they take their place."""
         store = self._store
         write = store.append if isinstance(store, OutFile) else None
-        doing = task_spec(self.task).doing
+        doing = self.doing or task_spec(self.task).doing
         try:
             with Report(None, doing=doing, write=write, quiet=self._quiet) as self.report:
                 if store is None and self.args.format == "csv":
@@ -287,7 +294,7 @@ class Predictor(Computing[_Result]):
         if self._index is not None:
             self._index.write()
 
-    def _keep(self, store: "OutFile | ParquetFolder") -> None:
+    def _keep(self, store: "OutFile | ParquetFolder | NpyFile") -> None:
         """Write what is finished, or was in an earlier run, of the inputs that are not written yet."""
         finished = {} if self._pool is None else self._pool.finished
         while waiting := self._feed.waiting:
@@ -308,7 +315,7 @@ class Predictor(Computing[_Result]):
             if isinstance(one.what, Unusable):
                 self._failures += 1
                 self.report.message(str(one.what.error))
-                if self.args.format in FORMATS:
+                if self.args.format in self.formats:
                     self._write_record({"file": one.what.path, "error": str(one.what.error)})
             elif self._store is not None:
                 earlier = self._store.earlier
@@ -350,7 +357,7 @@ class Predictor(Computing[_Result]):
 
     def _fail(self, error: "InputError", index: int) -> None:
         self._failures += 1
-        if self.args.format in FORMATS:
+        if self.args.format in self.formats:
             asked = {} if self.job.questions is None else {"question": self.job.questions[index]}
             self._write_record({"file": str(self.job.file), **asked, "error": str(error)})
 

@@ -27,6 +27,8 @@ class Column(NamedTuple):
 
     name: str
     is_number: bool = False
+    axes: int = 0
+    """Of an array of numbers in single precision: its axes. 0 for what is none."""
 
 
 def with_exact_name(record: Mapping[str, object]) -> Record:
@@ -72,10 +74,13 @@ def columns(of_task: Sequence[Column]) -> tuple[Column, ...]:
     return (Column("file"), *of_task, *map(Column, after))
 
 
-def row(record: Mapping[str, object], of_table: Sequence[Column]) -> list[str | float | None]:
-    """Return a record as a row: what is nested as JSON, and None for what it does not have."""
+def row(record: Mapping[str, object], of_table: Sequence[Column]) -> list[object]:
+    """Return a record as a row: arrays as they are, what else is nested as JSON, and None for what it does not have."""
     facts = with_exact_name(record)
-    return [_cell(facts.get(column.name), is_number=column.is_number) for column in of_table]
+    return [
+        facts.get(column.name) if column.axes else _cell(facts.get(column.name), is_number=column.is_number)
+        for column in of_table
+    ]
 
 
 def _cell(value: object, *, is_number: bool) -> str | float | None:

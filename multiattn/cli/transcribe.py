@@ -1,6 +1,7 @@
 """`multiattn transcribe`: what is said in each recording, when, and what did the model listen to for each word?"""
 
 import argparse
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -121,6 +122,12 @@ class Transcribe(Predictor["Transcript"]):
             where = ", ".join(f"{clock(start)} - {clock(end)}" for start, end in result.uncovered)
             told.append(f"somebody speaks, and no text came of it: {where}")
         return f"{result.file}: {'; '.join(told)}" if told else None
+
+    def page_options(self, results: "Sequence[Transcript]") -> dict[str, Any]:
+        """What `save_html` is given: with `--tokens`, the attention among the moments of the recording."""
+        if not self.args.tokens:
+            return {}
+        return {"tokens": load_part("multiattn.pipelines:recording_attention")(self._pipeline, results[0])}
 
     def prepare(self) -> None:
         """Make the folder for the results where several are asked for."""

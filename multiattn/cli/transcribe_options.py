@@ -3,7 +3,7 @@
 import math
 
 from ..inputs.files import RECORDINGS
-from .map_options import maps_of
+from .map_options import maps_of, tokens_of
 from .options import (
     DEVICE,
     LOUDNESS,
@@ -273,6 +273,7 @@ OUTPUT = (
     ),
     RESUME,
     *maps_of("transcribe"),
+    tokens_of("transcribe"),
     STRICT,
     *PARALLEL,
     *LOUDNESS,

@@ -14,7 +14,7 @@ function drawTiles() {
   for (let layer = 0; layer < layers.length; layer++)
     for (let head = 0; head <= heads; head++) {
       const values = withoutSinks(valuesOf(map, layer, head));
-      tiles.push({ layer, head, values, scale: scaleOf(values, map.signed) });
+      tiles.push({ layer, head, values, scale: gridScale(values) });
     }
   if (chosen.oneScale) shareScale(tiles);
   const small = new OffscreenCanvas(columns, rows);

@@ -37,6 +37,7 @@ function follow() {
   // frames come too seldom to stop at the word's end
   if (stopAt !== null) timer = setTimeout(follow, (1000 * (stopAt - time)) / sound.playbackRate);
   if (time < chosen.from || time > till()) look(time - 0.08 * chosen.span);
+  followMoment();
   element("playhead").style.left = `${100 * share(time)}%`;
   element("timeline").setAttribute("aria-valuenow", time.toFixed(2));
   element("timeline").setAttribute("aria-valuetext", clockOf(time, 1));
@@ -87,7 +88,8 @@ function choose(index) {
   if (units[index].changed) facts.push(["span", "corrected here"]);
   for (const [flag] of units[index].flags) facts.push(["em", flag]);
   showSpokenVerdict(units[index]);
-  const row = rowOf(units[index].word);
+  const row = isMoments() ? null : rowOf(units[index].word);
+  if (!isMoments()) element("spread").textContent = row ? spreadOf(row, "moments") : "";
   if (row) {
     const peak = row.start + (row.values.indexOf(row.scale.high) + 0.5) * row.step;
     facts.push(["span", `attention peak: ${peak.toFixed(2)} s`]);
@@ -119,7 +121,10 @@ async function showMap(name) {
   element("note").hidden = !one.note;
   element("unit").textContent = one.meaning;
   element("stack").hidden = element("overview").hidden = !one.layers;
+  momentShown = null;
+  showWay();
   if (one.layers) {
+    element("head-slider").hidden = !one.heads;
     element("layer").max = one.layers.length - 1;
     element("head").max = one.heads;
     chosen.layer = Math.min(chosen.layer, one.layers.length - 1);
@@ -139,6 +144,10 @@ function showRows() {
     }
     element("origin").textContent = `${layer} · ${head}`;
   } else element("origin").textContent = origin;
+  if (isMoments()) {
+    drawTiles();
+    showMoment();
+  }
   drawTimeline();
   showSpokenVerdict(units[chosen.unit]);
   if (chosen.unit >= 0) choose(chosen.unit);
@@ -150,6 +159,13 @@ function pointAt(event) {
   const time = chosen.from + ((event.clientX - box.left) / box.width) * chosen.span;
   const picture = element("map").getBoundingClientRect();
   const facts = [["b", `${time.toFixed(2)} s`]];
+  if (isMoments()) {
+    const row = momentRow();
+    const value = valueAt(row, time) === null ? null : row.values[momentOf(row.size ? row : windowAt(time), time)];
+    if (value !== null) facts.push(["span", `${percent(value)} of the attention`]);
+    showFacts("readout", facts);
+    return time;
+  }
   const shown = shownUnits();
   const at = Math.floor(((event.clientY - picture.top) / picture.height) * shown.length);
   const value = chosen.map && at >= 0 && at < shown.length ? valueAt(rowOf(shown[at].word), time) : null;
@@ -255,6 +271,8 @@ const name = data.name === data.title ? null : data.name;
 element("name").textContent = [name, clockOf(data.seconds, 1), data.language].filter(Boolean).join(" · ");
 element("timeline").setAttribute("aria-valuemin", 0);
 element("timeline").setAttribute("aria-valuemax", data.seconds.toFixed(2));
+element("left-out").textContent = data.left_out;
+element("left-out").hidden = !data.left_out;
 element("choice").hidden = element("rows-help").hidden = !data.maps.length;
 element("words-help").hidden = element("tools").hidden = !data.segments.length;
 sound.addEventListener("error", () => (element("unplayable").hidden = false));
@@ -271,7 +289,7 @@ element("timeline").addEventListener("keydown", moveTime);
 element("timeline").addEventListener("pointermove", pointAt);
 element("timeline").addEventListener("click", (event) => {
   seek(pointAt(event));
-  play();
+  if (!isMoments()) play();
 });
 element("opacity").addEventListener("input", () => {
   drawBar(element("opacity").value / 100, chosen.map?.signed);

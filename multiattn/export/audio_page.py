@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+from ..checks import check_argument
 from ..errors import InputError
 from ..maps.attention_map import AttentionMap
 from ..maps.verdict import Checked
 from .html import base64_of, digits, jpeg, packed, quantized, write_scripted
 from .naming import described, verdicts_of
+from .page_tokens import moments_data
 from .sound import check_sound, envelope, log_mel_picture, sound_uri
 from .timed_text import TimedSegment, channel_of, checked_words, pieces_of, plain, voice_of
 
@@ -30,6 +32,19 @@ _COLUMNS = 100
 """Columns of the waveform for each second."""
 
 _AXES = (("word", "time"), ("layer", "head", "word", "time"))
+
+_SCRIPTS = (
+    "timeline.js",
+    "moments.js",
+    "cues.js",
+    "edit.js",
+    "verdict.js",
+    "address.js",
+    "audio.js",
+    "files.js",
+    "audio_save.js",
+    "audio_link.js",
+)
 
 _FLAGS = {
     "stalled": "The model's attention stood still while it wrote this: it may be repeating itself.",
@@ -66,6 +81,10 @@ class PageRecording:
     verdicts: Sequence[Checked] = ()
     """The verdicts on maps, by their methods; for each window, in order."""
 
+    moments: Sequence[AttentionMap] = ()
+    """Self-attention among the moments of each window, in order, from `multiattn.maps.moment_attention`, of which the
+    page stores what fits."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
@@ -74,6 +93,9 @@ class PageRecording:
             ValueError: The samples or times cannot be used, or a map has other axes or other words.
         """
         check_sound(self.samples, self.rate)
+        for one in self.moments:
+            known = one.names == ("layer", "head", "query", "key") and one.axes[-1].unit == "second"
+            check_argument(known, "moments", must="self-attention over seconds", value=one.names)
         if self.seconds > LONGEST_SECONDS:
             raise InputError(
                 f"{self.name}: a page holds a recording of at most {LONGEST_SECONDS / 60:.0f} minutes, "
@@ -115,8 +137,10 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
         recording: The recording with its transcript and maps.
         title: The title of the page.
     """
+    moments, left_out = moments_data(recording.moments) if recording.moments else (None, "")
     data = {
         "name": recording.name,
+        "left_out": left_out,
         "language": recording.language,
         "seconds": recording.seconds,
         "sound": sound_uri(recording.samples, rate=recording.rate),
@@ -130,14 +154,15 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
             | {"signed": any(one.is_signed for one in windows), "windows": [_window(one) for one in windows]}
             | {"verdicts": verdicts_of(windows[0], recording.verdicts)}
             for windows in recording.windows()
-        ],
+        ]
+        + ([moments] if moments else []),
     }
     write_scripted(
         path,
         title,
         "audio_page.html",
         data,
-        ("timeline.js", "cues.js", "edit.js", "verdict.js", "address.js", "audio.js", "audio_link.js"),
+        _SCRIPTS,
         policy="; media-src data:",
     )
 

@@ -61,6 +61,17 @@ function paint(pixels, at, position, signed = false) {
   pixels[4 * at + 3] = colors[color + 3];
 }
 
+// How concentrated a map is over its patches, moments or what it has, as in `maps/concentration.py`.
+function spreadOf({ values, scale: { whole } }, parts = "patches") {
+  if (!whole) return "";
+  const shares = Array.from(values, (value) => Math.abs(value) / whole).sort((a, b) => b - a);
+  const tenth = Math.ceil(shares.length / 10);
+  const top = shares.slice(0, tenth).reduce((sum, one) => sum + one, 0);
+  const entropy = shares.reduce((sum, one) => sum - (one > 0 ? one * Math.log(one) : 0), 0) / Math.log(shares.length);
+  const even = `${percent(tenth / shares.length)} if spread evenly`;
+  return `The brightest tenth of the ${parts} has ${percent(top)} of the map (${even}); entropy ${entropy.toFixed(2)} of 1.`;
+}
+
 function drawBar(opacity, signed = false) {
   const stops = [];
   const pixel = new Uint8ClampedArray(4);

@@ -50,27 +50,18 @@ const sinksOf = () => data.pictures[chosen.picture].sinks.map(([row, column]) =>
 
 // Sinks that are taken out have the lowest value of the other patches.
 function withoutSinks(values) {
-  if (!chosen.withoutSinks || !sinksOf().length) return values;
+  if (!chosen.withoutSinks || map.isWords || !sinksOf().length) return values;
   const out = new Set(sinksOf());
   const lowest = Math.min(...values.filter((_, cell) => !out.has(cell)));
   return values.map((value, cell) => (out.has(cell) ? lowest : value));
 }
 
+const gridScale = (values) => (map.isWords ? wordScale(values) : scaleOf(values, map.signed));
+
 function measured(all) {
   const values = withoutSinks(all);
   const order = Array.from(values.keys()).sort((a, b) => values[b] - values[a]);
-  return { values, order, scale: scaleOf(values, map.signed) };
-}
-
-// How concentrated the grid is, as in `maps/concentration.py`.
-function spreadOf({ values, scale: { whole } }) {
-  if (!whole) return "";
-  const shares = Array.from(values, (value) => Math.abs(value) / whole).sort((a, b) => b - a);
-  const tenth = Math.ceil(shares.length / 10);
-  const top = shares.slice(0, tenth).reduce((sum, one) => sum + one, 0);
-  const entropy = shares.reduce((sum, one) => sum - (one > 0 ? one * Math.log(one) : 0), 0) / Math.log(shares.length);
-  const even = `${percent(tenth / shares.length)} if spread evenly`;
-  return `The brightest tenth of the patches has ${percent(top)} of the map (${even}); entropy ${entropy.toFixed(2)} of 1.`;
+  return { values, order, scale: gridScale(values) };
 }
 
 // --- drawing ---
@@ -130,8 +121,8 @@ function drawLegend() {
   element("low").textContent = multiple(signed ? -span : zero);
   element("high").textContent = multiple(zero + span);
   element("unit").textContent = map.meaning;
-  element("flat").hidden = !flat;
-  element("spread").textContent = grid.values.length > 1 ? spreadOf(grid) : "";
+  element("flat").hidden = !flat || Boolean(map.isWords);
+  element("spread").textContent = grid.values.length > 1 && !map.isWords ? spreadOf(grid) : "";
   element("opacity-value").textContent = `${element("opacity").value} %`;
   element("stage").style.setProperty("--opacity", opacity);
   element("stage").style.setProperty("--saturation", 1 - (1 - data.saturation) * opacity);

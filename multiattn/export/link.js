@@ -1,6 +1,6 @@
 // The part of the address after # says what is shown, so that a link leads back to it:
 // #picture=2&question=1&text=answer&word=3&map=attention&layer=4&head=mean&token=17&way=to&sinks=out
-// Pictures, questions and words count from 1; layers, heads and tokens from 0.
+// Pictures, questions and words count from 1; layers, heads and patches from 0; a token that is no word has its name.
 
 function addressOf() {
   const { views } = data.pictures[chosen.picture];
@@ -16,7 +16,8 @@ function addressOf() {
   if (map?.layers) add("layer", chosen.layer);
   if (map?.layers) add("head", chosen.head ? chosen.head - 1 : "mean");
   if (map?.isTokens) add("token", chosen.token);
-  if (map?.isTokens && chosen.toToken) add("way", "to");
+  if (map?.isWords && chosen.special !== null) add("token", chosen.special);
+  if ((map?.isTokens || map?.isWords) && chosen.toToken) add("way", "to");
   if (map && chosen.withoutSinks) add("sinks", "out");
   return hashOf(parts);
 }
@@ -34,7 +35,8 @@ function wished() {
     layer: whole("layer", 0),
     head: fields.get("head") === "mean" ? 0 : whole("head", -1),
     token: whole("token", 0),
-    toToken: fields.has("token") ? fields.get("way") === "to" : undefined,
+    special: fields.get("token"),
+    toToken: fields.has("token") || fields.has("way") ? fields.get("way") === "to" : undefined,
     withoutSinks: fields.get("sinks") === "out",
   };
 }

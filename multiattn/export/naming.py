@@ -8,6 +8,7 @@ from ..maps.verdict import Checked
 
 _MEANINGS = {
     "attention": "attention weight",
+    "self_attention": "attention weight",
     "rollout": "attention through all layers",
     "relevance": "relevance",
     "gradient_x_input": "gradient × input",

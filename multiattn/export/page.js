@@ -2,6 +2,7 @@
 
 function showCell(cell) {
   chosen.cell = cell;
+  if (map.isWords) return showPair(cell);
   const { rows, columns } = map;
   const row = Math.floor(cell / columns);
   const column = cell % columns;
@@ -54,28 +55,38 @@ function moveCell(event) {
 
 // --- choosing ---
 
+const headName = () => (chosen.head ? `head ${chosen.head - 1}` : "mean of heads");
+
 function showGrid() {
   grid = measured(valuesOf(map, chosen.layer, chosen.head));
   if (map.layers) {
-    const head = chosen.head ? `head ${chosen.head - 1}` : "mean of heads";
     element("layer-value").textContent = map.layers[chosen.layer];
-    element("head-value").textContent = head;
+    element("head-value").textContent = headName();
     element("layer").setAttribute("aria-valuetext", map.layers[chosen.layer]);
-    element("head").setAttribute("aria-valuetext", head);
+    element("head").setAttribute("aria-valuetext", headName());
     const of = map.isTokens ? `${chosen.toToken ? "to" : "from"} ${tokenText()} · ` : forWord();
-    element("origin").textContent = `${of}${map.layers[chosen.layer]} · ${head}`;
+    element("origin").textContent = `${of}${map.layers[chosen.layer]} · ${headName()}`;
     element("tile").style.left = `${chosen.layer * map.tile[0]}%`;
     element("tile").style.top = `${chosen.head * map.tile[1]}%`;
   }
-  drawMap();
+  if (!map.isWords) drawMap();
   drawLegend();
-  showCell(grid.order[0]);
+  if (map.isWords) {
+    drawTable();
+    showWords();
+  }
+  showCell(map.isWords ? strongestPair() : grid.order[0]);
   for (const shown of whenShown) shown();
 }
 
 function showWord() {
   markWord();
+  chosen.special = null;
   if (mapOf() !== map) return showMap(); // another text has maps of its own
+  if (map.isWords) {
+    showWords();
+    for (const shown of whenShown) shown();
+  }
   if (!map.words) return; // this map is the same for all words
   nameMap();
   if (map.layers) drawTiles();
@@ -88,15 +99,19 @@ function nameMap() {
   element("origin").textContent = target + map.origin;
 }
 
-function showMap() {
-  map = mapOf();
-  const [left, top, right, bottom] = map.box;
+function placeCrop([left, top, right, bottom]) {
   Object.assign(element("crop").style, {
     left: `${100 * left}%`,
     top: `${100 * top}%`,
     width: `${100 * (right - left)}%`,
     height: `${100 * (bottom - top)}%`,
   });
+}
+
+function showMap() {
+  map = mapOf();
+  if (map.box) placeCrop(map.box); // a table has no place in the picture
+  for (const input of document.querySelectorAll("input[name=method]")) input.checked = input.value === map.name;
   element("note").textContent = map.note;
   element("note").hidden = !map.note;
   nameMap();
@@ -131,11 +146,22 @@ function showView(index, wish = {}) {
     return;
   }
   chosen.method = mapOf().name; // the method stays where there is a map by it
-  showMethods(textOf().maps, chosen.method, (name) => {
+  const { texts } = viewOf();
+  const names = new Map(texts.flatMap(({ maps }) => maps.map((one) => [one.name, one])));
+  showMethods([...names.values()], chosen.method, (name) => {
     chosen.method = name;
+    const has = ({ maps }) => maps.some((one) => one.name === name);
+    if (!has(textOf())) chooseText(texts.findIndex(has)); // one may have a kind of map that others lack
     showMap();
   });
   showMap();
+}
+
+function chooseText(index) {
+  chosen.text = index;
+  chosen.word = 0;
+  element("words").querySelectorAll(".sentence")[index].querySelector("input").checked = true;
+  markWord();
 }
 
 // What a view opens with: what an address asks for; else the last text that has maps, the answer rather than its
@@ -143,11 +169,15 @@ function showView(index, wish = {}) {
 function open(wish) {
   const { texts } = viewOf();
   const asked = texts.findIndex(({ title, words }) => words.length && title.toLowerCase() === wish.text);
-  chosen.text = asked >= 0 ? asked : Math.max(0, texts.findLastIndex((text) => text.words.length));
+  const having = texts.findLastIndex(({ maps }) => maps.some(({ name }) => name === wish.method));
+  const first = having >= 0 ? having : texts.findLastIndex((text) => text.words.length);
+  chosen.text = Math.max(0, asked >= 0 ? asked : first);
   const { words, maps } = textOf();
   const drops = words.map((word) => word.drop ?? -Infinity);
   chosen.word = words[wish.word] ? wish.word : Math.max(0, drops.indexOf(Math.max(...drops)));
   if (maps.some(({ name }) => name === wish.method)) chosen.method = wish.method;
+  const among = maps.find(({ isWords }) => isWords);
+  chosen.special = among && chosen.method === among.name ? ([...among.queries, ...among.keys].find((name) => name === wish.special) ?? null) : null;
   const tokens = maps.find(({ isTokens }) => isTokens);
   if (tokens && wish.token < tokens.size) chosen.token = wish.token;
   chosen.toToken = wish.toToken ?? chosen.toToken;
@@ -225,7 +255,7 @@ async function start() {
   for (const { tokens, views } of data.pictures) {
     if (!tokens) continue;
     const texts = views.flatMap((view) => view.texts).filter((text) => text.maps.length);
-    await unpackTokens(tokens, texts[0].maps[0]);
+    await unpackTokens(tokens, texts[0].maps.find(({ box }) => box));
     for (const text of texts) text.maps.push(tokens);
   }
   element("pages").hidden = data.pictures.length < 2;

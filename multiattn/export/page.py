@@ -20,15 +20,17 @@ from .heatmap import SATURATION, placed
 from .html import digits, jpeg, packed, quantized, write_scripted
 from .naming import described, likelier, verdicts_of
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageWord, gaps
-from .page_tokens import tokens_data
+from .page_tokens import tokens_data, words_data
 
 _SCRIPTS = (
     "draw.js",
     "tokens.js",
+    "word_to_word.js",
     "atlas.js",
     "words.js",
     "labels.js",
     "verdict.js",
+    "files.js",
     "save.js",
     "address.js",
     "link.js",
@@ -108,6 +110,8 @@ def _predicted(picture: PagePicture, *, stacks: bool) -> dict[str, object]:
     methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
     shown = picture.maps if stacks else _without_stacks(picture.maps)
     maps = [_map(one, picture.verdicts, with_target=methods[one.method] > 1) for one in shown]
+    if picture.word_to_word is not None and stacks:
+        maps.append(words_data(picture.word_to_word, picture.words))
     text = _text("Caption", picture.words, "", maps)
     view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
     labels = [[_map(one, (), with_target=False) for one in of_label] for of_label in picture.label_maps]
@@ -119,6 +123,8 @@ def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:
     for title, text in (("Question", question.question), ("Answer", question.answer)):
         shown = text.maps if stacks else _without_stacks(text.maps)
         maps = [_map(one, text.verdicts, with_target=False) for one in shown]
+        if text.word_to_word is not None and stacks:
+            maps.append(words_data(text.word_to_word, text.words))
         texts.append(_text(title, text.words, text.whole, maps))
     return {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
 

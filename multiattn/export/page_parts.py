@@ -66,6 +66,9 @@ class PageText:
     verdicts: Sequence[Checked] = ()
     """The verdicts on maps, by their methods."""
 
+    word_to_word: AttentionMap | None = None
+    """Self-attention among the words, from `caption_word_attention` or the stack of an answer."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
@@ -74,6 +77,7 @@ class PageText:
                 the same method, or a word is not in the whole text.
         """
         gaps(self.words, self.whole)
+        _check_word_to_word(self.word_to_word, self.words)
         if not self.words and not self.maps:
             return
         _check_maps(self.maps, self.words)
@@ -152,6 +156,9 @@ class PagePicture:
     tokens: AttentionMap | None = None
     """Self-attention among the image's tokens, from `picture_self_attention`, of which the page stores what fits."""
 
+    word_to_word: AttentionMap | None = None
+    """Self-attention among the words of the caption, from `caption_word_attention`."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
@@ -160,6 +167,7 @@ class PagePicture:
                 than there are predictions, or a score is no probability.
         """
         _check_maps(self.maps, self.words)
+        _check_word_to_word(self.word_to_word, self.words)
         most, count = len(self.predictions), len(self.label_maps)
         check_argument(count <= most, "label_maps", must=f"of at most {most} labels", value=count)
         for of_label in self.label_maps:
@@ -237,6 +245,32 @@ def _check_maps(maps: Sequence[AttentionMap], words: Sequence[PageWord]) -> None
             if axis.name == "word" and axis.labels != texts:
                 raise ValueError(f"`words` must be those of the maps, {axis.labels}, but are {texts} instead.")
         placed(attention_map)
+
+
+def words_within(labels: Sequence[str], words: Sequence[PageWord]) -> int:
+    """Return where the words stand among the queries or keys of self-attention, which has other tokens too; or -1."""
+    texts = tuple(word.text for word in words)
+    starts = range(len(labels) - len(texts) + 1) if texts else ()
+    return next((start for start in starts if tuple(labels[start : start + len(texts)]) == texts), -1)
+
+
+def _check_word_to_word(attention_map: AttentionMap | None, words: Sequence[PageWord]) -> None:
+    """Check self-attention among words.
+
+    Raises:
+        ValueError: It has other axes or other words.
+    """
+    if attention_map is None:
+        return
+    names = attention_map.names
+    fits = names == ("layer", "head", "query", "key")
+    fits = fits and all(words_within(axis.labels or (), words) >= 0 for axis in attention_map.axes[2:])
+    if not fits:
+        texts = " ".join(word.text.strip() for word in words)
+        raise ValueError(
+            f"`word_to_word` must be self-attention among the words of the text, {texts!r}, "
+            f"but has the axes {names} and is of {attention_map.target!r} instead."
+        )
 
 
 def _check_tokens(tokens: AttentionMap | None, maps: Sequence[AttentionMap]) -> None:

@@ -18,6 +18,7 @@ let base = null; // the timeline's map without the mark of the chosen word
 
 async function unpack(map) {
   // once for each map: the steps of all layers, heads and words of each window
+  if (map.isMoments) return unpackMoments(map);
   for (const one of map.windows) {
     if (one.rows) continue;
     const steps = await inflate(one.steps);
@@ -206,14 +207,15 @@ function fitRows() {
     while (words[first].end < one.start - chosen.span) first++;
     most = Math.max(most, i - first + 1);
   });
-  element("map").style.minHeight = `${chosen.map ? Math.min(900, ROW * most) : 0}px`;
+  element("map").style.minHeight = `${chosen.map && !isMoments() ? Math.min(900, ROW * most) : 0}px`;
 }
 
 function drawMap() {
   fitRows();
   const { context, width, height, scale } = sized(element("map"));
   drawPicture(context, width, height);
-  const rows = chosen.map ? shownUnits().map((one) => rowOf(one.word)) : [];
+  const ofWords = () => shownUnits().map((one) => rowOf(one.word));
+  const rows = !chosen.map ? [] : isMoments() ? [momentRow()] : ofWords();
   if (rows.length) {
     context.imageSmoothingEnabled = false;
     context.drawImage(heat(rows, width, element("opacity").value / 100, CELL * scale), 0, 0, width, height);
@@ -228,6 +230,7 @@ function markRow() {
   if (!base) return;
   const { context, width, height, scale } = sized(element("map"));
   context.drawImage(base, 0, 0);
+  if (isMoments()) return markMoment(context, width, height, scale);
   const shown = shownUnits();
   const at = shown.indexOf(units[chosen.unit]);
   if (!chosen.map || at < 0) return;
@@ -246,7 +249,7 @@ function drawTiles() {
   const { layers, heads } = chosen.map;
   const gap = 8;
   const width = Math.max(40, Math.floor(1400 / layers.length) - gap);
-  const height = Math.round(width * 0.5);
+  const height = isMoments() ? width : Math.round(width * 0.5);
   const canvas = element("tiles");
   canvas.width = layers.length * (width + gap) - gap;
   canvas.height = (heads + 1) * (height + gap) - gap;
@@ -258,7 +261,8 @@ function drawTiles() {
     for (let head = 0; head <= heads; head++) {
       const [left, top] = [layer * (width + gap), head * (height + gap)];
       context.fillRect(left, top, width, height);
-      if (!shown.length) continue;
+      if (isMoments()) drawMomentTile(context, [left, top, width, height], layer, head);
+      if (isMoments() || !shown.length) continue;
       const rows = shown.map((one) => rowOf(one.word, layer, head));
       context.drawImage(heat(rows, width, 1, 3), left, top, width, height);
     }
@@ -281,7 +285,7 @@ function drawTimeline() {
   if (!element("timeline").clientWidth) return; // not laid out yet; it will be drawn then
   drawWave();
   drawMap();
-  if (chosen.map?.layers) drawTiles();
+  if (chosen.map?.layers && !isMoments()) drawTiles();
   const digits = chosen.span < 5 ? 2 : chosen.span < 20 ? 1 : 0;
   const times = [0, 0.25, 0.5, 0.75, 1].map((part) => clockOf(chosen.from + part * chosen.span, digits));
   element("clock").replaceChildren(

@@ -43,8 +43,12 @@ const choosePatch = () => map?.isTokens && chooseToken(prefixOf(map) + chosen.ce
 
 function showTokens() {
   const isTokens = Boolean(map?.isTokens);
-  element("tokens").hidden = element("token").hidden = !isTokens;
+  element("tokens").hidden = !isTokens && !map?.isWords;
+  element("token").hidden = !isTokens;
   document.body.classList.toggle("choosing", isTokens);
+  document.querySelector(`input[name=way][value=${chosen.toToken ? "to" : "from"}]`).checked = true;
+  element("choose-patch").hidden = !isTokens;
+  element("choose-word").hidden = isTokens;
   if (!isTokens) return;
   const cell = chosen.token - prefixOf(map);
   element("token").hidden = cell < 0;
@@ -55,17 +59,21 @@ function showTokens() {
     height: `${100 / map.rows}%`,
   });
   element("token-text").textContent = `Shown for: ${tokenText()}.`;
-  const buttons = map.prefix.map((name, i) => {
+  showSpecials(map.prefix.map((name, i) => [name, chosen.token === i, () => chooseToken(i)]));
+}
+
+// Buttons for the tokens that are no patch or word: each a name, whether it is chosen, and what chooses it.
+function showSpecials(tokens) {
+  const buttons = tokens.map(([name, isChosen, choose], i) => {
     const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
-    button.setAttribute("aria-pressed", chosen.token === i);
+    button.setAttribute("aria-pressed", isChosen);
     button.addEventListener("click", () => {
-      chooseToken(i);
+      choose();
       element("prefix").children[i].focus(); // it was made again
     });
     return button;
   });
   element("prefix").replaceChildren(...buttons);
-  document.querySelector(`input[name=way][value=${chosen.toToken ? "to" : "from"}]`).checked = true;
 }
 
 whenShown.push(showTokens);
@@ -78,6 +86,6 @@ element("stage").addEventListener("keydown", (event) => {
 for (const input of document.querySelectorAll("input[name=way]"))
   input.addEventListener("change", () => {
     chosen.toToken = input.value === "to";
-    drawTiles();
+    if (map.isTokens) drawTiles(); // of words they are whole tables
     showGrid();
   });

@@ -192,6 +192,30 @@ class Tokenizer:
         """Return the text of ids; special tokens, and ids that the vocabulary lacks, are left out."""
         return self._backend.decode(list(ids), skip_special_tokens=True)
 
+    @property
+    def kind(self) -> str:
+        """What it divides words by, as `tokenizers` calls it: "BPE", "Unigram", "WordPiece", ..."""
+        return type(self._backend.model).__name__
+
+    def cleaning(self, *, lowercase: bool, punctuation: bool = True) -> "Tokenizer":
+        """Return the tokenizer with steps before its own; one that does the same already encodes the same as before.
+
+        Args:
+            lowercase: Whether texts are put in lower case.
+            punctuation: Whether ASCII punctuation stays; where it is removed, runs of spaces become one.
+
+        Source: Beyer et al. 2022, big_vision, `prompt_engineering.canonicalize`, as SigLIP reads texts.
+        """
+        backend = tokenizers.Tokenizer.from_str(self.to_json())
+        steps: list[Any] = [normalizers.Lowercase()] if lowercase else []
+        if not punctuation:
+            marks = tokenizers.Regex(r"[!-/:-@\[-`{-~]")
+            spaces = tokenizers.Regex(r"\s+")
+            steps += [normalizers.Replace(marks, ""), normalizers.Replace(spaces, " "), normalizers.Strip()]
+        own = [] if backend.normalizer is None else [backend.normalizer]
+        backend.normalizer = normalizers.Sequence([*steps, *own])
+        return Tokenizer(backend)
+
     def id_of(self, token: str) -> int | None:
         """Return the id of a token by its name, such as "[SEP]"; None where the vocabulary lacks it."""
         return self._backend.token_to_id(token)

@@ -1,5 +1,6 @@
 """Reading the vocabulary files of published models into a tokenizer of `tokenizers`."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ _ADDED = "added_tokens.json"  # in older directories: tokens added to a BPE voca
 _ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _BERT = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
 _GPT2 = ("<|endoftext|>",)
+_CLIP = ("<|startoftext|>", "<|endoftext|>")
+_END_OF_WORD = "</w>"
 
 # The replacements in a decoded text where `clean_up_tokenization_spaces` is set, in order.
 # Source: transformers, `TokenizersBackend.clean_up_tokenization`.
@@ -71,6 +74,7 @@ def from_description(text: str, config: Mapping[str, Any]) -> tokenizers.Tokeniz
     found = tokenizers.Tokenizer.from_str(text)
     if isinstance(found.model, models.WordPiece):
         _clean_up(found, config)
+    _end_words(found)
     return found
 
 
@@ -101,11 +105,11 @@ def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
     if not merges_file.is_file():
         raise ModelError(f"{file}: there is no merges.txt beside it. Put it there.")
     vocabulary = _json(file)
-    lines = [line for line in _text(merges_file).split("\n") if line and not line.startswith("#version")]
-    merges = [tuple(line.split(" ")) for line in lines]
+    if any(token.endswith(_END_OF_WORD) for token in vocabulary):
+        return _clip(file, vocabulary, _merges(merges_file), config)
     # merges of three tokens or of unknown ones, or ids that are no numbers
     with reading(str(merges_file), f"merges that fit {file.name}", error=ModelError):
-        found = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))  # type: ignore[arg-type]
+        found = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=_merges(merges_file)))
         found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=config.get("add_prefix_space", False))
     found.decoder = decoders.ByteLevel()
     added = file.parent / _ADDED
@@ -114,6 +118,53 @@ def _byte_level(file: Path, config: dict[str, Any]) -> tokenizers.Tokenizer:
         _add_at_ids(found, added)
         _add_specials(found, (), config)
     return found
+
+
+def _merges(file: Path) -> list[tuple[str, str]]:
+    lines = [line for line in _text(file).split("\n") if line and not line.startswith("#version")]
+    return [tuple(line.split(" ")) for line in lines]  # type: ignore[misc]  # of another number it is refused later
+
+
+def _clip(
+    file: Path, vocabulary: dict[str, Any], merges: list[tuple[str, str]], config: dict[str, Any]
+) -> tokenizers.Tokenizer:
+    """Build CLIP's byte-level BPE, whose last piece of a word ends in `</w>`.
+
+    Source: transformers, models/clip/tokenization_clip.py.
+    """
+    with reading(f"{file} with merges.txt", "a vocabulary of CLIP with its merges", error=ModelError):
+        unknown = _content(config.get("unk_token")) or _CLIP[1]
+        found = tokenizers.Tokenizer(
+            models.BPE(
+                vocab=vocabulary,
+                merges=merges,
+                unk_token=unknown,
+                continuing_subword_prefix="",
+                end_of_word_suffix=_END_OF_WORD,
+            )
+        )
+    found.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(tokenizers.Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+    found.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(words), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    found.decoder = decoders.ByteLevel()
+    _end_words(found)
+    _add_specials(found, _CLIP, config)
+    return found
+
+
+def _end_words(found: tokenizers.Tokenizer) -> None:
+    """Have the decoder turn the ends of words into spaces, where the vocabulary marks them and the decoder does not."""
+    if isinstance(found.model, models.BPE) and isinstance(found.decoder, decoders.ByteLevel):
+        if end := found.model.end_of_word_suffix:
+            last = decoders.Replace(tokenizers.Regex(f"{re.escape(end)}$"), "")
+            found.decoder = decoders.Sequence([found.decoder, decoders.Fuse(), last, decoders.Replace(end, " ")])
 
 
 def _add_at_ids(found: tokenizers.Tokenizer, file: Path) -> None:

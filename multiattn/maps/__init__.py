@@ -9,7 +9,7 @@ measure maps, words and heads; `heads` says what heads do over many inputs.
 from .attention_map import AttentionMap, Axis
 from .attribution import Attribution
 from .building import word_attention
-from .caption import WORD_METHOD_NOTES, WORD_METHODS, explain_words, word_attention_stack
+from .caption import WORD_METHOD_NOTES, WORD_METHODS, caption_word_attention, explain_words, word_attention_stack
 from .faithfulness import Curves, map_curves
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
 from .heads import ROLES, HeadFacts, HeadStatistics, TappedPrediction, without_heads
@@ -17,6 +17,7 @@ from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, c
 from .masked_inputs import masked_answer, masked_class, masked_question, masked_speech, masked_word
 from .masking import FILLINGS, Filling, MaskedInput
 from .mean_maps import MeanMap, mean_maps
+from .moments import moment_attention
 from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
 from .propagation import relevance, rollout, sharpness
 from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
@@ -29,6 +30,7 @@ from .vqa import (
     ANSWER_NOTES,
     QUESTION_NOTES,
     AnswerMaps,
+    AnswerStacks,
     answer_attention,
     answer_attention_stack,
     explain_answer,
@@ -39,6 +41,7 @@ __all__ = [
     "ANSWER_METHODS",
     "ANSWER_NOTES",
     "AnswerMaps",
+    "AnswerStacks",
     "AttentionMap",
     "Attribution",
     "Axis",
@@ -73,6 +76,7 @@ __all__ = [
     "attention_from",
     "attention_stack",
     "attention_to",
+    "caption_word_attention",
     "choose_pointing",
     "class_attention",
     "explain",
@@ -88,6 +92,7 @@ __all__ = [
     "map_curves",
     "mean_color",
     "measure_image_dependence",
+    "moment_attention",
     "patches_within",
     "patch_sinks",
     "picture_self_attention",

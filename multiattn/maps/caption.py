@@ -9,6 +9,7 @@ Notation: b pictures, n rows of a caption, w words, l layers, h heads, m picture
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -23,6 +24,7 @@ from .attention_map import AttentionMap
 from .building import check_method, check_pictures, checked_geometries, image_size, word_attention, word_map
 from .lrp import PropagationRules, TokensTap
 from .propagation import EmbeddingsAsLeaves, attended, leaf, normalized_relevance, of_part, raising_blocks, rollout
+from .word_to_word import PROMPT, START, WORD_NOTES, among_words, words_map
 
 WORD_METHOD_NOTES = {
     "attention": "The share of the decoder's attention, while it predicted the word, that went to each patch. "
@@ -104,6 +106,41 @@ def word_attention_stack(
     weights = _cross_attention(model, images, replay, context)  # (b, l, h, n, m)
     rows = [share @ of_picture for share, of_picture in zip(replay.shares, weights, strict=True)]  # (l, h, w, m)
     return _maps(model, images, replay, rows, geometries, method="attention", select="decoder.*.cross")
+
+
+@torch.no_grad()
+def caption_word_attention(
+    model: Captioner,
+    images: Float[Tensor, "b c H W"],
+    tokens: Sequence[Sequence[int]],
+    words: Sequence[Sequence[Word]],
+    *,
+    prompt_length: int,
+    context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
+) -> list[AttentionMap]:
+    """Compute which words before it the decoder attended to while it predicted each word of a caption.
+
+    The queries are the words; the keys are the start token, the prompt if there is one, and the words. Takes and raises
+    what `explain_words` does. Costs a pass of the decoder.
+    """
+    replay = replay_captions(model, images, tokens, words, prompt_length=prompt_length)
+    tap = _tap(model, images, replay, "decoder.*.self")
+    context = model.encode(images) if context is None else context
+    model.decoder(replay.inputs, context, last_only=True, tap=tap.at("decoder"))
+    weights = torch.stack(list(tap.weights.values()), dim=1)  # (b, l, h, n, n)
+    names = [START] + [PROMPT] * (prompt_length > 1)
+    others = torch.zeros(len(names), replay.inputs.shape[1])
+    others[0, 0] = 1
+    others[1:, 1:prompt_length] = 1
+    found = []
+    for of_picture, share, labels in zip(weights, replay.shares, replay.labels, strict=True):
+        # a word is read by its own tokens, each one row after that which predicts it
+        own = F.pad((share > 0).float(), (1, 0))[:, :-1]
+        values = among_words(of_picture, share, torch.cat([others.to(own), own]))
+        names_of_sites = [site.name for site in tap.sites]
+        target, note = "".join(labels).strip(), WORD_NOTES["caption"]
+        found.append(words_map(values, labels, [*names, *labels], sites=names_of_sites, target=target, note=note))
+    return found
 
 
 def replay_captions(

@@ -3,10 +3,11 @@
 Notation: b batch, H and W the input's height and width, l layers, h heads, q query rows, n tokens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from .attention_map import AttentionMap
 from .building import STACK_AXES, check_method, checked_geometries, image_size, layer_index, patch_map
 from .lrp import PropagationRules, TokensTap
 from .memory import free_bytes, pictures_at_once
-from .propagation import leaf, relevance, rollout, sharpness
+from .propagation import leaf, normalized_relevance, of_part, raising, relevance, rollout, sharpness
 
 METHOD_NOTES = {
     "attention": "The share of the classifier's attention that went to each patch, mean of the attention heads. "
@@ -81,7 +82,8 @@ def explain(
         versus: Another class for each picture: what is explained is then the difference of the two scores.
         geometries: How each picture was cut from its source.
         labels: The names of all classes, for `AttentionMap.target`; their numbers where None.
-        layer: For `attention`: which block, negative from the end; the last where None.
+        layer: For `attention`: which block, negative from the end. Where None, the last; or the learned query that the
+            classifier reads, if it reads one.
         head: For `attention`: which head, the `sharpest` of each picture, or the mean where None.
 
     Raises:
@@ -96,9 +98,12 @@ def explain(
     sites = tuple(site.name for site in model.attention_sites())
     heads: list[tuple[int, ...] | None] = [None] * len(images)
     if method == "attention":
-        index = layer_index(-1 if layer is None else layer, model.config.depth)
-        sites = sites[index : index + 1]
-        rows, heads = _one_layer(class_attention(model, images)[:, index], head)  # (b, n)
+        if layer is None and model.pool is not None:
+            sites, weights = sites[-1:], _pool_attention(model, images)  # (b, h, n)
+        else:
+            index = layer_index(-1 if layer is None else layer, model.config.depth)
+            sites, weights = sites[index : index + 1], class_attention(model, images)[:, index]  # (b, h, n)
+        rows, heads = _one_layer(weights, head)  # (b, n)
     else:
         rows = _in_parts(model, images, method, chosen)
     return [
@@ -142,7 +147,7 @@ def attention_stack(
             STACK_AXES,
             grid=model.grid(image_size(images)),
             method="attention",
-            sites=tuple(site.name for site in model.attention_sites()),
+            sites=tuple(site.name for site in model.attention_sites()[: model.config.depth]),
             geometry=geometry,
             note=note,
         )
@@ -154,26 +159,43 @@ def attention_stack(
 
 @torch.no_grad()
 def class_attention(model: ViT, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b l h n"]:
-    """Compute the attention to every token from what the classifier reads.
+    """Compute the attention to every token in each block, from the tokens that the classifier reads.
 
-    That is the class token, the mean of the patches, or both, which then count the same.
+    It is the mean over those tokens, where a class token counts as much as all patches together, or weighted by the
+    attention of a learned query that reads them.
     """
     by_class = model.config.pool == "class"
-    tap = Tap(model.attention_sites(image_size(images)), rows=[0] if by_class else None)
+    sites = model.attention_sites(image_size(images))
+    # rows of the learned query are one, so that its site is captured with all rows as well
+    tap = Tap(sites, rows=range(model.num_read) if by_class else None)
     model(images, tap=tap)
-    weights = torch.stack(list(tap.weights.values()), dim=1)  # (b, l, h, q, n)
+    weights = torch.stack(list(tap.weights.values())[: model.config.depth], dim=1)  # (b, l, h, q, n)
     if by_class:
-        return weights[:, :, :, 0]
-    from_patches = weights[:, :, :, model.num_prefix_tokens :].mean(dim=3)  # (b, l, h, n)
+        return weights.mean(dim=3)
+    if model.pool is not None:
+        return torch.einsum("blhqn,bq->blhn", weights, _read_tokens(model, tap.weights)[:, 0])
+    from_patches = weights[:, :, :, 0 if model.config.pool_prefix else model.num_prefix_tokens :].mean(dim=3)
     return (weights[:, :, :, 0] + from_patches) / 2 if model.config.pool == "class_mean" else from_patches
+
+
+def _pool_attention(model: ViT, images: Tensor) -> Float[Tensor, "b h n"]:
+    """Compute the attention of the learned query to every token; 0 to those that it does not read."""
+    tap = Tap(model.attention_sites(image_size(images)), select="pool.cross")
+    with torch.no_grad():
+        model(images, tap=tap)
+    return _padded(model, tap.weights["pool.cross"])[:, :, 0]
+
+
+def _padded(model: ViT, weights: Float[Tensor, "*b k"]) -> Float[Tensor, "*b n"]:
+    """Add the prefix tokens to the keys of the learned query, with 0, where it does not read them."""
+    return weights if model.config.pool_prefix else F.pad(weights, (model.num_prefix_tokens, 0))
 
 
 def _rollout(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
     tap = Tap(model.attention_sites(image_size(images)))
     with torch.no_grad():
         model(images, tap=tap)
-    weights = list(tap.weights.values())
-    return rollout(_readout(model, weights[0]), weights)[:, 0]
+    return rollout(_read_tokens(model, tap.weights), of_part(tap.weights, "self"))[:, 0]
 
 
 def _relevance(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
@@ -181,8 +203,12 @@ def _relevance(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tenso
     with torch.inference_mode(False), torch.enable_grad():
         # `forward` and not a call, which may be compiled: a tap's gradients need the graph of the eager pass
         gradients = tap.gradients(_score_of(model.forward(leaf(images), tap=tap), targets))
-    weights = list(tap.weights.values())
-    return relevance(_readout(model, weights[0]), weights, list(gradients.values()))[:, 0]
+    weights, slopes = of_part(tap.weights, "self"), of_part(gradients, "self")
+    if model.pool is None:
+        return relevance(_read_tokens(model, tap.weights), weights, slopes)[:, 0]
+    # the learned query is another stack, of one token, that reads those of the blocks
+    rows = raising(tap.weights["pool.cross"], gradients["pool.cross"])  # (b, 1, k)
+    return normalized_relevance(_padded(model, rows), weights, slopes)[:, 0]
 
 
 def _lrp(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
@@ -197,7 +223,7 @@ def _gradient_x_input(model: ViT, images: Tensor, targets: list[Target]) -> Floa
         (gradient,) = torch.autograd.grad(_score_of(model(images), targets), images)
     product = (gradient * images.detach()).sum(dim=1).abs()  # (b, H, W)
     patch = model.config.patch_size
-    return torch.nn.functional.avg_pool2d(product[:, None], patch, divisor_override=1).flatten(1)  # (b, n)
+    return F.avg_pool2d(product[:, None], patch, divisor_override=1).flatten(1)  # (b, n)
 
 
 _METHODS: dict[str, Callable[[ViT, Tensor, list[Target]], Tensor]] = {
@@ -208,14 +234,21 @@ _METHODS: dict[str, Callable[[ViT, Tensor, list[Target]], Tensor]] = {
 }
 
 
-def _readout(model: ViT, weights: Float[Tensor, "b h q n"]) -> Float[Tensor, "1 1 n"]:
-    """The weight of each token in what the classifier reads: the class token, equal shares of the patches, or both."""
-    tokens, prefix = weights.shape[-1], model.num_prefix_tokens
-    row = weights.new_zeros(1, 1, tokens)
+def _read_tokens(model: ViT, weights: Mapping[str, Tensor]) -> Float[Tensor, "#b 1 n"]:
+    """Return the weight of each token in what the classifier reads, given the captured weights.
+
+    It is 1 for the class token, equal shares of the tokens that are averaged, half of both where the two are read, or
+    the attention of a learned query.
+    """
+    if model.pool is not None:
+        return _padded(model, weights["pool.cross"].mean(dim=1))
+    tokens = weights["blocks.0.self"].shape[-1]
+    row = weights["blocks.0.self"].new_zeros(1, 1, tokens)
     if model.config.pool != "class":
-        row[..., prefix:] = 1.0 / (tokens - prefix)
+        first = 0 if model.config.pool_prefix else model.num_prefix_tokens
+        row[..., first:] = 1.0 / (tokens - first)
     if model.config.pool != "mean":
-        row[..., 0] = 1.0
+        row[..., : model.num_read] = 1.0
     return row / row.sum()
 
 

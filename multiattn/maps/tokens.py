@@ -102,7 +102,8 @@ def picture_self_attention(
 def token_labels(encoder: ViT, grid: tuple[int, int]) -> list[str]:
     """Return the names of a picture's tokens: `class token`, `register 1`, ..., `row 1, column 1`, ..."""
     config, (rows, columns) = encoder.config, grid
-    prefix = ["class token"] * config.class_token + [f"register {i + 1}" for i in range(config.num_registers)]
+    prefix = ["class token"] * config.class_token + ["distilled token"] * config.distilled
+    prefix += [f"register {i + 1}" for i in range(config.num_registers)]
     return prefix + [f"row {row + 1}, column {column + 1}" for row in range(rows) for column in range(columns)]
 
 

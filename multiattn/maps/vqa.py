@@ -23,6 +23,7 @@ from .building import FOUND_BY, check_method, checked_geometries, image_size, na
 from .vqa_cross_attention import cross_attention, cross_relevance, cross_rollout
 from .vqa_replay import QuestionReading, QuestionReplay, WordRows
 from .vqa_single_stream import stream_attention, stream_relevance, stream_rollout
+from .word_to_word import END, FIRST, PICTURE, WORD_NOTES, words_map
 
 
 class AnswerMaps(NamedTuple):
@@ -33,6 +34,20 @@ class AnswerMaps(NamedTuple):
 
     answer: AttentionMap
     """Of each word of the answer; of the whole answer, where it is one of a closed list."""
+
+
+class AnswerStacks(NamedTuple):
+    """What every layer and head attended to for a question and its answer."""
+
+    question: AttentionMap
+    """As in `AnswerMaps`, after the axes (layer, head)."""
+
+    answer: AttentionMap
+    """As in `AnswerMaps`, after the axes (layer, head)."""
+
+    words: AttentionMap
+    """Self-attention among the words of the question, axes (layer, head, query, key). The queries are the first token,
+    the words and the end token; so are the keys, and of a single stream also the picture."""
 
 
 QUESTION_NOTES = {
@@ -153,7 +168,7 @@ def answer_attention_stack(
     geometries: Sequence[Geometry | None] | None = None,
     context: Float[Tensor, "b m C"] | ProjectedContext | None = None,
     reading: QuestionReading | None = None,
-) -> list[AnswerMaps]:
+) -> list[AnswerStacks]:
     """Compute what every layer and head attended to: two stacks a question, axes (layer, head, word, y, x).
 
     The layers and heads are those of the question encoder's cross-attention, or of the single stream. Takes and raises
@@ -165,18 +180,25 @@ def answer_attention_stack(
         rows = cross_attention(model, images, replay, context, reading)
     else:
         rows = stream_attention(model, images, replay, context if isinstance(context, Tensor) else None)
-    return _maps(model, images, replay, rows, geometries, method="attention")
+    names = [site.name for site in replay.tap(model, images, select="*").sites]
+    of_text = [name for name in names if name.endswith(".self") and not name.startswith(("encoder.", "decoder."))]
+    maps = _maps(model, images, replay, rows, geometries, method="attention")
+    return [
+        AnswerStacks(*of_one, _word_to_word(row, words, of_text))
+        for of_one, row, words in zip(maps, rows, replay.questions.labels, strict=True)
+    ]
 
 
 def answer_attention(
-    stacks: AnswerMaps, *, layer: int | None = None, head: int | None = None, heads: Sequence[Head] | None = None
+    stacks: AnswerStacks, *, layer: int | None = None, head: int | None = None, heads: Sequence[Head] | None = None
 ) -> AnswerMaps:
     """Average the stacks of `answer_attention_stack`, as `word_attention` does: the maps by the method `attention`.
 
     Raises:
         ModelError: There is no such layer or head, or both ways to choose are used.
     """
-    return AnswerMaps(*(word_attention(stack, layer=layer, head=head, heads=heads) for stack in stacks))
+    parts = (stacks.question, stacks.answer)
+    return AnswerMaps(*(word_attention(stack, layer=layer, head=head, heads=heads) for stack in parts))
 
 
 def _maps(
@@ -201,7 +223,7 @@ def _maps(
         AnswerMaps(
             *(
                 word_map(
-                    rows[i][part],
+                    (rows[i].question, rows[i].answer)[part],
                     labels[i],
                     grid=grid,
                     method=method,
@@ -214,3 +236,12 @@ def _maps(
         )
         for i in range(len(rows))
     ]
+
+
+def _word_to_word(rows: WordRows, words: tuple[str, ...], sites: Sequence[str]) -> AttentionMap:
+    """The map of a question's self-attention among its words."""
+    assert rows.words is not None
+    queries = [FIRST, *words, END]
+    keys = queries if rows.words.shape[-1] == len(queries) else [*queries, PICTURE]
+    target, note = "".join(words).strip(), WORD_NOTES["question"]
+    return words_map(rows.words, queries, keys, sites=sites, target=target, note=note)

@@ -75,10 +75,12 @@ def cross_attention(
     path = rollout_path(read, of_part(reading.weights, "self", part="question"))
     read_by_layer = torch.stack(path[1:], dim=1)[:, :, None]  # (r, l, 1, v, n), after each block's self-attention
     crosses, rows = of_part(reading.weights, "cross", part="question"), []
+    selves = of_part(reading.weights, "self", part="question")
     for i, (share, labels) in enumerate(zip(replay.questions.shares, replay.answer_labels, strict=True)):
         # one question at a time: its weights fit into the CPU's cache
         cross = torch.stack([layer[i] for layer in crosses])  # (l, h, n, m)
-        rows.append(WordRows(share @ cross, read_by_layer[i, :, :, : len(labels)] @ cross))
+        words = replay.word_to_word(i, torch.stack([layer[i] for layer in selves]))
+        rows.append(WordRows(share @ cross, read_by_layer[i, :, :, : len(labels)] @ cross, words))
     return rows
 
 
@@ -96,7 +98,8 @@ def cross_rollout(
     weights, rows = list(tap.weights.values()), []
     for i, attention in enumerate(cross_attention(model, images, replay, context, reading)):
         of_picture = [block[i // replay.each][None] for block in weights]
-        rows.append(WordRows(*(rollout(_mean(part, heads)[None], of_picture)[0] for part in attention)))
+        parts = (attention.question, attention.answer)
+        rows.append(WordRows(*(rollout(_mean(part, heads)[None], of_picture)[0] for part in parts)))
     return rows
 
 

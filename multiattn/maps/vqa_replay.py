@@ -23,6 +23,7 @@ from ..errors import ModelError
 from ..inputs.text import Word
 from ..models import VQA, SingleStream
 from .building import check_pictures, image_size
+from .word_to_word import question_word_attention
 
 
 class QuestionReading(NamedTuple):
@@ -67,6 +68,10 @@ class WordRows(NamedTuple):
 
     question: Float[Tensor, "w m"] | Float[Tensor, "l h w m"]
     answer: Float[Tensor, "v m"] | Float[Tensor, "l h v m"]
+
+    words: Float[Tensor, "l h q k"] | None = None
+    """Where every layer and head is asked for: the self-attention among the words of the question, as
+    `question_word_attention` merges it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +184,11 @@ class QuestionReplay:
         return model.decoder.forward(
             self.answers.inputs, states, context_attention_mask=self.mask, last_only=last_only, tap=tap.at("decoder")
         )
+
+    def word_to_word(self, index: int, weights: Float[Tensor, "l h n m"]) -> Float[Tensor, "l h q k"]:
+        """Merge the self-attention of a question's tokens, by layer and head, into that of its words."""
+        length = int(self.questions.attention_mask[index].sum())
+        return question_word_attention(weights, self.questions.shares[index], length=length)
 
     @property
     def mask(self) -> Bool[Tensor, "r n"] | None:

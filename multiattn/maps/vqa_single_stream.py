@@ -31,10 +31,11 @@ def stream_attention(
     tap = replay.tap(model, images, select="*")
     replay.read(model, model.encode(images) if context is None else context, tap)
     n = replay.questions.tokens.shape[1]
-    attention = torch.stack([weights[:, :, :n, n:] for weights in tap.weights.values()], dim=1)  # (r, l, h, n, m)
+    attention = torch.stack([weights[:, :, :n] for weights in tap.weights.values()], dim=1)  # (r, l, h, n, k)
+    shares = zip(replay.questions.shares, replay.answer_shares(), strict=True)
     return [
-        WordRows(of_question @ rows, of_answer @ rows)
-        for of_question, of_answer, rows in zip(replay.questions.shares, replay.answer_shares(), attention, strict=True)
+        WordRows(of_question @ rows[..., n:], of_answer @ rows[..., n:], replay.word_to_word(i, rows))
+        for i, (rows, (of_question, of_answer)) in enumerate(zip(attention, shares, strict=True))
     ]
 
 

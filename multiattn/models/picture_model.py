@@ -74,8 +74,8 @@ class PictureModel(nn.Module):
         `coarse` is part of timm's protocol and ignored: blocks are the only grouping here.
         """
         return {
-            "stem": r"^encoder\.(?:stem|stem_norm|class_token|registers|positions)\b",
-            "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.(?:norm|pool_norm)\b", (99_999,))],
+            "stem": r"^encoder\.(?:stem|stem_norm|class_token|distilled_token|registers|positions)\b",
+            "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.(?:norm|pool|pool_norm)\b", (99_999,))],
             "rest": r"^(?!encoder\.)",
         }
 

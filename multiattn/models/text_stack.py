@@ -80,6 +80,10 @@ class TextConfig:
     norm_eps: float = 1e-5
     """Added to the variance in each norm, or to the mean square."""
 
+    scale_embedding: bool = False
+    """Multiply the embedded tokens by the square root of `dim`, before positions are added.
+    Source: Vaswani et al. 2017, section 3.4."""
+
     embed_norm: bool = False
     """Normalize the embedded tokens, as BERT does."""
 
@@ -189,6 +193,8 @@ class TextStack(nn.Module):
     def embed(self, tokens: Int64[Tensor, "r n"], positions: Int64[Tensor, "#r n"]) -> Float[Tensor, "r n D"]:
         """Embed tokens at these positions."""
         x = self.embedding(tokens)
+        if self.config.scale_embedding:
+            x = x * self.config.dim**0.5
         if self.positions is not None:
             x = x + self.positions(positions)
         elif self.relative is None:

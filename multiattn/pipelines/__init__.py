@@ -11,13 +11,17 @@ from .caption import CaptionPipeline
 from .caption_results import CaptionMap, CaptionResult
 from .classify import ClassifyPipeline
 from .comparison import save_comparison
+from .embed_text import TextEmbedder, TextInput
+from .embedding import Embedding
 from .explain import explain, from_module
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .load import load
+from .match import MatchPipeline, ZeroShotClassifier
+from .match_results import MatchResult, TextMatch
 from .options import AnswerOptions, CaptionOptions
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Failure, Result, SavedMap, WrittenWord
-from .tokens import token_attention
+from .tokens import recording_attention, token_attention
 from .transcribe.options import SpeechOptions, TranscribeOptions
 from .transcribe.pipeline import TranscribePipeline
 from .transcribe.results import SpeechMap, Transcript
@@ -35,7 +39,10 @@ __all__ = [
     "CaptionPipeline",
     "ClassifyPipeline",
     "ClassifyResult",
+    "Embedding",
     "Failure",
+    "MatchPipeline",
+    "MatchResult",
     "OutOfDomain",
     "PictureMap",
     "Pipeline",
@@ -45,13 +52,18 @@ __all__ = [
     "Segment",
     "SpeechMap",
     "SpeechOptions",
+    "TextEmbedder",
+    "TextInput",
     "TranscribeOptions",
     "TranscribePipeline",
+    "TextMatch",
     "Transcript",
     "WrittenWord",
+    "ZeroShotClassifier",
     "explain",
     "from_module",
     "load",
+    "recording_attention",
     "save_answers",
     "save_comparison",
     "token_attention",

@@ -16,7 +16,7 @@ from ..errors import InputError, ModelError
 from ..generation.packing import lay_out_for_decoding, lay_out_for_reading
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
-from ..models import VQA, SingleStream
+from ..models import VQA, SingleStream, ViT
 from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
 from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_answers, quoted
@@ -30,6 +30,7 @@ from .base import (
     the_only,
     tokenizer_of,
 )
+from .embedding import EmbedsPictures
 from .given_answer import given_answer
 from .map_request import Check, MapRequest
 from .options import (
@@ -50,7 +51,7 @@ _FEW = 5
 """Number of the known answers that a message lists."""
 
 
-class AnswerPipeline(Pipeline[VQA | SingleStream]):
+class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
     """Answers questions about images and shows where the model looked. No state besides the model: safe in threads.
 
     Args:
@@ -80,6 +81,20 @@ class AnswerPipeline(Pipeline[VQA | SingleStream]):
             lay_out_for_decoding(self._decoder)
         heads = bundle.decoding.get("pointing_heads")
         self._answerer = Answerer(self._model, self._tokenizer, device=self.device, heads=heads, domain=self._domain)
+
+    @property
+    def vision(self) -> ViT:
+        """The vision transformer.
+
+        Raises:
+            ModelError: The model is a single stream, which reads a picture only with a question.
+        """
+        if isinstance(self._model, VQA):
+            return self._model.encoder
+        raise ModelError(
+            f"{self.bundle.source} must be a model with an encoder of pictures to embed them, but reads a picture "
+            "and a question in one stream instead: give another"
+        )
 
     @overload
     def __call__(

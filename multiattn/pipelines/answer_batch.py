@@ -17,6 +17,7 @@ from ..attention import ProjectedContext
 from ..inputs import Tokenizer, Word
 from ..maps import (
     AnswerMaps,
+    AnswerStacks,
     Checked,
     QuestionReading,
     answer_attention,
@@ -200,6 +201,7 @@ class Answerer:
                     question_stack=stack.question,
                     asked=answer.question,
                     words=found[i].words,
+                    word_to_word=stack.words,
                     checked=checked,
                     sinks=images.sinks[of_image],
                 )
@@ -231,7 +233,7 @@ class Answerer:
         answered: Sequence[tuple[Question, Found]],
         request: Request,
         reading: QuestionReading | None,
-    ) -> tuple[list[list[AnswerMaps]], list[AnswerMaps]]:
+    ) -> tuple[list[list[AnswerMaps]], list[AnswerStacks]]:
         """Return the maps of each question by each method, and the maps of every layer and head."""
         model, pixels, geometries = self._model, images.pixels, [item.geometry for item in images.items]
         tokens, words = [question.tokens for question, _ in answered], [question.words for question, _ in answered]

@@ -38,6 +38,9 @@ class AnswerMap(ImageMap):
     words: tuple[WrittenWord, ...] = field(repr=False)
     """The words of the answer."""
 
+    word_to_word: AttentionMap | None = field(default=None, repr=False)
+    """Which words of the question each of them attended to: axes (layer, head, query, key)."""
+
     def save(self, path: str | Path) -> None:
         """Write the numbers: an npz file and, beside it, a JSON file that describes them.
 
@@ -169,6 +172,7 @@ def _page_question(
             [*(one.question for one in maps), first.question_stack],
             asked,
             verdicts=[Checked(one.method, one.question, one.words) for one in verdicts if one.question is not None],
+            word_to_word=first.word_to_word,
         ),
         answer=PageText(
             page_words(first.map, first.words),

@@ -23,6 +23,7 @@ from ..generation.packing import lay_out_for_decoding
 from ..inputs import ImageSource, Word
 from ..inputs.files import MAX_PIXELS
 from ..maps import (
+    caption_word_attention,
     explain_words,
     measure_image_dependence,
     patch_sinks,
@@ -31,7 +32,7 @@ from ..maps import (
     word_attention,
     word_attention_stack,
 )
-from ..models import Captioner
+from ..models import Captioner, ViT
 from ..weights import ModelBundle
 from .base import (
     PictureSource,
@@ -44,6 +45,7 @@ from .base import (
     tokenizer_of,
 )
 from .caption_results import CaptionMap, CaptionResult
+from .embedding import EmbedsPictures
 from .given_caption import given_tokens, score_tokens
 from .map_request import Check, MapRequest
 from .options import CaptionOptions, caption_search
@@ -52,7 +54,7 @@ from .results import Candidate, Failure, probability, shifted, written_words
 from .verdicts import of_caption
 
 
-class CaptionPipeline(Pipeline[Captioner]):
+class CaptionPipeline(EmbedsPictures, Pipeline[Captioner]):
     """Writes captions and shows where the model looked for each word. No state besides the model: safe in threads.
 
     Args:
@@ -73,6 +75,11 @@ class CaptionPipeline(Pipeline[Captioner]):
         check_channels(model.config.encoder, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device, precision=precision)
         lay_out_for_decoding(self._model.decoder)
+
+    @property
+    def vision(self) -> ViT:
+        """The vision transformer."""
+        return self._model.encoder
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here
@@ -291,6 +298,7 @@ class CaptionPipeline(Pipeline[Captioner]):
         stacks = word_attention_stack(
             model, images, tokens, words, prompt_length=len(start), geometries=geometries, context=context
         )
+        among = caption_word_attention(model, images, tokens, words, prompt_length=len(start), context=context)
         by_method = [
             [word_attention(stack) for stack in stacks]
             if method == "attention"
@@ -324,7 +332,7 @@ class CaptionPipeline(Pipeline[Captioner]):
                 else []
             )
             maps = tuple(
-                CaptionMap(one, item.picture, item.title, stacks[i], result.text, measured, checked=checked)
+                CaptionMap(one, item.picture, item.title, stacks[i], result.text, measured, among[i], checked=checked)
                 for one, checked in zip_longest(found, verdicts)
             )
             mapped.append(replace(result, words=measured, maps=maps, verdicts=tuple(verdicts)))

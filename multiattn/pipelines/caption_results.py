@@ -26,6 +26,9 @@ class CaptionMap(ImageMap):
     words: tuple[WrittenWord, ...] = field(repr=False)
     """Its words."""
 
+    word_to_word: AttentionMap | None = field(default=None, repr=False)
+    """Which words before it the decoder attended to while it predicted each word: (layer, head, query, key)."""
+
     def save_png(self, path: PNGFile) -> None:
         """Write the image and, for each word, the image with the map of the word over it."""
         dependence = [word.image_dependence for word in self.words if word.image_dependence is not None]
@@ -42,6 +45,7 @@ class CaptionMap(ImageMap):
             words=words,
             verdicts=verdicts_of(shown),
             sinks=self.sinks,
+            word_to_word=self.word_to_word,
         )
 
 

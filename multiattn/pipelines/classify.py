@@ -30,6 +30,7 @@ from .base import (
     stacked,
     stream_pictures,
 )
+from .embedding import EmbedsPictures
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .map_request import MapRequest
 from .out_of_domain import far_pictures
@@ -39,8 +40,10 @@ from .targets import Label, check_by_class, contrast
 from .verdicts import check_score_function, of_label
 
 
-class ClassifyPipeline(Pipeline[ViT]):
+class ClassifyPipeline(EmbedsPictures, Pipeline[ViT]):
     """Classifies images and shows where the model looked. It has no state besides the model: safe in several threads.
+
+    A model without a head embeds only.
 
     Args:
         bundle: The model with its preprocessing and labels; the model is moved to `device`.
@@ -48,21 +51,21 @@ class ClassifyPipeline(Pipeline[ViT]):
         precision: As for `multiattn.load`. In another than fp32 the bundle's model itself is changed.
 
     Raises:
-        ModelError: The model is for another task, has no labels, or no image has the channels that it reads; or the
-            device does not exist.
+        ModelError: The model is for another task, or no image has the channels that it reads; or the device does not
+            exist.
     """
 
     def __init__(
         self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
     ) -> None:
         model = bundle.require(ViT)
-        if not bundle.labels or model.head is None:
-            raise ModelError(
-                f"{bundle.source} must have labels, but is a model without a head instead: fine-tune it first, with "
-                "`multiattn fit --config configs/classify/finetune.yaml`."
-            )
         check_channels(model.config, bundle.pictures, source=bundle.source)
         super().__init__(bundle, model, device=device, precision=precision)
+
+    @property
+    def vision(self) -> ViT:
+        """The vision transformer."""
+        return self._model
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -181,6 +184,7 @@ class ClassifyPipeline(Pipeline[ViT]):
 
         `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call.
         """
+        self.check_head()
         request = self._request(maps, check, target, versus, map_labels)
         if request.check:
             check_score_function(self.bundle.score_function, source=self.bundle.source)
@@ -190,6 +194,18 @@ class ClassifyPipeline(Pipeline[ViT]):
         return stream_pictures(
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
+
+    def check_head(self) -> None:
+        """Check that the model can classify.
+
+        Raises:
+            ModelError: It has no head.
+        """
+        if not self.labels or self._model.head is None:
+            raise ModelError(
+                f"{self.bundle.source} must have labels to classify, but is a model without a head instead: `multiattn "
+                "embed` gives its features; `multiattn fit --config configs/classify/finetune.yaml` trains a head"
+            )
 
     def _request(
         self,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .answer import AnswerPipeline
     from .caption import CaptionPipeline
     from .classify import ClassifyPipeline
+    from .match import MatchPipeline
     from .transcribe import TranscribePipeline
 
 
@@ -63,6 +64,17 @@ def load(
 
 @overload
 def load(
+    name: str | Path,
+    *,
+    task: Literal["match"],
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
+) -> "MatchPipeline": ...
+
+
+@overload
+def load(
     name: Literal["classify"],
     *,
     task: None = ...,
@@ -107,6 +119,17 @@ def load(
 
 @overload
 def load(
+    name: Literal["match"],
+    *,
+    task: None = ...,
+    revision: str | None = ...,
+    device: str = ...,
+    precision: Precision = ...,
+) -> "MatchPipeline": ...
+
+
+@overload
+def load(
     name: str | Path,
     *,
     task: str | None = ...,
@@ -127,8 +150,8 @@ def load(
     """Load a model and make the pipeline of its task.
 
     Args:
-        name: A task's name ("classify", "caption", "transcribe" or "answer") for the small model that comes with the
-            package, a model directory (ours or a published layout), or a hub id such as
+        name: A task's name ("classify", "caption", "transcribe", "answer" or "match") for the small model that comes
+            with the package, a model directory (ours or a published layout), or a hub id such as
             "timm/vit_base_patch16_224.augreg2_in21k_ft_in1k".
         task: The task that the model must be for; where None, any.
         revision: Branch, tag or commit on the hub.

@@ -1,15 +1,19 @@
-"""Self-attention among the patches of one picture, for a page on which each of them can be chosen."""
+"""Self-attention among patches of a picture or moments of a recording, for a page on which each can be chosen."""
 
 from typing import Any
+
+import torch
 
 from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
-from ..maps import AttentionMap
+from ..maps import AttentionMap, moment_attention
 from ..maps.tokens import MOST_BYTES, picture_self_attention
 from ..models import VQA, Captioner, ViT
 from .base import Pipeline, prepare, stacked
-from .results import Failure
+from .results import Failure, first_map
+from .transcribe.pipeline import TranscribePipeline
+from .transcribe.results import Transcript
 
 
 def token_attention(pipeline: Pipeline[Any], picture: ImageSource) -> AttentionMap:
@@ -45,3 +49,34 @@ def token_attention(pipeline: Pipeline[Any], picture: ImageSource) -> AttentionM
     step = -(-len(sites) // fitting)  # rounded up
     layers = range(len(sites) - 1, -1, -step)[::-1]
     return picture_self_attention(model, images, geometries=[ready.geometry], layers=layers)[0]
+
+
+def recording_attention(pipeline: TranscribePipeline, transcript: Transcript) -> list[AttentionMap]:
+    """Compute which moments of a recording attend to which in the encoder: for each window of its maps, in order.
+
+    A page shows it: `transcript.save_html("call.html", tokens=recording_attention(pipeline, transcript))`.
+
+    Args:
+        pipeline: The one that transcribed it.
+        transcript: With maps.
+
+    Raises:
+        InputError: It has no maps.
+    """
+    first_map(transcript.maps, 'transcribe(recording, maps="attention")')
+    speech, found = pipeline.speech, dict[float, AttentionMap]()
+    for one in transcript.maps:
+        time = one.map.axes[-1]
+        if time.start in found:  # by another method
+            continue
+        first = round(time.start * one.rate)
+        samples = one.samples[first : first + round(one.map.values.shape[-1] * time.step * one.rate)]
+        features = speech.preprocessing.features(torch.as_tensor(samples)).to(speech.device)
+        found[time.start] = moment_attention(
+            speech.model,
+            features,
+            length=speech.preprocessing.frames(len(samples)),
+            frame_seconds=speech.frame_seconds,
+            start=time.start,
+        )
+    return [found[start] for start in sorted(found)]

@@ -135,7 +135,13 @@ class TaskSpec:
 
 _tasks: dict[str, TaskSpec] = {}
 
-_ORDER = ("classify", "caption", "transcribe", "answer")  # in help texts and messages; other tasks follow by name
+_ORDER = (
+    "classify",
+    "caption",
+    "transcribe",
+    "answer",
+    "match",
+)  # in help texts and messages; other tasks follow by name
 
 
 def register(spec: TaskSpec) -> None:

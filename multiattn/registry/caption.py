@@ -16,10 +16,11 @@ SPEC = TaskSpec(
     command="multiattn.cli.caption",
     evaluator="multiattn.cli.evaluate_caption",
     explainer="multiattn.pipelines.explained:WordExplainer",
-    published="BLIP or ViT-GPT2",
+    published="BLIP, ViT-GPT2 or TrOCR",
     layouts={
         "hf-blip": "multiattn.weights.hf_blip",
         "blip": "multiattn.weights.blip",
+        "trocr": "multiattn.weights.trocr",
         "vit-gpt2": "multiattn.weights.vit_gpt2",
     },
     vocab_sizes=("decoder.vocab_size",),
@@ -32,6 +33,8 @@ SPEC = TaskSpec(
         "blip-base": "Salesforce/blip-image-captioning-base",
         "blip-large": "Salesforce/blip-image-captioning-large",
         "vit-gpt2": "nlpconnect/vit-gpt2-image-captioning",
+        "trocr-base": "microsoft/trocr-base-printed",
+        "trocr-handwritten": "microsoft/trocr-base-handwritten",
     },
     details="multiattn.cli.info_details:captioner",
 )

@@ -20,7 +20,10 @@ from .domain_file import DOMAIN, write_domain
 from .hub import ORIGINALS, locate
 from .json_files import read_json, short
 from .model_files import ModelFiles
+from .nearest import nearest_of
 from .state import MISFIT
+from .tensor_files import tensor_names
+from .unsupported import refuse
 
 _TOKENS = ("suppress", "suppress_first", "forced")  # `GenerationConfig` fields that name tokens of one vocabulary
 
@@ -82,9 +85,8 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
     config = read_json(directory / CONFIG) if directory.is_dir() else {"format": ORIGINALS[directory.suffix]}
     layout = layout_of(config)
     if layout is None:
-        said = next((f' ("{key}": {short(config[key])})' for key in ("format", "model_type") if key in config), "")
-        known = "; ".join(f"{layout.name} ({layout.sign})" for layout in known_layouts())
-        raise ModelError(f"{directory / CONFIG} is of a layout that is not known{said}; known are {known}")
+        refuse(config.get("model_type"), where=str(directory))
+        raise ModelError(_unknown(directory, config))
     if without and not layout.renews:
         raise ModelError(f"`without` must be empty for the layout {layout.name}, but is {', '.join(without)} instead")
     try:
@@ -103,6 +105,15 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
         bundle.decoding = {name: value for name, value in bundle.decoding.items() if name not in _TOKENS}
     bundle.source, bundle.layout = str(name), layout.name
     return bundle
+
+
+def _unknown(directory: Path, config: Mapping[str, Any]) -> str:
+    """Return the message about a directory of no layout: the nearest, and the first tensor that is not in it."""
+    said = next((f' ("{key}": {short(config[key])})' for key in ("format", "model_type") if key in config), "")
+    keys = tensor_names(directory)
+    near = f": {nearest_of(keys, known_layouts()).describe(len(keys))}" if keys else ""
+    known = "; ".join(f"{layout.name} ({layout.sign})" for layout in known_layouts())
+    return f"{directory / CONFIG} is of a layout that is not known{said}{near}; known are {known}"
 
 
 def save_bundle(

@@ -65,6 +65,14 @@ _UNUSUAL = {
 }
 
 
+def is_text_encoder(directory: Path) -> bool:
+    """Return whether a directory is in BERT's layout, by its `config.json` alone."""
+    try:
+        return read_json(directory / CONFIG).get("model_type") == "bert"
+    except ModelError:
+        return False
+
+
 def load_text_encoder(
     name: str | Path, *, context_dim: int | None = None, revision: str | None = None
 ) -> tuple[TextEncoder, Tokenizer]:

@@ -194,15 +194,23 @@ def square_side(image_size: tuple[int, int], layout: str) -> int:
     return height
 
 
-def read_roles(files: ModelFiles, tokenizer: Tokenizer) -> dict[str, int]:
-    """Return the start, end and padding token of texts, as BERT's tokenizer files name them.
+def read_roles(
+    files: ModelFiles, tokenizer: Tokenizer, roles: Mapping[str, tuple[str, str]] = _ROLES
+) -> dict[str, int]:
+    """Return the start, end and padding token of texts, as a tokenizer's files name them.
+
+    Args:
+        files: The model's files.
+        tokenizer: Its vocabulary.
+        roles: For each field of ours the name of the role in the files, and the token that has it by default; BERT's
+            where nothing else is given.
 
     Raises:
         ModelError: The vocabulary lacks one.
     """
     stated = files.json(TOKENIZER_CONFIG) if files.has(TOKENIZER_CONFIG) else {}
     found = {}
-    for ours, (theirs, default) in _ROLES.items():
+    for ours, (theirs, default) in roles.items():
         name = stated.get(theirs) or default
         name = name["content"] if isinstance(name, Mapping) else name  # the form of older tokenizers
         token = tokenizer.id_of(name)
@@ -298,19 +306,19 @@ def describe_vocabulary(tokenizer: Tokenizer, decoder: TextDecoderConfig) -> dic
     }
 
 
-def around_questions(tokenizer: Tokenizer, start: int, end: int, layout: str) -> dict[str, Any]:
-    """Return a `tokenizer.json` with which transformers too puts these tokens around a question.
+def around_questions(tokenizer: Tokenizer, start: int | None, end: int, layout: str) -> dict[str, Any]:
+    """Return a `tokenizer.json` with which transformers too puts these tokens around a text; no `start` where None.
 
     Raises:
         ModelError: One of the tokens has no name.
     """
-    tokens = {"start_token": start, "end_token": end}
+    tokens = {"end_token": end} if start is None else {"start_token": start, "end_token": end}
     names = [token_name(tokenizer, role, token, layout) for role, token in tokens.items()]
-    opening, closing = ({"SpecialToken": {"id": name, "type_id": 0}} for name in names)
+    *opening, closing = ({"SpecialToken": {"id": name, "type_id": 0}} for name in names)
     first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     around = {
         "type": "TemplateProcessing",
-        "single": [opening, first, closing],
+        "single": [*opening, first, closing],
         "pair": [first, second],
         "special_tokens": {
             name: {"id": name, "ids": [token], "tokens": [name]}

@@ -56,8 +56,8 @@ def _tables(kind: str) -> tuple[KeyTable, KeyTable]:
     return KeyTable(NAME, (*rows(f"{kind}."), Row("head.{p}", "classifier.{p}"))), KeyTable(NAME, rows(""))
 
 
-def _read(config: Mapping[str, Any], *, kind: str, num_classes: int, where: str) -> ViTConfig:
-    """Return our configuration for theirs."""
+def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -> ViTConfig:
+    """Return our configuration for theirs. A value that is not stated has the default of transformers."""
     check_stated(config, {"use_swiglu_ffn": False}, where=where)
     has_registers = config.get("model_type") == _REGISTERS
     registers = config.get("num_register_tokens", 4) if has_registers else 0
@@ -73,8 +73,8 @@ def _read(config: Mapping[str, Any], *, kind: str, num_classes: int, where: str)
     )
 
 
-def _write(architecture: ViTConfig) -> dict[str, Any]:
-    """Return the keys that `_read` reads."""
+def write_structure(architecture: ViTConfig, layout: str, *, of: str = "") -> dict[str, Any]:
+    """Return the keys that `read_structure` reads; arguments and errors as for `Keys.write`."""
     has_registers = architecture.resampling == "bicubic"
     theirs = _REGISTERS if has_registers else _PLAIN
     needed = {
@@ -82,16 +82,25 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
         "pool": "class_mean" if architecture.num_classes else "class",
         "position_prefix": "class" if architecture.num_registers else True,
     }
-    check_fixed(architecture, needed, NAME)
+    check_fixed(architecture, needed, layout, of=of)
     ratio = max(1, round(architecture.mlp_dim / architecture.dim))
-    check_fixed(architecture, {"mlp_dim": ratio * architecture.dim}, NAME)  # theirs is a whole multiple
+    check_fixed(architecture, {"mlp_dim": ratio * architecture.dim}, layout, of=of)  # theirs is a whole multiple
     return {
-        "architectures": [_CLASS[theirs] + ("ForImageClassification" if architecture.num_classes else "Model")],
         "model_type": theirs,
-        **KEYS.write(architecture, NAME),
+        **KEYS.write(architecture, layout, of=of),
         "mlp_ratio": ratio,
         **({"num_register_tokens": architecture.num_registers} if has_registers else {}),
     }
+
+
+def _read(config: Mapping[str, Any], *, kind: str, num_classes: int, where: str) -> ViTConfig:
+    return read_structure(config, num_classes, where=where)
+
+
+def _write(architecture: ViTConfig) -> dict[str, Any]:
+    stated = write_structure(architecture, NAME)
+    head = "ForImageClassification" if architecture.num_classes else "Model"
+    return {"architectures": [_CLASS[stated["model_type"]] + head], **stated}
 
 
 _TABLES = {kind: _tables(kind) for kind in _CLASS}

@@ -45,6 +45,7 @@ FIXED: dict[str, Any] = {
     **PLAIN_HEAD,
     "positions": "learned",
     "pre_norm": True,
+    "scale_embedding": False,
     "embed_norm": False,
     "final_norm": True,
 }

@@ -47,7 +47,9 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
     if is_task:
         path = shipped("models", text)
         if not path.is_dir():
-            raise ModelError(f"the model for {text} is missing from this installation: install multiattn again")
+            spec = tasks()[text]
+            mend = "install multiattn again" if spec.shipped else f"give one with --model, such as {spec.example_model}"
+            raise ModelError(f"the model for {text} is missing from this installation: {mend}")
         return path
     if path.is_dir():
         return path if (path / CONFIG).exists() else snapshot_of(path.absolute()) or path

@@ -19,13 +19,15 @@ from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..inputs.vocabulary import from_description
 from ..inputs.whisper_vocabulary import with_timestamps
 from ..registry import load_part, model_kind, tasks
-from .bundle import CONFIG, Layout, ModelBundle, build_model
+from .bundle import CONFIG, ModelBundle, build_model
 from .directory import known_layouts, layout_of
 from .hf_common import GENERATION, TOKENIZER_CONFIG
 from .hf_pictures import PREPROCESSOR
 from .hub import locate
 from .model_files import ModelFiles
+from .nearest import nearest_of
 from .state import MISFIT
+from .unsupported import refuse
 
 _COMPILED = "_orig_mod"
 """The attribute in which `torch.compile` keeps the module."""
@@ -269,6 +271,7 @@ def _of_layout(files: LiveFiles) -> ModelBundle:
     config = files.json(CONFIG) if files.has(CONFIG) else {}
     layout = layout_of(config)
     if layout is None:
+        refuse(config.get("model_type"), where=str(files))
         raise ModelError(_unknown(files))
     try:
         bundle = layout.load(files, config)
@@ -287,21 +290,9 @@ def _of_layout(files: LiveFiles) -> ModelBundle:
 
 def _unknown(files: LiveFiles) -> str:
     """Return the message about a module of no layout: the nearest, and the first tensor that is not in it."""
-    state = files.tensors()
     kind = type(files.module)
-
-    def fitting(layout: Layout) -> int:
-        return sum(layout.table is not None and layout.table.has(key) for key in state)
-
-    named = f"{kind.__module__}.{kind.__name__}"
-    nearest = max(known_layouts(), key=fitting)
-    first = next((key for key in state if nearest.table is None or not nearest.table.has(key)), None)
-    if not state:
-        found = f"{named} instead, which has no tensors"
-    elif not (count := fitting(nearest)):
-        found = f"{named} instead: no layout has a tensor {first}"
-    else:
-        has = "" if first is None else f", which has no place for its {first}"
-        found = f"{named} instead: the nearest is {nearest.name} ({count} of {len(state)} tensors{has})"
+    keys = files.tensors()
+    near = nearest_of(keys, known_layouts())
+    found = f"{kind.__module__}.{kind.__name__} instead: {near.describe(len(keys))}"
     known = ", ".join(layout.name for layout in known_layouts() if layout.table is not None)
     return brief(f"`module` must be a model of a layout that is known, but is a {found}; known are {known}")

@@ -71,7 +71,7 @@ def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = 
     if (task := config.get("task")) not in tasks():
         raise ModelError(f"{where}: `task` must be one of {', '.join(tasks())}, but is {task!r} instead")
     spec = task_spec(task)
-    if config.keys() - _stated(spec) != (keys := _keys(spec)):
+    if config.keys() - _stated(spec) - {"kind"} != (keys := _keys(spec)) - {"kind"}:
         raise ModelError(
             f"{where} must have the keys {', '.join(sorted(keys))}, but has {', '.join(sorted(config))} instead"
         )

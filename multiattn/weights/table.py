@@ -53,6 +53,10 @@ NO_KEY_BIAS = Transform(
 )
 """The biases of q and v against our one of q, k and v."""
 
+Q_OF_QKV = Transform("q of qkv", lambda theirs: theirs[0].chunk(3)[0].clone(), lambda ours, count: [ours])
+KV_OF_QKV = Transform("kv of qkv", lambda theirs: torch.cat(theirs[0].chunk(3)[1:]), lambda ours, count: [ours])
+"""The parts of their fused projection of q, k and v: our cross-attention has one of q, then one of k and v."""
+
 FIRST_ADDED = Transform(
     "first added",
     lambda theirs: theirs[0] + theirs[1][0],
@@ -141,13 +145,13 @@ class KeyTable:
                     )
 
     def to_theirs(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Convert a state of ours to their keys."""
+        """Convert a state of ours to their keys. Parts of one tensor of theirs (`Q_OF_QKV`) are put together again."""
         rows = ((tensor, *self.names(ours)) for ours, tensor in state.items())
-        return {
-            name: part
-            for tensor, names, transform in rows
-            for name, part in zip(names, transform.split(tensor, len(names)), strict=True)
-        }
+        found: dict[str, Tensor] = {}
+        for tensor, names, transform in rows:
+            for name, part in zip(names, transform.split(tensor, len(names)), strict=True):
+                found[name] = torch.cat([found[name], part]) if name in found else part
+        return found
 
     def to_ours(self, state: Mapping[str, Tensor], keys: Iterable[str]) -> dict[str, Tensor]:
         """Convert a state of theirs, which must have all that is needed, to these keys of ours."""

@@ -7,6 +7,7 @@ is read: pickles can run any code.
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -42,6 +43,25 @@ def read_tensors(directory: Path) -> dict[str, Tensor]:
         if (directory / f"{name}{INDEX}").exists():
             return _read_parts(directory / f"{name}{INDEX}", Path(name).suffix)
     raise ModelError(_no_weights(directory))
+
+
+def tensor_names(directory: Path) -> tuple[str, ...]:
+    """Return the names of a model directory's tensors, which are not read; none where that cannot be told.
+
+    For messages about a directory that cannot be used anyway.
+    """
+    from safetensors import safe_open
+
+    with suppress(Exception):
+        for index in (directory / f"{WEIGHTS}{INDEX}", directory / f"{PICKLED}{INDEX}"):
+            if index.exists():
+                return tuple(sorted(key for keys in parts_of(index, "").values() for key in keys))
+        if (directory / WEIGHTS).exists():
+            with safe_open(directory / WEIGHTS, framework="pt") as file:
+                return tuple(file.keys())
+        shapes = load_pickled(directory / PICKLED, holds="its tensors", on_meta=True)
+        return tuple(key for key in shapes.get("state_dict", shapes) if isinstance(key, str))
+    return ()
 
 
 def parts_of(index: Path, suffix: str) -> dict[str, list[str]]:

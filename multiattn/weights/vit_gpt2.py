@@ -5,60 +5,56 @@ from typing import Any
 
 from ..errors import ModelError
 from ..models.captioner import Captioner, CaptionerConfig
-from . import hf_vit
+from ..models.vit import ViTConfig
 from .bundle import CONFIG, Layout, ModelBundle, build_model, states
-from .hf_common import TEXT, VISION, check_fixed, check_stated, describe_text, read_decoding, require, settle_tied
+from .hf_common import TEXT, check_fixed, check_stated, describe_text, read_decoding, settle_tied
 from .hf_gpt2 import EMBEDDING, FIXED, OUTPUT, gpt2_rows, read_gpt2, read_tokens, write_gpt2
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_architecture, read_part
 from .model_files import ModelFiles
-from .table import KeyTable, Row
+from .table import Row
+from .vision_encoders import kind_of, read_encoder, tables, write_encoder
 
 NAME = "vit-gpt2"
 
 _THEIRS = "decoder."
 """The prefix of GPT-2's keys."""
 
-TABLE = KeyTable(
-    NAME,
-    (
-        *hf_vit.rows("encoder.", "encoder."),
-        Row("bridge.{p}", "enc_to_dec_proj.{p}"),
-        *gpt2_rows("decoder.", _THEIRS),
-    ),
-)
+TABLES = tables(NAME, (Row("bridge.{p}", "enc_to_dec_proj.{p}"), *gpt2_rows("decoder.", _THEIRS)))
+"""By the `model_type` of the encoder."""
+
+TABLE = TABLES["vit"]
 
 
 def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     """Read a directory that transformers saved, or such a repository of the hub.
 
     Raises:
-        ModelError: The encoder is no ViT, the decoder is no GPT-2, or something in the directory does not fit.
+        ModelError: The encoder is none that is read, the decoder is no GPT-2, or something in the directory does not
+            fit.
     """
     where = files.where(CONFIG)
-    for part, wanted in (("encoder", "vit"), ("decoder", "gpt2")):
-        kind = read_part(config, part, where=where).get("model_type")
-        if kind != wanted:
-            raise ModelError(f"{where}: `model_type` of the {part} must be {wanted}, but is {kind} instead")
+    encoder = read_encoder(config, where=where)
+    kind = read_part(config, "decoder", where=where).get("model_type")
+    if kind != "gpt2":
+        raise ModelError(f"{where}: `model_type` of the decoder must be gpt2 or trocr, but is {kind} instead")
     stated = config["decoder"].get("tie_word_embeddings", True)
     state, tied = settle_tied(files.tensors(), _THEIRS + EMBEDDING, _THEIRS + OUTPUT, stated=bool(stated))
-    architecture = _read_structure(config, tied=tied, where=where)
+    architecture = _read_structure(config, encoder, tied=tied, where=where)
     return ModelBundle(
         task="caption",
         tokenizer=files.tokenizer(),
-        model=build_model(architecture, files, table=TABLE, state=state),
+        model=build_model(architecture, files, table=TABLES[kind_of(config)], state=state),
         preprocessing=read_preprocessing(files, channels=architecture.encoder.in_channels),
         decoding=read_decoding(files, config),
         card={"architecture": "VisionEncoderDecoderModel"},
     )
 
 
-def _read_structure(config: Mapping[str, Any], *, tied: bool, where: str) -> CaptionerConfig:
+def _read_structure(config: Mapping[str, Any], encoder: ViTConfig, *, tied: bool, where: str) -> CaptionerConfig:
     """Return our configuration. All but the numbers of heads have transformers' defaults."""
-    text, vision = config["decoder"], config["encoder"]
+    text = config["decoder"]
     check_stated(text, {"add_cross_attention": True}, where=where, of="decoder")
-    require(vision, "num_attention_heads", where=f"{where}, encoder")
-    encoder = hf_vit.read_structure(vision, 0, where=where)
     decoder = read_gpt2(text, where=where, of="decoder") | {"tied": tied, **read_tokens(config, text)}
     width = decoder["context_dim"] = decoder["dim"]
     fields = {"encoder": vars(encoder), "decoder": decoder, "bridge": encoder.dim != width}
@@ -83,7 +79,7 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
             "architectures": ["VisionEncoderDecoderModel"],
             "model_type": "vision-encoder-decoder",
             "is_encoder_decoder": True,
-            "encoder": hf_vit.write_structure(architecture.encoder, NAME, of=VISION),
+            "encoder": write_encoder(architecture.encoder, NAME),
             "decoder": text,
             "decoder_start_token_id": decoder.start_token,
             "eos_token_id": decoder.end_token,
@@ -103,5 +99,7 @@ LAYOUT = Layout(
     load,
     describe,
     TABLE,
+    variants=TABLES,
+    variant=kind_of,
     states_dtype=True,
 )

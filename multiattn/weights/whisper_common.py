@@ -80,6 +80,7 @@ FIXED_TEXT: dict[str, Any] = {
     "positions": "learned",
     "pre_norm": True,
     "norm_eps": 1e-5,
+    "scale_embedding": False,
     "embed_norm": False,
     "final_norm": True,
 }

@@ -34,6 +34,9 @@ RULES = [
     {"keys": padding(K)},
     {"causal": True, "keys": padding(K)},
     {"causal": True, "window": 1, "keys": padding(K)},
+    {"window": 2, "dilation": 3},
+    {"window": 1, "global_tokens": torch.tensor([[0, 7], [10, -1]]), "keys": padding(K)},
+    {"causal": True, "window": 1, "dilation": 2, "global_tokens": torch.tensor([[8]])},
 ]
 
 
@@ -104,21 +107,35 @@ def test_a_row_that_may_attend_to_nothing_is_zero_not_nan():
             assert score.weights(q, k, allowed=nothing.dense(Q, K), bias=bias).abs().max() == 0
 
 
-@settings(deadline=None, max_examples=40)
+def drawn_keys(k_len):
+    return torch.rand(B, k_len, generator=torch.Generator().manual_seed(k_len)) < 0.7
+
+
+@settings(deadline=None, max_examples=100)
 @given(
     q_len=st.integers(1, 150),
-    extra=st.integers(0, 60),
+    extra=st.integers(-40, 60),
     window=st.integers(0, 40),
+    dilation=st.integers(1, 5),
+    tokens=st.none() | st.lists(st.lists(st.integers(-1, 10**6), min_size=3, max_size=3), min_size=1, max_size=B),
     causal=st.booleans(),
     padded=st.booleans(),
 )
-def test_windowed_blocks_equal_the_dense_mask(q_len, extra, window, causal, padded):
-    k_len = q_len + extra
+def test_windowed_blocks_equal_the_dense_mask(q_len, extra, window, dilation, tokens, causal, padded):
+    k_len = max(q_len + extra, 1)
     q, k, v = qkv(q_len, k_len)
-    keys = None
-    if padded:
-        keys = torch.rand(B, k_len, generator=torch.Generator().manual_seed(k_len)) < 0.7
-    mask = Mask(causal=causal, window=window, keys=keys)
+    if tokens is not None:
+        tokens = torch.tensor([[token % k_len if token >= 0 else -1 for token in row] for row in tokens])
+        # a token is global once: what is named twice is left out the second time
+        twice = (tokens[:, :, None] == tokens[:, None]).tril(-1).any(-1)
+        tokens = tokens.masked_fill(twice, -1)
+    mask = Mask(
+        causal=causal,
+        window=window,
+        dilation=dilation,
+        global_tokens=tokens,
+        keys=drawn_keys(k_len) if padded else None,
+    )
     blocks = windowed_attention(q, k, v, mask, scale=D**-0.5, dropout_p=0.0)
     dense = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.dense(q_len, k_len))
     torch.testing.assert_close(blocks, dense, atol=2e-6, rtol=0)
@@ -142,15 +159,19 @@ def test_a_long_window_goes_through_blocks_and_costs_linear_work(monkeypatch):
         return kernel(q, k, v, **options)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counting)
-    for length in (512, 2048):
-        DotProductScore(D)(*qkv(length, length), mask=Mask(window=32))
-    assert pairs[1] == 4 * pairs[0]
-    assert pairs[0] == B * 512 * 3 * 32
+    tokens = torch.tensor([[0, 5]])
+    for rule in ({}, {"dilation": 4}, {"dilation": 2, "global_tokens": tokens}):
+        pairs.clear()
+        for length in (512, 2048):
+            DotProductScore(D)(*qkv(length, length), mask=Mask(window=32, **rule))
+        assert sum(pairs) == 5 * pairs[0] + (5 * 2 * 512 * B if "global_tokens" in rule else 0)
+        assert pairs[0] == B * 512 * (3 * 32 + (2 if "global_tokens" in rule else 0))
 
 
-def test_windowed_blocks_have_the_dense_gradients():
+@pytest.mark.parametrize("rule", [{}, {"dilation": 3, "global_tokens": torch.tensor([[0, 64, -1]])}])
+def test_windowed_blocks_have_the_dense_gradients(rule):
     q, k, v = (x.requires_grad_() for x in qkv(131, 131))
-    mask = Mask(window=7, causal=True)
+    mask = Mask(window=7, causal=True, **rule)
     cotangent = torch.randn(B, H, 131, D, generator=torch.Generator().manual_seed(1))
     blocks = windowed_attention(q, k, v, mask, scale=D**-0.5, dropout_p=0.0)
     dense = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.dense(131, 131))

@@ -517,3 +517,12 @@ def test_dropped_segments_are_counted() -> None:
         {"start": 1.0, "end": 2.0, "text": "You", "flags": ["unheard"]}
         | {"score": 0.9048, "no_speech": 0.9, "temperature": 0.0}
     ]
+
+
+def test_moments_can_be_clicked_with_tokens(run, recognizer, talks, tmp_path) -> None:
+    command = ("transcribe", talks / "a.wav", "--model", recognizer, "--maps", tmp_path / "m", "--map-format", "html")
+    for more in ((), ("--tokens",)):
+        assert run(*command, *more).status == 0
+        assert ('"name":"moment to moment"' in (tmp_path / "m" / "a.html").read_text()) == bool(more)
+    outcome = run("transcribe", talks / "a.wav", "--model", recognizer, "--tokens")
+    assert outcome.status == 2 and "--tokens needs --maps DIR" in outcome.err

@@ -65,7 +65,7 @@ def test_help_is_quick_and_imports_nothing_heavy(command) -> None:
     [
         (
             "",
-            "a command is needed: classify, caption, transcribe, answer, align, evaluate, evaluate maps, "
+            "a command is needed: classify, caption, transcribe, answer, match, align, embed, evaluate, evaluate maps, "
             "evaluate heads, models, info, shard, convert, align-heads, demo, fit, validate, test, predict",
         ),
         ("clasify cat.jpg", "multiattn: there is no command 'clasify'; did you mean classify?"),
@@ -224,6 +224,7 @@ def test_what_the_registry_says_is_what_the_library_has() -> None:
     from multiattn.registry import tasks
 
     known = {"classify": METHODS, "caption": WORD_METHODS, "answer": ANSWER_METHODS, "transcribe": SPEECH_METHODS}
+    known["match"] = ()
     assert {name: spec.map_methods for name, spec in tasks().items()} == known
 
 

@@ -30,7 +30,20 @@ METHODS = {
 }
 """The map methods of the recorded version. Later ones have tests of their own."""
 
-LATER = {"pairs": 0, "summary": False}
+LATER = {
+    "pairs": 0,
+    "summary": False,
+    "distilled": False,
+    "resampling": "bicubic",
+    "pool_prefix": False,
+    "pool_heads": None,
+    "pool_mlp_dim": None,
+    "gated": False,
+    "branch_bias": True,
+    "attention_norm": False,
+    "mlp_norm": False,
+    "norm": "layer",
+}
 """Parts of a configuration that came later, with the value that leaves a model as it was."""
 
 RENAMED = {"made_up": "ungrounded", "dependence": "image_dependence", "beams": "num_beams"}

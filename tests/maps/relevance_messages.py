@@ -7,6 +7,8 @@ in `absorbed`, so that all adds up to the score: relevance is neither made nor l
 Source: Achtibat et al. 2024, AttnLRP, section 3 and its propositions.
 """
 
+from functools import partial
+
 import torch
 
 from multiattn.models import ViT
@@ -39,6 +41,8 @@ def linear(x, weight, bias=None):
 
 def layer_norm(x, module):
     """The linear layer that subtracts the mean, with the standard deviation as a part of its weights."""
+    if isinstance(module, torch.nn.RMSNorm):
+        return rms_norm(x, module)
     size = x.value.shape[-1]
     deviation = (x.value.var(-1, unbiased=False, keepdim=True) + module.eps).sqrt()
     centering = torch.eye(size, dtype=torch.float64) - 1 / size
@@ -139,6 +143,8 @@ def attention(module, x, context=None, causal=False):
     allowed = torch.ones(scores.value.shape[-2:], dtype=torch.bool)
     mixed = matmul(softmax(scores, allowed.tril() if causal else allowed), v)
     joined = shaped(mixed, together, apart)
+    if module.norm is not None:
+        joined = layer_norm(joined, module.norm)
     return linear(joined, module.out.weight, module.out.bias)
 
 
@@ -157,8 +163,30 @@ def block(module, x, context=None, causal=False):
 
 
 def feedforward(module, x):
-    inner = elementwise(linear(x, module.fc1.weight, module.fc1.bias), module.activation)
+    inner = linear(x, module.fc1.weight, module.fc1.bias)
+    if module.gated:
+        size = module.fc2.in_features
+        halves = []
+        for start in (0, size):
+            back = partial(torch.nn.functional.pad, pad=(start, size - start))
+            halves.append(shaped(inner, lambda v, start=start: v[..., start : start + size], back))
+        inner = product(elementwise(halves[0], module.activation), halves[1])
+    else:
+        inner = elementwise(inner, module.activation)
+    if module.norm is not None:
+        inner = layer_norm(inner, module.norm)
     return linear(inner, module.fc2.weight, module.fc2.bias)
+
+
+def product(a, b):
+    """Half of the relevance goes to each factor."""
+    return Node(a.value * b.value, (a, b), lambda relevance: [relevance / 2, relevance / 2])
+
+
+def rms_norm(x, module):
+    """A factor for each channel, with the mean square as a part of it: all relevance goes to the input."""
+    deviation = (x.value.square().mean(-1, keepdim=True) + module.eps).sqrt()
+    return Node(x.value / deviation * module.weight, (x,), lambda relevance: [relevance])
 
 
 def vit_tokens(model: ViT, image):

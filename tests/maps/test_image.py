@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from multiattn.attention import Tap
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
 from multiattn.maps import BY_CLASS, METHODS, attention_stack, class_attention, explain, sharpness
@@ -17,6 +18,9 @@ GRID = (5, 7)
 CONFIGS = {
     "class token, registers": ViTConfig(**SIZES, depth=3, num_registers=2),
     "mean of patches": ViTConfig(**SIZES, depth=2, class_token=False, pool="mean"),
+    "class token and distilled token": ViTConfig(**SIZES, depth=2, distilled=True, num_registers=1),
+    "learned query": ViTConfig(**SIZES, depth=2, class_token=False, num_registers=1, pool="attention", gated=True),
+    "learned query of all tokens": ViTConfig(**SIZES, depth=2, pool="attention", pool_prefix=True),
     "class token and mean of patches": ViTConfig(**SIZES, depth=2, num_registers=2, pool="class_mean"),
 }
 B = 2
@@ -38,25 +42,35 @@ def images():
 
 
 def whole_weights(model, images):
-    """Every row of every block's weights, (b, h, n, n), in the graph, and the logits they lead to."""
+    """Every row of every block's weights, (b, h, n, n), in the graph, and the logits they lead to.
+
+    Last among the weights are those of a learned query, (b, h, 1, k).
+    """
     seen = []
     for block in model.blocks:
         block.attention.score = Explicit(seen)
     tokens = model.features(images)
-    if model.config.pool == "class":
-        pooled = tokens[:, 0]
+    read = tokens if model.config.pool_prefix else tokens[:, model.num_prefix_tokens :]
+    if model.pool is not None:
+        model.pool.attention.score = Explicit(seen)
+        pooled = model.pool(read)
+    elif model.config.pool == "class":
+        pooled = tokens[:, : model.num_read].flatten(1)
     else:
-        pooled = tokens[:, model.num_prefix_tokens :].mean(1)
-    if model.config.pool == "class_mean":
-        pooled = torch.cat([tokens[:, 0], pooled], 1)
+        pooled = read.mean(1)
+        if model.config.pool == "class_mean":
+            pooled = torch.cat([tokens[:, 0], pooled], 1)
     return seen, model.head(pooled)
 
 
-def readout(model, matrix):
-    """The head's row of an n x n matrix, on the patches."""
+def readout(model, matrix, query=None):
+    """The head's row of an n x n matrix, on the patches; with the weights of a learned query, (b, k), that of those."""
     prefix = model.num_prefix_tokens
-    of_class, of_patches = matrix[:, 0], matrix[:, prefix:].mean(1)
-    row = {"class": of_class, "mean": of_patches, "class_mean": (of_class + of_patches) / 2}[model.config.pool]
+    if query is not None:
+        row = (query[:, None] @ matrix[:, matrix.shape[1] - query.shape[1] :])[:, 0]
+    else:
+        of_class, of_patches = matrix[:, : model.num_read].mean(1), matrix[:, prefix:].mean(1)
+        row = {"class": of_class, "mean": of_patches, "class_mean": (of_class + of_patches) / 2}[model.config.pool]
     return row[:, prefix:].unflatten(1, GRID)
 
 
@@ -69,10 +83,11 @@ def test_rollout_is_the_product_of_the_papers_matrices(model, images):
     weights, _ = whole_weights(model.double(), images.double())
     tokens = weights[0].shape[-1]
     product = torch.eye(tokens, dtype=torch.float64).expand(B, -1, -1)
-    for block in weights:
+    for block in weights[: model.config.depth]:
         mixed = block.mean(1) + torch.eye(tokens)
         product = (mixed / mixed.sum(-1, keepdim=True)) @ product
-    torch.testing.assert_close(values(maps), readout(model, product).detach(), atol=1e-6, rtol=1e-4)
+    query = None if model.pool is None else weights[-1].mean(1)[:, 0]
+    torch.testing.assert_close(values(maps), readout(model, product, query).detach(), atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("target", "versus"), [(None, None), ([4, 0], None), ([4, 0], [1, 3])])
@@ -84,9 +99,15 @@ def test_relevance_is_the_papers_update_of_the_whole_matrix(model, images, targe
     gradients = torch.autograd.grad(score, weights)
     tokens = weights[0].shape[-1]
     matrix = torch.eye(tokens, dtype=torch.float64).expand(B, -1, -1)
-    for block, gradient in zip(weights, gradients, strict=True):  # R <- R + A R, equations 5 and 6
-        matrix = matrix + (gradient * block).clamp(min=0).mean(1) @ matrix
-    expected = readout(model, matrix)
+    raised = [(gradient * block).clamp(min=0).mean(1) for block, gradient in zip(weights, gradients, strict=True)]
+    for block in raised[: model.config.depth]:  # R <- R + A R, equations 5 and 6
+        matrix = matrix + block @ matrix
+    query = None
+    if model.pool is not None:  # the query's own R is 1; R of the tokens is normalized, equations 8 to 10
+        own = matrix - torch.eye(tokens)
+        matrix = own / own.sum(-1, keepdim=True) + torch.eye(tokens)
+        query = raised[-1][:, 0]
+    expected = readout(model, matrix, query)
     torch.testing.assert_close(values(maps), expected.detach(), atol=1e-6, rtol=1e-3)
     named = [str(t) for t in target] if versus is None else ["4 rather than 1", "0 rather than 3"]
     assert [m.target for m in maps] == named
@@ -136,15 +157,23 @@ def test_attention_is_the_stacks_last_layer_and_can_be_chosen(model, images):
     stacks = values(attention_stack(model, images))
     assert stacks.shape == (B, model.config.depth, 3, *GRID)
     weights, _ = whole_weights(model.double(), images.double())
-    for layer, block in enumerate(weights):
-        expected = torch.stack([readout(model, block[:, head]) for head in range(3)], dim=1)
+    query = None if model.pool is None else weights[-1].mean(1)[:, 0]
+    for layer, block in enumerate(weights[: model.config.depth]):
+        expected = torch.stack([readout(model, block[:, head], query) for head in range(3)], dim=1)
         torch.testing.assert_close(stacks[:, layer], expected.detach(), atol=1e-6, rtol=1e-4)
 
 
 def test_layer_and_head_choose_from_the_stack(model, images):
     stacks = values(attention_stack(model, images))
-    last = values(explain(model, images, method="attention"))
-    torch.testing.assert_close(last, stacks[:, -1].mean(1), atol=1e-7, rtol=0)
+    last = explain(model, images, method="attention")
+    if model.pool is None:
+        torch.testing.assert_close(values(last), stacks[:, -1].mean(1), atol=1e-7, rtol=0)
+    else:  # what the learned query attends to, which is what the classifier reads
+        assert last[0].sites == ("pool.cross",)
+        tap = Tap(model.attention_sites(), select="pool.*")
+        model(images, tap=tap)
+        patches = tap.weights["pool.cross"][:, :, 0, -GRID[0] * GRID[1] :].mean(1).unflatten(1, GRID)
+        torch.testing.assert_close(values(last), patches.double(), atol=1e-7, rtol=0)
     chosen = explain(model, images, method="attention", layer=0, head=2)
     assert torch.equal(values(chosen), stacks[:, 0, 2])
     assert chosen[0].sites == ("blocks.0.self",)
@@ -154,7 +183,7 @@ def test_layer_and_head_choose_from_the_stack(model, images):
 
 
 def test_the_sharpest_head_is_chosen_for_each_picture(model, images):
-    maps = explain(model, images, method="attention", head="sharpest")
+    maps = explain(model, images, method="attention", head="sharpest", layer=-1)
     weights = class_attention(model, images)[:, -1]
     for i, m in enumerate(maps):
         (head,) = m.heads

@@ -19,6 +19,10 @@ VITS = {
     "mean of patches, quick GELU": ViTConfig(**SIZES, depth=2, class_token=False, pool="mean", activation="gelu_quick"),
     "deep: read at the second block": ViTConfig(**SIZES, depth=8),
     "one block": ViTConfig(**SIZES, depth=1),
+    "SwiGLU, RMSNorm, two tokens are read": ViTConfig(
+        **SIZES, depth=2, gated=True, activation="silu", norm="rms", distilled=True
+    ),
+    "inner norms": ViTConfig(**SIZES, depth=2, attention_norm=True, mlp_norm=True),
 }
 
 
@@ -47,6 +51,9 @@ def by_hand(model, image, target):
     tokens = messages.layer_norm(nodes[-1], model.norm)
     if model.config.pool == "class":
         pooled = messages.gathered(tokens, [0])
+        if model.config.distilled:
+            both = messages.gathered(tokens, [0, 1])
+            pooled = messages.shaped(both, lambda v: v.reshape(1, -1), lambda r: r.reshape(2, -1))
     else:
         count = GRID[0] * GRID[1]
         shares = messages.Node(torch.full((1, len(tokens.value)), 1 / count, dtype=torch.float64))

@@ -5,8 +5,10 @@ import jaxtyping
 import pytest
 import torch
 
+from multiattn.attention import Tap
 from multiattn.errors import ModelError
 from multiattn.models import PRESETS, ViT, ViTConfig
+from tests.reference import dot_product_scores, naive_weights
 
 SIZES = {
     "image_size": (15, 21),
@@ -27,6 +29,22 @@ CONFIGS = {
     "clip": ViTConfig(**SIZES, stem_norm=True, stem_bias=False, activation="gelu_quick"),
     "class and mean": ViTConfig(**SIZES, num_registers=3, position_prefix="class", pool="class_mean"),
     "layer scale, pool norm": ViTConfig(**SIZES, layer_scale=0.1, pool="mean", pool_norm=True, final_norm=False),
+    "distilled": ViTConfig(**SIZES, distilled=True, num_registers=1),
+    "attention pooling, inner norms": ViTConfig(
+        **SIZES, class_token=False, pool="attention", attention_norm=True, mlp_norm=True
+    ),
+    "attention pooling of all tokens, RMSNorm, SwiGLU": ViTConfig(
+        **SIZES,
+        pool="attention",
+        pool_prefix=True,
+        pool_heads=2,
+        pool_mlp_dim=31,
+        norm="rms",
+        gated=True,
+        activation="silu",
+        branch_bias=False,
+    ),
+    "mean of all tokens": ViTConfig(**SIZES, pool="mean", pool_prefix=True),
     "conv stem": ViTConfig(**CONV, stem="conv", stem_channels=(5, 7), stem_strides=(2, 2)),
 }
 
@@ -46,12 +64,39 @@ def test_forward_is_the_head_on_the_features(model):
     c, images = model.config, pictures(model)
     tokens = model.features(images)
     assert tokens.shape == (2, model.num_prefix_tokens + model.grid(c.image_size)[0] * model.grid(c.image_size)[1], 24)
-    of_class, of_patches = tokens[:, 0], tokens[:, model.num_prefix_tokens :].mean(1)
-    both = torch.cat([of_class, of_patches], 1)
-    pooled = {"class": of_class, "mean": of_patches, "class_mean": both}[c.pool]
+    read = tokens if c.pool_prefix else tokens[:, model.num_prefix_tokens :]
+    if c.pool == "attention":
+        pooled = model.pool(read)
+    elif c.pool == "class":
+        pooled = torch.cat([tokens[:, 0], tokens[:, 1]], dim=1) if c.distilled else tokens[:, 0]
+    else:
+        pooled = read.mean(1) if c.pool == "mean" else torch.cat([tokens[:, 0], read.mean(1)], 1)
     if model.pool_norm is not None:
         pooled = model.pool_norm(pooled)
     torch.testing.assert_close(model(images), model.head(pooled), atol=1e-6, rtol=0)
+
+
+def test_a_learned_query_attends_to_the_tokens_that_are_read():
+    config = CONFIGS["attention pooling of all tokens, RMSNorm, SwiGLU"]
+    torch.manual_seed(0)
+    model = ViT(config).eval()
+    images = pictures(model)
+    tap = Tap(model.attention_sites())
+    pooled = model.pooled(images, tap=tap)
+    tokens, pool = model.features(images), model.pool
+    q = pool.attention.q(pool.query).expand(2, -1, -1).unflatten(-1, (2, 12)).transpose(1, 2)
+    k, v = pool.attention.kv(tokens).unflatten(-1, (2, 2, 12)).permute(2, 0, 3, 1, 4)
+    weights = naive_weights(dot_product_scores(q, k))
+    torch.testing.assert_close(tap.weights["pool.cross"].double(), weights, atol=1e-6, rtol=0)
+    mixed = pool.attention.out((weights @ v.double()).transpose(1, 2).flatten(2).float())
+    expected = mixed + pool.feedforward(pool.norm(mixed))
+    torch.testing.assert_close(pooled, expected[:, 0], atol=1e-5, rtol=0)
+
+
+def test_a_distilled_model_without_a_head_returns_the_mean_of_its_two_tokens():
+    model = ViT(replace(CONFIGS["distilled"], num_classes=0)).eval()
+    images = pictures(model)
+    torch.testing.assert_close(model(images), model.features(images)[:, :2].mean(1), atol=1e-6, rtol=0)
 
 
 def test_any_input_size_of_whole_patches_runs(model):
@@ -110,6 +155,12 @@ def test_every_preset_can_be_built(name):
     ("fields", "message"),
     [
         ({"class_token": False}, "`class_token` must be true where `pool` is 'class'"),
+        ({"pool": "mean", "distilled": True}, "`distilled` must be false where `pool` is not 'class', but is True"),
+        ({"pool_prefix": True}, "`pool_prefix` must be false where `pool` is 'class', but is True"),
+        ({"pool": "attention", "pool_heads": 5}, r"`pool_heads` must be a divisor of `dim` \(24\) where .*, but is 5"),
+        ({"pool": "attention", "pool_heads": 0}, "`pool_heads` must be at least 1, but is 0"),
+        ({"pool_heads": 3}, "`pool_heads` must be .* and None elsewhere, but is 3"),
+        ({"pool_mlp_dim": 3}, "`pool_mlp_dim` must be None where `pool` is not 'attention', but is 3"),
         ({"class_token": False, "pool": "class_mean"}, "`class_token` must be true where `pool` is 'class_mean'"),
         (
             {"class_token": False, "pool": "mean", "position_prefix": "class"},

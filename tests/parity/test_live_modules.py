@@ -125,9 +125,12 @@ def test_a_backbone_without_a_head(tmp_path: Path) -> None:
 def test_what_is_not_supported_is_named() -> None:
     tiny = {"embed_dim": 12, "depths": [1, 1], "num_heads": [2, 2]}
     swin = transformers.SwinForImageClassification(transformers.SwinConfig(**tiny))
-    with pytest.raises(ModelError, match=r"SwinForImageClassification instead: the nearest is hf-vit \(2 of .* has no"):
+    with pytest.raises(ModelError, match="SwinForImageC.*: a model of the type swin is not supported: it has windows"):
         bundle_of(swin)
     sizes = {"hidden_size": 26, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 37}
+    yolos = transformers.YolosModel(transformers.YolosConfig(**sizes, image_size=[35, 35], patch_size=5))
+    with pytest.raises(ModelError, match=r"YolosModel instead: the nearest is hf-vit \(24 of 26 .* no place for its"):
+        bundle_of(yolos)
     masked = transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**sizes, image_size=35, patch_size=5))
     with pytest.raises(ModelError, match="`architectures` must be ViTFor.* or ViTModel, but is ViTForMaskedImage"):
         bundle_of(masked)

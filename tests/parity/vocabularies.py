@@ -6,6 +6,9 @@ from pathlib import Path
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
+from multiattn.inputs import Tokenizer
+from multiattn.inputs.whisper_vocabulary import byte_alphabet
+
 WORDPIECES = (
     *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     *("a", "the", "red", "blue", "fox", "dog", "picture", "of", "jump", "##ing", "##s", "over", "on", "in", "two"),
@@ -28,6 +31,35 @@ def save_byte_pieces(directory: Path) -> None:
     vocabulary = {token: index for index, token in enumerate(BYTE_PIECES)}
     (directory / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n", encoding="utf-8")
+
+
+ROBERTA_PIECES = ("<s>", "<pad>", "</s>", "<unk>", *BYTE_PIECES[1:], "<mask>")
+
+
+def save_roberta_pieces(directory: Path) -> None:
+    """The same in RoBERTa's numbering, with its special tokens, as TrOCR has them."""
+    vocabulary = {token: index for index, token in enumerate(ROBERTA_PIECES)}
+    (directory / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *MERGES]) + "\n", encoding="utf-8")
+    names = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
+    config = {"tokenizer_class": "RobertaTokenizer", **{f"{role}_token": name for role, name in names.items()}}
+    (directory / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+CLIP_MERGES = ("t h", "th e</w>", "r e", "re d</w>", "f o", "fo x</w>", "i n", "in g</w>", "o n</w>", "a n")
+
+
+def save_clip_pieces(directory: Path) -> Tokenizer:
+    """A `vocab.json` and `merges.txt` as CLIP has them, with all bytes; returns the tokenizer of this package."""
+    directory.mkdir(parents=True, exist_ok=True)
+    letters = byte_alphabet()
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), *(merge.replace(" ", "") for merge in CLIP_MERGES)]
+    vocabulary = {token: index for index, token in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
+    (directory / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (directory / "merges.txt").write_text("\n".join(["#version: 0.2", *CLIP_MERGES]) + "\n", encoding="utf-8")
+    roles = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CLIPTokenizer", **roles}))
+    return Tokenizer.load(directory)
 
 
 UNIGRAMS = (

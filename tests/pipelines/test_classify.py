@@ -224,8 +224,8 @@ def test_a_model_of_another_task_is_refused() -> None:
 
 @pytest.mark.parametrize("headless", [{"labels": ()}, {"model": ViT(replace(CONFIG, num_classes=0))}])
 def test_a_model_without_a_head_is_refused(headless) -> None:
-    with pytest.raises(ModelError, match="tiny must have labels, .*: fine-tune it first, with `multiattn fit --config"):
-        ClassifyPipeline(replace(tiny_bundle(), **headless))
+    with pytest.raises(ModelError, match="tiny must have labels to classify, .* `multiattn embed` gives its fea"):
+        ClassifyPipeline(replace(tiny_bundle(), **headless))(draw(3))
 
 
 def test_a_model_whose_channels_are_not_those_of_its_preprocessing() -> None:

@@ -120,5 +120,7 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     answer = tiny_answer_bundle("closed")
     given = {"processor": answer.preprocessing, "tokenizer": answer.tokenizer, "labels": answer.labels}
     refuses("`question` must be given for a model that answers, but is None", answer.model, draw(3), **given)
-    with pytest.raises(ModelError, match="VisionTransformer must have labels, but is a model without a head"):
-        multiattn.from_module(backbone)
+    with pytest.raises(
+        ModelError, match="VisionTransformer must have labels to classify, but is a model without a head"
+    ):
+        multiattn.from_module(backbone)(draw(3))

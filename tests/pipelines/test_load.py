@@ -41,7 +41,7 @@ def test_a_model_for_another_task_than_the_one_asked_for(tmp_path) -> None:
     with pytest.raises(ModelError, match=f"{directory} must be a model for caption, but is one for classify instead"):
         multiattn.load(directory, task="caption", device="cpu")
     with pytest.raises(
-        ModelError, match="`task` must be one of classify, caption, transcribe, answer, but is 'draw' instead"
+        ModelError, match="`task` must be one of classify, caption, transcribe, answer, match, but is 'draw' instead"
     ):
         multiattn.load("no-such-model", task="draw", device="cpu")  # told before the model is looked for
 

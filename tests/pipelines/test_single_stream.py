@@ -124,3 +124,10 @@ def test_a_resize_to_a_fit_is_said_by_no_other_layout(tmp_path: Path) -> None:
     for layout, message in (("hf-vit", "a ViTImageProcessor has no way to say"), ("timm", "has no way to say")):
         with pytest.raises(ModelError, match=rf"{message} a resize to Fit\(shorter=15, longer=24, multiple=5"):
             save_bundle(classifier, tmp_path, layout=layout)
+
+
+def test_it_does_not_embed_pictures_alone(answering: AnswerPipeline) -> None:
+    with pytest.raises(
+        ModelError, match="must be a model with an encoder of pictures to embed them, but reads a picture"
+    ):
+        answering.embed(picture((53, 37)))

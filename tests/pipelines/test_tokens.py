@@ -5,8 +5,8 @@ import pytest
 
 from multiattn.errors import InputError, ModelError
 from multiattn.maps import attention_from
-from multiattn.pipelines import AnswerPipeline, token_attention
-from tests.fixtures import draw, tiny_answer_bundle
+from multiattn.pipelines import AnswerPipeline, TranscribePipeline, recording_attention, token_attention
+from tests.fixtures import draw, tiny_answer_bundle, tiny_speech_bundle
 
 
 def test_the_class_tokens_row_is_what_the_stack_says(classify) -> None:
@@ -50,3 +50,22 @@ def test_layers_are_left_out_where_all_are_too_many(classify, monkeypatch) -> No
 def test_what_cannot_be_used_is_named(classify, tmp_path) -> None:
     with pytest.raises(InputError, match="is missing instead"):
         token_attention(classify, tmp_path / "none.png")
+
+
+def test_the_page_of_a_recording_takes_those_of_its_windows(tmp_path) -> None:
+    transcribe = TranscribePipeline(tiny_speech_bundle(), device="cpu")
+    recording = np.random.default_rng(1).standard_normal(round(2.5 * transcribe.bundle.sound.max_samples))
+    transcript = transcribe(recording.astype(np.float32) * 0.1, maps="all")
+    tokens = recording_attention(transcribe, transcript)
+    starts = sorted({one.map.axes[-1].start for one in transcript.maps})
+    assert [one.axes[-1].start for one in tokens] == starts and len(starts) > 1
+    for one in tokens:
+        frames = next(other.map for other in transcript.maps if other.map.axes[-1].start == one.axes[-1].start)
+        seconds = frames.values.shape[-1] * frames.axes[-1].step
+        assert one.values.shape[-1] * one.axes[-1].step == pytest.approx(seconds, abs=one.axes[-1].step)
+    transcript.save_html(tmp_path / "page.html", tokens=tokens)
+    assert '"name":"moment to moment"' in (tmp_path / "page.html").read_text()
+    transcript.save_html(tmp_path / "page.html")
+    assert '"name":"moment to moment"' not in (tmp_path / "page.html").read_text()
+    with pytest.raises(InputError, match="maps"):
+        recording_attention(transcribe, transcribe(recording[:8000].astype(np.float32)))

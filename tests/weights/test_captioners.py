@@ -22,7 +22,8 @@ from multiattn.weights import ModelBundle, convert, load_bundle, save_bundle
 from tests.fixtures import SENTENCES, save_tiny_captioner, save_tiny_model, tiny_bundle, tiny_caption_bundle
 from tests.parity.vocabularies import WORDPIECES, save_byte_pieces, save_wordpieces
 
-FOR_CAPTIONERS = ("multiattn", "hf-blip", "blip", "vit-gpt2")
+FOR_CAPTIONERS = ("multiattn", "hf-blip", "blip", "vit-gpt2", "trocr")
+TROCR = {"pre_norm": False, "final_norm": False, "embed_norm": True, "scale_embedding": True, "activation": "relu"}
 # two heads of 64, which is the width that all heads of the original BLIP have
 _SIZES: dict[str, Any] = {"depth": 2, "num_heads": 2, "mlp_dim": 37}
 
@@ -49,6 +50,8 @@ def bundle_of(config: CaptionerConfig, **changes: Any) -> ModelBundle:
 
 
 def with_layout(layout: str, **changes: Any) -> ModelBundle:
+    if layout == "trocr":
+        return bundle_of(small("vit_gpt2", **TROCR), **changes)
     return bundle_of(small("vit_gpt2" if layout == "vit-gpt2" else "blip_base"), **changes)
 
 
@@ -92,7 +95,7 @@ def test_what_only_we_can_say_stays_in_our_own_layout(tmp_path: Path) -> None:
     save_bundle(replace(tiny_caption_bundle(), decoding=decoding, card={"cider": 0.5}), tmp_path)
     loaded = load_bundle(tmp_path)
     assert (loaded.decoding, loaded.card) == (decoding, {"cider": 0.5})
-    for layout in ("hf-blip", "vit-gpt2"):
+    for layout in ("hf-blip", "vit-gpt2", "trocr"):
         with pytest.raises(
             ModelError, match=f"the {layout} layout has no place for `forced` of the bundle's `decoding`"
         ):
@@ -101,7 +104,7 @@ def test_what_only_we_can_say_stays_in_our_own_layout(tmp_path: Path) -> None:
     assert load_bundle(tmp_path / "blip").decoding == decoding
 
 
-@pytest.mark.parametrize("layout", ["hf-blip", "blip", "vit-gpt2"])
+@pytest.mark.parametrize("layout", ["hf-blip", "blip", "vit-gpt2", "trocr"])
 def test_an_output_matrix_of_its_own_is_kept(layout: str, tmp_path: Path) -> None:
     config = with_layout(layout).model.config
     bundle = bundle_of(replace(config, decoder=replace(config.decoder, tied=False)))
@@ -196,7 +199,7 @@ def test_what_does_not_belong_together_is_not_saved(tmp_path: Path) -> None:
         match="the bundle has a vocabulary of 31 entries, but its weights are made for 83: put the model's own",
     ):
         save_bundle(replace(bundle, tokenizer=small), tmp_path / "out")
-    with pytest.raises(ModelError, match=r"`layout` must be one for classify \(multiattn, timm, hf-vit\), but hf-blip"):
+    with pytest.raises(ModelError, match=r"`layout` must be one for classify \(multiattn, timm, .*\), but hf-blip"):
         save_bundle(tiny_bundle(), tmp_path / "out", layout="hf-blip")
     assert not (tmp_path / "out").exists()
 
@@ -268,7 +271,7 @@ def test_a_classifier_is_not_a_captioner(tmp_path: Path) -> None:
             lambda c: c.update(vision_config=[3]),
             r"config\.json: `vision_config` must be an object, but is \[3\] instead",
         ),
-        (lambda c: c["text_config"].update(hidden_act="relu"), "`hidden_act` must be one of gelu, .*, but is relu"),
+        (lambda c: c["text_config"].update(hidden_act="mish"), "`hidden_act` must be one of gelu, .*, but is mish"),
         (lambda c: c["text_config"].update(num_attention_heads=3), "`dim` must be a multiple of `num_heads`"),
         (
             lambda c: c["text_config"].update(vocab_size=97),
@@ -289,18 +292,41 @@ def test_a_blip_that_ours_is_not(change: Callable[[dict[str, Any]], Any], messag
     [
         (lambda c: c["decoder"].pop("n_head"), "decoder: `n_head` must be stated, but is missing: add it"),
         (lambda c: c["encoder"].pop("num_attention_heads"), "encoder: `num_attention_heads` must be stated"),
-        (lambda c: c["decoder"].update(model_type="bert"), "`model_type` of the decoder must be gpt2, but is bert"),
-        (lambda c: c.pop("encoder"), "`model_type` of the encoder must be vit, but is None instead"),
+        (lambda c: c["decoder"].update(model_type="bert"), "`model_type` of the decoder must be gpt2 or trocr, but is"),
+        (lambda c: c.pop("encoder"), "`model_type` of the encoder must be one of vit, .*, but is None"),
         (lambda c: c.update(encoder="x"), r"config\.json: `encoder` must be an object, but is 'x' instead"),
         (lambda c: c.update(decoder=3), r"config\.json: `decoder` must be an object, but is 3 instead"),
         (lambda c: c["decoder"].update(add_cross_attention=False), "`add_cross_attention` of the decoder must be True"),
         (lambda c: c["decoder"].update(scale_attn_by_inverse_layer_idx=True), "`scale_attn_by_.*` of the decoder must"),
-        (lambda c: c["decoder"].update(activation_function="relu"), "`activation_function` must be one of gelu"),
+        (lambda c: c["decoder"].update(activation_function="mish"), "`activation_function` must be one of gelu"),
         (lambda c: c["decoder"].update(n_inner=41), r"- decoder\.transformer\.h\.0\.mlp\.c_fc\.bias \[41\]"),
     ],
 )
 def test_a_vit_gpt2_that_ours_is_not(change: Callable[[dict[str, Any]], Any], message: str, tmp_path: Path) -> None:
     save_bundle(with_layout("vit-gpt2"), tmp_path, layout="vit-gpt2")
+    change_config(tmp_path, change)
+    with pytest.raises(ModelError, match=message):
+        load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["decoder"].pop("decoder_attention_heads"), "`decoder_attention_heads` must be stated, but is"),
+        (lambda c: c["decoder"].update(cross_attention_hidden_size=64), r"- enc_to_dec_proj\.bias \[64\]"),
+        (lambda c: c["decoder"].update(layernorm_embedding=False), r"\+ decoder\.model\.decoder\.layernorm_embedding"),
+        (
+            lambda c: c["encoder"].update(model_type="swin"),
+            "encoder: a model of the type swin is not supported",
+        ),
+        (
+            lambda c: c["decoder"].update(use_learned_position_embeddings=False, d_model="x"),
+            "`dim` must be int, but is 'x' instead",
+        ),
+    ],
+)
+def test_a_trocr_that_ours_is_not(change: Callable[[dict[str, Any]], Any], message: str, tmp_path: Path) -> None:
+    save_bundle(with_layout("trocr"), tmp_path, layout="trocr")
     change_config(tmp_path, change)
     with pytest.raises(ModelError, match=message):
         load_bundle(tmp_path)
@@ -363,6 +389,10 @@ def test_a_diff_is_in_the_keys_of_the_file(layout: str, tmp_path: Path) -> None:
             "`num_heads` of the vision encoder to be 2, but it is 4 .*: choose .* hf-blip or",
         ),
         ("blip", "decoder", {"activation": "gelu_tanh"}, "`activation` of the text decoder to be 'gelu', .* hf-blip"),
+        ("trocr", "decoder", {"pre_norm": True}, "`pre_norm` of the text decoder to be False, .*layout multiattn$"),
+        ("trocr", "decoder", {"norm_eps": 1e-6}, "`norm_eps` of the text decoder to be 1e-05, but it is 1e-06"),
+        ("vit-gpt2", "decoder", {"scale_embedding": True}, "`scale_embedding` of the text decoder to be False, but"),
+        ("hf-blip", "decoder", {"scale_embedding": True}, "`scale_embedding` of the text decoder to be False, but"),
         ("vit-gpt2", "decoder", {"head": "transform"}, "`head` of the text decoder to be 'plain', .*layout multiattn$"),
         ("vit-gpt2", "encoder", {"num_registers": 3}, "`num_registers` of the vision encoder to be 0, but it is 3"),
     ],

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
 from multiattn.models.vit import ViT
 from multiattn.weights import load_bundle, save_bundle
+from multiattn.weights.directory import known_layouts
+from multiattn.weights.unsupported import PARTS
 from tests.fixtures import CONFIG, LABELS, tiny_bundle
 
 DINOV2: dict[str, Any] = {"pool": "class_mean", "layer_scale": 0.5, "resampling": "bicubic_aliased", "mlp_dim": 44}
@@ -76,3 +80,40 @@ def test_a_config_that_ours_is_not(
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(ModelError, match=message):
         load_bundle(tmp_path)
+
+
+UNKNOWN = {"model_type": "other", "hidden_size": 22}
+
+
+@pytest.mark.parametrize("form", ["safetensors", "index", "pickle"])
+def test_an_unknown_layout_names_the_nearest_and_the_first_tensor(form: str, tmp_path: Path) -> None:
+    save(tmp_path, "hf-dinov2", **DINOV2)
+    (tmp_path / "config.json").write_text(json.dumps(UNKNOWN))
+    state = load_file(tmp_path / "model.safetensors")
+    state = {key.replace("dinov2.", "other."): tensor for key, tensor in state.items()} | {"neck.proj": torch.ones(2)}
+    (tmp_path / "model.safetensors").unlink()
+    if form == "pickle":
+        torch.save(state, tmp_path / "pytorch_model.bin")
+    else:
+        save_file(state, tmp_path / ("part.safetensors" if form == "index" else "model.safetensors"))
+    if form == "index":
+        listed = {"weight_map": dict.fromkeys(state, "part.safetensors")}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps(listed))
+    count = len(state)
+    message = (
+        rf"\(\"model_type\": 'other'\): the nearest is hf-dinov2 \({count - 1} of {count} .* place for its neck\.proj\)"
+    )
+    with pytest.raises(ModelError, match=message) as caught:
+        load_bundle(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model_type", PARTS)
+def test_a_model_that_is_not_supported_is_named_with_the_part(model_type: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with pytest.raises(ModelError) as caught:
+        load_bundle(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: a model of the type {model_type} is not supported: it has {PARTS[model_type]}"
+    )
+    assert not any(layout.recognizes({"model_type": model_type}) for layout in known_layouts())

@@ -145,7 +145,7 @@ def test_no_preprocessing_at_all(saved: Path) -> None:
             {"architectures": ["ViTForMaskedImageModeling"]},
             "`architectures` must be ViTForImageClassification or ViTModel",
         ),
-        ({"hidden_act": "relu"}, "`hidden_act` must be one of gelu, .*, but is relu instead"),
+        ({"hidden_act": "mish"}, "`hidden_act` must be one of gelu, .*, but is mish instead"),
         ({"patch_size": [5, 7]}, r"`patch_size` must be square, but is \[5, 7\] instead"),
         ({"hidden_size": "22"}, "`dim` must be int, but is '22' instead"),
         ({"num_attention_heads": 3}, "`dim` must be a multiple of `num_heads`"),

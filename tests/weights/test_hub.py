@@ -121,7 +121,7 @@ def test_not_even_an_id() -> None:
 def test_what_cannot_be_an_id_is_not_looked_up(name: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = answer(monkeypatch, AssertionError("looked up"))
     with pytest.raises(
-        ModelError, match=r"no directory here, no task \(classify, caption, transcribe, answer\) and no"
+        ModelError, match=r"no directory here, no task \(classify, caption, transcribe, answer, match\) and no"
     ):
         locate(name)
     assert not requests

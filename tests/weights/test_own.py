@@ -223,7 +223,7 @@ def test_nan_and_overflow_are_not_saved(tmp_path: Path) -> None:
         ({"version": 2}, "`version` must be 1, but is 2 instead: install the multiattn that wrote it"),
         (
             {"task": "translate"},
-            "`task` must be one of classify, caption, transcribe, answer, but is 'translate' instead",
+            "`task` must be one of classify, caption, transcribe, answer, match, but is 'translate' instead",
         ),
         (
             {"task": "caption"},
@@ -241,7 +241,7 @@ def test_nan_and_overflow_are_not_saved(tmp_path: Path) -> None:
         ({"architecture": {"depth": True}}, "`depth` must be int, but is True instead"),
         ({"architecture": {"norm_eps": None}}, "`norm_eps` must be float, but is None instead"),
         ({"architecture": {"image_size": [224]}}, r"`image_size` must be tuple\[int, int\], but is \[224\] instead"),
-        ({"architecture": {"pool": "max"}}, r"`pool` must be Literal\['class', 'mean'\], but is 'max' instead"),
+        ({"architecture": {"pool": "max"}}, r"`pool` must be Literal\['class', 'mean', .*\], but is 'max' instead"),
         ({"architecture": {"class_token": False}}, "`class_token` must be true where `pool` is 'class'"),
         ({"architecture": {"dim": 23, "num_heads": 2}}, "`dim` must be a multiple of `num_heads`"),
         ({"architecture": {"num_heads": -2}}, "config.json: `num_heads` must be at least 1, but is -2 instead"),
@@ -252,7 +252,7 @@ def test_nan_and_overflow_are_not_saved(tmp_path: Path) -> None:
         ),
         (
             {"format": "other"},
-            r"of a layout that is not known \(\"format\": 'other'\); known are multiattn .*timm .*hf-vit",
+            r"of a layout that is not known \(\"format\": 'other'\): the nearest .*known are multiattn .*timm .*hf-vit",
         ),
     ],
 )
@@ -268,7 +268,7 @@ def test_a_config_that_is_not_ours(changes: dict[str, Any], message: str, saved:
         (None, "has no config.json: it is no model directory"),
         ("{", "config.json must be JSON, but is damaged or unusual instead .*line 1 column 2"),
         ("[1]", "config.json must hold a JSON object, but holds a list instead"),
-        ("{}", "is of a layout that is not known; known are"),
+        ("{}", "is of a layout that is not known: .*; known are"),
     ],
 )
 def test_a_directory_without_a_usable_config(text: str | None, message: str, saved: Path) -> None:
@@ -307,9 +307,7 @@ def test_a_truncated_file_is_named(keep: int, saved: Path) -> None:
 
 def test_wrong_arguments(saved: Path, tmp_path: Path) -> None:
     bundle = load_bundle(saved)
-    with pytest.raises(
-        ModelError, match="`layout` must be one of multiattn, timm, hf-vit, hf-blip, .*, but is 'onnx' instead"
-    ):
+    with pytest.raises(ModelError, match="`layout` must be one of multiattn, timm, hf-vit, .*, but is 'onnx' instead"):
         save_bundle(bundle, tmp_path, layout="onnx")
     with pytest.raises(ModelError, match=r"`dtype` must be float32 or float16, but is torch\.int8 instead"):
         save_bundle(bundle, tmp_path, dtype=torch.int8)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ...alignment import SpokenWord
 from ...alignment.text_match import match_words
 from ...alignment.word_grouping import NOT_SAID
+from ...maps import AttentionMap
 from .align import AlignedWord, Alignment, FreeWords
 from .given_text import GivenText, GivenWord
 from .results import Format, Transcript
@@ -89,9 +90,9 @@ class AlignedTranscript(Transcript):
         """As for a transcript, of what was said."""
         return self.spoken.formatted(kind, **how)
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, *, tokens: Sequence[AttentionMap] = ()) -> None:
         """As for a transcript, of what was said."""
-        self.spoken.save_html(path)
+        self.spoken.save_html(path, tokens=tokens)
 
 
 class Fit(NamedTuple):

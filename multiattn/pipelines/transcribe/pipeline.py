@@ -25,6 +25,7 @@ from ..precision import Precision
 from ..results import Failure
 from .align_job import AlignmentJob
 from .align_results import AlignedTranscript
+from .embed import EmbedsRecordings
 from .job import TranscriptionJob, file_of, one_by_one, several_at_once
 from .live import LiveRules, LiveTranscriber
 from .live_gate import voice_of
@@ -38,7 +39,7 @@ from .speakers import Attribution, GivenSpeakers, Speakers
 OnSegment = Callable[[Segment], None]
 
 
-class TranscribePipeline(Pipeline[SpeechRecognizer]):
+class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
     """Transcribes recordings. It has no state besides the model: safe to call from several threads.
 
     Args:
@@ -199,7 +200,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
             for source in inputs:
                 yield TranscriptionJob(
                     file_of(source),
-                    partial(self._open, source, rate, strict),
+                    partial(self.open, source, rate, strict),
                     plan.timestamper(),
                     on_segment=on_segment,
                     with_maps=bool(plan.maps.methods),
@@ -233,7 +234,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         plan = self._plan(words, MapRequest(), batch_size, options)
 
         def kept() -> Iterator[Segment]:
-            with self._open(source, rate, strict) as recording:
+            with self.open(source, rate, strict) as recording:
                 several = list[Segment]()
                 for voice in choose_channels(recording, plan.channel).voices:
                     found = plan.segments(voice.recording, plan.timestamper())
@@ -308,7 +309,7 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
         require(plan.channel != "each", "channel", must="one channel for a given text", value=plan.channel)
         job = AlignmentJob(
             self._speech,
-            partial(self._open, rate=rate, strict=strict),
+            partial(self.open, rate=rate, strict=strict),
             plan.segments,
             language=plan.options.language,
             methods=MapRequest.of("transcribe", maps).methods,
@@ -336,7 +337,8 @@ class TranscribePipeline(Pipeline[SpeechRecognizer]):
     def _plan(self, words: bool, maps: MapRequest, batch_size: int | None, options: TranscribeOptions) -> Plan:
         return Plan.of(self._speech, self.bundle, options, words=words, maps=maps, batch_size=batch_size)
 
-    def _open(self, source: AudioSource, rate: int | None, strict: bool) -> Recording:
+    def open(self, source: AudioSource, rate: int | None, strict: bool) -> Recording:
+        """Open a recording at the model's sampling rate; arguments as for the call."""
         is_file = isinstance(source, str | Path | bytes | NamedStream)
         source_rate = None if is_file else rate
         return Recording.open(source, rate=self.bundle.sound.sample_rate, source_rate=source_rate, strict=strict)

@@ -232,15 +232,19 @@ class Transcript(Result):
         """Write everything but the maps, as one JSON object."""
         write_json(path, self.to_dict())
 
-    def save_html(self, path: str | Path) -> None:
+    def save_html(self, path: str | Path, *, tokens: Sequence[AttentionMap] = ()) -> None:
         """Write one self-contained page that plays the recording and highlights the word being spoken.
+
+        Args:
+            path: The HTML file.
+            tokens: What `recording_attention` returned for it: each moment can be chosen, to see where it looks.
 
         Raises:
             InputError: The result has no maps.
         """
         first_map(self.maps, 'transcribe(recording, maps="attention")')
         title = "recording" if self.file is None else Path(self.file).name
-        _write_page(path, title, self.maps, self.segments, language=self.language)
+        _write_page(path, title, self.maps, self.segments, language=self.language, moments=tokens)
 
 
 def _write_page(
@@ -250,6 +254,7 @@ def _write_page(
     segments: Sequence[TimedSegment],
     *,
     language: str | None = None,
+    moments: Sequence[AttentionMap] = (),
 ) -> None:
     first = maps[0]
     stacks = {id(one.stack): one.stack for one in maps}  # the methods of a window share one
@@ -261,6 +266,7 @@ def _write_page(
         maps=(*(time_profile(one.map) for one in maps), *stacks.values()),
         language=language,
         verdicts=[one.checked for one in maps if one.checked is not None],
+        moments=moments,
     )
     write_audio_page(path, page, title=title)
 

@@ -1,0 +1,215 @@
+"""The configuration of a vision transformer, and the presets.
+
+Source of each field that departs from Dosovitskiy et al. 2021: its own line.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..attention import Resampling
+from ..blocks import Activation, Norm
+from ..checks import check_at_least, check_rules
+from .common import check_image_size, check_transformer
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """Configuration of a `ViT`."""
+
+    image_size: tuple[int, int] = (224, 224)
+    """Height and width that the positions were learned at, in pixels; other sizes work too."""
+
+    patch_size: int = 16
+    """Side of a patch, in pixels."""
+
+    in_channels: int = 3
+    num_classes: int = 1000
+    """Width of the head; 0 for no head, so that `forward` returns the pooled token."""
+
+    dim: int = 192
+    """Width of the tokens."""
+
+    depth: int = 12
+    """Number of blocks."""
+
+    num_heads: int = 3
+    mlp_dim: int = 768
+    """Width inside the feedforward."""
+
+    stem: Literal["patch", "conv"] = "patch"
+    """`patch`: one linear map per patch. `conv`: 3x3 convolutions, which learn better from few pictures."""
+
+    stem_channels: tuple[int, ...] = ()
+    """Channels after each convolution of the `conv` stem."""
+
+    stem_strides: tuple[int, ...] = ()
+    """Stride of each convolution of the `conv` stem; their product is the patch size."""
+
+    stem_bias: bool = True
+    """Whether the patch projection has a bias."""
+
+    stem_norm: bool = False
+    """Normalize the tokens before the first block, as CLIP does."""
+
+    positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d"] = "learned"
+    position_prefix: bool | Literal["class"] = True
+    """Whether the class token and the registers have rows of their own in the learned positions; `class`: only the
+    class token, as in DINOv2."""
+
+    resampling: Resampling = "bicubic"
+    """How learned positions are resampled for a picture of another size than `image_size`."""
+
+    class_token: bool = True
+    num_registers: int = 0
+    """Extra tokens that belong to no patch. Source: Darcet et al. 2024."""
+
+    distilled: bool = False
+    """A second class token, which learned from a teacher; the head reads both. Source: Touvron et al. 2021 (DeiT)."""
+
+    pool: Literal["class", "mean", "class_mean", "attention"] = "class"
+    """What the head reads: the class token, the mean of the patches, the one followed by the other, as in DINOv2, or
+    what a learned query attends to in the patches, as in SigLIP.
+    Source of the last: Zhai et al. 2022, "Scaling vision transformers", section 3.2."""
+
+    pool_prefix: bool = False
+    """Whether the mean, or the learned query, also covers the class token and the registers."""
+
+    pool_heads: int | None = None
+    """Number of heads of the learned query's attention; `num_heads` where None."""
+
+    pool_mlp_dim: int | None = None
+    """Width inside the feedforward after the learned query's attention; `mlp_dim` where None."""
+
+    final_norm: bool = True
+    """Normalize all tokens after the last block."""
+
+    pool_norm: bool = False
+    """Normalize the pooled token."""
+
+    qkv_bias: bool = True
+    qk_norm: bool = False
+    """Normalize q and k per head. Source: Dehghani et al. 2023, section 2."""
+
+    layer_scale: float | None = None
+    """Start value of a learned factor on each branch; no factor where None. Source: Touvron et al. 2021."""
+
+    activation: Activation = "gelu"
+    gated: bool = False
+    """Whether the feedforward has a gate: SwiGLU with the activation `silu`. Source: Shazeer 2020."""
+
+    branch_bias: bool = True
+    """Whether the last projection of each attention, and the feedforward, have a bias."""
+
+    attention_norm: bool = False
+    """Normalize what the heads have mixed, before the last projection. Source: Wang et al. 2022, "Foundation
+    transformers" (sub-LN)."""
+
+    mlp_norm: bool = False
+    """Normalize the hidden values of the feedforward. Source: the same."""
+
+    norm: Norm = "layer"
+    norm_eps: float = 1e-6
+    """Added to the variance, or the mean square, in each norm."""
+
+    dropout: float = 0.0
+    """Share of each branch's output dropped in training."""
+
+    attention_dropout: float = 0.0
+    """Share of attention weights dropped in training."""
+
+    stochastic_depth: float = 0.0
+    """Probability that the last block's branches are dropped, in training; falls to 0 at the first."""
+
+    def __post_init__(self) -> None:
+        """Check that such a model can be built.
+
+        Raises:
+            ValueError: It cannot; the message names the field.
+        """
+        for name in ("image_size", "stem_channels", "stem_strides"):  # a list where it came from JSON or YAML
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_transformer(self, shares=("dropout", "attention_dropout", "stochastic_depth"))
+        check_at_least(self, 1, ("patch_size", "in_channels"))
+        check_at_least(self, 0, ("num_classes", "num_registers"))
+        check_at_least(self, 1, [name for name in ("pool_heads", "pool_mlp_dim") if getattr(self, name) is not None])
+        check_image_size(self)
+        has_conv, channels, strides = self.stem == "conv", self.stem_channels, self.stem_strides
+        # the positions split the width into so many parts, or, where they rotate q and k, the width of each head
+        parts = {"learned": 1, "sinusoidal": 2, "sinusoidal_2d": 4, "rotary_2d": 4 * self.num_heads}[self.positions]
+        check_rules(
+            self,
+            ("stem_channels", min(channels, default=1) >= 1, "at least 1 each"),
+            ("stem_strides", min(strides, default=1) >= 1, "at least 1 each"),
+            (
+                "class_token",
+                self.class_token or self.pool in ("mean", "attention"),
+                f"true where `pool` is {self.pool!r}",
+            ),
+            (
+                "position_prefix",
+                self.class_token or self.position_prefix != "class",
+                "true or false where there is no `class_token`",
+            ),
+            ("distilled", not self.distilled or self.pool == "class", "false where `pool` is not 'class'"),
+            (
+                "pool_prefix",
+                not self.pool_prefix or self.pool in ("mean", "attention"),
+                f"false where `pool` is {self.pool!r}",
+            ),
+            (
+                "pool_heads",
+                self.pool_heads is None or (self.pool == "attention" and self.dim % self.pool_heads == 0),
+                f"a divisor of `dim` ({self.dim}) where `pool` is 'attention', and None elsewhere",
+            ),
+            (
+                "pool_mlp_dim",
+                self.pool_mlp_dim is None or self.pool == "attention",
+                "None where `pool` is not 'attention'",
+            ),
+            ("stem_channels", has_conv == bool(channels), "the channels of a conv stem, and () for another"),
+            (
+                "stem_strides",
+                not has_conv or math.prod(strides) == self.patch_size,
+                f"strides whose product is `patch_size` ({self.patch_size})",
+            ),
+            (
+                "dim",
+                self.dim % parts == 0,
+                f"a multiple of {parts} for {self.positions} positions with {self.num_heads} heads",
+            ),
+        )
+
+    @property
+    def pooled_dim(self) -> int:
+        """Width of what the head reads: of a distilled model, and of `class_mean`, two tokens beside each other."""
+        return 2 * self.dim if self.pool == "class_mean" or self.distilled else self.dim
+
+
+_SMALL = ViTConfig(dim=384, depth=12, num_heads=6, mlp_dim=1536)
+
+PRESETS: dict[str, ViTConfig] = {
+    "tiny": ViTConfig(),
+    "small": _SMALL,
+    "base": ViTConfig(dim=768, depth=12, num_heads=12, mlp_dim=3072),
+    "large": ViTConfig(dim=1024, depth=24, num_heads=16, mlp_dim=4096),
+    # Beyer et al. 2022, "Better plain ViT baselines": no class token, fixed positions
+    "small_plain": replace(_SMALL, positions="sinusoidal_2d", class_token=False, pool="mean"),
+    # Heo et al. 2024: keeps its accuracy at sizes it was not trained at
+    "small_rope": replace(_SMALL, positions="rotary_2d"),
+    # for 32 px pictures on a CPU, after Hassani et al. 2021 (compact transformers) with an early-convolution stem
+    "compact": ViTConfig(
+        image_size=(32, 32),
+        patch_size=4,
+        num_classes=10,
+        dim=128,
+        depth=3,
+        num_heads=4,
+        mlp_dim=256,
+        stem="conv",
+        stem_channels=(32, 64, 64, 128),
+        stem_strides=(1, 2, 1, 2),
+        positions="sinusoidal_2d",
+    ),
+}
+"""Configurations by name."""

@@ -1,0 +1,52 @@
+"""What embeds the inputs of a command: the pipeline of a model, or a text encoder, which is no task's model."""
+
+from pathlib import Path
+
+from torch import nn
+
+from ..errors import ModelError
+from ..registry import task_spec
+from ..weights import is_text_encoder, locate, recognize
+from .base import Pipeline
+from .embed_text import TextEmbedder
+from .load import load
+from .precision import Precision
+
+
+def reads_of(name: str | Path, *, revision: str | None = None) -> str:
+    """Return what a model reads, without loading its weights: "image", "audio" or "text".
+
+    Args:
+        name: As for `multiattn.load`, or a directory or hub id in BERT's layout.
+        revision: Branch, tag or commit of a hub id.
+
+    Raises:
+        ModelError: It is not there.
+    """
+    directory = locate(name, revision=revision)
+    if is_text_encoder(directory):
+        return "text"
+    found = recognize(directory)
+    return task_spec(found[1][0]).reads if found and found[1] else "image"
+
+
+def load_embedder(
+    name: str | Path, *, revision: str | None = None, device: str = "auto", precision: Precision = "fp32"
+) -> Pipeline[nn.Module] | TextEmbedder:
+    """Load a model that embeds its inputs: each has `embed` and `stream_embeddings`.
+
+    Args:
+        name: As for `multiattn.load`, or a directory or hub id in BERT's layout.
+        revision: As for `multiattn.load`, like the others.
+        device: As above.
+        precision: As above.
+
+    Raises:
+        ModelError: As for `multiattn.load`, or the model does not embed.
+    """
+    if is_text_encoder(locate(name, revision=revision)):
+        return TextEmbedder.load(name, revision=revision, device=device, precision=precision)
+    pipeline = load(name, revision=revision, device=device, precision=precision)
+    if not hasattr(pipeline, "stream_embeddings"):
+        raise ModelError(f"{name} must be a model that embeds, but is one for {pipeline.bundle.task} instead")
+    return pipeline

@@ -1,0 +1,292 @@
+"""The match pipeline: pictures and texts in, how well they fit each other out; and labels of one's own for pictures.
+
+The way of a text: the tokenizer -> the text tower, once for all pictures. The way of a picture: `read_image` ->
+`ImagePreprocessing` -> the picture tower -> its similarity to each text -> a softmax over the texts, or a sigmoid.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import overload
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..checks import require
+from ..errors import InputError
+from ..inputs import ImageSource
+from ..inputs.files import MAX_PIXELS
+from ..models import SCORE_KINDS, ScoreKind, TwoTowers, scores_of
+from ..models.text_classifier import with_texts
+from ..weights import ModelBundle
+from .answer_decoders import quoted
+from .base import (
+    PictureSource,
+    Pipeline,
+    Prepared,
+    check_channels,
+    one_or_all,
+    stacked,
+    stream_pictures,
+    tokenizer_of,
+)
+from .classify import ClassifyPipeline
+from .image_results import ClassifyResult
+from .match_results import MatchResult, Similarities, TextMatch
+from .match_texts import TEMPLATE, Texts, checked_texts, encode_texts, prompts
+from .precision import Precision
+from .results import Failure
+
+
+class MatchPipeline(Pipeline[TwoTowers]):
+    """Says how well texts fit images. It has no state besides the model: safe to call from several threads.
+
+    Args:
+        bundle: The model with its preprocessing and tokenizer; the model is moved to `device`.
+        device: As for `multiattn.load`.
+        precision: As for `multiattn.load`. In another than fp32 the bundle's model itself is changed.
+
+    Raises:
+        ModelError: The model is for another task, no image has the channels that it reads, or there is no such device.
+    """
+
+    def __init__(
+        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
+    ) -> None:
+        model = bundle.require(TwoTowers)
+        self._tokenizer = tokenizer_of(bundle)
+        check_channels(model.config.vision, bundle.pictures, source=bundle.source)
+        super().__init__(bundle, model, device=device, precision=precision)
+
+    @property
+    def towers(self) -> TwoTowers:
+        """The model."""
+        return self._model
+
+    @property
+    def score_kind(self) -> ScoreKind:
+        """What the scores of its results are."""
+        return SCORE_KINDS[self._model.config.scores]
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here
+        self,
+        inputs: ImageSource,
+        texts: Sequence[str],
+        *,
+        batch_size: int = ...,
+        strict: bool = ...,
+        max_pixels: int = ...,
+    ) -> MatchResult: ...
+
+    @overload
+    def __call__(
+        self,
+        inputs: Sequence[ImageSource],
+        texts: Sequence[str],
+        *,
+        batch_size: int = ...,
+        strict: bool = ...,
+        max_pixels: int = ...,
+    ) -> list[MatchResult | Failure]: ...
+
+    def __call__(
+        self,
+        inputs: ImageSource | Sequence[ImageSource],
+        texts: Sequence[str],
+        *,
+        batch_size: int = 8,
+        strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> MatchResult | list[MatchResult | Failure]:
+        """Compare one image, or each of a list, with texts.
+
+        Args:
+            inputs: An image, or a list or tuple of images, of any sizes.
+            texts: The texts; of one that is longer than the model's text tower, the beginning.
+            batch_size: Number of images to compute at once.
+            strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
+            max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
+
+        Returns:
+            One result for one image; for a list, a list of results in its order, with a `Failure` for each input that
+            cannot be used.
+
+        Raises:
+            InputError: The one image or the texts cannot be used.
+            ModelError: A `batch_size` below 1.
+        """
+        stream = partial(self.stream, texts=texts, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
+        return one_or_all(inputs, stream)
+
+    def stream(
+        self,
+        inputs: Iterable[PictureSource],
+        *,
+        texts: Sequence[str] | Texts,
+        batch_size: int = 8,
+        strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Iterator[MatchResult | Failure]:
+        """Yield the results that a call with a list returns, each batch as soon as it is done.
+
+        `inputs` may be endless: it is read no further ahead than two batches. Arguments as for the call; `texts` may
+        be what `encode_texts` returned.
+        """
+        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
+        encoded = texts if isinstance(texts, Texts) else self.encode_texts(checked_texts(texts, "texts"))
+        compute = partial(self._results, texts=encoded)
+        return stream_pictures(
+            inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
+        )
+
+    def classify(
+        self,
+        inputs: ImageSource | Sequence[ImageSource],
+        labels: Sequence[str],
+        *,
+        template: str | Sequence[str] = TEMPLATE,
+        maps: str | Sequence[str] | None = None,
+        check: bool = False,
+        top_k: int = 5,
+        batch_size: int = 8,
+        strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> ClassifyResult | list[ClassifyResult | Failure]:
+        """Classify one image, or each of a list, by labels of the caller's own.
+
+        `zero_shot` returns the classifier, for further images and further options.
+
+        Args:
+            inputs: As for the call.
+            labels: The labels, as they stand in the template: "a cat".
+            template: The text around a label, with {} in its place; of several, the embeddings are averaged.
+            maps: As for a classifier.
+            check: As for a classifier.
+            top_k: Number of labels for each image; at most as many as there are.
+            batch_size: As for the call.
+            strict: As for the call.
+            max_pixels: As for the call.
+
+        Returns:
+            As a classifier does.
+        """
+        classifier = self.zero_shot(labels, template=template)
+        stream = partial(
+            classifier.stream,
+            maps=maps,
+            check=check,
+            top_k=top_k,
+            batch_size=batch_size,
+            strict=strict,
+            max_pixels=max_pixels,
+        )
+        return one_or_all(inputs, stream)
+
+    def zero_shot(self, labels: Sequence[str], *, template: str | Sequence[str] = TEMPLATE) -> "ZeroShotClassifier":
+        """Return a classifier with labels of the caller's own, which are encoded here, once.
+
+        Args:
+            labels: The labels, as they stand in the template: "a cat".
+            template: The text around a label, with {} in its place; of several, the embeddings are averaged.
+
+        Raises:
+            InputError: There are no labels, one is blank or there twice, or a template has not one {}; or there is one
+                label, and a model whose probabilities are shares, of which it would have all.
+
+        Source: Radford et al. 2021, section 3.1.4, the ensemble of prompts.
+        """
+        templates = [template] if isinstance(template, str) else list(template)
+        names = checked_texts(labels, "labels")
+        if len(names) == 1 and self.score_kind == "probability":
+            raise InputError(
+                "`labels` must be at least two for a model whose probabilities are shares of all labels, but are "
+                f"{quoted(names[0])} alone instead: add what it might be otherwise"
+            )
+        texts = self.encode_texts(prompts(names, templates))
+        return ZeroShotClassifier(self, tuple(names), texts, len(templates))
+
+    def encode_texts(self, texts: Sequence[str]) -> Texts:
+        """Encode texts, to compare pictures with them later; each is cut to what the text tower reads."""
+        return encode_texts(self._model, self._tokenizer, texts, device=self.device)
+
+    def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "r E"]:
+        """Return the embeddings of texts, of length 1, float32.
+
+        Raises:
+            InputError: There are no texts, or one is blank.
+        """
+        return self.encode_texts(checked_texts(texts, "texts")).embeddings.cpu().numpy()
+
+    def similarities(
+        self,
+        inputs: Iterable[PictureSource],
+        *,
+        texts: Texts,
+        batch_size: int = 8,
+        strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ) -> Iterator[Similarities | Failure]:
+        """Yield how well each image fits each of many texts, as arrays; arguments as for `stream`."""
+
+        def compute(batch: list[Prepared]) -> list[Similarities]:
+            values = self.logits(batch, texts.embeddings).cpu().numpy()
+            return [Similarities(item.file, 0, row) for item, row in zip(batch, values, strict=True)]
+
+        found = stream_pictures(
+            inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
+        )
+        for index, one in enumerate(found):
+            yield one if isinstance(one, Failure) else replace(one, index=index)
+
+    def logits(self, batch: list[Prepared], texts: Float[Tensor, "r E"]) -> Float[Tensor, "b r"]:
+        """Return the logits of prepared pictures with the embeddings of texts, float32."""
+        with torch.inference_mode():
+            pictures = self._model.encode_pictures(stacked(batch, self.device)).float()
+            return self._model.logits(pictures, texts).float()
+
+    def scores(self, logits: Float[Tensor, "b r"]) -> Float[Tensor, "b r"]:
+        """Return probabilities: a softmax over the texts, or a sigmoid of each."""
+        return scores_of(logits, self._model.config.scores)
+
+    @torch.inference_mode()
+    def _results(self, batch: list[Prepared], *, texts: Texts) -> list[MatchResult]:
+        logits = self.logits(batch, texts.embeddings)
+        scores = self.scores(logits).tolist()
+        similarities = self._model.similarities(logits).tolist()
+        return [
+            MatchResult(
+                file=item.file,
+                matches=tuple(map(TextMatch, texts.texts, scores[i], similarities[i])),
+                score_kind=self.score_kind,
+                damaged=item.damaged,
+                remark=item.remark,
+            )
+            for i, item in enumerate(batch)
+        ]
+
+
+class ZeroShotClassifier(ClassifyPipeline):
+    """Classifies images by labels of the caller's own, as a `ClassifyPipeline`; made by `MatchPipeline.zero_shot`.
+
+    Args:
+        match: The pipeline with the model, whose weights are shared.
+        labels: The labels.
+        texts: Their prompts, encoded, those of one label together.
+        num_templates: The number of prompts of a label.
+    """
+
+    def __init__(self, match: MatchPipeline, labels: tuple[str, ...], texts: Texts, num_templates: int) -> None:
+        self.texts = texts
+        bundle = replace(
+            match.bundle,
+            task="classify",
+            model=with_texts(match.towers, texts.embeddings, num_templates),
+            labels=labels,
+            score_function=match.towers.config.scores,
+            tokenizer=None,
+            maps={},
+        )
+        super().__init__(bundle, device=match.device)

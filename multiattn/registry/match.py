@@ -1,0 +1,23 @@
+"""Matching: how well texts fit a picture, and labels of one's own for pictures."""
+
+from . import ModelKind, TaskSpec
+
+SPEC = TaskSpec(
+    name="match",
+    summary="say how well texts fit pictures",
+    reads="image",
+    input="PICTURE --text TEXT",
+    output="matches",
+    doing="matching",
+    models={
+        "two_towers": ModelKind("multiattn.models.two_towers:TwoTowersConfig", "multiattn.models.two_towers:TwoTowers")
+    },
+    pipeline="multiattn.pipelines.match:MatchPipeline",
+    command="multiattn.cli.match",
+    evaluator="multiattn.cli.evaluate_match",
+    published="CLIP or SigLIP",
+    layouts={"hf-clip": "multiattn.weights.hf_clip", "hf-siglip": "multiattn.weights.hf_siglip"},
+    vocab_sizes=("text.vocab_size",),
+    example_model="openai/clip-vit-base-patch32",
+    details="multiattn.cli.info_details:matcher",
+)
