@@ -1,19 +1,11 @@
 """The models. Each file holds a frozen configuration, its presets by name, and the module.
 
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
-<<<<<<< HEAD
-`single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `text_encoder` and
-`text_decoder`, the text parts, derive from `text_stack`; `language_model` has the head that scores a vocabulary, and
-`text_to_text` both.
-`scores` says what a classifier's outputs mean, `domain` tells pictures like the training pictures from others,
-`voice_activity` speech from other sounds. `common` has the checks of configurations and the initial weights.
-=======
 `single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `two_towers` compares
 pictures with texts. `text_encoder`, `text_decoder` and `text_tower`, the text parts, derive from `text_stack`;
-`language_model` has the head that scores a vocabulary. `scores` says what a classifier's outputs mean, `domain` tells
-pictures like the training pictures from others, `voice_activity` speech from other sounds. `common` has the checks of
-configurations and the initial weights.
->>>>>>> main
+`language_model` has the head that scores a vocabulary, and `text_to_text` reads one text and writes another. `scores`
+says what a classifier's outputs mean, `domain` tells pictures like the training pictures from others, `voice_activity`
+speech from other sounds. `common` has the checks of configurations and the initial weights.
 """
 
 from .captioner import Captioner, CaptionerConfig
@@ -24,12 +16,9 @@ from .speech import SpeechConfig, SpeechRecognizer
 from .speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig
-<<<<<<< HEAD
 from .text_to_text import TextToText, TextToTextConfig
-=======
 from .text_tower import TextTower, TextTowerConfig
 from .two_towers import TwoTowers, TwoTowersConfig
->>>>>>> main
 from .vit import PRESETS, ViT, ViTConfig
 from .vqa import VQA, VQAConfig
 
@@ -54,15 +43,12 @@ __all__ = [
     "TextDecoderConfig",
     "TextEncoder",
     "TextEncoderConfig",
-<<<<<<< HEAD
     "TextToText",
     "TextToTextConfig",
-=======
     "TextTower",
     "TextTowerConfig",
     "TwoTowers",
     "TwoTowersConfig",
->>>>>>> main
     "VQAConfig",
     "ViT",
     "ViTConfig",

@@ -35,15 +35,10 @@ START = "question_start_token"
 # fields of ours that neither layout can express, and their values in all its models
 FIXED_VISION: dict[str, Any] = {**KEYS.fixed, "in_channels": 3, "qkv_bias": True}
 FIXED_QUESTION: dict[str, Any] = {
-<<<<<<< HEAD
     **PLAIN_BLOCKS,
     "positions": "learned",
     "pre_norm": False,
-=======
-    "positions": "learned",
-    "pre_norm": False,
     "scale_embedding": False,
->>>>>>> main
     "embed_norm": True,
     "final_norm": False,
 }

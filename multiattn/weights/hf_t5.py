@@ -17,7 +17,7 @@ from .bundle import CONFIG, build_model, check_vocabulary
 from .hf_common import PLAIN_HEAD, check_fixed, describe_vocabulary, require, settle_tied
 from .json_files import check_value, read_architecture
 from .model_files import ModelFiles
-from .table import CONCAT, Drop, KeyTable, Row
+from .table import CONCAT, SAME, SHARED, Drop, KeyTable, Row
 from .text_layout import TextLayout
 
 NAME = "hf-t5"
@@ -31,6 +31,7 @@ _FIXED: dict[str, Any] = {
     "positions": "relative",
     "pre_norm": True,
     "norm": "rms",
+    "scale_embedding": False,
     "embed_norm": False,
     "final_norm": True,
     "linear_bias": False,
@@ -60,7 +61,7 @@ def _rows(part: str, *, gated: bool) -> tuple[Row, ...]:
     )
     wide = f"{layer}{last}.DenseReluDense."
     return (
-        Row(f"{part}.embedding.weight", _EMBEDDING),
+        Row(f"{part}.embedding.weight", _EMBEDDING, SHARED if part == "decoder" else SAME),
         Row(f"{part}.relative.weight", f"{part}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"),
         Row(f"{block}norm1.weight", f"{layer}0.layer_norm.weight"),
         Row(

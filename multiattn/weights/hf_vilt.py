@@ -56,17 +56,11 @@ TABLE = KeyTable(
 
 # fields of ours that this layout cannot express, and their values in all its models
 FIXED = {
-<<<<<<< HEAD
     **PLAIN_BLOCKS,
     "context_dim": None,
     "positions": "learned",
     "pre_norm": True,
-=======
-    "context_dim": None,
-    "positions": "learned",
-    "pre_norm": True,
     "scale_embedding": False,
->>>>>>> main
     "embed_norm": True,
     "final_norm": True,
 }
