@@ -143,11 +143,12 @@ class TextStack(nn.Module):
     """Embeddings and transformer blocks, built from a `TextConfig`; the derived classes define `forward`.
 
     Args:
-        config: The configuration.
+        config: The sizes.
         causal: Whether tokens attend only to those before them, for relative positions.
+        global_projections: Whether the self-attentions have projections of their own for global tokens.
     """
 
-    def __init__(self, config: TextConfig, *, causal: bool = False) -> None:
+    def __init__(self, config: TextConfig, *, causal: bool = False, global_projections: bool = False) -> None:
         super().__init__()
         c = self.config = config
         self.embedding = nn.Embedding(c.vocab_size, c.dim)
@@ -159,7 +160,7 @@ class TextStack(nn.Module):
             )
         self.embed_norm = make_norm(c.norm, c.dim, eps=c.norm_eps) if c.embed_norm else None
         self.dropout = nn.Dropout(c.dropout) if c.dropout else None
-        self.blocks = nn.ModuleList(_block(c) for _ in range(c.depth))
+        self.blocks = nn.ModuleList(_block(c, global_projections) for _ in range(c.depth))
         self.norm = make_norm(c.norm, c.dim, eps=c.norm_eps) if c.final_norm else None
         self.context_dtype: torch.dtype | None = None
         """Type of the keys and values that `project_context` returns; that of the weights where None. Set by
@@ -272,10 +273,10 @@ def check_length(length: int, max_length: int) -> None:
         )
 
 
-def _block(c: TextConfig) -> TransformerBlock:
+def _block(c: TextConfig, global_projections: bool) -> TransformerBlock:
     return TransformerBlock(
         c.dim,
-        attention=_attention(c),
+        attention=_attention(c, global_projections=global_projections),
         cross_attention=None if c.context_dim is None else _attention(c, kv_dim=c.context_dim),
         feedforward=FeedForward(
             c.dim,
@@ -292,7 +293,7 @@ def _block(c: TextConfig) -> TransformerBlock:
     )
 
 
-def _attention(c: TextConfig, *, kv_dim: int | None = None) -> Attention:
+def _attention(c: TextConfig, *, kv_dim: int | None = None, global_projections: bool = False) -> Attention:
     return Attention(
         c.dim,
         c.num_heads,
@@ -300,6 +301,7 @@ def _attention(c: TextConfig, *, kv_dim: int | None = None) -> Attention:
         head_dim=c.head_dim,
         bias=c.linear_bias,
         out_bias=c.linear_bias,
+        global_projections=global_projections,
         score=None if c.scale_scores else DotProductScore(c.head_width, scale=1.0),
         dropout=c.attention_dropout,
     )

@@ -9,7 +9,7 @@ from ..models.language_model import MaskedLanguageModel
 from ..models.text_decoder import TextDecoder
 from ..models.text_encoder import TextEncoder
 from ..models.text_to_text import TextToText
-from . import hf_bert, hf_gpt2, hf_t5
+from . import hf_bert, hf_gpt2, hf_longformer, hf_t5
 from .bundle import CONFIG
 from .hub import locate
 from .json_files import read_json, short
@@ -19,7 +19,7 @@ from .text_layout import write_directory
 TextModel: TypeAlias = TextEncoder | MaskedLanguageModel | TextDecoder | TextToText
 """The classes of the three forms."""
 
-_LAYOUTS = (hf_bert.LAYOUT, hf_gpt2.LAYOUT, hf_t5.LAYOUT)
+_LAYOUTS = (hf_bert.LAYOUT, hf_gpt2.LAYOUT, hf_longformer.LAYOUT, hf_t5.LAYOUT)
 
 
 def load_text_model(name: str | Path, *, revision: str | None = None) -> tuple[TextModel, Tokenizer]:
@@ -33,8 +33,8 @@ def load_text_model(name: str | Path, *, revision: str | None = None) -> tuple[T
 
     Returns:
         The model, by the `model_type` of its `config.json`, and its vocabulary. `bert`: a `MaskedLanguageModel` where
-        the weights have its head, and else a `TextEncoder`. `gpt2`: a `TextDecoder` without a context. `t5`: a
-        `TextToText`.
+        the weights have its head, and else a `TextEncoder`. `longformer`: a `TextEncoder` with a window and
+        projections for global tokens. `gpt2`: a `TextDecoder` without a context. `t5`: a `TextToText`.
 
     Raises:
         ModelError: It is not there, of another layout, not supported, or damaged.
@@ -63,5 +63,5 @@ def save_text_model(model: TextModel, tokenizer: Tokenizer, directory: str | Pat
     Raises:
         ModelError: The layout cannot express the model, or the weights cannot be saved.
     """
-    layout = next(layout for layout in _LAYOUTS if isinstance(model, layout.kinds))
+    layout = next(layout for layout in _LAYOUTS if isinstance(model, layout.kinds) and layout.fits(model))
     write_directory(directory, *layout.describe(model, tokenizer))
