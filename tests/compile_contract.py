@@ -31,6 +31,8 @@ VARIANTS = {
     "plain": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean", layer_scale=0.1),
     "clip": ViTConfig(**SIZES, stem_norm=True, activation="gelu_quick", pool="mean", pool_norm=True, final_norm=False),
     "compact": PRESETS["compact"],
+    "window": ViTConfig(**SIZES, window=3, dilation=2, global_tokens=1),
+    "lsh, two streams": ViTConfig(**SIZES, attention="lsh", lsh_chunk=8, reversible=True),
     "distilled": ViTConfig(**SIZES, distilled=True, gated=True, activation="silu", norm="rms"),
     "learned query": ViTConfig(**SIZES, class_token=False, pool="attention", attention_norm=True, mlp_norm=True),
 }

@@ -1,12 +1,14 @@
 """`multiattn classify`: what is in these pictures, and where did the model look?"""
 
 import argparse
+import hashlib
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
 from .map_files import Written
 from .map_options import CHECK, MAP_FILES, ON_PAGE, results_of
+from .match import say_cut
 from .options import (
     BAD_FILES,
     INPUTS,
@@ -19,15 +21,17 @@ from .options import (
     finite,
     listed_files,
     model_of,
+    not_blank,
     not_empty,
     paths_of,
 )
 from .output import listed, printable
 from .predict import Predictor, block, domain_line, score_line, verdict_lines
+from .questions_file import read_choices
 from .records import Column, Record
 
 if TYPE_CHECKING:
-    from ..pipelines import ClassifyPipeline, ClassifyResult
+    from ..pipelines import ClassifyPipeline, ClassifyResult, MatchPipeline
 
 _ALL = 2**31  # more labels than any model has
 _FEW = 5  # names that a message lists
@@ -68,6 +72,7 @@ examples
   multiattn classify photos/ --only cat --only dog --threshold 0.8
   multiattn classify cat.jpg --maps out/ --map-method relevance,rollout
   multiattn classify cat.jpg --maps out/ --target cat --versus dog
+  multiattn classify photos/ --labels 'a cat' 'a dog' 'an empty room'
   multiattn classify photos/ --format json --out results.jsonl \\
       --model timm/vit_base_patch16_224.augreg2_in21k_ft_in1k
 
@@ -98,6 +103,24 @@ def parser() -> Parser:
         listed_files(),
         model_of("classify"),
         Option(
+            "--labels",
+            "LABEL",
+            not_blank,
+            "labels of your own, for a model that matches pictures and texts (CLIP, SigLIP; default: match, the small "
+            "one shipped with this package); after PATH, for it takes all that follows up to the next option",
+            nargs="+",
+            action="extend",
+        ),
+        Option("--labels-file", "FILE", not_empty, "the same, one label a line"),
+        Option(
+            "--template",
+            "TEXT",
+            not_blank,
+            "with --labels: the text that a label is put into, with {} in its place (default: 'a photo of {}'); repeat "
+            "it to average several",
+            action="append",
+        ),
+        Option(
             "--top-k",
             "K",
             at_least_one,
@@ -126,13 +149,18 @@ def parser() -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Classify; return 0 where every input could be used."""
-    return Classify(args).run()
+    return (ZeroShot if args.labels or args.labels_file else Classify)(args).run()
 
 
 class Classify(Predictor["ClassifyResult"]):
     """One run of the command."""
 
     task = "classify"
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        if args.template and not (args.labels or args.labels_file):
+            raise UsageError("--template says what labels are put into, and needs --labels")
+        super().__init__(args)
 
     def loaded(self, pipeline: Any) -> None:
         """Check `--threshold` and `--only` against the model's scores and labels."""
@@ -206,6 +234,36 @@ class Classify(Predictor["ClassifyResult"]):
             lines = [score_line(one.score, one.label) for one in result.predictions]
         lines = lines or ["no label reaches the threshold"]
         return block(str(result.file), [*lines, *verdict_lines(result), *domain_line(result)], written)
+
+
+class ZeroShot(Classify):
+    """One run of the command with labels of the user's own."""
+
+    task = "match"
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        if args.labels and args.labels_file:
+            raise UsageError("--labels and --labels-file both say what the labels are; give one")
+        if args.labels and not args.paths and not args.files:
+            raise UsageError(
+                "the following arguments are required: PATH, before --labels, which takes all that follows"
+            )
+        super().__init__(args)
+        self._labels: list[str] = args.labels or read_choices(args.labels_file, option="--labels-file", one="label")
+
+    def opened(self, pipeline: Any) -> Any:
+        """Return the classifier of the labels, and say which prompts are longer than the model reads."""
+        match: MatchPipeline = pipeline
+        template = {"template": self.args.template} if self.args.template else {}
+        classifier = match.zero_shot(self._labels, **template)
+        say_cut(classifier.texts, quiet=self._quiet or self._is_worker)
+        return classifier
+
+    def _settings(self) -> dict[str, str]:
+        settings = super()._settings()
+        if self.args.labels_file:
+            settings["--labels-file"] = hashlib.sha256("\n".join(self._labels).encode()).hexdigest()[:16]
+        return settings
 
 
 def _nearest(name: str, model: "ClassifyPipeline") -> str:

@@ -82,8 +82,8 @@ class Computing(ABC, Generic[_Result]):
             MultiattnError: The model cannot be loaded.
         """
         device = self.args.device if place is None else place.take(self.args.device)
-        pipeline: Pipeline[Any] = load_part("multiattn:load")(
-            self.args.model, task=self.task, device=device, precision=self.args.precision
+        pipeline: Pipeline[Any] = self.opened(
+            load_part("multiattn:load")(self.args.model, task=self.task, device=device, precision=self.args.precision)
         )
         if self.args.maps or self.check:
             self.methods = self.args.map_method or [pipeline.bundle.first_map_method]
@@ -114,6 +114,10 @@ class Computing(ABC, Generic[_Result]):
         """Return the results for all inputs, in order, computed as they are taken."""
         found = pipeline.stream((job.input for job in jobs), **self.stream_options())
         return cast("Iterator[_Result | Failure]", found)
+
+    def opened(self, pipeline: "Pipeline[Any]") -> "Pipeline[Any]":
+        """Return the pipeline that computes, made of the one of the model; by default, that itself."""
+        return pipeline
 
     def loaded(self, pipeline: "Pipeline[Any]") -> None:
         """Check the options against the model that has been loaded; nothing by default.

@@ -1,4 +1,4 @@
-"""The files of `multiattn answer`: pictures with their questions, and a list of answers to choose from."""
+"""Files that commands read beside the inputs: pictures with their questions, and lists of answers or labels."""
 
 from itertools import groupby
 from pathlib import Path
@@ -35,21 +35,31 @@ def read_questions(file: str) -> list[Job]:
 
 
 def read_answers(file: str) -> list[str]:
-    """Read the answers to choose from, one a line; empty lines do not count.
+    """Read the answers to choose from, as `read_choices` does."""
+    return read_choices(file, option="--answers", one="answer")
+
+
+def read_choices(file: str, *, option: str, one: str) -> list[str]:
+    """Read texts to choose from, one a line; empty lines do not count.
+
+    Args:
+        file: Its path.
+        option: The option that named it, for messages.
+        one: What a text is, for messages.
 
     Raises:
-        InputError: There is no such file, it has no answer, or the same one twice.
+        InputError: There is no such file, it has no text, or the same one twice.
     """
     origins: dict[str, str] = {}
-    for line, origin in text_lines(_existing(file, "--answers")):
-        answer = line.strip()
-        if answer in origins:
-            raise InputError(f"{origin}: the answer {answer!r} is there already, in {origins[answer]}: remove one.")
-        origins[answer] = origin
+    for line, origin in text_lines(_existing(file, option)):
+        choice = line.strip()
+        if choice in origins:
+            raise InputError(f"{origin}: the {one} {choice!r} is there already, in {origins[choice]}: remove one.")
+        origins[choice] = origin
     if not origins:
         raise InputError(
-            f"{file}: there must be at least one answer, each on a line of its own, but there is none: write some, "
-            "or leave --answers out."
+            f"{file}: there must be at least one {one}, each on a line of its own, but there is none: write some, "
+            f"or leave {option} out."
         )
     return list(origins)
 

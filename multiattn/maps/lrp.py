@@ -4,7 +4,8 @@ The rules are those of AttnLRP, applied by autograd: within `PropagationRules` e
 does, and its gradient is that of the rule. The contribution of a number is then the number times its gradient.
 
 - A linear layer or convolution is as it is: the contributions of its output are shared in proportion to the summands.
-- LayerNorm and RMSNorm divide by a constant: the standard deviation is not differentiated.
+- LayerNorm and RMSNorm divide by a constant: the standard deviation is not differentiated. So does the division of an
+  embedding by its length.
 - An activation a(x) is x times the constant a(x) / x.
 - A product of two variables gives half to each: the attention weights and the values, q and k, a gate and its value.
 - Softmax is as it is, the first terms of its Taylor series.
@@ -124,6 +125,12 @@ def _rms_norm(x: Tensor, normalized_shape: Any, weight: Tensor | None = None, ep
     return (normalized if weight is None else normalized * weight).to(x.dtype)
 
 
+def _normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
+    """Divide vectors by their length, as if it did not depend on the input."""
+    length: Tensor = torch.linalg.vector_norm(x.detach(), p, dim, keepdim=True)
+    return x / length.clamp(min=eps)
+
+
 def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """Multiply by gelu(x) / x as a constant; at 0, where both are 0, by its limit."""
     x0 = x.detach()
@@ -167,6 +174,7 @@ class _Halved(torch.autograd.Function):
 _RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     F.layer_norm: _layer_norm,
     F.rms_norm: _rms_norm,
+    F.normalize: _normalize,
     F.gelu: _gelu,
     F.silu: _silu,
     torch.mul: _product,

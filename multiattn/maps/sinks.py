@@ -72,7 +72,7 @@ def sink_tap(encoder: ViT, size: tuple[int, int], *, of: Literal["forward", "fea
         The tap; None where there are not two layers that compute all rows.
     """
     sites = encoder.attention_sites(size, of=of)
-    select = [site.name for site in sites if site.q_len > 1]
+    select = [site.name for site in sites if site.q_len == sites[0].k_len]
     if len(select) < 2:
         return None
     return Tap(sites, select=select, rows=_spread(sites[0]))

@@ -35,6 +35,7 @@ from ..blocks import (
     make_norm,
 )
 from .common import initialize
+from .long_inputs import attention_options, first_tokens, long_mask, run_two_streams
 from .vit_config import PRESETS, ViTConfig
 
 __all__ = ["PRESETS", "ViT", "ViTConfig"]
@@ -97,6 +98,7 @@ class ViT(nn.Module):
             k_norm=self._norm(head_dim) if c.qk_norm else None,
             norm=self._norm() if c.attention_norm else None,
             dropout=c.attention_dropout,
+            **attention_options(c, index),
         )
         return TransformerBlock(
             c.dim,
@@ -131,6 +133,11 @@ class ViT(nn.Module):
         """Tokens that the head reads: of a distilled model two, one beside the other."""
         return 2 if self.config.distilled else 1
 
+    @property
+    def _has_last_rows(self) -> bool:
+        """Whether the last block can compute some rows alone."""
+        return self.config.attention == "full" and not self.config.reversible
+
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Return the rows and columns of patches in a picture of this height and width."""
         return image_size[0] // self.config.patch_size, image_size[1] // self.config.patch_size
@@ -141,13 +148,14 @@ class ViT(nn.Module):
         """The sites a `Tap` can capture, with their sizes for a picture of this height and width.
 
         Where the head reads the class token, `forward` computes only that row in the last block (of a distilled model
-        two rows), so this site has as many query rows; where it reads what a learned query attends to, that site is the
-        last. `features` computes all rows, and nothing after the blocks.
+        two rows), so this site has as many query rows; not so with a window, hashing or reversible blocks. Where it
+        reads what a learned query attends to, that site is the last. `features` computes all rows, and nothing after
+        the blocks.
         """
         c = self.config
         rows, cols = self.grid(image_size or c.image_size)
         tokens = self.num_prefix_tokens + rows * cols
-        few = of == "forward" and c.pool == "class"
+        few = of == "forward" and c.pool == "class" and self._has_last_rows
         sites = [
             Site(f"blocks.{i}.self", c.num_heads, self.num_read if few and i == c.depth - 1 else tokens, tokens)
             for i in range(c.depth)
@@ -206,16 +214,22 @@ class ViT(nn.Module):
         grid = self.grid((images.shape[-2], images.shape[-1]))
         x = self._embed(self.stem(images), grid)  # (b, n, D)
         rotary = self._rotary(grid, x)
+        mask = long_mask(self.config, global_tokens=first_tokens(self.config.global_tokens, device=x.device))
         last = len(self.blocks) - 1
-        for i, block in enumerate(self.blocks):
-            rows = last_rows if i == last else None
-            x = block(
-                x,
-                rows=rows,
-                rotary=rotary,
-                probe=probe_at(tap, f"blocks.{i}"),
-                checkpoint_activations=checkpoint_activations,
-            )
+        if self.config.reversible:
+            x = run_two_streams(self.blocks, x, mask=mask, rotary=rotary, tap=tap)
+        else:
+            for i, block in enumerate(self.blocks):
+                x = block(
+                    x,
+                    rows=last_rows if i == last and self._has_last_rows else None,
+                    mask=mask,
+                    rotary=rotary,
+                    probe=probe_at(tap, f"blocks.{i}"),
+                    checkpoint_activations=checkpoint_activations,
+                )
+        if last_rows is not None and not self._has_last_rows:
+            x = x[:, last_rows]
         return x if self.norm is None else self.norm(x)
 
     def _embed(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..checks import require
+from ..errors import InputError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
 from ..models import SCORE_KINDS, ScoreKind, TwoTowers, scores_of
+from ..models.text_classifier import with_texts
 from ..weights import ModelBundle
+from .answer_decoders import quoted
 from .base import (
     PictureSource,
     Pipeline,
@@ -30,7 +32,10 @@ from .base import (
     stream_pictures,
     tokenizer_of,
 )
-from .image_results import ClassifyResult, Prediction
+from .classify import ClassifyPipeline
+from .explained_match import MatchExplainer
+from .image_results import ClassifyResult
+from .map_request import MapRequest
 from .match_results import MatchResult, Similarities, TextMatch
 from .match_texts import TEMPLATE, Texts, checked_texts, encode_texts, prompts
 from .precision import Precision
@@ -58,6 +63,11 @@ class MatchPipeline(Pipeline[TwoTowers]):
         super().__init__(bundle, model, device=device, precision=precision)
 
     @property
+    def towers(self) -> TwoTowers:
+        """The model."""
+        return self._model
+
+    @property
     def score_kind(self) -> ScoreKind:
         """What the scores of its results are."""
         return SCORE_KINDS[self._model.config.scores]
@@ -68,6 +78,10 @@ class MatchPipeline(Pipeline[TwoTowers]):
         inputs: ImageSource,
         texts: Sequence[str],
         *,
+        maps: str | Sequence[str] | None = ...,
+        check: bool = ...,
+        target: str | None = ...,
+        map_labels: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
@@ -79,6 +93,10 @@ class MatchPipeline(Pipeline[TwoTowers]):
         inputs: Sequence[ImageSource],
         texts: Sequence[str],
         *,
+        maps: str | Sequence[str] | None = ...,
+        check: bool = ...,
+        target: str | None = ...,
+        map_labels: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
@@ -89,6 +107,10 @@ class MatchPipeline(Pipeline[TwoTowers]):
         inputs: ImageSource | Sequence[ImageSource],
         texts: Sequence[str],
         *,
+        maps: str | Sequence[str] | None = None,
+        check: bool = False,
+        target: str | None = None,
+        map_labels: int = 0,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -98,6 +120,13 @@ class MatchPipeline(Pipeline[TwoTowers]):
         Args:
             inputs: An image, or a list or tuple of images, of any sizes.
             texts: The texts; of one that is longer than the model's text tower, the beginning.
+            maps: Names of map methods, e.g. "relevance" or ["relevance", "attention"], or "all": of the text that fits
+                best, where the picture and which words made it fit.
+            check: Whether to judge each map, by 24 forward passes more, 12 without patches and 12 without words:
+                `result.verdicts`. Without `maps`, the map by the default method is judged.
+            target: The text that maps explain; the best of each image where None. Without `maps`, the map by the
+                default method.
+            map_labels: For how many of the best texts pages have a map, chosen by a click.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
             max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
@@ -107,10 +136,21 @@ class MatchPipeline(Pipeline[TwoTowers]):
             cannot be used.
 
         Raises:
-            InputError: The one image or the texts cannot be used.
-            ModelError: A `batch_size` below 1.
+            InputError: The one image or the texts cannot be used, `target` is none of them, or a check has a single
+                text, and a model whose probabilities are shares.
+            ModelError: An unknown map method, or a `batch_size` below 1.
         """
-        stream = partial(self.stream, texts=texts, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
+        stream = partial(
+            self.stream,
+            texts=texts,
+            maps=maps,
+            check=check,
+            target=target,
+            map_labels=map_labels,
+            batch_size=batch_size,
+            strict=strict,
+            max_pixels=max_pixels,
+        )
         return one_or_all(inputs, stream)
 
     def stream(
@@ -118,6 +158,10 @@ class MatchPipeline(Pipeline[TwoTowers]):
         inputs: Iterable[PictureSource],
         *,
         texts: Sequence[str] | Texts,
+        maps: str | Sequence[str] | None = None,
+        check: bool = False,
+        target: str | None = None,
+        map_labels: int = 0,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -129,7 +173,9 @@ class MatchPipeline(Pipeline[TwoTowers]):
         """
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         encoded = texts if isinstance(texts, Texts) else self.encode_texts(checked_texts(texts, "texts"))
-        compute = partial(self._results, texts=encoded)
+        request = self._request(encoded, maps, check, target, map_labels)
+        explainer = MatchExplainer(self.towers, ZeroShotClassifier(self, encoded.texts, encoded, 1), encoded, request)
+        compute = partial(self._results, texts=encoded, explainer=explainer)
         return stream_pictures(
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
@@ -140,17 +186,23 @@ class MatchPipeline(Pipeline[TwoTowers]):
         labels: Sequence[str],
         *,
         template: str | Sequence[str] = TEMPLATE,
+        maps: str | Sequence[str] | None = None,
+        check: bool = False,
         top_k: int = 5,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
     ) -> ClassifyResult | list[ClassifyResult | Failure]:
-        """Classify one image, or each of a list, by labels of the caller's own; see `zero_shot`.
+        """Classify one image, or each of a list, by labels of the caller's own.
+
+        `zero_shot` returns the classifier, for further images and further options.
 
         Args:
             inputs: As for the call.
             labels: The labels, as they stand in the template: "a cat".
             template: The text around a label, with {} in its place; of several, the embeddings are averaged.
+            maps: As for a classifier.
+            check: As for a classifier.
             top_k: Number of labels for each image; at most as many as there are.
             batch_size: As for the call.
             strict: As for the call.
@@ -160,7 +212,16 @@ class MatchPipeline(Pipeline[TwoTowers]):
             As a classifier does.
         """
         classifier = self.zero_shot(labels, template=template)
-        return classifier(inputs, top_k=top_k, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
+        stream = partial(
+            classifier.stream,
+            maps=maps,
+            check=check,
+            top_k=top_k,
+            batch_size=batch_size,
+            strict=strict,
+            max_pixels=max_pixels,
+        )
+        return one_or_all(inputs, stream)
 
     def zero_shot(self, labels: Sequence[str], *, template: str | Sequence[str] = TEMPLATE) -> "ZeroShotClassifier":
         """Return a classifier with labels of the caller's own, which are encoded here, once.
@@ -170,12 +231,18 @@ class MatchPipeline(Pipeline[TwoTowers]):
             template: The text around a label, with {} in its place; of several, the embeddings are averaged.
 
         Raises:
-            InputError: There are no labels, one is blank or there twice, or a template has not one {}.
+            InputError: There are no labels, one is blank or there twice, or a template has not one {}; or there is one
+                label, and a model whose probabilities are shares, of which it would have all.
 
         Source: Radford et al. 2021, section 3.1.4, the ensemble of prompts.
         """
         templates = [template] if isinstance(template, str) else list(template)
         names = checked_texts(labels, "labels")
+        if len(names) == 1 and self.score_kind == "probability":
+            raise InputError(
+                "`labels` must be at least two for a model whose probabilities are shares of all labels, but are "
+                f"{quoted(names[0])} alone instead: add what it might be otherwise"
+            )
         texts = self.encode_texts(prompts(names, templates))
         return ZeroShotClassifier(self, tuple(names), texts, len(templates))
 
@@ -222,81 +289,63 @@ class MatchPipeline(Pipeline[TwoTowers]):
         """Return probabilities: a softmax over the texts, or a sigmoid of each."""
         return scores_of(logits, self._model.config.scores)
 
-    @torch.inference_mode()
-    def _results(self, batch: list[Prepared], *, texts: Texts) -> list[MatchResult]:
-        logits = self.logits(batch, texts.embeddings)
-        scores = self.scores(logits).tolist()
-        similarities = self._model.similarities(logits).tolist()
+    def _request(
+        self, texts: Texts, maps: str | Sequence[str] | None, check: bool, target: str | None, map_labels: int
+    ) -> MapRequest:
+        first = self.bundle.first_map_method
+        request = MapRequest.of("match", maps, check=check, first=first, wanted=target is not None)
+        require(map_labels >= 0, "map_labels", must="at least 0", value=map_labels)
+        if target is not None and target not in texts.texts:
+            raise InputError(f"`target` must be one of the texts, but is {quoted(target)} instead: add it to them")
+        if request.check and len(texts.texts) == 1 and self.score_kind == "probability":
+            raise InputError(
+                "`check` needs two texts or more for a model whose probabilities are shares of all texts, but there is "
+                "one, whose probability cannot fall: add what the picture might be otherwise"
+            )
+        index = None if target is None else texts.texts.index(target)
+        return replace(request, target=index, labels=map_labels)
+
+    def _results(self, batch: list[Prepared], *, texts: Texts, explainer: MatchExplainer) -> list[MatchResult]:
+        with torch.no_grad():
+            pictures = self._model.encode_pictures(stacked(batch, self.device)).float()  # (b, E)
+            logits = self._model.logits(pictures, texts.embeddings).float()  # (b, r)
+            scores = self.scores(logits).tolist()
+            similarities = self._model.similarities(logits).tolist()
+        shown = explainer(batch, pictures, logits)
         return [
             MatchResult(
                 file=item.file,
                 matches=tuple(map(TextMatch, texts.texts, scores[i], similarities[i])),
                 score_kind=self.score_kind,
+                words=explainer.words(shown[i]),
+                maps=shown[i],
                 damaged=item.damaged,
                 remark=item.remark,
+                verdicts=tuple(one.checked for one in shown[i] if one.checked is not None),
             )
             for i, item in enumerate(batch)
         ]
 
 
-class ZeroShotClassifier:
-    """Classifies images by labels of the caller's own; made by `MatchPipeline.zero_shot`. Safe in several threads.
+class ZeroShotClassifier(ClassifyPipeline):
+    """Classifies images by labels of the caller's own, as a `ClassifyPipeline`; made by `MatchPipeline.zero_shot`.
 
     Args:
-        pipeline: The pipeline with the model.
+        match: The pipeline with the model, whose weights are shared.
         labels: The labels.
         texts: Their prompts, encoded, those of one label together.
         num_templates: The number of prompts of a label.
     """
 
-    def __init__(self, pipeline: MatchPipeline, labels: tuple[str, ...], texts: Texts, num_templates: int) -> None:
-        self._pipeline, self.labels, self.texts = pipeline, labels, texts
-        self.bundle, self.score_kind = pipeline.bundle, pipeline.score_kind
-        of_labels = texts.embeddings.view(len(labels), num_templates, -1)
-        self._embeddings = F.normalize(of_labels.mean(dim=1), dim=-1) if num_templates > 1 else of_labels[:, 0]
-
-    def __call__(
-        self,
-        inputs: ImageSource | Sequence[ImageSource],
-        *,
-        top_k: int = 5,
-        batch_size: int = 8,
-        strict: bool = False,
-        max_pixels: int = MAX_PIXELS,
-    ) -> ClassifyResult | list[ClassifyResult | Failure]:
-        """Classify one image, or each of a list; arguments and results as for `MatchPipeline.classify`."""
-        stream = partial(self.stream, top_k=top_k, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
-        return one_or_all(inputs, stream)
-
-    def stream(
-        self,
-        inputs: Iterable[PictureSource],
-        *,
-        top_k: int = 5,
-        batch_size: int = 8,
-        strict: bool = False,
-        max_pixels: int = MAX_PIXELS,
-    ) -> Iterator[ClassifyResult | Failure]:
-        """Yield the results that a call with a list returns, each batch as soon as it is done."""
-        require(top_k >= 1, "top_k", must="at least 1", value=top_k)
-        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        compute = partial(self._results, top_k=top_k)
-        return stream_pictures(
-            inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
+    def __init__(self, match: MatchPipeline, labels: tuple[str, ...], texts: Texts, num_templates: int) -> None:
+        self.texts = texts
+        bundle = replace(
+            match.bundle,
+            task="classify",
+            model=with_texts(match.towers, texts.embeddings, num_templates),
+            labels=labels,
+            score_function=match.towers.config.scores,
+            tokenizer=None,
+            maps={},
         )
-
-    def _results(self, batch: list[Prepared], *, top_k: int) -> list[ClassifyResult]:
-        scores = self._pipeline.scores(self._pipeline.logits(batch, self._embeddings))
-        best, indices = (part.tolist() for part in scores.topk(min(top_k, len(self.labels))))
-        return [
-            ClassifyResult(
-                file=item.file,
-                predictions=tuple(
-                    Prediction(self.labels[index], score) for score, index in zip(best[i], indices[i], strict=True)
-                ),
-                damaged=item.damaged,
-                remark=item.remark,
-                score_kind=self.score_kind,
-            )
-            for i, item in enumerate(batch)
-        ]
+        super().__init__(bundle, device=match.device)

@@ -74,7 +74,7 @@ def prompts(labels: Sequence[str], templates: Sequence[str]) -> list[str]:
     return [template.replace("{}", label) for label in labels for template in templates]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode, whose tensors no map could be computed with
 def encode_texts(model: TwoTowers, tokenizer: Tokenizer, texts: Sequence[str], *, device: torch.device) -> Texts:
     """Encode texts, each cut to what the tower reads.
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..models.vit import ViTConfig
-from .hf_common import check_fixed, check_stated
-from .hf_encoders import SIZES, Family, Keys
+from .hf_common import check_fixed
+from .hf_encoders import SIZES, Family, Keys, class_of
 from .hf_vit import attention_rows, stem_rows
+from .json_files import check_value
 from .sizes import check_count
 from .table import Drop, KeyTable, Row
 
@@ -29,14 +30,15 @@ KEYS = Keys(
         "attention_dropout": ("attention_probs_dropout_prob", 0.0),
         "stochastic_depth": ("drop_path_rate", 0.0),
     },
-    derived=("mlp_dim", "pool", "num_registers", "position_prefix", "resampling"),
+    derived=("mlp_dim", "gated", "pool", "num_registers", "position_prefix", "resampling"),
     patch_size=14,
 )
 
 
-def rows(theirs: str, ours: str = "") -> tuple[Row | Drop, ...]:
+def rows(theirs: str, ours: str = "", *, gated: bool = False) -> tuple[Row | Drop, ...]:
     """Return the rows for a DINOv2 without a head, whose keys have these prefixes."""
     layer, block = f"{theirs}encoder.layer.{{i}}.", f"{ours}blocks.{{i}}."
+    fc1, fc2 = ("weights_in", "weights_out") if gated else ("fc1", "fc2")
     return (
         *stem_rows(theirs, ours),
         Row(f"{ours}registers", f"{theirs}embeddings.register_tokens"),
@@ -44,33 +46,40 @@ def rows(theirs: str, ours: str = "") -> tuple[Row | Drop, ...]:
         *attention_rows(layer, block),
         Row(f"{block}scale1.gamma", f"{layer}layer_scale1.lambda1"),
         Row(f"{block}norm2.{{p}}", f"{layer}norm2.{{p}}"),
-        Row(f"{block}feedforward.fc1.{{p}}", f"{layer}mlp.fc1.{{p}}"),
-        Row(f"{block}feedforward.fc2.{{p}}", f"{layer}mlp.fc2.{{p}}"),
+        Row(f"{block}feedforward.fc1.{{p}}", f"{layer}mlp.{fc1}.{{p}}"),
+        Row(f"{block}feedforward.fc2.{{p}}", f"{layer}mlp.{fc2}.{{p}}"),
         Row(f"{block}scale2.gamma", f"{layer}layer_scale2.lambda1"),
         Row(f"{ours}norm.{{p}}", f"{theirs}layernorm.{{p}}"),
     )
 
 
-def _tables(kind: str) -> tuple[KeyTable, KeyTable]:
-    """Return the tables of the classifier, and of the model without a head, of a `model_type`."""
-    return KeyTable(NAME, (*rows(f"{kind}."), Row("head.{p}", "classifier.{p}"))), KeyTable(NAME, rows(""))
-
-
 def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -> ViTConfig:
     """Return our configuration for theirs. A value that is not stated has the default of transformers."""
-    check_stated(config, {"use_swiglu_ffn": False}, where=where)
+    sizes = tuple(
+        check_count(config.get(name, default), name, where=where)
+        for name, default in (("hidden_size", 768), ("mlp_ratio", 4))
+    )
+    gated = config.get("use_swiglu_ffn", False)
+    check_value(isinstance(gated, bool), "use_swiglu_ffn", must="true or false", value=gated, where=where)
     has_registers = config.get("model_type") == _REGISTERS
     registers = config.get("num_register_tokens", 4) if has_registers else 0
     return KEYS.read(
         config,
         where=where,
         num_classes=num_classes,
-        mlp_dim=config.get("hidden_size", 768) * check_count(config.get("mlp_ratio", 4), "mlp_ratio", where=where),
+        mlp_dim=_mlp_dim(*sizes, gated=gated),
+        gated=gated,
+        **({"activation": "silu"} if gated else {}),
         pool="class_mean" if num_classes else "class",
         num_registers=registers,
         position_prefix="class" if registers else True,
         resampling="bicubic" if has_registers else "bicubic_aliased",
     )
+
+
+def _mlp_dim(dim: int, ratio: int, *, gated: bool) -> int:
+    """Return the width inside the feedforward; of one with a gate, about two thirds of it."""
+    return (dim * ratio * 2 // 3 + 7) // 8 * 8 if gated else dim * ratio
 
 
 def write_structure(architecture: ViTConfig, layout: str, *, of: str = "") -> dict[str, Any]:
@@ -81,14 +90,17 @@ def write_structure(architecture: ViTConfig, layout: str, *, of: str = "") -> di
         **({} if has_registers else {"num_registers": 0, "resampling": "bicubic_aliased"}),
         "pool": "class_mean" if architecture.num_classes else "class",
         "position_prefix": "class" if architecture.num_registers else True,
+        **({"activation": "silu"} if architecture.gated else {}),
     }
     check_fixed(architecture, needed, layout, of=of)
-    ratio = max(1, round(architecture.mlp_dim / architecture.dim))
-    check_fixed(architecture, {"mlp_dim": ratio * architecture.dim}, layout, of=of)  # theirs is a whole multiple
+    gated = architecture.gated
+    ratio = max(1, round(architecture.mlp_dim / architecture.dim * (1.5 if gated else 1)))  # theirs is a whole number
+    check_fixed(architecture, {"mlp_dim": _mlp_dim(architecture.dim, ratio, gated=gated)}, layout, of=of)
     return {
         "model_type": theirs,
         **KEYS.write(architecture, layout, of=of),
         "mlp_ratio": ratio,
+        "use_swiglu_ffn": gated,
         **({"num_register_tokens": architecture.num_registers} if has_registers else {}),
     }
 
@@ -103,14 +115,32 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
     return {"architectures": [_CLASS[stated["model_type"]] + head], **stated}
 
 
-_TABLES = {kind: _tables(kind) for kind in _CLASS}
+def _variant(config: Mapping[str, Any]) -> str:
+    return class_of(config) + " gated" * bool(config.get("use_swiglu_ffn"))
+
+
+_CLASSIFIERS = {f"{name}ForImageClassification": prefix for prefix, name in _CLASS.items()}
+_HEADLESS = [f"{name}Model" for name in _CLASS.values()]
+_TABLES = {
+    kind + " gated" * gated: KeyTable(NAME, table)
+    for gated in (False, True)
+    for kind, table in {
+        **{
+            kind: (*rows(f"{prefix}.", gated=gated), Row("head.{p}", "classifier.{p}"))
+            for kind, prefix in _CLASSIFIERS.items()
+        },
+        **dict.fromkeys(_HEADLESS, rows("", gated=gated)),
+    }.items()
+}
 
 LAYOUT = Family(
     NAME,
     model_types=(_PLAIN, _REGISTERS),
-    classifiers={f"{name}ForImageClassification": _TABLES[kind][0] for kind, name in _CLASS.items()},
-    headless={f"{name}Model": _TABLES[kind][1] for kind, name in _CLASS.items()},
+    classifiers=_CLASSIFIERS,
+    headless=_HEADLESS,
+    tables=_TABLES,
     read=_read,
     write=_write,
     processor="BitImageProcessor",
+    variant=_variant,
 ).layout()

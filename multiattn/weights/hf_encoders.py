@@ -4,7 +4,7 @@
 table for each class that may have saved the file. Both are used both ways.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -108,6 +108,11 @@ class Keys:
         }
 
 
+def class_of(config: Mapping[str, Any]) -> str:
+    """Return the class of transformers that saved a `config.json`; "" where it states none."""
+    return str((config.get("architectures") or [""])[0])
+
+
 @dataclass(frozen=True)
 class Family:
     """A layout of transformers for one kind of picture encoder."""
@@ -118,11 +123,14 @@ class Family:
     model_types: tuple[str, ...]
     """What `model_type` states for it."""
 
-    classifiers: Mapping[str, KeyTable]
-    """The tables of the classes with a head, by the name of the class."""
+    classifiers: Collection[str]
+    """The classes with a head."""
 
-    headless: Mapping[str, KeyTable]
-    """The tables of the classes without."""
+    headless: Collection[str]
+    """The classes without."""
+
+    tables: Mapping[str, KeyTable]
+    """The tables, by what `variant` returns."""
 
     read: Callable[..., ViTConfig]
     """Takes `config.json`, and `kind`, `num_classes` and `where`."""
@@ -133,17 +141,26 @@ class Family:
     processor: str
     """The class that prepares its pictures, where a file states none, and in what is written."""
 
+    variant: Callable[[Mapping[str, Any]], str] = class_of
+    """Which of `tables` a `config.json` needs; by default, that of its class."""
+
+    recognizes: Callable[[Mapping[str, Any]], bool] = lambda config: True
+    """What else than the `model_type` is asked of a `config.json`."""
+
+    older: str = ""
+    """What the keys of a headless model begin with in files of older versions, where `tables` do without."""
+
     def layout(self) -> Layout:
         """Return the layout."""
-        tables = {**self.classifiers, **self.headless}
         return Layout(
             self.name,
             " or ".join(f'"model_type": "{kind}"' for kind in self.model_types),
-            lambda config: config.get("model_type") in self.model_types,
+            lambda config: config.get("model_type") in self.model_types and self.recognizes(config),
             self._load,
             self._describe,
-            next(iter(tables.values())),
-            variants=tables,
+            next(iter(self.tables.values())),
+            variants=self.tables,
+            variant=self.variant,
             states_dtype=True,
         )
 
@@ -154,13 +171,16 @@ class Family:
             ModelError: The model is neither a classifier nor a backbone, or something in the directory does not fit.
         """
         where = files.where(CONFIG)
-        tables = {**self.classifiers, **self.headless}
-        kind = read_kind(config, tables, where=where)
+        kind = read_kind(config, (*self.classifiers, *self.headless), where=where)
         labels = read_labels(config, where=where) if kind in self.classifiers else ()
         architecture = self.read(config, kind=kind, num_classes=len(labels), where=where)
+        state = files.tensors()
+        if kind in self.headless and self.older:
+            state = {key.removeprefix(self.older): tensor for key, tensor in state.items()}
+        table = self.tables[self.variant({**config, "architectures": [kind]})]
         return ModelBundle(
             task="classify",
-            model=build_model(architecture, files, table=tables[kind]),
+            model=build_model(architecture, files, table=table, state=state),
             preprocessing=read_preprocessing(files, self.processor, channels=architecture.in_channels),
             labels=labels,
             score_function=read_score_function(config, len(labels), where=where) if labels else "softmax",
@@ -178,12 +198,3 @@ class Family:
         if architecture.num_classes:
             config |= {**write_labels(bundle.labels), **write_score_function(bundle.score_function)}
         return {CONFIG: config, PREPROCESSOR: write_preprocessing(bundle.pictures, self.processor)}
-
-
-def refuse_head(architecture: ViTConfig, layout: str, instead: str) -> None:
-    """Raise ModelError for a model with a head, which a layout has no class for; `instead` names others."""
-    if architecture.num_classes:
-        raise ModelError(
-            f"the {layout} layout needs a model without a head, but `num_classes` is {architecture.num_classes} "
-            f"instead: choose the layout {instead}"
-        )

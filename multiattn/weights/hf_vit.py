@@ -93,8 +93,9 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
 LAYOUT = Family(
     NAME,
     model_types=("vit",),
-    classifiers={"ViTForImageClassification": TABLE},
-    headless={"ViTModel": BACKBONE_TABLE},
+    classifiers=["ViTForImageClassification"],
+    headless=["ViTModel"],
+    tables={"ViTForImageClassification": TABLE, "ViTModel": BACKBONE_TABLE},
     read=_read,
     write=_write,
     processor=VIT,

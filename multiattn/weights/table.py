@@ -57,6 +57,18 @@ Q_OF_QKV = Transform("q of qkv", lambda theirs: theirs[0].chunk(3)[0].clone(), l
 KV_OF_QKV = Transform("kv of qkv", lambda theirs: torch.cat(theirs[0].chunk(3)[1:]), lambda ours, count: [ours])
 """The parts of their fused projection of q, k and v: our cross-attention has one of q, then one of k and v."""
 
+HALVES = Transform(
+    "halves",
+    lambda theirs: torch.cat(list(theirs), dim=1) / len(theirs),
+    lambda ours, count: [part.clone() * count for part in ours.chunk(count, dim=1)],
+)
+HALF_EACH = Transform(
+    "half each",
+    lambda theirs: torch.stack(list(theirs)).mean(dim=0),
+    lambda ours, count: [ours.clone() for _ in range(count)],
+)
+"""Weights and biases of heads whose outputs are averaged, against our one head that reads their inputs together."""
+
 FIRST_ADDED = Transform(
     "first added",
     lambda theirs: theirs[0] + theirs[1][0],

@@ -168,7 +168,7 @@ def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:
         "pre_norm": config.stem_norm,
         "final_norm": config.final_norm or config.pool_norm,
         "fc_norm": config.pool_norm,
-        "act_layer": _ACTIVATIONS[config.activation],
+        "act_layer": _ACTIVATIONS.get(config.activation, "gelu"),
         "in_chans": None if config.in_channels == 3 else config.in_channels,
     }
     arguments = {key: value for key, value in arguments.items() if value is not None}

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ModelError
 from ..models.vit import ViTConfig
-from . import hf_dinov2, hf_vit
+from . import hf_deit, hf_dinov2, hf_vit
 from .hf_common import VISION, require
 from .json_files import read_part
 from .table import Drop, KeyTable, Row
@@ -27,6 +27,7 @@ class Encoder(NamedTuple):
 
 _ENCODERS = {
     "vit": Encoder(hf_vit.rows, hf_vit.read_structure, hf_vit.write_structure),
+    "deit": Encoder(hf_deit.rows, hf_deit.read_structure, hf_deit.write_structure),
     **dict.fromkeys(
         ("dinov2", "dinov2_with_registers"),
         Encoder(hf_dinov2.rows, hf_dinov2.read_structure, hf_dinov2.write_structure),

@@ -66,6 +66,85 @@ def test_without_a_model_where_none_is_shipped(run, photos, monkeypatch, tmp_pat
     assert outcome.err.startswith("multiattn: the model for match is missing from this installation: ")
 
 
+def test_maps(run, matcher, photos, tmp_path) -> None:
+    maps = tmp_path / "maps"
+    outcome = run("match", photos, *ASKED, "--model", matcher, "--maps", maps, "--check", "--format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    first = json.loads(outcome.out.splitlines()[0])
+    assert first["words"][0]["word"] == "a" if first["texts"][0]["score"] > 0.5 else "two"
+    assert first["verdict"][0]["method"] == "relevance" and "word" in first["verdict"][0]["text"]
+    assert first["maps"]["relevance"]["png"] == str(maps / "a.relevance.png")
+    kinds = ("html", "relevance.json", "relevance.npz", "relevance.png", "relevance.text.json", "relevance.text.npz")
+    names = {path.name for path in maps.iterdir()}
+    assert names == {f"{name}.{kind}" for name in "abc" for kind in kinds} | {"index.html"}
+    assert "two green rings near a tree" in (maps / "a.html").read_text()
+    text = run("match", photos / "a.png", *ASKED, "--model", matcher, "--check", "--target", TEXTS[0])
+    assert [line.split()[0] for line in text.out.splitlines()[3:]] == ["words", "check", "check"]
+    wrong = run("match", photos / "a.png", *ASKED, "--model", matcher, "--check", "--target", "a fox")
+    assert (wrong.status, "--target must be one of the texts, but is 'a fox' instead" in wrong.err) == (2, True)
+
+
+LABELS = ("a fox", "a red square", "a tree")
+
+
+def test_labels_of_ones_own(run, matcher, photos, tmp_path) -> None:
+    outcome = run("classify", photos / "a.png", "--labels", *LABELS, "--model", matcher, "--format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    expected = MatchPipeline(tiny_match_bundle(), device="cpu").classify(photos / "a.png", LABELS)
+    (line,) = map(json.loads, outcome.out.splitlines())
+    assert line == json.loads(json.dumps(expected.to_dict()))
+    (tmp_path / "labels.txt").write_text("a fox\n\na red square\na tree\n")
+    same = run("classify", photos / "a.png", "--labels-file", tmp_path / "labels.txt", "--model", matcher)
+    assert same.out.splitlines()[1] == f"  {expected.score:6.1%}  {expected.label}"
+    only = run("classify", photos, "--labels", *LABELS, "--model", matcher, "--only", "a tree", "--top-k", 1)
+    assert set(only.out.split("\n")[1::2]) <= {line for line in only.out.split("\n") if line.endswith("a tree")}
+
+
+def test_templates_are_averaged(run, matcher, photos) -> None:
+    templates = ("--template", "a small {}", "--template", "the {} is red")
+    asked = ("--labels", *LABELS, "--model", matcher, "--format", "json")
+    found = json.loads(run("classify", photos / "a.png", *templates, *asked).out)
+    match = MatchPipeline(tiny_match_bundle(), device="cpu")
+    expected = match.classify(photos / "a.png", LABELS, template=["a small {}", "the {} is red"])
+    assert found["predictions"] == json.loads(json.dumps(expected.to_dict()))["predictions"]
+
+
+def test_maps_of_a_label(run, matcher, photos, tmp_path) -> None:
+    asked = ("--labels", *LABELS, "--model", matcher, "--maps", tmp_path / "maps", "--map-method", "relevance")
+    outcome = run("classify", photos / "a.png", *asked, "--check", "--target", "a tree")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
+        *("a.html", "a.relevance.json", "a.relevance.npz", "a.relevance.png")
+    ]
+    assert json.loads((tmp_path / "maps" / "a.relevance.json").read_text())["target"] == "a tree"
+    assert "check  relevance: " in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "message"),
+    [
+        (("--labels", "a", "a"), 1, "`labels` must have each text once, but has 'a' twice: leave one out"),
+        (("--labels", "a"), 1, "`labels` must be at least two for a model whose probabilities are shares"),
+        (("--labels", "a", " "), 2, "argument --labels: must have more than spaces, but is ' ' instead"),
+        (("--labels",), 2, "argument --labels: expected at least one argument"),
+        (("--template", "{}"), 2, "--template says what labels are put into, and needs --labels"),
+        (("--template", "x", "--labels", "a", "b"), 1, "`template` must be a text with one {} for the label"),
+        (("--labels", "a", "b", "--only", "c"), 2, "--only must be a label of the model, but is 'c' instead"),
+        (("--labels", "a", "--labels-file", "x"), 2, "--labels and --labels-file both say what the labels are"),
+        (("--labels-file", "no.txt"), 1, "`--labels-file no.txt` must be a file, but is not there instead"),
+    ],
+)
+def test_labels_that_cannot_be_used(run, matcher, photos, asked, status, message) -> None:
+    outcome = run("classify", photos / "a.png", *asked, "--model", matcher)
+    assert (outcome.status, message in outcome.err) == (status, True), outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_a_path_after_the_labels_is_a_label(run, matcher, photos) -> None:
+    outcome = run("classify", "--labels", "a", "b", photos / "a.png", "--model", matcher)
+    assert (outcome.status, "required: PATH, before --labels" in outcome.err) == (2, True)
+
+
 def test_evaluate(run, matcher, tmp_path) -> None:
     folder = tmp_path / "data" / "test"
     lines = []

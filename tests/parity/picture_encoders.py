@@ -31,7 +31,8 @@ class Case(NamedTuple):
 
     def make(self) -> torch.nn.Module:
         """A model with random weights."""
-        config = getattr(transformers, self.config)(**{**SIZES, "num_labels": LABELS, **self.fields})
+        sizes = {} if "vision_config" in self.fields else SIZES
+        config = getattr(transformers, self.config)(**{**sizes, "num_labels": LABELS, **self.fields})
         return randomize(getattr(transformers, self.kind)(config), seed=13)
 
     def save(self, directory: Path) -> torch.nn.Module:
@@ -39,7 +40,7 @@ class Case(NamedTuple):
         model = self.make()
         model.save_pretrained(directory)
         processor = getattr(transformers, self.processor)
-        side = model.config.image_size
+        side = SIZES["image_size"]
         size = {"height": side, "width": side}
         crop = {"crop_size": size} if getattr(processor, "do_center_crop", False) else {}
         processor(size={"shortest_edge": side} if crop else size, **crop).save_pretrained(directory)
@@ -60,6 +61,21 @@ def _dinov2(kind: str, **fields: Any) -> Case:
     return Case(kind, config, "BitImageProcessor", "hf-dinov2", {"mlp_ratio": 2, **fields})
 
 
+def _deit(kind: str, **fields: Any) -> Case:
+    return Case(kind, "DeiTConfig", "DeiTImageProcessor", "hf-deit", {**WIDTH, **fields})
+
+
+def _tower(kind: str, **fields: Any) -> Case:
+    name = "CLIP" if kind.startswith("CLIP") else "Siglip"
+    layout = f"hf-{name.lower()}-vision"
+    sizes = {**WIDTH, **fields}
+    if "ForImage" in kind:
+        text = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+        towers = {"vision_config": {**SIZES, **sizes}, "text_config": {**text, "vocab_size": 9}}
+        return Case(kind, f"{name}Config", f"{name}ImageProcessor", layout, towers)
+    return Case(kind, f"{name}VisionConfig", f"{name}ImageProcessor", layout, sizes)
+
+
 CASES: dict[str, Case] = {
     "vit": _vit("ViTForImageClassification"),
     "vit headless": _vit("ViTModel", qkv_bias=False, hidden_act="quick_gelu"),
@@ -67,5 +83,15 @@ CASES: dict[str, Case] = {
     "dinov2 headless": _dinov2("Dinov2Model", qkv_bias=False, layer_norm_eps=1e-5, mlp_ratio=3),
     "dinov2 registers": _dinov2("Dinov2WithRegistersForImageClassification", num_register_tokens=3),
     "dinov2 registers headless": _dinov2("Dinov2WithRegistersModel"),
+    "dinov2 giant": _dinov2("Dinov2ForImageClassification", use_swiglu_ffn=True, mlp_ratio=4),
+    "dinov2 giant headless": _dinov2("Dinov2WithRegistersModel", use_swiglu_ffn=True, mlp_ratio=3),
+    "deit": _deit("DeiTForImageClassification"),
+    "deit distilled": _deit("DeiTForImageClassificationWithTeacher", qkv_bias=False),
+    "deit headless": _deit("DeiTModel", hidden_act="relu"),
+    "clip": _tower("CLIPForImageClassification"),
+    "clip headless": _tower("CLIPVisionModel", hidden_act="gelu", layer_norm_eps=1e-6),
+    "siglip": _tower("SiglipForImageClassification"),
+    "siglip headless": _tower("SiglipVisionModel"),
+    "siglip without a query": _tower("SiglipVisionModel", vision_use_head=False),
 }
 """By what is special about each."""

@@ -14,12 +14,15 @@ from multiattn.errors import ModelError
 from multiattn.weights import bundle_of, load_bundle
 from tests.fixtures import draw
 from tests.parity import blip_models, test_transformers, test_vilt, test_vit_gpt2, test_whisper_weights
+from tests.parity.picture_encoders import CASES
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
 Make = Callable[[Path], nn.Module]
+
+CLASSIFIERS, HEADLESS = ("dinov2", "deit distilled", "clip"), ("dinov2 giant headless", "siglip headless")
 MAKERS: dict[str, Make] = {
     "ViTForImageClassification": test_transformers.save_theirs,
     "BlipForConditionalGeneration": lambda path: blip_models.save_theirs(path, "BlipForConditionalGeneration"),
@@ -29,6 +32,7 @@ MAKERS: dict[str, Make] = {
     "VisionEncoderDecoderModel": test_vit_gpt2.save_theirs,
     "ViltForQuestionAnswering": test_vilt.save_theirs,
     "WhisperForConditionalGeneration": test_whisper_weights.save_theirs,
+    **{CASES[name].kind: CASES[name].save for name in (*CLASSIFIERS, *HEADLESS)},
 }
 
 
@@ -53,7 +57,7 @@ def picture_or_recording(name: str) -> Any:
     return draw(3)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", [name for name in MAKERS if name not in {CASES[one].kind for one in HEADLESS}])
 def test_every_task_is_explained(name: str, tmp_path: Path) -> None:
     theirs = MAKERS[name](tmp_path)
     options: dict[str, Any] = {"question": "a red fox"} if "Answering" in name else {}

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 START, PAD, END = 2, 1, 2
 ENCODERS: dict[str, Any] = {
     "vit": lambda: transformers.ViTConfig(**SIZES, **WIDTH, qkv_bias=False),
+    "deit": lambda: transformers.DeiTConfig(**SIZES, **WIDTH),
     "dinov2": lambda: transformers.Dinov2Config(**SIZES, mlp_ratio=2),
 }
 
@@ -70,6 +71,7 @@ CASES: Mapping[str, dict[str, Any]] = {
     "bridge": {"cross_attention_hidden_size": None},
     "untied": {"tie_word_embeddings": False},
     "of one width": {"d_model": 26, "cross_attention_hidden_size": None},
+    "deit": {"encoder": "deit"},
     "dinov2": {"encoder": "dinov2"},
 }
 

@@ -5,8 +5,11 @@ import pytest
 import torch
 
 import multiattn
+from multiattn.alignment.replay import word_labels
 from multiattn.errors import InputError, ModelError
-from multiattn.models import TwoTowers
+from multiattn.export import load_map
+from multiattn.maps.lrp import PropagationRules
+from multiattn.models import TwoTowers, ViT
 from multiattn.pipelines import Failure, MatchPipeline
 from tests.fixtures import draw, save_tiny_matcher, tiny_bundle, tiny_match_bundle
 
@@ -59,8 +62,8 @@ def test_labels_are_put_into_the_template(match: MatchPipeline) -> None:
     assert [one.label for one in found.predictions] == [label for _, label in best]
     assert [one.score for one in found.predictions] == pytest.approx([score for score, _ in best], abs=1e-6)
     assert found.score_kind == match.score_kind
-    default = match.zero_shot(["a fox"])
-    assert default.texts.texts == ("a photo of a fox",)
+    default = match.zero_shot(["a fox", "a tree"])
+    assert default.texts.texts == ("a photo of a fox", "a photo of a tree")
 
 
 def test_embeddings_of_several_templates_are_averaged(match: MatchPipeline) -> None:
@@ -96,6 +99,78 @@ def test_a_text_that_is_too_long_is_cut(match: MatchPipeline) -> None:
     assert found.words[0][-1].pieces[-1] < longest and len(found.words[0]) < len(text.split())
 
 
+def test_one_label(match: MatchPipeline) -> None:
+    if match.score_kind == "probability":
+        with pytest.raises(InputError, match="`labels` must be at least two for a model whose probabilities are share"):
+            match.classify(draw(3), ["fox"])
+    else:
+        found = match.classify(draw(3), ["fox"], template="{}")
+        assert found.score == pytest.approx(match(draw(3), ["fox"]).scores[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["attention", "rollout", "relevance", "lrp", "gradient_x_input"])
+def test_labels_have_maps(match: MatchPipeline, method: str) -> None:
+    """Those of a classifier: the picture tower's, of the logit of the label's text."""
+    found = match.classify(draw(3), ["fox", "tree"], maps=method, check=method == "relevance")
+    (shown,) = found.maps
+    assert shown.map.values.shape == (3, 7) and shown.map.values.std() > 0
+    assert (shown.map.target == found.label) == (method not in ("attention", "rollout"))
+    assert len(found.verdicts) == (method == "relevance")
+    if method not in ("attention", "rollout"):
+        labels = match.zero_shot(["fox", "tree"])
+        other = labels(draw(3), maps=method, target="tree" if found.label == "fox" else "fox")
+        assert not np.allclose(other.maps[0].map.values, shown.map.values)
+
+
+def test_contributions_add_up_to_the_logit(match: MatchPipeline) -> None:
+    """LRP keeps the sum where a picture tower has no biases and no layer that takes part of it."""
+    labels = match.zero_shot(["fox", "tree"])
+    model = labels.bundle.require(ViT)
+    pooled = torch.randn(1, 22, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    with PropagationRules():
+        logit = model.head(pooled)[0, 1]
+        (gradient,) = torch.autograd.grad(logit, pooled)
+    bias = 0.0 if model.head.logit_bias is None else model.head.logit_bias.item()
+    assert (pooled * gradient).sum().item() == pytest.approx(logit.item() - bias, abs=1e-5)
+
+
+def test_maps_of_both_towers(match: MatchPipeline, tmp_path) -> None:
+    results = match([draw(3), draw(5)], TEXTS, maps="all", check=True, map_labels=2)
+    for seed, result in zip((3, 5), results, strict=True):
+        assert [one.map.method for one in result.maps] == ["relevance", "attention", "rollout", "lrp"]
+        best = result.best.text
+        for one in result.maps:
+            assert one.map.values.shape == (3, 7)
+            assert one.text.axes[0].labels == tuple(word_labels(match.encode_texts([best]).words[0]))
+            assert one.text.target == best == one.explained
+            assert one.checked is not None and one.checked.lines[1].startswith("words of the text: ")
+            assert len(one.by_text) == len(one.by_label) == (2 if one.map.method in ("relevance", "lrp") else 0)
+        assert [word.value for word in result.words] == result.maps[0].text.values.tolist()
+        assert [best[word.start : word.end] for word in result.words] == [word.word for word in result.words]
+        alone = match(draw(seed), TEXTS, maps="relevance")
+        np.testing.assert_allclose(alone.maps[0].map.values, result.maps[0].map.values, rtol=1e-3, atol=1e-5)
+        assert alone.to_dict()["words"][0].keys() == {"word", "start", "end", "value"}
+        result.save_html(tmp_path / "page.html")
+        result.maps[0].save_png(tmp_path / "map.png")
+        result.maps[0].save(tmp_path / "map.npz")
+        assert load_map(tmp_path / "map.text.npz").equals(result.maps[0].text)
+    other = next(text for text in TEXTS if text != results[0].best.text)
+    explained = match(draw(3), TEXTS, target=other)
+    assert explained.maps[0].explained == explained.maps[0].map.target == other
+
+
+def test_maps_that_cannot_be_made(match: MatchPipeline) -> None:
+    with pytest.raises(InputError, match="`target` must be one of the texts, but is 'a fox' instead: add it to them"):
+        match(draw(3), TEXTS, target="a fox")
+    with pytest.raises(ModelError, match="`maps` must be of attention, rollout, relevance, lrp or all, but is 'x'"):
+        match(draw(3), TEXTS, maps="x")
+    if match.score_kind == "probability":
+        with pytest.raises(InputError, match="`check` needs two texts or more for a model whose probabilities are sha"):
+            match(draw(3), TEXTS[:1], check=True)
+    else:
+        assert len(match(draw(3), TEXTS[:1], check=True).verdicts) == 1
+
+
 def test_ten_thousand_labels(match: MatchPipeline) -> None:
     labels = [f"fox {i}" for i in range(10_000)]
     found = match.classify(draw(3), labels, template="{}", top_k=3)
@@ -125,7 +200,7 @@ def test_labels_that_cannot_be_used(match: MatchPipeline, labels, message) -> No
 @pytest.mark.parametrize("template", ["a photo", "{} or {}", []])
 def test_templates_that_cannot_be_used(match: MatchPipeline, template) -> None:
     with pytest.raises(InputError, match="`template` must be a text with"):
-        match.classify(draw(3), ["fox"], template=template)
+        match.classify(draw(3), ["fox", "tree"], template=template)
 
 
 def test_a_model_for_another_task(tmp_path) -> None:

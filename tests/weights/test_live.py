@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import timm
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
+from multiattn.models.two_towers import TwoTowers, TwoTowersConfig
 from multiattn.models.vit import ViT
 from multiattn.registry import layouts, load_part
 from multiattn.weights import ModelBundle, bundle_of
 from multiattn.weights.bundle import Layout
 from multiattn.weights.live import unwrapped
 from multiattn.weights.table import SAME, KeyTable, Row
-from tests.fixtures import CONFIG, LABELS, draw, tiny_answer_bundle, tiny_bundle, tiny_whisper_bundle
+from tests.fixtures import CONFIG, LABELS, draw, tiny_answer_bundle, tiny_bundle, tiny_match_bundle, tiny_whisper_bundle
 from tests.pipelines import test_single_stream
 from tests.weights import test_answerers, test_captioners
 
@@ -56,6 +57,13 @@ VITS: tuple[dict[str, Any], ...] = (
     {"num_classes": 0},
     {"pool": "class_mean", "layer_scale": 0.5, "resampling": "bicubic_aliased"},
     {"layer_scale": 0.5, "num_registers": 3, "position_prefix": "class", "num_classes": 0},
+    {"layer_scale": 0.5, "gated": True, "activation": "silu", "mlp_dim": 48, "num_classes": 0},
+    {"distilled": True},
+    {"num_registers": 1},
+    {"stem_bias": False, "stem_norm": True, "pool": "mean", "final_norm": False},
+    {"stem_bias": False, "stem_norm": True, "pool_norm": True, "final_norm": False, "num_classes": 0},
+    {"class_token": False, "pool": "mean"},
+    {"class_token": False, "pool": "attention", "num_classes": 0},
 )
 """What sets the picture encoders of published layouts apart."""
 
@@ -66,6 +74,21 @@ def vit_bundle(**changes: Any) -> ModelBundle:
     config = replace(CONFIG, **{"mlp_dim": 44, **changes})
     labels = LABELS[: config.num_classes]
     return replace(tiny_bundle(), model=ViT(config).eval(), labels=labels)
+
+
+def towers_bundle(scores: Literal["softmax", "sigmoid"]) -> ModelBundle:
+    """Two towers that CLIP (softmax) or SigLIP (sigmoid) can express."""
+    bundle = tiny_match_bundle(scores)
+    config: TwoTowersConfig = bundle.config
+    if scores == "softmax":
+        # the vocabulary's end token is 2, which in CLIP's files stands for the highest
+        text = replace(config.text, pool="highest")
+        config = replace(config, vision=replace(config.vision, stem_bias=False, stem_norm=True), text=text)
+    else:
+        vision = replace(config.vision, class_token=False, pool="attention")
+        text = replace(config.text, has_start=False, start_token=config.text.end_token)
+        config = replace(config, vision=vision, text=text, dim=vision.dim, vision_projection=False)
+    return replace(bundle, model=TwoTowers(config).eval())
 
 
 def examples(folder: Path) -> list[ModelBundle]:
@@ -79,6 +102,8 @@ def examples(folder: Path) -> list[ModelBundle]:
         test_answerers.blip_bundle(folder / "blip"),
         test_single_stream.bundle(),
         tiny_whisper_bundle(),
+        towers_bundle("softmax"),
+        towers_bundle("sigmoid"),
     ]
 
 
