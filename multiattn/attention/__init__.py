@@ -16,8 +16,10 @@ from .positions import (
     apply_rotary,
     rotary,
     rotary_2d,
+    rotary_mixed,
     sinusoidal,
     sinusoidal_2d,
+    start_frequencies,
 )
 from .relative import GridBias
 from .score import AdditiveScore, DotProductScore, attention_weights
@@ -46,7 +48,9 @@ __all__ = [
     "probe_at",
     "rotary",
     "rotary_2d",
+    "rotary_mixed",
     "sinusoidal",
     "sinusoidal_2d",
+    "start_frequencies",
     "valid_heads",
 ]
