@@ -24,6 +24,8 @@ REGISTERS: dict[str, Any] = {
     "position_prefix": "class",
     "mlp_dim": 44,
 }
+DINOV3: dict[str, Any] = {"positions": "rotary_2d", "rotary": "centered", "layer_scale": 0.5, "dim": 24}
+BEIT: dict[str, Any] = {"positions": "none", "relative_bias": "shared", "resampling": "bicubic_aliased"}
 
 
 def save(directory: Path, layout: str, **changes: Any) -> Path:
@@ -47,6 +49,11 @@ def save(directory: Path, layout: str, **changes: Any) -> Path:
         ("hf-deit", {"distilled": True, "num_registers": 1}, "`num_registers` to be 0, but it is 1 instead"),
         ("hf-deit", {"distilled": True, "num_classes": 0}, "`distilled` to be False, but it is True instead"),
         ("hf-deit", {}, "`num_registers` to be 1, but it is 0 instead"),
+        ("hf-beit", {"relative_bias": "block"}, "`resampling` to be 'bicubic_aliased', but it is 'bicubic' instead"),
+        ("hf-beit", {"pool": "mean"}, "`pool_norm` to be True, but it is False instead"),
+        ("hf-beit", {"positions": "sinusoidal"}, "`positions` to be 'none', but it is 'sinusoidal' instead"),
+        ("hf-dinov3", DINOV3, "a model without a head, but it has one"),
+        ("hf-dinov3", {**DINOV3, "num_classes": 0, "rotary": "axial"}, "`rotary` to be 'centered', but it is 'axial'"),
         ("hf-clip-vision", {}, "`pool` to be 'mean', but it is 'class' instead"),
         ("hf-clip-vision", {"pool": "mean"}, "`stem_bias` to be False, but it is True instead"),
         ("hf-siglip-vision", {"pool": "attention"}, "`pool` to be 'mean', but it is 'attention' instead"),
@@ -70,6 +77,16 @@ def test_what_theirs_is_not_is_not_saved(layout: str, changes: dict[str, Any], m
             {"mlp_ratio": "2"},
             "`mlp_ratio` must be a whole number .*, but is '2'",
         ),
+        ("hf-beit", BEIT, {"use_relative_position_bias": True}, "`use_relative_position_bias` must be false where"),
+        ("hf-beit", BEIT, {"use_mean_pooling": 1}, "`use_mean_pooling` must be true or false, but is 1 instead"),
+        ("hf-beit", BEIT, {"layer_scale_init_value": "1"}, "`layer_scale_init_value` must be a number, but is '1'"),
+        (
+            "hf-dinov3",
+            {**DINOV3, "num_classes": 0},
+            {"value_bias": False},
+            r"`value_bias` must be `query_bias`",
+        ),
+        ("hf-dinov3", {**DINOV3, "num_classes": 0}, {"mlp_bias": False}, r"`mlp_bias` must be `proj_bias` \(True\)"),
         ("hf-dinov2", DINOV2, {"architectures": ["Dinov2Backbone"]}, "`architectures` must be Dinov2ForImageClass"),
         (
             "hf-dinov2",
