@@ -36,6 +36,8 @@ VARIANTS = {
         **SIZES, positions="learned_rotary_2d", rotary="mixed", rotary_pairs="neighbors", num_kv_heads=(3, 1)
     ),
     "centered rotary": ViTConfig(**SIZES, positions="rotary_2d", rotary="centered"),
+    "window": ViTConfig(**SIZES, window=3, dilation=2, global_tokens=1),
+    "lsh, two streams": ViTConfig(**SIZES, attention="lsh", lsh_chunk=8, reversible=True),
     "distilled": ViTConfig(**SIZES, distilled=True, gated=True, activation="silu", norm="rms"),
     "learned query": ViTConfig(**SIZES, class_token=False, pool="attention", attention_norm=True, mlp_norm=True),
 }

@@ -258,10 +258,9 @@ class _FoldingTap(Tap):
         del v, output  # needed for gradients alone
         if name not in self._heads_at:
             return
-        allowed = None if mask.is_open else mask.dense(q.shape[-2], k.shape[-2], device=q.device)
         for head in self._heads_at[name]:
             with torch.autocast(device_type=q.device.type, enabled=False):
-                weights = score.weights(q, k, heads=[head[1]], allowed=allowed, bias=bias)
+                weights = score.weights(q, k, mask=mask, bias=bias, heads=[head[1]])
             of_head = ungrouped(weights, group)[:, 0].cpu().numpy()  # (r, n, m)
             for item, (rows, frames) in enumerate(self._sizes):
                 own = of_head[item, :rows, :frames]

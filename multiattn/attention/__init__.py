@@ -1,13 +1,14 @@
 """The attention core, which depends on torch alone.
 
 `Attention` (multihead) is the one attention of all models. Around it: `Mask` (which query may attend to which key),
-positions (relative: those that are a bias of the scores), the scores (how a query is compared with a key; window: for
-long sequences), the cache of a decoder, and `Tap`, which captures attention weights.
+positions (relative: those that are a bias of the scores), the scores (how a query is compared with a key; window,
+longformer and lsh: for long sequences), the cache of a decoder, and `Tap`, which captures attention weights.
 """
 
 from .cache import DecoderCache, GrowingCache, KeysValues, ProjectedContext
 from .heads import Head, valid_heads
-from .mask import OPEN, Mask
+from .lsh import Chunking, LSHScore
+from .mask import OPEN, Buckets, Mask
 from .multihead import Attention
 from .positions import (
     LearnedPositions,
@@ -29,12 +30,15 @@ __all__ = [
     "OPEN",
     "AdditiveScore",
     "Attention",
+    "Buckets",
+    "Chunking",
     "DecoderCache",
     "DotProductScore",
     "GridBias",
     "GrowingCache",
     "Head",
     "KeysValues",
+    "LSHScore",
     "LearnedPositions",
     "Mask",
     "Probe",

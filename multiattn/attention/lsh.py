@@ -9,16 +9,20 @@ The rounds are mixed by the sums of their exponentials.
 Source: Reformer (Kitaev et al. 2020), section 2 and appendix A.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, Shaped
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..checks import check_argument
+from .mask import OPEN, Mask
 
 _OTHERS = -1e5  # the score of a token with itself, which counts only where there is no other
 _MASKED = -1e9
+_COLUMNS = 64  # of the rotations: enough for some 500,000 tokens in chunks of 64
 _PIECE = 2**20  # scores that are computed at once: they stay in the processor's cache, and memory does not grow
 
 
@@ -44,25 +48,6 @@ class Chunking:
         for name, least in (("length", 1), ("before", 0), ("after", 0)):
             if (value := getattr(self, name)) < least:
                 raise ValueError(f"`{name}` must be at least {least}, but is {value} instead.")
-
-
-class Buckets:
-    """Buckets that are computed once and used again. The caller makes one for each call of an attention.
-
-    Args:
-        held: The buckets to use; those that the attention computes first where None.
-    """
-
-    def __init__(self, held: Shaped[Tensor, "b h t n"] | None = None) -> None:
-        self.held = held
-
-    def of(self, compute: Callable[[], Tensor]) -> Int64[Tensor, "b h t n"]:
-        """Return the buckets, from `compute` the first time."""
-        if self.held is None:
-            found = compute()
-            # there are at most as many as tokens; a quarter of the memory for what may be kept for a whole model
-            self.held = found.to(torch.int16) if found.shape[-1] < 2**15 else found.to(torch.int32)
-        return self.held.long()
 
 
 def bucket_factors(length: int, chunk: int, *, columns: int) -> tuple[int, ...]:
@@ -201,6 +186,80 @@ def lsh_weights(
         scores = scores - times.gather(3, places).log()
     scores = scores.masked_fill(places == rows[:, None], _OTHERS)
     return weights.scatter_add(3, places, scores.softmax(dim=-1))[..., :n]
+
+
+class LSHScore(nn.Module):
+    """The score of an attention whose queries and keys are the same vectors, and meet in near buckets.
+
+    Args:
+        num_heads: Number of heads.
+        head_dim: Width of a head.
+        chunking: Which keys a query is compared with; all where there are no more tokens than in a chunk.
+        rounds: Rounds of hashing. More find more of the keys that matter, at a cost that grows with them.
+        seed: Of the random rotations, which are kept with the weights.
+    """
+
+    rotations: Tensor
+
+    def __init__(
+        self, num_heads: int, head_dim: int, *, chunking: Chunking | None = None, rounds: int = 2, seed: int = 0
+    ) -> None:
+        super().__init__()
+        check_argument(rounds >= 1, "rounds", must="at least 1", value=rounds)
+        self.chunking = Chunking() if chunking is None else chunking
+        drawn = torch.randn(
+            num_heads, head_dim, rounds, _COLUMNS, generator=torch.Generator().manual_seed(seed), device="cpu"
+        )
+        self.register_buffer("rotations", drawn)
+
+    def forward(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h n d"],
+        v: Float[Tensor, "b h n d"],
+        *,
+        mask: Mask,
+        bias: Tensor | None = None,
+        dropout_p: float = 0.0,
+    ) -> Float[Tensor, "b h n d"]:
+        """Attend to the keys of near buckets; `k` is `q`.
+
+        Raises:
+            ValueError: There is a bias or a window, or `k` is not `q`.
+        """
+        buckets = self._buckets(q, k, mask, bias)
+        return lsh_attention(q, v, buckets, self.chunking, causal=mask.causal, keys=mask.keys, dropout_p=dropout_p)
+
+    def weights(
+        self,
+        q: Float[Tensor, "b h n d"],
+        k: Float[Tensor, "b h n d"],
+        *,
+        mask: Mask = OPEN,
+        bias: Tensor | None = None,
+        rows: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+    ) -> Float[Tensor, "b heads rows n"]:
+        """Return the weights in fp32; those of a key are the sum over the rounds that it is found in."""
+        buckets = self._buckets(q, k, mask, bias)
+        if heads is not None:
+            q, buckets = q[:, list(heads)], buckets[:, list(heads)]
+        n = q.shape[2]
+        index = torch.arange(n, device=q.device) if rows is None else torch.tensor(rows, device=q.device) % n
+        return lsh_weights(q, buckets, self.chunking, rows=index, causal=mask.causal, keys=mask.keys)
+
+    def _buckets(self, q: Tensor, k: Tensor, mask: Mask, bias: Tensor | None) -> Tensor:
+        """The buckets of the mask, or those that the vectors hash to."""
+        check_argument(q is k, "k", must="`q` (make the attention with `shared_qk`)", value="another tensor")
+        check_argument(mask.window is None and bias is None, "mask", must="without a window or bias", value="with one")
+
+        def compute() -> Tensor:
+            b, h, n, _ = q.shape
+            if n <= self.chunking.length:
+                return torch.zeros(b, h, 1, n, dtype=torch.long, device=q.device)
+            return hashed(q, self.rotations, bucket_factors(n, self.chunking.length, columns=_COLUMNS))
+
+        return compute() if mask.buckets is None else mask.buckets.of(compute)
 
 
 class _Order:

@@ -5,11 +5,31 @@ are aligned bottom-right: the last query is at the last key, so query i is at ke
 decoder with a cache needs this alignment; torch's own `is_causal=True` is aligned top-left.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
+
+
+class Buckets:
+    """Buckets that are computed once and used again. The caller makes one for each call of an attention.
+
+    Args:
+        held: The buckets to use; those that the attention computes first where None.
+    """
+
+    def __init__(self, held: Shaped[Tensor, "b h t n"] | None = None) -> None:
+        self.held = held
+
+    def of(self, compute: Callable[[], Tensor]) -> Int64[Tensor, "b h t n"]:
+        """Return the buckets, from `compute` the first time."""
+        if self.held is None:
+            found = compute()
+            # there are at most as many as tokens; a quarter of the memory for what may be kept for a whole model
+            self.held = found.to(torch.int16) if found.shape[-1] < 2**15 else found.to(torch.int32)
+        return self.held.long()
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +54,10 @@ class Mask:
 
     keys: Shaped[Tensor, "b k"] | None = None
     """False where a key is padding, which is not attended to; None without padding."""
+
+    buckets: Buckets | None = None
+    """For an attention by hashing, the buckets whose tokens may attend to each other; those of the tokens where
+    None."""
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 0:

@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..checks import check_argument
+from ..errors import ModelError
 from .cache import GrowingCache, KeysValues
+from .longformer import GlobalProjectionScore
 from .mask import OPEN, Mask
 from .positions import Rotary, apply_rotary
 from .score import DotProductScore, Score
@@ -41,6 +43,9 @@ class Attention(nn.Module):
         norm: Normalizes the mixed values of all heads, (h d), before the last projection.
             Source: Fang et al. 2023 (EVA-02), section 2.1, "sub-LN".
         score: Compares q and k; scaled dot-product where None.
+        shared_qk: Queries and keys are the same vectors. Source: Reformer (Kitaev et al. 2020), section 2.
+        global_projections: The global tokens of a mask have projections of their own, to the queries, keys and values
+            of their rows. Source: Longformer (Beltagy et al. 2020), section 3.1.
         dropout: Share of attention weights dropped in training.
     """
 
@@ -58,9 +63,16 @@ class Attention(nn.Module):
         k_norm: nn.Module | None = None,
         norm: nn.Module | None = None,
         score: Score | None = None,
+        shared_qk: bool = False,
+        global_projections: bool = False,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        alone = "False for cross-attention, and not together with the other"
+        check_argument(
+            not shared_qk or (kv_dim is None and not global_projections), "shared_qk", must=alone, value=True
+        )
+        check_argument(not global_projections or kv_dim is None, "global_projections", must=alone, value=True)
         if head_dim is None:
             check_argument(dim % num_heads == 0, "dim", must=f"a multiple of `num_heads` ({num_heads})", value=dim)
             head_dim = dim // num_heads
@@ -71,11 +83,15 @@ class Attention(nn.Module):
         self.num_heads, self.num_kv_heads = num_heads, kv_heads
         self.inner_dim = inner
         self.is_cross = kv_dim is not None
-        if kv_dim is None and kv_heads == num_heads:
+        self.shares_qk = shared_qk
+        if shared_qk:
+            self.qk_v = nn.Linear(dim, 2 * inner, bias=bias)
+        elif kv_dim is None and kv_heads == num_heads:
             self.qkv = nn.Linear(dim, 3 * inner, bias=bias)
         else:
             self.q = nn.Linear(dim, inner, bias=bias)
             self.kv = nn.Linear(dim if kv_dim is None else kv_dim, 2 * kv_heads * head_dim, bias=bias)
+        self.global_qkv = nn.Linear(dim, 3 * inner, bias=bias) if global_projections else None
         self.q_norm = q_norm
         self.k_norm = k_norm
         self.score: Score = DotProductScore(head_dim) if score is None else score
@@ -113,12 +129,16 @@ class Attention(nn.Module):
             A new vector for each token of `x`.
 
         Raises:
-            ValueError: Cross-attention has no context, or one whose batch does not divide the rows of `x`, or a `bias`.
-            ModelError: The cache is too small for `x`.
+            ValueError: Cross-attention has no context, or one whose batch does not divide the rows of `x`, or a `bias`;
+                shared queries and keys have a context or a cache.
+            ModelError: The cache is too small for `x`; the probe is to keep gradients of weights that come from two
+                projections.
         """
         if context is None and self.is_cross:
             raise ValueError("`context` must be given to cross-attention, but is None instead.")
         check_argument(bias is None or not self.is_cross, "bias", must="None for cross-attention", value="a tensor")
+        alone = context is None and cache is None
+        check_argument(alone or not self.shares_qk, "context", must="None with shared queries and keys", value="given")
         r, n, _ = x.shape
         if self.is_cross and context is not None:
             b = len(context)
@@ -131,7 +151,9 @@ class Attention(nn.Module):
             q = self.q_norm(q)
         if rotary is not None:
             q = apply_rotary(q, rotary.first(q.shape[-2]))
-            k = apply_rotary(k, rotary)
+            k = q if self.shares_qk else apply_rotary(k, rotary)
+        elif self.shares_qk:
+            k = q
         if cache is not None:
             so_far = cache.append(k, v)
             k, v = so_far.keys, so_far.values
@@ -141,22 +163,32 @@ class Attention(nn.Module):
         if bias is not None:
             bias = bias.to(q.dtype)  # what the kernel adds, and so what the tap is given
         dropout_p = self.dropout if self.training else 0.0  # the kernel's own dropout ignores eval()
+        score = self.score
+        if self.global_qkv is not None and mask.global_tokens is not None:
+            score = self._global_score(x if context is None else context)
         runs = context.runs if isinstance(context, KeysValues) else None
         if runs is None or len(runs) == 1:
-            mixed = self.score(q, k, v, mask=mask, bias=bias, dropout_p=dropout_p)  # (b, h, g n, d)
+            mixed = score(q, k, v, mask=mask, bias=bias, dropout_p=dropout_p)  # (b, h, g n, d)
         else:
             mixed = self._mix_runs(q, k, v, runs, mask=mask, dropout_p=dropout_p)
             if probe is not None:
                 k, v = (torch.cat([one[run] for run in runs]) for one in (k, v))
         if probe is not None:
-            group = r // len(q)
+            if score is not self.score and probe.tap.keeps_gradients:
+                raise ModelError("a tap keeps no gradients where global tokens have projections of their own")
             probe.tap.record(
-                probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=self.score, bias=bias, group=group
+                probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=score, bias=bias, group=r // len(q)
             )
         joined = mixed.transpose(1, 2).flatten(2)  # (b, g n, h d)
         if self.norm is not None:
             joined = self.norm(joined)
         return self.out(joined).reshape(r, n, -1)  # type: ignore[no-any-return]
+
+    def _global_score(self, x: Tensor | KeysValues) -> Score:
+        """The score with what the global tokens' own projections make of the tokens."""
+        assert self.global_qkv is not None and isinstance(self.score, DotProductScore) and isinstance(x, Tensor)
+        q, k, v = self.global_qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return GlobalProjectionScore(self.score, q, k, v)
 
     def keys_values(self, context: Float[Tensor, "b m C"]) -> KeysValues:
         """Compute the keys and values of a context for cross-attention, to pass them to several calls."""
@@ -184,6 +216,9 @@ class Attention(nn.Module):
         if self.is_cross or self.num_kv_heads != self.num_heads:
             projected = self.keys_values(x if context is None else context)
             return self._heads(self.q(x)), projected.keys, projected.values
+        if self.shares_qk:
+            q, v = self.qk_v(x).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+            return q, q, v
         if context is None:
             q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         elif self.qkv.weight is None or hasattr(self.qkv, "base_layer"):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from .mask import Mask
+from .mask import OPEN, Mask
 from .window import windowed_attention, worth_blocks
 
 FEW_QUERIES = 16
@@ -36,11 +36,12 @@ class Score(Protocol):
         q: Tensor,
         k: Tensor,
         *,
-        heads: Sequence[int] | None = None,
-        allowed: Tensor | None = None,
+        mask: Mask = OPEN,
         bias: Tensor | None = None,
+        rows: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
     ) -> Tensor:
-        """Return the softmax weights of all or some heads in fp32, (b, heads, q, k); `bias` has the rows of `q`."""
+        """Return the softmax weights of all or some query rows and heads in fp32, (b, heads, rows, k)."""
 
 
 def attention_weights(
@@ -53,6 +54,17 @@ def attention_weights(
     if allowed is None:
         return scores.softmax(dim=-1)
     return scores.masked_fill(~allowed, -math.inf).softmax(dim=-1).masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)
+
+
+def _of_rows(
+    q: Tensor, k: Tensor, mask: Mask, bias: Tensor | None, rows: Sequence[int] | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return the queries, the dense mask and the bias of some query rows, or of all."""
+    index = None if rows is None else torch.tensor(rows)
+    allowed = None if mask.is_open else mask.dense(q.shape[-2], k.shape[-2], rows=index, device=q.device)
+    if rows is None:
+        return q, allowed, bias
+    return q[:, :, rows], allowed, None if bias is None else bias[:, :, rows]
 
 
 def _of_heads(bias: Tensor | None, heads: Sequence[int] | None) -> Tensor | None:
@@ -110,17 +122,19 @@ class DotProductScore(nn.Module):
         q: Float[Tensor, "b h q d"],
         k: Float[Tensor, "b h k d"],
         *,
-        heads: Sequence[int] | None = None,
-        allowed: Tensor | None = None,
+        mask: Mask = OPEN,
         bias: Float[Tensor, "#b #h q k"] | None = None,
-    ) -> Float[Tensor, "b heads q k"]:
-        """Return the weights of the query rows in `q`, in fp32."""
+        rows: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+    ) -> Float[Tensor, "b heads rows k"]:
+        """Return the weights in fp32."""
+        q, allowed, bias = _of_rows(q, k, mask, bias, rows)
         if heads is not None:
             q, k = q[:, list(heads)], k[:, list(heads)]
-        rows, keys = q.float().flatten(0, 1), k.float().flatten(0, 1)  # (b heads, len, d)
+        queries, keys = q.float().flatten(0, 1), k.float().flatten(0, 1)  # (b heads, len, d)
         # the scale is part of the product: capturing all weights is limited by memory traffic
-        scores = rows.new_empty(len(rows), rows.shape[1], keys.shape[1])
-        scores = torch.baddbmm(scores, rows, keys.transpose(-2, -1), beta=0, alpha=self.scale)
+        scores = queries.new_empty(len(queries), queries.shape[1], keys.shape[1])
+        scores = torch.baddbmm(scores, queries, keys.transpose(-2, -1), beta=0, alpha=self.scale)
         return attention_weights(scores.reshape(*q.shape[:3], k.shape[2]), allowed, _of_heads(bias, heads))
 
 
@@ -163,8 +177,7 @@ class AdditiveScore(nn.Module):
         dropout_p: float = 0.0,
     ) -> Float[Tensor, "b h q d"]:
         """Attend with explicit weights, because there is no fused kernel for this score."""
-        allowed = None if mask.is_open else mask.dense(q.shape[-2], k.shape[-2], device=q.device)
-        weights = self.weights(q, k, allowed=allowed, bias=bias)
+        weights = self.weights(q, k, mask=mask, bias=bias)
         return F.dropout(weights, dropout_p).to(v.dtype) @ v
 
     def weights(
@@ -172,11 +185,13 @@ class AdditiveScore(nn.Module):
         q: Float[Tensor, "b h q d"],
         k: Float[Tensor, "b h k d"],
         *,
-        heads: Sequence[int] | None = None,
-        allowed: Tensor | None = None,
+        mask: Mask = OPEN,
         bias: Float[Tensor, "#b #h q k"] | None = None,
-    ) -> Float[Tensor, "b heads q k"]:
-        """Return the weights of the query rows in `q`, in fp32."""
+        rows: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+    ) -> Float[Tensor, "b heads rows k"]:
+        """Return the weights in fp32."""
+        q, allowed, bias = _of_rows(q, k, mask, bias, rows)
         chosen = slice(None) if heads is None else list(heads)
         query = q[:, chosen].float() @ self.query[chosen].float() + self.bias[chosen].float()  # (b, h, q, d)
         key = k[:, chosen].float() @ self.key[chosen].float()  # (b, h, k, d)

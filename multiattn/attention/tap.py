@@ -199,17 +199,11 @@ class Tap:
             if name not in self._all_names:
                 raise ModelError(f"the tap was made for another model: it does not know the site {name}")
             return
-        q_len, k_len = q.shape[-2], k.shape[-2]
         learns = self._learns and torch.is_grad_enabled()
         # autocast would compute the fp32 products in half precision
         with torch.set_grad_enabled(learns), torch.autocast(device_type=q.device.type, enabled=False):
-            rows = None if self.rows is None else self._rows_of(q_len, group)
-            allowed = None
-            if not mask.is_open:
-                allowed = mask.dense(q_len, k_len, rows=None if rows is None else torch.tensor(rows), device=q.device)
-            queries = q if rows is None else q[:, :, rows]
-            added = bias if bias is None or rows is None else bias[:, :, rows]
-            weights = score.weights(queries, k, heads=self._heads.get(name), allowed=allowed, bias=added)
+            rows = None if self.rows is None else self._rows_of(q.shape[-2], group)
+            weights = score.weights(q, k, mask=mask, bias=bias, rows=rows, heads=self._heads.get(name))
             self._weights[name] = ungrouped(weights, group)
         if self.keeps_gradients:
             self._outputs[name], self._values[name], self._groups[name] = output, v, group

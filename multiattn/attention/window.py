@@ -85,9 +85,14 @@ def windowed_attention(q: Tensor, k: Tensor, v: Tensor, mask: Mask, *, scale: fl
         )
     if mask.global_tokens is None:
         return out
-    places = _query_places(mask, q_len, k_len).expand(batch, -1)  # (b, g)
-    rows = q.gather(2, _across(places.clamp(0, q_len - 1), q))  # (b, h, g, d)
-    return with_global_rows(out, rows, k, v, mask, scale=scale, dropout_p=dropout_p)
+    return with_global_rows(
+        out, rows_at(mask.global_tokens - (k_len - q_len), q), k, v, mask, scale=scale, dropout_p=dropout_p
+    )
+
+
+def rows_at(places: Tensor, x: Float[Tensor, "b h n d"]) -> Float[Tensor, "b h g d"]:
+    """Return the rows at these places (#b, g) of each item; some row for a place that is not there."""
+    return x.gather(2, _across(places.expand(len(x), -1).clamp(0, x.shape[2] - 1), x))
 
 
 def with_global_rows(
@@ -190,7 +195,7 @@ class _GlobalKeys:
         batch, k_len = len(k), k.shape[2]
         tokens = mask.global_tokens.expand(batch, -1)  # (b, g)
         there = tokens.clamp(min=0)
-        self.k, self.v = (x.gather(2, _across(there, x)) for x in (k, v))  # (b, h, g, d)
+        self.k, self.v = rows_at(tokens, k), rows_at(tokens, v)  # (b, h, g, d)
         allowed = ((tokens >= 0) & keys.expand(batch, -1).gather(1, there))[:, None].expand(-1, q_len, -1)
         if mask.causal:
             position = torch.arange(k_len - q_len, k_len, device=k.device)

@@ -5,6 +5,7 @@ A stem turns a picture or a recording into tokens, which the blocks then transfo
 
 from .feedforward import Activation, FeedForward, QuickGELU, activation, applied
 from .pooling import AttentionPool
+from .reversible import Streams, run_reversible
 from .stems import ConvStem, MelStem, PatchStem
 from .transformer import LayerScale, Norm, StochasticDepth, TransformerBlock, make_norm
 
@@ -19,8 +20,10 @@ __all__ = [
     "PatchStem",
     "QuickGELU",
     "StochasticDepth",
+    "Streams",
     "TransformerBlock",
     "activation",
     "applied",
     "make_norm",
+    "run_reversible",
 ]

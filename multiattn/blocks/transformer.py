@@ -215,7 +215,25 @@ class TransformerBlock(nn.Module):
             x[:, rows].contiguous(), x, mask=mask, bias=of_rows, rotary=rotary, probe=probe
         )
 
+    def attention_branch(
+        self,
+        x: Float[Tensor, "b n D"],
+        *,
+        mask: Mask = OPEN,
+        rotary: Rotary | None = None,
+        probe: Probe | None = None,
+    ) -> Float[Tensor, "b n D"]:
+        """Return what the self-attention adds to its residual; arguments as for `forward`."""
+        return self._scaled(self._self_attention(x, None, mask, None, rotary, None, probe), self.scale1)
+
+    def feedforward_branch(self, x: Float[Tensor, "b n D"]) -> Float[Tensor, "b n D"]:
+        """Return what the feedforward adds to its residual."""
+        return self._scaled(self.feedforward(self.norm2(x) if self.pre_norm else x), self.scale2)
+
+    def _scaled(self, branch: Tensor, scale: LayerScale | None) -> Tensor:
+        return applied(self.stochastic_depth, applied(scale, applied(self.dropout, branch)))
+
     def _add(self, x: Tensor, branch: Tensor, scale: LayerScale | None, norm: nn.Module) -> Tensor:
         """Add a branch to its residual."""
-        x = x + applied(self.stochastic_depth, applied(scale, applied(self.dropout, branch)))
+        x = x + self._scaled(branch, scale)
         return x if self.pre_norm else norm(x)

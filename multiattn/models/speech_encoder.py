@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from ..attention import Attention, Mask, Probe, Rotary, Site, Tap, probe_at, rotary, sinusoidal
+from ..attention import Attention, Probe, Rotary, Site, Tap, probe_at, rotary, sinusoidal
 from ..blocks import Activation, FeedForward, MelStem, TransformerBlock, activation, applied
 from ..blocks.stems import Count
 from ..checks import check_at_least, check_rules
 from ..errors import ModelError
 from .common import check_transformer, initialize
+from .long_inputs import AttentionKind, attention_options, check_long_inputs, long_mask, run_two_streams, spread_tokens
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,28 @@ class SpeechEncoderConfig:
     """Add the positions once more to the encoder's output, so that the decoder finds them in what it attends to.
     Source: DETR (Carion et al. 2020), section A.4."""
 
+    attention: AttentionKind = "full"
+    """What a token attends to: `full`: all tokens; `window`: those within `window`, and the global ones; `lsh`: those
+    whose hashes are near its own. The cost of the last two grows with the number of tokens, not with its square."""
+
     window: int | None = None
-    """Frames that a frame attends to on each side, at a cost linear in the length; all frames where None."""
+    """Frames that a frame attends to on each side."""
+
+    dilation: int = 1
+    """Attend to every so many-th frame of the window alone, which then reaches as many times as far."""
+
+    global_tokens: int = 0
+    """Frames, at equal distances in a recording, that attend to all frames and are attended to by all."""
+
+    lsh_chunk: int = 64
+    """Tokens that are compared with each other, and with as many before them, once sorted by hash."""
+
+    lsh_rounds: int = 2
+    """Rounds of hashing: more find more of the tokens that matter, at a cost that grows with them."""
+
+    reversible: bool = False
+    """Whether a training step computes the tokens between the blocks again, so that its memory does not grow with the
+    depth. The blocks then run on two streams of tokens. Source: Reformer (Kitaev et al. 2020), section 3."""
 
     norm_eps: float = 1e-5
     """Added to the variance in each LayerNorm."""
@@ -78,8 +99,7 @@ class SpeechEncoderConfig:
         """
         check_transformer(self, shares=("dropout", "attention_dropout", "stochastic_depth"))
         check_at_least(self, 1, ("mels", "max_frames"))
-        if self.window is not None:
-            check_at_least(self, 0, ("window",))
+        check_long_inputs(self)
         is_sinusoidal, is_rotary = self.positions == "sinusoidal", self.positions == "rotary"
         has_even_heads = self.dim // self.num_heads % 2 == 0
         check_rules(
@@ -129,7 +149,7 @@ class SpeechEncoder(nn.Module):
         c = self.config
         return TransformerBlock(
             c.dim,
-            attention=Attention(c.dim, c.num_heads, dropout=c.attention_dropout),
+            attention=Attention(c.dim, c.num_heads, dropout=c.attention_dropout, **attention_options(c, index)),
             feedforward=FeedForward(c.dim, c.mlp_dim, activation=activation(c.activation), dropout=c.dropout),
             norm_eps=c.norm_eps,
             stochastic_depth=c.stochastic_depth * index / max(c.depth - 1, 1),
@@ -179,15 +199,20 @@ class SpeechEncoder(nn.Module):
             x = x + positions
         x = applied(self.dropout, x)
         keys = None if lengths is None else frames_up_to(self.frames(lengths), count)
-        mask, angles = Mask(window=c.window, keys=keys), self._rotary(count, x)
-        for i, block in enumerate(self.blocks):
-            x = block(
-                x,
-                mask=mask,
-                rotary=angles,
-                probe=probe_at(tap, f"blocks.{i}"),
-                checkpoint_activations=checkpoint_activations,
-            )
+        of_all = torch.tensor([count], device=x.device) if lengths is None else self.frames(lengths)
+        mask = long_mask(c, global_tokens=spread_tokens(of_all, c.global_tokens), keys=keys)
+        angles = self._rotary(count, x)
+        if c.reversible:
+            x = run_two_streams(self.blocks, x, mask=mask, rotary=angles, tap=tap)
+        else:
+            for i, block in enumerate(self.blocks):
+                x = block(
+                    x,
+                    mask=mask,
+                    rotary=angles,
+                    probe=probe_at(tap, f"blocks.{i}"),
+                    checkpoint_activations=checkpoint_activations,
+                )
         x = self.norm(x)
         return x + positions if c.output_positions else x  # type: ignore[no-any-return]
 

@@ -39,11 +39,14 @@ from ..blocks import (
     make_norm,
 )
 from .common import initialize
+from .long_inputs import attention_options, first_tokens, long_mask, run_two_streams
 from .vit_config import PRESETS, ViTConfig
 
 __all__ = ["PRESETS", "STEM", "ViT", "ViTConfig"]
 
-STEM = r"(?:stem|stem_norm|class_token|distilled_token|registers|positions|rotary_frequencies|relative_bias)\b"
+STEM = (
+    r"(?:stem|patch_norm|stem_norm|class_token|distilled_token|registers|positions|rotary_frequencies|relative_bias)\b"
+)
 """Pattern of the parameters before the first block, for layer-wise learning-rate decay."""
 
 
@@ -58,6 +61,7 @@ class ViT(nn.Module):
             self.stem = ConvStem(c.in_channels, c.dim, channels=c.stem_channels, strides=c.stem_strides)
         else:
             self.stem = PatchStem(c.in_channels, c.dim, patch_size=c.patch_size, bias=c.stem_bias)
+        self.patch_norm = self._norm() if c.patch_norm else None
         self.class_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if c.class_token else None
         self.distilled_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if c.distilled else None
         self.registers = nn.Parameter(torch.zeros(1, c.num_registers, c.dim)) if c.num_registers else None
@@ -114,6 +118,7 @@ class ViT(nn.Module):
             k_norm=self._norm(head_dim) if c.qk_norm else None,
             norm=self._norm() if c.attention_norm else None,
             dropout=c.attention_dropout,
+            **attention_options(c, index),
         )
         return TransformerBlock(
             c.dim,
@@ -149,6 +154,11 @@ class ViT(nn.Module):
         """Tokens that the head reads: of a distilled model two, one beside the other."""
         return 2 if self.config.distilled else 1
 
+    @property
+    def _has_last_rows(self) -> bool:
+        """Whether the last block can compute some rows alone."""
+        return self.config.attention == "full" and not self.config.reversible
+
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Return the rows and columns of patches in a picture of this height and width."""
         return image_size[0] // self.config.patch_size, image_size[1] // self.config.patch_size
@@ -159,13 +169,14 @@ class ViT(nn.Module):
         """The sites a `Tap` can capture, with their sizes for a picture of this height and width.
 
         Where the head reads the class token, `forward` computes only that row in the last block (of a distilled model
-        two rows), so this site has as many query rows; where it reads what a learned query attends to, that site is the
-        last. `features` computes all rows, and nothing after the blocks.
+        two rows), so this site has as many query rows; not so with a window, hashing or reversible blocks. Where it
+        reads what a learned query attends to, that site is the last. `features` computes all rows, and nothing after
+        the blocks.
         """
         c = self.config
         rows, cols = self.grid(image_size or c.image_size)
         tokens = self.num_prefix_tokens + rows * cols
-        few = of == "forward" and c.pool == "class"
+        few = of == "forward" and c.pool == "class" and self._has_last_rows
         sites = [
             Site(f"blocks.{i}.self", c.num_heads, self.num_read if few and i == c.depth - 1 else tokens, tokens)
             for i in range(c.depth)
@@ -225,22 +236,29 @@ class ViT(nn.Module):
         x = self._embed(self.stem(images), grid)  # (b, n, D)
         rotary = self._rotary(grid, x)
         biases = [table(grid) for table in self.relative_bias]  # (1, h, n, n) each
+        mask = long_mask(self.config, global_tokens=first_tokens(self.config.global_tokens, device=x.device))
         last = len(self.blocks) - 1
-        for i, block in enumerate(self.blocks):
-            rows = last_rows if i == last else None
-            x = block(
-                x,
-                rows=rows,
-                bias=biases[i if len(biases) > 1 else 0] if biases else None,
-                rotary=rotary[i if len(rotary) > 1 else 0] if rotary else None,
-                probe=probe_at(tap, f"blocks.{i}"),
-                checkpoint_activations=checkpoint_activations,
-            )
+        if self.config.reversible:
+            x = run_two_streams(self.blocks, x, mask=mask, rotary=rotary[0] if rotary else None, tap=tap)
+        else:
+            for i, block in enumerate(self.blocks):
+                x = block(
+                    x,
+                    rows=last_rows if i == last and self._has_last_rows else None,
+                    mask=mask,
+                    bias=biases[i if len(biases) > 1 else 0] if biases else None,
+                    rotary=rotary[i if len(rotary) > 1 else 0] if rotary else None,
+                    probe=probe_at(tap, f"blocks.{i}"),
+                    checkpoint_activations=checkpoint_activations,
+                )
+        if last_rows is not None and not self._has_last_rows:
+            x = x[:, last_rows]
         return x if self.norm is None else self.norm(x)
 
     def _embed(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         """Add positions to patches (b, r c, D), and put the prefix tokens before them: (b, n, D)."""
         c = self.config
+        patches = applied(self.patch_norm, patches)
         prefix = [token.expand(len(patches), -1, -1) for token in self._prefix()]
         if self.positions is not None and c.position_prefix is True:
             x = torch.cat([*prefix, patches], dim=1) + self.positions(grid)

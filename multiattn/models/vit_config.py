@@ -11,6 +11,7 @@ from ..attention import Resampling
 from ..blocks import Activation, Norm
 from ..checks import check_at_least, check_rules
 from .common import check_image_size, check_transformer
+from .long_inputs import AttentionKind, check_long_inputs
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class ViTConfig:
 
     stem_norm: bool = False
     """Normalize the tokens before the first block, as CLIP does."""
+
+    patch_norm: bool = False
+    """Normalize each patch before positions are added, as AIMv2 does."""
 
     positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d", "learned_rotary_2d", "none"] = "learned"
     """What is added to the patches, or rotates q and k, or both; `none` with a `relative_bias` alone, for instance."""
@@ -141,6 +145,30 @@ class ViTConfig:
     mlp_norm: bool = False
     """Normalize the hidden values of the feedforward. Source: the same."""
 
+    attention: AttentionKind = "full"
+    """What a token attends to: `full`: all tokens; `window`: those within `window`, and the global ones; `lsh`: those
+    whose hashes are near its own. The cost of the last two grows with the number of tokens, not with its square."""
+
+    window: int | None = None
+    """Tokens that a token attends to on each side, in the order of the tokens: row by row."""
+
+    dilation: int = 1
+    """Attend to every so many-th token of the window alone, which then reaches as many times as far."""
+
+    global_tokens: int = 0
+    """The first so many tokens, which attend to all and are attended to by all: the class token and registers come
+    first."""
+
+    lsh_chunk: int = 64
+    """Tokens that are compared with each other, and with as many before them, once sorted by hash."""
+
+    lsh_rounds: int = 2
+    """Rounds of hashing: more find more of the tokens that matter, at a cost that grows with them."""
+
+    reversible: bool = False
+    """Whether a training step computes the tokens between the blocks again, so that its memory does not grow with the
+    depth. The blocks then run on two streams of tokens. Source: Reformer (Kitaev et al. 2020), section 3."""
+
     norm: Norm = "layer"
     norm_eps: float = 1e-6
     """Added to the variance, or the mean square, in each norm."""
@@ -169,13 +197,21 @@ class ViTConfig:
         check_at_least(self, 0, ("num_classes", "num_registers"))
         check_at_least(self, 1, [name for name in ("pool_heads", "pool_mlp_dim") if getattr(self, name) is not None])
         check_image_size(self)
+        check_long_inputs(self)
         has_conv, channels, strides = self.stem == "conv", self.stem_channels, self.stem_strides
         # the positions split the width into so many parts, or, where they rotate q and k, the width of each head
         rotated = 4 * self.num_heads
         parts = {"sinusoidal": 2, "sinusoidal_2d": 4, "rotary_2d": rotated, "learned_rotary_2d": rotated}
         part = parts.get(self.positions, 1)
+        reads = (0 if self.pool in ("mean", "attention") else 1) + self.distilled  # tokens that must see the whole
+        tokens = math.prod(side // self.patch_size for side in self.image_size) + self.class_token + self.distilled
         check_rules(
             self,
+            (
+                "global_tokens",
+                self.attention != "window" or reads <= self.global_tokens <= tokens + self.num_registers,
+                f"from {reads} (the tokens that the head reads) to {tokens + self.num_registers}",
+            ),
             ("stem_channels", min(channels, default=1) >= 1, "at least 1 each"),
             ("stem_strides", min(strides, default=1) >= 1, "at least 1 each"),
             (
@@ -188,6 +224,13 @@ class ViTConfig:
                 self.class_token or self.position_prefix != "class",
                 "true or false where there is no `class_token`",
             ),
+            (
+                "relative_bias",
+                self.relative_bias == "none" or not (self.attention == "lsh" or self.reversible),
+                "'none' with `lsh` attention or reversible blocks",
+            ),
+            ("rotary", self.rotary != "mixed" or not self.reversible, "the same in all reversible blocks"),
+            ("num_kv_heads", not self.num_kv_heads or self.attention != "lsh", "() with `lsh` attention"),
             ("rotary_period", 0 < self.rotary_period < math.inf, "above 0 and finite"),
             ("rotary_offset", math.isfinite(self.rotary_offset), "finite"),
             (

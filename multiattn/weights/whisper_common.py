@@ -70,6 +70,8 @@ FIXED_SOUND: dict[str, Any] = {
     "strides": (1, 2),
     "positions": "sinusoidal",
     "window": None,
+    "attention": "full",
+    "reversible": False,
     "norm_eps": 1e-5,
     "stochastic_depth": 0.0,
     "masked": False,

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multiattn.attention.lsh import Buckets, Chunking, bucket_factors, hashed, lsh_attention, lsh_weights, unit_keys
+from multiattn.attention.lsh import Chunking, bucket_factors, hashed, lsh_attention, lsh_weights, unit_keys
+from multiattn.attention.mask import Buckets
 from tests.reference import naive_lsh_weights
 
 B, H, D, N = 2, 3, 7, 23

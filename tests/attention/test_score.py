@@ -47,7 +47,7 @@ def test_dot_product_equals_the_oracle(rule, q_len):
     score, mask = DotProductScore(D), Mask(**rule)
     expected = naive_attention(q, k, v, **rule)
     torch.testing.assert_close(score(q, k, v, mask=mask).double(), expected, atol=1e-6, rtol=0)
-    weights = score.weights(q, k, allowed=mask.dense(q_len, K))
+    weights = score.weights(q, k, mask=mask)
     assert weights.dtype == torch.float32
     expected = naive_weights(dot_product_scores(q, k), **rule)
     torch.testing.assert_close(weights.double(), expected, atol=1e-6, rtol=0)
@@ -62,7 +62,7 @@ def test_a_bias_and_a_scale_equal_the_oracle(rule, shape):
     scores = dot_product_scores(q, k, scale=0.7, bias=bias)
     expected = torch.einsum("bhqk,bhkd->bhqd", naive_weights(scores, **rule), v.double())
     torch.testing.assert_close(score(q, k, v, mask=mask, bias=bias).double(), expected, atol=1e-6, rtol=0)
-    weights = score.weights(q, k, allowed=mask.dense(Q, K), bias=bias, heads=[2, 0])
+    weights = score.weights(q, k, mask=mask, bias=bias, heads=[2, 0])
     torch.testing.assert_close(weights.double(), naive_weights(scores, **rule)[:, [2, 0]], atol=1e-6, rtol=0)
 
 
@@ -94,7 +94,7 @@ def test_additive_equals_the_formula_written_out(rule):
                         scores[b, h, i, j] = hidden @ score.energy[h]
         expected = torch.einsum("bhqk,bhkd->bhqd", naive_weights(scores, **rule), v.double())
         torch.testing.assert_close(score(q, k, v, mask=mask).double(), expected, atol=1e-6, rtol=0)
-        some = score.weights(q, k, heads=[2, 0], allowed=mask.dense(Q, K))
+        some = score.weights(q, k, heads=[2, 0], mask=mask)
     torch.testing.assert_close(some.double(), naive_weights(scores, **rule)[:, [2, 0]], atol=1e-6, rtol=0)
 
 
@@ -104,7 +104,7 @@ def test_a_row_that_may_attend_to_nothing_is_zero_not_nan():
     for score in (DotProductScore(D), AdditiveScore(H, D)):
         for bias in (None, torch.ones(1, 1, Q, K)):
             assert score(q, k, v, mask=nothing, bias=bias).abs().max() == 0
-            assert score.weights(q, k, allowed=nothing.dense(Q, K), bias=bias).abs().max() == 0
+            assert score.weights(q, k, mask=nothing, bias=bias).abs().max() == 0
 
 
 def drawn_keys(k_len):

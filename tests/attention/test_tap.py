@@ -103,7 +103,7 @@ def test_gradients_are_those_of_an_explicit_softmax_attention(model, images):
             leaves.append(weights)
             return weights @ v
 
-        def weights(self, q, k, *, heads=None, allowed=None, bias=None):
+        def weights(self, q, k, *, mask=None, bias=None, rows=None, heads=None):
             raise AssertionError("not tapped")
 
     tap = Tap(model.attention_sites(), gradients=True)
@@ -135,7 +135,7 @@ def test_gradients_of_an_early_block_are_its_finite_differences(model, images):
                 weights[1, 2, 4, 6] += step
                 return weights @ v
 
-            def weights(self, q, k, *, heads=None, allowed=None, bias=None):
+            def weights(self, q, k, *, mask=None, bias=None, rows=None, heads=None):
                 raise AssertionError("not tapped")
 
         model.blocks[0].attention.score = Nudged()

@@ -35,6 +35,7 @@ LATER = {
     "summary": False,
     "distilled": False,
     "resampling": "bicubic",
+    "patch_norm": False,
     "rotary": "axial",
     "rotary_period": 100.0,
     "rotary_offset": 0.0,
@@ -52,6 +53,13 @@ LATER = {
     "attention_norm": False,
     "mlp_norm": False,
     "norm": "layer",
+    "attention": "full",
+    "window": None,
+    "dilation": 1,
+    "global_tokens": 0,
+    "lsh_chunk": 64,
+    "lsh_rounds": 4,
+    "reversible": False,
 }
 """Parts of a configuration that came later, with the value that leaves a model as it was."""
 
@@ -136,6 +144,7 @@ def recorded() -> dict[str, Any]:
     """What was recorded, under the names of now."""
     with gzip.open(FILE, "rt", encoding="utf-8") as file:
         found: dict[str, Any] = _renamed(json.load(file))
+    found["info"] = _without_later(found["info"])
     for task, methods in METHODS.items():
         maps = found[task]["maps"]
         found[task]["maps"] = {name: one for name, one in maps.items() if one["facts"]["method"] in methods.split(",")}

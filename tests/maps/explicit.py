@@ -20,5 +20,5 @@ class Explicit(torch.nn.Module):
         self.seen.append(scores.softmax(-1))
         return self.seen[-1] @ v
 
-    def weights(self, q, k, *, heads=None, allowed=None, bias=None):
+    def weights(self, q, k, *, mask=None, bias=None, rows=None, heads=None):
         raise AssertionError("not tapped")

@@ -162,7 +162,14 @@ class Given(nn.Module):
         self.given = weights
 
     def weights(
-        self, q: Tensor, k: Tensor, *, heads: object = None, allowed: object = None, bias: object = None
+        self,
+        q: Tensor,
+        k: Tensor,
+        *,
+        mask: object = None,
+        bias: object = None,
+        rows: object = None,
+        heads: object = None,
     ) -> Tensor:
         return self.given
 

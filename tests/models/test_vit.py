@@ -26,7 +26,7 @@ CONFIGS = {
     "sinusoidal": ViTConfig(**SIZES, positions="sinusoidal"),
     "sinusoidal_2d, mean": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean"),
     "rotary_2d, q/k norm": ViTConfig(**SIZES, positions="rotary_2d", qk_norm=True, qkv_bias=False),
-    "clip": ViTConfig(**SIZES, stem_norm=True, stem_bias=False, activation="gelu_quick"),
+    "clip": ViTConfig(**SIZES, stem_norm=True, patch_norm=True, stem_bias=False, activation="gelu_quick"),
     "class and mean": ViTConfig(**SIZES, num_registers=3, position_prefix="class", pool="class_mean"),
     "layer scale, pool norm": ViTConfig(**SIZES, layer_scale=0.1, pool="mean", pool_norm=True, final_norm=False),
     "rotary and learned, centered, RMS q/k norm": ViTConfig(
