@@ -74,7 +74,7 @@ def map_methods(known: Sequence[str]) -> Callable[[str], list[str]]:
 def check_of(task: str) -> Option:
     """`--check`; for a task whose maps are of words, also `--check words`."""
     text = "say of each map how far it can be trusted, by 12 forward passes more (see below); needs no --maps"
-    if task == "classify":
+    if task in ("classify", "match"):
         return Option("--check", action="store_true", help=text)
     words = f"{text}; --check words: of the map of each word, too, by 12 more for each"
     return Option("--check", "words", _whole_or_words, words, nargs="?", const=True, default=False, may_have="words")
@@ -95,6 +95,9 @@ def explained_of(task: str) -> tuple[Option, ...]:
             "explain this text in place of a caption of the model's: its words with their probabilities, and its maps"
         )
         return (Option("--explain-text", "TEXT", not_blank, text),)
+    if task == "match":
+        text = "explain this one of the texts instead of the best; needs --maps or --check"
+        return (Option("--target", "TEXT", not_empty, text),)
     what, best = ("label", "the best") if task == "classify" else ("answer", "the one that is found")
     number = f"explain this {what}, by its name or its number in the list, instead of {best}; needs --maps or --check"
     other = f"explain why not this other {what}: the difference of the two scores"

@@ -6,39 +6,35 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
 from .map_files import Written
+from .map_options import CHECK, MAP_FILES, results_of
 from .options import (
     BAD_FILES,
-    COMPUTE,
     INPUTS,
-    LOUDNESS,
     MANY,
-    PARALLEL,
-    PIXELS,
     RECORDS,
-    RESUME,
-    STRICT,
     Option,
     Parser,
     UsageError,
     listed_files,
     model_of,
     not_blank,
-    out_file,
     paths_of,
-    record_format,
 )
 from .output import printable, say
-from .predict import Predictor, block
+from .predict import Predictor, block, verdict_lines
 from .records import Column, Record
 
 if TYPE_CHECKING:
     from ..pipelines import MatchResult
     from ..pipelines.match_texts import Texts
 
+_ON_PAGE = 3  # texts that have maps of their own on a page
+
 _DESCRIPTION = """\
 Say how well texts fit pictures, in the order of the inputs, each picture as
 soon as it is ready; the texts are encoded once. Prints, best first, each text
-with its probability and the similarity of its embedding to the picture's.
+with its probability and the similarity of its embedding to the picture's. With
+--maps, also writes which patches and which words made the best text fit.
 """
 
 _EPILOG = f"""\
@@ -48,7 +44,28 @@ itself. The similarity, a cosine from -1 to 1, does not depend on other texts.
 Of a text that is longer than the model reads, the beginning is used, and a line
 on standard error says so.
 
+map methods, each for the picture's tower and for the text's
+  attention         attention of the last layer, mean of its heads
+  rollout           attention followed back through all layers (Abnar & Zuidema
+                    2020)
+  relevance         attention weighted by how much it raised the similarity,
+                    followed through all layers (Chefer et al. 2021, on CLIP)
+  lrp               the contribution of each patch and word to the similarity,
+                    through every operation (Achtibat et al. 2024)
+  all               all of these
+
+files in the --maps folder, for a picture NAME.jpg
+  NAME.html         one self-contained page: the picture with the maps over it,
+                    the words of the text in the shade of what each counts
+  NAME.METHOD.png   the same as a picture; the words' numbers are in
+                    NAME.METHOD.text.npz
+{MAP_FILES.format("picture")}
+
+{CHECK}
+For a match 24 passes, half of them without words of the text.
+
 examples
+  multiattn match photo.jpg --text 'a dog' --text 'a cat' --maps out/ --model M
   multiattn match photo.jpg --text 'a dog on grass' --text 'two dogs' --model M
   multiattn match photos/ --text 'a red shirt' --format json --model M
 
@@ -76,16 +93,7 @@ def parser() -> Parser:
             "--text", "T", not_blank, "a text to compare with every picture; repeat it for several", action="append"
         ),
         model_of("match"),
-        record_format(),
-        out_file(),
-        RESUME,
-        Option("--maps", help=argparse.SUPPRESS),
-        Option("--map-method", help=argparse.SUPPRESS),
-        STRICT,
-        PIXELS,
-        *COMPUTE,
-        *PARALLEL,
-        *LOUDNESS,
+        *results_of("match"),
         prog="multiattn match",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -116,16 +124,20 @@ class Match(Predictor["MatchResult"]):
 
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
-        found = super().stream_options()
-        found.pop("maps")
-        return found | {"texts": self._texts}
+        # the page has a map for each text that is shown, chosen by a click
+        on_page = min(len(self.args.text), _ON_PAGE) if self.args.maps and "html" in self.map_formats else 0
+        return super().stream_options() | {"texts": self._texts, "map_labels": on_page if on_page > 1 else 0}
 
     def loaded(self, pipeline: Any) -> None:
         """Encode the texts, and say which are longer than the model reads."""
         from ..pipelines.match_texts import checked_texts
 
         self._texts = pipeline.encode_texts(checked_texts(self.args.text, "texts"))
-        say_cut(self._texts, quiet=self._quiet)
+        say_cut(self._texts, quiet=self._quiet or self._is_worker)
+        if self.args.target is not None and self.args.target not in self.args.text:
+            raise UsageError(
+                f"--target must be one of the texts, but is {self.args.target!r} instead: add it as --text"
+            )
 
     def flat(self, record: Record) -> Record:
         """Add the columns of the best text."""
@@ -140,7 +152,9 @@ class Match(Predictor["MatchResult"]):
         """Return the file and its texts, best first."""
         best_first = sorted(result.matches, key=lambda one: -one.similarity)
         lines = [f"{one.score:6.1%}  {one.similarity:+.3f}  {printable(one.text)}" for one in best_first]
-        return block(str(result.file), lines, written)
+        words = [f"words  {' '.join(f'{printable(one.word)} {one.value:.3g}' for one in result.words)}"]
+        lines += words if result.words else []
+        return block(str(result.file), [*lines, *verdict_lines(result)], written)
 
 
 def say_cut(texts: "Texts", *, quiet: bool = False) -> None:

@@ -188,6 +188,15 @@ class Canvas:
         for i, line in enumerate(lines):
             self.write(line, left, top + step * i, size=size, weight=weight, color=color)
 
+    def write_boxed(
+        self, text: str, left: int | float, top: int | float, *, size: float, color: tuple[float, float, float]
+    ) -> None:
+        """Draw a line of text on a box of this color, red, green and blue from 0 to 1."""
+        box = {"facecolor": color, "edgecolor": "none", "boxstyle": "round,pad=0.25"}
+        font = {"family": FONT, "size": points(size), "color": INK}
+        x, y = left / self._width, 1 - (top + 0.35 * size) / self._height
+        self._figure.text(x, y, text, va="top", ha="left", parse_math=False, fontdict=font, bbox=box)
+
     def save(self, path: PNGFile) -> None:
         """Write the PNG, whole or not at all; missing folders are made."""
         if isinstance(path, Drawing):

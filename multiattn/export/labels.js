@@ -48,3 +48,23 @@ function showPredictions(choose) {
   element("prediction").hidden = !predictions.length;
   element("choose-label").hidden = !labels;
 }
+
+// The words of the text that the map explains, each in the shade of what it counts: of the largest word of the text.
+function showTextWords() {
+  const words = (map && map.of_words) || [];
+  element("of-text").hidden = !words.length;
+  const largest = Math.max(...words.map(([, value]) => Math.abs(value)), 0);
+  const even = words.reduce((sum, [, value]) => sum + Math.abs(value), 0) / (words.length || 1);
+  const shaded = words.map(([word, value]) => {
+    const span = document.createElement("span");
+    span.textContent = word.trim();
+    span.className = value < 0 ? "against" : "for";
+    span.style.setProperty("--share", `${largest > 0 ? 70 * (Math.abs(value) / largest) : 0}%`);
+    span.title = `${times(even ? value / even : 0)} even · ${number(value)}`;
+    const amount = document.createElement("small");
+    amount.textContent = times(even ? value / even : 0);
+    span.append(amount);
+    return span;
+  });
+  element("shaded").replaceChildren(...shaded.flatMap((span) => [span, " "]));
+}

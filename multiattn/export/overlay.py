@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ..maps.attention_map import AttentionMap
-from .canvas import FONT, INK, SOFT, Canvas, PNGFile, for_display, points, resized, wrap
+from .canvas import FONT, INK, SOFT, Canvas, PNGFile, for_display, points, resized, width_of, wrap
 from .heatmap import blend, scale_on_gray
 from .naming import meaning, origin, title
 from .scale import FLAT, Scale
@@ -25,6 +25,7 @@ def overlay_png(
     *,
     caption: str | None = None,
     remarks: Sequence[str] = (),
+    words: AttentionMap | None = None,
 ) -> None:
     """Write the image with the map over it, a color bar with the map's values, and a caption.
 
@@ -34,6 +35,8 @@ def overlay_png(
         path: The PNG file, whose missing folders are made, or a stream.
         caption: The line above the image; by default the method and what it explains.
         remarks: Lines at the foot, such as the verdict on the map.
+        words: Of a text that the map explains, axes (word,): it stands above the image, each word in the shade of what
+            it counts.
 
     Raises:
         ValueError: The map has other axes or no geometry, or the image's proportions are not those of the map's source.
@@ -43,10 +46,16 @@ def overlay_png(
     if share > 1:
         shown = resized(shown, share)
     heading = title(attention_map) if caption is None else caption
-    _figure(attention_map, blend(shown, attention_map), heading, remarks).save(path)
+    _figure(attention_map, blend(shown, attention_map), heading, remarks, words).save(path)
 
 
-def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str, remarks: Sequence[str]) -> Canvas:
+def _figure(
+    attention_map: AttentionMap,
+    blended: Image.Image,
+    heading: str,
+    remarks: Sequence[str],
+    words: AttentionMap | None,
+) -> Canvas:
     """Lay out the heading, the image with the color bar to its right, the origin of the map, and its note.
 
     The image is drawn pixel for pixel.
@@ -59,19 +68,56 @@ def _figure(attention_map: AttentionMap, blended: Image.Image, heading: str, rem
     room = total_width - 2 * margin
     head = wrap(heading, room, size=1.25 * em, weight="bold")
     flat = FLAT.format("patch") if attention_map.is_flat else ""
-    parts = (flat, origin(attention_map), attention_map.note, *remarks)
-    foot = [line for part in parts for line in wrap(part, room, size=em)]
-    picture_top = margin + round((len(head) * 1.7 + 0.3) * em)
+    shades = [] if words is None else [_SHADES]
+    notes = (flat, origin(attention_map), attention_map.note, *shades, *remarks)
+    foot = [line for note in notes for line in wrap(note, room, size=em)]
+    text = [] if words is None else shaded_lines(words, room, size=1.25 * em)
+    text_top = margin + round((len(head) * 1.7 + 0.3) * em)
+    picture_top = text_top + round(len(text) * 2.4 * em)
     total_height = picture_top + height + round((len(foot) * 1.5 + 0.3) * em) + margin
 
     canvas = Canvas(total_width, total_height)
     canvas.write_lines(head, margin, margin, step=1.7 * em, size=1.25 * em, weight="bold")
+    for line, parts in enumerate(text):
+        for word, left, color in parts:
+            canvas.write_boxed(word, margin + left, text_top + round(2.4 * em * line), size=1.25 * em, color=color)
     canvas.write_lines(foot, margin, picture_top + height + 0.8 * em, step=1.5 * em, size=em, color=SOFT)
     canvas.picture(blended, margin, picture_top)
     _color_bar(
         canvas.axes(margin + width + bar_left, picture_top, bar_width, height), attention_map, em=em, height=height
     )
     return canvas
+
+
+_SHADES = "The words of the text are shaded by what each counts, from none to the largest."
+
+
+def shaded_lines(
+    words: AttentionMap, room: int, *, size: float
+) -> list[list[tuple[str, float, tuple[float, float, float]]]]:
+    """Break a text into lines of at most `room` pixels: each word with its place in its line and the color behind it.
+
+    Args:
+        words: The text, axes (word,).
+        room: Pixels of a line.
+        size: Pixels of the type.
+    """
+    scale = Scale.of(words.values)
+    shades = scale_on_gray(signed=scale.signed)
+    gap = 0.9 * size
+    lines: list[list[tuple[str, float, tuple[float, float, float]]]] = [[]]
+    at = 0.5 * gap
+    for label, position in zip(words.axes[0].labels or (), scale.positions(words.values).tolist(), strict=True):
+        width = width_of(label.strip(), size=size)
+        if lines[-1] and at + width > room:
+            lines.append([])
+            at = 0.5 * gap
+        index = round(255 * ((position + 1) / 2 if scale.signed else position))
+        red, green, blue = (float(part) / 255 for part in shades[index][:3])
+        # half of the color, so that the word stays readable on it
+        lines[-1].append((label.strip(), at, (0.5 + red / 2, 0.5 + green / 2, 0.5 + blue / 2)))
+        at += width + gap
+    return lines
 
 
 def _color_bar(axes: "matplotlib.axes.Axes", attention_map: AttentionMap, *, em: float, height: int) -> None:

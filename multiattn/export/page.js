@@ -97,6 +97,7 @@ function nameMap() {
   showVerdict(map.verdicts[0], chosen.word);
   const target = map.words ? forWord() : map.target ? `for “${map.target}” · ` : "";
   element("origin").textContent = target + map.origin;
+  showTextWords();
 }
 
 function placeCrop([left, top, right, bottom]) {
@@ -142,6 +143,7 @@ function showView(index, wish = {}) {
   element("no-map").hidden = mapped;
   if (!mapped) {
     map = null;
+    showTextWords();
     for (const shown of whenShown) shown();
     return;
   }

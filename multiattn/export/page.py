@@ -109,13 +109,28 @@ def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:
 def _predicted(picture: PagePicture, *, stacks: bool) -> dict[str, object]:
     methods = Counter(one.method for one in picture.maps if "layer" not in one.names)
     shown = picture.maps if stacks else _without_stacks(picture.maps)
-    maps = [_map(one, picture.verdicts, with_target=methods[one.method] > 1) for one in shown]
+    maps = [
+        _map(one, picture.verdicts, with_target=methods[one.method] > 1) | _of_words(one, picture.texts)
+        for one in shown
+    ]
     if picture.word_to_word is not None and stacks:
         maps.append(words_data(picture.word_to_word, picture.words))
     text = _text("Caption", picture.words, "", maps)
     view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
-    labels = [[_map(one, (), with_target=False) for one in of_label] for of_label in picture.label_maps]
+    labels = [
+        [_map(one, (), with_target=False) | _of_words(one, picture.texts) for one in of_label]
+        for of_label in picture.label_maps
+    ]
     return view | ({"labels": labels} if labels else {}) | ({"values": True} if picture.score_kind == "value" else {})
+
+
+def _of_words(one: AttentionMap, texts: Sequence[AttentionMap]) -> dict[str, object]:
+    """Return how much each word of the text counts that a map explains; nothing where there is no such text."""
+    fitting = [text for text in texts if text.method == one.method and one.target in (None, text.target)]
+    if not fitting or "layer" in one.names:
+        return {}
+    labels = fitting[0].axes[0].labels or ()
+    return {"of_words": [[label, float(value)] for label, value in zip(labels, fitting[0].values, strict=True)]}
 
 
 def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:

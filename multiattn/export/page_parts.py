@@ -153,6 +153,10 @@ class PagePicture:
     label_maps: Sequence[Sequence[AttentionMap]] = ()
     """Of each of the first labels, the maps that explain it: (y, x), by methods that are among those of `maps`."""
 
+    texts: Sequence[AttentionMap] = ()
+    """Of texts that maps explain, how much each word counts, axes (word,): beside each map by the same method that
+    explains the same text, or any."""
+
     tokens: AttentionMap | None = None
     """Self-attention among the image's tokens, from `picture_self_attention`, of which the page stores what fits."""
 
@@ -173,6 +177,8 @@ class PagePicture:
         for of_label in self.label_maps:
             _check_maps(of_label, ())
         _check_tokens(self.tokens, self.maps)
+        for text in self.texts:
+            check_argument(text.names == ("word",), "texts", must="maps with the axes ('word',)", value=text.names)
         for label, score in self.predictions:
             if self.score_kind != "value":
                 check_score(label, score)

@@ -24,6 +24,7 @@ from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sin
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
 from .speech_contributions import speech_lrp, time_profile
 from .tokens import attention_from, attention_to, picture_self_attention, self_attention, token_map
+from .two_towers import MATCH_METHODS, TEXT_NOTES, explain_texts, masked_text
 from .verdict import Checked, Verdict, judge
 from .vqa import (
     ANSWER_METHODS,
@@ -52,8 +53,10 @@ __all__ = [
     "FILLINGS",
     "HeadFacts",
     "HeadStatistics",
+    "MATCH_METHODS",
     "MeanMap",
     "ROLES",
+    "TEXT_NOTES",
     "TappedPrediction",
     "mean_maps",
     "without_heads",
@@ -81,6 +84,7 @@ __all__ = [
     "class_attention",
     "explain",
     "explain_answer",
+    "explain_texts",
     "explain_words",
     "find_sinks",
     "judge",
@@ -88,6 +92,7 @@ __all__ = [
     "masked_class",
     "masked_question",
     "masked_speech",
+    "masked_text",
     "masked_word",
     "map_curves",
     "mean_color",

@@ -98,6 +98,9 @@ class Checked:
     question: Verdict | None = None
     """Whether the answer depends on the words of its question that the map's values add up to."""
 
+    asked: str = "question"
+    """What `question` judges the words of, in messages and as the key in JSON: "question", or "text" of a match."""
+
     span: tuple[float, float] | None = None
     """Start and end in seconds of the part of a recording that the map is of."""
 
@@ -105,7 +108,7 @@ class Checked:
     def lines(self) -> list[str]:
         """One line to read for each verdict but those of single words."""
         lines = [f"{self.method.replace('_', ' ')}: {self.verdict.text}"]
-        return lines if self.question is None else [*lines, f"words of the question: {self.question.text}"]
+        return lines if self.question is None else [*lines, f"words of the {self.asked}: {self.question.text}"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
@@ -114,7 +117,7 @@ class Checked:
             facts |= {"start": round(self.span[0], 3), "end": round(self.span[1], 3)}
         facts |= self.verdict.to_dict()
         if self.question is not None:
-            facts["question"] = self.question.to_dict()
+            facts[self.asked] = self.question.to_dict()
         words = [{"of": text} | verdict.to_dict() for text, verdict in self.words]
         return facts | ({"words": words} if words else {})
 

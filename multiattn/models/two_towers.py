@@ -175,3 +175,9 @@ class TwoTowers(nn.Module):
             ],
             "rest": r"^(?!vision\.)",
         }
+
+
+def paired_logits(model: TwoTowers, pictures: Float[Tensor, "r E"], texts: Float[Tensor, "r E"]) -> Float[Tensor, " r"]:
+    """Return the logit of each picture with the text at its own place, from their embeddings."""
+    scaled = (pictures.float() * texts.float()).sum(dim=-1) * model.logit_scale.exp()
+    return scaled if model.logit_bias is None else scaled + model.logit_bias

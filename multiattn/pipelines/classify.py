@@ -190,7 +190,7 @@ class ClassifyPipeline(EmbedsPictures, Pipeline[ViT]):
             check_score_function(self.bundle.score_function, source=self.bundle.source)
         require(top_k >= 1, "top_k", must="at least 1", value=top_k)
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        compute = partial(self._results, request=request, top_k=top_k)
+        compute = partial(self.explained, request=request, top_k=top_k)
         return stream_pictures(
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
@@ -223,7 +223,8 @@ class ClassifyPipeline(EmbedsPictures, Pipeline[ViT]):
         require(map_labels >= 0, "map_labels", must="at least 0", value=map_labels)
         return replace(request, target=index, versus=other, labels=map_labels)
 
-    def _results(self, batch: list[Prepared], *, request: MapRequest, top_k: int) -> list[ClassifyResult]:
+    def explained(self, batch: list[Prepared], *, request: MapRequest, top_k: int) -> list[ClassifyResult]:
+        """Return the results for prepared images."""
         images = stacked(batch, self.device)
         with torch.inference_mode():
             size = (images.shape[-2], images.shape[-1])

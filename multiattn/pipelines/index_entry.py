@@ -5,9 +5,10 @@ from ..maps import time_profile
 from .answer_results import Answer
 from .caption_results import CaptionResult
 from .image_results import ClassifyResult, Prediction
+from .match_results import MatchResult
 from .transcribe.results import Transcript
 
-Shown = ClassifyResult | CaptionResult | Answer | Transcript
+Shown = ClassifyResult | CaptionResult | Answer | Transcript | MatchResult
 """The results that have an entry."""
 
 
@@ -15,6 +16,8 @@ def said_by(result: Shown) -> str:
     """Return what a result says, on one line: a label, an answer or a text."""
     if isinstance(result, ClassifyResult):
         return _best(result).label
+    if isinstance(result, MatchResult):
+        return result.best.text
     return result.answer if isinstance(result, Answer) else result.text
 
 

@@ -54,7 +54,7 @@ class MapRequest:
         """
         spec = task_spec(task)
         require(type(check) is bool or check == "words", "check", must='True, False or "words"', value=check)
-        of_words = task != "classify"
+        of_words = task not in ("classify", "match")
         require(check != "words" or of_words, "check", must="True or False, for labels have no words", value=check)
         checked: Check = "words" if check == "words" else bool(check)
         if maps is None:

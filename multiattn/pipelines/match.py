@@ -33,7 +33,9 @@ from .base import (
     tokenizer_of,
 )
 from .classify import ClassifyPipeline
+from .explained_match import MatchExplainer
 from .image_results import ClassifyResult
+from .map_request import MapRequest
 from .match_results import MatchResult, Similarities, TextMatch
 from .match_texts import TEMPLATE, Texts, checked_texts, encode_texts, prompts
 from .precision import Precision
@@ -76,6 +78,10 @@ class MatchPipeline(Pipeline[TwoTowers]):
         inputs: ImageSource,
         texts: Sequence[str],
         *,
+        maps: str | Sequence[str] | None = ...,
+        check: bool = ...,
+        target: str | None = ...,
+        map_labels: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
@@ -87,6 +93,10 @@ class MatchPipeline(Pipeline[TwoTowers]):
         inputs: Sequence[ImageSource],
         texts: Sequence[str],
         *,
+        maps: str | Sequence[str] | None = ...,
+        check: bool = ...,
+        target: str | None = ...,
+        map_labels: int = ...,
         batch_size: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
@@ -97,6 +107,10 @@ class MatchPipeline(Pipeline[TwoTowers]):
         inputs: ImageSource | Sequence[ImageSource],
         texts: Sequence[str],
         *,
+        maps: str | Sequence[str] | None = None,
+        check: bool = False,
+        target: str | None = None,
+        map_labels: int = 0,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -106,6 +120,13 @@ class MatchPipeline(Pipeline[TwoTowers]):
         Args:
             inputs: An image, or a list or tuple of images, of any sizes.
             texts: The texts; of one that is longer than the model's text tower, the beginning.
+            maps: Names of map methods, e.g. "relevance" or ["relevance", "attention"], or "all": of the text that fits
+                best, where the picture and which words made it fit.
+            check: Whether to judge each map, by 24 forward passes more, 12 without patches and 12 without words:
+                `result.verdicts`. Without `maps`, the map by the default method is judged.
+            target: The text that maps explain; the best of each image where None. Without `maps`, the map by the
+                default method.
+            map_labels: For how many of the best texts pages have a map, chosen by a click.
             batch_size: Number of images to compute at once.
             strict: Whether to refuse damaged images; else what can be read is used, and the result is marked `damaged`.
             max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
@@ -115,10 +136,21 @@ class MatchPipeline(Pipeline[TwoTowers]):
             cannot be used.
 
         Raises:
-            InputError: The one image or the texts cannot be used.
-            ModelError: A `batch_size` below 1.
+            InputError: The one image or the texts cannot be used, `target` is none of them, or a check has a single
+                text, and a model whose probabilities are shares.
+            ModelError: An unknown map method, or a `batch_size` below 1.
         """
-        stream = partial(self.stream, texts=texts, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
+        stream = partial(
+            self.stream,
+            texts=texts,
+            maps=maps,
+            check=check,
+            target=target,
+            map_labels=map_labels,
+            batch_size=batch_size,
+            strict=strict,
+            max_pixels=max_pixels,
+        )
         return one_or_all(inputs, stream)
 
     def stream(
@@ -126,6 +158,10 @@ class MatchPipeline(Pipeline[TwoTowers]):
         inputs: Iterable[PictureSource],
         *,
         texts: Sequence[str] | Texts,
+        maps: str | Sequence[str] | None = None,
+        check: bool = False,
+        target: str | None = None,
+        map_labels: int = 0,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -137,7 +173,9 @@ class MatchPipeline(Pipeline[TwoTowers]):
         """
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         encoded = texts if isinstance(texts, Texts) else self.encode_texts(checked_texts(texts, "texts"))
-        compute = partial(self._results, texts=encoded)
+        request = self._request(encoded, maps, check, target, map_labels)
+        explainer = MatchExplainer(self.towers, ZeroShotClassifier(self, encoded.texts, encoded, 1), encoded, request)
+        compute = partial(self._results, texts=encoded, explainer=explainer)
         return stream_pictures(
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
@@ -251,18 +289,39 @@ class MatchPipeline(Pipeline[TwoTowers]):
         """Return probabilities: a softmax over the texts, or a sigmoid of each."""
         return scores_of(logits, self._model.config.scores)
 
-    @torch.inference_mode()
-    def _results(self, batch: list[Prepared], *, texts: Texts) -> list[MatchResult]:
-        logits = self.logits(batch, texts.embeddings)
-        scores = self.scores(logits).tolist()
-        similarities = self._model.similarities(logits).tolist()
+    def _request(
+        self, texts: Texts, maps: str | Sequence[str] | None, check: bool, target: str | None, map_labels: int
+    ) -> MapRequest:
+        first = self.bundle.first_map_method
+        request = MapRequest.of("match", maps, check=check, first=first, wanted=target is not None)
+        require(map_labels >= 0, "map_labels", must="at least 0", value=map_labels)
+        if target is not None and target not in texts.texts:
+            raise InputError(f"`target` must be one of the texts, but is {quoted(target)} instead: add it to them")
+        if request.check and len(texts.texts) == 1 and self.score_kind == "probability":
+            raise InputError(
+                "`check` needs two texts or more for a model whose probabilities are shares of all texts, but there is "
+                "one, whose probability cannot fall: add what the picture might be otherwise"
+            )
+        index = None if target is None else texts.texts.index(target)
+        return replace(request, target=index, labels=map_labels)
+
+    def _results(self, batch: list[Prepared], *, texts: Texts, explainer: MatchExplainer) -> list[MatchResult]:
+        with torch.no_grad():
+            pictures = self._model.encode_pictures(stacked(batch, self.device)).float()  # (b, E)
+            logits = self._model.logits(pictures, texts.embeddings).float()  # (b, r)
+            scores = self.scores(logits).tolist()
+            similarities = self._model.similarities(logits).tolist()
+        shown = explainer(batch, pictures, logits)
         return [
             MatchResult(
                 file=item.file,
                 matches=tuple(map(TextMatch, texts.texts, scores[i], similarities[i])),
                 score_kind=self.score_kind,
+                words=explainer.words(shown[i]),
+                maps=shown[i],
                 damaged=item.damaged,
                 remark=item.remark,
+                verdicts=tuple(one.checked for one in shown[i] if one.checked is not None),
             )
             for i, item in enumerate(batch)
         ]

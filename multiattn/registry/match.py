@@ -4,7 +4,7 @@ from . import ModelKind, TaskSpec
 
 SPEC = TaskSpec(
     name="match",
-    summary="say how well texts fit pictures",
+    summary="say how well texts fit pictures; with --maps, show by which patches and words",
     reads="image",
     input="PICTURE --text TEXT",
     output="matches",
@@ -18,6 +18,8 @@ SPEC = TaskSpec(
     published="CLIP or SigLIP",
     layouts={"hf-clip": "multiattn.weights.hf_clip", "hf-siglip": "multiattn.weights.hf_siglip"},
     vocab_sizes=("text.vocab_size",),
+    map_methods=("attention", "rollout", "relevance", "lrp"),
+    default_map_method="relevance",
     example_model="openai/clip-vit-base-patch32",
     details="multiattn.cli.info_details:matcher",
 )

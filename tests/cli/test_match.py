@@ -66,6 +66,24 @@ def test_without_a_model_where_none_is_shipped(run, photos, monkeypatch, tmp_pat
     assert outcome.err.startswith("multiattn: the model for match is missing from this installation: ")
 
 
+def test_maps(run, matcher, photos, tmp_path) -> None:
+    maps = tmp_path / "maps"
+    outcome = run("match", photos, *ASKED, "--model", matcher, "--maps", maps, "--check", "--format", "json")
+    assert (outcome.status, outcome.err) == (0, "")
+    first = json.loads(outcome.out.splitlines()[0])
+    assert first["words"][0]["word"] == "a" if first["texts"][0]["score"] > 0.5 else "two"
+    assert first["verdict"][0]["method"] == "relevance" and "word" in first["verdict"][0]["text"]
+    assert first["maps"]["relevance"]["png"] == str(maps / "a.relevance.png")
+    kinds = ("html", "relevance.json", "relevance.npz", "relevance.png", "relevance.text.json", "relevance.text.npz")
+    names = {path.name for path in maps.iterdir()}
+    assert names == {f"{name}.{kind}" for name in "abc" for kind in kinds} | {"index.html"}
+    assert "two green rings near a tree" in (maps / "a.html").read_text()
+    text = run("match", photos / "a.png", *ASKED, "--model", matcher, "--check", "--target", TEXTS[0])
+    assert [line.split()[0] for line in text.out.splitlines()[3:]] == ["words", "check", "check"]
+    wrong = run("match", photos / "a.png", *ASKED, "--model", matcher, "--check", "--target", "a fox")
+    assert (wrong.status, "--target must be one of the texts, but is 'a fox' instead" in wrong.err) == (2, True)
+
+
 LABELS = ("a fox", "a red square", "a tree")
 
 

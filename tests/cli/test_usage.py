@@ -220,11 +220,11 @@ def test_the_shipped_model_is_introduced_on_a_terminal(monkeypatch, capsys, task
 
 
 def test_what_the_registry_says_is_what_the_library_has() -> None:
-    from multiattn.maps import ANSWER_METHODS, METHODS, SPEECH_METHODS, WORD_METHODS
+    from multiattn.maps import ANSWER_METHODS, MATCH_METHODS, METHODS, SPEECH_METHODS, WORD_METHODS
     from multiattn.registry import tasks
 
     known = {"classify": METHODS, "caption": WORD_METHODS, "answer": ANSWER_METHODS, "transcribe": SPEECH_METHODS}
-    known["match"] = ()
+    known["match"] = MATCH_METHODS
     assert {name: spec.map_methods for name, spec in tasks().items()} == known
 
 

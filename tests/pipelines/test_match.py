@@ -5,7 +5,9 @@ import pytest
 import torch
 
 import multiattn
+from multiattn.alignment.replay import word_labels
 from multiattn.errors import InputError, ModelError
+from multiattn.export import load_map
 from multiattn.maps.lrp import PropagationRules
 from multiattn.models import TwoTowers, ViT
 from multiattn.pipelines import Failure, MatchPipeline
@@ -128,8 +130,45 @@ def test_contributions_add_up_to_the_logit(match: MatchPipeline) -> None:
     with PropagationRules():
         logit = model.head(pooled)[0, 1]
         (gradient,) = torch.autograd.grad(logit, pooled)
-    bias = 0.0 if model.head.logit_bias is None else float(model.head.logit_bias)
-    assert float((pooled * gradient).sum()) == pytest.approx(float(logit) - bias, abs=1e-5)
+    bias = 0.0 if model.head.logit_bias is None else model.head.logit_bias.item()
+    assert (pooled * gradient).sum().item() == pytest.approx(logit.item() - bias, abs=1e-5)
+
+
+def test_maps_of_both_towers(match: MatchPipeline, tmp_path) -> None:
+    results = match([draw(3), draw(5)], TEXTS, maps="all", check=True, map_labels=2)
+    for seed, result in zip((3, 5), results, strict=True):
+        assert [one.map.method for one in result.maps] == ["relevance", "attention", "rollout", "lrp"]
+        best = result.best.text
+        for one in result.maps:
+            assert one.map.values.shape == (3, 7)
+            assert one.text.axes[0].labels == tuple(word_labels(match.encode_texts([best]).words[0]))
+            assert one.text.target == best == one.explained
+            assert one.checked is not None and one.checked.lines[1].startswith("words of the text: ")
+            assert len(one.by_text) == len(one.by_label) == (2 if one.map.method in ("relevance", "lrp") else 0)
+        assert [word.value for word in result.words] == result.maps[0].text.values.tolist()
+        assert [best[word.start : word.end] for word in result.words] == [word.word for word in result.words]
+        alone = match(draw(seed), TEXTS, maps="relevance")
+        np.testing.assert_allclose(alone.maps[0].map.values, result.maps[0].map.values, rtol=1e-3, atol=1e-5)
+        assert alone.to_dict()["words"][0].keys() == {"word", "start", "end", "value"}
+        result.save_html(tmp_path / "page.html")
+        result.maps[0].save_png(tmp_path / "map.png")
+        result.maps[0].save(tmp_path / "map.npz")
+        assert load_map(tmp_path / "map.text.npz").equals(result.maps[0].text)
+    other = next(text for text in TEXTS if text != results[0].best.text)
+    explained = match(draw(3), TEXTS, target=other)
+    assert explained.maps[0].explained == explained.maps[0].map.target == other
+
+
+def test_maps_that_cannot_be_made(match: MatchPipeline) -> None:
+    with pytest.raises(InputError, match="`target` must be one of the texts, but is 'a fox' instead: add it to them"):
+        match(draw(3), TEXTS, target="a fox")
+    with pytest.raises(ModelError, match="`maps` must be of attention, rollout, relevance, lrp or all, but is 'x'"):
+        match(draw(3), TEXTS, maps="x")
+    if match.score_kind == "probability":
+        with pytest.raises(InputError, match="`check` needs two texts or more for a model whose probabilities are sha"):
+            match(draw(3), TEXTS[:1], check=True)
+    else:
+        assert len(match(draw(3), TEXTS[:1], check=True).verdicts) == 1
 
 
 def test_ten_thousand_labels(match: MatchPipeline) -> None:
