@@ -137,6 +137,7 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
 
 LAYOUT = Family(
     NAME,
+    models="BEiT",
     model_types=("beit",),
     classifiers=[_CLASSIFIER],
     headless=[_HEADLESS],

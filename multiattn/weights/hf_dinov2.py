@@ -146,6 +146,7 @@ _TABLES = {
 
 LAYOUT = Family(
     NAME,
+    models="DINOv2, with registers or without",
     model_types=(_PLAIN, _REGISTERS),
     classifiers=_CLASSIFIERS,
     headless=_HEADLESS,

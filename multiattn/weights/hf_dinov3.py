@@ -116,6 +116,7 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
 
 LAYOUT = Family(
     NAME,
+    models="DINOv3",
     model_types=("dinov3_vit",),
     classifiers=[],
     headless=[_HEADLESS],
