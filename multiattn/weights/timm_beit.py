@@ -15,7 +15,7 @@ def read(model: Any) -> dict[str, Any]:
         "positions": "none" if model.pos_embed is None else "learned",
         "relative_bias": "shared" if model.rel_pos_bias is not None else "block" if of_blocks else "none",
         "qkv_bias": block.attn.q_bias is not None,
-        "layer_scale": None if block.gamma_1 is None else 1e-5,
+        "layer_scale": None if block.gamma_1 is None else block.init_values,
     }
 
 

@@ -34,7 +34,7 @@ def read(model: Any) -> dict[str, Any]:
         "num_kv_heads": () if set(heads) == {attention.num_heads} else tuple(heads),
         "qkv_bias": biased is not None,
         "qk_norm": is_there(attention.q_norm),
-        "layer_scale": None if block.gamma_1 is None else 1e-5,
+        "layer_scale": None if block.gamma_1 is None else block.init_values,
         "scale_feedforward": block.gamma_1 is None or block.gamma_2 is not None,
         **({} if rope is None else _rotary(rope, attention)),
     }

@@ -20,8 +20,7 @@ def read(model: Any) -> dict[str, Any]:
         "pool_prefix": model.pool_include_prefix and model.global_pool != "token",
         "qkv_bias": block.attn.qkv.bias is not None,
         "qk_norm": is_there(block.attn.q_norm),
-        # the start value is irrelevant once the factors are trained
-        "layer_scale": 1e-5 if is_there(block.ls1) else None,
+        "layer_scale": block.ls1.init_values if is_there(block.ls1) else None,
     }
 
 
@@ -36,7 +35,7 @@ def refusals(model: Any) -> Refusals:
         if type(block) is not Block:
             yield True, f"blocks of type {type(block).__name__}"
             return
-        attention = block.attn
+        attention: Any = block.attn
         yield type(attention) is not Attention, f"attention of type {type(attention).__name__}"
         if type(attention) is Attention:
             yield attention.attn_dim != model.embed_dim, "heads whose widths do not add up to the model's"

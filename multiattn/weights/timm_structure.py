@@ -33,10 +33,16 @@ _ARCHITECTURES: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
         ("vit_base_patch32_clip_224", {}),
         ("vit_base_patch16_224", {"norm_layer": "rmsnorm"}),
     ),
-    "gated": (("vit_giant_patch14_dinov2", {}), ("aimv2_large_patch14_224", {})),
+    "gated": (
+        ("vit_giant_patch14_dinov2", {}),
+        ("vit_giant_patch14_dinov2", {"init_values": 0.0}),
+        ("aimv2_large_patch14_224", {}),
+    ),
     "distilled": (("deit_tiny_distilled_patch16_224", {}),),
     "eva": (
         ("vit_small_patch16_rope_224", {}),
+        ("eva02_tiny_patch14_224", {}),
+        ("eva02_tiny_patch14_224", {"attn_type": "rope"}),
         ("vit_pe_core_tiny_patch16_384", {}),
         ("vit_base_patch16_sapiens2", {"attn_type": "eva", "qkv_fused": True, "num_kv_heads": None}),
         ("vit_base_patch16_sapiens2", {}),
@@ -95,13 +101,7 @@ def write_structure(config: ViTConfig, *, architecture: str = "", key_bias: bool
         known = " or ".join(f"{eps:g}" for eps in _EPSILONS)
         raise ModelError(f"the timm layout needs `norm_eps` to be {known}, but it is {config.norm_eps:g} instead")
     # no published layout states what only training uses
-    wanted = replace(
-        config,
-        dropout=0.0,
-        attention_dropout=0.0,
-        stochastic_depth=0.0,
-        layer_scale=None if config.layer_scale is None else 1e-5,
-    )
+    wanted = replace(config, dropout=0.0, attention_dropout=0.0, stochastic_depth=0.0)
     missed: list[str] = []
     for name, arguments in _candidates(config, architecture):
         try:

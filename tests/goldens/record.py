@@ -53,12 +53,12 @@ LATER = {
     "attention_norm": False,
     "mlp_norm": False,
     "norm": "layer",
-    "attention": "full",
+    "scale_embedding": False,
     "window": None,
     "dilation": 1,
     "global_tokens": 0,
     "lsh_chunk": 64,
-    "lsh_rounds": 4,
+    "lsh_rounds": 2,
     "reversible": False,
 }
 """Parts of a configuration that came later, with the value that leaves a model as it was."""
@@ -131,6 +131,8 @@ def _without_later(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     later = [key for key, plain in LATER.items() if key in value and value[key] == plain]
+    if value.get("attention") == ("full" if value.get("window") is None else "window"):
+        later.append("attention")  # which said nothing else before it was a field
     return {key: _without_later(item) for key, item in value.items() if key not in later}
 
 
