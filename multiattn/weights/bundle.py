@@ -298,6 +298,7 @@ def build_model(
     table: KeyTable | None = None,
     state: Mapping[str, Tensor] | None = None,
     without: Sequence[str] = (),
+    build: Callable[[Any], nn.Module] | None = None,
 ) -> nn.Module:
     """Build the model that a directory describes, with its weights, in eval mode.
 
@@ -307,11 +308,12 @@ def build_model(
         table: The layout of the weights; our own where None.
         state: The weights, where they have been read already.
         without: Tensors of ours that start as in a new model, whether the weights have them or not.
+        build: Makes the model of its configuration; the class that the registry names where None.
 
     Raises:
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
     """
-    build = load_part(model_kind(config)[1].model)
+    build = load_part(model_kind(config)[1].model) if build is None else build
     state = files.tensors() if state is None else state
     check_sizes(config, state, where=files.where(CONFIG))
     try:
