@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
+from multiattn.models.domain import Domain
 from multiattn.models.vit import ViT
 from multiattn.weights import load_bundle, save_bundle
 from multiattn.weights.directory import known_layouts
@@ -141,3 +142,11 @@ def test_a_model_that_is_not_supported_is_named_with_the_part(model_type: str, t
         f"{tmp_path}: a model of the type {model_type} is not supported: it has {PARTS[model_type]}"
     )
     assert not any(layout.recognizes({"model_type": model_type}) for layout in known_layouts())
+
+
+def test_a_domain_is_as_wide_as_what_the_head_reads(tmp_path: Path) -> None:
+    config = replace(CONFIG, pool="class_mean")
+    domain = Domain(torch.zeros(44), torch.eye(44), torch.zeros(1, 44))
+    save_bundle(replace(tiny_bundle(), model=ViT(config), domain=domain), tmp_path)
+    loaded = load_bundle(tmp_path).domain
+    assert loaded is not None and loaded.mean.shape == (44,)
