@@ -1,8 +1,8 @@
 """Which of timm's vision transformers load and agree: `python -m tests.parity.timm_table > docs/timm.md`.
 
 Every name that timm registers in four of its modules goes through the real converter with random weights: its outputs
-and ours are compared, and it is saved back, loaded by timm and compared again. A model of more than 300 million
-parameters has two blocks.
+and ours are compared, and it is saved back, built by timm from that and compared again. A model of more than 300
+million parameters has two blocks.
 """
 
 import logging
@@ -28,6 +28,9 @@ from .random_weights import randomize
 MODULES = ("vision_transformer", "deit", "eva", "beit")
 LARGE = 300_000_000
 """Parameters from which on a model is built with two blocks."""
+
+FEW = 2
+"""Number of blocks of such a model."""
 
 TOLERANCE = 1e-5
 """The most that outputs may differ, in parts of the largest one."""
@@ -112,7 +115,7 @@ def verdict(name: str) -> Verdict:
     parameters, depth = sum(parameter.numel() for parameter in whole.parameters()), len(whole.blocks)
     arguments: dict[str, Any] = {}
     if parameters > LARGE:
-        depth = 2
+        depth = FEW
         arguments["depth"] = depth
         heads = [getattr(getattr(block, "attn", None), "num_kv_heads", None) for block in whole.blocks]
         if len(set(heads)) > 1:  # it states them block by block: one with all heads, and one with fewer
@@ -134,40 +137,51 @@ def row(one: Verdict) -> str:
     return f"{size} refused: {one.refused} | |" if one.refused else f"{size} {one.difference:.0e} | {one.back:.0e} |"
 
 
-def main() -> None:
-    """Print the page."""
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    found: dict[str, list[Verdict]] = {}
-    for module in MODULES:
-        found[module] = []
-        for name in names(module):
-            found[module].append(verdict(name))
-            print(row(found[module][-1]), file=sys.stderr, flush=True)
+def page(found: dict[str, list[Verdict]]) -> str:
+    """Return the page of all verdicts, by module."""
     every = [one for module in found.values() for one in module]
     agree = sum(one.agrees for one in every)
-    print("# timm's vision transformers\n")
-    print("<!-- Made by `python -m tests.parity.timm_table > docs/timm.md`: change that. -->\n")
-    print(
+    fewer = sum(one.blocks == FEW and one.parameters <= LARGE for one in every)
+    others = f", and so had {fewer} smaller ones, where the third column says so" if fewer else ""
+    lines = [
+        "# timm's vision transformers",
+        "",
+        "<!-- Made by `python -m tests.parity.timm_table > docs/timm.md`: change that. -->",
+        "",
         f"{agree} of the {len(every)} models that timm {timm.__version__} defines in its modules "
-        f"{', '.join(f'`{module}`' for module in MODULES)} ({agree / len(every):.1%}) load and agree; the other "
+        f"{', '.join(f'`{module}`' for module in MODULES)} ({agree / len(every):.1%}) load and agree. The other "
         f"{len(every) - agree} are refused, and the message names the part that our model does not have. Names that "
         "timm has deprecated stand for others, and are not listed. Relative positions by a network, NaFlex, SAM and "
-        "convolutional hybrids are classes in other modules, and refused by the name of the class.\n"
-    )
-    print(
-        "Each model had random weights and was saved by timm, loaded by `load_bundle`, saved back with "
-        "`--to timm` and loaded by timm. The last two columns are the largest difference between timm's outputs and "
-        "ours, and between timm's outputs and those of what was saved back, in parts of the largest output "
-        f"(fp32, one thread; the limit is {TOLERANCE:.0e}). Models of more than {LARGE // 10**6} million parameters "
-        "had two blocks."
-    )
+        "convolutional hybrids are classes of other modules, which are refused by the name of the class.",
+        "",
+        "Each model had random weights and was saved by timm, loaded by `load_bundle`, saved back in timm's layout and "
+        "built by timm from that. The last two columns are the largest difference between timm's outputs and ours, and "
+        "between timm's outputs and those of what was saved back, in parts of the largest output (fp32, one thread; "
+        f"the limit is {TOLERANCE:.0e}). Models of more than {LARGE // 10**6} million parameters had two "
+        f"blocks{others}. Made by `python -m tests.parity.timm_table`.",
+    ]
     for module, verdicts in found.items():
-        print(f"\n## {module}: {sum(one.agrees for one in verdicts)} of {len(verdicts)}\n")
-        print("| name | million parameters | blocks compared | difference | saved back |")
-        print("| --- | ---: | ---: | --- | --- |")
-        for one in verdicts:
-            print(row(one))
+        lines += [
+            "",
+            f"## {module}: {sum(one.agrees for one in verdicts)} of {len(verdicts)}",
+            "",
+            "| name | million parameters | blocks compared | difference | saved back |",
+            "| --- | ---: | ---: | --- | --- |",
+            *map(row, verdicts),
+        ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the page, and each verdict as it comes to standard error."""
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    found: dict[str, list[Verdict]] = {module: [] for module in MODULES}
+    for module, verdicts in found.items():
+        for name in names(module):
+            verdicts.append(verdict(name))
+            print(row(verdicts[-1]), file=sys.stderr, flush=True)
+    print(page(found))
 
 
 if __name__ == "__main__":
