@@ -31,6 +31,11 @@ VARIANTS = {
     "plain": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean", layer_scale=0.1),
     "clip": ViTConfig(**SIZES, stem_norm=True, activation="gelu_quick", pool="mean", pool_norm=True, final_norm=False),
     "compact": PRESETS["compact"],
+    "relative bias": ViTConfig(**SIZES, positions="none", relative_bias="block", pool="mean"),
+    "mixed rotary, grouped": ViTConfig(
+        **SIZES, positions="learned_rotary_2d", rotary="mixed", rotary_pairs="neighbors", num_kv_heads=(3, 1)
+    ),
+    "centered rotary": ViTConfig(**SIZES, positions="rotary_2d", rotary="centered"),
     "window": ViTConfig(**SIZES, window=3, dilation=2, global_tokens=1),
     "lsh, two streams": ViTConfig(**SIZES, attention="lsh", lsh_chunk=8, reversible=True),
     "distilled": ViTConfig(**SIZES, distilled=True, gated=True, activation="silu", norm="rms"),

@@ -17,8 +17,10 @@ from .positions import (
     apply_rotary,
     rotary,
     rotary_2d,
+    rotary_mixed,
     sinusoidal,
     sinusoidal_2d,
+    start_frequencies,
 )
 from .relative import GridBias
 from .score import AdditiveScore, DotProductScore, attention_weights
@@ -50,7 +52,9 @@ __all__ = [
     "probe_at",
     "rotary",
     "rotary_2d",
+    "rotary_mixed",
     "sinusoidal",
     "sinusoidal_2d",
+    "start_frequencies",
     "valid_heads",
 ]

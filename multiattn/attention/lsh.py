@@ -129,7 +129,8 @@ def lsh_attention(
         parts = []
         for at, places in zip(*(torch.split(of, order.piece, dim=2) for of in order.pairs(index)), strict=True):
             # at (b, h, f, c), places (b, h, f, m), for f chunks
-            scores = (order.rows(queries, at) @ order.rows(shared, places).transpose(-1, -2)).float()  # (b, h, f, c, m)
+            scores = order.rows(queries, at) @ order.rows(shared, places).transpose(-1, -2)  # (b, h, f, c, m)
+            scores = scores if scores.dtype == torch.float64 else scores.float()
             if attended is not None:
                 scores.masked_fill_(~order.rows(attended, places).squeeze(-1)[..., None, :], _MASKED)
             if causal:

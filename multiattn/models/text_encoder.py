@@ -38,6 +38,13 @@ class TextEncoderConfig(TextConfig):
     """Whether the mean of all embedded tokens is added to the first one, from which a classifier reads: it need not
     learn to collect the words by attention."""
 
+    window: int | None = None
+    """Tokens that a token attends to on each side, at a cost linear in the length; all of the text where None."""
+
+    global_projections: bool = False
+    """Whether global tokens, which the window does not bind, have projections of their own to queries, keys and
+    values. Source: Longformer (Beltagy et al. 2020), section 3.1."""
+
     def __post_init__(self) -> None:
         """Check that such an encoder can be built.
 
@@ -45,7 +52,9 @@ class TextEncoderConfig(TextConfig):
             ValueError: It cannot; the message names the field.
         """
         super().__post_init__()
-        check_at_least(self, 0, ("pairs",))
+        check_at_least(self, 0, ("pairs", *(() if self.window is None else ("window",))))
+        has_window = self.window is not None or not self.global_projections
+        check_rules(self, ("window", has_window, "a number with `global_projections`"))
         if (text := self.text) is None:
             return
         same = ("vocab_size", "start_token", "end_token", "pad_token")
@@ -66,7 +75,7 @@ class TextEncoder(TextStack):
     """A bidirectional transformer over a text, built from a `TextEncoderConfig`."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, global_projections=config.global_projections)
         self.config: TextEncoderConfig = config
         self.text = None if config.text is None else TextEncoder(config.text)
         self.text_bridge = None if config.text is None else nn.Linear(config.text.dim, config.dim)
@@ -80,6 +89,7 @@ class TextEncoder(TextStack):
         *,
         context_attention_mask: Bool[Tensor, "b m"] | None = None,
         attention_mask: Bool[Tensor, "r n"] | None = None,
+        global_tokens: Int64[Tensor, "#r g"] | None = None,
         text_states: Float[Tensor, "r n T"] | None = None,
         first_only: bool = False,
         tap: Tap | Probe | None = None,
@@ -94,14 +104,18 @@ class TextEncoder(TextStack):
             context_attention_mask: False where a token of a `context` that is a tensor is padding; None without
                 padding.
             attention_mask: False where a token is padding; None without padding.
+            global_tokens: For an encoder with a window: positions of tokens that attend to all of the text and are
+                attended to by all of it; -1 fills up where a text has fewer. None without any.
             text_states: What `text` returns for these texts, where it has been computed before.
             first_only: Compute only the first token's state in the last block, and return it alone (`out` is 1).
-            tap: Captures attention weights; with `first_only`, the last block's sites have one query row.
+            tap: Captures attention weights; with `first_only`, the last block's sites have one query row, but for a
+                window.
             checkpoint_activations: See `TransformerBlock`.
 
         Raises:
             ModelError: A text is longer than the position table, or `context` is missing, or is given to an encoder
                 without cross-attention.
+            ValueError: A global token is out of range, or the encoder has no window.
         """
         if (context is None) != (self.config.context_dim is None):
             raise ModelError(
@@ -117,15 +131,19 @@ class TextEncoder(TextStack):
             x = x + applied(self.dropout, self.text_bridge(states.to(x)))
         if self.config.summary:
             x = _with_summary(x, attention_mask)
+        few = slice(0, 1) if first_only else None
         x = self.run(
             x,
             context,
-            mask=Mask(keys=attention_mask),
+            mask=Mask(window=self.config.window, keys=attention_mask, global_tokens=global_tokens),
             context_attention_mask=context_attention_mask,
-            last_rows=slice(0, 1) if first_only else None,
+            # the rows of a window are the last ones
+            last_rows=few if self.config.window is None else None,
             tap=tap,
             checkpoint_activations=checkpoint_activations,
         )
+        if few is not None:
+            x = x[:, few]
         return x if self.norm is None else self.norm(x)
 
 

@@ -102,16 +102,21 @@ class TextConfig:
 
 
 class TextStack(nn.Module):
-    """Embeddings and transformer blocks, built from a `TextConfig`; the derived classes define `forward`."""
+    """Embeddings and transformer blocks, built from a `TextConfig`; the derived classes define `forward`.
 
-    def __init__(self, config: TextConfig) -> None:
+    Args:
+        config: The sizes.
+        global_projections: Whether the self-attentions have projections of their own for global tokens.
+    """
+
+    def __init__(self, config: TextConfig, *, global_projections: bool = False) -> None:
         super().__init__()
         c = self.config = config
         self.embedding = nn.Embedding(c.vocab_size, c.dim)
         self.positions = nn.Embedding(c.max_length, c.dim) if c.positions == "learned" else None
         self.embed_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.embed_norm else None
         self.dropout = nn.Dropout(c.dropout) if c.dropout else None
-        self.blocks = nn.ModuleList(_block(c) for _ in range(c.depth))
+        self.blocks = nn.ModuleList(_block(c, global_projections) for _ in range(c.depth))
         self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.final_norm else None
         self.context_dtype: torch.dtype | None = None
         """Type of the keys and values that `project_context` returns; that of the weights where None. Set by
@@ -220,13 +225,13 @@ def check_length(length: int, max_length: int) -> None:
         )
 
 
-def _block(c: TextConfig) -> TransformerBlock:
+def _block(c: TextConfig, global_projections: bool) -> TransformerBlock:
     cross = None
     if c.context_dim is not None:
         cross = Attention(c.dim, c.num_heads, kv_dim=c.context_dim, dropout=c.attention_dropout)
     return TransformerBlock(
         c.dim,
-        attention=Attention(c.dim, c.num_heads, dropout=c.attention_dropout),
+        attention=Attention(c.dim, c.num_heads, global_projections=global_projections, dropout=c.attention_dropout),
         cross_attention=cross,
         feedforward=FeedForward(c.dim, c.mlp_dim, activation=activation(c.activation), dropout=c.dropout),
         pre_norm=c.pre_norm,

@@ -39,7 +39,7 @@ FIXED_QUESTION: dict[str, Any] = {
     "embed_norm": True,
     "final_norm": False,
 }
-ALONE: dict[str, Any] = {"text": None, "pairs": 0, "summary": False}
+ALONE: dict[str, Any] = {"text": None, "pairs": 0, "summary": False, "window": None, "global_projections": False}
 """What a question encoder of no published layout has."""
 
 FIXED_TEXT: dict[str, Any] = {**FIXED_QUESTION, "head": "transform", "head_bias": True}

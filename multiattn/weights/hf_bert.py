@@ -188,4 +188,11 @@ def _new_norm(key: str) -> str:
     return key
 
 
-LAYOUT = TextLayout(NAME, "bert", (TextEncoder, MaskedLanguageModel), _read, _describe)
+LAYOUT = TextLayout(
+    NAME,
+    "bert",
+    (TextEncoder, MaskedLanguageModel),
+    _read,
+    _describe,
+    fits=lambda model: not getattr(model.config, "global_projections", False),
+)

@@ -33,6 +33,9 @@ class TextLayout:
     describe: Callable[[Any, Tokenizer], tuple[dict[str, Tensor], dict[str, Any]]]
     """Returns the tensors of a model and its vocabulary under the layout's keys, and the JSON files beside them."""
 
+    fits: Callable[[Any], bool] = lambda model: True
+    """Whether a model of these classes is to be saved in this layout, where several hold them."""
+
 
 def write_directory(directory: str | Path, state: Mapping[str, Tensor], files: Mapping[str, Any]) -> None:
     """Write tensors and JSON files as a directory, which is made where it does not exist.

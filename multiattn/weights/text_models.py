@@ -8,7 +8,7 @@ from ..inputs import Tokenizer
 from ..models.language_model import MaskedLanguageModel
 from ..models.text_decoder import TextDecoder
 from ..models.text_encoder import TextEncoder
-from . import hf_bert, hf_gpt2
+from . import hf_bert, hf_gpt2, hf_longformer
 from .bundle import CONFIG
 from .hub import locate
 from .json_files import read_json, short
@@ -18,7 +18,7 @@ from .text_layout import write_directory
 TextModel: TypeAlias = TextEncoder | MaskedLanguageModel | TextDecoder
 """The classes of the three forms."""
 
-_LAYOUTS = (hf_bert.LAYOUT, hf_gpt2.LAYOUT)
+_LAYOUTS = (hf_bert.LAYOUT, hf_gpt2.LAYOUT, hf_longformer.LAYOUT)
 
 
 def load_text_model(name: str | Path, *, revision: str | None = None) -> tuple[TextModel, Tokenizer]:
@@ -32,7 +32,8 @@ def load_text_model(name: str | Path, *, revision: str | None = None) -> tuple[T
 
     Returns:
         The model, by the `model_type` of its `config.json`, and its vocabulary. `bert`: a `MaskedLanguageModel` where
-        the weights have its head, and else a `TextEncoder`. `gpt2`: a `TextDecoder` without a context.
+        the weights have its head, and else a `TextEncoder`. `longformer`: a `TextEncoder` with a window and
+        projections for global tokens. `gpt2`: a `TextDecoder` without a context.
 
     Raises:
         ModelError: It is not there, of another layout, not supported, or damaged.
@@ -61,5 +62,5 @@ def save_text_model(model: TextModel, tokenizer: Tokenizer, directory: str | Pat
     Raises:
         ModelError: The layout cannot express the model, or the weights cannot be saved.
     """
-    layout = next(layout for layout in _LAYOUTS if isinstance(model, layout.kinds))
+    layout = next(layout for layout in _LAYOUTS if isinstance(model, layout.kinds) and layout.fits(model))
     write_directory(directory, *layout.describe(model, tokenizer))

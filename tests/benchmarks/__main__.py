@@ -7,6 +7,7 @@ import torch
 
 from .answer import answer
 from .caption import caption
+from .long_inputs import long_attention, long_picture, long_sound, reversible
 from .memory import memory
 from .speech import speech_base, speech_features, speech_long, speech_tiny
 from .startup import startup
@@ -22,6 +23,10 @@ BENCHMARKS = {
     "capture": capture,
     "memory": memory,
     "window": window,
+    "long_attention": long_attention,
+    "long_sound": long_sound,
+    "long_picture": long_picture,
+    "reversible": reversible,
     "caption": caption,
     "answer": answer,
     "speech_features": speech_features,

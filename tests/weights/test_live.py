@@ -264,7 +264,7 @@ def test_what_is_not_supported_is_named() -> None:
         (nn.ReLU(), r"but is a torch\.nn.*ReLU instead: it has no tensors"),
         (nn.Linear(3, 2), r"but is a torch.nn.*Linear instead: no layout has a tensor weight"),
         (timm.create_model("resnet18"), "ResNet: timm's ResNet is not supported, only its VisionTransformer"),
-        (small_timm(global_pool="map"), "VisionTransformer: this timm model has attention pooling, which is not"),
+        (small_timm(attn_layer="diff"), "VisionTransformer: this timm model has attention of type DiffAttention, "),
     ]
     for module, message in refusals:
         with pytest.raises(ModelError, match=message) as raised:
