@@ -17,7 +17,7 @@ ORIGINALS = {".pth": "blip", ".pt": "whisper"}
 
 # the files that any layout needs: repositories often hold the same weights in three formats, of which one is fetched
 _FILES = [
-    *("config.json", *OPEN_CLIP, WEIGHTS, f"{WEIGHTS}{INDEX}", f"{PICKLED}{INDEX}"),
+    *("config.json", OPEN_CLIP[0], WEIGHTS, f"{WEIGHTS}{INDEX}", f"{PICKLED}{INDEX}"),
     *("domain.safetensors", "preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
     *("generation_config.json", "vocabulary.json", "vocabulary.txt"),
@@ -103,10 +103,10 @@ def _other_weights(directory: Path) -> list[str]:
     Raises:
         ModelError: The index of the weights lists files that do not lie beside it.
     """
-    if (directory / WEIGHTS).exists() or (directory / OPEN_CLIP[1]).exists():
+    if (directory / WEIGHTS).exists():
         return []
-    if config_in(directory) == OPEN_CLIP[0]:
-        return [OPEN_CLIP[2]]
+    if config_in(directory) == OPEN_CLIP[0]:  # in either form
+        return [*OPEN_CLIP[1:]]
     for name in (WEIGHTS, PICKLED):
         if (index := directory / f"{name}{INDEX}").exists():
             return [escape(part) for part in parts_of(index, Path(name).suffix)]

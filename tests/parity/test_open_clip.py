@@ -98,7 +98,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+SLOW = [case for case in CASES if "timm" in case]
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] if case in SLOW else []) for case in CASES]
+)
 def test_logits_are_theirs_both_ways(case: str, tmp_path: Path) -> None:
     theirs = save_theirs(tmp_path / "theirs", **CASES[case])
     assert not (tmp_path / "theirs" / "config.json").exists()
