@@ -14,4 +14,4 @@ def test_every_model_compiles_to_one_graph_with_the_tap_off_and_on():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("one graph under") == 13
-    assert done.stdout.count(": one graph\n") == 10
+    assert done.stdout.count(": one graph\n") == 12

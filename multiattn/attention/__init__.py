@@ -22,7 +22,7 @@ from .positions import (
     sinusoidal_2d,
     start_frequencies,
 )
-from .relative import GridBias
+from .relative import BucketBias, GridBias
 from .score import AdditiveScore, DotProductScore, attention_weights
 from .tap import Probe, Site, Tap, probe_at
 
@@ -30,6 +30,7 @@ __all__ = [
     "OPEN",
     "AdditiveScore",
     "Attention",
+    "BucketBias",
     "Buckets",
     "Chunking",
     "DecoderCache",

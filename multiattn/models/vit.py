@@ -207,14 +207,21 @@ class ViT(nn.Module):
         """
         if self.config.pool == "class":
             rows = slice(0, self.num_read)
-            pooled = self._tokens(images, tap, checkpoint_activations, last_rows=rows)  # (b, 1 or 2, D)
-            pooled = pooled.mean(dim=1) if self.head is None else pooled.flatten(1)
+            return self.pooled_features(self._tokens(images, tap, checkpoint_activations, last_rows=rows), tap=tap)
+        return self.pooled_features(self._tokens(images, tap, checkpoint_activations), tap=tap)
+
+    def pooled_features(
+        self, features: Float[Tensor, "b n D"], *, tap: Tap | Probe | None = None
+    ) -> Float[Tensor, "b pooled"]:
+        """Return what `pooled` does, from the tokens that `features` gave."""
+        if self.config.pool == "class":
+            read = features[:, : self.num_read]  # (b, 1 or 2, D)
+            pooled = read.mean(dim=1) if self.head is None else read.flatten(1)
         else:
-            tokens = self._tokens(images, tap, checkpoint_activations)  # (b, n, D)
-            read = tokens if self.config.pool_prefix else tokens[:, self.num_prefix_tokens :]
+            read = features if self.config.pool_prefix else features[:, self.num_prefix_tokens :]
             pooled = read.mean(dim=1) if self.pool is None else self.pool(read, probe=probe_at(tap, "pool"))
             if self.config.pool == "class_mean":
-                pooled = torch.cat([tokens[:, 0], pooled], dim=1)
+                pooled = torch.cat([features[:, 0], pooled], dim=1)
         return applied(self.pool_norm, pooled)
 
     def features(

@@ -26,6 +26,7 @@ from ..results import Failure
 from .align_job import AlignmentJob
 from .align_results import AlignedTranscript
 from .embed import EmbedsRecordings
+from .given_transcript import refuse_given
 from .job import TranscriptionJob, file_of, one_by_one, several_at_once
 from .live import LiveRules, LiveTranscriber
 from .live_gate import voice_of
@@ -302,6 +303,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
         """Align any number of recordings with their texts, lazily: arguments as for `align`."""
         task = options.get("task")
         require(task in (None, "transcribe"), "task", must="transcribe for a given text", value=task)
+        refuse_given(options)
         asked = {"num_beams": 1} | {name: value for name, value in options.items() if value is not None}
         if self._speech.tokens.previous is not None:
             asked.setdefault("condition_on_previous", False)
@@ -329,6 +331,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
             ModelError: An option is out of range or not possible with the model.
             TypeError: There is no such option.
         """
+        refuse_given(options)
         plan = self._plan(True, MapRequest(), 1, options)
         require(plan.options.clips is None, "clips", must="None for live sound", value=plan.options.clips)
         rate = self.bundle.sound.sample_rate
