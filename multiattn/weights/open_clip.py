@@ -436,4 +436,5 @@ LAYOUT = Layout(
     variant=_variant,
     weights=WEIGHTS,
     config=CONFIG,
+    models="CLIP and SigLIP of open_clip, with a picture tower of its own or of timm's",
 )
