@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .caption_data import CaptionData
     from .classify import ClassifyTask
     from .classify_data import ClassifyData
+    from .match import MatchTask
+    from .match_data import MatchData
     from .transcribe import TranscribeTask
     from .transcribe_data import TranscribeData
 
@@ -37,6 +39,8 @@ __all__ = [
     "CaptionTask",
     "ClassifyData",
     "ClassifyTask",
+    "MatchData",
+    "MatchTask",
     "TranscribeData",
     "TranscribeTask",
 ]
@@ -48,6 +52,8 @@ _HOMES = {
     "CaptionTask": ".caption",
     "ClassifyData": ".classify_data",
     "ClassifyTask": ".classify",
+    "MatchData": ".match_data",
+    "MatchTask": ".match",
     "TranscribeData": ".transcribe_data",
     "TranscribeTask": ".transcribe",
 }

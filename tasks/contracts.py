@@ -19,6 +19,7 @@ from multiattn.errors import ModelError
 from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from multiattn.models.speech_encoder import SpeechEncoder
 from multiattn.models.text_stack import TextConfig
+from multiattn.models.text_tower import TextTowerConfig
 from multiattn.models.vit import ViT
 
 from .identity import other_labels
@@ -104,6 +105,14 @@ class ImageTextNeeds(TextNeeds):
 
     encoder: ViT | None = None
     preprocessing: ImagePreprocessing = _IMAGES
+
+
+@dataclass(frozen=True)
+class MatchNeeds(ImageTextNeeds):
+    """What a model of two towers needs of its data."""
+
+    tower: TextTowerConfig | None = None
+    """How the text tower reads a text; None before the model is built."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import lightning.pytorch as pl
 from torch import nn
@@ -13,6 +13,9 @@ from multiattn.checks import require
 from multiattn.errors import ModelError
 
 from .sharding import is_sharding
+
+if TYPE_CHECKING:
+    from .contracts import TextFacts
 
 
 @dataclass(frozen=True)
@@ -98,3 +101,18 @@ def require_every_gradient(trainer: pl.Trainer, pace: EncoderPace) -> None:
             f"`{pace.option}.unfreeze_epoch` must be 0 with several processes that wait for every gradient, but is "
             f"{pace.unfreeze_epoch} instead. Or set `trainer.strategy` to ddp_find_unused_parameters_true."
         )
+
+
+def require_pace(facts: "TextFacts", pace: EncoderPace, trainer: pl.Trainer | None) -> None:
+    """Check that the encoder can learn as its options say.
+
+    Raises:
+        ModelError: Its features are stored, or several processes would wait for gradients that it does not have.
+    """
+    if facts.stores_features and pace.lr_share > 0:
+        raise ModelError(
+            f"`{pace.option}.lr_share` must be 0 with `features`, which a frozen encoder has computed, but is "
+            f"{pace.lr_share} instead."
+        )
+    if trainer is not None:
+        require_every_gradient(trainer, pace)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 TRAINING_ONLY = ("dropout", "attention_dropout", "stochastic_depth")
 """Fields of an encoder's configuration that change no weight: a trained model can be given other values."""
 
+POOL = ("pool", "pool_heads", "pool_mlp_dim", "pool_prefix", "pool_norm")
+"""Fields of an encoder's configuration about what pools its tokens, which can be a new part over trained ones."""
+
 TEXT_TRAINING_ONLY = ("dropout", "attention_dropout")
 """The same for a text encoder or decoder."""
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from multiattn.attention import ProjectedContext
 from multiattn.checks import require, require_each
-from multiattn.errors import ModelError
 from multiattn.generation import Generated, GenerationConfig, generate
 from multiattn.inputs import Tokenizer
 from multiattn.models.captioner import Captioner
@@ -26,7 +25,7 @@ from multiattn.registry import task_spec
 
 from .base import BaseTask, BatchT, NeedsT, Prediction
 from .contracts import TextFacts
-from .freezing import EncoderPace, require_every_gradient, set_mode
+from .freezing import EncoderPace, require_pace, set_mode
 from .loading.text_data import TextData
 from .metrics import Predictions, Score
 from .optim import Optimization
@@ -138,18 +137,8 @@ class TextTask(BaseTask[BatchT, NeedsT, TextFacts], Generic[BatchT, NeedsT, Mode
         return model
 
     def require_pace(self, facts: TextFacts) -> None:
-        """Check that the encoder can learn as its options say.
-
-        Raises:
-            ModelError: Its features are stored, or several processes would wait for gradients that it does not have.
-        """
-        if facts.stores_features and self.pace.lr_share > 0:
-            raise ModelError(
-                f"`{self.pace.option}.lr_share` must be 0 with `features`, which a frozen encoder has computed, but "
-                f"is {self.pace.lr_share} instead."
-            )
-        if self._trainer is not None:
-            require_every_gradient(self.trainer, self.pace)
+        """Check that the encoder can learn as its options say; see `freezing.require_pace`."""
+        require_pace(facts, self.pace, self._trainer)
 
     def compile_pass(self) -> None:
         """Compile the teacher-forced pass alone: a decode, token by token, is another graph."""

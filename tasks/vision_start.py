@@ -1,6 +1,6 @@
 """The vision transformer that a captioner or a model that answers starts from, described or read as options name it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -11,7 +11,7 @@ from multiattn.inputs import ImagePreprocessing, Tokenizer
 from multiattn.models.vit import ViT, ViTConfig
 from multiattn.weights import ModelBundle, adapt
 
-from .parts import VisionEncoder, check_trainable, require_training_only, with_tuples
+from .parts import POOL, TRAINING_ONLY, VisionEncoder, check_trainable, require_training_only, with_tuples
 from .trained import TrainedModels
 
 
@@ -24,6 +24,9 @@ class VisionStart:
     """Trained, or only described."""
 
     whole: ModelBundle | None = None
+
+    fresh: frozenset[str] = field(default=frozenset(), kw_only=True)
+    """The weights of a trained encoder that start anew."""
 
     @property
     def config(self) -> ViTConfig:
@@ -43,11 +46,18 @@ class VisionStart:
     def fill(self, encoder: ViT) -> None:
         """Copy the trained weights, if there are any, into a new encoder of this configuration."""
         if isinstance(self.encoder, ViT):
-            encoder.load_state_dict(self.encoder.state_dict())
+            trained = {key: value for key, value in self.encoder.state_dict().items() if key not in self.fresh}
+            encoder.load_state_dict(encoder.state_dict() | trained)
 
 
 def start_vision(
-    vision: VisionEncoder, pretrained: str | None, *, models: TrainedModels, whole: type[nn.Module], kind: str
+    vision: VisionEncoder,
+    pretrained: str | None,
+    *,
+    models: TrainedModels,
+    whole: type[nn.Module],
+    kind: str,
+    keeps_pool: bool = False,
 ) -> VisionStart:
     """Read the trained weights that the options name, and check the options against each other.
 
@@ -57,6 +67,7 @@ def start_vision(
         models: Reads trained models.
         whole: The class that `pretrained` must be of.
         kind: The name of such a model, for messages.
+        keeps_pool: Whether the model reads the pooled token, so that what pools it is kept.
 
     Raises:
         ModelError: The options do not go together, name nothing that exists, or make no valid model.
@@ -75,11 +86,12 @@ def start_vision(
         return VisionStart(vision.preprocessing(config.image_size, config.image_size), config)
     ((option, source),) = named.items()
     overrides = with_tuples(vision.overrides)
-    require_training_only(overrides, "vision.overrides", source=option)
+    allowed = (*TRAINING_ONLY, *POOL) if keeps_pool and pretrained is None else TRAINING_ONLY
+    require_training_only(overrides, "vision.overrides", source=option, allowed=allowed)
     bundle = models.bundle(source)
     images = bundle.pictures
     check_trainable(images, source=option)
-    trained = getattr(bundle.model, "encoder", bundle.model)
+    trained = getattr(bundle.model, "encoder", getattr(bundle.model, "vision", bundle.model))
     if not isinstance(trained, ViT):
         raise ModelError(
             f"`{option}` must name a model whose images go through a vision transformer of their own, but {source} has "
@@ -89,16 +101,27 @@ def start_vision(
     blocks = trained.config.depth
     fits = vision.depth is None or vision.depth <= blocks
     require(fits, "vision.depth", must=f"at most {blocks}, as the trained model has", value=vision.depth)
-    encoder = without_head(trained, image_size=size, overrides=overrides, depth=vision.depth or blocks)
+    try:
+        encoder = without_head(
+            trained, image_size=size, overrides=overrides, depth=vision.depth or blocks, keeps_pool=keeps_pool
+        )
+    except ValueError as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"`vision.overrides` cannot be used: {error}") from error
     if pretrained is not None and not isinstance(bundle.model, whole):
         raise ModelError(
             f"`pretrained` must name a {kind}, but {pretrained} is a model that can {bundle.task}. Give it as "
             "`vision.pretrained` to start from its encoder."
         )
-    return VisionStart(replace(images, size=size, resize_to=size), encoder, bundle if pretrained is not None else None)
+    fresh = frozenset(encoder.state_dict().keys() - trained.state_dict().keys())
+    images = replace(images, size=size, resize_to=size)
+    return VisionStart(images, encoder, bundle if pretrained is not None else None, fresh=fresh)
 
 
-def without_head(model: ViT, *, image_size: tuple[int, int], overrides: dict[str, Any], depth: int) -> ViT:
+def without_head(
+    model: ViT, *, image_size: tuple[int, int], overrides: dict[str, Any], depth: int, keeps_pool: bool = False
+) -> ViT:
     """Copy a trained model as an encoder: it gives all its tokens, for images of this size, and has no classes.
 
     Args:
@@ -106,10 +129,12 @@ def without_head(model: ViT, *, image_size: tuple[int, int], overrides: dict[str
         image_size: Height and width in pixels; learned positions are resampled where it differs.
         overrides: Fields among `TRAINING_ONLY` that differ.
         depth: Blocks to keep, from the first.
+        keeps_pool: Whether to keep what pools the tokens; weights that `overrides` add are drawn.
     """
     adapted = adapt(model, image_size=image_size)
-    # nothing reads the pooled token, and a weight without a gradient would stop several processes
-    encoder = ViT(replace(adapted.config, num_classes=0, pool_norm=False, depth=depth, **overrides))
-    kept = encoder.state_dict().keys()
-    encoder.load_state_dict({key: value for key, value in adapted.state_dict().items() if key in kept})
+    # where nothing reads the pooled token, a weight without a gradient would stop several processes
+    pool_norm = keeps_pool and adapted.config.pool_norm
+    encoder = ViT(replace(adapted.config, num_classes=0, pool_norm=pool_norm, depth=depth, **overrides))
+    state = encoder.state_dict()
+    encoder.load_state_dict(state | {key: value for key, value in adapted.state_dict().items() if key in state})
     return encoder

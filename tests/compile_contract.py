@@ -19,6 +19,8 @@ from multiattn.models import (
     SingleStreamConfig,
     TextDecoderConfig,
     TextEncoderConfig,
+    TextToText,
+    TextToTextConfig,
     ViT,
     ViTConfig,
     VQAConfig,
@@ -31,6 +33,11 @@ VARIANTS = {
     "plain": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean", layer_scale=0.1),
     "clip": ViTConfig(**SIZES, stem_norm=True, activation="gelu_quick", pool="mean", pool_norm=True, final_norm=False),
     "compact": PRESETS["compact"],
+    "relative bias": ViTConfig(**SIZES, positions="none", relative_bias="block", pool="mean"),
+    "mixed rotary, grouped": ViTConfig(
+        **SIZES, positions="learned_rotary_2d", rotary="mixed", rotary_pairs="neighbors", num_kv_heads=(3, 1)
+    ),
+    "centered rotary": ViTConfig(**SIZES, positions="rotary_2d", rotary="centered"),
     "window": ViTConfig(**SIZES, window=3, dilation=2, global_tokens=1),
     "lsh, two streams": ViTConfig(**SIZES, attention="lsh", lsh_chunk=8, reversible=True),
     "distilled": ViTConfig(**SIZES, distilled=True, gated=True, activation="silu", norm="rms"),
@@ -41,6 +48,7 @@ DECODERS = {
     "pre-norm": TextDecoderConfig(**TEXT),
     "bert": TextDecoderConfig(**TEXT, pre_norm=False, embed_norm=True, final_norm=False, head="transform"),
 }
+RELATIVE = {"positions": "relative", "norm": "rms", "linear_bias": False, "head_dim": 7, "scale_scores": False}
 READER = TextEncoderConfig(**TEXT)
 ANSWERERS = {
     "closed list": VQA(VQAConfig(ViTConfig(**SIZES | {"num_classes": 0}), READER, answers=5)),
@@ -86,6 +94,7 @@ def main() -> None:
         captioner(name, config)
     for name, model in ANSWERERS.items():
         answerer(name, model.eval())
+    text_to_text()
 
 
 def answerer(name: str, model: VQA | SingleStream) -> None:
@@ -138,6 +147,35 @@ def captioner(name: str, config: TextDecoderConfig) -> None:
             torch.testing.assert_close(compiled(images, tokens, taps[1]), expected, atol=1e-5, rtol=0)
             print(f"captioner, {name}, {function.__name__}: one graph")
     trained(name, CaptionerConfig(replace(encoder, dropout=0.3), replace(config, dropout=0.3)))
+
+
+def text_to_text() -> None:
+    """A whole pass with relative positions and a tap, and a decode of several cached steps, are one graph each."""
+    torch.manual_seed(0)
+    encoder = TextEncoderConfig(**TEXT | {"context_dim": None}, **RELATIVE)
+    model = TextToText(TextToTextConfig(encoder, TextDecoderConfig(**TEXT, **RELATIVE, gated=True))).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tokens, written = torch.randint(31, (2, 9)), torch.randint(31, (2, 7))
+    attention_mask = torch.arange(9) < torch.tensor([[9], [4]])
+
+    def looked(tokens, written, tap):
+        logits = model(tokens, written, attention_mask=attention_mask, tap=tap)
+        return logits, tap.weights["encoder.blocks.1.self"], tap.weights["decoder.blocks.1.self"]
+
+    def decoded(tokens, written, _):
+        cache = model.decoder.start(model.read(tokens, attention_mask=attention_mask), rows=2, capacity=7)
+        parts = [model.decoder(written[:, :3], cache=cache)]
+        return torch.cat([*parts, *(model.decoder(written[:, i : i + 1], cache=cache) for i in range(3, 7))], dim=1)
+
+    with torch.no_grad():
+        for function in (looked, decoded):
+            torch.compiler.reset()
+            compiled = torch.compile(function, fullgraph=True, backend="eager")
+            taps = [Tap(model.attention_sites(tokens=9, written=7), select="*.self") for _ in range(2)]
+            expected = function(tokens, written, taps[0])
+            torch.testing.assert_close(compiled(tokens, written, taps[1]), expected, atol=1e-5, rtol=1e-5)
+            print(f"text to text, {function.__name__}: one graph")
 
 
 def trained(name: str, config: CaptionerConfig) -> None:

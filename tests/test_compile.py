@@ -13,5 +13,5 @@ def test_every_model_compiles_to_one_graph_with_the_tap_off_and_on():
         [sys.executable, "-m", "tests.compile_contract"], cwd=root, capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("one graph under") == 8
-    assert done.stdout.count(": one graph\n") == 10
+    assert done.stdout.count("one graph under") == 13
+    assert done.stdout.count(": one graph\n") == 12

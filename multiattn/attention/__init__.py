@@ -17,10 +17,12 @@ from .positions import (
     apply_rotary,
     rotary,
     rotary_2d,
+    rotary_mixed,
     sinusoidal,
     sinusoidal_2d,
+    start_frequencies,
 )
-from .relative import GridBias
+from .relative import BucketBias, GridBias
 from .score import AdditiveScore, DotProductScore, attention_weights
 from .tap import Probe, Site, Tap, probe_at
 
@@ -28,6 +30,7 @@ __all__ = [
     "OPEN",
     "AdditiveScore",
     "Attention",
+    "BucketBias",
     "Buckets",
     "Chunking",
     "DecoderCache",
@@ -50,7 +53,9 @@ __all__ = [
     "probe_at",
     "rotary",
     "rotary_2d",
+    "rotary_mixed",
     "sinusoidal",
     "sinusoidal_2d",
+    "start_frequencies",
     "valid_heads",
 ]

@@ -25,13 +25,15 @@ from .tap import Probe
 class Attention(nn.Module):
     """Multi-head attention.
 
-    Without `kv_dim` it is self-attention, with one fused projection for q, k and v. With `kv_dim` it is
-    cross-attention to a context of that width. A checkpoint whose key projection has no bias loads with a zero bias: a
-    key bias adds the same number to all scores of a query, which does not change their softmax.
+    Without `kv_dim` it is self-attention, with one fused projection for q, k and v, unless k and v have fewer heads.
+    With `kv_dim` it is cross-attention to a context of that width. A checkpoint whose key projection has no bias loads
+    with a zero bias: a key bias adds the same number to all scores of a query, which does not change their softmax.
 
     Args:
         dim: Width of the queries and of the result.
         num_heads: Number of heads; must divide `dim` where `head_dim` is None.
+        num_kv_heads: Number of heads of k and v, each of which serves as many heads of q; `num_heads` where None.
+            Source: Ainslie et al. 2023, "GQA", section 2.2.
         kv_dim: Width of the context that keys and values are computed from; None for self-attention.
         head_dim: Width of a head; dim / num_heads where None.
         bias: Whether the projections to q, k and v have a bias.
@@ -52,6 +54,7 @@ class Attention(nn.Module):
         dim: int,
         num_heads: int,
         *,
+        num_kv_heads: int | None = None,
         kv_dim: int | None = None,
         head_dim: int | None = None,
         bias: bool = True,
@@ -74,17 +77,20 @@ class Attention(nn.Module):
             check_argument(dim % num_heads == 0, "dim", must=f"a multiple of `num_heads` ({num_heads})", value=dim)
             head_dim = dim // num_heads
         inner = num_heads * head_dim
-        self.num_heads = num_heads
+        kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        fits = kv_heads > 0 and num_heads % kv_heads == 0
+        check_argument(fits, "num_kv_heads", must=f"a divisor of `num_heads` ({num_heads})", value=kv_heads)
+        self.num_heads, self.num_kv_heads = num_heads, kv_heads
         self.inner_dim = inner
         self.is_cross = kv_dim is not None
         self.shares_qk = shared_qk
         if shared_qk:
             self.qk_v = nn.Linear(dim, 2 * inner, bias=bias)
-        elif kv_dim is None:
+        elif kv_dim is None and kv_heads == num_heads:
             self.qkv = nn.Linear(dim, 3 * inner, bias=bias)
         else:
             self.q = nn.Linear(dim, inner, bias=bias)
-            self.kv = nn.Linear(kv_dim, 2 * inner, bias=bias)
+            self.kv = nn.Linear(dim if kv_dim is None else kv_dim, 2 * kv_heads * head_dim, bias=bias)
         self.global_qkv = nn.Linear(dim, 3 * inner, bias=bias) if global_projections else None
         self.q_norm = q_norm
         self.k_norm = k_norm
@@ -144,13 +150,16 @@ class Attention(nn.Module):
         if self.q_norm is not None:
             q = self.q_norm(q)
         if rotary is not None:
-            q = apply_rotary(q, Rotary(rotary.cos[: q.shape[-2]], rotary.sin[: q.shape[-2]]))
+            q = apply_rotary(q, rotary.first(q.shape[-2]))
             k = q if self.shares_qk else apply_rotary(k, rotary)
         elif self.shares_qk:
             k = q
         if cache is not None:
             so_far = cache.append(k, v)
             k, v = so_far.keys, so_far.values
+        if self.num_kv_heads != self.num_heads:
+            each = self.num_heads // self.num_kv_heads
+            k, v = k.repeat_interleave(each, dim=1), v.repeat_interleave(each, dim=1)  # (b, h, m, d)
         if bias is not None:
             bias = bias.to(q.dtype)  # what the kernel adds, and so what the tap is given
         dropout_p = self.dropout if self.training else 0.0  # the kernel's own dropout ignores eval()
@@ -183,8 +192,8 @@ class Attention(nn.Module):
 
     def keys_values(self, context: Float[Tensor, "b m C"]) -> KeysValues:
         """Compute the keys and values of a context for cross-attention, to pass them to several calls."""
-        k, v = self.kv(context).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return KeysValues(k if self.k_norm is None else self.k_norm(k), v)  # (b, h, m, d)
+        k, v = self.kv(context).unflatten(-1, (2, self.num_kv_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return KeysValues(k if self.k_norm is None else self.k_norm(k), v)  # (b, kv heads, m, d)
 
     def _mix_runs(
         self, q: Tensor, k: Tensor, v: Tensor, runs: tuple[slice, ...], *, mask: Mask, dropout_p: float
@@ -199,14 +208,13 @@ class Attention(nn.Module):
         return torch.cat(mixed)
 
     def _project(self, x: Tensor, context: Tensor | KeysValues | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q, k and v of every head, (b, h, len, d); k is normalized already."""
+        """Return q, k and v of every head, (b, h or kv heads, len, d); k is normalized already."""
         if isinstance(context, KeysValues):
             if context.runs is not None and len(context.runs) == 1:
                 return self._heads(self.q(x)), context.keys[context.runs[0]], context.values[context.runs[0]]
             return self._heads(self.q(x)), context.keys, context.values
-        if self.is_cross:
-            assert context is not None
-            projected = self.keys_values(context)
+        if self.is_cross or self.num_kv_heads != self.num_heads:
+            projected = self.keys_values(x if context is None else context)
             return self._heads(self.q(x)), projected.keys, projected.values
         if self.shares_qk:
             q, v = self.qk_v(x).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)

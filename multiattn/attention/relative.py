@@ -1,12 +1,16 @@
 """Relative positions: what is added to the score of a query and a key for the distance between them.
 
 Notation: h heads, n tokens (p prefix tokens first, then a grid of r rows and c columns, row by row), R and C rows and
-columns of another grid.
+columns of another grid; in a text, q query positions and k key positions.
 """
+
+from bisect import bisect_left
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from ..checks import check_argument
 
 EXTRA = 3
 """Rows of the table for pairs with a prefix token: from it to a patch, from a patch to it, and among prefix tokens."""
@@ -84,3 +88,53 @@ def _resampling(old: int, new: int) -> Float[Tensor, "new old"]:
         row[right] += share
         rows.append(row)
     return torch.tensor(rows)
+
+
+class BucketBias(nn.Module):
+    """A learned bias for each head and each bucket of distances in a text: short ones alone, longer ones together.
+
+    Queries and keys are aligned bottom-right, as in `Mask`: the last query is at the last key.
+    Source: Raffel et al. 2020 (T5), section 2.1.
+
+    Args:
+        num_heads: Number of heads.
+        num_buckets: Rows of the table, at least 4.
+        max_distance: The distance from which on all share a bucket; above half of `num_buckets`.
+        causal: Whether all buckets are for keys before the query; otherwise half of them are for keys after it.
+    """
+
+    def __init__(self, num_heads: int, *, num_buckets: int = 32, max_distance: int = 128, causal: bool = False) -> None:
+        super().__init__()
+        check_argument(num_buckets >= 4, "num_buckets", must="at least 4", value=num_buckets)
+        must = f"above half of `num_buckets` ({num_buckets})"
+        check_argument(max_distance > num_buckets // 2, "max_distance", must=must, value=max_distance)
+        self.causal = causal
+        self._starts = bucket_starts(num_buckets if causal else num_buckets // 2, max_distance)
+        self.weight = nn.Parameter(torch.zeros(num_buckets, num_heads))
+
+    def forward(self, q_len: int, k_len: int) -> Float[Tensor, "1 h q k"]:
+        """Return the bias of the last `q_len` of `k_len` positions to all of them."""
+        key_after = torch.arange(1 - k_len, q_len, device=self.weight.device)  # (k + q - 1,): key minus query position
+        starts = torch.tensor(self._starts, device=self.weight.device)
+        distance = (-key_after).clamp(min=0) if self.causal else key_after.abs()
+        bucket = torch.bucketize(distance, starts, right=True)
+        if not self.causal:
+            bucket = bucket + (key_after > 0) * (len(self._starts) + 1)
+        # the first query is the farthest before the last key, so its window of k distances is the last one
+        windows = self.weight[bucket].t().unfold(1, k_len, 1).flip(1)  # (h, q, k)
+        return windows[None]
+
+
+def bucket_starts(num_buckets: int, max_distance: int) -> tuple[int, ...]:
+    """Return the shortest distance in each bucket but the first, which begins at 0.
+
+    The first half of the buckets has a distance each. The starts of the others grow geometrically up to `max_distance`:
+    they are compared in whole numbers, as a logarithm would be rounded just where a bucket begins.
+    """
+    exact = num_buckets // 2
+    wide = num_buckets - exact
+    starts = [*range(1, exact + 1)]
+    for step in range(1, wide):  # the first distance of at least exact (max_distance / exact)^(step / wide)
+        least = max_distance**step * exact ** (wide - step)
+        starts.append(bisect_left(range(max_distance), least, key=lambda distance: distance**wide))
+    return tuple(starts)

@@ -72,6 +72,7 @@ class TransformerBlock(nn.Module):
         norm: Which norm.
         norm_eps: Added to the variance in each norm.
         layer_scale: Start value of each branch's learned factors; no factors where None.
+        scale_feedforward: Whether the feedforward has such factors, too.
         stochastic_depth: Probability that a branch is dropped for an item, in training.
         dropout: Share of each branch's results dropped in training.
     """
@@ -87,6 +88,7 @@ class TransformerBlock(nn.Module):
         norm: Norm = "layer",
         norm_eps: float = 1e-6,
         layer_scale: float | None = None,
+        scale_feedforward: bool = True,
         stochastic_depth: float = 0.0,
         dropout: float = 0.0,
     ) -> None:
@@ -105,7 +107,7 @@ class TransformerBlock(nn.Module):
         self.cross_scale = scale() if has_context else None
         self.norm2 = make_norm(norm, dim, eps=norm_eps)
         self.feedforward = feedforward
-        self.scale2 = scale()
+        self.scale2 = scale() if scale_feedforward else None
         self.dropout = nn.Dropout(dropout) if dropout else None
         self.stochastic_depth = StochasticDepth(stochastic_depth) if stochastic_depth else None
 

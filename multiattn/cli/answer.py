@@ -10,7 +10,7 @@ from ..inputs.files import PICTURES
 from ..inputs.walk import Unusable
 from .inputs import check_out
 from .map_files import Written
-from .map_options import CHECK, MAP_FILES, results_of
+from .map_options import CHECK, MAP_FILES, ON_PAGE, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
@@ -204,7 +204,9 @@ class AnswerQuestions(Predictor["Answer"]):
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
         answers = read_answers(self.args.answers) if self.args.answers else None
-        return super().stream_options() | {"answers": answers}
+        found = super().stream_options() | {"answers": answers}
+        # the page has maps for each of the first answers of a closed list, chosen by a click
+        return found | ({"map_labels": ON_PAGE} if self.args.maps and "html" in self.map_formats else {})
 
     def save_page(self, results: "Sequence[Answer]", path: str) -> None:
         """Write one page for all questions about a picture."""

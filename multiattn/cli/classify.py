@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
 from .map_files import Written
-from .map_options import CHECK, MAP_FILES, results_of
+from .map_options import CHECK, MAP_FILES, ON_PAGE, results_of
 from .match import say_cut
 from .options import (
     BAD_FILES,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from ..pipelines import ClassifyPipeline, ClassifyResult, MatchPipeline
 
 _ALL = 2**31  # more labels than any model has
-_ON_PAGE = 3  # labels that have maps of their own on a page
 _FEW = 5  # names that a message lists
 
 _DESCRIPTION = """\
@@ -179,7 +178,7 @@ class Classify(Predictor["ClassifyResult"]):
         """What the pipeline's `stream` is given beside the inputs: all labels, where some are left out later."""
         filters = self.args.threshold is not None or self.args.only
         # the page has a map for each label that is shown, chosen by a click
-        on_page = min(self._top_k, _ON_PAGE) if self.args.maps and "html" in self.map_formats else 0
+        on_page = min(self._top_k, ON_PAGE) if self.args.maps and "html" in self.map_formats else 0
         found = super().stream_options()
         return found | {"top_k": _ALL if filters else self._top_k, "map_labels": on_page if on_page > 1 else 0}
 

@@ -1,8 +1,8 @@
 """`multiattn embed`: pictures, texts and recordings as vectors."""
 
 import argparse
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ..errors import InputError
@@ -160,16 +160,17 @@ class Embed(Predictor["Embedding"]):
     def jobs(self) -> Iterator[Job | Unusable]:
         """Find the inputs, of the kind that the model reads."""
         model = self.args.model or self.task
-        reads = load_part("multiattn.pipelines.embedder:reads_of")(model)
+        reads: tuple[str, ...] = load_part("multiattn.pipelines.embedder:reads_of")(model)
         paths = bool(self.args.paths or self._list)
-        if reads == "text" and paths:
+        if reads == ("text",) and paths:
             raise UsageError(f"--model {model} reads texts, and no files: give --text or --texts, or another model")
-        if reads != "text" and self._has_texts:
-            what = "recordings" if reads == "audio" else "pictures"
+        if "text" not in reads and self._has_texts:
+            what = "recordings" if "audio" in reads else "pictures"
             raise UsageError(
-                f"--text and --texts need a text encoder, but --model {model} reads {what}: name one in BERT's layout"
+                "--text and --texts need a text encoder in BERT's layout or a model of two towers, but --model "
+                f"{model} reads {what} only"
             )
-        self.kind = RECORDINGS if reads == "audio" else PICTURES
+        self.kind = RECORDINGS if "audio" in reads else PICTURES
         return chain(super().jobs() if paths else (), self._texts())
 
     def _texts(self) -> Iterator[Job | Unusable]:
@@ -189,19 +190,23 @@ class Embed(Predictor["Embedding"]):
         load: Callable[..., Pipeline[Any]] = load_part("multiattn.pipelines.embedder:load_embedder")
         return load(self.args.model, device=device, precision=self.args.precision)
 
-    def stream(self, pipeline: "Pipeline[Any]", jobs: Any) -> "Iterator[Embedding | Failure]":
-        """Return the embeddings of all inputs, in order."""
-        stream = cast(Any, pipeline).stream_embeddings
-        options: dict[str, object] = {"tokens": self.args.vectors, "normalize": self.args.normalize}
-        if self.kind is RECORDINGS:
-            options |= {"strict": self.args.strict}
-        elif not self._has_texts:
-            limits = ("batch_size", "strict", "max_pixels")
-            options |= {name: getattr(self.args, name) for name in limits}
-        else:
-            options |= {"batch_size": _TEXTS_AT_ONCE}
-        found: Iterator[Embedding | Failure] = stream((job.input for job in jobs), **options)
-        return found
+    def stream(self, pipeline: "Pipeline[Any]", jobs: Iterable[Job]) -> "Iterator[Embedding | Failure]":
+        """Return the embeddings of all inputs, in order: files first, then texts."""
+        text_input = load_part("multiattn.pipelines:TextInput")
+        list(cast(Any, pipeline).stream_embeddings((), tokens=self.args.vectors))  # which checks it, at once
+        return self._streamed(pipeline, groupby((job.input for job in jobs), lambda one: isinstance(one, text_input)))
+
+    def _streamed(self, pipeline: Any, groups: Iterable[tuple[bool, Iterator[Any]]]) -> "Iterator[Embedding | Failure]":
+        args = self.args
+        for are_texts, inputs in groups:
+            options: dict[str, object] = {"tokens": args.vectors, "normalize": args.normalize}
+            if are_texts:
+                yield from pipeline.stream_text_embeddings(inputs, **options, batch_size=_TEXTS_AT_ONCE)
+                continue
+            options |= {"strict": args.strict}
+            if self.kind is PICTURES:
+                options |= {"batch_size": args.batch_size, "max_pixels": args.max_pixels}
+            yield from pipeline.stream_embeddings(inputs, **options)
 
     @staticmethod
     def as_text(result: "Embedding", written: Written | None) -> str:

@@ -27,6 +27,7 @@ from .output import say
 _OTHERS = {
     "align": "say when each word of a known text is spoken in a recording, and where the two differ",
     "embed": "give pictures, recordings and texts as vectors (features) of a model",
+    "search": "find the pictures of a folder that are most like a text or a picture",
     "evaluate": "measure a model on data with known answers",
     "evaluate maps": "measure how far a model's maps can be trusted",
     "evaluate heads": "say which attention heads a model needs, and what each does",

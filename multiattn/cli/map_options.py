@@ -46,6 +46,9 @@ MAP_FORMATS = ("html", "png", "npz")
 """What is written of maps where nothing else is asked for: the page, a picture of each, and the numbers of each with
 the JSON file beside them."""
 
+ON_PAGE = 3
+"""Labels or answers of a closed list that have maps of their own on a page."""
+
 _ALL_FORMATS = (*MAP_FORMATS, "svg", "pdf", "compare")
 
 
@@ -88,12 +91,11 @@ def _whole_or_words(text: str) -> bool | str:
 
 def explained_of(task: str) -> tuple[Option, ...]:
     """What the maps of a task explain: a label and another, an answer, or a text."""
-    if task == "transcribe":
-        return ()  # `multiattn align` has the maps of a given text
-    if task == "caption":
-        text = (
-            "explain this text in place of a caption of the model's: its words with their probabilities, and its maps"
-        )
+    if task in ("caption", "transcribe"):
+        what = "a caption" if task == "caption" else "a transcript"
+        text = f"explain this text in place of {what} of the model's: its words with their probabilities, and its maps"
+        if task == "transcribe":
+            text += "; of a recording of one window (`multiattn align` follows a text through a long one)"
         return (Option("--explain-text", "TEXT", not_blank, text),)
     if task == "match":
         text = "explain this one of the texts instead of the best; needs --maps or --check"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..inputs.files import PICTURES
 from .map_files import Written
-from .map_options import CHECK, MAP_FILES, results_of
+from .map_options import CHECK, MAP_FILES, ON_PAGE, results_of
 from .options import (
     BAD_FILES,
     INPUTS,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ..pipelines import MatchResult
     from ..pipelines.match_texts import Texts
 
-_ON_PAGE = 3  # texts that have maps of their own on a page
 
 _DESCRIPTION = """\
 Say how well texts fit pictures, in the order of the inputs, each picture as
@@ -125,7 +124,7 @@ class Match(Predictor["MatchResult"]):
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `stream` is given beside the inputs."""
         # the page has a map for each text that is shown, chosen by a click
-        on_page = min(len(self.args.text), _ON_PAGE) if self.args.maps and "html" in self.map_formats else 0
+        on_page = min(len(self.args.text), ON_PAGE) if self.args.maps and "html" in self.map_formats else 0
         return super().stream_options() | {"texts": self._texts, "map_labels": on_page if on_page > 1 else 0}
 
     def loaded(self, pipeline: Any) -> None:

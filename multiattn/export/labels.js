@@ -1,14 +1,25 @@
 // --- the labels of a prediction, with their scores; one that has maps of its own can be chosen ---
 
-const ownMaps = () => (viewOf().labels || [])[chosen.label] || [];
+// Of each label, maps by text: of a prediction one text without words, of an answer its question and itself.
+const ownMaps = () => viewOf().labels?.[chosen.label]?.[chosen.text] ?? [];
 
-// The map by the chosen method: of the chosen label where it has one, else of the text.
+// The label that the maps of the texts explain; -1 where none of those listed is it.
+function explainedLabel() {
+  const { predictions, texts } = viewOf();
+  const target = texts.at(-1).maps.find((one) => one.target)?.target;
+  return predictions.findIndex(([label]) => label === target);
+}
+
+// The map by the chosen method: of the chosen label where it has one, else of the text, which has a verdict, too.
 function mapOf() {
   const { maps } = textOf();
   const shared = maps.find((one) => one.name === chosen.method) || maps[0];
-  const isOther = (one) => shared && one.name === shared.name && one.target !== shared.target;
-  return ownMaps().find(isOther) || shared; // that of the text has a verdict, too
+  if (!shared || chosen.label === explainedLabel()) return shared;
+  return ownMaps().find((one) => one.name === shared.name) ?? shared;
 }
+
+// The label of a map that is another's than the text's.
+const otherLabel = () => (viewOf().texts.length > 1 && ownMaps().includes(map) ? map.target : "");
 
 function labelName(label, index, choose) {
   const name = document.createElement("span");
@@ -38,11 +49,9 @@ function predictionLine([label, score], index, choose) {
   return line;
 }
 
-function showPredictions(choose) {
-  const { predictions, heading, labels, texts } = viewOf();
-  const explained = texts[0].maps.find((one) => one.target)?.target;
-  // the label that the maps explain; none of those listed where the maps explain another, or a contrast
-  chosen.label = labels ? predictions.findIndex(([label]) => label === explained) : -1;
+function showPredictions(choose, wish) {
+  const { predictions, heading, labels } = viewOf();
+  chosen.label = labels ? (labels[wish] ? wish : explainedLabel()) : -1;
   element("prediction-title").textContent = heading;
   element("predictions").replaceChildren(...predictions.map((one, index) => predictionLine(one, index, choose)));
   element("prediction").hidden = !predictions.length;

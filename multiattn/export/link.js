@@ -1,6 +1,6 @@
 // The part of the address after # says what is shown, so that a link leads back to it:
-// #picture=2&question=1&text=answer&word=3&map=attention&layer=4&head=mean&token=17&way=to&sinks=out
-// Pictures, questions and words count from 1; layers, heads and patches from 0; a token that is no word has its name.
+// #picture=2&question=1&label=2&text=answer&word=3&map=attention&layer=4&head=mean&token=17&way=to&sinks=out
+// Pictures, questions, labels and words count from 1; layers, heads and patches from 0; a token that is no word has its name.
 
 function addressOf() {
   const { views } = data.pictures[chosen.picture];
@@ -8,6 +8,7 @@ function addressOf() {
   const add = (name, value) => parts.set(name, value);
   if (data.pictures.length > 1) add("picture", chosen.picture + 1);
   if (views.length > 1) add("question", chosen.view + 1);
+  if (viewOf().labels && chosen.label >= 0 && chosen.label !== explainedLabel()) add("label", chosen.label + 1);
   if (map && textOf().words.length) {
     if (viewOf().texts.length > 1) add("text", textOf().title.toLowerCase());
     add("word", chosen.word + 1);
@@ -29,6 +30,7 @@ function wished() {
   return {
     picture: whole("picture", 1),
     view: whole("question", 1),
+    label: whole("label", 1),
     text: fields.get("text"),
     word: whole("word", 1),
     method: fields.get("map"),

@@ -135,7 +135,7 @@ function showMap() {
 
 function showView(index, wish = {}) {
   chosen.view = index;
-  showPredictions(showMap);
+  showPredictions(showMap, wish.label);
   open(wish);
   showTexts(showWord);
   const mapped = mapOf() !== undefined;
@@ -251,7 +251,7 @@ whenShown.push(showSinks);
 
 async function start() {
   document.documentElement.dataset.ready = "no"; // maps are packed
-  const ofView = ({ texts, labels }) => [...texts.flatMap(({ maps }) => maps), ...(labels || []).flat()];
+  const ofView = ({ texts, labels }) => [...texts.flatMap(({ maps }) => maps), ...(labels || []).flat(2)];
   const maps = data.pictures.flatMap(({ views }) => views.flatMap(ofView));
   await Promise.all(maps.map(unpack));
   for (const { tokens, views } of data.pictures) {

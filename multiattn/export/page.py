@@ -118,7 +118,7 @@ def _predicted(picture: PagePicture, *, stacks: bool) -> dict[str, object]:
     text = _text("Caption", picture.words, "", maps)
     view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
     labels = [
-        [_map(one, (), with_target=False) | _of_words(one, picture.texts) for one in of_label]
+        [[_map(one, (), with_target=False) | _of_words(one, picture.texts) for one in of_label]]
         for of_label in picture.label_maps
     ]
     return view | ({"labels": labels} if labels else {}) | ({"values": True} if picture.score_kind == "value" else {})
@@ -141,7 +141,15 @@ def _asked(question: PageQuestion, *, stacks: bool) -> dict[str, object]:
         if text.word_to_word is not None and stacks:
             maps.append(words_data(text.word_to_word, text.words))
         texts.append(_text(title, text.words, text.whole, maps))
-    return {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
+    labels = [
+        [
+            [_map(one, (), with_target=False) | {"target": label} for one in of_text]
+            for of_text in (of_label if stacks else ())
+        ]
+        for (label, _), of_label in zip(question.candidates, question.label_maps, strict=False)
+    ]
+    view = {"predictions": _scores(question.candidates), "heading": "Answers", "texts": texts}
+    return view | ({"labels": labels} if labels and stacks else {})
 
 
 def _text(title: str, words: Sequence[PageWord], whole: str, maps: list[dict[str, object]]) -> dict[str, object]:

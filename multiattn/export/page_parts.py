@@ -103,13 +103,22 @@ class PageQuestion:
     candidates: Sequence[tuple[str, float]] = ()
     """Answers with their scores (0 to 1), best first; empty to show none."""
 
+    label_maps: Sequence[tuple[Sequence[AttentionMap], Sequence[AttentionMap]]] = ()
+    """Of each of the first candidates, the maps that explain it: of the words of the question, and of the answer as one
+    word; by methods that are among those of the texts."""
+
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
-            ValueError: The question has no words, the maps of the two are by other methods, or a score is no
-                probability.
+            ValueError: The question has no words, the maps of the two are by other methods, there are maps of more
+                answers than there are candidates, or a score is no probability.
         """
+        most, count = len(self.candidates), len(self.label_maps)
+        check_argument(count <= most, "label_maps", must=f"of at most {most} answers", value=count)
+        for of_question, of_answer in self.label_maps:
+            _check_maps(of_question, self.question.words)
+            _check_maps(of_answer, [PageWord(label) for label in of_answer[0].axes[0].labels or ()])
         check_argument(bool(self.question.words or self.question.whole), "question", must="at least one word", value="")
         asked, answered = self.question.methods(), self.answer.methods()
         if self.question.words and self.answer.words and asked != answered:

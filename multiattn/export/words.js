@@ -5,7 +5,13 @@ const viewOf = () => data.pictures[chosen.picture].views[chosen.view];
 const textOf = () => viewOf().texts[chosen.text];
 const said = ({ words, gaps }) => [...words.flatMap((word, i) => [gaps[i], word.text.trim()]), gaps.at(-1)].join("");
 const wordText = () => textOf().words[chosen.word].text.trim();
-const forWord = () => (map.words ? `for “${wordText()}” · ` : "");
+
+function forWord() {
+  if (!map.words) return "";
+  const label = otherLabel();
+  if (label && chosen.text === viewOf().texts.length - 1) return `for “${label}” · `; // the answer itself
+  return `for “${wordText()}”${label ? ` and “${label}”` : ""} · `;
+}
 
 function wordChoice(word, text, index, show) {
   const choose = () => {

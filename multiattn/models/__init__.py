@@ -3,9 +3,9 @@
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
 `single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `two_towers` compares
 pictures with texts. `text_encoder`, `text_decoder` and `text_tower`, the text parts, derive from `text_stack`;
-`language_model` has the head that scores a vocabulary. `scores` says what a classifier's outputs mean, `domain` tells
-pictures like the training pictures from others, `voice_activity` speech from other sounds. `common` has the checks of
-configurations and the initial weights.
+`language_model` has the head that scores a vocabulary, and `text_to_text` reads one text and writes another. `scores`
+says what a classifier's outputs mean, `domain` tells pictures like the training pictures from others, `voice_activity`
+speech from other sounds. `common` has the checks of configurations and the initial weights.
 """
 
 from .captioner import Captioner, CaptionerConfig
@@ -16,6 +16,7 @@ from .speech import SpeechConfig, SpeechRecognizer
 from .speech_encoder import SpeechEncoder, SpeechEncoderConfig
 from .text_decoder import TextDecoder, TextDecoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig
+from .text_to_text import TextToText, TextToTextConfig
 from .text_tower import TextTower, TextTowerConfig
 from .two_towers import TwoTowers, TwoTowersConfig
 from .vit import PRESETS, ViT, ViTConfig
@@ -42,6 +43,8 @@ __all__ = [
     "TextDecoderConfig",
     "TextEncoder",
     "TextEncoderConfig",
+    "TextToText",
+    "TextToTextConfig",
     "TextTower",
     "TextTowerConfig",
     "TwoTowers",

@@ -26,9 +26,10 @@ def check_transformer(config: Any, *, shares: Sequence[str] = ("dropout", "atten
     """
     check_choices(config)
     check_at_least(config, 1, ("dim", "depth", "num_heads", "mlp_dim"))
+    divides = config.dim % config.num_heads == 0 or getattr(config, "head_dim", None) is not None
     check_rules(
         config,
-        ("dim", config.dim % config.num_heads == 0, f"a multiple of `num_heads` ({config.num_heads})"),
+        ("dim", divides, f"a multiple of `num_heads` ({config.num_heads})"),
         ("norm_eps", 0 < config.norm_eps < math.inf, "above 0 and finite"),
     )
     check_shares(config, shares)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..attention import Mask, Probe, Tap
-from ..blocks import activation, applied
+from ..blocks import activation, applied, make_norm
 from ..checks import check_rules
 from .common import initialize
 from .text_stack import TextConfig, TextStack, positions_of
@@ -32,21 +32,30 @@ class LanguageModelConfig(TextConfig):
     tied: bool = True
     """Whether the projection shares its weight with the embedding."""
 
+    scale_states: bool = False
+    """Whether the states are divided by the root of `dim` before the projection, as in the first T5."""
+
 
 class LanguageModel(TextStack):
-    """The base of the models that score a vocabulary: the head, built from a `LanguageModelConfig`."""
+    """The base of the models that score a vocabulary: the head, built from a `LanguageModelConfig`.
 
-    def __init__(self, config: LanguageModelConfig) -> None:
-        super().__init__(config)
+    Args:
+        config: The configuration.
+        causal: Whether tokens attend only to those before them, for relative positions.
+    """
+
+    def __init__(self, config: LanguageModelConfig, *, causal: bool = False) -> None:
+        super().__init__(config, causal=causal)
         c = config
         has_transform = c.head == "transform"
         self.head_dense = nn.Linear(c.dim, c.dim) if has_transform else None
         self.head_activation = activation(c.activation) if has_transform else None
-        self.head_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if has_transform else None
+        self.head_norm = make_norm(c.norm, c.dim, eps=c.norm_eps) if has_transform else None
         self.head = None if c.tied else nn.Linear(c.dim, c.vocab_size, bias=False)
         self.head_bias = nn.Parameter(torch.zeros(c.vocab_size)) if c.head_bias else None
         self.project: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear
         """Multiplies states and the vocabulary's weight; `generation.packing` puts a packed copy here."""
+        self._scale = c.dim**-0.5 if c.scale_states else None
         self.apply(initialize)
 
     def score(self, x: Float[Tensor, "r n D"]) -> Float[Tensor, "r n V"]:
@@ -55,6 +64,8 @@ class LanguageModel(TextStack):
         if self.head_dense is not None:
             assert self.head_activation is not None and self.head_norm is not None
             x = self.head_norm(self.head_activation(self.head_dense(x)))
+        if self._scale is not None:
+            x = x * self._scale
         return self.project(x, self.embedding.weight if self.head is None else self.head.weight, self.head_bias)
 
 

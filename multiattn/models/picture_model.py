@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..attention import Tap, probe_at, sinusoidal_2d
 from ..checks import check_argument
 from .common import initialize
-from .vit import ViT, ViTConfig
+from .vit import STEM, ViT, ViTConfig
 
 
 class PictureModel(nn.Module):
@@ -74,7 +74,7 @@ class PictureModel(nn.Module):
         `coarse` is part of timm's protocol and ignored: blocks are the only grouping here.
         """
         return {
-            "stem": r"^encoder\.(?:stem|stem_norm|class_token|distilled_token|registers|positions)\b",
+            "stem": rf"^encoder\.{STEM}",
             "blocks": [(r"^encoder\.blocks\.(\d+)\.", None), (r"^encoder\.(?:norm|pool|pool_norm)\b", (99_999,))],
             "rest": r"^(?!encoder\.)",
         }

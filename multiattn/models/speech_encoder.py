@@ -220,7 +220,7 @@ class SpeechEncoder(nn.Module):
         if self.config.positions != "rotary":
             return None
         angles = rotary(count, self.config.dim // self.config.num_heads, device=x.device)
-        return Rotary(angles.cos.to(x.dtype), angles.sin.to(x.dtype))
+        return angles.to(x.dtype)
 
 
 def frames_up_to(lengths: Int64[Tensor, " b"], count: int) -> Bool[Tensor, "b n"]:

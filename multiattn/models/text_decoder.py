@@ -25,13 +25,13 @@ class TextDecoder(LanguageModel):
     """A causal transformer, with cross-attention where it has a context; built from a `TextDecoderConfig`."""
 
     def __init__(self, config: TextDecoderConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, causal=True)
         self.config: TextDecoderConfig = config
 
     def no_context(self, count: int) -> ProjectedContext:
         """Return `count` contexts of no tokens, with which a decoder without cross-attention starts as many texts."""
         c = self.config
-        empty = next(self.blocks.parameters()).new_empty(count, c.num_heads, 0, c.dim // c.num_heads)
+        empty = next(self.blocks.parameters()).new_empty(count, c.num_heads, 0, c.head_width)
         return ProjectedContext((KeysValues(empty, empty),) * c.depth)
 
     def start(self, context: Float[Tensor, "b m C"] | ProjectedContext, *, rows: int, capacity: int) -> DecoderCache:

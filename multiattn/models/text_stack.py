@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from ..attention import (
     Attention,
+    BucketBias,
     DecoderCache,
+    DotProductScore,
     KeysValues,
     Mask,
     Probe,
@@ -23,7 +25,7 @@ from ..attention import (
     probe_at,
     sinusoidal,
 )
-from ..blocks import Activation, FeedForward, TransformerBlock, activation, applied
+from ..blocks import Activation, FeedForward, Norm, TransformerBlock, activation, applied, make_norm
 from ..checks import check_at_least, check_rules
 from ..errors import ModelError
 from .common import check_transformer
@@ -45,7 +47,7 @@ class TextConfig:
     """Width inside the feedforward."""
 
     max_length: int = 64
-    """Most tokens of a text, special ones included: the rows of the position table."""
+    """Most tokens of a text, special ones included: the rows of the position table, where there is one."""
 
     context_dim: int | None = 192
     """Width of the context that the cross-attention attends to; None for blocks without cross-attention."""
@@ -59,12 +61,24 @@ class TextConfig:
     pad_token: int = 0
     """Fills up a text that is shorter than others of its batch."""
 
-    positions: Literal["learned", "sinusoidal"] = "learned"
+    positions: Literal["learned", "sinusoidal", "relative"] = "learned"
+    """Tables that are added to the embedded tokens; or `relative`, as in T5: a bias of the self-attention's scores,
+    which all blocks share."""
+
+    num_buckets: int = 32
+    """Rows of the table of relative positions."""
+
+    max_distance: int = 128
+    """The distance in tokens from which on all have the same relative position."""
+
     pre_norm: bool = True
-    """Normalize before each branch (GPT-2, Whisper), or after each addition (BERT, BLIP)."""
+    """Normalize before each branch (GPT-2, Whisper, T5), or after each addition (BERT, BLIP)."""
+
+    norm: Norm = "layer"
+    """Which norm, everywhere; `rms` in T5."""
 
     norm_eps: float = 1e-5
-    """Added to the variance in each LayerNorm."""
+    """Added to the variance in each norm, or to the mean square."""
 
     scale_embedding: bool = False
     """Multiply the embedded tokens by the square root of `dim`, before positions are added.
@@ -77,6 +91,18 @@ class TextConfig:
     """Normalize after the last block, which pre-norm needs."""
 
     activation: Activation = "gelu"
+    gated: bool = False
+    """Whether the feedforward's activated half multiplies another one, as in T5 1.1."""
+
+    linear_bias: bool = True
+    """Whether the linear maps of the blocks have a bias."""
+
+    head_dim: int | None = None
+    """Width of an attention head; dim / num_heads where None."""
+
+    scale_scores: bool = True
+    """Whether the scores are divided by the root of a head's width, which T5's weights have in them already."""
+
     dropout: float = 0.0
     """Share of each branch's output, and of the embedded tokens, dropped in training."""
 
@@ -90,7 +116,8 @@ class TextConfig:
             ValueError: It cannot; the message names the field.
         """
         check_transformer(self)
-        check_at_least(self, 1, ("vocab_size", "max_length", *(() if self.context_dim is None else ("context_dim",))))
+        given = (name for name in ("context_dim", "head_dim") if getattr(self, name) is not None)
+        check_at_least(self, 1, ("vocab_size", "max_length", *given))
         check_rules(
             self,
             *(
@@ -98,7 +125,18 @@ class TextConfig:
                 for name in ("start_token", "end_token", "pad_token")
             ),
             ("dim", self.positions != "sinusoidal" or self.dim % 2 == 0, "even for sinusoidal positions"),
+            ("num_buckets", 4 <= self.num_buckets <= 1024, "from 4 to 1024"),
+            (
+                "max_distance",
+                self.max_distance > self.num_buckets // 2,
+                f"above half of `num_buckets` ({self.num_buckets})",
+            ),
         )
+
+    @property
+    def head_width(self) -> int:
+        """Width of an attention head."""
+        return self.dim // self.num_heads if self.head_dim is None else self.head_dim
 
 
 class TextStack(nn.Module):
@@ -106,18 +144,24 @@ class TextStack(nn.Module):
 
     Args:
         config: The sizes.
+        causal: Whether tokens attend only to those before them, for relative positions.
         global_projections: Whether the self-attentions have projections of their own for global tokens.
     """
 
-    def __init__(self, config: TextConfig, *, global_projections: bool = False) -> None:
+    def __init__(self, config: TextConfig, *, causal: bool = False, global_projections: bool = False) -> None:
         super().__init__()
         c = self.config = config
         self.embedding = nn.Embedding(c.vocab_size, c.dim)
         self.positions = nn.Embedding(c.max_length, c.dim) if c.positions == "learned" else None
-        self.embed_norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.embed_norm else None
+        self.relative = None
+        if c.positions == "relative":
+            self.relative = BucketBias(
+                c.num_heads, num_buckets=c.num_buckets, max_distance=c.max_distance, causal=causal
+            )
+        self.embed_norm = make_norm(c.norm, c.dim, eps=c.norm_eps) if c.embed_norm else None
         self.dropout = nn.Dropout(c.dropout) if c.dropout else None
         self.blocks = nn.ModuleList(_block(c, global_projections) for _ in range(c.depth))
-        self.norm = nn.LayerNorm(c.dim, eps=c.norm_eps) if c.final_norm else None
+        self.norm = make_norm(c.norm, c.dim, eps=c.norm_eps) if c.final_norm else None
         self.context_dtype: torch.dtype | None = None
         """Type of the keys and values that `project_context` returns; that of the weights where None. Set by
         `generation.packing`."""
@@ -154,7 +198,7 @@ class TextStack(nn.Module):
             x = x * self.config.dim**0.5
         if self.positions is not None:
             x = x + self.positions(positions)
-        else:
+        elif self.relative is None:
             x = x + sinusoidal(self.config.max_length, self.config.dim).to(x)[positions]
         return applied(self.dropout, applied(self.embed_norm, x))
 
@@ -188,6 +232,9 @@ class TextStack(nn.Module):
         layers = context.layers if isinstance(context, ProjectedContext) else [context] * len(self.blocks)
         keys = context.attention_mask if isinstance(context, ProjectedContext) else context_attention_mask
         context_mask = Mask(keys=keys)
+        bias = None
+        if self.relative is not None:
+            bias = self.relative(x.shape[1], x.shape[1] if cache is None else cache.length)  # (1, h, n, k)
         for i, (block, seen) in enumerate(zip(self.blocks, layers, strict=True)):
             x = block(
                 x,
@@ -195,6 +242,7 @@ class TextStack(nn.Module):
                 rows=last_rows if i == len(self.blocks) - 1 else None,
                 mask=mask,
                 context_mask=context_mask,
+                bias=bias,
                 cache=None if cache is None else cache.layer(i),
                 probe=probe_at(tap, f"blocks.{i}"),
                 checkpoint_activations=checkpoint_activations,
@@ -226,15 +274,34 @@ def check_length(length: int, max_length: int) -> None:
 
 
 def _block(c: TextConfig, global_projections: bool) -> TransformerBlock:
-    cross = None
-    if c.context_dim is not None:
-        cross = Attention(c.dim, c.num_heads, kv_dim=c.context_dim, dropout=c.attention_dropout)
     return TransformerBlock(
         c.dim,
-        attention=Attention(c.dim, c.num_heads, global_projections=global_projections, dropout=c.attention_dropout),
-        cross_attention=cross,
-        feedforward=FeedForward(c.dim, c.mlp_dim, activation=activation(c.activation), dropout=c.dropout),
+        attention=_attention(c, global_projections=global_projections),
+        cross_attention=None if c.context_dim is None else _attention(c, kv_dim=c.context_dim),
+        feedforward=FeedForward(
+            c.dim,
+            c.mlp_dim,
+            activation=activation(c.activation),
+            gated=c.gated,
+            bias=c.linear_bias,
+            dropout=c.dropout,
+        ),
         pre_norm=c.pre_norm,
+        norm=c.norm,
         norm_eps=c.norm_eps,
         dropout=c.dropout,
+    )
+
+
+def _attention(c: TextConfig, *, kv_dim: int | None = None, global_projections: bool = False) -> Attention:
+    return Attention(
+        c.dim,
+        c.num_heads,
+        kv_dim=kv_dim,
+        head_dim=c.head_dim,
+        bias=c.linear_bias,
+        out_bias=c.linear_bias,
+        global_projections=global_projections,
+        score=None if c.scale_scores else DotProductScore(c.head_width, scale=1.0),
+        dropout=c.attention_dropout,
     )

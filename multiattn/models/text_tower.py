@@ -86,7 +86,7 @@ class TextTower(TextStack):
     """A transformer over a text, built from a `TextTowerConfig`."""
 
     def __init__(self, config: TextTowerConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, causal=config.causal)
         self.config: TextTowerConfig = config
         self.apply(initialize)
 

@@ -122,6 +122,10 @@ class TwoTowers(nn.Module):
             checkpoint_activations: See `TransformerBlock`.
         """
         pooled = self.vision.pooled(images, tap=probe_at(tap, "vision"), checkpoint_activations=checkpoint_activations)
+        return self.project_pictures(pooled)
+
+    def project_pictures(self, pooled: Float[Tensor, "b D"]) -> Float[Tensor, "b E"]:
+        """Return the embeddings of what the vision transformer's `pooled` gave."""
         return F.normalize(applied(self.vision_projection, pooled), dim=-1)
 
     def encode_texts(

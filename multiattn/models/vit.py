@@ -6,6 +6,7 @@ Notation: b batch, c channels, H and W the picture's height and width in pixels,
 patches row by row), D width. Source: Dosovitskiy et al. 2021; each departure names its own.
 """
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ..attention import (
     Attention,
+    GridBias,
     LearnedPositions,
     Probe,
     Rotary,
@@ -21,8 +23,10 @@ from ..attention import (
     Tap,
     probe_at,
     rotary_2d,
+    rotary_mixed,
     sinusoidal,
     sinusoidal_2d,
+    start_frequencies,
 )
 from ..blocks import (
     AttentionPool,
@@ -38,7 +42,12 @@ from .common import initialize
 from .long_inputs import attention_options, first_tokens, long_mask, run_two_streams
 from .vit_config import PRESETS, ViTConfig
 
-__all__ = ["PRESETS", "ViT", "ViTConfig"]
+__all__ = ["PRESETS", "STEM", "ViT", "ViTConfig"]
+
+STEM = (
+    r"(?:stem|patch_norm|stem_norm|class_token|distilled_token|registers|positions|rotary_frequencies|relative_bias)\b"
+)
+"""Pattern of the parameters before the first block, for layer-wise learning-rate decay."""
 
 
 class ViT(nn.Module):
@@ -52,14 +61,24 @@ class ViT(nn.Module):
             self.stem = ConvStem(c.in_channels, c.dim, channels=c.stem_channels, strides=c.stem_strides)
         else:
             self.stem = PatchStem(c.in_channels, c.dim, patch_size=c.patch_size, bias=c.stem_bias)
+        self.patch_norm = self._norm() if c.patch_norm else None
         self.class_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if c.class_token else None
         self.distilled_token = nn.Parameter(torch.zeros(1, 1, c.dim)) if c.distilled else None
         self.registers = nn.Parameter(torch.zeros(1, c.num_registers, c.dim)) if c.num_registers else None
         self.positions: LearnedPositions | None = None
-        if c.positions == "learned":
+        if c.positions in ("learned", "learned_rotary_2d"):
             prefix = 1 if c.position_prefix == "class" else c.position_prefix * self.num_prefix_tokens
             grid = self.grid(c.image_size)
             self.positions = LearnedPositions(grid, c.dim, prefix=prefix, resampling=c.resampling)
+        self.rotary_frequencies: nn.Parameter | None = None
+        if self.is_rotary and c.rotary == "mixed":
+            shape = (2, c.depth, c.num_heads, c.dim // c.num_heads // 2)
+            self.rotary_frequencies = nn.Parameter(torch.empty(shape))
+            start_frequencies(self.rotary_frequencies, period=c.rotary_period)
+        biases = {"none": 0, "shared": 1, "block": c.depth}[c.relative_bias]
+        self.relative_bias = nn.ModuleList(
+            GridBias(self.grid(c.image_size), c.num_heads, prefix=self.num_prefix_tokens) for _ in range(biases)
+        )
         self.stem_norm = self._norm() if c.stem_norm else None
         self.blocks = nn.ModuleList(self._block(i) for i in range(c.depth))
         self.norm = self._norm() if c.final_norm else None
@@ -92,6 +111,7 @@ class ViT(nn.Module):
         attention = Attention(
             c.dim,
             c.num_heads,
+            num_kv_heads=c.num_kv_heads[index] if c.num_kv_heads else None,
             bias=c.qkv_bias,
             out_bias=c.branch_bias,
             q_norm=self._norm(head_dim) if c.qk_norm else None,
@@ -107,6 +127,7 @@ class ViT(nn.Module):
             norm=c.norm,
             norm_eps=c.norm_eps,
             layer_scale=c.layer_scale,
+            scale_feedforward=c.scale_feedforward,
             stochastic_depth=c.stochastic_depth * index / max(c.depth - 1, 1),
             dropout=c.dropout,
         )
@@ -186,14 +207,21 @@ class ViT(nn.Module):
         """
         if self.config.pool == "class":
             rows = slice(0, self.num_read)
-            pooled = self._tokens(images, tap, checkpoint_activations, last_rows=rows)  # (b, 1 or 2, D)
-            pooled = pooled.mean(dim=1) if self.head is None else pooled.flatten(1)
+            return self.pooled_features(self._tokens(images, tap, checkpoint_activations, last_rows=rows), tap=tap)
+        return self.pooled_features(self._tokens(images, tap, checkpoint_activations), tap=tap)
+
+    def pooled_features(
+        self, features: Float[Tensor, "b n D"], *, tap: Tap | Probe | None = None
+    ) -> Float[Tensor, "b pooled"]:
+        """Return what `pooled` does, from the tokens that `features` gave."""
+        if self.config.pool == "class":
+            read = features[:, : self.num_read]  # (b, 1 or 2, D)
+            pooled = read.mean(dim=1) if self.head is None else read.flatten(1)
         else:
-            tokens = self._tokens(images, tap, checkpoint_activations)  # (b, n, D)
-            read = tokens if self.config.pool_prefix else tokens[:, self.num_prefix_tokens :]
+            read = features if self.config.pool_prefix else features[:, self.num_prefix_tokens :]
             pooled = read.mean(dim=1) if self.pool is None else self.pool(read, probe=probe_at(tap, "pool"))
             if self.config.pool == "class_mean":
-                pooled = torch.cat([tokens[:, 0], pooled], dim=1)
+                pooled = torch.cat([features[:, 0], pooled], dim=1)
         return applied(self.pool_norm, pooled)
 
     def features(
@@ -214,17 +242,19 @@ class ViT(nn.Module):
         grid = self.grid((images.shape[-2], images.shape[-1]))
         x = self._embed(self.stem(images), grid)  # (b, n, D)
         rotary = self._rotary(grid, x)
+        biases = [table(grid) for table in self.relative_bias]  # (1, h, n, n) each
         mask = long_mask(self.config, global_tokens=first_tokens(self.config.global_tokens, device=x.device))
         last = len(self.blocks) - 1
         if self.config.reversible:
-            x = run_two_streams(self.blocks, x, mask=mask, rotary=rotary, tap=tap)
+            x = run_two_streams(self.blocks, x, mask=mask, rotary=rotary[0] if rotary else None, tap=tap)
         else:
             for i, block in enumerate(self.blocks):
                 x = block(
                     x,
                     rows=last_rows if i == last and self._has_last_rows else None,
                     mask=mask,
-                    rotary=rotary,
+                    bias=biases[i if len(biases) > 1 else 0] if biases else None,
+                    rotary=rotary[i if len(rotary) > 1 else 0] if rotary else None,
                     probe=probe_at(tap, f"blocks.{i}"),
                     checkpoint_activations=checkpoint_activations,
                 )
@@ -235,6 +265,7 @@ class ViT(nn.Module):
     def _embed(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         """Add positions to patches (b, r c, D), and put the prefix tokens before them: (b, n, D)."""
         c = self.config
+        patches = applied(self.patch_norm, patches)
         prefix = [token.expand(len(patches), -1, -1) for token in self._prefix()]
         if self.positions is not None and c.position_prefix is True:
             x = torch.cat([*prefix, patches], dim=1) + self.positions(grid)
@@ -251,16 +282,39 @@ class ViT(nn.Module):
             x = torch.cat([*prefix, patches], dim=1)
         return x if self.stem_norm is None else self.stem_norm(x)  # type: ignore[no-any-return]
 
-    def _rotary(self, grid: tuple[int, int], x: Tensor) -> Rotary | None:
-        if self.config.positions != "rotary_2d":
-            return None
-        head_dim = self.config.dim // self.config.num_heads
-        rotary = rotary_2d(*grid, head_dim, prefix=self.num_prefix_tokens, device=x.device)
-        return Rotary(rotary.cos.to(x.dtype), rotary.sin.to(x.dtype))
+    @property
+    def is_rotary(self) -> bool:
+        """Whether positions rotate q and k."""
+        return self.config.positions in ("rotary_2d", "learned_rotary_2d")
+
+    def _rotary(self, grid: tuple[int, int], x: Tensor) -> list[Rotary]:
+        """The angles of each block, or one for all; none without rotary positions."""
+        c = self.config
+        if not self.is_rotary:
+            return []
+        prefix, form = self.num_prefix_tokens, (c.rotary_order == "columns", c.rotary_pairs == "neighbors")
+        if self.rotary_frequencies is not None:
+            of_blocks = self.rotary_frequencies.unbind(1)  # (2, h, d / 2) each
+            mixed = partial(rotary_mixed, *grid, prefix=prefix, columns_first=form[0], neighbors=form[1])
+            return [mixed(frequencies).to(x.dtype) for frequencies in of_blocks]
+        found = rotary_2d(
+            *grid,
+            c.dim // c.num_heads,
+            prefix=prefix,
+            max_period=c.rotary_period,
+            offset=c.rotary_offset,
+            reference=c.rotary_grid,
+            centered=c.rotary == "centered",
+            columns_first=form[0],
+            neighbors=form[1],
+            device=x.device,
+        )
+        return [found.to(x.dtype)]
 
     def no_weight_decay(self) -> set[str]:
         """Names of the parameters without weight decay, a method that timm's optimizers call."""
-        return {"class_token", "distilled_token", "registers", "positions.weight", "pool.query"}
+        names = {"class_token", "distilled_token", "registers", "positions.weight", "pool.query", "rotary_frequencies"}
+        return names | {name for name, _ in self.named_parameters() if name.startswith("relative_bias.")}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that group the parameters into layers, for timm's layer-wise learning-rate decay.
@@ -268,5 +322,7 @@ class ViT(nn.Module):
         `coarse` is part of timm's protocol and ignored: blocks are the only grouping here.
         """
         # only the block's number may be a capturing group: timm converts each to a number
-        stem = r"^(?:stem|stem_norm|class_token|distilled_token|registers|positions)\b"
-        return {"stem": stem, "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(?:norm|pool|pool_norm|head)\b", (99_999,))]}
+        return {
+            "stem": f"^{STEM}",
+            "blocks": [(r"^blocks\.(\d+)\.", None), (r"^(?:norm|pool|pool_norm|head)\b", (99_999,))],
+        }

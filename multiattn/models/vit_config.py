@@ -53,13 +53,42 @@ class ViTConfig:
     stem_norm: bool = False
     """Normalize the tokens before the first block, as CLIP does."""
 
-    positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d"] = "learned"
+    patch_norm: bool = False
+    """Normalize each patch before positions are added, as AIMv2 does."""
+
+    positions: Literal["learned", "sinusoidal", "sinusoidal_2d", "rotary_2d", "learned_rotary_2d", "none"] = "learned"
+    """What is added to the patches, or rotates q and k, or both; `none` with a `relative_bias` alone, for instance."""
+
     position_prefix: bool | Literal["class"] = True
     """Whether the class token and the registers have rows of their own in the learned positions; `class`: only the
     class token, as in DINOv2."""
 
     resampling: Resampling = "bicubic"
     """How learned positions are resampled for a picture of another size than `image_size`."""
+
+    rotary: Literal["axial", "centered", "mixed"] = "axial"
+    """How rotary positions count: `axial` by row and column, half of the frequencies each; `centered` from one edge to
+    the other, as in DINOv3; `mixed` by learned frequencies of both.
+    Source of the last: Heo et al. 2024, section 3.2."""
+
+    rotary_period: float = 100.0
+    """The longest wavelength is 2 pi times this many patches; for `mixed` where training starts."""
+
+    rotary_offset: float = 0.0
+    """Added to the row and the column of a patch, which count from 0; `axial` only."""
+
+    rotary_grid: tuple[int, int] | None = None
+    """Rows and columns that those of a picture are scaled to; `axial` only, not scaled where None."""
+
+    rotary_order: Literal["rows", "columns"] = "rows"
+    """Which of the two has the first half of the frequencies."""
+
+    rotary_pairs: Literal["halves", "neighbors"] = "halves"
+    """The channels of a head that are rotated together: i and i + d / 2, or 2 i and 2 i + 1."""
+
+    relative_bias: Literal["none", "block", "shared"] = "none"
+    """A learned bias of each head's scores for the distance of two patches, in each block or the same in all.
+    Source: Bao et al. 2022 (BEiT), section 2.5."""
 
     class_token: bool = True
     num_registers: int = 0
@@ -88,12 +117,19 @@ class ViTConfig:
     pool_norm: bool = False
     """Normalize the pooled token."""
 
+    num_kv_heads: tuple[int, ...] = ()
+    """Number of heads of k and v in each block, where they are not as many as those of q.
+    Source: Ainslie et al. 2023, "GQA", section 2.2."""
+
     qkv_bias: bool = True
     qk_norm: bool = False
     """Normalize q and k per head. Source: Dehghani et al. 2023, section 2."""
 
     layer_scale: float | None = None
     """Start value of a learned factor on each branch; no factor where None. Source: Touvron et al. 2021."""
+
+    scale_feedforward: bool = True
+    """Whether the feedforward has such factors, too, and not the attention alone."""
 
     activation: Activation = "gelu"
     gated: bool = False
@@ -152,8 +188,10 @@ class ViTConfig:
         Raises:
             ValueError: It cannot; the message names the field.
         """
-        for name in ("image_size", "stem_channels", "stem_strides"):  # a list where it came from JSON or YAML
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        # lists where they came from JSON or YAML
+        for name in ("image_size", "stem_channels", "stem_strides", "num_kv_heads", "rotary_grid"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         check_transformer(self, shares=("dropout", "attention_dropout", "stochastic_depth"))
         check_at_least(self, 1, ("patch_size", "in_channels"))
         check_at_least(self, 0, ("num_classes", "num_registers"))
@@ -162,7 +200,9 @@ class ViTConfig:
         check_long_inputs(self)
         has_conv, channels, strides = self.stem == "conv", self.stem_channels, self.stem_strides
         # the positions split the width into so many parts, or, where they rotate q and k, the width of each head
-        parts = {"learned": 1, "sinusoidal": 2, "sinusoidal_2d": 4, "rotary_2d": 4 * self.num_heads}[self.positions]
+        rotated = 4 * self.num_heads
+        parts = {"sinusoidal": 2, "sinusoidal_2d": 4, "rotary_2d": rotated, "learned_rotary_2d": rotated}
+        part = parts.get(self.positions, 1)
         reads = (0 if self.pool in ("mean", "attention") else 1) + self.distilled  # tokens that must see the whole
         tokens = math.prod(side // self.patch_size for side in self.image_size) + self.class_token + self.distilled
         check_rules(
@@ -183,6 +223,29 @@ class ViTConfig:
                 "position_prefix",
                 self.class_token or self.position_prefix != "class",
                 "true or false where there is no `class_token`",
+            ),
+            (
+                "relative_bias",
+                self.relative_bias == "none" or not (self.attention == "lsh" or self.reversible),
+                "'none' with `lsh` attention or reversible blocks",
+            ),
+            ("rotary", self.rotary != "mixed" or not self.reversible, "the same in all reversible blocks"),
+            ("num_kv_heads", not self.num_kv_heads or self.attention != "lsh", "() with `lsh` attention"),
+            ("rotary_period", 0 < self.rotary_period < math.inf, "above 0 and finite"),
+            ("rotary_offset", math.isfinite(self.rotary_offset), "finite"),
+            (
+                "rotary_grid",
+                self.rotary_grid is None or (len(self.rotary_grid) == 2 and min(self.rotary_grid) >= 1),
+                "a number of rows and one of columns, of at least 1 each",
+            ),
+            (
+                "num_kv_heads",
+                not self.num_kv_heads
+                or (
+                    len(self.num_kv_heads) == self.depth
+                    and all(count > 0 and self.num_heads % count == 0 for count in self.num_kv_heads)
+                ),
+                f"a divisor of `num_heads` ({self.num_heads}) for each of {self.depth} blocks, or ()",
             ),
             ("distilled", not self.distilled or self.pool == "class", "false where `pool` is not 'class'"),
             (
@@ -208,8 +271,8 @@ class ViTConfig:
             ),
             (
                 "dim",
-                self.dim % parts == 0,
-                f"a multiple of {parts} for {self.positions} positions with {self.num_heads} heads",
+                self.dim % part == 0,
+                f"a multiple of {part} for {self.positions} positions with {self.num_heads} heads",
             ),
         )
 

@@ -7,6 +7,7 @@ question: the tokenizer -> the question encoder, which attends to the image -> a
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Unpack, overload
 
 import torch
@@ -107,6 +108,7 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
         check: Check = ...,
         target: Label | None = ...,
         versus: Label | None = ...,
+        map_labels: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
         **options: Unpack[AnswerOptions],
@@ -123,6 +125,7 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
         check: Check = ...,
         target: Label | None = ...,
         versus: Label | None = ...,
+        map_labels: int = ...,
         strict: bool = ...,
         max_pixels: int = ...,
         **options: Unpack[AnswerOptions],
@@ -138,6 +141,7 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
         check: Check = False,
         target: Label | None = None,
         versus: Label | None = None,
+        map_labels: int = 0,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
         **options: Unpack[AnswerOptions],
@@ -157,6 +161,8 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
                 or its number, or any text where the model writes. Without `maps`, the map by the default method.
             versus: Another answer of the closed list: maps explain why `target` and not this one, the difference of
                 the two scores.
+            map_labels: For how many of the best answers of a closed list pages have a map, chosen by a click. Each
+                costs as much as the first, by the methods that depend on the answer.
             strict: Whether to refuse a damaged image; else what can be read is used, and the answer says `damaged`.
             max_pixels: The most pixels of an image that is decoded whole, 9 bytes of memory each; see `read_image`.
             options: How to find the answer, see `AnswerOptions`: `top_k=3`, `num_beams=5`.
@@ -170,7 +176,7 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
             ModelError: An unknown map method, or an option out of range.
             TypeError: There is no such option.
         """
-        request = self._request(answers, self._maps(maps, check, target), target, versus, options)
+        request = self._request(answers, self._maps(maps, check, target, map_labels), target, versus, options)
         ((item, results),) = self._of_pictures(
             [(image, question)], request, batch_size=1, strict=strict, max_pixels=max_pixels
         )
@@ -187,6 +193,7 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
         check: Check = False,
         target: Label | None = None,
         versus: Label | None = None,
+        map_labels: int = 0,
         batch_size: int = 8,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
@@ -202,6 +209,7 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
             check: As for the call.
             target: As for the call.
             versus: As for the call.
+            map_labels: As for the call.
             batch_size: Number of images to compute at once.
             strict: As for the call.
             max_pixels: As for the call.
@@ -212,13 +220,17 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
             all questions about it have the same `Failure`.
         """
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        request = self._request(answers, self._maps(maps, check, target), target, versus, options)
+        request = self._request(answers, self._maps(maps, check, target, map_labels), target, versus, options)
         answered = self._of_pictures(inputs, request, batch_size=batch_size, strict=strict, max_pixels=max_pixels)
         return (result for _, results in answered for result in results)
 
-    def _maps(self, maps: str | Sequence[str] | None, check: Check, target: Label | None) -> MapRequest:
+    def _maps(
+        self, maps: str | Sequence[str] | None, check: Check, target: Label | None, map_labels: int
+    ) -> MapRequest:
+        require(map_labels >= 0, "map_labels", must="at least 0", value=map_labels)
         first = self.bundle.first_map_method
-        return MapRequest.of("answer", maps, check=check, first=first, wanted=target is not None)
+        request = MapRequest.of("answer", maps, check=check, first=first, wanted=target is not None)
+        return replace(request, labels=0 if self._decoder is not None else map_labels)
 
     def _request(
         self,
@@ -250,8 +262,6 @@ class AnswerPipeline(EmbedsPictures, Pipeline[VQA | SingleStream]):
             tokenizer=self._tokenizer,
             source=source,
         )
-        if versus is not None and maps.check:
-            raise ModelError("`check` must be False with `versus` for answers, whose difference is no probability")
         return Request(maps, first_token, find, given)
 
     def _answer_decoder(self, answers: Sequence[str] | None, options: AnswerOptions, *, source: str) -> AnswerDecoder:

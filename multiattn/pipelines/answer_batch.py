@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ from ..models.domain import Domain
 from .answer_decoders import AnswerDecoder, Closed, Found
 from .answer_results import Answer, AnswerMap
 from .base import Prepared, stacked
-from .given_answer import GivenEntry, GivenText
+from .given_answer import FOR_ALL, GivenEntry, GivenText
 from .map_request import MapRequest
 from .out_of_domain import OutOfDomain, far_pictures, with_words
 from .verdicts import of_answer
@@ -184,7 +184,9 @@ class Answerer:
         if len(having) < len(found):  # an image for each question: images may now have different numbers of questions
             each = len(found) // len(images.items)
             images, reading = images.select([i // each for i in having]), None
-        by_method, stacks = self._explained(images, [(questions[i], found[i]) for i in having], request, reading)
+        explained = [(questions[i], found[i]) for i in having]
+        by_method, stacks = self._explained(images, explained, request, reading)
+        of_labels = self._of_labels(images, explained, [answers[i] for i in having], by_method, request, reading)
         results = list(answers)
         for row, i in enumerate(having):
             of_image = row * len(images.items) // len(having)
@@ -204,6 +206,7 @@ class Answerer:
                     word_to_word=stack.words,
                     checked=checked,
                     sinks=images.sinks[of_image],
+                    by_label=tuple(of_rank[row] for of_rank in of_labels.get(one.answer.method, ())),
                 )
                 for one, checked in zip_longest(mapped, verdicts)
             )
@@ -223,7 +226,7 @@ class Answerer:
             question=question.tokens,
             words=question.words,
             answer=found.target,
-            choices=request.find.choices if isinstance(request.find, Closed) else None,
+            choices=_choices(request),
             check=request.maps.check,
         )
 
@@ -235,41 +238,74 @@ class Answerer:
         reading: QuestionReading | None,
     ) -> tuple[list[list[AnswerMaps]], list[AnswerStacks]]:
         """Return the maps of each question by each method, and the maps of every layer and head."""
-        model, pixels, geometries = self._model, images.pixels, [item.geometry for item in images.items]
-        tokens, words = [question.tokens for question, _ in answered], [question.words for question, _ in answered]
-        answers = cast(list[int], [one.target for _, one in answered])  # or tokens, for all of them
-        answer_words = [one.target_words for _, one in answered]
+        replayed = self._replayed(images, answered)
+        stacks = answer_attention_stack(**replayed, context=images.context, reading=reading)
         versus = None if request.given is None else request.given.versus
-        stacks = answer_attention_stack(
-            model,
-            pixels,
-            tokens,
-            words,
-            answers=answers,
-            answer_words=answer_words,
-            geometries=geometries,
-            context=images.context,
-            reading=reading,
-        )
         by_method = [
             [answer_attention(stack, heads=self._heads) for stack in stacks]
             if method == "attention"
             else explain_answer(
-                model,
-                pixels,
-                tokens,
-                words,
-                answers=answers,
-                answer_words=answer_words,
+                **replayed,
                 method=method,
                 versus=None if versus is None else [versus] * len(answered),
-                geometries=geometries,
                 heads=self._heads,
                 reading=reading,
             )
             for method in request.maps.methods
         ]
         return by_method, stacks
+
+    def _of_labels(
+        self,
+        images: "_Images",
+        answered: Sequence[tuple[Question, Found]],
+        answers: Sequence[Answer],
+        by_method: Sequence[list[AnswerMaps]],
+        request: Request,
+        reading: QuestionReading | None,
+    ) -> dict[str, list[list[AnswerMaps]]]:
+        """Return, by method, the maps of each of the best answers of a closed list, for all questions."""
+        if not isinstance(request.find, Closed):
+            return {}
+        count = min(request.maps.labels, *(len(one.candidates) for one in answers))
+        of_labels: dict[str, list[list[AnswerMaps]]] = {}
+        for method, maps in zip(request.maps.methods, by_method, strict=True):
+            for rank in range(0 if method in FOR_ALL else count):
+                texts = [one.candidates[rank].text for one in answers]
+                others = [
+                    (question, request.find.entry(text)) for (question, _), text in zip(answered, texts, strict=True)
+                ]
+                is_explained = rank == 0 and request.given is None
+                made = (
+                    maps
+                    if is_explained
+                    else explain_answer(
+                        **self._replayed(images, others), method=method, heads=self._heads, reading=reading
+                    )
+                )
+                of_labels.setdefault(method, []).append(made)
+        return of_labels
+
+    def _replayed(self, images: "_Images", answered: Sequence[tuple[Question, Found]]) -> dict[str, Any]:
+        """What the maps of questions and their answers are computed from."""
+        return {
+            "model": self._model,
+            "images": images.pixels,
+            "questions": [question.tokens for question, _ in answered],
+            "question_words": [question.words for question, _ in answered],
+            "answers": [one.target for _, one in answered],  # indices or tokens, for all of them
+            "answer_words": [one.target_words for _, one in answered],
+            "geometries": [item.geometry for item in images.items],
+        }
+
+
+def _choices(request: Request) -> Sequence[int] | None:
+    """The answers of the closed list that the probability of one is shared among; of a contrast these two alone."""
+    if not isinstance(request.find, Closed):
+        return None
+    if isinstance(request.given, GivenEntry) and request.given.versus is not None:
+        return (request.given.index, request.given.versus)
+    return request.find.choices
 
 
 class _Images(NamedTuple):

@@ -70,6 +70,10 @@ class Closed:
             for scores, chosen in zip(best[:, : self.top_k].tolist(), order[:, : self.top_k].tolist(), strict=True)
         ]
 
+    def entry(self, text: str) -> Found:
+        """Return an answer of the list, without its probability, as what maps explain."""
+        return self._found([0.0], [self.labels.index(text)])
+
     def _found(self, scores: list[float], indices: list[int]) -> Found:
         candidates = tuple(Candidate(self.labels[index], score) for index, score in zip(indices, scores, strict=True))
         text = candidates[0].text

@@ -16,7 +16,7 @@ from ..export import (
 from ..export.canvas import PNGFile
 from ..inputs.damage import Damage
 from ..inputs.text import Word
-from ..maps import AttentionMap, Checked
+from ..maps import AnswerMaps, AttentionMap, Checked
 from .image_results import ImageMap, page_words, verdicts_of
 from .out_of_domain import OutOfDomain
 from .results import Candidate, Result, WrittenWord, first_map
@@ -40,6 +40,10 @@ class AnswerMap(ImageMap):
 
     word_to_word: AttentionMap | None = field(default=None, repr=False)
     """Which words of the question each of them attended to: axes (layer, head, query, key)."""
+
+    by_label: tuple[AnswerMaps, ...] = field(default=(), repr=False)
+    """The maps of each of the first answers of a closed list, for the page; empty for a method whose map is the same
+    for all of them."""
 
     def save(self, path: str | Path) -> None:
         """Write the numbers: an npz file and, beside it, a JSON file that describes them.
@@ -180,4 +184,12 @@ def _page_question(
             verdicts=[replace(one, words=(), question=None) for one in verdicts],
         ),
         candidates=candidates,
+        label_maps=_by_label(maps)[: len(candidates)],
     )
+
+
+def _by_label(maps: Sequence[AnswerMap]) -> list[tuple[list[AttentionMap], list[AttentionMap]]]:
+    """Return the maps of each answer, of its question and its own, by all methods that have them."""
+    most = max(len(one.by_label) for one in maps)
+    of_rank = [[one.by_label[rank] for one in maps if rank < len(one.by_label)] for rank in range(most)]
+    return [([one.question for one in found], [one.answer for one in found]) for found in of_rank]

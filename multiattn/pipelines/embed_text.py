@@ -139,6 +139,9 @@ class TextEmbedder:
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
         return self._batches(iter(texts), tokens, normalize, batch_size)
 
+    stream_text_embeddings = stream_embeddings
+    """As of a pipeline that embeds pictures, too."""
+
     def _batches(
         self, texts: Iterator[str | TextInput], tokens: TokenChoice, normalize: bool, batch_size: int
     ) -> Iterator[Embedding | Failure]:

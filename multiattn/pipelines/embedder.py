@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from ..errors import ModelError
-from ..registry import task_spec
+from ..registry import load_part, task_spec
 from ..weights import is_text_encoder, locate, recognize
 from .base import Pipeline
 from .embed_text import TextEmbedder
@@ -13,8 +13,8 @@ from .load import load
 from .precision import Precision
 
 
-def reads_of(name: str | Path, *, revision: str | None = None) -> str:
-    """Return what a model reads, without loading its weights: "image", "audio" or "text".
+def reads_of(name: str | Path, *, revision: str | None = None) -> tuple[str, ...]:
+    """Return what a model reads by itself, without loading its weights: among "image", "audio" and "text".
 
     Args:
         name: As for `multiattn.load`, or a directory or hub id in BERT's layout.
@@ -25,9 +25,11 @@ def reads_of(name: str | Path, *, revision: str | None = None) -> str:
     """
     directory = locate(name, revision=revision)
     if is_text_encoder(directory):
-        return "text"
+        return ("text",)
     found = recognize(directory)
-    return task_spec(found[1][0]).reads if found and found[1] else "image"
+    spec = task_spec(found[1][0] if found and found[1] else "classify")
+    has_texts = hasattr(load_part(spec.pipeline), "stream_text_embeddings")
+    return (spec.reads, "text") if has_texts else (spec.reads,)
 
 
 def load_embedder(

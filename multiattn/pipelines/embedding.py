@@ -191,29 +191,29 @@ class EmbedsPictures(ABC):
                 "instead: ask for mean"
             )
         require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        compute = partial(_embedded, vision=vision, device=self.device, tokens=tokens, normalize=normalize)
+        compute = partial(self._embedded, tokens=tokens, normalize=normalize)
         return stream_pictures(
             inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
         )
 
+    def pooled(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b D"]:
+        """Return the vectors of pictures that `tokens="pooled"` asks for: by default what the head reads."""
+        return self.vision.pooled(images)
 
-def _embedded(
-    batch: list[Prepared], *, vision: ViT, device: torch.device, tokens: TokenChoice, normalize: bool
-) -> list[Embedding]:
-    images = stacked(batch, device)
-    with torch.inference_mode():
-        found = as_array(_chosen(vision, images, tokens), normalize=normalize)
-    grid = vision.grid((images.shape[-2], images.shape[-1])) if tokens == "all" else None
-    return [
-        Embedding(item.file, values, grid=grid, damaged=item.damaged, remark=item.remark)
-        for item, values in zip(batch, found, strict=True)
-    ]
+    def _embedded(self, batch: list[Prepared], *, tokens: TokenChoice, normalize: bool) -> list[Embedding]:
+        vision, images = self.vision, stacked(batch, self.device)
+        with torch.inference_mode():
+            vectors = self.pooled(images) if tokens == "pooled" else _chosen(vision, images, tokens)
+            found = as_array(vectors, normalize=normalize)
+        grid = vision.grid((images.shape[-2], images.shape[-1])) if tokens == "all" else None
+        return [
+            Embedding(item.file, values, grid=grid, damaged=item.damaged, remark=item.remark)
+            for item, values in zip(batch, found, strict=True)
+        ]
 
 
 def _chosen(vision: ViT, images: Tensor, tokens: TokenChoice) -> Tensor:
     """Return the vectors (b, D), or (b, n, D) of all patches."""
-    if tokens == "pooled":
-        return vision.pooled(images)
     features = vision.features(images)  # (b, prefix + n, D)
     if tokens == "class":
         return features[:, 0]

@@ -16,7 +16,7 @@ from .given_caption import given_tokens, score_tokens
 from .results import Candidate, WrittenWord, probability, written_words
 from .targets import Label, contrast
 
-_FOR_ALL = ("attention", "rollout")
+FOR_ALL = ("attention", "rollout")
 """The methods whose map of a closed list's answer is the same for every answer."""
 
 
@@ -115,7 +115,7 @@ def given_answer(
         assert isinstance(find, Closed)
         index, other = contrast(target, versus, labels, source=source)
         assert index is not None
-        if methods and not set(methods) - set(_FOR_ALL):
+        if methods and not set(methods) - set(FOR_ALL):
             raise ModelError(
                 f"`target` must be left out for {', '.join(methods)}, whose map is the same for every answer of a "
                 "closed list: ask for relevance"

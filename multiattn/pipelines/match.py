@@ -18,7 +18,7 @@ from ..checks import require
 from ..errors import InputError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
-from ..models import SCORE_KINDS, ScoreKind, TwoTowers, scores_of
+from ..models import SCORE_KINDS, ScoreKind, TwoTowers, ViT, scores_of
 from ..models.text_classifier import with_texts
 from ..weights import ModelBundle
 from .answer_decoders import quoted
@@ -33,16 +33,18 @@ from .base import (
     tokenizer_of,
 )
 from .classify import ClassifyPipeline
+from .embed_text import TextInput
+from .embedding import Embedding, EmbedsPictures, TokenChoice, check_tokens
 from .explained_match import MatchExplainer
 from .image_results import ClassifyResult
 from .map_request import MapRequest
 from .match_results import MatchResult, Similarities, TextMatch
-from .match_texts import TEMPLATE, Texts, checked_texts, encode_texts, prompts
+from .match_texts import TEMPLATE, Texts, checked_texts, encode_texts, prompts, text_embeddings
 from .precision import Precision
 from .results import Failure
 
 
-class MatchPipeline(Pipeline[TwoTowers]):
+class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
     """Says how well texts fit images. It has no state besides the model: safe to call from several threads.
 
     Args:
@@ -71,6 +73,38 @@ class MatchPipeline(Pipeline[TwoTowers]):
     def score_kind(self) -> ScoreKind:
         """What the scores of its results are."""
         return SCORE_KINDS[self._model.config.scores]
+
+    @property
+    def vision(self) -> ViT:
+        """The picture tower's vision transformer."""
+        return self._model.vision
+
+    def pooled(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b E"]:
+        """Return the embeddings of pictures, of length 1, which those of texts are compared with."""
+        return self._model.encode_pictures(images)
+
+    def stream_text_embeddings(
+        self,
+        texts: Iterable[str | TextInput],
+        *,
+        tokens: TokenChoice = "pooled",
+        normalize: bool = False,
+        batch_size: int = 32,
+    ) -> Iterator[Embedding | Failure]:
+        """Yield the embedding of each text, of length 1 in any case, each batch as soon as it is done.
+
+        Args:
+            texts: The texts, possibly endlessly many; of one that is longer than the text tower reads, the beginning.
+            tokens: "pooled", for a text has one embedding.
+            normalize: Embeddings have a length of 1 in any case.
+            batch_size: Texts that are encoded at once.
+
+        Raises:
+            ModelError: `tokens` is another, or `batch_size` is below 1.
+        """
+        check_tokens(tokens, ("pooled",))
+        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
+        return text_embeddings(texts, self.encode_texts, batch_size=batch_size)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here

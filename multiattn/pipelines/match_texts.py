@@ -1,7 +1,8 @@
 """The texts of a call of the match pipeline: checked, cut to the tower's length, and encoded once, in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from ..inputs import Tokenizer
 from ..inputs.text import Word
 from ..models import TwoTowers
 from .answer_decoders import quoted
+from .embed_text import TextInput
+from .embedding import Embedding
+from .results import Failure
 
 TEMPLATE = "a photo of {}"
 """What a label is put into where nothing else is asked for."""
@@ -97,3 +101,34 @@ def encode_texts(model: TwoTowers, tokenizer: Tokenizer, texts: Sequence[str], *
         tokens, mask = config.padded([rows[i] for i in batch])
         embeddings[batch] = model.encode_texts(tokens.to(device), mask.to(device)).float()
     return Texts(tuple(texts), tuple(rows), tuple(words), embeddings, config.longest, tuple(cut))
+
+
+def text_embeddings(
+    texts: Iterable[str | TextInput], encode: Callable[[Sequence[str]], Texts], *, batch_size: int
+) -> Iterator[Embedding | Failure]:
+    """Yield the embedding of each text, or a `Failure` for one with half of a character.
+
+    Args:
+        texts: The texts.
+        encode: Encodes some of them.
+        batch_size: Texts that are encoded at once.
+    """
+    source = iter(texts)
+    while batch := [one if isinstance(one, TextInput) else TextInput(one) for one in islice(source, batch_size)]:
+        try:
+            together = encode([one.text for one in batch])
+        except InputError:  # of one of them
+            for one in batch:
+                try:
+                    yield from _embeddings([one], encode([one.text]))
+                except InputError as error:
+                    yield Failure(one.origin, error)
+        else:
+            yield from _embeddings(batch, together)
+
+
+def _embeddings(given: Sequence[TextInput], encoded: Texts) -> Iterator[Embedding]:
+    cut = set(encoded.cut)
+    for one, values in zip(given, encoded.embeddings.cpu().numpy(), strict=True):
+        remark = f"has more than {encoded.longest} tokens, of which the first are used" if one.text in cut else None
+        yield Embedding(one.origin, values, text=one.text, remark=remark)

@@ -14,6 +14,8 @@ from ..models.text_stack import TextConfig
 from ..models.vqa import VQA, VQAConfig
 from .bundle import ModelBundle
 from .hf_common import (
+    PLAIN_BLOCKS,
+    PLAIN_HEAD,
     QUESTION,
     TEXT,
     VISION,
@@ -33,6 +35,7 @@ START = "question_start_token"
 # fields of ours that neither layout can express, and their values in all its models
 FIXED_VISION: dict[str, Any] = {**KEYS.fixed, "in_channels": 3, "qkv_bias": True}
 FIXED_QUESTION: dict[str, Any] = {
+    **PLAIN_BLOCKS,
     "positions": "learned",
     "pre_norm": False,
     "scale_embedding": False,
@@ -42,7 +45,7 @@ FIXED_QUESTION: dict[str, Any] = {
 ALONE: dict[str, Any] = {"text": None, "pairs": 0, "summary": False, "window": None, "global_projections": False}
 """What a question encoder of no published layout has."""
 
-FIXED_TEXT: dict[str, Any] = {**FIXED_QUESTION, "head": "transform", "head_bias": True}
+FIXED_TEXT: dict[str, Any] = {**FIXED_QUESTION, **PLAIN_HEAD, "head": "transform", "head_bias": True}
 # one file states these for the question encoder and the decoder alike
 _ONE_FOR_BOTH = (
     *("vocab_size", "dim", "depth", "num_heads", "mlp_dim", "max_length", "end_token", "pad_token"),

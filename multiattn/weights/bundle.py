@@ -269,6 +269,15 @@ class Layout:
     states_dtype: bool = False
     """Whether `config.json` states the type of the weights on disk."""
 
+    models: str = ""
+    """Which models it holds, in words; empty for our own, which holds all."""
+
+    classes: tuple[str, ...] = ()
+    """The classes of another library that save such files, those without a head last."""
+
+    headless: tuple[str, ...] = ()
+    """Those of `classes` without a head, which only embed."""
+
     tasks: Mapping[str, str] = field(default_factory=dict)
     """Where it serves several tasks: the task of each class that `config.json` may state as `architectures`."""
 
@@ -289,6 +298,7 @@ def build_model(
     table: KeyTable | None = None,
     state: Mapping[str, Tensor] | None = None,
     without: Sequence[str] = (),
+    build: Callable[[Any], nn.Module] | None = None,
 ) -> nn.Module:
     """Build the model that a directory describes, with its weights, in eval mode.
 
@@ -298,11 +308,12 @@ def build_model(
         table: The layout of the weights; our own where None.
         state: The weights, where they have been read already.
         without: Tensors of ours that start as in a new model, whether the weights have them or not.
+        build: Makes the model of its configuration; the class that the registry names where None.
 
     Raises:
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
     """
-    build = load_part(model_kind(config)[1].model)
+    build = load_part(model_kind(config)[1].model) if build is None else build
     state = files.tensors() if state is None else state
     check_sizes(config, state, where=files.where(CONFIG))
     try:

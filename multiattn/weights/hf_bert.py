@@ -24,7 +24,7 @@ from .blip_text import (
     with_output_bias,
     write_bert,
 )
-from .bundle import CONFIG, TOKENIZER, check_vocabulary
+from .bundle import CONFIG, TOKENIZER, build_model, check_vocabulary
 from .hf_common import around_questions, check_fixed, check_stated, describe_roles, read_roles
 from .hub import locate
 from .json_files import read_architecture, read_json
@@ -112,9 +112,10 @@ def _read(files: ModelFiles, config: Mapping[str, Any]) -> tuple[TextEncoder | M
     stated = bool(config.get("tie_word_embeddings", True))
     state, tied = settle_output({_new_norm(key): tensor for key, tensor in state.items()}, stated=stated, theirs="")
     fields |= {**FIXED_TEXT, "tied": tied}
-    model = MaskedLanguageModel(read_architecture(fields, MaskedLanguageModelConfig, where=where))
-    load_into(model, state, table=_MASKED_TABLE, where=str(files))
-    return model.eval(), tokenizer
+    architecture = read_architecture(fields, MaskedLanguageModelConfig, where=where)
+    model = build_model(architecture, files, table=_MASKED_TABLE, state=state, build=MaskedLanguageModel)
+    assert isinstance(model, MaskedLanguageModel)
+    return model, tokenizer
 
 
 def _read_encoder(

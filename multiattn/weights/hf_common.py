@@ -20,6 +20,17 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 VISION, TEXT, QUESTION = "vision encoder", "text decoder", "question encoder"
 """The names of a model's parts in messages."""
 
+PLAIN_BLOCKS: dict[str, Any] = {
+    "norm": "layer",
+    "gated": False,
+    "linear_bias": True,
+    "head_dim": None,
+    "scale_scores": True,
+}
+"""Fields of a text stack that T5 has otherwise, and that no other layout can express."""
+PLAIN_HEAD: dict[str, Any] = {"head": "plain", "head_bias": False, "scale_states": False}
+"""Fields of a decoder's head that is a linear map."""
+
 # theirs to ours; where two of theirs mean the same, the first is written
 _ACTIVATIONS = {
     "gelu": "gelu",

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from ..inputs import Tokenizer
 from ..models.text_decoder import TextDecoder, TextDecoderConfig
-from .bundle import CONFIG, check_vocabulary
+from .bundle import CONFIG, build_model, check_vocabulary
 from .hf_common import (
+    PLAIN_BLOCKS,
+    PLAIN_HEAD,
     check_fixed,
     check_stated,
     describe_vocabulary,
@@ -19,7 +21,6 @@ from .hf_common import (
 )
 from .json_files import read_architecture
 from .model_files import ModelFiles
-from .state import load_into
 from .table import TRANSPOSE, Drop, KeyTable, Row, is_causal
 from .text_layout import TextLayout
 
@@ -40,13 +41,13 @@ _LINEAR = {
 }
 
 FIXED: dict[str, Any] = {
+    **PLAIN_BLOCKS,
+    **PLAIN_HEAD,
     "positions": "learned",
     "pre_norm": True,
     "scale_embedding": False,
     "embed_norm": False,
     "final_norm": True,
-    "head": "plain",
-    "head_bias": False,
 }
 """Fields of ours that GPT-2 cannot express, and their values in all its models."""
 
@@ -159,9 +160,10 @@ def _read(files: ModelFiles, config: Mapping[str, Any]) -> tuple[TextDecoder, To
     fields = {**read_gpt2(config, where=where), "context_dim": None, "tied": tied, **read_tokens(config, config)}
     tokenizer = files.tokenizer()
     check_vocabulary(tokenizer, fields["vocab_size"], where=str(files))
-    decoder = TextDecoder(read_architecture(fields, TextDecoderConfig, where=where))
-    load_into(decoder, state, table=_TABLE, where=str(files))
-    return decoder.eval(), tokenizer
+    architecture = read_architecture(fields, TextDecoderConfig, where=where)
+    decoder = build_model(architecture, files, table=_TABLE, state=state, build=TextDecoder)
+    assert isinstance(decoder, TextDecoder)
+    return decoder, tokenizer
 
 
 def _describe(decoder: TextDecoder, tokenizer: Tokenizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

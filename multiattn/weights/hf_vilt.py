@@ -9,7 +9,16 @@ from ..inputs.preprocess import LARGEST_RESIZE
 from ..models.single_stream import SingleStream, SingleStreamConfig
 from .blip_text import read_bert, write_bert
 from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
-from .hf_common import around_questions, check_fixed, check_stated, describe_roles, read_kind, read_roles, square_side
+from .hf_common import (
+    PLAIN_BLOCKS,
+    around_questions,
+    check_fixed,
+    check_stated,
+    describe_roles,
+    read_kind,
+    read_roles,
+    square_side,
+)
 from .hf_labels import read_labels, write_labels
 from .hf_pictures import PREPROCESSOR, as_preprocessing, read_processor, write_processor
 from .hf_vit import block_rows
@@ -47,6 +56,7 @@ TABLE = KeyTable(
 
 # fields of ours that this layout cannot express, and their values in all its models
 FIXED = {
+    **PLAIN_BLOCKS,
     "context_dim": None,
     "positions": "learned",
     "pre_norm": True,
@@ -169,4 +179,14 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     return {**write_processor(preprocessing, _PROCESSOR, sizes), "processor_class": "ViltProcessor"}
 
 
-LAYOUT = Layout(NAME, '"model_type": "vilt"', states("model_type", "vilt"), load, describe, TABLE, states_dtype=True)
+LAYOUT = Layout(
+    NAME,
+    '"model_type": "vilt"',
+    states("model_type", "vilt"),
+    load,
+    describe,
+    TABLE,
+    states_dtype=True,
+    models="ViLT",
+    classes=("ViltForQuestionAnswering",),
+)

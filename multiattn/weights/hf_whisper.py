@@ -302,4 +302,6 @@ LAYOUT = Layout(
     TABLE,
     states_dtype=True,
     renews=True,
+    models="Whisper",
+    classes=("WhisperForConditionalGeneration",),
 )

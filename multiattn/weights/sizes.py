@@ -19,7 +19,7 @@ MOST_FRESH = 2**28
 """Values of the tensors that start as in a new model, which no file bounds: 1 GiB."""
 
 # fields that no tensor has the size of, in every model or in some
-_UNBOUND = ("image_size", "max_frames", "max_length", "window", "strides", "stem_strides", "vocab_size")
+_UNBOUND = ("image_size", "max_frames", "max_length", "window", "strides", "stem_strides", "vocab_size", "max_distance")
 
 
 def check_sizes(config: Any, state: Mapping[str, Tensor], *, where: str) -> None:

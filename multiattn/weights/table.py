@@ -57,6 +57,9 @@ Q_OF_QKV = Transform("q of qkv", lambda theirs: theirs[0].chunk(3)[0].clone(), l
 KV_OF_QKV = Transform("kv of qkv", lambda theirs: torch.cat(theirs[0].chunk(3)[1:]), lambda ours, count: [ours])
 """The parts of their fused projection of q, k and v: our cross-attention has one of q, then one of k and v."""
 
+SHARED = Transform("shared", lambda theirs: theirs[0], lambda ours, count: [ours[:0]])
+"""A tensor that two parts of ours share, whose other row writes it."""
+
 HALVES = Transform(
     "halves",
     lambda theirs: torch.cat(list(theirs), dim=1) / len(theirs),

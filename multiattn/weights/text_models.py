@@ -8,17 +8,18 @@ from ..inputs import Tokenizer
 from ..models.language_model import MaskedLanguageModel
 from ..models.text_decoder import TextDecoder
 from ..models.text_encoder import TextEncoder
-from . import hf_bert, hf_gpt2, hf_longformer
+from ..models.text_to_text import TextToText
+from . import hf_bert, hf_gpt2, hf_longformer, hf_t5
 from .bundle import CONFIG
 from .hub import locate
 from .json_files import read_json, short
 from .model_files import ModelFiles
 from .text_layout import write_directory
 
-TextModel: TypeAlias = TextEncoder | MaskedLanguageModel | TextDecoder
+TextModel: TypeAlias = TextEncoder | MaskedLanguageModel | TextDecoder | TextToText
 """The classes of the three forms."""
 
-_LAYOUTS = (hf_bert.LAYOUT, hf_gpt2.LAYOUT, hf_longformer.LAYOUT)
+_LAYOUTS = (hf_bert.LAYOUT, hf_gpt2.LAYOUT, hf_longformer.LAYOUT, hf_t5.LAYOUT)
 
 
 def load_text_model(name: str | Path, *, revision: str | None = None) -> tuple[TextModel, Tokenizer]:
@@ -33,7 +34,7 @@ def load_text_model(name: str | Path, *, revision: str | None = None) -> tuple[T
     Returns:
         The model, by the `model_type` of its `config.json`, and its vocabulary. `bert`: a `MaskedLanguageModel` where
         the weights have its head, and else a `TextEncoder`. `longformer`: a `TextEncoder` with a window and
-        projections for global tokens. `gpt2`: a `TextDecoder` without a context.
+        projections for global tokens. `gpt2`: a `TextDecoder` without a context. `t5`: a `TextToText`.
 
     Raises:
         ModelError: It is not there, of another layout, not supported, or damaged.

@@ -1,22 +1,58 @@
-"""Translate a vision transformer of timm to our configuration, and back.
+"""Translate a transformer of timm to our configuration, and back.
 
 The values are read from timm's own model, built without memory on the meta device, and not guessed from names or keys.
-A part that our model does not have is refused by name.
+A part that our model does not have is refused by name. Each of timm's classes has a file: `timm_plain`, `timm_eva`,
+`timm_beit`.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..errors import ModelError, reason_of
 from ..models.vit import ViTConfig
+from . import timm_beit, timm_eva, timm_plain
+from .timm_parts import named
+from .timm_tables import names_of
 
-_POOLS = {"token": "class", "avg": "mean"}  # theirs to ours
-_ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_tanh", "gelu_quick": "quick_gelu"}  # ours to theirs
-# timm's model arguments have no epsilon: it is that of the architecture they vary
-_ARCHITECTURES = {1e-6: "vit_base_patch16_224", 1e-5: "vit_base_patch32_clip_224"}
+_READERS: dict[str, ModuleType] = {
+    "VisionTransformer": timm_plain,
+    "VisionTransformerDistilled": timm_plain,
+    "Eva": timm_eva,
+    "Beit": timm_beit,
+}
+"""What reads each of timm's classes."""
+
+# timm's model arguments have no epsilon, and no class of a part: those are of the architecture that they vary
+_ARCHITECTURES: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
+    "plain": (
+        ("vit_base_patch16_224", {}),
+        ("vit_base_patch32_clip_224", {}),
+        ("vit_base_patch16_224", {"norm_layer": "rmsnorm"}),
+    ),
+    "gated": (
+        ("vit_giant_patch14_dinov2", {}),
+        ("vit_giant_patch14_dinov2", {"init_values": 0.0}),
+        ("aimv2_large_patch14_224", {}),
+    ),
+    "distilled": (("deit_tiny_distilled_patch16_224", {}),),
+    "eva": (
+        ("vit_small_patch16_rope_224", {}),
+        ("eva02_tiny_patch14_224", {}),
+        ("eva02_tiny_patch14_224", {"attn_type": "rope"}),
+        ("vit_pe_core_tiny_patch16_384", {}),
+        ("vit_base_patch16_sapiens2", {"attn_type": "eva", "qkv_fused": True, "num_kv_heads": None}),
+        ("vit_base_patch16_sapiens2", {}),
+    ),
+    "beit": (("beit_base_patch16_224", {}),),
+}
+"""The architectures that can be varied, with arguments on top, by what they alone have."""
+
+_EPSILONS = (1e-6, 1e-5)
+"""Those of the norms of these architectures."""
 
 
 def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
@@ -35,155 +71,76 @@ def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
 
 
 def read_structure(model: Any, *, where: str) -> ViTConfig:
-    """Return our configuration for a vision transformer of timm.
+    """Return our configuration for a transformer of timm.
 
     Raises:
         ModelError: It has a part that our model does not have; the message names it.
     """
-    from timm.models.vision_transformer import VisionTransformer
-
-    if type(model) is not VisionTransformer:
-        raise ModelError(f"{where}: timm's {type(model).__name__} is not supported, only its VisionTransformer")
-    if lacking := _unsupported(model):
+    kind = type(model)
+    reader = _READERS.get(kind.__name__)
+    if reader is None or not kind.__module__.startswith("timm."):
+        known = ", ".join(_READERS)
+        raise ModelError(f"{where}: timm's {kind.__name__} is not supported, only its {known}")
+    if lacking := named(reader.refusals(model)):
         raise ModelError(f"{where}: this timm model has {', '.join(lacking)}, which is not supported")
-    block: Any = model.blocks[0]
-    return ViTConfig(
-        image_size=tuple(model.patch_embed.img_size),
-        patch_size=model.patch_embed.patch_size[0],
-        in_channels=model.in_chans,
-        num_classes=model.num_classes,
-        dim=model.embed_dim,
-        depth=len(model.blocks),
-        num_heads=block.attn.num_heads,
-        mlp_dim=block.mlp.fc1.out_features,
-        stem_bias=model.patch_embed.proj.bias is not None,
-        stem_norm=isinstance(model.norm_pre, nn.LayerNorm),
-        position_prefix=not model.no_embed_class,
-        class_token=model.has_class_token,
-        num_registers=model.num_reg_tokens,
-        pool=_POOLS[model.global_pool],  # type: ignore[arg-type]
-        final_norm=isinstance(model.norm, nn.LayerNorm),
-        pool_norm=isinstance(model.fc_norm, nn.LayerNorm),
-        qkv_bias=block.attn.qkv.bias is not None,
-        qk_norm=isinstance(block.attn.q_norm, nn.LayerNorm),
-        # the start value is irrelevant once the factors are trained
-        layer_scale=None if isinstance(block.ls1, nn.Identity) else 1e-5,
-        activation=_activation(block.mlp.act),  # type: ignore[arg-type]
-        norm_eps=block.norm1.eps,
-    )
+    return ViTConfig(**reader.read(model))
 
 
-def _activation(module: nn.Module) -> str:
-    from timm.layers.activations import GELU, GELUTanh, QuickGELU
-
-    if isinstance(module, nn.GELU):
-        return "gelu" if module.approximate == "none" else "gelu_tanh"
-    return {GELU: "gelu", GELUTanh: "gelu_tanh", QuickGELU: "gelu_quick"}.get(type(module), "")
-
-
-def _unsupported(model: Any) -> list[str]:
-    """Return the parts of timm's model that ours does not have, in words."""
-    from timm.layers.attention import Attention
-    from timm.layers.mlp import Mlp
-    from timm.layers.patch_embed import PatchEmbed
-    from timm.models.vision_transformer import Block
-
-    found: list[str] = []
-
-    def refuse(*parts: tuple[bool, str]) -> None:
-        found.extend(what for is_there, what in parts if is_there)
-
-    stem = model.patch_embed
-    if type(stem) is PatchEmbed:
-        refuse(
-            (not isinstance(stem.norm, nn.Identity), "a norm inside the stem"),
-            (len(set(stem.patch_size)) != 1, "patches that are not square"),
-            (bool(stem.dynamic_img_pad), "padding to whole patches"),
-            (any(side % stem.patch_size[0] for side in stem.img_size), "a picture size of no whole patches"),
-        )
-    refuse(
-        (type(stem) is not PatchEmbed, f"a {type(stem).__name__} stem"),
-        (not len(model.blocks), "no blocks"),
-        (model.pos_embed is None, "no positions"),
-        (model.attn_pool is not None, "attention pooling"),
-        (model.attn_pool is None and model.global_pool not in _POOLS, f"{model.global_pool or 'no'} pooling"),
-        (model.pool_include_prefix, "pooling over prefix tokens"),
-    )
-    for block in model.blocks:
-        if type(block) is not Block:
-            refuse((True, f"blocks of type {type(block).__name__}"))
-            continue
-        attention, mlp = block.attn, block.mlp
-        refuse(
-            (type(attention) is not Attention, f"attention of type {type(attention).__name__}"),
-            (type(mlp) is not Mlp, f"a feedforward of type {type(mlp).__name__}"),
-        )
-        if type(attention) is Attention:
-            refuse(
-                (attention.attn_dim != model.embed_dim, "heads whose widths do not add up to the model's"),
-                (not isinstance(attention.norm, nn.Identity), "a norm after attention"),
-                (getattr(attention, "gate", None) is not None, "gated attention"),
-                (attention.proj.bias is None, "an attention projection without bias"),
-            )
-        if type(mlp) is Mlp:
-            refuse(
-                (not _activation(mlp.act), f"the activation {type(mlp.act).__name__}"),
-                (not isinstance(mlp.norm, nn.Identity), "a norm inside the feedforward"),
-                (mlp.fc1.bias is None, "a feedforward without bias"),
-            )
-    norms = [module for name, module in model.named_modules() if "norm" in name.rpartition(".")[2]]
-    norms = [module for module in norms if not isinstance(module, nn.Identity)]
-    epsilons = {norm.eps for norm in norms if isinstance(norm, nn.LayerNorm)}
-    refuse(
-        *((not isinstance(norm, nn.LayerNorm), f"norms of type {type(norm).__name__}") for norm in norms),
-        (len(epsilons) > 1, f"norms of different epsilon ({', '.join(map(str, sorted(epsilons)))})"),
-    )
-    return list(dict.fromkeys(found))
-
-
-def write_structure(config: ViTConfig) -> tuple[str, dict[str, Any]]:
+def write_structure(config: ViTConfig, *, architecture: str = "", key_bias: bool = False) -> tuple[str, dict[str, Any]]:
     """Return the architecture and arguments from which timm builds this model, once timm has built it.
+
+    Args:
+        config: Our configuration.
+        architecture: The one that it was read from, which is tried first.
+        key_bias: Whether the model needs a bias of its keys.
 
     Raises:
         ModelError: timm cannot express a field.
     """
-    if config.norm_eps not in _ARCHITECTURES:
-        known = " or ".join(f"{eps:g}" for eps in _ARCHITECTURES)
+    if config.norm_eps not in _EPSILONS:
+        known = " or ".join(f"{eps:g}" for eps in _EPSILONS)
         raise ModelError(f"the timm layout needs `norm_eps` to be {known}, but it is {config.norm_eps:g} instead")
-    name = _ARCHITECTURES[config.norm_eps]
-    arguments: dict[str, Any] = {
-        "img_size": list(config.image_size),
-        "patch_size": config.patch_size,
-        "embed_dim": config.dim,
-        "depth": config.depth,
-        "num_heads": config.num_heads,
-        "mlp_ratio": (config.mlp_dim + 0.5) / config.dim,  # timm rounds the product down
-        "global_pool": {ours: theirs for theirs, ours in _POOLS.items()}.get(config.pool, "token"),
-        "qkv_bias": config.qkv_bias,
-        "qk_norm": config.qk_norm,
-        "init_values": config.layer_scale,
-        "class_token": config.class_token,
-        "no_embed_class": not config.position_prefix,
-        "reg_tokens": config.num_registers,
-        "pre_norm": config.stem_norm,
-        "final_norm": config.final_norm or config.pool_norm,
-        "fc_norm": config.pool_norm,
-        "act_layer": _ACTIVATIONS.get(config.activation, "gelu"),
-        "in_chans": None if config.in_channels == 3 else config.in_channels,
-    }
-    arguments = {key: value for key, value in arguments.items() if value is not None}
-    built = read_structure(on_meta(name, where="saving", **arguments, num_classes=config.num_classes), where="saving")
     # no published layout states what only training uses
-    wanted = replace(
-        config,
-        dropout=0.0,
-        attention_dropout=0.0,
-        stochastic_depth=0.0,
-        layer_scale=None if config.layer_scale is None else built.layer_scale,
-    )
-    if differing := [key for key, value in vars(wanted).items() if value != getattr(built, key)]:
-        key = differing[0]
-        raise ModelError(
-            f"the timm layout needs `{key}` to be {getattr(built, key)!r}, but it is {getattr(wanted, key)!r} instead"
-        )
-    return name, arguments
+    wanted = replace(config, dropout=0.0, attention_dropout=0.0, stochastic_depth=0.0)
+    missed: list[str] = []
+    for name, arguments in _candidates(config, architecture):
+        try:
+            model = on_meta(name, where="saving", **arguments, num_classes=config.num_classes)
+            built = read_structure(model, where="saving")
+        except ModelError as error:
+            missed.append(f"the timm layout cannot express this model ({error})")
+            continue
+        differing = [key for key, value in vars(wanted).items() if value != getattr(built, key)]
+        if not differing and not (key_bias and names_of(model).projection.endswith("no key bias")):
+            return name, arguments
+        key = differing[0] if differing else "qkv_bias"
+        theirs = repr(getattr(built, key)) if differing else "without a bias of the keys"
+        missed.append(f"the timm layout needs `{key}` to be {theirs}, but it is {getattr(wanted, key)!r} instead")
+    raise ModelError(missed[0])
+
+
+def _candidates(config: ViTConfig, architecture: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return architectures and arguments that may build a model, the likely ones first."""
+    import timm
+
+    is_rotary = config.positions in ("rotary_2d", "learned_rotary_2d")
+    if config.distilled:
+        family = "distilled"
+    elif config.relative_bias != "none":
+        family = "beit"
+    elif is_rotary or config.num_kv_heads or not config.scale_feedforward:
+        family = "eva"
+    else:
+        family = "gated" if config.gated else "plain"
+    bases = list(_ARCHITECTURES[family])
+    if config.norm_eps == _EPSILONS[1]:  # what is reported of a model that fits none is about the first
+        bases.sort(key=lambda base: "clip" not in base[0])
+    if architecture and timm.is_model(architecture):
+        bases.insert(0, (architecture, {}))
+    for name, further in bases:
+        module = timm.model_entrypoint(name).__module__.rpartition(".")[2]
+        writer = {"eva": timm_eva, "beit": timm_beit}.get(module, timm_plain)
+        arguments = writer.write(config)
+        yield name, {**arguments, **further}
+        if config.gated and writer is timm_plain:  # where one layer returns gate and value, both are its width
+            yield name, {**arguments, **further, "mlp_ratio": (2 * config.mlp_dim + 0.5) / config.dim}

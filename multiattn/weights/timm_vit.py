@@ -1,8 +1,9 @@
 """timm's layout for vision transformers, read and written.
 
 `config.json` names one of timm's architectures and its arguments; `timm_structure` translates these to our
-configuration. timm does not state what the outputs mean: `config.json` may have transformers' `problem_type`, which
-timm ignores; without it, several outputs are a softmax, and one is a sigmoid.
+configuration, and `timm_tables` has the names of the tensors. timm does not state what the outputs mean: `config.json`
+may have transformers' `problem_type`, which timm ignores; without it, several outputs are a softmax, and one is a
+sigmoid.
 """
 
 import math
@@ -21,34 +22,10 @@ from .hf_pictures import per_channel
 from .json_files import read_part
 from .model_files import ModelFiles
 from .sizes import check_numbers
-from .table import KeyTable, Row
 from .timm_structure import on_meta, read_structure, write_structure
+from .timm_tables import NAME, TABLE, TABLES, names_of
 
-NAME = "timm"
-
-TABLE = KeyTable(
-    NAME,
-    (
-        Row("stem.proj.{p}", "patch_embed.proj.{p}"),
-        Row("class_token", "cls_token"),
-        Row("registers", "reg_token"),
-        Row("positions.weight", "pos_embed"),
-        Row("stem_norm.{p}", "norm_pre.{p}"),
-        Row("blocks.{i}.norm1.{p}", "blocks.{i}.norm1.{p}"),
-        Row("blocks.{i}.attention.qkv.{p}", "blocks.{i}.attn.qkv.{p}"),
-        Row("blocks.{i}.attention.q_norm.{p}", "blocks.{i}.attn.q_norm.{p}"),
-        Row("blocks.{i}.attention.k_norm.{p}", "blocks.{i}.attn.k_norm.{p}"),
-        Row("blocks.{i}.attention.out.{p}", "blocks.{i}.attn.proj.{p}"),
-        Row("blocks.{i}.scale1.gamma", "blocks.{i}.ls1.gamma"),
-        Row("blocks.{i}.norm2.{p}", "blocks.{i}.norm2.{p}"),
-        Row("blocks.{i}.feedforward.fc1.{p}", "blocks.{i}.mlp.fc1.{p}"),
-        Row("blocks.{i}.feedforward.fc2.{p}", "blocks.{i}.mlp.fc2.{p}"),
-        Row("blocks.{i}.scale2.gamma", "blocks.{i}.ls2.gamma"),
-        Row("norm.{p}", "norm.{p}"),
-        Row("pool_norm.{p}", "fc_norm.{p}"),
-        Row("head.{p}", "head.{p}"),
-    ),
-)
+__all__ = ["LAYOUT", "NAME", "TABLE"]
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:
@@ -74,7 +51,7 @@ def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
         )
     return ModelBundle(
         task="classify",
-        model=build_model(architecture, files, table=TABLE, state=state),
+        model=build_model(architecture, files, table=TABLES[names_of(reference).key], state=state),
         preprocessing=preprocessing,
         labels=labels,
         score_function=read_score_function(config, len(labels), where=where),
@@ -151,7 +128,11 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         ModelError: timm cannot express the model or its preprocessing.
     """
     architecture = bundle.require(ViT).config
-    name, arguments = write_structure(architecture)
+    name, arguments = write_structure(
+        architecture,
+        architecture=str(bundle.card.get("architecture", "")),
+        key_bias=_needs_key_bias(bundle.require(ViT)),
+    )
     description: dict[str, Any] = {
         "architecture": name,
         "num_classes": architecture.num_classes,
@@ -166,10 +147,24 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
             "fixed_input_size": True,
             "pool_size": None,
             "first_conv": "patch_embed.proj",
-            "classifier": "head",
+            "classifier": ["head", "head_dist"] if architecture.distilled else "head",
         },
     }
     return {CONFIG: description}
+
+
+def _needs_key_bias(model: ViT) -> bool:
+    """Return whether the biases of the keys matter: without rotary positions or a norm, the softmax cancels them."""
+    if not model.is_rotary and not model.config.qk_norm:
+        return False
+    biases = [tensor for name, tensor in model.state_dict().items() if name.endswith(".attention.qkv.bias")]
+    return any(bool(bias.chunk(3)[1].any()) for bias in biases)
+
+
+def _variant(config: Mapping[str, Any]) -> str:
+    """Return how timm names the tensors of a model that `describe` has described."""
+    model = on_meta(config["architecture"], where="saving", **config["model_args"], num_classes=config["num_classes"])
+    return names_of(model).key
 
 
 def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
@@ -197,4 +192,14 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     return result
 
 
-LAYOUT = Layout(NAME, '"architecture": a timm model', recognizes, load, describe, TABLE)
+LAYOUT = Layout(
+    NAME,
+    '"architecture": a timm model',
+    recognizes,
+    load,
+    describe,
+    TABLE,
+    variants=TABLES,
+    variant=_variant,
+    models="the transformers of timm's vision_transformer, deit, eva and beit",
+)

@@ -16,6 +16,8 @@ from ..models.captioner import Captioner, CaptionerConfig
 from .bundle import CONFIG, Layout, ModelBundle, build_model
 from .hf_common import (
     GENERATION,
+    PLAIN_BLOCKS,
+    PLAIN_HEAD,
     TEXT,
     check_fixed,
     describe_text,
@@ -79,12 +81,12 @@ TABLES = tables(
 """By the `model_type` of the encoder."""
 
 FIXED: dict[str, Any] = {
+    **PLAIN_BLOCKS,
+    **PLAIN_HEAD,
     "positions": "learned",
     "pre_norm": False,
     "norm_eps": 1e-5,
     "final_norm": False,
-    "head": "plain",
-    "head_bias": False,
 }
 """Fields of ours that the decoder cannot express, and their values in all its models."""
 
@@ -223,4 +225,6 @@ LAYOUT = Layout(
     variants=TABLES,
     variant=kind_of,
     states_dtype=True,
+    models="TrOCR",
+    classes=("VisionEncoderDecoderModel",),
 )

@@ -10,7 +10,7 @@ from ..errors import ModelError
 from ..inputs import AudioPreprocessing, SpeechTokens, Tokenizer
 from ..models.speech import SpeechConfig, SpeechRecognizer
 from .bundle import VOCABULARY, ModelBundle, build_model
-from .hf_common import TEXT, check_fixed
+from .hf_common import PLAIN_BLOCKS, PLAIN_HEAD, TEXT, check_fixed
 from .model_files import ModelFiles
 from .table import CONCAT, NO_KEY_BIAS, KeyTable, Row, Transform
 
@@ -77,14 +77,14 @@ FIXED_SOUND: dict[str, Any] = {
     "masked": False,
 }
 FIXED_TEXT: dict[str, Any] = {
+    **PLAIN_BLOCKS,
+    **PLAIN_HEAD,
     "positions": "learned",
     "pre_norm": True,
     "norm_eps": 1e-5,
     "scale_embedding": False,
     "embed_norm": False,
     "final_norm": True,
-    "head": "plain",
-    "head_bias": False,
 }
 _FIXED_WHOLE = {"ctc": False, "context": "all"}
 

@@ -22,7 +22,10 @@ from .tokens import TokenRows, padded, with_ends
 
 
 class CaptionBatch(NamedTuple):
-    """A batch of the captioning task. Row r of the tokens belongs to picture r // g."""
+    """A batch of pictures with captions.
+
+    Row r of the tokens belongs to picture r // g; where a batch has all captions, they are in the order of `texts`.
+    """
 
     images: Float32[Tensor, "b c h w"] | None
     """None where there are features."""
@@ -83,11 +86,11 @@ def caption_tokens(
 
 
 class CaptionDataset(TextDataset[CaptionSample]):
-    """Pictures, or features, with `per_picture` captions; a picture that has fewer repeats some."""
+    """Pictures, or features, with `per_picture` captions, or all; a picture that has fewer repeats some."""
 
     draw = 1
 
-    def __init__(self, items: Dataset[Sample], tokens: TokenRows, *, per_picture: int, seed: int | None) -> None:
+    def __init__(self, items: Dataset[Sample], tokens: TokenRows, *, per_picture: int | None, seed: int | None) -> None:
         """Join pictures, and the tokens of their captions; the other arguments are those of `TextDataset`."""
         super().__init__(items, per_picture=per_picture, seed=seed)
         self.tokens = tokens

@@ -100,6 +100,24 @@ def test_a_context_of_heads_of_a_width_of_their_own():
     torch.testing.assert_close(attention(x, context), expected, atol=1e-6, rtol=0)
 
 
+def test_fewer_heads_of_k_and_v_serve_several_of_q_each():
+    attention, x = Attention(24, 6, num_kv_heads=2, k_norm=nn.LayerNorm(4)), normals(B, N, 24)
+    q = attention.q(x).unflatten(-1, (6, 4)).transpose(1, 2)
+    k, v = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in attention.kv(x).chunk(2, dim=-1))
+    k = attention.k_norm(k)
+    k, v = (torch.stack([part[:, head // 3] for head in range(6)], dim=1) for part in (k, v))
+    expected = attention.out(joined(naive_attention(q, k, v)).float())
+    tap = Tap([Site("self", 6, N, N)], heads=[4], gradients=True)
+    found = attention(x, probe=tap.at("self"))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    weights = naive_weights(dot_product_scores(q, k))[:, [4]]
+    torch.testing.assert_close(tap.weights["self"].double(), weights, atol=1e-6, rtol=0)
+    assert tap.gradients(found.square().sum())["self"].shape == (B, 1, N, N)
+    torch.testing.assert_close(attention(x[:, :2], x), expected[:, :2], atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match=r"`num_kv_heads` must be a divisor of `num_heads` \(6\), but is 4"):
+        Attention(24, 6, num_kv_heads=4)
+
+
 def test_the_tap_is_given_the_bias_that_the_kernel_added():
     """In half precision the kernel rounds it, and so the weights are those of the rounded one."""
     attention, x, bias = Attention(D, H).bfloat16(), normals(B, N, D).bfloat16(), 9 * normals(1, H, N, N, seed=1)

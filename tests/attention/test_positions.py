@@ -1,9 +1,20 @@
 import math
 
 import pytest
+import timm.layers as timm
 import torch
 
-from multiattn.attention import LearnedPositions, Rotary, apply_rotary, rotary, rotary_2d, sinusoidal, sinusoidal_2d
+from multiattn.attention import (
+    LearnedPositions,
+    Rotary,
+    apply_rotary,
+    rotary,
+    rotary_2d,
+    rotary_mixed,
+    sinusoidal,
+    sinusoidal_2d,
+    start_frequencies,
+)
 
 
 def test_sinusoidal_is_the_formula():
@@ -87,3 +98,62 @@ def test_rotary_of_a_sequence_turns_by_the_distance():
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("form", "theirs"),
+    [
+        ({"max_period": 10_000.0, "neighbors": True, "reference": (9, 2)}, {"ref_feat_shape": (9, 2)}),
+        (
+            {"max_period": 10_000.0, "neighbors": True, "offset": 1.0, "columns_first": True},
+            {"grid_offset": 1.0, "grid_indexing": "xy"},
+        ),
+        (
+            {"max_period": 100.0, "columns_first": True, "reference": (4, 8), "neighbors": True},
+            {"temperature": 100.0, "grid_indexing": "xy", "ref_feat_shape": (4, 8)},
+        ),
+    ],
+)
+def test_axial_rotary_positions_are_timms(form, theirs):
+    rope = timm.RotaryEmbeddingCat(12, in_pixels=False, feat_shape=(5, 7), **theirs)
+    sin, cos = rope.get_embed().chunk(2, dim=-1)
+    ours = rotary_2d(5, 7, 12, prefix=2, **form)
+    torch.testing.assert_close(ours.cos[2:], cos, atol=3e-6, rtol=0)
+    torch.testing.assert_close(ours.sin[2:], sin, atol=3e-6, rtol=0)
+    x = torch.randn(2, 3, 35, 12, generator=torch.Generator().manual_seed(0))
+    padded = torch.cat([x[:, :, :2], x], dim=2)
+    torch.testing.assert_close(
+        apply_rotary(padded, ours)[:, :, 2:], timm.apply_rot_embed(x, sin, cos), atol=2e-5, rtol=0
+    )
+
+
+def test_centered_rotary_positions_are_dinov3s():
+    sin, cos = timm.RotaryEmbeddingDinoV3(12, feat_shape=(5, 7)).get_embed().chunk(2, dim=-1)
+    ours = rotary_2d(5, 7, 12, centered=True)
+    torch.testing.assert_close(ours.cos, cos, atol=3e-6, rtol=0)
+    torch.testing.assert_close(ours.sin, sin, atol=3e-6, rtol=0)
+
+
+@pytest.mark.parametrize("columns_first", [True, False])
+def test_mixed_rotary_positions_are_timms(columns_first):
+    indexing = "xy" if columns_first else "ij"
+    rope = timm.RotaryEmbeddingMixed(24, 2, 3, feat_shape=(5, 7), grid_indexing=indexing)
+    for block, embedded in enumerate(rope.get_embed()):
+        sin, cos = embedded.chunk(2, dim=-1)  # (h, n, d) each
+        ours = rotary_mixed(5, 7, rope.freqs[:, block], prefix=1, columns_first=columns_first, neighbors=True)
+        torch.testing.assert_close(ours.cos[:, 1:], cos, atol=3e-6, rtol=0)
+        torch.testing.assert_close(ours.sin[:, 1:], sin, atol=3e-6, rtol=0)
+        assert torch.equal(ours.cos[:, 0], torch.ones(3, 8))
+
+
+def test_learned_frequencies_start_as_timms_do():
+    """The lengths of both halves fall alike, and the halves are at right angles; each head has its own direction."""
+    frequencies = torch.empty(2, 5, 3, 8)
+    torch.manual_seed(0)
+    start_frequencies(frequencies, period=10.0)
+    size = frequencies.norm(dim=0)
+    torch.testing.assert_close(size, (10 ** -(torch.arange(4) / 4)).repeat(2).expand(5, 3, -1))
+    halves = frequencies.chunk(2, dim=-1)
+    torch.testing.assert_close((halves[0] * halves[1]).sum(0), torch.zeros(5, 3, 4), atol=1e-6, rtol=0)
+    angles = torch.atan2(frequencies[1, :, :, 0], frequencies[0, :, :, 0])
+    assert angles.unique().numel() == 15

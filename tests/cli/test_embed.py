@@ -161,7 +161,13 @@ def test_what_does_not_go_together(run: Run, model: str, text_encoder: str, phot
     refused("--format npy writes a file, and needs --out FILE.npy", photos, "--format", "npy")
     refused("must be a file that ends in .npy", photos, "--model", model, "--format", "npy", "--out", tmp_path / "x")
     refused("reads texts, and no files", photos, "--model", text_encoder)
-    refused("--text and --texts need a text encoder, but --model", "--text", "a fox", "--model", model)
+    refused(
+        "--text and --texts need a text encoder in BERT's layout or a model of two towers, but --model",
+        "--text",
+        "a fox",
+        "--model",
+        model,
+    )
     refused("--resume goes on with records in a file, and needs --out", photos, "--resume")
     refused("can be read once only", "-", "--texts", "-", "--model", text_encoder)
     missing = run("embed", "--texts", tmp_path / "none.txt", "--model", text_encoder)

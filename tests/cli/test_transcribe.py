@@ -526,3 +526,16 @@ def test_moments_can_be_clicked_with_tokens(run, recognizer, talks, tmp_path) ->
         assert ('"name":"moment to moment"' in (tmp_path / "m" / "a.html").read_text()) == bool(more)
     outcome = run("transcribe", talks / "a.wav", "--model", recognizer, "--tokens")
     assert outcome.status == 2 and "--tokens needs --maps DIR" in outcome.err
+
+
+def test_a_given_text_is_explained_in_place_of_the_transcript(run, recognizer, transcribe, talks, tmp_path) -> None:
+    arguments = ("--explain-text", "one two", "--maps", tmp_path / "m", "--map-format", "html", "--format", "json")
+    outcome = run("transcribe", talks / "a.wav", "--model", recognizer, *arguments)
+    assert (outcome.status, outcome.err) == (0, "")
+    (line,) = lines(outcome.out)
+    known = transcribe(str(talks / "a.wav"), explain_text="one two")
+    assert line["text"] == "one two" and [one["score"] for one in line["words"]] == [
+        pytest.approx(one.score, abs=1e-3) for one in known.words
+    ]
+    outcome = run("transcribe", talks / "a.wav", "--model", recognizer, "--explain-text", "\u6f22", "--format", "json")
+    assert outcome.status == 1 and "`explain_text` must have words of the model's vocabulary" in outcome.err

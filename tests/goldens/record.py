@@ -35,6 +35,16 @@ LATER = {
     "summary": False,
     "distilled": False,
     "resampling": "bicubic",
+    "patch_norm": False,
+    "rotary": "axial",
+    "rotary_period": 100.0,
+    "rotary_offset": 0.0,
+    "rotary_grid": None,
+    "rotary_order": "rows",
+    "rotary_pairs": "halves",
+    "relative_bias": "none",
+    "num_kv_heads": [],
+    "scale_feedforward": True,
     "pool_prefix": False,
     "pool_heads": None,
     "pool_mlp_dim": None,
@@ -43,6 +53,20 @@ LATER = {
     "attention_norm": False,
     "mlp_norm": False,
     "norm": "layer",
+    "scale_embedding": False,
+    "num_buckets": 32,
+    "max_distance": 128,
+    "linear_bias": True,
+    "head_dim": None,
+    "scale_scores": True,
+    "scale_states": False,
+    "global_projections": False,
+    "window": None,
+    "dilation": 1,
+    "global_tokens": 0,
+    "lsh_chunk": 64,
+    "lsh_rounds": 2,
+    "reversible": False,
 }
 """Parts of a configuration that came later, with the value that leaves a model as it was."""
 
@@ -114,6 +138,8 @@ def _without_later(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     later = [key for key, plain in LATER.items() if key in value and value[key] == plain]
+    if value.get("attention") == ("full" if value.get("window") is None else "window"):
+        later.append("attention")  # which said nothing else before it was a field
     return {key: _without_later(item) for key, item in value.items() if key not in later}
 
 
@@ -127,6 +153,7 @@ def recorded() -> dict[str, Any]:
     """What was recorded, under the names of now."""
     with gzip.open(FILE, "rt", encoding="utf-8") as file:
         found: dict[str, Any] = _renamed(json.load(file))
+    found["info"] = _without_later(found["info"])
     for task, methods in METHODS.items():
         maps = found[task]["maps"]
         found[task]["maps"] = {name: one for name, one in maps.items() if one["facts"]["method"] in methods.split(",")}

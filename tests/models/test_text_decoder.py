@@ -23,6 +23,18 @@ POST_NORM = {"pre_norm": False, "norm_eps": 1e-12, "embed_norm": True, "final_no
 CONFIGS = {
     "pre-norm": TextDecoderConfig(**SIZES),
     "bert": TextDecoderConfig(**SIZES, **POST_NORM, head="transform", head_bias=True),
+    "t5": TextDecoderConfig(
+        **SIZES,
+        positions="relative",
+        num_buckets=4,
+        max_distance=5,
+        norm="rms",
+        gated=True,
+        linear_bias=False,
+        head_dim=7,
+        scale_scores=False,
+        scale_states=True,
+    ),
     "own head, sinusoidal": TextDecoderConfig(**SIZES, tied=False, positions="sinusoidal", activation="gelu_tanh"),
 }
 TOKENS = 7
@@ -198,7 +210,10 @@ def test_one_of_context_and_cache_is_needed(decoder):
         ("norm_eps", 0.0, "`norm_eps` must be above 0 and finite, but is 0"),
         ("dropout", 1.0, "`dropout` must be at least 0 and below 1, but is 1"),
         ("head", "linear", "`head` must be one of plain, transform, but is 'linear'"),
-        ("activation", "relu", "`activation` must be one of gelu, gelu_tanh, gelu_quick, but is 'relu'"),
+        ("activation", "tanh", "`activation` must be one of gelu, gelu_tanh, gelu_quick, silu, relu, but is 'tanh'"),
+        ("head_dim", 0, "`head_dim` must be at least 1, but is 0"),
+        ("num_buckets", 3, "`num_buckets` must be from 4 to 1024, but is 3"),
+        ("max_distance", 16, r"`max_distance` must be above half of `num_buckets` \(32\), but is 16"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(field, value, message, monkeypatch):
@@ -210,9 +225,8 @@ def test_a_configuration_that_cannot_be_is_refused(field, value, message, monkey
 def test_without_cross_attention_a_decode_equals_the_whole_pass():
     decoder = random_weights(TextDecoder(replace(CONFIGS["pre-norm"], context_dim=None)))
     tokens, order = texts(), torch.tensor([2, 0, 0, 4, 5, 3])
-    assert {
-        name.split(".")[-1] for name in (site.name for site in decoder.attention_sites(tokens=7, context_tokens=0))
-    } == {"self"}
+    sites = decoder.attention_sites(tokens=TOKENS, context_tokens=0)
+    assert [site.name for site in sites] == [f"blocks.{i}.self" for i in range(3)]
     cache = decoder.start(decoder.no_context(6), rows=6, capacity=TOKENS)
     close(decoder(tokens[:, :4], cache=cache), decoder(tokens)[:, :4])
     cache.select(order)

@@ -15,6 +15,16 @@ CONFIGS = {
     "pre-norm": TextEncoderConfig(**SIZES, context_dim=C),
     "bert, looking": TextEncoderConfig(**SIZES, **POST_NORM, context_dim=C),
     "bert": TextEncoderConfig(**SIZES, **POST_NORM, context_dim=None),
+    "t5": TextEncoderConfig(
+        **SIZES,
+        context_dim=None,
+        positions="relative",
+        num_buckets=6,
+        max_distance=5,
+        norm="rms",
+        linear_bias=False,
+        scale_scores=False,
+    ),
 }
 FIRST = TextEncoderConfig(**{**SIZES, "dim": 26, "depth": 2, "max_length": 19}, **POST_NORM, context_dim=None)
 CONFIGS["another reads first"] = replace(CONFIGS["pre-norm"], text=FIRST)

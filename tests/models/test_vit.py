@@ -26,9 +26,27 @@ CONFIGS = {
     "sinusoidal": ViTConfig(**SIZES, positions="sinusoidal"),
     "sinusoidal_2d, mean": ViTConfig(**SIZES, positions="sinusoidal_2d", class_token=False, pool="mean"),
     "rotary_2d, q/k norm": ViTConfig(**SIZES, positions="rotary_2d", qk_norm=True, qkv_bias=False),
-    "clip": ViTConfig(**SIZES, stem_norm=True, stem_bias=False, activation="gelu_quick"),
+    "clip": ViTConfig(**SIZES, stem_norm=True, patch_norm=True, stem_bias=False, activation="gelu_quick"),
     "class and mean": ViTConfig(**SIZES, num_registers=3, position_prefix="class", pool="class_mean"),
     "layer scale, pool norm": ViTConfig(**SIZES, layer_scale=0.1, pool="mean", pool_norm=True, final_norm=False),
+    "rotary and learned, centered, RMS q/k norm": ViTConfig(
+        **SIZES, positions="learned_rotary_2d", rotary="centered", norm="rms", qk_norm=True, scale_feedforward=False
+    ),
+    "rotary by columns, scaled": ViTConfig(
+        **SIZES,
+        positions="rotary_2d",
+        rotary_order="columns",
+        rotary_pairs="neighbors",
+        rotary_grid=(3, 9),
+        rotary_offset=1.0,
+        num_registers=1,
+    ),
+    "rotary of learned frequencies": ViTConfig(
+        **SIZES, positions="rotary_2d", rotary="mixed", rotary_pairs="neighbors"
+    ),
+    "relative bias": ViTConfig(**SIZES, positions="none", relative_bias="block", pool="mean"),
+    "relative bias, the same in all blocks": ViTConfig(**SIZES, relative_bias="shared", num_registers=1),
+    "fewer heads of k and v": ViTConfig(**SIZES | {"num_heads": 4}, num_kv_heads=(4, 2)),
     "distilled": ViTConfig(**SIZES, distilled=True, num_registers=1),
     "attention pooling, inner norms": ViTConfig(
         **SIZES, class_token=False, pool="attention", attention_norm=True, mlp_norm=True
@@ -52,7 +70,10 @@ CONFIGS = {
 @pytest.fixture(params=CONFIGS.values(), ids=CONFIGS)
 def model(request):
     torch.manual_seed(0)
-    return ViT(request.param).eval()
+    model = ViT(request.param).eval()
+    for table in model.relative_bias:  # they start at 0
+        torch.nn.init.normal_(table.weight)
+    return model
 
 
 def pictures(model, batch=2):
@@ -155,6 +176,14 @@ def test_every_preset_can_be_built(name):
     ("fields", "message"),
     [
         ({"class_token": False}, "`class_token` must be true where `pool` is 'class'"),
+        ({"rotary_period": 0.0}, "`rotary_period` must be above 0 and finite, but is 0.0"),
+        ({"rotary_offset": math.nan}, "`rotary_offset` must be finite, but is nan"),
+        ({"rotary_grid": (3, 0)}, r"`rotary_grid` must be a number of rows .*, but is \(3, 0\)"),
+        (
+            {"num_kv_heads": (2, 3)},
+            r"`num_kv_heads` must be a divisor of `num_heads` \(3\) for each of 2 blocks, or \(\), but is \(2, 3\)",
+        ),
+        ({"num_kv_heads": (3,)}, r"`num_kv_heads` must be .* for each of 2 blocks, .* but is \(3,\)"),
         ({"pool": "mean", "distilled": True}, "`distilled` must be false where `pool` is not 'class', but is True"),
         ({"pool_prefix": True}, "`pool_prefix` must be false where `pool` is 'class', but is True"),
         ({"pool": "attention", "pool_heads": 5}, r"`pool_heads` must be a divisor of `dim` \(24\) where .*, but is 5"),

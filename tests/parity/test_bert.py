@@ -109,7 +109,7 @@ def test_what_looks_at_a_picture_is_new(tmp_path: Path) -> None:
         ),
         ({"type_vocab_size": 3}, "`type_vocab_size` must be 2, but is 3 instead"),
         ({"num_attention_heads": None}, r"config\.json: `num_attention_heads` must be stated, but is missing"),
-        ({"hidden_act": "relu"}, "`hidden_act` must be one of gelu, .*, but is relu instead"),
+        ({"hidden_act": "tanh"}, "`hidden_act` must be one of gelu, .*, but is tanh instead"),
         ({"num_attention_heads": 3}, "`dim` must be a multiple of `num_heads`"),
         ({"vocab_size": 97}, f"has a vocabulary of {len(WORDPIECES)} entries, but its weights are made for 97"),
         ({"vocab_size": "x"}, "must be a BERT, but is damaged or unusual instead"),

@@ -17,7 +17,7 @@ CLASSES = 11
 # of their alike blocks
 VARIANTS = [
     ("vit_tiny_patch16_224", {}, {}),
-    ("deit3_small_patch16_224", {"depth": 4}, {"layer_scale": 1e-5, "position_prefix": False}),
+    ("deit3_small_patch16_224", {"depth": 4}, {"layer_scale": 1e-6, "position_prefix": False}),
     (
         "vit_small_patch14_reg4_dinov2",
         {"depth": 3},

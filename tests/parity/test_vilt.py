@@ -175,7 +175,7 @@ def edit(path: Path, old: str, new: str) -> None:
             '"max_image_length": 7',
             "`max_image_length` must be -1, but is 7 instead",
         ),
-        ("config.json", '"gelu"', '"relu"', "`hidden_act` must be one of gelu, .*, but is relu instead"),
+        ("config.json", '"gelu"', '"tanh"', "`hidden_act` must be one of gelu, .*, but is tanh instead"),
         ("config.json", '"6": "yes"', '"6": "no"', "must have each answer of the closed list once, but has 'no' twice"),
         ("vocab.txt", "[SEP]", "[ODD]", r"has a vocabulary without '\[SEP\]', which is its `sep_token`"),
         (

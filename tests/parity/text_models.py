@@ -8,9 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from multiattn.models import MaskedLanguageModel, TextDecoder
+from multiattn.models import MaskedLanguageModel, TextDecoder, TextToText
 from tests.parity.random_weights import randomize
-from tests.parity.vocabularies import BYTE_PIECES, WORDPIECES, save_byte_pieces, save_wordpieces
+from tests.parity.vocabularies import (
+    BYTE_PIECES,
+    UNIGRAMS,
+    WORDPIECES,
+    save_byte_pieces,
+    save_unigrams,
+    save_wordpieces,
+)
 
 transformers = pytest.importorskip("transformers", reason="the reference is in the `parity` extra")
 
@@ -36,6 +43,20 @@ GPT2 = {
 }
 
 
+T5 = {
+    "vocab_size": len(UNIGRAMS),
+    "d_model": 26,
+    "d_kv": 7,
+    "d_ff": 37,
+    "num_layers": 3,
+    "num_decoder_layers": 2,
+    "num_heads": 3,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 20,
+    "decoder_start_token_id": 0,
+}
+
+
 def save_bert(directory: Path, kind: str = "BertForMaskedLM", *, seed: int = 13, **changes: Any) -> torch.nn.Module:
     """Save a random BERT of this class of transformers, and return it."""
     theirs = randomize(getattr(transformers, kind)(transformers.BertConfig(**BERT | changes)), seed=seed)
@@ -57,6 +78,23 @@ def save_gpt2(directory: Path, *, seed: int = 13, **changes: Any) -> torch.nn.Mo
         theirs.transformer.ln_f.weight.mul_(2)
     theirs.save_pretrained(directory)
     save_byte_pieces(directory)
+    return theirs
+
+
+@torch.no_grad()
+def save_t5(directory: Path, *, seed: int = 13, untied: bool = False, **changes: Any) -> torch.nn.Module:
+    """Save a random T5; `untied` gives it an output matrix of its own, as the files of T5 1.1 have."""
+    theirs = transformers.T5ForConditionalGeneration(transformers.T5Config(**T5 | changes))
+    if untied:
+        theirs.lm_head.weight = torch.nn.Parameter(theirs.lm_head.weight.clone())
+    randomize(theirs, seed=seed)
+    for name, parameter in theirs.named_parameters():
+        if name.endswith("relative_attention_bias.weight"):
+            parameter.mul_(3)  # of the order of the scores
+    if theirs.config.scale_decoder_outputs:  # logits of order 1 all the same, and texts that do not say one token only
+        theirs.decoder.final_layer_norm.weight.mul_(theirs.config.d_model**0.5)
+    theirs.save_pretrained(directory)
+    save_unigrams(directory)
     return theirs
 
 
@@ -86,6 +124,15 @@ def gpt2_difference(ours: TextDecoder, theirs: torch.nn.Module) -> float:
     """Of the logits of the token that follows each token."""
     tokens, _ = texts(3, 17, len(BYTE_PIECES))
     return relative(ours(tokens), theirs(tokens).logits)
+
+
+@torch.inference_mode()
+def t5_difference(ours: TextToText, theirs: torch.nn.Module) -> float:
+    """Of the logits of the token that follows each written one, for texts with padding."""
+    tokens, mask = texts(3, 47, len(UNIGRAMS))
+    written = tokens[:, :29].flip(1)
+    wanted = theirs(input_ids=tokens, attention_mask=mask.long(), decoder_input_ids=written).logits
+    return relative(ours(tokens, written, attention_mask=mask), wanted)
 
 
 def generated(theirs: torch.nn.Module, prompts: Sequence[Sequence[int]], **options: Any) -> list[list[int]]:

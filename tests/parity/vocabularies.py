@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, processors
+
 from multiattn.inputs import Tokenizer
 from multiattn.inputs.whisper_vocabulary import byte_alphabet
 
@@ -57,3 +60,23 @@ def save_clip_pieces(directory: Path) -> Tokenizer:
     roles = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
     (directory / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CLIPTokenizer", **roles}))
     return Tokenizer.load(directory)
+
+
+UNIGRAMS = (
+    *("<pad>", "</s>", "<unk>", "▁", "▁the", "▁a", "▁red", "▁blue", "▁fox", "▁dog", "▁jump", "s", "ed", "ing"),
+    *"abcdefghijklmnopqrstuvwxyz",
+)
+
+
+def save_unigrams(directory: Path) -> None:
+    """A `tokenizer.json` as T5 has it: SentencePiece's unigrams, an end after each text."""
+    backend = tokenizers.Tokenizer(
+        models.Unigram([(piece, -float(index)) for index, piece in enumerate(UNIGRAMS)], unk_id=2)
+    )
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    backend.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    backend.save(str(directory / "tokenizer.json"))
+    roles = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", **roles}
+    (directory / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")

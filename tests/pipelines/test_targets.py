@@ -178,6 +178,34 @@ def test_one_answer_rather_than_another(answering: AnswerPipeline) -> None:
     np.testing.assert_allclose(values(found), values(wanted), rtol=1e-3, atol=1e-6)
 
 
+def test_a_contrast_of_answers_is_checked_by_the_probability_of_one_of_the_two(answering: AnswerPipeline) -> None:
+    found = answering(draw(3), QUESTIONS[0], maps="relevance", target=ANSWERS[1], versus=ANSWERS[2], check=True)
+    scores = {one.text: one.score for one in answering(draw(3), QUESTIONS[0], top_k=len(ANSWERS)).candidates}
+    share = scores[ANSWERS[1]] / (scores[ANSWERS[1]] + scores[ANSWERS[2]])
+    (checked,) = found.verdicts
+    assert checked.verdict.whole == pytest.approx(share, abs=1e-4)
+    assert checked.question is not None and checked.question.whole == pytest.approx(share, abs=1e-4)
+
+
+def test_a_page_has_the_maps_of_each_answer(answering: AnswerPipeline, tmp_path: Path) -> None:
+    found = answering(draw(3), [QUESTIONS[0], QUESTIONS[1]], maps=["relevance", "attention"], map_labels=3, top_k=4)
+    for one, question in zip(found, QUESTIONS, strict=False):
+        relevance, attention = one.maps
+        assert attention.by_label == () and len(relevance.by_label) == 3
+        for maps, candidate in zip(relevance.by_label, one.candidates, strict=False):
+            wanted = answering(draw(3), question, maps="relevance", target=candidate.text).maps[0]
+            np.testing.assert_allclose(maps.answer.values, wanted.map.values, rtol=1e-4, atol=1e-7)
+            np.testing.assert_allclose(maps.question.values, wanted.question.values, rtol=1e-4, atol=1e-7)
+            assert maps.answer.target == candidate.text
+        one.save_html(tmp_path / "page.html")
+        assert '"labels"' in (tmp_path / "page.html").read_text()
+    given = answering(draw(3), QUESTIONS[0], maps="relevance", target=ANSWERS[2], map_labels=1)
+    first = given.maps[0].by_label[0].answer
+    assert first.target == given.answer  # the best answer's, though another is explained
+    fewer = answering(draw(3), QUESTIONS[0], maps="relevance", map_labels=9, top_k=2)
+    assert len(fewer.maps[0].by_label) == 2
+
+
 def test_any_text_is_explained_where_the_model_writes(writing: AnswerPipeline) -> None:
     given = writing(draw(3), QUESTIONS[0], maps="all", target="red fox")
     assert given.answer != "red fox" and {one.map.target for one in given.maps} == {"red fox"}
@@ -194,7 +222,7 @@ def test_any_text_is_explained_where_the_model_writes(writing: AnswerPipeline) -
         ({"target": 1, "versus": 1}, ModelError, "`versus` must be another label than `target`"),
         ({"target": 99}, ModelError, "`target` must be a label's number from 0 to"),
         ({"target": 1, "maps": "attention"}, ModelError, "`target` must be left out for attention, whose map is the"),
-        ({"target": 1, "versus": 2, "check": True}, ModelError, "`check` must be False with `versus` for answers"),
+        ({"map_labels": -1, "maps": "relevance"}, ModelError, "`map_labels` must be at least 0, but is -1 instead"),
         ({"target": 1, "answers": [ANSWERS[0]]}, ModelError, "`target` must be one of `answers`, but is"),
     ],
     ids=str,

@@ -353,7 +353,7 @@ def test_the_vocabulary_of_another_model(tmp_path: Path) -> None:
         (lambda c: c.pop("decoder_attention_heads"), "`decoder_attention_heads` must be stated, but is missing"),
         (lambda c: c.update(scale_embedding=True), "`scale_embedding` must be False, but is True instead"),
         (lambda c: c.update(tie_word_embeddings=False), r"  - proj_out\.weight \["),
-        (lambda c: c.update(activation_function="relu"), "`activation_function` must be one of gelu, .*, but is relu"),
+        (lambda c: c.update(activation_function="tanh"), "`activation_function` must be one of gelu, .*, but is tanh"),
         (lambda c: c.update(num_mel_bins=128), r"- model\.encoder\.conv1\.weight \[26, 128, 3\]"),
         (lambda c: c.update(max_source_positions=125), r"- model\.encoder\.embed_positions\.weight \[125, 26\]"),
         (lambda c: c.update(decoder_start_token_id=999), "`start_token` must be from 0 to 381, but is 999 instead"),

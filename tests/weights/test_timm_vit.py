@@ -41,26 +41,26 @@ def test_presets_are_what_timm_calls_so(preset: str, architecture: str) -> None:
 @pytest.mark.parametrize(
     ("architecture", "arguments", "feature"),
     [
-        ("vit_giant_patch14_dinov2", {"depth": 1}, "a feedforward of type GluMlp"),
-        ("vit_base_patch16_siglip_224", {"depth": 1}, "attention pooling"),
+        ("vit_base_patch16_siglip_gap_224", {"depth": 1, "global_pool": "prr"}, "attention pooling of type .*Prr"),
         ("vit_base_patch16_siglip_gap_224", {"depth": 1, "global_pool": "max"}, "max pooling"),
-        ("vit_tiny_patch16_224", {"global_pool": "avg", "pool_include_prefix": True}, "pooling over prefix tokens"),
         ("vit_base_patch16_rpn_224", {"depth": 1}, "blocks of type ResPostBlock"),
         ("vit_small_patch16_18x2_224", {"depth": 1}, "blocks of type ParallelThingsBlock"),
-        ("vit_tiny_patch16_224", {"pos_embed": "none"}, "no positions"),
         ("vit_tiny_patch16_224", {"depth": 0}, "no blocks"),
         ("vit_tiny_patch16_224", {"dynamic_img_pad": True}, "padding to whole patches"),
         ("vit_tiny_patch16_224", {"img_size": 230, "dynamic_img_size": True}, "a picture size of no whole patches"),
         ("vit_tiny_patch16_224", {"patch_size": (16, 8)}, "patches that are not square"),
-        ("vit_tiny_patch16_224", {"act_layer": "silu"}, "the activation SiLU"),
-        ("vit_tiny_patch16_224", {"norm_layer": "rmsnorm"}, "norms of type RmsNorm"),
-        ("vit_tiny_patch16_224", {"scale_attn_norm": True}, "a norm after attention"),
-        ("vit_tiny_patch16_224", {"scale_mlp_norm": True}, "a norm inside the feedforward"),
+        ("vit_tiny_patch16_224", {"act_layer": "tanh"}, "the activation Tanh"),
+        ("vit_tiny_patch16_224", {"norm_layer": "groupnorm1"}, "norms of type GroupNorm1"),
+        ("vit_tiny_patch16_224", {"embed_norm_layer": "rmsnorm"}, "norms of different types"),
+        ("eva02_tiny_patch14_224", {"depth": 1, "rope_type": "mrope"}, "rotary positions of type RotaryEmbeddingMRope"),
+        ("eva02_tiny_patch14_224", {"depth": 1, "use_post_norm": True}, "blocks of type EvaBlockPostNorm"),
+        ("vit_pe_core_tiny_patch16_384", {"depth": 1, "global_pool": "avgmax"}, "avgmax pooling"),
         (
-            "vit_tiny_patch16_224",
-            {"proj_bias": False},
-            "an attention projection without bias, a feedforward without bias",
+            "vit_pe_core_tiny_patch16_384",
+            {"depth": 1, "swiglu_mlp": True},
+            "attention pooling with another act.*",
         ),
+        ("beit_base_patch16_224", {"depth": 1, "use_shared_rel_pos_bias": True}, "relative positions of the blocks.*"),
         ("vit_tiny_patch16_224", {"attn_layer": "diff"}, "attention of type DiffAttention"),
     ],
 )
@@ -69,10 +69,55 @@ def test_what_ours_is_not_is_refused_by_name(architecture: str, arguments: dict[
         structure(architecture, **arguments)
 
 
-@pytest.mark.parametrize("architecture", ["deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224", "resnet18"])
+@pytest.mark.parametrize("architecture", ["vit_relpos_small_patch16_224", "samvit_base_patch16", "resnet18"])
 def test_other_families_are_refused(architecture: str) -> None:
     with pytest.raises(ModelError, match=r"here: timm's \w+ is not supported, only its VisionTransformer"):
         structure(architecture)
+
+
+ROTARY = {"positions": "rotary_2d", "rotary_pairs": "neighbors", "norm_eps": 1e-6}
+
+
+@pytest.mark.parametrize(
+    ("changes", "architecture"),
+    [
+        ({"rotary": "centered", "layer_scale": 0.1, **ROTARY}, "vit_small_patch16_rope_224"),
+        ({"rotary_grid": (3, 5), **ROTARY}, "eva02_tiny_patch14_224"),
+        ({"rotary_grid": (3, 5), **ROTARY, "norm_eps": 1e-5}, "vit_pe_core_tiny_patch16_384"),
+        ({"gated": True, "activation": "silu"}, "vit_giant_patch14_dinov2"),
+        ({"distilled": True}, "deit_tiny_distilled_patch16_224"),
+        ({"positions": "none", "relative_bias": "shared", "pool": "mean"}, "beit_base_patch16_224"),
+        ({"norm": "rms"}, "vit_base_patch16_224"),
+        ({"norm": "rms", "num_kv_heads": (3, 1), "layer_scale": 0.1, **ROTARY}, "vit_base_patch16_sapiens2"),
+    ],
+)
+def test_a_model_that_no_file_of_timm_was_read_for_has_an_architecture(
+    changes: dict[str, Any], architecture: str
+) -> None:
+    config = replace(PRESETS["tiny"], depth=2, dim=24, mlp_dim=29, num_classes=5, **changes)
+    assert write_structure(config)[0] == architecture
+
+
+def test_a_bias_of_the_keys_that_matters_is_kept(tmp_path: Path) -> None:
+    """With rotary positions it does not cancel: an architecture that has none is not what a trained one is saved as."""
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        theirs = timm.create_model(
+            "vit_base_patch16_rope_reg1_gap_256", embed_dim=24, num_heads=3, depth=2, img_size=32
+        )
+    config = replace(read_structure(theirs, where="here"), num_classes=7)
+    model = ViT(config).eval()
+    bundle = replace(tiny_bundle(), model=model, card={"architecture": "vit_base_patch16_rope_reg1_gap_256"})
+    bundle.preprocessing = replace(bundle.preprocessing, size=(32, 32), resize_to=(32, 32))
+    images = torch.randn(2, 3, 32, 32)
+    for architecture, start in (("vit_base_patch16_rope_reg1_gap_256", 0.0), ("vit_small_patch16_rope_224", 3.0)):
+        with torch.no_grad():
+            for block in model.blocks:
+                torch.nn.init.normal_(block.attention.qkv.weight)
+                block.attention.qkv.bias[24:48] = start
+        save_bundle(bundle, tmp_path / architecture, layout="timm")
+        assert json.loads((tmp_path / architecture / "config.json").read_text())["architecture"] == architecture
+        torch.testing.assert_close(load_bundle(tmp_path / architecture).model(images), model(images))
 
 
 def test_training_settings_do_not_stand_in_the_way_of_saving() -> None:

@@ -174,6 +174,10 @@ class TranscribeOptions(TypedDict, total=False):
     prefix: str | None
     """Text with which the first text of the recording, or of its first clip, begins; it is part of the transcript."""
 
+    explain_text: str | None
+    """A text that takes the place of the transcript of a recording of one window: the result has its words with their
+    times and probabilities, and its maps; nothing is searched for."""
+
     channel: str | int | None
     """The channel of a recording with several: "mix", their mean; "left", "right" or a number from 1; "each", every one
     by itself, whose segments say which; or "auto", the default: the mean, or the loudest where they cancel each

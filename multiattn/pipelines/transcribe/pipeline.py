@@ -26,6 +26,7 @@ from ..results import Failure
 from .align_job import AlignmentJob
 from .align_results import AlignedTranscript
 from .embed import EmbedsRecordings
+from .given_transcript import refuse_given
 from .job import TranscriptionJob, file_of, one_by_one, several_at_once
 from .live import LiveRules, LiveTranscriber
 from .live_gate import voice_of
@@ -252,6 +253,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
         text: str,
         *,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
@@ -266,6 +268,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
             source: A recording of any length.
             text: What is said in it, roughly in order: lines and sentences become segments.
             maps: As for the call, like all other arguments.
+            check: As for the call; of the words that were said.
             rate: As for the call.
             batch_size: As for the call.
             strict: As for the call.
@@ -280,6 +283,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
         stream = self.align_stream(
             [(source, text)],
             maps=maps,
+            check=check,
             rate=rate,
             batch_size=batch_size,
             strict=strict,
@@ -293,6 +297,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
         pairs: Iterable[tuple[AudioSource, str]],
         *,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
@@ -302,6 +307,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
         """Align any number of recordings with their texts, lazily: arguments as for `align`."""
         task = options.get("task")
         require(task in (None, "transcribe"), "task", must="transcribe for a given text", value=task)
+        refuse_given(options)
         asked = {"num_beams": 1} | {name: value for name, value in options.items() if value is not None}
         if self._speech.tokens.previous is not None:
             asked.setdefault("condition_on_previous", False)
@@ -312,7 +318,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
             partial(self.open, rate=rate, strict=strict),
             plan.segments,
             language=plan.options.language,
-            methods=MapRequest.of("transcribe", maps).methods,
+            maps=MapRequest.of("transcribe", maps, check=check, first=self.bundle.first_map_method),
             channel=plan.channel,
             attribution=None if speakers is None else Attribution(_given(speakers), keep_words=True),
         )
@@ -329,6 +335,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
             ModelError: An option is out of range or not possible with the model.
             TypeError: There is no such option.
         """
+        refuse_given(options)
         plan = self._plan(True, MapRequest(), 1, options)
         require(plan.options.clips is None, "clips", must="None for live sound", value=plan.options.clips)
         rate = self.bundle.sound.sample_rate

@@ -14,6 +14,7 @@ from ...weights import ModelBundle
 from ..map_request import MapRequest
 from ..options import check_options
 from .chunked import PendingChunk, pending_chunks, transcribe_chunked
+from .given_transcript import given_segments
 from .language import language_of
 from .model import SpeechModel
 from .options import SpeechOptions, TranscribeOptions, speech_options
@@ -39,6 +40,8 @@ class Plan:
     batch_size: int
     seed: int
     channel: str | int
+    explain_text: str | None = None
+    """The text that takes the place of the transcript."""
 
     @classmethod
     def of(
@@ -82,15 +85,19 @@ class Plan:
         channel = check_channel("auto" if asked.get("channel") is None else asked["channel"] or "")
         if channel == "each" and maps.methods:
             raise ModelError("`maps` must be of one channel, but `channel` is 'each' instead: name one")
+        text = asked.get("explain_text")
+        if text is not None and channel == "each":
+            raise ModelError("`explain_text` must be of one channel, but `channel` is 'each' instead: name one")
         return cls(
             speech,
             decoding,
-            words=words or bool(maps.methods),
+            words=words or bool(maps.methods) or text is not None,
             maps=maps,
-            in_order=decoding.timestamps and (batch_size or 1) == 1,
+            in_order=text is not None or (decoding.timestamps and (batch_size or 1) == 1),
             batch_size=batch_size or _BATCH,
             seed=asked.get("seed") or 0,
             channel=channel,
+            explain_text=text,
         )
 
     def timestamper(self) -> WordTimestamper:
@@ -99,8 +106,10 @@ class Plan:
 
     def segments(self, recording: Recording, timestamper: WordTimestamper) -> Iterator[Segment]:
         """Transcribe a recording; yield its segments as soon as they are ready."""
-        transcribe = transcribe_in_order if self.in_order else partial(transcribe_chunked, batch_size=self.batch_size)
         options = self._with_language(recording, timestamper)
+        if self.explain_text is not None:
+            return given_segments(self.speech, recording, self.explain_text, options, add_words=timestamper)
+        transcribe = transcribe_in_order if self.in_order else partial(transcribe_chunked, batch_size=self.batch_size)
         return transcribe(self.speech, recording, options, generator=self._generator(), add_words=timestamper)
 
     def chunks(self, recording: Recording, timestamper: WordTimestamper) -> Iterator[PendingChunk]:
