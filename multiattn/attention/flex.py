@@ -47,4 +47,4 @@ def flex_windowed_attention(q: Tensor, k: Tensor, v: Tensor, mask: Mask, *, scal
         k_len,
         device=q.device,
     )
-    return flex_attention(q, k, v, block_mask=block_mask, scale=scale)  # type: ignore[return-value]
+    return flex_attention(q, k, v, block_mask=block_mask, scale=scale)

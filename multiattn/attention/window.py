@@ -183,8 +183,11 @@ def _blocks(
             allowed = torch.cat([allowed, of_queries[:, some]], dim=3)  # (b, f, c, s + g)
             k_some = torch.cat([k_some, far.of_blocks(far.k, count)], dim=3)
             v_some = torch.cat([v_some, far.of_blocks(far.v, count)], dim=3)
+        folded = [x.transpose(1, 2).flatten(0, 1) for x in (queries[:, :, some], k_some, v_some)]  # (b f, h, ..., d)
         out = F.scaled_dot_product_attention(
-            *(x.transpose(1, 2).flatten(0, 1) for x in (queries[:, :, some], k_some, v_some)),  # (b f, h, ..., d)
+            folded[0],
+            folded[1],
+            folded[2],
             attn_mask=allowed.flatten(0, 1)[:, None],
             dropout_p=dropout_p,
             scale=scale,
