@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from .flex import flex_serves, flex_windowed_attention
 from .mask import OPEN, Mask
 from .window import windowed_attention, worth_blocks
 
@@ -102,8 +101,6 @@ class DotProductScore(nn.Module):
                 return self._mixed_in_half(q, k, v)
             k, v = k.to(q.dtype), v.to(q.dtype)
         if bias is None and worth_blocks(mask, q_len, k_len):
-            if flex_serves(q, dropout_p):
-                return flex_windowed_attention(q, k, v, mask, scale=self.scale)
             return windowed_attention(q, k, v, mask, scale=self.scale, dropout_p=dropout_p)
         # the kernel's own causal flag is aligned top-left: the same only for equal numbers of queries and keys
         only_causal = mask.causal and mask.window is None and mask.keys is None and q_len == k_len and bias is None
