@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 from timm.models import save_for_hf
 
 import multiattn
 from multiattn.pipelines.embed_text import TextEmbedder
+from multiattn.pipelines.embedder import load_embedder, reads_of
 from tests.fixtures import draw, save_tiny_whisper
 from tests.parity.random_weights import randomize
 from tests.parity.test_bert import save_theirs as save_bert
@@ -77,10 +79,19 @@ def test_a_text_encoder_as_sentence_encoders_pool_it(tmp_path: Path) -> None:
     close(embedder.embed(texts[1], tokens="all"), states[1, :3])
 
 
+@pytest.mark.parametrize("kind", ["WhisperForConditionalGeneration", "WhisperModel", "WhisperForAudioClassification"])
 @torch.inference_mode()
-def test_whispers_encoder(tmp_path: Path) -> None:
+def test_whispers_encoder(kind: str, tmp_path: Path) -> None:
     save_tiny_whisper(tmp_path)
     theirs = transformers.WhisperForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    if kind == "WhisperModel":
+        theirs.model.save_pretrained(tmp_path)
+    elif kind != "WhisperForConditionalGeneration":
+        classifier = transformers.WhisperForAudioClassification(theirs.config)
+        classifier.encoder.load_state_dict(theirs.model.encoder.state_dict())
+        classifier.save_pretrained(tmp_path)
+    prefixed = any(key.startswith("model.") for key in load_file(tmp_path / "model.safetensors"))
+    assert prefixed == (kind == "WhisperForConditionalGeneration")
     extractor = transformers.WhisperFeatureExtractor.from_pretrained(tmp_path)
     seconds = extractor.chunk_length + 1.3  # two windows
     samples = torch.randn(round(seconds * 16000), generator=torch.Generator().manual_seed(3)) * 0.1
@@ -90,7 +101,8 @@ def test_whispers_encoder(tmp_path: Path) -> None:
     ]
     frames = [theirs.model.encoder(one.input_features).last_hidden_state[0] for one in windows]
     wanted = torch.cat([frames[0], frames[1][:65]])  # 1.3 s at 20 ms
-    transcribe = multiattn.load(tmp_path, task="transcribe", device="cpu")
+    transcribe = load_embedder(tmp_path, device="cpu")
+    assert reads_of(tmp_path) == ("audio",)
     every = transcribe.embed(samples, tokens="all", rate=16000)
     close(every, wanted)
     assert every.frame_seconds == pytest.approx(0.02)
