@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from ..registry import tasks
 from ..resources import shipped
-from .options import Option, Parser, output_format
+from .families import as_markdown, families
+from .options import Option, Parser
 from .output import printable, spinner
 
 _DESCRIPTION = """\
 List the models that `--model` takes: those shipped with this package, those
-in the local cache of the Hugging Face Hub, and the short names of published
-ones, for all tasks. Needs no network.
+in the local cache of the Hugging Face Hub, the short names of published ones,
+and every family of published models with what it can do. Needs no network.
 """
 
 _EPILOG = """\
@@ -27,8 +28,13 @@ with --format json, one object
                "directory": "...", "bytes": 151101416}, ...],
    "unknown": ["other/model"],
    "known": [{"name": "tiny.en", "task": "transcribe",
-              "model": "openai/whisper-tiny.en", "cached": true}, ...]}
-unknown are the models in the cache that multiattn does not read
+              "model": "openai/whisper-tiny.en", "cached": true}, ...],
+   "families": [{"layout": "hf-beit", "models": "BEiT", "task": "classify",
+                 "does": ["classify", "maps", "embed"], "maps": ["lrp", ...],
+                 "classes": ["BeitForImageClassification", ...],
+                 "headless": ["BeitModel"], "embeds": true}, ...]}
+unknown are the models in the cache that multiattn does not read; headless are
+the classes of a family without a head, which only embed
 
 A directory here wins over a short name. A model that is known but not cached is
 downloaded when it is first used.
@@ -52,7 +58,12 @@ def parser() -> Parser:
     """The command's options."""
     return Parser(
         Option("--task", choices=tuple(tasks()), help="only the models of a task"),
-        output_format("json: one object (see below)"),
+        Option(
+            "--format",
+            choices=("text", "json", "markdown"),
+            default="text",
+            help="text to read (default), json: one object (see below), or markdown: the families as a table",
+        ),
         prog="multiattn models",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -61,6 +72,11 @@ def parser() -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Print the lists; return 0."""
+    if args.format == "markdown":
+        with spinner("reading the layouts"):
+            table = as_markdown(families(args.task))
+        print(table)
+        return 0
     with spinner("reading the cache"):
         from ..weights.hub_cache import cache_folder
 
@@ -119,6 +135,7 @@ def _listing(found: list[_Cached], unknown: list[str], *, cache: Path, task: str
         ],
         "unknown": unknown,
         "known": [{"name": name, "task": of, "model": model, "cached": model in names} for name, of, model in short],
+        "families": [family.to_dict() for family in families(task)],
     }
 
 
@@ -134,6 +151,10 @@ def _as_text(listing: Mapping[str, Any]) -> str:
         (
             "short names of published models (* in the cache)",
             [(f"{'* ' * one['cached']}{one['name']}", one["task"], one["model"]) for one in listing["known"]],
+        ),
+        (
+            "families of published models, and what they can do",
+            [(one["layout"], ", ".join(one["does"]), one["models"]) for one in listing["families"]],
         ),
     ]
     lines: list[str] = []

@@ -20,6 +20,8 @@ SPEC = TaskSpec(
         "hf-vit": "multiattn.weights.hf_vit",
         "hf-dinov2": "multiattn.weights.hf_dinov2",
         "hf-deit": "multiattn.weights.hf_deit",
+        "hf-beit": "multiattn.weights.hf_beit",
+        "hf-dinov3": "multiattn.weights.hf_dinov3",
         "hf-clip-vision": "multiattn.weights.hf_clip_vision",
         "hf-siglip-vision": "multiattn.weights.hf_siglip_vision",
     },

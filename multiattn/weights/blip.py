@@ -289,4 +289,5 @@ LAYOUT = Layout(
     TABLE,
     weights=WEIGHTS,
     write=_write,
+    models="BLIP, as first published",
 )

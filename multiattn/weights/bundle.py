@@ -269,6 +269,15 @@ class Layout:
     states_dtype: bool = False
     """Whether `config.json` states the type of the weights on disk."""
 
+    models: str = ""
+    """Which models it holds, in words; empty for our own, which holds all."""
+
+    classes: tuple[str, ...] = ()
+    """The classes of another library that save such files, those without a head last."""
+
+    headless: tuple[str, ...] = ()
+    """Those of `classes` without a head, which only embed."""
+
     tasks: Mapping[str, str] = field(default_factory=dict)
     """Where it serves several tasks: the task of each class that `config.json` may state as `architectures`."""
 

@@ -251,4 +251,5 @@ LAYOUT = Layout(
     weights=WEIGHTS,
     write=_write,
     renews=True,
+    models="Whisper of CTranslate2",
 )

@@ -226,4 +226,6 @@ LAYOUT = Layout(
     write=_write,
     states_dtype=True,
     tasks=_TASKS,
+    models="BLIP",
+    classes=tuple(_TASKS),
 )

@@ -155,4 +155,14 @@ def _vision(architecture: ViTConfig, dim: int) -> dict[str, Any]:
     return {"projection_dim": dim, **KEYS.write(architecture, NAME, of="picture tower")}
 
 
-LAYOUT = Layout(NAME, '"model_type": "clip"', states("model_type", "clip"), load, describe, TABLE, states_dtype=True)
+LAYOUT = Layout(
+    NAME,
+    '"model_type": "clip"',
+    states("model_type", "clip"),
+    load,
+    describe,
+    TABLE,
+    states_dtype=True,
+    models="CLIP",
+    classes=("CLIPModel",),
+)

@@ -61,6 +61,7 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
 
 LAYOUT = Family(
     NAME,
+    models="the picture tower of CLIP",
     model_types=(_TYPE, "clip"),
     classifiers=[_CLASSIFIER],
     headless=[_HEADLESS],

@@ -80,6 +80,7 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
 
 LAYOUT = Family(
     NAME,
+    models="DeiT, distilled or not",
     model_types=("deit",),
     classifiers=[_PLAIN, _DISTILLED],
     headless=[_HEADLESS],

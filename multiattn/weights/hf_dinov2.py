@@ -35,10 +35,20 @@ KEYS = Keys(
 )
 
 
-def rows(theirs: str, ours: str = "", *, gated: bool = False) -> tuple[Row | Drop, ...]:
-    """Return the rows for a DINOv2 without a head, whose keys have these prefixes."""
+_GATED = " gated"
+VARIANTS = ("", _GATED)
+
+
+def rows(theirs: str, ours: str = "", variant: str = "") -> tuple[Row | Drop, ...]:
+    """Return the rows for a DINOv2 without a head.
+
+    Args:
+        theirs: Prefix of their keys.
+        ours: Prefix of ours.
+        variant: What `variant_of` returns.
+    """
     layer, block = f"{theirs}encoder.layer.{{i}}.", f"{ours}blocks.{{i}}."
-    fc1, fc2 = ("weights_in", "weights_out") if gated else ("fc1", "fc2")
+    fc1, fc2 = ("weights_in", "weights_out") if variant == _GATED else ("fc1", "fc2")
     return (
         *stem_rows(theirs, ours),
         Row(f"{ours}registers", f"{theirs}embeddings.register_tokens"),
@@ -51,6 +61,11 @@ def rows(theirs: str, ours: str = "", *, gated: bool = False) -> tuple[Row | Dro
         Row(f"{block}scale2.gamma", f"{layer}layer_scale2.lambda1"),
         Row(f"{ours}norm.{{p}}", f"{theirs}layernorm.{{p}}"),
     )
+
+
+def variant_of(config: Mapping[str, Any]) -> str:
+    """Return which rows a model of this configuration has."""
+    return _GATED * bool(config.get("use_swiglu_ffn"))
 
 
 def read_structure(config: Mapping[str, Any], num_classes: int, *, where: str) -> ViTConfig:
@@ -115,26 +130,23 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
     return {"architectures": [_CLASS[stated["model_type"]] + head], **stated}
 
 
-def _variant(config: Mapping[str, Any]) -> str:
-    return class_of(config) + " gated" * bool(config.get("use_swiglu_ffn"))
-
-
 _CLASSIFIERS = {f"{name}ForImageClassification": prefix for prefix, name in _CLASS.items()}
 _HEADLESS = [f"{name}Model" for name in _CLASS.values()]
 _TABLES = {
-    kind + " gated" * gated: KeyTable(NAME, table)
-    for gated in (False, True)
+    kind + variant: KeyTable(NAME, table)
+    for variant in VARIANTS
     for kind, table in {
         **{
-            kind: (*rows(f"{prefix}.", gated=gated), Row("head.{p}", "classifier.{p}"))
+            kind: (*rows(f"{prefix}.", variant=variant), Row("head.{p}", "classifier.{p}"))
             for kind, prefix in _CLASSIFIERS.items()
         },
-        **dict.fromkeys(_HEADLESS, rows("", gated=gated)),
+        **dict.fromkeys(_HEADLESS, rows("", variant=variant)),
     }.items()
 }
 
 LAYOUT = Family(
     NAME,
+    models="DINOv2, with registers or without",
     model_types=(_PLAIN, _REGISTERS),
     classifiers=_CLASSIFIERS,
     headless=_HEADLESS,
@@ -142,5 +154,5 @@ LAYOUT = Family(
     read=_read,
     write=_write,
     processor="BitImageProcessor",
-    variant=_variant,
+    variant=lambda config: class_of(config) + variant_of(config),
 ).layout()

@@ -120,6 +120,9 @@ class Family:
     name: str
     """The layout's name."""
 
+    models: str
+    """Its models in words."""
+
     model_types: tuple[str, ...]
     """What `model_type` states for it."""
 
@@ -162,6 +165,9 @@ class Family:
             variants=self.tables,
             variant=self.variant,
             states_dtype=True,
+            models=self.models,
+            classes=(*self.classifiers, *self.headless),
+            headless=tuple(self.headless),
         )
 
     def _load(self, files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:

@@ -14,7 +14,8 @@ PREPROCESSOR = "preprocessor_config.json"
 _FOR_SEVERAL = "processor_config.json"  # of a processor for several kinds of input
 
 VIT = "ViTImageProcessor"
-_CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])  # mean and standard deviation
+_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # mean and standard deviation
+_CLIP = ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
 
 
 def _defaults(size: Any, resample: int, normalize: tuple[Any, Any], **others: Any) -> dict[str, Any]:
@@ -31,6 +32,8 @@ PROCESSORS: dict[str, dict[str, Any]] = {
     "BitImageProcessor": _defaults(
         {"shortest_edge": 224}, 3, _CLIP, do_center_crop=True, crop_size=224, default_to_square=False
     ),
+    "BeitImageProcessor": _defaults(224, 3, (0.5, 0.5)),
+    "DINOv3ViTImageProcessor": _defaults(224, 2, _IMAGENET),
     "SiglipImageProcessor": _defaults(224, 3, (0.5, 0.5)),
     "BlipImageProcessor": _defaults(384, 3, _CLIP),
 }

@@ -168,4 +168,14 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
     }
 
 
-LAYOUT = Layout(NAME, '"model_type": "siglip"', recognizes, load, describe, TABLE, states_dtype=True)
+LAYOUT = Layout(
+    NAME,
+    '"model_type": "siglip"',
+    recognizes,
+    load,
+    describe,
+    TABLE,
+    states_dtype=True,
+    models="SigLIP, SigLIP 2 for pictures of one size",
+    classes=("SiglipModel",),
+)

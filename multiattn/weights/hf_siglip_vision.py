@@ -59,6 +59,7 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
 
 LAYOUT = Family(
     NAME,
+    models="the picture tower of SigLIP",
     model_types=(_TYPE, "siglip"),
     classifiers=[_CLASSIFIER],
     headless=[_HEADLESS],

@@ -179,4 +179,14 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
     return {**write_processor(preprocessing, _PROCESSOR, sizes), "processor_class": "ViltProcessor"}
 
 
-LAYOUT = Layout(NAME, '"model_type": "vilt"', states("model_type", "vilt"), load, describe, TABLE, states_dtype=True)
+LAYOUT = Layout(
+    NAME,
+    '"model_type": "vilt"',
+    states("model_type", "vilt"),
+    load,
+    describe,
+    TABLE,
+    states_dtype=True,
+    models="ViLT",
+    classes=("ViltForQuestionAnswering",),
+)

@@ -92,6 +92,7 @@ def _write(architecture: ViTConfig) -> dict[str, Any]:
 
 LAYOUT = Family(
     NAME,
+    models="ViT",
     model_types=("vit",),
     classifiers=["ViTForImageClassification"],
     headless=["ViTModel"],

@@ -310,4 +310,6 @@ LAYOUT = Layout(
     TABLE,
     states_dtype=True,
     renews=True,
+    models="Whisper",
+    classes=("WhisperForConditionalGeneration",),
 )

@@ -110,8 +110,10 @@ def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = 
 
 
 def _token_dim(architecture: Any) -> int | None:
-    """Return the width of the tokens whose domain a model may have: a classifier's, or a picture encoder's."""
-    encoder = getattr(architecture, "encoder", architecture)
+    """Return the width of what a domain knows: what the head of a classifier reads, or a picture encoder's tokens."""
+    if isinstance(architecture, ViTConfig):
+        return architecture.pooled_dim
+    encoder = getattr(architecture, "encoder", None)
     return encoder.dim if isinstance(encoder, ViTConfig) else None
 
 

@@ -193,5 +193,13 @@ def _write_preprocessing(preprocessing: ImagePreprocessing) -> dict[str, Any]:
 
 
 LAYOUT = Layout(
-    NAME, '"architecture": a timm model', recognizes, load, describe, TABLE, variants=TABLES, variant=_variant
+    NAME,
+    '"architecture": a timm model',
+    recognizes,
+    load,
+    describe,
+    TABLE,
+    variants=TABLES,
+    variant=_variant,
+    models="the transformers of timm's vision_transformer, deit, eva and beit",
 )

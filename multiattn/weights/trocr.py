@@ -225,4 +225,6 @@ LAYOUT = Layout(
     variants=TABLES,
     variant=kind_of,
     states_dtype=True,
+    models="TrOCR",
+    classes=("VisionEncoderDecoderModel",),
 )

@@ -1,11 +1,11 @@
 """The picture encoders that transformers' VisionEncoderDecoder can have, by their `model_type`: rows, read, written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ModelError
 from ..models.vit import ViTConfig
-from . import hf_deit, hf_dinov2, hf_vit
+from . import hf_beit, hf_deit, hf_dinov2, hf_dinov3, hf_vit
 from .hf_common import VISION, require
 from .json_files import read_part
 from .table import Drop, KeyTable, Row
@@ -15,8 +15,8 @@ from .unsupported import refuse
 class Encoder(NamedTuple):
     """One kind of picture encoder."""
 
-    rows: Callable[[str, str], tuple[Row | Drop, ...]]
-    """Its rows without a head, for a prefix of their keys and one of ours."""
+    rows: Callable[[str, str, str], tuple[Row | Drop, ...]]
+    """Its rows without a head, for a prefix of their keys, one of ours, and a variant."""
 
     read: Callable[..., ViTConfig]
     """Takes its configuration, the number of classes (0) and `where`."""
@@ -24,28 +24,49 @@ class Encoder(NamedTuple):
     write: Callable[..., Mapping[str, Any]]
     """Takes our configuration, the layout's name and `of`; returns theirs with `model_type`."""
 
+    variants: Collection[str] = ("",)
+    """The variants of its rows."""
+
+    variant_of: Callable[[Mapping[str, Any]], str] = lambda config: ""
+    """Which of them a configuration of theirs means."""
+
+
+def _encoder(module: Any) -> Encoder:
+    has_variants = hasattr(module, "VARIANTS")
+    return Encoder(
+        module.rows if has_variants else lambda theirs, ours, variant: module.rows(theirs, ours),
+        module.read_structure,
+        module.write_structure,
+        *((module.VARIANTS, module.variant_of) if has_variants else ()),
+    )
+
 
 _ENCODERS = {
-    "vit": Encoder(hf_vit.rows, hf_vit.read_structure, hf_vit.write_structure),
-    "deit": Encoder(hf_deit.rows, hf_deit.read_structure, hf_deit.write_structure),
-    **dict.fromkeys(
-        ("dinov2", "dinov2_with_registers"),
-        Encoder(hf_dinov2.rows, hf_dinov2.read_structure, hf_dinov2.write_structure),
-    ),
+    "vit": _encoder(hf_vit),
+    "deit": _encoder(hf_deit),
+    "beit": _encoder(hf_beit),
+    "dinov2": _encoder(hf_dinov2),
+    "dinov2_with_registers": _encoder(hf_dinov2),
+    "dinov3_vit": _encoder(hf_dinov3),
 }
 
 
 def tables(layout: str, decoder: tuple[Row | Drop, ...]) -> dict[str, KeyTable]:
-    """Return the tables of a layout by the `model_type` of its encoder, given the rows of everything else."""
+    """Return the tables of a layout by what `kind_of` returns, given the rows of everything but the encoder."""
     return {
-        kind: KeyTable(layout, (*encoder.rows("encoder.", "encoder."), *decoder)) for kind, encoder in _ENCODERS.items()
+        kind + variant: KeyTable(layout, (*encoder.rows("encoder.", "encoder.", variant), *decoder))
+        for kind, encoder in _ENCODERS.items()
+        for variant in encoder.variants
     }
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
-    """Return the `model_type` of the encoder that a `config.json` states, by which `tables` has its table."""
+    """Return the `model_type` of the encoder that a `config.json` states, and the variant of its rows."""
     encoder = config.get("encoder")
-    return str(encoder.get("model_type") if isinstance(encoder, Mapping) else None)
+    if not isinstance(encoder, Mapping):
+        return ""
+    kind = str(encoder.get("model_type"))
+    return kind + (_ENCODERS[kind].variant_of(encoder) if kind in _ENCODERS else "")
 
 
 def read_encoder(config: Mapping[str, Any], *, where: str) -> ViTConfig:
@@ -55,7 +76,7 @@ def read_encoder(config: Mapping[str, Any], *, where: str) -> ViTConfig:
         ModelError: It is of no kind that is read, or ours cannot be such a model.
     """
     encoder = read_part(config, "encoder", where=where)
-    kind = kind_of(config)
+    kind = str(encoder.get("model_type"))
     if kind not in _ENCODERS:
         refuse(kind, where=f"{where}, encoder")
         raise ModelError(

@@ -102,4 +102,6 @@ LAYOUT = Layout(
     variants=TABLES,
     variant=kind_of,
     states_dtype=True,
+    models="ViT-GPT2, also with DeiT, BEiT, DINOv2 or DINOv3 in place of the ViT",
+    classes=("VisionEncoderDecoderModel",),
 )

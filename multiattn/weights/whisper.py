@@ -201,4 +201,5 @@ LAYOUT = Layout(
     weights=WEIGHTS,
     write=_write,
     renews=True,
+    models="Whisper, as first published",
 )

@@ -54,6 +54,17 @@ def test_as_json(run, cache) -> None:
     assert {one["name"]: one["model"] for one in found["known"]} == short_names()
     assert {one["task"] for one in found["known"]} == {name for name, spec in tasks().items() if spec.short_names}
     assert [one["name"] for one in found["known"] if one["cached"]] == ["tiny.en"]
+    families = [(one["layout"], one["task"]) for one in found["families"]]
+    assert families == [(layout, name) for name, spec in tasks().items() for layout in spec.layouts]
+    blip = {one["task"]: one for one in found["families"] if one["layout"] == "hf-blip"}
+    assert blip["caption"]["classes"] == ["BlipForConditionalGeneration"]
+    assert blip["answer"]["classes"] == ["BlipForQuestionAnswering"]
+    beit = next(one for one in found["families"] if one["layout"] == "hf-beit")
+    assert (beit["models"], beit["maps"][0], beit["embeds"]) == ("BEiT", "lrp", True)
+    assert beit["headless"] == ["BeitModel"] and beit["classes"] == ["BeitForImageClassification", "BeitModel"]
+    assert all(one["models"] for one in found["families"])
+    does = {one["layout"]: one["does"] for one in found["families"]}
+    assert does["hf-beit"] == ["classify", "maps", "embed"] and does["hf-dinov3"] == ["embed"]
 
 
 def test_to_read_and_of_one_task(run, cache) -> None:
@@ -64,6 +75,7 @@ def test_to_read_and_of_one_task(run, cache) -> None:
     assert lines[3] == f"in the cache {cache}"
     assert lines[4].split()[:3] == ["openai/whisper-tiny.en", "transcribe", "hf-whisper"]
     assert "  * tiny.en          transcribe  openai/whisper-tiny.en" in lines
+    assert "  hf-whisper   transcribe, maps, embed  Whisper" in lines
     assert lines[-1] == "1 other in the cache multiattn does not read"
     assert "some/vit" not in outcome.out and "classify" not in outcome.out
 
@@ -83,3 +95,10 @@ def test_short_names_are_no_tasks_and_lead_to_hub_ids() -> None:
     assert sum(map(len, (spec.short_names for spec in tasks().values()))) == len(names), "no name stands for two models"
     for name in ("tiny.en", "tiny", "base.en", "base", "small.en", "small", "medium.en", "medium", "large-v3", "turbo"):
         assert names[name].startswith("openai/whisper-")
+
+
+def test_the_table_in_the_documentation_is_what_the_command_prints(run) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "model-files.md").read_text(encoding="utf-8")
+    outcome = run("models", "--format", "markdown")
+    assert outcome.status == 0
+    assert outcome.out.strip() in page, "docs/model-files.md must have what `multiattn models --format markdown` prints"

@@ -65,6 +65,15 @@ def _deit(kind: str, **fields: Any) -> Case:
     return Case(kind, "DeiTConfig", "DeiTImageProcessor", "hf-deit", {**WIDTH, **fields})
 
 
+def _beit(kind: str, **fields: Any) -> Case:
+    return Case(kind, "BeitConfig", "BeitImageProcessor", "hf-beit", {**WIDTH, **fields})
+
+
+def _dinov3(**fields: Any) -> Case:
+    sizes = {**WIDTH, "hidden_size": 24, **fields}
+    return Case("DINOv3ViTModel", "DINOv3ViTConfig", "DINOv3ViTImageProcessor", "hf-dinov3", sizes)
+
+
 def _tower(kind: str, **fields: Any) -> Case:
     name = "CLIP" if kind.startswith("CLIP") else "Siglip"
     layout = f"hf-{name.lower()}-vision"
@@ -88,6 +97,19 @@ CASES: dict[str, Case] = {
     "deit": _deit("DeiTForImageClassification"),
     "deit distilled": _deit("DeiTForImageClassificationWithTeacher", qkv_bias=False),
     "deit headless": _deit("DeiTModel", hidden_act="relu"),
+    "beit": _beit("BeitForImageClassification", use_relative_position_bias=True),
+    "beit by the class token": _beit(
+        "BeitForImageClassification",
+        use_mean_pooling=False,
+        use_shared_relative_position_bias=True,
+        use_absolute_position_embeddings=True,
+        layer_scale_init_value=0.0,
+    ),
+    "beit headless": _beit("BeitModel", use_relative_position_bias=True),
+    "beit headless, shared": _beit("BeitModel", use_shared_relative_position_bias=True, use_mask_token=True),
+    "dinov3": _dinov3(num_register_tokens=3),
+    "dinov3 gated": _dinov3(use_gated_mlp=True, hidden_act="silu", key_bias=True),
+    "dinov3 without biases": _dinov3(query_bias=False, value_bias=False, proj_bias=False, mlp_bias=False),
     "clip": _tower("CLIPForImageClassification"),
     "clip headless": _tower("CLIPVisionModel", hidden_act="gelu", layer_norm_eps=1e-6),
     "siglip": _tower("SiglipForImageClassification"),

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.usefixtures("quiet")
 
 Make = Callable[[Path], nn.Module]
 
-CLASSIFIERS, HEADLESS = ("dinov2", "deit distilled", "clip"), ("dinov2 giant headless", "siglip headless")
+CLASSIFIERS = ("dinov2", "deit distilled", "beit", "clip")
+HEADLESS = ("dinov2 giant headless", "dinov3", "siglip headless")
 MAKERS: dict[str, Make] = {
     "ViTForImageClassification": test_transformers.save_theirs,
     "BlipForConditionalGeneration": lambda path: blip_models.save_theirs(path, "BlipForConditionalGeneration"),

@@ -21,6 +21,7 @@ START, PAD, END = 2, 1, 2
 ENCODERS: dict[str, Any] = {
     "vit": lambda: transformers.ViTConfig(**SIZES, **WIDTH, qkv_bias=False),
     "deit": lambda: transformers.DeiTConfig(**SIZES, **WIDTH),
+    "beit": lambda: transformers.BeitConfig(**SIZES, **WIDTH, use_shared_relative_position_bias=True),
     "dinov2": lambda: transformers.Dinov2Config(**SIZES, mlp_ratio=2),
 }
 
@@ -72,6 +73,7 @@ CASES: Mapping[str, dict[str, Any]] = {
     "untied": {"tie_word_embeddings": False},
     "of one width": {"d_model": 26, "cross_attention_hidden_size": None},
     "deit": {"encoder": "deit"},
+    "beit": {"encoder": "beit"},
     "dinov2": {"encoder": "dinov2"},
 }
 

@@ -94,6 +94,13 @@ def test_round_trip_as_blip(layout: str, start: int, tmp_path: Path) -> None:
     assert same_weights(converted, bundle)
 
 
+def test_a_kind_that_is_not_stated_is_the_first(tmp_path: Path) -> None:
+    """As in directories of a task that had one kind when they were written."""
+    save_tiny_answerer(tmp_path)
+    change_config(tmp_path, lambda config: config.pop("kind"))
+    assert isinstance(load_bundle(tmp_path).model, VQA)
+
+
 def test_which_token_a_question_begins_with(tmp_path: Path) -> None:
     """Where no file states it: as in transformers for its layout, and as in the original for its own."""
     bundle = blip_bundle(tmp_path / "vocabulary")
@@ -111,7 +118,7 @@ def test_which_token_a_question_begins_with(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.pop("kind"), "must have the keys .*kind.*, but has"),
+        (lambda c: c.pop("labels"), "must have the keys .*labels.*, but has"),
         (lambda c: c.update(kind="vilt"), "`kind` must be one of vqa, single_stream, but is 'vilt' instead"),
         (
             lambda c: c.update(kind=["vqa"]),

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from multiattn.errors import ModelError
+from multiattn.models.domain import Domain
 from multiattn.models.vit import ViT
 from multiattn.weights import load_bundle, save_bundle
 from multiattn.weights.directory import known_layouts
@@ -24,6 +25,8 @@ REGISTERS: dict[str, Any] = {
     "position_prefix": "class",
     "mlp_dim": 44,
 }
+DINOV3: dict[str, Any] = {"positions": "rotary_2d", "rotary": "centered", "layer_scale": 0.5, "dim": 24}
+BEIT: dict[str, Any] = {"positions": "none", "relative_bias": "shared", "resampling": "bicubic_aliased"}
 
 
 def save(directory: Path, layout: str, **changes: Any) -> Path:
@@ -47,6 +50,11 @@ def save(directory: Path, layout: str, **changes: Any) -> Path:
         ("hf-deit", {"distilled": True, "num_registers": 1}, "`num_registers` to be 0, but it is 1 instead"),
         ("hf-deit", {"distilled": True, "num_classes": 0}, "`distilled` to be False, but it is True instead"),
         ("hf-deit", {}, "`num_registers` to be 1, but it is 0 instead"),
+        ("hf-beit", {"relative_bias": "block"}, "`resampling` to be 'bicubic_aliased', but it is 'bicubic' instead"),
+        ("hf-beit", {"pool": "mean"}, "`pool_norm` to be True, but it is False instead"),
+        ("hf-beit", {"positions": "sinusoidal"}, "`positions` to be 'none', but it is 'sinusoidal' instead"),
+        ("hf-dinov3", DINOV3, "a model without a head, but it has one"),
+        ("hf-dinov3", {**DINOV3, "num_classes": 0, "rotary": "axial"}, "`rotary` to be 'centered', but it is 'axial'"),
         ("hf-clip-vision", {}, "`pool` to be 'mean', but it is 'class' instead"),
         ("hf-clip-vision", {"pool": "mean"}, "`stem_bias` to be False, but it is True instead"),
         ("hf-siglip-vision", {"pool": "attention"}, "`pool` to be 'mean', but it is 'attention' instead"),
@@ -70,6 +78,16 @@ def test_what_theirs_is_not_is_not_saved(layout: str, changes: dict[str, Any], m
             {"mlp_ratio": "2"},
             "`mlp_ratio` must be a whole number .*, but is '2'",
         ),
+        ("hf-beit", BEIT, {"use_relative_position_bias": True}, "`use_relative_position_bias` must be false where"),
+        ("hf-beit", BEIT, {"use_mean_pooling": 1}, "`use_mean_pooling` must be true or false, but is 1 instead"),
+        ("hf-beit", BEIT, {"layer_scale_init_value": "1"}, "`layer_scale_init_value` must be a number, but is '1'"),
+        (
+            "hf-dinov3",
+            {**DINOV3, "num_classes": 0},
+            {"value_bias": False},
+            r"`value_bias` must be `query_bias`",
+        ),
+        ("hf-dinov3", {**DINOV3, "num_classes": 0}, {"mlp_bias": False}, r"`mlp_bias` must be `proj_bias` \(True\)"),
         ("hf-dinov2", DINOV2, {"architectures": ["Dinov2Backbone"]}, "`architectures` must be Dinov2ForImageClass"),
         (
             "hf-dinov2",
@@ -124,3 +142,11 @@ def test_a_model_that_is_not_supported_is_named_with_the_part(model_type: str, t
         f"{tmp_path}: a model of the type {model_type} is not supported: it has {PARTS[model_type]}"
     )
     assert not any(layout.recognizes({"model_type": model_type}) for layout in known_layouts())
+
+
+def test_a_domain_is_as_wide_as_what_the_head_reads(tmp_path: Path) -> None:
+    config = replace(CONFIG, pool="class_mean")
+    domain = Domain(torch.zeros(44), torch.eye(44), torch.zeros(1, 44))
+    save_bundle(replace(tiny_bundle(), model=ViT(config), domain=domain), tmp_path)
+    loaded = load_bundle(tmp_path).domain
+    assert loaded is not None and loaded.mean.shape == (44,)

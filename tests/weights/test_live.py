@@ -53,16 +53,20 @@ class Standing(nn.Module):
         return self._state
 
 
+BEIT = {"layer_scale": 1e-5, "resampling": "bicubic_aliased"}
 VITS: tuple[dict[str, Any], ...] = (
     {"num_classes": 0},
-    {"pool": "class_mean", "layer_scale": 0.5, "resampling": "bicubic_aliased"},
-    {"layer_scale": 0.5, "num_registers": 3, "position_prefix": "class", "num_classes": 0},
-    {"layer_scale": 0.5, "gated": True, "activation": "silu", "mlp_dim": 48, "num_classes": 0},
+    {"pool": "class_mean", "layer_scale": 1e-5, "resampling": "bicubic_aliased"},
+    {"layer_scale": 1e-5, "num_registers": 3, "position_prefix": "class", "num_classes": 0},
+    {"layer_scale": 1e-5, "gated": True, "activation": "silu", "mlp_dim": 48, "num_classes": 0},
     {"distilled": True},
     {"num_registers": 1},
     {"stem_bias": False, "stem_norm": True, "pool": "mean", "final_norm": False},
     {"stem_bias": False, "stem_norm": True, "pool_norm": True, "final_norm": False, "num_classes": 0},
     {"class_token": False, "pool": "mean"},
+    {"positions": "none", "relative_bias": "block", "pool": "mean", "pool_norm": True, "final_norm": False, **BEIT},
+    {"positions": "none", "relative_bias": "shared", "num_classes": 0, **BEIT},
+    {"positions": "rotary_2d", "rotary": "centered", "layer_scale": 1e-5, "num_classes": 0, "dim": 24},
     {"class_token": False, "pool": "attention", "num_classes": 0},
 )
 """What sets the picture encoders of published layouts apart."""
