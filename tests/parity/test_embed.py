@@ -13,6 +13,7 @@ import multiattn
 from multiattn.pipelines.embed_text import TextEmbedder
 from multiattn.pipelines.embedder import load_embedder, reads_of
 from tests.fixtures import draw, save_tiny_whisper
+from tests.parity.picture_encoders import CASES
 from tests.parity.random_weights import randomize
 from tests.parity.test_bert import save_theirs as save_bert
 
@@ -20,29 +21,27 @@ transformers = pytest.importorskip("transformers", reason="the reference is in t
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
-SIZES = {"hidden_size": 26, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 37}
-
 
 def close(found: object, wanted: torch.Tensor) -> None:
     assert wanted.std() > 0.1, "a comparison says little unless the values are of order 1"
     torch.testing.assert_close(torch.as_tensor(np.asarray(found)), wanted.float(), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["vit headless", "dinov2 headless", "dinov2 registers headless"])
 @torch.inference_mode()
-def test_a_vit_model_of_transformers(tmp_path: Path) -> None:
+def test_headless_models_of_transformers(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    theirs = case.save(tmp_path)
     picture = draw(3, size=(35, 35))  # as large as the input: how each resizes is compared elsewhere
-    config = transformers.ViTConfig(**SIZES, image_size=35, patch_size=5)
-    theirs = randomize(transformers.ViTModel(config, add_pooling_layer=False), seed=13)
-    theirs.save_pretrained(tmp_path)
-    processor = transformers.ViTImageProcessor(size={"height": 35, "width": 35}, resample=3)
-    processor.save_pretrained(tmp_path)
+    processor = getattr(transformers, case.processor).from_pretrained(tmp_path)
     states = theirs(**processor(picture, return_tensors="pt")).last_hidden_state[0]
+    first = len(states) - 49
     backbone = multiattn.load(tmp_path, task="classify", device="cpu")
     close(backbone.embed(picture), states[0])
     close(backbone.embed(picture, tokens="class"), states[0])
-    close(backbone.embed(picture, tokens="mean"), states[1:].mean(dim=0))
+    close(backbone.embed(picture, tokens="mean"), states[first:].mean(dim=0))
     every = backbone.embed(picture, tokens="all")
-    close(every, states[1:])
+    close(every, states[first:])
     assert every.grid == (7, 7)
     close(backbone.embed(picture, normalize=True), torch.nn.functional.normalize(states[0], dim=0))
 
