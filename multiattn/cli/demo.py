@@ -55,10 +55,15 @@ _PHOTOGRAPHS = {
 _SHOWN = {
     "classify": {"cat": "", "astronaut": "not one of its ten classes: "},
     "caption": {"astronaut": "not outdoors: ", "cat": "not people or dogs: "},
-    "match": {"astronaut": "not outdoors: ", "motorcycle": "not outdoors: "},
+    "match": {
+        "astronaut": "not outdoors: ",
+        "coffee": "not outdoors: ",
+        "motorcycle": "not outdoors: ",
+        "cat": "not people or dogs: ",
+    },
 }
 
-_LABELS = ("a dog", "a woman", "a child", "a man", "a motorcycle", "a boat")
+_LABELS = ("a dog", "a cat", "a woman", "a man", "a child", "a cup", "a motorcycle", "a bicycle", "a boat")
 """The labels that two towers choose from, though no training knew them as labels."""
 
 # name of a drawn scene -> what is asked about it

@@ -229,7 +229,8 @@ def test_demo_shows_the_shipped_models_what_they_know_and_marks_the_rest() -> No
     captioned = demo._marks("caption", "caption", photos, drawn)
     assert captioned == {"astronaut": "not outdoors: ", "cat": "not people or dogs: "}
     assert demo._marks("caption", "caption", (), drawn) == {}
-    assert demo._marks("match", "match", photos, drawn) == {"astronaut": "not outdoors: "}
+    matched = demo._marks("match", "match", photos, drawn)
+    assert matched == {"astronaut": "not outdoors: ", "coffee": "not outdoors: ", "cat": "not people or dogs: "}
     for task in ("classify", "caption", "match"):
         assert demo._marks(task, "runs/mine/model", photos, drawn) == dict.fromkeys([*photos, *drawn], "")
 
