@@ -24,6 +24,7 @@ SPEC = TaskSpec(
     vocab_sizes=("text.vocab_size",),
     map_methods=("attention", "rollout", "relevance", "lrp"),
     default_map_method="relevance",
+    shipped="photographs of people and dogs outdoors (Flickr8k)",
     example_model="openai/clip-vit-base-patch32",
     details="multiattn.cli.info_details:matcher",
 )
