@@ -17,6 +17,7 @@ from .explain import explain, from_module
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .load import load
 from .match import MatchPipeline, ZeroShotClassifier
+from .match_blip import BlipMatchPipeline
 from .match_results import MatchResult, TextMatch
 from .options import AnswerOptions, CaptionOptions
 from .out_of_domain import OutOfDomain
@@ -42,6 +43,7 @@ __all__ = [
     "Embedding",
     "Failure",
     "MatchPipeline",
+    "BlipMatchPipeline",
     "MatchResult",
     "OutOfDomain",
     "PictureMap",
