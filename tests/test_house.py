@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "errors": -2,
     "resources": -1,
+    "head_roles": -1,
     "text_files": -1,
     "checks": -1,
     "writing": -1,

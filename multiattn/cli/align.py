@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..inputs.walk import Unusable
 from ..text_files import decode_text, read_bytes
 from .map_files import Written
-from .map_options import MAP_FILES
+from .map_options import CHECK, MAP_FILES
 from .options import BAD_FILES, RECORDS, Option, Parser, UsageError, model_of, not_blank, not_empty
 from .output import printable
 from .predict import Job
@@ -66,6 +66,8 @@ files in the --maps folder, for a recording NAME.wav
   NAME.METHOD.png   the words over time, on a spectrogram
 {MAP_FILES.format("recording")}
 
+{CHECK}
+
 examples
   multiattn align talk.mp3 talk.txt --words
   multiattn align talk.mp3 talk.txt --format srt --out talk.srt
@@ -76,9 +78,6 @@ examples
 
 {BAD_FILES.format("recording")}
 """
-
-
-_OPTIONS_NOT_TAKEN = ("--check", "--explain-text")
 
 
 def parser() -> Parser:
@@ -96,7 +95,7 @@ def parser() -> Parser:
             "speech and silence": SPEAKING,
             "the transcription that comes first": (*STEERING, *DECODING),
             "subtitles (--format srt or vtt)": CUES,
-            "output": [option for option in OUTPUT if option.name not in _OPTIONS_NOT_TAKEN],
+            "output": [option for option in OUTPUT if option.name != "--explain-text"],
         },
         prog="multiattn align",
         description=_DESCRIPTION,
@@ -158,7 +157,8 @@ class Align(Transcribe):
     def stream_options(self) -> dict[str, object]:
         """What the pipeline's `align_stream` is given beside recordings and texts."""
         known = super().stream_options()
-        return {name: known[name] for name in ("maps", "batch_size", "strict", "speakers", *self.options)}
+        names = ("maps", "check", "batch_size", "strict", "speakers", *self.options)
+        return {name: known[name] for name in names if name in known}
 
     def stream(self, pipeline: "Pipeline[Any]", jobs: Iterable[Job]) -> "Iterator[Transcript | Failure]":
         """Return the results for all recordings in order."""

@@ -12,6 +12,7 @@ from ..inputs.files import PICTURES, Kind
 from ..registry import load_part
 from .engines import Place
 from .feed import Job
+from .inputs import can_be_several
 from .map_files import MapDrafts, MapFiles, Written
 from .map_index import card_of
 from .map_options import MAP_FORMATS
@@ -58,6 +59,13 @@ class Computing(ABC, Generic[_Result]):
     def is_distributed(self) -> bool:
         """Whether workers compute, and this process only collects."""
         return getattr(self.args, "processes", None) is not None or getattr(self.args, "engine", "local") == "ray"
+
+    @property
+    def _draws_cards(self) -> bool:
+        """Whether there may be an index of pages: not of one input, unless an earlier run left others."""
+        paths, listed = getattr(self.args, "paths", ()), getattr(self.args, "files", None)
+        several = can_be_several(paths, listed) or getattr(self.args, "resume", False)
+        return "html" in self.map_formats and several
 
     @property
     def batch(self) -> int:
@@ -147,7 +155,7 @@ class Computing(ABC, Generic[_Result]):
                 told.append(remark)
             written = None if of_result is None else next(files, None)
             card = None
-            if written and of_result is not None and "html" in self.map_formats:
+            if written and of_result is not None and self._draws_cards:
                 card = card_of(of_result, index + 1, several=len(results) > 1)
             outcomes.append(Outcome(told, None, bool(result.damaged), self._carried(of_result), written, card))
         return outcomes

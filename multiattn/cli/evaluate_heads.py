@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, cast
 
 from ..errors import InputError
+from ..head_roles import ROLES
 from ..registry import task_spec, tasks
 from .evaluate_maps import loaded_explainer
 from .evaluate_options import DATA, MODEL, SPLIT
@@ -73,22 +74,13 @@ out and counted as skipped, and the exit status is 1.
 
 _ENOUGH, _OFF = 50, 5
 _LEAST_ORDERED = 8  # heads
-_ROLES = {  # `maps.heads.ROLES`, which imports torch
-    "reads the class token": "at least 30 % of the patches' attention goes to the class token and other prefix tokens",
-    "sink": "at least 30 % of all rows' attention goes to one and the same token",
-    "positional": "at least 40 % of each row's attention goes to one neighbor in a fixed direction",
-    "local": "at least 50 % of each row's attention stays at its own place and the places beside it",
-    "points": "its attention to a picture is at least twice as dense in the boxes of what is asked about as elsewhere",
-    "even": "attention is spread evenly: 1 minus its normalized entropy is at most 0.1",
-    "content": "none of these: where it looks depends on what is there",
-}
 
 
 def parser() -> Parser:
     """The command's options."""
     known = [name for name, spec in tasks().items() if spec.explainer]
     roles = "\n".join(
-        fill(f"{name}: {rule}", 80, initial_indent=" " * 4, subsequent_indent=" " * 6) for name, rule in _ROLES.items()
+        fill(f"{name}: {rule}", 80, initial_indent=" " * 4, subsequent_indent=" " * 6) for name, rule in ROLES.items()
     )
     return Parser(
         Option("--task", "TASK", choices=known, help=", ".join(known), required=True),

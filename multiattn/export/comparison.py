@@ -1,6 +1,7 @@
-"""A page of the maps of two methods side by side, and their difference. It has no script and prints as it is."""
+"""A page of the maps of two methods side by side, and their difference. Its script only says the values of a patch."""
 
 import html
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +11,13 @@ from PIL import Image
 from ..maps.attention_map import AttentionMap
 from ..maps.difference import agreement, difference
 from .canvas import for_display, resized
-from .heatmap import blend, scale_on_gray
-from .html import jpeg, write
+from .heatmap import blend, placed, scale_on_gray
+from .html import SCRIPT_POLICY, jpeg, part, write
 from .naming import readable
 from .scale import Scale, times
 from .word_figure import grids_of
+
+_HELP = "Point at a patch, tap it or use the arrow keys in a row to read its values, in multiples of the even share."
 
 _WIDEST = 520
 """Pixels of the longer side of each picture."""
@@ -52,7 +55,10 @@ def write_comparison(path: str | Path, pictures: Sequence[ComparedPicture], *, t
         ModelError: Maps of one picture have different axes.
         ValueError: They have other axes than these, or no geometry, or are no maps of the picture.
     """
-    body = [f'<header><h1 class="label">{html.escape(title)}</h1></header>']
+    body = [
+        f'<header><h1 class="label">{html.escape(title)}</h1></header>',
+        f'<p class="soft small" id="help">{_HELP}</p>',
+    ]
     for one in pictures:
         alike = agreement(one.first, one.second)
         if one.name != title:
@@ -63,7 +69,8 @@ def write_comparison(path: str | Path, pictures: Sequence[ComparedPicture], *, t
         body += [_row(one, word, maps) for word, maps in _rows(one)]
         notes = "".join(f"<p>{html.escape(f'{readable(m.method)}: {m.note}')}</p>" for m in (one.first, one.second))
         body.append(f'<div class="soft small">{notes}</div>')
-    write(path, title, "\n".join(body), style="comparison.css")
+    body.append(f"<script>\n{part('comparison.js')}</script>")
+    write(path, title, "\n".join(body), policy=SCRIPT_POLICY, style="comparison.css")
 
 
 def _rows(one: ComparedPicture) -> list[tuple[str, tuple[AttentionMap, AttentionMap, AttentionMap]]]:
@@ -82,7 +89,30 @@ def _row(one: ComparedPicture, word: str, maps: tuple[AttentionMap, AttentionMap
     signed = [one.first.is_signed, one.second.is_signed, True]
     figures = [_figure(shown, grid, is_signed) for grid, is_signed in zip(maps, signed, strict=True)]
     heading = f'<p class="label"><b>“{html.escape(word)}”</b></p>' if word else ""
-    return f'{heading}<div class="compared">{"".join(figures)}</div>'
+    names = html.escape(
+        f"{readable(one.first.method)} and {readable(one.second.method)}{f' of “{word}”' if word else ''}"
+    )
+    return (
+        f'{heading}<div class="compared" tabindex="0" role="application" aria-label="{names}" aria-describedby="help" '
+        f'data-maps="{html.escape(json.dumps(_values(maps)))}">{"".join(figures)}</div>'
+        '<output class="readout small" aria-live="polite"></output>'
+    )
+
+
+def _values(maps: tuple[AttentionMap, AttentionMap, AttentionMap]) -> dict[str, object]:
+    """What the script reads of a row: the maps in multiples of the even share, and where they are in the picture."""
+    geometry = placed(maps[0])
+    height, width = geometry.source_size
+    left, top, right, bottom = geometry.source_box()
+    shares = [one.even_shares if " less " not in one.method else one.values for one in maps]
+    rows, columns = maps[0].values.shape
+    return {
+        "rows": rows,
+        "columns": columns,
+        "box": [round(place, 6) for place in (left / width, top / height, right / width, bottom / height)],
+        "names": [readable(maps[0].method), readable(maps[1].method), "difference"],
+        "values": [[float(f"{value:.4g}") for value in one.ravel()] for one in shares],
+    }
 
 
 def _figure(shown: Image.Image, grid: AttentionMap, signed: bool) -> str:
@@ -91,8 +121,10 @@ def _figure(shown: Image.Image, grid: AttentionMap, signed: bool) -> str:
     low, high = scale.ends if " less " not in grid.method else (-scale.span, scale.span)
     bar = Image.fromarray(scale_on_gray(signed=signed)[None].repeat(8, axis=0))
     name = html.escape(readable(grid.method))
+    blended = jpeg(blend(shown, replace(grid, target=None), signed=signed))
     return (
-        f'<figure><img src="{jpeg(blend(shown, replace(grid, target=None), signed=signed))}" alt="{name}">'
+        f'<figure><div class="over"><img src="{blended}" alt="{name}">'
+        '<span class="cell"></span></div>'
         f'<figcaption><b>{name}</b><img class="bar" src="{jpeg(bar)}" alt="">'
         f'<span class="ends small soft"><span>{times(low)} even</span><span>{times(high)} even</span></span>'
         "</figcaption></figure>"

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ..maps.heads import ROLES, HeadFacts
+from ..head_roles import ROLES
+from ..maps.heads import HeadFacts
 from ..maps.mean_maps import MeanMap
 from .canvas import SOFT, Canvas, PNGFile, points, width_of
 from .heatmap import tinted

@@ -26,6 +26,10 @@ SCRIPT_POLICY = "; script-src 'unsafe-inline'"
 """What the security policy of a page with a script allows for it."""
 
 
+_SHARED = ("controls", "verdict", "way", "saving")
+"""Parts of the HTML that several pages have."""
+
+
 def part(name: str) -> str:
     """Return the text of a file of this package."""
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
@@ -67,7 +71,8 @@ def write_scripted(
     script = "\n".join(part(name) for name in ("base.js", *scripts))
     palettes = [base64_of(palette(signed=signed).tobytes()) for signed in (False, True)]
     data = {"title": title, "palettes": palettes, "flat": FLAT_WITHIN, **data}
-    fields = {"title": html.escape(title), "controls": part("controls.html").strip()}
+    shared = {name: part(f"{name}.html").strip() for name in _SHARED}
+    fields = {"title": html.escape(title), **shared}
     frame = {"body": fill(part(body), fields), "data": _embedded(data), "script": script}
     write(path, title, fill(part("scripted.html"), frame), policy=policy + SCRIPT_POLICY)
 

@@ -6,13 +6,14 @@ tokens to a map). `masking` and `masked_inputs` hide parts of an input; `faithfu
 measure maps, words and heads; `heads` says what heads do over many inputs.
 """
 
+from ..head_roles import ROLES
 from .attention_map import AttentionMap, Axis
 from .attribution import Attribution
 from .building import word_attention
 from .caption import WORD_METHOD_NOTES, WORD_METHODS, caption_word_attention, explain_words, word_attention_stack
 from .faithfulness import Curves, map_curves
 from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
-from .heads import ROLES, HeadFacts, HeadStatistics, TappedPrediction, without_heads
+from .heads import HeadFacts, HeadStatistics, TappedPrediction, without_heads
 from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, class_attention, explain
 from .masked_inputs import masked_answer, masked_class, masked_question, masked_speech, masked_word
 from .masking import FILLINGS, Filling, MaskedInput

@@ -100,3 +100,11 @@ def test_a_text_in_utf_16_is_read(run, said: str, tmp_path: Path) -> None:
 def test_the_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0 and "align " in capsys.readouterr().out
     assert main(["align", "--help"]) == 0 and "not_written" in capsys.readouterr().out
+
+
+def test_verdicts_on_the_maps_of_a_given_text(run, said: str, tmp_path: Path) -> None:
+    found = run("align", DIGITS, "--text", said, "--check", "--maps", tmp_path / "maps", "--map-format", "html", "-q")
+    assert found.status == 0 and found.err == ""
+    checked = [line for line in found.out.splitlines() if "without its brightest quarter" in line]
+    assert len(checked) == 1 and "the middle of the recording" in checked[0]
+    assert '"verdicts":[{' in (tmp_path / "maps" / "digits.html").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from multiattn.cli import evaluate_heads
-from multiattn.maps.heads import ROLES
+from multiattn.head_roles import ROLES
 from tests.fixtures import save_drawing, save_tiny_answerer, save_tiny_captioner, save_tiny_recognizer
 from tests.tasks.spoken import draw_spoken
 
@@ -98,4 +98,6 @@ def test_what_cannot_be_used_is_named(run, model, data, tmp_path) -> None:
 
 
 def test_the_help_has_the_roles_as_they_are() -> None:
-    assert evaluate_heads._ROLES == ROLES
+    said = " ".join(evaluate_heads.parser().format_help().split())
+    for name, rule in ROLES.items():
+        assert f"{name}: {rule}" in said

@@ -103,6 +103,27 @@ def test_maps_and_a_page_have_what_was_said(transcribe, samples, tmp_path: Path)
     assert "Nobody" not in page and labels[0] in page
 
 
+def test_the_maps_of_what_was_said_are_judged(transcribe, samples, tmp_path: Path) -> None:
+    plain = transcribe(samples, rate=RATE, words=True, num_beams=1)
+    found = transcribe.align(samples, f"{plain.text}. Nobody said this.", rate=RATE, check="words")
+    said = [word for word in found.words if not word.flags]
+    assert found.maps and len(found.verdicts) == len(found.maps)
+    assert [text for one in found.verdicts for text, _ in one.words] == [word.text.strip() for word in said]
+    for one, of_map in zip(found.verdicts, found.maps, strict=True):
+        assert one.method == of_map.map.method and of_map.checked is one and one.span is not None
+        assert one.span[0] == pytest.approx(of_map.map.axes[-1].start)
+        # of the words alone, given what stands before them
+        whole = [verdict.whole for _, verdict in one.words]
+        assert all(0 < probability <= 1 for probability in whole)
+        for (_, verdict), word in zip(one.words, of_map.words, strict=True):
+            if len(word.pieces) == 1:
+                assert verdict.whole == pytest.approx(word.score, rel=0.02)
+    assert found.to_dict()["verdict"][0]["words"]
+    found.save_html(tmp_path / "page.html")
+    assert '"verdicts":[{' in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert transcribe.align(samples, plain.text, rate=RATE, maps="attention").verdicts == ()
+
+
 def test_silence_and_nothing_at_all(transcribe) -> None:
     for quiet in (np.zeros(RATE, dtype=np.float32), np.zeros(0, dtype=np.float32)):
         found = transcribe.align(quiet, "one two", rate=RATE)

@@ -1,6 +1,7 @@
 """Recordings with their texts, one after the other: each is transcribed freely, and its text aligned with that."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 import torch
 
@@ -9,6 +10,7 @@ from ...errors import InputError
 from ...inputs import AudioSource, Recording
 from ...inputs.audio_channels import choose_channels
 from ...maps import speech_attention, speech_attention_stack
+from ..map_request import MapRequest
 from ..results import Failure
 from .align import FreeWords, TextAligner
 from .align_results import AlignedTranscript, Fit, aligned_segments
@@ -19,6 +21,7 @@ from .model import SpeechModel
 from .results import SpeechMap
 from .segments import UNCOVERED, Segment
 from .speakers import Attribution
+from .window_verdicts import of_window
 from .word_timestamps import WordTimestamper
 
 Transcribe = Callable[[Recording, WordTimestamper], Iterator[Segment]]
@@ -32,7 +35,7 @@ class AlignmentJob:
         open_recording: Opens a source.
         transcribe: Yields the segments of a recording, with words from a timestamper.
         language: The code of the language that was asked for; None: as the timestamper finds.
-        methods: Map methods.
+        maps: The maps asked for.
         channel: What of a recording is transcribed, as for `choose_channels`; not "each".
         attribution: How segments are given to speakers; None: they are not.
     """
@@ -44,12 +47,12 @@ class AlignmentJob:
         transcribe: Transcribe,
         *,
         language: str | None,
-        methods: Sequence[str],
+        maps: MapRequest,
         channel: str | int,
         attribution: Attribution | None,
     ) -> None:
         self._speech, self._open, self._transcribe = speech, open_recording, transcribe
-        self._language, self._methods = language, tuple(methods)
+        self._language, self._methods, self._check = language, maps.methods, maps.check
         self._channel, self._attribution = channel, attribution
 
     def run(self, pairs: Iterable[tuple[AudioSource, str]]) -> Iterator[AlignedTranscript | Failure]:
@@ -101,6 +104,7 @@ class AlignmentJob:
             remark=fit.remark or chosen.remark,
             not_written=fit.not_written,
             mismatch=fit.mismatch,
+            verdicts=tuple(one.checked for one in maps if one.checked is not None),
         )
 
     def _maps(
@@ -128,12 +132,29 @@ class AlignmentJob:
                 frame_seconds=speech.frame_seconds,
                 starts=[start],
             )
-            of_map = tuple(spoken[owners[k]] for k in kept)
-            for method in self._methods:
-                if method == "attention":
-                    found = speech_attention(stack, heads=check_heads(speech.model, speech.heads))
-                else:
-                    prompt_length = len(window.prompt)
-                    found = speech.lrp(window.samples, text.tokens, words, prompt_length=prompt_length, start=start)
-                maps.append(SpeechMap(found, samples, recording.rate, of_map, stack))
+            of_map, prompt_length = tuple(spoken[owners[k]] for k in kept), len(window.prompt)
+            found = [
+                speech_attention(stack, heads=check_heads(speech.model, speech.heads))
+                if method == "attention"
+                else speech.lrp(window.samples, text.tokens, words, prompt_length=prompt_length, start=start)
+                for method in self._methods
+            ]
+            verdicts = (
+                of_window(
+                    speech,
+                    window.samples,
+                    found,
+                    tokens=text.tokens,
+                    words=words,
+                    prompt_length=prompt_length,
+                    check=self._check,
+                    span=(start, start + len(window.samples) / speech.preprocessing.sample_rate),
+                )
+                if self._check
+                else []
+            )
+            maps += [
+                SpeechMap(one, samples, recording.rate, of_map, stack, checked=checked)
+                for one, checked in zip_longest(found, verdicts)
+            ]
         return tuple(maps)

@@ -253,6 +253,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
         text: str,
         *,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
@@ -267,6 +268,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
             source: A recording of any length.
             text: What is said in it, roughly in order: lines and sentences become segments.
             maps: As for the call, like all other arguments.
+            check: As for the call; of the words that were said.
             rate: As for the call.
             batch_size: As for the call.
             strict: As for the call.
@@ -281,6 +283,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
         stream = self.align_stream(
             [(source, text)],
             maps=maps,
+            check=check,
             rate=rate,
             batch_size=batch_size,
             strict=strict,
@@ -294,6 +297,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
         pairs: Iterable[tuple[AudioSource, str]],
         *,
         maps: str | Sequence[str] | None = None,
+        check: Check = False,
         rate: int | None = None,
         batch_size: int | None = None,
         strict: bool = False,
@@ -314,7 +318,7 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
             partial(self.open, rate=rate, strict=strict),
             plan.segments,
             language=plan.options.language,
-            methods=MapRequest.of("transcribe", maps).methods,
+            maps=MapRequest.of("transcribe", maps, check=check, first=self.bundle.first_map_method),
             channel=plan.channel,
             attribution=None if speakers is None else Attribution(_given(speakers), keep_words=True),
         )
