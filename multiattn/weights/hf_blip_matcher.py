@@ -110,4 +110,5 @@ LAYOUT = Layout(
     states_dtype=True,
     models="BLIP for matching (image-text matching, retrieval)",
     classes=(MATCHER,),
+    has_maps=False,
 )
