@@ -20,15 +20,17 @@ SPEC = TaskSpec(
     pipeline="multiattn.pipelines.match:MatchPipeline",
     command="multiattn.cli.match",
     evaluator="multiattn.cli.evaluate_match",
-    published="CLIP, SigLIP or BLIP",
+    published="CLIP, SigLIP, open_clip or BLIP",
     layouts={
         "hf-clip": "multiattn.weights.hf_clip",
         "hf-siglip": "multiattn.weights.hf_siglip",
+        "open-clip": "multiattn.weights.open_clip",
         "hf-blip-itm": "multiattn.weights.hf_blip_matcher",
     },
     vocab_sizes=("text.vocab_size",),
     map_methods=("attention", "rollout", "relevance", "lrp"),
     default_map_method="relevance",
+    shipped="photographs of people and dogs outdoors (Flickr8k)",
     example_model="openai/clip-vit-base-patch32",
     details="multiattn.cli.info_details:matcher",
 )

@@ -35,7 +35,7 @@ from tests.fixtures import (
 from tests.pipelines import test_single_stream
 from tests.weights import test_answerers, test_captioners
 
-ORIGINALS = {"blip", "whisper", "ct2-whisper"}
+ORIGINALS = {"blip", "whisper", "ct2-whisper", "open-clip"}
 """The layouts of files that no live module of timm or transformers is saved as."""
 
 
