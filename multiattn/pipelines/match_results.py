@@ -76,7 +76,7 @@ class MatchMap(PictureMap):
     def _page(self, shown: Sequence[ImageMap]) -> PagePicture:
         ours = [one for one in shown if isinstance(one, MatchMap)]
         texts = [text for one in ours for text in (one.text, *one.by_text)]
-        return replace(super()._page(shown), texts=texts)
+        return replace(super()._page(shown), texts=texts, heading="Texts")
 
 
 @dataclass(frozen=True, eq=False)

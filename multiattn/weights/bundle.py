@@ -258,6 +258,9 @@ class Layout:
     weights: str = WEIGHTS
     """Name of the file with the weights."""
 
+    config: str = CONFIG
+    """Name of the file with the configuration."""
+
     write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype], None] = lambda bundle, state, path, dtype: (
         write_tensors(state, path, dtype)
     )

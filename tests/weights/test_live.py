@@ -25,7 +25,7 @@ from tests.fixtures import CONFIG, LABELS, draw, tiny_answer_bundle, tiny_bundle
 from tests.pipelines import test_single_stream
 from tests.weights import test_answerers, test_captioners
 
-ORIGINALS = {"blip", "whisper", "ct2-whisper"}
+ORIGINALS = {"blip", "whisper", "ct2-whisper", "open-clip"}
 """The layouts of files that no live module of timm or transformers is saved as."""
 
 
