@@ -109,6 +109,15 @@ def test_labels_that_cannot_be_explained(classify: ClassifyPipeline, options: di
     assert "\n" not in str(raised.value)
 
 
+def test_a_label_of_digits_is_itself_before_it_is_a_number() -> None:
+    assert [label_index(name, ("7", "0", "x"), name="target", source="m") for name in ("7", "0", "2", 0)] == [
+        0,
+        1,
+        2,
+        0,
+    ]
+
+
 def test_names_that_are_not_clear() -> None:
     assert label_index("1", ["7", "1"], name="target", source="it") == 1, "a name comes before a number"
     assert label_index("0", ["7", "1"], name="target", source="it") == 0
