@@ -19,7 +19,14 @@ from multiattn.errors import ModelError
 from .freezing import named_weights
 
 _ADAPTER = "default"  # peft's name of the only one
-_TARGETS = ("*attention.qkv", "*attention.q", "*attention.kv", "*attention.out")
+_TARGETS = (
+    "*attention.qkv",
+    "*attention.global_qkv",
+    "*attention.qk_v",
+    "*attention.q",
+    "*attention.kv",
+    "*attention.out",
+)
 
 
 @dataclass(frozen=True)

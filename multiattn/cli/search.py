@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..inputs.files import PICTURES, is_web_address
+from ..inputs.files import PICTURES, is_web_address, local_path
 from ..registry import load_part
-from .inputs import find_files
+from .inputs import Found, find_files
 from .options import (
     COMPUTE,
     LOUDNESS,
@@ -118,22 +118,21 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _query(given: str) -> "str | Path":
-    """Return a text, or the path of a picture."""
-    if is_web_address(given) or given.lower().startswith("file:"):
+def _query(given: str) -> "str | Found":
+    """Return a text, or a picture: a file, or what is at a web address."""
+    if is_web_address(given):
         from ..inputs.fetch import WebFile  # what it imports takes a while
-        from ..inputs.files import local_path
 
-        return WebFile(given) if is_web_address(given) else local_path(given)  # type: ignore[return-value]
-    path = Path(given)
-    if os.path.lexists(path):
+        return WebFile(given)
+    path = local_path(given)
+    if os.path.lexists(path) and not path.is_dir():
         return path
     if PICTURES.matches(path.name) and " " not in given:
         raise InputError(f"`{given}` must be a picture, but is missing instead. Check the path.")
     return given
 
 
-def _vector(pipeline: Any, query: "str | Path", args: argparse.Namespace) -> "np.ndarray":
+def _vector(pipeline: Any, query: "str | Found", args: argparse.Namespace) -> "np.ndarray":
     if isinstance(query, str):
         (found,) = pipeline.stream_text_embeddings([query], normalize=True)
     else:

@@ -116,7 +116,11 @@ def _predicted(picture: PagePicture, *, stacks: bool) -> dict[str, object]:
     if picture.word_to_word is not None and stacks:
         maps.append(words_data(picture.word_to_word, picture.words))
     text = _text("Caption", picture.words, "", maps)
-    view = {"predictions": _scores(picture.predictions), "heading": _HEADINGS[picture.score_kind], "texts": [text]}
+    view = {
+        "predictions": _scores(picture.predictions),
+        "heading": picture.heading or _HEADINGS[picture.score_kind],
+        "texts": [text],
+    }
     labels = [
         [[_map(one, (), with_target=False) | _of_words(one, picture.texts) for one in of_label]]
         for of_label in picture.label_maps

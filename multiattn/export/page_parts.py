@@ -153,6 +153,9 @@ class PagePicture:
     score_kind: ScoreKind = "probability"
     """What the scores are: 0 to 1, or any finite number where they are values."""
 
+    heading: str = ""
+    """What stands over the labels; what the scores are, where empty."""
+
     verdicts: Sequence[Checked] = ()
     """The verdicts on maps, by their methods."""
 

@@ -197,12 +197,13 @@ class Tokenizer:
         """What it divides words by, as `tokenizers` calls it: "BPE", "Unigram", "WordPiece", ..."""
         return type(self._backend.model).__name__
 
-    def cleaning(self, *, lowercase: bool, punctuation: bool = True) -> "Tokenizer":
+    def cleaning(self, *, lowercase: bool, punctuation: bool = True, underscores: str = "") -> "Tokenizer":
         """Return the tokenizer with steps before its own; one that does the same already encodes the same as before.
 
         Args:
             lowercase: Whether texts are put in lower case.
             punctuation: Whether ASCII punctuation stays; where it is removed, runs of spaces become one.
+            underscores: What takes their place, where punctuation is removed.
 
         Source: Beyer et al. 2022, big_vision, `prompt_engineering.canonicalize`, as SigLIP reads texts.
         """
@@ -211,6 +212,7 @@ class Tokenizer:
         if not punctuation:
             marks = tokenizers.Regex(r"[!-/:-@\[-`{-~]")
             spaces = tokenizers.Regex(r"\s+")
+            steps += [normalizers.Replace("_", underscores)] if underscores else []
             steps += [normalizers.Replace(marks, ""), normalizers.Replace(spaces, " "), normalizers.Strip()]
         own = [] if backend.normalizer is None else [backend.normalizer]
         backend.normalizer = normalizers.Sequence([*steps, *own])

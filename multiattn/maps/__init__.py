@@ -25,7 +25,7 @@ from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sin
 from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
 from .speech_contributions import speech_lrp, time_profile
 from .tokens import attention_from, attention_to, picture_self_attention, self_attention, token_map
-from .two_towers import MATCH_METHODS, TEXT_NOTES, explain_texts, masked_text
+from .two_towers import MATCH_METHODS, MATCH_NOTES, TEXT_NOTES, explain_texts, masked_text
 from .verdict import Checked, Verdict, judge
 from .vqa import (
     ANSWER_METHODS,
@@ -55,6 +55,7 @@ __all__ = [
     "HeadFacts",
     "HeadStatistics",
     "MATCH_METHODS",
+    "MATCH_NOTES",
     "MeanMap",
     "ROLES",
     "TEXT_NOTES",

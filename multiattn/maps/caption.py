@@ -22,7 +22,7 @@ from ..models import Captioner
 from ..registry import task_spec
 from .attention_map import AttentionMap
 from .building import check_method, check_pictures, checked_geometries, image_size, word_attention, word_map
-from .lrp import PropagationRules, TokensTap
+from .lrp import PropagationRules, TokensTap, check_has_rules
 from .propagation import EmbeddingsAsLeaves, attended, leaf, normalized_relevance, of_part, raising_blocks, rollout
 from .word_to_word import PROMPT, START, WORD_NOTES, among_words, words_map
 
@@ -260,6 +260,7 @@ def _relevance(model: Captioner, images: Tensor, replay: Replay) -> list[Float[T
 
 def _lrp(model: Captioner, images: Tensor, replay: Replay) -> list[Float[Tensor, "w m"]]:
     """The contributions of the picture's tokens to each word's log-probability; for each picture."""
+    check_has_rules(model)
     sites = model.attention_sites(image_size(images), tokens=replay.inputs.shape[1])
     tap = TokensTap(sites, "encoder.blocks")
     with torch.inference_mode(False), torch.enable_grad(), PropagationRules():

@@ -19,7 +19,7 @@ from ..models import ViT
 from ..registry import task_spec
 from .attention_map import AttentionMap
 from .building import STACK_AXES, check_method, checked_geometries, image_size, layer_index, patch_map
-from .lrp import PropagationRules, TokensTap
+from .lrp import PropagationRules, TokensTap, check_has_rules
 from .memory import free_bytes, pictures_at_once
 from .propagation import leaf, normalized_relevance, of_part, raising, relevance, rollout, sharpness
 
@@ -212,6 +212,7 @@ def _relevance(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tenso
 
 
 def _lrp(model: ViT, images: Tensor, targets: list[Target]) -> Float[Tensor, "b n"]:
+    check_has_rules(model)
     tap = TokensTap(model.attention_sites(image_size(images)), "blocks")
     with torch.inference_mode(False), torch.enable_grad(), PropagationRules():
         return tap.contributions(_score_of(model.forward(leaf(images), tap=tap), targets))

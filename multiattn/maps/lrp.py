@@ -24,10 +24,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..attention import Site, Tap
+from ..attention import LSHScore, Site, Tap
 from ..attention.mask import Mask
 from ..attention.score import Score
 from ..errors import ModelError
@@ -46,6 +46,12 @@ class PropagationRules(TorchFunctionMode):
         """Call the function by its rule, if it has one."""
         rule = _RULES.get(func, func)
         return rule(*args, **(kwargs or {}))
+
+
+def check_has_rules(model: nn.Module) -> None:
+    """Raise ModelError where a part of the model has no rule: attention by hashing, which has no fused kernel."""
+    if any(isinstance(part, LSHScore) for part in model.modules()):
+        raise ModelError("lrp has no rule for attention by hashing: choose another method, such as relevance")
 
 
 class TokensTap(Tap):

@@ -18,7 +18,7 @@ from ..checks import check_one_each
 from ..inputs.text import Word
 from ..models import SpeechRecognizer
 from .attention_map import AttentionMap, Axis
-from .lrp import PropagationRules
+from .lrp import PropagationRules, check_has_rules
 from .propagation import leaf
 from .speech import SPEECH_METHOD_NOTES
 
@@ -72,6 +72,7 @@ def speech_lrp(
         kind="transcript",
         predicts=True,
     )
+    check_has_rules(model)
     found: list[list[np.ndarray]] = [[] for _ in tokens]
     with torch.inference_mode(False), torch.enable_grad(), PropagationRules():
         sound, of_each = leaf(features), torch.tensor(lengths, device=features.device)

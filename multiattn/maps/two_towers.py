@@ -42,6 +42,19 @@ TEXT_NOTES = {
 """How to read the words of a text, by method."""
 
 
+MATCH_NOTES = {
+    "attention": "The share of the picture tower's attention that went to each patch. It shows where the model looked, "
+    "not for which text.",
+    "rollout": "The share of each patch in what the picture tower read, as if attention were all that moves "
+    "information. It is the same for every text.",
+    "relevance": "Attention weighted by how much it raised the similarity to this text, followed through all layers. "
+    "Bright patches brought the picture near the text.",
+    "lrp": "The contribution of each patch to the similarity to this text, followed back from it through every "
+    "operation. Patches above 0 raised it, those below 0 lowered it.",
+}
+"""How to read the map of a picture, by method."""
+
+
 def explain_texts(
     model: TwoTowers,
     pictures: Float[Tensor, "r E"],

@@ -45,7 +45,10 @@ class TwoTowersConfig:
     which the logits have a bias (SigLIP)."""
 
     vision_projection: bool = True
-    """Whether a linear layer, without bias, maps the picture tower's output to `dim`."""
+    """Whether a linear layer maps the picture tower's output to `dim`."""
+
+    vision_projection_bias: bool = False
+    """Whether that layer has a bias."""
 
     text_projection: bool = True
     """Whether a linear layer maps the text tower's output to `dim`."""
@@ -67,6 +70,11 @@ class TwoTowersConfig:
             ("vision.num_classes", self.vision.num_classes == 0, "0"),
             ("vision.dim", self.vision_projection or self.vision.dim == self.dim, same),
             ("text.dim", self.text_projection or self.text.dim == self.dim, same),
+            (
+                "vision_projection_bias",
+                self.vision_projection or not self.vision_projection_bias,
+                "false without a layer",
+            ),
             ("text_projection_bias", self.text_projection or not self.text_projection_bias, "false without that layer"),
         )
 
@@ -79,7 +87,9 @@ class TwoTowers(nn.Module):
         c = self.config = config
         self.vision = ViT(c.vision)
         self.text = TextTower(c.text)
-        self.vision_projection = nn.Linear(c.vision.dim, c.dim, bias=False) if c.vision_projection else None
+        self.vision_projection = None
+        if c.vision_projection:
+            self.vision_projection = nn.Linear(c.vision.dim, c.dim, bias=c.vision_projection_bias)
         self.text_projection = None
         if c.text_projection:
             self.text_projection = nn.Linear(c.text.dim, c.dim, bias=c.text_projection_bias)

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from ..maps import AttentionMap, Checked, explain_texts, judge, masked_text
+from ..maps import MATCH_NOTES, AttentionMap, Checked, explain_texts, judge, masked_text
 from ..maps.image import BY_CLASS
 from ..models import TwoTowers
 from .base import Prepared
@@ -65,6 +65,8 @@ class MatchExplainer:
                 maps.append(
                     MatchMap(
                         **{name: getattr(one, name) for name in _FIELDS},
+                        map=_noted(one.map),
+                        by_label=tuple(map(_noted, one.by_label)),
                         checked=self._checked(one, text, pictures[i], targets[i]),
                         text=text,
                         explained=self._texts.texts[targets[i]],
@@ -114,4 +116,8 @@ class MatchExplainer:
         return replace(shown.checked, question=judge(text.values, masked, place=MIDDLE_WORDS), asked="text")
 
 
-_FIELDS = tuple(one.name for one in fields(PictureMap) if one.name != "checked")
+_FIELDS = tuple(one.name for one in fields(PictureMap) if one.name not in ("checked", "map", "by_label"))
+
+
+def _noted(one: AttentionMap) -> AttentionMap:
+    return replace(one, note=MATCH_NOTES[one.method])

@@ -76,7 +76,7 @@ class MatchMap(PictureMap):
     def _page(self, shown: Sequence[ImageMap]) -> PagePicture:
         ours = [one for one in shown if isinstance(one, MatchMap)]
         texts = [text for one in ours for text in (one.text, *one.by_text)]
-        return replace(super()._page(shown), texts=texts)
+        return replace(super()._page(shown), texts=texts, heading="Texts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ class MatchResult(Result):
     @property
     def best(self) -> TextMatch:
         """The text that fits best."""
-        return max(self.matches, key=lambda one: one.similarity)
+        return max(self.matches, key=lambda one: (one.score, one.similarity))
 
     def to_dict(self) -> dict[str, object]:
         """`file`, `texts` with `text`, `score` and `similarity`, and what is not as usual, as JSON values.

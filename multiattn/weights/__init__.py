@@ -3,6 +3,7 @@
 from .bundle import VOCABULARY, ModelBundle
 from .directory import convert, layout_names, load_bundle, recognize, save_bundle
 from .hf_bert import is_text_encoder, load_text_encoder, save_text_encoder
+from .hf_whisper_encoder import is_speech_encoder, load_speech_encoder
 from .hub import locate
 from .live import bundle_of
 from .pretrained import adapt
@@ -24,10 +25,12 @@ __all__ = [
     "adapt",
     "bundle_of",
     "convert",
+    "is_speech_encoder",
     "is_text_encoder",
     "layout_names",
     "load_bundle",
     "load_into",
+    "load_speech_encoder",
     "load_text_encoder",
     "load_text_model",
     "locate",

@@ -258,6 +258,9 @@ class Layout:
     weights: str = WEIGHTS
     """Name of the file with the weights."""
 
+    config: str = CONFIG
+    """Name of the file with the configuration."""
+
     write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype], None] = lambda bundle, state, path, dtype: (
         write_tensors(state, path, dtype)
     )
@@ -277,6 +280,9 @@ class Layout:
 
     headless: tuple[str, ...] = ()
     """Those of `classes` without a head, which only embed."""
+
+    has_maps: bool = True
+    """Whether there are maps of what its models predict."""
 
     tasks: Mapping[str, str] = field(default_factory=dict)
     """Where it serves several tasks: the task of each class that `config.json` may state as `architectures`."""

@@ -17,7 +17,7 @@ from ..writing import whole_file, whole_folder, write_json
 from . import own
 from .bundle import CONFIG, Layout, ModelBundle
 from .domain_file import DOMAIN, write_domain
-from .hub import ORIGINALS, locate
+from .hub import ORIGINALS, config_in, locate
 from .json_files import read_json, short
 from .model_files import ModelFiles
 from .nearest import nearest_of
@@ -55,7 +55,7 @@ def recognize(directory: Path) -> tuple[str, tuple[str, ...]] | None:
         None where the file cannot be read or is of no layout that is known.
     """
     try:
-        config = read_json(directory / CONFIG)
+        config = read_json(directory / config_in(directory))
         layout = layout_of(config)
     except ModelError:
         return None
@@ -82,7 +82,9 @@ def load_bundle(name: str | Path, *, revision: str | None = None, without: Seque
         ModelError: It is not there, not of a known layout, not supported, or damaged.
     """
     directory = locate(name, revision=revision)
-    config = read_json(directory / CONFIG) if directory.is_dir() else {"format": ORIGINALS[directory.suffix]}
+    config = (
+        read_json(directory / config_in(directory)) if directory.is_dir() else {"format": ORIGINALS[directory.suffix]}
+    )
     layout = layout_of(config)
     if layout is None:
         refuse(config.get("model_type"), where=str(directory))
@@ -145,13 +147,13 @@ def save_bundle(
     chosen = next(known for known in known_layouts() if known.name == layout)
     files = chosen.describe(bundle)
     if chosen.states_dtype:
-        files[CONFIG]["dtype"] = str(dtype).removeprefix("torch.")
+        files[chosen.config]["dtype"] = str(dtype).removeprefix("torch.")
     state = bundle.model.state_dict()
-    if (table := chosen.table_of(files[CONFIG])) is not None:
+    if (table := chosen.table_of(files[chosen.config])) is not None:
         state = table.to_theirs(state)
     domain = bundle.domain if layout == own.NAME else None
     try:
-        with whole_folder(directory, last=CONFIG, optional=(DOMAIN,)) as part:
+        with whole_folder(directory, last=chosen.config, optional=(DOMAIN,)) as part:
             with whole_file(part / chosen.weights) as weights:
                 chosen.write(bundle, state, weights, dtype)
             if domain is not None:

@@ -54,7 +54,13 @@ TEXT_KEYS = TextKeys(
 )
 
 
-_FIXED = {"scores": "softmax", "vision_projection": True, "text_projection": True, "text_projection_bias": False}
+_FIXED = {
+    "scores": "softmax",
+    "vision_projection": True,
+    "vision_projection_bias": False,
+    "text_projection": True,
+    "text_projection_bias": False,
+}
 
 
 def vision_rows(theirs: str, ours: str) -> tuple[Row | Drop, ...]:

@@ -54,7 +54,13 @@ _UNIGRAM, _BPE = ("</s>", "</s>"), ("<eos>", "<pad>")
 """The end and pad token by default: of SigLIP's vocabulary, and of SigLIP 2's, which is Gemma's."""
 
 
-_FIXED = {"scores": "sigmoid", "vision_projection": False, "text_projection": True, "text_projection_bias": True}
+_FIXED = {
+    "scores": "sigmoid",
+    "vision_projection": False,
+    "vision_projection_bias": False,
+    "text_projection": True,
+    "text_projection_bias": True,
+}
 
 
 def vision_rows(theirs: str, ours: str) -> tuple[Row | Drop, ...]:

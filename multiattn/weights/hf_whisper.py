@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing
 from ..models.speech import SpeechConfig, SpeechRecognizer
@@ -94,22 +96,28 @@ def load(files: ModelFiles, config: Mapping[str, Any], without: Sequence[str] = 
         ModelError: Something in it does not fit, or the vocabulary is missing.
     """
     stated = config.get("tie_word_embeddings", True)
-    state, tied = settle_tied(files.tensors(), _TABLE, _OUTPUT, stated=bool(stated))
-    architecture = _read_structure(config, tied=tied, where=files.where(CONFIG))
+    state, tied = settle_tied(_prefixed(files.tensors()), _TABLE, _OUTPUT, stated=bool(stated))
+    architecture = read_structure(config, tied=tied, where=files.where(CONFIG))
     if not without:
         check_embedding(state, TABLE, where=str(files))
     model = whisper_model(architecture, files, table=TABLE, state=state, without=without)
     return ModelBundle(
         task="transcribe",
         model=model,
-        preprocessing=_read_sound(files, architecture),
+        preprocessing=read_sound(files, architecture),
         tokenizer=None if without else read_tokenizer(files, architecture.decoder.vocab_size),
         decoding=_read_decoding(files, config, architecture),
         card={"architecture": "WhisperForConditionalGeneration"},
     )
 
 
-def _read_structure(config: Mapping[str, Any], *, tied: bool, where: str) -> SpeechConfig:
+def _prefixed(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return tensors under the names that a model with an output has; a `WhisperModel` has none, and no prefix."""
+    parts = ("encoder.", "decoder.")
+    return {f"model.{key}" if key.startswith(parts) else key: tensor for key, tensor in state.items()}
+
+
+def read_structure(config: Mapping[str, Any], *, tied: bool, where: str) -> SpeechConfig:
     """Return our configuration. All but the numbers of heads have transformers' defaults."""
     check_stated(config, _UNUSUAL, where=where)
     width = config.get("d_model", 384)
@@ -148,7 +156,7 @@ def _read_structure(config: Mapping[str, Any], *, tied: bool, where: str) -> Spe
     return read_architecture({"encoder": encoder, "decoder": decoder}, SpeechConfig, where=where)
 
 
-def _read_sound(files: ModelFiles, architecture: SpeechConfig) -> AudioPreprocessing:
+def read_sound(files: ModelFiles, architecture: SpeechConfig) -> AudioPreprocessing:
     """Return the preprocessing that the feature extractor's file states; without one, that of every Whisper."""
     if isinstance(files.preprocessing, AudioPreprocessing):
         return files.preprocessing

@@ -10,18 +10,24 @@ from ..resources import shipped
 from .bundle import CONFIG
 from .ct2_file import WEIGHTS as CT2
 from .hub_cache import snapshot_of
-from .tensor_files import INDEX, PICKLED, WEIGHTS, parts_of
+from .tensor_files import INDEX, OPEN_CLIP, PICKLED, WEIGHTS, parts_of
 
 ORIGINALS = {".pth": "blip", ".pt": "whisper"}
 """The layouts in which a single file is a model, by its suffix."""
 
 # the files that any layout needs: repositories often hold the same weights in three formats, of which one is fetched
 _FILES = [
-    *("config.json", WEIGHTS, f"{WEIGHTS}{INDEX}", f"{PICKLED}{INDEX}"),
+    *("config.json", OPEN_CLIP[0], WEIGHTS, f"{WEIGHTS}{INDEX}", f"{PICKLED}{INDEX}"),
     *("domain.safetensors", "preprocessor_config.json", "processor_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"),
     *("generation_config.json", "vocabulary.json", "vocabulary.txt"),
 ]
+
+
+def config_in(directory: Path) -> str:
+    """Return the name of the file with a model's configuration: `config.json`, or open_clip's, the only one there."""
+    is_open_clip = not (directory / CONFIG).exists() and (directory / OPEN_CLIP[0]).exists()
+    return OPEN_CLIP[0] if is_open_clip else CONFIG
 
 
 def locate(name: str | Path, *, revision: str | None = None) -> Path:
@@ -52,7 +58,7 @@ def locate(name: str | Path, *, revision: str | None = None) -> Path:
             raise ModelError(f"the model for {text} is missing from this installation: {mend}")
         return path
     if path.is_dir():
-        return path if (path / CONFIG).exists() else snapshot_of(path.absolute()) or path
+        return path if (path / config_in(path)).exists() else snapshot_of(path.absolute()) or path
     if path.is_file() and path.suffix in ORIGINALS:
         return path
     if path.exists():
@@ -99,6 +105,8 @@ def _other_weights(directory: Path) -> list[str]:
     """
     if (directory / WEIGHTS).exists():
         return []
+    if config_in(directory) == OPEN_CLIP[0]:  # in either form
+        return [*OPEN_CLIP[1:]]
     for name in (WEIGHTS, PICKLED):
         if (index := directory / f"{name}{INDEX}").exists():
             return [escape(part) for part in parts_of(index, Path(name).suffix)]

@@ -27,6 +27,7 @@ from .hub import locate
 from .model_files import ModelFiles
 from .nearest import nearest_of
 from .state import MISFIT
+from .tensor_files import PICKLED, WEIGHTS
 from .unsupported import refuse
 
 _COMPILED = "_orig_mod"
@@ -146,7 +147,7 @@ class LiveFiles(ModelFiles):
             )
         raise ModelError(f"{self} must have a configuration, but has none instead: give a model of transformers")
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self, weights: str = WEIGHTS, pickled: str = PICKLED) -> dict[str, Tensor]:
         """Return the module's tensors under their published names, floating ones as float32; shared, where they are.
 
         Raises:

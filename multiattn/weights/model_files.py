@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..inputs.whisper_vocabulary import read_speech_vocabulary
 from .json_files import read_json
-from .tensor_files import read_tensors
+from .tensor_files import PICKLED, WEIGHTS, read_tensors
 
 
 class ModelFiles:
@@ -47,13 +47,17 @@ class ModelFiles:
         """
         return read_json(self.directory / name)
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self, weights: str = WEIGHTS, pickled: str = PICKLED) -> dict[str, Tensor]:
         """Read the tensors, floating ones as float32.
+
+        Args:
+            weights: The name of the file.
+            pickled: That of a file that torch pickled, which is read where the other is not there.
 
         Raises:
             ModelError: There are none, or a file is damaged.
         """
-        return read_tensors(self.directory)
+        return read_tensors(self.directory, weights, pickled)
 
     def tokenizer(self) -> Tokenizer:
         """Read the vocabulary.

@@ -23,26 +23,31 @@ PICKLED = "pytorch_model.bin"
 INDEX = ".index.json"
 """What follows the name of the one file in the name of the file that lists several."""
 
+OPEN_CLIP = ("open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""The files of open_clip: configuration, and the weights in either form. They may lie beside those of transformers."""
+
 _AGAIN = "Download or save it again."
 _OVERHEAD = 2**20  # bytes that the sizes of tensors may exceed a file by
 
 
-def read_tensors(directory: Path) -> dict[str, Tensor]:
+def read_tensors(directory: Path, weights: str = WEIGHTS, pickled: str = PICKLED) -> dict[str, Tensor]:
     """Read the tensors of a model directory, floating ones as float32.
 
     Args:
         directory: Has `model.safetensors`, `pytorch_model.bin`, or several such files beside an `.index.json` that
             lists them; the first of these that is there is read, safetensors before pickled ones.
+        weights: Another name for the first of these.
+        pickled: Another name for the second.
 
     Raises:
         ModelError: There is no such file, one that the index lists is missing, or a file is damaged.
     """
-    for name, read in ((WEIGHTS, read_safetensors), (PICKLED, _read_bin)):
+    for name, read in ((weights, read_safetensors), (pickled, _read_bin)):
         if (directory / name).exists():
             return read(directory / name)
         if (directory / f"{name}{INDEX}").exists():
             return _read_parts(directory / f"{name}{INDEX}", Path(name).suffix)
-    raise ModelError(_no_weights(directory))
+    raise ModelError(_no_weights(directory, weights, pickled))
 
 
 def tensor_names(directory: Path) -> tuple[str, ...]:
@@ -110,11 +115,11 @@ def _read_parts(index: Path, suffix: str) -> dict[str, Tensor]:
     return state
 
 
-def _no_weights(directory: Path) -> str:
+def _no_weights(directory: Path, weights: str, bin_name: str) -> str:
     pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern))
     found = f", only {pickled[0]}" if pickled else ""
     return (
-        f"{directory} has no {WEIGHTS} and no {PICKLED}{found}: save it as safetensors first, e.g. with transformers' "
+        f"{directory} has no {weights} and no {bin_name}{found}: save it as safetensors first, e.g. with transformers' "
         "or timm's own export"
     )
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from multiattn.attention import Attention, Chunking, LSHScore, Mask, Probe, Site, Tap, rotary
+from multiattn.attention import Attention, Chunking, LSHScore, Mask, Probe, Site, Tap, lsh, rotary
 from multiattn.blocks import FeedForward, Streams, TransformerBlock, run_reversible
 
 B, N, D, H, DEPTH = 2, 23, 12, 3, 5
@@ -125,3 +125,12 @@ def test_under_autocast_the_gradients_are_those_of_autocast():
     ours, theirs = gradients(found, made, inputs), gradients(expected, made, inputs)
     flat = [torch.cat([one.flatten() for one in part]) for part in (ours, theirs)]
     assert torch.nn.functional.cosine_similarity(*flat, dim=0) > 0.999
+
+
+def test_tokens_are_hashed_once_and_keep_their_buckets_on_the_way_back(monkeypatch):
+    """Computed again, they may differ in the last bit."""
+    calls, hashed = [], lsh.hashed
+    monkeypatch.setattr(lsh, "hashed", lambda *args: calls.append(1) or hashed(*args))
+    made, inputs = blocks("lsh"), streams()
+    gradients(run_reversible(list(made), inputs), made, inputs)
+    assert len(calls) == DEPTH

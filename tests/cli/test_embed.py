@@ -92,6 +92,7 @@ def test_npy_and_parquet_hold_what_json_does(run: Run, model: str, photos: Path,
         assert np.array_equal(np.array(one["embedding"] or [], np.float32), wanted[one["file"]])
 
 
+@pytest.mark.slow
 def test_several_processes_write_what_one_does(run: Run, model: str, photos: Path, tmp_path: Path) -> None:
     for name, more in (("one", ()), ("two", ("--processes", "2"))):
         done = run("embed", photos, "--model", model, "--format", "npy", "--out", tmp_path / f"{name}.npy", *more)

@@ -16,7 +16,15 @@ from multiattn.cli.demo_pages import DemoInput, DemoPages
 from multiattn.cli.output import Report
 from multiattn.cli.predict import Job
 from multiattn.weights import save_bundle
-from tests.fixtures import CONFIG, LABELS, save_drawing, save_tiny_answerer, save_tiny_recognizer, tiny_bundle
+from tests.fixtures import (
+    CONFIG,
+    LABELS,
+    save_drawing,
+    save_tiny_answerer,
+    save_tiny_matcher,
+    save_tiny_recognizer,
+    tiny_bundle,
+)
 
 
 def test_info_as_json(run, model) -> None:
@@ -119,12 +127,17 @@ def recognizer(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
+def matcher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_matcher(tmp_path_factory.mktemp("matcher") / "tiny"))
+
+
+@pytest.fixture(scope="module")
 def answerer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_tiny_answerer(tmp_path_factory.mktemp("answerer") / "tiny"))
 
 
 def test_demo_writes_an_index_that_links_the_pages_of_each(
-    run, model, captioner, answerer, recognizer, tmp_path, monkeypatch
+    run, model, captioner, answerer, recognizer, matcher, tmp_path, monkeypatch
 ) -> None:
     drawn = {name: save_drawing(tmp_path / f"{name}.png", seed) for seed, name in enumerate(("ship", "truck"))}
     photo = save_drawing(tmp_path / "chelsea.png", 5, size=(61, 83))
@@ -133,7 +146,7 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
     monkeypatch.setattr(demo, "recordings", lambda: {"beep": save_beep(tmp_path / "beep.wav")})
     monkeypatch.setattr(demo, "scenes", lambda: {"scene": save_drawing(tmp_path / "scene.png", 7)})
     models = ("--model", model, "--captioner", captioner, "--answerer", answerer, "--recognizer", recognizer)
-    outcome = run("demo", "--out", tmp_path / "pages", *models)
+    outcome = run("demo", "--out", tmp_path / "pages", *models, "--matcher", matcher)
     assert outcome.status == 0
     verdict = re.compile(r" map (strong|weak|no better than chance) ")
     assert len(verdict.findall(outcome.out)) >= 5
@@ -142,6 +155,7 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
     index = (tmp_path / "pages/index.html").read_text(encoding="utf-8")
     classify = multiattn.load(model, task="classify", device="cpu")
     caption = multiattn.load(captioner, task="caption", device="cpu")
+    match = multiattn.load(matcher, task="match", device="cpu")
     questions = demo._QUESTIONS["scene"]
     for i, (name, file) in enumerate({"cat": photo, **drawn}.items()):
         said, wrote = classify(file), caption(file)
@@ -152,8 +166,16 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
             *wrote.text.split(),
             f"{tmp_path}/pages/{name}.caption.html",
         ]
+        zero_shot = match.classify(file, demo._LABELS)
+        assert printed[8 + len(questions) + i].split() == [
+            name,
+            f"{zero_shot.score:.1%}",
+            *zero_shot.label.split(),
+            f"{tmp_path}/pages/{name}.labels.html",
+        ]
         assert f'href="{name}.html"' in index
         assert f'href="{name}.caption.html"' in index
+        assert f'href="{name}.labels.html"' in index
         assert html.escape(wrote.text) in index
         assert said.label in (tmp_path / "pages" / f"{name}.html").read_text(encoding="utf-8")
         assert f'"text":"{wrote.words[0].text}"' in (tmp_path / f"pages/{name}.caption.html").read_text(
@@ -173,12 +195,14 @@ def test_demo_writes_an_index_that_links_the_pages_of_each(
     assert printed[4 + len(questions)].split()[:2] == ["sentence", "3.7s"]  # a model of one's own hears it, too
     assert 'href="beep.html"' in index
     assert "data:audio/" in (tmp_path / "pages/beep.html").read_text(encoding="utf-8")
-    assert len(list((tmp_path / "pages").iterdir())) == 10
+    assert len(list((tmp_path / "pages").iterdir())) == 13
     assert "the classifier knows only ant, bee, cow, dog, elk, fox, gnu" in outcome.err
     assert "without the photographs coffee, astronaut, motorcycle, rocket: pip install 'multiattn[demo]'" in outcome.err
 
 
-def test_demo_names_what_it_cannot_use(run, model, captioner, answerer, recognizer, tmp_path, monkeypatch) -> None:
+def test_demo_names_what_it_cannot_use(
+    run, model, captioner, answerer, recognizer, matcher, tmp_path, monkeypatch
+) -> None:
     (tmp_path / "ship.png").touch()
     drawn = {"ship": tmp_path / "ship.png", "truck": save_drawing(tmp_path / "truck.png", 1)}
     monkeypatch.setattr(demo, "drawn_pictures", lambda: drawn)
@@ -188,12 +212,13 @@ def test_demo_names_what_it_cannot_use(run, model, captioner, answerer, recogniz
     monkeypatch.setattr(demo, "recordings", lambda: spoken)
     monkeypatch.setattr(demo, "scenes", lambda: {"scene": tmp_path / "gone.png"})
     models = ("--model", model, "--captioner", captioner, "--answerer", answerer, "--recognizer", recognizer)
-    outcome = run("demo", "--out", tmp_path / "pages", *models)
+    outcome = run("demo", "--out", tmp_path / "pages", *models, "--matcher", matcher)
     assert outcome.status == 1
     assert outcome.err.count(f"`{tmp_path}/gone.png` must be a file") == 1
-    assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == ["truck", "beep", "sentence", "truck"]
+    done = ["truck", "beep", "sentence", "truck", "truck"]
+    assert [line.split()[0] for line in outcome.out.splitlines()[:-1]] == done
     assert outcome.err.count(f"{tmp_path}/hush.wav") == 1
-    assert outcome.err.count(f"`{tmp_path}/ship.png` must be a picture") == 2
+    assert outcome.err.count(f"`{tmp_path}/ship.png` must be a picture") == 3
 
 
 def test_demo_shows_the_shipped_models_what_they_know_and_marks_the_rest() -> None:
@@ -204,7 +229,9 @@ def test_demo_shows_the_shipped_models_what_they_know_and_marks_the_rest() -> No
     captioned = demo._marks("caption", "caption", photos, drawn)
     assert captioned == {"astronaut": "not outdoors: ", "cat": "not people or dogs: "}
     assert demo._marks("caption", "caption", (), drawn) == {}
-    for task in ("classify", "caption"):
+    matched = demo._marks("match", "match", photos, drawn)
+    assert matched == {"astronaut": "not outdoors: ", "coffee": "not outdoors: ", "cat": "not people or dogs: "}
+    for task in ("classify", "caption", "match"):
         assert demo._marks(task, "runs/mine/model", photos, drawn) == dict.fromkeys([*photos, *drawn], "")
 
 

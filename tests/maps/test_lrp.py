@@ -152,3 +152,11 @@ def test_a_tap_of_weights_keeps_no_tokens_and_a_tap_of_tokens_no_weights():
     weights = Tap(model.attention_sites())
     model(images, tap=weights)
     assert not any(isinstance(value, torch.Tensor) for value in vars(weights).values())
+
+
+def test_attention_by_hashing_has_no_rules_and_says_so():
+    model = ViT(
+        ViTConfig(image_size=(12, 12), patch_size=3, num_classes=5, dim=12, depth=1, num_heads=3, attention="lsh")
+    )
+    with pytest.raises(ModelError, match="lrp has no rule for attention by hashing: choose another method"):
+        explain(model.eval(), torch.zeros(1, 3, 12, 12), method="lrp", target=[1])

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import load_file
 from timm.models import save_for_hf
 
 import multiattn
 from multiattn.pipelines.embed_text import TextEmbedder
+from multiattn.pipelines.embedder import load_embedder, reads_of
 from tests.fixtures import draw, save_tiny_whisper
+from tests.parity.picture_encoders import CASES
 from tests.parity.random_weights import randomize
 from tests.parity.test_bert import save_theirs as save_bert
 
@@ -18,29 +21,27 @@ transformers = pytest.importorskip("transformers", reason="the reference is in t
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
-SIZES = {"hidden_size": 26, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 37}
-
 
 def close(found: object, wanted: torch.Tensor) -> None:
     assert wanted.std() > 0.1, "a comparison says little unless the values are of order 1"
     torch.testing.assert_close(torch.as_tensor(np.asarray(found)), wanted.float(), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["vit headless", "dinov2 headless", "dinov2 registers headless"])
 @torch.inference_mode()
-def test_a_vit_model_of_transformers(tmp_path: Path) -> None:
+def test_headless_models_of_transformers(name: str, tmp_path: Path) -> None:
+    case = CASES[name]
+    theirs = case.save(tmp_path)
     picture = draw(3, size=(35, 35))  # as large as the input: how each resizes is compared elsewhere
-    config = transformers.ViTConfig(**SIZES, image_size=35, patch_size=5)
-    theirs = randomize(transformers.ViTModel(config, add_pooling_layer=False), seed=13)
-    theirs.save_pretrained(tmp_path)
-    processor = transformers.ViTImageProcessor(size={"height": 35, "width": 35}, resample=3)
-    processor.save_pretrained(tmp_path)
+    processor = getattr(transformers, case.processor).from_pretrained(tmp_path)
     states = theirs(**processor(picture, return_tensors="pt")).last_hidden_state[0]
+    first = len(states) - 49
     backbone = multiattn.load(tmp_path, task="classify", device="cpu")
     close(backbone.embed(picture), states[0])
     close(backbone.embed(picture, tokens="class"), states[0])
-    close(backbone.embed(picture, tokens="mean"), states[1:].mean(dim=0))
+    close(backbone.embed(picture, tokens="mean"), states[first:].mean(dim=0))
     every = backbone.embed(picture, tokens="all")
-    close(every, states[1:])
+    close(every, states[first:])
     assert every.grid == (7, 7)
     close(backbone.embed(picture, normalize=True), torch.nn.functional.normalize(states[0], dim=0))
 
@@ -77,10 +78,19 @@ def test_a_text_encoder_as_sentence_encoders_pool_it(tmp_path: Path) -> None:
     close(embedder.embed(texts[1], tokens="all"), states[1, :3])
 
 
+@pytest.mark.parametrize("kind", ["WhisperForConditionalGeneration", "WhisperModel", "WhisperForAudioClassification"])
 @torch.inference_mode()
-def test_whispers_encoder(tmp_path: Path) -> None:
+def test_whispers_encoder(kind: str, tmp_path: Path) -> None:
     save_tiny_whisper(tmp_path)
     theirs = transformers.WhisperForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    if kind == "WhisperModel":
+        theirs.model.save_pretrained(tmp_path)
+    elif kind != "WhisperForConditionalGeneration":
+        classifier = transformers.WhisperForAudioClassification(theirs.config)
+        classifier.encoder.load_state_dict(theirs.model.encoder.state_dict())
+        classifier.save_pretrained(tmp_path)
+    prefixed = any(key.startswith("model.") for key in load_file(tmp_path / "model.safetensors"))
+    assert prefixed == (kind == "WhisperForConditionalGeneration")
     extractor = transformers.WhisperFeatureExtractor.from_pretrained(tmp_path)
     seconds = extractor.chunk_length + 1.3  # two windows
     samples = torch.randn(round(seconds * 16000), generator=torch.Generator().manual_seed(3)) * 0.1
@@ -90,7 +100,8 @@ def test_whispers_encoder(tmp_path: Path) -> None:
     ]
     frames = [theirs.model.encoder(one.input_features).last_hidden_state[0] for one in windows]
     wanted = torch.cat([frames[0], frames[1][:65]])  # 1.3 s at 20 ms
-    transcribe = multiattn.load(tmp_path, task="transcribe", device="cpu")
+    transcribe = load_embedder(tmp_path, device="cpu")
+    assert reads_of(tmp_path) == ("audio",)
     every = transcribe.embed(samples, tokens="all", rate=16000)
     close(every, wanted)
     assert every.frame_seconds == pytest.approx(0.02)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from multiattn.models import MaskedLanguageModel, TextDecoder, TextToText
+from multiattn.inputs import Tokenizer
+from multiattn.models import MaskedLanguageModel, TextDecoder, TextEncoder, TextToText
 from tests.parity.random_weights import randomize
 from tests.parity.vocabularies import (
     BYTE_PIECES,
@@ -133,6 +134,24 @@ def t5_difference(ours: TextToText, theirs: torch.nn.Module) -> float:
     written = tokens[:, :29].flip(1)
     wanted = theirs(input_ids=tokens, attention_mask=mask.long(), decoder_input_ids=written).logits
     return relative(ours(tokens, written, attention_mask=mask), wanted)
+
+
+SENTENCES = (
+    "What is on the desk?",
+    "how many electrical outlets are above the kitchen counter",
+    "a small red circle is left of the blue square",
+)
+
+
+@torch.inference_mode()
+def real_difference(ours: TextEncoder, theirs: torch.nn.Module, tokenizer: Tokenizer) -> float:
+    """Of the states of real sentences, of which the shorter ones are padded."""
+    c = ours.config
+    rows = [torch.tensor([c.start_token, *tokenizer.encode(text), c.end_token]) for text in SENTENCES]
+    tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=c.pad_token)
+    mask = tokens != c.pad_token
+    wanted = theirs(tokens, attention_mask=mask.long()).last_hidden_state
+    return relative(ours(tokens, attention_mask=mask)[mask], wanted[mask])
 
 
 def generated(theirs: torch.nn.Module, prompts: Sequence[Sequence[int]], **options: Any) -> list[list[int]]:

@@ -135,23 +135,23 @@ def test_contributions_add_up_to_the_logit(match: MatchPipeline) -> None:
 
 
 def test_maps_of_both_towers(match: MatchPipeline, tmp_path) -> None:
-    results = match([draw(3), draw(5)], TEXTS, maps="all", check=True, map_labels=2)
+    methods = ["relevance", "attention"]
+    results = match([draw(3), draw(5)], TEXTS, maps=methods, check=True, map_labels=2)
     for seed, result in zip((3, 5), results, strict=True):
-        assert [one.map.method for one in result.maps] == ["relevance", "attention", "rollout", "lrp"]
+        assert [one.map.method for one in result.maps] == methods
         best = result.best.text
         for one in result.maps:
             assert one.map.values.shape == (3, 7)
             assert one.text.axes[0].labels == tuple(word_labels(match.encode_texts([best]).words[0]))
             assert one.text.target == best == one.explained
             assert one.checked is not None and one.checked.lines[1].startswith("words of the text: ")
-            assert len(one.by_text) == len(one.by_label) == (2 if one.map.method in ("relevance", "lrp") else 0)
+            assert len(one.by_text) == len(one.by_label) == (2 if one.map.method == "relevance" else 0)
         assert [word.value for word in result.words] == result.maps[0].text.values.tolist()
         assert [best[word.start : word.end] for word in result.words] == [word.word for word in result.words]
         alone = match(draw(seed), TEXTS, maps="relevance")
         np.testing.assert_allclose(alone.maps[0].map.values, result.maps[0].map.values, rtol=1e-3, atol=1e-5)
         assert alone.to_dict()["words"][0].keys() == {"word", "start", "end", "value"}
         result.save_html(tmp_path / "page.html")
-        result.maps[0].save_png(tmp_path / "map.png")
         result.maps[0].save(tmp_path / "map.npz")
         assert load_map(tmp_path / "map.text.npz").equals(result.maps[0].text)
     other = next(text for text in TEXTS if text != results[0].best.text)
@@ -171,6 +171,7 @@ def test_maps_that_cannot_be_made(match: MatchPipeline) -> None:
         assert len(match(draw(3), TEXTS[:1], check=True).verdicts) == 1
 
 
+@pytest.mark.slow
 def test_ten_thousand_labels(match: MatchPipeline) -> None:
     labels = [f"fox {i}" for i in range(10_000)]
     found = match.classify(draw(3), labels, template="{}", top_k=3)

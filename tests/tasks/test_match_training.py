@@ -76,6 +76,7 @@ def test_the_directory_finds_what_the_validation_measured(trained: Path, caption
     assert len(logged(trained, "val/loss")) == 3 and len(logged(trained, "train/scale")) == 9
 
 
+@pytest.mark.slow
 def test_test_and_predict(trained: Path, captioned: Path) -> None:
     for verb in ("test", "predict"):
         assert main([verb, "--config", str(trained / "c.yaml"), "--ckpt_path", "best"]) == 0
@@ -89,6 +90,7 @@ def test_test_and_predict(trained: Path, captioned: Path) -> None:
         assert line["similarities"] == pytest.approx(wanted, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_only_what_pools_learns_over_a_frozen_transformer(captioned: Path, encoder: Path, tmp_path: Path) -> None:
     start = load_bundle(encoder).model.state_dict()
     weights = {}

@@ -48,6 +48,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("cifar10", TINY),
         ("finetune", "--model.pretrained={published}"),
         ("imagenet", f"{TINY} --model.vision.image_size=32 --model.compile=false"),
+        ("long_inputs", f"{TINY} --model.vision.overrides.attention=lsh --model.vision.overrides.reversible=true"),
     ],
 )
 def test_each_configuration_is_fitted(name: str, options: str, pictures: Path, published: Path, tmp_path: Path) -> None:

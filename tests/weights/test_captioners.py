@@ -393,6 +393,12 @@ def test_a_diff_is_in_the_keys_of_the_file(layout: str, tmp_path: Path) -> None:
         ("trocr", "decoder", {"norm_eps": 1e-6}, "`norm_eps` of the text decoder to be 1e-05, but it is 1e-06"),
         ("vit-gpt2", "decoder", {"scale_embedding": True}, "`scale_embedding` of the text decoder to be False, but"),
         ("hf-blip", "decoder", {"scale_embedding": True}, "`scale_embedding` of the text decoder to be False, but"),
+        *(
+            (layout, "decoder", {"norm": "rms"}, "`norm` of the text decoder to be 'layer', but it is 'rms' instead")
+            for layout in ("hf-blip", "blip", "vit-gpt2", "trocr")
+        ),
+        ("vit-gpt2", "decoder", {"scale_states": True}, "`scale_states` of the text decoder to be False, but it is"),
+        ("hf-blip", "decoder", {"linear_bias": False}, "`linear_bias` of the text decoder to be True, but it is"),
         ("vit-gpt2", "decoder", {"head": "transform"}, "`head` of the text decoder to be 'plain', .*layout multiattn$"),
         ("vit-gpt2", "encoder", {"num_registers": 3}, "`num_registers` of the vision encoder to be 0, but it is 3"),
     ],

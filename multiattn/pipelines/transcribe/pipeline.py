@@ -6,7 +6,6 @@ The package's docstring lists the modules that a recording passes.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Unpack, overload
 
 import torch
@@ -14,9 +13,8 @@ import torch
 from ...alignment.teacher_forcing import check_heads
 from ...checks import require
 from ...generation.packing import lay_out_for_decoding, lay_out_for_reading
-from ...inputs import AudioSource, Recording, SpeechTokens
+from ...inputs import AudioSource, SpeechTokens
 from ...inputs.audio_channels import choose_channels
-from ...inputs.streams import NamedStream
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
 from ..base import Pipeline, one_or_all, the_only, tokenizer_of
@@ -25,7 +23,7 @@ from ..precision import Precision
 from ..results import Failure
 from .align_job import AlignmentJob
 from .align_results import AlignedTranscript
-from .embed import EmbedsRecordings
+from .embed import EmbedsRecordings, SoundEncoder
 from .given_transcript import refuse_given
 from .job import TranscriptionJob, file_of, one_by_one, several_at_once
 from .live import LiveRules, LiveTranscriber
@@ -69,6 +67,11 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
             SpeechTokens.of(tokenizer, start=decoder.start_token, end=decoder.end_token, vocab_size=decoder.vocab_size),
             heads=None if heads is None else check_heads(model, [(layer, head) for layer, head in heads]),
         )
+
+    @property
+    def sound_encoder(self) -> SoundEncoder:
+        """The encoder with its preprocessing."""
+        return SoundEncoder(self._speech.model.encoder, self.bundle.sound)
 
     @property
     def speech(self) -> SpeechModel:
@@ -343,12 +346,6 @@ class TranscribePipeline(EmbedsRecordings, Pipeline[SpeechRecognizer]):
 
     def _plan(self, words: bool, maps: MapRequest, batch_size: int | None, options: TranscribeOptions) -> Plan:
         return Plan.of(self._speech, self.bundle, options, words=words, maps=maps, batch_size=batch_size)
-
-    def open(self, source: AudioSource, rate: int | None, strict: bool) -> Recording:
-        """Open a recording at the model's sampling rate; arguments as for the call."""
-        is_file = isinstance(source, str | Path | bytes | NamedStream)
-        source_rate = None if is_file else rate
-        return Recording.open(source, rate=self.bundle.sound.sample_rate, source_rate=source_rate, strict=strict)
 
 
 def _given(speakers: Speakers | GivenSpeakers) -> GivenSpeakers:
