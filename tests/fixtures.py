@@ -17,8 +17,11 @@ from multiattn.inputs import AudioPreprocessing, ImagePreprocessing, SpeechToken
 from multiattn.inputs.whisper_vocabulary import byte_alphabet
 from multiattn.models import (
     VQA,
+    BlipMatcher,
+    BlipMatcherConfig,
     Captioner,
     CaptionerConfig,
+    MatcherTextConfig,
     SpeechConfig,
     SpeechEncoderConfig,
     SpeechRecognizer,
@@ -183,6 +186,27 @@ def tiny_match_bundle(scores: Literal["softmax", "sigmoid"] = "softmax", *, seed
     return ModelBundle(
         task="match", model=model, preprocessing=tiny_bundle().preprocessing, tokenizer=tokenizer, source="tiny"
     )
+
+
+def tiny_blip_matcher_bundle(*, seed: int = 13) -> ModelBundle:
+    """A BLIP for matching with random weights."""
+    tokenizer = Tokenizer.train((*SENTENCES, *QUESTIONS), kind="bpe", vocab_size=97)
+    text = MatcherTextConfig(
+        vocab_size=tokenizer.vocab_size,
+        dim=26,
+        depth=3,
+        num_heads=2,
+        mlp_dim=37,
+        max_length=19,
+        context_dim=CONFIG.dim,
+        pre_norm=False,
+        embed_norm=True,
+        final_norm=False,
+    )
+    vision = replace(CONFIG, num_classes=0, image_size=(35, 35))
+    preprocessing = replace(tiny_bundle().preprocessing, size=(35, 35), resize_to=(35, 35))
+    model = _drawn(BlipMatcher(BlipMatcherConfig(vision, text, dim=17)), seed)
+    return ModelBundle(task="match", model=model, preprocessing=preprocessing, tokenizer=tokenizer, source="tiny")
 
 
 def save_tiny_matcher(directory: Path, scores: Literal["softmax", "sigmoid"] = "softmax") -> Path:

@@ -21,6 +21,7 @@ from tests.fixtures import (
 def test_the_parts_and_paths_of_a_spec_are_there(spec: TaskSpec) -> None:
     for kind in spec.models.values():
         assert issubclass(load_part(kind.model), nn.Module)
+        assert not kind.pipeline or load_part(kind.pipeline)
     for part in (spec.pipeline, spec.command, spec.evaluator):
         load_part(part)
     for name, module in spec.layouts.items():

@@ -124,6 +124,7 @@ class TransformerBlock(nn.Module):
         cache: GrowingCache | None = None,
         probe: Probe | None = None,
         checkpoint_activations: bool = False,
+        skip_cross: bool = False,
     ) -> Float[Tensor, "b r D"]:
         """Run the block.
 
@@ -141,6 +142,7 @@ class TransformerBlock(nn.Module):
             checkpoint_activations: Under autograd, keep only the inputs for the backward pass and compute the rest once
                 more there; not together with a cache. A block that `probe` captures keeps everything.
                 Source: Chen et al. 2016, "Training deep nets with sublinear memory cost".
+            skip_cross: Leave the cross-attention out, as where BLIP reads a text by itself; `context` is None then.
 
         Returns:
             The new tokens, or those of `rows`.
@@ -148,7 +150,7 @@ class TransformerBlock(nn.Module):
         Raises:
             ValueError: The block has cross-attention, and `context` is None.
         """
-        if self.cross_attention is not None and context is None:
+        if self.cross_attention is not None and context is None and not skip_cross:
             raise ValueError("`context` must be given to a block with cross-attention, but is None instead.")
         if probe is not None:
             probe.tap.enter(probe.path, x)
@@ -178,7 +180,8 @@ class TransformerBlock(nn.Module):
             self.scale1,
             self.norm1,
         )
-        if self.cross_attention is not None:
+        # without a context it is left out, which `forward` has been asked for
+        if self.cross_attention is not None and context is not None:
             assert self.cross_norm is not None
             x = self._add(
                 x,

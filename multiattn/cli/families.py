@@ -57,7 +57,8 @@ def families(task: str | None = None) -> list[Family]:
         for name in spec.layouts:
             layout = layouts[name]
             of_task = [kind for kind in layout.classes if layout.tasks.get(kind, spec.name) == spec.name]
-            found.append(Family(name, layout.models, spec.name, maps, embeds, tuple(of_task), layout.headless))
+            of_layout = maps if layout.has_maps else ()
+            found.append(Family(name, layout.models, spec.name, of_layout, embeds, tuple(of_task), layout.headless))
     return found
 
 
@@ -68,6 +69,6 @@ def as_markdown(found: Sequence[Family]) -> str:
         classes = [f"`{kind}`{' (no head)' if kind in one.headless else ''}" for kind in one.classes]
         cells = (one.models, f"`{one.layout}`", ", ".join(one.abilities), ", ".join(classes))
         lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
-    methods = {one.task: one.maps for one in found}
+    methods = {one.task: one.maps for one in found if one.maps}
     lines += ["", *(f"- Maps of {task}: {', '.join(maps) or 'none'}." for task, maps in methods.items())]
     return "\n".join(lines)

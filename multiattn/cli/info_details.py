@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..attention import Site
 from ..inputs import SpeechTokens
-from ..models import VQA, Captioner, ScoreFunction, SingleStream, SpeechRecognizer, TwoTowers, ViT
+from ..models import VQA, BlipMatcher, Captioner, ScoreFunction, SingleStream, SpeechRecognizer, TwoTowers, ViT
 from ..pipelines.options import answer_search, caption_search
 from ..pipelines.transcribe.options import speech_options
 from .info import Details, by
@@ -129,7 +129,10 @@ def answerer(bundle: "ModelBundle") -> Details:
 
 def matcher(bundle: "ModelBundle") -> Details:
     """Describe a model that matches pictures and texts."""
-    model, size = bundle.require(TwoTowers), bundle.pictures.size
+    size = bundle.pictures.size
+    if isinstance(bundle.model, BlipMatcher):
+        return _blip_matcher(bundle.model, size)
+    model = bundle.require(TwoTowers)
     config, grid = model.config, model.vision.grid(size)
     sites = model.attention_sites(size)
     causal = "causal" if config.text.causal else "bidirectional"
@@ -139,6 +142,19 @@ def matcher(bundle: "ModelBundle") -> Details:
         "embeddings": f"of width {config.dim}",
         "scores": f"{config.scores}: {_PAIRS[config.scores]}",
         "attention": _attention(sites, f"a picture has {by(grid)} patches"),
+    }
+    return Details(lines, sites)
+
+
+def _blip_matcher(model: BlipMatcher, size: tuple[int, int]) -> Details:
+    """Describe a BLIP that matches pictures and texts."""
+    sites = model.attention_sites(size)
+    lines = {
+        "encoder": _vit(model.vision),
+        "text encoder": f"{_text(model.config.text)}, bidirectional, by itself or before the picture",
+        "embeddings": f"of width {model.config.dim}",
+        "scores": f"sigmoid: {_PAIRS['sigmoid']}",
+        "attention": _attention(sites, f"a picture has {by(model.vision.grid(size))} patches"),
     }
     return Details(lines, sites)
 

@@ -142,14 +142,14 @@ class Match(Predictor["MatchResult"]):
         """Add the columns of the best text."""
         texts = record.get("texts")
         if isinstance(texts, list):
-            record |= max(texts, key=itemgetter("similarity"))
+            record |= max(texts, key=itemgetter("score", "similarity"))
             record.setdefault("score_kind", "probability")
         return record
 
     @staticmethod
     def as_text(result: "MatchResult", written: Written | None) -> str:
         """Return the file and its texts, best first."""
-        best_first = sorted(result.matches, key=lambda one: -one.similarity)
+        best_first = sorted(result.matches, key=lambda one: (-one.score, -one.similarity))
         lines = [f"{one.score:6.1%}  {one.similarity:+.3f}  {printable(one.text)}" for one in best_first]
         words = [f"words  {' '.join(f'{printable(one.word)} {one.value:.3g}' for one in result.words)}"]
         lines += words if result.words else []

@@ -2,12 +2,14 @@
 
 `vit` classifies pictures and is the encoder of `captioner` and `vqa` (both derive from `picture_model`).
 `single_stream` answers questions in one stack, and `speech`, with `speech_encoder`, transcribes. `two_towers` compares
-pictures with texts. `text_encoder`, `text_decoder` and `text_tower`, the text parts, derive from `text_stack`;
+pictures with texts, and `blip_matcher` reads a text before a picture.
+`text_encoder`, `text_decoder` and `text_tower`, the text parts, derive from `text_stack`;
 `language_model` has the head that scores a vocabulary, and `text_to_text` reads one text and writes another. `scores`
 says what a classifier's outputs mean, `domain` tells pictures like the training pictures from others, `voice_activity`
 speech from other sounds. `common` has the checks of configurations and the initial weights.
 """
 
+from .blip_matcher import BlipMatcher, BlipMatcherConfig, MatcherTextConfig
 from .captioner import Captioner, CaptionerConfig
 from .language_model import MaskedLanguageModel, MaskedLanguageModelConfig
 from .scores import SCORE_FUNCTIONS, SCORE_KINDS, ScoreFunction, ScoreKind, scores_of
@@ -27,9 +29,12 @@ __all__ = [
     "SCORE_FUNCTIONS",
     "SCORE_KINDS",
     "VQA",
+    "BlipMatcher",
+    "BlipMatcherConfig",
     "Captioner",
     "CaptionerConfig",
     "MaskedLanguageModel",
+    "MatcherTextConfig",
     "MaskedLanguageModelConfig",
     "ScoreFunction",
     "ScoreKind",

@@ -94,6 +94,7 @@ class TextEncoder(TextStack):
         first_only: bool = False,
         tap: Tap | Probe | None = None,
         checkpoint_activations: bool = False,
+        skip_cross: bool = False,
     ) -> Float[Tensor, "r out D"]:
         """Return the state of each token after the last block.
 
@@ -112,12 +113,14 @@ class TextEncoder(TextStack):
                 window.
             checkpoint_activations: See `TransformerBlock`.
 
+            skip_cross: Read the text by itself, without the cross-attention; `context` is None then.
+
         Raises:
             ModelError: A text is longer than the position table, or `context` is missing, or is given to an encoder
                 without cross-attention.
             ValueError: A global token is out of range, or the encoder has no window.
         """
-        if (context is None) != (self.config.context_dim is None):
+        if (context is None) != (self.config.context_dim is None or skip_cross):
             raise ModelError(
                 "`context` must be left out for an encoder without cross-attention, but is given"
                 if context is not None
@@ -141,6 +144,7 @@ class TextEncoder(TextStack):
             last_rows=few if self.config.window is None else None,
             tap=tap,
             checkpoint_activations=checkpoint_activations,
+            skip_cross=skip_cross,
         )
         if few is not None:
             x = x[:, few]

@@ -213,6 +213,7 @@ class TextStack(nn.Module):
         last_rows: slice | None = None,
         tap: Tap | Probe | None = None,
         checkpoint_activations: bool = False,
+        skip_cross: bool = False,
     ) -> Float[Tensor, "r out D"]:
         """Run the blocks.
 
@@ -224,7 +225,8 @@ class TextStack(nn.Module):
             cache: Keys and values of the tokens before `x`.
             last_rows: The rows that the last block computes; all where None.
             tap: Captures attention weights.
-            checkpoint_activations: See `TransformerBlock`.
+            checkpoint_activations: See `TransformerBlock`, as for `skip_cross`.
+            skip_cross: As above.
 
         Returns:
             The states after the last block, before the final norm.
@@ -246,6 +248,7 @@ class TextStack(nn.Module):
                 cache=None if cache is None else cache.layer(i),
                 probe=probe_at(tap, f"blocks.{i}"),
                 checkpoint_activations=checkpoint_activations,
+                skip_cross=skip_cross,
             )
         return x
 

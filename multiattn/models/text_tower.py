@@ -21,18 +21,8 @@ from .text_stack import TextConfig, TextStack, check_length
 
 
 @dataclass(frozen=True)
-class TextTowerConfig(TextConfig):
-    """Configuration of a `TextTower`."""
-
-    context_dim: None = None
-    """None: the tower reads the text alone."""
-
-    causal: bool = True
-    """Whether a token attends only to those before it (CLIP), or to all (SigLIP)."""
-
-    pool: Literal["end", "highest", "last"] = "end"
-    """The token whose state stands for the text. `end`: the first end token. `highest`: the first one of the highest
-    id, as OpenAI's CLIP, whose end token is the highest. `last`: the last row, padding included."""
+class FramedTextConfig(TextConfig):
+    """Configuration of a part that reads whole texts between special tokens."""
 
     has_start: bool = True
     """Whether a text begins with the start token."""
@@ -42,22 +32,14 @@ class TextTowerConfig(TextConfig):
     Otherwise padding is not seen."""
 
     def __post_init__(self) -> None:
-        """Check that such a tower can be built.
+        """Check that such a part can be built.
 
         Raises:
             ValueError: It cannot; the message names the field.
         """
         super().__post_init__()
-        needs_length = self.pool != "last" or self.fixed_length
-        check_rules(
-            self,
-            (
-                "max_length",
-                self.max_length > self.num_special,
-                f"above {self.num_special}, the special tokens of a text",
-            ),
-            ("pool", needs_length, "'end' or 'highest' where texts have no fixed length"),
-        )
+        must = f"above {self.num_special}, the special tokens of a text"
+        check_rules(self, ("max_length", self.max_length > self.num_special, must))
 
     @property
     def num_special(self) -> int:
@@ -70,7 +52,7 @@ class TextTowerConfig(TextConfig):
         return self.max_length - self.num_special
 
     def framed(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Return the tokens of a text as the tower reads them: the first `longest`, between the special tokens."""
+        """Return the tokens of a text as they are read: the first `longest`, between the special tokens."""
         start = (self.start_token,) if self.has_start else ()
         return (*start, *ids[: self.longest], self.end_token)
 
@@ -80,6 +62,31 @@ class TextTowerConfig(TextConfig):
         tokens = torch.tensor([[*row, *[self.pad_token] * (length - len(row))] for row in rows]).view(len(rows), length)
         lengths = torch.tensor([len(row) for row in rows])
         return tokens.long(), torch.arange(length) < lengths[:, None]
+
+
+@dataclass(frozen=True)
+class TextTowerConfig(FramedTextConfig):
+    """Configuration of a `TextTower`."""
+
+    context_dim: None = None
+    """None: the tower reads the text alone."""
+
+    causal: bool = True
+    """Whether a token attends only to those before it (CLIP), or to all (SigLIP)."""
+
+    pool: Literal["end", "highest", "last"] = "end"
+    """The token whose state stands for the text. `end`: the first end token. `highest`: the first one of the highest
+    id, as OpenAI's CLIP, whose end token is the highest. `last`: the last row, padding included."""
+
+    def __post_init__(self) -> None:
+        """Check that such a tower can be built.
+
+        Raises:
+            ValueError: It cannot; the message names the field.
+        """
+        super().__post_init__()
+        needs_length = self.pool != "last" or self.fixed_length
+        check_rules(self, ("pool", needs_length, "'end' or 'highest' where texts have no fixed length"))
 
 
 class TextTower(TextStack):

@@ -17,6 +17,7 @@ from .explain import explain, from_module
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .load import load
 from .match import MatchPipeline, ZeroShotClassifier
+from .match_blip import BlipMatchPipeline
 from .match_results import MatchResult, TextMatch
 from .options import AnswerOptions, CaptionOptions
 from .out_of_domain import OutOfDomain
@@ -36,6 +37,7 @@ __all__ = [
     "CaptionMap",
     "CaptionOptions",
     "CaptionResult",
+    "BlipMatchPipeline",
     "CaptionPipeline",
     "ClassifyPipeline",
     "ClassifyResult",

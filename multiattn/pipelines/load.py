@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from torch import nn
 
-from ..registry import load_part, task_spec
+from ..registry import load_part, model_kind, task_spec
 from ..weights import load_bundle
 from .base import Pipeline, find_device
 from .precision import Precision, check_precision
@@ -170,5 +170,8 @@ def load(
     bundle = load_bundle(name, revision=revision)
     # the pipeline of a task of the user's own need not know of precisions
     options = {} if precision == "fp32" else {"precision": precision}
-    pipeline: Pipeline[nn.Module] = load_part(task_spec(task or bundle.task).pipeline)(bundle, device=place, **options)
+    part = task_spec(task or bundle.task).pipeline
+    if task in (None, bundle.task):
+        part = model_kind(bundle.config)[1].pipeline or part
+    pipeline: Pipeline[nn.Module] = load_part(part)(bundle, device=place, **options)
     return pipeline

@@ -112,7 +112,7 @@ class MatchResult(Result):
     @property
     def best(self) -> TextMatch:
         """The text that fits best."""
-        return max(self.matches, key=lambda one: one.similarity)
+        return max(self.matches, key=lambda one: (one.score, one.similarity))
 
     def to_dict(self) -> dict[str, object]:
         """`file`, `texts` with `text`, `score` and `similarity`, and what is not as usual, as JSON values.

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..inputs import Tokenizer
 from ..inputs.text import Word
-from ..models import TwoTowers
+from ..models import BlipMatcher, TwoTowers
 from .answer_decoders import quoted
 from .embed_text import TextInput
 from .embedding import Embedding
@@ -79,7 +79,9 @@ def prompts(labels: Sequence[str], templates: Sequence[str]) -> list[str]:
 
 
 @torch.no_grad()  # not inference mode, whose tensors no map could be computed with
-def encode_texts(model: TwoTowers, tokenizer: Tokenizer, texts: Sequence[str], *, device: torch.device) -> Texts:
+def encode_texts(
+    model: TwoTowers | BlipMatcher, tokenizer: Tokenizer, texts: Sequence[str], *, device: torch.device
+) -> Texts:
     """Encode texts, each cut to what the tower reads.
 
     Raises:

@@ -25,6 +25,9 @@ class ModelKind(NamedTuple):
     model: str
     """The `nn.Module` that is built from the configuration and keeps it as `config`, as "module:class"."""
 
+    pipeline: str = ""
+    """Its pipeline, as "module:class", where it is not that of the task."""
+
 
 @dataclass(frozen=True)
 class TaskSpec:

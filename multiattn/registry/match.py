@@ -10,16 +10,22 @@ SPEC = TaskSpec(
     output="matches",
     doing="matching",
     models={
-        "two_towers": ModelKind("multiattn.models.two_towers:TwoTowersConfig", "multiattn.models.two_towers:TwoTowers")
+        "two_towers": ModelKind("multiattn.models.two_towers:TwoTowersConfig", "multiattn.models.two_towers:TwoTowers"),
+        "blip_matcher": ModelKind(
+            "multiattn.models.blip_matcher:BlipMatcherConfig",
+            "multiattn.models.blip_matcher:BlipMatcher",
+            pipeline="multiattn.pipelines.match_blip:BlipMatchPipeline",
+        ),
     },
     pipeline="multiattn.pipelines.match:MatchPipeline",
     command="multiattn.cli.match",
     evaluator="multiattn.cli.evaluate_match",
-    published="CLIP, SigLIP or open_clip",
+    published="CLIP, SigLIP, open_clip or BLIP",
     layouts={
         "hf-clip": "multiattn.weights.hf_clip",
         "hf-siglip": "multiattn.weights.hf_siglip",
         "open-clip": "multiattn.weights.open_clip",
+        "hf-blip-itm": "multiattn.weights.hf_blip_matcher",
     },
     vocab_sizes=("text.vocab_size",),
     map_methods=("attention", "rollout", "relevance", "lrp"),

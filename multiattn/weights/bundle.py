@@ -281,6 +281,9 @@ class Layout:
     headless: tuple[str, ...] = ()
     """Those of `classes` without a head, which only embed."""
 
+    has_maps: bool = True
+    """Whether there are maps of what its models predict."""
+
     tasks: Mapping[str, str] = field(default_factory=dict)
     """Where it serves several tasks: the task of each class that `config.json` may state as `architectures`."""
 

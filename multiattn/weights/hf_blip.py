@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..inputs import ImagePreprocessing
 from ..models.captioner import CaptionerConfig
+from ..models.vit import ViTConfig
 from ..models.vqa import VQAConfig
 from .blip_text import (
     FIXED_QUESTION,
@@ -26,7 +27,7 @@ from .blip_text import (
     with_output_bias,
     write_bert,
 )
-from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model, states
+from .bundle import CONFIG, TOKENIZER, Layout, ModelBundle, build_model
 from .hf_common import (
     QUESTION,
     around_questions,
@@ -38,6 +39,7 @@ from .hf_common import (
     require,
     write_activation,
 )
+from .hf_encoders import class_of
 from .hf_pictures import PREPROCESSOR, read_preprocessing, write_preprocessing
 from .json_files import read_architecture, read_part, tuples
 from .model_files import ModelFiles
@@ -48,32 +50,41 @@ NAME = "hf-blip"
 PROMPT = "a picture of "
 """The prompt that the published weights were trained with. Source: BLIP, configs/caption_coco.yaml."""
 
+MATCHER = "BlipForImageTextRetrieval"
+"""The class of a BLIP for matching."""
+
 _TASKS = {"BlipForConditionalGeneration": "caption", "BlipForQuestionAnswering": "answer"}
 _HEADS = "pointing_heads"  # a key of ours in their `config.json`
-_VOCABULARY = 30524  # rows, by default
+VOCABULARY_SIZE = 30524
+"""Rows of the vocabulary, by default."""
 
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's
-_PROCESSOR = "BlipImageProcessor"
+PROCESSOR = "BlipImageProcessor"
 
-_THEIRS, _OURS = "vision_model.encoder.layers.{i}.", "encoder.blocks.{i}."
 
-TABLE = KeyTable(
-    NAME,
-    (
-        Row("encoder.stem.proj.{p}", "vision_model.embeddings.patch_embedding.{p}"),
-        Row("encoder.class_token", "vision_model.embeddings.class_embedding"),
-        Row("encoder.positions.weight", "vision_model.embeddings.position_embedding"),
-        Row(f"{_OURS}norm1.{{p}}", f"{_THEIRS}layer_norm1.{{p}}"),
-        Row(f"{_OURS}attention.qkv.{{p}}", f"{_THEIRS}self_attn.qkv.{{p}}"),
-        Row(f"{_OURS}attention.out.{{p}}", f"{_THEIRS}self_attn.projection.{{p}}"),
-        Row(f"{_OURS}norm2.{{p}}", f"{_THEIRS}layer_norm2.{{p}}"),
-        Row(f"{_OURS}feedforward.fc1.{{p}}", f"{_THEIRS}mlp.fc1.{{p}}"),
-        Row(f"{_OURS}feedforward.fc2.{{p}}", f"{_THEIRS}mlp.fc2.{{p}}"),
-        Row("encoder.norm.{p}", "vision_model.post_layernorm.{p}"),
-        *TEXT_ROWS,
-        *QUESTION_ROWS,
-    ),
-)
+def vision_rows(ours: str) -> tuple[Row, ...]:
+    """Return the rows of the vision encoder, by the prefix of our keys."""
+    layer, block = "vision_model.encoder.layers.{i}.", f"{ours}blocks.{{i}}."
+    return (
+        Row(f"{ours}stem.proj.{{p}}", "vision_model.embeddings.patch_embedding.{p}"),
+        Row(f"{ours}class_token", "vision_model.embeddings.class_embedding"),
+        Row(f"{ours}positions.weight", "vision_model.embeddings.position_embedding"),
+        Row(f"{block}norm1.{{p}}", f"{layer}layer_norm1.{{p}}"),
+        Row(f"{block}attention.qkv.{{p}}", f"{layer}self_attn.qkv.{{p}}"),
+        Row(f"{block}attention.out.{{p}}", f"{layer}self_attn.projection.{{p}}"),
+        Row(f"{block}norm2.{{p}}", f"{layer}layer_norm2.{{p}}"),
+        Row(f"{block}feedforward.fc1.{{p}}", f"{layer}mlp.fc1.{{p}}"),
+        Row(f"{block}feedforward.fc2.{{p}}", f"{layer}mlp.fc2.{{p}}"),
+        Row(f"{ours}norm.{{p}}", "vision_model.post_layernorm.{p}"),
+    )
+
+
+TABLE = KeyTable(NAME, (*vision_rows("encoder."), *TEXT_ROWS, *QUESTION_ROWS))
+
+
+def recognizes(config: Mapping[str, Any]) -> bool:
+    """Return whether a `config.json` is of this layout; that of a BLIP for matching is `hf_blip_matcher`'s."""
+    return config.get("model_type") == "blip" and class_of(config) != MATCHER
 
 
 def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
@@ -87,7 +98,7 @@ def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
     text = read_part(config, "text_config", where=where)
     tokenizer, is_answer = files.tokenizer(), _TASKS[kind] == "answer"
     if is_answer:
-        tokenizer = name_roles(tokenizer, text.get("vocab_size", _VOCABULARY))
+        tokenizer = name_roles(tokenizer, text.get("vocab_size", VOCABULARY_SIZE))
     start = question_start(tokenizer, config, "[CLS]", where=str(files)) if is_answer else None
     # either is enough for transformers
     stated = any(part.get("tie_word_embeddings", True) for part in (config, text))
@@ -100,7 +111,7 @@ def load(files: ModelFiles, config: Mapping[str, Any]) -> ModelBundle:
         task=_TASKS[kind],
         tokenizer=tokenizer,
         model=build_model(architecture, files, table=TABLE, state=state),
-        preprocessing=read_preprocessing(files, _PROCESSOR),
+        preprocessing=read_preprocessing(files, PROCESSOR),
         decoding=decoding,
         card={"architecture": kind},
     )
@@ -119,27 +130,12 @@ def _read_structure(
         tied: Whether the output matrix is the embedding's table.
         where: The file, for messages.
     """
-    text, vision = (read_part(config, name, where=where) for name in ("text_config", "vision_config"))
-    size = vision.get("image_size", 384)
-    width = vision.get("hidden_size", 768)
-    encoder = {
-        **FIXED_VISION,
-        "image_size": size if isinstance(size, list) else [size, size],
-        "patch_size": vision.get("patch_size", 16),
-        "num_classes": 0,
-        "dim": width,
-        "depth": vision.get("num_hidden_layers", 12),
-        "num_heads": require(vision, "num_attention_heads", where=f"{where}, vision_config"),
-        "mlp_dim": vision.get("intermediate_size", 3072),
-        "activation": read_activation(vision.get("hidden_act", "gelu"), "hidden_act", where=where),
-        "norm_eps": vision.get("layer_norm_eps", 1e-5),
-        "attention_dropout": vision.get("attention_dropout", 0.0),
-    }
+    text, encoder = read_part(config, "text_config", where=where), read_vision(config, where=where)
     both = {
         **FIXED_QUESTION,
         **read_bert(text, where=where, of="text_config"),
-        "vocab_size": text.get("vocab_size", _VOCABULARY),
-        "context_dim": width,  # transformers too overrides what the file states
+        "vocab_size": text.get("vocab_size", VOCABULARY_SIZE),
+        "context_dim": encoder["dim"],  # transformers too overrides what the file states
         "end_token": text.get("sep_token_id", 102),
     }
     fields: dict[str, Any] = {
@@ -151,23 +147,28 @@ def _read_structure(
     return read_architecture({**fields, "question": {**both, "start_token": start}}, VQAConfig, where=where)
 
 
-def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
-    """Return the JSON files of a bundle in this layout.
+def read_vision(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """Return our fields of the vision encoder. The number of heads must be stated."""
+    vision = read_part(config, "vision_config", where=where)
+    size = vision.get("image_size", 384)
+    return {
+        **FIXED_VISION,
+        "image_size": size if isinstance(size, list) else [size, size],
+        "patch_size": vision.get("patch_size", 16),
+        "num_classes": 0,
+        "dim": vision.get("hidden_size", 768),
+        "depth": vision.get("num_hidden_layers", 12),
+        "num_heads": require(vision, "num_attention_heads", where=f"{where}, vision_config"),
+        "mlp_dim": vision.get("intermediate_size", 3072),
+        "activation": read_activation(vision.get("hidden_act", "gelu"), "hidden_act", where=where),
+        "norm_eps": vision.get("layer_norm_eps", 1e-5),
+        "attention_dropout": vision.get("attention_dropout", 0.0),
+    }
 
-    Raises:
-        ModelError: transformers' BLIP cannot express the model.
-    """
-    architecture, decoder = check_structure(bundle, NAME)
-    encoder = architecture.encoder
-    said: dict[str, Any] = {"prompt": bundle.decoding.get("prompt", "")}  # a key of ours
-    files = describe_text(bundle, decoder, NAME, elsewhere=_HEADS if isinstance(architecture, VQAConfig) else "prompt")
-    if isinstance(architecture, VQAConfig):
-        question = architecture.question
-        check_fixed(question, {"context_dim": decoder.context_dim}, NAME, of=QUESTION)
-        said = {START: question.start_token}
-        said |= {_HEADS: bundle.decoding[_HEADS]} if _HEADS in bundle.decoding else {}
-        files[TOKENIZER] = around_questions(bundle.vocabulary, question.start_token, question.end_token, NAME)
-    vision = {
+
+def write_vision(encoder: ViTConfig) -> dict[str, Any]:
+    """Return the keys that `read_vision` reads."""
+    return {
         "model_type": "blip_vision_model",
         "image_size": encoder.image_size[0],
         "patch_size": encoder.patch_size,
@@ -179,6 +180,23 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         "layer_norm_eps": encoder.norm_eps,
         "attention_dropout": encoder.attention_dropout,
     }
+
+
+def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
+    """Return the JSON files of a bundle in this layout.
+
+    Raises:
+        ModelError: transformers' BLIP cannot express the model.
+    """
+    architecture, decoder = check_structure(bundle, NAME)
+    said: dict[str, Any] = {"prompt": bundle.decoding.get("prompt", "")}  # a key of ours
+    files = describe_text(bundle, decoder, NAME, elsewhere=_HEADS if isinstance(architecture, VQAConfig) else "prompt")
+    if isinstance(architecture, VQAConfig):
+        question = architecture.question
+        check_fixed(question, {"context_dim": decoder.context_dim}, NAME, of=QUESTION)
+        said = {START: question.start_token}
+        said |= {_HEADS: bundle.decoding[_HEADS]} if _HEADS in bundle.decoding else {}
+        files[TOKENIZER] = around_questions(bundle.vocabulary, question.start_token, question.end_token, NAME)
     text = {
         "model_type": "blip_text_model",
         **write_bert(decoder),
@@ -193,13 +211,13 @@ def describe(bundle: ModelBundle) -> dict[str, dict[str, Any]]:
         CONFIG: {
             "architectures": [kind for kind, task in _TASKS.items() if task == bundle.task],
             "model_type": "blip",
-            "vision_config": vision,
+            "vision_config": write_vision(architecture.encoder),
             "text_config": text,
             "tie_word_embeddings": decoder.tied,
             **said,
         },
         PREPROCESSOR: {
-            **write_preprocessing(bundle.pictures, _PROCESSOR),
+            **write_preprocessing(bundle.pictures, PROCESSOR),
             "processor_class": "BlipProcessor",
         },
         **files,
@@ -219,7 +237,7 @@ def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: 
 LAYOUT = Layout(
     NAME,
     '"model_type": "blip"',
-    states("model_type", "blip"),
+    recognizes,
     load,
     describe,
     TABLE,

@@ -64,6 +64,7 @@ def test_as_json(run, cache) -> None:
     assert beit["headless"] == ["BeitModel"] and beit["classes"] == ["BeitForImageClassification", "BeitModel"]
     assert all(one["models"] for one in found["families"])
     does = {one["layout"]: one["does"] for one in found["families"]}
+    assert does["hf-blip-itm"] == ["match", "embed"]
     assert does["hf-beit"] == ["classify", "maps", "embed"] and does["hf-dinov3"] == ["embed"]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from multiattn.errors import ModelError
 from multiattn.inputs import ImagePreprocessing
+from multiattn.models.blip_matcher import BlipMatcher
 from multiattn.models.two_towers import TwoTowers, TwoTowersConfig
 from multiattn.models.vit import ViT
 from multiattn.registry import layouts, load_part
@@ -21,7 +22,16 @@ from multiattn.weights import ModelBundle, bundle_of
 from multiattn.weights.bundle import Layout
 from multiattn.weights.live import unwrapped
 from multiattn.weights.table import SAME, KeyTable, Row
-from tests.fixtures import CONFIG, LABELS, draw, tiny_answer_bundle, tiny_bundle, tiny_match_bundle, tiny_whisper_bundle
+from tests.fixtures import (
+    CONFIG,
+    LABELS,
+    draw,
+    tiny_answer_bundle,
+    tiny_blip_matcher_bundle,
+    tiny_bundle,
+    tiny_match_bundle,
+    tiny_whisper_bundle,
+)
 from tests.pipelines import test_single_stream
 from tests.weights import test_answerers, test_captioners
 
@@ -95,6 +105,15 @@ def towers_bundle(scores: Literal["softmax", "sigmoid"]) -> ModelBundle:
     return replace(bundle, model=TwoTowers(config).eval())
 
 
+def matcher_bundle(folder: Path) -> ModelBundle:
+    """A BLIP for matching whose special tokens have BERT's names, by which its layout finds them."""
+    bundle, tokenizer = tiny_blip_matcher_bundle(), test_answerers.blip_bundle(folder).vocabulary
+    names = {"start_token": "[CLS]", "end_token": "[SEP]", "pad_token": "[PAD]"}
+    tokens = {role: tokenizer.id_of(name) for role, name in names.items()}
+    text = replace(bundle.config.text, vocab_size=tokenizer.vocab_size, **tokens)
+    return replace(bundle, tokenizer=tokenizer, model=BlipMatcher(replace(bundle.config, text=text)).eval())
+
+
 def examples(folder: Path) -> list[ModelBundle]:
     """Models of which each layout can express one."""
     return [
@@ -108,6 +127,7 @@ def examples(folder: Path) -> list[ModelBundle]:
         tiny_whisper_bundle(),
         towers_bundle("softmax"),
         towers_bundle("sigmoid"),
+        matcher_bundle(folder / "matcher"),
     ]
 
 
