@@ -93,7 +93,7 @@ def test_convert_to_a_layout_of_classifiers(run, captioner, tmp_path) -> None:
     outcome = run("convert", captioner, tmp_path / "timm", "--to", "timm")
     assert (outcome.status, outcome.out) == (1, "")
     assert outcome.err == (
-        "multiattn: `layout` must be one for caption (multiattn, hf-blip, blip, vit-gpt2), but timm is one for "
+        "multiattn: `layout` must be one for caption (multiattn, hf-blip, blip, trocr, vit-gpt2), but timm is one for "
         "classify instead\n"
     )
     assert not (tmp_path / "timm").exists()

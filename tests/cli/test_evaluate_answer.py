@@ -181,7 +181,7 @@ def test_a_model_of_another_task(run, model, data) -> None:
         ("caption --baselines", "argument --baselines: is for answers only, but the task is caption"),
         ("classify --questions q", "argument --questions: is for answers only, but the task is classify"),
         ("transcribe --annotations a", "argument --annotations: is for answers only, but the task is transcribe"),
-        ("answer --captions c", "argument --captions: is for captions only, but the task is answer"),
+        ("answer --captions c", "argument --captions: is for captions and matches only, but the task is answer"),
     ],
 )
 def test_wrong_usage(run, arguments, message) -> None:

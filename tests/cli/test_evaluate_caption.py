@@ -209,11 +209,17 @@ def test_the_shipped_model_is_that_of_the_task(run, monkeypatch, data, task) -> 
             "classify --beams 3",
             "argument --beams: is for captions and transcripts and answers only, but the task is classify",
         ),
-        ("classify --captions c.json", "argument --captions: is for captions only, but the task is classify"),
-        ("classify --pictures p", "argument --pictures: is for captions and answers only, but the task is classify"),
+        (
+            "classify --captions c.json",
+            "argument --captions: is for captions and matches only, but the task is classify",
+        ),
+        (
+            "classify --pictures p",
+            "argument --pictures: is for captions and answers and matches only, but the task is classify",
+        ),
         (
             "transcribe --pictures p",
-            "argument --pictures: is for captions and answers only, but the task is transcribe",
+            "argument --pictures: is for captions and answers and matches only, but the task is transcribe",
         ),
         ("caption --join", "argument --join: is for transcripts only, but the task is caption"),
         ("classify --language de", "argument --language: is for transcripts only, but the task is classify"),

@@ -102,7 +102,11 @@ def test_convert_an_original_file(run, tmp_path) -> None:
     ("save", "layout", "reason"),
     [
         (save_tiny_recognizer, "hf-whisper", "`ctc` to be False, but it is True instead"),
-        (save_tiny_captioner, "whisper", "`layout` must be one for caption (multiattn, hf-blip, blip, vit-gpt2), but"),
+        (
+            save_tiny_captioner,
+            "whisper",
+            "`layout` must be one for caption (multiattn, hf-blip, blip, trocr, vit-gpt2), but",
+        ),
         (
             save_tiny_whisper,
             "vit-gpt2",

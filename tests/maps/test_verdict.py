@@ -135,7 +135,7 @@ def test_the_line_and_the_json_of_a_verdict() -> None:
         map(list, (verdict.deleted, verdict.center, verdict.random))
     )
     weak = replace(verdict, word="weak", place="the middle words")
-    checked = Checked("gradient_x_input", verdict, (("a dog", weak),), weak, (0.25, 30.0))
+    checked = Checked("gradient_x_input", verdict, (("a dog", weak),), weak, span=(0.25, 30.0))
     assert checked.lines == [f"gradient x input: {line}", f"words of the question: {weak.text}"]
     facts = checked.to_dict()
     assert (facts["method"], facts["start"], facts["end"], facts["word"]) == ("gradient_x_input", 0.25, 30.0, "strong")
