@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures import save_tiny_answerer
+
 from .test_classify import lines
 
 CARD = re.compile(r'<a class="card" href="([^"]*)" data-search="([^"]*)"')
@@ -29,6 +31,16 @@ def test_every_page_has_a_card_with_what_the_model_said(run, model, photos, tmp_
     run(*command, "--maps", tmp_path / "n", "--map-format", "png")
     run("classify", files[0], "--model", model, "--maps", tmp_path / "one", "-q")
     assert not (tmp_path / "n" / "index.html").exists() and not (tmp_path / "one" / "index.html").exists()
+
+
+def test_each_question_has_a_card_that_opens_the_page_at_it(run, photos, tmp_path) -> None:
+    model = save_tiny_answerer(tmp_path / "tiny")
+    files, asked = (photos / "a.png", photos / "b.jpg"), ("--question", "what?", "--question", "where is it?")
+    shared = ("--model", model, "--maps", tmp_path / "m", "--map-format", "html", "--map-method", "attention", "-q")
+    assert run("answer", *files, *asked, *shared).status == 0
+    found = cards(tmp_path / "m")
+    assert [place for place, _ in found] == [f"{name}.html#question={n}" for name in "ab" for n in (1, 2)]
+    assert all(question in words for (_, words), question in zip(found, ("what?", "where is it?") * 2, strict=True))
 
 
 @pytest.mark.process

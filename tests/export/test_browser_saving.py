@@ -10,6 +10,7 @@ from PIL import Image
 
 from multiattn.export import PagePicture, PageWord, write_page
 from multiattn.export.page_tokens import tokens_data
+from multiattn.inputs import Geometry
 from multiattn.maps.attention_map import AttentionMap, Axis
 from multiattn.maps.sinks import without_sinks
 from tests.benchmarks.pages import large_picture
@@ -82,6 +83,21 @@ def test_the_picture_that_is_saved_is_the_one_on_the_page(visit, path):
         near = warm[y - 15 : y + 15, x - 15 : x + 15].mean()
         assert (near > 0.5) == ((row, column) in SINKS), (row, column)
     assert png.width > 640 and png.height > 127 * scale + 100  # and words around it
+
+
+def test_what_the_model_did_not_see_is_dark_in_the_saved_picture(visit, tmp_path):
+    white = Image.new("RGB", (640, 320), (255, 255, 255))
+    middle = Geometry(source_size=(320, 640), resized_size=(320, 640), crop=(0, 160, 320, 320))
+    even = picture_map(np.ones((4, 4)), middle)  # has no color
+    write_page(tmp_path / "page.html", pictures=[PagePicture(white, "white.png", [("a", 0.5)], [even])], title="white")
+    png = Image.open(io.BytesIO(saved(visit(tmp_path / "page.html"), "PNG")[1])).convert("L")
+    pixels = np.asarray(png, dtype=float)[:, 24 : 24 + 640]
+    rows = np.flatnonzero((pixels[:, :100] < 100).all(axis=1))
+    assert len(rows) == pytest.approx(320, abs=2)
+    inside = pixels[rows[10] : rows[-10]]
+    np.testing.assert_allclose(inside[:, 5:155], 0.3 * 255, atol=3)
+    np.testing.assert_allclose(inside[:, 485:635], 0.3 * 255, atol=3)
+    assert inside[:, 165:475].min() > 0.3 * 255 + 30
 
 
 def test_sinks_are_named_and_taken_out_as_in_python(visit, path):
