@@ -34,10 +34,8 @@ VARIANTS = {
     "clip": ViTConfig(**SIZES, stem_norm=True, activation="gelu_quick", pool="mean", pool_norm=True, final_norm=False),
     "compact": PRESETS["compact"],
     "relative bias": ViTConfig(**SIZES, positions="none", relative_bias="block", pool="mean"),
-    "mixed rotary, grouped": ViTConfig(
-        **SIZES, positions="learned_rotary_2d", rotary="mixed", rotary_pairs="neighbors", num_kv_heads=(3, 1)
-    ),
-    "centered rotary": ViTConfig(**SIZES, positions="rotary_2d", rotary="centered"),
+    "mixed rotary": ViTConfig(**SIZES, positions="learned_rotary_2d", rotary="mixed", rotary_pairs="neighbors"),
+    "centered rotary, grouped": ViTConfig(**SIZES, positions="rotary_2d", rotary="centered", num_kv_heads=(3, 1)),
     "window": ViTConfig(**SIZES, window=3, dilation=2, global_tokens=1),
     "lsh, two streams": ViTConfig(**SIZES, attention="lsh", lsh_chunk=8, reversible=True),
     "distilled": ViTConfig(**SIZES, distilled=True, gated=True, activation="silu", norm="rms"),

@@ -230,7 +230,11 @@ class ViTConfig:
                 "'none' with `lsh` attention or reversible blocks",
             ),
             ("rotary", self.rotary != "mixed" or not self.reversible, "the same in all reversible blocks"),
-            ("num_kv_heads", not self.num_kv_heads or self.attention != "lsh", "() with `lsh` attention"),
+            (
+                "num_kv_heads",
+                not self.num_kv_heads or (self.attention != "lsh" and self.rotary != "mixed"),
+                "() with `lsh` attention, and where each head has rotary frequencies of its own",
+            ),
             ("rotary_period", 0 < self.rotary_period < math.inf, "above 0 and finite"),
             ("rotary_offset", math.isfinite(self.rotary_offset), "finite"),
             (

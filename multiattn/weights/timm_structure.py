@@ -5,12 +5,14 @@ A part that our model does not have is refused by name. Each of timm's classes h
 `timm_beit`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from ..errors import ModelError, reason_of
 from ..models.vit import ViTConfig
@@ -55,6 +57,22 @@ _EPSILONS = (1e-6, 1e-5)
 """Those of the norms of these architectures."""
 
 
+_DRAWN = frozenset(
+    ("uniform_", "normal_", "trunc_normal_", "erfinv_", "mul_", "div_", "add_", "clamp_", "fill_", "zero_", "copy_")
+)
+"""The operations by which timm draws initial weights."""
+
+
+class _NoValues(TorchFunctionMode):
+    """Skips what changes values that are not there: on the meta device, torch only checks it, and takes long."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        is_drawn = getattr(func, "__name__", "") in _DRAWN and args and isinstance(args[0], Tensor)
+        return args[0] if is_drawn and args[0].is_meta else func(*args, **(kwargs or {}))
+
+
 def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
     """Build a model with timm, without memory for its weights.
 
@@ -64,7 +82,7 @@ def on_meta(name: str, *, where: str, **arguments: Any) -> Any:
     import timm  # seconds, which only this layout pays
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoValues():
             return timm.create_model(name, pretrained=False, **arguments)
     except Exception as error:  # timm has no errors of its own
         raise ModelError(f"{where}: timm cannot build this model ({reason_of(error)})") from error

@@ -48,8 +48,12 @@ PARTS: dict[str, str] = {
 """The part that is missing, by transformers' `model_type`."""
 
 
+TEXTS = ("bert", "gpt2", "longformer", "t5")
+"""The `model_type` of models of texts alone, which `load_text_model` loads."""
+
+
 def refuse(model_type: object, *, where: str) -> None:
-    """Raise ModelError for a `model_type` of `PARTS`; return for any other.
+    """Raise ModelError for a `model_type` of `PARTS` or `TEXTS`; return for any other.
 
     Args:
         model_type: What the file states.
@@ -58,5 +62,10 @@ def refuse(model_type: object, *, where: str) -> None:
     Raises:
         ModelError: It is one of those; the message names the part.
     """
+    if model_type in TEXTS:
+        raise ModelError(
+            f"{where}: a model of the type {model_type} reads texts alone, which is no task: give another, or load it "
+            "by `multiattn.weights.load_text_model`"
+        )
     if isinstance(model_type, str) and model_type in PARTS:
         raise ModelError(f"{where}: a model of the type {model_type} is not supported: it has {PARTS[model_type]}")

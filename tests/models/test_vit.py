@@ -183,6 +183,18 @@ def test_every_preset_can_be_built(name):
             {"num_kv_heads": (2, 3)},
             r"`num_kv_heads` must be a divisor of `num_heads` \(3\) for each of 2 blocks, or \(\), but is \(2, 3\)",
         ),
+        (
+            {"num_kv_heads": (3, 1), "positions": "rotary_2d", "rotary": "mixed"},
+            r"`num_kv_heads` must be \(\) .* where each head has rotary frequencies of its own, but is \(3, 1\)",
+        ),
+        (
+            {"relative_bias": "block", "attention": "lsh"},
+            "`relative_bias` must be 'none' with `lsh` attention or reversible blocks, but is 'block'",
+        ),
+        (
+            {"rotary": "mixed", "reversible": True},
+            "`rotary` must be the same in all reversible blocks, but is 'mixed'",
+        ),
         ({"num_kv_heads": (3,)}, r"`num_kv_heads` must be .* for each of 2 blocks, .* but is \(3,\)"),
         ({"pool": "mean", "distilled": True}, "`distilled` must be false where `pool` is not 'class', but is True"),
         ({"pool_prefix": True}, "`pool_prefix` must be false where `pool` is 'class', but is True"),

@@ -14,7 +14,7 @@ from multiattn.models.domain import Domain
 from multiattn.models.vit import ViT
 from multiattn.weights import load_bundle, save_bundle
 from multiattn.weights.directory import known_layouts
-from multiattn.weights.unsupported import PARTS
+from multiattn.weights.unsupported import PARTS, TEXTS
 from tests.fixtures import CONFIG, LABELS, tiny_bundle
 
 DINOV2: dict[str, Any] = {"pool": "class_mean", "layer_scale": 0.5, "resampling": "bicubic_aliased", "mlp_dim": 44}
@@ -131,6 +131,15 @@ def test_an_unknown_layout_names_the_nearest_and_the_first_tensor(form: str, tmp
     with pytest.raises(ModelError, match=message) as caught:
         load_bundle(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model_type", TEXTS)
+def test_a_model_of_texts_alone_names_its_loader(model_type: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}))
+    with pytest.raises(
+        ModelError, match=f"of the type {model_type} reads texts alone, .*`multiattn.weights.load_text_"
+    ):
+        load_bundle(tmp_path)
 
 
 @pytest.mark.parametrize("model_type", PARTS)
