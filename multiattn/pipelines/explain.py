@@ -13,7 +13,7 @@ from ..inputs import Geometry, ImagePreprocessing
 from ..maps import NO_CLASS, attention_stack
 from ..maps import explain as explain_images
 from ..models import ViT
-from ..registry import load_part, task_spec
+from ..registry import load_part, model_kind, task_spec
 from ..weights import ModelBundle, bundle_of
 from ..weights.live import unwrapped
 from .base import Pipeline, Prepared, prepare, stacked, the_only
@@ -105,7 +105,8 @@ def explain(
 
 
 def _pipeline(bundle: ModelBundle, device: str | torch.device) -> Pipeline[nn.Module]:
-    pipeline: Pipeline[nn.Module] = load_part(task_spec(bundle.task).pipeline)(bundle, device=device)
+    part = model_kind(bundle.config)[1].pipeline or task_spec(bundle.task).pipeline
+    pipeline: Pipeline[nn.Module] = load_part(part)(bundle, device=device)
     return pipeline
 
 

@@ -40,6 +40,8 @@ def test_the_line_the_curve_and_the_points_are_of_the_chosen_word(visit, path) -
     assert page.locator("#verdict-line").text_content() == f"\u201ca\u201d: {WHOLE.text}"
     assert page.locator("#verdict-curve circle.own").count() == 4
     assert page.locator("#verdict-curve circle.random").count() == 4
+    quarter = page.locator("#verdict-curve circle.own").nth(2).get_attribute("cx")  # a quarter is hidden
+    assert {one.get_attribute("cx") for one in page.locator("#verdict-curve circle.random").all()} == {quarter}
     heights = [float(one.get_attribute("cy")) for one in page.locator("#verdict-curve circle.own").all()]
     # the probability falls from point to point, as the picture has its origin on top
     assert heights == sorted(heights)
