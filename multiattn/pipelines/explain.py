@@ -79,13 +79,15 @@ def explain(
         tokenizer: As above.
         labels: As above.
         device: As above.
-        options: Those of the pipeline's call, such as `target`, `versus` and `explain_text`.
+        options: Those of the pipeline's call, such as `target`, `versus`, `explain_text`, and `texts` for a model that
+            matches texts and pictures.
 
     Returns:
         The pipeline's result: its labels, text or answer, and the map as the only one of `maps`.
 
     Raises:
-        ModelError: As for `from_module`; the method is unknown; or a question is missing, or one too much.
+        ModelError: As for `from_module`; the method is unknown; or a question is missing, or one too much, or
+            `texts` are missing.
         InputError: The picture or recording cannot be used.
     """
     pixels = source if isinstance(source, Tensor) and source.is_floating_point() and source.ndim >= 3 else None
@@ -97,6 +99,8 @@ def explain(
         source = _prepared(pixels, bundle.preprocessing, bundle)
     is_answer = bundle.task == "answer"
     require(is_answer == (question is not None), "question", must="given for a model that answers", value=question)
+    needs_texts = bundle.task == "match"
+    require(not needs_texts or "texts" in options, "texts", must="given for a model that matches texts", value=None)
     if isinstance(bundle.model, ViT) and bundle.model.head is None:
         return _of_backbone(bundle, source, method, place, options)
     pipeline = _pipeline(bundle, place)

@@ -7,10 +7,7 @@ tensors have no prefix, or `text.` in newer files. What ours cannot express is r
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from ..errors import ModelError
 from ..inputs import ImagePreprocessing, Tokenizer
@@ -20,15 +17,14 @@ from ..models.vit import ViTConfig
 from .bundle import Layout, ModelBundle, build_model
 from .hf_common import check_fixed, read_roles
 from .hf_pictures import per_channel
-from .hf_towers import TABLE_OF_ONE, TOKEN, describe_tokenizer, scalar, together
+from .hf_towers import describe_tokenizer, together
 from .json_files import check_value, read_architecture, read_part, short
 from .model_files import ModelFiles
-from .table import TRANSPOSE, Drop, KeyTable, Row, Transform
+from .open_clip_tables import NAME, Names, table_of
 from .timm_structure import on_meta, read_structure
-from .timm_tables import TABLES, names_of
 from .timm_tables import Names as TimmNames
+from .timm_tables import names_of
 
-NAME = "open-clip"
 CONFIG, WEIGHTS, PICKLED = "open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
 
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -54,94 +50,6 @@ _MODEL_KEYS = {
     *("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_scale", "init_logit_bias"),
     *("cast_dtype", "output_dict", "nonscalar_logit_scale"),
 }
-
-NUMBER = Transform("number", lambda theirs: scalar(theirs[0]), lambda ours, count: [ours])
-"""Their tensor of one number, with or without an axis, against our scalar."""
-
-
-class Names(NamedTuple):
-    """How a file names its tensors."""
-
-    text: str
-    """What the names of the text tower begin with: `text.` or nothing."""
-
-    is_linear: bool
-    """Whether the projection of texts is a layer, and no parameter."""
-
-    trunk: str = ""
-    """How timm names the tensors of the picture tower (`timm_tables`); empty for open_clip's own."""
-
-    head: str = ""
-    """The layer after timm's model: `visual.head.proj`, its own head, or none."""
-
-    @property
-    def key(self) -> str:
-        """The way in one word, for `Layout.variants`."""
-        return " | ".join(map(str, self))
-
-
-def _tower_rows(theirs: str, ours: str) -> tuple[Row, ...]:
-    block, layer = f"{ours}blocks.{{i}}.", f"{theirs}transformer.resblocks.{{i}}."
-    return (
-        Row(f"{block}norm1.{{p}}", f"{layer}ln_1.{{p}}"),
-        Row(f"{block}attention.qkv.{{p}}", f"{layer}attn.in_proj_{{p}}"),
-        Row(f"{block}attention.out.{{p}}", f"{layer}attn.out_proj.{{p}}"),
-        Row(f"{block}scale1.gamma", f"{layer}ls_1.gamma"),
-        Row(f"{block}norm2.{{p}}", f"{layer}ln_2.{{p}}"),
-        Row(f"{block}feedforward.fc1.{{p}}", f"{layer}mlp.c_fc.{{p}}"),
-        Row(f"{block}feedforward.fc2.{{p}}", f"{layer}mlp.c_proj.{{p}}"),
-        Row(f"{block}scale2.gamma", f"{layer}ls_2.gamma"),
-    )
-
-
-def _vision_rows(names: Names) -> tuple[Row | Drop, ...]:
-    if not names.trunk:
-        return (
-            Row("vision.stem.proj.{p}", "visual.conv1.{p}"),
-            Row("vision.class_token", "visual.class_embedding", TOKEN),
-            Row("vision.positions.weight", "visual.positional_embedding", TABLE_OF_ONE),
-            Row("vision.stem_norm.{p}", "visual.ln_pre.{p}"),
-            *_tower_rows("visual.", "vision."),
-            Row("vision.norm.{p}", "visual.ln_post.{p}"),
-            Row("vision_projection.weight", "visual.proj", TRANSPOSE),
-        )
-    rows: list[Row | Drop] = []
-    for row in TABLES[names.trunk].rows:
-        if isinstance(row, Drop):
-            rows.append(Drop(f"visual.trunk.{row.theirs}", row.why, row.equals))
-        elif not row.ours.startswith("head."):
-            theirs = (row.theirs,) if isinstance(row.theirs, str) else row.theirs
-            rows.append(Row(f"vision.{row.ours}", tuple(f"visual.trunk.{one}" for one in theirs), row.transform))
-    return (*rows, *([Row("vision_projection.{p}", f"visual.{names.head}.{{p}}")] if names.head else []))
-
-
-def table_of(names: Names) -> KeyTable:
-    """Return the key table of files that name their tensors so."""
-    text = names.text
-    projection = (
-        Row("text_projection.{p}", f"{text}text_projection.{{p}}")
-        if names.is_linear
-        else Row("text_projection.weight", f"{text}text_projection", TRANSPOSE)
-    )
-    return KeyTable(
-        NAME,
-        (
-            *_vision_rows(names),
-            Row("text.embedding.weight", f"{text}token_embedding.weight"),
-            Row("text.positions.weight", f"{text}positional_embedding"),
-            *_tower_rows(text, "text."),
-            Row("text.norm.{p}", f"{text}ln_final.{{p}}"),
-            projection,
-            Row("logit_scale", "logit_scale", NUMBER),
-            Row("logit_bias", "logit_bias", NUMBER),
-            Drop(f"{text}attn_mask", "the mask of a causal tower", _is_causal_bias),
-        ),
-    )
-
-
-def _is_causal_bias(tensor: Tensor) -> bool:
-    """Return whether a tensor is 0 up to and on the diagonal, and -inf above."""
-    return torch.equal(tensor, torch.full_like(tensor, -torch.inf).triu(1))
 
 
 def recognizes(config: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ import multiattn
 from multiattn.errors import InputError, ModelError
 from multiattn.maps import NO_CLASS
 from multiattn.pipelines import ClassifyPipeline
-from tests.fixtures import QUESTIONS, draw, tiny_answer_bundle, tiny_bundle, tiny_caption_bundle
+from tests.fixtures import QUESTIONS, draw, tiny_answer_bundle, tiny_bundle, tiny_caption_bundle, tiny_match_bundle
 
 
 def small(**arguments: object) -> nn.Module:
@@ -124,3 +124,14 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
         ModelError, match="VisionTransformer must have labels to classify, but is a model without a head"
     ):
         multiattn.from_module(backbone)(draw(3))
+
+
+def test_two_towers_are_explained_for_a_text() -> None:
+    bundle = tiny_match_bundle()
+    given = {"processor": bundle.preprocessing, "tokenizer": bundle.tokenizer}
+    with pytest.raises(ModelError, match="`texts` must be given for a model that matches texts, but is None instead"):
+        multiattn.explain(bundle.model, draw(3), **given)
+    found = multiattn.explain(bundle.model, draw(3), texts=["a dog", "red grass"], **given)
+    wanted = multiattn.from_module(bundle.model, **given)(draw(3), ["a dog", "red grass"], maps="relevance")
+    assert found.to_dict() == wanted.to_dict()
+    np.testing.assert_array_equal(np.array(found.maps[0]), np.array(wanted.maps[0]))
