@@ -101,7 +101,7 @@ def test_answers_and_transcripts(run, photos, tmp_path) -> None:
     assert ("verdict" in row) == bool(row["words"])
 
 
-def test_wrong_uses_are_one_line(run, model, captioner, photos, tmp_path) -> None:
+def test_wrong_uses_are_one_line(run, model, captioner, photos) -> None:
     outcome = run("caption", photos / "a.png", "--model", captioner, "--check=every")
     assert outcome.status == 2
     assert "argument --check: must be words, or nothing, but is 'every' instead" in outcome.err
@@ -109,6 +109,6 @@ def test_wrong_uses_are_one_line(run, model, captioner, photos, tmp_path) -> Non
     assert outcome.status == 2 and "needs --maps DIR to say where to, or --check" in outcome.err
     outcome = run("transcribe", "--live", "-", "--check")
     assert outcome.status == 2 and "--check needs a recording, and --live has none" in outcome.err
-    outcome = run("align", tmp_path / "a.wav", "--text", "oh", "--check")
+    outcome = run("embed", photos / "a.png", "--check")
     assert outcome.status == 2 and "unrecognized arguments: --check" in outcome.err
     assert Path(photos / "a.png").is_file()

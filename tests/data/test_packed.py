@@ -59,6 +59,7 @@ def test_a_question_comes_back_as_it_is(question: Question) -> None:
     assert Question.of_bytes(question.to_bytes()) == question
 
 
+@pytest.mark.slow
 def test_a_record_costs_less_than_a_hundred_bytes_beyond_its_texts_and_processes_share_them(tmp_path: Path) -> None:
     count = 3000
     rows = {

@@ -196,6 +196,7 @@ def highest(values: np.ndarray) -> list[str]:
     return expected(values, *(int(i) for i in np.unravel_index(values.argmax(), values.shape)))
 
 
+@pytest.mark.slow
 def test_a_patch_is_clicked_to_see_where_it_looks_and_who_looks_at_it(visit, tokens_path):
     page = visit(tokens_path)
     assert not page.locator("#tokens").is_visible() and not page.locator("#token").is_visible()

@@ -85,6 +85,7 @@ def close(told: str, expected: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_each_share_of_each_layer_and_head_is_read(visit, path):
     page = visit(path)
     assert not page.locator("#matrix").is_visible() and page.locator("#stage").is_visible()

@@ -82,7 +82,9 @@ def as_ctranslate2(theirs: torch.nn.Module, directory: Path, vocabulary: Path) -
     return directory
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name", ["turbo", *(pytest.param(one, marks=pytest.mark.slow) for one in ("large-v3", "distil"))]
+)
 def test_logits_and_tokens_are_theirs_in_every_layout(name: str, vocabulary: Path, tmp_path: Path) -> None:
     theirs = their_model(SHAPES[name])
     generator = torch.Generator().manual_seed(3)

@@ -160,11 +160,13 @@ def test_published_weights_on_real_pictures() -> None:
 @pytest.mark.parametrize("kind", PROCESSORS)
 def test_every_class_of_processor_prepares_as_theirs(kind: str, tmp_path: Path) -> None:
     """With the defaults of its class, as its file states them, and where the file states its name alone."""
-    theirs = getattr(transformers, f"{kind}Pil")()
+    theirs = getattr(transformers, f"{kind}Pil", getattr(transformers, kind))()
     theirs.save_pretrained(tmp_path)
     picture = draw(3, size=(301, 207))
     wanted = torch.from_numpy(np.asarray(theirs(picture)["pixel_values"][0]))
     ours = read_preprocessing(ModelFiles(tmp_path))
-    assert (ours(picture)[0] - wanted).abs().max() <= 1e-5
+    # DINOv3's resizes numbers of any size, and ours pictures, whose values are whole: one of 255 steps apart at most
+    step = 1 / 255 / min(ours.std) if kind.startswith("DINOv3") else 0.0
+    assert (ours(picture)[0] - wanted).abs().max() <= step + 1e-5
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": kind}))
     assert read_preprocessing(ModelFiles(tmp_path)) == ours

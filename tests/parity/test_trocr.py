@@ -78,7 +78,10 @@ CASES: Mapping[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "changes",
+    [pytest.param(one, id=name, marks=[pytest.mark.slow] * (name != "base")) for name, one in CASES.items()],
+)
 def test_transformers_loads_and_saves_back(changes: dict[str, Any], tmp_path: Path) -> None:
     theirs = save_theirs(tmp_path / "theirs", **changes)
     bundle = load_bundle(tmp_path / "theirs")

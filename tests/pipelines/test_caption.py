@@ -338,6 +338,7 @@ def test_results_are_frozen(caption) -> None:
             frozen.file = "other"
 
 
+@pytest.mark.slow
 def test_threads_share_a_pipeline(caption) -> None:
     pictures = [draw(seed, size=size) for seed, size in enumerate(SIZES)]
 

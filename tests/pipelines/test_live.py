@@ -147,7 +147,8 @@ def _fed_for(seconds: int, live: LiveTranscriber) -> list[int]:
     return sizes
 
 
-@pytest.mark.parametrize("seconds", [150, pytest.param(3600, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [150, 3600])
 def test_memory_does_not_grow(seconds: int) -> None:
     pipeline = TranscribePipeline(tiny_speech_bundle(), device="cpu")
     live = pipeline.live(rules=LiveRules(step=5.0, trim=6.0, longest=9.0), max_tokens=3)

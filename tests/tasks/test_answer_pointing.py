@@ -138,6 +138,7 @@ def test_the_reading_loss_is_nothing_where_all_words_are_told_alike():
     assert told.grad[0, 7] == pytest.approx(0, abs=1e-6) and told.grad[1, 8] > 0 > told.grad[1, 4]
 
 
+@pytest.mark.slow
 def test_a_training_learns_to_look_there(tmp_path, capsys):
     write_pictures(tmp_path / "train")
     write_pictures(tmp_path / "validation", 9)

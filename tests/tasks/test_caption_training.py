@@ -125,6 +125,7 @@ def test_features_from_disk_teach_as_the_pictures_do(captioned: Path, tmp_path: 
     assert values[0] == pytest.approx(values[1], rel=2e-3)
 
 
+@pytest.mark.slow
 def test_a_captioner_is_fine_tuned_with_its_own_words_for_cider(trained: Path, captioned: Path, tmp_path: Path) -> None:
     options = f"--model.pretrained={trained}/model --model.decoder=null "
     options += "--model.vision.preset=null --model.vision.overrides=null"
@@ -147,8 +148,12 @@ def test_a_captioner_is_fine_tuned_with_its_own_words_for_cider(trained: Path, c
     ("step", "options"),
     [
         (4, ""),  # in the middle of the second epoch
-        (4, "--model.objective=self_critical --model.self_critical.baseline=greedy --model.self_critical.samples=2"),
-        (2, "--model.vision.unfreeze_epoch=1"),
+        pytest.param(
+            4,
+            "--model.objective=self_critical --model.self_critical.baseline=greedy --model.self_critical.samples=2",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(2, "--model.vision.unfreeze_epoch=1", marks=pytest.mark.slow),
     ],
 )
 def test_a_training_that_goes_on_is_bitwise_the_same(step: int, options: str, captioned: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def maps(name: str) -> list[str]:
     return [f"--trainer.callbacks+=multiattn.tasks.result_map_callbacks.{name}", "--trainer.callbacks.inputs=2"]
 
 
+@pytest.mark.slow
 def test_answers(tmp_path: Path) -> None:
     root = draw_asked(tmp_path / "data", sizes={"train": 13, "validation": 3})
     weights = []

@@ -255,7 +255,7 @@ def test_an_original_file_that_lacks_its_question_encoders_table(named: bool, tm
         load_bundle(tmp_path / "out")
 
 
-@pytest.mark.parametrize("layout", ["multiattn", *BLIPS])
+@pytest.mark.parametrize("layout", ["multiattn", *(pytest.param(one, marks=pytest.mark.slow) for one in BLIPS)])
 def test_whatever_stands_in_the_place_of_a_value_is_no_crash(layout: str, tmp_path: Path) -> None:
     decoding = {"num_beams": 3, "pointing_heads": ((1, 0),)}
     save_bundle(replace(blip_bundle(tmp_path), decoding=decoding), tmp_path / "out", layout=layout)

@@ -340,7 +340,9 @@ def test_a_part_of_our_file_beside_an_original_that_is_none(name: str, tmp_path:
         load_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("layout", FOR_CAPTIONERS)
+@pytest.mark.parametrize(
+    "layout", ["multiattn", *(pytest.param(one, marks=pytest.mark.slow) for one in FOR_CAPTIONERS[1:])]
+)
 def test_whatever_stands_in_the_place_of_a_value_is_no_crash(layout: str, tmp_path: Path) -> None:
     save_bundle(with_layout(layout, decoding=DECODING), tmp_path, layout=layout)
     for path in sorted(tmp_path.glob("*config.json")):

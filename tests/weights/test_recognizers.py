@@ -422,7 +422,9 @@ def test_several_ends(tmp_path: Path) -> None:
     assert (text.end_token, text.pad_token) == (270, 270)
 
 
-@pytest.mark.parametrize("layout", FOR_RECOGNIZERS)
+@pytest.mark.parametrize(
+    "layout", ["multiattn", *(pytest.param(one, marks=pytest.mark.slow) for one in FOR_RECOGNIZERS[1:])]
+)
 def test_whatever_stands_in_the_place_of_a_value_is_no_crash(layout: str, tmp_path: Path) -> None:
     save_bundle(tiny_whisper_bundle(), tmp_path, layout=layout)
     for path in sorted(tmp_path.glob("*config.json")):
