@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import overload
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,33 +17,27 @@ from ..checks import require
 from ..errors import InputError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
-from ..models import SCORE_KINDS, ScoreKind, TwoTowers, ViT, scores_of
+from ..models import SCORE_KINDS, ScoreKind, TwoTowers, scores_of
 from ..models.text_classifier import with_texts
-from ..weights import ModelBundle
 from .answer_decoders import quoted
 from .base import (
     PictureSource,
-    Pipeline,
     Prepared,
-    check_channels,
     one_or_all,
     stacked,
     stream_pictures,
-    tokenizer_of,
 )
 from .classify import ClassifyPipeline
-from .embed_text import TextInput
-from .embedding import Embedding, EmbedsPictures, TokenChoice, check_tokens
 from .explained_match import MatchExplainer
 from .image_results import ClassifyResult
 from .map_request import MapRequest
-from .match_results import MatchResult, Similarities, TextMatch
-from .match_texts import TEMPLATE, Texts, checked_texts, encode_texts, prompts, text_embeddings
-from .precision import Precision
+from .match_base import ComparesTexts
+from .match_results import MatchResult, TextMatch
+from .match_texts import TEMPLATE, Texts, checked_texts, prompts
 from .results import Failure
 
 
-class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
+class MatchPipeline(ComparesTexts[TwoTowers]):
     """Says how well texts fit images. It has no state besides the model: safe to call from several threads.
 
     Args:
@@ -56,13 +49,7 @@ class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
         ModelError: The model is for another task, no image has the channels that it reads, or there is no such device.
     """
 
-    def __init__(
-        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
-    ) -> None:
-        model = bundle.require(TwoTowers)
-        self._tokenizer = tokenizer_of(bundle)
-        check_channels(model.config.vision, bundle.pictures, source=bundle.source)
-        super().__init__(bundle, model, device=device, precision=precision)
+    kind = TwoTowers
 
     @property
     def towers(self) -> TwoTowers:
@@ -73,38 +60,6 @@ class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
     def score_kind(self) -> ScoreKind:
         """What the scores of its results are."""
         return SCORE_KINDS[self._model.config.scores]
-
-    @property
-    def vision(self) -> ViT:
-        """The picture tower's vision transformer."""
-        return self._model.vision
-
-    def pooled(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b E"]:
-        """Return the embeddings of pictures, of length 1, which those of texts are compared with."""
-        return self._model.encode_pictures(images)
-
-    def stream_text_embeddings(
-        self,
-        texts: Iterable[str | TextInput],
-        *,
-        tokens: TokenChoice = "pooled",
-        normalize: bool = False,
-        batch_size: int = 32,
-    ) -> Iterator[Embedding | Failure]:
-        """Yield the embedding of each text, of length 1 in any case, each batch as soon as it is done.
-
-        Args:
-            texts: The texts, possibly endlessly many; of one that is longer than the text tower reads, the beginning.
-            tokens: "pooled", for a text has one embedding.
-            normalize: Embeddings have a length of 1 in any case.
-            batch_size: Texts that are encoded at once.
-
-        Raises:
-            ModelError: `tokens` is another, or `batch_size` is below 1.
-        """
-        check_tokens(tokens, ("pooled",))
-        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        return text_embeddings(texts, self.encode_texts, batch_size=batch_size)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here
@@ -280,38 +235,9 @@ class MatchPipeline(EmbedsPictures, Pipeline[TwoTowers]):
         texts = self.encode_texts(prompts(names, templates))
         return ZeroShotClassifier(self, tuple(names), texts, len(templates))
 
-    def encode_texts(self, texts: Sequence[str]) -> Texts:
-        """Encode texts, to compare pictures with them later; each is cut to what the text tower reads."""
-        return encode_texts(self._model, self._tokenizer, texts, device=self.device)
-
-    def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "r E"]:
-        """Return the embeddings of texts, of length 1, float32.
-
-        Raises:
-            InputError: There are no texts, or one is blank.
-        """
-        return self.encode_texts(checked_texts(texts, "texts")).embeddings.cpu().numpy()
-
-    def similarities(
-        self,
-        inputs: Iterable[PictureSource],
-        *,
-        texts: Texts,
-        batch_size: int = 8,
-        strict: bool = False,
-        max_pixels: int = MAX_PIXELS,
-    ) -> Iterator[Similarities | Failure]:
-        """Yield how well each image fits each of many texts, as arrays; arguments as for `stream`."""
-
-        def compute(batch: list[Prepared]) -> list[Similarities]:
-            values = self.logits(batch, texts.embeddings).cpu().numpy()
-            return [Similarities(item.file, 0, row) for item, row in zip(batch, values, strict=True)]
-
-        found = stream_pictures(
-            inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
-        )
-        for index, one in enumerate(found):
-            yield one if isinstance(one, Failure) else replace(one, index=index)
+    def compared(self, batch: list[Prepared], texts: Texts) -> Float[Tensor, "b r"]:
+        """Return the logits of prepared pictures with texts."""
+        return self.logits(batch, texts.embeddings)
 
     def logits(self, batch: list[Prepared], texts: Float[Tensor, "r E"]) -> Float[Tensor, "b r"]:
         """Return the logits of prepared pictures with the embeddings of texts, float32."""

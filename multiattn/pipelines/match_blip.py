@@ -6,11 +6,9 @@ text encoder once more for each text, whose score it is that both belong togethe
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NoReturn, overload
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,30 +17,24 @@ from ..checks import require
 from ..errors import ModelError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
-from ..models import BlipMatcher, ScoreKind, ViT
-from ..weights import ModelBundle
+from ..models import BlipMatcher, ScoreKind
 from .base import (
     PictureSource,
-    Pipeline,
     Prepared,
-    check_channels,
     one_or_all,
     stacked,
     stream_pictures,
-    tokenizer_of,
 )
-from .embed_text import TextInput
-from .embedding import Embedding, EmbedsPictures, TokenChoice, check_tokens
-from .match_results import MatchResult, Similarities, TextMatch
-from .match_texts import Texts, checked_texts, encode_texts, text_embeddings
-from .precision import Precision
+from .match_base import ComparesTexts
+from .match_results import MatchResult, TextMatch
+from .match_texts import Texts, checked_texts
 from .results import Failure
 
 _PAIRS = 64
 """Pairs of a picture and a text that are read at once: bounds the memory for any number of texts."""
 
 
-class BlipMatchPipeline(EmbedsPictures, Pipeline[BlipMatcher]):
+class BlipMatchPipeline(ComparesTexts[BlipMatcher]):
     """Says how well texts fit images, by BLIP. It has no state besides the model: safe to call from several threads.
 
     Args:
@@ -54,25 +46,10 @@ class BlipMatchPipeline(EmbedsPictures, Pipeline[BlipMatcher]):
         ModelError: The model is another, no image has the channels that it reads, or there is no such device.
     """
 
+    kind = BlipMatcher
+
     score_kind: ScoreKind = "independent probability"
     """What the scores of its results are."""
-
-    def __init__(
-        self, bundle: ModelBundle, *, device: str | torch.device = "auto", precision: Precision = "fp32"
-    ) -> None:
-        model = bundle.require(BlipMatcher)
-        self._tokenizer = tokenizer_of(bundle)
-        check_channels(model.config.vision, bundle.pictures, source=bundle.source)
-        super().__init__(bundle, model, device=device, precision=precision)
-
-    @property
-    def vision(self) -> ViT:
-        """The vision transformer."""
-        return self._model.vision
-
-    def pooled(self, images: Float[Tensor, "b c H W"]) -> Float[Tensor, "b E"]:
-        """Return the embeddings of pictures, of length 1, which those of texts are compared with."""
-        return self._model.encode_pictures(images)
 
     @overload
     def __call__(  # type: ignore[overload-overlap]  # a str is a sequence of str too, but is one path here
@@ -168,53 +145,11 @@ class BlipMatchPipeline(EmbedsPictures, Pipeline[BlipMatcher]):
             "is a BLIP for matching instead: ask it with `multiattn match`"
         )
 
-    def encode_texts(self, texts: Sequence[str]) -> Texts:
-        """Encode texts by themselves, to compare pictures with them later; each is cut to what the model reads."""
-        return encode_texts(self._model, self._tokenizer, texts, device=self.device)
-
-    def embed_texts(self, texts: Sequence[str]) -> Float[np.ndarray, "r E"]:
-        """Return the embeddings of texts, of length 1, float32.
-
-        Raises:
-            InputError: There are no texts, or one is blank.
-        """
-        return self.encode_texts(checked_texts(texts, "texts")).embeddings.cpu().numpy()
-
-    def stream_text_embeddings(
-        self,
-        texts: Iterable[str | TextInput],
-        *,
-        tokens: TokenChoice = "pooled",
-        normalize: bool = False,
-        batch_size: int = 32,
-    ) -> Iterator[Embedding | Failure]:
-        """Yield the embedding of each text; arguments and errors as for `MatchPipeline.stream_text_embeddings`."""
-        check_tokens(tokens, ("pooled",))
-        require(batch_size >= 1, "batch_size", must="at least 1", value=batch_size)
-        return text_embeddings(texts, self.encode_texts, batch_size=batch_size)
-
-    def similarities(
-        self,
-        inputs: Iterable[PictureSource],
-        *,
-        texts: Texts,
-        batch_size: int = 8,
-        strict: bool = False,
-        max_pixels: int = MAX_PIXELS,
-    ) -> Iterator[Similarities | Failure]:
-        """Yield the cosine of each image with each of many texts, as arrays; arguments as for `stream`."""
-
-        def compute(batch: list[Prepared]) -> list[Similarities]:
-            with torch.inference_mode():
-                pictures = self._model.encode_pictures(stacked(batch, self.device)).float()
-                values = (pictures @ texts.embeddings.T).cpu().numpy()
-            return [Similarities(item.file, 0, row) for item, row in zip(batch, values, strict=True)]
-
-        found = stream_pictures(
-            inputs, self.bundle.pictures, compute, batch_size=batch_size, strict=strict, max_pixels=max_pixels
-        )
-        for index, one in enumerate(found):
-            yield one if isinstance(one, Failure) else replace(one, index=index)
+    def compared(self, batch: list[Prepared], texts: Texts) -> Float[Tensor, "b r"]:
+        """Return the cosines of prepared pictures with texts."""
+        with torch.inference_mode():
+            pictures = self._model.encode_pictures(stacked(batch, self.device)).float()
+            return pictures @ texts.embeddings.T
 
     @torch.inference_mode()
     def _results(self, batch: list[Prepared], *, texts: Texts) -> list[MatchResult]:
