@@ -4,6 +4,7 @@
 configs/serve/ray.yaml gives them, and `multiattn serve --engine ray` deploys the same.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -89,7 +90,7 @@ def application(choices: Sequence[Choice], settings: Settings, scale: Scale) -> 
     if settings.device == "cuda" and not scale.gpus_per_replica:
         raise MultiattnError("`gpus_per_replica` must be above 0 with device cuda, but is 0 instead")
     RayEngine(choices, lambda name: None)  # checks them
-    models = [_model(serve, choice, settings, scale) for choice in choices]
+    models = [_model(serve, choice, name, settings, scale) for choice, name in named(choices).items()]
     head = serve.deployment(
         name=HEAD,
         num_replicas=scale.heads,
@@ -102,7 +103,21 @@ def application(choices: Sequence[Choice], settings: Settings, scale: Scale) -> 
     return head.bind(*models)
 
 
-def _model(serve: Any, choice: Choice, settings: Settings, scale: Scale) -> Any:
+def named(choices: Sequence[Choice]) -> dict[Choice, str]:
+    """Return the name of each model's deployment: the model's, of which files of Ray's logs can be named."""
+    taken, found = {HEAD}, dict[Choice, str]()
+    for choice in choices:
+        name = first = re.sub("[^A-Za-z0-9._-]", "-", choice.name)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{first}-{number}"
+        taken.add(name)
+        found[choice] = name
+    return found
+
+
+def _model(serve: Any, choice: Choice, name: str, settings: Settings, scale: Scale) -> Any:
     """Return the deployment of a model."""
     replicas: dict[str, Any] = {"num_replicas": scale.min_replicas}
     if scale.min_replicas != scale.max_replicas:
@@ -114,7 +129,7 @@ def _model(serve: Any, choice: Choice, settings: Settings, scale: Scale) -> Any:
             }
         }
     deployment = serve.deployment(
-        name=choice.name,
+        name=name,
         ray_actor_options={"num_cpus": scale.cpus_per_replica, "num_gpus": scale.gpus_per_replica},
         max_ongoing_requests=2 * settings.batch_size,  # a batch that is computed, and one that gathers
         max_queued_requests=settings.queue,
@@ -137,10 +152,17 @@ def _model(serve: Any, choice: Choice, settings: Settings, scale: Scale) -> Any:
 
 
 class Head:
-    """What the deployment that answers requests can do beside that."""
+    """What the deployment that answers requests can do beside that.
+
+    Args:
+        models: Handles of the models' deployments, which the engine finds by their names.
+    """
 
     app: Any
     """The application; set by Ray Serve."""
+
+    def __init__(self, *models: Any) -> None:
+        pass
 
     async def drain(self, patience: float) -> None:
         """Take no more requests (503), and return when those that were accepted are done."""
@@ -155,8 +177,10 @@ def _asgi(choices: Sequence[Choice], settings: Settings) -> Any:
 
         from .http.app import create_app
 
-        name = serve.get_replica_context().app_name
-        return create_app(RayEngine(choices, lambda model: serve.get_deployment_handle(model, app_name=name)), settings)
+        app = serve.get_replica_context().app_name
+        names = {choice.name: name for choice, name in named(choices).items()}
+        engine = RayEngine(choices, lambda model: serve.get_deployment_handle(names[model], app_name=app))
+        return create_app(engine, settings)
 
     return make
 

@@ -35,7 +35,7 @@ class Cluster:
             is started now and ended by `close`.
         cores: The cores of a cluster that is started.
         extra: The extra that an error names where Ray is not installed.
-        store: Bytes of the object store of a cluster that is started, by which what is sent goes from process to process.
+        store: Bytes of the object store of a cluster that is started, through which processes send what is large.
 
     Raises:
         MultiattnError: Ray is not installed, or there is no cluster at the address.

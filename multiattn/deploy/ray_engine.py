@@ -29,7 +29,7 @@ _LOOK = 0.05
 
 
 class LostError(RuntimeError):
-    """A defect, not of the caller's: each replica that had a request ended; or the segments of a recording are others when it is done again."""
+    """Each replica that had a request ended; or a recording that was begun again has other segments. A defect."""
 
 
 @dataclass

@@ -43,9 +43,7 @@ class Order:
     def work(self) -> Work:
         """Return the work, which is not cancelled, by the clock of this process."""
         deadline = None if self.seconds is None else time.monotonic() + self.seconds
-        return Work(
-            self.model, self.task, self.input, self.options, self.questions, self.maps, self.check, deadline
-        )
+        return Work(self.model, self.task, self.input, self.options, self.questions, self.maps, self.check, deadline)
 
 
 @dataclass(frozen=True)

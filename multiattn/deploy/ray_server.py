@@ -1,8 +1,7 @@
-"""`multiattn serve --engine ray`: deploys the application, waits for a signal, and ends it when all that was accepted
-is done.
-"""
+"""`multiattn serve --engine ray`: deploys the application, waits for a signal, and ends when accepted work is done."""
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from .ray_app import HEAD_CPUS, NAME, QUIET, Scale, application
 from .ray_cluster import Cluster, num_cores, quiet, share
 
 _STORE = 1 << 30
-"""Bytes of Ray's object store where this process starts it: bodies and replies lie there on their way. Taken as used."""
+"""Bytes of Ray's object store where this process starts it, in which bodies lie on their way. Taken as used."""
 
 _KEEP_ALIVE = 5
 """Seconds that an idle connection is kept, as without Ray."""
@@ -76,6 +75,7 @@ def serve_on_ray(choices: Sequence[Choice], settings: Settings, machines: Machin
 def _serve(
     cluster: Cluster, choices: Sequence[Choice], settings: Settings, machines: Machines, say: Callable[[str], None]
 ) -> None:
+    choices = [_absolute(one) for one in choices]
     app = application(choices, settings, scale_of(machines, cluster, settings, len(choices)))
     from ray import serve
 
@@ -97,17 +97,27 @@ def _serve(
             _drain(handle, settings.drain)
         finally:
             with suppress(Exception):  # a cluster that is gone has nothing to end
-                serve.delete(NAME)
-                if is_ours:
+                if is_ours:  # at once: a proxy whose application is deleted says 404 to who comes late
                     serve.shutdown()
+                else:
+                    serve.delete(NAME)
+
+
+def _absolute(choice: Choice) -> Choice:
+    """Return a model whose path, if it is one, does not depend on the current folder, which replicas may not have."""
+    return choice._replace(model=os.path.abspath(choice.model)) if os.path.exists(choice.model) else choice
 
 
 def _run(serve: Any, app: Any) -> Any:
     """Start the application, and wait until each model has its replicas; return its handle."""
     try:
         return serve.run(app, name=NAME, route_prefix="/", logging_config=QUIET)
-    except RuntimeError as error:  # with all that the replicas told
-        raise MultiattnError(f"--engine ray cannot start the models: {reason_of(error)}") from error
+    except RuntimeError as error:
+        reasons = [reason_of(error)]
+        with suppress(Exception):
+            for one in serve.status().applications[NAME].deployments.values():
+                reasons += one.message.strip().splitlines()[-1:]  # of a traceback
+        raise MultiattnError(f"--engine ray cannot start the models: {'; '.join(reasons)}") from error
 
 
 def _wait() -> None:

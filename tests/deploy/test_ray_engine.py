@@ -1,4 +1,4 @@
-"""The engine on Ray Serve, without a cluster: deployments that answer, refuse, end and take their time as they are told."""
+"""The engine on Ray Serve, without a cluster: its deployments answer, refuse and end as they are told."""
 
 import asyncio
 import importlib.util
@@ -19,7 +19,10 @@ from multiattn.errors import InputError
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra `serve-ray`"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of Ray itself
+    # of Ray itself: loops that it leaves to the collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
@@ -224,9 +227,7 @@ async def streamed(engine: RayEngine) -> list[str]:
 
 
 def test_segments_come_once_each_though_two_replicas_end() -> None:
-    handle = Handle(
-        [*segments("a", "b"), died()], [*segments("a"), died()], segments("a", "b", "c", "d")
-    )
+    handle = Handle([*segments("a", "b"), died()], [*segments("a"), died()], segments("a", "b", "c", "d"))
     assert with_engine(handle, streamed) == ["a", "b", "c", "d"]
     assert all(one.is_cancelled for one in handle.responses)
 
