@@ -1,5 +1,6 @@
 """Segments taken one at a time: the same as at once, and given up wherever the caller says so."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from multiattn.errors import InputError, ModelError, MultiattnError
 from multiattn.inputs.audio import Recording
 from multiattn.pipelines import TranscribePipeline, load
 from multiattn.pipelines.transcribe import transcribe_stepwise
+from multiattn.pipelines.transcribe.options import TranscribeOptions
 from multiattn.pipelines.transcribe.results import Transcript
 from multiattn.pipelines.transcribe.segments import Segment
+from multiattn.weights import ModelBundle
 from tests.fixtures import tiny_speech_bundle, tiny_whisper_bundle
 from tests.pipelines.speaking import RATE, hush, tone
 
@@ -32,10 +35,10 @@ def sound_file(path: Path, seconds: float = 65.0) -> Path:
 @pytest.mark.parametrize(
     ("bundle", "seconds"), [(tiny_speech_bundle, 40), (tiny_whisper_bundle, 5)], ids=["own", "whisper"]
 )
-def test_the_transcript_is_that_of_the_call(bundle, seconds: float, tmp_path: Path) -> None:
+def test_the_transcript_is_that_of_the_call(bundle: Callable[[], ModelBundle], seconds: float, tmp_path: Path) -> None:
     pipeline = TranscribePipeline(bundle(), device="cpu")
     file = sound_file(tmp_path / "tones.wav", seconds)
-    options = {"num_beams": 1, "max_tokens": 5, "temperatures": (0.0,), "vad": "off"}
+    options: TranscribeOptions = {"num_beams": 1, "max_tokens": 5, "temperatures": (0.0,), "vad": "off"}
     reached = list[float]()
     *segments, last = transcribe_stepwise(pipeline, file, words=True, watch=reached.append, **options)
     whole = pipeline(file, words=True, **options)
