@@ -131,7 +131,7 @@ class RayEngine:
                 try:
                     async with aclosing(self._numbered(response, work)) as parts:
                         async for number, reply in parts:
-                            text = reply.body.get("text")
+                            text = reply.body.get("delta")
                             if number == len(texts):
                                 texts.append(text)
                                 yield reply

@@ -7,9 +7,9 @@ Requests come as `Order`s, which unlike `Work` can be sent to another machine, a
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,9 @@ from .work import CancelledWork, Reply, TooLateError, Work
 
 READERS = 2
 """Threads that decode pictures and draw maps beside the one that computes."""
+
+_SHARING = 4
+"""Long recordings that are transcribed in turns; others wait, or all of them would be late."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class ModelReplica:
         self._pipeline = computing.open_pipeline(self.model, device=self.device, precision=self.precision)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="compute")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="read")
+        self._turns = asyncio.Semaphore(_SHARING)
         gather = serve.batch(max_batch_size=self.batch_size, batch_wait_timeout_s=self.patience)
         self._gathered: Callable[[Any], Any] = gather(self._compute)
 
@@ -116,6 +120,8 @@ class ModelReplica:
         work = order.work()
         try:
             ready = await self._in(self._readers, self._computing.read, self._pipeline, work, self._limits)
+            if ready.alone:
+                return [one async for one in self._steps(ready)][-1]
             found = await self._gathered(ready)
             if isinstance(found, BaseException):
                 return Answer(error=portable(found))
@@ -151,35 +157,38 @@ class ModelReplica:
         return [one if isinstance(one, BaseException) else _Found(one, len(group), seconds) for one in found]
 
     async def stream(self, order: Order) -> AsyncIterator[Answer]:
-        """Do one order, and yield what comes of it piece by piece: the segments of a recording, else the whole.
-
-        Between two segments the batches of others are computed.
-        """
-        from . import speech
-
+        """Do one order, and yield what comes of it piece by piece: the segments of a recording, else the whole."""
         if order.task not in self._computing.SPEECH:
             yield await self.run(order)
             return
         work = order.work()
-        segments: Any = None
         try:
             ready = await self._in(self._readers, self._computing.read, self._pipeline, work, self._limits)
-            segments = speech.stream(self._pipeline, ready.input, work)
-            while True:
-                if (error := _no_longer(work)) is not None:
-                    raise error
-                start = time.monotonic()
-                reply = await self._in(self._worker, next, segments, None)
-                if reply is None:
-                    break
-                yield Answer(reply, seconds=time.monotonic() - start)
+            async with aclosing(self._steps(ready)) as answers:
+                async for answer in answers:
+                    yield answer
         except Exception as error:
             yield Answer(error=portable(error))
         finally:  # also where the caller has gone
             work.cancelled.set()
-            if segments is not None:
+
+    async def _steps(self, ready: Any) -> AsyncGenerator[Answer, None]:
+        """Transcribe a recording; between two of its segments others are computed."""
+        from . import speech
+
+        async with self._turns:
+            segments: Any = speech.stream(self._pipeline, ready.input, ready.work)
+            try:
+                while (error := _no_longer(ready.work)) is None:
+                    start = time.monotonic()
+                    reply = await self._in(self._worker, next, segments, None)
+                    if reply is None:
+                        return
+                    yield Answer(reply, seconds=time.monotonic() - start)
+                raise error
+            finally:
                 with suppress(RuntimeError):  # the replica ends
-                    self._worker.submit(segments.close)
+                    self._worker.submit(segments.close)  # there, for it may be within a step
 
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, function: Callable[..., Any], *args: Any) -> Any:

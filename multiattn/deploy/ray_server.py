@@ -1,5 +1,6 @@
 """`multiattn serve --engine ray`: deploys the application, waits for a signal, and ends when accepted work is done."""
 
+import importlib
 import logging
 import os
 import signal
@@ -77,8 +78,7 @@ def _serve(
 ) -> None:
     choices = [_absolute(one) for one in choices]
     app = application(choices, settings, scale_of(machines, cluster, settings, len(choices)))
-    from ray import serve
-
+    serve: Any = importlib.import_module("ray.serve")
     with _quiet_serve():
         is_ours = not serve.status().proxies
         if is_ours:

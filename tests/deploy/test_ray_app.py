@@ -265,7 +265,7 @@ def test_a_recording_comes_segment_by_segment_and_stops_when_nobody_reads(replic
         finally:
             ended.set()
 
-    monkeypatch.setattr(computing, "read", lambda pipeline, work, limits: SimpleNamespace(input=None))
+    monkeypatch.setattr(computing, "read", lambda pipeline, work, limits: SimpleNamespace(input=None, work=work))
     monkeypatch.setattr(speech, "stream", stream)
 
     async def main() -> list[Any]:

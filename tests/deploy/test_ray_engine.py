@@ -218,12 +218,12 @@ def test_a_request_that_is_cancelled_ends_the_work() -> None:
 
 
 def segments(*texts: str) -> list[Any]:
-    return [Answer(Reply({"text": text})) for text in texts]
+    return [Answer(Reply({"delta": text})) for text in texts]
 
 
 async def streamed(engine: RayEngine) -> list[str]:
     given = work(model="talks", task="transcribe")
-    return [reply.body["text"] async for reply in engine.stream(given)]
+    return [reply.body["delta"] async for reply in engine.stream(given)]
 
 
 def test_segments_come_once_each_though_two_replicas_end() -> None:
@@ -238,7 +238,7 @@ def test_other_segments_after_an_end_are_an_error_and_not_yielded() -> None:
 
     async def body(engine: RayEngine) -> None:
         async for reply in engine.stream(work(model="talks", task="transcribe")):
-            came.append(reply.body["text"])
+            came.append(reply.body["delta"])
 
     with pytest.raises(LostError, match="another one finds other segments"):
         with_engine(handle, body)
@@ -250,7 +250,7 @@ def test_a_stream_that_nobody_reads_on_ends_the_work() -> None:
 
     async def body(engine: RayEngine) -> None:
         stream: Any = engine.stream(work(model="talks", task="transcribe"))
-        assert (await anext(stream)).body["text"] == "a"
+        assert (await anext(stream)).body["delta"] == "a"
         await stream.aclose()
         assert handle.responses[0].is_cancelled
         assert engine.statistics()["talks"].running == 0

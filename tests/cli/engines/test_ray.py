@@ -73,7 +73,7 @@ def test_no_room(monkeypatch, total, free, uses_gpus, has) -> None:
     ray = MagicMock()
     ray.cluster_resources.return_value, ray.available_resources.return_value = total, free
     ray.wait.side_effect = lambda answers, **_: ([], answers)
-    monkeypatch.setattr(ray_cluster, "ray_module", lambda *_: ray)
+    monkeypatch.setattr(ray_cluster, "ray_module", lambda **_: ray)
     monkeypatch.setattr(ray_cluster, "reach", lambda address: None)
     monkeypatch.setattr(ray_actors, "PATIENCE", -1.0)
     workers = ray_actors.RayActors(b"", 3, address="a:1", uses_gpus=uses_gpus)
