@@ -103,7 +103,9 @@ class DotProductScore(nn.Module):
         if bias is None and worth_blocks(mask, q_len, k_len):
             return windowed_attention(q, k, v, mask, scale=self.scale, dropout_p=dropout_p)
         # the kernel's own causal flag is aligned top-left: the same only for equal numbers of queries and keys
-        only_causal = mask.causal and mask.window is None and mask.keys is None and q_len == k_len and bias is None
+        only_causal = (
+            mask.causal and mask.window is None and mask.keys is None and bias is None and bool(q_len == k_len)
+        )
         dense = None if mask.is_open or only_causal else mask.dense(q_len, k_len, device=q.device)
         if bias is not None:
             dense = bias if dense is None else bias.masked_fill(~dense, -math.inf)

@@ -16,8 +16,9 @@ from ..models import ViT
 from ..registry import load_part, model_kind, task_spec
 from ..weights import ModelBundle, bundle_of
 from ..weights.live import unwrapped
-from .base import Pipeline, Prepared, prepare, stacked, the_only
+from .base import Pipeline, stacked
 from .image_results import ClassifyResult, PictureMap
+from .pictures import Prepared, prepare, the_only
 from .results import Failure, Result
 
 
