@@ -7,10 +7,10 @@ read or written, and a file for each graph.
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -18,17 +18,24 @@ from torch import nn
 from ...blocks.int8 import Replaced
 from ...checks import require
 from ...errors import ModelError
-from ...models import ViT
+from ...models import VQA, Captioner, SingleStream, SpeechRecognizer, ViT
 from ...weights import ModelBundle
 from ...weights.bundle import CONFIG
 from ...weights.own import describe
 from ...writing import whole_folder, write_json
+from .decoder_graphs import answerer_graphs, captioner_graphs, recognizer_graphs, single_stream_graphs
 from .directory import FORMATS, NEWEST_OPSET, OLDEST_OPSET, OPSET
 from .graphs import Graph, classifier_graphs
 
 Target = Literal["onnx", "torch"]
 
-_GRAPHS = {ViT: classifier_graphs}
+_GRAPHS: Mapping[type[nn.Module], Callable[[ModelBundle, Sequence[str]], dict[str, Graph]]] = {
+    ViT: classifier_graphs,
+    Captioner: captioner_graphs,
+    SpeechRecognizer: recognizer_graphs,
+    VQA: answerer_graphs,
+    SingleStream: single_stream_graphs,
+}
 
 
 def export(
@@ -90,7 +97,7 @@ def graphs_of(bundle: ModelBundle, sites: Sequence[str] = ()) -> dict[str, Graph
 
 def _write(graph: Graph, path: Path, *, to: Target, opset: int) -> None:
     names = {name for axes in graph.axes.values() for name in axes.values()}
-    dims = {name: torch.export.Dim(name, min=1) for name in sorted(names)}
+    dims = {name: _dim(name, graph) for name in sorted(names)}
     shapes = {name: {axis: dims[of] for axis, of in graph.axes.get(name, {}).items()} for name in graph.inputs}
     examples = tuple(graph.inputs.values())
     program = torch.export.export(graph.module, examples, dynamic_shapes=(*shapes.values(),), strict=False)
@@ -107,6 +114,11 @@ def _write(graph: Graph, path: Path, *, to: Target, opset: int) -> None:
     )
     assert made is not None
     made.save(path.with_suffix(".onnx"))
+
+
+def _dim(name: str, graph: Graph) -> Any:
+    least, most = graph.ranges.get(name, (1, None))
+    return torch.export.Dim(name, min=least, max=most)
 
 
 def _newest_opset() -> int:
