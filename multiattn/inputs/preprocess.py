@@ -94,6 +94,11 @@ class ImagePreprocessing:
         """The channels that the model reads: 1 for the luminance, 3 for RGB, 4 for RGB and alpha."""
         return len(self.mean)
 
+    @property
+    def varies(self) -> bool:
+        """Whether each picture has its own size."""
+        return isinstance(self.resize_to, Fit)
+
     def __call__(
         self, picture: Image.Image, *, source_size: tuple[int, int] | None = None
     ) -> "tuple[Tensor, Geometry]":
