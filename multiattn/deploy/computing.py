@@ -15,7 +15,7 @@ from PIL import Image
 from ..errors import ModelError, MultiattnError
 from ..inputs.files import MAX_PIXELS
 from ..pipelines import ClassifyPipeline, Failure, Result, load
-from ..pipelines.base import Prepared, prepare
+from ..pipelines.pictures import Prepared, prepare
 from . import speech
 from .map_files import map_files
 from .work import EMBED, TRANSLATE, Reply, Work

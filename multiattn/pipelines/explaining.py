@@ -147,7 +147,7 @@ def _prepared(pixels: Tensor, preprocessing: ImagePreprocessing, bundle: ModelBu
     require(is_whole, "source", must=f"of sides that are multiples of {patch}, the patch", value=(height, width))
     pixels = pixels.detach().float().cpu()
     geometry = Geometry(source_size=(height, width), resized_size=(height, width), crop=(0, 0, height, width))
-    return Prepared(None, _shown(pixels, preprocessing), pixels, geometry)
+    return Prepared(None, _shown(pixels, preprocessing), pixels.numpy(), geometry)
 
 
 def _shown(pixels: Tensor, preprocessing: ImagePreprocessing) -> Image.Image:

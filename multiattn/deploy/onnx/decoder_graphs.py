@@ -5,7 +5,6 @@ tokens before them, m context tokens, h heads, d head width, V vocabulary. Sizes
 rows, so that a graph knows that there are g rows of each context.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -15,7 +14,7 @@ from ...attention import DecoderCache, GrowingCache, KeysValues, ProjectedContex
 from ...errors import ModelError
 from ...models import VQA, Captioner, SingleStream, SpeechRecognizer, TextDecoder
 from ...models.domain import Domain
-from ...models.text_stack import TextConfig
+from ...models.text_stack import TextConfig, TextStack
 from ...weights import ModelBundle
 from .graphs import EXAMPLES, Graph, picture_example
 
@@ -83,7 +82,7 @@ class PictureEncoder(nn.Module):
         domain: Where it is known, the distance from the training pictures is an output.
     """
 
-    def __init__(self, model: Captioner | VQA, part: nn.Module, domain: Domain | None) -> None:
+    def __init__(self, model: Captioner | VQA, part: TextStack, domain: Domain | None) -> None:
         super().__init__()
         self.model, self.part, self._domain = model, part, domain
 
@@ -135,7 +134,9 @@ class Decoder(nn.Module):
         contexts, rows = tokens.shape[0], tokens.shape[1]
         state = _State(unpacked(context, context_mask), past.flatten(2, 3))
         logits = self.decoder(tokens.flatten(0, 1), cache=state, last_only=True)[:, 0]  # (r, V)
-        return logits.unflatten(0, (contexts, rows)), state.present().unflatten(2, (contexts, rows))
+        present = state.present()  # (l, 2, r, h, p + n, d)
+        shape = (*present.shape[:2], contexts, rows, *present.shape[3:])
+        return logits.reshape(contexts, rows, -1), present.reshape(shape)
 
 
 class QuestionReader(nn.Module):
@@ -154,7 +155,7 @@ class QuestionReader(nn.Module):
         tokens, keys = questions.flatten(0, 1), mask.flatten(0, 1)
         states = self.model.read(tokens, unpacked(context, None), attention_mask=keys)
         if self.model.decoder is None:
-            return (self.model.answer_logits(states).unflatten(0, (questions.shape[0], questions.shape[1])),)
+            return (self.model.answer_logits(states).reshape(questions.shape[0], questions.shape[1], -1),)
         return (packed(self.model.decoder.project_context(states)),)
 
 
@@ -237,10 +238,8 @@ def recognizer_graphs(bundle: ModelBundle, sites: Sequence[str]) -> dict[str, Gr
         inputs["lengths"] = torch.full((EXAMPLES,), padded)
         axes["lengths"] = {0: "batch"}
     outputs = ("context", "context_mask") if masked else ("context",)
-    stride = math.prod(model.config.encoder.strides)
-    ranges = {"frames": (stride + 1, stride * model.config.encoder.max_frames)}
     return {
-        "encoder": Graph(SoundEncoder(model), inputs, axes, outputs, ranges),
+        "encoder": Graph(SoundEncoder(model), inputs, axes, outputs, ("frames",)),
         "decoder": decoder_graph(model.decoder, masked=masked),
     }
 
@@ -279,7 +278,7 @@ def single_stream_graphs(bundle: ModelBundle, sites: Sequence[str]) -> dict[str,
         "questions": {0: "batch", 1: "tokens"},
         "mask": {0: "batch", 1: "tokens"},
     }
-    return {"model": Graph(PairReader(model), inputs, axes, ("logits",))}
+    return {"model": Graph(PairReader(model), inputs, axes, ("logits",), tuple(sides.values()))}
 
 
 def no_maps(sites: Sequence[str]) -> None:

@@ -117,8 +117,7 @@ def _write(graph: Graph, path: Path, *, to: Target, opset: int) -> None:
 
 
 def _dim(name: str, graph: Graph) -> Any:
-    least, most = graph.ranges.get(name, (1, None))
-    return torch.export.Dim(name, min=least, max=most)
+    return torch.export.Dim.DYNAMIC if name in graph.bounded else torch.export.Dim(name, min=1)
 
 
 def _newest_opset() -> int:
@@ -128,9 +127,8 @@ def _newest_opset() -> int:
         ModelError: A package is missing.
     """
     try:
-        import onnxscript  # noqa: F401
-
         import onnx
+        import onnxscript  # noqa: F401
     except ImportError as error:
         raise ModelError(
             f"exporting to ONNX needs {error.name}, which is not installed: `pip install multiattn[onnx]`"

@@ -1,7 +1,7 @@
 """What is exported of a model: one or several graphs, each with examples of its inputs and the axes that may vary."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,8 @@ class Graph:
     outputs: tuple[str, ...]
     """The names of the outputs."""
 
-    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """The least and the largest size of axes that do not go from 1 to any number, by name."""
+    bounded: tuple[str, ...] = ()
+    """Axes whose sizes the model bounds, such as to multiples of its patches; others go from 1 to any number."""
 
 
 class Classifier(nn.Module):
