@@ -10,6 +10,9 @@ from fastapi import Request
 from ..work import Engine, Reply, Work
 from .settings import Settings
 
+FACTS = "multiattn"
+"""The key of a request's state under which it is told to the log: the model and the task."""
+
 
 def engine_of(request: Request) -> Engine:
     """Return the engine of the application that a request is for."""
@@ -26,12 +29,18 @@ def deadline_of(request: Request) -> float:
     return time.monotonic() + settings_of(request).timeout
 
 
+def note(request: Request, work: Work) -> None:
+    """Tell the log what a request is for."""
+    request.scope.setdefault("state", {})[FACTS] = {"model": work.model, "task": work.task}
+
+
 async def run_watched(request: Request, work: Work) -> Reply:
     """Do the work of a request whose body has been read; `work.cancelled` is set when the caller has gone.
 
     Raises:
         MultiattnError: As `Engine.run`; the application makes problems of them.
     """
+    note(request, work)
     watch = asyncio.ensure_future(_watched(request, work))
     try:
         return await engine_of(request).run(work)
@@ -46,7 +55,7 @@ async def _watched(request: Request, work: Work) -> None:
 
 
 def hashable(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options that were given, with tuples for lists."""
+    """Return the options that were given, with tuples for lists."""
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in options.items() if value is not None
     }
