@@ -11,6 +11,19 @@ from ..work import ModelStatistics
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
+_GAUGES = {
+    "queue": "Requests that wait for a model",
+    "running": "Requests that are computed now",
+    "memory": "Bytes of the weights in memory",
+}
+_COUNTERS = {
+    "batches": "Batches computed",
+    "items": "Requests computed in batches: divided by the batches, their size",
+    "tokens": "Words written: the rate is the speed",
+    "seconds": "Seconds of computing",
+}
+"""Fields of `ModelStatistics`, and what they are."""
+
 
 class Metrics:
     """The measurements of one application: those of requests, and what the engine says of its models.
@@ -38,7 +51,7 @@ class Metrics:
 
     def in_flight(self) -> AbstractContextManager[None]:
         """Count a request as under way in the body."""
-        return self._in_flight.track_inprogress()  # type: ignore[no-any-return]
+        return self._in_flight.track_inprogress()
 
     def text(self) -> bytes:
         """Return all measurements as Prometheus reads them."""
@@ -57,23 +70,14 @@ class _Models(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the measurements."""
-        found = self._statistics()
-        for name, about, value in (
-            ("queue", "Requests that wait for a model", lambda one: one.queue),
-            ("running", "Requests that are computed now", lambda one: one.running),
-            ("memory_bytes", "Bytes of the weights in memory", lambda one: one.memory),
-        ):
+        found = {name: vars(one) for name, one in self._statistics().items()}
+        for name, about in _GAUGES.items():
             gauge = GaugeMetricFamily(f"multiattn_model_{name}", about, labels=("model",))
-            for model, one in found.items():
-                gauge.add_metric((model,), value(one))
+            for model, values in found.items():
+                gauge.add_metric((model,), values[name])
             yield gauge
-        for name, about, value in (
-            ("batches", "Batches computed", lambda one: one.batches),
-            ("items", "Requests computed in batches: by batches, their size", lambda one: one.items),
-            ("tokens", "Words that were written: a second, the speed", lambda one: one.tokens),
-            ("compute_seconds", "Seconds of computing", lambda one: one.seconds),
-        ):
+        for name, about in _COUNTERS.items():
             counter = CounterMetricFamily(f"multiattn_model_{name}", about, labels=("model",))
-            for model, one in found.items():
-                counter.add_metric((model,), value(one))
+            for model, values in found.items():
+                counter.add_metric((model,), values[name])
             yield counter
