@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from fastapi import Request
@@ -29,21 +30,23 @@ def deadline_of(request: Request) -> float:
     return time.monotonic() + settings_of(request).timeout
 
 
-def note(request: Request, work: Work) -> None:
-    """Tell the log what a request is for."""
-    request.scope.setdefault("state", {})[FACTS] = {"model": work.model, "task": work.task}
-
-
 async def run_watched(request: Request, work: Work) -> Reply:
     """Do the work of a request whose body has been read; `work.cancelled` is set when the caller has gone.
 
     Raises:
         MultiattnError: As `Engine.run`; the application makes problems of them.
     """
-    note(request, work)
+    async with watched(request, work):
+        return await engine_of(request).run(work)
+
+
+@asynccontextmanager
+async def watched(request: Request, work: Work) -> AsyncIterator[None]:
+    """Set `work.cancelled` when the caller of a request, whose body has been read, goes in the body, and note it for the log."""
+    request.scope.setdefault("state", {})[FACTS] = {"model": work.model, "task": work.task}
     watch = asyncio.ensure_future(_watched(request, work))
     try:
-        return await engine_of(request).run(work)
+        yield
     finally:
         watch.cancel()
 

@@ -55,9 +55,9 @@ class Gate:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        answer = _Answer(send, _request_id(headers))
-        scope.setdefault("state", {})["request_id"] = answer.request_id
         body = _Body(receive, self._settings)
+        answer = _Answer(send, body, _request_id(headers))
+        scope.setdefault("state", {})["request_id"] = answer.request_id
         start = time.monotonic()
         error: Exception | None = None
         with self._metrics.in_flight():
@@ -69,7 +69,6 @@ class Gate:
             except Exception as raised:
                 error = raised
                 if not answer.is_started:
-                    await body.forget()
                     await problem_of(raised)(scope, receive, answer)
         seconds = time.monotonic() - start
         status = GONE if body.is_gone and not answer.is_done else answer.status
@@ -193,8 +192,8 @@ class _Body:
 class _Answer:
     """What the application sends, with the headers that all answers have."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send, self.request_id = send, request_id
+    def __init__(self, send: Send, body: _Body, request_id: str) -> None:
+        self._send, self._body, self.request_id = send, body, request_id
         self.status = 500
         self.size = 0
         self.is_started = self.is_done = False
@@ -202,6 +201,8 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.is_started, self.status = True, message["status"]
+            if self.status >= 400:
+                await self._body.forget()
             extra: list[tuple[bytes, Any]] = [
                 (b"x-request-id", self.request_id.encode()),
                 (b"x-content-type-options", b"nosniff"),

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from ...text_files import plain_value
-from ..work import Work
+from ..work import Reply, Work
 from .access import run_watched
 
 _MEDIA = {"png": "image/png", "html": "text/html; charset=utf-8", "json": "application/json"}
@@ -29,17 +29,22 @@ async def replied(request: Request, work: Work, *, file: str | None) -> Response
     body = {"model": work.model, **reply.body, "file": file}
     is_small = not reply.files and not any(isinstance(one, list) and len(one) > _MANY for one in body.values())
     if is_small:
-        return json_of(body)
-    return await asyncio.get_running_loop().run_in_executor(None, _with_files, body, reply.files)
+        return json_response(body)
+    return await asyncio.get_running_loop().run_in_executor(None, _with_maps, body, reply)
 
 
-def json_of(body: Mapping[str, Any]) -> Response:
+def json_response(body: Mapping[str, Any]) -> Response:
     """Return an answer of JSON that every reader takes: without NaN and halves of characters."""
     return Response(json.dumps(plain_value(body), allow_nan=False), media_type="application/json")
 
 
-def _with_files(body: dict[str, Any], files: Mapping[str, bytes]) -> Response:
-    return json_of(body | ({"maps": [_map(name, data) for name, data in files.items()]} if files else {}))
+def _with_maps(body: dict[str, Any], reply: Reply) -> Response:
+    return json_response(body | ({"maps": maps_of(reply)} if reply.files else {}))
+
+
+def maps_of(reply: Reply) -> list[dict[str, Any]]:
+    """Return the files of a reply as JSON values, which may take a while."""
+    return [_map(name, data) for name, data in reply.files.items()]
 
 
 def _map(name: str, data: bytes) -> dict[str, Any]:
