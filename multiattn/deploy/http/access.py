@@ -42,7 +42,7 @@ async def run_watched(request: Request, work: Work) -> Reply:
 
 @asynccontextmanager
 async def watched(request: Request, work: Work) -> AsyncIterator[None]:
-    """Set `work.cancelled` when the caller of a request, whose body has been read, goes in the body, and note it for the log."""
+    """Note a request for the log; set `work.cancelled` when its caller, whose body has been read, goes in the body."""
     request.scope.setdefault("state", {})[FACTS] = {"model": work.model, "task": work.task}
     watch = asyncio.ensure_future(_watched(request, work))
     try:
