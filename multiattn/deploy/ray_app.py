@@ -11,7 +11,7 @@ from typing import Any
 
 from ..checks import require
 from ..errors import MultiattnError
-from .http.settings import Settings
+from .http.settings import Settings, keys_of_environment
 from .models import Choice, chosen, shipped_choices
 from .ray_cluster import ray_module
 from .ray_engine import RayEngine
@@ -205,8 +205,8 @@ def build(arguments: Mapping[str, Any]) -> Any:
             known = ", ".join(sorted({"models", *names, *(one.name for one in fields(Scale))}))
             raise MultiattnError(f"`args` must be of {known}, but there is {name!r} instead")
     for name in ("api_keys", "cors"):
-        if name in given:
-            given[name] = tuple(given[name])
+        given[name] = tuple(given.get(name, ()))
+    given["api_keys"] += keys_of_environment()
     choices = shipped_choices() if models is None else [chosen(spelled) for spelled in models]
     return application(choices, Settings(**given), Scale(**scale))
 
