@@ -1,4 +1,4 @@
-"""configs/serve: the image, and the files for Ray and Kubernetes, held against the command and the code that they name."""
+"""configs/serve: the image, and the files for Ray and Kubernetes, held against the command and the code they name."""
 
 import dataclasses
 import importlib.util
