@@ -15,7 +15,17 @@ from .batching import AGAIN, Batcher
 from .computing import Found, Limits, Ready
 from .http.settings import Settings
 from .models import Choice, Directory, Memory
-from .work import CancelledWork, DrainingError, ModelStatistics, Reply, Served, TooLateError, UnavailableError, Work
+from .work import (
+    EMBED,
+    CancelledWork,
+    DrainingError,
+    ModelStatistics,
+    Reply,
+    Served,
+    TooLateError,
+    UnavailableError,
+    Work,
+)
 
 _READERS = 4
 """Threads that decode pictures, and draw maps, while models compute."""
@@ -92,7 +102,10 @@ class LocalEngine:
         future = batcher.put(ready, key=ready.key, size=ready.size, deadline=work.deadline, cancelled=work.cancelled)
         found: Found = await self._awaited(future, work)
         del ready
-        reply: Reply = await self._in_reader(partial(computing.reply, work, found), work)
+        if work.maps is None and work.task != EMBED:  # quick: no files, and few numbers
+            reply = computing.reply(work, found)
+        else:
+            reply = await self._in_reader(partial(computing.reply, work, found), work)
         batcher.count_tokens(tokens_of(reply.body))
         return reply
 
