@@ -19,18 +19,10 @@ import multiattn
 from tests.fixtures import draw
 
 from .engines import drawn
-from .serve_client import Ask, Load, Server, load, machine, server
+from .serve_client import Ask, Load, Server, load, server
 
 _ONE = ("--batch-size", "1", "--patience-ms", "0")
 _CLIENTS = (1, 8, 32)
-
-
-def serve(rounds: int) -> None:
-    """Print a table for classify, one for questions on one picture, and the cost of HTTP."""
-    print(f"\n{machine()}")
-    throughput_classify(rounds)
-    throughput_answer(rounds)
-    overhead(rounds)
 
 
 def photograph(seed: int, size: tuple[int, int] = (640, 480)) -> bytes:
