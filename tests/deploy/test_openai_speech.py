@@ -129,9 +129,9 @@ def test_events_come_segment_by_segment_and_others_have_their_turn(
     assert not server.engine._memory._all["transcribe"].users
 
 
-@pytest.mark.parametrize("kind", ["json", "verbose_json"])
+@pytest.mark.parametrize("kind", [pytest.param("json", marks=pytest.mark.slow), "verbose_json"])
 def test_deltas_make_the_text(server: Served, kind: str) -> None:
-    *deltas, done = server.transcribe(("digits.flac", repeated(4)), stream=True, response_format=kind, language="en")
+    *deltas, done = server.transcribe(("digits.flac", repeated(3)), stream=True, response_format=kind, language="en")
     assert [one.type for one in deltas] == ["transcript.text.delta"] * len(deltas) and len(deltas) > 1
     assert done.type == "transcript.text.done" and done.text == "".join(one.delta for one in deltas)
     assert done.text == server.pipeline(repeated(3)).text
