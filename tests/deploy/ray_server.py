@@ -82,13 +82,15 @@ def cpu_of(pid: int) -> float:
 
 
 @contextmanager
-def serving(*options: str, **environment: str) -> Iterator[Server]:
+def serving(*options: str, engine: str = "ray", **environment: str) -> Iterator[Server]:
     """Serve on a cluster of this machine alone, for the time of the body."""
-    command = [sys.executable, "-m", "multiattn", "serve", "--engine", "ray", "--port", "0", *options]
+    command = [sys.executable, "-m", "multiattn", "serve", "--engine", engine, "--port", "0", *options]
     start = time.monotonic()
     mark = uuid.uuid4().hex
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MULTIATTN_TEST": mark} | environment
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    )
     lines, is_ready = list[str](), threading.Event()
 
     def read() -> None:

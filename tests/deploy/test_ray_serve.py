@@ -102,6 +102,7 @@ def test_it_says_what_one_process_says(server, labels, recording, text) -> None:
         answer = client.post("/v1/audio/transcriptions", data={"model": "whisper-1"}, files={"file": recording})
         assert answer.json()["text"] == text
         assert client.get("/ready").status_code == 200
+        assert client.get("/ready", headers={"X-Request-Id": "mine"}).headers.get_list("x-request-id") == ["mine"]
         assert client.post("/v1/classify", files={"file": b"text"}).status_code == 415
         assert client.post("/v1/classify", files={"file": PICTURES[0].read_bytes()}, data={"model": "m"}).is_error
 
