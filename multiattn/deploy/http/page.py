@@ -1,0 +1,5 @@
+"""The page to try the models in a browser. A stub."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
