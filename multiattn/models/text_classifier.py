@@ -28,8 +28,11 @@ class TextHead(nn.Module):
 
     def __init__(self, model: "TwoTowers | TextHead", texts: Float[Tensor, "r E"]) -> None:
         super().__init__()
-        self.projection = model.vision_projection if isinstance(model, TwoTowers) else model.projection
-        self.logit_scale, self.logit_bias = model.logit_scale, model.logit_bias
+        self.projection: nn.Linear | None = (
+            model.vision_projection if isinstance(model, TwoTowers) else model.projection
+        )
+        self.logit_scale: nn.Parameter = model.logit_scale
+        self.logit_bias: nn.Parameter | None = model.logit_bias
         self.register_buffer("texts", texts, persistent=False)
 
     def forward(self, pooled: Float[Tensor, "b D"]) -> Float[Tensor, "b r"]:
@@ -47,8 +50,6 @@ class TextClassifier(ViT):
         head: The texts.
     """
 
-    head: TextHead
-
     def __init__(self, tower: ViT, head: TextHead) -> None:
         nn.Module.__init__(self)
         self.__dict__.update(tower.__dict__)  # the tower's parts themselves, and not copies
@@ -57,9 +58,16 @@ class TextClassifier(ViT):
         self.config = replace(tower.config, num_classes=len(head.texts))
         self.train(False)
 
+    @property
+    def texts(self) -> TextHead:
+        """The head."""
+        head = self._modules["head"]
+        assert isinstance(head, TextHead)
+        return head
+
     def of(self, texts: Float[Tensor, "r E"]) -> "TextClassifier":
         """Return the same tower with other texts, given their embeddings of length 1."""
-        return TextClassifier(self, TextHead(self.head, texts))
+        return TextClassifier(self, TextHead(self.texts, texts))
 
 
 def averaged(prompts: Float[Tensor, "rt E"], num_templates: int) -> Float[Tensor, "r E"]:

@@ -85,7 +85,7 @@ class TextExplainer(Explainer[Described]):
         if scores[0] < LIKELY:
             return None
         masked = masked_class(model, image[0], int(texts[0]), score_function=function, filling=self.filling)
-        first, second = (partial(self._explain, image, model.head.texts, target) for target in texts.tolist())
+        first, second = (partial(self._explain, image, model.texts.texts, target) for target in texts.tolist())
         return Explained(masked, first, second)
 
     def tapped(self, one: Described) -> TappedPrediction | None:
@@ -94,7 +94,7 @@ class TextExplainer(Explainer[Described]):
         with torch.no_grad():
             target = int(model(image)[0].argmax())
         found = tapped_class(model, image[0], target, score_function=self._towers.config.scores)
-        return replace(found, score=lambda of, tap: found.score(_with(of, model.head.texts), tap))
+        return replace(found, score=lambda of, tap: found.score(_with(of, model.texts.texts), tap))
 
     def _compared(self, one: Described) -> tuple[TextClassifier, Tensor]:
         image, _ = self._opened(one.picture)

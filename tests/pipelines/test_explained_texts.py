@@ -63,7 +63,9 @@ def test_heads_are_scored_on_the_text(data) -> None:
 
 
 def test_what_cannot_be_explained(data, tmp_path) -> None:
-    with pytest.raises(ModelError, match="must be a model of two towers, such as CLIP or SigLIP, but is a BLIP for mat"):
+    with pytest.raises(
+        ModelError, match="must be a model of two towers, such as CLIP or SigLIP, but is a BLIP for mat"
+    ):
         TextExplainer(tiny_blip_matcher_bundle(), device=torch.device("cpu"))
     save_drawing(tmp_path / "validation" / "1.png", 1)
     (tmp_path / "validation" / "metadata.jsonl").write_text(json.dumps({"file_name": "1.png", "text": "a fox"}))
