@@ -1,0 +1,3 @@
+export function liveWords() {
+  return null;
+}
