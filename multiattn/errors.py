@@ -19,6 +19,14 @@ class InputError(MultiattnError):
     """A file, a picture, a recording or a data set cannot be used."""
 
 
+class WrongKindError(InputError):
+    """A file is of another kind than the one that is read: no picture, or no recording."""
+
+
+class TooLargeError(InputError):
+    """A file has more pixels, seconds or bytes than are allowed."""
+
+
 class ModelError(MultiattnError):
     """A model, its directory, its configuration or an option for it cannot be used."""
 

@@ -27,6 +27,7 @@ FLOORS = {
     "maps": 4,
     "export": 5,
     "pipelines": 6,
+    "deploy": 7,
     "tasks": 8,
     "cli": 9,
     "__main__": 10,

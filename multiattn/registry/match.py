@@ -32,5 +32,6 @@ SPEC = TaskSpec(
     default_map_method="relevance",
     shipped="photographs of people and dogs outdoors (Flickr8k)",
     example_model="openai/clip-vit-base-patch32",
+    instead_of={"classify": "it needs labels of your own, `--labels 'a cat' 'a dog'` (in Python, `.zero_shot([...])`)"},
     details="multiattn.cli.info_details:matcher",
 )

@@ -114,9 +114,8 @@ class ModelBundle:
             return self.model
         models = {load_part(kind.model): spec.name for spec in tasks().values() for kind in spec.models.values()}
         wanted = models.get(kinds[0], kinds[0].__name__)
-        raise ModelError(
-            f"{self._named} must be a model for {wanted}, but is one for {self.task} instead: give another"
-        )
+        mend = task_spec(self.task).instead_of.get(wanted, "give another")
+        raise ModelError(f"{self._named} must be a model for {wanted}, but is one for {self.task} instead: {mend}")
 
     @property
     def first_map_method(self) -> str:

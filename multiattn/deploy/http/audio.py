@@ -1,0 +1,5 @@
+"""The addresses that speak as OpenAI's do: transcriptions and translations. A stub."""
+
+from fastapi import APIRouter
+
+router = APIRouter()

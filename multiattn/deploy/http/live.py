@@ -1,0 +1,5 @@
+"""Live transcription over a WebSocket. A stub."""
+
+from fastapi import APIRouter
+
+router = APIRouter()
