@@ -1,8 +1,8 @@
 // The page: a task, an input, and what the model said of it.
 
-import { keepKey, keyOf, predict, Problem, servedModels } from "./api.js";
+import { keepKey, keyOf, mapsOf, predict, Problem, servedModels } from "./api.js";
 import { inputOf, listen, showInput } from "./input.js";
-import { headlineOf, say, showPlain, showProblem, showWaiting } from "./results.js";
+import { headOf, moreMaps, say, showGrowing, showPlain, showProblem, showWaiting, toolsOf } from "./results.js";
 import { saveFile, shareable } from "./share.js";
 import { KINDS, TASKS } from "./tasks.js";
 import { clear, joined, pageOf, show } from "./viewer.js";
@@ -13,7 +13,8 @@ const place = find("result");
 let task = "classify";
 let models = null; // those served; null until known
 let running = null; // stops the request under way
-let asked = null; // the page of the questions so far, and what they are about
+let asked = null; // the questions so far about this input, and the page with their answers
+let everything = false; // whether maps by all methods are wanted
 
 const own = (wanted) => (models ?? []).filter((one) => one.task === wanted);
 const modelOf = () => own(task).find(({ name }) => name === find("model").value) ?? own(task)[0];
@@ -45,7 +46,7 @@ async function askForKey(problem) {
   dialog.returnValue = "";
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-  if (dialog.returnValue !== "keep") return models ?? showProblem(new Problem("This server asks for a key", "Nothing can be asked without one.", { status: 503 }), askForKey);
+  if (dialog.returnValue !== "keep") return showProblem(new Problem("This server asks for a key", "It answers nothing without one.", { again: true }), () => askForKey(null), "Enter a key");
   keepKey(find("key").value.trim());
   await learn();
 }
@@ -54,7 +55,6 @@ async function askForKey(problem) {
 
 function choose(wanted) {
   task = wanted;
-  running?.abort();
   const { lead, about, needs } = TASKS[task];
   document.querySelector(`input[name=task][value=${task}]`).checked = true;
   find("lead").textContent = lead;
@@ -69,89 +69,94 @@ function choose(wanted) {
   find("model").replaceChildren(...names.map(({ name }) => new Option(name, name)));
   const standard = names.find(({ isDefault }) => isDefault) ?? names[0];
   if (standard) find("model").value = standard.name;
-  asked = null;
   begin();
 }
 
 // Show the input; the result follows where nothing else is needed.
 function begin() {
+  [asked, everything] = [null, false];
+  running?.abort();
+  running = null;
   showInput(task);
   document.body.classList.toggle("answered", false);
   clear(place);
   say("");
   if (inputOf(task) && isComplete()) return run();
-  if (inputOf(task) && TASKS[task].needs) find(TASKS[task].needs).focus();
+  if (inputOf(task)) find(TASKS[task].needs).focus();
 }
 
 const textOf = () => find(TASKS[task].needs).value.trim();
 const isComplete = () => !TASKS[task].needs || Boolean(textOf());
+const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 
-function fieldsOf(everything) {
+// The fields of the form that is sent; `again` asks the questions so far once more.
+function fieldsOf(again) {
   const fields = { model: modelOf().name };
   if (find("checking").checked) fields.check = "true";
   if (everything) fields.map_method = "all";
-  if (TASKS[task].needs === "question") fields.question = everything ? asked.questions : textOf();
-  if (TASKS[task].needs === "labels") fields.text = textOf().split("\n").map((one) => one.trim()).filter(Boolean);
-  if (task === "transcribe") Object.assign(fields, { response_format: "verbose_json", "timestamp_granularities[]": "word" });
+  if (task === "answer") fields.question = again ? asked.questions : [textOf()];
+  if (task === "match") fields.texts = lines(textOf());
+  if (["classify", "match"].includes(task)) fields.map_labels = "3";
+  if (task === "transcribe") Object.assign(fields, { response_format: "verbose_json", stream: "true" });
   return fields;
 }
 
 // --- asking ---
 
-async function run({ everything = false } = {}) {
+async function run({ again = false } = {}) {
   running?.abort();
   const stop = (running = new AbortController());
-  const file = inputOf(task);
-  const model = modelOf();
-  const fields = fieldsOf(everything);
+  const [file, model, fields] = [inputOf(task), modelOf(), fieldsOf(again)];
   document.body.classList.add("answered");
   const ended = showWaiting(task, file, { isLoaded: model.isLoaded, stop: () => stop.abort() });
   try {
-    const reply = await predict(task, file, fields, stop.signal);
+    const reply = await predict(task, file, fields, { signal: stop.signal, heard: showGrowing });
     if (stop.signal.aborted) return;
-    ended();
     model.isLoaded = true;
-    await present(reply, { file, fields, everything });
+    await present(reply, file, fields.question, again);
   } catch (error) {
+    if (error.name === "AbortError") {
+      if (running === stop) showProblem(new Problem("Stopped", ""), () => run({ again }), "Start again");
+    } else if (error.status === 401) askForKey(error);
+    else if (error instanceof Problem) showProblem(error, () => run({ again }));
+    else throw error;
+  } finally {
     ended();
-    if (error.name === "AbortError") return running === stop && begin0();
-    if (error.status === 401) return askForKey(error);
-    if (!(error instanceof Problem)) throw error;
-    showProblem(error, () => run({ everything }));
   }
 }
 
-function begin0() {
-  clear(place);
-  document.body.classList.remove("answered");
-  say("Stopped.");
-}
-
-async function present(reply, { file, fields, everything }) {
-  const html = reply.maps?.["maps.html"];
-  if (!html) {
-    showPlain(task, reply);
-    place.prepend(...headlineOf(task, reply, {}));
-    return;
-  }
-  let page = pageOf(html);
-  if (task === "answer") {
-    const about = JSON.stringify([file.name, file.size, fields.model, everything]);
-    const before = asked?.about === about ? asked : null;
-    if (before && !everything) page = joined(before.page, page);
-    asked = { about, page, questions: [...(before?.questions ?? []), fields.question].flat() };
+async function present(reply, file, questions, again) {
+  const html = mapsOf(reply);
+  if (!html) return showPlain(task, reply);
+  let page = pageOf(html, file.name);
+  if (questions) {
+    if (asked && !again) {
+      page = joined(asked.page, page);
+      questions = [...asked.questions, ...questions];
+    }
+    asked = { page, questions };
     find("question").value = "";
-    find("question").focus();
+    if (matchMedia("(hover: hover)").matches) find("question").focus(); // a keyboard on the screen would hide the answer
   }
   await show(place, page);
   const content = new File([page.html], `${file.name.replace(/\.[^.]*$/u, "")}.html`, { type: "text/html" });
-  const more = everything ? null : () => run({ everything: true });
-  place.querySelector(".view").prepend(...headlineOf(task, reply, { save: () => saveFile(content), share: shareable(content), more }));
+  place.querySelector(".view").prepend(...headOf(task, reply));
+  place.querySelector(".panel").append(toolsOf({ "Save this page": () => saveFile(content), Share: shareable(content) }));
+  if (!everything) find("methods").after(moreMaps(askForAll));
+}
+
+function askForAll() {
+  everything = true;
+  run({ again: Boolean(asked) });
 }
 
 // --- events ---
 
-for (const input of document.querySelectorAll("input[name=task]")) input.addEventListener("change", () => choose(input.value));
+for (const input of document.querySelectorAll("input[name=task]"))
+  input.addEventListener("change", () => {
+    history.replaceState(null, "", `?task=${input.value}`); // what a reload, and a link, open with
+    choose(input.value);
+  });
 find("form").addEventListener("submit", (event) => {
   event.preventDefault();
   if (!inputOf(task)) return showProblem(new Problem("There is nothing to look at yet", `${KINDS[TASKS[task].kind].drop}, choose one, or try an example.`, { status: 400 }));
@@ -161,25 +166,27 @@ find("form").addEventListener("submit", (event) => {
 find("labels").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) find("form").requestSubmit();
 });
-find("model").addEventListener("change", () => {
-  asked = null;
-  begin();
-});
+find("model").addEventListener("change", begin);
 find("key-open").addEventListener("click", () => askForKey(null));
+
+find("checking").addEventListener("change", () => inputOf(task) && (asked || isComplete()) && run({ again: Boolean(asked) }));
+
+// Chooses a task for another kind of file; says whether there is one.
+function turned(kind) {
+  const other = Object.keys(TASKS).find((one) => TASKS[one].kind === kind && own(one).length);
+  if (other) choose(other);
+  return Boolean(other);
+}
 
 listen({
   task: () => task,
+  turned,
   taken(file, { question, labels } = {}) {
     if (question) find("question").value = question;
     if (labels) find("labels").value = labels;
-    asked = null;
     begin();
   },
-  refused(problem) {
-    if (!problem) return begin();
-    const shown = typeof problem === "string" ? new Problem("This cannot be used here", problem, { status: 400 }) : problem;
-    showProblem(Object.assign(shown, { isPassing: false }));
-  },
-  isLive: () => false,
+  refused: (problem) => showProblem(typeof problem === "string" ? new Problem("This cannot be used here", problem, { again: false }) : problem),
+  cleared: begin,
 });
 learn();

@@ -41,7 +41,7 @@ export function showInput(task) {
   find("camera").hidden = kind !== "picture";
   find("microphone").hidden = kind !== "recording";
   const thumb = find("thumb");
-  thumb.hidden = true;
+  thumb.hidden = !file || kind !== "picture";
   if (file) {
     find("given-name").textContent = file.name;
     find("given-size").textContent = sizeOf(file);
@@ -71,25 +71,20 @@ function exampleButton(example) {
   return button;
 }
 
-let take = null;
-let fail = null;
-let now = null;
+let [now, turn, take, fail] = []; // what `listen` was given
 
 function give(file, example = {}) {
   const kind = kindOf(file);
-  const wanted = TASKS[now()].kind;
-  if (kind && kind !== wanted) return fail(`${file.name} ${KINDS[wanted].wrong}`);
-  given[wanted] = file;
+  if (kind && kind !== TASKS[now()].kind && !turn(kind)) return fail(`No model here reads ${file.name}: it is a ${kind}.`);
   take(file, example);
 }
 
 /**
- * Listen for inputs.
- * `task()` is the task that is chosen; `taken(file, example)` and `refused(problem or sentence)` say what came; `isLive()` whether
- * the server writes down words as they are spoken.
+ * Listen for inputs. `task()` is the task that is chosen; `turned(kind)` chooses one for another kind of file, if there is
+ * any; `taken(file, example)` and `refused(problem or sentence)` get what comes, and `cleared()` hears that it goes.
  */
-export function listen({ task, taken, refused, isLive }) {
-  [now, fail] = [task, refused];
+export function listen({ task, turned, taken, refused, cleared }) {
+  [now, turn, fail] = [task, turned, refused];
   take = (file, example = {}) => {
     given[TASKS[now()].kind] = file;
     taken(file, example);
@@ -100,11 +95,11 @@ export function listen({ task, taken, refused, isLive }) {
   });
   find("another").addEventListener("click", () => {
     given[TASKS[now()].kind] = null;
-    refused(null);
+    cleared();
     find("file").focus();
   });
   find("camera").addEventListener("click", () => device(takePicture));
-  find("microphone").addEventListener("click", () => device(() => record(isLive())));
+  find("microphone").addEventListener("click", () => device(record));
   addEventListener("dragover", (event) => {
     if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();

@@ -1,15 +1,14 @@
 // A recording by the microphone.
 
 import { refused } from "./camera.js";
-import { liveWords } from "./live.js";
 
 const find = (id) => document.getElementById(id);
 const MOST = 600; // seconds
 
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
-/** Record; resolves to a WAV file, or to null where it was given up. Words show as they are spoken where `isLive`. */
-export async function record(isLive) {
+/** Record; resolves to a WAV file, or to null where it was given up. */
+export async function record() {
   const dialog = find("microphone-dialog");
   let stream;
   try {
@@ -23,11 +22,9 @@ export async function record(isLive) {
   await context.audioWorklet.addModule("page/capture.js");
   const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
   find("recorded").textContent = clock(0);
-  const live = isLive ? liveWords(find("live"), context.sampleRate) : null;
   node.port.onmessage = ({ data: block }) => {
     blocks.push(block);
     samples += block.length;
-    live?.hear(block);
     for (const one of block) loudest = Math.max(loudest, Math.abs(one));
   };
   context.createMediaStreamSource(stream).connect(node);
@@ -47,7 +44,6 @@ export async function record(isLive) {
     find("microphone-close").onclick = () => end(false);
     dialog.oncancel = () => end(false);
   });
-  live?.close();
   for (const track of stream.getTracks()) track.stop();
   const rate = context.sampleRate;
   await context.close();

@@ -1,4 +1,4 @@
-// What stands where the result comes: a picture that is looked at, what went wrong, or what the model said.
+// What stands where the result comes: an input that is looked at, what went wrong, or what the model said.
 
 import { KINDS, TASKS } from "./tasks.js";
 import { clear } from "./viewer.js";
@@ -12,19 +12,24 @@ function made(tag, fields = {}, ...children) {
   return one;
 }
 
-/** Say something to those who do not see it, as well. */
+function button(textContent, act, className = "") {
+  const one = made("button", { type: "button", textContent, className });
+  one.addEventListener("click", act);
+  return one;
+}
+
+/** Say something to those who do not see it. */
 export const say = (text) => (find("status").textContent = text);
 
-/** Show that the model is at work; `stop` is called by a button. Returns what ends the clock. */
+/** Show that the model is at work, until what is returned is called; `stop` is called by a button. */
 export function showWaiting(task, file, { isLoaded, stop }) {
   clear(place);
   const { kind } = TASKS[task];
   const text = made("p", { className: "waiting-text" });
-  const cancel = made("button", { type: "button", textContent: "Stop" });
-  cancel.addEventListener("click", stop);
-  const parts = [made("div", { className: "pulse" }), text, cancel];
+  const parts = [made("div", { className: "pulse" }), text, made("p", { className: "growing", id: "growing" }), button("Stop", stop)];
   if (kind === "picture") {
     const image = made("img", { src: URL.createObjectURL(file), alt: "" });
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src));
     image.addEventListener("error", () => image.remove()); // a format that only the server reads
     parts.unshift(image);
   }
@@ -32,71 +37,89 @@ export function showWaiting(task, file, { isLoaded, stop }) {
   const began = performance.now();
   const tick = () => {
     const seconds = Math.floor((performance.now() - began) / 1000);
-    const doing = isLoaded || seconds < 1 ? `${KINDS[kind].looking}…` : "Loading the model, which happens once…";
+    const doing = isLoaded || seconds < 1 ? `${KINDS[kind].doing}…` : "Loading the model, which happens once…";
     text.textContent = seconds < 3 ? doing : `${doing} ${seconds} s`;
   };
   tick();
-  say(`${KINDS[kind].looking} …`);
+  say(`${KINDS[kind].doing}…`);
   const timer = setInterval(tick, 250);
   return () => clearInterval(timer);
 }
 
-/** Show what went wrong; `again` is called by a button. */
-export function showProblem({ heading, message, wait, isPassing }, again) {
+/** Show the text of a recording as far as it is written. */
+export function showGrowing(text) {
+  if (find("growing")) find("growing").textContent = text;
+}
+
+/** Show what went wrong; `again` is called by a button, where that may help. */
+export function showProblem({ heading, message, wait, again: mayHelp }, again, name = "Try again") {
   clear(place);
   const parts = [made("h2", { textContent: heading })];
   if (message) parts.push(made("p", { textContent: message }));
-  if (isPassing && again) {
-    const button = made("button", { type: "button", className: "main", textContent: "Try again" });
-    button.addEventListener("click", again);
-    parts.push(made("div", { className: "tools" }, button, ...(wait ? [made("span", { className: "soft small", textContent: `in ${wait} s or later` })] : [])));
+  if (mayHelp && again) {
+    const later = wait ? [made("span", { className: "soft small", textContent: `in ${wait} s or later` })] : [];
+    parts.push(made("div", { className: "tools" }, button(name, again, "main"), ...later));
   }
-  place.append(made("div", { className: "problem" }, ...parts));
   say("");
-  place.firstChild.setAttribute("role", "alert");
+  const box = made("div", { className: "problem" });
+  box.setAttribute("role", "alert");
+  place.append(box);
+  box.append(...parts);
 }
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+// --- what the model said ---
 
-/** What the model said, in a line: from the JSON of its reply. */
-export function lineOf(task, reply) {
-  if (task === "classify") return best(reply.predictions, "label");
-  if (task === "match") return best(reply.matches, "text");
-  if (task === "answer") return best(reply.answers, "answer");
-  return [reply.text?.trim() || (task === "caption" ? "no caption" : "Nothing was heard."), ""];
+const percent = (share) => (share > 0 && share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
+
+const BEST = { classify: ["predictions", "label"], match: ["texts", "text"], answer: ["answers", "answer"] };
+
+// The text and, where there is one, its score.
+function saidOf(task, reply) {
+  const [list, name] = BEST[task] ?? [];
+  if (!list) return [reply.text.trim() || (task === "caption" ? "No words came." : "Nothing was heard."), ""];
+  const best = reply[list].at(task === "answer" ? -1 : 0);
+  if (!best) return ["None of the labels", ""];
+  return [best[name] || "no answer", reply.score_kind === "value" ? String(Number(best.score.toPrecision(4))) : percent(best.score)];
 }
 
-function best([first] = [], name) {
-  return first ? [first[name], first.score >= 0 && first.score <= 1 ? percent(first.score) : String(first.score)] : ["nothing", ""];
+const KNOWN = {
+  damaged: ({ reason, place: where }) => `The file is damaged (${reason}): it was used without what is missing ${where}.`,
+  out_of_domain: ({ words }) =>
+    words ? `The model has not learned the words ${words.map((word) => `“${word}”`).join(", ")}.` : "This differs from the pictures that the model has learned: what it says may mean little.",
+  remark: (text) => `${text[0].toUpperCase()}${text.slice(1)}.`.replace(/\.\.$/u, "."),
+};
+
+function marksOf(reply) {
+  const parts = [reply, ...(reply.answers ?? []).slice(-1)];
+  const texts = parts.flatMap((part) => Object.entries(KNOWN).flatMap(([name, sentence]) => (part[name] ? [sentence(part[name])] : [])));
+  return [...new Set(texts)].map((textContent) => made("p", { className: "mark small", textContent }));
 }
 
-/** The line above a result, with what may be done with it: `save` writes its page as a file. */
-export function headlineOf(task, reply, { save, share, more }) {
-  const [said, score] = lineOf(task, reply);
+/** What stands above a result: its label or text, where the page of maps says it only beside; and what is unusual. */
+export function headOf(task, reply) {
+  const [said, score] = saidOf(task, reply);
   say(score ? `${said}, ${score}` : said);
-  const tools = [];
-  const tool = (textContent, act) => {
-    const button = made("button", { type: "button", textContent });
-    button.addEventListener("click", act);
-    tools.push(button);
-  };
-  if (more) tool("More maps", more);
-  if (share) tool("Share", share);
-  if (save) tool("Save this page", save);
-  const shown = ["classify", "match"].includes(task);
-  const line = shown ? [made("p", { className: "said-best" }, made("b", { textContent: said }), " ", made("span", { className: "soft", textContent: score }))] : [made("span")];
-  const marks = marksOf(reply).map((textContent) => made("p", { className: "notice small", textContent }));
-  return [made("div", { className: "headline" }, ...line, made("div", { className: "tools" }, ...tools)), ...marks];
+  const line = made("p", { className: "said-best" }, made("b", { textContent: said }), " ", made("span", { className: "soft", textContent: score }));
+  return [...(["classify", "match"].includes(task) ? [line] : []), ...marksOf(reply)];
 }
 
-// What is unusual about the input, in sentences of the server's.
-function marksOf({ damaged, out_of_domain: outside, remark }) {
-  return [damaged, outside, remark].map((mark) => (typeof mark === "string" ? mark : mark?.line ?? mark?.message ?? "")).filter(Boolean);
+/** What may be done with a result: names, and what they do; null leaves one out. */
+export function toolsOf(tools) {
+  const buttons = Object.entries(tools).filter(([, act]) => act).map(([name, act]) => button(name, act));
+  const group = made("div", { className: "tools keeping" }, ...buttons);
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", "Keep this result");
+  return group;
 }
 
-/** Show what the model said where there is no page of maps. */
+/** What asks for maps by all methods. */
+export const moreMaps = (ask) => button("More kinds of map", ask, "quiet more");
+
+/** Show what the model said where there are no maps. */
 export function showPlain(task, reply) {
   clear(place);
-  const [said, score] = lineOf(task, reply);
-  place.append(made("div", { className: "plain" }, made("p", { className: "said-best" }, said, " ", made("span", { className: "soft", textContent: score }))));
+  const [said, score] = saidOf(task, reply);
+  say(said);
+  const line = made("p", { className: "said-best" }, said, " ", made("span", { className: "soft", textContent: score }));
+  place.append(made("div", { className: "plain" }, line, ...marksOf(reply)));
 }

@@ -46,22 +46,16 @@ export const TASKS = {
 export const KINDS = {
   picture: {
     accept: "image/*",
-    starts: "image/",
     drop: "Drop a picture here, or paste one",
     choose: "Choose a picture",
     another: "Another picture",
-    wrong: "is not a picture. This task reads pictures: JPEG, PNG, WebP and others.",
-    looking: "Looking",
-    check: "Check how far the map can be trusted",
+    doing: "Looking",
   },
   recording: {
     accept: "audio/*,.flac,.ogg,.opus,.mp3,.m4a,.wav",
-    starts: "audio/",
     drop: "Drop a recording here",
     choose: "Choose a recording",
     another: "Another recording",
-    wrong: "is not a recording. This task reads sound: WAV, FLAC, MP3, Ogg and others.",
-    looking: "Listening",
-    check: "Check how far the map can be trusted",
+    doing: "Listening",
   },
 };

@@ -4,19 +4,30 @@ import { calm } from "./calm.js";
 
 const BODY = /<body>(.*?)<script type="application\/json" id="data">([^<]*)<\/script>/su;
 
-/** A page of maps: `html` as the server wrote it, for a file; its `body`, and the `data` that its scripts draw. */
-export function pageOf(html) {
-  const [, body, data] = BODY.exec(html);
-  return { html, body, data: JSON.parse(data) };
+// As `html.py` embeds it: no text may end the element.
+const embedded = (data) => JSON.stringify(data).replace(/[&<>]/gu, (one) => `\\u00${one.charCodeAt(0).toString(16)}`);
+
+const withData = ({ html, body }, data) => ({ body, data, html: html.replace(/(id="data">)[^<]*/u, (_, opening) => opening + embedded(data)) });
+
+const plain = (text) => text.replace(/[&<>"]/gu, (one) => `&#${one.charCodeAt(0)};`);
+
+/**
+ * A page of maps: `html`, as the server wrote it, for a file; its `body`, and the `data` that its scripts draw.
+ * `name` is that of the input, which the server does not know.
+ */
+export function pageOf(html, name) {
+  const [, body, text] = BODY.exec(html);
+  const data = { ...JSON.parse(text), title: name };
+  if ("sound" in data) data.name = name;
+  else data.pictures[0].name = name;
+  return withData({ body, html: html.replace(/(<(title|h1)>)[^<]*/gu, (_, tag) => tag + plain(name)) }, data);
 }
 
 /** One page with the questions of both, those of `before` first. */
 export function joined(before, page) {
   const picture = page.data.pictures[0];
   const views = [...before.data.pictures[0].views, ...picture.views];
-  const data = { ...page.data, pictures: [{ ...picture, views }] };
-  const embedded = JSON.stringify(data).replace(/[&<>]/gu, (one) => `\\u00${one.charCodeAt(0).toString(16)}`); // as `html.py` does
-  return { ...page, data, html: page.html.replace(/(id="data">)[^<]*/u, (_, opening) => opening + embedded) };
+  return withData(page, { ...page.data, pictures: [{ ...picture, views }] });
 }
 
 let shown = null; // stops the scripts of the page that is shown
@@ -34,10 +45,9 @@ export async function show(place, { body, data }) {
   const stop = (shown = new AbortController());
   const parts = new DOMParser().parseFromString(body, "text/html");
   const header = document.importNode(parts.querySelector("header"), true);
-  const embedded = Object.assign(document.createElement("script"), { id: "data", type: "application/json" });
-  embedded.textContent = JSON.stringify(data);
+  const drawn = Object.assign(document.createElement("script"), { id: "data", type: "application/json", textContent: JSON.stringify(data) });
   header.hidden = true; // its name stands above
-  place.replaceChildren(header, ...document.importNode(parts.querySelector("main"), true).children, embedded);
+  place.replaceChildren(header, ...document.importNode(parts.querySelector("main"), true).children, drawn);
   const kind = "sound" in data ? "recording" : "picture";
   const { default: start } = await import(`./${kind}.js`);
   if (stop.signal.aborted) return;
@@ -48,7 +58,7 @@ export async function show(place, { body, data }) {
 // What the scripts take for the browser: their listeners end with the page, and the address stays as it is.
 function own(data, signal) {
   const listening = (target) => (kind, act) => target.addEventListener(kind, act, { signal });
-  const questions = data.pictures?.[0].views.length ?? 0;
+  const questions = data.pictures[0]?.views?.length ?? 0; // a recording has pictures of another kind
   const addEventListener = listening(window);
   return {
     addEventListener,

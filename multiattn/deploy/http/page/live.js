@@ -1,3 +1,0 @@
-export function liveWords() {
-  return null;
-}
