@@ -18,6 +18,11 @@ from typing import Any, Generic, TypeVar
 from .work import BusyError, CancelledWork, DrainingError, ModelStatistics, TooLateError
 
 _Item = TypeVar("_Item")
+AGAIN = object()
+"""What a call returns that is not done: it is made again when others have had their turn."""
+_SHARING = 4
+"""Calls that take turns; those that came later wait until one is done, or all of them would be late."""
+
 _USUAL = 0.1  # seconds that a request is taken to need before one was computed
 
 
@@ -62,7 +67,8 @@ class Batcher(Generic[_Item]):
         self._last = 1  # items of the batch before
         self._batches = self._items = self._tokens = 0
         self._seconds = 0.0
-        self._is_closed = False
+        self._was_call = False  # what the thread computed last
+        self._is_closed = self._is_abandoned = False
         self._thread = threading.Thread(target=self._work, name=f"multiattn-{name}", daemon=True)
         self._thread.start()
 
@@ -94,7 +100,11 @@ class Batcher(Generic[_Item]):
         return self._put(_Waiting(item, key, size, deadline, cancelled))
 
     def put_call(self, call: Callable[[], Any], *, deadline: float | None, cancelled: threading.Event) -> "Future[Any]":
-        """Have the thread call a function when it is its turn, in the place that `admit` took."""
+        """Have the thread call a function when it is its turn, in the place that `admit` took.
+
+        Where it returns `AGAIN`, it is called again after a batch, where one waits, and after the calls that it shares
+        the thread with.
+        """
         return self._put(_Waiting(None, object(), 1, deadline, cancelled, call=call))
 
     def _put(self, one: _Waiting[_Item]) -> "Future[Any]":
@@ -138,9 +148,9 @@ class Batcher(Generic[_Item]):
         """Close, and give up what waits."""
         self.close()
         with self._changed:
-            given_up, self._waiting = self._waiting, []
+            given_up, self._waiting, self._is_abandoned = self._waiting, [], True
         for one in given_up:
-            _fail(one.future, DrainingError("the server ended before this was computed: try again"))
+            _fail(one.future, _given_up())
 
     # --- the thread ---
 
@@ -154,8 +164,17 @@ class Batcher(Generic[_Item]):
             with self._changed:
                 self._seconds += time.monotonic() - start
                 self._running = 0
+                self._was_call = batch[0].call is not None
+                if outcomes[0] is AGAIN and not self._is_abandoned:
+                    calls = [index for index, one in enumerate(self._waiting) if one.call is not None]
+                    self._waiting.insert(
+                        calls[_SHARING - 1] if len(calls) >= _SHARING else len(self._waiting), batch[0]
+                    )
+                    continue
                 self._batches += 1
                 self._items += len(batch)
+            if outcomes[0] is AGAIN:
+                outcomes = [_given_up()]
             for one, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, BaseException):
                     _fail(one.future, outcome)
@@ -206,7 +225,9 @@ class Batcher(Generic[_Item]):
         if not self._waiting:
             return []
         first = self._waiting[0]
-        fitting = [one for one in self._waiting[1:] if one.key == first.key]
+        if self._was_call:  # now a batch
+            first = next((one for one in self._waiting if one.call is None), first)
+        fitting = [one for one in self._waiting if one.key == first.key and one is not first]
         fitting.sort(key=lambda one: abs(math.log(max(one.size, 1) / max(first.size, 1))))  # stable: by arrival
         batch = [first, *fitting[: self._batch_size - 1]]
         taken = set(map(id, batch))
@@ -224,6 +245,10 @@ def _outcome(call: Callable[[], Any]) -> Any:
         return call()
     except Exception as error:
         return error
+
+
+def _given_up() -> DrainingError:
+    return DrainingError("the server ended before this was computed: try again")
 
 
 def _fail(future: "Future[Any]", error: BaseException) -> None:

@@ -4,23 +4,20 @@ Both engines go this way: `read` and `reply` in threads of readers, several at o
 Requests whose `key` is equal may share a batch. Recordings are transcribed in `speech`.
 """
 
-import json
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 from PIL import Image
 
 from ..errors import ModelError, MultiattnError
 from ..inputs.files import MAX_PIXELS
-from ..pipelines import ClassifyPipeline, Failure, Result, load, save_answers
+from ..pipelines import ClassifyPipeline, Failure, Result, load
 from ..pipelines.base import Prepared, prepare
 from . import speech
+from .map_files import map_files
 from .work import EMBED, TRANSLATE, Reply, Work
 
 SPEECH = ("transcribe", TRANSLATE)
@@ -43,7 +40,7 @@ class Ready(NamedTuple):
 
     work: Work
     input: Any
-    """A `Prepared` picture, a text, the bytes of a recording, or what `speech.read` returned."""
+    """A `Prepared` picture, a text, the bytes of a recording to embed, or what `speech.read` returned."""
 
     key: Hashable
     """Requests with equal keys may be computed in one batch."""
@@ -53,6 +50,9 @@ class Ready(NamedTuple):
 
     same: Hashable = None
     """Equal for requests about the same picture, which is then encoded once."""
+
+    alone: bool = False
+    """Whether it is computed by itself, step by step: others take their turns in between."""
 
 
 Found = Sequence[Result] | Reply
@@ -75,7 +75,9 @@ def read(pipeline: Any, work: Work, limits: Limits) -> Ready:
         InputError: It cannot be used.
     """
     if work.task in SPEECH:
-        return Ready(work, speech.read(pipeline, work, max_seconds=limits.max_seconds), _key(work))
+        sound = speech.read(pipeline, work, max_seconds=limits.max_seconds)
+        alone = sound.samples is None
+        return Ready(work, sound, (*_key(work), id(work) if alone or sound.is_alone else None), alone=alone)
     if isinstance(work.input, str):
         return Ready(work, work.input, (*_key(work), "text"), size=len(work.input))
     if pipeline.bundle.task == "transcribe":
@@ -204,48 +206,3 @@ def reply(work: Work, found: Found) -> Reply:
     bodies = [one.to_dict() for one in found]
     body = {"file": None, "answers": bodies} if work.task == "answer" else bodies[0]
     return Reply(body, map_files(found, work.maps))
-
-
-def map_files(results: Sequence[Result], kind: str | None) -> dict[str, bytes]:
-    """Return the files with the maps of an input: a page of all of them, or a picture or the numbers of each.
-
-    Args:
-        results: Of one input.
-        kind: "html", "png" or "json"; None for no files.
-    """
-    if kind is None or not any(one.maps for one in results):
-        return {}
-    files = {}
-    with tempfile.TemporaryDirectory(prefix="multiattn-") as folder:
-        if kind == "html":
-            path = Path(folder, "maps.html")
-            if hasattr(results[0], "question"):
-                save_answers(cast(Any, results), path)
-            else:
-                results[0].save_html(path)
-            return {path.name: path.read_bytes()}
-        for number, result in enumerate(results, start=1):
-            for index, one in enumerate(result.maps):
-                name = ".".join([*([str(number)] if len(results) > 1 else []), one.map.method])
-                if any(other.map.method == one.map.method for other in result.maps[:index]):
-                    name += f".{index}"  # the windows of a recording
-                if kind == "png":
-                    path = Path(folder, f"{name}.png")
-                    one.save_png(path)
-                    files[path.name] = path.read_bytes()
-                else:
-                    files |= _numbers(one, name, Path(folder))
-    return files
-
-
-def _numbers(one: Any, name: str, folder: Path) -> dict[str, bytes]:
-    """Return the numbers of a map, and of the question or the text that belongs to it, each as one JSON file."""
-    one.save(folder / f"{name}.npz")
-    files = {}
-    for path in sorted(folder.glob(f"{name}*.npz")):
-        facts = json.loads(path.with_suffix(".json").read_bytes())
-        with np.load(path) as archive:
-            facts["values"] = archive["values"].tolist()
-        files[path.with_suffix(".json").name] = json.dumps(facts).encode()
-        path.unlink()
-    return files

@@ -3,14 +3,15 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
 
 from ..errors import MultiattnError
 from . import computing, speech
-from .batching import Batcher
+from .batching import AGAIN, Batcher
 from .computing import Found, Limits, Ready
 from .http.settings import Settings
 from .models import Choice, Directory, Memory
@@ -84,10 +85,12 @@ class LocalEngine:
         """Do one piece of work; see `Engine`."""
         batcher = self._batcher(work)
         ready = await self._read(batcher, work)
+        if ready.alone:
+            return [one async for one in self._steps(batcher, ready)][-1]
         future = batcher.put(ready, key=ready.key, size=ready.size, deadline=work.deadline, cancelled=work.cancelled)
         found: Found = await self._awaited(future, work)
         del ready
-        reply = await self._in_reader(partial(computing.reply, work, found), work)
+        reply: Reply = await self._in_reader(partial(computing.reply, work, found), work)
         batcher.count_tokens(tokens_of(reply.body))
         return reply
 
@@ -98,25 +101,40 @@ class LocalEngine:
             return
         batcher = self._batcher(work)
         ready = await self._read(batcher, work)
-        loop, segments = asyncio.get_running_loop(), asyncio.Queue[Reply | None]()
+        async with aclosing(self._steps(batcher, ready)) as replies:
+            async for reply in replies:
+                yield reply
 
-        def compute() -> None:
-            try:
-                with self._memory.using(work.model) as pipeline:
-                    for reply in _until_cancelled(speech.stream(pipeline, ready.input, work), work):
-                        loop.call_soon_threadsafe(segments.put_nowait, reply)
-            finally:
-                loop.call_soon_threadsafe(segments.put_nowait, None)
+    async def _steps(self, batcher: Batcher[Ready], ready: Ready) -> AsyncGenerator[Reply, None]:
+        """Transcribe a recording; between two of its segments the thread computes for others."""
+        work, loop, replies = ready.work, asyncio.get_running_loop(), asyncio.Queue[Reply | None]()
+        steps = self._speech(ready)
 
-        future = batcher.put_call(compute, deadline=work.deadline, cancelled=work.cancelled)
-        future.add_done_callback(lambda _: _quietly(loop, segments))
+        def step() -> object:
+            if (reply := next(steps, None)) is None:
+                return None
+            loop.call_soon_threadsafe(replies.put_nowait, reply)
+            return AGAIN
+
+        def close(_: object) -> None:
+            with suppress(RuntimeError):  # the engine has ended
+                self._readers.submit(steps.close)
+
+        future = batcher.put_call(step, deadline=work.deadline, cancelled=work.cancelled)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(replies.put_nowait, None))
         try:
-            while (reply := await segments.get()) is not None:
+            while (reply := await self._in_time(replies.get(), work)) is not None:
                 batcher.count_tokens(tokens_of(reply.body))
                 yield reply
             await self._awaited(future, work)
         finally:
             work.cancelled.set()
+            future.add_done_callback(close)  # not at once: the thread may be within a step
+
+    def _speech(self, ready: Ready) -> Generator[Reply, None, None]:
+        """Transcribe, with the model in memory from the first segment to the last."""
+        with self._memory.using(ready.work.model) as pipeline:
+            yield from speech.stream(pipeline, ready.input, ready.work)
 
     # --- steps ---
 
@@ -131,7 +149,8 @@ class LocalEngine:
         try:
             if not self._memory.is_loaded(work.model):
                 await self._in_loader(work)
-            return await self._in_reader(partial(self._read_now, work), work)
+            ready: Ready = await self._in_reader(partial(self._read_now, work), work)
+            return ready
         except BaseException:
             batcher.release()
             raise
@@ -173,26 +192,18 @@ class LocalEngine:
 
     async def _awaited(self, future: "Future[Any]", work: Work) -> Any:
         """Wait for a future as long as the request may take."""
+        return await self._in_time(asyncio.wrap_future(future), work, future)
+
+    @staticmethod
+    async def _in_time(result: Awaitable[Any], work: Work, future: "Future[Any] | None" = None) -> Any:
         left = None if work.deadline is None else max(0.0, work.deadline - time.monotonic())
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), left)
+            return await asyncio.wait_for(result, left)
         except TimeoutError:
-            if future.done() and not future.cancelled():
+            if future is not None and future.done() and not future.cancelled():
                 raise
             work.cancelled.set()
             raise TooLateError("the time for this request is over") from None
-
-
-def _quietly(loop: asyncio.AbstractEventLoop, segments: "asyncio.Queue[Reply | None]") -> None:
-    """End a stream whose work was never begun."""
-    loop.call_soon_threadsafe(segments.put_nowait, None)
-
-
-def _until_cancelled(replies: Iterator[Reply], work: Work) -> Iterator[Reply]:
-    for reply in replies:
-        if work.cancelled.is_set():
-            raise CancelledWork("the caller has gone")
-        yield reply
 
 
 def tokens_of(body: Mapping[str, Any]) -> int:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from fastapi import Request
@@ -32,9 +33,16 @@ async def run_watched(request: Request, work: Work) -> Reply:
     Raises:
         MultiattnError: As `Engine.run`; the application makes problems of them.
     """
+    async with watched(request, work):
+        return await engine_of(request).run(work)
+
+
+@asynccontextmanager
+async def watched(request: Request, work: Work) -> AsyncIterator[None]:
+    """Set `work.cancelled` when the caller of a request, whose body has been read, goes in the body."""
     watch = asyncio.ensure_future(_watched(request, work))
     try:
-        return await engine_of(request).run(work)
+        yield
     finally:
         watch.cancel()
 

@@ -42,17 +42,22 @@ async def replied(request: Request, work: Work, *, file: str | None) -> Response
     reply = await run_watched(request, work)
     body = {"model": work.model} | reply.body | {"file": file}
     if not reply.files:
-        return _json(body)
+        return json_response(body)
     return await asyncio.get_running_loop().run_in_executor(None, _with_files, body, reply)
 
 
-def _json(body: dict[str, Any]) -> Response:
+def json_response(body: dict[str, Any]) -> Response:
+    """Return an object as an answer."""
     return Response(json.dumps(body, allow_nan=False), media_type="application/json")
 
 
 def _with_files(body: dict[str, Any], reply: Reply) -> Response:
-    body["maps"] = [_map(name, data) for name, data in reply.files.items()]
-    return _json(body)
+    return json_response(body | {"maps": maps_of(reply)})
+
+
+def maps_of(reply: Reply) -> list[dict[str, Any]]:
+    """Return the files of a reply as JSON values, which may take a while."""
+    return [_map(name, data) for name, data in reply.files.items()]
 
 
 def _map(name: str, data: bytes) -> dict[str, Any]:
