@@ -118,12 +118,15 @@ async function run({ again = false } = {}) {
     if (error.name === "AbortError") {
       if (running === stop) showProblem(new Problem("Stopped", ""), () => run({ again }), "Start again");
     } else if (error.status === 401) askForKey(error);
-    else if (error instanceof Problem) showProblem(error, () => run({ again }));
+    else if (error instanceof Problem) showProblem(of(file, error), () => run({ again }));
     else throw error;
   } finally {
     ended();
   }
 }
+
+// The server was given bytes; whoever reads this gave a file.
+const of = ({ name }, error) => Object.assign(error, { message: error.message.replace(/^the bytes\b/u, name) });
 
 async function present(reply, file, questions, again) {
   const html = mapsOf(reply);

@@ -71,6 +71,8 @@ function exampleButton(example) {
   return button;
 }
 
+find("thumb").addEventListener("error", () => (find("thumb").hidden = true)); // a format that only the server reads
+
 let [now, turn, take, fail] = []; // what `listen` was given
 
 function give(file, example = {}) {

@@ -51,11 +51,13 @@ export function showGrowing(text) {
   if (find("growing")) find("growing").textContent = text;
 }
 
+const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+
 /** Show what went wrong; `again` is called by a button, where that may help. */
 export function showProblem({ heading, message, wait, again: mayHelp }, again, name = "Try again") {
   clear(place);
   const parts = [made("h2", { textContent: heading })];
-  if (message) parts.push(made("p", { textContent: message }));
+  if (message) parts.push(made("p", { textContent: sentence(message) }));
   if (mayHelp && again) {
     const later = wait ? [made("span", { className: "soft small", textContent: `in ${wait} s or later` })] : [];
     parts.push(made("div", { className: "tools" }, button(name, again, "main"), ...later));
@@ -86,13 +88,13 @@ const KNOWN = {
   damaged: ({ reason, place: where }) => `The file is damaged (${reason}): it was used without what is missing ${where}.`,
   out_of_domain: ({ words }) =>
     words ? `The model has not learned the words ${words.map((word) => `“${word}”`).join(", ")}.` : "This differs from the pictures that the model has learned: what it says may mean little.",
-  remark: (text) => `${text[0].toUpperCase()}${text.slice(1)}.`.replace(/\.\.$/u, "."),
+  remark: (text) => `${sentence(text).replace(/\.$/u, "")}.`,
 };
 
 function marksOf(reply) {
   const parts = [reply, ...(reply.answers ?? []).slice(-1)];
   const texts = parts.flatMap((part) => Object.entries(KNOWN).flatMap(([name, sentence]) => (part[name] ? [sentence(part[name])] : [])));
-  return [...new Set(texts)].map((textContent) => made("p", { className: "mark small", textContent }));
+  return [...new Set(texts)].map((textContent) => made("p", { className: "remark small", textContent }));
 }
 
 /** What stands above a result: its label or text, where the page of maps says it only beside; and what is unusual. */
