@@ -3,6 +3,7 @@
 import argparse
 import os
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..deploy.http.settings import Settings
@@ -72,6 +73,13 @@ def parser() -> Parser:
         PIXELS,
         Option("--max-seconds", "S", above_zero, "most seconds of a recording (default: 14400)", default.max_seconds),
         Option("--timeout", "S", above_zero, "seconds until a request is given up (default: 300)", default.timeout),
+        Option(
+            "--body-timeout",
+            "S",
+            above_zero,
+            "most seconds between two pieces of a body (default: 30)",
+            default.body_timeout,
+        ),
         Option("--queue", "N", at_least_one, "most requests that wait for a model (default: 64)", default.queue),
         Option("--drain", "S", finite, "seconds to finish requests when the server ends (default: 30)", default.drain),
     )
@@ -144,12 +152,9 @@ def run(args: argparse.Namespace) -> int:
 
 def require_extra() -> None:
     """Raise MultiattnError where what serves is not installed."""
-    try:
-        import fastapi  # noqa: F401
-        import multipart  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MultiattnError(
-            f"multiattn serve needs {error.name}, which is not installed: `pip install multiattn[serve]`"
-        ) from None
+    for name in ("fastapi", "python_multipart", "prometheus_client", "uvicorn"):
+        if find_spec(name) is None:
+            package = name.replace("_", "-")
+            raise MultiattnError(
+                f"multiattn serve needs {package}, which is not installed: `pip install multiattn[serve]`"
+            )

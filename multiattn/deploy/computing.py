@@ -4,6 +4,7 @@ Both engines go this way: `read` and `reply` in threads of readers, several at o
 Requests whose `key` is equal may share a batch. Recordings are transcribed in `speech`.
 """
 
+import io
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import Any, NamedTuple, cast
 
 from PIL import Image
 
-from ..errors import ModelError, MultiattnError
+from ..errors import InputError, ModelError, MultiattnError, TooLargeError
 from ..inputs.files import MAX_PIXELS
+from ..inputs.image_files import HEAD, open_picture
 from ..pipelines import ClassifyPipeline, Failure, Result, load
 from ..pipelines.base import Prepared, prepare
 from . import speech
@@ -25,6 +27,14 @@ SPEECH = ("transcribe", TRANSLATE)
 
 _NOT_SHOWN = Image.new("RGB", (1, 1))
 """Stands for a picture that no map is drawn over: only what the model reads of it is kept while it waits."""
+
+
+_ALONE = 8_000_000
+"""Pixels from which on pictures are decoded one at a time: up to 9 bytes of memory each, at most 72 MB a reader below
+that."""
+
+_MAPPED = 8
+"""Requests with maps that are computed at once, which takes many times the memory of those without."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,18 @@ def read(pipeline: Any, work: Work, limits: Limits) -> Ready:
     return Ready(work, found, (*_key(work), shape), size, sha256(work.input).digest() if work.questions else None)
 
 
+def is_large(work: Work) -> bool:
+    """Return whether a picture takes so much memory to decode that it should be decoded by itself, by its header."""
+    if work.task in SPEECH or not isinstance(work.input, bytes):
+        return False
+    stream = io.BytesIO(work.input)
+    try:
+        width, height = open_picture(stream, stream.read(HEAD), "the bytes", max_pixels=_ALONE).size
+    except InputError as error:
+        return isinstance(error, TooLargeError)  # an icon; for others, `read` says what is wrong
+    return bool(width * height > _ALONE)
+
+
 def _key(work: Work) -> tuple[Hashable, ...]:
     options = tuple(sorted(work.options.items()))
     alone = id(work) if work.options.get("sample") else None  # whose draws depend on what shares its batch
@@ -121,9 +143,14 @@ def _options(pipeline: Any, work: Work) -> dict[str, Any]:
     return options | ({"check": work.check} if work.check else {})
 
 
+def _batch_size(batch: Sequence[Ready]) -> int:
+    has_maps = batch[0].work.maps is not None or batch[0].work.check
+    return min(len(batch), _MAPPED) if has_maps else len(batch)
+
+
 def _pictures(pipeline: Any, batch: Sequence[Ready]) -> list[Found | MultiattnError]:
     options = _options(pipeline, batch[0].work)
-    found = pipeline.stream([one.input for one in batch], batch_size=len(batch), **options)
+    found = pipeline.stream([one.input for one in batch], batch_size=_batch_size(batch), **options)
     return [_found(one) for one in found]
 
 
@@ -144,7 +171,7 @@ def _classify(pipeline: Any, batch: Sequence[Ready]) -> list[Found | MultiattnEr
             raise ModelError(f"{batch[0].work.model} must be two towers to classify, but is another matcher instead")
         classifier = pipeline.zero_shot(list(labels), **({"template": template} if template else {}))
     threshold = options.pop("threshold", None)
-    found = classifier.stream([one.input for one in batch], batch_size=len(batch), **options)
+    found = classifier.stream([one.input for one in batch], batch_size=_batch_size(batch), **options)
     return [
         one.error if isinstance(one, Failure) else [one if threshold is None else one.narrowed(threshold=threshold)]
         for one in found

@@ -39,6 +39,7 @@ class LocalEngine:
         self._memory = Memory(choices, load, budget=budget)
         self._limits = Limits(settings.max_pixels, settings.max_seconds)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read")
+        self._large_reader = ThreadPoolExecutor(1, thread_name_prefix="multiattn-read-large")
         self._batchers: dict[str, Batcher[Ready]] = {}
 
     async def start(self) -> None:
@@ -67,7 +68,8 @@ class LocalEngine:
             await asyncio.sleep(0.02)
         for one in self._batchers.values():
             one.abandon()
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._readers, self._large_reader):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def served(self) -> Sequence[Served]:
         """Return the models; see `Engine`."""
@@ -149,11 +151,18 @@ class LocalEngine:
         try:
             if not self._memory.is_loaded(work.model):
                 await self._in_loader(work)
-            ready: Ready = await self._in_reader(partial(self._read_now, work), work)
+            ready: Ready | None = await self._in_reader(partial(self._read_small, work), work)
+            if ready is None:
+                large: Ready = await self._awaited(self._large_reader.submit(self._read_now, work), work)
+                return large
             return ready
         except BaseException:
             batcher.release()
             raise
+
+    def _read_small(self, work: Work) -> Ready | None:
+        """Read the input, unless it takes much memory: then None."""
+        return None if computing.is_large(work) else self._read_now(work)
 
     def _read_now(self, work: Work) -> Ready:
         with self._memory.using(work.model) as pipeline:

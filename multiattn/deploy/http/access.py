@@ -11,6 +11,9 @@ from fastapi import Request
 from ..work import Engine, Reply, Work
 from .settings import Settings
 
+FACTS = "multiattn"
+"""The key of a request's state under which it is told to the log: the model and the task."""
+
 
 def engine_of(request: Request) -> Engine:
     """Return the engine of the application that a request is for."""
@@ -39,7 +42,8 @@ async def run_watched(request: Request, work: Work) -> Reply:
 
 @asynccontextmanager
 async def watched(request: Request, work: Work) -> AsyncIterator[None]:
-    """Set `work.cancelled` when the caller of a request, whose body has been read, goes in the body."""
+    """Note a request for the log; set `work.cancelled` when its caller, whose body has been read, goes in the body."""
+    request.scope.setdefault("state", {})[FACTS] = {"model": work.model, "task": work.task}
     watch = asyncio.ensure_future(_watched(request, work))
     try:
         yield
@@ -54,7 +58,7 @@ async def _watched(request: Request, work: Work) -> None:
 
 
 def hashable(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options that were given, with tuples for lists."""
+    """Return the options that were given, with tuples for lists."""
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in options.items() if value is not None
     }

@@ -17,7 +17,7 @@ from .access import deadline_of, engine_of, hashable, run_watched, watched
 from .bodies import RECORDINGS, read_form
 from .events import events
 from .openai_errors import OpenAIRoute, error_of
-from .pictures import json_response, maps_of
+from .replies import json_response, maps_of
 
 router = APIRouter(route_class=OpenAIRoute)
 

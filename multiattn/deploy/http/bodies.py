@@ -10,7 +10,7 @@ import json
 import types
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -165,9 +165,10 @@ class _closing:  # noqa: N801
 
 
 def _is_list(annotation: Any) -> bool:
-    if get_origin(annotation) in (Union, types.UnionType):
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
         return any(map(_is_list, get_args(annotation)))
-    return get_origin(annotation) in (list, tuple)
+    return _is_list(get_args(annotation)[0]) if origin is Annotated else origin in (list, tuple)
 
 
 async def _fetched(request: Request, url: object, kind: Kind) -> Upload:

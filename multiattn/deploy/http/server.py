@@ -11,6 +11,7 @@ import uvicorn
 from ...errors import MultiattnError
 from ..work import Engine
 from .app import create_app
+from .logs import log_to_stdout
 from .settings import Settings
 
 
@@ -28,6 +29,7 @@ def serve(engine: Engine, settings: Settings, say: Callable[[str], None]) -> int
     Raises:
         MultiattnError: The address cannot be listened at, or a model cannot be loaded.
     """
+    log_to_stdout()
     listening = listen(settings.host, settings.port)
     config = uvicorn.Config(
         create_app(engine, settings),

@@ -28,6 +28,9 @@ class Settings:
     timeout: float = 300.0
     """Seconds until a request is given up."""
 
+    body_timeout: float = 30.0
+    """The most seconds between two pieces of a request's body."""
+
     queue: int = 64
     """The most requests that wait for one model."""
 
@@ -69,7 +72,7 @@ class Settings:
         for name in ("max_body", "max_pixels", "queue", "batch_size"):
             value = getattr(self, name)
             require(value >= 1, name, must="at least 1", value=value)
-        for name in ("max_seconds", "timeout"):
+        for name in ("max_seconds", "timeout", "body_timeout"):
             value = getattr(self, name)
             require(value > 0, name, must="above 0", value=value)
         for name in ("patience_ms", "drain"):
