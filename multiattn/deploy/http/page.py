@@ -1,7 +1,7 @@
 """The page at `/`: give it a picture or a recording, and see what a model says of it and where it looked.
 
-The page asks the same addresses as every other client. It shows what `maps=html` returns, the self-contained page of maps, by
-the scripts that draw that page; they are served here as modules, for the page allows no script within itself.
+The page asks the same addresses as every other client. It shows what `maps=html` returns, the self-contained page of
+maps, by the scripts that draw that page; they are served here as modules, for the page allows no script within itself.
 """
 
 from collections.abc import Sequence
@@ -88,9 +88,9 @@ def _files() -> dict[str, bytes]:
 
 
 def _module(scripts: Sequence[str]) -> bytes:
-    """Return the scripts of a page of maps as a module with one function, which draws the page that stands in the document."""
+    """Return the scripts of a page of maps as a module with one function, which draws the page in the document."""
     from ...export.html import part
 
     body = "\n".join(part(name) for name in ("base.js", *scripts))
-    names = "addEventListener, history, location, matchMedia, window"
+    names = "addEventListener, document, history, location, matchMedia, window"
     return f"export default function show({_OWN}) {{\nconst {{ {names} }} = {_OWN};\n{body}\n}}\n".encode()

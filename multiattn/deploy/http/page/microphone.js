@@ -1,18 +1,19 @@
 // A recording by the microphone.
 
 import { refused } from "./camera.js";
+import { liveWords } from "./live.js";
 
 const find = (id) => document.getElementById(id);
 const MOST = 600; // seconds
 
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
-/** Record; resolves to a WAV file, or to null where it was given up. */
+/** Record, while the words show as they are spoken; resolves to a WAV file, or to null where it was given up. */
 export async function record() {
   const dialog = find("microphone-dialog");
   let stream;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false } });
   } catch (error) {
     throw refused(error, "microphone");
   }
@@ -22,9 +23,11 @@ export async function record() {
   await context.audioWorklet.addModule("page/capture.js");
   const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
   find("recorded").textContent = clock(0);
+  const live = liveWords(find("live"), context.sampleRate);
   node.port.onmessage = ({ data: block }) => {
     blocks.push(block);
     samples += block.length;
+    live.hear(block);
     for (const one of block) loudest = Math.max(loudest, Math.abs(one));
   };
   context.createMediaStreamSource(stream).connect(node);
@@ -44,6 +47,7 @@ export async function record() {
     find("microphone-close").onclick = () => end(false);
     dialog.oncancel = () => end(false);
   });
+  live.close();
   for (const track of stream.getTracks()) track.stop();
   const rate = context.sampleRate;
   await context.close();

@@ -51,20 +51,25 @@ export async function show(place, { body, data }) {
   const kind = "sound" in data ? "recording" : "picture";
   const { default: start } = await import(`./${kind}.js`);
   if (stop.signal.aborted) return;
-  start(own(data, stop.signal));
+  start(own(place, data, stop.signal));
   calm(place);
 }
 
-// What the scripts take for the browser: their listeners end with the page, and the address stays as it is.
-function own(data, signal) {
+// What the scripts take for the browser: their listeners end with the page, the address stays as it is, and what they draw
+// late, when another page has come, they draw into the elements that are gone.
+function own(place, data, signal) {
   const listening = (target) => (kind, act) => target.addEventListener(kind, act, { signal });
-  const questions = data.pictures[0]?.views?.length ?? 0; // a recording has pictures of another kind
   const addEventListener = listening(window);
+  const elements = new Map(Array.from(place.querySelectorAll("[id]"), (one) => [one.id, one]));
+  const held = { getElementById: (id) => elements.get(id) ?? document.getElementById(id) };
+  const of = (page, name) => held[name] ?? (typeof page[name] === "function" ? page[name].bind(page) : page[name]);
+  const questions = data.pictures[0]?.views?.length ?? 0; // a recording has pictures of another kind
   return {
     addEventListener,
-    window: { addEventListener },
-    matchMedia: (query) => ({ matches: matchMedia(query).matches, addEventListener: listening(matchMedia(query)) }),
-    location: { hash: questions > 1 ? `#question=${questions}` : "" },
+    document: new Proxy(document, { get: of }),
     history: { replaceState() {} },
+    location: { hash: questions > 1 ? `#question=${questions}` : "" },
+    matchMedia: (query) => ({ matches: matchMedia(query).matches, addEventListener: listening(matchMedia(query)) }),
+    window: { addEventListener },
   };
 }
