@@ -14,6 +14,8 @@ FLOORS = {
     "text_files": -1,
     "checks": -1,
     "writing": -1,
+    "lazy": -1,
+    "score_kinds": -1,
     "registry": -1,
     "attention": 0,
     "blocks": 1,

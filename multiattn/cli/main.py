@@ -36,6 +36,7 @@ _OTHERS = {
     "info": "say what a model is: its size, input, vocabulary and attention",
     "shard": "write a folder of data as shards, for training from a disk or a web address",
     "convert": "rewrite a model in another layout (ours, timm, Hugging Face, ...)",
+    "export": "write a model for onnxruntime, a browser, or torch.export",
     "align-heads": "find the attention heads that word times are taken from",
     "demo": "try all four on pictures, drawn scenes and recordings that come with the package, with pages that show "
     "where the models looked",

@@ -17,7 +17,7 @@ from ..errors import InputError, ModelError, MultiattnError, TooLargeError
 from ..inputs.files import MAX_PIXELS
 from ..inputs.image_files import HEAD, open_picture
 from ..pipelines import ClassifyPipeline, Failure, Result, load
-from ..pipelines.base import Prepared, prepare
+from ..pipelines.pictures import Prepared, prepare
 from . import speech
 from .map_files import map_files
 from .work import EMBED, TRANSLATE, Reply, Work

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..checks import check_argument
 from ..maps import AttentionMap, Checked, ungrounded
-from ..models import ScoreKind
+from ..score_kinds import ScoreKind
 from .canvas import for_display
 from .heatmap import SATURATION, placed
 from .html import digits, jpeg, packed, quantized, write_scripted
