@@ -11,17 +11,20 @@ CHROMIUM = Path("/usr/bin/chromium")
 WINDOW = {"width": 1200, "height": 900}
 
 
+def flags(sound: Path | None = None) -> list[str]:
+    """How the browser is started; its microphone hears a recording where one is given."""
+    found = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    return found + ([] if sound is None else [f"--use-file-for-fake-audio-capture={sound}%noloop"])
+
+
 @contextmanager
-def chromium(*, sound: Path | None = None) -> Iterator[Any]:
-    """Start a browser, whose microphone hears a recording where one is given."""
+def chromium() -> Iterator[Any]:
+    """Start a browser."""
     if not CHROMIUM.exists():
         pytest.skip("needs /usr/bin/chromium (Debian's package `chromium`)")
     playwright = pytest.importorskip("playwright.sync_api")
-    flags = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    if sound is not None:
-        flags.append(f"--use-file-for-fake-audio-capture={sound}%noloop")
     with playwright.sync_playwright() as api:
-        browser = api.chromium.launch(executable_path=str(CHROMIUM), args=flags)
+        browser = api.chromium.launch(executable_path=str(CHROMIUM), args=flags())
         yield browser
         browser.close()
 

@@ -2,7 +2,7 @@
 
 import { keepKey, keyOf, mapsOf, predict, Problem, servedModels } from "./api.js";
 import { inputOf, listen, showInput } from "./input.js";
-import { headOf, moreMaps, say, showGrowing, showPlain, showProblem, showWaiting, toolsOf } from "./results.js";
+import { headOf, moreMaps, say, sentence, showGrowing, showPlain, showProblem, showWaiting, toolsOf } from "./results.js";
 import { saveFile, shareable } from "./share.js";
 import { KINDS, TASKS } from "./tasks.js";
 import { clear, joined, pageOf, show } from "./viewer.js";
@@ -126,7 +126,10 @@ async function run({ again = false } = {}) {
 }
 
 // The server was given bytes; whoever reads this gave a file.
-const of = ({ name }, error) => Object.assign(error, { message: error.message.replace(/^the bytes\b/u, name) });
+function of({ name }, error) {
+  const message = error.message.startsWith("the bytes ") ? name + error.message.slice(9) : sentence(error.message);
+  return Object.assign(error, { message });
+}
 
 async function present(reply, file, questions, again) {
   const html = mapsOf(reply);

@@ -51,13 +51,14 @@ export function showGrowing(text) {
   if (find("growing")) find("growing").textContent = text;
 }
 
-const sentence = (text) => text[0].toUpperCase() + text.slice(1);
+/** A text as a sentence begins. */
+export const sentence = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 /** Show what went wrong; `again` is called by a button, where that may help. */
 export function showProblem({ heading, message, wait, again: mayHelp }, again, name = "Try again") {
   clear(place);
   const parts = [made("h2", { textContent: heading })];
-  if (message) parts.push(made("p", { textContent: sentence(message) }));
+  if (message) parts.push(made("p", { textContent: message }));
   if (mayHelp && again) {
     const later = wait ? [made("span", { className: "soft small", textContent: `in ${wait} s or later` })] : [];
     parts.push(made("div", { className: "tools" }, button(name, again, "main"), ...later));
