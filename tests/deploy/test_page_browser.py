@@ -229,6 +229,8 @@ def test_what_the_microphone_hears_is_written_down(browser: Any, address: str, t
         page.locator("#microphone").click()
         page.wait_for_function("() => parseFloat(document.querySelector('#level').style.width) > 20")
         page.wait_for_function("() => document.querySelector('#recorded').textContent >= '0:08'")
+        # words show while it records, the first of them settled
+        assert str(page.locator("#live").text_content()).split()[:3] == ["three", "one", "four"]
         page.locator("#stop").click()
         finished(page)
         words = page.locator("#transcript .word").all_text_contents()
