@@ -78,6 +78,8 @@ def parser() -> Parser:
         Option("--max-body", "BYTES", at_least_one, "most bytes of a request (default: 64 MiB)", default.max_body),
         PIXELS,
         Option("--max-seconds", "S", above_zero, "most seconds of a recording (default: 14400)", default.max_seconds),
+        Option("--live-sessions", "N", at_least_one, "most live sessions at once (default: 8)", default.live_sessions),
+        Option("--idle", "S", above_zero, "seconds without sound that end a live session (default: 30)", default.idle),
         Option("--timeout", "S", above_zero, "seconds until a request is given up (default: 300)", default.timeout),
         Option(
             "--body-timeout",
