@@ -1,4 +1,4 @@
-"""The texts that `multiattn evaluate maps` and `evaluate heads` explain are those of the match pipeline, with its maps."""
+"""The texts that `evaluate maps` and `evaluate heads` explain are those of the match pipeline, with its maps."""
 
 import json
 import random
