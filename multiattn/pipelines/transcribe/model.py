@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...attention import ProjectedContext
-from ...generation.generate import pad_left
+from ...generation.decoder_loop import pad_left
 from ...inputs import AudioPreprocessing, SpeechTokens, Tokenizer
 from ...inputs.text import Word
 from ...maps import AttentionMap, speech_lrp
