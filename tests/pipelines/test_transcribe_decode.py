@@ -11,7 +11,8 @@ from multiattn.alignment.loops import Progress
 from multiattn.errors import InputError, ModelError
 from multiattn.generation import GenerationConfig
 from multiattn.pipelines.transcribe import decode
-from multiattn.pipelines.transcribe.decode import compression_ratio, decode_windows, repeats
+from multiattn.pipelines.transcribe.cutting import compression_ratio, repeats
+from multiattn.pipelines.transcribe.decode import decode_windows
 from multiattn.pipelines.transcribe.model import SpeechModel
 from multiattn.pipelines.transcribe.options import SpeechOptions
 from multiattn.pipelines.transcribe.segments import WindowResult

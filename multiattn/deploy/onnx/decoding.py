@@ -32,7 +32,7 @@ class Context:
 
     def __len__(self) -> int:
         """Return the number of contexts, b."""
-        return self.keys_values.shape[2]
+        return int(self.keys_values.shape[2])
 
     def select(self, items: Sequence[int]) -> "Context":
         """Return some of the contexts."""

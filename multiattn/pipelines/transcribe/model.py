@@ -58,6 +58,11 @@ class SpeechModel:
         return self.preprocessing.frames(self.preprocessing.max_samples)
 
     @property
+    def max_length(self) -> int:
+        """The most tokens of a text, prompt included."""
+        return self.model.config.decoder.max_length
+
+    @property
     def stride(self) -> int:
         """Feature frames of one encoder frame."""
         return math.prod(self.model.config.encoder.strides)
