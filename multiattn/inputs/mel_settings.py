@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,6 +17,7 @@ from ..checks import check_choices, check_rules, require, require_fields
 from ..errors import ModelError
 
 Scale = Literal["whisper", "normalized"]
+_Settings = TypeVar("_Settings", bound="MelSettings")
 
 _MOST = {"sample_rate": 768_000, "window": 2**16, "hop": 2**16, "mels": 1024}
 _MOST_SECONDS = 3600  # of a chunk that a model takes at once
@@ -112,7 +113,7 @@ class MelSettings:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+    def from_dict(cls: type[_Settings], data: Mapping[str, Any]) -> _Settings:
         """Invert `to_dict`; a missing field has its default.
 
         Raises:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -28,6 +28,7 @@ AudioSource: TypeAlias = str | Path | bytes | NamedStream | np.ndarray | TensorL
 """What a recording is opened from."""
 
 Samples = TypeVar("Samples")
+_Sound = TypeVar("_Sound", bound="Sound[Any]")
 
 RATE = 16_000  # Hz
 
@@ -64,14 +65,14 @@ class Sound(Generic[Samples]):
 
     @classmethod
     def open(
-        cls,
+        cls: type[_Sound],
         source: AudioSource,
         *,
         rate: int = RATE,
         source_rate: int | None = None,
         strict: bool = True,
         watch: Callable[[float], None] | None = None,
-    ) -> Self:
+    ) -> _Sound:
         """Open a recording.
 
         Args:
@@ -124,11 +125,11 @@ class Sound(Generic[Samples]):
         self._seek(0)
         return max(1, int(self._piece(1).shape[1]))
 
-    def channel(self, index: int) -> Self:
+    def channel(self: _Sound, index: int) -> _Sound:
         """Return one channel, from 0, as a recording of its own, which reads from this one and is closed with it."""
         return type(self)(Channel(self._source, index, self), rate=self.rate, losses=self._losses)
 
-    def part(self, start: float, end: float) -> Self:
+    def part(self: _Sound, start: float, end: float) -> _Sound:
         """Return the part from `start` to `end` (s) as a recording, which reads from this one and is closed with it."""
         first = round(start * self._source.rate)
         last = None if end == math.inf else round(end * self._source.rate)
@@ -231,7 +232,7 @@ class Sound(Generic[Samples]):
         """Close the file."""
         self._close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Sound) -> _Sound:
         return self
 
     def __exit__(

@@ -13,6 +13,8 @@ from torch import Tensor
 from ...alignment import TokenAttention
 from ...attention import ProjectedContext
 from .cutting import (
+    TOO_HOT,
+    UNCOVERED,
     UNHEARD,
     Cut,
     Segment,
@@ -21,12 +23,29 @@ from .cutting import (
     has_no_speech,
     is_dropped,
     is_silent,
+    reached_by,
+    words_until,
 )
 from .dropped import covers_speech, is_unheard
 from .model import SpeechModel
 from .options import SpeechOptions
 from .pieces import Piece, span_in_recording, word_in_recording
 from .voice import Voice
+
+__all__ = [
+    "TOO_HOT",
+    "UNCOVERED",
+    "AddWords",
+    "Cut",
+    "DecodedWindow",
+    "Segment",
+    "WindowResult",
+    "cut_by_times",
+    "has_no_speech",
+    "reached_by",
+    "window_segments",
+    "words_until",
+]
 
 
 @dataclass(frozen=True)
