@@ -33,7 +33,8 @@ class Voice(NamedTuple):
     channel: str | None
     """What its segments say: left, right or a number from 1; None where there is one part only."""
 
-    recording: Sound[Any]
+    recording: Any
+    """Of the class of the whole recording: its samples are tensors or arrays as those are."""
 
 
 @dataclass(frozen=True)

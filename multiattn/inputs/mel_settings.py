@@ -149,7 +149,7 @@ def log_power(settings: MelSettings, samples: Float32[np.ndarray, " t"]) -> Floa
         spectrum = np.fft.rfft(windows[part] * shape, axis=1)  # (frames, bins)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
         found[:, part] = bank @ power.T
-    return np.log10(found.clip(min=FLOOR))
+    return np.log10(found.clip(min=FLOOR))  # type: ignore[no-any-return]
 
 
 def scaled(
@@ -162,7 +162,7 @@ def scaled(
         peak: Maximum over the whole recording, where this is a window of it.
     """
     top = np.float32(log_power.max() if peak is None else peak)
-    return (np.maximum(log_power, top - np.float32(DEPTH)) + np.float32(4)) / np.float32(4)
+    return (np.maximum(log_power, top - np.float32(DEPTH)) + 4) / 4  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=8)

@@ -43,7 +43,7 @@ class Sound(Generic[Samples]):
     What derives from it says what samples are: tensors of a `Recording`, arrays of an `ArrayRecording`.
     """
 
-    _as_samples: ClassVar[Callable[[np.ndarray], Any]]
+    _as_samples: ClassVar[Any]
 
     def __init__(self, source: Source, *, rate: int, strict: bool = True, losses: Losses | None = None) -> None:
         """Use `open` instead."""

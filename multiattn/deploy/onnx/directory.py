@@ -10,6 +10,7 @@ from ...errors import ModelError
 from ...inputs import ImagePreprocessing, Tokenizer
 from ...registry import task_spec, tasks
 from ...text_files import read_json_file
+from .maps import METHODS
 from .session import Session
 
 CONFIG = "config.json"
@@ -82,9 +83,9 @@ class ExportedModel:
 
     @property
     def first_map_method(self) -> str:
-        """The map method that is used where none is asked for."""
-        first = self.config.get("maps", {}).get("first", "")
-        return str(first or task_spec(self.config["task"]).default_map_method)
+        """The map method where none is asked for: the model's own, or `attention` where that needs torch."""
+        first = self.config.get("maps", {}).get("first", "") or task_spec(self.config["task"]).default_map_method
+        return first if first in METHODS else METHODS[0]
 
     def has(self, name: str) -> bool:
         """Return whether there is a graph of this name."""
