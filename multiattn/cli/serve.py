@@ -1,6 +1,7 @@
 """`multiattn serve`: models behind an address."""
 
 import argparse
+import math
 import os
 from dataclasses import fields
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ from ..deploy.http.settings import Settings
 from ..errors import MultiattnError
 from ..registry import tasks
 from .options import (
+    ADDRESS,
     DEVICE,
     PIXELS,
     PRECISION,
@@ -22,6 +24,7 @@ from .options import (
     finite,
     not_blank,
     not_empty,
+    number,
 )
 from .output import say
 
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
 KEYS = "MULTIATTN_API_KEYS"
 """The variable of the environment that holds keys, with commas or spaces between them."""
+
+_AMOUNT = number(float, "a number of at least 0", lambda value: 0 <= value < math.inf)
 
 _DESCRIPTION = """\
 Serve models over HTTP: labels, captions, answers, vectors, transcripts, and a
@@ -42,6 +47,7 @@ examples
   multiattn serve
   multiattn serve --task classify --port 0
   multiattn serve --model photos=runs/mine/model --model tiny.en
+  multiattn serve --task transcribe --engine ray --replicas 1-4
   curl -F file=@cat.jpg http://127.0.0.1:8000/v1/classify
 
 Without --task and --model, the models shipped with this package are served, each
@@ -72,6 +78,8 @@ def parser() -> Parser:
         Option("--max-body", "BYTES", at_least_one, "most bytes of a request (default: 64 MiB)", default.max_body),
         PIXELS,
         Option("--max-seconds", "S", above_zero, "most seconds of a recording (default: 14400)", default.max_seconds),
+        Option("--live-sessions", "N", at_least_one, "most live sessions at once (default: 8)", default.live_sessions),
+        Option("--idle", "S", above_zero, "seconds without sound that end a live session (default: 30)", default.idle),
         Option("--timeout", "S", above_zero, "seconds until a request is given up (default: 300)", default.timeout),
         Option(
             "--body-timeout",
@@ -113,12 +121,57 @@ def parser() -> Parser:
         DEVICE,
         PRECISION,
     )
+    machines = (
+        Option(
+            "--engine",
+            choices=("local", "ray"),
+            default="local",
+            help="where models compute: in this process (default), or in replicas on the machines of a Ray cluster "
+            "(needs the extra serve-ray)",
+        ),
+        ADDRESS,
+        Option(
+            "--replicas",
+            "N[-MAX]",
+            replicas,
+            "with --engine ray: replicas of each model, or from N to MAX of them by the load (default: 1)",
+        ),
+        Option(
+            "--cpus-per-replica",
+            "N",
+            _AMOUNT,
+            "with --engine ray: cores that a replica reserves, 0.5 for a half (default: 1, or less where there are not "
+            "as many)",
+        ),
+        Option(
+            "--gpus-per-replica",
+            "N",
+            _AMOUNT,
+            "with --engine ray: GPUs that a replica reserves; 0.25 has four replicas share one (default: 1 where there "
+            "are GPUs, or less where there are not as many)",
+        ),
+    )
     return Parser(
         prog="multiattn serve",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        groups={"models": models, "address": address, "limits": limits, "access": access, "computing": compute},
+        groups={
+            "models": models,
+            "address": address,
+            "limits": limits,
+            "access": access,
+            "computing": compute,
+            "many machines": machines,
+        },
     )
+
+
+def replicas(text: str) -> tuple[int, int]:
+    """Return the fewest and the most replicas that `N` or `MIN-MAX` states."""
+    least, _, most = text.partition("-")
+    if not (least.isdecimal() and (most or least).isdecimal() and max(1, int(least)) <= int(most or least)):
+        raise argparse.ArgumentTypeError(f"must be N or MIN-MAX, such as 2 or 1-4, but is {text!r} instead")
+    return int(least), int(most or least)
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -142,7 +195,16 @@ def choices_of(args: argparse.Namespace) -> "list[Choice]":
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal; return the exit status."""
     settings = settings_of(args)
+    for option in ("address", "replicas", "cpus_per_replica", "gpus_per_replica"):
+        if getattr(args, option) is not None and args.engine != "ray":
+            raise UsageError(f"--{option.replace('_', '-')} needs --engine ray")
     require_extra()
+    if args.engine == "ray":
+        from ..deploy.ray_server import Machines, serve_on_ray
+
+        least, most = args.replicas or (1, 1)
+        machines = Machines(args.address, least, most, args.cpus_per_replica, args.gpus_per_replica)
+        return serve_on_ray(choices_of(args), settings, machines, say)
     from ..deploy.engine import LocalEngine
     from ..deploy.http.server import serve
 

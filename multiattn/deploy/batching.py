@@ -11,7 +11,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -150,7 +151,7 @@ class Batcher(Generic[_Item]):
         with self._changed:
             given_up, self._waiting, self._is_abandoned = self._waiting, [], True
         for one in given_up:
-            _fail(one.future, _given_up())
+            _settle(one.future, _given_up())
 
     # --- the thread ---
 
@@ -176,21 +177,23 @@ class Batcher(Generic[_Item]):
             if outcomes[0] is AGAIN:
                 outcomes = [_given_up()]
             for one, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, BaseException):
-                    _fail(one.future, outcome)
-                elif not one.future.cancelled():
-                    one.future.set_result(outcome)
+                _settle(one.future, outcome)
             del batch, outcomes  # while the thread waits, nothing of them stays in memory
 
     def _computed(self, items: Sequence[_Item]) -> Sequence[Any]:
         """Compute a batch; where that fails as a whole, each item by itself, for one may be to blame."""
-        outcomes = _outcome(lambda: self._compute(items))
+        outcomes = _outcome(lambda: self._checked(items))
         if not isinstance(outcomes, BaseException):
             found: Sequence[Any] = outcomes
             return found
         if len(items) == 1:
             return [outcomes]
         return [one for item in items for one in self._computed([item])]
+
+    def _checked(self, items: Sequence[_Item]) -> Sequence[Any]:
+        found = self._compute(items)
+        assert len(found) == len(items), "one outcome for each item"
+        return found
 
     def _next(self) -> list[_Waiting[_Item]]:
         """Wait for a batch and return it; empty at the end."""
@@ -221,7 +224,9 @@ class Batcher(Generic[_Item]):
         for one in [one for one in self._waiting if _is_over(one, now)]:
             self._waiting.remove(one)
             late = not one.cancelled.is_set()
-            _fail(one.future, TooLateError("the time for this request is over") if late else CancelledWork("cancelled"))
+            _settle(
+                one.future, TooLateError("the time for this request is over") if late else CancelledWork("cancelled")
+            )
         if not self._waiting:
             return []
         first = self._waiting[0]
@@ -251,6 +256,10 @@ def _given_up() -> DrainingError:
     return DrainingError("the server ended before this was computed: try again")
 
 
-def _fail(future: "Future[Any]", error: BaseException) -> None:
-    if not future.cancelled():
-        future.set_exception(error)
+def _settle(future: "Future[Any]", outcome: Any) -> None:
+    """Set what comes of a request, unless its caller cancelled it, perhaps this very moment."""
+    with suppress(InvalidStateError):
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

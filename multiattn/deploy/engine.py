@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,19 @@ from . import computing, speech
 from .batching import AGAIN, Batcher
 from .computing import Found, Limits, Ready
 from .http.settings import Settings
+from .live import Live, Sessions
 from .models import Choice, Directory, Memory
-from .work import CancelledWork, DrainingError, ModelStatistics, Reply, Served, TooLateError, UnavailableError, Work
+from .work import (
+    EMBED,
+    CancelledWork,
+    DrainingError,
+    ModelStatistics,
+    Reply,
+    Served,
+    TooLateError,
+    UnavailableError,
+    Work,
+)
 
 _READERS = 4
 """Threads that decode pictures, and draw maps, while models compute."""
@@ -39,6 +50,7 @@ class LocalEngine:
         self._memory = Memory(choices, load, budget=budget)
         self._limits = Limits(settings.max_pixels, settings.max_seconds)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="multiattn-read")
+        self._sessions = Sessions(limit=settings.live_sessions, max_seconds=settings.max_seconds)
         self._large_reader = ThreadPoolExecutor(1, thread_name_prefix="multiattn-read-large")
         self._batchers: dict[str, Batcher[Ready]] = {}
 
@@ -70,6 +82,7 @@ class LocalEngine:
             one.abandon()
         for pool in (self._readers, self._large_reader):
             pool.shutdown(wait=False, cancel_futures=True)
+        self._sessions.close()
 
     def served(self) -> Sequence[Served]:
         """Return the models; see `Engine`."""
@@ -92,7 +105,10 @@ class LocalEngine:
         future = batcher.put(ready, key=ready.key, size=ready.size, deadline=work.deadline, cancelled=work.cancelled)
         found: Found = await self._awaited(future, work)
         del ready
-        reply: Reply = await self._in_reader(partial(computing.reply, work, found), work)
+        if work.maps is None and work.task != EMBED:  # quick: no files, and few numbers
+            reply = computing.reply(work, found)
+        else:
+            reply = await self._in_reader(partial(computing.reply, work, found), work)
         batcher.count_tokens(tokens_of(reply.body))
         return reply
 
@@ -137,6 +153,20 @@ class LocalEngine:
         """Transcribe, with the model in memory from the first segment to the last."""
         with self._memory.using(ready.work.model) as pipeline:
             yield from speech.stream(pipeline, ready.input, ready.work)
+
+    def live(self, model: str, *, rate: int | None, options: Mapping[str, Any]) -> AbstractAsyncContextManager[Live]:
+        """Begin a live session; see `LiveEngine`."""
+        return self._sessions.begin(model, partial(self._pipeline, model), rate=rate, options=options)
+
+    @asynccontextmanager
+    async def _pipeline(self, name: str) -> AsyncIterator[Any]:
+        """Give the pipeline of a model, which stays in memory in the body."""
+        work = Work(name, "transcribe", b"")
+        self._batcher(work)
+        if not self._memory.is_loaded(name):
+            await self._in_loader(work)
+        with ExitStack() as stack:
+            yield await self._in_reader(partial(stack.enter_context, self._memory.using(name)), work)
 
     # --- steps ---
 

@@ -6,7 +6,7 @@ longer one is read while it is transcribed, and its segments are taken one by on
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,16 +149,23 @@ def _watch(work: Work, max_seconds: float) -> Callable[[float], None]:
 
 
 def _options(pipeline: Any, work: Work) -> dict[str, Any]:
-    """Return the options of the pipeline."""
-    options = {name: value for name, value in work.options.items() if name not in ("strict", "format")}
-    if not pipeline.speech.tokens.languages and str(options.get("language", "")).lower() in _ENGLISH:
-        del options["language"]  # which clients state as a matter of course, and is nearly always that of such a model
+    """Return the options of the pipeline's `stream`."""
+    given = {name: value for name, value in work.options.items() if name not in ("strict", "format")}
+    options = pipeline_options(pipeline, given)
     methods = options.pop("map_method", None)
     if work.maps is not None:
         options["maps"] = methods or (pipeline.bundle.first_map_method,)
     elif methods and work.check:
         options["maps"] = methods
     return options | {"task": "translate" if work.task == TRANSLATE else "transcribe", "check": work.check}
+
+
+def pipeline_options(pipeline: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without a language that a model of one language need not be told."""
+    options = dict(given)
+    if not pipeline.speech.tokens.languages and str(options.get("language", "")).lower() in _ENGLISH:
+        del options["language"]  # which clients state as a matter of course, and is nearly always that of such a model
+    return options
 
 
 def _reply(found: Transcript, work: Work) -> Reply:

@@ -163,3 +163,16 @@ def test_abandoned_it_gives_up_what_waits() -> None:
         second.result(0)
     compute.gate.set()
     assert first.result(10) == "first"
+
+
+def test_it_outlives_callers_that_cancel_and_computations_that_are_wrong() -> None:
+    compute = Recorder()
+    queue = batcher(compute)
+    futures = [held(compute, queue), put(queue, "cancelled"), put(queue, "last")]
+    assert futures[0].cancel() and futures[1].cancel()  # one while it is computed
+    compute.gate.set()
+    assert futures[2].result(10) == "last"
+    wrong: Batcher[Any] = Batcher("test", lambda items: [], limit=13, batch_size=5, patience=0.0)
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="one outcome for each item"):
+            put(wrong, 1).result(10)

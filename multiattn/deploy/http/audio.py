@@ -39,7 +39,7 @@ class SpeechForm(BaseModel):
         None, description="where the model listened: a picture, the numbers, or a page that plays the recording"
     )
     map_method: list[str] | None = Field(None, description="methods of the maps, or all; without it, the model's own")
-    check: bool = Field(False, description="judge each map: `verdicts`")
+    check: bool = Field(False, description="judge each map: `verdict`")
     strict: bool = Field(False, description="refuse damaged recordings")
 
     @model_validator(mode="after")
@@ -144,7 +144,7 @@ def _object(reply: Reply, kind: str, times: list[Literal["word", "segment"]] | N
         else:
             body.pop("words", None)  # which maps need
     # what is wrong with it, where something is, and what was asked for beside it
-    told = {name: reply.body[name] for name in ("verdicts", "damaged", "remark") if name in reply.body}
+    told = {name: reply.body[name] for name in ("verdict", "damaged", "remark", "uncovered") if name in reply.body}
     return body | {"usage": {"type": "duration", "seconds": reply.body["duration"]}} | told
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ...errors import MultiattnError
 from .access import FACTS
 from .keys import Keys
 from .logs import Logs
@@ -84,7 +85,7 @@ class Gate:
             bytes_out=answer.size,
             **scope["state"].get(FACTS, {}),
         )
-        if error is not None and not isinstance(error, ProblemError):
+        if error is not None and not isinstance(error, ProblemError | MultiattnError):
             self._logs.defect(answer.request_id, error)
 
     def _check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:

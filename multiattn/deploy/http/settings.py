@@ -25,6 +25,12 @@ class Settings:
     max_seconds: float = 4 * 3600.0
     """The most seconds of a recording."""
 
+    live_sessions: int = 8
+    """The most live sessions at once."""
+
+    idle: float = 30.0
+    """Seconds without sound, or without reading what is sent, after which a live session ends."""
+
     timeout: float = 300.0
     """Seconds until a request is given up."""
 
@@ -69,10 +75,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         require(0 <= self.port < 65536, "port", must="from 0 to 65535", value=self.port)
-        for name in ("max_body", "max_pixels", "queue", "batch_size"):
+        for name in ("max_body", "max_pixels", "live_sessions", "queue", "batch_size"):
             value = getattr(self, name)
             require(value >= 1, name, must="at least 1", value=value)
-        for name in ("max_seconds", "timeout", "body_timeout"):
+        for name in ("max_seconds", "idle", "timeout", "body_timeout"):
             value = getattr(self, name)
             require(value > 0, name, must="above 0", value=value)
         for name in ("patience_ms", "drain"):
