@@ -61,7 +61,8 @@ def test_a_classifier_with_a_domain(tmp_path: Path, function: Any) -> None:
     bundle = tiny_bundle()
     mean = torch.zeros(bundle.config.dim)
     domain = Domain(mean, torch.eye(len(mean)), torch.randn(3, len(mean)))
-    pooled = bundle.require(ViT).pooled(torch.stack([bundle.pictures(picture)[0] for picture in PICTURES]))
+    with torch.no_grad():
+        pooled = bundle.require(ViT).pooled(torch.stack([bundle.pictures(picture)[0] for picture in PICTURES]))
     domain = replace(domain, threshold=float(domain.distances(pooled[:, None]).median()) * 1.01)
     bundle = replace(bundle, score_function=function, domain=domain)
     found = OnnxClassifier(eager_model(bundle, tmp_path)).stream(PICTURES, batch_size=2, top_k=3)
@@ -170,8 +171,14 @@ def sound(seed: int, seconds: float) -> np.ndarray:
     return samples
 
 
-@pytest.mark.parametrize("english", [False, True])
-@pytest.mark.parametrize("options", [{"num_beams": 1}, {}, {"num_beams": 2, "prefix": "the", "prompt": "red"}])
+@pytest.mark.parametrize(
+    "english, options",
+    [
+        (False, {"num_beams": 2, "prefix": "the", "prompt": "red"}),
+        pytest.param(True, {"num_beams": 1}, marks=pytest.mark.slow),
+        pytest.param(False, {}, marks=pytest.mark.slow),
+    ],
+)
 def test_transcripts(tmp_path: Path, english: bool, options: dict[str, Any]) -> None:
     bundle = tiny_whisper_bundle(english=english)
     recordings = [sound(seed, seconds) for seed, seconds in ((1, 4.3), (2, 0.004), (4, 1.0))]
