@@ -94,7 +94,7 @@ class ClassifierMaps:
             return np.asarray(weights[:, :, : self._num_read].mean(axis=2))
         if pool == "attention":
             read = self._padded(self.weights["pool.cross"].mean(axis=1))[:, 0]  # (b, n)
-            return np.einsum("bhqn,bq->bhn", weights, read)
+            return np.asarray(np.einsum("bhqn,bq->bhn", weights, read))
         patches = weights[:, :, 0 if self.config.get("pool_prefix") else self._prefix :].mean(axis=2)
         return np.asarray((weights[:, :, 0] + patches) / 2 if pool == "class_mean" else patches)
 
