@@ -271,7 +271,7 @@ def test_wrong_requests_are_told_what_is_wrong(client: httpx.Client) -> None:
         (form("/v1/answer"), 422, "`question`"),
         (form("/v1/answer", question=" "), 422, "`question` must have a word"),
         (as_json(json.dumps({"file": frog, "labels": ["\ud800"]})), 422, "`labels.0`"),
-        (as_json(json.dumps({"file": frog, "\ud800": 1})), 422, "`\ufffd`"),
+        (as_json(json.dumps({"file": frog, "\ud800": 1})), 422, "unicode"),
         (form("/v1/match"), 422, "`texts`"),
         (form("/v1/embed", text="a", model="match"), 422, "both given"),
         (client.post("/v1/embed", json={}), 422, "are missing"),
