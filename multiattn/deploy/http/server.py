@@ -14,6 +14,10 @@ from .app import create_app
 from .logs import log_to_stdout
 from .settings import Settings
 
+_IDLE = 75
+"""Seconds until a connection without requests is closed: longer than clients keep theirs, or a request could meet the
+end of its connection."""
+
 
 def serve(engine: Engine, settings: Settings, say: Callable[[str], None]) -> int:
     """Serve the models of an engine until a signal ends it.
@@ -36,6 +40,7 @@ def serve(engine: Engine, settings: Settings, say: Callable[[str], None]) -> int
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=max(1, round(settings.drain)),
     )
     server = _Server(config)
