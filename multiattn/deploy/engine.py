@@ -16,7 +16,17 @@ from .computing import Found, Limits, Ready
 from .http.settings import Settings
 from .live import Live, Sessions
 from .models import Choice, Directory, Memory
-from .work import CancelledWork, DrainingError, ModelStatistics, Reply, Served, TooLateError, UnavailableError, Work
+from .work import (
+    EMBED,
+    CancelledWork,
+    DrainingError,
+    ModelStatistics,
+    Reply,
+    Served,
+    TooLateError,
+    UnavailableError,
+    Work,
+)
 
 _READERS = 4
 """Threads that decode pictures, and draw maps, while models compute."""
@@ -95,7 +105,10 @@ class LocalEngine:
         future = batcher.put(ready, key=ready.key, size=ready.size, deadline=work.deadline, cancelled=work.cancelled)
         found: Found = await self._awaited(future, work)
         del ready
-        reply: Reply = await self._in_reader(partial(computing.reply, work, found), work)
+        if work.maps is None and work.task != EMBED:  # quick: no files, and few numbers
+            reply = computing.reply(work, found)
+        else:
+            reply = await self._in_reader(partial(computing.reply, work, found), work)
         batcher.count_tokens(tokens_of(reply.body))
         return reply
 
