@@ -22,7 +22,7 @@ from .naming import described, likelier, verdicts_of
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageWord, gaps
 from .page_tokens import tokens_data, words_data
 
-_SCRIPTS = (
+SCRIPTS = (
     "draw.js",
     "tokens.js",
     "word_to_word.js",
@@ -68,7 +68,7 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPictur
     """
     check_argument(len(pictures) > 0, "pictures", must="at least one picture", value=pictures)
     data = {"saturation": SATURATION, "pictures": [_picture(picture) for picture in pictures]}
-    write_scripted(path, title, "page.html", data, _SCRIPTS)
+    write_scripted(path, title, "page.html", data, SCRIPTS)
 
 
 def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:

@@ -20,6 +20,7 @@ SPEC = TaskSpec(
     pipeline="multiattn.pipelines.match:MatchPipeline",
     command="multiattn.cli.match",
     evaluator="multiattn.cli.evaluate_match",
+    explainer="multiattn.pipelines.explained_texts:TextExplainer",
     published="CLIP, SigLIP, open_clip or BLIP",
     layouts={
         "hf-clip": "multiattn.weights.hf_clip",
