@@ -15,6 +15,10 @@ from .logs import log_to_stdout
 from .patience import impatient
 from .settings import Settings
 
+_IDLE = 75
+"""Seconds until a connection without requests is closed: longer than clients keep theirs, or a request could meet the
+end of its connection."""
+
 
 def serve(engine: Engine, settings: Settings, say: Callable[[str], None]) -> int:
     """Serve the models of an engine until a signal ends it.
@@ -49,6 +53,7 @@ def config_of(engine: Engine, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         http=impatient(settings.body_timeout),
+        timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=max(1, round(settings.drain)),
     )
 
