@@ -20,7 +20,7 @@ from .ray_cluster import Cluster, num_cores, quiet, share
 _STORE = 1 << 30
 """Bytes of Ray's object store where this process starts it, in which bodies lie on their way. Taken as used."""
 
-_KEEP_ALIVE = 5
+_KEEP_ALIVE = 75
 """Seconds that an idle connection is kept, as without Ray."""
 
 _PROXY = 55

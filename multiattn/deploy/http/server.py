@@ -11,8 +11,8 @@ import uvicorn
 from ...errors import MultiattnError
 from ..work import Engine
 from .app import create_app
-from .heads import in_time
 from .logs import log_to_stdout
+from .patience import impatient
 from .settings import Settings
 
 _IDLE = 75
@@ -46,13 +46,13 @@ def serve(engine: Engine, settings: Settings, say: Callable[[str], None]) -> int
 
 
 def config_of(engine: Engine, settings: Settings) -> uvicorn.Config:
-    """Return how the web server is set for the application of an engine."""
+    """Return how uvicorn is to serve the models of an engine."""
     return uvicorn.Config(
         create_app(engine, settings),
-        http=in_time(settings.body_timeout),
         log_config=None,
         access_log=False,
         server_header=False,
+        http=impatient(settings.body_timeout),
         timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=max(1, round(settings.drain)),
     )

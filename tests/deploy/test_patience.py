@@ -9,7 +9,7 @@ import pytest
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from multiattn.deploy.http import heads
+from multiattn.deploy.http import patience
 from multiattn.deploy.http.settings import Settings
 from tests.deploy.running import running
 
@@ -35,7 +35,7 @@ class NoModels:
 @pytest.fixture(params=["h11", "installed"])
 def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     if request.param == "h11":
-        monkeypatch.setattr(heads, "AutoHTTPProtocol", H11Protocol)
+        monkeypatch.setattr(patience, "AutoHTTPProtocol", H11Protocol)
     elif auto.AutoHTTPProtocol is H11Protocol:
         pytest.skip("httptools is not installed")
     engine: Any = NoModels()
