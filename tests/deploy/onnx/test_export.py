@@ -147,6 +147,11 @@ def test_what_cannot_be_run_is_refused_in_one_line(
         load(exported, task="classify")
 
 
+def test_an_opset_is_that_of_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "classify", str(tmp_path / "out"), "--to", "torch", "--opset", "20"]) == 2
+    assert "--opset is that of ONNX, and needs --to onnx" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "task, options, named",
     [
