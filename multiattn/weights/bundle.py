@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 import torch
 from torch import Tensor, nn
 
+from ..blocks.int8 import Kernels
 from ..errors import ModelError
 from ..inputs import AudioPreprocessing, ImagePreprocessing, Tokenizer
 from ..models.common import without_weights
@@ -20,7 +21,7 @@ from ..registry import load_part, model_kind, task_spec, tasks, value_at
 from .json_files import short
 from .model_files import ModelFiles
 from .sizes import MOST_FRESH, check_sizes
-from .state import check_fit, load_into, write_tensors
+from .state import check_fit, load_int8_into, load_into, write_tensors
 from .table import KeyTable
 from .tensor_files import WEIGHTS
 
@@ -48,7 +49,7 @@ class ModelBundle:
     """The name of a registered task, such as `classify`."""
 
     model: nn.Module
-    """In eval mode, float32, on the CPU when loaded; `require` returns it under its own type."""
+    """In eval mode, float32 or int8, on the CPU when loaded; `require` returns it under its own type."""
 
     preprocessing: ImagePreprocessing | AudioPreprocessing
     """How a file becomes the model's input; `pictures` and `sound` return it under its own type."""
@@ -228,6 +229,11 @@ def states(key: str, value: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda config: config.get(key) == value
 
 
+def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None) -> None:
+    """Write nothing but the tensors."""
+    write_tensors(state, path, dtype)
+
+
 @dataclass(frozen=True)
 class Layout:
     """A kind of model directory: how it is recognized, read and written."""
@@ -261,9 +267,7 @@ class Layout:
     config: str = CONFIG
     """Name of the file with the configuration."""
 
-    write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype], None] = lambda bundle, state, path, dtype: (
-        write_tensors(state, path, dtype)
-    )
+    write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype | None], None] = _write
     """Writes that file, from a bundle and its tensors under the layout's keys; by default, nothing but the tensors."""
 
     renews: bool = False
@@ -305,6 +309,7 @@ def build_model(
     state: Mapping[str, Tensor] | None = None,
     without: Sequence[str] = (),
     build: Callable[[Any], nn.Module] | None = None,
+    kernels: Kernels | None = None,
 ) -> nn.Module:
     """Build the model that a directory describes, with its weights, in eval mode.
 
@@ -315,6 +320,7 @@ def build_model(
         state: The weights, where they have been read already.
         without: Tensors of ours that start as in a new model, whether the weights have them or not.
         build: Makes the model of its configuration; the class that the registry names where None.
+        kernels: For weights that are in int8, where the model is to be so, too.
 
     Raises:
         ModelError: There can be no such model, or the weights do not fit it or are damaged.
@@ -342,5 +348,8 @@ def build_model(
     if without:
         new = {key: tensor for key, tensor in model.state_dict().items() if key in without}
         state = {**state, **(new if table is None else table.to_theirs(new))}
-    load_into(model, state, table=table, where=str(files))
+    if kernels is not None:
+        load_int8_into(model, state, kernels, where=str(files))
+    else:
+        load_into(model, state, table=table, where=str(files))
     return model.eval()

@@ -8,10 +8,11 @@ import torch
 
 import multiattn
 from multiattn.attention import Tap
-from multiattn.blocks.int8 import Int8Linear, Kernels
+from multiattn.blocks.int8 import Kernels
+from multiattn.blocks.int8_layers import Int8Linear
 from multiattn.cli.main import main
 from multiattn.errors import ModelError
-from multiattn.generation import packing
+from multiattn.models import int8 as models_int8
 from multiattn.pipelines import AnswerPipeline, CaptionPipeline, ClassifyPipeline, TranscribePipeline, precision
 from multiattn.pipelines.precision import PRECISIONS, check_precision
 from multiattn.weights import save_bundle
@@ -61,7 +62,7 @@ def test_every_pipeline_computes_in_int8_with_no_linear_layer_left_and_no_warnin
 @needs_int8
 @pytest.mark.parametrize("bf16", [False, True])
 def test_logits_in_int8_are_near_those_in_fp32(bf16, monkeypatch):
-    monkeypatch.setattr(packing, "has_bf16_products", lambda: bf16)
+    monkeypatch.setattr(models_int8, "has_bf16_products", lambda: bf16)
     plain, quantized = (
         TranscribePipeline(tiny_whisper_bundle(), device="cpu", precision=name).speech.model
         for name in ("fp32", "int8")
