@@ -12,7 +12,7 @@ quantized layers.
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -64,6 +64,7 @@ def _by_row(scale: Tensor, weight: Tensor) -> Tensor:
     return scale.view(-1, *(1,) * (weight.ndim - 1))
 
 
+@runtime_checkable
 class Product(Protocol):
     """Multiplies inputs by a weight, and adds the bias."""
 
