@@ -25,7 +25,7 @@ Importing the package is fast: torch is imported when one of its functions is fi
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .pipelines.explain import explain, from_module
+    from .pipelines.in_memory import explain, from_module
     from .pipelines.load import load
 
 __all__ = ["__version__", "explain", "from_module", "load"]

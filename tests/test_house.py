@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "errors": -2,
+    "lazy": -2,
     "resources": -1,
     "head_roles": -1,
     "text_files": -1,

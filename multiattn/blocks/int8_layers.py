@@ -57,7 +57,7 @@ class Int8Linear(nn.Module):
     def forward(self, input: Float[Tensor, "*b in"]) -> Float[Tensor, "*b out"]:
         """Apply the layer as `nn.Linear` does."""
         if input.requires_grad and torch.is_grad_enabled():
-            return _Through.apply(input, self.product)  # type: ignore[no-any-return, no-untyped-call]
+            return _Through.apply(input, self.product)  # type: ignore[no-any-return]
         return self.product(input)
 
     def _save_to_state_dict(self, destination: MutableMapping[str, Tensor], prefix: str, keep_vars: bool) -> None:
@@ -80,7 +80,7 @@ class Int8Scores(Int8Linear):
         super().__init__(weight, bias, kernels)
         self._bias = None
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, input: Float[Tensor, "*b in"], weight: Tensor | None = None, bias: Tensor | None = None
     ) -> Float[Tensor, "*b out"]:
         """Return the logits; scores that are no numbers stay none, for the search to see."""
@@ -118,7 +118,7 @@ def embed_int8(
 ) -> Float[Tensor, "*b D"]:
     """Return the rows of tokens in fp32: `F.embedding` of a table in int8, and as visible to torch's function modes."""
     if has_torch_function((numbers,)):
-        return handle_torch_function(embed_int8, (numbers,), tokens, numbers, scale)  # type: ignore[no-any-return]
+        return handle_torch_function(embed_int8, (numbers,), tokens, numbers, scale)
     return F.embedding(tokens, numbers).float() * scale[tokens][..., None]
 
 

@@ -117,13 +117,13 @@ def _warnings_said() -> Iterator[None]:
     with warnings.catch_warnings():
         others = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *args: Any) -> None:
+        def show(message: Warning | str, category: type[Warning], *where: Any, **into: Any) -> None:
             if issubclass(category, MultiattnWarning):
                 say(str(message))
             else:
-                others(message, category, *args)
+                others(message, category, *where, **into)
 
-        warnings.showwarning = show
+        warnings.showwarning = show  # type: ignore[assignment]
         yield
 
 

@@ -9,20 +9,25 @@ says what a classifier's outputs mean, `domain` tells pictures like the training
 speech from other sounds. `common` has the checks of configurations and the initial weights.
 """
 
-from .blip_matcher import BlipMatcher, BlipMatcherConfig, MatcherTextConfig
-from .captioner import Captioner, CaptionerConfig
-from .language_model import MaskedLanguageModel, MaskedLanguageModelConfig
-from .scores import SCORE_FUNCTIONS, SCORE_KINDS, ScoreFunction, ScoreKind, scores_of
-from .single_stream import SingleStream, SingleStreamConfig
-from .speech import SpeechConfig, SpeechRecognizer
-from .speech_encoder import SpeechEncoder, SpeechEncoderConfig
-from .text_decoder import TextDecoder, TextDecoderConfig
-from .text_encoder import TextEncoder, TextEncoderConfig
-from .text_to_text import TextToText, TextToTextConfig
-from .text_tower import TextTower, TextTowerConfig
-from .two_towers import TwoTowers, TwoTowersConfig
-from .vit import PRESETS, ViT, ViTConfig
-from .vqa import VQA, VQAConfig
+from typing import TYPE_CHECKING
+
+from ..lazy import names_of
+
+if TYPE_CHECKING:
+    from .blip_matcher import BlipMatcher, BlipMatcherConfig, MatcherTextConfig
+    from .captioner import Captioner, CaptionerConfig
+    from .language_model import MaskedLanguageModel, MaskedLanguageModelConfig
+    from .scores import SCORE_FUNCTIONS, SCORE_KINDS, ScoreFunction, ScoreKind, scores_of
+    from .single_stream import SingleStream, SingleStreamConfig
+    from .speech import SpeechConfig, SpeechRecognizer
+    from .speech_encoder import SpeechEncoder, SpeechEncoderConfig
+    from .text_decoder import TextDecoder, TextDecoderConfig
+    from .text_encoder import TextEncoder, TextEncoderConfig
+    from .text_to_text import TextToText, TextToTextConfig
+    from .text_tower import TextTower, TextTowerConfig
+    from .two_towers import TwoTowers, TwoTowersConfig
+    from .vit import PRESETS, ViT, ViTConfig
+    from .vqa import VQA, VQAConfig
 
 __all__ = [
     "PRESETS",
@@ -59,3 +64,22 @@ __all__ = [
     "ViTConfig",
     "scores_of",
 ]
+
+_HOMES = {
+    ".blip_matcher": ("BlipMatcher", "BlipMatcherConfig", "MatcherTextConfig"),
+    ".captioner": ("Captioner", "CaptionerConfig"),
+    ".language_model": ("MaskedLanguageModel", "MaskedLanguageModelConfig"),
+    ".scores": ("SCORE_FUNCTIONS", "SCORE_KINDS", "ScoreFunction", "ScoreKind", "scores_of"),
+    ".single_stream": ("SingleStream", "SingleStreamConfig"),
+    ".speech": ("SpeechConfig", "SpeechRecognizer"),
+    ".speech_encoder": ("SpeechEncoder", "SpeechEncoderConfig"),
+    ".text_decoder": ("TextDecoder", "TextDecoderConfig"),
+    ".text_encoder": ("TextEncoder", "TextEncoderConfig"),
+    ".text_to_text": ("TextToText", "TextToTextConfig"),
+    ".text_tower": ("TextTower", "TextTowerConfig"),
+    ".two_towers": ("TwoTowers", "TwoTowersConfig"),
+    ".vit": ("PRESETS", "ViT", "ViTConfig"),
+    ".vqa": ("VQA", "VQAConfig"),
+}
+
+__getattr__ = names_of(__name__, _HOMES)

@@ -115,13 +115,13 @@ def _replace(model: nn.Module, kernels: Kernels, weight_of: Callable[[_Part], In
         if isinstance(layer, nn.Conv1d | nn.Conv2d):
             round_convolution(layer, weight)
             continue
-        is_scored = isinstance(parent, LanguageModel) and layer is (parent.head or parent.embedding)
         if isinstance(layer, nn.Embedding):
             tables[layer] = Int8Embedding(weight)
+        elif isinstance(parent, LanguageModel) and layer is parent.head:
+            parent.head = Int8Scores(weight, parent.head_bias, kernels)  # type: ignore[assignment]
         else:
             assert isinstance(layer, nn.Linear)
-            kind = Int8Scores if is_scored else Int8Linear
-            setattr(parent, part.name, kind(weight, parent.head_bias if is_scored else layer.bias, kernels))
+            setattr(parent, part.name, Int8Linear(weight, layer.bias, kernels))
     for owner in list(model.modules()):
         table = getattr(owner, "embedding", None)
         if isinstance(owner, TextStack) and table in tables:  # two stacks may share one

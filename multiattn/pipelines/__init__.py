@@ -4,29 +4,34 @@
 pipelines share. `out_of_domain` is the mark of an unusual input, and `fit_domain` finds what is usual.
 """
 
-from .answer import AnswerPipeline
-from .answer_results import Answer, AnswerMap, save_answers
-from .base import Pipeline
-from .caption import CaptionPipeline
-from .caption_results import CaptionMap, CaptionResult
-from .classify import ClassifyPipeline
-from .comparison import save_comparison
-from .embed_text import TextEmbedder, TextInput
-from .embedding import Embedding
-from .explain import explain, from_module
-from .image_results import ClassifyResult, PictureMap, Prediction
+from typing import TYPE_CHECKING
+
+from ..lazy import names_of
 from .load import load
-from .match import MatchPipeline, ZeroShotClassifier
-from .match_blip import BlipMatchPipeline
-from .match_results import MatchResult, TextMatch
-from .options import AnswerOptions, CaptionOptions
-from .out_of_domain import OutOfDomain
-from .results import Candidate, Failure, Result, SavedMap, WrittenWord
-from .tokens import recording_attention, token_attention
-from .transcribe.options import SpeechOptions, TranscribeOptions
-from .transcribe.pipeline import TranscribePipeline
-from .transcribe.results import SpeechMap, Transcript
-from .transcribe.segments import Segment
+
+if TYPE_CHECKING:
+    from .answer import AnswerPipeline
+    from .answer_results import Answer, AnswerMap, save_answers
+    from .base import Pipeline
+    from .caption import CaptionPipeline
+    from .caption_results import CaptionMap, CaptionResult
+    from .classify import ClassifyPipeline
+    from .comparison import save_comparison
+    from .embed_text import TextEmbedder, TextInput
+    from .embedding import Embedding
+    from .image_results import ClassifyResult, PictureMap, Prediction
+    from .in_memory import explain, from_module
+    from .match import MatchPipeline, ZeroShotClassifier
+    from .match_blip import BlipMatchPipeline
+    from .match_results import MatchResult, TextMatch
+    from .options import AnswerOptions, CaptionOptions
+    from .out_of_domain import OutOfDomain
+    from .results import Candidate, Failure, Result, SavedMap, WrittenWord
+    from .tokens import recording_attention, token_attention
+    from .transcribe.options import SpeechOptions, TranscribeOptions
+    from .transcribe.pipeline import TranscribePipeline
+    from .transcribe.results import SpeechMap, Transcript
+    from .transcribe.segments import Segment
 
 __all__ = [
     "Answer",
@@ -70,3 +75,30 @@ __all__ = [
     "save_comparison",
     "token_attention",
 ]
+
+_HOMES = {
+    ".answer": ("AnswerPipeline",),
+    ".answer_results": ("Answer", "AnswerMap", "save_answers"),
+    ".base": ("Pipeline",),
+    ".caption": ("CaptionPipeline",),
+    ".caption_results": ("CaptionMap", "CaptionResult"),
+    ".classify": ("ClassifyPipeline",),
+    ".comparison": ("save_comparison",),
+    ".embed_text": ("TextEmbedder", "TextInput"),
+    ".embedding": ("Embedding",),
+    ".in_memory": ("explain", "from_module"),
+    ".image_results": ("ClassifyResult", "PictureMap", "Prediction"),
+    ".match": ("MatchPipeline", "ZeroShotClassifier"),
+    ".match_blip": ("BlipMatchPipeline",),
+    ".match_results": ("MatchResult", "TextMatch"),
+    ".options": ("AnswerOptions", "CaptionOptions"),
+    ".out_of_domain": ("OutOfDomain",),
+    ".results": ("Candidate", "Failure", "Result", "SavedMap", "WrittenWord"),
+    ".tokens": ("recording_attention", "token_attention"),
+    ".transcribe.options": ("SpeechOptions", "TranscribeOptions"),
+    ".transcribe.pipeline": ("TranscribePipeline",),
+    ".transcribe.results": ("SpeechMap", "Transcript"),
+    ".transcribe.segments": ("Segment",),
+}
+
+__getattr__ = names_of(__name__, _HOMES)

@@ -229,11 +229,6 @@ def states(key: str, value: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda config: config.get(key) == value
 
 
-def _write(bundle: ModelBundle, state: Mapping[str, Tensor], path: Path, dtype: torch.dtype | None) -> None:
-    """Write nothing but the tensors."""
-    write_tensors(state, path, dtype)
-
-
 @dataclass(frozen=True)
 class Layout:
     """A kind of model directory: how it is recognized, read and written."""
@@ -267,7 +262,9 @@ class Layout:
     config: str = CONFIG
     """Name of the file with the configuration."""
 
-    write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype | None], None] = _write
+    write: Callable[[ModelBundle, Mapping[str, Tensor], Path, torch.dtype], None] = lambda bundle, state, path, dtype: (
+        write_tensors(state, path, dtype)
+    )
     """Writes that file, from a bundle and its tensors under the layout's keys; by default, nothing but the tensors."""
 
     renews: bool = False

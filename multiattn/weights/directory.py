@@ -23,7 +23,7 @@ from .hub import ORIGINALS, config_in, locate
 from .json_files import read_json, short
 from .model_files import ModelFiles
 from .nearest import nearest_of
-from .state import MISFIT, narrowed
+from .state import MISFIT, narrowed, write_tensors
 from .tensor_files import tensor_names
 from .unsupported import refuse
 
@@ -165,15 +165,16 @@ def save_bundle(
     if chosen.states_dtype:
         files[chosen.config]["dtype"] = str(dtype).removeprefix("torch.")
     state = bundle.model.state_dict()
-    if in_int8:
-        state = narrowed(state)
     if (table := chosen.table_of(files[chosen.config])) is not None:
         state = table.to_theirs(state)
     domain = bundle.domain if layout == own.NAME else None
     try:
         with whole_folder(directory, last=chosen.config, optional=(DOMAIN,)) as part:
             with whole_file(part / chosen.weights) as weights:
-                chosen.write(bundle, state, weights, None if in_int8 else dtype)
+                if in_int8:
+                    write_tensors(narrowed(state), weights, None)
+                else:
+                    chosen.write(bundle, state, weights, dtype)
             if domain is not None:
                 with whole_file(part / DOMAIN) as statistics:
                     write_domain(domain, statistics)
