@@ -123,7 +123,7 @@ def _warnings_said() -> Iterator[None]:
             else:
                 others(message, category, *where, **into)
 
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show
         yield
 
 
