@@ -25,8 +25,8 @@ Importing the package is fast: torch is imported when one of its functions is fi
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .pipelines.in_memory import explain, from_module
-    from .pipelines.load import load
+    from .pipelines.explaining import explain, from_module
+    from .pipelines.loading import load
 
 __all__ = ["__version__", "explain", "from_module", "load"]
 

@@ -4,8 +4,10 @@ Each message names the subject, the reason and, where there is one, the remedy.
 """
 
 import errno
+import pickle
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _PANIC = "PanicException"  # of libraries in Rust, such as `tokenizers`; it is no `Exception`
 _LONGEST = 200  # characters of a library's own words in a message; some print what they read
@@ -17,6 +19,14 @@ class MultiattnError(ValueError):
 
 class InputError(MultiattnError):
     """A file, a picture, a recording or a data set cannot be used."""
+
+
+class WrongKindError(InputError):
+    """A file is of another kind than the one that is read: no picture, or no recording."""
+
+
+class TooLargeError(InputError):
+    """A file has more pixels, seconds or bytes than are allowed."""
 
 
 class ModelError(MultiattnError):
@@ -80,3 +90,13 @@ def reason_of(raised: BaseException) -> str:
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}..."
     return text or type(raised).__name__
+
+
+def portable(error: BaseException) -> BaseException:
+    """Return an error that another process can read, with where it was raised."""
+    told = "".join(traceback.format_exception(error))
+    with suppress(Exception):
+        error.add_note(told)
+        pickle.loads(pickle.dumps(error))
+        return error
+    return RuntimeError(told)

@@ -1,23 +1,29 @@
-"""Packages whose names are imported when they are first used: a program pays for the parts that it uses."""
+"""Packages whose names are imported when they are first used, so that using one of them does not import torch for all.
 
-from collections.abc import Callable, Mapping, Sequence
+Results and maps are read by a runtime without torch; the packages that hold them also hold what computes them.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module
 
 
-def names_of(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], object]:
+def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
     """Return the `__getattr__` of a package.
 
-    No name may be that of a module of the package: once the module is imported, it stands there instead.
+    A name may not be that of a module of the package: the import of that module would take its place.
 
     Args:
         package: Its `__name__`.
-        homes: The modules of the package, as `.module`, each with the names that the package has from it.
+        homes: For each of its modules, as ".module", the names that it defines, with spaces between them.
     """
-    home_of = {name: home for home, names in homes.items() for name in names}
+    home_of = {name: home for home, names in homes.items() for name in names.split()}
 
-    def get(name: str) -> object:
+    def find(name: str) -> object:
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(home_of[name], package), name)
+        found = getattr(import_module(home_of[name], package), name)
+        setattr(sys.modules[package], name, found)
+        return found
 
-    return get
+    return find

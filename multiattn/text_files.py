@@ -3,13 +3,18 @@
 import codecs
 import errno
 import json
+import math
 import os
+import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError, MultiattnError, reading
+
+HALVES = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which are no text."""
 
 _LARGEST = 2**31  # bytes; the largest published annotations have a tenth of it
 
@@ -129,3 +134,16 @@ def _check_characters(value: Any) -> None:
 
 _LENIENT = json.JSONDecoder(object_pairs_hook=_object)
 _STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+
+
+def plain_value(value: object) -> object:
+    """Return a JSON value that every reader of JSON takes: without halves of characters, infinities and NaN."""
+    if isinstance(value, str):
+        return HALVES.sub("\ufffd", value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(plain_value(str(name))): plain_value(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(one) for one in value]
+    return value

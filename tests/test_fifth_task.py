@@ -32,7 +32,8 @@ from multiattn.inputs import ImagePreprocessing
 from multiattn.inputs.files import PICTURES
 from multiattn.models import ViT
 from multiattn.pipelines import Failure, Pipeline, Result
-from multiattn.pipelines.base import Prepared, stacked, stream_pictures
+from multiattn.pipelines.base import stacked
+from multiattn.pipelines.pictures import Prepared, stream_pictures
 from multiattn.registry import ModelKind, TaskSpec, model_kind, register, task_spec, tasks, unregister
 from multiattn.tasks.base import BaseTask, Prediction
 from multiattn.tasks.contracts import ClassifyFacts, ClassifyNeeds

@@ -9,12 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "errors": -2,
-    "lazy": -2,
     "resources": -1,
     "head_roles": -1,
     "text_files": -1,
     "checks": -1,
     "writing": -1,
+    "lazy": -1,
+    "score_kinds": -1,
     "registry": -1,
     "attention": 0,
     "blocks": 1,
@@ -28,6 +29,7 @@ FLOORS = {
     "maps": 4,
     "export": 5,
     "pipelines": 6,
+    "deploy": 7,
     "tasks": 8,
     "cli": 9,
     "__main__": 10,

@@ -29,9 +29,14 @@ class KeysValues:
     runs: tuple[slice, ...] | None = None
     """The contexts that are attended to, in this order, in runs of neighbors; all where None."""
 
+    @property
+    def count(self) -> int:
+        """The number of contexts that are attended to; unlike `len`, it may be a symbol of an exported graph."""
+        return self.keys.shape[0] if self.runs is None else sum(run.stop - run.start for run in self.runs)
+
     def __len__(self) -> int:
         """Return the number of contexts that are attended to."""
-        return len(self.keys) if self.runs is None else sum(run.stop - run.start for run in self.runs)
+        return self.count
 
     def to(self, dtype: torch.dtype) -> "KeysValues":
         """Return them in another type: in bf16, attention of a few queries reads half the memory."""

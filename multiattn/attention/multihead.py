@@ -141,9 +141,11 @@ class Attention(nn.Module):
         check_argument(alone or not self.shares_qk, "context", must="None with shared queries and keys", value="given")
         r, n, _ = x.shape
         if self.is_cross and context is not None:
-            b = len(context)
-            if b != r:
-                if b == 0 or r % b:
+            b = context.count if isinstance(context, KeysValues) else context.shape[0]
+            # an exported graph is for any number of rows, which its caller has checked
+            is_symbolic = torch.compiler.is_exporting()
+            if is_symbolic or b != r:
+                if not is_symbolic and (b == 0 or r % b):
                     raise ValueError(f"`context` must have a batch that divides the rows of `x` ({r}), but has {b}.")
                 x = x.reshape(b, -1, x.shape[-1])  # (b, g n, D): the rows of one context become one row of queries
         q, k, v = self._project(x, context)
@@ -177,7 +179,7 @@ class Attention(nn.Module):
             if score is not self.score and probe.tap.keeps_gradients:
                 raise ModelError("a tap keeps no gradients where global tokens have projections of their own")
             probe.tap.record(
-                probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=score, bias=bias, group=r // len(q)
+                probe.path, q=q, k=k, v=v, output=mixed, mask=mask, score=score, bias=bias, group=r // q.shape[0]
             )
         joined = mixed.transpose(1, 2).flatten(2)  # (b, g n, h d)
         if self.norm is not None:

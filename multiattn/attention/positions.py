@@ -74,7 +74,8 @@ class LearnedPositions(nn.Module):
 
     def forward(self, grid: tuple[int, int]) -> Float[Tensor, "1 n d"]:
         """Return the table, resampled where `grid` differs from the one that it was learned for."""
-        if grid == self.grid:
+        is_known = all(isinstance(side, int) for side in grid)  # not so where it is a symbol of an exported graph
+        if is_known and grid == self.grid:
             return self.weight
         return resample_positions(self.weight, self.grid, grid, self.prefix, resampling=self.resampling)
 

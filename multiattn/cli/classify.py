@@ -29,6 +29,7 @@ from .output import listed, printable
 from .predict import Predictor, block, domain_line, score_line, verdict_lines
 from .questions_file import read_choices
 from .records import Column, Record
+from .runtime import RUNTIME
 
 if TYPE_CHECKING:
     from ..pipelines import ClassifyPipeline, ClassifyResult, MatchPipeline
@@ -141,6 +142,7 @@ def parser() -> Parser:
             action="append",
         ),
         *results_of("classify"),
+        RUNTIME,
         prog="multiattn classify",
         description=_DESCRIPTION,
         epilog=_EPILOG,

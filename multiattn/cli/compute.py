@@ -17,6 +17,7 @@ from .map_files import MapDrafts, MapFiles, Written
 from .map_index import card_of
 from .map_options import MAP_FORMATS
 from .outcome import Outcome
+from .runtime import check_runtime, on_onnxruntime
 
 if TYPE_CHECKING:
     from ..errors import InputError
@@ -46,6 +47,7 @@ class Computing(ABC, Generic[_Result]):
     """The options that are handed to the pipeline, by their names there and in `args`."""
 
     def __init__(self, args: argparse.Namespace) -> None:
+        check_runtime(args, self.task)
         self.args = args
         self.check: bool | str = getattr(args, "check", False)
         self.methods: list[str] | None = None
@@ -89,10 +91,15 @@ class Computing(ABC, Generic[_Result]):
             UsageError: An option does not go with the model.
             MultiattnError: The model cannot be loaded.
         """
-        device = self.args.device if place is None else place.take(self.args.device)
-        pipeline: Pipeline[Any] = self.opened(
-            load_part("multiattn:load")(self.args.model, task=self.task, device=device, precision=self.args.precision)
-        )
+        if on_onnxruntime(self.args):
+            threads = None if place is None else place.threads
+            load = load_part("multiattn.deploy.onnx.loading:load")
+            made = load(self.args.model, task=self.task, threads=threads)
+        else:
+            device = self.args.device if place is None else place.take(self.args.device)
+            load = load_part("multiattn:load")
+            made = load(self.args.model, task=self.task, device=device, precision=self.args.precision)
+        pipeline: Pipeline[Any] = self.opened(made)
         if self.args.maps or self.check:
             self.methods = self.args.map_method or [pipeline.bundle.first_map_method]
         self.loaded(pipeline)

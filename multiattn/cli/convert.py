@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def check_target(target: str) -> None:
+def check_target(target: str, name: str = "DST") -> None:
     """Check that the model will be alone there: beside files of another layout, it could be read as that layout.
 
     Raises:
@@ -99,9 +99,9 @@ def check_target(target: str) -> None:
     if not path.exists():
         return
     if not path.is_dir():
-        raise InputError(f"DST {target} must be a directory, but is a file instead: give another")
+        raise InputError(f"{name} {target} must be a directory, but is a file instead: give another")
     if names := sorted(entry.name for entry in path.iterdir()):
         raise InputError(
-            f"DST {target} must be empty or not exist yet, but holds {listed(names, _FEW)} instead: empty it first, or "
-            "give another"
+            f"{name} {target} must be empty or not exist yet, but holds {listed(names, _FEW)} instead: empty it first, "
+            "or give another"
         )

@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
         draw_heads(facts, args.picture, title=title)
     if args.mean_maps is not None:
         from ..export.head_figure import draw_mean_maps
-        from ..maps.mean_maps import mean_maps
+        from ..maps.mean_map import mean_maps
         from ..pipelines import ClassifyPipeline, ClassifyResult
 
         classify = ClassifyPipeline(explainer.bundle, device=explainer.device)

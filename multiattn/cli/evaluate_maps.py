@@ -95,6 +95,7 @@ _RULES = {
     "caption": "a word of each caption, of those that the picture makes likelier",
     "transcribe": "a word of each recording, of those of probability 0.5 or more",
     "answer": "the answer to each question, where its probability is at least 0.5",
+    "match": "the text that fits each picture best, of 10, if it has 0.5 or more",
 }
 
 

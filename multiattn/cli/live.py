@@ -21,7 +21,6 @@ from .records import FORMATS, json_line
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..alignment import SpokenWord
     from ..pipelines.transcribe import LiveTranscriber, LiveUpdate
 
 MICROPHONE = "mic"
@@ -244,24 +243,7 @@ def _write_json(update: "LiveUpdate") -> None:
     """Write an update as a line, if it has words."""
     if not update.settled and not update.unsettled:
         return
-    print(
-        json_line(
-            {
-                "seconds": round(update.seconds, 3),
-                "text": update.text,
-                "unsettled_text": update.unsettled_text,
-                "settled": [_word(word) for word in update.settled],
-                "unsettled": [_word(word) for word in update.unsettled],
-                "is_end": update.is_end,
-            }
-        ),
-        flush=True,
-    )
-
-
-def _word(word: "SpokenWord") -> dict[str, object]:
-    start, end, score = word.start, word.end, word.score
-    return {"word": word.text, "start": round(start, 3), "end": round(end, 3), "score": round(score, 4)}
+    print(json_line(update.to_dict()), flush=True)
 
 
 class Lines:

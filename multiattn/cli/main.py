@@ -33,10 +33,12 @@ _OTHERS = {
     "evaluate": "measure a model on data with known answers",
     "evaluate maps": "measure how far a model's maps can be trusted",
     "evaluate heads": "say which attention heads a model needs, and what each does",
+    "serve": "serve models over HTTP, with a page to try them",
     "models": "list the models that are shipped, in the local cache, and known by a short name",
     "info": "say what a model is: its size, input, vocabulary and attention",
     "shard": "write a folder of data as shards, for training from a disk or a web address",
     "convert": "rewrite a model in another layout (ours, timm, Hugging Face, ...)",
+    "export": "write a model for onnxruntime, a browser, or torch.export",
     "align-heads": "find the attention heads that word times are taken from",
     "demo": "try all four on pictures, drawn scenes and recordings that come with the package, with pages that show "
     "where the models looked",

@@ -246,6 +246,15 @@ RESUME = Option(
     "--resume", action="store_true", help="with --out and json, csv or parquet: go on after a kill (see below)"
 )
 
+ADDRESS = Option(
+    "--address",
+    "ADDRESS",
+    not_empty,
+    "with --engine ray: the cluster, HOST:PORT, or auto for the one that this machine is part of (default: a cluster "
+    "of this machine alone, for the time of the run)",
+)
+"""Which Ray cluster."""
+
 PARALLEL = (
     Option(
         "--processes",
@@ -260,13 +269,7 @@ PARALLEL = (
         default="local",
         help="where the processes run: on this machine (default), or on those of a Ray cluster (needs the extra ray)",
     ),
-    Option(
-        "--address",
-        "ADDRESS",
-        not_empty,
-        "with --engine ray: the cluster, HOST:PORT, or auto for the one that this machine is part of (default: a "
-        "cluster of this machine alone, for the time of the run)",
-    ),
+    ADDRESS,
 )
 """Where inputs are computed."""
 

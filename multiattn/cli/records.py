@@ -8,12 +8,11 @@ import base64
 import csv
 import io
 import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-_HALVES = re.compile("[\ud800-\udfff]")
+from ..text_files import HALVES, plain_value
+
 RecordFormat = Literal["json", "csv", "parquet"]
 FORMATS: tuple[RecordFormat, ...] = ("json", "csv", "parquet")
 
@@ -36,26 +35,13 @@ def with_exact_name(record: Mapping[str, object]) -> Record:
     facts = dict(record)
     file = facts.pop("file", None)
     named: Record = {"file": file}
-    if isinstance(file, str) and _HALVES.search(file):
+    if isinstance(file, str) and HALVES.search(file):
         try:
             exact = file.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:  # no name of a file at all
             exact = file.encode("utf-8", "surrogatepass")
         named["file_bytes"] = base64.b64encode(exact).decode("ascii")
-    return {name: _plain(value) for name, value in (named | facts).items()}
-
-
-def _plain(value: object) -> object:
-    """Return a JSON value that every reader of JSON takes: without halves of characters, infinities and NaN."""
-    if isinstance(value, str):
-        return _HALVES.sub("\ufffd", value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(_plain(str(name))): _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value
+    return {name: plain_value(value) for name, value in (named | facts).items()}
 
 
 def json_line(record: Mapping[str, object]) -> str:

@@ -7,7 +7,7 @@ several; they share `html`, whose files stand beside it. `naming` is how maps ar
 
 from typing import TYPE_CHECKING
 
-from ..lazy import names_of
+from ..lazy import lazily
 from ..writing import write_text
 
 if TYPE_CHECKING:
@@ -58,19 +58,20 @@ __all__ = [
     "write_text",
 ]
 
-_HOMES = {
-    ".audio_page": ("PageRecording", "write_audio_page"),
-    ".comparison": ("ComparedPicture", "write_comparison"),
-    ".cues": ("CueStyle",),
-    ".data": ("load_map", "save_map"),
-    ".heatmap": ("blend",),
-    ".index": ("Card", "IndexEntry", "RecordingEntry", "make_card", "write_index"),
-    ".overlay": ("overlay_png",),
-    ".page": ("write_page",),
-    ".page_parts": ("AskedPicture", "PagePicture", "PageQuestion", "PageText", "PageWord"),
-    ".speech_figure": ("alignment_png",),
-    ".subtitles": ("ctm", "lrc", "srt", "textgrid", "transcript_fields", "tsv", "vtt"),
-    ".word_figure": ("question_png", "strip_png"),
-}
-
-__getattr__ = names_of(__name__, _HOMES)
+__getattr__ = lazily(
+    __name__,
+    {
+        ".audio_page": "PageRecording write_audio_page",
+        ".comparison": "ComparedPicture write_comparison",
+        ".cues": "CueStyle",
+        ".data": "load_map save_map",
+        ".heatmap": "blend",
+        ".index": "Card IndexEntry RecordingEntry make_card write_index",
+        ".overlay": "overlay_png",
+        ".page": "write_page",
+        ".page_parts": "AskedPicture PagePicture PageQuestion PageText PageWord",
+        ".speech_figure": "alignment_png",
+        ".subtitles": "ctm lrc srt textgrid transcript_fields tsv vtt",
+        ".word_figure": "question_png strip_png",
+    },
+)

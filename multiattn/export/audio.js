@@ -270,6 +270,7 @@ function showSpan() {
 const name = data.name === data.title ? null : data.name;
 element("name").textContent = [name, clockOf(data.seconds, 1), data.language].filter(Boolean).join(" · ");
 element("timeline").setAttribute("aria-valuemin", 0);
+element("timeline").setAttribute("aria-valuenow", 0);
 element("timeline").setAttribute("aria-valuemax", data.seconds.toFixed(2));
 element("left-out").textContent = data.left_out;
 element("left-out").hidden = !data.left_out;

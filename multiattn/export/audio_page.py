@@ -33,7 +33,7 @@ _COLUMNS = 100
 
 _AXES = (("word", "time"), ("layer", "head", "word", "time"))
 
-_SCRIPTS = (
+SCRIPTS = (
     "timeline.js",
     "moments.js",
     "cues.js",
@@ -162,7 +162,7 @@ def write_audio_page(path: str | Path, recording: PageRecording, *, title: str) 
         title,
         "audio_page.html",
         data,
-        _SCRIPTS,
+        SCRIPTS,
         policy="; media-src data:",
     )
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ..head_roles import ROLES
 from ..maps.heads import HeadFacts
-from ..maps.mean_maps import MeanMap
+from ..maps.mean_map import MeanMap
 from .canvas import SOFT, Canvas, PNGFile, points, width_of
 from .heatmap import tinted
 from .scale import Scale

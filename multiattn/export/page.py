@@ -14,7 +14,7 @@ import numpy as np
 
 from ..checks import check_argument
 from ..maps import AttentionMap, Checked, ungrounded
-from ..models import ScoreKind
+from ..score_kinds import ScoreKind
 from .canvas import for_display
 from .heatmap import SATURATION, placed
 from .html import digits, jpeg, packed, quantized, write_scripted
@@ -22,7 +22,7 @@ from .naming import described, likelier, verdicts_of
 from .page_parts import AskedPicture, PagePicture, PageQuestion, PageWord, gaps
 from .page_tokens import tokens_data, words_data
 
-_SCRIPTS = (
+SCRIPTS = (
     "draw.js",
     "tokens.js",
     "word_to_word.js",
@@ -68,7 +68,7 @@ def write_page(path: str | Path, *, pictures: Sequence[PagePicture | AskedPictur
     """
     check_argument(len(pictures) > 0, "pictures", must="at least one picture", value=pictures)
     data = {"saturation": SATURATION, "pictures": [_picture(picture) for picture in pictures]}
-    write_scripted(path, title, "page.html", data, _SCRIPTS)
+    write_scripted(path, title, "page.html", data, SCRIPTS)
 
 
 def _picture(picture: PagePicture | AskedPicture) -> dict[str, object]:

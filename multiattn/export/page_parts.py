@@ -9,7 +9,7 @@ from PIL import Image
 from ..checks import check_argument
 from ..maps.attention_map import AttentionMap
 from ..maps.verdict import Checked
-from ..models.scores import ScoreKind
+from ..score_kinds import ScoreKind
 from .heatmap import placed
 from .naming import check_score, readable
 

@@ -5,7 +5,7 @@ Dimensions: t = samples at that rate.
 
 import math
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from ..checks import require
 from ..errors import InputError, reading
 from .audio_files import RECORDING, Source, open_array, open_bytes, open_path
 from .audio_losses import Losses
-from .audio_views import Channel, Part
+from .audio_views import Channel, Part, Watched
 from .damage import Damage
 from .files import RECORDINGS
 from .resampling import half_length, ratio, resampled
@@ -91,7 +91,13 @@ class Recording:
 
     @classmethod
     def open(
-        cls, source: AudioSource, *, rate: int = RATE, source_rate: int | None = None, strict: bool = True
+        cls,
+        source: AudioSource,
+        *,
+        rate: int = RATE,
+        source_rate: int | None = None,
+        strict: bool = True,
+        watch: Callable[[float], None] | None = None,
     ) -> "Recording":
         """Open a recording.
 
@@ -101,25 +107,32 @@ class Recording:
             source_rate: As for `load_audio`.
             strict: Whether a damaged recording is refused; else what can be read of it is, with silence where the
                 length of a damaged part is known, and `damaged` says what is missing.
+            watch: Called before each read, with the second up to which the source has been read; what it raises ends
+                the reading.
 
         Raises:
             InputError: As for `load_audio`.
         """
+        found = cls._source_of(source, rate=rate, source_rate=source_rate, strict=strict)
+        return cls(found if watch is None else Watched(found, watch), rate=rate, strict=strict)
+
+    @staticmethod
+    def _source_of(source: AudioSource, *, rate: int, source_rate: int | None, strict: bool) -> Source:
         for name, value in {"rate": rate, "source_rate": source_rate}.items():
             require(value is None or value >= 1, name, must="at least 1 Hz", value=value, error=InputError)
         if isinstance(source, Tensor):
             source = source.detach().cpu().float().numpy() if source.is_floating_point() else source.cpu().numpy()
         if isinstance(source, np.ndarray):
-            return cls(open_array(source, rate=source_rate or rate), rate=rate, strict=strict)
+            return open_array(source, rate=source_rate or rate)
         must = "None for a file, which states its rate"
         require(source_rate is None, "source_rate", must=must, value=source_rate, error=InputError)
         if isinstance(source, bytes):
-            return cls(open_bytes(source, "the bytes", strict=strict), rate=rate, strict=strict)
+            return open_bytes(source, "the bytes", strict=strict)
         if not isinstance(source, str | Path | NamedStream):
             raise InputError(
                 f"`source` must be a path, bytes, an array or a tensor, but is of type {type(source).__name__} instead."
             )
-        return cls(open_path(source, strict=strict), rate=rate, strict=strict)
+        return open_path(source, strict=strict)
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ..errors import InputError, reading
+from ..errors import InputError, WrongKindError, reading
 from .audio_containers import Container, Opener
 from .audio_losses import damaged
 from .audio_mpeg import Mpeg
@@ -146,14 +146,14 @@ def _open(path: Path | None, opener: Opener, name: str, *, strict: bool) -> Sour
             if not head:
                 raise damaged(name, "no sound is found in it")
     if not head:
-        raise InputError(f"{name} must be {RECORDING}, but is empty instead. Fetch or export it again.")
+        raise WrongKindError(f"{name} must be {RECORDING}, but is empty instead. Fetch or export it again.")
     suffix = path.suffix.lower() if path else ""
     if container := looks_like(head, _CONTAINERS):
         return _open_container(opener, name, container, strict=strict)
     is_text = not tags and head_text(head) is not None and not head.startswith(_TEXT_FIRST)
     what = looks_like(head, _LOOKALIKES) or ("text" if is_text else "")
     if what:
-        raise InputError(f"{name} must be {RECORDING}, but is {what} instead. Is it the right file?")
+        raise WrongKindError(f"{name} must be {RECORDING}, but is {what} instead. Is it the right file?")
     if suffix == ".raw":
         raise InputError(
             f"{name} must be {RECORDING}, but is raw samples, which state neither rate nor type, instead. Load them "
@@ -186,7 +186,7 @@ def _open(path: Path | None, opener: Opener, name: str, *, strict: bool) -> Sour
                 raise damaged(name, error.reason) from error
             if suffix == ".mp3":
                 raise damaged(name, "no sound is found in it") from error
-            raise InputError(
+            raise WrongKindError(
                 f"{name} must be {RECORDING}, but is something else instead. Is it the right file?"
             ) from error
 

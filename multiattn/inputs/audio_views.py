@@ -3,6 +3,8 @@
 Two views of a source are read one after the other: each `seek` moves the source for all of them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .audio_files import Source
@@ -67,3 +69,33 @@ class Part(_View):
         samples = self._source.read(max(0, left))
         self._position += len(samples)
         return samples
+
+
+class Watched(_View):
+    """A source that says, before each read, up to which second it has been read, and is closed with this.
+
+    Args:
+        source: The source.
+        watch: Called with the second where the next samples begin, in the thread that reads. What it raises ends the
+            reading: a recording is so given up between two windows of a model, whatever its header states.
+    """
+
+    def __init__(self, source: Source, watch: Callable[[float], None]) -> None:
+        super().__init__(source, None)
+        self._watch, self._position = watch, 0
+
+    def seek(self, position: int) -> None:
+        """Go to a sample."""
+        self._position = position
+        self._source.seek(position)
+
+    def read(self, count: int) -> np.ndarray:
+        """Read the next samples."""
+        self._watch(self._position / max(1, self.rate))
+        samples = self._source.read(count)
+        self._position += len(samples)
+        return samples
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()

@@ -11,10 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from ..errors import ModelError
 from .files import MAX_PIXELS
@@ -50,10 +48,10 @@ def in_channels(picture: Image.Image, channels: int) -> Image.Image:
     return picture if picture.mode == mode else picture.convert(mode)
 
 
-def channels_first(picture: Image.Image) -> UInt8[Tensor, "c h w"]:
+def channels_first(picture: Image.Image) -> UInt8[np.ndarray, "c h w"]:
     """Return the pixels of a picture in mode L, RGB or RGBA."""
-    pixels = torch.from_numpy(np.array(picture))  # [h, w] or [h, w, c]
-    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+    pixels = np.array(picture)  # [h, w] or [h, w, c]
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def with_alpha(source: object, opaque: Image.Image) -> Image.Image:

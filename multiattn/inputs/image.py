@@ -9,7 +9,6 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from ..checks import require
 from ..errors import InputError, reading
@@ -20,10 +19,10 @@ from .image_budget import check_size, reduce_to_budget
 from .image_damage import Part, read_part
 from .image_depth import stated_white
 from .image_files import HEAD, PICTURE, WHOLE, DamagedImage, Stream, open_picture
-from .pixels import DARK, dark_remark, from_array, from_tensor, high_bytes, to_rgb, with_low_bytes
+from .pixels import DARK, PictureTensor, dark_remark, from_array, from_tensor, high_bytes, to_rgb, with_low_bytes
 from .streams import NamedStream
 
-ImageSource: TypeAlias = str | Path | bytes | NamedStream | Image.Image | np.ndarray | Tensor
+ImageSource: TypeAlias = str | Path | bytes | NamedStream | Image.Image | np.ndarray | PictureTensor
 """What `load_image` accepts."""
 
 _ORIENTATION = 274  # the tag in EXIF
@@ -86,7 +85,7 @@ def read_image(source: ImageSource, *, strict: bool = False, max_pixels: int = M
         return _of_image(source, max_pixels)
     if isinstance(source, np.ndarray):
         return _loaded(from_array(source))
-    if isinstance(source, Tensor):
+    if isinstance(source, PictureTensor):
         return _loaded(from_tensor(source))
     if isinstance(source, bytes):
         return _read(io.BytesIO(source), "the bytes", strict=strict, max_pixels=max_pixels)

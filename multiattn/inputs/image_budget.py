@@ -7,7 +7,7 @@ decoded at a half, a quarter or an eighth of its sides, which their decoders do 
 import math
 from typing import Any, NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, TooLargeError
 from .files import MAX_PIXELS
 from .image_files import Stream, too_large
 
@@ -62,7 +62,7 @@ def reduce_to_budget(picture: Any, stream: Stream, name: str, *, max_pixels: int
                 _reduce(picture, halvings)
                 return size
     needed = math.ceil(_cost(picture, stream, 0) * pixels / 1e6)
-    raise InputError(
+    raise TooLargeError(
         f"{name} must be decoded in at most {WHOLE_BYTES * share / 1e6:.0f} MB of memory, but needs about {needed} MB "
         f"instead ({width} x {height} pixels in this format). Shrink it first, or raise `max_pixels` (--max-pixels)."
     )
@@ -74,7 +74,7 @@ def check_size(size: tuple[int, int], name: str, *, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise InputError(f"{name} must have at least one pixel, but is {width} x {height} instead.")
     if max(size) > MAX_SIDE:
-        raise InputError(f"{name} must have sides of at most {MAX_SIDE} pixels, but is {width} x {height} instead.")
+        raise TooLargeError(f"{name} must have sides of at most {MAX_SIDE} pixels, but is {width} x {height} instead.")
     if width * height > max_pixels:
         raise too_large(name, max_pixels)
 

@@ -24,7 +24,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from ..errors import InputError, reading
+from ..errors import InputError, TooLargeError, WrongKindError, reading
 from .files import head_text, looks_like
 
 Stream: TypeAlias = io.BufferedReader | io.BytesIO | BinaryIO
@@ -94,7 +94,7 @@ def open_picture(stream: Stream, head: bytes, name: str, *, max_pixels: int) -> 
         InputError: The file is no picture, or an icon is too large.
     """
     if not head:
-        raise InputError(f"{name} must be {PICTURE}, but is empty instead. Fetch or export it again.")
+        raise WrongKindError(f"{name} must be {PICTURE}, but is empty instead. Fetch or export it again.")
     failed: Exception | None = None
     for factory in _factories(stream, head, name):
         try:
@@ -109,7 +109,7 @@ def open_picture(stream: Stream, head: bytes, name: str, *, max_pixels: int) -> 
         except Exception as error:
             failed = error
     if failed is None:
-        raise InputError(f"{name} must be {PICTURE}, but is {_describe(head)} instead. Is it the right file?")
+        raise WrongKindError(f"{name} must be {PICTURE}, but is {_describe(head)} instead. Is it the right file?")
     with reading(name, WHOLE, error=DamagedImage):
         raise failed
 
@@ -117,7 +117,7 @@ def open_picture(stream: Stream, head: bytes, name: str, *, max_pixels: int) -> 
 def too_large(name: str, max_pixels: int) -> InputError:
     """Return the error for a picture with too many pixels."""
     limit = f"{max_pixels // 1_000_000} million" if max_pixels >= 1_000_000 else str(max_pixels)
-    return InputError(
+    return TooLargeError(
         f"{name} must have at most {limit} pixels (a small file can unpack to more than the memory holds), "
         "but has more instead. Shrink it first, or raise `max_pixels` (--max-pixels)."
     )
@@ -140,7 +140,7 @@ def _factories(stream: Stream, head: bytes, name: str) -> list[Callable[..., Any
             found.append(import_module("pillow_heif.as_plugin").HeifImageFile)
         except ImportError:
             if not found:
-                raise InputError(
+                raise WrongKindError(
                     f"{name} is a HEIC photograph, which needs one package more: `pip install multiattn[heif]`. "
                     "Or export it as JPEG."
                 ) from None

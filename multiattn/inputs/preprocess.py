@@ -6,18 +6,20 @@ Dimensions: h, w = height and width of the model's input in pixels, c = the chan
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
+import numpy as np
 from jaxtyping import Float32
 from PIL import Image
-from torch import Tensor
 
 from ..checks import check_choices, check_rules, require, require_fields
 from ..errors import InputError, ModelError
 from .channels import MODES, channels_first, in_channels
 from .files import MAX_PIXELS
 from .geometry import Fit, Geometry, as_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -92,9 +94,23 @@ class ImagePreprocessing:
         """The channels that the model reads: 1 for the luminance, 3 for RGB, 4 for RGB and alpha."""
         return len(self.mean)
 
+    @property
+    def varies(self) -> bool:
+        """Whether each picture has its own size."""
+        return isinstance(self.resize_to, Fit)
+
     def __call__(
         self, picture: Image.Image, *, source_size: tuple[int, int] | None = None
-    ) -> tuple[Float32[Tensor, "c h w"], Geometry]:
+    ) -> "tuple[Tensor, Geometry]":
+        """Turn a picture into the model's input, as `array` does, as a tensor."""
+        from torch import from_numpy  # here, so that a runtime without torch can use `array`
+
+        values, geometry = self.array(picture, source_size=source_size)
+        return from_numpy(values), geometry
+
+    def array(
+        self, picture: Image.Image, *, source_size: tuple[int, int] | None = None
+    ) -> tuple[Float32[np.ndarray, "c h w"], Geometry]:
         """Turn a picture into the model's input.
 
         Args:
@@ -113,9 +129,11 @@ class ImagePreprocessing:
         geometry = self.geometry(source_size or (picture.height, picture.width))
         pixels = channels_first(self._to_geometry(in_channels(picture, self.channels), geometry))  # [c, h, w]
         # in float64 the product rounds to the same float32 as torchvision's division by 255
-        values = (pixels.double() * self.rescale).float()
-        mean, std = (torch.tensor(numbers).view(-1, 1, 1) for numbers in (self.mean, self.std))
-        return values.sub_(mean).div_(std).contiguous(), geometry
+        values = np.multiply(pixels, self.rescale, dtype=np.float64).astype(np.float32, order="C")
+        mean, std = (np.array(numbers, np.float32).reshape(-1, 1, 1) for numbers in (self.mean, self.std))
+        values -= mean
+        values /= std
+        return values, geometry
 
     def resized(self, picture: Image.Image) -> Image.Image:
         """Resize and crop a picture to the size of the model's input, in 8 bits.

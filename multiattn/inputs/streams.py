@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from io import BufferedIOBase, BufferedReader, BytesIO, RawIOBase
 from typing import Any, BinaryIO
 
-from ..errors import InputError
+from ..errors import InputError, TooLargeError
 from .files import Kind
 
 CHUNK = 1 << 16  # bytes read at a time
@@ -151,7 +151,7 @@ class StandardInput(NamedStream):
 def check_size(size: int, name: str, kind: Kind) -> None:
     """Raise InputError where a file has more bytes than its kind may have."""
     if size > kind.most_bytes:
-        raise InputError(
+        raise TooLargeError(
             f"`{name}` must have at most {kind.most_bytes >> 20} MiB, as a {kind.one} from elsewhere, but has more "
             "instead. Save it to a file first."
         )

@@ -9,35 +9,36 @@ measure maps, words and heads; `heads` says what heads do over many inputs.
 from typing import TYPE_CHECKING
 
 from ..head_roles import ROLES
-from ..lazy import names_of
-from .mean_maps import MeanMap, mean_maps
+from ..lazy import lazily
 
 if TYPE_CHECKING:
-    from .attention_map import AttentionMap, Axis
+    from .answer_maps import AnswerMaps, AnswerStacks
+    from .attention_map import AttentionMap, Axis, time_profile
     from .attribution import Attribution
     from .building import word_attention
     from .caption import WORD_METHOD_NOTES, WORD_METHODS, caption_word_attention, explain_words, word_attention_stack
     from .faithfulness import Curves, map_curves
-    from .grounding import UNGROUNDED_BELOW, mean_color, measure_image_dependence, ungrounded
+    from .grounding import mean_color, measure_image_dependence
     from .heads import HeadFacts, HeadStatistics, TappedPrediction, without_heads
     from .image import BY_CLASS, METHOD_NOTES, METHODS, NO_CLASS, attention_stack, class_attention, explain
+    from .image_dependence import UNGROUNDED_BELOW, ungrounded
+    from .judging import judge
     from .masked_inputs import masked_answer, masked_class, masked_question, masked_speech, masked_word
     from .masking import FILLINGS, Filling, MaskedInput
+    from .mean_map import MeanMap, mean_maps
     from .moments import moment_attention
     from .pointing import Box, PointingScore, choose_pointing, patches_within, points, score_pointing
     from .propagation import relevance, rollout, sharpness
     from .sinks import find_sinks, patch_sinks, picture_sinks, sink_tap, without_sinks
     from .speech import SPEECH_METHOD_NOTES, SPEECH_METHODS, speech_attention, speech_attention_stack
-    from .speech_contributions import speech_lrp, time_profile
+    from .speech_contributions import speech_lrp
     from .tokens import attention_from, attention_to, picture_self_attention, self_attention, token_map
     from .two_towers import MATCH_METHODS, MATCH_NOTES, TEXT_NOTES, explain_texts, masked_text
-    from .verdict import Checked, Verdict, judge
+    from .verdict import Checked, Verdict
     from .vqa import (
         ANSWER_METHODS,
         ANSWER_NOTES,
         QUESTION_NOTES,
-        AnswerMaps,
-        AnswerStacks,
         answer_attention,
         answer_attention_stack,
         explain_answer,
@@ -128,43 +129,33 @@ __all__ = [
     "word_attention_stack",
 ]
 
-_HOMES = {
-    ".attention_map": ("AttentionMap", "Axis"),
-    ".attribution": ("Attribution",),
-    ".building": ("word_attention",),
-    ".caption": (
-        "WORD_METHOD_NOTES",
-        "WORD_METHODS",
-        "caption_word_attention",
-        "explain_words",
-        "word_attention_stack",
-    ),
-    ".faithfulness": ("Curves", "map_curves"),
-    ".grounding": ("UNGROUNDED_BELOW", "mean_color", "measure_image_dependence", "ungrounded"),
-    ".heads": ("HeadFacts", "HeadStatistics", "TappedPrediction", "without_heads"),
-    ".image": ("BY_CLASS", "METHOD_NOTES", "METHODS", "NO_CLASS", "attention_stack", "class_attention", "explain"),
-    ".masked_inputs": ("masked_answer", "masked_class", "masked_question", "masked_speech", "masked_word"),
-    ".masking": ("FILLINGS", "Filling", "MaskedInput"),
-    ".moments": ("moment_attention",),
-    ".pointing": ("Box", "PointingScore", "choose_pointing", "patches_within", "points", "score_pointing"),
-    ".propagation": ("relevance", "rollout", "sharpness"),
-    ".sinks": ("find_sinks", "patch_sinks", "picture_sinks", "sink_tap", "without_sinks"),
-    ".speech": ("SPEECH_METHOD_NOTES", "SPEECH_METHODS", "speech_attention", "speech_attention_stack"),
-    ".speech_contributions": ("speech_lrp", "time_profile"),
-    ".tokens": ("attention_from", "attention_to", "picture_self_attention", "self_attention", "token_map"),
-    ".two_towers": ("MATCH_METHODS", "MATCH_NOTES", "TEXT_NOTES", "explain_texts", "masked_text"),
-    ".verdict": ("Checked", "Verdict", "judge"),
-    ".vqa": (
-        "ANSWER_METHODS",
-        "ANSWER_NOTES",
-        "QUESTION_NOTES",
-        "AnswerMaps",
-        "AnswerStacks",
-        "answer_attention",
-        "answer_attention_stack",
-        "explain_answer",
-    ),
-    ".vqa_replay": ("QuestionReading", "read_questions"),
-}
-
-__getattr__ = names_of(__name__, _HOMES)
+__getattr__ = lazily(
+    __name__,
+    {
+        ".answer_maps": "AnswerMaps AnswerStacks",
+        ".attention_map": "AttentionMap Axis time_profile",
+        ".attribution": "Attribution",
+        ".building": "word_attention",
+        ".caption": "WORD_METHOD_NOTES WORD_METHODS caption_word_attention explain_words word_attention_stack",
+        ".faithfulness": "Curves map_curves",
+        ".grounding": "mean_color measure_image_dependence",
+        ".image_dependence": "UNGROUNDED_BELOW ungrounded",
+        ".heads": "HeadFacts HeadStatistics TappedPrediction without_heads",
+        ".image": "BY_CLASS METHOD_NOTES METHODS NO_CLASS attention_stack class_attention explain",
+        ".judging": "judge",
+        ".masked_inputs": "masked_answer masked_class masked_question masked_speech masked_word",
+        ".masking": "FILLINGS Filling MaskedInput",
+        ".mean_map": "MeanMap mean_maps",
+        ".moments": "moment_attention",
+        ".pointing": "Box PointingScore choose_pointing patches_within points score_pointing",
+        ".propagation": "relevance rollout sharpness",
+        ".sinks": "find_sinks patch_sinks picture_sinks sink_tap without_sinks",
+        ".speech": "SPEECH_METHOD_NOTES SPEECH_METHODS speech_attention speech_attention_stack",
+        ".speech_contributions": "speech_lrp",
+        ".tokens": "attention_from attention_to picture_self_attention self_attention token_map",
+        ".two_towers": "MATCH_METHODS MATCH_NOTES TEXT_NOTES explain_texts masked_text",
+        ".verdict": "Checked Verdict",
+        ".vqa": "ANSWER_METHODS ANSWER_NOTES QUESTION_NOTES answer_attention answer_attention_stack explain_answer",
+        ".vqa_replay": "QuestionReading read_questions",
+    },
+)

@@ -5,7 +5,7 @@ questions and answers have (word, y, x), speech has (word, time); a stack has th
 are of the same type, so that every exporter reads all of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -233,3 +233,15 @@ def _check_text(field: str, value: object) -> None:
 def _check_texts(field: str, value: object) -> None:
     fits = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     require(fits, field, must="a tuple of texts", value=value)
+
+
+def time_profile(speech_map: AttentionMap) -> AttentionMap:
+    """Sum a map over its mel bands: axes (word, time). A map without them is returned as it is."""
+    if "mel" not in speech_map.names:
+        return speech_map
+    at = speech_map.names.index("mel")
+    return replace(
+        speech_map,
+        values=speech_map.values.sum(axis=at, dtype=np.float32),
+        axes=(*speech_map.axes[:at], *speech_map.axes[at + 1 :]),
+    )

@@ -1,9 +1,8 @@
-"""How much each word of a caption depends on the picture: one number, and the threshold below which it is ungrounded.
+"""How much each word of a caption depends on the picture: one number.
 
 Notation: b pictures, c channels, H and W the input's height and width, m picture tokens, w words.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -13,17 +12,6 @@ from torch import Tensor
 from ..inputs.text import Word
 from ..models import Captioner
 from .caption import replay_captions
-
-UNGROUNDED_BELOW = math.log(1.25)
-"""Threshold in nats. A word is ungrounded if the picture makes it less than 1.25 times as likely as a plain picture of
-its mean color: the language model would have written it anyway. Two limits: each word is judged given the words before
-it, so after "a man riding a" the picture may add little to "horse" though it is the reason for "riding"; and a mean
-color carries information too, as white does for snow."""
-
-
-def ungrounded(image_dependence: float) -> bool:
-    """Return whether a word's image dependence is below `UNGROUNDED_BELOW`."""
-    return image_dependence < UNGROUNDED_BELOW
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ Notation: b recordings, t feature frames, m encoder frames, w words.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -107,18 +106,6 @@ def speech_lrp(
         )
         for of_words, labels, start in zip(found, replay.labels, starts or [0.0] * len(found), strict=True)
     ]
-
-
-def time_profile(speech_map: AttentionMap) -> AttentionMap:
-    """Sum a map over its mel bands: axes (word, time). A map without them is returned as it is."""
-    if "mel" not in speech_map.names:
-        return speech_map
-    at = speech_map.names.index("mel")
-    return replace(
-        speech_map,
-        values=speech_map.values.sum(axis=at, dtype=np.float32),
-        axes=(*speech_map.axes[:at], *speech_map.axes[at + 1 :]),
-    )
 
 
 def _cells(contributions: Float32[np.ndarray, "mels t"], frames: int) -> Float32[np.ndarray, "cells m"]:

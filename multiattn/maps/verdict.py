@@ -2,7 +2,7 @@
 
 The map's brightest cells are hidden, ever more of them, and so are those of a blob where one would look without a model
 (the center of a picture), and random ones. The prediction must fall further without the map's cells than without
-either. Costs 12 forward passes a map.
+either. `judging` makes it, in 12 forward passes a map.
 Source: deletion, Petsiuk et al. 2018 (RISE), section 4.1; the comparison with the center: Judd et al. 2009, section 2.
 """
 
@@ -10,12 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from jaxtyping import Bool
-from torch import Tensor
-
-from .evaluation import centered_blob
-from .masking import MaskedInput
 
 VerdictWord = Literal["strong", "weak", "no better than chance"]
 
@@ -122,33 +116,6 @@ class Checked:
         return facts | ({"words": words} if words else {})
 
 
-def judge(values: np.ndarray, masked: MaskedInput, *, seed: int = 0, place: str = "the center") -> Verdict:
-    """Judge one map by hiding cells of its input: `PASSES` forward passes in one batch.
-
-    Args:
-        values: The map, as `MaskedInput.ranks` takes it.
-        masked: The input and what the map explains.
-        seed: Of the random cells, which are the same for all maps of an input.
-        place: Where the blob is, in words.
-
-    Raises:
-        ModelError: A map of another input.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    count = masked.ranks(values).numel()
-    random = [torch.randperm(count, generator=generator).reshape(masked.cells) for _ in range(ORDERS)]
-    blob = masked.ranks(centered_blob(masked.cells, masked.center))
-    hidden = [
-        *(_first(masked.ranks(values), share) for share in SHARES),
-        *(_first(blob, share) for share in SHARES),
-        *(_first(order, SHARES[QUARTER]) for order in random),
-    ]
-    points = masked.probability(torch.stack(hidden)).tolist()
-    deleted, center = tuple(points[: len(SHARES)]), tuple(points[len(SHARES) : 2 * len(SHARES)])
-    chance = tuple(points[2 * len(SHARES) :])
-    return Verdict(word_of(masked.whole, deleted, center, chance), masked.whole, deleted, center, chance, place)
-
-
 def lead(whole: float, deleted: tuple[float, ...], center: tuple[float, ...], random: tuple[float, ...]) -> float:
     """Compute how much further the prediction falls without the map's cells than without others, as a share of it.
 
@@ -174,8 +141,3 @@ def percent(probability: float) -> str:
     """Return a probability to read: `94`, `0.4`, `0`."""
     value = 100 * probability
     return f"{value:.0f}" if value >= 1 or value < 0.05 else f"{value:.1f}"
-
-
-def _first(ranks: Tensor, share: float) -> Bool[Tensor, "*cells"]:
-    """The cells of the first ranks, at least one."""
-    return ranks < max(1, round(share * ranks.numel()))

@@ -9,7 +9,6 @@ the context, w words.
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -18,37 +17,13 @@ from ..attention import Head, ProjectedContext, valid_heads
 from ..inputs import Geometry, Word
 from ..models import VQA, SingleStream
 from ..registry import task_spec
+from .answer_maps import AnswerMaps, AnswerStacks
 from .attention_map import AttentionMap
 from .building import FOUND_BY, check_method, checked_geometries, image_size, named, word_attention, word_map
 from .vqa_cross_attention import cross_attention, cross_relevance, cross_rollout
 from .vqa_replay import QuestionReading, QuestionReplay, WordRows
 from .vqa_single_stream import stream_attention, stream_relevance, stream_rollout
 from .word_to_word import END, FIRST, PICTURE, WORD_NOTES, words_map
-
-
-class AnswerMaps(NamedTuple):
-    """The maps of a question and its answer over one picture, by one method."""
-
-    question: AttentionMap
-    """Of each word of the question."""
-
-    answer: AttentionMap
-    """Of each word of the answer; of the whole answer, where it is one of a closed list."""
-
-
-class AnswerStacks(NamedTuple):
-    """What every layer and head attended to for a question and its answer."""
-
-    question: AttentionMap
-    """As in `AnswerMaps`, after the axes (layer, head)."""
-
-    answer: AttentionMap
-    """As in `AnswerMaps`, after the axes (layer, head)."""
-
-    words: AttentionMap
-    """Self-attention among the words of the question, axes (layer, head, query, key). The queries are the first token,
-    the words and the end token; so are the keys, and of a single stream also the picture."""
-
 
 QUESTION_NOTES = {
     "attention": "The share of the model's attention, while it read the word of the question, that went to each patch. "

@@ -11,7 +11,7 @@ speech from other sounds. `common` has the checks of configurations and the init
 
 from typing import TYPE_CHECKING
 
-from ..lazy import names_of
+from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .blip_matcher import BlipMatcher, BlipMatcherConfig, MatcherTextConfig
@@ -65,21 +65,22 @@ __all__ = [
     "scores_of",
 ]
 
-_HOMES = {
-    ".blip_matcher": ("BlipMatcher", "BlipMatcherConfig", "MatcherTextConfig"),
-    ".captioner": ("Captioner", "CaptionerConfig"),
-    ".language_model": ("MaskedLanguageModel", "MaskedLanguageModelConfig"),
-    ".scores": ("SCORE_FUNCTIONS", "SCORE_KINDS", "ScoreFunction", "ScoreKind", "scores_of"),
-    ".single_stream": ("SingleStream", "SingleStreamConfig"),
-    ".speech": ("SpeechConfig", "SpeechRecognizer"),
-    ".speech_encoder": ("SpeechEncoder", "SpeechEncoderConfig"),
-    ".text_decoder": ("TextDecoder", "TextDecoderConfig"),
-    ".text_encoder": ("TextEncoder", "TextEncoderConfig"),
-    ".text_to_text": ("TextToText", "TextToTextConfig"),
-    ".text_tower": ("TextTower", "TextTowerConfig"),
-    ".two_towers": ("TwoTowers", "TwoTowersConfig"),
-    ".vit": ("PRESETS", "ViT", "ViTConfig"),
-    ".vqa": ("VQA", "VQAConfig"),
-}
-
-__getattr__ = names_of(__name__, _HOMES)
+__getattr__ = lazily(
+    __name__,
+    {
+        ".blip_matcher": "BlipMatcher BlipMatcherConfig MatcherTextConfig",
+        ".captioner": "Captioner CaptionerConfig",
+        ".language_model": "MaskedLanguageModel MaskedLanguageModelConfig",
+        ".scores": "SCORE_FUNCTIONS SCORE_KINDS ScoreFunction ScoreKind scores_of",
+        ".single_stream": "SingleStream SingleStreamConfig",
+        ".speech": "SpeechConfig SpeechRecognizer",
+        ".speech_encoder": "SpeechEncoder SpeechEncoderConfig",
+        ".text_decoder": "TextDecoder TextDecoderConfig",
+        ".text_encoder": "TextEncoder TextEncoderConfig",
+        ".text_to_text": "TextToText TextToTextConfig",
+        ".text_tower": "TextTower TextTowerConfig",
+        ".two_towers": "TwoTowers TwoTowersConfig",
+        ".vit": "PRESETS ViT ViTConfig",
+        ".vqa": "VQA VQAConfig",
+    },
+)

@@ -79,13 +79,26 @@ class Domain:
             tokens: The features of each picture, without the class token where these are patches.
         """
         white = (tokens.float() - self.mean) @ self.whitening  # (b, n, D)
-        nearest = torch.cdist(white.flatten(0, 1), self.prototypes).amin(dim=1).view(tokens.shape[:2])  # (b, n)
+        nearest = _distances(white.flatten(0, 1), self.prototypes).amin(dim=1).view(tokens.shape[:2])  # (b, n)
         worst = nearest.topk(min(self.worst, nearest.shape[1]), dim=1).values
         return worst.mean(dim=1) / self.threshold
 
     def new_words(self, question: str) -> tuple[str, ...]:
         """Return the content words that no training question had, each once; none where questions are not checked."""
         return tuple(word for word in content_words(question) if word not in self.words) if self.words else ()
+
+
+def _distances(tokens: Float[Tensor, "m D"], prototypes: Float[Tensor, "k D"]) -> Float[Tensor, "m k"]:
+    if not torch.compiler.is_exporting():
+        return torch.cdist(tokens, prototypes)
+    # cdist has another way for more than 25 rows, and an exported graph would have the one of its example
+    squares = tokens.square().sum(dim=1, keepdim=True) + prototypes.square().sum(dim=1)
+    return (squares - 2 * tokens @ prototypes.T).clamp(min=0).sqrt()
+
+
+def distances_of(domain: Domain | None, tokens: Float[Tensor, "b n D"]) -> list[float]:
+    """Return the distance of each picture from a model's training pictures; 0 where the model states none."""
+    return [0.0] * len(tokens) if domain is None else [float(one) for one in domain.distances(tokens)]
 
 
 def fit_prototypes(tokens: Float[Tensor, "b n D"], *, count: int, seed: int = 0) -> Domain:

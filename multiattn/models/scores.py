@@ -4,27 +4,12 @@ Source: transformers, `ImageClassificationPipeline.postprocess`, whose rule for 
 kept: a sigmoid. A softmax over one output would be 1 for every picture.
 """
 
-from collections.abc import Mapping
-from typing import Literal, get_args
-
 from jaxtyping import Float
 from torch import Tensor
 
-ScoreFunction = Literal["softmax", "sigmoid", "identity"]
-"""`softmax`: one of the labels is right. `sigmoid`: each label is right or not by itself, as in a multi-label model, or
-in a model with one output. `identity`: the outputs are values, as in a regression."""
+from ..score_kinds import SCORE_FUNCTIONS, SCORE_KINDS, ScoreFunction, ScoreKind
 
-ScoreKind = Literal["probability", "independent probability", "value"]
-"""What a score is: its share of 1, which all labels have together; 0 to 1 for each label by itself; any number."""
-
-SCORE_FUNCTIONS: tuple[ScoreFunction, ...] = get_args(ScoreFunction)
-
-SCORE_KINDS: Mapping[ScoreFunction, ScoreKind] = {
-    "softmax": "probability",
-    "sigmoid": "independent probability",
-    "identity": "value",
-}
-"""The kind of score that each function gives."""
+__all__ = ["SCORE_FUNCTIONS", "SCORE_KINDS", "ScoreFunction", "ScoreKind", "scores_of"]
 
 
 def scores_of(outputs: Float[Tensor, "b n"], function: ScoreFunction) -> Float[Tensor, "b n"]:

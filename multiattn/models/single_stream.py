@@ -137,7 +137,7 @@ class SingleStream(nn.Module):
             images: Normalized pictures; height and width must be multiples of the patch size.
         """
         grid = self.grid((images.shape[-2], images.shape[-1]))
-        x = torch.cat([self.class_token.expand(len(images), -1, -1), self.stem(images)], dim=1)  # (b, m, D)
+        x = torch.cat([self.class_token.expand(images.shape[0], -1, -1), self.stem(images)], dim=1)  # (b, m, D)
         return self._typed(applied(self.stack.dropout, x + self.positions(grid)), _PICTURE)
 
     def read(
@@ -164,9 +164,10 @@ class SingleStream(nn.Module):
         """
         rows, count = questions.shape
         positions = positions_of(questions, attention_mask, max_length=self.config.question.max_length)
-        if not len(context) or rows % len(context):
-            raise ModelError(f"`questions` must be as many of each of {len(context)} pictures, but are {rows} instead")
-        picture = context.repeat_interleave(rows // len(context), dim=0)  # (r, m, D)
+        pictures = context.shape[0]
+        if not torch.compiler.is_exporting() and (not pictures or rows % pictures):
+            raise ModelError(f"`questions` must be as many of each of {pictures} pictures, but are {rows} instead")
+        picture = context.repeat_interleave(rows // pictures, dim=0)  # (r, m, D)
         x = torch.cat([self._typed(self.stack.embed(questions, positions), _QUESTION), picture], dim=1)  # (r, n + m, D)
         mask = Mask(keys=None if attention_mask is None else F.pad(attention_mask, (0, picture.shape[1]), value=True))
         x = self.stack.run(

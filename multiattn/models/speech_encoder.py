@@ -191,7 +191,7 @@ class SpeechEncoder(nn.Module):
         count = x.shape[1]
         positions = None
         if self.positions is not None:
-            if count > c.max_frames:
+            if not torch.compiler.is_exporting() and count > c.max_frames:
                 raise ModelError(
                     f"a recording may have {c.max_frames} encoder frames, but has {count} instead: cut it into chunks"
                 )

@@ -20,16 +20,19 @@ class TextHead(nn.Module):
     """Compares pooled tokens with texts: what `TwoTowers.logits` returns.
 
     Args:
-        towers: The model.
+        model: The model, or another head of it, whose weights are shared.
         texts: The embeddings of the texts, of length 1.
     """
 
     texts: Tensor
 
-    def __init__(self, towers: TwoTowers, texts: Float[Tensor, "r E"]) -> None:
+    def __init__(self, model: "TwoTowers | TextHead", texts: Float[Tensor, "r E"]) -> None:
         super().__init__()
-        self.projection = towers.vision_projection
-        self.logit_scale, self.logit_bias = towers.logit_scale, towers.logit_bias
+        self.projection: nn.Linear | None = (
+            model.vision_projection if isinstance(model, TwoTowers) else model.projection
+        )
+        self.logit_scale: nn.Parameter = model.logit_scale
+        self.logit_bias: nn.Parameter | None = model.logit_bias
         self.register_buffer("texts", texts, persistent=False)
 
     def forward(self, pooled: Float[Tensor, "b D"]) -> Float[Tensor, "b r"]:
@@ -43,18 +46,28 @@ class TextClassifier(ViT):
     """The picture tower of a two-tower model as a classifier, whose classes are texts. It shares the tower's weights.
 
     Args:
-        towers: The model.
-        texts: The embeddings of the texts, of length 1: those of a class's prompts, averaged.
+        tower: The picture tower.
+        head: The texts.
     """
 
-    def __init__(self, towers: TwoTowers, texts: Float[Tensor, "r E"]) -> None:
+    def __init__(self, tower: ViT, head: TextHead) -> None:
         nn.Module.__init__(self)
-        tower = towers.vision
         self.__dict__.update(tower.__dict__)  # the tower's parts themselves, and not copies
         self.__dict__.pop("head", None)  # None: the tower has none
-        self._modules = {**tower._modules, "head": TextHead(towers, texts)}
-        self.config = replace(tower.config, num_classes=len(texts))
+        self._modules = {**tower._modules, "head": head}
+        self.config = replace(tower.config, num_classes=len(head.texts))
         self.train(False)
+
+    @property
+    def texts(self) -> TextHead:
+        """The head."""
+        head = self._modules["head"]
+        assert isinstance(head, TextHead)
+        return head
+
+    def of(self, texts: Float[Tensor, "r E"]) -> "TextClassifier":
+        """Return the same tower with other texts, given their embeddings of length 1."""
+        return TextClassifier(self, TextHead(self.texts, texts))
 
 
 def averaged(prompts: Float[Tensor, "rt E"], num_templates: int) -> Float[Tensor, "r E"]:
@@ -66,4 +79,4 @@ def averaged(prompts: Float[Tensor, "rt E"], num_templates: int) -> Float[Tensor
 @torch.no_grad()
 def with_texts(towers: TwoTowers, prompts: Float[Tensor, "rt E"], num_templates: int = 1) -> TextClassifier:
     """Return the classifier of labels, given the embeddings of their prompts, those of one label together."""
-    return TextClassifier(towers, averaged(prompts, num_templates))
+    return TextClassifier(towers.vision, TextHead(towers, averaged(prompts, num_templates)))

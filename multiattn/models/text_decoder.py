@@ -7,6 +7,7 @@ Source: Vaswani et al. 2017, the decoder; pre-norm as GPT-2, post-norm as BERT a
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
@@ -97,7 +98,7 @@ class TextDecoder(LanguageModel):
             self.embed(tokens, positions),  # (r, n, D)
             context,
             # one new token attends to all that came before: without a mask the fused kernel is fastest
-            mask=Mask(causal=count > 1, keys=keys),
+            mask=Mask(causal=torch.compiler.is_exporting() or count > 1, keys=keys),
             context_attention_mask=context_attention_mask,
             cache=cache,
             tap=tap,

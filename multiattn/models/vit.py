@@ -266,7 +266,7 @@ class ViT(nn.Module):
         """Add positions to patches (b, r c, D), and put the prefix tokens before them: (b, n, D)."""
         c = self.config
         patches = applied(self.patch_norm, patches)
-        prefix = [token.expand(len(patches), -1, -1) for token in self._prefix()]
+        prefix = [token.expand(patches.shape[0], -1, -1) for token in self._prefix()]
         if self.positions is not None and c.position_prefix is True:
             x = torch.cat([*prefix, patches], dim=1) + self.positions(grid)
         else:

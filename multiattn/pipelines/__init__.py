@@ -6,8 +6,7 @@ pipelines share. `out_of_domain` is the mark of an unusual input, and `fit_domai
 
 from typing import TYPE_CHECKING
 
-from ..lazy import names_of
-from .load import load
+from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .answer import AnswerPipeline
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     from .comparison import save_comparison
     from .embed_text import TextEmbedder, TextInput
     from .embedding import Embedding
+    from .explaining import explain, from_module
     from .image_results import ClassifyResult, PictureMap, Prediction
-    from .in_memory import explain, from_module
+    from .loading import load
     from .match import MatchPipeline, ZeroShotClassifier
     from .match_blip import BlipMatchPipeline
     from .match_results import MatchResult, TextMatch
@@ -76,29 +76,31 @@ __all__ = [
     "token_attention",
 ]
 
-_HOMES = {
-    ".answer": ("AnswerPipeline",),
-    ".answer_results": ("Answer", "AnswerMap", "save_answers"),
-    ".base": ("Pipeline",),
-    ".caption": ("CaptionPipeline",),
-    ".caption_results": ("CaptionMap", "CaptionResult"),
-    ".classify": ("ClassifyPipeline",),
-    ".comparison": ("save_comparison",),
-    ".embed_text": ("TextEmbedder", "TextInput"),
-    ".embedding": ("Embedding",),
-    ".in_memory": ("explain", "from_module"),
-    ".image_results": ("ClassifyResult", "PictureMap", "Prediction"),
-    ".match": ("MatchPipeline", "ZeroShotClassifier"),
-    ".match_blip": ("BlipMatchPipeline",),
-    ".match_results": ("MatchResult", "TextMatch"),
-    ".options": ("AnswerOptions", "CaptionOptions"),
-    ".out_of_domain": ("OutOfDomain",),
-    ".results": ("Candidate", "Failure", "Result", "SavedMap", "WrittenWord"),
-    ".tokens": ("recording_attention", "token_attention"),
-    ".transcribe.options": ("SpeechOptions", "TranscribeOptions"),
-    ".transcribe.pipeline": ("TranscribePipeline",),
-    ".transcribe.results": ("SpeechMap", "Transcript"),
-    ".transcribe.segments": ("Segment",),
-}
-
-__getattr__ = names_of(__name__, _HOMES)
+__getattr__ = lazily(
+    __name__,
+    {
+        ".answer": "AnswerPipeline",
+        ".answer_results": "Answer AnswerMap save_answers",
+        ".base": "Pipeline",
+        ".caption": "CaptionPipeline",
+        ".caption_results": "CaptionMap CaptionResult",
+        ".classify": "ClassifyPipeline",
+        ".comparison": "save_comparison",
+        ".embed_text": "TextEmbedder TextInput",
+        ".embedding": "Embedding",
+        ".explaining": "explain from_module",
+        ".image_results": "ClassifyResult PictureMap Prediction",
+        ".loading": "load",
+        ".match": "MatchPipeline ZeroShotClassifier",
+        ".match_blip": "BlipMatchPipeline",
+        ".match_results": "MatchResult TextMatch",
+        ".options": "AnswerOptions CaptionOptions",
+        ".out_of_domain": "OutOfDomain",
+        ".results": "Candidate Failure Result SavedMap WrittenWord",
+        ".tokens": "recording_attention token_attention",
+        ".transcribe.options": "SpeechOptions TranscribeOptions",
+        ".transcribe.pipeline": "TranscribePipeline",
+        ".transcribe.results": "SpeechMap Transcript",
+        ".transcribe.segments": "Segment",
+    },
+)

@@ -22,15 +22,7 @@ from ..weights import ModelBundle
 from .answer_batch import Answerer, Question, Request
 from .answer_decoders import AnswerDecoder, Closed, Generative, Ranked, encode_answers, quoted
 from .answer_results import Answer
-from .base import (
-    PictureSource,
-    Pipeline,
-    Prepared,
-    check_channels,
-    prepared_batches,
-    the_only,
-    tokenizer_of,
-)
+from .base import Pipeline, check_channels, tokenizer_of
 from .embedding import EmbedsPictures
 from .given_answer import given_answer
 from .map_request import Check, MapRequest
@@ -42,6 +34,7 @@ from .options import (
     checked_answers,
     first_token_of,
 )
+from .pictures import PictureSource, Prepared, prepared_batches, the_only
 from .precision import Precision
 from .results import Failure
 from .targets import Label

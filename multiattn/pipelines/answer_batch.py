@@ -28,13 +28,14 @@ from ..maps import (
     sink_tap,
 )
 from ..models import VQA, SingleStream
-from ..models.domain import Domain
+from ..models.domain import Domain, distances_of
 from .answer_decoders import AnswerDecoder, Closed, Found
 from .answer_results import Answer, AnswerMap
-from .base import Prepared, stacked
+from .base import stacked
 from .given_answer import FOR_ALL, GivenEntry, GivenText
 from .map_request import MapRequest
 from .out_of_domain import OutOfDomain, far_pictures, with_words
+from .pictures import Prepared
 from .verdicts import of_answer
 
 _ROWS = 64
@@ -114,7 +115,7 @@ class Answerer:
             tap = sink_tap(encoder, size) if with_maps else None
             features = encoder.features(pixels, tap=tap)
             context = self._model.bridged(features, image_size=size)
-            far = far_pictures(self._domain, features[:, encoder.num_prefix_tokens :], len(items))
+            far = far_pictures(distances_of(self._domain, features[:, encoder.num_prefix_tokens :]))
             sinks = patch_sinks(tap, encoder.grid(size), len(items))
             return _Images(items, pixels, self._model.question.project_context(context), far, sinks)
 

@@ -34,21 +34,13 @@ from ..maps import (
 )
 from ..models import Captioner, ViT
 from ..weights import ModelBundle
-from .base import (
-    PictureSource,
-    Pipeline,
-    Prepared,
-    check_channels,
-    one_or_all,
-    stacked,
-    stream_pictures,
-    tokenizer_of,
-)
+from .base import Pipeline, check_channels, stacked, tokenizer_of
 from .caption_results import CaptionMap, CaptionResult
 from .embedding import EmbedsPictures
 from .given_caption import given_tokens, score_tokens
 from .map_request import Check, MapRequest
 from .options import CaptionOptions, caption_search
+from .pictures import PictureSource, Prepared, one_or_all, stream_pictures
 from .precision import Precision
 from .results import Candidate, Failure, probability, shifted, written_words
 from .verdicts import of_caption

@@ -19,21 +19,16 @@ from ..errors import ModelError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
 from ..maps import BY_CLASS, AttentionMap, Checked, attention_stack, explain, patch_sinks, sink_tap
-from ..models import SCORE_KINDS, ScoreKind, ViT, scores_of
+from ..models import ViT, scores_of
+from ..models.domain import distances_of
+from ..score_kinds import SCORE_KINDS, ScoreKind
 from ..weights import ModelBundle
-from .base import (
-    PictureSource,
-    Pipeline,
-    Prepared,
-    check_channels,
-    one_or_all,
-    stacked,
-    stream_pictures,
-)
+from .base import Pipeline, check_channels, stacked
 from .embedding import EmbedsPictures
 from .image_results import ClassifyResult, PictureMap, Prediction
 from .map_request import MapRequest
 from .out_of_domain import far_pictures
+from .pictures import PictureSource, Prepared, one_or_all, stream_pictures
 from .precision import Precision
 from .results import Failure
 from .targets import Label, check_by_class, contrast
@@ -231,7 +226,7 @@ class ClassifyPipeline(EmbedsPictures, Pipeline[ViT]):
             tap = sink_tap(self._model, size, of="forward") if request.methods else None
             pooled = self._model.pooled(images, tap=tap)  # (b, D)
             scores = scores_of(applied(self._model.head, pooled), self.bundle.score_function)  # (b, classes)
-            marks = far_pictures(self._domain, pooled[:, None], len(batch))
+            marks = far_pictures(distances_of(self._domain, pooled[:, None]))
             best, classes = scores.topk(min(top_k, scores.shape[-1]))  # (b, k)
         rows = zip(best.tolist(), classes.tolist(), strict=True)
         predictions = [

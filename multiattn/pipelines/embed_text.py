@@ -19,8 +19,9 @@ from ..errors import InputError
 from ..inputs import Tokenizer
 from ..models.text_encoder import TextEncoder
 from ..weights import load_text_encoder
-from .base import find_device, the_only
+from .base import find_device
 from .embedding import Embedding, TokenChoice, as_array, check_tokens
+from .pictures import the_only
 from .precision import Precision, check_precision, converted
 from .results import Failure
 

@@ -9,7 +9,7 @@ from ..registry import load_part, task_spec
 from ..weights import is_speech_encoder, is_text_encoder, locate, recognize
 from .base import Pipeline
 from .embed_text import TextEmbedder
-from .load import load
+from .loading import load
 from .precision import Precision
 from .transcribe.embed import RecordingEmbedder
 

@@ -27,7 +27,8 @@ from ..inputs.damage import Damage
 from ..inputs.files import MAX_PIXELS
 from ..models import ViT
 from ..weights import ModelBundle
-from .base import PictureSource, Prepared, one_or_all, stacked, stream_pictures
+from .base import stacked
+from .pictures import PictureSource, Prepared, one_or_all, stream_pictures
 from .results import Failure, Result, SavedMap
 
 TokenChoice = Literal["pooled", "class", "mean", "all"]

@@ -25,16 +25,18 @@ from ..maps import (
     explain,
     explain_words,
 )
-from ..maps.grounding import measure_image_dependence, ungrounded
+from ..maps.grounding import measure_image_dependence
 from ..maps.heads import TappedPrediction
+from ..maps.image_dependence import ungrounded
 from ..maps.masked_inputs import masked_class, masked_word
 from ..maps.masking import Filling
 from ..maps.measuring import Explained
 from ..maps.tapped import tapped_caption, tapped_class
 from ..models import Captioner, ViT, scores_of
 from ..weights import ModelBundle
-from .base import prepared_batches, stacked
+from .base import stacked
 from .caption import CaptionPipeline
+from .pictures import prepared_batches
 from .results import Failure
 
 _Input = TypeVar("_Input")

@@ -9,12 +9,12 @@ from torch import Tensor
 from ..maps import MATCH_NOTES, AttentionMap, Checked, explain_texts, judge, masked_text
 from ..maps.image import BY_CLASS
 from ..models import TwoTowers
-from .base import Prepared
 from .classify import ClassifyPipeline
 from .image_results import PictureMap
 from .map_request import MapRequest
 from .match_results import MatchMap, TextWord
 from .match_texts import Texts
+from .pictures import Prepared
 from .verdicts import MIDDLE_WORDS
 
 

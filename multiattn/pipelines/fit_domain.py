@@ -32,7 +32,7 @@ from ..weights.bundle import CONFIG
 from ..weights.domain_file import DOMAIN, write_domain
 from ..writing import whole_file
 from .base import Pipeline
-from .load import load
+from .loading import load
 
 _LEAST = 50  # pictures: a tenth of them are needed to tell a share of a few percent
 _HELD_OUT = 5  # every fifth picture is for the threshold

@@ -18,7 +18,7 @@ from ..export import (
 from ..export.canvas import PNGFile
 from ..inputs.damage import Damage
 from ..maps import AttentionMap, Checked
-from ..models import ScoreKind
+from ..score_kinds import ScoreKind
 from .out_of_domain import OutOfDomain
 from .results import Result, SavedMap, WrittenWord, first_map
 

@@ -20,13 +20,7 @@ from ..inputs.files import MAX_PIXELS
 from ..models import SCORE_KINDS, ScoreKind, TwoTowers, scores_of
 from ..models.text_classifier import with_texts
 from .answer_decoders import quoted
-from .base import (
-    PictureSource,
-    Prepared,
-    one_or_all,
-    stacked,
-    stream_pictures,
-)
+from .base import stacked
 from .classify import ClassifyPipeline
 from .explained_match import MatchExplainer
 from .image_results import ClassifyResult
@@ -34,6 +28,7 @@ from .map_request import MapRequest
 from .match_base import ComparesTexts
 from .match_results import MatchResult, TextMatch
 from .match_texts import TEMPLATE, Texts, checked_texts, prompts
+from .pictures import PictureSource, Prepared, one_or_all, stream_pictures
 from .results import Failure
 
 

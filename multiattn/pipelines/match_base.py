@@ -14,11 +14,12 @@ from ..checks import require
 from ..inputs.files import MAX_PIXELS
 from ..models import BlipMatcher, TwoTowers, ViT
 from ..weights import ModelBundle
-from .base import PictureSource, Pipeline, Prepared, check_channels, stream_pictures, tokenizer_of
+from .base import Pipeline, check_channels, tokenizer_of
 from .embed_text import TextInput
 from .embedding import Embedding, EmbedsPictures, TokenChoice, check_tokens
 from .match_results import Similarities
 from .match_texts import Texts, checked_texts, encode_texts, text_embeddings
+from .pictures import PictureSource, Prepared, stream_pictures
 from .precision import Precision
 from .results import Failure
 

@@ -18,16 +18,11 @@ from ..errors import ModelError
 from ..inputs import ImageSource
 from ..inputs.files import MAX_PIXELS
 from ..models import BlipMatcher, ScoreKind
-from .base import (
-    PictureSource,
-    Prepared,
-    one_or_all,
-    stacked,
-    stream_pictures,
-)
+from .base import stacked
 from .match_base import ComparesTexts
 from .match_results import MatchResult, TextMatch
 from .match_texts import Texts, checked_texts
+from .pictures import PictureSource, Prepared, one_or_all, stream_pictures
 from .results import Failure
 
 _PAIRS = 64

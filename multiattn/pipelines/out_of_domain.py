@@ -1,11 +1,7 @@
 """The mark of a result whose picture or question is unlike those that the model was trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
-
-from ..models.domain import Domain
 
 
 @dataclass(frozen=True)
@@ -35,17 +31,9 @@ class OutOfDomain:
         return fields | ({"words": list(self.words)} if self.words else {})
 
 
-def far_pictures(domain: Domain | None, tokens: Tensor, count: int) -> list[OutOfDomain | None]:
-    """Return the mark of each picture, None for one that is in the domain, or where the model states none.
-
-    Args:
-        domain: That of the model, on its device.
-        tokens: The pictures' features, (count, n, D).
-        count: The number of pictures.
-    """
-    if domain is None:
-        return [None] * count
-    return [OutOfDomain(distance) if distance > 1 else None for distance in domain.distances(tokens).tolist()]
+def far_pictures(distances: Iterable[float]) -> list[OutOfDomain | None]:
+    """Return the mark of each picture by its distance from the training pictures: None up to the threshold, 1."""
+    return [OutOfDomain(distance) if distance > 1 else None for distance in distances]
 
 
 def with_words(mark: OutOfDomain | None, words: Sequence[str]) -> OutOfDomain | None:

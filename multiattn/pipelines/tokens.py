@@ -10,7 +10,8 @@ from ..inputs import ImageSource
 from ..maps import AttentionMap, moment_attention
 from ..maps.tokens import MOST_BYTES, picture_self_attention
 from ..models import VQA, Captioner, ViT
-from .base import Pipeline, prepare, stacked
+from .base import Pipeline, stacked
+from .pictures import prepare
 from .results import Failure, first_map
 from .transcribe.pipeline import TranscribePipeline
 from .transcribe.results import Transcript

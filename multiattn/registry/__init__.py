@@ -124,6 +124,10 @@ class TaskSpec:
     short_names: Mapping[str, str] = field(default_factory=dict)
     """Names for published models, with the hub id that each stands for: "tiny.en" for "openai/whisper-tiny.en"."""
 
+    instead_of: Mapping[str, str] = field(default_factory=dict)
+    """How a model of this task serves where one of another task is asked for, by that task's name: the mend in the
+    message that refuses it."""
+
     details: str = ""
     """"module:function" that describes a `ModelBundle` of this task for `multiattn info`; see `multiattn.cli.info`."""
 

@@ -20,6 +20,7 @@ SPEC = TaskSpec(
     pipeline="multiattn.pipelines.match:MatchPipeline",
     command="multiattn.cli.match",
     evaluator="multiattn.cli.evaluate_match",
+    explainer="multiattn.pipelines.explained_texts:TextExplainer",
     published="CLIP, SigLIP, open_clip or BLIP",
     layouts={
         "hf-clip": "multiattn.weights.hf_clip",
@@ -32,5 +33,6 @@ SPEC = TaskSpec(
     default_map_method="relevance",
     shipped="photographs of people and dogs outdoors (Flickr8k)",
     example_model="openai/clip-vit-base-patch32",
+    instead_of={"classify": "it needs labels of your own, `--labels 'a cat' 'a dog'` (in Python, `.zero_shot([...])`)"},
     details="multiattn.cli.info_details:matcher",
 )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..lazy import names_of
+from ..lazy import lazily
 
 if TYPE_CHECKING:
     from .bundle import VOCABULARY, ModelBundle
@@ -45,17 +45,18 @@ __all__ = [
     "save_text_model",
 ]
 
-_HOMES = {
-    ".bundle": ("VOCABULARY", "ModelBundle"),
-    ".directory": ("convert", "layout_names", "load_bundle", "recognize", "save_bundle"),
-    ".hf_bert": ("is_text_encoder", "load_text_encoder", "save_text_encoder"),
-    ".hf_whisper_encoder": ("is_speech_encoder", "load_speech_encoder"),
-    ".hub": ("locate",),
-    ".live": ("bundle_of",),
-    ".pretrained": ("adapt",),
-    ".state": ("load_into",),
-    ".table": ("CONCAT", "SAME", "TRANSPOSE", "Drop", "KeyTable", "Row", "Transform"),
-    ".text_models": ("TextModel", "load_text_model", "save_text_model"),
-}
-
-__getattr__ = names_of(__name__, _HOMES)
+__getattr__ = lazily(
+    __name__,
+    {
+        ".bundle": "VOCABULARY ModelBundle",
+        ".directory": "convert layout_names load_bundle recognize save_bundle",
+        ".hf_bert": "is_text_encoder load_text_encoder save_text_encoder",
+        ".hf_whisper_encoder": "is_speech_encoder load_speech_encoder",
+        ".hub": "locate",
+        ".live": "bundle_of",
+        ".pretrained": "adapt",
+        ".state": "load_into",
+        ".table": "CONCAT SAME TRANSPOSE Drop KeyTable Row Transform",
+        ".text_models": "TextModel load_text_model save_text_model",
+    },
+)

@@ -115,9 +115,8 @@ class ModelBundle:
             return self.model
         models = {load_part(kind.model): spec.name for spec in tasks().values() for kind in spec.models.values()}
         wanted = models.get(kinds[0], kinds[0].__name__)
-        raise ModelError(
-            f"{self._named} must be a model for {wanted}, but is one for {self.task} instead: give another"
-        )
+        mend = task_spec(self.task).instead_of.get(wanted, "give another")
+        raise ModelError(f"{self._named} must be a model for {wanted}, but is one for {self.task} instead: {mend}")
 
     @property
     def first_map_method(self) -> str:
@@ -314,7 +313,7 @@ def build_model(
         config: The model's configuration.
         files: The model's; for messages, and to read the weights.
         table: The layout of the weights; our own where None.
-        state: The weights, where they have been read already.
+        state: The weights, where they are read already.
         without: Tensors of ours that start as in a new model, whether the weights have them or not.
         build: Makes the model of its configuration; the class that the registry names where None.
         kernels: For weights that are in int8, where the model is to be so, too.
@@ -347,6 +346,6 @@ def build_model(
         state = {**state, **(new if table is None else table.to_theirs(new))}
     if kernels is not None:
         load_int8_into(model, state, kernels, where=str(files))
-    else:
-        load_into(model, state, table=table, where=str(files))
+        return model.eval()
+    load_into(model, state, table=table, where=str(files))
     return model.eval()

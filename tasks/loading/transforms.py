@@ -94,7 +94,7 @@ def training_transform(augmentation: Augmentation, preprocessing: ImagePreproces
     def transform(picture: Image.Image) -> Float32[Tensor, "c h w"]:
         for step in steps:
             picture = step(picture)
-        pixels = channels_first(in_channels(picture, preprocessing.channels))  # (c, h, w)
+        pixels = torch.from_numpy(channels_first(in_channels(picture, preprocessing.channels)))  # (c, h, w)
         values = (pixels * factor).sub_(offset).contiguous()
         return values if erase is None else erase(values)
 

@@ -9,6 +9,8 @@ from .answer import answer
 from .caption import caption
 from .long_inputs import long_attention, long_picture, long_sound, reversible
 from .memory import memory
+from .serve import overhead, throughput_answer, throughput_classify
+from .serve_load import serve, serve_load, serve_memory
 from .speech import speech_base, speech_features, speech_long, speech_tiny
 from .startup import startup
 from .training_step import checkpointing, compiling
@@ -34,6 +36,12 @@ BENCHMARKS = {
     "speech_base": speech_base,
     "speech_long": speech_long,
     "startup": startup,
+    "serve": serve,
+    "serve_classify": throughput_classify,
+    "serve_answer": throughput_answer,
+    "serve_overhead": overhead,
+    "serve_load": serve_load,
+    "serve_memory": serve_memory,
 }
 
 

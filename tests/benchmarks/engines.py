@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="engines-") as folder:
-        model = args.model or _drawn(args.task, Path(folder) / "model")
+        model = args.model or drawn(args.task, Path(folder) / "model")
         for i in range(50):
             save_drawing(Path(folder) / f"{i}.jpg", i, size=(640, 480))
         names = [f"{folder}/{i % 50}.jpg" for i in range(args.pictures)]
@@ -111,7 +111,8 @@ def _watch(mark: bytes, used: dict[int, float], is_over: threading.Event) -> Non
                     used[number] = (int(fields[11]) + int(fields[12])) / _TICK
 
 
-def _drawn(task: str, directory: Path) -> str:
+def drawn(task: str, directory: Path) -> str:
+    """Write a model with drawn weights: a ViT-Ti at 224 px, or one of BLIP-base's size; return the directory."""
     from multiattn.weights import save_bundle
 
     save_bundle(_classifier() if task == "classify" else _of_texts(task), directory)

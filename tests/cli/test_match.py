@@ -164,3 +164,24 @@ def test_evaluate(run, matcher, tmp_path) -> None:
     assert found["groups"]["picture_r5"] == 1.0
     text = run("evaluate", "match", "--data", tmp_path / "data", "--split", "test", "--model", matcher).out
     assert "R@1" in text.splitlines()[1] and text.splitlines()[2].startswith("all")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["maps", "heads"])
+def test_maps_and_heads_are_measured(what, run, matcher, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("multiattn.pipelines.explained_texts.LIKELY", 0.0)
+    rows = []
+    for seed in range(12):
+        save_drawing(tmp_path / "validation" / f"{seed}.png", seed)
+        rows.append({"file_name": f"{seed}.png", "text": f"fox number {seed}"})
+    (tmp_path / "validation" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    given = ("--task", "match", "--data", tmp_path, "--model", matcher, "--items", 12, "--format", "json")
+    outcome = run("evaluate", what, *given)
+    assert (outcome.status, outcome.err) == (0, "")
+    found = json.loads(outcome.out)
+    assert (found["items"], found["task"]) == (12, "match")
+    if what == "maps":
+        assert {*found["scores"]} == {"attention", "rollout", "relevance", "lrp", "centered blob", "random"}
+        assert len(found["scores"]["lrp"]["randomized"]) == 3
+    else:
+        assert [one["site"] for one in found["heads"]][::2] == [f"blocks.{layer}.self" for layer in range(3)]

@@ -15,7 +15,7 @@ from multiattn.models import VQA, Captioner, CaptionerConfig, SingleStream
 from multiattn.models import captioner as captioners
 from multiattn.models import single_stream as streams
 from multiattn.models import vqa as answerers
-from multiattn.pipelines.load import load
+from multiattn.pipelines.loading import load
 from multiattn.weights import ModelBundle, save_bundle
 from tests.fixtures import (
     ANSWERS,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from multiattn.errors import MultiattnError
 from multiattn.inputs import ImagePreprocessing
-from multiattn.pipelines.base import Prepared, prepared_batches
+from multiattn.pipelines.pictures import Prepared, prepared_batches
 from multiattn.pipelines.results import Failure
 from tests.fixtures import draw
 

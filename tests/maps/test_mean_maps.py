@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from multiattn.errors import ModelError
-from multiattn.maps.mean_maps import mean_maps
+from multiattn.maps.mean_map import mean_maps
 from tests.export.pictures import picture_map
 
 

@@ -12,7 +12,7 @@ from multiattn.errors import ModelError
 from multiattn.maps import MATCH_METHODS, explain, explain_texts, masked_text
 from multiattn.maps.lrp import PropagationRules
 from multiattn.models import TwoTowers
-from multiattn.models.text_classifier import TextClassifier
+from multiattn.models.text_classifier import with_texts
 from tests.fixtures import tiny_match_bundle
 
 TEXTS = ("a red square", "two green rings near a tree", "the sky")
@@ -76,7 +76,7 @@ def test_relevance_is_that_of_the_published_formula(scores) -> None:
         tokens, mask = config.padded(rows)
         texts = model.encode_texts(tokens, mask)
     of_texts = explain_texts(model, pictures, rows, words, method="relevance")
-    of_pictures = explain(TextClassifier(model, texts), images, method="relevance", target=[0, 1])
+    of_pictures = explain(with_texts(model, texts), images, method="relevance", target=[0, 1])
     exact = tiny_match_bundle(scores).require(TwoTowers).double()
     for i in range(2):
         picture, text, score, read = both(exact, images[i].double(), list(rows[i]))

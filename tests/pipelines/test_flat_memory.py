@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from multiattn.pipelines.load import load
+from multiattn.pipelines.loading import load
 from tests.fixtures import save_tiny_model, save_tiny_recognizer
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from multiattn.errors import InputError, ModelError
 from multiattn.export import load_map
 from multiattn.maps.lrp import PropagationRules
 from multiattn.models import TwoTowers, ViT
-from multiattn.pipelines import Failure, MatchPipeline
+from multiattn.pipelines import ClassifyPipeline, Failure, MatchPipeline
 from tests.fixtures import draw, save_tiny_matcher, tiny_bundle, tiny_match_bundle
 
 TEXTS = ["a red square", "two green rings near a tree", "the sky"]
@@ -207,6 +207,8 @@ def test_templates_that_cannot_be_used(match: MatchPipeline, template) -> None:
 def test_a_model_for_another_task(tmp_path) -> None:
     with pytest.raises(ModelError, match="must be a model for match, but is one for classify instead"):
         MatchPipeline(tiny_bundle(), device="cpu")
+    with pytest.raises(ModelError, match="is one for match instead: it needs labels of your own, `--labels 'a cat'"):
+        ClassifyPipeline(tiny_match_bundle("sigmoid"), device="cpu")
     loaded = multiattn.load(save_tiny_matcher(tmp_path / "model", "sigmoid"), device="cpu")
     assert isinstance(loaded, MatchPipeline)
     assert (

@@ -11,9 +11,10 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from ...errors import portable
 from ..feed import Job
 from .pool import Ended, Event, Finished, Raised, Ready, Workers
-from .worker import Place, Worker, num_threads, portable
+from .worker import Place, Worker, num_threads
 
 _PATIENCE = 5.0  # seconds that a process has to end in its own way
 

@@ -2,9 +2,7 @@
 
 import os
 import pickle
-import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,13 +77,3 @@ def num_threads() -> int:
     if stated.isdecimal() and int(stated):
         return int(stated)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def portable(error: BaseException) -> BaseException:
-    """Return an error that another process can read, with where it was raised."""
-    told = "".join(traceback.format_exception(error))
-    with suppress(Exception):
-        error.add_note(told)
-        pickle.loads(pickle.dumps(error))
-        return error
-    return RuntimeError(told)

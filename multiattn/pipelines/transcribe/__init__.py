@@ -15,12 +15,14 @@ The way of one recording through the modules, in this order:
 
 A text that is given: `align_job` transcribes the recording, `align` compares `given_text` with that and replays it by
 `forced`, `align_results` says what was said of it. Live sound: `live`, with `live_gate`, `live_window`, `agreement`.
+A server takes the segments of a recording one at a time: `stepwise`.
 """
 
 from ...inputs.rttm import Turn, read_rttm
 from .align_results import AlignedTranscript, Unwritten
 from .live import LiveRules, LiveTranscriber, LiveUpdate
 from .pipeline import TranscribePipeline
+from .stepwise import transcribe_stepwise
 
 __all__ = [
     "AlignedTranscript",
@@ -31,4 +33,5 @@ __all__ = [
     "Turn",
     "Unwritten",
     "read_rttm",
+    "transcribe_stepwise",
 ]

@@ -23,8 +23,9 @@ from ...inputs import AudioPreprocessing, AudioSource, Recording
 from ...inputs.streams import NamedStream
 from ...models.speech_encoder import SpeechEncoder
 from ...weights import load_speech_encoder
-from ..base import find_device, one_or_all
+from ..base import find_device
 from ..embedding import Embedding, TokenChoice, as_array, check_tokens
+from ..pictures import one_or_all
 from ..precision import Precision, check_precision, converted
 from ..results import Failure
 from .job import file_of

@@ -85,6 +85,13 @@ class LiveUpdate(NamedTuple):
     is_end: bool
     """Whether the last of the settled words ends an utterance."""
 
+    def to_dict(self) -> dict[str, object]:
+        """Everything, as JSON values; times to the millisecond."""
+        fields = {"settled": self.settled, "unsettled": self.unsettled}
+        words = {name: [_word_fields(word) for word in words] for name, words in fields.items()}
+        texts = {"text": self.text, "unsettled_text": self.unsettled_text}
+        return {"seconds": round(self.seconds, 3), **texts, **words, "is_end": self.is_end}
+
 
 _TRIM_SHARE = 0.6  # of the longest buffer, where a model's window is too short for the rules
 _MOST_AT_ONCE = 4.0  # seconds of sound between two decodes, also where more is fed at once
@@ -316,6 +323,11 @@ class LiveTranscriber:
 
 def _text(words: Sequence[LiveWord]) -> str:
     return "".join(one.space + one.word.text for one in words)
+
+
+def _word_fields(word: SpokenWord) -> dict[str, object]:
+    start, end = round(word.start, 3), round(word.end, 3)
+    return {"word": word.text, "start": start, "end": end, "score": round(word.score, 4)}
 
 
 def _checked(samples: np.ndarray | Tensor) -> Float32[Tensor, " t"]:

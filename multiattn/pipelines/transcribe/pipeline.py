@@ -17,8 +17,9 @@ from ...inputs import AudioSource, SpeechTokens
 from ...inputs.audio_channels import choose_channels
 from ...models import SpeechRecognizer
 from ...weights import ModelBundle
-from ..base import Pipeline, one_or_all, the_only, tokenizer_of
+from ..base import Pipeline, tokenizer_of
 from ..map_request import Check, MapRequest
+from ..pictures import one_or_all, the_only
 from ..precision import Precision
 from ..results import Failure
 from .align_job import AlignmentJob

@@ -9,6 +9,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from multiattn.cli.engines import ray_actors
+from multiattn.deploy import ray_cluster
 from multiattn.errors import MultiattnError
 from tests.cli.engines.killed import Killed, arguments
 
@@ -72,8 +73,8 @@ def test_no_room(monkeypatch, total, free, uses_gpus, has) -> None:
     ray = MagicMock()
     ray.cluster_resources.return_value, ray.available_resources.return_value = total, free
     ray.wait.side_effect = lambda answers, **_: ([], answers)
-    monkeypatch.setattr(ray_actors, "_module", lambda: ray)
-    monkeypatch.setattr(ray_actors, "_reach", lambda address: None)
+    monkeypatch.setattr(ray_cluster, "ray_module", lambda **_: ray)
+    monkeypatch.setattr(ray_cluster, "reach", lambda address: None)
     monkeypatch.setattr(ray_actors, "PATIENCE", -1.0)
     workers = ray_actors.RayActors(b"", 3, address="a:1", uses_gpus=uses_gpus)
     workers.start(0)

@@ -16,8 +16,9 @@ from ..models import ViT
 from ..registry import load_part, model_kind, task_spec
 from ..weights import ModelBundle, bundle_of
 from ..weights.live import unwrapped
-from .base import Pipeline, Prepared, prepare, stacked, the_only
+from .base import Pipeline, stacked
 from .image_results import ClassifyResult, PictureMap
+from .pictures import Prepared, prepare, the_only
 from .results import Failure, Result
 
 
@@ -146,7 +147,7 @@ def _prepared(pixels: Tensor, preprocessing: ImagePreprocessing, bundle: ModelBu
     require(is_whole, "source", must=f"of sides that are multiples of {patch}, the patch", value=(height, width))
     pixels = pixels.detach().float().cpu()
     geometry = Geometry(source_size=(height, width), resized_size=(height, width), crop=(0, 0, height, width))
-    return Prepared(None, _shown(pixels, preprocessing), pixels, geometry)
+    return Prepared(None, _shown(pixels, preprocessing), pixels.numpy(), geometry)
 
 
 def _shown(pixels: Tensor, preprocessing: ImagePreprocessing) -> Image.Image:

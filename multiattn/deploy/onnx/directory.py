@@ -1,0 +1,83 @@
+"""What `multiattn export --to onnx` wrote, read without torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import ModelError
+from ...inputs import ImagePreprocessing
+from ...registry import task_spec, tasks
+from ...text_files import read_json_file
+from .session import Session
+
+CONFIG = "config.json"
+FORMATS = {"onnx": "multiattn-onnx", "torch": "multiattn-torch"}
+"""`format` in `config.json`, by what it was exported to."""
+
+OLDEST_OPSET, NEWEST_OPSET, OPSET = 18, 23, 20
+"""Versions of ONNX's operators that are written: the least, the latest, and the one where none is asked for."""
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A directory with the graphs of a model."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    """What its `config.json` says: that of a model directory of ours, and `exported`."""
+
+    threads: int | None = None
+    """Threads to compute with; None for `OMP_NUM_THREADS`, or else as many as there are cores."""
+
+    @classmethod
+    def open(cls, folder: str | Path, *, task: str, threads: int | None = None) -> "ExportedModel":
+        """Read a directory that was exported for onnxruntime.
+
+        Raises:
+            ModelError: There is no such directory, it was not exported to ONNX, or for another task.
+        """
+        path = Path(folder)
+        config: Any = read_json_file(path / CONFIG, error=ModelError) if (path / CONFIG).is_file() else {}
+        if not isinstance(config, Mapping) or config.get("format") != FORMATS["onnx"]:
+            raise ModelError(
+                f"--runtime onnxruntime: `{folder}` must be a directory that `multiattn export MODEL DIR --to onnx` "
+                "wrote, but is not: export the model first, and give --model DIR"
+            )
+        if config.get("task") != task:
+            known = config.get("task") if config.get("task") in tasks() else "another task"
+            raise ModelError(f"`{folder}` must be a model for {task}, but is one for {known} instead: give another")
+        return cls(path, config, threads)
+
+    @property
+    def source(self) -> str:
+        """Its name in messages."""
+        return str(self.folder)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was exported: `opset`, the sites of `maps`, and the `words` of training questions."""
+        found: Mapping[str, Any] = self.config.get("exported", {})
+        return found
+
+    @property
+    def pictures(self) -> ImagePreprocessing:
+        """The preprocessing of a picture."""
+        return ImagePreprocessing.from_dict(self.config["preprocessing"])
+
+    @property
+    def first_map_method(self) -> str:
+        """The map method that is used where none is asked for."""
+        first = self.config.get("maps", {}).get("first", "")
+        return str(first or task_spec(self.config["task"]).default_map_method)
+
+    def session(self, name: str) -> Session:
+        """Return the graph of this name, ready to compute.
+
+        Raises:
+            ModelError: It is missing or damaged.
+        """
+        path = self.folder / f"{name}.onnx"
+        if not path.is_file():
+            raise ModelError(f"`{self.folder}` must have the graph {path.name}, but lacks it: export it again")
+        return Session(path, threads=self.threads)
