@@ -6,7 +6,8 @@ pictures with texts, and `blip_matcher` reads a text before a picture.
 `text_encoder`, `text_decoder` and `text_tower`, the text parts, derive from `text_stack`;
 `language_model` has the head that scores a vocabulary, and `text_to_text` reads one text and writes another. `scores`
 says what a classifier's outputs mean, `domain` tells pictures like the training pictures from others, `voice_activity`
-speech from other sounds. `common` has the checks of configurations and the initial weights.
+speech from other sounds. `int8` brings a model's weights into whole numbers. `common` has the checks of configurations
+and the initial weights.
 """
 
 from typing import TYPE_CHECKING

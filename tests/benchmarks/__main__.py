@@ -9,6 +9,7 @@ from .answer import answer
 from .caption import caption
 from .long_inputs import long_attention, long_picture, long_sound, reversible
 from .memory import memory
+from .precision import precision
 from .serve import overhead, throughput_answer, throughput_classify
 from .serve_load import serve, serve_load, serve_memory
 from .speech import speech_base, speech_features, speech_long, speech_tiny
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "speech_base": speech_base,
     "speech_long": speech_long,
     "startup": startup,
+    "precision": precision,
     "serve": serve,
     "serve_classify": throughput_classify,
     "serve_answer": throughput_answer,
